@@ -1,0 +1,61 @@
+# Two commands from a fresh clone: `make demo` and `make test`.  Both make .venv themselves.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+ENGINE_SOURCES := $(shell find csrc -name '*.[ch]' -o -name CMakeLists.txt)
+SUFFIX := $(if $(filter Darwin,$(shell uname)),dylib,so)
+
+.PHONY: demo test test-long lint clean
+
+demo: .venv/installed gan_export/libgan.$(SUFFIX)
+	rm -rf demo && mkdir demo
+	gan-train mnist32-demo -o demo/run
+	gan-export torchscript demo/run/generator_4.pth -o demo/generator.pt
+	gan-export onnx demo/run/generator_4.pth -o demo/generator.onnx
+	gan-export verify demo/generator.pt demo/run/generator_4.pth
+	gan-export verify demo/generator.onnx demo/run/generator_4.pth
+	gan-sample demo/generator.onnx -n 64 --seed 7 -o demo/grid.png
+	gan-bench demo/run/generator_4.pth demo/generator.pt demo/generator.onnx \
+	  --runtimes eager,torchscript,onnxruntime,native --batch 64 --rounds 3 --json demo/bench.json
+	@printf '%s\n' '' \
+	  'demo/run/              the training run: a minute on 10,000 digits, so its digits are rough' \
+	  'demo/generator.onnx    the same generator for any ONNX runtime; demo/generator.pt for TorchScript' \
+	  'demo/grid.png          64 of its pictures, seed 7; exported/mnist32/preview.png shows a trained one' \
+	  'demo/bench.json        the benchmark, with its raw samples' '' \
+	  'Next, with .venv/bin on your PATH:' \
+	  '  gan-sample exported/mnist32/generator.onnx -n 64 --seed 7 -o grid.png' \
+	  '  gan-export inspect demo/run/generator_4.pth' \
+	  '  gan-export onnx YOUR_CHECKPOINT.pth' \
+	  '  gan-train list'
+
+test: .venv/tested gan_export/libgan.$(SUFFIX) lint
+	python -m pytest
+
+test-long: .venv/tested gan_export/libgan.$(SUFFIX)
+	python -m pytest -m long --timeout 1800
+
+lint: .venv/tested
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports --no-logo
+
+# uv only installs: it fetches torch's many wheels side by side, in a third of pip's time.
+.venv/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	python -m pip install --quiet --disable-pip-version-check uv
+	uv pip install --python $(BIN)/python --quiet --config-setting wheel.cmake=false --editable . cmake ninja
+	touch $@
+
+.venv/tested: .venv/installed
+	uv pip install --python $(BIN)/python --quiet --config-setting wheel.cmake=false --editable '.[test]'
+	touch $@
+
+# In the source tree, where an editable install looks for it.  Without a compiler everything else still works.
+gan_export/libgan.$(SUFFIX): $(ENGINE_SOURCES) .venv/installed
+	-cmake -S csrc -B build/csrc -G Ninja -DCMAKE_BUILD_TYPE=Release -DGAN_TESTS=OFF > /dev/null \
+	  && cmake --build build/csrc > /dev/null && cp build/csrc/libgan.$(SUFFIX) $@.new && mv $@.new $@
+
+clean:
+	rm -rf build demo gan_export/libgan.*

@@ -1,0 +1,23 @@
+#!/bin/sh
+# Everything that needs an NVIDIA device, in one go: its tests, the exports' parity there, and the speed of every
+# runtime at batch 1 to 4096 in float32, TF32, bfloat16 and float16.  Results go to benchmarks/results/, or to the
+# folder named.  Exit 3 without a device.
+#
+#   benchmarks/gpu.sh [FOLDER]
+set -eu
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
+[ -x .venv/bin/python ] && [ -z "${PYTHON:-}" ] && python=.venv/bin/python
+out=${1:-benchmarks/results}
+
+if ! "$python" -c 'import sys; from gan_export.runtimes.cuda import device_count; sys.exit(device_count() == 0)'; then
+    echo "gpu.sh: no CUDA device here, so nothing was run" >&2
+    exit 3
+fi
+nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader || true
+status=0
+"$python" -m pytest -q -k "cuda" tests || status=1
+"$python" -m gan_export.cli.bench list --device cuda
+"$python" -m gan_export.cli.bench --suite gpu --keep "$out" || status=1
+"$python" -m gan_export.cli.bench report "$out"
+exit $status

@@ -1,0 +1,180 @@
+/* Contexts: choosing how to draw, the memory for it, and drawing. */
+#include <stdlib.h>
+
+#include "model.h"
+#include "run.h"
+
+enum { MAX_THREADS = 1024, LARGEST_CHUNK = 32 /* pictures a thread */, VALUES_BYTES = 32 << 20 };
+
+/* A context's way of working, before any memory is taken for it. */
+typedef struct layout {
+    form forms[MAX_LAYERS];
+    int threads;
+    uint32_t largest;                /* pictures a thread in one chunk */
+    uint64_t shared[2], own, floats; /* `shared` of a crew of one thread, and of one of all */
+    uint64_t new_weights;            /* bytes of packed weights that the model doesn't have yet */
+} layout;
+
+struct gan_context {
+    gan_model *model;
+    layout lay;
+    const float **packed;
+    float *scratch;
+    team *team;
+    crew *crews;
+};
+
+typedef struct call {
+    gan_context *c;
+    job j;
+    plan p;
+    _Alignas(64) atomic_ullong next; /* chunk, where a chunk is one thread's */
+} call;
+
+static uint64_t measure(const gan_model *m, layout *l, uint32_t batch) {
+    const uint32_t most = l->largest * (uint32_t)l->threads, together = batch < most ? batch : most;
+    const needs one = gan_i_needs(&m->s, m->k, l->forms, 1, l->largest);
+    const needs all = gan_i_needs(&m->s, m->k, l->forms, l->threads, together);
+    l->shared[0] = one.shared;
+    l->shared[1] = all.shared;
+    l->own = one.own > all.own ? one.own : all.own;
+    const uint64_t separate = one.shared * (uint64_t)l->threads;
+    l->floats = (separate > all.shared ? separate : all.shared) + l->own * (uint64_t)l->threads;
+    l->new_weights = 0;
+    for (uint32_t i = 0; i < m->s.n_steps; i++) {
+        if (m->s.steps[i].kind != STEP_CONV || m->packed[i * FORM_COUNT + l->forms[i]]) continue;
+        l->new_weights += gan_i_form_floats(&m->s.steps[i].conv, l->forms[i], m->k) * sizeof(float);
+    }
+    return l->new_weights + m->packed_bytes + l->floats * sizeof(float);
+}
+
+/* The best way within max_memory: smaller transforms first, then smaller chunks. */
+static gan_status lay_out(const gan_model *m, const gan_options *o, layout *l) {
+    const uint32_t batch = o && o->batch ? o->batch : 1, threads = o ? o->threads : 0;
+    if (threads > MAX_THREADS) return GAN_ERROR_ARGUMENT;
+    l->threads = threads ? (int)threads : gan_i_usable_cores();
+    const uint64_t image = m->s.values_per_image * sizeof(float) * (uint64_t)l->threads, fit = VALUES_BYTES / image;
+    const uint32_t share = (batch + (uint32_t)l->threads - 1) / (uint32_t)l->threads;
+    uint32_t largest = fit < 1 ? 1 : fit < LARGEST_CHUNK ? (uint32_t)fit : LARGEST_CHUNK;
+    largest = share < largest ? share : largest;
+    for (; largest; largest /= 2) {
+        for (int points = MAX_TOOM; points >= 2; points--) { /* 2: no transform */
+            l->largest = largest;
+            gan_i_plan_forms(&m->s, m->k, batch, l->threads, largest, points, l->forms);
+            if (measure(m, l, batch) <= (o && o->max_memory ? o->max_memory : UINT64_MAX)) return GAN_OK;
+        }
+    }
+    return GAN_ERROR_MEMORY;
+}
+
+gan_status gan_context_size(gan_model *m, const gan_options *o, uint64_t *scratch, uint64_t *weights) {
+    if (!m || !scratch || !weights) return GAN_ERROR_ARGUMENT;
+    layout l;
+    pthread_mutex_lock(&m->lock);
+    const gan_status status = lay_out(m, o, &l);
+    if (status == GAN_OK) {
+        *scratch = l.floats * sizeof(float);
+        *weights = l.new_weights + m->packed_bytes;
+    }
+    pthread_mutex_unlock(&m->lock);
+    return status;
+}
+
+static gan_status build(gan_context *c, const gan_options *o) {
+    gan_model *m = c->model;
+    pthread_mutex_lock(&m->lock);
+    gan_status status = lay_out(m, o, &c->lay);
+    c->packed = status == GAN_OK ? calloc(m->s.n_steps, sizeof *c->packed) : NULL;
+    if (status == GAN_OK && !c->packed) status = GAN_ERROR_MEMORY;
+    for (uint32_t i = 0; i < m->s.n_steps && status == GAN_OK; i++)
+        if (m->s.steps[i].kind == STEP_CONV) status = gan_i_packed(m, i, c->lay.forms[i], &c->packed[i]);
+    pthread_mutex_unlock(&m->lock);
+    if (status != GAN_OK) return status;
+    c->scratch = gan_i_allocate(c->lay.floats);
+    c->crews = aligned_alloc(64, sizeof *c->crews * (size_t)c->lay.threads);
+    if (!c->scratch || !c->crews) return GAN_ERROR_MEMORY;
+    return gan_i_team_new(c->lay.threads, &c->team);
+}
+
+gan_status gan_context_new(gan_model *m, const gan_options *o, gan_context **out) {
+    if (!m || !out) return GAN_ERROR_ARGUMENT;
+    *out = NULL;
+    gan_context *c = calloc(1, sizeof *c);
+    if (!c) return GAN_ERROR_MEMORY;
+    c->model = m;
+    const gan_status status = build(c, o);
+    if (status == GAN_OK) *out = c;
+    else gan_context_free(c);
+    return status;
+}
+
+void gan_context_free(gan_context *c) {
+    if (!c) return;
+    gan_i_team_free(c->team);
+    free(c->crews);
+    free(c->scratch);
+    free(c->packed);
+    free(c);
+}
+
+uint32_t gan_context_threads(const gan_context *c) { return c ? (uint32_t)c->lay.threads : 0; }
+
+static void work(void *arg, int member) {
+    call *l = arg;
+    gan_context *c = l->c;
+    const int together = l->p.crew > 1;
+    const uint64_t count = l->j.request->count, chunk = l->p.chunk, shared = c->lay.shared[l->p.crew == c->lay.threads];
+    worker w = {.j = &l->j, .place = {.crew = &c->crews[together ? 0 : member]}};
+    w.values = c->scratch + (together ? 0 : shared * (uint64_t)member);
+    w.own = c->scratch + c->lay.floats - c->lay.own * (uint64_t)(member + 1);
+    for (uint64_t n = 0;; n++) {
+        if (!together) n = atomic_fetch_add_explicit(&l->next, 1, memory_order_relaxed);
+        if (n > (count - 1) / chunk) return;
+        w.first = n * chunk;
+        w.images = (uint32_t)(count - w.first < chunk ? count - w.first : chunk);
+        w.labels = (int64_t *)(void *)w.values; /* the first 2 floats a picture of the shared part */
+        worker chunked = w;
+        chunked.values = w.values + round_up(2ull * w.images, 16);
+        chunked.transformed = chunked.values + c->model->s.values_per_image * w.images;
+        gan_i_run_chunk(&chunked);
+        w.place = chunked.place;
+    }
+}
+
+/* Whether the request can be met and `out_size` holds its pictures of `picture` elements each. */
+static gan_status check(const gan_context *c, const gan_request *q, const void *out, size_t out_size, uint64_t picture) {
+    if (!c || !q) return GAN_ERROR_ARGUMENT;
+    const uint32_t classes = c->model->f.classes;
+    if (!q->count) return GAN_OK;
+    if (!out || q->start > UINT64_MAX - (q->count - 1) || q->count > out_size / picture) return GAN_ERROR_ARGUMENT;
+    if (!classes) return q->labels ? GAN_ERROR_LABEL : GAN_OK;
+    if (!q->labels) return q->label >= GAN_LABEL_ALL && q->label < (int64_t)classes ? GAN_OK : GAN_ERROR_LABEL;
+    for (uint64_t i = 0; i < q->count; i++)
+        if (q->labels[i] < 0 || q->labels[i] >= (int64_t)classes) return GAN_ERROR_LABEL;
+    return GAN_OK;
+}
+
+static gan_status generate(gan_context *c, const gan_request *q, uint8_t *bytes, float *floats, size_t out_size) {
+    const uint64_t picture = c ? c->model->f.image.c * shape_pixels(c->model->f.image) : 1;
+    const gan_status status = check(c, q, bytes ? (void *)bytes : (void *)floats, out_size, picture);
+    if (status != GAN_OK || !q->count) return status;
+    const gan_model *m = c->model;
+    call l = {.c = c};
+    l.j = (job){.s = &m->s, .k = m->k, .forms = c->lay.forms, .packed = c->packed, .table = m->table, .zeros = m->zeros,
+                .request = q, .nz = m->f.nz, .factor = 2 / (m->f.high - m->f.low),
+                .offset = -1 - m->f.low * (2 / (m->f.high - m->f.low)), .classes = m->f.classes, .bytes = bytes, .floats = floats};
+    l.p = gan_i_plan(&m->s, m->k, c->lay.forms, q->count, c->lay.threads, c->lay.largest);
+    atomic_init(&l.next, 0);
+    const int crews = c->lay.threads / l.p.crew;
+    for (int i = 0; i < crews; i++) gan_i_crew_init(&c->crews[i], l.p.crew);
+    gan_i_team_run(c->team, work, &l);
+    return GAN_OK;
+}
+
+gan_status gan_generate_bytes(gan_context *c, const gan_request *q, uint8_t *out, size_t out_size) {
+    return generate(c, q, out, NULL, out_size);
+}
+
+gan_status gan_generate_floats(gan_context *c, const gan_request *q, float *out, size_t out_size) {
+    return generate(c, q, NULL, out, out_size);
+}

@@ -1,0 +1,105 @@
+/* gan.h: draw pictures from a .gan file.  This header is the whole public interface of the library.
+ *
+ *   gan_model *model;  gan_context *context;
+ *   if (gan_open("g.gan", &model) == GAN_OK && gan_context_new(model, NULL, &context) == GAN_OK) {
+ *       gan_request request = {.seed = 7, .count = 1, .label = GAN_LABEL_RANDOM};
+ *       gan_generate_bytes(context, &request, pixels, sizeof pixels);
+ *   }
+ *
+ * A model may be shared by any number of threads; a context (scratch memory and a team of threads) serves one
+ * call at a time.  Nothing here prints, exits or keeps global state, and generating allocates nothing.
+ * docs/FORMAT.md describes the file, docs/LATENTS.md how a seed becomes pictures.
+ */
+#ifndef GAN_H
+#define GAN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(GAN_BUILD)
+#define GAN_API __attribute__((visibility("default")))
+#else
+#define GAN_API
+#endif
+
+typedef enum gan_status {
+    GAN_OK = 0,
+    GAN_ERROR_ARGUMENT,    /* a null pointer, an impossible number, a buffer that is too small */
+    GAN_ERROR_FILE,        /* the file can't be opened or read */
+    GAN_ERROR_FORMAT,      /* it is no .gan file */
+    GAN_ERROR_VERSION,     /* a .gan file of a later format */
+    GAN_ERROR_CORRUPT,     /* cut short, or changed since it was written */
+    GAN_ERROR_UNSUPPORTED, /* a layer, size or chain of layers that this library doesn't take */
+    GAN_ERROR_MEMORY,      /* no memory, or more needed than max_memory allows */
+    GAN_ERROR_THREAD,      /* a thread can't be started */
+    GAN_ERROR_LABEL        /* a label outside 0 .. classes-1, or one for a model without classes */
+} gan_status;
+
+typedef struct gan_model gan_model;
+typedef struct gan_context gan_context;
+
+enum { GAN_PRIOR_NORMAL = 0, GAN_PRIOR_UNIFORM = 1 };
+
+/* What a model is.  `manifest` is JSON in UTF-8, not terminated, and lives as long as the model. */
+typedef struct gan_info {
+    uint32_t latent_size, channels, height, width;
+    uint32_t classes; /* 0: no labels */
+    uint32_t prior;   /* GAN_PRIOR_... */
+    uint64_t weights; /* bytes of weights in the file */
+    const char *manifest;
+    size_t manifest_size;
+    const char *cpu; /* the kernels in use: "generic", "avx2", ... */
+} gan_info;
+
+/* How a context works; NULL or zeros give the defaults. */
+typedef struct gan_options {
+    uint32_t threads;    /* 0: the cores that this process may use */
+    uint32_t batch;      /* most pictures that it draws at once, 0: 1; a larger count is drawn in turns */
+    uint64_t max_memory; /* bytes for transformed weights (the whole model's) and scratch; 0: no bound */
+} gan_options;
+
+enum { GAN_LABEL_RANDOM = -1, GAN_LABEL_ALL = -2 }; /* by the law of latents; picture i has label i mod classes */
+
+/* Which pictures.  Those of indices start .. start+count-1 of a seed, or those of latents given. */
+typedef struct gan_request {
+    uint64_t seed, start, count;
+    int64_t label;         /* a label for all, or GAN_LABEL_...; looked at only when the model has classes */
+    const int64_t *labels; /* count labels instead of `label`, or NULL */
+    const float *latents;  /* count x latent_size instead of seed and start, or NULL */
+} gan_request;
+
+/* Open a file (it stays mapped until gan_close), or a block of memory that outlives the model. */
+GAN_API gan_status gan_open(const char *path, gan_model **model);
+GAN_API gan_status gan_open_memory(const void *data, size_t size, gan_model **model);
+/* Close after the last context of the model is freed.  NULL is fine. */
+GAN_API void gan_close(gan_model *model);
+GAN_API void gan_describe(const gan_model *model, gan_info *info);
+
+/* Bytes that a context with these options takes, and those of the transformed weights that it makes or shares. */
+GAN_API gan_status gan_context_size(gan_model *model, const gan_options *options, uint64_t *scratch, uint64_t *weights);
+GAN_API gan_status gan_context_new(gan_model *model, const gan_options *options, gan_context **context);
+GAN_API void gan_context_free(gan_context *context);
+GAN_API uint32_t gan_context_threads(const gan_context *context);
+
+/* Draw into `out`: uint8 (count, height, width, channels), clamp(floor(x * 127.5 + 128), 0, 255). */
+GAN_API gan_status gan_generate_bytes(gan_context *context, const gan_request *request, uint8_t *out, size_t out_size);
+/* Draw into `out`: float (count, channels, height, width); `out_size` counts floats. */
+GAN_API gan_status gan_generate_floats(gan_context *context, const gan_request *request, float *out, size_t out_size);
+
+/* The latents, float (count, latent_size), and the random labels of pictures start .. start+count-1. */
+GAN_API gan_status gan_latents(const gan_model *model, uint64_t seed, uint64_t start, uint64_t count, float *out);
+GAN_API gan_status gan_labels(const gan_model *model, uint64_t seed, uint64_t start, uint64_t count, int64_t *out);
+
+/* One line of English for a status, and "major.minor.patch" of the library. */
+GAN_API const char *gan_status_string(gan_status status);
+GAN_API const char *gan_version(void);
+GAN_API uint32_t gan_threads_default(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,137 @@
+/* Every kernel in plain C: the definition of what they compute, the oracle of the fast ones, and the fallback. */
+#include <math.h>
+#include <string.h>
+
+#include "kernels.h"
+
+enum { NR = 16, MR = 6 };
+
+/* The value at each point of the polynomial with coefficients x[0 .. tile-1]; at infinity it is the last of them. */
+static void evaluate(int points, int tile, const float *x, long xs, float *y, long ys) {
+    const float a = x[0], b = x[xs], c = tile > 2 ? x[2 * xs] : 0, d = tile > 3 ? x[3 * xs] : 0;
+    y[0] = a;
+    if (points == 3) {
+        y[ys] = a - b;
+    } else if (points == 4) {
+        y[ys] = a + c + b;
+        y[2 * ys] = a + c - b;
+    } else {
+        y[ys] = a + b + c + d;
+        y[2 * ys] = a - 0.5f * (b - 0.5f * (c - 0.5f * d));
+        y[3 * ys] = a - 2.0f * (b - 2.0f * (c - 2.0f * d));
+    }
+    y[(points - 1) * ys] = x[(tile - 1) * xs];
+}
+
+/* The coefficients of the polynomial of degree points-1 with these values: the inverse Vandermonde matrix. */
+static void interpolate(int points, const float *p, long ps, float *c, long cs) {
+    const float z = p[0], u = p[ps], h = p[2 * ps], inf = p[(points - 1) * ps];
+    c[0] = z;
+    c[(points - 1) * cs] = inf;
+    if (points == 3) {
+        c[cs] = z + inf - u;
+    } else if (points == 4) {
+        c[cs] = 0.5f * (u - h) - inf;
+        c[2 * cs] = 0.5f * (u + h) - z;
+    } else {
+        const float t = p[3 * ps];
+        c[cs] = 1.5f * z + 2.0f / 9 * u - 16.0f / 9 * h + 1.0f / 18 * t - inf;
+        c[2 * cs] = -1.5f * z + 5.0f / 9 * u + 8.0f / 9 * h + 1.0f / 18 * t - 1.5f * inf;
+        c[3 * cs] = -z + 2.0f / 9 * u + 8.0f / 9 * h - 1.0f / 9 * t + 1.5f * inf;
+    }
+}
+
+static float activated(float x, gan_activate act) {
+    switch (act.kind) {
+    case ACT_RELU:
+        return x < 0 ? 0 : x; /* what is no number stays none */
+    case ACT_LEAKY_RELU:
+        return x < 0 ? x * act.slope : x;
+    case ACT_TANH:
+        return tanhf(x);
+    case ACT_SIGMOID:
+        return 1 / (1 + expf(-x));
+    default:
+        return x;
+    }
+}
+
+static void gemm(int m, long k, const float *const *a, long a_step, const float *b, float *const *c, int accumulate,
+                 const float *next) {
+    (void)next;
+    for (int i = 0; i < m; i++) {
+        float sum[NR] = {0};
+        for (long j = 0; j < k; j++) {
+            const float x = a[i][j / KBLOCK * a_step + j % KBLOCK];
+            for (int n = 0; n < NR; n++) sum[n] += x * b[j * NR + n];
+        }
+        for (int n = 0; n < NR; n++) c[i][n] = accumulate ? c[i][n] + sum[n] : sum[n];
+    }
+}
+
+static void toom_in(int points, int tile, const float *const *x, long blocks, float *v) {
+    for (long c = 0; c < blocks * KBLOCK; c++) {
+        float pixel[MAX_TOOM * MAX_TOOM] = {0}, half[MAX_TOOM * MAX_TOOM], full[MAX_TOOM * MAX_TOOM];
+        for (int i = 0; i < tile * tile; i++) pixel[i] = x[i][c];
+        for (int i = 0; i < tile; i++) evaluate(points, tile, pixel + i * tile, 1, half + i * points, 1);
+        for (int j = 0; j < points; j++) evaluate(points, tile, half + j, points, full + j, points);
+        float *out = v + c / KBLOCK * points * points * KBLOCK + c % KBLOCK;
+        for (int i = 0; i < points * points; i++) out[i * KBLOCK] = full[i];
+    }
+}
+
+static void toom_out(int points, const float *p, float *strip, long row) {
+    for (int n = 0; n < NR; n++) {
+        float half[MAX_TOOM * MAX_TOOM], full[MAX_TOOM * MAX_TOOM];
+        for (int i = 0; i < points; i++) interpolate(points, p + (long)i * points * NR + n, NR, half + i * points, 1);
+        for (int j = 0; j < points; j++) interpolate(points, half + j, points, full + j, points);
+        for (int i = 0; i < points; i++)
+            for (int j = 0; j < points; j++) strip[i * row + j * NR + n] += full[i * points + j];
+    }
+}
+
+static void finish(const float *x, long x_step, const float *bias, float *y, long y_step, long pixels,
+                   gan_activate act) {
+    for (long i = 0; i < pixels; i++)
+        for (int n = 0; n < NR; n++) y[i * y_step + n] = activated(x[i * x_step + n] + bias[n], act);
+}
+
+static void activate(const float *x, float *y, long n, gan_activate act) {
+    for (long i = 0; i < n; i++) y[i] = activated(x[i], act);
+}
+
+static void bytes(const float *x, uint8_t *out, long n) {
+    for (long i = 0; i < n; i++) {
+        const float scaled = x[i] * 127.5f, y = scaled + 128.0f;
+        out[i] = !(y > 0) ? 0 : y >= 255 ? 255 : (uint8_t)y;
+    }
+}
+
+static void add_rows(const float *x, long x_step, float *y, long y_step, long rows, long n) {
+    for (long i = 0; i < rows; i++)
+        for (long j = 0; j < n; j++) y[i * y_step + j] += x[i * x_step + j];
+}
+
+static void add(const float *a, const float *b, float *y, long n) {
+    for (long i = 0; i < n; i++) y[i] = a[i] + b[i];
+}
+
+static void multiply(const float *a, const float *b, float *y, long n) {
+    for (long i = 0; i < n; i++) y[i] = a[i] * b[i];
+}
+
+static void affine(const float *x, const float *scale, const float *shift, float *y, long pixels, long channels,
+                   gan_activate act) {
+    for (long i = 0; i < pixels * channels; i++)
+        y[i] = activated(x[i] * scale[i % channels] + shift[i % channels], act);
+}
+
+static void mix(const float *a, const float *b, float t, float *y, long n) {
+    for (long i = 0; i < n; i++) y[i] = a[i] + (b[i] - a[i]) * t;
+}
+
+const gan_kernels gan_i_generic = {
+    .name = "generic", .nr = NR, .mr = MR, .fma_per_cycle = 1,
+    .gemm = gemm, .toom_in = toom_in, .toom_out = toom_out, .finish = finish, .activate = activate, .bytes = bytes,
+    .add_rows = add_rows, .add = add, .multiply = multiply, .affine = affine, .mix = mix,
+};

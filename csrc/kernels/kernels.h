@@ -1,0 +1,80 @@
+/* The table of functions that a processor provides.  `generic.c` says plainly what each one computes; the
+ * others are instances of the templates beside this file and must agree with it (tests/checkkernels.c).
+ *
+ * Activations lie as [pixel][channel], channels padded (with anything) to a multiple of `nr`.  Weights lie in
+ * panels of `nr` output channels, [k][nr].  Nothing here needs alignment.
+ */
+#ifndef GAN_KERNELS_H
+#define GAN_KERNELS_H
+
+#include <stdint.h>
+
+#include "../format.h"
+
+enum {
+    KBLOCK = 16,  /* channels that lie together in transformed inputs */
+    MAX_MR = 14,  /* rows of the largest register tile */
+    MAX_NR = 32,  /* width of the widest panel */
+    MAX_TOOM = 5, /* points a side of the largest transform */
+    PREFETCH = 64 /* floats of `next` that a product fetches for each KBLOCK of its depth */
+};
+
+typedef struct gan_activate {
+    gan_activation kind;
+    float slope;
+} gan_activate;
+
+/* The points 0, -1, inf (3), 0, 1, -1, inf (4) and 0, 1, -1/2, -2, inf (5 a side): the value of the polynomial
+ * with coefficients x at each (at infinity, the last coefficient), and back.  A product of polynomials is then a product at each point, so that a
+ * convolution of `points + 1 - taps` inputs with `taps` weights takes `points` multiplications (Toom-Cook). */
+
+typedef struct gan_kernels {
+    const char *name;
+    int nr, mr;
+    /* Multiply-adds a cycle that the processor can start: the cost model's unit. */
+    int fma_per_cycle;
+    /* c[i][n] (+)= sum over k of A[i][k] x b[k][n] for i < m <= mr, n < nr.  A[i][k] = a[i][k / 16 x a_step + k % 16].
+     * The sum starts from zero and is added to c, or without `accumulate` overwrites it.  `next`: weights that are wanted soon, of which the first
+     * k / KBLOCK x PREFETCH are fetched into the second-level cache, or NULL. */
+    void (*gemm)(int m, long k, const float *const *a, long a_step, const float *b, float *const *c, int accumulate,
+                 const float *next);
+    /* x: tile^2 pixels in rows, 2 <= tile < points, each `blocks` x 16 channels.  v: [block][points^2][16].
+     * v = E x E', E the evaluation (points, tile). */
+    void (*toom_in)(int points, int tile, const float *const *x, long blocks, float *v);
+    /* p: [points^2][nr].  Adds the interpolation C p C' to strip[i x row + j x nr + n], i, j < points. */
+    void (*toom_out)(int points, const float *p, float *strip, long row);
+    /* y[i x y_step + n] = act(x[i x x_step + n] + bias[n]) for i < pixels, n < nr. */
+    void (*finish)(const float *x, long x_step, const float *bias, float *y, long y_step, long pixels, gan_activate act);
+    /* y[i] = act(x[i]); x may be y. */
+    void (*activate)(const float *x, float *y, long n, gan_activate act);
+    /* out[i] = clamp(floor(x[i] * 127.5 + 128), 0, 255), each operation rounded to float; 0 for what is no number. */
+    void (*bytes)(const float *x, uint8_t *out, long n);
+    /* y[i x y_step + j] += x[i x x_step + j] for i < rows, j < n; the rows of y are apart. */
+    void (*add_rows)(const float *x, long x_step, float *y, long y_step, long rows, long n);
+    /* y[i] = a[i] + b[i], y[i] = a[i] x b[i]. */
+    void (*add)(const float *a, const float *b, float *y, long n);
+    void (*multiply)(const float *a, const float *b, float *y, long n);
+    /* y[i][j] = x[i][j] x scale[j] + shift[j], then act, for i < pixels, j < channels. */
+    void (*affine)(const float *x, const float *scale, const float *shift, float *y, long pixels, long channels,
+                   gan_activate act);
+    /* y[i] = a[i] + (b[i] - a[i]) x t. */
+    void (*mix)(const float *a, const float *b, float t, float *y, long n);
+} gan_kernels;
+
+extern const gan_kernels gan_i_generic;
+#if defined(GAN_HAVE_AVX2)
+extern const gan_kernels gan_i_avx2;
+#endif
+#if defined(GAN_HAVE_AVX512)
+extern const gan_kernels gan_i_avx512;
+#endif
+#if defined(GAN_HAVE_NEON)
+extern const gan_kernels gan_i_neon;
+#endif
+
+/* The best table that this processor and GAN_CPU allow; NULL for a GAN_CPU that is unknown or can't run here. */
+const gan_kernels *gan_i_kernels(void);
+/* The i-th table that this processor can run, from generic up; NULL past the last. */
+const gan_kernels *gan_i_kernels_at(int i);
+
+#endif

@@ -1,0 +1,371 @@
+/* The fast kernels over a vector of VL floats and a register tile of MR rows by NV vectors.
+ *
+ * The file that includes this one defines, for its processor: VL, MR, NV, NAME, TABLE, FMA_PER_CYCLE; the
+ * type `vf` of VL floats; and v_load, v_store, v_set1, v_add, v_sub, v_mul, v_fma (a x b + c, one rounding or
+ * two), v_fnma (c - a x b), v_max, v_min (the second operand where the first is no number), v_div,
+ * v_pow2 (2^n for whole n within -126..127), v_bytes (store clamped truncations to 0..255).
+ */
+#include <string.h>
+
+#include "kernels.h"
+
+enum { NR = NV * VL };
+#define INLINE static inline __attribute__((always_inline))
+_Static_assert(MR <= (int)MAX_MR && (int)NR <= (int)MAX_NR && NR % 16 == 0 && KBLOCK % VL == 0, "tile");
+
+/* ---- matrix product ---- */
+
+/* `m` is a constant in every use, so that the sums live in registers. */
+INLINE void tile(const int m, long k, const float *const *a, long a_step, const float *b, float *const *c,
+                 int accumulate, const float *next) {
+    vf sum[MR][NV];
+    const float *p[MR];
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++) {
+        p[i] = a[i];
+#pragma GCC unroll 16
+        for (int j = 0; j < NV; j++) sum[i][j] = v_set1(0);
+    }
+    for (; k >= KBLOCK; k -= KBLOCK) {
+#pragma GCC unroll 4
+        for (int kk = 0; kk < KBLOCK; kk++) {
+            vf w[NV];
+#pragma GCC unroll 16
+            for (int j = 0; j < NV; j++) w[j] = v_load(b + (long)kk * NR + j * VL);
+#pragma GCC unroll 16
+            for (int i = 0; i < m; i++) {
+                const vf x = v_set1(p[i][kk]);
+#pragma GCC unroll 16
+                for (int j = 0; j < NV; j++) sum[i][j] = v_fma(x, w[j], sum[i][j]);
+            }
+            if (next && kk % 4 == 0) __builtin_prefetch(next + (long)kk / 4 * 16, 0, 2);
+        }
+        b += (long)KBLOCK * NR;
+        if (next) next += PREFETCH;
+#pragma GCC unroll 16
+        for (int i = 0; i < m; i++) {
+            p[i] += a_step;
+            __builtin_prefetch(p[i] + 2 * a_step, 0, 3);
+        }
+    }
+    for (int kk = 0; kk < k; kk++) {
+        vf w[NV];
+#pragma GCC unroll 16
+        for (int j = 0; j < NV; j++) w[j] = v_load(b + (long)kk * NR + j * VL);
+#pragma GCC unroll 16
+        for (int i = 0; i < m; i++) {
+            const vf x = v_set1(p[i][kk]);
+#pragma GCC unroll 16
+            for (int j = 0; j < NV; j++) sum[i][j] = v_fma(x, w[j], sum[i][j]);
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++)
+#pragma GCC unroll 16
+        for (int j = 0; j < NV; j++) {
+            float *to = c[i] + j * VL;
+            v_store(to, accumulate ? v_add(sum[i][j], v_load(to)) : sum[i][j]);
+        }
+}
+
+#define TILE_CASE(M) \
+    case M: \
+        tile(M, k, a, a_step, b, c, accumulate, next); \
+        break;
+
+static void gemm(int m, long k, const float *const *a, long a_step, const float *b, float *const *c, int accumulate,
+                 const float *next) {
+    switch (m) {
+        TILE_CASE(1)
+        TILE_CASE(2)
+        TILE_CASE(3)
+        TILE_CASE(4)
+#if MR > 4
+        TILE_CASE(5)
+        TILE_CASE(6)
+#endif
+#if MR > 6
+        TILE_CASE(7)
+        TILE_CASE(8)
+#endif
+#if MR > 8
+        TILE_CASE(9)
+        TILE_CASE(10)
+        TILE_CASE(11)
+        TILE_CASE(12)
+        TILE_CASE(13)
+        TILE_CASE(14)
+#endif
+    }
+}
+
+/* ---- Toom-Cook transforms ---- */
+
+/* `points` and `tile` are constants in every use. */
+INLINE void evaluate(const int points, const int tile, const vf *x, const int xs, vf *y, const int ys) {
+    const vf a = x[0], b = x[xs];
+    y[0] = a;
+    if (points == 3) {
+        y[ys] = v_sub(a, b);
+    } else if (points == 4) {
+        const vf even = tile > 2 ? v_add(a, x[2 * xs]) : a;
+        y[ys] = v_add(even, b);
+        y[2 * ys] = v_sub(even, b);
+    } else {
+        const vf half = v_set1(0.5f), two = v_set1(2), c = tile > 2 ? x[2 * xs] : v_set1(0);
+        y[ys] = tile > 2 ? v_add(v_add(a, b), tile > 3 ? v_add(c, x[3 * xs]) : c) : v_add(a, b);
+        const vf c_half = tile > 3 ? v_fnma(half, x[3 * xs], c) : c, c_two = tile > 3 ? v_fnma(two, x[3 * xs], c) : c;
+        y[2 * ys] = v_fnma(half, tile > 2 ? v_fnma(half, c_half, b) : b, a);
+        y[3 * ys] = v_fnma(two, tile > 2 ? v_fnma(two, c_two, b) : b, a);
+    }
+    y[(points - 1) * ys] = x[(tile - 1) * xs];
+}
+
+INLINE void interpolate(const int points, const vf *p, const int ps, vf *c, const int cs) {
+    const vf z = p[0], u = p[ps], h = p[2 * ps], inf = p[(points - 1) * ps];
+    c[0] = z;
+    if (points == 3) {
+        c[cs] = v_sub(v_add(z, inf), u);
+    } else if (points == 4) {
+        const vf half = v_set1(0.5f);
+        c[cs] = v_sub(v_mul(half, v_sub(u, h)), inf);
+        c[2 * cs] = v_sub(v_mul(half, v_add(u, h)), z);
+    } else {
+        const vf t = p[3 * ps], a = v_set1(1.5f), e = v_set1(8.0f / 9), t18 = v_mul(t, v_set1(1.0f / 18));
+        const vf u2 = v_mul(u, v_set1(2.0f / 9));
+        c[cs] = v_sub(v_fma(a, z, v_fnma(v_set1(16.0f / 9), h, v_add(u2, t18))), inf);
+        c[2 * cs] = v_fnma(a, v_add(z, inf), v_fma(v_set1(5.0f / 9), u, v_fma(e, h, t18)));
+        c[3 * cs] = v_sub(v_fma(a, inf, v_fma(e, h, v_sub(u2, v_add(t18, t18)))), z);
+    }
+    c[(points - 1) * cs] = inf;
+}
+
+INLINE void in_points(const int points, const int tile, const float *const *x, long blocks, float *v) {
+    for (long block = 0; block < blocks; block++, v += (long)points * points * KBLOCK) {
+        for (int part = 0; part < KBLOCK; part += VL) {
+            vf rows[(MAX_TOOM - 1) * MAX_TOOM];
+#pragma GCC unroll 8
+            for (int i = 0; i < tile; i++) {
+                vf pixel[MAX_TOOM];
+#pragma GCC unroll 8
+                for (int j = 0; j < tile; j++) pixel[j] = v_load(x[i * tile + j] + block * KBLOCK + part);
+                evaluate(points, tile, pixel, 1, rows + i * points, 1);
+            }
+#pragma GCC unroll 8
+            for (int j = 0; j < points; j++) {
+                vf out[MAX_TOOM];
+                evaluate(points, tile, rows + j, points, out, 1);
+#pragma GCC unroll 8
+                for (int i = 0; i < points; i++) v_store(v + (long)(i * points + j) * KBLOCK + part, out[i]);
+            }
+        }
+    }
+}
+
+static void toom_in(int points, int tile, const float *const *x, long blocks, float *v) {
+    switch (points * 8 + tile) {
+    case 3 * 8 + 2:
+        in_points(3, 2, x, blocks, v);
+        break;
+    case 4 * 8 + 2:
+        in_points(4, 2, x, blocks, v);
+        break;
+    case 4 * 8 + 3:
+        in_points(4, 3, x, blocks, v);
+        break;
+    case 5 * 8 + 2:
+        in_points(5, 2, x, blocks, v);
+        break;
+    case 5 * 8 + 3:
+        in_points(5, 3, x, blocks, v);
+        break;
+    case 5 * 8 + 4:
+        in_points(5, 4, x, blocks, v);
+        break;
+    }
+}
+
+INLINE void out_points(const int points, const float *p, float *strip, long row) {
+    for (int part = 0; part < NR; part += VL) {
+        vf columns[MAX_TOOM * MAX_TOOM];
+#pragma GCC unroll 8
+        for (int j = 0; j < points; j++) {
+            vf value[MAX_TOOM];
+#pragma GCC unroll 8
+            for (int i = 0; i < points; i++) value[i] = v_load(p + (long)(i * points + j) * NR + part);
+            interpolate(points, value, 1, columns + j, points);
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < points; i++) {
+            vf out[MAX_TOOM];
+            interpolate(points, columns + i * points, 1, out, 1);
+#pragma GCC unroll 8
+            for (int j = 0; j < points; j++) {
+                float *y = strip + i * row + (long)j * NR + part;
+                v_store(y, v_add(v_load(y), out[j]));
+            }
+        }
+    }
+}
+
+static void toom_out(int points, const float *p, float *strip, long row) {
+    if (points == 3) out_points(3, p, strip, row);
+    if (points == 4) out_points(4, p, strip, row);
+    if (points == 5) out_points(5, p, strip, row);
+}
+
+/* ---- activations ---- */
+
+/* e^x for x within -87..87: x = n ln 2 + f, |f| <= 0.347, and f^8 / 8! is under 6e-9 of e^f. */
+INLINE vf v_exp(vf x) {
+    const vf magic = v_set1(12582912.0f); /* 1.5 x 2^23: adding it rounds to a whole number */
+    const vf n = v_sub(v_fma(x, v_set1(1.44269504f), magic), magic);
+    const vf f = v_fnma(n, v_set1(-2.12194440e-4f), v_fnma(n, v_set1(0.693359375f), x));
+    vf e = v_set1(1.0f / 5040);
+    e = v_fma(e, f, v_set1(1.0f / 720));
+    e = v_fma(e, f, v_set1(1.0f / 120));
+    e = v_fma(e, f, v_set1(1.0f / 24));
+    e = v_fma(e, f, v_set1(1.0f / 6));
+    e = v_fma(e, f, v_set1(0.5f));
+    e = v_fma(e, f, v_set1(1));
+    e = v_fma(e, f, v_set1(1));
+    return v_mul(e, v_pow2(n));
+}
+
+/* `kind` is a constant in every use.  What is no number stays none, so that a broken model shows. */
+INLINE vf v_act(vf x, const gan_activation kind, vf slope) {
+    const vf one = v_set1(1), zero = v_set1(0);
+    if (kind == ACT_RELU) return v_max(zero, x);
+    if (kind == ACT_LEAKY_RELU) return v_fma(v_min(zero, x), slope, v_max(zero, x));
+    if (kind == ACT_TANH) { /* 1 - 2 / (e^2x + 1); beyond 9.1 the float nearest to tanh is 1 */
+        const vf e = v_exp(v_max(v_set1(-18.2f), v_min(v_set1(18.2f), v_add(x, x))));
+        return v_sub(one, v_div(v_set1(2), v_add(e, one)));
+    }
+    if (kind == ACT_SIGMOID) {
+        const vf e = v_exp(v_max(v_set1(-86), v_min(v_set1(86), v_sub(zero, x))));
+        return v_div(one, v_add(one, e));
+    }
+    return x;
+}
+
+#define BY_KIND(call) \
+    switch (act.kind) { \
+    case ACT_RELU: \
+        call(ACT_RELU); \
+        break; \
+    case ACT_LEAKY_RELU: \
+        call(ACT_LEAKY_RELU); \
+        break; \
+    case ACT_TANH: \
+        call(ACT_TANH); \
+        break; \
+    case ACT_SIGMOID: \
+        call(ACT_SIGMOID); \
+        break; \
+    default: \
+        call(ACT_NONE); \
+    }
+
+INLINE void finish_kind(const float *x, long x_step, const float *bias, float *y, long y_step, long pixels,
+                        const gan_activation kind, float slope) {
+    vf shift[NV];
+    for (int j = 0; j < NV; j++) shift[j] = v_load(bias + j * VL);
+    for (long i = 0; i < pixels; i++)
+#pragma GCC unroll 8
+        for (int j = 0; j < NV; j++)
+            v_store(y + i * y_step + j * VL, v_act(v_add(v_load(x + i * x_step + j * VL), shift[j]), kind, v_set1(slope)));
+}
+
+static void finish(const float *x, long x_step, const float *bias, float *y, long y_step, long pixels,
+                   gan_activate act) {
+#define CALL(kind) finish_kind(x, x_step, bias, y, y_step, pixels, kind, act.slope)
+    BY_KIND(CALL)
+#undef CALL
+}
+
+INLINE void activate_kind(const float *x, float *y, long n, const gan_activation kind, float slope) {
+    long i = 0;
+    for (; i + VL <= n; i += VL) v_store(y + i, v_act(v_load(x + i), kind, v_set1(slope)));
+    if (i < n) {
+        float rest[VL] = {0};
+        memcpy(rest, x + i, sizeof(float) * (size_t)(n - i));
+        v_store(rest, v_act(v_load(rest), kind, v_set1(slope)));
+        memcpy(y + i, rest, sizeof(float) * (size_t)(n - i));
+    }
+}
+
+static void activate(const float *x, float *y, long n, gan_activate act) {
+#define CALL(kind) activate_kind(x, y, n, kind, act.slope)
+    BY_KIND(CALL)
+#undef CALL
+}
+
+/* ---- bytes and elementwise ---- */
+
+static void bytes(const float *x, uint8_t *out, long n) {
+    const vf factor = v_set1(127.5f), offset = v_set1(128);
+    long i = 0;
+    for (; i + VL <= n; i += VL) v_bytes(out + i, v_add(v_mul(v_load(x + i), factor), offset));
+    if (i < n) {
+        float rest[VL] = {0};
+        uint8_t last[VL];
+        memcpy(rest, x + i, sizeof(float) * (size_t)(n - i));
+        v_bytes(last, v_add(v_mul(v_load(rest), factor), offset));
+        memcpy(out + i, last, (size_t)(n - i));
+    }
+}
+
+/* Rows of 4 to 16 floats are the rule here (a kernel's width times the picture's channels): groups of four. */
+typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
+
+static void add_rows(const float *x, long x_step, float *y, long y_step, long rows, long n) {
+    for (long i = 0; i < rows; i++, x += x_step, y += y_step) {
+        long j = 0;
+        for (; j + 4 <= n; j += 4) *(four *)(y + j) += *(const four *)(x + j);
+        for (; j < n; j++) y[j] += x[j];
+    }
+}
+
+static void add(const float *a, const float *b, float *y, long n) {
+    long i = 0;
+    for (; i + VL <= n; i += VL) v_store(y + i, v_add(v_load(a + i), v_load(b + i)));
+    for (; i < n; i++) y[i] = a[i] + b[i];
+}
+
+static void multiply(const float *a, const float *b, float *y, long n) {
+    long i = 0;
+    for (; i + VL <= n; i += VL) v_store(y + i, v_mul(v_load(a + i), v_load(b + i)));
+    for (; i < n; i++) y[i] = a[i] * b[i];
+}
+
+INLINE void affine_kind(const float *x, const float *scale, const float *shift, float *y, long pixels, long channels,
+                        const gan_activation kind, float slope) {
+    for (long i = 0; i < pixels; i++)
+        for (long j = 0; j < channels; j += VL)
+            v_store(y + i * channels + j, v_act(v_fma(v_load(x + i * channels + j), v_load(scale + j), v_load(shift + j)),
+                                                kind, v_set1(slope)));
+}
+
+/* `channels` is a multiple of NR. */
+static void affine(const float *x, const float *scale, const float *shift, float *y, long pixels, long channels,
+                   gan_activate act) {
+#define CALL(kind) affine_kind(x, scale, shift, y, pixels, channels, kind, act.slope)
+    BY_KIND(CALL)
+#undef CALL
+}
+
+static void mix(const float *a, const float *b, float t, float *y, long n) {
+    const vf weight = v_set1(t);
+    long i = 0;
+    for (; i + VL <= n; i += VL) {
+        const vf from = v_load(a + i);
+        v_store(y + i, v_fma(v_sub(v_load(b + i), from), weight, from));
+    }
+    for (; i < n; i++) y[i] = a[i] + (b[i] - a[i]) * t;
+}
+
+const gan_kernels TABLE = {
+    .name = NAME, .nr = NR, .mr = MR, .fma_per_cycle = FMA_PER_CYCLE,
+    .gemm = gemm, .toom_in = toom_in, .toom_out = toom_out, .finish = finish, .activate = activate, .bytes = bytes,
+    .add_rows = add_rows, .add = add, .multiply = multiply, .affine = affine, .mix = mix,
+};

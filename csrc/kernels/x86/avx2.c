@@ -1,0 +1,36 @@
+/* AVX2 with FMA: tiles of 6 x 16, 12 sums, 2 weights and an input of 16 registers. */
+#include <immintrin.h>
+
+#define VL 8
+#define MR 6
+#define NV 2
+#define NAME "avx2"
+#define TABLE gan_i_avx2
+#define FMA_PER_CYCLE 16
+
+typedef __m256 vf;
+#define OP static inline __attribute__((always_inline))
+OP vf v_load(const float *p) { return _mm256_loadu_ps(p); }
+OP void v_store(float *p, vf x) { _mm256_storeu_ps(p, x); }
+OP vf v_set1(float x) { return _mm256_set1_ps(x); }
+OP vf v_add(vf a, vf b) { return _mm256_add_ps(a, b); }
+OP vf v_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
+OP vf v_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
+OP vf v_div(vf a, vf b) { return _mm256_div_ps(a, b); }
+OP vf v_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+OP vf v_fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); }
+OP vf v_max(vf a, vf b) { return _mm256_max_ps(a, b); }
+OP vf v_min(vf a, vf b) { return _mm256_min_ps(a, b); }
+OP vf v_pow2(vf n) {
+    const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+}
+OP void v_bytes(unsigned char *out, vf x) {
+    /* max(x, 0) gives its second operand, 0, for what is no number */
+    const vf bounded = _mm256_min_ps(_mm256_max_ps(x, _mm256_setzero_ps()), _mm256_set1_ps(255));
+    const __m256i whole = _mm256_cvttps_epi32(bounded);
+    const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+    _mm_storel_epi64((__m128i *)(void *)out, _mm_packus_epi16(words, words));
+}
+
+#include "../template.h"

@@ -1,0 +1,43 @@
+/* How a batch is drawn: which form each convolution takes, how many pictures go together, and who works on what. */
+#ifndef GAN_PLAN_H
+#define GAN_PLAN_H
+
+#include "pack.h"
+
+/* The tiling of one transformed convolution. */
+typedef struct tiling {
+    int points, tile;        /* points a side; inputs a side of a tile */
+    uint32_t ty, tx;         /* tiles a picture */
+    uint32_t width;          /* coefficients in a row of tiles: tx x tile + taps - 1 */
+    uint64_t row;            /* floats of one transformed tile */
+    uint32_t most, pass;     /* pictures that may be transformed together, and that are */
+    uint32_t block;          /* tile-rows multiplied together */
+    uint32_t group;          /* panels that a block is multiplied with in turn, point by point */
+    uint64_t own;            /* floats of scratch a thread needs for it, at any smaller chunk too */
+} tiling;
+
+typedef struct plan {
+    int crew;       /* threads that draw a chunk together */
+    uint32_t chunk; /* pictures in a chunk */
+    double cost;    /* cycles for the whole count, estimated */
+} plan;
+
+/* Floats of scratch: what a crew shares, and what each thread has beside it. */
+typedef struct needs {
+    uint64_t shared, own;
+} needs;
+
+void gan_i_tile(const conv *c, form f, const gan_kernels *k, uint32_t chunk, int crew, tiling *out);
+
+/* Whether each chunk is drawn by one thread or by all, and its size, given the forms and the largest chunks. */
+plan gan_i_plan(const schedule *s, const gan_kernels *k, const form *forms, uint64_t count, int threads,
+                uint32_t largest_chunk);
+/* The best forms for `count` pictures with transforms of at most `points`; returns the plan that goes with them. */
+plan gan_i_plan_forms(const schedule *s, const gan_kernels *k, uint64_t count, int threads, uint32_t largest_chunk,
+                      int points, form *forms);
+
+needs gan_i_needs(const schedule *s, const gan_kernels *k, const form *forms, int crew, uint32_t chunk);
+/* Estimated cycles of one convolution for `images` pictures by `crew` threads. */
+double gan_i_conv_cost(const conv *c, form f, const gan_kernels *k, uint32_t images, int crew);
+
+#endif

@@ -1,0 +1,135 @@
+/* A convolution through Toom-Cook: tiles of the input become values at points x points places, which all output
+ * phases share; a matrix product a point; then back to coefficients, where neighbouring tiles overlap and add up. */
+#include <string.h>
+
+#include "run.h"
+
+static void transform(worker *w, const step *st, const tiling *t, uint32_t first, uint32_t images) {
+    const conv *c = &st->conv;
+    const gan_kernels *k = w->j->k;
+    const int64_t in_c = padded(c->in.c, k), tile = t->tile;
+    const long blocks = (c->in.c + KBLOCK - 1) / KBLOCK;
+    for (uint64_t n; gan_i_crew_take(&w->place, (uint64_t)images * t->ty, &n);) {
+        const float *image = value_at(w, st->inputs[0], first + (uint32_t)(n / t->ty));
+        for (uint32_t x = 0; x < t->tx; x++) {
+            const float *pixels[(MAX_TOOM - 1) * (MAX_TOOM - 1)];
+            for (int64_t i = 0; i < tile * tile; i++) {
+                const int64_t py = (int64_t)(n % t->ty) * tile + i / tile, px = (int64_t)x * tile + i % tile;
+                pixels[i] = py < c->in.h && px < c->in.w ? image + (py * c->in.w + px) * in_c : w->j->zeros;
+            }
+            k->toom_in(t->points, t->tile, pixels, blocks, w->transformed + (n * t->tx + x) * t->row);
+        }
+    }
+    gan_i_crew_barrier(&w->place);
+}
+
+/* Units u0 .. u1-1 (a phase's panel each) of a step's products, for the tile-rows row0 .. row1-1 of a pass. */
+typedef struct item {
+    uint32_t first; /* picture of the pass's first tile-row */
+    uint32_t row0, row1, u0, u1;
+} item;
+
+/* products[unit][row][point][nr] for `rows` tiles.  A point's inputs stay in the second-level cache for all units. */
+static void multiply(const worker *w, const tiling *t, const float *v, int64_t rows, uint32_t channels, const float *weights,
+                     int64_t units, int64_t unit_floats, float *products) {
+    const gan_kernels *k = w->j->k;
+    const int64_t nr = k->nr, points = (int64_t)t->points * t->points, tiles = (rows + k->mr - 1) / k->mr;
+    for (int64_t p = 0; p < points; p++) {
+        for (int64_t u = 0; u < units; u++) {
+            const float *panel = weights + u * unit_floats + p * channels * nr;
+            for (uint32_t k0 = 0; k0 < channels; k0 += SLICE) {
+                const long depth = channels - k0 < SLICE ? (long)(channels - k0) : (long)SLICE;
+                const float *slice = panel + k0 * nr, *next = slice + depth * nr;
+                if (k0 + SLICE >= channels && u + 1 < units) next = panel + unit_floats;
+                else if (k0 + SLICE >= channels) next = weights + (p + 1) * channels * nr;
+                int64_t row = 0;
+                for (int64_t n = 0; n < tiles; n++) {
+                    const int m = next_part(rows - row, tiles - n);
+                    const float *a[MAX_MR];
+                    float *to[MAX_MR];
+                    for (int i = 0; i < m; i++, row++) {
+                        a[i] = v + row * (int64_t)t->row + k0 * points + p * KBLOCK;
+                        to[i] = products + ((u * rows + row) * points + p) * nr;
+                    }
+                    /* each tile fetches its share of the next slice */
+                    const int64_t share = n * (depth / KBLOCK * PREFETCH);
+                    k->gemm(m, depth, a, points * KBLOCK, slice, to, k0 > 0, share < depth * nr ? next + share : NULL);
+                }
+            }
+        }
+    }
+}
+
+/* The rows of coefficients j0 .. j1-1 (strip[0] is j0) of one phase, finished into the output. */
+static void emit(const worker *w, const step *st, const tiling *t, uint32_t image, uint32_t py, uint32_t px, uint32_t panel,
+                 const float *strip, int32_t j0, int32_t j1) {
+    const conv *c = &st->conv;
+    const gan_kernels *k = w->j->k;
+    const int32_t s = (int32_t)c->out_stride, shift_y = (int32_t)py - c->pad, shift_x = (int32_t)px - c->pad;
+    const int32_t x0 = ceil_div(-shift_x, s), x1 = floor_div((int32_t)c->out.w - 1 - shift_x, s) + 1;
+    const int64_t out_c = padded(c->out.c, k), nr = k->nr;
+    for (int32_t j = j0; j < j1; j++) {
+        const int32_t y = s * j + shift_y;
+        if (y < 0 || y >= (int32_t)c->out.h) continue;
+        float *to = value_at(w, st->output, image) + ((int64_t)y * c->out.w + (int64_t)s * x0 + shift_x) * out_c + panel * nr;
+        k->finish(strip + ((int64_t)(j - j0) * t->width + x0) * nr, nr, w->j->s->constants + st->constants + panel * nr, to,
+                  s * out_c, x1 - x0, st->act);
+    }
+}
+
+/* One unit's products of tile-rows row .. end-1, which go on where the strip stands, back to coefficients. */
+static void restore(const worker *w, const step *st, const tiling *t, const item *it, uint32_t unit, uint32_t row, uint32_t end,
+                    const float *products, float *strip) {
+    const conv *c = &st->conv;
+    const gan_kernels *k = w->j->k;
+    const int64_t nr = k->nr, points = (int64_t)t->points * t->points, line = (int64_t)t->width * nr;
+    const uint32_t s = c->out_stride, panels = padded(c->out.c, k) / (uint32_t)nr, phase = unit / panels;
+    for (; row < end; row++) {
+        const uint32_t y = row % t->ty, image = it->first + row / t->ty;
+        const int32_t j = (int32_t)y * t->tile, last = y + 1 == t->ty;
+        if (!y) memset(strip, 0, sizeof *strip * (size_t)(line * t->points));
+        for (uint32_t x = 0; x < t->tx; x++, products += points * nr)
+            k->toom_out(t->points, products, strip + (int64_t)x * t->tile * nr, line);
+        emit(w, st, t, image, phase / s, phase % s, unit % panels, strip, j, j + (last ? t->points : t->tile));
+        if (last) continue;
+        const int64_t kept = t->points - t->tile;
+        memmove(strip, strip + t->tile * line, sizeof *strip * (size_t)(kept * line));
+        memset(strip + kept * line, 0, sizeof *strip * (size_t)(t->tile * line));
+    }
+}
+
+static void run_item(worker *w, const step *st, const tiling *t, const item *it, const float *weights, uint64_t unit_floats) {
+    const int64_t nr = w->j->k->nr, points = (int64_t)t->points * t->points, strip_floats = (int64_t)t->points * t->width * nr;
+    float *strips = w->own, *products = strips + (int64_t)t->group * strip_floats;
+    for (uint32_t row = it->row0; row < it->row1;) {
+        const uint32_t end = it->row1 - row < t->block ? it->row1 : row + t->block;
+        const int64_t rows = (int64_t)(end - row) * t->tx;
+        multiply(w, t, w->transformed + (uint64_t)row * t->tx * t->row, rows, st->conv.in.c, weights + it->u0 * unit_floats,
+                 it->u1 - it->u0, (int64_t)unit_floats, products);
+        for (uint32_t u = it->u0; u < it->u1; u++)
+            restore(w, st, t, it, u, row, end, products + (u - it->u0) * rows * points * nr, strips + (u - it->u0) * strip_floats);
+        row = end;
+    }
+}
+
+void gan_i_run_toom(worker *w, const step *st, form f, const float *weights) {
+    const conv *c = &st->conv;
+    const uint32_t units = c->out_stride * c->out_stride * (padded(c->out.c, w->j->k) / (uint32_t)w->j->k->nr);
+    tiling t;
+    gan_i_tile(c, f, w->j->k, w->images, w->place.crew->size, &t);
+    const uint64_t unit_floats = (uint64_t)t.points * (uint64_t)t.points * c->in.c * (uint64_t)w->j->k->nr;
+    const uint32_t groups = (units + t.group - 1) / t.group, wanted = 4 * (uint32_t)w->place.crew->size;
+    for (uint32_t first = 0; first < w->images; first += t.pass) {
+        const uint32_t images = w->images - first < t.pass ? w->images - first : t.pass;
+        transform(w, st, &t, first, images);
+        const uint32_t most = w->place.crew->size == 1 || groups >= wanted ? 1 : (wanted + groups - 1) / groups;
+        const uint32_t parts = most < images ? most : images; /* of whole pictures, each reading the weights again */
+        for (uint64_t n; gan_i_crew_take(&w->place, (uint64_t)groups * parts, &n);) {
+            const uint32_t part = (uint32_t)(n % parts), u0 = (uint32_t)(n / parts) * t.group;
+            const item it = {first, images * part / parts * t.ty, images * (part + 1) / parts * t.ty, u0,
+                             u0 + t.group < units ? u0 + t.group : units};
+            run_item(w, st, &t, &it, weights, unit_floats);
+        }
+        gan_i_crew_barrier(&w->place);
+    }
+}

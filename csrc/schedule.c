@@ -1,0 +1,257 @@
+#include "schedule.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct builder {
+    const file *f;
+    const gan_kernels *k;
+    schedule *s;
+    uint32_t *uses, *reader; /* by value: how many layers read it, and the last of them */
+    unsigned char *taken;    /* by layer: fused into a step before it */
+} builder;
+
+/* The only layer that reads `v`, or NULL. */
+static const layer *only_reader(const builder *b, uint32_t v) {
+    return b->uses[v] == 1 && v != FIRST_LAYER + b->f->n_layers - 1 ? &b->f->layers[b->reader[v]] : NULL;
+}
+
+static uint32_t value_of(const builder *b, const layer *la) { return FIRST_LAYER + (uint32_t)(la - b->f->layers); }
+
+static void take(builder *b, const layer *la) { b->taken[la - b->f->layers] = 1; }
+
+/* Fuse the activation that alone reads the step's output. */
+static void fuse_activation(builder *b, step *st) {
+    const layer *next = only_reader(b, st->output);
+    if (!next || next->op != OP_ACTIVATION) return;
+    take(b, next);
+    st->act = (gan_activate){(gan_activation)next->args[0], next->fargs[0]};
+    st->output = value_of(b, next);
+}
+
+static shape as_picture(shape s) { return s.h ? s : (shape){s.c, 1, 1}; }
+
+static void conv_geometry(const layer *la, shape in, step *st) {
+    conv *c = &st->conv;
+    *c = (conv){.in = as_picture(in), .out = as_picture(la->out), .kh = 1, .kw = 1, .out_stride = 1, .in_stride = 1,
+                .upsampled = 1};
+    if (la->op == OP_LINEAR) return;
+    c->kh = c->kw = la->args[2];
+    c->layer_pad = (int32_t)la->args[4];
+    if (la->op == OP_CONV_TRANSPOSE) {
+        c->out_stride = la->args[3];
+        c->pad = (int32_t)la->args[4];
+    } else if (la->args[3] == 1) {
+        c->pad = (int32_t)(la->args[2] - 1) - (int32_t)la->args[4]; /* a transposed one with its kernel turned round */
+    } else {
+        c->in_stride = la->args[3];
+        c->pad = (int32_t)la->args[4];
+    }
+}
+
+static void build_conv(builder *b, const layer *la, step *st) {
+    st->kind = STEP_CONV;
+    conv_geometry(la, value_shape(b->f, la->inputs[0]), st);
+    fuse_activation(b, st);
+    const layer *next = only_reader(b, st->output);
+    if (la->op != OP_LINEAR || !next || next->op != OP_RESHAPE || !next->args[1]) return;
+    take(b, next);
+    st->output = value_of(b, next);
+    st->conv.out = next->out;
+    st->conv.kh = next->out.h;
+    st->conv.kw = next->out.w;
+    st->conv.pixel_bias = 1;
+    if (st->act.kind == ACT_NONE) fuse_activation(b, st);
+}
+
+/* Output y = f m + rho of a convolution over f-fold nearest upsampling reads input m + d for the kernel element
+ * kk with d = floor((rho - pad + kk) / f): a transposed convolution of stride f and kernel element
+ * rho - f d + pad', where pad' is the largest f d - rho. */
+static int build_upsampled_conv(builder *b, const layer *up, step *st) {
+    const layer *la = only_reader(b, st->output);
+    const uint32_t factor = up->args[0];
+    if (up->args[1] || factor < 2 || factor > 8 || !la || la->op != OP_CONV || la->args[3] != 1) return 0;
+    const int32_t f = (int32_t)factor, k = (int32_t)la->args[2], pad = (int32_t)la->args[4];
+    if (k > 16 || pad > 16 || la->out.h % factor || la->out.w % factor) return 0;
+    const shape in = value_shape(b->f, up->inputs[0]);
+    int32_t most = -(1 << 20), least = 1 << 20;
+    for (int32_t rho = 0; rho < f; rho++) {
+        for (int32_t kk = 0; kk < k; kk++) {
+            const int32_t reach = f * floor_div(rho - pad + kk, f) - rho;
+            most = reach > most ? reach : most;
+            least = reach < least ? reach : least;
+        }
+    }
+    take(b, la);
+    st->kind = STEP_CONV;
+    st->layer = la;
+    st->output = value_of(b, la);
+    st->conv = (conv){.in = in, .out = la->out, .pad = most, .kh = (uint32_t)(most - least + 1), .out_stride = factor,
+                      .in_stride = 1, .upsampled = factor, .layer_pad = pad};
+    st->conv.kw = st->conv.kh;
+    fuse_activation(b, st);
+    return 1;
+}
+
+static void build_step(builder *b, const layer *la) {
+    schedule *s = b->s;
+    step *st = &s->steps[s->n_steps];
+    *st = (step){.layer = la, .n_inputs = la->n_inputs, .output = value_of(b, la)};
+    memcpy(st->inputs, la->inputs, sizeof st->inputs);
+    switch (la->op) {
+    case OP_LINEAR:
+    case OP_CONV:
+    case OP_CONV_TRANSPOSE:
+        build_conv(b, la, st);
+        break;
+    case OP_AFFINE:
+    case OP_SCALE:
+        st->kind = STEP_AFFINE;
+        fuse_activation(b, st);
+        break;
+    case OP_ACTIVATION:
+        st->kind = STEP_AFFINE;
+        st->act = (gan_activate){(gan_activation)la->args[0], la->fargs[0]};
+        break;
+    case OP_ADD:
+        st->kind = STEP_ADD;
+        break;
+    case OP_MULTIPLY:
+        st->kind = STEP_MULTIPLY;
+        break;
+    case OP_CONCAT:
+        st->kind = STEP_CONCAT;
+        break;
+    case OP_UPSAMPLE:
+        if (!build_upsampled_conv(b, la, st)) st->kind = STEP_UPSAMPLE;
+        break;
+    case OP_RESHAPE: {
+        const shape in = value_shape(b->f, la->inputs[0]);
+        if (shape_pixels(in) == 1 && shape_pixels(la->out) == 1) {
+            s->values[st->output].alias = s->values[la->inputs[0]].alias;
+            return;
+        }
+        st->kind = STEP_RESHAPE;
+        break;
+    }
+    case OP_CROP:
+        st->kind = STEP_CROP;
+        break;
+    case OP_EMBEDDING:
+        st->kind = STEP_EMBEDDING;
+        break;
+    default:
+        st->kind = STEP_ONE_HOT;
+    }
+    s->n_steps++;
+}
+
+/* Bias of a convolution, [Cout padded] or [pixel][Cout padded]; scale and shift of an affine step. */
+static uint64_t constants_of(const builder *b, const step *st) {
+    const uint32_t c = padded(b->s->values[st->output].shape.c, b->k);
+    if (st->kind == STEP_CONV) return st->conv.pixel_bias ? c * shape_pixels(st->conv.out) : c;
+    return st->kind == STEP_AFFINE ? 2ull * c : 0;
+}
+
+static void fill_constants(const builder *b, const step *st, float *to) {
+    const layer *la = st->layer;
+    const uint32_t channels = b->s->values[st->output].shape.c, wide = padded(channels, b->k);
+    if (st->kind == STEP_CONV) {
+        const uint64_t pixels = st->conv.pixel_bias ? shape_pixels(st->conv.out) : 1;
+        for (uint64_t p = 0; p < pixels && la->bias.count; p++)
+            for (uint32_t c = 0; c < channels; c++) to[p * wide + c] = gan_i_element(&la->bias, la->dtype, c * pixels + p);
+    } else if (st->kind == STEP_AFFINE) {
+        for (uint32_t c = 0; c < channels; c++) {
+            to[c] = 1;
+            if (la->op == OP_SCALE) to[c] = la->fargs[0], to[wide + c] = la->fargs[1];
+            if (la->op == OP_AFFINE) {
+                to[c] = gan_i_element(&la->weight, la->dtype, c);
+                to[wide + c] = gan_i_element(&la->bias, la->dtype, c);
+            }
+        }
+    }
+}
+
+/* Give every stored value a place that no value alive at the same time has: first fit in order of birth. */
+static void place_values(schedule *s) {
+    for (uint32_t i = 0; i <= s->n_steps; i++) {
+        const uint32_t born = i ? s->steps[i - 1].output : VALUE_Z;
+        value *v = &s->values[born];
+        if (v->alias != born) continue;
+        uint64_t at = 0;
+        for (int moved = 1; moved;) {
+            moved = 0;
+            for (uint32_t j = 0; j < i; j++) {
+                const uint32_t other = j ? s->steps[j - 1].output : VALUE_Z;
+                const value *w = &s->values[other];
+                if (w->alias != other || at + v->per_image <= w->offset || w->offset + w->per_image <= at) continue;
+                uint32_t last = other == s->steps[s->n_steps - 1].output ? s->n_steps : 0;
+                for (uint32_t n = 0; n < s->n_steps; n++)
+                    for (uint32_t m = 0; m < s->steps[n].n_inputs; m++)
+                        if (s->values[s->steps[n].inputs[m]].alias == other) last = n + 1 > last ? n + 1 : last;
+                if (last < i) continue; /* read for the last time before this step */
+                at = w->offset + w->per_image;
+                moved = 1;
+            }
+        }
+        v->offset = at;
+        if (at + v->per_image > s->values_per_image) s->values_per_image = at + v->per_image;
+    }
+}
+
+void gan_i_schedule_free(schedule *s) {
+    free(s->steps);
+    free(s->values);
+    free(s->constants);
+    *s = (schedule){0};
+}
+
+gan_status gan_i_schedule(const file *f, const gan_kernels *k, schedule *s) {
+    const uint32_t n_values = FIRST_LAYER + f->n_layers;
+    *s = (schedule){.n_values = n_values};
+    builder b = {.f = f, .k = k, .s = s};
+    s->steps = calloc(f->n_layers, sizeof *s->steps);
+    s->values = calloc(n_values, sizeof *s->values);
+    b.uses = calloc(n_values, sizeof *b.uses);
+    b.reader = calloc(n_values, sizeof *b.reader);
+    b.taken = calloc(f->n_layers, 1);
+    gan_status status = GAN_ERROR_MEMORY;
+    if (!s->steps || !s->values || !b.uses || !b.reader || !b.taken) goto done;
+    for (uint32_t i = 0; i < f->n_layers; i++) {
+        for (uint32_t j = 0; j < f->layers[i].n_inputs; j++) {
+            b.uses[f->layers[i].inputs[j]]++;
+            b.reader[f->layers[i].inputs[j]] = i;
+        }
+    }
+    for (uint32_t v = 0; v < n_values; v++) {
+        value *to = &s->values[v];
+        to->shape = value_shape(f, v);
+        to->alias = v;
+        to->per_image = shape_pixels(to->shape) * padded(to->shape.c, k);
+    }
+    for (uint32_t i = 0; i < f->n_layers; i++)
+        if (!b.taken[i]) build_step(&b, &f->layers[i]);
+    status = GAN_ERROR_UNSUPPORTED;
+    if (!s->n_steps) goto done; /* a generator that only renames its latent */
+    for (uint32_t i = 0; i < s->n_steps; i++) {
+        const shape out = s->values[s->steps[i].output].shape;
+        const uint64_t row = (uint64_t)(out.h ? out.w : 1) * padded(out.c, k);
+        s->widest = row > s->widest ? row : s->widest;
+        s->steps[i].constants = (uint32_t)s->n_constants;
+        s->n_constants += constants_of(&b, &s->steps[i]);
+        if (s->n_constants > UINT32_MAX) goto done;
+    }
+    status = GAN_ERROR_MEMORY;
+    s->constants = calloc(s->n_constants + 1, sizeof *s->constants);
+    if (!s->constants) goto done;
+    for (uint32_t i = 0; i < s->n_steps; i++) fill_constants(&b, &s->steps[i], s->constants + s->steps[i].constants);
+    place_values(s);
+    s->bytes = s->n_constants * sizeof(float) + f->n_layers * sizeof *s->steps + n_values * sizeof *s->values;
+    status = GAN_OK;
+done:
+    free(b.uses);
+    free(b.reader);
+    free(b.taken);
+    if (status != GAN_OK) gan_i_schedule_free(s);
+    return status;
+}

@@ -1,0 +1,43 @@
+/* A persistent team of threads, and crews: the members of a team that work on one batch together. */
+#ifndef GAN_TEAM_H
+#define GAN_TEAM_H
+
+#include <stdatomic.h>
+
+#include "gan.h"
+
+typedef struct team team;
+
+/* The caller is member 0; `size - 1` threads are started. */
+gan_status gan_i_team_new(int size, team **out);
+void gan_i_team_free(team *t);
+int gan_i_team_size(const team *t);
+/* Run work(arg, 0) here and work(arg, member) on every other member that comes in time; return when those are done.
+ * A member may be asked twice in one call.  One call at a time. */
+void gan_i_team_run(team *t, void (*work)(void *arg, int member), void *arg);
+
+/* A phase is a number of items, taken by whoever is free, and is over when all of them are done: a member that the
+ * system keeps from running is never waited for unless it holds an item, and passes over the phases it missed. */
+typedef struct crew {
+    _Alignas(64) atomic_ullong ticket; /* phase << 32 | next item */
+    _Alignas(64) atomic_uint done;     /* items of the phase that are finished */
+    int size;
+} crew;
+
+/* A member's place in its crew's phases.  Starts at zeros with each job. */
+typedef struct place {
+    crew *crew;
+    uint32_t phase;
+    int holding; /* an item that is not finished yet */
+} place;
+
+void gan_i_crew_init(crew *c, int size);
+/* Finish the item held and take the next of the phase's `items` (at least 1): 1 and *item, or 0 where none is left. */
+int gan_i_crew_take(place *p, uint64_t items, uint64_t *item);
+/* Wait until the phase is over.  Call it once, after take has given 0. */
+void gan_i_crew_barrier(place *p);
+
+/* The cores that this process may use: its affinity and its cgroup's quota. */
+int gan_i_usable_cores(void);
+
+#endif

@@ -1,0 +1,197 @@
+/* Every kernel of every table against generic.c's, on odd sizes and misaligned buffers; then every way to compute
+ * a layer (checklayers.c).  With --bench: the share of the multiply-add peak, kernel by kernel and layer by layer. */
+#include "check.h"
+
+enum { HALF = 16 }; /* generic.c's panel width; a wider panel is checked half by half */
+
+/* The 16 columns of a [rows][nr] panel from `first` on. */
+static float *columns(const float *b, long rows, int nr, int first) {
+    float *out = floats((uint64_t)rows * HALF);
+    for (long i = 0; i < rows; i++) memcpy(out + i * HALF, b + i * nr + first, sizeof *out * HALF);
+    return out;
+}
+
+static int check_gemm(const gan_kernels *k) {
+    const long depths[] = {1, 2, 15, 16, 17, 33, 100, 256};
+    int failed = 0;
+    for (size_t d = 0; d < sizeof depths / sizeof *depths; d++) {
+        const long depth = depths[d], step = d % 2 ? 16 : 48, row = (depth / KBLOCK + 1) * step;
+        float *a = floats((uint64_t)(row * MAX_MR)), *b = floats((uint64_t)(depth * k->nr)), *c = floats(MAX_MR * MAX_NR);
+        float *want = floats(MAX_MR * MAX_NR);
+        fill(a, (uint64_t)(row * MAX_MR), 1);
+        fill(b, (uint64_t)(depth * k->nr), 2);
+        for (int m = 1; m <= k->mr; m++) {
+            for (int accumulate = 0; accumulate < 2; accumulate++) {
+                const float *rows[MAX_MR];
+                float *to[MAX_MR], *wanted[MAX_MR];
+                fill(c, MAX_MR * MAX_NR, 3);
+                memcpy(want, c, sizeof *c * MAX_MR * MAX_NR);
+                for (int i = 0; i < m; i++) rows[i] = a + (m - 1 - i) * row, to[i] = c + i * k->nr;
+                k->gemm(m, depth, rows, step, b, to, accumulate, d % 2 ? b : NULL);
+                for (int first = 0; first < k->nr; first += HALF) {
+                    float *half = columns(b, depth, k->nr, first);
+                    for (int i = 0; i < m; i += gan_i_generic.mr) {
+                        const int some = m - i < gan_i_generic.mr ? m - i : gan_i_generic.mr;
+                        for (int j = 0; j < some; j++) wanted[j] = want + (i + j) * k->nr + first;
+                        gan_i_generic.gemm(some, depth, rows + i, step, half, wanted, accumulate, NULL);
+                    }
+                    release(half);
+                }
+                const double error = largest_difference(c, want, MAX_MR * MAX_NR);
+                failed += expect(error <= 1e-5 * sqrt((double)depth), k->name, "gemm", error);
+            }
+        }
+        release(a), release(b), release(c), release(want);
+    }
+    return failed;
+}
+
+static int check_toom(const gan_kernels *k) {
+    int failed = 0;
+    for (int points = 3; points <= MAX_TOOM; points++) {
+        const int all = points * points;
+        for (long blocks = 1; blocks <= 3; blocks++) {
+            for (int tile = 2; tile < points; tile++) {
+                const uint64_t in = (uint64_t)(tile * tile * blocks * KBLOCK), out = (uint64_t)(all * blocks * KBLOCK);
+                float *x = floats(in), *v = floats(out), *want = floats(out);
+                const float *pixels[MAX_TOOM * MAX_TOOM];
+                fill(x, in, 4);
+                for (int i = 0; i < tile * tile; i++) pixels[i] = x + (tile * tile - 1 - i) * blocks * KBLOCK;
+                k->toom_in(points, tile, pixels, blocks, v);
+                gan_i_generic.toom_in(points, tile, pixels, blocks, want);
+                const double error = largest_difference(v, want, out);
+                failed += expect(error <= 225 * 1e-6, k->name, "toom_in", error); /* values reach 15^2 */
+                release(x), release(v), release(want);
+            }
+        }
+        const long row = (points + 2) * k->nr;
+        float *p = floats((uint64_t)(all * k->nr)), *strip = floats((uint64_t)(row * points));
+        float *want = floats((uint64_t)(row * points)), *half = floats((uint64_t)((points + 2) * HALF * points));
+        fill(p, (uint64_t)(all * k->nr), 5);
+        fill(strip, (uint64_t)(row * points), 6);
+        memcpy(want, strip, sizeof *want * (size_t)(row * points));
+        k->toom_out(points, p, strip, row);
+        for (int first = 0; first < k->nr; first += HALF) {
+            float *columns_of = columns(p, all, k->nr, first);
+            memset(half, 0, sizeof *half * (size_t)((points + 2) * HALF * points));
+            gan_i_generic.toom_out(points, columns_of, half, (points + 2) * HALF);
+            for (int i = 0; i < points; i++)
+                for (int j = 0; j < points; j++)
+                    for (int n = 0; n < HALF; n++)
+                        want[i * row + j * k->nr + first + n] += half[(i * (points + 2) + j) * HALF + n];
+            release(columns_of);
+        }
+        const double error = largest_difference(strip, want, (uint64_t)(row * points));
+        failed += expect(error <= 3e-5, k->name, "toom_out", error);
+        release(p), release(strip), release(want), release(half);
+    }
+    return failed;
+}
+
+static int check_activations(const gan_kernels *k) {
+    enum { N = 4099 };
+    int failed = 0;
+    float *x = floats(N), *y = floats(N), *want = floats(N);
+    for (int i = 0; i < N; i++) x[i] = (float)(i - N / 2) / 50.0f;
+    x[0] = -INFINITY, x[1] = INFINITY, x[2] = 1e-41f, x[3] = -0.0f, x[4] = 3e38f, x[5] = -3e38f;
+    for (int kind = ACT_NONE; kind < ACT_COUNT; kind++) {
+        const gan_activate act = {(gan_activation)kind, 0.2f};
+        for (long n = 0; n <= 40; n++) {
+            fill(y, 64, 9), fill(want, 64, 9);
+            k->activate(x + n, y, n, act);
+            gan_i_generic.activate(x + n, want, n, act);
+            const double error = largest_difference(y, want, 64);
+            failed += expect(error <= 3e-7, k->name, "activate, tails", error);
+        }
+        const int from = kind == ACT_NONE || kind == ACT_RELU || kind == ACT_LEAKY_RELU ? 6 : 0;
+        k->activate(x + from, y, N - from, act);
+        gan_i_generic.activate(x + from, want, N - from, act);
+        const double error = largest_difference(y, want, N - 6);
+        failed += expect(error <= 1e-5 * (kind <= ACT_LEAKY_RELU) + 3e-7, k->name, "activate", error);
+        x[7] = NAN;
+        k->activate(x, y, 8, act);
+        failed += expect(isnan(y[7]), k->name, "activate keeps what is no number", y[7]);
+        x[7] = 0;
+        const long steps[] = {k->nr, 3 * k->nr};
+        k->finish(x + 100, steps[1], x + 2000, y, steps[0], 5, act);
+        for (int i = 0; i < 5; i++)
+            for (int n = 0; n < k->nr; n++) want[n + i * k->nr] = x[100 + i * steps[1] + n] + x[2000 + n];
+        gan_i_generic.activate(want, want, 5 * k->nr, act);
+        failed += expect(largest_difference(y, want, (uint64_t)(5 * k->nr)) <= 1e-5, k->name, "finish", 0);
+        k->affine(x + 100, x + 1000, x + 2000, y, 3, 2 * k->nr, act);
+        gan_i_generic.affine(x + 100, x + 1000, x + 2000, want, 3, 2 * k->nr, act);
+        const double affine = largest_difference(y, want, (uint64_t)(6 * k->nr));
+        failed += expect(affine <= 3e-4, k->name, "affine", affine); /* values reach 2,000 */
+    }
+    release(x), release(y), release(want);
+    return failed;
+}
+
+static int check_rows(const gan_kernels *k) {
+    enum { N = 70 };
+    int failed = 0;
+    float *a = floats(4 * N), *b = floats(4 * N), *y = floats(4 * N), *want = floats(4 * N);
+    uint8_t bytes[N + 1], wanted[N + 1];
+    fill(a, 4 * N, 7), fill(b, 4 * N, 8);
+    for (int i = 0; i < N; i++) a[i] *= 1.1f;
+    for (long n = 0; n <= N; n++) {
+        memset(bytes, 77, sizeof bytes), memset(wanted, 77, sizeof wanted);
+        k->bytes(a, bytes, n), gan_i_generic.bytes(a, wanted, n);
+        failed += expect(!memcmp(bytes, wanted, sizeof bytes), k->name, "bytes", 0);
+        k->add(a, b, y, n), gan_i_generic.add(a, b, want, n);
+        failed += expect(largest_difference(y, want, 4 * N) == 0, k->name, "add", 0);
+        k->multiply(a, b, y, n), gan_i_generic.multiply(a, b, want, n);
+        failed += expect(largest_difference(y, want, 4 * N) == 0, k->name, "multiply", 0);
+        k->mix(a, b, 0.25f, y, n), gan_i_generic.mix(a, b, 0.25f, want, n);
+        failed += expect(largest_difference(y, want, 4 * N) <= 3e-7, k->name, "mix", 0);
+        k->add_rows(a, n + 1, y, n, 3, n), gan_i_generic.add_rows(a, n + 1, want, n, 3, n);
+        failed += expect(largest_difference(y, want, 4 * N) <= 3e-7, k->name, "add_rows", 0);
+    }
+    const float odd[] = {NAN, INFINITY, -INFINITY, 1, -1, 0.99607843f, 2, -2, 1e-41f};
+    k->bytes(odd, bytes, 9), gan_i_generic.bytes(odd, wanted, 9);
+    failed += expect(!memcmp(bytes, wanted, 9), k->name, "bytes of odd numbers", 0);
+    release(a), release(b), release(y), release(want);
+    return failed;
+}
+
+/* Billions of operations a second of products whose operands stay in the first-level cache: what a core can do. */
+static double gemm_rate(const gan_kernels *k, int m, long depth) {
+    float *a = floats((uint64_t)(m * depth)), *b = floats((uint64_t)(depth * k->nr)), *c = floats(MAX_MR * MAX_NR);
+    const float *rows[MAX_MR];
+    float *to[MAX_MR];
+    for (int i = 0; i < m; i++) rows[i] = a + i * depth, to[i] = c + i * k->nr;
+    double best = 0;
+    for (int round = 0; round < 30; round++) {
+        const double start = cpu_seconds();
+        const int calls = 2000000 / (int)(m * depth) + 1;
+        for (int i = 0; i < calls; i++) k->gemm(m, depth, rows, KBLOCK, b, to, 1, NULL);
+        const double rate = 2e-9 * m * (double)depth * k->nr * calls / (cpu_seconds() - start);
+        best = rate > best ? rate : best;
+    }
+    release(a), release(b), release(c);
+    return best;
+}
+
+int main(int argc, char **argv) {
+    int failed = 0;
+    const gan_kernels *tables[8];
+    int n = 0;
+    for (; gan_i_kernels_at(n); n++) tables[n] = gan_i_kernels_at(n);
+#if defined(WIDE)
+    if (argc == 1) tables[n++] = &gan_i_wide; /* no processor's: there is nothing to time */
+#endif
+    for (int i = 0; i < n; i++) {
+        const gan_kernels *k = tables[i];
+        if (argc > 1 && !strcmp(argv[1], "--bench")) {
+            const double peak = gemm_rate(k, k->mr, 128);
+            printf("%s: %.1f GFLOP/s a core, tile %d x %d\n", k->name, peak, k->mr, k->nr);
+            for (int m = 1; m <= k->mr; m++) printf("  product of %2d rows: %4.0f %%\n", m, 100 * gemm_rate(k, m, 128) / peak);
+            if (i) bench_layers(k, peak);
+            continue;
+        }
+        const int bad = check_gemm(k) + check_toom(k) + check_activations(k) + check_rows(k) + check_layers(k);
+        printf("%s: %s\n", k->name, bad ? "FAILED" : "agrees with generic");
+        failed += bad;
+    }
+    return failed != 0;
+}

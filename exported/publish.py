@@ -1,0 +1,108 @@
+"""Fill a folder of `exported/` from a trained generator: exports, their reports, a preview, a README from them.
+
+    python exported/publish.py RUN/generator_6.pth exported/mnist32 --judged FILE.json --trained 'gan-train ...'
+
+FILE.json is what `train/judge.py ask ... --json FILE.json` wrote.  Every figure in the README comes from the files
+beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from gan_export import checkpoint, export, images, latents, sampling, ship
+from gan_export.artifact import report_path
+from gan_export.describe import describe
+
+FORMATS = ("onnx", "torchscript")
+SEED, COUNT = 7, 64
+
+
+def publish(source: Path, folder: Path, judged: dict[str, Any], trained: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = folder / "generator.pth"
+    if source.resolve() != generator.resolve():
+        shutil.copyfile(source, generator)
+    read = checkpoint.read(generator)
+    shipped = []
+    for name in FORMATS:
+        exporter = export.find(name)
+        shipped.append((exporter.title, ship.ship(read, exporter, folder / f"generator{exporter.suffix}")))
+    with sampling.open_generator(folder / "generator.onnx") as opened:
+        images.write_png(folder / "preview.png", images.grid(opened.draw(SEED, 0, COUNT)))
+    (folder / "judged.json").write_text(json.dumps(judged, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(readme(folder, read, shipped, judged, trained), encoding="utf-8")
+
+
+def readme(
+    folder: Path,
+    read: checkpoint.Checkpoint,
+    shipped: list[tuple[str, ship.Shipped]],
+    judged: dict[str, Any],
+    trained: str,
+) -> str:
+    facts = describe(read)
+    channels, height, width = read.spec.image
+    rows = [f"| `generator.pth` | the checkpoint, a bare state_dict | {_mb(folder / 'generator.pth')} | |"]
+    for title, s in shipped:
+        worst = "" if s.report.max_abs is None else f"{s.report.max_abs:.1e}"
+        rows.append(f"| `{s.path.name}` | {title}, report in `{report_path(s.path).name}` | {_mb(s.path)} | {worst} |")
+    shares = " ".join(f"{share:.1%}" for share in judged["digits"])
+    return "\n".join(
+        [
+            f"# {folder.name}",
+            "",
+            f"A generator of {height}x{width} pictures, {channels} channel, from {read.spec.nz} latents; "
+            f"{facts.parameters:,} parameters, {facts.flops / 1e6:.0f} MFLOP a picture. "
+            f"`preview.png` shows images 0 to {COUNT - 1} of seed {SEED}; none was picked.",
+            "",
+            "![preview](preview.png)",
+            "",
+            f"Trained by `{trained}`.",
+            "",
+            "| File | | Size | Largest error against eager PyTorch |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            "Draw from any of them, the same pictures: "
+            f"`gan-sample exported/{folder.name}/generator.onnx -n {COUNT} --seed {SEED} -o grid.png`.",
+            "",
+            "## Judged",
+            "By a digit classifier that took no part in training, "
+            f"{judged['judge_test_accuracy']:.2%} right on MNIST's test digits "
+            "(`train/judge.py`, figures in `judged.json`):",
+            "",
+            "| | generated | real test digits |",
+            "|---|---|---|",
+            f"| recognised with at least 90 % confidence | {judged['sure_share']:.2%} "
+            f"| {judged['sure_share_real_test']:.2%} |",
+            f"| Frechet distance to real test digits, in its features | {judged['frechet']:.2f} "
+            f"| {judged['frechet_floor']:.2f} (real training digits) |",
+            f"| share of each digit, 0 to 9 | {shares} | |",
+            "",
+            f"Checkpoint sha256 `{read.source.sha256}`; latents by `{latents.LAW}`.",
+            "",
+        ]
+    )
+
+
+def _mb(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.2f} MB"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--judged", type=Path, required=True)
+    parser.add_argument("--trained", required=True)
+    given = parser.parse_args()
+    publish(given.source, given.folder, json.loads(given.judged.read_text(encoding="utf-8")), given.trained)
+
+
+if __name__ == "__main__":
+    main()

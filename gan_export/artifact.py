@@ -1,0 +1,280 @@
+"""What an exported file says of itself: the manifest, where each format keeps it, and how to tell formats apart.
+
+A manifest depends on the checkpoint and the versions alone; what was measured lies beside the file, in
+`NAME.report.json`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_export import latents
+from gan_export.arch.spec import GeneratorSpec
+from gan_export.arch.words import Prior
+from gan_export.errors import GanExportError, printable
+
+VERSION = 1
+KEY = "gan-export.manifest"  # in ONNX metadata; the extra file of a TorchScript archive bears the same name
+REFERENCE_SEED = 0
+REFERENCE_COUNT = 8
+_GRID = 2.0**20  # reference values are multiples of 2^-20: far finer than any tolerance, coarser than float64's noise
+
+Kind = Literal["checkpoint", "onnx", "torchscript", "gan"]
+GAN_MAGIC = b"\x89GAN\r\n\x1a\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far an export may be from the eager module.
+
+    max_abs:     largest absolute error of a value, in the unit of [-1, 1]; None leaves values unjudged
+    byte_share:  largest share of differing bytes
+    byte_step:   largest difference of a byte
+    psnr:        smallest peak signal-to-noise ratio of the bytes, in dB; None leaves it unjudged
+    """
+
+    max_abs: float | None
+    byte_share: float
+    byte_step: int
+    psnr: float | None = None
+
+
+TOLERANCES: Mapping[str, Tolerance] = {
+    "fp32": Tolerance(max_abs=2e-5, byte_share=1e-4, byte_step=1),
+    "fp16": Tolerance(max_abs=None, byte_share=1.0, byte_step=255, psnr=45.0),
+    "bf16": Tolerance(max_abs=None, byte_share=1.0, byte_step=255, psnr=35.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a program needs to know to draw from a generator, whatever its form.
+
+    arch:    the family's name, or the class's for a user's own module
+    nz:      length of a latent; prior: what it is drawn from
+    classes: number of labels, 0 for none
+    image:   (C, H, W)
+    range:   (low, high) of the values given; None where nothing bounds them
+    """
+
+    arch: str
+    nz: int
+    prior: Prior
+    classes: int
+    image: tuple[int, int, int]
+    range: tuple[float, float] | None
+
+    @staticmethod
+    def of(spec: GeneratorSpec) -> Facts:
+        """The facts of a spec."""
+        return Facts(spec.arch, spec.nz, spec.prior, spec.classes, spec.image, spec.range)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything that an exported file carries of itself.
+
+    format:        the exporter's name; options: what it was asked for beyond its defaults
+    output:        "float" (N, C, H, W) float32, or "bytes" (N, H, W, C) uint8
+    source_sha256: of the checkpoint
+    latent_law:    `latents.LAW`
+    versions:      of the tools that wrote the file
+    references:    pictures of REFERENCE_SEED's first images (with labels i mod classes), computed in float64
+    """
+
+    format: str
+    facts: Facts
+    output: Literal["float", "bytes"]
+    precision: str
+    tolerance: Tolerance
+    source_sha256: str
+    versions: Mapping[str, str]
+    options: Mapping[str, Any]
+    references: str
+    latent_law: str = latents.LAW
+    version: int = VERSION
+
+    def to_json(self) -> str:
+        """One line of JSON, keys sorted: the same manifest gives the same bytes."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str) -> Manifest:
+        """Raises GanExportError for what is not a manifest of this version."""
+        try:
+            data = json.loads(text)
+            if data["version"] != VERSION:
+                raise GanExportError(f"a manifest of version {data['version']}; this program reads {VERSION}")
+            facts = data.pop("facts")
+            interval = tuple(facts["range"]) if facts["range"] else None
+            return Manifest(
+                facts=Facts(**{**facts, "image": tuple(facts["image"]), "range": interval}),
+                tolerance=Tolerance(**data.pop("tolerance")),
+                **data,
+            )
+        except (ValueError, KeyError, TypeError) as e:
+            raise GanExportError(f"its manifest can't be read: {printable(str(e))}") from None
+
+    def reference_pictures(self) -> npt.NDArray[np.float32]:
+        """The reference pictures, float32 (8, C, H, W) in the range of `facts`."""
+        shape = (REFERENCE_COUNT, *self.facts.image)
+        size = 4 * int(np.prod(shape))
+        try:
+            raw = zlib.decompressobj().decompress(base64.b64decode(self.references, validate=True), size + 1)
+            return np.frombuffer(raw, "<i4").reshape(shape).astype(np.float32) / np.float32(_GRID)
+        except (ValueError, zlib.error):
+            raise GanExportError("its manifest's reference pictures can't be read") from None
+
+
+def pack_references(pictures: npt.NDArray[np.float64]) -> str:
+    """float64 (8, C, H, W) as text for a manifest: multiples of 2^-20, so that no last bit of a sum shows."""
+    steps = np.rint(pictures * _GRID).astype("<i4")
+    return base64.b64encode(zlib.compress(steps.tobytes(), 9)).decode("ascii")
+
+
+def reference_inputs(facts: Facts) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64] | None]:
+    """Latents (8, nz) and labels (8,) of the reference pictures."""
+    z = latents.draw(REFERENCE_SEED, 0, REFERENCE_COUNT, facts.nz, facts.prior)
+    return z, np.arange(REFERENCE_COUNT, dtype=np.int64) % facts.classes if facts.classes else None
+
+
+def report_path(artifact: Path) -> Path:
+    """Where the measured figures of an artifact lie."""
+    return artifact.with_name(artifact.name + ".report.json")
+
+
+def sniff(path: Path) -> Kind:
+    """What a file is, by its first bytes and never by its name; a folder or a stranger is a "checkpoint"."""
+    if not path.is_file():
+        return "checkpoint"
+    with open(path, "rb") as f:
+        head = f.read(8)
+        if head == GAN_MAGIC:
+            return "gan"
+        if head.startswith(b"PK\x03\x04"):
+            return "torchscript" if _is_torchscript(f) else "checkpoint"
+        if head.startswith(b"\x08") and _looks_like_onnx(f):
+            return "onnx"
+    return "checkpoint"
+
+
+def read_manifest(path: Path, kind: Kind) -> Manifest | None:
+    """The manifest inside an artifact, None where there is none; nothing of the file is run."""
+    text: bytes | None = None
+    with open(path, "rb") as f:
+        if kind == "onnx":
+            text = dict(_onnx_metadata(f)).get(KEY)
+        elif kind == "torchscript":
+            text = _archive_entry(f, f"/extra/{KEY}")
+        elif kind == "gan":
+            text = _gan_manifest(f)
+    return Manifest.from_json(text.decode("utf-8", "replace")) if text else None
+
+
+def _gan_manifest(f: BinaryIO) -> bytes | None:
+    """docs/FORMAT.md: the manifest's offset and size are two u64 at byte 24."""
+    head = f.read(40)
+    if len(head) < 40:
+        return None
+    offset, size = struct.unpack_from("<QQ", head, 24)
+    f.seek(0, 2)
+    if offset + size > f.tell():
+        raise GanExportError("a .gan file that is cut off")
+    f.seek(offset)
+    return f.read(size)
+
+
+def _is_torchscript(f: BinaryIO) -> bool:
+    try:
+        with zipfile.ZipFile(f) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False
+    return any(n.endswith("/constants.pkl") for n in names) and any("/code/" in n for n in names)
+
+
+def _archive_entry(f: BinaryIO, suffix: str) -> bytes | None:
+    with zipfile.ZipFile(f) as archive:
+        for entry in archive.infolist():
+            if entry.filename.endswith(suffix) and entry.file_size < 1 << 27:
+                return archive.read(entry)
+    return None
+
+
+# ONNX is protobuf: ModelProto's fields are ir_version = 1, graph = 7, opset_import = 8, metadata_props = 14,
+# whose entries are key = 1, value = 2.  Walking the top level by lengths reads no weights.
+_GRAPH, _OPSETS, _METADATA = 7, 8, 14
+
+
+def _looks_like_onnx(f: BinaryIO) -> bool:
+    try:
+        return {_GRAPH, _OPSETS} <= {number for number, _, _ in _fields(f)}
+    except GanExportError:
+        return False
+
+
+def _onnx_metadata(f: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    for number, offset, length in list(_fields(f)):
+        if number == _METADATA and length < 1 << 27:
+            f.seek(offset)
+            entry = f.read(length)
+            yield _entry(entry)
+
+
+def _entry(data: bytes) -> tuple[str, bytes]:
+    import io
+
+    parts = {n: data[offset : offset + length] for n, offset, length in _fields(io.BytesIO(data))}
+    return parts.get(1, b"").decode("utf-8", "replace"), parts.get(2, b"")
+
+
+def _fields(f: BinaryIO) -> Iterator[tuple[int, int, int]]:
+    """(number, offset, length) of each field of one protobuf message; raises GanExportError for what is none."""
+    f.seek(0, 2)
+    end = f.tell()
+    position = 0
+    while position < end:
+        f.seek(position)
+        head = f.read(20)
+        tag, used = _varint(head, 0)
+        number, wire = tag >> 3, tag & 7
+        if number == 0:
+            raise GanExportError("not a protobuf message")
+        match wire:
+            case 0:
+                _, after = _varint(head, used)
+                start, length = position + used, after - used
+            case 1:
+                start, length = position + used, 8
+            case 2:
+                length, after = _varint(head, used)
+                start = position + after
+            case 5:
+                start, length = position + used, 4
+            case _:
+                raise GanExportError("not a protobuf message")
+        position = start + length
+        if position > end:
+            raise GanExportError("a protobuf message that is cut off")
+        yield number, start, length
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    for i in range(at, min(len(data), at + 10)):
+        value |= (data[i] & 0x7F) << shift
+        shift += 7
+        if data[i] < 0x80:
+            return value, i + 1
+    raise GanExportError("not a protobuf message")

@@ -1,0 +1,129 @@
+"""What a set of timings says: medians, percentiles, intervals, and when a warm-up is over.  No clock is read here.
+
+A block is the calls that one worker makes in one turn.  Calls inside a block share the machine's mood, so a
+block and not a call is what an interval resamples.  Blocks of one process share its layout in memory, so that
+from PROCESSES processes on a process is (`units`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLES = 2000
+LEVEL = 0.95  # of every interval
+PROCESSES = 3
+WARM = 0.03  # a warm-up is over when two blocks in a row differ by less
+
+# Two-sided 95 % points of Student's t by degrees of freedom; from 30 on the formula below is within 0.2 %.
+_T95 = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045,
+)  # fmt: skip
+_Z95 = 1.959964
+
+Blocks = Sequence[Sequence[int]]  # nanoseconds a call
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A 95 % interval around a value."""
+
+    low: float
+    value: float
+    high: float
+
+    @property
+    def half_width(self) -> float:
+        """Half the interval as a share of the value."""
+        return (self.high - self.low) / 2 / self.value if self.value else math.inf
+
+
+def units(blocks: Blocks, process: Sequence[int]) -> list[list[int]]:
+    """What an interval resamples: the blocks, or with enough processes each one's block medians together."""
+    kept = [(number, block) for number, block in zip(process, blocks, strict=True) if len(block)]
+    numbers = sorted({number for number, _ in kept})
+    if len(numbers) < PROCESSES:
+        return [list(block) for _, block in kept]
+    return [[int(np.median(block)) for number, block in kept if number == own] for own in numbers]
+
+
+def median_seconds(blocks: Blocks) -> Interval:
+    """Seconds a call: the median of the blocks' medians, with a percentile bootstrap over the blocks.
+
+    With one block there is nothing to resample and the interval is the value alone.
+    """
+    medians = np.array([np.median(b) for b in blocks if len(b)], np.float64) * 1e-9
+    if not len(medians):
+        raise ValueError("no samples")
+    picks = np.random.default_rng(0).integers(0, len(medians), (RESAMPLES, len(medians)))
+    low, high = np.quantile(np.median(medians[picks], axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(np.median(medians)), float(high))
+
+
+def percentiles_seconds(blocks: Blocks, points: Sequence[float] = (50, 90, 99)) -> tuple[float, ...]:
+    """Percentiles of all calls together, seconds."""
+    calls = np.concatenate([np.asarray(b, np.float64) for b in blocks]) * 1e-9
+    return tuple(float(v) for v in np.percentile(calls, points))
+
+
+def ratio(before: Blocks, after: Blocks) -> Interval:
+    """How many times as fast `after` is as `before` (above 1: faster), with Welch's 95 % interval.
+
+    On the logarithms of the blocks' medians: ratios are symmetric there.  Needs two blocks on each side.
+    """
+    a, b = _logs(before), _logs(after)
+    if len(a) < 2 or len(b) < 2:
+        raise ValueError("two blocks on each side are needed")
+    va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+    gap = float(a.mean() - b.mean())
+    spread = va + vb
+    if spread == 0:
+        return Interval(math.exp(gap), math.exp(gap), math.exp(gap))
+    freedom = spread**2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+    reach = student_t(freedom) * math.sqrt(spread)
+    return Interval(math.exp(gap - reach), math.exp(gap), math.exp(gap + reach))
+
+
+def paired_ratio(before: Blocks, after: Blocks) -> Interval:
+    """As `ratio`, for blocks that took turns: block i of each shared a round, so what hit the round cancels."""
+    a, b = _logs(before), _logs(after)
+    n = min(len(a), len(b))
+    if n < 2:
+        raise ValueError("two rounds are needed")
+    gaps = a[:n] - b[:n]
+    reach = student_t(n - 1) * float(gaps.std(ddof=1)) / math.sqrt(n)
+    middle = float(gaps.mean())
+    return Interval(math.exp(middle - reach), math.exp(middle), math.exp(middle + reach))
+
+
+def student_t(freedom: float) -> float:
+    """The two-sided 95 % point of Student's t; between whole degrees of freedom the larger value is taken."""
+    whole = max(1, int(freedom))
+    if whole <= len(_T95):
+        return _T95[whole - 1]
+    z = _Z95
+    return z + (z**3 + z) / (4 * whole) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * whole**2)
+
+
+def is_warm(medians: Sequence[float]) -> bool:
+    """Whether the last three blocks' medians have stopped moving: no more than WARM from one to the next, or rising.
+
+    Three, so that one lucky block doesn't end a warm-up.
+    """
+    if len(medians) < 3:
+        return False
+    a, b, c = medians[-3:]
+    return b > a * (1 - WARM) and c > b * (1 - WARM)
+
+
+def settle_calls(seconds: float) -> int:
+    """Calls to leave uncounted at the start of a block, about 20 ms of them: they bring the caches back."""
+    return 0 if seconds > 0.2 else max(1, min(50, math.ceil(0.02 / max(seconds, 1e-6))))
+
+
+def _logs(blocks: Blocks) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.log(np.array([np.median(b) for b in blocks if len(b)], np.float64))

@@ -1,0 +1,102 @@
+"""One run against another, row by row: how many times as fast, with the interval that says whether to believe it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from gan_export.bench import clock
+from gan_export.bench.record import Row, Run, Settings
+from gan_export.errors import CheckFailedError, GanExportError
+
+# How long and how often something is measured moves its interval and not its middle: runs may differ in these.
+_FREE = ("rounds", "block_seconds", "warm_seconds", "processes", "seed")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One row of both runs.  ratio above 1: the second run is faster; None where either is struck or has one block."""
+
+    contender: str
+    batch: int
+    quantity: str
+    ratio: clock.Interval | None
+
+    @property
+    def verdict(self) -> str:
+        """In a word: what the whole interval says."""
+        if self.ratio is None:
+            return "not comparable"
+        if self.ratio.low > 1:
+            return "faster"
+        return "slower" if self.ratio.high < 1 else "the same"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """pairs: rows that both runs have; only_before, only_after: the others, as contender, batch and quantity."""
+
+    pairs: tuple[Pair, ...]
+    only_before: tuple[str, ...]
+    only_after: tuple[str, ...]
+
+
+def compare(before: Run, after: Run, *, unlike: bool = False) -> Comparison:
+    """Raises GanExportError for runs on unlike machines, of unlike models or with unlike settings, unless `unlike`.
+
+    Versions and commits may differ: they are what is compared.
+    """
+    if not unlike and (gaps := differences(before, after)):
+        raise GanExportError(f"these runs can't be compared: {'; '.join(gaps)}; --anyway compares them all the same")
+    old = {_key(r): r for r in before.rows}
+    new = {_key(r): r for r in after.rows}
+    pairs = tuple(
+        Pair(row.contender, row.batch, row.quantity, _ratio(row, new[key])) for key, row in old.items() if key in new
+    )
+    if not pairs:
+        raise GanExportError("these runs have no row in common: no runtime, batch and quantity is in both")
+    return Comparison(
+        pairs,
+        tuple(" ".join(map(str, k)) for k in old if k not in new),
+        tuple(" ".join(map(str, k)) for k in new if k not in old),
+    )
+
+
+def differences(before: Run, after: Run) -> list[str]:
+    """What forbids a comparison, in words."""
+    gaps = [f"the machine's {gap}" for gap in before.machine.differences(after.machine)]
+    for name in ("arch", "nz", "classes", "image", "weights"):
+        old, new = getattr(before.model, name), getattr(after.model, name)
+        if old != new:
+            gaps.append(f"the generator's {name}: {old} and {new}")
+    for name in (f.name for f in fields(Settings) if f.name not in _FREE):
+        old, new = getattr(before.settings, name), getattr(after.settings, name)
+        if old != new:
+            gaps.append(f"{name}: {old} and {new}")
+    return gaps
+
+
+def check(comparison: Comparison, fail_below: float) -> None:
+    """Raises CheckFailedError where a row's whole interval lies below `fail_below`: a regression, and not noise."""
+    slow = [p for p in comparison.pairs if p.ratio is not None and p.ratio.high < fail_below]
+    if slow:
+        raise CheckFailedError(f"{len(slow)} of {len(comparison.pairs)} rows are below {fail_below:g}: {_named(slow)}")
+
+
+def _named(pairs: Sequence[Pair]) -> str:
+    return "; ".join(
+        f"{p.contender} at {p.batch}, {p.quantity}: {p.ratio.value:.3f} ({p.ratio.low:.3f} to {p.ratio.high:.3f})"
+        for p in pairs
+        if p.ratio is not None
+    )
+
+
+def _key(row: Row) -> tuple[str, int, str]:
+    return row.contender, row.batch, row.quantity
+
+
+def _ratio(before: Row, after: Row) -> clock.Interval | None:
+    for row in (before, after):
+        if len(row.blocks) < 2 or (row.parity is not None and not row.parity.passed):
+            return None
+    return clock.ratio(clock.units(before.blocks, before.process), clock.units(after.blocks, after.process))

@@ -1,0 +1,70 @@
+"""What takes part: a runtime, and what it is given.  To add one: a line here, and its runtime in `runtimes`."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from typing import Any
+
+from gan_export.errors import GanExportError, printable
+
+BOTH = ("cpu", "cuda")
+CPU = ("cpu",)
+CUDA = ("cuda",)
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One line of the table.
+
+    runtime: its name in the runtimes' registry
+    export:  the exporter that makes its artifact; None: it takes the checkpoint itself
+    options: what is asked of the exporter; one without options takes the user's own artifact, where there is one
+    usual:   takes part when nobody names who should
+    folded:  whether BatchNorm is folded away in what it runs
+    """
+
+    name: str
+    title: str
+    runtime: str
+    export: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    devices: tuple[str, ...] = BOTH
+    usual: bool = True
+    folded: bool = True
+
+
+CONTENDERS: tuple[Contender, ...] = (
+    Contender("eager", "PyTorch eager", "eager", folded=False),
+    Contender("eager-folded", "PyTorch eager, folded", "eager-folded"),
+    Contender("channels-last", "PyTorch channels_last", "channels-last"),
+    Contender("torchscript", "TorchScript", "torchscript", "torchscript"),
+    Contender("script", "TorchScript scripted", "torchscript", "torchscript", {"method": "script"}),
+    Contender("trace", "TorchScript traced", "torchscript", "torchscript", {"method": "trace"}),
+    Contender("compile", "torch.compile", "compile"),
+    Contender("compile-autotune", "torch.compile max-autotune", "compile-autotune", usual=False),
+    Contender("aotinductor", "AOTInductor", "aotinductor"),
+    Contender("onnxruntime", "ONNX Runtime", "onnxruntime", "onnx"),
+    Contender("openvino", "OpenVINO", "openvino", "onnx", devices=CPU),
+    Contender("native", "gan-export native", "native", "native", devices=CPU),
+    Contender("eager-tf32", "PyTorch TF32", "eager-tf32", devices=CUDA),
+    Contender("eager-bf16", "PyTorch bf16", "eager-bf16", devices=CUDA),
+    Contender("eager-fp16", "PyTorch fp16", "eager-fp16", devices=CUDA),
+    Contender("compile-fp16", "torch.compile fp16", "compile-fp16", devices=CUDA),
+)
+
+
+def find(name: str) -> Contender:
+    """Raises GanExportError, naming the nearest, where there is none of that name."""
+    for contender in CONTENDERS:
+        if contender.name == name:
+            return contender
+    names = [c.name for c in CONTENDERS]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+    raise GanExportError(f"no runtime is called {printable(name) or 'the empty name'}; {hint}")
+
+
+def usual(device: str) -> tuple[Contender, ...]:
+    """Who takes part on `device` when nobody is named."""
+    return tuple(c for c in CONTENDERS if c.usual and device in c.devices)

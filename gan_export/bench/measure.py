@@ -1,0 +1,432 @@
+"""The measuring itself: workers that take turns in blocks, the others asleep on their pipes.
+
+A run is `processes` generations.  In each, every contender gets a fresh process; for each batch all of them bind
+the same latents, warm up until stable, and then take turns, `rounds` times, in an order that rotates, so that
+whatever drifts hits all alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import itertools
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from gan_export.bench import clock, machine
+from gan_export.bench.contenders import Contender
+from gan_export.bench.peak import Peak, measure_peak
+from gan_export.bench.plan import LARGEST_BATCH, Plan, check_memory
+from gan_export.bench.record import SCHEMA, Absent, Entry, Parity, Quantity, Row, Run, Settings
+from gan_export.bench.subject import SEED, Referee, Source, Subject, built_in, from_files
+from gan_export.errors import GanExportError
+from gan_export.files import sha256_file
+from gan_export.runtimes import remote
+from gan_export.runtimes.base import SessionInfo
+from gan_export.runtimes.remote import REGISTRY, RemoteSession
+
+KNEE = 1.05  # a sweep goes on while the fastest contender gains this much from one doubling to the next
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """done: share of the work, 0 to 1; seconds_left: None while nothing tells."""
+
+    done: float
+    what: str
+    seconds_left: float | None
+
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Where the workers find their runtimes: a module with `find`, importable from the folders `search`."""
+
+    module: str = REGISTRY
+    search: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Series:
+    """A row while it grows."""
+
+    contender: Contender
+    batch: int
+    quantity: Quantity
+    prepare: float = 0.0
+    parity: Parity | None = None
+    blocks: list[tuple[int, ...]] = field(default_factory=list)
+    process: list[int] = field(default_factory=list)
+    foreign: list[float] = field(default_factory=list)
+    stolen: list[float] = field(default_factory=list)
+
+    def row(self) -> Row:
+        return Row(
+            self.contender.name,
+            self.batch,
+            self.quantity,
+            self.prepare,
+            self.parity,
+            tuple(self.blocks),
+            tuple(self.process),
+            tuple(self.foreign),
+            tuple(self.stolen),
+        )
+
+
+@dataclass(slots=True)
+class _Entrant:
+    """A contender with a live worker.  `pace`: seconds a call by quantity, for the batch at hand."""
+
+    contender: Contender
+    session: RemoteSession
+    info: SessionInfo
+    pace: dict[Quantity, float] = field(default_factory=dict)
+
+
+def run(
+    plan: Plan,
+    source: Source | str,
+    report: Report,
+    *,
+    command: str = "",
+    registry: Registry = Registry(),
+) -> Run:
+    """Measure `source`: the user's files, or the name of a built-in generator.
+
+    An interruption (KeyboardInterrupt) keeps what is measured and marks the run partial.
+    Raises GanExportError where nothing can be measured.
+    """
+    with tempfile.TemporaryDirectory(prefix="gan-bench-") as folder:
+        report(Progress(0.0, "reading the generator", None))
+        subject = built_in(source, Path(folder)) if isinstance(source, str) else from_files(source, Path(folder))
+        return _Bench(plan, subject, report, registry).run(command)
+
+
+class _Bench:
+    """One run's state."""
+
+    def __init__(self, plan: Plan, subject: Subject, report: Report, registry: Registry) -> None:
+        self.plan = plan
+        self.subject = subject
+        self.registry = registry
+        self.device = plan.resolved_device()
+        self.threads = plan.resolved_threads()
+        self.pin = self.threads < machine.usable_processors()
+        self.contenders = plan.entrants(self.device)
+        self.referee = Referee(subject, self.threads)
+        self.series: dict[tuple[str, int, Quantity], _Series] = {}
+        self.entries: dict[str, Entry] = {}
+        self.absent: dict[str, Absent] = {}
+        self.gpu_states: list[Mapping[str, float]] = []
+        self.report = report
+        self.started = time.monotonic()
+        self.share = 0.0  # of the work that is done
+
+    def run(self, command: str) -> Run:
+        for batch in () if self.plan.sweep else self.plan.batches:
+            self._check_memory(batch)
+        before = machine.load()
+        peak, partial = None, False
+        try:
+            if self.plan.roofline:
+                self._say(0.0, "measuring the machine's peak")
+                peak = _peak(self.device, self.threads)
+            for generation in range(self.plan.processes):
+                self._generation(generation)
+            if peak is not None:
+                peak = _higher(peak, _peak(self.device, self.threads))
+        except KeyboardInterrupt:
+            partial = True
+        finally:
+            self.referee.close()
+        rows = tuple(s.row() for s in self.series.values() if s.blocks or _struck(s.parity))
+        if not rows and not partial:
+            reasons = "; ".join(f"{a.contender}: {a.reason}" for a in self.absent.values())
+            raise GanExportError(f"nothing could be measured: {reasons}")
+        return Run(
+            schema=SCHEMA,
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            command=command,
+            suite=self.plan.suite,
+            partial=partial,
+            machine=machine.describe(),
+            versions=machine.versions(),
+            commit=machine.commit(),
+            model=self.subject.model,
+            settings=Settings(
+                device=self.device,
+                threads=self.threads,
+                pin=self.pin,
+                seed=self.plan.seed,
+                rounds=self.plan.rounds,
+                block_seconds=self.plan.block_seconds,
+                warm_seconds=self.plan.warm_seconds,
+                processes=self.plan.processes,
+            ),
+            peak=peak,
+            load=(before.average, machine.load().average),
+            gpu_states=tuple(self.gpu_states),
+            entries=tuple(self.entries.values()),
+            rows=rows,
+            absent=tuple(self.absent.values()),
+        )
+
+    def _generation(self, generation: int) -> None:
+        """Everything once, in fresh processes."""
+        with contextlib.ExitStack() as stack:
+            entrants: list[_Entrant] = []
+            for contender in self.contenders:
+                self._say(self.share, f"starting {contender.title}")
+                if (entrant := self._start(contender)) is not None:
+                    stack.callback(entrant.session.kill)
+                    entrants.append(entrant)
+            done = generation / self.plan.processes
+            for batch, share in self._batches():
+                after = (generation + share) / self.plan.processes
+                self._batch(entrants, batch, generation, (done, after))
+                done = after
+            for entrant in entrants:
+                self._weigh(entrant)
+
+    def _batches(self) -> Iterator[tuple[int, float]]:
+        """Each batch, and the share of a generation that is done when it is."""
+        if not self.plan.sweep:
+            for i, batch in enumerate(self.plan.batches):
+                yield batch, (i + 1) / len(self.plan.batches)
+            return
+        for power in itertools.count():
+            batch = 1 << power
+            try:
+                self._check_memory(batch)
+            except GanExportError:
+                return
+            if batch > LARGEST_BATCH or (power > 1 and not self._still_gains(batch // 2)):
+                return
+            yield batch, 1.0 - 0.5 ** (power + 1)
+
+    def _still_gains(self, batch: int) -> bool:
+        """Whether any contender's images a second grew from half of `batch` to `batch`."""
+        for series in self.series.values():
+            smaller = self.series.get((series.contender.name, series.batch // 2, series.quantity))
+            if series.batch == batch and smaller is not None and series.blocks and smaller.blocks:
+                ahead = 2 * clock.median_seconds(smaller.blocks).value / clock.median_seconds(series.blocks).value
+                if ahead > KNEE:
+                    return True
+        return False
+
+    def _start(self, contender: Contender) -> _Entrant | None:
+        """A fresh process with the artifact loaded and one picture drawn; None where that can't be, and why is kept."""
+        if self.device not in contender.devices:
+            self._give_up(contender, f"has no {self.device} here", failed=False)
+            return None
+        session: RemoteSession | None = None
+        try:
+            path = self.subject.file_for(contender)
+            z, labels = self.subject.inputs(1)
+            before = time.perf_counter()
+            session = remote.open_remote(
+                contender.runtime,
+                path,
+                self.device,
+                self.threads,
+                pin=self.pin,
+                registry=self.registry.module,
+                search=self.registry.search,
+            )
+            session.generate(z, labels)
+            seconds = time.perf_counter() - before
+        except GanExportError as e:
+            if session is not None:
+                session.kill()
+            self._give_up(contender, _reason(e, contender), failed=False)
+            return None
+        except BaseException:
+            if session is not None:
+                session.kill()
+            raise
+        self._enter(contender, session, path, seconds)
+        return _Entrant(contender, session, session.info)
+
+    def _enter(self, contender: Contender, session: RemoteSession, path: Path, seconds: float) -> None:
+        known = self.entries.get(contender.name)
+        info = session.info
+        self.entries[contender.name] = Entry(
+            contender=contender.name,
+            title=contender.title,
+            runtime=info.runtime,
+            version=info.version,
+            device=info.device,
+            provider=info.provider,
+            threads=info.threads,
+            precision=info.precision,
+            folded=contender.folded,
+            format=contender.export or "checkpoint",
+            size=path.stat().st_size if path.is_file() else 0,
+            sha256=sha256_file(path) if path.is_file() else "",
+            starts=(*(known.starts if known else ()), seconds),
+            loads=(*(known.loads if known else ()), session.seconds_to_load),
+            peak_memory=known.peak_memory if known else None,
+            peak_device_memory=known.peak_device_memory if known else None,
+        )
+
+    def _weigh(self, entrant: _Entrant) -> None:
+        """The most memory that its process ever took."""
+        name = entrant.contender.name
+        if name in self.absent:
+            return
+        memory = entrant.session.memory()
+        entry = self.entries[name]
+        values = {f: getattr(entry, f) for f in Entry.__dataclass_fields__}
+        values["peak_memory"] = _largest(entry.peak_memory, memory.peak)
+        values["peak_device_memory"] = _largest(entry.peak_device_memory, memory.device_peak)
+        self.entries[name] = Entry(**values)
+
+    def _batch(self, entrants: Sequence[_Entrant], batch: int, generation: int, span: tuple[float, float]) -> None:
+        """Bind, judge, warm up, take turns, judge again.  span: shares of the work done before and after."""
+        begin, width = span[0], span[1] - span[0]
+        for i, entrant in enumerate(entrants):
+            self._say(begin + width * 0.3 * i / len(entrants), f"batch {batch}: warming up {entrant.contender.title}")
+            self._attempt(entrant, batch, lambda e=entrant: self._prepare(e, batch))  # type: ignore[misc]
+        fit = [e for e in entrants if e.contender.name not in self.absent and e.pace]
+        for number in range(self.plan.rounds):
+            self._say(begin + width * (0.3 + 0.7 * number / self.plan.rounds), f"batch {batch}: round {number + 1}")
+            turn = number % max(1, len(fit))
+            for entrant in [*fit[turn:], *fit[:turn]]:
+                self._attempt(entrant, batch, lambda e=entrant: self._turn(e, batch, generation))  # type: ignore[misc]
+        for entrant in fit:
+            self._attempt(entrant, batch, lambda e=entrant: self._judge_again(e, batch))  # type: ignore[misc]
+        if self.device == "cuda":
+            self.gpu_states.append({"batch": float(batch), **machine.gpu_state()})
+        self._say(span[1], f"batch {batch}: done")
+
+    def _prepare(self, entrant: _Entrant, batch: int) -> None:
+        """Bind and judge; who passes is warmed up, and has a pace then."""
+        entrant.pace.clear()
+        bound = entrant.session.bind(*self.subject.inputs(batch))
+        parity = self.referee.judge(bound.pictures(), entrant.info.precision)
+        for quantity in self.plan.quantities:
+            series = self._series(entrant, batch, quantity)
+            series.prepare = max(series.prepare, bound.seconds)
+            series.parity = parity
+        if not parity.passed:
+            entrant.session.unbind()
+            return
+        for quantity in self.plan.quantities:
+            entrant.pace[quantity] = self._warm_up(entrant, batch, quantity)
+
+    def _turn(self, entrant: _Entrant, batch: int, generation: int) -> None:
+        for quantity in self.plan.quantities:
+            self._block(entrant, batch, quantity, generation)
+
+    def _judge_again(self, entrant: _Entrant, batch: int) -> None:
+        """What the last timed call made; and end to end, what a call like the timed ones makes."""
+        facts = self.subject.facts
+        for quantity in self.plan.quantities:
+            if quantity == "model":
+                pictures = entrant.session.pictures()
+            else:
+                drawn = {"nz": facts.nz, "prior": facts.prior, "classes": facts.classes}
+                pictures = entrant.session.draw(seed=SEED, start=0, count=batch, **drawn)  # type: ignore[arg-type]
+            series = self._series(entrant, batch, quantity)
+            series.parity = self.referee.judge(pictures, entrant.info.precision)
+        entrant.session.unbind()
+
+    def _warm_up(self, entrant: _Entrant, batch: int, quantity: Quantity) -> float:
+        """Blocks that are not kept, until three in a row agree or the time is up; gives seconds a call."""
+        end = time.monotonic() + self.plan.warm_seconds
+        medians: list[float] = []
+        while not clock.is_warm(medians) and (time.monotonic() < end or not medians):
+            samples = self._timed(entrant, batch, quantity, min(self.plan.block_seconds, 0.2), 0)
+            medians.append(float(np.median(samples)) * 1e-9)
+        return medians[-1]
+
+    def _block(self, entrant: _Entrant, batch: int, quantity: Quantity, generation: int) -> None:
+        settle = clock.settle_calls(entrant.pace[quantity])
+        before, ours = machine.load(), machine.cpu_seconds([entrant.session.pid])
+        samples = self._timed(entrant, batch, quantity, self.plan.block_seconds, settle)
+        after = machine.load()
+        ours = machine.cpu_seconds([entrant.session.pid]) - ours
+        foreign, stolen = machine.shares(before, after, ours)
+        series = self._series(entrant, batch, quantity)
+        series.blocks.append(tuple(samples))
+        series.process.append(generation)
+        series.foreign.append(round(foreign, 4))
+        series.stolen.append(round(stolen, 4))
+
+    def _timed(self, entrant: _Entrant, batch: int, quantity: Quantity, seconds: float, settle: int) -> list[int]:
+        session = entrant.session
+        if quantity == "model":
+            return session.time_model(seconds, settle=settle)
+        facts = self.subject.facts
+        return session.time_end_to_end(
+            seed=self.plan.seed,
+            count=batch,
+            nz=facts.nz,
+            prior=facts.prior,
+            classes=facts.classes,
+            min_seconds=seconds,
+            settle=settle,
+        )
+
+    def _series(self, entrant: _Entrant, batch: int, quantity: Quantity) -> _Series:
+        key = (entrant.contender.name, batch, quantity)
+        if key not in self.series:
+            self.series[key] = _Series(entrant.contender, batch, quantity)
+        return self.series[key]
+
+    def _attempt(self, entrant: _Entrant, batch: int, action: Callable[[], None]) -> None:
+        """A contender that fails is named with its reason, and the others go on without it."""
+        if entrant.contender.name in self.absent:
+            return
+        try:
+            action()
+        except GanExportError as e:
+            self._give_up(entrant.contender, f"at batch {batch}: {_reason(e, entrant.contender)}", failed=True)
+            entrant.session.kill()
+
+    def _give_up(self, contender: Contender, reason: str, *, failed: bool) -> None:
+        self.absent.setdefault(contender.name, Absent(contender.name, contender.title, reason, failed))
+
+    def _check_memory(self, batch: int) -> None:
+        picture = 4 * int(np.prod(self.subject.facts.image))
+        check_memory(batch, self.subject.at_work, picture, len(self.contenders), self.device)
+
+    def _say(self, share: float, what: str) -> None:
+        self.share = share
+        spent = time.monotonic() - self.started
+        left = spent * (1 - share) / share if share > 0.05 else None
+        self.report(Progress(share, what, left))
+
+
+def _peak(device: str, threads: int) -> Peak | None:
+    try:
+        return measure_peak(device, threads)
+    except GanExportError:
+        return None  # a machine without torch has no roofline; its rows stand without a share
+
+
+def _higher(before: Peak, after: Peak | None) -> Peak:
+    """A peak is what the machine can do: of two measurements, one before and one after, the better."""
+    if after is None:
+        return before
+    return Peak({k: max(v, after.flops[k]) for k, v in before.flops.items()}, max(before.bytes, after.bytes))
+
+
+def _struck(parity: Parity | None) -> bool:
+    return parity is not None and not parity.passed
+
+
+def _largest(a: int | None, b: int | None) -> int | None:
+    return max((v for v in (a, b) if v is not None), default=None)
+
+
+def _reason(error: GanExportError, contender: Contender) -> str:
+    return str(error).removeprefix(f"{contender.runtime}: ")

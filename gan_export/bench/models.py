@@ -1,0 +1,76 @@
+"""The generators that are measured when no file is named: real checkpoints with seeded weights.
+
+Speed doesn't depend on the weights; parity wants values that spread over [-1, 1], and these do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gan_export.errors import GanExportError, printable
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """ConvTranspose2d of kernel 4, BatchNorm, ReLU in turn, then tanh; the first stride 1 pad 0, the others 2 and 1.
+
+    channels: from the latent's size to the picture's channels
+    """
+
+    name: str
+    title: str
+    prefix: str
+    channels: tuple[int, ...]
+    bias: bool
+
+
+BUILT_IN: tuple[BuiltIn, ...] = (
+    BuiltIn("classic", "the classic DCGAN, 32x32x1", "model", (100, 512, 256, 128, 1), bias=True),
+    BuiltIn("dcgan64", "the DCGAN of pytorch/examples, 64x64x3", "main", (100, 512, 256, 128, 64, 3), bias=False),
+)
+
+
+def find(name: str) -> BuiltIn:
+    """Raises GanExportError, naming the nearest, where there is none of that name."""
+    for model in BUILT_IN:
+        if model.name == name:
+            return model
+    names = [m.name for m in BUILT_IN]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+    raise GanExportError(f"no built-in generator is called {printable(name)}; {hint}")
+
+
+def write_checkpoint(model: BuiltIn, path: Path, seed: int = 0) -> None:
+    """A bare state_dict as the original code saves it."""
+    import torch
+
+    state = {key: torch.from_numpy(value) for key, value in weights(model, seed).items()}
+    torch.save(state, path)
+
+
+def weights(model: BuiltIn, seed: int) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+    """Values stay near unit variance from layer to layer (He's rule, a stride-2 kernel of 4 meets 4 taps a pixel)."""
+    rng = np.random.default_rng(seed)
+    state: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = {}
+    pairs = list(zip(model.channels, model.channels[1:], strict=False))
+    for i, (inputs, outputs) in enumerate(pairs):
+        taps = 1 if i == 0 else 4
+        name = f"{model.prefix}.{3 * i}"
+        scale = math.sqrt((1.0 if i == 0 else 2.0) / (inputs * taps)) * (0.5 if i == len(pairs) - 1 else 1.0)
+        state[f"{name}.weight"] = (rng.standard_normal((inputs, outputs, 4, 4)) * scale).astype(np.float32)
+        if model.bias:
+            state[f"{name}.bias"] = (rng.standard_normal(outputs) * 0.02).astype(np.float32)
+        if i < len(pairs) - 1:
+            norm = f"{model.prefix}.{3 * i + 1}"
+            state[f"{norm}.weight"] = (1 + 0.02 * rng.standard_normal(outputs)).astype(np.float32)
+            state[f"{norm}.bias"] = (0.02 * rng.standard_normal(outputs)).astype(np.float32)
+            state[f"{norm}.running_mean"] = (0.1 * rng.standard_normal(outputs)).astype(np.float32)
+            state[f"{norm}.running_var"] = rng.uniform(0.8, 1.2, outputs).astype(np.float32)
+            state[f"{norm}.num_batches_tracked"] = np.array(1, np.int64)
+    return state

@@ -1,0 +1,183 @@
+"""What to measure, checked before anything is: from the command line, or from a suite's TOML."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from gan_export.bench import contenders, models
+from gan_export.bench.contenders import Contender
+from gan_export.bench.machine import memory_available, usable_processors
+from gan_export.bench.record import Quantity
+from gan_export.errors import GanExportError, printable
+
+QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
+DEVICES = ("auto", "cpu", "cuda")
+LARGEST_BATCH = 1 << 20
+_HEADROOM = 0.8  # of the memory that is available
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a run is asked for.
+
+    batches:    pictures a call; with `sweep` the powers of two from 1 on are measured instead
+    runtimes:   contenders by name; empty: the usual ones
+    device:     "auto" is cuda where there is a device, else cpu
+    threads:    for every contender alike; None: as many as this process may use
+    rounds:     turns of each contender, in one process; block_seconds: how long a turn takes at least
+    processes:  how often everything is started afresh
+    warm_seconds: the longest that warming up may take, a contender and batch; it ends earlier when it is stable
+    roofline:   whether the machine's peak is measured too
+    """
+
+    batches: tuple[int, ...] = (512,)
+    runtimes: tuple[str, ...] = ()
+    quantities: tuple[Quantity, ...] = ("model",)
+    models: tuple[str, ...] = ("classic",)
+    device: str = "auto"
+    threads: int | None = None
+    rounds: int = 7
+    block_seconds: float = 0.3
+    warm_seconds: float = 6.0
+    processes: int = 1
+    seed: int = 0
+    sweep: bool = False
+    roofline: bool = True
+    suite: str | None = None
+
+    def __post_init__(self) -> None:
+        _check(bool(self.batches), "no batch size is given")
+        for batch in self.batches:
+            _check(_whole(batch) and 1 <= batch <= LARGEST_BATCH, f"batch {batch}: 1 to {LARGEST_BATCH} is needed")
+        for name in self.runtimes:
+            contenders.find(name)
+        for name in self.models:
+            models.find(name)
+        _check(bool(self.models), "no generator is given")
+        for quantity in self.quantities:
+            _check(quantity in QUANTITIES, f"quantity {_shown(quantity)}: {' or '.join(QUANTITIES)} is needed")
+        _check(bool(self.quantities), "no quantity is given")
+        _check(self.device in DEVICES, f"device {_shown(self.device)}: {', '.join(DEVICES)} are known")
+        if self.threads is not None:
+            _check(_whole(self.threads) and 1 <= self.threads <= 1024, f"threads {self.threads}: 1 to 1024 is needed")
+        _check(_whole(self.rounds) and 2 <= self.rounds <= 10000, f"rounds {self.rounds}: 2 to 10000 is needed")
+        _check(_whole(self.processes) and 1 <= self.processes <= 100, f"processes {self.processes}: 1 to 100 is needed")
+        for name in ("block_seconds", "warm_seconds"):
+            value = getattr(self, name)
+            _check(isinstance(value, int | float) and 0 < value <= 600, f"{name} {value}: above 0, to 600, is needed")
+        _check(_whole(self.seed) and 0 <= self.seed < 1 << 64, f"seed {self.seed}: 0 to 2^64-1 is needed")
+
+    def resolved_device(self) -> str:
+        """Where `auto` leads here."""
+        if self.device != "auto":
+            return self.device
+        from gan_export.runtimes.cuda import device_count
+
+        return "cuda" if device_count() else "cpu"
+
+    def resolved_threads(self) -> int:
+        """The number that every contender is given."""
+        return self.threads or usable_processors()
+
+    def entrants(self, device: str) -> tuple[Contender, ...]:
+        """Who takes part; the ones named, whether or not the device suits them, or the usual ones of the device."""
+        if self.runtimes:
+            return tuple(contenders.find(name) for name in dict.fromkeys(self.runtimes))
+        return contenders.usual(device)
+
+
+def from_suite(name: str) -> Plan:
+    """A plan from `NAME.toml` under benchmarks/suites, or from a path to a TOML file.
+
+    Raises GanExportError for a suite that is not there, and for a field that no plan has, naming the nearest.
+    """
+    path = _suite_path(name)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise GanExportError(f"{printable(str(path))}: {printable(str(e))}") from None
+    return _from_mapping(data, path)
+
+
+def suite_names() -> list[str]:
+    """Those under benchmarks/suites."""
+    return sorted({p.stem for folder in _suite_folders() for p in folder.glob("*.toml")})
+
+
+def merged(plan: Plan, given: Mapping[str, Any]) -> Plan:
+    """`plan` with what was said on the command line; None is what wasn't said."""
+    return replace(plan, **{k: v for k, v in given.items() if v is not None})
+
+
+def check_memory(batch: int, bytes_at_work: int, bytes_out: int, entrants: int, device: str) -> None:
+    """Refuse beforehand what can't fit.
+
+    bytes_at_work: of one image, the largest layer's input and output together; bytes_out: of one picture.
+    Each entrant keeps its latents and pictures while the others run, and one of them runs; a copy of its largest
+    layer is allowed for as workspace.
+    """
+    if device != "cpu":
+        return  # the device's allocator says so itself, and the row says it failed
+    available = memory_available()
+    needed = batch * (2 * bytes_at_work + (2 * entrants + 2) * bytes_out)
+    if available and needed > _HEADROOM * available:
+        raise GanExportError(
+            f"batch {batch} needs about {needed / 2**30:.1f} GiB, and {available / 2**30:.1f} GiB is free; "
+            "ask for a smaller batch or for fewer runtimes"
+        )
+
+
+def _from_mapping(data: Mapping[str, Any], path: Path) -> Plan:
+    hidden = ("suite", "description")
+    known = [f.name for f in fields(Plan) if f.name not in hidden]
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        if key == "description":
+            continue
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise GanExportError(f"{printable(path.name)}: no field is called {printable(key)}; {hint}")
+        values[key] = tuple(value) if isinstance(value, list) else value
+    try:
+        return Plan(**values, suite=path.stem)
+    except TypeError as e:
+        raise GanExportError(f"{printable(path.name)}: {printable(str(e))}") from None
+    except GanExportError as e:
+        raise GanExportError(f"{printable(path.name)}: {e}") from None
+
+
+def _suite_folders() -> list[Path]:
+    here = [Path("benchmarks/suites"), Path(__file__).resolve().parents[2] / "benchmarks" / "suites"]
+    return [folder for folder in here if folder.is_dir()]
+
+
+def _suite_path(name: str) -> Path:
+    if name.endswith(".toml"):
+        return Path(name)
+    for folder in _suite_folders():
+        if name in {p.stem for p in folder.glob("*.toml")}:
+            return folder / f"{name}.toml"
+    names = suite_names()
+    near = difflib.get_close_matches(name, names, n=1)
+    known = f"there are {', '.join(names)}" if names else "give the path of a .toml file"
+    hint = f"did you mean {near[0]}?" if near else known
+    raise GanExportError(f"no suite is called {printable(name)}; {hint}")
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _shown(value: object) -> str:
+    return printable(str(value), 60)
+
+
+def _check(fits: bool, otherwise: str) -> None:
+    if not fits:
+        raise GanExportError(otherwise)

@@ -1,0 +1,263 @@
+"""A run as data: one JSON file, written once and never changed.  docs/bench.schema.json is its schema.
+
+Everything a report or a comparison says is computed from these fields; nothing derived is stored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from gan_export.bench.machine import Machine
+from gan_export.bench.peak import Peak
+from gan_export.errors import GanExportError, printable
+from gan_export.files import atomic_file
+
+FAMILY = "gan-export/bench/"
+SCHEMA = f"{FAMILY}1"
+Quantity = Literal["model", "end_to_end"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What was generated.
+
+    name: the built-in generator's name, or the file's (without its folder); source: the checkpoint's sha256
+    flops, bytes: of one image by the spec, None where only an artifact was given; bytes counts each layer's
+    input and output once, weights: bytes of all weights
+    """
+
+    name: str
+    arch: str
+    nz: int
+    classes: int
+    image: tuple[int, int, int]
+    source: str
+    flops: int | None
+    bytes: int | None
+    weights: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How it was measured; two runs with unlike settings are not compared."""
+
+    device: str
+    threads: int
+    pin: bool
+    seed: int
+    rounds: int
+    block_seconds: float
+    warm_seconds: float
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """A runtime's pictures against the reference's, from the session that was timed and the call that was timed last.
+
+    against: what the reference is; images: how many were compared; identical: share of equal bytes
+    max_abs, mean_abs: of the values, None for an artifact that gives bytes; psnr: in dB, None where no byte differs
+    """
+
+    passed: bool
+    against: str
+    images: int
+    max_abs: float | None
+    mean_abs: float | None
+    identical: float
+    byte_step: int
+    psnr: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One contender, loaded: what its session says of itself, and what it costs apart from its speed.
+
+    starts:  seconds from the start of a fresh process to the first picture, a number a process
+    loads:   seconds of those until the artifact was loaded, imports included
+    size, sha256: of the file that was loaded
+    """
+
+    contender: str
+    title: str
+    runtime: str
+    version: str
+    device: str
+    provider: str
+    threads: int
+    precision: str
+    folded: bool
+    format: str
+    size: int
+    sha256: str
+    starts: tuple[float, ...]
+    loads: tuple[float, ...]
+    peak_memory: int | None
+    peak_device_memory: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One contender, batch and quantity.
+
+    model: latents in the device's memory to pictures in the device's memory.
+    end_to_end: a seed to uint8 pictures in host memory.
+    blocks:  nanoseconds of each call, a block a turn, in the order of the rounds; process[i] numbers block i's process
+    foreign, stolen: shares of all processors that other processes and other virtual machines took, a number a block
+    prepare: seconds of binding and of the first run, compilation included
+    """
+
+    contender: str
+    batch: int
+    quantity: Quantity
+    prepare: float
+    parity: Parity | None
+    blocks: tuple[tuple[int, ...], ...]
+    process: tuple[int, ...]
+    foreign: tuple[float, ...]
+    stolen: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A contender that was not measured, or not to its end, and why."""
+
+    contender: str
+    title: str
+    reason: str
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything.  `partial`: interrupted; `load` before and after: load average of the last minute."""
+
+    schema: str
+    created: str
+    command: str
+    suite: str | None
+    partial: bool
+    machine: Machine
+    versions: Mapping[str, str]
+    commit: str | None
+    model: Model
+    settings: Settings
+    peak: Peak | None
+    load: tuple[float, float]
+    gpu_states: tuple[Mapping[str, float], ...]
+    entries: tuple[Entry, ...]
+    rows: tuple[Row, ...]
+    absent: tuple[Absent, ...]
+
+
+def to_text(run: Run) -> str:
+    """One JSON object, a line for each entry and row so that two runs can be read side by side."""
+    data = asdict(run)
+    lines = []
+    for key, value in data.items():
+        if key in ("entries", "rows", "absent") and value:
+            inner = ",\n  ".join(json.dumps(item, separators=(", ", ": ")) for item in value)
+            lines.append(f"{json.dumps(key)}: [\n  {inner}\n ]")
+        else:
+            lines.append(f"{json.dumps(key)}: {json.dumps(value)}")
+    return "{" + ",\n ".join(lines) + "}\n"
+
+
+def write(run: Run, path: Path) -> None:
+    """A new file.  Raises GanExportError where there is one already: a result is never overwritten."""
+    if path.exists():
+        raise GanExportError(
+            f"{printable(str(path))} is there already, and a result is never overwritten; name another"
+        )
+    with atomic_file(path) as temporary:
+        temporary.write_text(to_text(run), encoding="utf-8")
+
+
+def read(path: Path) -> Run:
+    """Raises GanExportError for a file that is missing, no JSON, of another schema, or doesn't fit it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        reason = e.strerror if isinstance(e, OSError) else "not text"
+        raise GanExportError(f"{printable(str(path))}: {reason}") from None
+    return parse(text, str(path))
+
+
+def is_run(path: Path) -> bool:
+    """Whether a JSON file calls itself a run of gan-bench, of whatever version."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(data, dict) and str(data.get("schema", "")).startswith(FAMILY)
+
+
+def parse(text: str, name: str) -> Run:
+    """`name` is used in messages alone."""
+    where = printable(name)
+    try:
+        data = json.loads(text)
+    except ValueError:
+        raise GanExportError(f"{where} is no JSON; a result of gan-bench is wanted") from None
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if schema != SCHEMA:
+        said = f"of schema {printable(str(schema), 60)}" if schema else "no result of gan-bench"
+        raise GanExportError(f"{where} is {said}; this program reads {SCHEMA}")
+    return _build(Run, data, where, "the run")
+
+
+def _build(kind: type[T], data: Any, where: str, what: str) -> T:
+    if not isinstance(data, dict):
+        raise GanExportError(f"{where}: {what} is no object")
+    hints = get_type_hints(kind)
+    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    if missing := [n for n in names if n not in data]:
+        raise GanExportError(f"{where}: {what} lacks {missing[0]}")
+    if extra := [n for n in data if n not in names]:
+        raise GanExportError(f"{where}: {what} has an unknown field {printable(extra[0])}")
+    return kind(**{n: _value(hints[n], data[n], where, f"{what}'s {n}") for n in names})
+
+
+def _value(hint: Any, value: Any, where: str, what: str) -> Any:
+    """`value` as `hint` says; JSON's lists become tuples and its objects dataclasses."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _value(next(a for a in arguments if a is not type(None)), value, where, what)
+    if hasattr(hint, "__dataclass_fields__"):
+        return _build(hint, value, where, what)
+    fits = True
+    if origin is tuple:
+        fits = isinstance(value, list) and (arguments[-1] is ... or len(arguments) == len(value))
+        if fits:
+            kinds = [arguments[0]] * len(value) if arguments[-1] is ... else arguments
+            return tuple(_value(k, v, where, what) for k, v in zip(kinds, value, strict=True))
+    elif origin is Literal:
+        fits = value in arguments
+    elif origin is not None:  # a mapping
+        fits = isinstance(value, dict)
+        if fits:
+            return {str(k): _value(arguments[1], v, where, what) for k, v in value.items()}
+    elif hint is float:
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+    elif hint is int:
+        fits = isinstance(value, int) and not isinstance(value, bool)
+    else:
+        fits = isinstance(value, hint)
+    if not fits:
+        raise GanExportError(f"{where}: {what} is {printable(str(value), 40)}, which doesn't fit the schema")
+    return value
+
+
+def file_name(run: Run) -> str:
+    """Of a kept run: when, what, where, so that a folder of them sorts and reads."""
+    when = run.created[:19].replace("-", "").replace(":", "").replace("T", "-")
+    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in Path(run.model.name).stem)
+    return f"{when}-{run.suite or 'run'}-{name}-{run.settings.device}.json"

@@ -1,0 +1,240 @@
+"""What is measured: a generator as files on disk, a file a contender, and the pictures that they must draw."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gan_export import artifact, latents, parity, runtimes
+from gan_export.arch import spec as arch
+from gan_export.artifact import TOLERANCES, Facts, Tolerance
+from gan_export.bench import models
+from gan_export.bench.contenders import Contender
+from gan_export.bench.record import Model, Parity
+from gan_export.errors import GanExportError, printable
+from gan_export.runtimes.base import Floats, Labels, Pictures
+from gan_export.runtimes.remote import RemoteSession, open_remote
+
+if TYPE_CHECKING:
+    from gan_export.checkpoint import Checkpoint
+
+SEED = artifact.REFERENCE_SEED  # the pictures that manifests carry are then the first ones of every batch
+MOST_COMPARED = 4096  # pictures of one batch
+_PIECE = 64  # pictures that the reference draws at once
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the user gave, sorted out: at most one checkpoint, and artifacts by their kind."""
+
+    checkpoint: Path | None
+    artifacts: dict[str, Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A generator ready to be measured.
+
+    at_work: bytes of one image in the layer that takes most, input and output together
+    """
+
+    model: Model
+    facts: Facts
+    checkpoint: Path | None
+    artifacts: dict[str, Path]
+    at_work: int
+    folder: Path
+
+    def file_for(self, contender: Contender) -> Path:
+        """The file that `contender` loads; exported into the temporary folder the first time it is asked for.
+
+        Raises GanExportError where neither a named artifact nor the checkpoint serves.
+        """
+        if contender.export is None:
+            if self.checkpoint is None:
+                raise GanExportError("needs the checkpoint; name it too")
+            return self.checkpoint
+        kind = runtimes.find(contender.runtime).format
+        if kind in self.artifacts and not contender.options:
+            return self.artifacts[kind]
+        if self.checkpoint is None:
+            wanted = "the checkpoint" if contender.options else f"the checkpoint, or a {kind} file"
+            raise GanExportError(f"needs {wanted}; name it too")
+        return _export(self.checkpoint, contender, self.folder)
+
+    def inputs(self, count: int) -> tuple[Floats, Labels | None]:
+        """Latents and labels of the first `count` images."""
+        z = latents.draw(SEED, 0, count, self.facts.nz, self.facts.prior)
+        return z, np.arange(count, dtype=np.int64) % self.facts.classes if self.facts.classes else None
+
+
+class Referee:
+    """Draws the reference pictures as they are needed, and judges."""
+
+    def __init__(self, subject: Subject, threads: int) -> None:
+        self._subject = subject
+        self._threads = threads
+        self._session: RemoteSession | None = None
+        if subject.checkpoint is not None:
+            self.against = "eager PyTorch float32 on the CPU"
+            self._known = np.empty((0, *subject.facts.image), np.float32)
+        else:
+            self.against = "the reference pictures in the file"
+            self._known = _manifest_pictures(subject)
+
+    def judge(self, pictures: Pictures, precision: str) -> Parity:
+        """The pictures of a batch, image 0 first, by the tolerance of `precision`."""
+        wanted = self._first(len(pictures))
+        row = parity.judge(pictures[: len(wanted)], wanted, self._subject.facts, tolerance(precision))
+        return Parity(
+            passed=row.passed,
+            against=self.against,
+            images=len(wanted),
+            max_abs=_finite(row.max_abs),
+            mean_abs=_finite(row.mean_abs),
+            identical=row.identical,
+            byte_step=row.byte_step,
+            psnr=_finite(row.psnr),
+        )
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _first(self, count: int) -> Floats:
+        count = min(count, MOST_COMPARED)
+        if self._subject.checkpoint is None:
+            return self._known[:count]
+        missing = count - len(self._known)
+        if missing > 0:
+            if self._session is None:
+                self._session = open_remote("eager", self._subject.checkpoint, "cpu", self._threads)
+            z, labels = self._subject.inputs(count)
+            pieces = [self._known]
+            for start in range(len(self._known), count, _PIECE):
+                piece = slice(start, min(start + _PIECE, count))
+                pieces.append(self._session.generate(z[piece], labels[piece] if labels is not None else None))  # type: ignore[arg-type]
+            self._known = np.concatenate(pieces)
+        return self._known[:count]
+
+
+def tolerance(precision: str) -> Tolerance:
+    """TF32 rounds to fp16's ten bits of mantissa, and is held to fp16's bound."""
+    return TOLERANCES["fp16" if precision == "tf32" else precision]
+
+
+def sort_files(files: Sequence[Path]) -> Source:
+    """Raises GanExportError for a file that is missing, and for two of one kind: one generator at a time."""
+    found: dict[str, Path] = {}
+    for path in files:
+        if not path.exists():
+            raise GanExportError(f"{printable(str(path))}: no such file")
+        kind = artifact.sniff(path)
+        if kind in found:
+            raise GanExportError(
+                f"{printable(found[kind].name)} and {printable(path.name)} are both {kind} files; "
+                "bench one generator at a time"
+            )
+        found[kind] = path
+    checkpoint = found.pop("checkpoint", None)
+    return Source(checkpoint, found)
+
+
+def from_files(source: Source, folder: Path) -> Subject:
+    """Of the user's own files.  An artifact without its checkpoint is judged by the pictures that it carries."""
+    if source.checkpoint is not None:
+        from gan_export import checkpoint
+
+        return _of_checkpoint(source.checkpoint, checkpoint.read(source.checkpoint), source, folder)
+    kind, path = next(iter(source.artifacts.items()))
+    manifest = artifact.read_manifest(path, kind)  # type: ignore[arg-type]
+    if manifest is None:
+        raise GanExportError(
+            f"{printable(path.name)} carries no reference pictures, so its speed can't be proven; "
+            "name the checkpoint it was made from too"
+        )
+    model = _model(path.name, manifest.facts, manifest.source_sha256, None)
+    return Subject(model, manifest.facts, None, source.artifacts, 0, folder)
+
+
+def built_in(name: str, folder: Path) -> Subject:
+    """A built-in generator, written as a checkpoint into `folder`."""
+    from gan_export import checkpoint
+
+    path = folder / f"{name}.pth"
+    models.write_checkpoint(models.find(name), path)
+    return _of_checkpoint(path, checkpoint.read(path), Source(path, {}), folder, name)
+
+
+def _of_checkpoint(path: Path, read: Checkpoint, source: Source, folder: Path, name: str | None = None) -> Subject:
+    for kind, file in source.artifacts.items():
+        manifest = artifact.read_manifest(file, kind)  # type: ignore[arg-type]
+        if manifest is not None and manifest.source_sha256 != read.source.sha256:
+            raise GanExportError(
+                f"{printable(file.name)} was made from another checkpoint than {printable(path.name)}; name its own"
+            )
+    facts = Facts.of(read.spec)
+    model = _model(name or path.name, facts, read.source.sha256, read.spec)
+    return Subject(model, facts, path, source.artifacts, _largest_layer(read.spec), folder)
+
+
+def _model(name: str, facts: Facts, source: str, spec: arch.GeneratorSpec | None) -> Model:
+    flops = moved = weights = None
+    if spec is not None:
+        flops = sum(arch.flops(spec).values())
+        moved = sum(_traffic(spec).values())
+        weights = 4 * sum(int(np.prod(shape)) for shape in spec.parameters().values())
+    return Model(
+        name=printable(name),
+        arch=facts.arch,
+        nz=facts.nz,
+        classes=facts.classes,
+        image=facts.image,
+        source=source,
+        flops=flops,
+        bytes=moved,
+        weights=weights,
+    )
+
+
+def _traffic(spec: arch.GeneratorSpec) -> dict[str, int]:
+    """Bytes of one image that each layer reads and writes, float32; weights are shared by the batch and left out."""
+    shapes = arch.infer_shapes(spec)
+    size: Callable[[str], int] = lambda name: 4 * int(np.prod(shapes[name]))  # noqa: E731
+    return {la.name: size(la.name) + sum(size(i) for i in la.inputs) for la in spec.layers}
+
+
+def _largest_layer(spec: arch.GeneratorSpec) -> int:
+    return max(_traffic(spec).values())
+
+
+def _export(checkpoint_path: Path, contender: Contender, folder: Path) -> Path:
+    from gan_export import checkpoint, export
+    from gan_export.export.base import Options
+
+    exporter = export.find(contender.export or "")
+    tag = "-".join(str(v) for v in contender.options.values())
+    target = folder / f"{exporter.name}{'-' + tag if tag else ''}{exporter.suffix}"
+    if not target.exists():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch announces the future of torch.jit and of the ONNX exporter
+            exporter.write(checkpoint.read(checkpoint_path), target, Options(**contender.options))
+    return target
+
+
+def _manifest_pictures(subject: Subject) -> Floats:
+    kind, path = next(iter(subject.artifacts.items()))
+    manifest = artifact.read_manifest(path, kind)  # type: ignore[arg-type]
+    if manifest is None:
+        raise GanExportError(f"{printable(path.name)} carries no reference pictures")
+    return manifest.reference_pictures()
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and np.isfinite(value) else None

@@ -1,0 +1,163 @@
+"""What a run says, computed from its raw samples: the lines of every table, and whether the run can be believed."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gan_export.bench import clock
+from gan_export.bench.record import Entry, Parity, Quantity, Row, Run
+
+MOST_SPREAD = 0.05  # half an interval, as a share of the median
+MOST_FOREIGN = 0.05  # of all processors' time, taken by other processes while a block ran
+MOST_STOLEN = 0.02  # of all processors' time, taken by other virtual machines
+BASELINE = "eager"
+QUANTITY_NAMES: dict[Quantity, str] = {"model": "model", "end_to_end": "end to end"}
+_COLUMNS = (
+    "contender", "provider", "batch", "quantity", "images_per_second", "low", "high", "p50_s", "p90_s", "p99_s",
+    "parity_passed", "max_abs", "identical", "prepare_s",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of a table.  Where `struck`, the pictures were wrong and every speed is None.
+
+    rate: images a second; call: percentiles 50, 90 and 99 of a call, seconds
+    against: how many times as fast as the baseline, block by block of the same rounds; None for the baseline itself
+    of_peak: share of the best matrix product of this precision, None without a roofline
+    """
+
+    entry: Entry
+    batch: int
+    quantity: Quantity
+    parity: Parity | None
+    rate: clock.Interval | None
+    call: tuple[float, float, float] | None
+    against: clock.Interval | None
+    of_peak: float | None
+
+    @property
+    def struck(self) -> bool:
+        return self.rate is None
+
+
+def lines(run: Run) -> list[Line]:
+    """In the order of quantity, batch, then the contenders' own."""
+    entries = {e.contender: e for e in run.entries}
+    order = {e.contender: i for i, e in enumerate(run.entries)}
+    rows = sorted(run.rows, key=lambda r: (r.quantity != "model", r.batch, order[r.contender]))
+    return [_line(run, row, entries[row.contender]) for row in rows]
+
+
+def title(entry: Entry) -> str:
+    """The contender's title, with the provider that really ran it where there is a choice."""
+    provider = {"CPUExecutionProvider": "CPU", "CUDAExecutionProvider": "CUDA"}.get(entry.provider)
+    return f"{entry.title} {provider}" if provider else entry.title
+
+
+def doubts(run: Run) -> list[str]:
+    """Why the run's figures are unstable, a sentence each; empty for a quiet run."""
+    found = []
+    foreign = [v for row in run.rows for v in row.foreign]
+    stolen = [v for row in run.rows for v in row.stolen]
+    if foreign and float(np.mean(foreign)) > MOST_FOREIGN:
+        found.append(f"other processes took {np.mean(foreign):.0%} of the processors while it measured")
+    if stolen and float(np.mean(stolen)) > MOST_STOLEN:
+        found.append(f"the hypervisor gave {np.mean(stolen):.0%} of the processors to others")
+    timed = [line for line in lines(run) if line.rate is not None]
+    highest = max((line.of_peak or 0.0 for line in timed), default=0.0)
+    if highest > 1.0:
+        found.append(f"the peak was measured too low: a runtime reached {highest:.0%} of it")
+    wide = [line for line in timed if line.rate is not None and line.rate.half_width > MOST_SPREAD]
+    if wide:
+        worst = max(wide, key=lambda line: line.rate.half_width if line.rate else 0.0)
+        where = f"{title(worst.entry)}, batch {worst.batch}, {QUANTITY_NAMES[worst.quantity]}"
+        half = worst.rate.half_width if worst.rate else 0.0
+        bound = f"{len(wide)} of {len(timed)} rows have an interval wider than ±{MOST_SPREAD:.0%}"
+        found.append(f"{bound}, up to ±{half:.0%} ({where})")
+    return found
+
+
+def parity_text(parity: Parity | None) -> str:
+    """In a few characters: the largest error of a value and the bytes that differ."""
+    if parity is None:
+        return "not judged"
+    differ = 1.0 - parity.identical
+    value = "" if parity.max_abs is None else f"{parity.max_abs:.1e}"
+    if not parity.passed and parity.max_abs is None:
+        value = "not finite" if parity.mean_abs is None and parity.psnr is not None else "bytes"
+    share = "bytes equal" if differ == 0 else f"{differ:.2%} bytes off by up to {parity.byte_step}"
+    return f"{value}, {share}" if value else share
+
+
+def to_csv(run: Run) -> str:
+    """One line a row, seconds and images a second in full precision."""
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(_COLUMNS)
+    prepare = {(r.contender, r.batch, r.quantity): r.prepare for r in run.rows}
+    for line in lines(run):
+        rate = (line.rate.value, line.rate.low, line.rate.high) if line.rate else ("", "", "")
+        judged = (line.parity.passed, line.parity.max_abs, line.parity.identical) if line.parity else ("", "", "")
+        key = (line.entry.contender, line.batch, line.quantity)
+        call = line.call or ("", "", "")
+        table.writerow([key[0], line.entry.provider, *key[1:], *rate, *call, *judged, prepare[key]])
+    return out.getvalue()
+
+
+def seconds_text(seconds: float) -> str:
+    """Three digits with a unit that suits."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{_three(seconds / size)} {unit}"
+    return f"{seconds * 1e9:.0f} ns"
+
+
+def rate_text(rate: float) -> str:
+    """Images a second, three digits or whole."""
+    return f"{rate:,.0f}" if rate >= 100 else _three(rate)
+
+
+def size_text(size: int | None) -> str:
+    """In MB of a million bytes."""
+    return "" if size is None else f"{size / 1e6:,.1f} MB" if size < 1e8 else f"{size / 1e6:,.0f} MB"
+
+
+def _three(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _line(run: Run, row: Row, entry: Entry) -> Line:
+    if not row.blocks or (row.parity is not None and not row.parity.passed):
+        return Line(entry, row.batch, row.quantity, row.parity, None, None, None, None)
+    call = clock.median_seconds(clock.units(row.blocks, row.process))
+    rate = clock.Interval(row.batch / call.high, row.batch / call.value, row.batch / call.low)
+    of_peak = None
+    if run.peak is not None and run.model.flops is not None and entry.precision in run.peak.flops:
+        of_peak = run.model.flops * rate.value / run.peak.flops[entry.precision]
+    points = clock.percentiles_seconds(row.blocks)
+    return Line(
+        entry,
+        row.batch,
+        row.quantity,
+        row.parity,
+        rate,
+        (points[0], points[1], points[2]),
+        _against(run.rows, row),
+        of_peak,
+    )
+
+
+def _against(rows: Sequence[Row], row: Row) -> clock.Interval | None:
+    for other in rows:
+        same = (other.batch, other.quantity) == (row.batch, row.quantity)
+        if same and other.contender == BASELINE and row.contender != BASELINE:
+            judged = other.parity is None or other.parity.passed
+            enough = min(len(row.blocks), len(other.blocks)) >= 2
+            return clock.paired_ratio(other.blocks, row.blocks) if judged and enough else None
+    return None

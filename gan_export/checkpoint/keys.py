@@ -1,0 +1,50 @@
+"""Keys as the generator's own class would give them: what wrappers add is taken away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from gan_export.errors import GanExportError, printable
+
+# What DataParallel, torch.compile, FSDP and activation checkpointing put before or within keys.
+WRAPPERS = (
+    "module", "_orig_mod", "_fsdp_wrapped_module", "_fpw_module", "_checkpoint_wrapped_module", "_forward_module",
+)  # fmt: skip
+# What else a key can begin with when the generator is a part of something that was saved whole.
+_OWNERS = re.compile(r"(net_?|model_?)?(generator|gen|g)(_?ema)?|ema_model|model|net|state_dict|shadow", re.IGNORECASE)
+_COUNTERS = ("num_batches_tracked", "n_averaged")
+MAX_ATTEMPTS = 5
+T = TypeVar("T")
+
+
+def is_counter(key: str) -> bool:
+    """What PyTorch counts beside weights and evaluation never reads."""
+    return key.rpartition(".")[2] in _COUNTERS
+
+
+def normalise(table: Mapping[str, T]) -> dict[str, T]:
+    """The table without wrappers' components in its keys.  Raises GanExportError where two keys become one."""
+    result: dict[str, T] = {}
+    for key, value in table.items():
+        short = ".".join(c for c in key.split(".") if c not in WRAPPERS) if any(w in key for w in WRAPPERS) else key
+        if short in result:
+            raise GanExportError(f"two keys mean the same parameter, {printable(short, 80)}; save one of them alone")
+        result[short] = value
+    return result
+
+
+def attempts(keys: Iterable[str]) -> list[str]:
+    """Prefixes to take off, one attempt each: none first, then each longer one that all keys share and that names
+    an owner (`generator.`, `netG.`)."""
+    parts = [k.split(".") for k in keys]
+    prefixes = [""]
+    if not parts:
+        return prefixes
+    for depth in range(MAX_ATTEMPTS - 1):
+        here = {p[depth] if depth < len(p) - 1 else "" for p in parts}
+        if len(here) != 1 or not _OWNERS.fullmatch(next(iter(here))):
+            break
+        prefixes.append(prefixes[-1] + next(iter(here)) + ".")
+    return prefixes

@@ -1,0 +1,206 @@
+"""path -> checkpoint: the file's content, the state dict chosen in it, and its reading as a generator."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from gan_export.arch import recognise
+from gan_export.arch.reading import Alternative, Overrides, Reading
+from gan_export.arch.words import UpsampleMode
+from gan_export.checkpoint import folders, keys
+from gan_export.checkpoint.candidates import Candidate, Found, at_path, find
+from gan_export.checkpoint.formats import read_content
+from gan_export.checkpoint.norms import Array, Folded, fold
+from gan_export.checkpoint.torch_files import Content
+from gan_export.checkpoint.types import Checkpoint, Source
+from gan_export.checkpoint.values import FLOATS, Float32
+from gan_export.errors import GanExportError, NotRecognisedError, printable
+
+_SHOWN = 12  # candidates listed in a message
+SPARE_BYTES = 768 << 20  # reading takes at most twice the file's size and 1 GiB: the file, its weights, and the rest
+
+
+def read(path: Path | str, overrides: Overrides | None = None) -> Checkpoint:
+    """The generator in a checkpoint file or Hugging Face folder.  Nothing that the file holds is run.
+
+    Raises GanExportError, beginning with the file's name: HostileFileError for a file that carries code,
+    NotRecognisedError where no architecture fits.
+    """
+    where = Path(path)
+    if os.path.isdir(where):  # unlike Path's, this takes any name
+        name, digest, content = folders.read_folder(where)
+    else:
+        name, digest, content = read_content(where)
+    try:
+        return _checkpoint(name, digest, content, overrides or Overrides())
+    except GanExportError as e:
+        raise type(e)(f"{printable(name)}: {e}") from None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Match:
+    """A candidate that an architecture fits.  prefix: what was taken off its keys."""
+
+    candidate: Candidate
+    reading: Reading
+    folded: Folded
+    prefix: str
+
+
+def _checkpoint(name: str, digest: str, content: Content, overrides: Overrides) -> Checkpoint:
+    found = find(content.root)
+    match, notes = _choose(found, overrides)
+    _check_memory(match, content.size)
+    weights, faults = _weights(match)
+    reading = dataclasses.replace(match.reading, notes=(*notes, *match.folded.notes, *match.reading.notes, *faults))
+    used = {k for key in reading.keys.values() for k in match.folded.arrays[key].keys}
+    ignored = tuple(k for k in match.candidate.tensors if k not in used)
+    source = Source(name, digest, content.container, match.candidate.path, ignored, tuple(sorted(content.names)))
+    return Checkpoint(weights, source, reading)
+
+
+def _choose(found: Found, overrides: Overrides) -> tuple[_Match, tuple[str, ...]]:
+    """The best candidate that an architecture fits, and what to say of the choice."""
+    tried: tuple[Candidate, ...] = found.candidates
+    if overrides.key is not None:
+        one = at_path(found, overrides.key)
+        if one is None:
+            raise GanExportError(f"--key {printable(overrides.key, 80)}: no such state dict here; {_listed(found)}")
+        tried = (one,)
+    matches: list[_Match] = []
+    refusals: list[tuple[Candidate, NotRecognisedError]] = []
+    for candidate in tried:
+        try:
+            matches.append(_match(candidate, overrides))
+        except NotRecognisedError as e:
+            refusals.append((candidate, e))
+    if not matches:
+        raise _refusal(found, refusals, overrides)
+    best, *others = matches
+    also = [Alternative(f"the generator {printable(m.candidate.path, 60) or 'at the top'}", _flag(m)) for m in others]
+    notes = []
+    if best.candidate.role == "ema":
+        raw = next((f"; {_flag(m)} takes the one without" for m in others if m.candidate.role == "generator"), "")
+        notes.append(f"took {printable(best.candidate.path, 60)}, averaged over training{raw}")
+    if best.candidate.module is not None:
+        notes.append(
+            "a pickled module: its tensors were read from what the file says of it, its class was not imported"
+        )
+    reading = dataclasses.replace(best.reading, alternatives=(*best.reading.alternatives, *also[:_SHOWN]))
+    return dataclasses.replace(best, reading=reading), tuple(notes)
+
+
+def _flag(match: _Match) -> str:
+    return f"--key {printable(match.candidate.path, 80)}"
+
+
+def _match(candidate: Candidate, overrides: Overrides) -> _Match:
+    """Raises NotRecognisedError where no architecture fits its keys, with or without the owner's name before them."""
+    if flat := next((k for k in candidate.tensors if k.endswith(("_flat_param", ".flat_param"))), None):
+        raise NotRecognisedError(
+            f"flattened by FSDP ({printable(flat, 60)}); save it with StateDictType.FULL_STATE_DICT"
+        )
+    quantised = [k for k, t in candidate.tensors.items() if t.dtype.startswith("q")]
+    if quantised:
+        raise NotRecognisedError(
+            f"quantised weights ({printable(quantised[0], 60)}), which aren't read; save the float model"
+        )
+    weights = {k: t for k, t in candidate.tensors.items() if t.dtype in FLOATS and not keys.is_counter(k)}
+    origins = keys.normalise({k: k for k in weights})
+    folded = fold({short: weights[key] for short, key in origins.items()})
+    whole = {k: a for k, a in folded.arrays.items() if a.shape}  # a single number is no layer's
+    first: NotRecognisedError | None = None
+    for prefix in keys.attempts(whole):
+        arrays = {k[len(prefix) :]: a for k, a in whole.items()}
+        try:
+            reading, said = _recognise({k: a.shape for k, a in arrays.items()}, candidate, overrides)
+        except NotRecognisedError as e:
+            first = first or e
+            continue
+        named = {k: Array(a.shape, tuple(origins[o] for o in a.keys), a.load) for k, a in arrays.items()}
+        return _Match(candidate, reading, Folded(named, (*said, *folded.notes)), prefix)
+    raise first or NotRecognisedError("no weights here")
+
+
+def _recognise(
+    shapes: Mapping[str, tuple[int, ...]], candidate: Candidate, overrides: Overrides
+) -> tuple[Reading, tuple[str, ...]]:
+    """The reading, and which settings a pickled module gave that a state dict leaves out."""
+    module = candidate.module
+    told: dict[str, object] = {}
+    if module is not None:
+        if len(module.eps) == 1 and overrides.bn_eps is None:
+            told["bn_eps"] = next(iter(module.eps))
+        if len(module.slopes) == 1 and overrides.slope is None:
+            told["slope"] = next(iter(module.slopes))
+        if module.upsampling in ({"nearest"}, {"bilinear"}) and overrides.upsample is None:
+            told["upsample"] = cast(UpsampleMode, next(iter(module.upsampling)))
+        if module.last == "sigmoid" and overrides.output is None:
+            told["output"] = "sigmoid"
+    if told:
+        try:
+            reading = recognise(shapes, dataclasses.replace(overrides, **told))  # type: ignore[arg-type]
+        except NotRecognisedError:
+            raise
+        except GanExportError:
+            pass  # a setting that the architecture found has no use for
+        else:
+            return reading, (f"the module itself says {', '.join(f'{k} {v}' for k, v in told.items())}",)
+    return recognise(shapes, overrides), ()
+
+
+def _refusal(
+    found: Found, refusals: list[tuple[Candidate, NotRecognisedError]], overrides: Overrides
+) -> GanExportError:
+    if not found.candidates:
+        if found.optimisers:
+            return NotRecognisedError("this is an optimiser's state, without weights; give the generator's file")
+        return NotRecognisedError(
+            "it holds no state dict; save the generator's with torch.save(model.state_dict(), ...)"
+        )
+    likely = max(refusals, key=lambda r: (r[0].role != "discriminator", len(r[0].tensors)))
+    where = f"{printable(likely[0].path, 60)}: " if likely[0].path else ""
+    several = f"; {_listed(found)}" if len(found.candidates) > 1 and overrides.key is None else ""
+    return NotRecognisedError(f"{where}{likely[1]}{several}")
+
+
+def _listed(found: Found) -> str:
+    names = [f"{printable(c.path, 60) or 'the file itself'} ({len(c.tensors)} tensors)" for c in found.candidates]
+    if not names:
+        return "it holds no state dict"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"--key can name {', '.join(names[:_SHOWN])}{more}"
+
+
+def _check_memory(match: _Match, size: int) -> None:
+    """Raises GanExportError where the weights would take much more than the file: tensors that share their bytes."""
+    arrays = [match.folded.arrays[k] for k in match.reading.keys.values()]
+    # float32 each; folding takes three float64 copies of one weight at a time.
+    kept = sum(4 * math.prod(a.shape) for a in arrays)
+    passing = max((24 * math.prod(a.shape) for a in arrays if len(a.keys) > 1), default=0)
+    if kept + passing > size + SPARE_BYTES:
+        raise GanExportError(
+            f"its weights take {kept / 2**30:.1f} GiB, far more than the file: forged, or save it in float32"
+        )
+
+
+def _weights(match: _Match) -> tuple[dict[str, Float32], tuple[str, ...]]:
+    """The arrays by the spec's names, and what is wrong with their values."""
+    weights: dict[str, Float32] = {}
+    faults = []
+    for name, shape in match.reading.spec.parameters().items():
+        key = match.reading.keys[name]
+        array = match.folded.arrays[key]
+        if array.shape != shape:
+            raise GanExportError(f"{printable(key, 80)} has the shape {array.shape}, {shape} is wanted")
+        weights[name] = array.load()
+        if bad := int(np.count_nonzero(~np.isfinite(weights[name]))):
+            faults.append(f"{printable(key, 80)}: {bad:,} of {weights[name].size:,} values are NaN or infinite")
+    return weights, tuple(faults)

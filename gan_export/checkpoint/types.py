@@ -1,0 +1,46 @@
+"""What reading a checkpoint gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gan_export.arch.reading import Reading
+from gan_export.arch.spec import GeneratorSpec
+from gan_export.checkpoint.values import Float32
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where weights came from.
+
+    name:      the file's (or folder's) own name, without its folder
+    sha256:    of the file; of a folder, of the lines "sha256  name\\n" of the files read in it, in order of name
+    container: the kind of file, in words
+    key:       dotted path of the state dict within it, "" where the file is one
+    ignored:   keys of that state dict that nothing uses
+    records:   names that the file gives and we neither import nor build: "argparse.Namespace", ...
+    """
+
+    name: str
+    sha256: str
+    container: str
+    key: str = ""
+    ignored: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A generator out of a file.
+
+    weights: `layer.param` -> float32, C-contiguous, shaped as `spec.parameters()` says, in its order
+    """
+
+    weights: Mapping[str, Float32]
+    source: Source
+    reading: Reading
+
+    @property
+    def spec(self) -> GeneratorSpec:
+        return self.reading.spec

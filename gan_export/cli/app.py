@@ -1,0 +1,102 @@
+"""What the four commands share: the default-group pattern, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from gan_export.errors import GanExportError, printable
+
+INTERRUPTED = 130
+
+
+def default_group(command: str) -> type[TyperGroup]:
+    """A group in which a first word that is no sub-command belongs to `command`.
+
+    So `gan-sample g.onnx` and `gan-sample check DIR` live side by side; the few reserved words win.
+    """
+
+    class DefaultGroup(TyperGroup):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            wants_help = bool(args) and args[0] in ("--help", "-h")
+            if not wants_help and (not args or args[0] not in self.commands):
+                args = [command, *args]
+            return super().parse_args(ctx, args)
+
+        def format_usage(self, ctx: Any, formatter: Any) -> None:
+            """The default command's usage: it is what is typed most."""
+            default = self.commands[command]
+            formatter.write_usage(ctx.command_path, " ".join(default.collect_usage_pieces(ctx)))
+
+        def format_options(self, ctx: Any, formatter: Any) -> None:
+            """The default command's arguments and options, then the sub-commands."""
+            default = self.commands[command]
+            default.format_options(ctx, formatter)
+            self.format_commands(ctx, formatter)
+
+    return DefaultGroup
+
+
+def new_app(help: str, default: str) -> typer.Typer:
+    """A typer application with plain errors, no completion installer, and `default` as its default command."""
+    app = typer.Typer(
+        cls=default_group(default),
+        help=help,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode=None,
+    )
+    app.callback()(_group)
+    return app
+
+
+def _group() -> None:
+    """Keeps an application of one command a group."""
+
+
+def main(app: typer.Typer, program: str) -> NoReturn:
+    """Run `app` as `program`; never a traceback for what a user can cause.
+
+    Exit code 0 done, 1 a check failed, 2 bad input or an unusable environment, 130 interrupted.
+    GAN_EXPORT_TRACEBACK=1 shows the traceback too, for a bug report.
+    """
+    try:
+        app(prog_name=program)
+    except GanExportError as e:
+        _fail(program, str(e), e.exit_code)
+    except KeyboardInterrupt:
+        _fail(program, "interrupted", INTERRUPTED)
+    except SystemExit as e:
+        if e.code == INTERRUPTED:  # typer has caught the interrupt, and says nothing
+            _fail(program, "interrupted", INTERRUPTED)
+        raise
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except (OSError, MemoryError) as e:
+        _fail(program, describe(e), 2)
+    raise AssertionError("typer always exits")
+
+
+def describe(error: BaseException) -> str:
+    """One line for an operating-system error: the file and the reason."""
+    if isinstance(error, MemoryError):
+        return "out of memory; ask for fewer or smaller pictures at once"
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
+    return str(error) or type(error).__name__
+
+
+def _fail(program: str, message: str, code: int) -> NoReturn:
+    if os.environ.get("GAN_EXPORT_TRACEBACK"):
+        import traceback
+
+        traceback.print_exc()
+    print(f"{program}: {printable(message, limit=2000)}", file=sys.stderr)
+    sys.exit(code)

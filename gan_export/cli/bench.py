@@ -1,0 +1,385 @@
+"""gan-bench [FILE...]: how fast each runtime draws, with the proof that it draws the right pictures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gan_export.cli import app as common
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gan_export.bench.measure import Progress
+    from gan_export.bench.plan import Plan
+    from gan_export.bench.record import Run
+    from gan_export.bench.subject import Source
+    from gan_export.bench.summary import Line
+
+HELP = """Measure every runtime that is available on the same latents, each in a fresh process, in turns.
+
+\b
+gan-bench --batch 512                 the classic generator
+gan-bench g.pth --batch 1,64          your checkpoint, exported for each runtime
+gan-bench g.pth g.onnx                your own export of it
+gan-bench --suite quick               what benchmarks/suites/quick.toml asks for
+gan-bench compare A.json B.json       two runs, row by row
+gan-bench report DIR                  the page of all runs in DIR
+"""
+app = common.new_app(HELP, default="bench")
+
+Names = Annotated[
+    str | None, typer.Option("--runtimes", help="Who takes part, with commas.", show_default="all that are available")
+]
+Batches = Annotated[str | None, typer.Option("--batch", help="Pictures a call, with commas.", show_default="512")]
+Quantities = Annotated[
+    str | None,
+    typer.Option("--quantity", help="model, end_to_end, or both with a comma.", show_default="model"),
+]
+Rounds = Annotated[int | None, typer.Option("--rounds", help="Turns of each runtime.", show_default="7")]
+Seconds = Annotated[float | None, typer.Option("--seconds", help="A turn takes at least this.", show_default="0.3")]
+Processes = Annotated[int | None, typer.Option("--processes", help="Start all afresh so often.", show_default="1")]
+
+
+@app.command(hidden=True)
+def bench(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="A checkpoint, exports of it, or both.", show_default=False)
+    ] = None,
+    *,
+    batch: Batches = None,
+    runtimes: Names = None,
+    quantity: Quantities = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Without a FILE: classic or dcgan64.", show_default="classic")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.", show_default="auto")] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", help="For every runtime alike.", show_default="all processors")
+    ] = None,
+    rounds: Rounds = None,
+    seconds: Seconds = None,
+    processes: Processes = None,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Powers of two, until memory or the knee.")] = False,
+    suite: Annotated[str | None, typer.Option("--suite", help="A suite's name, or a .toml file.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 when a runtime failed or the run is unstable.")
+    ] = False,
+    json: Annotated[str | None, typer.Option("--json", help="Keep the run in this new file; - prints it.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", help="Keep each run in this folder, named by its facts.")
+    ] = None,
+    csv: Annotated[str | None, typer.Option("--csv", help="The rows as CSV into this file; - prints them.")] = None,
+) -> None:
+    """Measure FILE, or a built-in generator without one."""
+    from gan_export.bench import plan as plans
+    from gan_export.errors import GanExportError
+
+    given: dict[str, Any] = {
+        "batches": _numbers(batch),
+        "runtimes": _words(runtimes),
+        "quantities": _words(quantity),
+        "models": _words(model),
+        "device": device,
+        "threads": threads,
+        "rounds": rounds,
+        "block_seconds": seconds,
+        "processes": processes,
+        "sweep": sweep or None,
+    }
+    plan = plans.merged(plans.from_suite(suite) if suite else plans.Plan(), given)
+    if files and model:
+        raise GanExportError("a FILE and --model: name one of them")
+    if json == "-" and csv == "-":
+        raise GanExportError("--json - and --csv - both print: send one to a file")
+    sources = _sources(files or [], plan)
+    if len(sources) > 1 and (json or csv):
+        raise GanExportError(f"this suite measures {len(sources)} generators; keep their runs with --keep DIR")
+    _check_targets(json, csv, keep)
+    unstable = [_measure(plan, source, json, csv, keep) for source in sources]
+    if strict and any(unstable):
+        raise typer.Exit(1)
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="A run's JSON.")],
+    after: Annotated[Path, typer.Argument(help="A later run's.")],
+    *,
+    fail_below: Annotated[
+        float | None, typer.Option("--fail-below", help="Exit 1 where a row's whole interval is below this ratio.")
+    ] = None,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Compare unlike machines and settings too.")] = False,
+) -> None:
+    """How many times as fast AFTER is as BEFORE, row by row, with 95 % intervals."""
+    from gan_export.bench import compare as comparing
+    from gan_export.bench import record
+    from gan_export.errors import GanExportError
+
+    if fail_below is not None and not 0 < fail_below <= 10:
+        raise GanExportError(f"--fail-below {fail_below:g}: above 0, to 10, is needed")
+    found = comparing.compare(record.read(before), record.read(after), unlike=anyway)
+    rows = [
+        (
+            p.contender,
+            str(p.batch),
+            p.quantity.replace("_", " "),
+            f"{p.ratio.value:.3f}" if p.ratio else "-",
+            f"{p.ratio.low:.3f} to {p.ratio.high:.3f}" if p.ratio else "-",
+            p.verdict,
+        )
+        for p in found.pairs
+    ]
+    _print_table(_console(), None, ("runtime", "batch", "quantity", "ratio", "95 % interval", "AFTER is"), rows)
+    for side, keys in ((before, found.only_before), (after, found.only_after)):
+        for key in keys:
+            typer.echo(f"only in {side.name}: {key}")
+    if fail_below is not None:
+        comparing.check(found, fail_below)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder of runs.")],
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="A folder for REPORT.md and report.html.", show_default="beside DIR"),
+    ] = None,
+) -> None:
+    """Write REPORT.md and report.html from the runs in DIR, and from nothing else."""
+    from gan_export.bench import report as reports
+
+    for path in reports.write(folder, out or folder.resolve().parent):
+        typer.echo(path)
+
+
+@app.command(name="list")
+def list_runtimes(*, device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto") -> None:
+    """The runtimes that can take part, and why the others can't."""
+    from gan_export import runtimes
+    from gan_export.bench.contenders import CONTENDERS
+    from gan_export.bench.plan import Plan
+
+    where = Plan(device=device).resolved_device()
+    rows = []
+    for contender in CONTENDERS:
+        found = runtimes.find(contender.runtime).availability(where)
+        if where not in contender.devices:
+            state = f"only on {' and '.join(contender.devices)}"
+        else:
+            state = "yes" if found.ok else found.reason
+        rows.append((contender.name, contender.title, state))
+    _print_table(_console(), None, ("name", "means", f"available on {where}"), rows)
+
+
+def main() -> None:
+    """The command `gan-bench`."""
+    common.main(app, "gan-bench")
+
+
+def _measure(plan: Plan, source: Source | str, json: str | None, csv: str | None, keep: Path | None) -> bool:
+    """One run, printed and kept; gives whether anything about it is in doubt.  Interrupted: kept, then exit 130."""
+    from gan_export.bench import measure, record, summary
+    from gan_export.files import atomic_file
+
+    quiet = "-" in (json, csv)
+    with _Bar() as bar:
+        run = measure.run(plan, source, bar.show, command=_command_line())
+    if not quiet:
+        _print_run(run)
+    if json == "-":
+        sys.stdout.write(record.to_text(run))
+    elif json:
+        record.write(run, Path(json))
+    if csv == "-":
+        sys.stdout.write(summary.to_csv(run))
+    elif csv:
+        with atomic_file(csv) as temporary:
+            temporary.write_text(summary.to_csv(run), encoding="utf-8")
+    if keep:
+        record.write(run, keep / record.file_name(run))
+    if not quiet:
+        for path in [json, csv, keep / record.file_name(run) if keep else None]:
+            if path:
+                typer.echo(f"kept: {path}")
+    if run.partial:
+        raise KeyboardInterrupt
+    return (
+        bool(summary.doubts(run))
+        or any(line.struck for line in summary.lines(run))
+        or any(a.failed for a in run.absent)
+    )
+
+
+def _sources(files: list[Path], plan: Plan) -> list[Source | str]:
+    from gan_export.bench.subject import sort_files
+
+    return [sort_files(files)] if files else list(plan.models)
+
+
+def _check_targets(json: str | None, csv: str | None, keep: Path | None) -> None:
+    """Before anything is measured: a result is not lost for a folder that isn't there."""
+    from gan_export.errors import GanExportError
+
+    for target in (json, csv):
+        if target and target != "-" and not Path(target).resolve().parent.is_dir():
+            raise GanExportError(f"{Path(target).parent} is no folder; make it first")
+    if json and json != "-" and Path(json).exists():
+        raise GanExportError(f"{json} is there already, and a result is never overwritten; name another")
+    if keep and not keep.is_dir():
+        raise GanExportError(f"{keep} is no folder; make it first")
+
+
+def _numbers(text: str | None) -> tuple[int, ...] | None:
+    from gan_export.errors import GanExportError
+
+    words = _words(text)
+    if words is None:
+        return None
+    try:
+        return tuple(dict.fromkeys(int(word) for word in words))
+    except ValueError:
+        raise GanExportError(f"--batch {text}: whole numbers with commas are needed, such as 1,64,512") from None
+
+
+def _words(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(word.strip() for word in text.split(","))
+
+
+def _command_line() -> str:
+    """As it was typed, folders left out: a result names no place on its machine."""
+    import shlex
+
+    return shlex.join(["gan-bench", *(Path(a).name if "/" in a or "\\" in a else a for a in sys.argv[1:])])
+
+
+class _Bar:
+    """A progress line on stderr, where that is a terminal."""
+
+    def __enter__(self) -> _Bar:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (BarColumn(30), TextColumn("{task.percentage:>3.0f} %  {task.fields[left]}  {task.description}"))
+        console = Console(stderr=True)
+        self._bar = RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._bar.add_task("", total=1.0, left="")
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, progress: Progress) -> None:
+        left = "" if progress.seconds_left is None else f"{_clock(progress.seconds_left)} left"
+        self._bar.update(self._task, completed=progress.done, description=progress.what, left=left)
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def _print_run(run: Run) -> None:
+    from gan_export.bench import summary
+
+    console = _console()
+    c, h, w = run.model.image
+    work = "" if run.model.flops is None else f", {run.model.flops / 1e6:,.0f} MFLOP an image"
+    typer.echo(f"{run.model.name} ({run.model.arch}), {w}x{h}x{c}{work}")
+    typer.echo(f"{run.machine.gpu or run.machine.cpu}, {run.settings.threads} threads, device {run.settings.device}")
+    found = summary.lines(run)
+    for batch, quantity in dict.fromkeys((line.batch, line.quantity) for line in found):
+        rows = [line for line in found if (line.batch, line.quantity) == (batch, quantity)]
+        heading = f"batch {batch}, {summary.QUANTITY_NAMES[quantity]}"
+        columns = ("runtime", "images/s", "95 % interval", "vs eager", "of peak", "call p50 / p90 / p99", "parity")
+        _print_table(console, heading, columns, [_cells(line) for line in rows], [line.struck for line in rows])
+    _print_table(
+        console,
+        "apart from speed",
+        ("runtime", "version", "start to first picture", "load", "peak memory", "file"),
+        [
+            (
+                summary.title(e),
+                e.version,
+                summary.seconds_text(min(e.starts)),
+                summary.seconds_text(min(e.loads)),
+                summary.size_text(e.peak_memory),
+                summary.size_text(e.size),
+            )
+            for e in run.entries
+        ],
+    )
+    if run.peak:
+        flops = ", ".join(f"{name} {value / 1e9:,.0f} GFLOP/s" for name, value in run.peak.flops.items())
+        typer.echo(f"peak of this machine: matrix product {flops}; copy {run.peak.bytes / 1e9:,.1f} GB/s")
+    for a in run.absent:
+        typer.echo(f"{'failed' if a.failed else 'not measured'}: {a.title}: {a.reason}")
+    for doubt in summary.doubts(run):
+        typer.echo(f"unstable: {doubt}")
+    if run.partial:
+        typer.echo("partial: interrupted before the end")
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    from gan_export.bench import summary
+
+    name, judged = summary.title(line.entry), summary.parity_text(line.parity)
+    if line.rate is None or line.call is None:
+        return (name, "wrong pictures", "-", "-", "-", "-", judged)
+    against = (
+        "" if line.against is None else f"{line.against.value:.2f} ± {line.against.half_width * line.against.value:.2f}"
+    )
+    return (
+        name,
+        summary.rate_text(line.rate.value),
+        f"{summary.rate_text(line.rate.low)} to {summary.rate_text(line.rate.high)}",
+        against,
+        "" if line.of_peak is None else f"{line.of_peak:.0%}",
+        " / ".join(summary.seconds_text(v) for v in line.call),
+        judged,
+    )
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # A table that is piped or redirected keeps its full lines; in a terminal it fits the window.
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=160)
+
+
+def _print_table(
+    console: Console,
+    heading: str | None,
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[str, ...]],
+    struck: list[bool] | None = None,
+) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, column in enumerate(columns):
+        numeric = column in (
+            "images/s",
+            "95 % interval",
+            "vs eager",
+            "of peak",
+            "ratio",
+            "batch",
+            "peak memory",
+            "file",
+        )
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=i == 0)
+    for i, row in enumerate(rows):
+        table.add_row(*row, style="strike" if struck and struck[i] else None)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

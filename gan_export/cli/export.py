@@ -1,0 +1,276 @@
+"""gan-export FORMAT CHECKPOINT: export, prove, publish."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gan_export.arch.reading import Overrides
+from gan_export.cli import app as common
+from gan_export.cli.options import Out, reads_checkpoints
+
+if TYPE_CHECKING:
+    from gan_export.checkpoint import Checkpoint
+    from gan_export.export.base import Exporter, Options
+    from gan_export.parity import ParityReport
+    from gan_export.ship import Shipped
+
+HELP = """Export a GAN generator from its checkpoint, and prove that the export draws the same pictures.
+
+\b
+gan-export onnx g.pth          write g.onnx beside g.pth
+gan-export torchscript g.pth   write g.pt
+gan-export all g.pth -o DIR    every format there is
+gan-export list                the formats
+"""
+app = common.new_app(HELP, default="export")
+
+CheckpointFile = Annotated[Path, typer.Argument(help="A generator's checkpoint: .pth, .pt, .ckpt, .safetensors ...")]
+Method = Annotated[str, typer.Option("--method", help="TorchScript: trace, script or freeze.")]
+Opset = Annotated[int | None, typer.Option("--opset", help="ONNX: 18 to 24.", show_default="18")]
+Uint8 = Annotated[bool, typer.Option("--uint8", help="Give (N, H, W, C) bytes instead of floats in [-1, 1].")]
+Precision = Annotated[str, typer.Option("--precision", help="Of the weights: fp32, fp16, bf16 where a format has it.")]
+Recalibrate = Annotated[
+    int | None, typer.Option("--recalibrate", help="Estimate BatchNorm's statistics anew from N latents.", metavar="N")
+]
+MaxError = Annotated[
+    float | None,
+    typer.Option("--max-error", help="Hold the values to this absolute error.", show_default="the precision's own"),
+]
+
+
+@app.command(hidden=True)
+@reads_checkpoints
+def export(
+    format: Annotated[str, typer.Argument(help="A format's name, see `gan-export list`.")],
+    file: CheckpointFile,
+    *,
+    out: Out = None,
+    opset: Opset = None,
+    uint8: Uint8 = False,
+    method: Method = "freeze",
+    precision: Precision = "fp32",
+    recalibrate: Recalibrate = None,
+    max_error: MaxError = None,
+    overrides: Overrides,
+) -> None:
+    """Export FILE to FORMAT; the target changes only after the new file has drawn the same pictures."""
+    from gan_export import export as formats
+    from gan_export.export.base import check_options
+
+    exporter = formats.find(format)
+    options = _options(
+        opset=opset, uint8=uint8, method=method, precision=precision, recalibrate=recalibrate, max_error=max_error
+    )
+    check_options(exporter, options)
+    checkpoint = _read(file, overrides)
+    if recalibrate is None:
+        _print_health(checkpoint)
+    target = out or _beside(file, exporter.suffix)
+    shipped = _ship(checkpoint, exporter, target, options)
+    _print_report(shipped.report)
+    _print_shipped(shipped, file)
+
+
+@app.command(name="all", short_help="Every format that can be written here.")
+@reads_checkpoints
+def export_all(
+    file: CheckpointFile,
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", help="A folder; made where it isn't there.")],
+    overrides: Overrides,
+) -> None:
+    """Export FILE to every format that can be written here, and say what was left out and why."""
+    from gan_export.errors import GanExportError
+    from gan_export.export import EXPORTERS
+    from gan_export.export.base import Options
+
+    checkpoint = _read(file, overrides)
+    _print_health(checkpoint)
+    out.mkdir(parents=True, exist_ok=True)
+    rows: list[tuple[str, ...]] = []
+    failed = 0
+    for exporter in EXPORTERS:
+        try:
+            shipped = _ship(checkpoint, exporter, out / f"{file.stem}{exporter.suffix}", Options())
+        except GanExportError as e:
+            failed = max(failed, e.exit_code if e.exit_code == 1 else 0)
+            rows.append((exporter.title, "-", "-", str(e)))
+            continue
+        worst = shipped.report.max_abs
+        error = "-" if worst is None else f"{worst:.1e}"
+        rows.append((exporter.title, _size(shipped.size), error, str(shipped.path)))
+    _table(("format", "size", "largest error", "file, or why not"), rows)
+    if failed:
+        raise typer.Exit(failed)
+
+
+@app.command(name="list", short_help="The formats there are.")
+def list_formats() -> None:
+    """The formats, what each is proven in, and whether that is installed here."""
+    from gan_export import runtimes
+    from gan_export.export import EXPORTERS
+
+    rows = []
+    for exporter in EXPORTERS:
+        found = runtimes.find(exporter.runtime).availability()
+        here = "yes" if found.ok else found.reason
+        rows.append((exporter.name, exporter.title, exporter.suffix, ", ".join(exporter.precisions), here))
+    _table(("format", "means", "suffix", "precisions", "available here"), rows)
+
+
+@app.command(short_help="Does an exported file draw the right pictures?")
+@reads_checkpoints
+def verify(
+    artifact: Annotated[Path, typer.Argument(help="An exported file.")],
+    checkpoint: Annotated[Path | None, typer.Argument(help="The checkpoint that it was made from.")] = None,
+    *,
+    overrides: Overrides,
+) -> None:
+    """Run ARTIFACT in its own runtime against CHECKPOINT, or against the reference pictures inside it."""
+    from gan_export import ship
+
+    report = ship.verify(artifact, _read(checkpoint, overrides) if checkpoint else None)
+    _print_report(report)
+    print(f"{artifact}: {'the same pictures' if report.passed else 'OTHER PICTURES'} as {report.against}")
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+@app.command(short_help="What a checkpoint or an exported file is.")
+@reads_checkpoints
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A checkpoint, or an exported file.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    overrides: Overrides,
+) -> None:
+    """What FILE is: family, sizes, layers, what was assumed and what was ignored."""
+    from gan_export import artifact
+
+    kind = artifact.sniff(file)
+    if kind == "checkpoint":
+        from gan_export.describe import describe
+
+        checkpoint = _read(file, overrides)
+        _print_health(checkpoint)
+        description = describe(checkpoint)
+        if as_json:
+            print(json.dumps(description.to_json(), indent=2))
+        else:
+            _print_description(description)
+        return
+    manifest = artifact.read_manifest(file, kind)
+    if manifest is None:
+        from gan_export.errors import GanExportError
+
+        raise GanExportError(f"{file} is {kind}, and has no manifest of gan-export inside")
+    data = json.loads(manifest.to_json())
+    if as_json:
+        print(json.dumps(data, indent=2))
+        return
+    _table(("", ""), [(k, _flat(v)) for k, v in data.items() if k != "references"])
+
+
+def main() -> None:
+    """The entry point."""
+    common.main(app, "gan-export")
+
+
+def _options(*, uint8: bool, **said: Any) -> Options:
+    from gan_export.export.base import Options
+
+    return Options(output="bytes" if uint8 else "float", **said)
+
+
+def _read(file: Path, overrides: Overrides) -> Checkpoint:
+    from gan_export import checkpoint
+    from gan_export.errors import printable
+
+    read = checkpoint.read(file, overrides)
+    for note in read.reading.notes:
+        print(f"note: {printable(note, limit=500)}", file=sys.stderr)
+    for alternative in read.reading.alternatives:
+        line = f"it could also be {alternative.title}; say so with {alternative.flag}"
+        print(f"note: {printable(line, limit=500)}", file=sys.stderr)
+    return read
+
+
+def _print_health(checkpoint: Checkpoint) -> None:
+    from gan_export import health
+
+    if line := health.warning(health.check(checkpoint)):
+        print(f"warning: {line}", file=sys.stderr)
+
+
+def _ship(checkpoint: Checkpoint, exporter: Exporter, target: Path, options: Options) -> Shipped:
+    from rich.console import Console
+
+    from gan_export import ship
+    from gan_export.parity import ParityError
+
+    with Console(stderr=True).status("") as status:
+        try:
+            return ship.ship(checkpoint, exporter, target, options, progress=lambda what: status.update(f"{what} ..."))
+        except ParityError as e:
+            status.stop()
+            _print_report(e.report)
+            raise
+
+
+def _beside(file: Path, suffix: str) -> Path:
+    target = file.with_name(file.stem + suffix) if file.is_file() else Path(file.name + suffix)
+    return target if target != file else file.with_name(f"{file.stem}.exported{suffix}")
+
+
+def _print_report(report: ParityReport) -> None:
+    info = report.session
+    print(f"{info.runtime} {info.version}, {info.provider}, against {report.against}:")
+    rows = []
+    for row in report.rows:
+        values = ("-", "-") if row.max_abs is None else (f"{row.max_abs:.2e}", f"{row.mean_abs:.2e}")
+        identical = f"{row.identical:.4%}"
+        verdict = "same" if row.passed else "OTHER"
+        rows.append((str(row.batch), *values, identical, str(row.byte_step), f"{row.psnr:.1f}", verdict))
+    _table(("batch", "max error", "mean error", "equal bytes", "largest step", "PSNR dB", "pictures"), rows)
+
+
+def _print_shipped(shipped: Shipped, source: Path) -> None:
+    from gan_export.artifact import report_path
+
+    print(f"wrote {shipped.path} ({_size(shipped.size)}) and {report_path(shipped.path).name}")
+    print(f"  gan-sample {shipped.path} -n 64 --seed 7 -o grid.png")
+    print(f"  gan-bench {source} --batch 512")
+
+
+def _print_description(description: Any) -> None:
+    _table(("", ""), description.rows())
+    _table(("layer", "gives", "parameters", "MFLOP"), description.layer_rows())
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from gan_export.errors import printable
+
+    table = Table(box=box.SIMPLE_HEAD, show_header=any(head), show_edge=False, pad_edge=False)
+    for name in head:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(printable(cell, limit=500).replace("[", "\\[") for cell in row))
+    Console().print(table)
+
+
+def _flat(value: Any) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"

@@ -1,0 +1,216 @@
+"""gan-train: a recipe or a TOML file in, a run's folder out."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from gan_export.cli import app as common
+
+if TYPE_CHECKING:
+    from gan_export.training import events
+    from gan_export.training.events import Ended, Event
+    from gan_export.training.loop import Options
+
+app = common.new_app(
+    "Train a GAN by a recipe.  RECIPE is a name that `gan-train list` shows, or a TOML file.\n\n"
+    "Every field can be overridden: --set train.epochs=5.  A run that was stopped, by Ctrl-C or by anything, "
+    "goes on with `gan-train resume RUN`.",
+    default="run",
+)
+
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override a field; repeatable.")
+]
+Root = Annotated[Path | None, typer.Option("--data-root", help="Folder of torchvision's data sets; ./data without.")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Scalars and previews for TensorBoard, in the run.")]
+
+
+@app.command("run")
+def run(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name, or a TOML file.")],
+    *,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The run's folder; runs/RECIPE without.")] = None,
+    settings: Settings = None,
+    data_root: Root = None,
+    device: Device = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="The same seed gives the same weights.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse pictures that can't be read.")] = False,
+    tensorboard: Tensorboard = False,
+) -> None:
+    """Train RECIPE (the default: `gan-train RECIPE`)."""
+    from gan_export.training import folder
+    from gan_export.training import recipe as recipes
+
+    more = [f"train.seed={seed}"] if seed is not None else []
+    more += ["data.strict=true"] if strict else []
+    read = recipes.load(recipe, [*(settings or []), *more, *_device(device)])
+    into = out or Path("runs") / read.name
+    folder.check_new(into)  # before torch is imported: an answer at once
+
+    from gan_export.training import loop
+
+    with _interruptible() as stop:
+        ended = loop.train(read, into, _options(data_root, tensorboard, stop))
+    _finish(into, ended)
+
+
+@app.command("resume")
+def resume(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that was stopped.")],
+    *,
+    settings: Settings = None,
+    data_root: Root = None,
+    device: Device = None,
+    tensorboard: Tensorboard = False,
+) -> None:
+    """Go on with RUN exactly; --set can change train.epochs, train.minutes and output.*"""
+    from gan_export.training import folder
+    from gan_export.training import recipe as recipes
+
+    given = [*(settings or []), *_device(device)]
+    recipes.resumed(folder.recipe(run), given)  # before torch is imported: an answer at once
+
+    from gan_export.training import loop
+
+    with _interruptible() as stop:
+        ended = loop.resume(run, given, _options(data_root, tensorboard, stop))
+    _finish(run, ended)
+
+
+@app.command("list")
+def list_recipes() -> None:
+    """The recipes that ship."""
+    from gan_export.training import recipe as recipes
+
+    read = [recipes.load(name) for name in recipes.known()]
+    width = max(len(r.name) for r in read)
+    for r in read:
+        size = f"{r.data.channels}x{r.data.size}x{r.data.size}"
+        print(f"{r.name:{width}}  {r.data.source:10} {size:9} {r.train.epochs:3} epochs  {r.about}")
+
+
+def main() -> NoReturn:
+    """The gan-train command."""
+    common.main(app, "gan-train")
+
+
+class _Stop:
+    """Set by the first Ctrl-C (or SIGTERM); the loop sees it after the step.  The second one ends at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self) -> bool:
+        return self.asked
+
+    def ask(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        print("\nstopping after this step; once more to stop at once", file=sys.stderr)
+
+
+@contextmanager
+def _interruptible() -> Iterator[_Stop]:
+    stop = _Stop()
+    before = {s: signal.signal(s, stop.ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _device(name: str | None) -> list[str]:
+    return [] if name is None else [f"compute.device={name}"]
+
+
+def _options(data_root: Path | None, tensorboard: bool, stop: _Stop) -> Options:
+    from gan_export.training.loop import Options
+
+    return Options(data_root, tensorboard, _Display(), stop)
+
+
+def _finish(run: Path, ended: Ended) -> None:
+    from gan_export.training import folder
+
+    if ended.interrupted:
+        print(f"stopped at step {ended.step}, all of it kept.  Go on with:\n  gan-train resume {run}", file=sys.stderr)
+        sys.exit(common.INTERRUPTED)
+    generator = folder.checkpoint(run, "generator", ended.epoch)
+    print(f"done: {ended.step} steps in {ended.seconds:.0f} s of training")
+    print(f"  generator  {generator}\n  previews   {run / folder.PREVIEWS}\n  log        {run / folder.LOG}")
+    print(f"next:\n  gan-export onnx {generator}\n  gan-sample {generator} -n 64 --seed 7 -o grid.png")
+
+
+class _Display:
+    """Draws a run's events: a bar on a terminal, a line an epoch elsewhere."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[losses]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task("", total=None, epoch=0, epochs=0, losses="")
+        self._epochs = self._steps_per_epoch = 0
+
+    def __call__(self, event: Event) -> None:
+        from gan_export.training import events
+
+        match event:
+            case events.Began():
+                self._began(event)
+            case events.Stepped(step=step, epoch=epoch):
+                self._bar.update(self._task, completed=step, epoch=epoch)
+            case events.Measured():
+                self._measured(event)
+            case events.Warned(step=step, text=text):
+                self._say(f"warning at step {step}: {text}", error=True)
+            case events.Wrote(kind="checkpoint", path=path):
+                self._say(f"wrote {path}")
+            case events.Ended():
+                self._bar.stop()
+            case _:
+                pass
+
+    def _began(self, event: events.Began) -> None:
+        recipe = event.recipe
+        self._epochs, self._steps_per_epoch = recipe.train.epochs, event.steps_per_epoch
+        where = f"from step {event.step}" if event.step else "from the start"
+        self._say(
+            f"{recipe.name}: {event.pictures} pictures of {recipe.data.source}, {event.steps} steps "
+            f"of {recipe.train.batch} on {event.device}, {where}, into {event.folder}"
+        )
+        if event.skipped:
+            named = "; ".join(event.skipped[:5]) + ("; ..." if len(event.skipped) > 5 else "")
+            self._say(f"warning: {len(event.skipped)} pictures can't be read and are skipped: {named}", error=True)
+        if self._bar.console.is_terminal:
+            self._bar.start()
+        self._bar.update(self._task, total=event.steps, completed=event.step, epochs=self._epochs)
+
+    def _measured(self, event: events.Measured) -> None:
+        losses = f"D {event.loss_d:.3f}  G {event.loss_g:.3f}  {event.images_per_second:.0f} img/s"
+        self._bar.update(self._task, losses=losses)
+        if not self._bar.console.is_terminal and event.step % self._steps_per_epoch == 0:
+            self._say(f"epoch {event.epoch}/{self._epochs}: step {event.step}  {losses}")
+
+    def _say(self, text: str, *, error: bool = False) -> None:
+        if self._bar.live.is_started:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr if error else sys.stdout, flush=True)

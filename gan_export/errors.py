@@ -1,0 +1,36 @@
+"""What can go wrong, as types.  Every message says what, where and what to do next, on one line."""
+
+from __future__ import annotations
+
+
+class GanExportError(Exception):
+    """Bad input or an unusable environment; the commands print it on one line and exit with 2."""
+
+    exit_code = 2
+
+
+class HostileFileError(GanExportError):
+    """A file that carries code or names what no checkpoint has a use for."""
+
+
+class NotRecognisedError(GanExportError):
+    """A readable checkpoint that no architecture fits."""
+
+
+class UnavailableError(GanExportError):
+    """An optional package, device or compiler that is missing; the message holds the install line."""
+
+
+class CheckFailedError(GanExportError):
+    """A check ran and failed: parity, verification, a benchmark's bound.  The commands exit with 1."""
+
+    exit_code = 1
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """`text` safe to print: control characters escaped, at most `limit` characters.
+
+    Key names and file names come from strangers; a terminal escape in one must not reach a terminal.
+    """
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return escaped if len(escaped) <= limit else escaped[: limit - 1] + "…"

@@ -1,0 +1,24 @@
+"""Every format there is, by name.  Listing them imports none of the libraries that they need."""
+
+from __future__ import annotations
+
+import difflib
+
+from gan_export.errors import GanExportError, printable
+from gan_export.export.base import Exporter
+from gan_export.export.native import NATIVE
+from gan_export.export.onnx import Onnx
+from gan_export.export.torchscript import TorchScript
+
+EXPORTERS: tuple[Exporter, ...] = (Onnx(), TorchScript(), NATIVE)
+
+
+def find(name: str) -> Exporter:
+    """The exporter of that name.  Raises GanExportError, naming the nearest, where there is none."""
+    for exporter in EXPORTERS:
+        if exporter.name == name:
+            return exporter
+    names = [e.name for e in EXPORTERS]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+    raise GanExportError(f"no format is called {printable(name)}; {hint}")

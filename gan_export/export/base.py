@@ -1,0 +1,149 @@
+"""What an exporter is: something that writes a generator to one file, and nothing that judges it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from gan_export import __version__
+from gan_export.arch.spec import GeneratorSpec
+from gan_export.artifact import TOLERANCES, Facts, Manifest, Tolerance, pack_references, reference_inputs
+from gan_export.errors import GanExportError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from gan_export.checkpoint import Checkpoint
+
+Method = Literal["trace", "script", "freeze"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user may ask of a format; each exporter names those that it takes.
+
+    precision: of the stored weights and the arithmetic
+    output:    "float", or "bytes" for uint8 (N, H, W, C)
+    opset:     ONNX's, None for the newest that every current runtime takes
+    method:    TorchScript's
+    recalibrate: number of latents that BatchNorm's statistics were estimated from, before this exporter came in
+    max_error: replaces the precision's own bound on a value's absolute error
+    """
+
+    precision: str = "fp32"
+    output: Literal["float", "bytes"] = "float"
+    opset: int | None = None
+    method: Method = "freeze"
+    recalibrate: int | None = None
+    max_error: float | None = None
+
+    def asked(self) -> dict[str, Any]:
+        """What differs from the defaults in the file itself, by name."""
+        names = [f.name for f in fields(self) if f.name != "max_error" and getattr(self, f.name) != f.default]
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """What the export is held to."""
+        usual = TOLERANCES[self.precision]
+        return usual if self.max_error is None else replace(usual, max_abs=self.max_error)
+
+
+class Exporter(Protocol):
+    """One entry of `EXPORTERS`."""
+
+    @property
+    def name(self) -> str:
+        """What the commands call it."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """What a table calls it."""
+        ...
+
+    @property
+    def suffix(self) -> str:
+        """Of the file that it writes, with the dot."""
+        ...
+
+    @property
+    def runtime(self) -> str:
+        """The runtime that proves it, by its name in the runtimes' registry."""
+        ...
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The names of the `Options` that it heeds."""
+        ...
+
+    @property
+    def precisions(self) -> tuple[str, ...]: ...
+
+    def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+        """Write `target` in place and give the manifest that it carries.
+
+        The same checkpoint, options and versions give the same bytes, whatever the folder and the process.
+        Raises GanExportError naming the layer that the format can't take.
+        """
+        ...
+
+
+def check_options(exporter: Exporter, options: Options) -> None:
+    """Raises GanExportError for an option that this format doesn't take."""
+    for name, value in options.asked().items():
+        if name != "recalibrate" and name not in exporter.takes:
+            raise GanExportError(f"{exporter.name} takes no {name} {value}; leave it out")
+    if options.precision not in exporter.precisions:
+        known = ", ".join(exporter.precisions)
+        raise GanExportError(f"{exporter.name} has no precision {options.precision}; it has {known}")
+
+
+def make_manifest(
+    exporter: Exporter, checkpoint: Checkpoint, options: Options, versions: Mapping[str, str]
+) -> Manifest:
+    """The manifest of an export of `checkpoint`; its reference pictures are computed here, in float64."""
+    facts = Facts.of(checkpoint.spec)
+    return Manifest(
+        format=exporter.name,
+        facts=facts,
+        output=options.output,
+        precision=options.precision,
+        tolerance=options.tolerance,
+        source_sha256=checkpoint.source.sha256,
+        versions={"gan-export": __version__, **versions},
+        options=options.asked(),
+        references=_references(checkpoint, facts),
+    )
+
+
+def lowered_module(checkpoint: Checkpoint, output: Literal["float", "bytes"]) -> nn.Module:
+    """The generator to export: BatchNorm folded, in evaluation mode, giving floats or bytes."""
+    from gan_export.lowering import lower
+    from gan_export.module import to_module
+
+    return to_module(*lower(checkpoint.spec, checkpoint.weights), output=output)
+
+
+def example_inputs(spec: GeneratorSpec, batch: int) -> tuple[Any, ...]:
+    """Prior latents, and labels where the generator has them, as tensors for tracing."""
+    import torch
+
+    from gan_export import latents
+
+    z = torch.from_numpy(latents.draw(0, 0, batch, spec.nz, spec.prior))
+    return (z, torch.arange(batch) % spec.classes) if spec.classes else (z,)
+
+
+def _references(checkpoint: Checkpoint, facts: Facts) -> str:
+    import torch
+
+    from gan_export.module import to_module
+
+    z, labels = reference_inputs(facts)
+    module = to_module(checkpoint.spec, checkpoint.weights).double()
+    arguments = [torch.from_numpy(z).double()] + ([torch.from_numpy(labels)] if labels is not None else [])
+    with torch.inference_mode():
+        return pack_references(module(*arguments).numpy())

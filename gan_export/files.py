@@ -1,0 +1,91 @@
+"""Files written whole or not at all, and their hashes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from gan_export.errors import GanExportError, printable
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path | str) -> Iterator[Path]:
+    """A temporary path beside `path`: fsynced and renamed onto it on success, removed on any failure.
+
+    The temporary file keeps `path`'s suffixes, since some writers go by them.  The target is as it was
+    until the rename.  Raises GanExportError for a target that can't be written, before the body runs.
+    """
+    target = Path(path)
+    _check_parent(target)
+    if target.is_dir():
+        raise GanExportError(f"{printable(str(target))} is a folder; name a file with -o")
+    temporary = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
+    try:
+        yield temporary
+        _fsync(temporary)
+        os.replace(temporary, target)
+        _fsync(target.parent)
+    except OSError as e:
+        raise _cannot_write(target, e) from e
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path | str) -> Iterator[Path]:
+    """A temporary folder beside `path`, renamed onto it on success; `path` must not exist or be empty."""
+    target = Path(path)
+    _check_parent(target)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise GanExportError(f"{printable(str(target))} is there already; name another with -o, or remove it")
+    temporary = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
+    try:
+        temporary.mkdir()
+        yield temporary
+        for file in sorted(temporary.rglob("*")):
+            if file.is_file():
+                _fsync(file)
+        if target.exists():
+            target.rmdir()
+        os.replace(temporary, target)
+        _fsync(target.parent)
+    except OSError as e:
+        raise _cannot_write(target, e) from e
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sha256_file(path: Path | str) -> str:
+    """The file's sha256 in hexadecimal, read in pieces."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as f:
+        while piece := f.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _check_parent(target: Path) -> None:
+    parent = target.parent
+    if not parent.is_dir():
+        raise GanExportError(f"{printable(str(parent))} is no folder; make it first, or name another with -o")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise GanExportError(f"{printable(str(parent))}: no right to write there; name another place with -o")
+
+
+def _cannot_write(target: Path, error: OSError) -> GanExportError:
+    return GanExportError(f"{printable(str(target))} can't be written: {error.strerror or error}")
+
+
+def _fsync(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():
+        return  # a folder can't be opened there, and its rename is already journalled
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,64 @@
+"""Values in [-1, 1] to bytes by one rounding rule, grids, PNG files."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_export.errors import GanExportError
+from gan_export.files import atomic_file
+
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+
+
+def to_bytes(images: Floats) -> Bytes:
+    """clamp(floor(x × 127.5 + 128), 0, 255): float32 (N, C, H, W) in [-1, 1] to uint8 (N, H, W, C).
+
+    torchvision's and NVlabs' rule alike, computed in float32.  NaN gives 0.
+    """
+    near = np.fmin(np.fmax(images, np.float32(-2.0)), np.float32(2.0))  # fmax makes NaN the lowest
+    scaled = np.floor(near * np.float32(127.5) + np.float32(128.0))
+    clamped = np.clip(scaled, 0.0, 255.0).astype(np.uint8)
+    return np.ascontiguousarray(clamped.transpose(0, 2, 3, 1))
+
+
+def from_bytes(images: Bytes) -> Floats:
+    """uint8 (N, H, W, C) to float32 (N, C, H, W) in [-1, 1]: x / 127.5 - 1."""
+    values = images.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
+    return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
+
+
+def grid(images: Bytes, columns: int | None = None, pad: int = 2) -> Bytes:
+    """uint8 (N, H, W, C) laid out row by row with `pad` black pixels around each: uint8 (H', W', C).
+
+    columns: as near to a square as can be, where not given.
+    """
+    n, h, w, c = images.shape
+    if n < 1:
+        raise GanExportError("a grid of no pictures; ask for at least one")
+    columns = columns or math.ceil(math.sqrt(n))
+    rows = -(-n // columns)
+    sheet = np.zeros((rows * (h + pad) + pad, columns * (w + pad) + pad, c), np.uint8)
+    for i, picture in enumerate(images):
+        top, left = (i // columns) * (h + pad) + pad, (i % columns) * (w + pad) + pad
+        sheet[top : top + h, left : left + w] = picture
+    return sheet
+
+
+def write_png(path: Path | str, image: Bytes) -> None:
+    """Write uint8 (H, W, C), C 1, 3 or 4, whole or not at all."""
+    with atomic_file(path) as temporary:
+        encode_png(temporary, image)
+
+
+def encode_png(path: Path, image: Bytes) -> None:
+    """Write uint8 (H, W, C), C 1, 3 or 4, in place."""
+    from PIL import Image
+
+    if image.shape[2] not in (1, 3, 4):
+        raise GanExportError(f"a PNG has 1, 3 or 4 channels, these pictures {image.shape[2]}; use .npy or .npz")
+    Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(path, format="PNG")

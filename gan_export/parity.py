@@ -1,0 +1,165 @@
+"""Does an export draw the same pictures?  A runtime against our eager PyTorch, in values and in bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_export import images, latents
+from gan_export.artifact import Facts, Tolerance
+from gan_export.errors import CheckFailedError, GanExportError
+from gan_export.runtimes.base import Session, SessionInfo
+
+if TYPE_CHECKING:
+    from gan_export.checkpoint import Checkpoint
+
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+Reference = Callable[[Floats, Labels | None], Floats]
+
+BATCHES = (1, 2, 65)  # one picture, the batch that exporters trace with, and more than one register or cache line holds
+SEED = 2  # of the latents that parity is judged on: not those of the reference pictures
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One batch judged.
+
+    batch:     number of pictures
+    max_abs, mean_abs: absolute error of the values; None for an export that gives bytes
+    identical: share of equal bytes; byte_step: largest difference of a byte
+    psnr:      of the bytes in dB, infinite where all are equal
+    passed:    within the tolerance
+    """
+
+    batch: int
+    max_abs: float | None
+    mean_abs: float | None
+    identical: float
+    byte_step: int
+    psnr: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ParityReport:
+    """What parity found, and what it was found with."""
+
+    against: str
+    session: SessionInfo
+    tolerance: Tolerance
+    rows: tuple[Row, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every batch is within the tolerance."""
+        return all(row.passed for row in self.rows)
+
+    @property
+    def max_abs(self) -> float | None:
+        """The largest absolute error of a value over all batches; None for bytes."""
+        errors = [row.max_abs for row in self.rows if row.max_abs is not None]
+        return max(errors) if errors else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for a report; an infinite PSNR becomes null."""
+        data = asdict(self)
+        for row in data["rows"]:
+            row["psnr"] = row["psnr"] if math.isfinite(row["psnr"]) else None
+        return {**data, "passed": self.passed}
+
+
+class ParityError(CheckFailedError):
+    """An export that draws something else."""
+
+    def __init__(self, message: str, report: ParityReport) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+def eager_reference(checkpoint: Checkpoint) -> Reference:
+    """The checkpoint's own layers in PyTorch on the CPU: float32, evaluation mode, BatchNorm not folded."""
+    import torch
+
+    from gan_export.module import to_module
+
+    module = to_module(checkpoint.spec, checkpoint.weights)
+
+    def run(z: Floats, labels: Labels | None) -> Floats:
+        arguments = [torch.from_numpy(z)] + ([torch.from_numpy(labels)] if labels is not None else [])
+        with torch.inference_mode():
+            return cast(Floats, module(*arguments).numpy())
+
+    return run
+
+
+def compare(
+    session: Session,
+    reference: Reference,
+    facts: Facts,
+    tolerance: Tolerance,
+    *,
+    batches: Iterable[int] = BATCHES,
+    against: str = "eager PyTorch",
+) -> ParityReport:
+    """Judge `session` on prior latents at each batch size."""
+    rows = []
+    start = 0
+    for batch in batches:
+        z = latents.draw(SEED, start, batch, facts.nz, facts.prior)
+        labels = np.arange(start, start + batch, dtype=np.int64) % facts.classes if facts.classes else None
+        rows.append(judge(session.generate(z, labels), reference(z, labels), facts, tolerance))
+        start += batch
+    return ParityReport(against=against, session=session.info, tolerance=tolerance, rows=tuple(rows))
+
+
+def judge(got: Floats | Bytes, wanted: Floats, facts: Facts, tolerance: Tolerance) -> Row:
+    """One batch: `got` as a session gives it, `wanted` float32 (N, C, H, W)."""
+    n = len(wanted)
+    shape = (n, facts.image[1], facts.image[2], facts.image[0]) if got.dtype == np.uint8 else wanted.shape
+    if got.shape != shape:
+        raise GanExportError(f"pictures of shape {got.shape}, {shape} was awaited")
+    if wanted.shape[1:] != facts.image:
+        raise GanExportError(f"the checkpoint draws {wanted.shape[1:]}, the file says {facts.image}")
+    error = None
+    if got.dtype != np.uint8:
+        error = np.abs(got.astype(np.float64) - wanted)
+        error[~np.isfinite(got) | ~np.isfinite(wanted)] = np.inf
+    mine = cast(Bytes, got) if got.dtype == np.uint8 else _bytes(cast(Floats, got), facts)
+    theirs = _bytes(wanted, facts)
+    step = np.abs(mine.astype(np.int16) - theirs)
+    square = float(np.mean(step.astype(np.float64) ** 2))
+    row = Row(
+        batch=n,
+        max_abs=None if error is None else float(error.max()),
+        mean_abs=None if error is None else float(error.mean()),
+        identical=float(np.mean(step == 0)),
+        byte_step=int(step.max()),
+        psnr=10.0 * math.log10(255.0**2 / square) if square else math.inf,
+        passed=False,
+    )
+    return _judged(row, step.size, tolerance)
+
+
+def _judged(row: Row, size: int, tolerance: Tolerance) -> Row:
+    values = tolerance.max_abs is None or row.max_abs is None or row.max_abs <= tolerance.max_abs
+    # In a batch of few bytes one that differs by rounding is more than the share: one is always allowed.
+    few = round((1.0 - row.identical) * size) <= max(1, math.floor(tolerance.byte_share * size))
+    near = row.byte_step <= tolerance.byte_step
+    clear = tolerance.psnr is None or row.psnr >= tolerance.psnr
+    finite = row.max_abs is None or math.isfinite(row.max_abs)
+    return Row(**{**asdict(row), "passed": values and few and near and clear and finite})
+
+
+def _bytes(values: Floats, facts: Facts) -> Bytes:
+    """Bytes of pictures in the model's own range, brought to [-1, 1] where that is another."""
+    low, high = facts.range or (-1.0, 1.0)
+    if (low, high) != (-1.0, 1.0):
+        values = (values - np.float32(low)) * np.float32(2.0 / (high - low)) - np.float32(1.0)
+    return images.to_bytes(values)

@@ -1,0 +1,52 @@
+"""Every runtime there is, by name.  Listing them imports none of the libraries that they wrap."""
+
+from __future__ import annotations
+
+import difflib
+
+from gan_export.errors import GanExportError, printable
+from gan_export.runtimes.base import Runtime
+from gan_export.runtimes.eager import (
+    AOTINDUCTOR,
+    AUTOTUNE,
+    BF16,
+    CHANNELS_LAST,
+    COMPILE,
+    COMPILE_FP16,
+    EAGER,
+    FOLDED,
+    FP16,
+    TF32,
+)
+from gan_export.runtimes.native import NATIVE
+from gan_export.runtimes.onnx_runtime import ONNXRUNTIME
+from gan_export.runtimes.open_vino import OPENVINO
+from gan_export.runtimes.torchscript import TORCHSCRIPT
+
+RUNTIMES: tuple[Runtime, ...] = (
+    EAGER,
+    FOLDED,
+    CHANNELS_LAST,
+    TORCHSCRIPT,
+    COMPILE,
+    AUTOTUNE,
+    AOTINDUCTOR,
+    ONNXRUNTIME,
+    OPENVINO,
+    NATIVE,
+    TF32,
+    BF16,
+    FP16,
+    COMPILE_FP16,
+)
+
+
+def find(name: str) -> Runtime:
+    """The runtime of that name.  Raises GanExportError, naming the nearest ones, where there is none."""
+    for runtime in RUNTIMES:
+        if runtime.name == name:
+            return runtime
+    names = [r.name for r in RUNTIMES]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+    raise GanExportError(f"no runtime is called {printable(name)}; {hint}")

@@ -1,0 +1,151 @@
+"""What a runtime is: something that loads an artifact from disk and turns latents into pictures.
+
+Modules of this package import no torch, onnxruntime or openvino until `load` is called, so that listing the
+runtimes costs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan_export.errors import GanExportError, UnavailableError
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int64]
+Pictures = NDArray[np.float32] | NDArray[np.uint8]
+Output = Literal["float", "bytes"]
+Format = Literal["checkpoint", "torchscript", "onnx", "gan"]
+DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether a runtime can be used here.  `reason` says why not, with the install line; empty when `ok`."""
+
+    ok: bool
+    reason: str = ""
+
+
+AVAILABLE = Availability(ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """What a session really is, asked of the session after loading and never copied from the request.
+
+    runtime:  the runtime's registry name
+    version:  of the library that runs the model
+    device:   "cpu" or "cuda"
+    provider: what executes the graph, in the library's own words ("CPUExecutionProvider", "AVX2", ...)
+    threads:  how many the library uses for one call
+    output:   what `generate` gives: "float" (N, C, H, W) float32 in the artifact's range, or "bytes" (N, H, W, C) uint8
+    precision: of the arithmetic: "fp32", "tf32", "bf16" or "fp16"
+    """
+
+    runtime: str
+    version: str
+    device: str
+    provider: str
+    threads: int
+    output: Output = "float"
+    precision: str = "fp32"
+
+
+class Bound(Protocol):
+    """A model with its inputs already in the device's memory.
+
+    A call runs the model once and returns when the pictures lie in the device's memory.
+    """
+
+    def __call__(self) -> None: ...
+
+    def pictures(self) -> Pictures:
+        """A copy, in host memory, of what the last call made; shape and type as `Session.generate` gives them.
+
+        Another bound input's calls and `generate` in between don't change it.
+        """
+        ...
+
+
+class Session(Protocol):
+    """A loaded model.  Not thread-safe; `close` may be called twice."""
+
+    @property
+    def info(self) -> SessionInfo: ...
+
+    def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
+        """latents (N, nz) float32, labels (N,) int64 where the model has classes.  N >= 1.
+
+        Gives (N, C, H, W) float32, or (N, H, W, C) uint8 where `info.output` is "bytes".  The array is the caller's.
+        Raises GanExportError for inputs that the model doesn't take.
+        """
+        ...
+
+    def bind(self, latents: Floats, labels: Labels | None = None) -> Bound:
+        """Inputs as `generate` takes them, copied to the device once."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class DrawsBytes(Protocol):
+    """A session that goes from a seed to bytes by itself, latents and all."""
+
+    def draw_bytes(self, seed: int, start: int, count: int) -> NDArray[np.uint8]:
+        """Images start .. start+count-1 of `seed`, uint8 (N, H, W, C); image i has label i mod classes."""
+        ...
+
+
+class Runtime(Protocol):
+    """One entry of `RUNTIMES`."""
+
+    @property
+    def name(self) -> str:
+        """What the commands call it."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """What a table calls it."""
+        ...
+
+    @property
+    def format(self) -> Format:
+        """The kind of file that `load` takes."""
+        ...
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices that it can ever run on."""
+        ...
+
+    def availability(self, device: str = "cpu") -> Availability: ...
+
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> Session:
+        """`threads` None leaves the library's own default.
+
+        Raises UnavailableError where `availability` is not ok or the device was not given, GanExportError for a
+        file that is no such artifact.
+        """
+        ...
+
+
+def require(runtime: Runtime, device: str) -> None:
+    """Raises UnavailableError with the reason when `runtime` can't run on `device` here."""
+    found = runtime.availability(device)
+    if not found.ok:
+        raise UnavailableError(f"{runtime.name}: {found.reason}")
+
+
+def checked_latents(latents: Any) -> Floats:
+    """`latents` as C-contiguous float32 (N, nz), N >= 1."""
+    z = np.ascontiguousarray(latents, dtype=np.float32)
+    if z.ndim != 2 or not z.size:
+        raise GanExportError(f"latents of shape {z.shape}; (N, nz) with N at least 1 is needed")
+    return z

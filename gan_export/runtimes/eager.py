@@ -1,0 +1,193 @@
+"""PyTorch on a checkpoint, with no export between: the reference, and the ways torch itself has to be faster.
+
+Each entry differs in one function alone, which makes a callable of the spec and its weights.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gan_export.runtimes.base import Availability, Format, SessionInfo, require
+from gan_export.runtimes.torch_session import (
+    Call,
+    TorchSession,
+    capability,
+    compiler_availability,
+    prepare_torch,
+    torch_availability,
+    torch_version,
+)
+
+if TYPE_CHECKING:
+    from gan_export.checkpoint import Checkpoint
+
+Build = Callable[["Checkpoint", str], Call]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRuntime:
+    """A checkpoint file run by torch as `build` makes it: (checkpoint, device) -> callable on that device."""
+
+    name: str
+    title: str
+    build: Build
+    devices: tuple[str, ...] = ("cpu", "cuda")
+    compiles: bool = False
+    precision: str = "fp32"
+    format: Format = "checkpoint"
+
+    def availability(self, device: str = "cpu") -> Availability:
+        found = torch_availability(device)
+        return compiler_availability() if found.ok and self.compiles and device == "cpu" else found
+
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> TorchSession:
+        require(self, device)
+        from gan_export import checkpoint
+
+        return self.open(checkpoint.read(path), device=device, threads=threads)
+
+    def open(self, read: Checkpoint, *, device: str = "cpu", threads: int | None = None) -> TorchSession:
+        """As `load`, for a checkpoint that is read already, with what the user said of it."""
+        require(self, device)
+        import torch
+
+        prepare_torch(device, threads)
+        info = SessionInfo(
+            runtime=self.name,
+            version=torch_version(),
+            device=device,
+            provider=capability(device),
+            threads=torch.get_num_threads(),
+            precision=self.precision,
+        )
+        return TorchSession(self.build(read, device), info, conditional=read.spec.classes > 0)
+
+
+def _eager(read: Checkpoint, device: str) -> Call:
+    from gan_export.module import to_module
+
+    return to_module(read.spec, read.weights).to(device)
+
+
+def _folded(read: Checkpoint, device: str) -> Call:
+    from gan_export.lowering import lower
+    from gan_export.module import to_module
+
+    return to_module(*lower(read.spec, read.weights)).to(device)
+
+
+def _channels_last(read: Checkpoint, device: str) -> Call:
+    import torch
+
+    from gan_export.lowering import lower
+    from gan_export.module import to_module
+
+    module = to_module(*lower(read.spec, read.weights)).to(device)
+    return module.to(memory_format=torch.channels_last)
+
+
+def _compiled(read: Checkpoint, device: str) -> Call:
+    return _compile(read, device, "default")
+
+
+def _autotuned(read: Checkpoint, device: str) -> Call:
+    return _compile(read, device, "max-autotune")
+
+
+def _compile(read: Checkpoint, device: str, mode: str) -> Call:
+    return _to_compiled(_folded(read, device), mode)
+
+
+def _to_compiled(module: Call, mode: str) -> Call:
+    """One graph a batch size, constants folded into it; more batch sizes than that is an error, not a fall-back."""
+    import torch
+    from torch._dynamo import config as dynamo
+    from torch._inductor import config as inductor
+
+    inductor.freezing = True
+    dynamo.recompile_limit = 64
+    dynamo.fail_on_recompile_limit_hit = True
+    return torch.compile(module, mode=mode, dynamic=False)
+
+
+def _ahead_of_time(read: Checkpoint, device: str) -> Call:
+    """AOTInductor: one library for any batch, compiled here and loaded back as a program would."""
+    import torch
+    from torch._inductor import aoti_compile_and_package, aoti_load_package
+
+    from gan_export import latents
+
+    module = _folded(read, device)
+    example = [torch.from_numpy(latents.draw(0, 0, 4, read.spec.nz, read.spec.prior)).to(device)]
+    if read.spec.classes:
+        example.append((torch.arange(4) % read.spec.classes).to(device))
+    batch = torch.export.Dim("batch", min=1)
+    shapes = tuple({0: batch} for _ in example)
+    with tempfile.TemporaryDirectory(prefix="gan-aoti-") as folder, torch.inference_mode():
+        program = torch.export.export(module, tuple(example), dynamic_shapes=shapes)  # type: ignore[arg-type]
+        package = aoti_compile_and_package(program, package_path=f"{folder}/generator.pt2")
+        loaded: Call = aoti_load_package(package)
+    return loaded
+
+
+def _tf32(read: Checkpoint, device: str) -> Call:
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.allow_tf32 = True
+    return _channels_last(read, device)
+
+
+def _bf16(read: Checkpoint, device: str) -> Call:
+    import torch
+
+    return _narrowed(_channels_last(read, device), torch.bfloat16)
+
+
+def _fp16(read: Checkpoint, device: str) -> Call:
+    import torch
+
+    return _narrowed(_channels_last(read, device), torch.float16)
+
+
+def _compiled_fp16(read: Checkpoint, device: str) -> Call:
+    import torch
+
+    return _to_compiled(_narrowed(_channels_last(read, device), torch.float16), "max-autotune")
+
+
+def _narrowed(module: Call, dtype: object) -> Call:
+    """Weights and values in `dtype`; latents come in, and pictures go out, as float32."""
+    import torch
+
+    class Narrowed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module.to(dtype)  # type: ignore[attr-defined]
+
+        def forward(self, z: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
+            inputs = (z.to(dtype),) if label is None else (z.to(dtype), label)  # type: ignore[call-overload]
+            result: torch.Tensor = self.inner(*inputs)
+            return result.float()
+
+    return Narrowed()
+
+
+EAGER = CheckpointRuntime("eager", "PyTorch eager", _eager)
+FOLDED = CheckpointRuntime("eager-folded", "PyTorch eager, BatchNorm folded", _folded)
+CHANNELS_LAST = CheckpointRuntime("channels-last", "PyTorch channels_last, folded", _channels_last)
+COMPILE = CheckpointRuntime("compile", "torch.compile, frozen", _compiled, compiles=True)
+AOTINDUCTOR = CheckpointRuntime("aotinductor", "AOTInductor", _ahead_of_time, compiles=True)
+AUTOTUNE = CheckpointRuntime("compile-autotune", "torch.compile max-autotune, frozen", _autotuned, compiles=True)
+
+_GPU = ("cuda",)
+TF32 = CheckpointRuntime("eager-tf32", "PyTorch TF32, channels_last", _tf32, _GPU, precision="tf32")
+BF16 = CheckpointRuntime("eager-bf16", "PyTorch bf16, channels_last", _bf16, _GPU, precision="bf16")
+FP16 = CheckpointRuntime("eager-fp16", "PyTorch fp16, channels_last", _fp16, _GPU, precision="fp16")
+COMPILE_FP16 = CheckpointRuntime(
+    "compile-fp16", "torch.compile fp16, frozen", _compiled_fp16, _GPU, compiles=True, precision="fp16"
+)

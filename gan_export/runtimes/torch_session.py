@@ -1,0 +1,151 @@
+"""A session over anything that torch calls: an eager module, a compiled one, a loaded TorchScript."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gan_export.errors import GanExportError, printable
+from gan_export.runtimes.base import (
+    AVAILABLE,
+    Availability,
+    Floats,
+    Labels,
+    Pictures,
+    SessionInfo,
+    checked_latents,
+)
+from gan_export.runtimes.cuda import cuda_availability
+
+if TYPE_CHECKING:
+    import torch
+
+Call = Callable[..., "torch.Tensor"]
+
+
+def torch_availability(device: str) -> Availability:
+    """Whether torch is installed and can use `device`."""
+    if importlib.util.find_spec("torch") is None:
+        return Availability(False, "torch is not installed; pip install torch")
+    if device == "cuda":
+        import torch
+
+        if torch.version.cuda is None:
+            return Availability(
+                False, "this torch is the CPU build; install a CUDA build of torch, or use --device cpu"
+            )
+        return cuda_availability()
+    return AVAILABLE
+
+
+def compiler_availability() -> Availability:
+    """torch.compile and AOTInductor build C++ for the CPU."""
+    if any(shutil.which(name) for name in ("g++", "clang++", "cl")):
+        return AVAILABLE
+    return Availability(False, "torch.compile needs a C++ compiler (g++ or clang++), and none is on the path")
+
+
+def prepare_torch(device: str, threads: int | None) -> None:
+    """The process-wide settings that every measured torch runtime shares: its threads, and full float32 on CUDA."""
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if device == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+
+
+@dataclass(frozen=True, slots=True)
+class TorchBound:
+    """Latents (and labels) on the device, and the last pictures there."""
+
+    session: TorchSession
+    inputs: tuple[torch.Tensor, ...]
+    last: list[torch.Tensor]
+
+    def __call__(self) -> None:
+        self.last[:] = [self.session.forward(*self.inputs)]
+
+    def pictures(self) -> Pictures:
+        return _to_numpy(self.last[0])
+
+
+class TorchSession:
+    """`call` takes z (N, nz) and, where `conditional`, label (N,), both on `device`."""
+
+    def __init__(self, call: Call, info: SessionInfo, *, conditional: bool) -> None:
+        self._call: Call | None = call
+        self._info = info
+        self._conditional = conditional
+
+    @property
+    def info(self) -> SessionInfo:
+        return self._info
+
+    def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
+        return _to_numpy(self.forward(*self._to_device(latents, labels)))
+
+    def bind(self, latents: Floats, labels: Labels | None = None) -> TorchBound:
+        inputs = self._to_device(latents, labels)
+        return TorchBound(self, inputs, [self.forward(*inputs)])
+
+    def close(self) -> None:
+        self._call = None
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """One run on inputs that lie on the device; returns when the result does too."""
+        import torch
+
+        if self._call is None:
+            raise GanExportError(f"{self._info.runtime}: the session is closed")
+        with torch.inference_mode():
+            try:
+                result = self._call(*inputs)
+                if self._info.device == "cuda":
+                    torch.cuda.synchronize()
+            except torch.OutOfMemoryError:
+                raise GanExportError("out of the device's memory; ask for a smaller batch") from None
+            except RuntimeError as e:
+                raise GanExportError(f"{self._info.runtime} can't run this model: {_last_line(e)}") from e
+        return result
+
+    def _to_device(self, latents: Floats, labels: Labels | None) -> tuple[torch.Tensor, ...]:
+        import torch
+
+        z = torch.from_numpy(checked_latents(latents)).to(self._info.device)
+        if not self._conditional:
+            return (z,)
+        if labels is None:
+            raise GanExportError("this generator is conditional: give it labels")
+        return z, torch.from_numpy(np.ascontiguousarray(labels, np.int64)).to(self._info.device)
+
+
+def torch_version() -> str:
+    """Of the installed torch, with its build tag."""
+    return importlib.metadata.version("torch")
+
+
+def capability(device: str) -> str:
+    """What executes torch's kernels, in torch's words: the CPU's vector extension or the GPU's name."""
+    import torch
+
+    return torch.cuda.get_device_name() if device == "cuda" else torch.backends.cpu.get_cpu_capability()
+
+
+def _to_numpy(tensor: torch.Tensor) -> Pictures:
+    if tensor.dtype.is_floating_point:
+        tensor = tensor.float()
+    pictures: Pictures = tensor.contiguous().cpu().numpy()
+    return pictures
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return printable(lines[-1].strip() if lines else type(error).__name__, limit=300)

@@ -1,0 +1,64 @@
+"""TorchScript in a plain `torch.jit.load`, for a file that the user named as an artifact."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from gan_export import artifact
+from gan_export.errors import GanExportError, printable
+from gan_export.runtimes.base import Availability, Format, SessionInfo, require
+from gan_export.runtimes.torch_session import (
+    TorchSession,
+    capability,
+    prepare_torch,
+    torch_availability,
+    torch_version,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TorchScriptRuntime:
+    """torch.jit.load.  It runs code from the file: only ever given a file that the user named."""
+
+    name: str = "torchscript"
+    title: str = "TorchScript"
+    format: Format = "torchscript"
+    devices: tuple[str, ...] = ("cpu", "cuda")
+
+    def availability(self, device: str = "cpu") -> Availability:
+        return torch_availability(device)
+
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> TorchSession:
+        require(self, device)
+        import torch
+
+        prepare_torch(device, threads)
+        if not path.is_file():
+            raise GanExportError(f"{printable(str(path))} is no file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch announces the future of torch.jit at every load
+            try:
+                module = torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call]
+            except (RuntimeError, ValueError) as e:
+                raise GanExportError(f"{printable(str(path))} is no TorchScript file: {_first_line(e)}") from e
+        inputs = [a for a in module.forward.schema.arguments if a.name != "self"]
+        manifest = artifact.read_manifest(path, "torchscript")
+        info = SessionInfo(
+            runtime=self.name,
+            version=torch_version(),
+            device=device,
+            provider=capability(device),
+            threads=torch.get_num_threads(),
+            output=manifest.output if manifest else "float",
+            precision=manifest.precision if manifest else "fp32",
+        )
+        return TorchSession(module, info, conditional=len(inputs) > 1)
+
+
+def _first_line(error: BaseException) -> str:
+    return printable(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__, limit=200)
+
+
+TORCHSCRIPT = TorchScriptRuntime()

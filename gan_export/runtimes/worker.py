@@ -1,0 +1,239 @@
+"""The child's side of a remote session: one runtime in a fresh process, driven over its standard streams.
+
+The parent's side is `remote.py`.  A message is an 8-byte little-endian length and a pickle.  A request is
+(operation, keyword arguments); an answer ("ok", value) or ("error", exit code, line).  Both ends are this
+package in one version; nothing else is ever unpickled.  Descriptors 0 and 1 are duplicated and then replaced
+before anything else is imported, so that whatever a library prints goes to stderr and can't break a message.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import struct
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from gan_export.images import Bytes
+    from gan_export.runtimes.base import Bound, Floats, Labels, Pictures, Session, SessionInfo
+
+_LENGTH = struct.Struct("<Q")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes.  `peak` is the most this process ever held resident; `device_peak` None where nothing tells."""
+
+    peak: int | None
+    device_peak: int | None
+
+
+def send(stream: BinaryIO, message: object) -> None:
+    """One message, flushed."""
+    data = pickle.dumps(message, protocol=5)
+    stream.write(_LENGTH.pack(len(data)))
+    stream.write(data)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> Any:
+    """One message.  Raises EOFError where the other end is gone."""
+    (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
+    return pickle.loads(_exactly(stream, length))
+
+
+class Worker:
+    """What the parent may ask, a method an operation.  One session, one bound input."""
+
+    def __init__(self) -> None:
+        self._session: Session | None = None
+        self._bound: Bound | None = None
+
+    def load(
+        self, *, registry: str, runtime: str, path: str, device: str, threads: int | None, pin: bool
+    ) -> tuple[SessionInfo, float]:
+        """Load the artifact; gives what the session is and the seconds that loading took, imports included."""
+        start = time.perf_counter()
+        if pin and threads is not None:
+            _pin(threads)
+        found = importlib.import_module(registry).find(runtime)
+        self._session = found.load(Path(path), device=device, threads=threads)
+        return self._session.info, time.perf_counter() - start
+
+    def generate(self, latents: Floats, labels: Labels | None) -> Pictures:
+        return self._loaded().generate(latents, labels)
+
+    def bind(self, latents: Floats, labels: Labels | None) -> float:
+        """Bind the inputs and run once; gives the seconds, compilation included."""
+        self._bound = None
+        start = time.perf_counter()
+        self._bound = self._loaded().bind(latents, labels)
+        self._bound()
+        return time.perf_counter() - start
+
+    def unbind(self) -> None:
+        """Let go of the inputs and of the last pictures."""
+        self._bound = None
+
+    def pictures(self) -> Pictures:
+        """What the last timed call made."""
+        return self._running().pictures()
+
+    def time_model(self, min_seconds: float, min_calls: int, settle: int) -> list[int]:
+        """Nanoseconds of each call on the bound inputs, the first `settle` calls not counted."""
+        return _time(self._running(), min_seconds, min_calls, settle)
+
+    def draw(self, *, seed: int, start: int, count: int, nz: int, prior: str, classes: int) -> Bytes:
+        """From a seed to uint8 (N, H, W, C); image i has label i mod classes."""
+        import numpy as np
+
+        from gan_export.images import to_bytes
+        from gan_export.latents import draw
+        from gan_export.runtimes.base import DrawsBytes
+
+        session = self._loaded()
+        if isinstance(session, DrawsBytes):
+            return session.draw_bytes(seed, start, count)
+        latents = draw(seed, start, count, nz, prior)
+        labels = (start + np.arange(count, dtype=np.int64)) % classes if classes else None
+        pictures = session.generate(latents, labels)
+        return pictures if pictures.dtype == np.uint8 else to_bytes(pictures)  # type: ignore[arg-type,return-value]
+
+    def time_end_to_end(
+        self, *, count: int, min_seconds: float, min_calls: int, settle: int, **drawn: Any
+    ) -> list[int]:
+        """Nanoseconds of each `draw`; each draws the images after the last one's."""
+        start = 0
+
+        def once() -> None:
+            nonlocal start
+            self.draw(start=start, count=count, **drawn)
+            start += count
+
+        return _time(once, min_seconds, min_calls, settle)
+
+    def memory(self) -> Memory:
+        return Memory(_peak_resident(), _peak_on_device())
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+        self._session = self._bound = None
+
+    def _loaded(self) -> Session:
+        if self._session is None:
+            raise ValueError("no session is loaded")
+        return self._session
+
+    def _running(self) -> Bound:
+        if self._bound is None:
+            raise ValueError("no input is bound")
+        return self._bound
+
+
+OPERATIONS = (
+    "load", "generate", "bind", "unbind", "pictures", "draw", "time_model", "time_end_to_end", "memory", "close",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Serve the parent until it closes its end."""
+    requests, answers = _private_streams()
+    from gan_export.errors import GanExportError, printable
+
+    worker = Worker()
+    while True:
+        try:
+            operation, arguments = receive(requests)
+        except (EOFError, KeyboardInterrupt):
+            return
+        try:
+            if operation not in OPERATIONS:
+                raise ValueError(f"no operation {operation}")
+            answer: tuple[object, ...] = ("ok", getattr(worker, operation)(**arguments))
+        except GanExportError as e:
+            answer = ("error", e.exit_code, str(e))
+        except MemoryError:
+            answer = ("error", 2, "out of memory; ask for fewer or smaller pictures at once")
+        except KeyboardInterrupt:
+            return
+        except Exception as e:
+            text = " ".join(str(e).split())
+            answer = ("error", 2, printable(f"{type(e).__name__}: {text}" if text else type(e).__name__, limit=500))
+        try:
+            send(answers, answer)
+        except (BrokenPipeError, OSError):
+            return
+
+
+def _time(call: Callable[[], None], min_seconds: float, min_calls: int, settle: int) -> list[int]:
+    for _ in range(settle):
+        call()
+    clock = time.perf_counter_ns
+    samples: list[int] = []
+    begin = before = clock()
+    end = begin + int(min_seconds * 1e9)
+    while before < end or len(samples) < min_calls:
+        call()
+        after = clock()
+        samples.append(after - before)
+        before = after
+    return samples
+
+
+def _private_streams() -> tuple[BinaryIO, BinaryIO]:
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    sys.stdin, sys.stdout = open(os.devnull), sys.stderr  # noqa: SIM115  for the rest of the process
+    return requests, answers
+
+
+def _exactly(stream: BinaryIO, length: int) -> bytes:
+    data = stream.read(length)
+    if len(data) != length:
+        raise EOFError
+    return data
+
+
+def _pin(threads: int) -> None:
+    """To the first `threads` of the processors that this process may use, where the system has the call."""
+    if hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, allowed[:threads])
+
+
+def _peak_resident() -> int | None:
+    """Linux's VmHWM: unlike ru_maxrss it starts afresh at exec, and so holds nothing of the parent."""
+    try:
+        with open("/proc/self/status") as f:
+            for line in f:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _peak_on_device() -> int | None:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return None
+    return int(torch.cuda.max_memory_allocated())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Export, prove, then publish: a target path changes only after the new file has drawn the same pictures."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gan_export import artifact, health, parity
+from gan_export.artifact import Manifest
+from gan_export.errors import GanExportError, printable
+from gan_export.export.base import Exporter, Options, check_options
+from gan_export.files import atomic_file, sha256_file
+from gan_export.parity import ParityError, ParityReport
+from gan_export.runtimes import RUNTIMES
+from gan_export.runtimes.base import Floats, Labels
+from gan_export.runtimes.remote import open_remote
+
+if TYPE_CHECKING:
+    from gan_export.checkpoint import Checkpoint
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """An export that was proven and lies at `path`; `seconds` is all it took, the proof included."""
+
+    path: Path
+    size: int
+    manifest: Manifest
+    report: ParityReport
+    seconds: float
+
+
+def ship(
+    checkpoint: Checkpoint,
+    exporter: Exporter,
+    target: Path,
+    options: Options | None = None,
+    *,
+    progress: Progress = lambda _: None,
+) -> Shipped:
+    """Write `checkpoint` to `target` by `exporter`, load it in its own runtime in a fresh process, compare, publish.
+
+    Raises ParityError, with `target` as it was, where the pictures differ; GanExportError for what can't be
+    exported or written.  Beside the target comes NAME.report.json.
+    """
+    options = options or Options()
+    check_options(exporter, options)
+    started = time.perf_counter()
+    checkpoint = _as_asked(checkpoint, options.recalibrate)
+    with atomic_file(target) as temporary:
+        progress(f"writing {exporter.title}")
+        manifest = exporter.write(checkpoint, temporary, options)
+        progress(f"comparing with eager PyTorch in {exporter.runtime}")
+        report = _prove(checkpoint, exporter.runtime, temporary, manifest)
+        if not report.passed:
+            raise ParityError(f"{printable(target.name)}: {_verdict(report)}; nothing was written", report)
+    write_report(target, manifest, report)
+    return Shipped(target, target.stat().st_size, manifest, report, time.perf_counter() - started)
+
+
+def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:
+    """Run the artifact at `path` in its own runtime, in a fresh process, against `checkpoint`.
+
+    Without one, against the reference pictures in its manifest.  Gives the report, passed or not.
+    Raises GanExportError for what is no artifact of ours, or can't be run.
+    """
+    kind = artifact.sniff(path)
+    if not path.exists():
+        raise GanExportError(f"{printable(str(path))}: no such file")
+    if kind == "checkpoint":
+        raise GanExportError(f"{printable(str(path))} is no exported artifact; make one with gan-export onnx FILE")
+    manifest = artifact.read_manifest(path, kind)
+    if manifest is None:
+        raise GanExportError(f"{printable(str(path))} has no manifest of gan-export inside, so nothing to verify it by")
+    runtime = next(r.name for r in RUNTIMES if r.format == kind)
+    if checkpoint is not None:
+        as_exported = _as_asked(checkpoint, manifest.options.get("recalibrate"))
+        report = _prove(as_exported, runtime, path, manifest)
+        if checkpoint.source.sha256 != manifest.source_sha256:
+            against = f"{report.against} (another checkpoint than the one it was made from)"
+            report = replace(report, against=against)
+        return report
+    with open_remote(runtime, path) as session:
+        z, labels = artifact.reference_inputs(manifest.facts)
+        row = parity.judge(
+            session.generate(z, labels), manifest.reference_pictures(), manifest.facts, manifest.tolerance
+        )
+        return ParityReport("its reference pictures", session.info, manifest.tolerance, (row,))
+
+
+def _as_asked(checkpoint: Checkpoint, recalibrate: int | None) -> Checkpoint:
+    if recalibrate is not None:
+        return health.recalibrated(checkpoint, recalibrate)
+    health.refuse_unusable(checkpoint)
+    return checkpoint
+
+
+def write_report(target: Path, manifest: Manifest, report: ParityReport) -> None:
+    """NAME.report.json beside an artifact: what was measured, of which bytes."""
+    data = {
+        "artifact": target.name,
+        "sha256": sha256_file(target),
+        "bytes": target.stat().st_size,
+        "format": manifest.format,
+        "source_sha256": manifest.source_sha256,
+        "parity": report.to_json(),
+    }
+    with atomic_file(artifact.report_path(target)) as temporary:
+        temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+def _prove(checkpoint: Checkpoint, runtime: str, path: Path, manifest: Manifest) -> ParityReport:
+    facts = manifest.facts
+    mine = artifact.Facts.of(checkpoint.spec)
+    if (mine.nz, mine.classes, mine.image) != (facts.nz, facts.classes, facts.image):
+        raise GanExportError(
+            f"{printable(path.name)} draws {facts.image} from {facts.nz} latents, "
+            f"the checkpoint {mine.image} from {mine.nz}: they don't belong together"
+        )
+    eager = parity.eager_reference(checkpoint)
+
+    def reference(z: Floats, labels: Labels | None) -> Floats:
+        pictures = eager(z, labels)
+        if not np.isfinite(pictures).all():
+            raise GanExportError(
+                "the checkpoint itself draws NaN or infinite values; see `gan-export inspect` for its weights"
+            )
+        return pictures
+
+    with open_remote(runtime, path) as session:
+        return parity.compare(session, reference, facts, manifest.tolerance)
+
+
+def _verdict(report: ParityReport) -> str:
+    worst = max(report.rows, key=lambda r: (not r.passed, r.max_abs or 0.0))
+    values = "" if worst.max_abs is None else f"off by up to {worst.max_abs:.2g}, "
+    return f"it draws other pictures than the checkpoint ({values}{1 - worst.identical:.2%} of the bytes differ)"

@@ -1,0 +1,50 @@
+"""Adam by torch's own fused kernel.
+
+torch.optim's classes import torch's compiler at the first use, some seconds of every start; its functional form,
+which they call, does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch.optim.adam import adam as fused_adam
+
+EPS = 1e-8
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015) over a fixed list of weights.  `rate` may change between steps."""
+
+    def __init__(self, weights: Iterable[torch.nn.Parameter], rate: float, betas: tuple[float, float]) -> None:
+        self.rate = rate
+        self._betas = betas
+        self._weights: Sequence[torch.nn.Parameter] = list(weights)
+        self.means = [torch.zeros_like(w) for w in self._weights]  # of the gradient
+        self.squares = [torch.zeros_like(w) for w in self._weights]  # the mean of its square
+        self._steps = [torch.zeros((), dtype=torch.float32, device=w.device) for w in self._weights]
+
+    def forget_gradients(self) -> None:
+        for w in self._weights:
+            w.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One update; every weight must have a gradient."""
+        gradients = [w.grad for w in self._weights if w.grad is not None]
+        fused_adam(
+            list(self._weights), gradients, self.means, self.squares, [], self._steps, fused=True, amsgrad=False,
+            beta1=self._betas[0], beta2=self._betas[1], lr=self.rate, weight_decay=0.0, eps=EPS, maximize=False,
+        )  # fmt: skip
+
+    def state(self) -> dict[str, Any]:
+        """Everything but the weights and the settings, as tensors."""
+        return {"means": self.means, "squares": self.squares, "steps": self._steps}
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Back to a `state` of the same weights, on whatever device it is."""
+        for name, tensors in self.state().items():
+            for mine, its in zip(tensors, kept[name], strict=True):
+                mine.copy_(its)

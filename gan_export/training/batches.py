@@ -1,0 +1,64 @@
+"""Real pictures by (epoch, step within it), on the run's device.
+
+The order is a function of the seed and the epoch, so a run's place in its data is its step number alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gan_export.errors import GanExportError
+from gan_export.training import recipe
+from gan_export.training.data import DataSource
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """The order of an epoch's pictures, a function of (count, seed, epoch) alone: int64 (count,)."""
+    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)
+
+
+def steps_per_epoch(count: int, data: recipe.Data, batch: int) -> int:
+    """Raises GanExportError where there is not one batch of two pictures (BatchNorm needs two)."""
+    whole, rest = divmod(count, batch)
+    steps = whole + (rest > 1 and not data.drop_last)
+    if steps == 0:
+        raise GanExportError(f"{count} pictures don't fill one batch of {batch}; lower train.batch or add pictures")
+    return steps
+
+
+class Batches:
+    """The batches of a run.  On CUDA the whole set stays in device memory where it takes a quarter of what is free."""
+
+    def __init__(self, source: DataSource, recipe: recipe.Recipe, device: torch.device) -> None:
+        self._source, self._device = source, device
+        self._batch, self._seed = recipe.train.batch, recipe.train.seed
+        self._layout = torch.channels_last if recipe.compute.channels_last else torch.contiguous_format
+        self._epoch, self._order = -1, np.empty(0, np.int64)
+        self._resident = self._moved_whole() if device.type == "cuda" and recipe.compute.resident else None
+
+    def get(self, epoch: int, within: int) -> Tensor:
+        """Float32 (n, C, S, S) in [-1, 1]; epoch and step count from 0; an epoch's last may be smaller."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = epoch_order(len(self._source), self._seed, epoch)
+        indices = self._order[within * self._batch : (within + 1) * self._batch]
+        return self._bytes(indices).to(torch.float32).div_(127.5).sub_(1.0).contiguous(memory_format=self._layout)
+
+    def _bytes(self, indices: npt.NDArray[np.int64]) -> Tensor:
+        if self._resident is not None:
+            return self._resident[torch.from_numpy(indices).to(self._device, non_blocking=True)]
+        taken = torch.from_numpy(self._source.read(indices))
+        if self._device.type == "cuda":
+            taken = taken.pin_memory()
+        return taken.to(self._device, non_blocking=True)
+
+    def _moved_whole(self) -> Tensor | None:
+        free, _ = torch.cuda.mem_get_info(self._device)
+        if len(self._source) * math.prod(self._source.shape) > free // 4:
+            return None
+        return torch.from_numpy(self._source.read(np.arange(len(self._source)))).to(self._device)

@@ -1,0 +1,72 @@
+"""Where a run is computed: the device, its settings, and what a bit-exact resume depends on."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from gan_export.errors import GanExportError, UnavailableError
+from gan_export.training.recipe import Compute
+
+
+def choose(name: str) -> torch.device:
+    """The device of a recipe's compute.device.  Raises UnavailableError where it is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UnavailableError("no CUDA device is usable here; use --device cpu, or a driver and a CUDA build of torch")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UnavailableError(f"there is no {name}; torch sees {torch.cuda.device_count()} CUDA devices")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UnavailableError("no MPS device is usable here; use --device cpu")
+    return device
+
+
+def check(compute: Compute, device: torch.device) -> None:
+    """Raises GanExportError for settings that the device can't serve."""
+    if device.type != "cuda":
+        for field, on in (("compute.autocast", compute.autocast != "off"), ("compute.tf32", compute.tf32)):
+            if on:
+                raise GanExportError(f"{field} is for CUDA and the device is {device.type}; leave it off")
+
+
+@contextmanager
+def configured(compute: Compute, device: torch.device) -> Iterator[None]:
+    """Threads, TF32 and determinism as the recipe says, and as they were before afterwards."""
+    threads = torch.get_num_threads()
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = (cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic) if device.type == "cuda" else None
+    try:
+        if compute.threads:
+            torch.set_num_threads(compute.threads)
+        if before:
+            cudnn.allow_tf32 = matmul.allow_tf32 = compute.tf32
+            cudnn.deterministic = True  # the same seed gives the same weights
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        if before:
+            cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic = before
+
+
+def machine(device: torch.device) -> dict[str, str | int]:
+    """What the bits of a result depend on beside the recipe."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "device": device.type,
+        "name": name,
+        "threads": torch.get_num_threads(),
+        "isa": torch.backends.cpu.get_cpu_capability(),
+        "torch": str(torch.__version__),
+    }
+
+
+def differences(before: dict[str, str | int], now: dict[str, str | int]) -> list[str]:
+    """`what: then, now` for each entry of `machine` that changed."""
+    return [f"{key}: {before[key]} then, {now[key]} now" for key in now if before.get(key, now[key]) != now[key]]

@@ -1,0 +1,70 @@
+"""A run's folder: what lies where in it.  Nothing here imports torch.
+
+recipe.json                                    the recipe, every field
+log.jsonl                                      what `events` says, a line each
+previews/EPOCH_{2x5,beside-real,grid}.png      counted from 0001
+generator_EPOCH.pth, discriminator_EPOCH.pth   bare state_dicts
+snapshots/STEP.pt                              everything, for `resume`
+tensorboard/                                   where it was asked for
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from gan_export.errors import GanExportError, printable
+from gan_export.files import atomic_file
+from gan_export.training.recipe import Recipe, from_data
+
+RECIPE = "recipe.json"
+LOG = "log.jsonl"
+BOARD = "tensorboard"
+PREVIEWS = "previews"
+
+
+def check_new(run: Path) -> None:
+    """Raises GanExportError unless `run` is free for a new run."""
+    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        name = printable(str(run))
+        raise GanExportError(f"{name} is there already; `gan-train resume {name}` goes on, -o names another folder")
+
+
+def make(run: Path, recipe: Recipe) -> None:
+    """Makes the folder where need be, and writes its recipe."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise GanExportError(f"{printable(str(run))} can't be made: {e.strerror}; name another with -o") from None
+    with atomic_file(run / RECIPE) as temporary:
+        temporary.write_text(json.dumps(recipe.to_json(), indent=2) + "\n", encoding="utf-8")
+
+
+def recipe(run: Path) -> Recipe:
+    """The recipe of the run in `run`.  Raises GanExportError where there is no run."""
+    file = run / RECIPE
+    if not file.is_file():
+        raise GanExportError(f"{printable(str(run))} holds no run ({RECIPE} is missing); `gan-train RECIPE` starts one")
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        raise GanExportError(f"{printable(str(file))} is damaged; start the run anew in another folder") from None
+    return from_data(data, str(file))
+
+
+def checkpoint(run: Path, net: str, epoch: int) -> Path:
+    """`net` is generator or discriminator."""
+    return run / f"{net}_{epoch}.pth"
+
+
+def preview(run: Path, epoch: int, name: str) -> Path:
+    return run / PREVIEWS / f"{epoch:04d}_{name}.png"
+
+
+def snapshot(run: Path, step: int) -> Path:
+    return run / "snapshots" / f"{step:08d}.pt"
+
+
+def snapshots(run: Path) -> list[Path]:
+    """The snapshots of a run, oldest first."""
+    return sorted((run / "snapshots").glob("[0-9]*.pt"))

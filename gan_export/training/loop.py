@@ -1,0 +1,216 @@
+"""A whole run: epochs of steps, with logs, previews, checkpoints and snapshots, and going on after any end.
+
+`folder` says what lies where.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gan_export.errors import CheckFailedError, GanExportError
+from gan_export.training import devices, events, folder, health, losses, preview, state, step
+from gan_export.training.batches import Batches, steps_per_epoch
+from gan_export.training.data import DataSource, open_source
+from gan_export.training.recipe import Recipe, resumed
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a run is told beside its recipe.
+
+    should_stop is asked after every step; once true, the run takes a snapshot and returns.
+    """
+
+    data_root: Path | None = None
+    tensorboard: bool = False
+    observe: events.Observer = lambda event: None
+    should_stop: Callable[[], bool] = lambda: False
+
+
+def train(recipe: Recipe, run: Path, options: Options) -> events.Ended:
+    """Trains `recipe` in the new folder `run`.
+
+    Raises GanExportError for bad input before anything is written, CheckFailedError when the training
+    diverges.  Deterministic: the same recipe, data, device, thread count and instruction set give the same bits.
+    """
+    folder.check_new(run)
+    return _run(recipe, run, None, options)
+
+
+def resume(run: Path, settings: list[str], options: Options) -> events.Ended:
+    """Goes on with the run in `run` from its newest snapshot, or from its start where there is none yet.
+
+    The rest is bit for bit what it would have been without the interruption, on the CPU at the same thread
+    count and instruction set; a difference there is warned of.
+    """
+    recipe = resumed(folder.recipe(run), settings)
+    newest = folder.snapshots(run)[-1:]
+    return _run(recipe, run, state.read(newest[0]) if newest else None, options)
+
+
+def _run(recipe: Recipe, run: Path, snapshot: dict[str, Any] | None, options: Options) -> events.Ended:
+    if options.tensorboard:
+        events.require_tensorboard()
+    device = devices.choose(recipe.compute.device)
+    devices.check(recipe.compute, device)
+    data_root = options.data_root
+    if data_root is None and snapshot is not None and snapshot["data_root"] is not None:
+        data_root = Path(snapshot["data_root"])
+    source = open_source(recipe.data, data_root)
+    per_epoch = steps_per_epoch(len(source), recipe.data, recipe.train.batch)
+    if snapshot is not None and snapshot["data"] != state.fingerprint(source):
+        raise GanExportError("the data is not what the run was trained on; name its place with --data-root")
+
+    with ExitStack() as stack:
+        stack.enter_context(devices.configured(recipe.compute, device))
+        now = state.start(recipe, device)
+        if snapshot is not None:
+            state.restore(now, snapshot)
+        folder.make(run, recipe)
+        log = stack.enter_context(closing(events.JsonLog(run / folder.LOG, snapshot["log_bytes"] if snapshot else 0)))
+        observers: list[events.Observer] = [log, options.observe]
+        if options.tensorboard:
+            observers.append(stack.enter_context(closing(events.Board(run / folder.BOARD, now.step))))
+        tell = events.broadcast(observers)
+        tell(events.Began(
+            recipe=recipe, folder=run, device=str(device), pictures=len(source), skipped=source.skipped,
+            step=now.step, steps=recipe.train.epochs * per_epoch, steps_per_epoch=per_epoch,
+        ))  # fmt: skip
+        if snapshot is not None:
+            for changed in devices.differences(snapshot["machine"], devices.machine(device)):
+                tell(events.Warned(now.step, f"resumed elsewhere, so the bits may differ: {changed}"))
+        return _Sitting(now, source, data_root, run, log, tell).go(per_epoch, options.should_stop)
+
+
+@dataclass
+class _Sitting:
+    """One process's part of a run, from a state to the end or an interruption."""
+
+    now: state.State
+    source: DataSource
+    data_root: Path | None
+    run: Path
+    log: events.JsonLog
+    tell: events.Observer
+
+    def go(self, per_epoch: int, should_stop: Callable[[], bool]) -> events.Ended:
+        now, recipe = self.now, self.now.recipe
+        out, total = recipe.output, recipe.train.epochs * per_epoch
+        limit = recipe.train.minutes * 60 or math.inf
+        batches = Batches(self.source, recipe, now.device)
+        meter = _Meter(now, self.tell, self.run)
+        stopped = False
+        epoch = max(1, -(-now.step // per_epoch))  # counted from 1, of the last step done
+        while now.step < total and not stopped:
+            at, within = divmod(now.step, per_epoch)
+            _set_rates(now, now.step / total)
+            real = batches.get(at, within)
+            meter.take(step.step(now, real), len(real))
+            now.step += 1
+            epoch = at + 1
+            self.tell(events.Stepped(now.step, epoch))
+            last = now.step == total or meter.elapsed() >= limit
+            stopped = not last and should_stop()
+            snap = now.step % out.snapshot_every == 0 or last or stopped
+            whole = within + 1 == per_epoch
+            if meter.full() or snap or whole:
+                meter.read(epoch)
+            with meter.paused():  # what is written between steps is not the speed of training
+                if last or (whole and epoch % out.preview_every == 0):
+                    self._preview(epoch)
+                if last or (whole and epoch % out.save_every == 0):
+                    self._save(epoch)
+                if snap:
+                    self._snapshot(epoch)
+            if last:
+                break
+        ended = events.Ended(now.step, epoch, now.seconds, interrupted=stopped)
+        self.tell(ended)
+        return ended
+
+    def _preview(self, epoch: int) -> None:
+        sheets = preview.sheets(self.now, self.source)
+        for path in preview.write(sheets, self.run, epoch):
+            self.tell(events.Wrote(self.now.step, epoch, "preview", path))
+
+    def _save(self, epoch: int) -> None:
+        nets = (("generator", state.published(self.now)), ("discriminator", self.now.discriminator))
+        for name, net in nets:
+            path = folder.checkpoint(self.run, name, epoch)
+            state.save({k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}, path)
+            self.tell(events.Wrote(self.now.step, epoch, "checkpoint", path))
+
+    def _snapshot(self, epoch: int) -> None:
+        snapshot = state.capture(self.now, self.source, self.data_root, self.log.position())
+        path = state.write(snapshot, self.run, self.now.recipe.output.keep)
+        self.tell(events.Wrote(self.now.step, epoch, "snapshot", path))
+
+
+class _Meter:
+    """Gathers what the steps read and how long they take; looks at it once a window, so that a GPU never waits."""
+
+    def __init__(self, now: state.State, tell: events.Observer, run: Path) -> None:
+        self._now, self._tell, self._run = now, tell, run
+        self._rows = torch.zeros(now.recipe.output.log_every, len(step.READINGS), device=now.device)
+        self._count = self._pictures = 0
+        self._watch = health.Watch(losses.by_name(now.recipe.loss.kind))
+        self._began = time.perf_counter()
+
+    def take(self, readings: torch.Tensor, pictures: int) -> None:
+        self._rows[self._count] = readings
+        self._count += 1
+        self._pictures += pictures
+
+    def full(self) -> bool:
+        return self._count == len(self._rows)
+
+    def elapsed(self) -> float:
+        """Seconds of training, this window's too."""
+        return self._now.seconds + time.perf_counter() - self._began
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self._began += time.perf_counter() - began
+
+    def read(self, epoch: int) -> None:
+        """Tells the window's means and ends it.  Raises CheckFailedError at the first number that is none."""
+        now = self._now
+        rows = self._rows[: self._count].cpu().numpy().astype(np.float64)  # waits for a GPU
+        seconds, now.seconds = self.elapsed() - now.seconds, self.elapsed()
+        if trouble := health.not_finite(rows):
+            self._diverged(now.step - self._count + 1 + trouble[0], trouble[1])
+        loss_d, loss_g, generated, real = (float(v) for v in rows.mean(axis=0))
+        self._tell(events.Measured(
+            now.step, epoch, loss_d=loss_d, loss_g=loss_g, score_generated=generated, score_real=real,
+            images_per_second=self._pictures / max(seconds, 1e-9), seconds=now.seconds,
+        ))  # fmt: skip
+        if warning := self._watch.look(rows):
+            self._tell(events.Warned(now.step, warning))
+        self._count = self._pictures = 0
+        self._began = time.perf_counter()
+
+    def _diverged(self, at: int, what: str) -> None:
+        text = f"training diverged: {what} at step {at}"
+        self._tell(events.Warned(at, text))
+        kept = folder.snapshots(self._run)[-1:]
+        last = f"the last good snapshot is {kept[0].name}" if kept else "there is no snapshot from before"
+        raise CheckFailedError(f"{text}; {last}; try a lower optimiser.generator.lr and optimiser.discriminator.lr")
+
+
+def _set_rates(now: state.State, progress: float) -> None:
+    o = now.recipe.optimiser
+    factor = 1.0 if progress < o.decay_from else (1 - progress) / (1 - o.decay_from)
+    for optimiser, lr in ((now.optimiser_g, o.generator.lr), (now.optimiser_d, o.discriminator.lr)):
+        optimiser.rate = lr * factor

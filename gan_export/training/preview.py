@@ -1,0 +1,56 @@
+"""The pictures a run shows: the same latents every time, so that they can be followed.
+
+Three files an epoch: ten pictures as 2x5, 64 as 8x8, and generated beside real ones.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gan_export import images, latents
+from gan_export.training import folder
+from gan_export.training.data import DataSource
+from gan_export.training.nets import Generator
+from gan_export.training.state import State, published
+
+Bytes = npt.NDArray[np.uint8]
+SEED = 0  # of the previews' latents, whatever the run's own seed is
+_ROWS = 8  # of generated beside real: 8 rows of 4 and 4
+
+
+def sheets(now: State, source: DataSource) -> dict[str, Bytes]:
+    """The previews of a run's present generator by name: each uint8 (H, W, C)."""
+    pictures = draw(published(now), now.recipe.generator.nz, 64, now.device)
+    real = _real(source, 4 * _ROWS)
+    rows = [np.concatenate((pictures[4 * i : 4 * i + 4], real[4 * i : 4 * i + 4])) for i in range(_ROWS)]
+    return {
+        "2x5": images.grid(pictures[:10], 5),
+        "beside-real": images.grid(np.concatenate(rows), 8),
+        "grid": images.grid(pictures, 8),
+    }
+
+
+@torch.no_grad()
+def draw(generator: Generator, nz: int, count: int, device: torch.device) -> Bytes:
+    """Pictures 0 .. count-1 of SEED: uint8 (count, H, W, C), from a generator in eval mode."""
+    z = latents.draw_torch(SEED, 0, count, nz, device=device).reshape(count, nz, 1, 1)
+    return images.to_bytes(generator(z).float().contiguous().cpu().numpy())
+
+
+def write(sheets: dict[str, Bytes], run: Path, epoch: int) -> list[Path]:
+    """Writes previews/EPOCH_NAME.png for each sheet; gives the paths in their order."""
+    paths = [folder.preview(run, epoch, name) for name in sheets]
+    paths[0].parent.mkdir(exist_ok=True)
+    for path, sheet in zip(paths, sheets.values(), strict=True):
+        images.write_png(path, sheet)
+    return paths
+
+
+def _real(source: DataSource, count: int) -> Bytes:
+    """`count` pictures spread over the source (repeated where it has fewer): uint8 (count, H, W, C)."""
+    spread = np.linspace(0, len(source) - 1, count).astype(np.int64)
+    return np.ascontiguousarray(source.read(spread).transpose(0, 2, 3, 1))

@@ -1,0 +1,327 @@
+"""A recipe: everything that decides what a training run computes, as frozen data read from TOML.
+
+Nothing here imports torch, so that `gan-train list` and every message about a recipe are quick.
+`train/recipes/` holds the recipes that ship; docs/training.md says every field in words.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from gan_export.errors import GanExportError, printable
+
+SOURCES = ("mnist-10k", "mnist", "fashion-mnist", "cifar10", "folder")
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Which pictures, and the shape they are brought to: (channels, size, size)."""
+
+    source: str = "mnist-10k"  # one of SOURCES
+    path: str = ""  # the folder of source "folder"; every other source takes --data-root
+    size: int = 32
+    channels: int = 1
+    strict: bool = False  # a picture that can't be read stops the run instead of being skipped
+    drop_last: bool = False  # leave out an epoch's last batch where it is not a whole one
+
+
+@dataclass(frozen=True, slots=True)
+class Generator:
+    """Transposed convolutions from nz values to the picture: `widths` are the channels between, 4x4 first."""
+
+    nz: int = 100
+    widths: tuple[int, ...] = (512, 256, 128)
+
+
+@dataclass(frozen=True, slots=True)
+class Discriminator:
+    """Strided convolutions from the picture to one score."""
+
+    widths: tuple[int, ...] = (128, 256, 512)
+    norm: Literal["batch", "none"] = "batch"  # after every convolution but the first and the last
+    spectral: bool = False  # each weight divided by its largest singular value (Miyato et al. 2018)
+    slope: float = 0.2  # of LeakyReLU
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What the two nets minimise."""
+
+    kind: Literal["bce", "hinge"] = "bce"
+    one_call: bool = False  # generated and real pictures as one batch through the discriminator
+
+
+@dataclass(frozen=True, slots=True)
+class Adam:
+    """Adam of one net."""
+
+    lr: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
+
+
+@dataclass(frozen=True, slots=True)
+class Optimiser:
+    """Both nets' Adam, and what happens to the learning rates over the run."""
+
+    generator: Adam = field(default_factory=Adam)
+    discriminator: Adam = field(default_factory=Adam)
+    decay_from: float = 1.0  # share of the run after which both rates fall linearly to zero; 1: never
+
+
+@dataclass(frozen=True, slots=True)
+class Ema:
+    """An exponential moving average of the generator, which is then what is previewed and saved."""
+
+    decay: float = 0.0  # an update; 0: no average
+    recalibrate: int = 16384  # pictures over which BatchNorm's statistics are measured anew for the average
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """How long, in what pieces, from which start."""
+
+    epochs: int = 20
+    minutes: float = 0.0  # stop at the first step past so many minutes of training; 0: no such bound
+    batch: int = 128
+    seed: int = 0
+    init: Literal["torch", "normal"] = "torch"  # torch's own, or N(0, 0.02), BatchNorm weights N(1, 0.02)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a run writes, and how often.  None of it changes what is computed."""
+
+    save_every: int = 10  # epochs between generator_{epoch}.pth and discriminator_{epoch}.pth; the last always
+    preview_every: int = 1  # epochs between previews
+    snapshot_every: int = 500  # steps between snapshots
+    keep: int = 2  # snapshots kept
+    log_every: int = 20  # steps between lines of log.jsonl
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Where and how it is computed."""
+
+    device: str = "auto"  # auto, cpu, cuda, cuda:N, mps
+    threads: int = 0  # of the CPU; 0: torch's own choice
+    channels_last: bool = True
+    autocast: Literal["off", "bf16"] = "off"  # CUDA only
+    tf32: bool = False  # CUDA only
+    resident: bool = True  # CUDA: the whole set in device memory where it fits in a quarter of what is free
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One training run, whole.  `about` is the line that `gan-train list` shows."""
+
+    name: str
+    about: str = ""
+    data: Data = field(default_factory=Data)
+    generator: Generator = field(default_factory=Generator)
+    discriminator: Discriminator = field(default_factory=Discriminator)
+    loss: Loss = field(default_factory=Loss)
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    ema: Ema = field(default_factory=Ema)
+    train: Train = field(default_factory=Train)
+    output: Output = field(default_factory=Output)
+    compute: Compute = field(default_factory=Compute)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; `from_data` reads it back to an equal recipe."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
+
+
+# What may change when a run is resumed: how long it goes on, where, and what it writes; never what it computes.
+RESUMABLE = ("train.epochs", "train.minutes", "output.", "compute.device")
+
+
+def folders() -> tuple[Path, ...]:
+    """Where recipes are looked for by name: the installed package's, or the checkout's."""
+    here = Path(__file__).resolve()
+    return (here.parent / "recipes", here.parents[2] / "train" / "recipes")
+
+
+def known() -> dict[str, Path]:
+    """Every recipe that ships: name -> file."""
+    found: dict[str, Path] = {}
+    for folder in folders():
+        for file in sorted(folder.glob("*.toml")):
+            found.setdefault(file.stem, file)
+    return found
+
+
+def load(name: str, settings: Iterable[str] = ()) -> Recipe:
+    """The recipe called `name`, or read from the TOML file of that path, with `a.b=value` settings applied.
+
+    Raises GanExportError for an unknown recipe, a file that is no TOML, an unknown field (naming the nearest
+    one), a value of the wrong type or outside its bounds.
+    """
+    recipes = known()
+    path = recipes.get(name)
+    if path is None:
+        path = Path(name)
+        if path.suffix != ".toml" and not path.exists():
+            raise GanExportError(
+                f"no recipe is called {printable(name)}{_nearest(name, recipes)}; "
+                "`gan-train list` shows them all, and a TOML file is named by its path"
+            )
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise GanExportError(f"{printable(str(path))} is no recipe in TOML: {printable(str(e))}") from None
+    except OSError as e:
+        raise GanExportError(f"{printable(str(path))}: {e.strerror}; `gan-train list` shows the recipes") from None
+    data.setdefault("name", path.stem)
+    return from_data(override(data, settings), where=str(path))
+
+
+def override(data: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """`data` with each `section.field=value` set; a value is TOML, or else a plain string."""
+    result: dict[str, Any] = json.loads(json.dumps(data))
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise GanExportError(f"--set {printable(setting)}: write it as section.field=value")
+        *sections, last = (part.strip() for part in key.split("."))
+        place = result
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise GanExportError(f"--set {printable(setting)}: {printable(section)} is no section")
+        try:
+            place[last] = tomllib.loads(f"x = {text}")["x"]
+        except tomllib.TOMLDecodeError:
+            place[last] = text.strip()
+    return result
+
+
+def resumed(recipe: Recipe, settings: Iterable[str]) -> Recipe:
+    """`recipe` with settings that a resumed run may change; raises GanExportError for any other."""
+    wanted = list(settings)
+    for setting in wanted:
+        key = setting.partition("=")[0].strip()
+        if not any(key == r or (r.endswith(".") and key.startswith(r)) for r in RESUMABLE):
+            raise GanExportError(
+                f"--set {printable(key)}: a resumed run keeps its recipe; only train.epochs, train.minutes, "
+                "output.* and compute.device can change"
+            )
+    return from_data(override(recipe.to_json(), wanted), where="--set")
+
+
+def from_data(data: Mapping[str, Any], where: str) -> Recipe:
+    """A recipe from plain data, every field checked.  `where` names the origin in messages."""
+    recipe = _build(Recipe, data, "", where)
+    assert isinstance(recipe, Recipe)
+    _check(recipe)
+    return recipe
+
+
+def _build(kind: Any, data: Any, path: str, where: str) -> Any:
+    origin = f"{printable(where)}: "
+    if not isinstance(data, Mapping):
+        raise GanExportError(f"{origin}{path} is a section, not a value")
+    hints = typing.get_type_hints(kind)
+    names = [f.name for f in dataclasses.fields(kind)]
+    for key in data:
+        if key not in names:
+            full = f"{path}.{key}" if path else str(key)
+            choices = [f"{path}.{n}" if path else n for n in names] + ([] if path else _every_field())
+            raise GanExportError(f"{origin}unknown field {printable(full)}{_nearest(full, choices)}")
+    values = {}
+    for key, value in data.items():
+        hint, full = hints[key], f"{path}.{key}" if path else key
+        if dataclasses.is_dataclass(hint):
+            values[key] = _build(hint, value, full, where)
+        else:
+            values[key] = _convert(hint, value, full, origin)
+    return kind(**values)
+
+
+def _convert(hint: Any, value: Any, path: str, origin: str) -> Any:
+    kind = typing.get_origin(hint) or hint
+    if kind is Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            known = ", ".join(choices)
+            raise GanExportError(f"{origin}{path} is {printable(repr(value))}; {known} are known")
+        return value
+    if kind is tuple:
+        if isinstance(value, (list, tuple)) and all(type(v) is int for v in value):
+            return tuple(value)
+        raise GanExportError(f"{origin}{path} is {printable(repr(value))}; a list of whole numbers is needed")
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        needed = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[kind]
+        raise GanExportError(f"{origin}{path} is {printable(repr(value))}; {needed} is needed")
+    return value
+
+
+def _every_field() -> list[str]:
+    hints = typing.get_type_hints(Recipe)
+    return [f"{n}.{f.name}" for n, h in hints.items() if dataclasses.is_dataclass(h) for f in dataclasses.fields(h)]
+
+
+def _nearest(word: str, choices: Iterable[str]) -> str:
+    choices = list(choices)
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    if not close:  # the right name in the wrong section, or without one
+        last = word.rpartition(".")[2]
+        by_last = {c.rpartition(".")[2]: c for c in choices}
+        close = [by_last[m] for m in difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)]
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _check(recipe: Recipe) -> None:
+    r = recipe
+    if r.data.source not in SOURCES:
+        near = _nearest(r.data.source, SOURCES)
+        raise GanExportError(f"data.source is {printable(r.data.source)}{near}; {', '.join(SOURCES)} are known")
+    if r.data.source == "folder" and not r.data.path:
+        raise GanExportError("data.path is missing: name the folder of pictures, --set data.path=DIR")
+    levels = math.log2(r.data.size / 4) if r.data.size >= 8 else 0
+    _bound(
+        levels >= 1 and levels == int(levels) and r.data.size <= 1024, "data.size", r.data.size, "8, 16, 32 ... 1024"
+    )
+    _bound(r.data.channels in (1, 3), "data.channels", r.data.channels, "1 or 3")
+    for net, widths in (("generator", r.generator.widths), ("discriminator", r.discriminator.widths)):
+        fits = len(widths) == levels and all(1 <= w <= 8192 for w in widths)
+        _bound(fits, f"{net}.widths", list(widths), f"{int(levels)} numbers from 1 to 8192 at data.size {r.data.size}")
+    _bound(1 <= r.generator.nz <= 8192, "generator.nz", r.generator.nz, "1 to 8192")
+    _bound(0 <= r.discriminator.slope < 1, "discriminator.slope", r.discriminator.slope, "0 to 1")
+    for net, adam in (("generator", r.optimiser.generator), ("discriminator", r.optimiser.discriminator)):
+        _bound(0 < adam.lr <= 1, f"optimiser.{net}.lr", adam.lr, "over 0, at most 1")
+        _bound(0 <= adam.beta1 < 1, f"optimiser.{net}.beta1", adam.beta1, "0 to under 1")
+        _bound(0 <= adam.beta2 < 1, f"optimiser.{net}.beta2", adam.beta2, "0 to under 1")
+    _bound(0 <= r.optimiser.decay_from <= 1, "optimiser.decay_from", r.optimiser.decay_from, "0 to 1")
+    _bound(0 <= r.ema.decay < 1, "ema.decay", r.ema.decay, "0 to under 1")
+    _bound(r.ema.recalibrate >= 0, "ema.recalibrate", r.ema.recalibrate, "0 or more")
+    _bound(r.train.epochs >= 1, "train.epochs", r.train.epochs, "1 or more")
+    _bound(r.train.minutes >= 0, "train.minutes", r.train.minutes, "0 or more")
+    _bound(2 <= r.train.batch <= 65536, "train.batch", r.train.batch, "2 to 65536")
+    _bound(0 <= r.train.seed < 2**63, "train.seed", r.train.seed, "0 to 2^63-1")
+    for name in ("save_every", "preview_every", "snapshot_every", "keep", "log_every"):
+        _bound(getattr(r.output, name) >= 1, f"output.{name}", getattr(r.output, name), "1 or more")
+    kind, _, index = r.compute.device.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (
+        ":" in r.compute.device and not (kind == "cuda" and index.isdigit())
+    ):
+        raise GanExportError(
+            f"device {printable(r.compute.device)} is unknown; auto, cpu, cuda, cuda:N and mps are known"
+        )
+    _bound(0 <= r.compute.threads <= 1024, "compute.threads", r.compute.threads, "0 to 1024")
+
+
+def _bound(holds: bool, name: str, value: object, bounds: str) -> None:
+    if not holds:
+        raise GanExportError(f"{name} is {value}; {bounds} is possible")

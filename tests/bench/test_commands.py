@@ -1,0 +1,197 @@
+"""gan-bench as a user runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gan_export.bench import machine, record
+from gan_export.bench.record import Run
+from tests.bench.conftest import REPOSITORY, Command
+
+pytestmark = pytest.mark.timeout(900)  # the first test measures for all: slow where the machine is busy
+BRIEF = ("--runtimes", "onnxruntime", "--batch", "2", "--rounds", "2", "--seconds", "0.02", "--threads", "1")
+
+
+def test_help_is_quick_and_imports_no_runtime() -> None:
+    code = (
+        "import sys, time; before = time.perf_counter(); sys.argv = ['gan-bench', '--help']\n"
+        "from gan_export.cli.bench import app\n"
+        "app(standalone_mode=False)\n"
+        "bad = [m for m in ('torch', 'torchvision', 'onnxruntime', 'openvino', 'numpy') if m in sys.modules]\n"
+        "print(bad, time.perf_counter() - before, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert "gan-bench compare A.json B.json" in done.stdout
+    assert done.stderr.startswith("[] ")
+
+
+BAD = {
+    "batch 0": (["--batch", "0"], "batch 0"),
+    "a negative batch": (["--batch", "-3"], "batch -3"),
+    "a batch that is no number": (["--batch", "many"], "whole numbers"),
+    "an empty batch": (["--batch", ""], "whole numbers"),
+    "an unknown runtime": (["--runtimes", "onnxruntim"], "did you mean onnxruntime"),
+    "an unknown suite": (["--suite", "quik"], "did you mean quick"),
+    "an unknown device": (["--device", "tpu"], "auto, cpu, cuda"),
+    "an unknown quantity": (["--quantity", "speed"], "model or end_to_end"),
+    "an unknown generator": (["--model", "clasic"], "did you mean classic"),
+    "no thread": (["--threads", "0"], "threads 0"),
+    "one round": (["--rounds", "1"], "rounds 1"),
+    "no seconds": (["--seconds", "0"], "block_seconds 0"),
+    "no process": (["--processes", "0"], "processes 0"),
+    "a file that is missing": (["gone.pth"], "gone.pth: no such file"),
+    "a file and a built-in": (["empty.pth", "--model", "classic"], "name one of them"),
+    "a file that is no generator": (["empty.pth"], "empty.pth"),
+    "two of a kind": (["empty.pth", "text.pth"], "one generator at a time"),
+    "a batch beyond memory": (["--batch", "1000000"], "GiB"),
+    "two streams on stdout": (["--json", "-", "--csv", "-"], "both print"),
+    "a run over a file": (["--json", "text.pth"], "never overwritten"),
+    "a run into nowhere": (["--json", "nowhere/run.json"], "nowhere is no folder"),
+    "runs kept nowhere": (["--keep", "nowhere"], "nowhere is no folder"),
+    "an unknown field": (["--suite", "field.toml"], "field.toml: no field is called batchs; did you mean batches?"),
+    "a bad value in a suite": (["--suite", "value.toml"], "value.toml: batch 0"),
+    "a suite of the wrong type": (["--suite", "type.toml"], "type.toml"),
+    "a suite that is no TOML": (["--suite", "broken.toml"], "broken.toml"),
+    "a suite that is missing": (["--suite", "gone.toml"], "gone.toml"),
+    "comparing what is missing": (["compare", "gone.json", "gone.json"], "gone.json"),
+    "comparing what is no run": (["compare", "text.pth", "text.pth"], "is no JSON"),
+    "comparing another schema": (["compare", "other.json", "other.json"], "of schema somebody/else/1"),
+    "a bound of nothing": (["compare", "other.json", "other.json", "--fail-below", "0"], "above 0"),
+    "a report of nothing": (["report", "bare"], "holds no run"),
+    "a report of no folder": (["report", "gone"], "is no folder"),
+}
+
+
+@pytest.fixture(scope="module")
+def corner(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of things that are wrong."""
+    folder = tmp_path_factory.mktemp("corner")
+    (folder / "bare").mkdir()
+    for name, text in {
+        "empty.pth": "",
+        "text.pth": "not a checkpoint",
+        "field.toml": "batchs = [1]",
+        "value.toml": "batches = [0]",
+        "type.toml": 'rounds = "seven"',
+        "broken.toml": "batches = [",
+        "other.json": '{"schema": "somebody/else/1"}',
+    }.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_and_exit_2(name: str, gan_bench: Command, corner: Path) -> None:
+    arguments, message = BAD[name]
+    before = sorted(p.name for p in corner.iterdir())
+    done = gan_bench(*arguments, cwd=corner)
+    assert done.returncode == 2, done.stdout + done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("gan-bench: ")
+    assert message in lines[0]
+    assert done.stdout == ""
+    assert sorted(p.name for p in corner.iterdir()) == before
+
+
+def test_an_export_alone_is_measured_and_kept(gan_bench: Command, files: dict[str, Path], tmp_path: Path) -> None:
+    kept = tmp_path / "run.json"
+    done = gan_bench(files["onnx"], *BRIEF, "--json", kept)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "ONNX Runtime CPU" in done.stdout
+    assert "batch 2, model" in done.stdout
+    run = record.read(kept)
+    assert run.model.name == files["onnx"].name
+    assert run.rows[0].parity is not None
+    assert run.rows[0].parity.against == "the reference pictures in the file"
+    assert "gan-bench small.onnx --runtimes onnxruntime" in run.command
+
+
+def test_json_and_csv_print_nothing_else(gan_bench: Command, files: dict[str, Path]) -> None:
+    done = gan_bench(files["onnx"], *BRIEF, "--json", "-")
+    assert json.loads(done.stdout)["schema"] == record.SCHEMA
+    done = gan_bench(files["onnx"], *BRIEF, "--csv", "-")
+    header, row = done.stdout.strip().splitlines()
+    cells = dict(zip(header.split(","), row.split(","), strict=True))
+    assert cells["contender"] == "onnxruntime"
+    assert cells["provider"] == "CPUExecutionProvider"
+    assert float(cells["low"]) <= float(cells["images_per_second"]) <= float(cells["high"])
+
+
+def test_every_run_of_a_suite_is_kept_and_reported(gan_bench: Command, files: dict[str, Path], tmp_path: Path) -> None:
+    suite = tmp_path / "tiny.toml"
+    suite.write_text(
+        'description = "one"\nbatches = [2]\nruntimes = ["onnxruntime"]\nrounds = 2\nblock_seconds = 0.02\n'
+    )
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    done = gan_bench(files["onnx"], "--suite", suite, "--keep", runs)
+    assert done.returncode == 0, done.stderr
+    (kept,) = runs.glob("*-tiny-small-cpu.json")
+    assert record.read(kept).suite == "tiny"
+    done = gan_bench("report", runs)
+    assert done.returncode == 0, done.stderr
+    for name in ("REPORT.md", "report.html"):
+        assert kept.name in (tmp_path / name).read_text()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
+def test_ctrl_c_keeps_what_is_measured(files: dict[str, Path], tmp_path: Path) -> None:
+    kept = tmp_path / "run.json"
+    command = [sys.executable, "-m", "gan_export.cli.bench", str(files["onnx"]), "--runtimes", "onnxruntime"]
+    command += ["--batch", "2,3", "--rounds", "1000", "--seconds", "0.05", "--threads", "1", "--json", str(kept)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    assert measuring(process.pid)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, out + err
+    assert "Traceback" not in err
+    run = record.read(kept)
+    assert run.partial
+    assert "partial" in out
+
+
+def measuring(pid: int) -> bool:
+    """Waits until a worker of `pid` has used a second of processor, loading included; at most a minute."""
+    for _ in range(240):
+        time.sleep(0.25)
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with contextlib.suppress(OSError):
+                is_worker = b"runtimes.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
+                if is_worker and machine.cpu_seconds([int(child)]) > 1.0:
+                    return True
+    return False
+
+
+def test_unlike_runs_are_not_compared_unless_told(gan_bench: Command, measured: Run, tmp_path: Path) -> None:
+    import dataclasses
+
+    here, there = tmp_path / "here.json", tmp_path / "there.json"
+    record.write(measured, here)
+    machine = dataclasses.replace(measured.machine, cpu="another processor")
+    settings = dataclasses.replace(measured.settings, threads=8)
+    record.write(dataclasses.replace(measured, machine=machine, settings=settings), there)
+    done = gan_bench("compare", here, there)
+    assert done.returncode == 2
+    assert "another processor" in done.stderr
+    assert "threads: 1 and 8" in done.stderr
+    done = gan_bench("compare", here, there, "--anyway", "--fail-below", "0.95")
+    assert done.returncode == 0
+    assert "1.000" in done.stdout
+
+
+def test_list_names_everyone(gan_bench: Command) -> None:
+    from gan_export.bench.contenders import CONTENDERS
+
+    done = gan_bench("list", "--device", "cpu")
+    assert done.returncode == 0
+    assert all(c.name in done.stdout for c in CONTENDERS)

@@ -1,0 +1,188 @@
+"""Real runs: honest ones, and ones with a fault planted that must be found."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gan_export.bench import measure, record, report, summary
+from gan_export.bench.peak import Peak
+from gan_export.bench.plan import Plan
+from gan_export.bench.record import Run
+from gan_export.bench.subject import Source
+from gan_export.errors import GanExportError
+from tests.bench.conftest import BRIEF, Command
+
+pytestmark = pytest.mark.timeout(900)  # the first test measures for all: slow where the machine is busy
+
+
+def test_a_run_holds_every_row_with_its_samples_and_its_proof(measured: Run) -> None:
+    rows = {(r.contender, r.batch, r.quantity): r for r in measured.rows}
+    contenders, batches, quantities = ("eager", "onnxruntime"), (1, 3), ("model", "end_to_end")
+    assert set(rows) == {(c, b, q) for c in contenders for b in batches for q in quantities}
+    for row in rows.values():
+        assert len(row.blocks) == len(row.process) == len(row.foreign) == len(row.stolen) == 3
+        assert all(sum(block) >= 0.03e9 and min(block) > 0 for block in row.blocks)
+        assert row.parity is not None
+        assert row.parity.passed
+        assert row.parity.images == row.batch
+        assert 0 <= max(row.foreign) <= 1
+    assert rows["eager", 3, "model"].parity.max_abs == 0  # type: ignore[union-attr]
+
+
+def test_a_run_says_what_it_ran_on(measured: Run, files: dict[str, Path]) -> None:
+    assert measured.model.image == (1, 32, 32)
+    assert measured.model.flops is not None
+    assert measured.peak is not None
+    assert measured.peak.flops["fp32"] > 1e9
+    assert measured.machine.cores >= 1
+    assert "torch" in measured.versions
+    entries = {e.contender: e for e in measured.entries}
+    assert entries["onnxruntime"].provider == "CPUExecutionProvider"
+    assert entries["onnxruntime"].size == files["onnx"].stat().st_size
+    assert entries["onnxruntime"].folded
+    assert not entries["eager"].folded
+    for entry in entries.values():
+        assert entry.threads == 1
+        assert 0 < entry.loads[0] < entry.starts[0]
+        assert entry.peak_memory is not None
+    assert [a.contender for a in measured.absent] == ["eager-fp16"]
+
+
+def test_every_row_has_its_interval_and_its_share_of_the_peak(measured: Run) -> None:
+    for line in summary.lines(measured):
+        assert line.rate is not None
+        assert 0 < line.rate.low <= line.rate.value <= line.rate.high
+        assert line.of_peak is not None
+        assert line.of_peak > 0
+
+
+def test_a_peak_that_is_beaten_is_doubted(measured: Run) -> None:
+    low = Peak({"fp32": 1e6}, 1e9)
+    assert any("measured too low" in doubt for doubt in summary.doubts(dataclasses.replace(measured, peak=low)))
+
+
+def test_a_planted_slow_down_is_found_and_noise_is_not(
+    planted: Callable[..., Run], gan_bench: Command, tmp_path: Path
+) -> None:
+    plan = dataclasses.replace(BRIEF, block_seconds=0.5, rounds=10)
+    for name, fault in (("a", "steady"), ("b", "steady"), ("slow", "slow")):
+        record.write(planted(fault, plan), tmp_path / f"{name}.json")
+    same = gan_bench("compare", tmp_path / "a.json", tmp_path / "b.json", "--fail-below", 0.95)
+    assert same.returncode == 0, same.stdout + same.stderr
+    slower = gan_bench("compare", tmp_path / "a.json", tmp_path / "slow.json", "--fail-below", 0.95)
+    assert slower.returncode == 1, slower.stdout + slower.stderr
+    assert "slower" in slower.stdout
+    assert "below 0.95: onnxruntime at 4, model" in slower.stderr
+    faster = gan_bench("compare", tmp_path / "slow.json", tmp_path / "a.json", "--fail-below", 0.95)
+    assert faster.returncode == 0
+    assert "faster" in faster.stdout
+
+
+@pytest.mark.parametrize("fault", ["wrong", "late"])
+def test_wrong_pictures_have_no_speed(fault: str, planted: Callable[..., Run]) -> None:
+    run = planted(fault)
+    (line,) = summary.lines(run)
+    assert line.struck
+    assert line.parity is not None
+    assert not line.parity.passed
+    assert (line.rate, line.call, line.of_peak) == (None, None, None)
+    table = report.markdown({"run.json": run})
+    assert "wrong pictures" in table
+    assert 'class="wrong"' in report.page({"run.json": run})
+    if fault == "wrong":
+        assert run.rows[0].blocks == ()  # known before it was timed
+        assert line.parity.max_abs == pytest.approx(0.01, rel=0.01)
+
+
+def test_a_runtime_that_dies_is_named_and_the_others_go_on(planted: Callable[..., Run]) -> None:
+    plan = dataclasses.replace(BRIEF, runtimes=("onnxruntime", "openvino"), rounds=2)
+    run = planted("dying_late", plan)
+    absent = {a.contender: a for a in run.absent}
+    assert absent["onnxruntime"].failed
+    assert "killed by SIGABRT" in absent["onnxruntime"].reason
+    if "openvino" not in absent:
+        assert [r.contender for r in run.rows] == ["openvino"]
+
+
+def test_an_interruption_keeps_what_is_measured(planted: Callable[..., Run]) -> None:
+    def interrupt(progress: measure.Progress) -> None:
+        if progress.what == "batch 4: round 3":
+            raise KeyboardInterrupt
+
+    run = planted("steady", report=interrupt)
+    assert run.partial
+    assert len(run.rows[0].blocks) == 2
+
+
+def test_nothing_to_measure_is_an_error(planted: Callable[..., Run]) -> None:
+    plan = dataclasses.replace(BRIEF, runtimes=("eager",))
+    with pytest.raises(GanExportError, match="nothing could be measured: eager: needs the checkpoint"):
+        planted("steady", plan)
+
+
+def test_fresh_processes_add_blocks(planted: Callable[..., Run]) -> None:
+    run = planted("steady", dataclasses.replace(BRIEF, processes=2, rounds=2))
+    assert run.rows[0].process == (0, 0, 1, 1)
+    assert len(run.entries[0].starts) == 2
+
+
+def test_a_sweep_doubles_until_it_no_longer_pays(planted: Callable[..., Run]) -> None:
+    """The planted pause makes a call cost the same at first: doubling pays, until the work outgrows the pause."""
+    run = planted("brief", dataclasses.replace(BRIEF, sweep=True, rounds=2))
+    batches = [r.batch for r in run.rows]
+    assert batches == [1 << i for i in range(len(batches))]
+    assert len(batches) > 3
+
+
+def test_progress_goes_up_to_the_end(planted: Callable[..., Run]) -> None:
+    seen: list[measure.Progress] = []
+    planted("steady", dataclasses.replace(BRIEF, batches=(1, 2), rounds=2), seen.append)
+    shares = [p.done for p in seen]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_agrees_with_a_loop_written_by_hand(planted: Callable[..., Run], files: dict[str, Path]) -> None:
+    """The planted pause dominates, so both must come to the same time a call whatever else the machine does."""
+    import time
+
+    from tests.runtimes.planted import steady
+
+    session = steady.find("onnxruntime").load(files["onnx"], threads=1)
+    bound = session.bind(np.zeros((4, 10), np.float32))
+    times = []
+    for _ in range(20):
+        before = time.perf_counter()
+        bound()
+        times.append(time.perf_counter() - before)
+    (line,) = summary.lines(planted("steady"))
+    assert line.rate is not None
+    assert 4 / line.rate.value == pytest.approx(np.median(times), rel=0.05)
+
+
+@pytest.mark.long
+def test_against_itself_the_interval_covers_one(planted: Callable[..., Run]) -> None:
+    """A against A: at least 18 of 20."""
+    from gan_export.bench.compare import compare
+
+    covered = 0
+    for _ in range(20):
+        (pair,) = compare(planted("steady"), planted("steady")).pairs
+        assert pair.ratio is not None
+        covered += pair.ratio.low <= 1 <= pair.ratio.high
+    assert covered >= 18
+
+
+def test_an_artifact_of_another_checkpoint_is_refused(files: dict[str, Path], tmp_path: Path) -> None:
+    from gan_export.bench.models import write_checkpoint
+    from tests.runtimes.small import SMALL
+
+    other = tmp_path / "other.pth"
+    write_checkpoint(SMALL, other, seed=9)
+    with pytest.raises(GanExportError, match=r"made from another checkpoint than other\.pth"):
+        measure.run(Plan(), Source(other, {"onnx": files["onnx"]}), lambda _: None)

@@ -1,0 +1,80 @@
+"""The pages: everything in them comes out of the runs, and they are sound as files."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import xml.dom.minidom
+from pathlib import Path
+
+import pytest
+
+from gan_export.bench import plots, record, report, summary
+from gan_export.bench.record import Run
+from gan_export.errors import GanExportError
+
+pytestmark = pytest.mark.timeout(900)  # the first test measures for all: slow where the machine is busy
+
+
+def test_the_table_holds_the_medians(measured: Run) -> None:
+    text = report.markdown({"run.json": measured})
+    for line in summary.lines(measured):
+        assert line.rate is not None
+        assert f"| {summary.title(line.entry)} | {summary.rate_text(line.rate.value)} |" in text
+    assert "PyTorch fp16: has no cpu here" in text
+    assert measured.model.name in text
+
+
+def test_the_page_has_three_figures_that_are_sound(measured: Run) -> None:
+    page = report.page({"run.json": measured})
+    figures = re.findall(r"<svg.*?</svg>", page, re.S)
+    assert len(figures) == 3
+    for figure in figures:
+        xml.dom.minidom.parseString(figure)
+    for unit in (
+        "images a second",
+        "batch, images a call",
+        "milliseconds a call",
+        "GFLOP a second",
+        "FLOP a byte moved",
+    ):
+        assert unit in page
+
+
+def test_nothing_is_drawn_outside_its_frame(measured: Run) -> None:
+    for figure in re.findall(r"<svg.*?</svg>", report.page({"run.json": measured}), re.S):
+        height = int(re.search(r'viewBox="0 0 400 (\d+)"', figure)[1])  # type: ignore[index]
+        for x, y in re.findall(r'c?x="([\d.-]+)" c?y="([\d.-]+)"', figure):
+            assert 0 <= float(x) <= plots.WIDTH
+            assert 0 <= float(y) <= height
+
+
+def test_the_newest_of_a_kind_is_shown_and_all_are_listed(measured: Run, tmp_path: Path) -> None:
+    old = dataclasses.replace(measured, created="2020-01-01T00:00:00+00:00", command="gan-bench of old")
+    record.write(old, tmp_path / "old.json")
+    record.write(measured, tmp_path / "new.json")
+    (tmp_path / "another-tool.json").write_text('{"rows": []}')
+    text = report.markdown(report.read_all(tmp_path))
+    assert measured.command in text
+    assert "gan-bench of old" not in text
+    assert "| old.json |" in text
+    assert "| new.json |" in text
+    assert "another-tool" not in text
+
+
+def test_a_run_of_another_version_is_refused(measured: Run, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(record.to_text(measured).replace(record.SCHEMA, f"{record.FAMILY}99"))
+    with pytest.raises(GanExportError, match="gan-export/bench/99"):
+        report.read_all(tmp_path)
+
+
+def test_names_out_of_a_run_do_not_reach_the_page_as_markup(measured: Run) -> None:
+    hostile = dataclasses.replace(measured, model=dataclasses.replace(measured.model, name="<script>alert(1)</script>"))
+    assert "<script>" not in report.page({"run.json": hostile})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.234, "1.23 s"), (0.0123, "12.3 ms"), (0.000456, "456 µs"), (3e-8, "30 ns")]
+)
+def test_seconds_have_a_unit(value: float, text: str) -> None:
+    assert summary.seconds_text(value) == text

@@ -1,0 +1,212 @@
+"""gan-export as it is typed: what it prints, writes and refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from tests.conftest import Command, refused
+
+
+def test_an_export_lies_beside_its_checkpoint_under_its_stem(
+    command: Command, classic_pth: Path, tmp_path: Path
+) -> None:
+    checkpoint = Path(shutil.copy(classic_pth, tmp_path))
+    result = command("gan-export", "torchscript", checkpoint)
+    assert result.code == 0, result
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "generator_20.pt", "generator_20.pt.report.json", "generator_20.pth",
+    ]  # fmt: skip
+    assert f"wrote {tmp_path / 'generator_20.pt'}" in result.out
+    assert f"gan-sample {tmp_path / 'generator_20.pt'}" in result.out
+    assert f"gan-bench {checkpoint}" in result.out
+    assert "max error" in result.out
+
+
+def test_a_failed_parity_exits_1_and_prints_the_table(command: Command, classic_pth: Path, tmp_path: Path) -> None:
+    target = tmp_path / "g.pt"
+    target.write_bytes(b"what was here")
+    result = command("gan-export", "torchscript", classic_pth, "-o", target, "--max-error", "1e-12")
+    assert result.code == 1
+    assert "OTHER" in result.out
+    assert "nothing was written" in result.err
+    assert target.read_bytes() == b"what was here"
+    assert [p.name for p in tmp_path.iterdir()] == ["g.pt"]
+
+
+def test_all_writes_every_format(command: Command, classic_pth: Path, tmp_path: Path) -> None:
+    result = command("gan-export", "all", classic_pth, "-o", tmp_path / "out")
+    assert result.code == 0, result
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    assert {"generator_20.onnx", "generator_20.pt"} <= names
+    for name in names:
+        if not name.endswith(".report.json"):
+            assert name in result.out
+
+
+def test_list_names_every_exporter(command: Command) -> None:
+    from gan_export.export import EXPORTERS
+
+    result = command("gan-export", "list")
+    assert result.code == 0
+    assert all(e.name in result.out and e.suffix in result.out for e in EXPORTERS)
+
+
+def test_verify_exits_0_or_1(command: Command, classic_pth: Path, artifacts: dict[str, Path], tmp_path: Path) -> None:
+    assert command("gan-export", "verify", artifacts["onnx"]).code == 0
+    state = torch.load(classic_pth)
+    state["model.0.weight"] *= 1.01
+    torch.save(state, tmp_path / "other.pth")
+    result = command("gan-export", "verify", artifacts["onnx"], tmp_path / "other.pth")
+    assert result.code == 1
+    assert "OTHER PICTURES" in result.out
+    assert "no exported artifact" in refused(command("gan-export", "verify", classic_pth))
+
+
+def test_inspect_says_what_a_checkpoint_is(command: Command, classic_pth: Path) -> None:
+    result = command("gan-export", "inspect", classic_pth, "--json")
+    data = json.loads(result.out)
+    assert data["latent_size"] == 100
+    assert data["image"] == {"channels": 1, "height": 32, "width": 32}
+    state = torch.load(classic_pth)
+    used = sum(v.numel() for k, v in state.items() if "num_batches" not in k)
+    assert data["parameters"] == used
+    assert {a["flag"] for a in data["assumed"]} >= {"--bn-eps", "--output", "--prior"}
+    assert "model.1.num_batches_tracked" in data["ignored"]
+    text = command("gan-export", "inspect", classic_pth).out
+    assert "32 x 32, 1 channel" in text
+    assert f"{used:,}" in text
+
+
+def test_inspect_prints_an_artifacts_manifest(command: Command, artifacts: dict[str, Path]) -> None:
+    for path in artifacts.values():
+        data = json.loads(command("gan-export", "inspect", path, "--json").out)
+        assert data["facts"]["nz"] == 100
+        assert data["format"] in path.name or data["format"] in ("torchscript", "native")
+
+
+class Discriminator(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Conv2d(1, 32, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(32, 64, 4, 2, 1), nn.BatchNorm2d(64),
+            nn.LeakyReLU(0.2), nn.Conv2d(64, 1, 8), nn.Sigmoid(),
+        )  # fmt: skip
+
+
+class Mark:
+    """Unpickled by an unsafe reader, it leaves a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os.system, (f"touch {self.path}",))
+
+
+def bad_file(kind: str, folder: Path, good: Path) -> Path:
+    path = folder / "bad.pth"
+    match kind:
+        case "empty":
+            path.write_bytes(b"")
+        case "cut off":
+            path.write_bytes(good.read_bytes()[:-1000])
+        case "text":
+            path.write_text("epoch 1 loss 0.3\n" * 50)
+        case "discriminator":
+            torch.save(Discriminator().state_dict(), path)
+        case "code":
+            torch.save({"generator": torch.load(good), "extra": Mark(folder / "owned")}, path)
+        case "zip":
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("hello.txt", "hello")
+        case "folder":
+            path.mkdir()
+        case "missing":
+            pass
+        case "unreadable":
+            shutil.copy(good, path)
+            path.chmod(0)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("missing", "bad.pth"),
+        ("empty", "empty"),
+        ("cut off", "cut"),
+        ("text", "bad.pth"),
+        ("discriminator", "discriminator"),
+        ("code", "system"),
+        ("zip", "bad.pth"),
+        ("folder", "bad.pth"),
+        ("unreadable", "bad.pth"),
+    ],
+)
+def test_a_bad_file_is_one_line_and_nothing_written(
+    command: Command, classic_pth: Path, tmp_path: Path, kind: str, says: str
+) -> None:
+    if kind == "unreadable" and os.geteuid() == 0:
+        pytest.skip("root reads everything")
+    path = bad_file(kind, tmp_path, classic_pth)
+    assert says in refused(command("gan-export", "onnx", path)).lower()
+    assert [p for p in tmp_path.iterdir() if p != path] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("onx",), "did you mean onnx"),
+        (("onnx", "--opset", "3"), "opset 3"),
+        (("onnx", "--method", "trace"), "takes no method"),
+        (("torchscript", "--method", "guess"), "guess"),
+        (("onnx", "--precision", "fp7"), "fp7"),
+        (("onnx", "-o", "no/such/g.onnx"), "no folder"),
+        (("onnx", "--arch", "dcgn"), "dcgan"),
+        (("onnx", "--prior", "cauchy"), "--prior cauchy"),
+        (("onnx", "--recalibrate", "0"), "--recalibrate 0"),
+    ],
+)
+def test_bad_words_are_one_line(
+    command: Command, classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...], says: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    checkpoint = Path(shutil.copy(classic_pth, tmp_path))
+    assert says in refused(command("gan-export", arguments[0], checkpoint, *arguments[1:]))
+    assert [p.name for p in tmp_path.iterdir()] == [checkpoint.name]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights are kept otherwise there")
+def test_a_folder_without_the_right_to_write_is_refused(command: Command, classic_pth: Path, tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root writes everywhere")
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    try:
+        assert "no right" in refused(command("gan-export", "onnx", classic_pth, "-o", tmp_path / "g.onnx"))
+    finally:
+        tmp_path.chmod(stat.S_IRWXU)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full here")
+def test_a_full_target_is_refused(command: Command, artifacts: dict[str, Path], tmp_path: Path) -> None:
+    """A file system of 64 KiB, where this user may mount one; a picture folder on it otherwise stays untested."""
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.system(f"mount -t tmpfs -o size=64k tmpfs {small} 2>/dev/null") != 0:
+        pytest.skip("no right to mount a small file system")
+    try:
+        line = refused(command("gan-sample", artifacts["onnx"], "-n", 500, "-o", small / "x.npy"))
+        assert "No space left" in line
+        assert not list(small.iterdir())
+    finally:
+        os.system(f"umount {small}")

@@ -1,0 +1,140 @@
+"""Checkpoints and commands that many tests share."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+ROOT = Path(__file__).resolve().parents[1]
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+
+class ClassicGenerator(nn.Module):
+    """The classic 32x32 generator as its training script writes it, at any width."""
+
+    def __init__(self, width: int = 512, channels: int = 1, nz: int = 100) -> None:
+        super().__init__()
+        self.model = nn.Sequential(
+            nn.ConvTranspose2d(nz, width, 4, 1, 0),
+            nn.BatchNorm2d(width),
+            nn.ReLU(True),
+            nn.ConvTranspose2d(width, width // 2, 4, 2, 1),
+            nn.BatchNorm2d(width // 2),
+            nn.ReLU(True),
+            nn.ConvTranspose2d(width // 2, width // 4, 4, 2, 1),
+            nn.BatchNorm2d(width // 4),
+            nn.ReLU(True),
+            nn.ConvTranspose2d(width // 4, channels, 4, 2, 1),
+            nn.Tanh(),
+        )
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.model(z)
+
+
+class ExamplesGenerator(nn.Module):
+    """The 64x64 generator of the PyTorch examples, at any width."""
+
+    def __init__(self, width: int = 64, channels: int = 3, nz: int = 100) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before = nz
+        for i, factor in enumerate((8, 4, 2, 1)):
+            stride, padding = (1, 0) if i == 0 else (2, 1)
+            layers += [nn.ConvTranspose2d(before, width * factor, 4, stride, padding, bias=False)]
+            layers += [nn.BatchNorm2d(width * factor), nn.ReLU(True)]
+            before = width * factor
+        layers += [nn.ConvTranspose2d(before, channels, 4, 2, 1, bias=False), nn.Tanh()]
+        self.main = nn.Sequential(*layers)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.main(z)
+
+
+def lively(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Weights, and BatchNorm statistics that fit them, as a trained generator has: pictures use the whole range."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.ConvTranspose2d | nn.Conv2d | nn.Linear):
+            fan = module.weight[0].numel() ** 0.5
+            nn.init.normal_(module.weight, 0.0, 1.5 / fan, generator=generator)
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.7, 1.3, generator=generator)
+            nn.init.normal_(module.bias, 0.0, 0.2, generator=generator)
+    model.train()
+    with torch.no_grad():
+        for _ in range(60):
+            model(torch.randn(32, 100, 1, 1, generator=generator))
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def classic() -> nn.Module:
+    """The classic generator, narrow so that tests are quick."""
+    return lively(ClassicGenerator(width=32))
+
+
+@pytest.fixture(scope="session")
+def classic_pth(classic: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its bare state dict on disk.  Tests that write beside it copy it first."""
+    path = tmp_path_factory.mktemp("classic") / "generator_20.pth"
+    torch.save(classic.state_dict(), path)
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command left: its exit code, standard output and standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run one of the four commands through its entry point: command("gan-export", "onnx", path)."""
+
+    def run(program: str, *arguments: object) -> Result:
+        module = importlib.import_module(f"gan_export.cli.{program.removeprefix('gan-')}")
+        monkeypatch.setattr(sys, "argv", [program, *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "160")
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            module.main()
+        out, err = capfd.readouterr()
+        code = stopped.value.code
+        return Result(code if isinstance(code, int) else int(code is not None), out, err)
+
+    return run
+
+
+def refused(result: Result) -> str:
+    """The one line of a refusal: exit code 2, nothing else on standard error, no traceback."""
+    assert result.code == 2, result
+    lines = [line for line in result.err.splitlines() if line.strip()]
+    assert len(lines) == 1, result.err
+    assert "Traceback" not in result.err
+    return lines[0]
+
+
+@pytest.fixture(scope="session")
+def artifacts(classic_pth: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The classic generator shipped to each format: exporter's name -> file."""
+    from gan_export import checkpoint, ship
+    from gan_export.export import EXPORTERS
+
+    folder = tmp_path_factory.mktemp("artifacts")
+    read = checkpoint.read(classic_pth)
+    return {e.name: ship.ship(read, e, folder / f"g{e.suffix}").path for e in EXPORTERS}

@@ -1,0 +1,81 @@
+"""Registries with a fault planted, a module each, which workers are given in place of the real one.
+
+Each wraps ONNX Runtime, so that pictures and files are real, and misbehaves in one way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gan_export.runtimes import find as find_real
+from gan_export.runtimes.base import Availability, Bound, Floats, Labels, Pictures, Session, SessionInfo
+
+CALL = 0.1  # seconds that a steady call takes at least: long beside the delays of a busy machine
+
+
+@dataclass(frozen=True)
+class PlantedBound:
+    inner: Bound
+    before: Callable[[], None]
+    change: Callable[[Pictures], Pictures]
+
+    def __call__(self) -> None:
+        self.before()
+        self.inner()
+
+    def pictures(self) -> Pictures:
+        return self.change(self.inner.pictures())
+
+
+@dataclass(frozen=True)
+class PlantedSession:
+    inner: Session
+    before: Callable[[], None]
+    change: Callable[[Pictures], Pictures]
+
+    @property
+    def info(self) -> SessionInfo:
+        return self.inner.info
+
+    def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
+        self.before()
+        return self.change(self.inner.generate(latents, labels))
+
+    def bind(self, latents: Floats, labels: Labels | None = None) -> PlantedBound:
+        return PlantedBound(self.inner.bind(latents, labels), self.before, self.change)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+@dataclass(frozen=True)
+class Planted:
+    before: Callable[[], None]
+    change: Callable[[Pictures], Pictures]
+
+    def availability(self, device: str = "cpu") -> Availability:
+        return find_real("onnxruntime").availability(device)
+
+    def load(self, path: Path, **settings: Any) -> PlantedSession:
+        return PlantedSession(find_real("onnxruntime").load(path, **settings), self.before, self.change)
+
+
+def in_place_of_onnxruntime(before: Callable[[], None], change: Callable[[Pictures], Pictures]) -> Callable[[str], Any]:
+    """A registry's `find` in which ONNX Runtime misbehaves and every other runtime is the real one."""
+    return lambda name: Planted(before, change) if name == "onnxruntime" else find_real(name)
+
+
+def pausing(seconds: float) -> Callable[[], None]:
+    return lambda: time.sleep(seconds)
+
+
+def nothing() -> None:
+    pass
+
+
+def same(pictures: Pictures) -> Pictures:
+    return pictures

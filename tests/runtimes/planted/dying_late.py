@@ -1,0 +1,15 @@
+"""Draws its first picture, and aborts when it is given more than one at once."""
+
+import os
+
+from gan_export.runtimes.base import Pictures
+from tests.runtimes.planted import in_place_of_onnxruntime, nothing
+
+
+def _change(pictures: Pictures) -> Pictures:
+    if len(pictures) > 1:
+        os.abort()
+    return pictures
+
+
+find = in_place_of_onnxruntime(nothing, _change)

@@ -1,0 +1,18 @@
+"""Right when it is bound, and wrong from the third call on: as a runtime that goes astray while it is timed."""
+
+from gan_export.runtimes.base import Pictures
+from tests.runtimes.planted import in_place_of_onnxruntime
+
+_calls = 0
+
+
+def _count() -> None:
+    global _calls  # noqa: PLW0603  one worker, one count
+    _calls += 1
+
+
+def _change(pictures: Pictures) -> Pictures:
+    return pictures * 0 if _calls > 3 else pictures
+
+
+find = in_place_of_onnxruntime(_count, _change)

@@ -1,0 +1,193 @@
+"""gan-sample: the same pictures from any runtime, batch or start, in every kind of output."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from gan_export import images, latents
+from tests.conftest import Command, refused
+
+
+@pytest.fixture(scope="session")
+def wanted(classic: nn.Module) -> np.ndarray:
+    """Images 0..69 of seed 7 as the original module draws them."""
+    with torch.no_grad():
+        z = torch.from_numpy(latents.draw(7, 0, 70, 100))[:, :, None, None]
+        return images.to_bytes(classic(z).numpy())
+
+
+def same(got: np.ndarray, wanted: np.ndarray) -> bool:
+    step = np.abs(got.astype(int) - wanted.astype(int))
+    return got.shape == wanted.shape and int((step > 0).sum()) <= max(1, step.size // 10_000) and step.max() <= 1
+
+
+@pytest.fixture(scope="session", params=["checkpoint", "onnx", "torchscript"])
+def file(request: pytest.FixtureRequest, classic_pth: Path, artifacts: dict[str, Path]) -> Path:
+    return classic_pth if request.param == "checkpoint" else artifacts[request.param]
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+def test_the_same_pictures_from_every_file_and_batch(
+    command: Command, file: Path, wanted: np.ndarray, tmp_path: Path, batch: int
+) -> None:
+    out = tmp_path / "x.npy"
+    result = command("gan-sample", file, "-n", 70, "--seed", 7, "--batch", batch, "-o", out)
+    assert result.code == 0, result
+    assert same(np.load(out), wanted)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.npy"]
+
+
+def test_a_file_is_told_by_content_not_by_name(
+    command: Command, artifacts: dict[str, Path], wanted: np.ndarray, tmp_path: Path
+) -> None:
+    disguised = tmp_path / "model.pth"
+    disguised.write_bytes(artifacts["onnx"].read_bytes())
+    assert command("gan-sample", disguised, "-n", 5, "--seed", 7, "-o", tmp_path / "x.npy").code == 0
+    assert same(np.load(tmp_path / "x.npy"), wanted[:5])
+
+
+def test_every_output_holds_the_same_pictures(
+    command: Command, artifacts: dict[str, Path], wanted: np.ndarray, tmp_path: Path
+) -> None:
+    for name in ("g.png", "x.npz", "folder"):
+        arguments = (artifacts["onnx"], "-n", 9, "--seed", 7, "-o", tmp_path / name)
+        assert command("gan-sample", *arguments).code == 0
+    sheet = np.asarray(Image.open(tmp_path / "g.png"))
+    assert same(sheet[:, :, None], images.grid(wanted[:9]))
+    assert same(np.load(tmp_path / "x.npz")["images"], wanted[:9])
+    names = sorted(p.name for p in (tmp_path / "folder").iterdir())
+    assert names == [f"{i:08d}.png" for i in range(9)]
+    drawn = np.stack([np.asarray(Image.open(tmp_path / "folder" / n)) for n in names])[..., None]
+    assert same(drawn, wanted[:9])
+
+
+def test_two_machines_share_a_folder(
+    command: Command, artifacts: dict[str, Path], wanted: np.ndarray, tmp_path: Path
+) -> None:
+    for start, count in ((0, 4), (4, 3)):
+        arguments = ("-n", count, "--start", start, "--seed", 7, "-o", tmp_path / "all")
+        assert command("gan-sample", artifacts["onnx"], *arguments).code == 0
+    files = sorted((tmp_path / "all").iterdir())
+    assert same(np.stack([np.asarray(Image.open(f)) for f in files])[..., None], wanted[:7])
+
+
+@pytest.mark.parametrize("form", ["npy", "pt", "pt4d"])
+def test_own_latents_are_drawn(command: Command, file: Path, wanted: np.ndarray, tmp_path: Path, form: str) -> None:
+    z = latents.draw(7, 0, 6, 100)
+    fixed = tmp_path / f"fixed_noise.{form[:3]}"
+    if form == "npy":
+        np.save(fixed, z)
+    else:
+        torch.save(torch.from_numpy(z if form == "pt" else z[:, :, None, None]), fixed)
+    assert command("gan-sample", file, "--latents", fixed, "-o", tmp_path / "x.npy").code == 0
+    assert same(np.load(tmp_path / "x.npy"), wanted[:6])
+
+
+def test_an_onnx_file_is_sampled_without_torch(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    program = (
+        "import sys; from gan_export.cli.sample import main\n"
+        "try: main()\n"
+        "except SystemExit as e: assert not e.code, e\n"
+        "assert 'torch' not in sys.modules and 'torchvision' not in sys.modules\n"
+    )
+    arguments = [str(artifacts["onnx"]), "-n", "3", "-o", str(tmp_path / "g.png")]
+    subprocess.run([sys.executable, "-c", program, *arguments], check=True, capture_output=True)
+    assert (tmp_path / "g.png").is_file()
+
+
+def test_memory_does_not_grow_with_the_count(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    """20,000 pictures are 20 MB: a process that kept them, as bytes or as floats, would show it."""
+    program = (
+        "import resource, sys; from pathlib import Path; from gan_export import sampling\n"
+        "with sampling.open_generator(Path(sys.argv[1]), threads=1) as g:\n"
+        "    peaks = []\n"
+        "    for count in (2_000, 20_000):\n"
+        "        sampling.sample(g, Path('x.npy'), seed=0, start=0, count=count)\n"
+        "        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "print(peaks[1] - peaks[0])\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(artifacts["onnx"])],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    unit = 1024 if sys.platform != "darwin" else 1
+    assert int(run.stdout) * unit < 6_000_000
+    assert np.load(tmp_path / "x.npy", mmap_mode="r").shape == (20_000, 32, 32, 1)
+    assert resource.getpagesize()
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz", "g.png"])
+def test_an_interrupt_leaves_no_half_file(artifacts: dict[str, Path], tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"what was here")
+    program = "from gan_export.cli.sample import main; main()"
+    arguments = [str(artifacts["onnx"]), "-n", "5000000" if name != "g.png" else "200000", "-o", name, "--batch", "8"]
+    run = subprocess.Popen([sys.executable, "-c", program, *arguments], cwd=tmp_path, stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline and name != "g.png":
+            time.sleep(0.05)
+        if name == "g.png":
+            time.sleep(3)
+        assert run.poll() is None
+        run.send_signal(signal.SIGINT)
+        _, err = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    assert run.returncode == 130
+    assert b"Traceback" not in err
+    assert b"interrupted" in err
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == b"what was here"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("-n", 0), "at least one"),
+        (("-n", -5), "at least one"),
+        (("--batch", 0), "at least 1"),
+        (("--seed", -1), "2^64-1"),
+        (("--start", -1), "2^64-1"),
+        (("--start", (1 << 64) - 3), "2^64-1"),
+        (("-o", "x.jpeg"), ".jpeg"),
+        (("-o", "no/such/x.npy"), "no folder"),
+        (("--label", 3), "no labels"),
+        (("--label", "x"), "--label x"),
+        (("--latents", "nothing.npy"), "no such file"),
+        (("--runtime", "eager"), "eager"),
+        (("--runtime", "onxruntime"), "onnxruntime"),
+        (("--device", "tpu"), "--device tpu"),
+        (("--arch", "dcgan"), "is an export"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    command: Command, artifacts: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[object, ...], says: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert says in refused(command("gan-sample", artifacts["onnx"], *arguments))
+    assert not list(tmp_path.iterdir())
+
+
+def test_latents_of_another_size_are_refused(command: Command, artifacts: dict[str, Path], tmp_path: Path) -> None:
+    np.save(tmp_path / "z.npy", np.zeros((4, 99), np.float32))
+    arguments = ("--latents", tmp_path / "z.npy", "-o", tmp_path / "x.npy")
+    assert "(N, 100)" in refused(command("gan-sample", artifacts["onnx"], *arguments))
+    (tmp_path / "z.pt").write_bytes(b"no tensor at all")
+    arguments = ("--latents", tmp_path / "z.pt", "-o", tmp_path / "x.npy")
+    assert "z.pt" in refused(command("gan-sample", artifacts["onnx"], *arguments))
+    assert not (tmp_path / "x.npy").exists()

@@ -1,0 +1,228 @@
+"""Export, prove, publish: what lies on disk after each outcome, and that it draws the same pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from gan_export import artifact, checkpoint, images, latents, ship
+from gan_export import export as formats
+from gan_export.errors import GanExportError
+from gan_export.export.base import Options
+from gan_export.parity import ParityError
+from tests.conftest import ROOT, ExamplesGenerator, lively
+
+
+def test_onnx_draws_the_modules_pictures_in_plain_onnxruntime(classic: nn.Module, artifacts: dict[str, Path]) -> None:
+    session = onnxruntime.InferenceSession(str(artifacts["onnx"]), providers=["CPUExecutionProvider"])
+    assert [(i.name, i.shape) for i in session.get_inputs()] == [("z", ["N", 100])]
+    assert [(o.name, o.shape) for o in session.get_outputs()] == [("image", ["N", 1, 32, 32])]
+    for n in (1, 3, 17):
+        z = latents.draw(0, n, n, 100)
+        (got,) = session.run(None, {"z": z})
+        with torch.no_grad():
+            wanted = classic(torch.from_numpy(z)[:, :, None, None]).numpy()
+        assert np.abs(got - wanted).max() < 2e-5
+        assert wanted.std() > 0.2  # pictures, not a grey nothing that anything equals
+
+
+def test_torchscript_loads_without_our_package(classic: nn.Module, artifacts: dict[str, Path], tmp_path: Path) -> None:
+    z = torch.from_numpy(latents.draw(0, 0, 5, 100))
+    torch.save(z, tmp_path / "z.pt")
+    program = (
+        "import sys, torch; module = torch.jit.load(sys.argv[1]); z = torch.load(sys.argv[2]); y = module(z); "
+        "assert torch.equal(y, module(z[:, :, None, None])); torch.save(y, sys.argv[3]); "
+        "assert not any(name.startswith('gan_export') for name in sys.modules)"
+    )
+    arguments = [str(artifacts["torchscript"]), "z.pt", "y.pt"]
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program, *arguments], cwd=tmp_path, check=True)
+    with torch.no_grad():
+        assert (torch.load(tmp_path / "y.pt") - classic(z[:, :, None, None])).abs().max() < 2e-5
+
+
+def test_the_onnx_file_is_readable_and_says_what_it_is(classic_pth: Path, artifacts: dict[str, Path]) -> None:
+    model = onnx.load(artifacts["onnx"])
+    onnx.checker.check_model(model, full_check=True)
+    assert "BatchNormalization" not in {n.op_type for n in model.graph.node}
+    assert {"convt0.weight", "convt0.bias", "convt3.weight"} <= {t.name for t in model.graph.initializer}
+    assert {"convt0", "relu0", "tanh"} <= {n.name for n in model.graph.node}
+    manifest = artifact.read_manifest(artifacts["onnx"], "onnx")
+    assert manifest is not None
+    assert manifest.source_sha256 == hashlib.sha256(classic_pth.read_bytes()).hexdigest()
+    assert manifest.facts.image == (1, 32, 32)
+    assert manifest.latent_law == latents.LAW
+    keys = {p.key for p in model.metadata_props}
+    assert {"gan-export.architecture", "gan-export.latents", "gan-export.source_sha256", artifact.KEY} <= keys
+
+
+def test_the_reference_pictures_are_the_float64_ones(classic: nn.Module, artifacts: dict[str, Path]) -> None:
+    for name, kind in (("onnx", "onnx"), ("torchscript", "torchscript")):
+        manifest = artifact.read_manifest(artifacts[name], kind)  # type: ignore[arg-type]
+        assert manifest is not None
+        z, labels = artifact.reference_inputs(manifest.facts)
+        assert labels is None
+        with torch.no_grad():
+            wanted = classic.double()(torch.from_numpy(z).double()[:, :, None, None]).numpy()
+        classic.float()
+        assert np.abs(manifest.reference_pictures() - wanted).max() <= 2.0**-21 + 1e-7
+
+
+def test_the_report_beside_holds_what_was_measured(artifacts: dict[str, Path]) -> None:
+    for path in artifacts.values():
+        report = json.loads(artifact.report_path(path).read_text())
+        assert report["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert report["parity"]["passed"] is True
+        assert {row["batch"] for row in report["parity"]["rows"]} >= {1, 2}
+        assert 0 < max(row["max_abs"] for row in report["parity"]["rows"]) < 2e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("torchscript", Options(method="trace")),
+        ("torchscript", Options(method="script")),
+        ("torchscript", Options(output="bytes")),
+        ("onnx", Options(output="bytes", opset=21)),
+    ],
+)
+def test_every_option_is_proven_too(
+    classic: nn.Module, classic_pth: Path, tmp_path: Path, name: str, options: Options
+) -> None:
+    exporter = formats.find(name)
+    shipped = ship.ship(checkpoint.read(classic_pth), exporter, tmp_path / f"g{exporter.suffix}", options)
+    assert shipped.report.passed
+    if name == "onnx":
+        assert onnx.load(shipped.path).opset_import[0].version == 21
+    if options.output == "bytes":
+        z = latents.draw(3, 0, 4, 100)
+        with torch.no_grad():
+            wanted = images.to_bytes(classic(torch.from_numpy(z)[:, :, None, None]).numpy())
+        if name == "onnx":
+            session = onnxruntime.InferenceSession(str(shipped.path), providers=["CPUExecutionProvider"])
+            (got,) = session.run(None, {"z": z})
+        else:
+            got = torch.jit.load(str(shipped.path))(torch.from_numpy(z)).numpy()
+        assert got.dtype == np.uint8
+        assert got.shape == (4, 32, 32, 1)
+        assert np.abs(got.astype(int) - wanted).max() <= 1
+        assert (got != wanted).mean() < 1e-3
+
+
+def test_a_64_pixel_colour_generator_ships(tmp_path: Path) -> None:
+    model = lively(ExamplesGenerator(width=8))
+    torch.save(model.state_dict(), tmp_path / "netG.pth")
+    read = checkpoint.read(tmp_path / "netG.pth")
+    assert read.spec.image == (3, 64, 64)
+    for name in ("onnx", "torchscript"):
+        exporter = formats.find(name)
+        assert ship.ship(read, exporter, tmp_path / f"netG{exporter.suffix}").report.passed
+
+
+def other_weights(read: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
+    """The same generator with one weight changed by a little."""
+    weights = {k: v.copy() for k, v in read.weights.items()}
+    weights["convt1.weight"][0, 0, 0, 0] += 0.05
+    return dataclasses.replace(read, weights=weights)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_failed_parity_leaves_the_target_as_it_was(classic_pth: Path, tmp_path: Path, there: bool) -> None:
+    target = tmp_path / "g.pt"
+    if there:
+        target.write_bytes(b"what was here")
+
+    class Altered:
+        """An exporter that writes another generator than it was given, as a broken format would."""
+
+        inner = formats.find("torchscript")
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.inner, name)
+
+        def write(self, read: checkpoint.Checkpoint, path: Path, options: Options) -> artifact.Manifest:
+            return self.inner.write(other_weights(read), path, options)
+
+    with pytest.raises(ParityError, match="other pictures") as failure:
+        ship.ship(checkpoint.read(classic_pth), Altered(), target)  # type: ignore[arg-type]
+    assert failure.value.exit_code == 1
+    assert not failure.value.report.passed
+    assert [p.name for p in tmp_path.iterdir()] == (["g.pt"] if there else [])
+    assert not there or target.read_bytes() == b"what was here"
+
+
+def test_verify_tells_the_right_checkpoint_from_another(
+    classic_pth: Path, artifacts: dict[str, Path], tmp_path: Path
+) -> None:
+    state = torch.load(classic_pth)
+    state["model.3.weight"][0, 0, 0, 0] += 0.05
+    torch.save(state, tmp_path / "other.pth")
+    for path in artifacts.values():
+        assert ship.verify(path, checkpoint.read(classic_pth)).passed
+        assert ship.verify(path).passed
+        report = ship.verify(path, checkpoint.read(tmp_path / "other.pth"))
+        assert not report.passed
+        assert "another checkpoint" in report.against
+
+
+def test_verify_finds_a_changed_weight(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    model = onnx.load(artifacts["onnx"])
+    tensor = next(t for t in model.graph.initializer if t.name == "convt1.weight")
+    values = onnx.numpy_helper.to_array(tensor).copy()
+    values[3, 2, 1, 0] += 0.05
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    onnx.save(model, tmp_path / "g.onnx")
+    assert not ship.verify(tmp_path / "g.onnx").passed
+
+
+def test_the_same_bytes_from_any_folder_and_process(classic_pth: Path, tmp_path: Path) -> None:
+    """Two fresh processes with other hash seeds, folders and histories write what this one writes."""
+    program = (
+        "import sys, torch, warnings; warnings.simplefilter('ignore'); from pathlib import Path\n"
+        "from gan_export import checkpoint, export\n"
+        "from gan_export.export.base import Options\n"
+        "if sys.argv[2] == 'busy': torch.jit.script(torch.nn.Conv2d(1, 1, 1)); torch.rand(3)\n"
+        "read = checkpoint.read(sys.argv[1])\n"
+        "for method in ('freeze', 'script'):\n"
+        "    export.find('torchscript').write(read, Path(f'{method}.pt'), Options(method=method))\n"
+        "export.find('onnx').write(read, Path('g.onnx'), Options())\n"
+    )
+    digests = []
+    for name in ("calm", "busy"):
+        folder = tmp_path / name / "deeper"
+        folder.mkdir(parents=True)
+        environment = {**os.environ, "PYTHONHASHSEED": str(len(name) + ord(name[0]))}
+        arguments = [sys.executable, "-c", program, str(classic_pth), name]
+        subprocess.run(arguments, cwd=folder, env=environment, check=True, capture_output=True)
+        digests.append({p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir()})
+        for file in folder.iterdir():
+            content = file.read_bytes()
+            for path in (str(ROOT), str(tmp_path), str(classic_pth.parent), "site-packages", sys.prefix):
+                assert path.encode() not in content, (file.name, path)
+    assert len(digests[0]) == 3
+    assert digests[0] == digests[1]
+
+
+def test_what_cannot_be_written_is_refused_beforehand(classic_pth: Path, tmp_path: Path) -> None:
+    read = checkpoint.read(classic_pth)
+    for target, says in ((tmp_path / "no" / "g.onnx", "no folder"), (tmp_path, "is a folder")):
+        with pytest.raises(GanExportError, match=says):
+            ship.ship(read, formats.find("onnx"), target)
+    with pytest.raises(GanExportError, match="takes no opset"):
+        ship.ship(read, formats.find("torchscript"), tmp_path / "g.pt", Options(opset=20))
+    with pytest.raises(GanExportError, match="opset 3"):
+        ship.ship(read, formats.find("onnx"), tmp_path / "g.onnx", Options(opset=3))
+    with pytest.raises(GanExportError, match="no precision fp8"):
+        ship.ship(read, formats.find("onnx"), tmp_path / "g.onnx", Options(precision="fp8"))
+    assert not list(tmp_path.iterdir())

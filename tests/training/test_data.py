@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan_export.errors import GanExportError
+from gan_export.training import data, recipe
+from gan_export.training.batches import epoch_order, steps_per_epoch
+from tests.training.common import DATA_ROOT
+
+
+def test_the_digits_that_ship_are_real_and_all_there() -> None:
+    digits = data.open_source(recipe.Data(source="mnist-10k"), None)
+    assert len(digits) == 10_000
+    pixels = digits.read(np.arange(10_000))
+    assert pixels.shape == (10_000, 1, 32, 32)
+    assert pixels.dtype == np.uint8
+    assert 25 < pixels.mean() < 45  # strokes on black
+    assert len({p.tobytes() for p in pixels}) > 9_990
+
+
+@pytest.mark.skipif(not DATA_ROOT.is_dir(), reason="the full MNIST is not on this machine")
+def test_the_packed_digits_are_the_first_of_mnist() -> None:
+    packed = data.open_source(recipe.Data(source="mnist-10k"), None)
+    whole = data.open_source(recipe.Data(source="mnist"), DATA_ROOT)
+    some = np.array([0, 1, 4_567, 9_999])
+    assert len(whole) == 60_000
+    assert np.array_equal(packed.read(some), whole.read(some))
+
+
+def test_resizing_is_what_pil_does() -> None:
+    digits = np.random.default_rng(1).integers(0, 256, (20, 28, 28), np.uint8)
+    ours = data.resized(digits, (1, 32, 32))
+    for got, pixels in zip(ours[:, 0], digits, strict=True):
+        want = np.asarray(Image.fromarray(pixels).resize((32, 32), Image.Resampling.BILINEAR))
+        assert np.array_equal(got, want)
+
+
+def test_grey_pictures_become_three_equal_channels_and_colour_becomes_grey() -> None:
+    grey = np.random.default_rng(2).integers(0, 256, (3, 32, 32), np.uint8)
+    coloured = data.resized(grey, (3, 32, 32))
+    assert coloured.shape == (3, 3, 32, 32)
+    assert np.array_equal(coloured[:, 0], coloured[:, 2])
+    colour = np.random.default_rng(3).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    want = np.stack([np.asarray(Image.fromarray(c).convert("L")) for c in colour])
+    assert np.array_equal(data.resized(colour, (1, 32, 32))[:, 0], want)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", "I;16"])
+@pytest.mark.parametrize("size", [(5, 90), (200, 40), (64, 64), (1, 1)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_of_any_mode_and_size_fits(mode: str, size: tuple[int, int], channels: int) -> None:
+    random = np.random.default_rng(4)
+    base = Image.fromarray(random.integers(0, 256, (size[1], size[0], 3), np.uint8))
+    match mode:
+        case "I;16":
+            image = Image.fromarray(random.integers(0, 65536, (size[1], size[0])).astype(np.uint16))
+        case "I" | "F" | "LA" | "P" | "1":
+            image = base.convert("L").convert(mode)
+        case "HSV" | "LAB" | "YCbCr" | "CMYK" | "RGBA":
+            image = base if mode == "LAB" else base.convert(mode)
+        case _:
+            image = base.convert(mode)
+    got = data.fit(data.plain(image, channels), (channels, 32, 32))
+    assert got.shape == (channels, 32, 32)
+    assert got.dtype == np.uint8
+
+
+def test_16_bit_grey_keeps_its_range_and_transparency_is_black(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 32 * 32).reshape(32, 32).astype(np.uint16)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    got = data.decode(tmp_path / "deep.png", (1, 32, 32))
+    assert np.abs(got[0].astype(float) - ramp / 257).max() <= 1
+    clear = np.full((32, 32, 4), 255, np.uint8)
+    clear[:16, :, 3] = 0
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    got = data.decode(tmp_path / "clear.png", (3, 32, 32))
+    assert got[:, :16].max() == 0
+    assert got[:, 16:].min() == 255
+
+
+def test_the_middle_of_an_oblong_is_kept(tmp_path: Path) -> None:
+    pixels = np.zeros((32, 96, 3), np.uint8)
+    pixels[:, 32:64] = 255
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    assert data.decode(tmp_path / "wide.png", (3, 32, 32)).min() == 255
+
+
+def _damaged(folder: Path, pictures: Path) -> Path:
+    for file in sorted(pictures.iterdir())[:10]:
+        (folder / file.name).write_bytes(file.read_bytes())
+    whole = (folder / "005.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.png").write_text("no picture")
+    (folder / "notes.txt").write_text("not looked at")
+    return folder
+
+
+def test_corrupt_files_are_counted_named_and_skipped(tmp_path: Path, pictures: Path) -> None:
+    source = data.folder(_damaged(tmp_path, pictures), (1, 32, 32))
+    assert len(source) == 10
+    assert sorted(s.partition(":")[0] for s in source.skipped) == ["cut.png", "empty.jpg", "text.png"]
+
+
+def test_strict_refuses_them_by_name(tmp_path: Path, pictures: Path) -> None:
+    with pytest.raises(GanExportError, match=r"3 of 13 pictures.*cut\.png"):
+        data.folder(_damaged(tmp_path, pictures), (1, 32, 32), strict=True)
+
+
+def test_a_folder_past_the_memory_limit_gives_the_same_pictures_from_disk(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = data.folder(pictures, (1, 16, 16))
+    monkeypatch.setattr(data, "MEMORY_LIMIT", 1000)
+    read = data.folder(pictures, (1, 16, 16))
+    assert isinstance(read, data.OnDisk)
+    some = np.array([7, 0, 99])
+    assert np.array_equal(kept.read(some), read.read(some))
+
+
+def test_an_epochs_order_is_a_permutation_that_seed_and_epoch_decide() -> None:
+    order = epoch_order(1000, 5, 3)
+    assert sorted(order) == list(range(1000))
+    assert np.array_equal(order, epoch_order(1000, 5, 3))
+    assert not np.array_equal(order, epoch_order(1000, 5, 4))
+    assert not np.array_equal(order, epoch_order(1000, 6, 3))
+
+
+def test_the_last_batch_counts_unless_it_is_dropped_or_a_single_picture() -> None:
+    keep, drop = recipe.Data(), recipe.Data(drop_last=True)
+    assert steps_per_epoch(60_000, keep, 128) == 469
+    assert steps_per_epoch(60_000, drop, 128) == 468
+    assert steps_per_epoch(129, keep, 128) == 1
+    with pytest.raises(GanExportError, match="one batch"):
+        steps_per_epoch(1, keep, 128)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gan_export.errors import GanExportError, UnavailableError
+from gan_export.training import devices, recipe, state
+from gan_export.training.step import step
+
+CPU = torch.device("cpu")
+
+
+def test_auto_takes_what_is_there() -> None:
+    chosen = devices.choose("auto").type
+    if torch.cuda.is_available():
+        assert chosen == "cuda"
+    else:
+        assert chosen == ("mps" if torch.backends.mps.is_available() else "cpu")
+    assert devices.choose("cpu") == CPU
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "mps"])
+def test_a_device_that_is_not_there_is_refused(name: str) -> None:
+    if name == "mps" and torch.backends.mps.is_available():
+        pytest.skip("this machine has one")
+    with pytest.raises(UnavailableError):
+        devices.choose(name)
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:", "cuda:x", "cpu:0", "", "CUDA"])
+def test_a_name_that_is_none_is_refused_by_the_recipe(name: str) -> None:
+    with pytest.raises(GanExportError, match="is unknown"):
+        recipe.load("mnist32-demo", [f'compute.device="{name}"'])
+
+
+@pytest.mark.parametrize("setting", ["compute.autocast=bf16", "compute.tf32=true"])
+def test_what_is_for_cuda_is_refused_elsewhere(setting: str) -> None:
+    with pytest.raises(GanExportError, match="is for CUDA"):
+        devices.check(recipe.load("mnist32-demo", [setting]).compute, CPU)
+
+
+def test_threads_are_set_and_put_back() -> None:
+    before = torch.get_num_threads()
+    compute = recipe.load("mnist32-demo", [f"compute.threads={before + 1}"]).compute
+    with devices.configured(compute, CPU):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("kind", ["bce", "hinge"])
+@pytest.mark.parametrize("one_call", ["true", "false"])
+def test_a_step_under_autocast_keeps_full_precision_where_it_matters(kind: str, one_call: str) -> None:
+    """The path that CUDA takes with compute.autocast, here on the CPU's bf16: losses and weights stay float32."""
+    settings = [f"loss.kind={kind}", f"loss.one_call={one_call}", "train.seed=1"]
+    real = torch.rand(8, 1, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    full = state.start(recipe.load("mnist32-demo", settings), CPU)
+    half = state.start(recipe.load("mnist32-demo", [*settings, "compute.autocast=bf16"]), CPU)
+    exact, rounded = step(full, real), step(half, real)
+    assert rounded.dtype == torch.float32
+    assert all(p.dtype == torch.float32 for p in half.generator.parameters())
+    assert torch.isfinite(rounded).all()
+    assert not torch.equal(exact, rounded)
+    torch.testing.assert_close(exact, rounded, rtol=0.1, atol=0.05)

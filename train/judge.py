@@ -1,0 +1,199 @@
+"""A judge of digits: a small classifier trained on real MNIST, and what it says of a generator's pictures.
+
+    python train/judge.py train DATA_ROOT runs/judge.pth        # a few minutes on 2 cores; prints its test accuracy
+    python train/judge.py ask runs/judge.pth DATA_ROOT generator.pth [-n 10000] [--json FILE]
+
+It never takes part in training a generator.  Pictures are 32x32 in [-1, 1], as the generators give them.
+Reported: the share of pictures that it is at least 90 % sure of, for the generator and for the 10,000 real test
+digits, the share of each digit among the generator's, and a Frechet distance between the features of generated
+and of real test digits, beside its floor: real training digits against real test digits.  The distance is in
+this judge's own features: compare it only with distances of the same judge.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from gan_export import latents
+from gan_export.training import nets
+from gan_export.training.data import resized
+
+SURE = 0.9
+FEATURES = 128  # of the layer before the last, which the Frechet distance is taken in
+
+
+class Judge(nn.Module):
+    """(N, 1, 32, 32) in [-1, 1] -> logits (N, 10); `features` gives the layer before: (N, FEATURES)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+        def block(before: int, after: int) -> list[nn.Module]:
+            return [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+
+        self.body = nn.Sequential(
+            *block(1, 16), nn.MaxPool2d(2),
+            *block(16, 32), *block(32, 32), nn.MaxPool2d(2),
+            *block(32, 64), nn.MaxPool2d(2),
+            nn.Flatten(), nn.Linear(64 * 16, FEATURES), nn.ReLU(),
+        )  # fmt: skip
+        self.head = nn.Linear(FEATURES, 10)
+
+    def features(self, pictures: Tensor) -> Tensor:
+        out: Tensor = self.body(pictures)
+        return out
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        out: Tensor = self.head(nn.functional.dropout(self.features(pictures), 0.3, self.training))
+        return out
+
+
+def digits(root: str, train: bool) -> tuple[Tensor, Tensor]:
+    """Real digits as uint8 (N, 1, 32, 32), and their labels."""
+    from torchvision.datasets import MNIST
+
+    kept = MNIST(root, train=train)
+    return torch.from_numpy(resized(kept.data.numpy(), (1, 32, 32))), kept.targets
+
+
+def values(pictures: Tensor) -> Tensor:
+    return pictures.float() / 127.5 - 1
+
+
+def train(root: str, target: Path, epochs: int, seed: int = 0) -> None:
+    """Trains the judge with small random shifts, scalings and turns, one-cycle learning rate."""
+    torch.manual_seed(seed)
+    pictures, labels = digits(root, train=True)
+    judge = Judge().to(memory_format=torch.channels_last)
+    batch = 128
+    steps = epochs * (len(pictures) // batch)
+    adam = torch.optim.AdamW(judge.parameters(), weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(adam, max_lr=6e-3, total_steps=steps)
+    began = time.perf_counter()
+    for epoch in range(epochs):
+        order = torch.randperm(len(pictures))
+        for i in range(len(pictures) // batch):
+            chosen = order[i * batch : (i + 1) * batch]
+            loss = nn.functional.cross_entropy(judge(moved(values(pictures[chosen]))), labels[chosen])
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            schedule.step()
+        right = accuracy(judge, root)
+        print(f"epoch {epoch + 1}: {right:.2%} of the test digits, {time.perf_counter() - began:.0f} s", flush=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"weights": judge.state_dict(), "test_accuracy": right}, target)
+
+
+def moved(pictures: Tensor) -> Tensor:
+    """Each picture turned by up to 10 degrees, scaled by 0.9..1.1, shifted by up to 2 pixels."""
+    n = len(pictures)
+    angle = (torch.rand(n) * 2 - 1) * (torch.pi / 18)
+    scale = 0.9 + 0.2 * torch.rand(n)
+    shift = (torch.rand(n, 2) * 2 - 1) * (2 / 16)
+    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
+    theta = torch.stack((torch.stack((cos, -sin, shift[:, 0]), 1), torch.stack((sin, cos, shift[:, 1]), 1)), 1)
+    grid = nn.functional.affine_grid(theta, list(pictures.shape), align_corners=False)
+    return nn.functional.grid_sample(pictures + 1, grid, align_corners=False) - 1
+
+
+@torch.no_grad()
+def look(judge: Judge, pictures: Tensor) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
+    """Features float64 (N, FEATURES) and class probabilities float32 (N, 10) of uint8 (N, 1, 32, 32)."""
+    judge.eval()
+    features, sure = [], []
+    for piece in pictures.split(500):
+        f = judge.features(values(piece))
+        features.append(f.double().numpy())
+        sure.append(judge.head(f).softmax(1).numpy())
+    judge.train()
+    return np.concatenate(features), np.concatenate(sure)
+
+
+def accuracy(judge: Judge, root: str) -> float:
+    pictures, labels = digits(root, train=False)
+    return float((look(judge, pictures)[1].argmax(1) == labels.numpy()).mean())
+
+
+def frechet(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+    """|mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)), of the features' Gaussians (Heusel et al. 2017)."""
+    mean = float(((a.mean(0) - b.mean(0)) ** 2).sum())
+    cov_a, cov_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    values_a, vectors = np.linalg.eigh(cov_a)
+    root = vectors * np.sqrt(np.clip(values_a, 0, None)) @ vectors.T
+    between = np.sqrt(np.clip(np.linalg.eigvalsh(root @ cov_b @ root), 0, None)).sum()
+    return mean + float(np.trace(cov_a) + np.trace(cov_b) - 2 * between)
+
+
+@torch.no_grad()
+def generate(file: Path, count: int, seed: int) -> Tensor:
+    """`count` pictures of a classic-layout generator of any width, as uint8 (count, 1, 32, 32), in eval mode."""
+    weights = torch.load(file, map_location="cpu", weights_only=True)
+    shapes = [w.shape for k, w in weights.items() if k.endswith(".weight") and w.ndim == 4]
+    g = nets.Generator(shapes[0][0], tuple(s[1] for s in shapes[:-1]), shapes[-1][1])
+    g.load_state_dict(weights, strict=True)
+    g.eval()
+    pieces = []
+    for first in range(0, count, 500):
+        z = latents.draw_torch(seed, first, min(500, count - first), shapes[0][0])
+        pieces.append((g(z[:, :, None, None]) * 127.5 + 128).floor().clamp(0, 255).to(torch.uint8))
+    return torch.cat(pieces)
+
+
+def ask(judge_file: Path, root: str, file: Path, count: int, seed: int = 1) -> dict[str, object]:
+    """What the judge says of a generator, and of real digits beside it."""
+    saved = torch.load(judge_file, weights_only=True)
+    judge = Judge()
+    judge.load_state_dict(saved["weights"])
+    test, _ = digits(root, train=False)
+    real_features, real_sure = look(judge, test)
+    features, sure = look(judge, generate(file, count, seed))
+    floor, _ = look(judge, digits(root, train=True)[0][:: 60_000 // 10_000])
+    histogram = np.bincount(sure.argmax(1), minlength=10) / count
+    return {
+        "judge_test_accuracy": saved["test_accuracy"],
+        "pictures": count,
+        "seed": seed,
+        "sure_share": float((sure.max(1) >= SURE).mean()),
+        "sure_share_real_test": float((real_sure.max(1) >= SURE).mean()),
+        "digits": [round(float(h), 4) for h in histogram],
+        "frechet": frechet(features, real_features),
+        "frechet_floor": frechet(floor, real_features),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    trains = commands.add_parser("train")
+    trains.add_argument("root")
+    trains.add_argument("judge", type=Path)
+    trains.add_argument("--epochs", type=int, default=4)
+    asks = commands.add_parser("ask")
+    asks.add_argument("judge", type=Path)
+    asks.add_argument("root")
+    asks.add_argument("generator", type=Path)
+    asks.add_argument("-n", type=int, default=10_000)
+    asks.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    if given.command == "train":
+        train(given.root, given.judge, given.epochs)
+        return
+    told = ask(given.judge, given.root, given.generator, given.n)
+    text = json.dumps(told, indent=2)
+    if given.json:
+        given.json.write_text(text + "\n", encoding="utf-8")
+    sys.stdout.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
