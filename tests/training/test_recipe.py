@@ -12,7 +12,7 @@ from tests.training.common import ROOT
 
 
 def test_every_recipe_that_ships_reads_and_says_what_it_is_for() -> None:
-    assert {"mnist32-classic", "mnist32-demo", "mnist32-half"} <= set(recipe.known())
+    assert {"mnist32-classic", "mnist32-demo", "mnist32-small"} <= set(recipe.known())
     for name in recipe.known():
         read = recipe.load(name)
         assert read.name == name
