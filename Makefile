@@ -28,11 +28,14 @@ demo: .venv/installed gan_export/libgan.$(SUFFIX)
 	  '  gan-export onnx YOUR_CHECKPOINT.pth' \
 	  '  gan-train list'
 
+# Two workers of one thread each; what measures speed comes after them, alone.
 test: .venv/tested gan_export/libgan.$(SUFFIX) lint
-	python -m pytest
+	OMP_NUM_THREADS=1 python -m pytest -n 2 -m 'not long and not alone'
+	python -m pytest -m 'alone and not long'
 
 test-long: .venv/tested gan_export/libgan.$(SUFFIX)
-	python -m pytest -m long --timeout 1800
+	OMP_NUM_THREADS=1 python -m pytest -n 2 -m 'long and not alone' --timeout 1800
+	python -m pytest -m 'long and alone' --timeout 1800
 
 lint: .venv/tested
 	ruff check .

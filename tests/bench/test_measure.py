@@ -17,7 +17,10 @@ from gan_export.bench.subject import Source
 from gan_export.errors import GanExportError
 from tests.bench.conftest import BRIEF, Command
 
-pytestmark = pytest.mark.timeout(900)  # the first test measures for all: slow where the machine is busy
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.timeout(900),  # the first test measures for all: slow where the machine is busy
+]
 
 
 def test_a_run_holds_every_row_with_its_samples_and_its_proof(measured: Run) -> None:

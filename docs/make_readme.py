@@ -1,0 +1,59 @@
+"""README.md from README.in.md: every `@@NAME@@` becomes what a command really printed, or a table made from records.
+
+    python docs/make_readme.py            with the package installed; run it where a command's output has changed
+
+Commands run in an empty folder that holds the shipped generator as `g.pth`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from gan_export.bench import report
+from gan_export.export import table as formats
+from gan_export.files import atomic_file
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "EXPORT": ("gan-export onnx g.pth",),
+    "INSPECT": ("gan-export inspect g.pth",),
+    "SAMPLE": ("gan-sample g.onnx -n 64 --seed 7 -o grid.png", "gan-sample g.pth -n 1000 --seed 7 -o digits.npz"),
+    "TRAIN": ("gan-train list",),
+}
+
+
+def main() -> None:
+    text = (ROOT / "docs" / "README.in.md").read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copyfile(ROOT / "exported" / "mnist32" / "generator.pth", Path(folder) / "g.pth")
+        makers: dict[str, Callable[[], str]] = {
+            **{name: lambda commands=commands: shown(commands, folder) for name, commands in COMMANDS.items()},
+            "FORMATS": formats.markdown,
+            "BENCH": lambda: report.summary_table(ROOT / "benchmarks" / "results"),
+        }
+        made = re.sub(r"(?m)^@@([A-Z]+)@@$", lambda m: makers[m[1]](), text)
+    with atomic_file(ROOT / "README.md") as temporary:
+        temporary.write_text(made, encoding="utf-8")
+
+
+def shown(commands: tuple[str, ...], folder: str) -> str:
+    """A block of the commands with their output, as a reader would see them in a terminal of 100 columns."""
+    lines = ["```"]
+    for command in commands:
+        environment = os.environ | {"COLUMNS": "100", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        done = subprocess.run(command.split(), cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{command}: exit code {done.returncode}\n{done.stderr}")
+        lines += [f"$ {command}", *(line.rstrip() for line in done.stdout.rstrip().splitlines())]
+    return "\n".join([*lines, "```"])
+
+
+if __name__ == "__main__":
+    main()
