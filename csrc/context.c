@@ -10,7 +10,7 @@ enum { MAX_THREADS = 1024, LARGEST_CHUNK = 32 /* pictures a thread */, VALUES_BY
 typedef struct layout {
     form forms[MAX_LAYERS];
     int threads;
-    uint32_t largest;                /* pictures a thread in one chunk */
+    uint32_t largest, together;      /* pictures in a chunk of one thread, and of all together */
     uint64_t shared[2], own, floats; /* `shared` of a crew of one thread, and of one of all */
     uint64_t new_weights;            /* bytes of packed weights that the model doesn't have yet */
 } layout;
@@ -22,6 +22,7 @@ struct gan_context {
     float *scratch;
     team *team;
     crew *crews;
+    atomic_int busy; /* a call is drawing */
 };
 
 typedef struct call {
@@ -32,9 +33,10 @@ typedef struct call {
 } call;
 
 static uint64_t measure(const gan_model *m, layout *l, uint32_t batch) {
-    const uint32_t most = l->largest * (uint32_t)l->threads, together = batch < most ? batch : most;
+    const uint32_t most = l->largest * (uint32_t)l->threads;
+    l->together = batch < most ? batch : most;
     const needs one = gan_i_needs(&m->s, m->k, l->forms, 1, l->largest);
-    const needs all = gan_i_needs(&m->s, m->k, l->forms, l->threads, together);
+    const needs all = gan_i_needs(&m->s, m->k, l->forms, l->threads, l->together);
     l->shared[0] = one.shared;
     l->shared[1] = all.shared;
     l->own = one.own > all.own ? one.own : all.own;
@@ -54,7 +56,7 @@ static gan_status lay_out(const gan_model *m, const gan_options *o, layout *l) {
     if (threads > MAX_THREADS) return GAN_ERROR_ARGUMENT;
     l->threads = threads ? (int)threads : gan_i_usable_cores();
     const uint64_t image = m->s.values_per_image * sizeof(float) * (uint64_t)l->threads, fit = VALUES_BYTES / image;
-    const uint32_t share = (batch + (uint32_t)l->threads - 1) / (uint32_t)l->threads;
+    const uint32_t share = (uint32_t)(((uint64_t)batch + (uint64_t)l->threads - 1) / (uint64_t)l->threads);
     uint32_t largest = fit < 1 ? 1 : fit < LARGEST_CHUNK ? (uint32_t)fit : LARGEST_CHUNK;
     largest = share < largest ? share : largest;
     for (; largest; largest /= 2) {
@@ -70,28 +72,28 @@ static gan_status lay_out(const gan_model *m, const gan_options *o, layout *l) {
 gan_status gan_context_size(gan_model *m, const gan_options *o, uint64_t *scratch, uint64_t *weights) {
     if (!m || !scratch || !weights) return GAN_ERROR_ARGUMENT;
     layout l;
-    pthread_mutex_lock(&m->lock);
+    gan_i_enter(m->lock);
     const gan_status status = lay_out(m, o, &l);
     if (status == GAN_OK) {
         *scratch = l.floats * sizeof(float);
         *weights = l.new_weights + m->packed_bytes;
     }
-    pthread_mutex_unlock(&m->lock);
+    gan_i_leave(m->lock);
     return status;
 }
 
 static gan_status build(gan_context *c, const gan_options *o) {
     gan_model *m = c->model;
-    pthread_mutex_lock(&m->lock);
+    gan_i_enter(m->lock);
     gan_status status = lay_out(m, o, &c->lay);
     c->packed = status == GAN_OK ? calloc(m->s.n_steps, sizeof *c->packed) : NULL;
     if (status == GAN_OK && !c->packed) status = GAN_ERROR_MEMORY;
     for (uint32_t i = 0; i < m->s.n_steps && status == GAN_OK; i++)
         if (m->s.steps[i].kind == STEP_CONV) status = gan_i_packed(m, i, c->lay.forms[i], &c->packed[i]);
-    pthread_mutex_unlock(&m->lock);
+    gan_i_leave(m->lock);
     if (status != GAN_OK) return status;
     c->scratch = gan_i_allocate(c->lay.floats);
-    c->crews = aligned_alloc(64, sizeof *c->crews * (size_t)c->lay.threads);
+    c->crews = gan_i_allocate_bytes(sizeof *c->crews * (size_t)c->lay.threads);
     if (!c->scratch || !c->crews) return GAN_ERROR_MEMORY;
     return gan_i_team_new(c->lay.threads, &c->team);
 }
@@ -102,6 +104,7 @@ gan_status gan_context_new(gan_model *m, const gan_options *o, gan_context **out
     gan_context *c = calloc(1, sizeof *c);
     if (!c) return GAN_ERROR_MEMORY;
     c->model = m;
+    atomic_fetch_add(&m->contexts, 1);
     const gan_status status = build(c, o);
     if (status == GAN_OK) *out = c;
     else gan_context_free(c);
@@ -110,10 +113,12 @@ gan_status gan_context_new(gan_model *m, const gan_options *o, gan_context **out
 
 void gan_context_free(gan_context *c) {
     if (!c) return;
+    CALLER_ERROR(atomic_load(&c->busy));
     gan_i_team_free(c->team);
-    free(c->crews);
-    free(c->scratch);
+    gan_i_free(c->crews);
+    gan_i_free(c->scratch);
     free(c->packed);
+    atomic_fetch_sub(&c->model->contexts, 1);
     free(c);
 }
 
@@ -163,11 +168,13 @@ static gan_status generate(gan_context *c, const gan_request *q, uint8_t *bytes,
     l.j = (job){.s = &m->s, .k = m->k, .forms = c->lay.forms, .packed = c->packed, .table = m->table, .zeros = m->zeros,
                 .request = q, .nz = m->f.nz, .factor = 2 / (m->f.high - m->f.low),
                 .offset = -1 - m->f.low * (2 / (m->f.high - m->f.low)), .classes = m->f.classes, .bytes = bytes, .floats = floats};
-    l.p = gan_i_plan(&m->s, m->k, c->lay.forms, q->count, c->lay.threads, c->lay.largest);
+    l.p = gan_i_plan(&m->s, m->k, c->lay.forms, q->count, c->lay.threads, c->lay.largest, c->lay.together);
     atomic_init(&l.next, 0);
     const int crews = c->lay.threads / l.p.crew;
     for (int i = 0; i < crews; i++) gan_i_crew_init(&c->crews[i], l.p.crew);
+    CALLER_ERROR(atomic_exchange(&c->busy, 1));
     gan_i_team_run(c->team, work, &l);
+    atomic_store(&c->busy, 0);
     return GAN_OK;
 }
 

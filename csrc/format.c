@@ -10,6 +10,7 @@ static const unsigned char MAGIC[8] = {0x89, 'G', 'A', 'N', '\r', '\n', 0x1a, '\
 /* Bounds that keep every product below within 64 bits, far above any generator. */
 #define MAX_DIM 65536u
 #define MAX_VALUE (1ull << 28) /* numbers in one value of one picture */
+enum { MAX_KERNEL = 1024, MAX_STRIDE = 64 };
 
 static uint32_t u32_at(const unsigned char *p) {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
@@ -93,7 +94,7 @@ static int infer(const file *f, layer *la) {
         c = g[1];
         break;
     case OP_CONV_TRANSPOSE: {
-        if (!picture(x) || x.c != g[0] || !g[2] || !g[3] || g[5] >= g[3] || g[2] > MAX_DIM || g[3] > MAX_DIM) return 0;
+        if (!picture(x) || x.c != g[0] || !g[2] || !g[3] || g[5] >= g[3] || g[2] > MAX_KERNEL || g[3] > MAX_STRIDE) return 0;
         const int64_t grow = (int64_t)g[2] - 2 * (int64_t)g[4] + g[5];
         c = g[1];
         h = (h - 1) * g[3] + grow;
@@ -101,7 +102,7 @@ static int infer(const file *f, layer *la) {
         break;
     }
     case OP_CONV:
-        if (!picture(x) || x.c != g[0] || !g[2] || !g[3] || g[2] > MAX_DIM || g[4] > MAX_DIM) return 0;
+        if (!picture(x) || x.c != g[0] || !g[2] || !g[3] || g[2] > MAX_KERNEL || g[3] > MAX_STRIDE || g[4] > MAX_DIM) return 0;
         if (h + 2 * (int64_t)g[4] < g[2] || w + 2 * (int64_t)g[4] < g[2]) return 0;
         c = g[1];
         h = (h + 2 * (int64_t)g[4] - g[2]) / g[3] + 1;

@@ -1,29 +1,9 @@
 /* Opening, describing and closing a model; latents; status strings. */
-#define _GNU_SOURCE
 #include "model.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "latents.h"
-#include "team.h"
-
-enum { HUGE_PAGE = 2 << 20 };
-
-float *gan_i_allocate(uint64_t floats) {
-    if (floats > SIZE_MAX / sizeof(float) - HUGE_PAGE) return NULL;
-    const int huge = floats * sizeof(float) >= HUGE_PAGE;
-    const size_t unit = huge ? HUGE_PAGE : 64, bytes = (size_t)round_up(floats * sizeof(float) + !floats, unit);
-    void *memory = aligned_alloc(unit, bytes);
-#if defined(MADV_HUGEPAGE)
-    if (memory && huge) madvise(memory, bytes, MADV_HUGEPAGE);
-#endif
-    return memory;
-}
 
 gan_status gan_i_packed(gan_model *m, uint32_t index, form f, const float **out) {
     float **slot = &m->packed[index * FORM_COUNT + f];
@@ -34,7 +14,7 @@ gan_status gan_i_packed(gan_model *m, uint32_t index, form f, const float **out)
         float *dense = gan_i_allocate((uint64_t)c->kh * c->kw * c->in.c * c->out.c);
         float *packed = dense ? gan_i_allocate(floats) : NULL;
         if (packed) gan_i_pack(st, f, m->k, dense, packed);
-        free(dense);
+        gan_i_free(dense);
         if (!packed) return GAN_ERROR_MEMORY;
         *slot = packed;
         m->packed_bytes += floats * sizeof(float);
@@ -50,9 +30,9 @@ static gan_status prepare(gan_model *m) {
     if (!m->k) return GAN_ERROR_UNSUPPORTED;
     status = gan_i_schedule(&m->f, m->k, &m->s);
     if (status != GAN_OK) return status;
-    uint64_t widest = MAX_NR;
-    for (uint32_t v = 0; v < m->s.n_values; v++) {
-        const uint64_t c = padded(m->s.values[v].shape.c, m->k);
+    uint64_t widest = MAX_NR; /* what convolutions read of beyond a picture's edge */
+    for (uint32_t i = 0; i < m->s.n_steps; i++) {
+        const uint64_t c = m->s.steps[i].kind == STEP_CONV ? padded(m->s.steps[i].conv.in.c, m->k) : 0;
         widest = c > widest ? c : widest;
     }
     m->table = malloc(LATENT_TABLE * sizeof *m->table);
@@ -64,17 +44,18 @@ static gan_status prepare(gan_model *m) {
     return GAN_OK;
 }
 
-static gan_status open_model(const void *data, size_t size, int mapped, gan_model **out) {
+/* `owned`: memory that the model frees, or NULL. */
+static gan_status open_model(const void *data, size_t size, void *owned, gan_model **out) {
     gan_model *m = calloc(1, sizeof *m);
     if (!m) {
-        if (mapped) munmap((void *)(uintptr_t)data, size);
+        gan_i_free(owned);
         return GAN_ERROR_MEMORY;
     }
     m->data = data;
     m->size = size;
-    m->mapped = mapped;
-    pthread_mutex_init(&m->lock, NULL);
-    const gan_status status = prepare(m);
+    m->owned = owned;
+    m->lock = gan_i_monitor_new();
+    const gan_status status = m->lock ? prepare(m) : GAN_ERROR_MEMORY;
     if (status == GAN_OK) *out = m;
     else gan_close(m);
     return status;
@@ -83,36 +64,32 @@ static gan_status open_model(const void *data, size_t size, int mapped, gan_mode
 gan_status gan_open_memory(const void *data, size_t size, gan_model **model) {
     if (!model) return GAN_ERROR_ARGUMENT;
     *model = NULL;
-    return data ? open_model(data, size, 0, model) : GAN_ERROR_ARGUMENT;
+    return data ? open_model(data, size, NULL, model) : GAN_ERROR_ARGUMENT;
 }
 
+/* Read rather than mapped: a mapped file that is cut short kills its readers, and one that is written over draws
+ * what was never checked.  docs/FORMAT.md says what that costs. */
 gan_status gan_open(const char *path, gan_model **model) {
     if (!model) return GAN_ERROR_ARGUMENT;
     *model = NULL;
     if (!path) return GAN_ERROR_ARGUMENT;
-    const int handle = open(path, O_RDONLY | O_CLOEXEC);
-    if (handle < 0) return GAN_ERROR_FILE;
-    struct stat about;
-    void *data = MAP_FAILED;
-    gan_status status = GAN_ERROR_FILE;
-    if (!fstat(handle, &about) && S_ISREG(about.st_mode)) {
-        status = about.st_size > 0 ? GAN_ERROR_FILE : GAN_ERROR_FORMAT;
-        if (about.st_size > 0) data = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, handle, 0);
-    }
-    close(handle);
-    return data == MAP_FAILED ? status : open_model(data, (size_t)about.st_size, 1, model);
+    void *data;
+    size_t size;
+    const gan_status status = gan_i_read_file(path, &data, &size);
+    return status == GAN_OK ? open_model(data, size, data, model) : status;
 }
 
 void gan_close(gan_model *m) {
     if (!m) return;
-    for (uint32_t i = 0; m->packed && i < m->s.n_steps * FORM_COUNT; i++) free(m->packed[i]);
+    CALLER_ERROR(atomic_load(&m->contexts));
+    for (uint32_t i = 0; m->packed && i < m->s.n_steps * FORM_COUNT; i++) gan_i_free(m->packed[i]);
     free(m->packed);
     free(m->zeros);
     free(m->table);
     gan_i_schedule_free(&m->s);
     free(m->f.layers);
-    pthread_mutex_destroy(&m->lock);
-    if (m->mapped) munmap((void *)(uintptr_t)m->data, m->size);
+    gan_i_monitor_free(m->lock);
+    gan_i_free(m->owned);
     free(m);
 }
 
@@ -162,6 +139,6 @@ const char *gan_status_string(gan_status status) {
     return "an unknown status";
 }
 
-const char *gan_version(void) { return GAN_VERSION_STRING; }
+const char *gan_version(void) { return GAN_VERSION; }
 
 uint32_t gan_threads_default(void) { return (uint32_t)gan_i_usable_cores(); }

@@ -7,11 +7,15 @@
  *   }
  *
  * A model may be shared by any number of threads; a context (scratch memory and a team of threads) serves one
- * call at a time.  Nothing here prints, exits or keeps global state, and generating allocates nothing.
+ * call at a time.  Nothing here prints, exits or keeps global state, and generating allocates nothing.  The team
+ * takes no signals.  After a fork the child may go on with what was open, if no other thread was in the library
+ * then: its old contexts draw with the calling thread alone, new ones have a team.
  * docs/FORMAT.md describes the file, docs/LATENTS.md how a seed becomes pictures.
  */
 #ifndef GAN_H
 #define GAN_H
+
+#define GAN_VERSION "0.1.0" /* of this header; gan_version() is the library's.  docs/FORMAT.md says what they promise */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -20,7 +24,9 @@
 extern "C" {
 #endif
 
-#if defined(GAN_BUILD)
+#if defined(GAN_BUILD) && defined(_WIN32)
+#define GAN_API __declspec(dllexport)
+#elif defined(GAN_BUILD)
 #define GAN_API __attribute__((visibility("default")))
 #else
 #define GAN_API
@@ -72,10 +78,11 @@ typedef struct gan_request {
     const float *latents;  /* count x latent_size instead of seed and start, or NULL */
 } gan_request;
 
-/* Open a file (it stays mapped until gan_close), or a block of memory that outlives the model. */
+/* Open a file, which is read whole and then no longer needed, or a block of memory that outlives the model. */
 GAN_API gan_status gan_open(const char *path, gan_model **model);
 GAN_API gan_status gan_open_memory(const void *data, size_t size, gan_model **model);
-/* Close after the last context of the model is freed.  NULL is fine. */
+/* Close after the last context of the model is freed: one that is left, or that draws meanwhile, would read freed
+ * memory.  The library built for debugging (GAN_DEBUG) aborts instead.  NULL is fine. */
 GAN_API void gan_close(gan_model *model);
 GAN_API void gan_describe(const gan_model *model, gan_info *info);
 

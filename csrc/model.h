@@ -2,27 +2,33 @@
 #ifndef GAN_MODEL_H
 #define GAN_MODEL_H
 
-#include <pthread.h>
+#include <stdatomic.h>
 
 #include "pack.h"
+#include "system.h"
 
 struct gan_model {
     const void *data;
     size_t size;
-    int mapped;
+    void *owned; /* the file that gan_open read, or NULL */
     file f;
     const gan_kernels *k;
     schedule s;
     float *table; /* of the prior */
     float *zeros;
-    pthread_mutex_t lock; /* guards what follows; a packed form, once there, stays until gan_close */
+    monitor *lock; /* guards what follows; a packed form, once there, stays until gan_close */
     float **packed;       /* [step][FORM_COUNT] */
     uint64_t packed_bytes;
+    atomic_uint contexts; /* not yet freed */
 };
 
-/* `floats` floats, aligned to a cache line, or to a huge page and on huge pages where that pays; NULL where there
- * is no memory. */
-float *gan_i_allocate(uint64_t floats);
+/* What gan.h forbids a caller is caught in debug builds (GAN_DEBUG), where it ends the program. */
+#if defined(GAN_DEBUG)
+#include <stdlib.h>
+#define CALLER_ERROR(wrong) ((wrong) ? abort() : (void)0)
+#else
+#define CALLER_ERROR(wrong) ((void)0)
+#endif
 
 /* The packed weights of step `step`, made at the first call.  Takes no lock. */
 gan_status gan_i_packed(gan_model *m, uint32_t step, form f, const float **out);

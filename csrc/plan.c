@@ -1,7 +1,7 @@
 /* A small cost model.  Its constants are estimates for one kind of processor, not fits; what matters is their ratios. */
 #include "plan.h"
 
-#include <unistd.h>
+#include "system.h"
 
 /* Bytes a cycle that one thread streams, from the last-level cache and from memory. */
 static const double CACHE_RATE = 10.0, MEMORY_RATE = 3.0;
@@ -17,11 +17,8 @@ enum {
 };
 
 static double last_level_cache(void) {
-#if defined(_SC_LEVEL3_CACHE_SIZE)
-    const long size = sysconf(_SC_LEVEL3_CACHE_SIZE);
-    if (size > 0) return (double)size;
-#endif
-    return 16e6;
+    const uint64_t size = gan_i_last_level_cache();
+    return size ? (double)size : 16e6;
 }
 
 void gan_i_tile(const conv *c, form f, const gan_kernels *k, uint32_t chunk, int crew, tiling *t) {
@@ -114,13 +111,13 @@ static double schedule_cost(const schedule *s, const gan_kernels *k, const form 
 }
 
 plan gan_i_plan(const schedule *s, const gan_kernels *k, const form *forms, uint64_t count, int threads,
-                uint32_t largest) {
+                uint32_t largest, uint32_t largest_together) {
     plan best = {0};
     for (int together = 0; together < 2; together++) {
         const int crew = together ? threads : 1, crews = threads / crew;
         if (!together && threads > 1 && count < (uint64_t)threads) continue; /* some would stand idle */
         /* as few equal rounds as the largest chunk allows */
-        const uint64_t most = (uint64_t)largest * (uint64_t)crew, rounds = (count + most * (uint64_t)crews - 1) / (most * (uint64_t)crews);
+        const uint64_t most = together ? largest_together : largest, rounds = (count + most * (uint64_t)crews - 1) / (most * (uint64_t)crews);
         const uint64_t share = rounds * (uint64_t)crews;
         plan p = {crew, (uint32_t)((count + share - 1) / share), 0};
         p.cost = schedule_cost(s, k, forms, p.chunk, crew) * (double)rounds;
@@ -152,7 +149,7 @@ plan gan_i_plan_forms(const schedule *s, const gan_kernels *k, uint64_t count, i
                 }
             }
         }
-        const plan p = gan_i_plan(s, k, trial, count, threads, largest);
+        const plan p = gan_i_plan(s, k, trial, count, threads, largest, largest * (uint32_t)threads);
         if (best.crew && p.cost >= best.cost) continue;
         best = p;
         for (uint32_t i = 0; i < s->n_steps; i++) forms[i] = trial[i];

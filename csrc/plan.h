@@ -29,9 +29,10 @@ typedef struct needs {
 
 void gan_i_tile(const conv *c, form f, const gan_kernels *k, uint32_t chunk, int crew, tiling *out);
 
-/* Whether each chunk is drawn by one thread or by all, and its size, given the forms and the largest chunks. */
+/* Whether each chunk is drawn by one thread or by all, and its size, given the forms and the largest chunks: of one
+ * thread, and of all together. */
 plan gan_i_plan(const schedule *s, const gan_kernels *k, const form *forms, uint64_t count, int threads,
-                uint32_t largest_chunk);
+                uint32_t largest_chunk, uint32_t largest_together);
 /* The best forms for `count` pictures with transforms of at most `points`; returns the plan that goes with them. */
 plan gan_i_plan_forms(const schedule *s, const gan_kernels *k, uint64_t count, int threads, uint32_t largest_chunk,
                       int points, form *forms);

@@ -93,6 +93,7 @@ void gan_i_run_plain(worker *w, const step *st) {
         switch (st->kind) {
         case STEP_AFFINE:
             if (st->layer->op == OP_ACTIVATION) k->activate(a, to, n, st->act);
+            else if (st->layer->op == OP_SCALE) k->affine(a, constants, constants + k->nr, to, n / k->nr, k->nr, st->act);
             else k->affine(a, constants, constants + wide, to, n / (long)wide, (long)wide, st->act);
             break;
         case STEP_ADD:
@@ -182,6 +183,6 @@ void gan_i_run_chunk(worker *w) {
         else if (f == FORM_DIRECT) gan_i_run_direct(w, st, w->j->packed[i]);
         else if (f == FORM_FOLD) gan_i_run_fold(w, st, w->j->packed[i], last);
         else gan_i_run_toom(w, st, f, w->j->packed[i]);
-        if (last && !(st->kind == STEP_CONV && f == FORM_FOLD)) end(w, st->output);
+        if (last && !(st->kind == STEP_CONV && f == FORM_FOLD)) end(w, s->n_values - 1);
     }
 }

@@ -3,12 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_CONSTANTS = 1 << 25 }; /* 128 MiB, whatever a file of a few bytes says */
+
 typedef struct builder {
     const file *f;
     const gan_kernels *k;
     schedule *s;
     uint32_t *uses, *reader; /* by value: how many layers read it, and the last of them */
-    unsigned char *taken;    /* by layer: fused into a step before it */
+    unsigned char *taken;    /* by layer: fused into a step before it, or read by nobody */
 } builder;
 
 /* The only layer that reads `v`, or NULL. */
@@ -150,7 +152,8 @@ static void build_step(builder *b, const layer *la) {
 static uint64_t constants_of(const builder *b, const step *st) {
     const uint32_t c = padded(b->s->values[st->output].shape.c, b->k);
     if (st->kind == STEP_CONV) return st->conv.pixel_bias ? c * shape_pixels(st->conv.out) : c;
-    return st->kind == STEP_AFFINE ? 2ull * c : 0;
+    if (st->layer->op == OP_SCALE) return 2ull * (uint64_t)b->k->nr; /* all channels alike: one panel's */
+    return st->layer->op == OP_AFFINE ? 2ull * c : 0;
 }
 
 static void fill_constants(const builder *b, const step *st, float *to) {
@@ -160,20 +163,23 @@ static void fill_constants(const builder *b, const step *st, float *to) {
         const uint64_t pixels = st->conv.pixel_bias ? shape_pixels(st->conv.out) : 1;
         for (uint64_t p = 0; p < pixels && la->bias.count; p++)
             for (uint32_t c = 0; c < channels; c++) to[p * wide + c] = gan_i_element(&la->bias, la->dtype, c * pixels + p);
-    } else if (st->kind == STEP_AFFINE) {
+    } else if (la->op == OP_SCALE) {
+        for (int i = 0; i < b->k->nr; i++) to[i] = la->fargs[0], to[b->k->nr + i] = la->fargs[1];
+    } else if (la->op == OP_AFFINE) {
         for (uint32_t c = 0; c < channels; c++) {
-            to[c] = 1;
-            if (la->op == OP_SCALE) to[c] = la->fargs[0], to[wide + c] = la->fargs[1];
-            if (la->op == OP_AFFINE) {
-                to[c] = gan_i_element(&la->weight, la->dtype, c);
-                to[wide + c] = gan_i_element(&la->bias, la->dtype, c);
-            }
+            to[c] = gan_i_element(&la->weight, la->dtype, c);
+            to[wide + c] = gan_i_element(&la->bias, la->dtype, c);
         }
     }
 }
 
-/* Give every stored value a place that no value alive at the same time has: first fit in order of birth. */
-static void place_values(schedule *s) {
+/* Give every stored value a place that no value alive at the same time has: first fit in order of birth.
+ * last[v]: the last step that reads v, counted from 1, and beyond all for the picture. */
+static void place_values(schedule *s, uint32_t *last) {
+    for (uint32_t v = 0; v < s->n_values; v++) last[v] = 0;
+    for (uint32_t n = 0; n < s->n_steps; n++)
+        for (uint32_t m = 0; m < s->steps[n].n_inputs; m++) last[s->values[s->steps[n].inputs[m]].alias] = n + 1;
+    last[s->values[s->n_values - 1].alias] = s->n_steps + 1;
     for (uint32_t i = 0; i <= s->n_steps; i++) {
         const uint32_t born = i ? s->steps[i - 1].output : VALUE_Z;
         value *v = &s->values[born];
@@ -185,11 +191,7 @@ static void place_values(schedule *s) {
                 const uint32_t other = j ? s->steps[j - 1].output : VALUE_Z;
                 const value *w = &s->values[other];
                 if (w->alias != other || at + v->per_image <= w->offset || w->offset + w->per_image <= at) continue;
-                uint32_t last = other == s->steps[s->n_steps - 1].output ? s->n_steps : 0;
-                for (uint32_t n = 0; n < s->n_steps; n++)
-                    for (uint32_t m = 0; m < s->steps[n].n_inputs; m++)
-                        if (s->values[s->steps[n].inputs[m]].alias == other) last = n + 1 > last ? n + 1 : last;
-                if (last < i) continue; /* read for the last time before this step */
+                if (last[other] < i) continue; /* read for the last time before this step */
                 at = w->offset + w->per_image;
                 moved = 1;
             }
@@ -217,10 +219,12 @@ gan_status gan_i_schedule(const file *f, const gan_kernels *k, schedule *s) {
     b.taken = calloc(f->n_layers, 1);
     gan_status status = GAN_ERROR_MEMORY;
     if (!s->steps || !s->values || !b.uses || !b.reader || !b.taken) goto done;
-    for (uint32_t i = 0; i < f->n_layers; i++) {
-        for (uint32_t j = 0; j < f->layers[i].n_inputs; j++) {
+    /* What the picture doesn't depend on is left out, so that the last step is the one that makes it. */
+    for (uint32_t i = f->n_layers; i--;) {
+        b.taken[i] = i + 1 < f->n_layers && !b.uses[FIRST_LAYER + i];
+        for (uint32_t j = 0; j < f->layers[i].n_inputs && !b.taken[i]; j++) {
+            if (!b.uses[f->layers[i].inputs[j]]) b.reader[f->layers[i].inputs[j]] = i;
             b.uses[f->layers[i].inputs[j]]++;
-            b.reader[f->layers[i].inputs[j]] = i;
         }
     }
     for (uint32_t v = 0; v < n_values; v++) {
@@ -239,13 +243,13 @@ gan_status gan_i_schedule(const file *f, const gan_kernels *k, schedule *s) {
         s->widest = row > s->widest ? row : s->widest;
         s->steps[i].constants = (uint32_t)s->n_constants;
         s->n_constants += constants_of(&b, &s->steps[i]);
-        if (s->n_constants > UINT32_MAX) goto done;
+        if (s->n_constants > MAX_CONSTANTS) goto done;
     }
     status = GAN_ERROR_MEMORY;
     s->constants = calloc(s->n_constants + 1, sizeof *s->constants);
     if (!s->constants) goto done;
     for (uint32_t i = 0; i < s->n_steps; i++) fill_constants(&b, &s->steps[i], s->constants + s->steps[i].constants);
-    place_values(s);
+    place_values(s, b.uses);
     s->bytes = s->n_constants * sizeof(float) + f->n_layers * sizeof *s->steps + n_values * sizeof *s->values;
     status = GAN_OK;
 done:

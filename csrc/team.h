@@ -13,7 +13,7 @@ gan_status gan_i_team_new(int size, team **out);
 void gan_i_team_free(team *t);
 int gan_i_team_size(const team *t);
 /* Run work(arg, 0) here and work(arg, member) on every other member that comes in time; return when those are done.
- * A member may be asked twice in one call.  One call at a time. */
+ * A member may be asked twice in one call.  One call at a time.  In a forked child the caller works alone. */
 void gan_i_team_run(team *t, void (*work)(void *arg, int member), void *arg);
 
 /* A phase is a number of items, taken by whoever is free, and is over when all of them are done: a member that the
@@ -36,8 +36,5 @@ void gan_i_crew_init(crew *c, int size);
 int gan_i_crew_take(place *p, uint64_t items, uint64_t *item);
 /* Wait until the phase is over.  Call it once, after take has given 0. */
 void gan_i_crew_barrier(place *p);
-
-/* The cores that this process may use: its affinity and its cgroup's quota. */
-int gan_i_usable_cores(void);
 
 #endif

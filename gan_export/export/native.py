@@ -41,7 +41,7 @@ Floats = npt.NDArray[np.float32]
 
 VERSION = 1
 HEADER, RECORD, ALIGN = 128, 192, 64
-MAX_LAYERS, MAX_INPUTS, MAX_SIDE = 512, 8, 65536
+MAX_LAYERS, MAX_INPUTS, MAX_SIDE, MAX_KERNEL, MAX_STRIDE = 512, 8, 65536, 1024, 64
 OPS: tuple[type[Layer], ...] = (
     Linear, ConvTranspose, Conv, Affine, Activation, Upsample, Add, Multiply, Concat, Reshape, Crop, Scale,
     Embedding, OneHot,
@@ -124,6 +124,10 @@ def _record(layer: Layer, values: Mapping[str, int], tensors: list[int], dtype: 
     args, reals = _arguments(layer)
     if any(not 0 <= a <= 16 * MAX_SIDE for a in args):
         raise GanExportError(f"{where}: a size of {max(args)} is too large")
+    if isinstance(layer, Conv | ConvTranspose) and (layer.kernel > MAX_KERNEL or layer.stride > MAX_STRIDE):
+        raise GanExportError(
+            f"{where}: kernel {layer.kernel}, stride {layer.stride}; {MAX_KERNEL} and {MAX_STRIDE} are the most"
+        )
     inputs = [values[name] for name in layer.inputs]
     return struct.pack(
         "<II8I8I2f4QI12x64s",

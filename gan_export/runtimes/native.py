@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import sys
 import threading
+import weakref
 from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,8 +117,12 @@ class Model:
         self._contexts: dict[tuple[int, int], c_void_p] = {}
         self._handle: c_void_p | None = None
         handle = c_void_p()
-        _check(self._lib.gan_open(str(path).encode(), byref(handle)), self._path)
+        name = os.fsencode(path)
+        if b"\0" in name:
+            raise GanExportError(f"{printable(self._path)}: a path holds no NUL")
+        _check(self._lib.gan_open(name, byref(handle)), self._path)
         self._handle = handle
+        _OPEN.add(self)
         info = _Info()
         self._lib.gan_describe(handle, byref(info))
         self.nz: int = info.latent_size
@@ -170,21 +176,27 @@ class Model:
 
     def latents(self, seed: int, start: int, count: int) -> Floats:
         """What `generate` draws from: float32 (count, nz), to the bit those of `gan_export.latents`."""
-        z = np.empty((count, self.nz), np.float32)
-        _check(self._lib.gan_latents(self._open(), seed, start, count, _as(z, c_float)), self._path)
-        return z
+        _check_law(seed, start, count)
+        z = _array(None, (count, self.nz), np.dtype(np.float32))
+        with self._lock:
+            _check(self._lib.gan_latents(self._open(), seed, start, count, _as(z, c_float)), self._path)
+        return z  # type: ignore[return-value]
 
     def labels(self, seed: int, start: int, count: int) -> Labels:
         """The random labels (count,) of a generator with classes."""
+        _check_law(seed, start, count)
         chosen = np.empty(count, np.int64)
-        _check(self._lib.gan_labels(self._open(), seed, start, count, _as(chosen, c_int64)), self._path)
+        with self._lock:
+            _check(self._lib.gan_labels(self._open(), seed, start, count, _as(chosen, c_int64)), self._path)
         return chosen
 
     def memory(self, count: int, threads: int | None = None) -> tuple[int, int]:
         """(scratch, transformed weights) in bytes that drawing `count` at once takes, the file's own aside."""
         scratch, weights = c_uint64(), c_uint64()
         options = self._options(count, threads)
-        _check(self._lib.gan_context_size(self._open(), byref(options), byref(scratch), byref(weights)), self._path)
+        with self._lock:
+            status = self._lib.gan_context_size(self._open(), byref(options), byref(scratch), byref(weights))
+        _check(status, self._path)
         return scratch.value, weights.value
 
     def threads(self, threads: int | None = None) -> int:
@@ -200,6 +212,13 @@ class Model:
             if self._handle is not None:
                 self._lib.gan_close(self._handle)
             self._handle = None
+
+    def _forked(self) -> None:
+        """In a child: the lock may be another thread's of the parent, and the contexts' threads aren't here."""
+        self._lock = threading.Lock()
+        for context in self._contexts.values():
+            self._lib.gan_context_free(context)
+        self._contexts.clear()
 
     def __enter__(self) -> Model:
         return self
@@ -240,8 +259,7 @@ class Model:
         if z is not None and (z.ndim != 2 or z.shape[1] != self.nz):
             raise GanExportError(f"latents of shape {z.shape}; this generator takes (N, {self.nz})")
         n = count if z is None else len(z)
-        if not 0 <= seed < 1 << 64 or min(start, n) < 0 or start + n > 1 << 64:
-            raise GanExportError(f"seed {seed}, images {start} to {start + n - 1}: 0 to 2^64-1 are possible")
+        _check_law(seed, start, n)
         chosen = None if labels is None else np.ascontiguousarray(labels, np.int64)
         if chosen is not None and chosen.shape != (n,):
             raise GanExportError(f"labels of shape {chosen.shape}; ({n},) is needed")
@@ -263,6 +281,21 @@ class Model:
             else:
                 status = self._lib.gan_generate_floats(context, byref(request), _as(pictures, c_float), pictures.size)
         _check(status, self._path)
+
+
+_OPEN: weakref.WeakSet[Model] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+
+    def _after_fork() -> None:
+        for model in list(_OPEN):
+            model._forked()
+
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _check_law(seed: int, start: int, count: int) -> None:
+    if not 0 <= seed < 1 << 64 or min(start, count) < 0 or start + count > 1 << 64:
+        raise GanExportError(f"seed {seed}, images {start} to {start + count - 1}: 0 to 2^64-1 are possible")
 
 
 def _array(out: Pictures | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Pictures:

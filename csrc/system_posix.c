@@ -1,0 +1,165 @@
+/* Linux, macOS and their like. */
+#define _GNU_SOURCE
+#include "system.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { CACHE_LINE = 64, HUGE_PAGE = 2 << 20 };
+
+float *gan_i_allocate(uint64_t floats) {
+    if (floats > SIZE_MAX / sizeof(float) - HUGE_PAGE) return NULL;
+    const size_t bytes = (size_t)floats * sizeof(float);
+    if (bytes < HUGE_PAGE) return gan_i_allocate_bytes(bytes);
+    const size_t whole = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    void *memory = aligned_alloc(HUGE_PAGE, whole);
+#if defined(MADV_HUGEPAGE)
+    if (memory) madvise(memory, whole, MADV_HUGEPAGE);
+#endif
+    return memory;
+}
+
+void *gan_i_allocate_bytes(size_t size) {
+    if (size > SIZE_MAX - CACHE_LINE) return NULL;
+    return aligned_alloc(CACHE_LINE, size ? (size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE : CACHE_LINE);
+}
+
+void gan_i_free(void *memory) { free(memory); }
+
+static gan_status read_whole(int handle, size_t size, unsigned char *to) {
+    size_t done = 0;
+    while (done <= size) { /* the last read finds the end, and uses the byte beyond */
+        const size_t left = size + 1 - done;
+        const ssize_t got = read(handle, to + done, left < 1u << 30 ? left : 1u << 30);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return GAN_ERROR_FILE;
+        if (got == 0) return done == size ? GAN_OK : GAN_ERROR_CORRUPT;
+        done += (size_t)got;
+    }
+    return GAN_ERROR_CORRUPT;
+}
+
+gan_status gan_i_read_file(const char *path, void **data, size_t *size) {
+    struct stat about;
+    /* without O_NONBLOCK, opening a pipe would wait for its writer */
+    const int handle = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (handle < 0) return GAN_ERROR_FILE;
+    gan_status status = GAN_ERROR_FILE;
+    if (!fstat(handle, &about) && S_ISREG(about.st_mode)) {
+        *size = (size_t)about.st_size;
+        *data = (uint64_t)about.st_size < SIZE_MAX - 8 ? gan_i_allocate((uint64_t)about.st_size / sizeof(float) + 1) : NULL;
+        status = *data ? read_whole(handle, *size, *data) : GAN_ERROR_MEMORY;
+        if (status != GAN_OK) gan_i_free(*data);
+    }
+    close(handle);
+    return status;
+}
+
+struct monitor {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+};
+
+monitor *gan_i_monitor_new(void) {
+    monitor *m = malloc(sizeof *m);
+    if (!m) return NULL;
+    if (!pthread_mutex_init(&m->lock, NULL)) {
+        if (!pthread_cond_init(&m->wake, NULL)) return m;
+        pthread_mutex_destroy(&m->lock);
+    }
+    free(m);
+    return NULL;
+}
+
+void gan_i_monitor_free(monitor *m) {
+    if (!m) return;
+    pthread_cond_destroy(&m->wake);
+    pthread_mutex_destroy(&m->lock);
+    free(m);
+}
+
+void gan_i_enter(monitor *m) { pthread_mutex_lock(&m->lock); }
+void gan_i_leave(monitor *m) { pthread_mutex_unlock(&m->lock); }
+void gan_i_wait(monitor *m) { pthread_cond_wait(&m->wake, &m->lock); }
+void gan_i_wake_all(monitor *m) { pthread_cond_broadcast(&m->wake); }
+
+typedef struct beginning {
+    void (*run)(void *);
+    void *arg;
+} beginning;
+
+static void *begin(void *memory) {
+    const beginning b = *(beginning *)memory;
+    free(memory);
+    b.run(b.arg);
+    return NULL;
+}
+
+int gan_i_thread_start(thread *t, void (*run)(void *), void *arg) {
+    _Static_assert(sizeof(pthread_t) <= sizeof t->id, "a thread's name");
+    beginning *b = malloc(sizeof *b);
+    pthread_t id;
+    sigset_t all, before;
+    if (!b) return 0;
+    *b = (beginning){run, arg};
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* handlers run on the program's own threads */
+    const int refused = pthread_create(&id, NULL, begin, b);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (refused) free(b);
+    else t->id = (uintptr_t)id;
+    return !refused;
+}
+
+void gan_i_thread_join(thread t) { pthread_join((pthread_t)t.id, NULL); }
+void gan_i_yield(void) { sched_yield(); }
+
+/* Whole cores of a cgroup's CPU quota, or 0 where it has none. */
+static int quota(void) {
+    double share = 0, period = 0;
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
+    if (f) {
+        if (fscanf(f, "%lf %lf", &share, &period) != 2) share = 0;
+        fclose(f);
+    } else if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "r"))) {
+        if (fscanf(f, "%lf", &share) != 1) share = 0;
+        fclose(f);
+        if (share > 0 && (f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "r"))) {
+            if (fscanf(f, "%lf", &period) != 1) period = 0;
+            fclose(f);
+        }
+    }
+    if (share <= 0 || period <= 0) return 0;
+    const double cores = share / period;
+    return cores < 1 ? 1 : cores > 1024 ? 1024 : (int)cores;
+}
+
+int gan_i_usable_cores(void) {
+    int cores = 0;
+#if defined(__linux__)
+    cpu_set_t set;
+    if (!sched_getaffinity(0, sizeof set, &set)) cores = CPU_COUNT(&set);
+#endif
+    if (cores < 1) cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    const int bound = quota();
+    if (bound && bound < cores) cores = bound;
+    return cores < 1 ? 1 : cores > 1024 ? 1024 : cores;
+}
+
+uint64_t gan_i_last_level_cache(void) {
+#if defined(_SC_LEVEL3_CACHE_SIZE)
+    const long size = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    if (size > 0) return (uint64_t)size;
+#endif
+    return 0;
+}
+
+uint64_t gan_i_process(void) { return (uint64_t)getpid(); }

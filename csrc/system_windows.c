@@ -1,0 +1,117 @@
+/* Windows 7 and later. */
+#define WIN32_LEAN_AND_MEAN
+#define _WIN32_WINNT 0x0601
+#include "system.h"
+
+#include <malloc.h>
+#include <stdlib.h>
+#include <windows.h>
+
+enum { CACHE_LINE = 64 };
+
+float *gan_i_allocate(uint64_t floats) {
+    return floats > SIZE_MAX / sizeof(float) - CACHE_LINE ? NULL : gan_i_allocate_bytes((size_t)floats * sizeof(float));
+}
+
+void *gan_i_allocate_bytes(size_t size) { return _aligned_malloc(size ? size : 1, CACHE_LINE); }
+
+void gan_i_free(void *memory) { _aligned_free(memory); }
+
+static gan_status read_whole(HANDLE handle, size_t size, unsigned char *to) {
+    size_t done = 0;
+    while (done <= size) { /* the last read finds the end, and uses the byte beyond */
+        const size_t left = size + 1 - done;
+        DWORD got = 0;
+        if (!ReadFile(handle, to + done, left < 1u << 30 ? (DWORD)left : 1u << 30, &got, NULL)) return GAN_ERROR_FILE;
+        if (!got) return done == size ? GAN_OK : GAN_ERROR_CORRUPT;
+        done += got;
+    }
+    return GAN_ERROR_CORRUPT;
+}
+
+/* `path` is UTF-8. */
+static HANDLE open_file(const char *path) {
+    const int units = MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, NULL, 0);
+    WCHAR *wide = units > 0 ? malloc(sizeof *wide * (size_t)units) : NULL;
+    if (!wide) return INVALID_HANDLE_VALUE;
+    MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, wide, units);
+    HANDLE handle = CreateFileW(wide, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL, OPEN_EXISTING,
+                                FILE_FLAG_SEQUENTIAL_SCAN, NULL);
+    free(wide);
+    return handle;
+}
+
+gan_status gan_i_read_file(const char *path, void **data, size_t *size) {
+    HANDLE handle = open_file(path);
+    LARGE_INTEGER bytes;
+    if (handle == INVALID_HANDLE_VALUE) return GAN_ERROR_FILE;
+    gan_status status = GAN_ERROR_FILE;
+    if (GetFileType(handle) == FILE_TYPE_DISK && GetFileSizeEx(handle, &bytes)) {
+        *size = (size_t)bytes.QuadPart;
+        *data = (uint64_t)bytes.QuadPart < SIZE_MAX - 8 ? gan_i_allocate_bytes(*size + 1) : NULL;
+        status = *data ? read_whole(handle, *size, *data) : GAN_ERROR_MEMORY;
+        if (status != GAN_OK) gan_i_free(*data);
+    }
+    CloseHandle(handle);
+    return status;
+}
+
+struct monitor {
+    SRWLOCK lock;
+    CONDITION_VARIABLE wake;
+};
+
+monitor *gan_i_monitor_new(void) {
+    monitor *m = malloc(sizeof *m);
+    if (!m) return NULL;
+    InitializeSRWLock(&m->lock);
+    InitializeConditionVariable(&m->wake);
+    return m;
+}
+
+void gan_i_monitor_free(monitor *m) { free(m); }
+void gan_i_enter(monitor *m) { AcquireSRWLockExclusive(&m->lock); }
+void gan_i_leave(monitor *m) { ReleaseSRWLockExclusive(&m->lock); }
+void gan_i_wait(monitor *m) { SleepConditionVariableSRW(&m->wake, &m->lock, INFINITE, 0); }
+void gan_i_wake_all(monitor *m) { WakeAllConditionVariable(&m->wake); }
+
+typedef struct beginning {
+    void (*run)(void *);
+    void *arg;
+} beginning;
+
+static DWORD WINAPI begin(void *memory) {
+    const beginning b = *(beginning *)memory;
+    free(memory);
+    b.run(b.arg);
+    return 0;
+}
+
+int gan_i_thread_start(thread *t, void (*run)(void *), void *arg) {
+    beginning *b = malloc(sizeof *b);
+    if (!b) return 0;
+    *b = (beginning){run, arg};
+    HANDLE handle = CreateThread(NULL, 0, begin, b, 0, NULL);
+    if (!handle) free(b);
+    t->id = (uintptr_t)handle;
+    return handle != NULL;
+}
+
+void gan_i_thread_join(thread t) {
+    WaitForSingleObject((HANDLE)t.id, INFINITE);
+    CloseHandle((HANDLE)t.id);
+}
+
+void gan_i_yield(void) { SwitchToThread(); }
+
+int gan_i_usable_cores(void) {
+    DWORD_PTR process, whole;
+    int cores = 0;
+    if (GetProcessAffinityMask(GetCurrentProcess(), &process, &whole))
+        for (; process; process &= process - 1) cores++;
+    return cores < 1 ? 1 : cores;
+}
+
+uint64_t gan_i_last_level_cache(void) { return 0; }
+
+uint64_t gan_i_process(void) { return GetCurrentProcessId(); }
