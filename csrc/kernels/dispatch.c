@@ -22,6 +22,9 @@ const gan_kernels *gan_i_kernels_at(int i) {
 #if defined(GAN_HAVE_NEON)
     found[n++] = &gan_i_neon; /* every AArch64 processor has it */
 #endif
+#if defined(GAN_HAVE_SIMD128)
+    found[n++] = &gan_i_simd128; /* a module that has it is only started where it runs */
+#endif
 #if defined(GAN_HAVE_AVX2)
     if (has_avx2()) found[n++] = &gan_i_avx2;
 #endif

@@ -71,6 +71,9 @@ extern const gan_kernels gan_i_avx512;
 #if defined(GAN_HAVE_NEON)
 extern const gan_kernels gan_i_neon;
 #endif
+#if defined(GAN_HAVE_SIMD128)
+extern const gan_kernels gan_i_simd128;
+#endif
 
 /* The best table that this processor and GAN_CPU allow; NULL for a GAN_CPU that is unknown or can't run here. */
 const gan_kernels *gan_i_kernels(void);

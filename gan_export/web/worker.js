@@ -1,0 +1,20 @@
+// A worker with an engine of its own: {open: {module, file}}, then {job, ...} messages, each answered once.
+import { Engine } from "./engine.js";
+
+const inNode = typeof WorkerGlobalScope === "undefined";
+const port = inNode ? (await import("node:worker_threads")).parentPort : self;
+let engine;
+
+port.onmessage = ({ data }) => {
+  try {
+    if (data.open) {
+      engine = new Engine(data.open.module, data.open.file);
+      port.postMessage({ info: engine.info });
+    } else {
+      const pixels = engine.generate(data.job);
+      port.postMessage({ pixels }, [pixels.buffer]);
+    }
+  } catch (e) {
+    port.postMessage({ error: e.message });
+  }
+};

@@ -1,0 +1,182 @@
+"""The WebAssembly engine in Node: Python's pictures, at each build, and a message for what can't be drawn."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gan_export.arch.spec import Chain, Concat, Embedding, GeneratorSpec, Linear, Reshape
+from gan_export.export.native import encode
+from gan_export.runtimes.native import NATIVE, Model
+from tests.native.conftest import random_weights, transposed
+from tests.native.test_engine import SPECS
+
+ROOT = Path(__file__).resolve().parents[2]
+WEB = ROOT / "gan_export" / "web"
+BUILDS = ("gan.wasm", "gan-simd.wasm", "gan-relaxed.wasm")
+LARGEST = 100_000
+NODE = shutil.which("node")
+needs_node = pytest.mark.skipif(NODE is None, reason="node is not installed (apt-get install nodejs)")
+needs_engine = pytest.mark.skipif(not NATIVE.availability().ok, reason="the C engine was not built")
+
+
+def run_node(*arguments: object, relaxed: bool = False) -> str:
+    flags = ["--experimental-wasm-relaxed-simd"] if relaxed else []
+    done = subprocess.run(
+        ["node", *flags, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def draw(file: Path, *requests: dict[str, Any], relaxed: bool = False) -> list[dict[str, Any]]:
+    text = json.dumps([{"options": {}, **r} for r in requests])
+    answers: list[dict[str, Any]] = json.loads(
+        run_node(Path(__file__).with_name("draw.mjs"), WEB / "gan.js", file, text, relaxed=relaxed)
+    )
+    return answers
+
+
+def relaxed_works() -> bool:
+    """Whether this Node knows relaxed SIMD: by itself, or by a flag that older ones have."""
+    found = subprocess.run(["node", "--v8-options"], capture_output=True, text=True, check=False).stdout
+    return "--experimental-wasm-relaxed-simd" in found
+
+
+def conditional() -> GeneratorSpec:
+    c = Chain()
+    a = c.add(Embedding, "embed", inputs=("label",), classes=5, dim=6)
+    c.add(Concat, "joined", inputs=("z", a))
+    c.add(Linear, "out", in_features=10, out_features=12)
+    c.add(Reshape, "grid", shape=(3, 2, 2))
+    return GeneratorSpec("test", 4, "normal", (3, 2, 2), (-1.0, 1.0), tuple(c), classes=5)
+
+
+def close(got: np.ndarray, want: np.ndarray) -> bool:
+    """One law of arithmetic, added up in other orders: a few bytes on a rounding edge, by 1."""
+    off = np.abs(got.astype(int) - want.astype(int).ravel())
+    return bool(off.max() <= 1 and (off > 0).mean() <= 1e-3)
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_the_build_is_small_and_asks_nothing_of_its_host(build: str) -> None:
+    data = (WEB / build).read_bytes()
+    assert len(data) < LARGEST
+    if NODE:
+        script = "const m=new WebAssembly.Module(require('fs').readFileSync(process.argv[1]));"
+        out = run_node("-e", script + "console.log(WebAssembly.Module.imports(m).length)", WEB / build, relaxed=True)
+        assert out.strip() == "0"
+
+
+@needs_node
+@needs_engine
+@pytest.mark.parametrize("build", BUILDS)
+def test_pictures_are_pythons(build: str, tmp_path: Path) -> None:
+    relaxed = build == "gan-relaxed.wasm"
+    if relaxed and not relaxed_works():
+        pytest.skip("this node has no relaxed SIMD")
+    for name, spec in SPECS.items():
+        path = tmp_path / f"{name}.gan"
+        path.write_bytes(encode(spec, random_weights(spec), '{"of": "a test"}'))
+        many = {"seed": "7n", "count": 40}
+        one = {"seed": f"{2**64 - 1}n", "start": f"{2**40}n"}
+        requests = [
+            {"out": str(tmp_path / "a"), "request": many, "options": {"build": build, "threads": 2}},
+            {"out": str(tmp_path / "b"), "request": one, "options": {"build": build, "threads": 1}},
+        ]
+        answers = draw(path, *requests, relaxed=relaxed)
+        with Model(path) as model:
+            for answer, file, want in (
+                (answers[0], "a", model.generate(7, 40)),
+                (answers[1], "b", model.generate(2**64 - 1, 1, start=2**40)),
+            ):
+                assert "error" not in answer, (name, answer)
+                got = np.frombuffer((tmp_path / file).read_bytes(), np.uint8)
+                assert got.size == want.size
+                assert close(got, want), (name, np.unique(np.abs(got - want.ravel().astype(int)), return_counts=True))
+                assert (answer["height"], answer["width"]) == want.shape[1:3]
+                first = [int(v) for v in got.reshape(want.shape)[-1, 0, 0]]
+                assert answer["last"] == (first[:1] * 3 if len(first) < 3 else first[:3]) + [255]
+        assert answers[0]["info"]["manifest"] == '{"of": "a test"}'
+        assert ("generic" if build == "gan.wasm" else "simd128") in answers[0]["backend"]
+
+
+@needs_node
+@needs_engine
+def test_labels_and_latents(tmp_path: Path) -> None:
+    spec = conditional()
+    path = tmp_path / "g.gan"
+    path.write_bytes(encode(spec, random_weights(spec)))
+    z = np.random.default_rng(1).standard_normal((3, 4)).astype(np.float32)
+    asked: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"seed": "3n", "count": 40, "label": 4}, {"seed": 3, "count": 40, "label": 4}),
+        ({"start": "2n", "count": 40, "label": "all"}, {"start": 2, "count": 40, "label": "all"}),
+        ({"seed": "3n", "count": 40}, {"seed": 3, "count": 40}),
+        ({"latents": z.ravel().tolist(), "label": 1}, {"latents": z, "label": 1}),
+    ]
+    requests = [{"out": str(tmp_path / str(i)), "request": js} for i, (js, _) in enumerate(asked)]
+    answers = draw(path, *requests)
+    with Model(path) as model:
+        for i, (_, py) in enumerate(asked):
+            assert "error" not in answers[i], answers[i]
+            assert close(np.frombuffer((tmp_path / str(i)).read_bytes(), np.uint8), model.generate(**py))
+
+
+@needs_node
+def test_bad_input_is_said_in_a_line(tmp_path: Path) -> None:
+    spec = transposed((8,), 1, 7)
+    path = tmp_path / "g.gan"
+    whole = encode(spec, random_weights(spec))
+    path.write_bytes(whole)
+    requests: dict[str, dict[str, Any]] = {
+        "count 0: 1 to": {"count": 0},
+        "pictures at once": {"count": 10**9},
+        "count 1.5": {"count": 1.5},
+        "seed -1: 0 to 2^64-1": {"seed": "-1n"},
+        "seed 0.5: a BigInt": {"seed": 0.5},
+        "indices end at 2^64-1": {"start": f"{2**64 - 1}n", "count": 2},
+        "label: this generator has none": {"label": 1},
+        "whole rows of 7": {"latents": [1.0, 2.0]},
+    }
+    answers = draw(path, *({"request": r} for r in requests.values()), {"request": {}, "options": {"threads": 0}})
+    for said, answer in zip((*requests, "threads 0: 1 to"), answers, strict=True):
+        assert said in answer["error"]
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2] ^= 1
+    for data, said in ((b"no generator", "no .gan file"), (whole[:-64], "cut short"), (bytes(damaged), "changed")):
+        path.write_bytes(data)
+        assert said in draw(path, {"request": {}})[0]["error"]
+    labelled = conditional()
+    path.write_bytes(encode(labelled, random_weights(labelled)))
+    assert 'label 5: 0 to 4 are possible, or "random", or "all"' in draw(path, {"request": {"label": 5}})[0]["error"]
+    assert "ENOENT" in draw(tmp_path / "missing.gan", {"request": {}})[0]["error"]
+
+
+@needs_node
+def test_known_answers_of_the_law_of_latents_in_javascript() -> None:
+    vectors = ROOT / "csrc" / "tests" / "kat_vectors"
+    out = run_node(Path(__file__).with_name("vectors.mjs"), WEB / "latents.js", vectors).splitlines()
+    assert len(out) == 1, out
+    lines = [line.split(" ")[0] for line in vectors.read_text().splitlines() if line and not line.startswith("#")]
+    assert json.loads(out[0]) == {kind: lines.count(kind) for kind in set(lines)}
+
+
+@pytest.mark.long
+def test_the_script_rebuilds_the_shipped_files_byte_for_byte(tmp_path: Path) -> None:
+    clang = shutil.which("clang-19")
+    if not clang or not shutil.which("wasm-ld-19"):
+        pytest.skip("clang-19 and lld-19 are not installed (apt-get install clang-19 lld-19)")
+    version = subprocess.run([clang, "--version"], capture_output=True, text=True, check=True).stdout
+    if not re.search(r"version 19\.1\.", version):
+        pytest.skip(f"another compiler than the one that made them: {version.splitlines()[0]}")
+    subprocess.run(["sh", str(ROOT / "csrc" / "wasm" / "build.sh"), str(tmp_path)], check=True)
+    for build in BUILDS:
+        same = (tmp_path / build).read_bytes() == (WEB / build).read_bytes()
+        assert same, f"{build}: run sh csrc/wasm/build.sh gan_export/web"
