@@ -19,7 +19,7 @@ build() {
     $(for name in $exports; do printf ' -Wl,--export=%s' "$name"; done) \
     -Wl,--no-entry -Wl,--gc-sections -Wl,-s -Wl,-z,stack-size=262144 -Wl,--stack-first \
     format.c latents.c schedule.c pack.c plan.c team.c run.c run_direct.c run_toom.c run_fold.c gan.c context.c \
-    kernels/generic.c kernels/dispatch.c wasm/libc.c $kernels -o "$file"
+    kernels/generic.c kernels/dispatch.c wasm/system.c wasm/libc.c $kernels -o "$file"
 }
 
 modern='-mbulk-memory -msign-ext -mnontrapping-fptoint -msimd128 -DGAN_HAVE_SIMD128'

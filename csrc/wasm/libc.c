@@ -82,9 +82,6 @@ void *calloc(size_t count, size_t size) {
     return memory ? memset(memory, 0, count * size) : NULL;
 }
 
-/* Nothing here has huge pages, which are all that the engine asks more than a cache line's alignment for. */
-void *aligned_alloc(size_t alignment, size_t size) { return (void)alignment, malloc(size); }
-
 void free(void *memory) {
     if (memory) give((block *)((unsigned char *)memory - UNIT));
 }

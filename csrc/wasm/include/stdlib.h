@@ -3,7 +3,6 @@
 #include <stddef.h>
 void *malloc(size_t size);
 void *calloc(size_t count, size_t size);
-void *aligned_alloc(size_t alignment, size_t size);
 void free(void *memory);
 static inline char *getenv(const char *name) { return (void)name, (char *)0; }
 #endif
