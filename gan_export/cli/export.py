@@ -26,6 +26,7 @@ HELP = """Export a GAN generator from its checkpoint, and prove that the export 
 gan-export onnx g.pth          write g.onnx beside g.pth
 gan-export torchscript g.pth   write g.pt
 gan-export all g.pth -o DIR    every format there is
+gan-export web g.pth -o SITE   a page that draws in any browser
 gan-export list                the formats
 """
 app = common.new_app(HELP, default="export")
@@ -108,6 +109,43 @@ def export_all(
     _table(("format", "size", "largest error", "file, or why not"), rows)
     if failed:
         raise typer.Exit(failed)
+
+
+@app.command(name="web", short_help="A page that draws in any browser.")
+@reads_checkpoints
+def export_web(
+    file: Annotated[Path, typer.Argument(help="A generator's checkpoint, or a .gan file.")],
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", help="A folder that is not there yet, or empty.")],
+    precision: Precision = "fp32",
+    overrides: Overrides,
+) -> None:
+    """Write a static page that draws FILE's pictures in the browser, with nothing loaded from elsewhere."""
+    import shutil
+
+    from gan_export import artifact, ship
+    from gan_export import export as formats
+    from gan_export.errors import GanExportError
+    from gan_export.export.base import check_options
+    from gan_export.web import write_site
+
+    native = formats.find("native")
+    options = _options(uint8=False, precision=precision)
+    check_options(native, options)
+    if artifact.sniff(file) == "gan":
+        if precision != "fp32" or overrides != Overrides():
+            raise GanExportError(f"{file} is an export: its precision, and what a flag says of a checkpoint, are fixed")
+        report = ship.verify(file)
+        _print_report(report)
+        if not report.passed:
+            raise typer.Exit(1)
+        size = write_site(out, lambda target: shutil.copyfile(file, target))
+    else:
+        checkpoint = _read(file, overrides)
+        _print_health(checkpoint)
+        size = write_site(out, lambda target: _print_report(_ship(checkpoint, native, target, options).report))
+    print(f"wrote {out} ({_size(size)}): any static server shows it, and it needs no network")
+    print(f"  python -m http.server -d {out} 8000    then open http://localhost:8000")
 
 
 @app.command(name="list", short_help="The formats there are.")

@@ -1,0 +1,228 @@
+// The page: a seed to a grid, and one picture by its latents.  Everything that it loads lies beside it.
+import { open } from "./gan.js";
+
+const SLIDERS = 12; // latents moved by hand; the others keep their values
+const STEPS = 60; // pictures a walk draws from one latent to the next
+const at = (id) => document.getElementById(id);
+
+const site = await (await fetch("site.json")).json();
+const state = { seed: 7n, start: 0n, label: "random", chosen: 0, latents: null, walking: false, pictures: null, busy: 0 };
+let generator;
+
+function say(text, isError = false) {
+  at("status").textContent = text;
+  at("status").classList.toggle("error", isError);
+}
+
+// Run what draws; a refusal is said where the user looks.
+async function attempt(work) {
+  try {
+    await work();
+  } catch (e) {
+    say(e.message, true);
+  }
+}
+
+function readSeed() {
+  const text = at("seed").value.trim();
+  if (!/^\d+$/.test(text) || BigInt(text) >= 2n ** 64n) throw new RangeError("The seed is a whole number from 0 to 2^64-1.");
+  return BigInt(text);
+}
+
+function paint(canvas, pictures, columns) {
+  const rows = Math.ceil(pictures.count / columns);
+  canvas.width = columns * pictures.width;
+  canvas.height = rows * pictures.height;
+  const context = canvas.getContext("2d");
+  for (let i = 0; i < pictures.count; i++)
+    context.putImageData(pictures.toImageData(i), (i % columns) * pictures.width, Math.floor(i / columns) * pictures.height);
+  if (canvas !== at("grid") || pictures.count === 1) return;
+  context.strokeStyle = "#ff9f1a";
+  const line = Math.max(1, Math.round(pictures.width / 16));
+  context.lineWidth = line;
+  const left = (state.chosen % columns) * pictures.width;
+  const top = Math.floor(state.chosen / columns) * pictures.height;
+  context.strokeRect(left + line / 2, top + line / 2, pictures.width - line, pictures.height - line);
+}
+
+const columnsOf = (count) => Math.ceil(Math.sqrt(count));
+
+function describeLabel() {
+  return state.label === "random" ? "" : `, label ${state.label}`;
+}
+
+async function drawGrid() {
+  const turn = ++state.busy;
+  const count = Number(at("count").value);
+  state.seed = readSeed();
+  const pictures = await generator.generate({ seed: state.seed, start: state.start, count, label: state.label });
+  if (turn !== state.busy) return; // a later wish has overtaken this one
+  state.pictures = pictures;
+  state.chosen = Math.min(state.chosen, count - 1);
+  paint(at("grid"), pictures, columnsOf(count));
+  const last = state.start + BigInt(count) - 1n;
+  const range = count === 1 ? `Picture ${last}` : `Pictures ${state.start} to ${last}`;
+  at("grid").setAttribute("aria-label", `${range} of seed ${state.seed}${describeLabel()}; picture ${state.start + BigInt(state.chosen)} is chosen`);
+  const rate = Math.round((count / pictures.milliseconds) * 1000);
+  say(`${range} of seed ${state.seed}${describeLabel()}: ${rate.toLocaleString("en")} images/s`);
+  at("backend").textContent = `Backend: ${generator.backend}`;
+  await choose(state.chosen);
+}
+
+async function choose(i) {
+  state.chosen = i;
+  if (state.pictures) paint(at("grid"), state.pictures, columnsOf(state.pictures.count));
+  state.latents = generator.latents({ seed: state.seed, start: state.start + BigInt(i) });
+  showLatents();
+  await drawSingle();
+}
+
+function singleLabel() {
+  return generator.info.classes && state.label === "random" ? 0 : state.label === "all" ? state.chosen % generator.info.classes : state.label;
+}
+
+async function drawSingle() {
+  const pictures = await generator.generate({ latents: state.latents, label: singleLabel() });
+  paint(at("single"), pictures, 1);
+}
+
+function showLatents() {
+  for (const input of at("sliders").querySelectorAll("input")) {
+    const value = state.latents[Number(input.dataset.at)];
+    input.value = value;
+    input.nextElementSibling.textContent = value.toFixed(2);
+  }
+}
+
+function makeSliders() {
+  const reach = generator.info.prior === "uniform" ? 1 : 3;
+  for (let i = 0; i < Math.min(SLIDERS, generator.info.latentSize); i++) {
+    const label = document.createElement("label");
+    const name = document.createElement("span");
+    name.textContent = `z${i}`;
+    const input = Object.assign(document.createElement("input"), { type: "range", min: -reach, max: reach, step: 0.01 });
+    input.dataset.at = i;
+    const value = document.createElement("output");
+    input.addEventListener("input", () =>
+      attempt(async () => {
+        state.latents[i] = Number(input.value);
+        value.textContent = Number(input.value).toFixed(2);
+        await drawSingle();
+      }),
+    );
+    label.append(name, input, value);
+    at("sliders").append(label);
+  }
+}
+
+function makeLabels() {
+  const { classes } = generator.info;
+  if (!classes) return;
+  at("labels").hidden = false;
+  for (const name of ["random", "all", ...Array(Math.min(classes, 100)).keys()]) {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: name });
+    button.setAttribute("aria-pressed", String(name === state.label));
+    button.addEventListener("click", () =>
+      attempt(async () => {
+        state.label = name;
+        for (const other of at("labels").querySelectorAll("button")) other.setAttribute("aria-pressed", String(other === button));
+        await drawGrid();
+      }),
+    );
+    at("labels").querySelector(".buttons").append(button);
+  }
+}
+
+// From picture to picture of the seed, by straight lines between latents of the prior's own length.
+async function walk() {
+  state.walking = !state.walking;
+  at("walk").setAttribute("aria-pressed", String(state.walking));
+  at("walk").textContent = state.walking ? "Stop" : "Walk";
+  let next = BigInt(state.chosen);
+  while (state.walking) {
+    const from = state.latents.slice();
+    next += 1n;
+    const to = generator.latents({ seed: state.seed, start: state.start + next });
+    for (let step = 1; step <= STEPS && state.walking; step++) {
+      const t = step / STEPS;
+      const norm = Math.hypot(t, 1 - t); // a mix of two normals keeps variance 1 when divided by it
+      const scale = generator.info.prior === "normal" ? norm : 1;
+      state.latents = from.map((v, i) => ((1 - t) * v + t * to[i]) / scale);
+      showLatents();
+      await drawSingle();
+      await new Promise((resume) => requestAnimationFrame(resume));
+    }
+  }
+}
+
+async function save() {
+  const pictures = state.pictures;
+  if (!pictures) throw new Error("There are no pictures to save yet.");
+  const canvas = document.createElement("canvas");
+  const columns = columnsOf(pictures.count);
+  paint(canvas, pictures, columns);
+  const blob = await new Promise((give) => canvas.toBlob(give, "image/png"));
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `seed-${state.seed}.png` });
+  link.click();
+  URL.revokeObjectURL(link.href);
+  say(`Saved seed-${state.seed}.png`);
+}
+
+function on(id, event, work) {
+  at(id).addEventListener(event, (e) => {
+    e.preventDefault();
+    attempt(() => work(e));
+  });
+}
+
+function restart() {
+  state.start = 0n;
+  return drawGrid();
+}
+
+function pick(event) {
+  const { count } = state.pictures;
+  const columns = columnsOf(count);
+  const box = at("grid").getBoundingClientRect();
+  const column = Math.floor(((event.clientX - box.left) / box.width) * columns);
+  const row = Math.floor(((event.clientY - box.top) / box.height) * Math.ceil(count / columns));
+  const i = row * columns + column;
+  return i >= 0 && i < count ? choose(i) : undefined;
+}
+
+const MOVES = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: (n) => -n, ArrowDown: (n) => n };
+at("grid").addEventListener("keydown", (event) => {
+  const move = MOVES[event.key];
+  if (!move || !state.pictures) return;
+  event.preventDefault();
+  const to = state.chosen + move(columnsOf(state.pictures.count));
+  if (to >= 0 && to < state.pictures.count)
+    attempt(async () => {
+      await choose(to);
+      say(`Picture ${state.start + BigInt(to)} of seed ${state.seed} is chosen`);
+    });
+});
+on("controls", "submit", restart);
+on("count", "change", restart);
+on("random", "click", () => {
+  at("seed").value = String(crypto.getRandomValues(new BigUint64Array(1))[0]);
+  return restart();
+});
+on("more", "click", () => {
+  state.start += BigInt(at("count").value);
+  return drawGrid();
+});
+on("save", "click", save);
+on("grid", "click", pick);
+on("walk", "click", walk);
+on("reset", "click", () => choose(state.chosen));
+
+await attempt(async () => {
+  generator = await open(new URL(site.generator, import.meta.url));
+  const { width, height, channels, latentSize, classes } = generator.info;
+  const kinds = classes ? `, ${classes} labels` : "";
+  at("about").textContent = `${width} × ${height}, ${channels === 1 ? "grey" : `${channels} channels`}, from ${latentSize} random numbers each${kinds}. Drawn here, in this browser.`;
+  makeSliders();
+  makeLabels();
+  await drawGrid();
+});

@@ -1,0 +1,199 @@
+"""`gan-export web`: the page in a real Chromium, at a phone's and a desk's width, light and dark."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.server
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gan_export import web
+from gan_export.export.native import encode
+from gan_export.runtimes.native import NATIVE, Model
+from tests.conftest import Command, refused
+from tests.native.conftest import random_weights, transposed
+
+from .test_engine import close, conditional
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+DRIVER = shutil.which("chromedriver")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--hide-scrollbars",
+)  # fmt: skip
+needs_chromium = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="Chromium is not installed (apt-get install chromium chromium-driver)"
+)
+needs_engine = pytest.mark.skipif(not NATIVE.availability().ok, reason="the C engine was not built")
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None: ...
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.set_script_timeout(60)
+    yield driver
+    driver.quit()
+
+
+def wait(browser: Any, text: str) -> str:
+    """The status line, once it says `text`."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def says(b: Any) -> bool:
+        return text in b.find_element("id", "status").text
+
+    WebDriverWait(browser, 60).until(says, f"the page never said {text!r}")
+    return str(browser.find_element("id", "status").text)
+
+
+def grid(browser: Any, columns: int) -> np.ndarray:
+    """The grid's own pixels, (pictures, H, W, RGBA)."""
+    script = """const c = document.getElementById('grid');
+        return [c.width, c.height, [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]];"""
+    width, height, data = browser.execute_script(script)
+    side = width // columns
+    pixels = np.array(data, np.uint8).reshape(height // side, side, columns, side, 4)
+    return pixels.transpose(0, 2, 1, 3, 4).reshape(-1, side, side, 4)
+
+
+@needs_chromium
+@needs_engine
+def test_the_page_draws_pythons_pictures_and_its_controls_work(browser: Any, tmp_path: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    spec = transposed((24, 16), 1, 20)
+    path = tmp_path / "g.gan"
+    path.write_bytes(encode(spec, random_weights(spec)))
+    web.write_site(tmp_path / "site", lambda target: shutil.copyfile(path, target))
+    with Model(path) as model, served(tmp_path / "site") as address:
+        browser.get(address)
+        assert "images/s" in wait(browser, "Pictures 0 to 63 of seed 7")
+        # the first picture bears the mark of the chosen one
+        assert close(grid(browser, 8)[1:, :, :, 0].ravel(), model.generate(7, 64)[1:])
+        assert "WebAssembly engine, simd128" in browser.find_element("id", "backend").text
+
+        seed = browser.find_element("id", "seed")
+        seed.clear()
+        seed.send_keys(str(2**64 - 1), Keys.ENTER)
+        wait(browser, f"of seed {2**64 - 1}")
+        assert close(grid(browser, 8)[1:, :, :, 0].ravel(), model.generate(2**64 - 1, 64)[1:])
+        browser.find_element("id", "more").click()
+        wait(browser, "Pictures 64 to 127")
+        assert close(grid(browser, 8)[1:, :, :, 0].ravel(), model.generate(2**64 - 1, 64, start=64)[1:])
+
+        before = browser.execute_script("return document.getElementById('single').toDataURL()")
+        browser.find_element("id", "grid").send_keys(Keys.ARROW_RIGHT)
+        wait(browser, "Picture 65")
+        slider = browser.find_element("css selector", "#sliders input")
+        slider.send_keys(Keys.HOME)
+        assert slider.get_attribute("value") == "-3"
+        assert browser.execute_script("return document.getElementById('single').toDataURL()") != before
+        walk = browser.find_element("id", "walk")
+        walk.click()
+        assert walk.get_attribute("aria-pressed") == "true"
+        walk.click()
+        assert walk.get_attribute("aria-pressed") == "false"
+        browser.find_element("id", "save").click()
+        wait(browser, "Saved seed-")
+
+        for wrong in ("-1", "seven", str(2**64)):
+            seed.clear()
+            seed.send_keys(wrong, Keys.ENTER)
+            wait(browser, "0 to 2^64-1")
+        asked = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+        assert asked
+        assert all(name.startswith((address, "data:", "blob:")) for name in asked), asked
+        assert [e for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []
+
+
+@needs_chromium
+@needs_engine
+@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_and_says_what_everything_is(browser: Any, width: int, scheme: str, tmp_path: Path) -> None:
+    spec = conditional()
+    web.write_site(tmp_path / "site", lambda target: target.write_bytes(encode(spec, random_weights(spec))))
+    commands: list[tuple[str, dict[str, Any]]] = [
+        (
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+        ),
+        ("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}),
+    ]
+    for name, arguments in commands:
+        browser.execute_cdp_cmd(name, arguments)
+    with served(tmp_path / "site") as address:
+        browser.get(address)
+        wait(browser, "images/s")
+        labels = browser.find_elements("css selector", "#labels button")
+        assert [b.text for b in labels] == ["random", "all", "0", "1", "2", "3", "4"]
+        labels[3].click()
+        wait(browser, "label 1")
+        assert labels[3].get_attribute("aria-pressed") == "true"
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        unnamed = """return [...document.querySelectorAll('button, input, select, canvas')].filter(e =>
+            !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length)).length"""
+        assert browser.execute_script(unnamed) == 0
+        ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert ground == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 27)"}[scheme]
+        shot = tmp_path / f"{width}-{scheme}.png"
+        browser.save_screenshot(str(shot))
+        assert shot.stat().st_size > 5000
+
+
+@needs_chromium
+@needs_engine
+def test_a_damaged_generator_is_said_on_the_page(browser: Any, tmp_path: Path) -> None:
+    web.write_site(tmp_path / "site", lambda target: target.write_bytes(b"no generator at all"))
+    with served(tmp_path / "site") as address:
+        browser.get(address)
+        wait(browser, "no .gan file")
+
+
+@needs_engine
+def test_the_command(command: Command, classic_pth: Path, tmp_path: Path) -> None:
+    done = command("gan-export", "web", classic_pth, "-o", tmp_path / "site")
+    assert done.code == 0
+    assert "http.server" in done.out
+    names = {p.name for p in (tmp_path / "site").iterdir()}
+    assert {*web.MODULE, *web.ENGINES, *web.PAGE, "generator.gan", "site.json"} <= names
+    assert "is there already" in refused(command("gan-export", "web", classic_pth, "-o", tmp_path / "site"))
+    again = command("gan-export", "web", tmp_path / "site" / "generator.gan", "-o", tmp_path / "second")
+    assert again.code == 0
+    junk = tmp_path / "junk.pth"
+    junk.write_bytes(b"junk")
+    refuse: Callable[..., str] = lambda *a: refused(command("gan-export", "web", *a))  # noqa: E731
+    assert "junk.pth" in refuse(junk, "-o", tmp_path / "third")
+    fixed = refuse(tmp_path / "site" / "generator.gan", "-o", tmp_path / "third", "--precision", "fp16")
+    assert "fixed" in fixed
+    assert not (tmp_path / "third").exists()
