@@ -8,10 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    import torch
 
     from gan_export.checkpoint import Checkpoint, Overrides
     from gan_export.runtimes.native import Model
+    from gan_export.sampling import Label
+    from gan_export.scale.torch_dataset import Pictures, PictureStream
 
 __version__ = "0.1.0"
 
@@ -34,3 +39,53 @@ def open(path: Path | str, *, max_memory: int = 0) -> Model:
     from gan_export.runtimes.native import Model
 
     return Model(path, max_memory=max_memory)
+
+
+def dataset(
+    path: Path | str,
+    *,
+    seed: int,
+    length: int,
+    start: int = 0,
+    label: Label = "random",
+    psi: float = 1.0,
+    transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+) -> Pictures:
+    """A generator as a map-style torch dataset: item i is image start + i of `seed`, drawn when it is asked for.
+
+    Items are float32 (C, H, W) in [-1, 1], or (picture, label) where the generator has labels.  `stream` gives the
+    same pictures as an iterable dataset.  Raises GanExportError for what can't be drawn.
+    """
+    from pathlib import Path
+
+    from gan_export.scale.torch_dataset import Drawing, Pictures
+
+    return Pictures(Drawing(Path(path), seed, length, start, label, psi, device, threads, transform))
+
+
+def stream(
+    path: Path | str,
+    *,
+    seed: int,
+    length: int,
+    start: int = 0,
+    label: Label = "random",
+    psi: float = 1.0,
+    transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    rank: int | None = None,
+    world: int | None = None,
+) -> PictureStream:
+    """As `dataset`, in order, each picture once among all ranks and workers.
+
+    rank and world: those of torch.distributed where it runs, without being said.
+    """
+    from pathlib import Path
+
+    from gan_export.scale.torch_dataset import Drawing, PictureStream
+
+    drawing = Drawing(Path(path), seed, length, start, label, psi, device, threads, transform)
+    return PictureStream(drawing, rank, world)

@@ -41,30 +41,48 @@ def draw(seed: int, start: int, count: int, nz: int, prior: str = "normal", *, o
     given, is filled and returned.  Row i depends on (seed, start + i) alone.
     """
     check(seed, start, count)
-    if nz < 1:
-        raise GanExportError(f"latent size {nz}: at least 1 is needed")
-    result = np.empty((count, nz), np.float32) if out is None else out
+    result = np.empty((count, max(nz, 0)), np.float32) if out is None else out
     if result.shape != (count, nz) or result.dtype != np.float32:
         raise GanExportError(f"out is {result.dtype} {result.shape}, float32 {(count, nz)} is needed")
+    _fill(result, seed, np.uint64(start) + np.arange(count, dtype=np.uint64), prior)
+    return result
+
+
+def draw_at(seed: int, indices: npt.NDArray[np.uint64], nz: int, prior: str = "normal") -> Floats:
+    """Latents of images in any order, float32 (N, nz): those that `draw` gives for each of `indices` (N,)."""
+    check(seed, 0, 0)
+    result = np.empty((len(indices), max(nz, 0)), np.float32)
+    _fill(result, seed, indices, prior)
+    return result
+
+
+def _fill(result: Floats, seed: int, indices: npt.NDArray[np.uint64], prior: str) -> None:
+    count, nz = result.shape
+    if nz < 1:
+        raise GanExportError(f"latent size {nz}: at least 1 is needed")
     table = _table(prior)
     blocks = -(-nz // 8)
     rows = max(1, _PIECE // blocks)
     for first in range(0, count, rows):
         n = min(rows, count - first)
-        words = _words(seed, start + first, n, blocks, STREAM_LATENTS)  # (n, blocks, 4)
+        words = _words(seed, indices[first : first + n], blocks, STREAM_LATENTS)  # (n, blocks, 4)
         halves = np.empty((n, blocks, 4, 2), np.intp)
         halves[..., 0] = words & np.uint32(0xFFFF)
         halves[..., 1] = words >> np.uint32(16)
         result[first : first + n] = table[halves.reshape(n, blocks * 8)[:, :nz]]
-    return result
 
 
 def labels(seed: int, start: int, count: int, classes: int) -> npt.NDArray[np.int64]:
     """Random labels of the images start .. start+count-1: int64 (count,) in 0 .. classes-1."""
     check(seed, start, count)
+    return labels_at(seed, np.uint64(start) + np.arange(count, dtype=np.uint64), classes)
+
+
+def labels_at(seed: int, indices: npt.NDArray[np.uint64], classes: int) -> npt.NDArray[np.int64]:
+    """Random labels of images in any order: those that `labels` gives for each of `indices` (N,)."""
     if not 1 <= classes <= 1 << 31:
         raise GanExportError(f"{classes} classes: 1 to 2^31 are possible")
-    words = _words(seed, start, count, 1, STREAM_LABELS)[:, 0, 0]
+    words = _words(seed, indices, 1, STREAM_LABELS)[:, 0, 0]
     return ((words.astype(np.uint64) * np.uint64(classes)) >> np.uint64(32)).astype(np.int64)
 
 
@@ -160,10 +178,9 @@ def _table(prior: str) -> Floats:
     raise GanExportError(f"prior {prior!r}: normal and uniform are known")
 
 
-def _words(seed: int, start: int, count: int, blocks: int, stream: int) -> npt.NDArray[np.uint32]:
-    """Philox words of `blocks` blocks of `count` images: uint32 (count, blocks, 4)."""
-    index = np.uint64(start) + np.arange(count, dtype=np.uint64)
-    shape = (count, blocks)
+def _words(seed: int, index: npt.NDArray[np.uint64], blocks: int, stream: int) -> npt.NDArray[np.uint32]:
+    """Philox words of `blocks` blocks of the images `index` (count,): uint32 (count, blocks, 4)."""
+    shape = (len(index), blocks)
     mask = np.uint64(_MASK)
     shift = np.uint64(32)
     c0: Any = np.broadcast_to(np.arange(blocks, dtype=np.uint64), shape)

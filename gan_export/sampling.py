@@ -21,7 +21,7 @@ from gan_export.errors import GanExportError, printable
 from gan_export.files import atomic_file
 from gan_export.runtimes import RUNTIMES
 from gan_export.runtimes import find as find_runtime
-from gan_export.runtimes.base import Session
+from gan_export.runtimes.base import DrawsBytes, Session
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -37,6 +37,7 @@ class Generator:
 
     facts: Facts
     session: Session
+    psi: float = 1.0  # latents are shrunk by it: nearer to the mean picture, and less varied
 
     def bytes(self, z: Floats, labels: Labels | None = None) -> Bytes:
         """Pictures of latents (N, nz) as uint8 (N, H, W, C)."""
@@ -52,8 +53,14 @@ class Generator:
 
     def draw(self, seed: int, start: int, count: int, label: Label = "random") -> Bytes:
         """Images start .. start+count-1 of `seed` as uint8 (N, H, W, C): the same in every runtime and batch."""
+        return self.draw_labelled(seed, start, count, choose_labels(self.facts, label, seed, start, count))
+
+    def draw_labelled(self, seed: int, start: int, count: int, labels: Labels | None) -> Bytes:
+        """As `draw`, with the labels (N,) at hand; None for a generator without classes."""
+        if self.psi == 1.0 and isinstance(self.session, DrawsBytes):
+            return self.session.draw_bytes(seed, start, count, labels)
         z = latents.draw(seed, start, count, self.facts.nz, self.facts.prior)
-        return self.bytes(z, choose_labels(self.facts, label, seed, start, count))
+        return self.bytes(z if self.psi == 1.0 else z * np.float32(self.psi), labels)
 
 
 class Sink(Protocol):
@@ -70,6 +77,7 @@ def open_generator(
     runtime: str | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    psi: float = 1.0,
 ) -> Iterator[Generator]:
     """A checkpoint or an artifact, told apart by content, loaded in `runtime` or the first that takes its kind.
 
@@ -77,6 +85,8 @@ def open_generator(
     """
     if not path.exists():
         raise GanExportError(f"{printable(str(path))}: no such file")
+    if not 0.0 <= psi <= 1.0:
+        raise GanExportError(f"psi {psi}: 0 (the mean picture) to 1 (as trained) are possible")
     overrides = overrides or Overrides()
     kind = artifact.sniff(path)
     chosen = find_runtime(runtime) if runtime else next(r for r in RUNTIMES if r.format == kind)
@@ -99,7 +109,7 @@ def open_generator(
         facts = _facts(path, kind)
         session = chosen.load(path, device=device, threads=threads)
     try:
-        yield Generator(facts, session)
+        yield Generator(facts, session, psi)
     finally:
         session.close()
 

@@ -24,6 +24,11 @@ Image i of a seed is the same picture whatever the runtime, the batch or the mac
 gan-sample g.onnx -n 64 --seed 7 -o grid.png     one grid
 gan-sample g.onnx -n 5000 -o pictures            a folder of PNGs
 gan-sample g.onnx -n 100000 -o pictures.npz      uint8 (N, H, W, C)
+gan-sample g.gan -n 10000000 --format webdataset -o DIR
+                                                 a dataset in shards, with a manifest; run it again to go on
+gan-sample check DIR --generator g.gan           is it whole, and are its pictures the generator's?
+
+Formats: png, classes, webdataset, webdataset-npy, parquet, npy, raw.
 """
 app = common.new_app(HELP, default="sample")
 
@@ -36,12 +41,27 @@ def sample(
     count: Annotated[int, typer.Option("-n", "--count", help="How many pictures.")] = 64,
     seed: Seed = 0,
     start: Annotated[int, typer.Option("--start", help="Index of the first picture.")] = 0,
-    out: Annotated[Path, typer.Option("-o", "--out", help=".png, .npy, .npz, or a folder.")] = Path("samples.png"),
+    out: Annotated[str, typer.Option("-o", "--out", help=".png, .npy, .npz, a folder, or its URL.")] = "samples.png",
     batch: Annotated[int, typer.Option("--batch", help="Pictures drawn at once.")] = 64,
     label: Annotated[
         str | None, typer.Option("--label", help="A label's number, or all.", show_default="random")
     ] = None,
     latents: Annotated[Path | None, typer.Option("--latents", help="Your own: .npy, or a tensor in .pt.")] = None,
+    psi: Annotated[float, typer.Option("--psi", help="Truncation: latents times this, 0 to 1.")] = 1.0,
+    format: Annotated[
+        str | None, typer.Option("--format", help="Of a dataset in the folder OUT.", show_default=False)
+    ] = None,
+    dedupe: Annotated[bool, typer.Option("--dedupe", help="Of pictures that look alike keep the first.")] = False,
+    balance: Annotated[bool, typer.Option("--balance", help="As many of each label as of the rarest.")] = False,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="Draw a part alone: 3/16.", show_default="all of it")
+    ] = None,
+    shard_size: Annotated[
+        int | None, typer.Option("--shard-size", help="Pictures a shard.", show_default=False)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Processes that draw.", min=1, show_default="the cores")
+    ] = None,
     runtime: Annotated[str | None, typer.Option("--runtime", help="Another runtime than the first that fits.")] = None,
     device: Device = "cpu",
     threads: Threads = None,
@@ -50,26 +70,80 @@ def sample(
     """Draw COUNT pictures of FILE into OUT."""
     from gan_export import sampling
 
+    def dataset(format: str) -> None:
+        from dataclasses import asdict
+
+        from gan_export.cli import scale
+        from gan_export.scale.job import Slice
+        from gan_export.scale.run import Wish
+        from gan_export.scale.writer import Source
+
+        filters = tuple(name for name, on in (("dedupe", dedupe), ("balance", balance)) if on)
+        part = Slice.parse(shard) if shard else Slice()
+        wish = Wish(seed, start, count, format, chosen, psi, filters, shard_size, part, workers)
+        scale.draw(Source(file, runtime, device, threads, asdict(overrides)), wish, out)
+
     check_device(device)
     chosen = _label(label)
+    if "://" in out and format is None:
+        raise GanExportError(f"-o {out}: a dataset alone goes to a URL; add --format")
+    target = Path(out)
     if count < 1:
         raise GanExportError(f"-n {count}: ask for at least one picture")
     if batch < 1:
         raise GanExportError(f"--batch {batch}: at least 1 is needed")
-    with sampling.open_generator(file, overrides, runtime=runtime, device=device, threads=threads) as generator:
+    if format is not None and latents is not None:
+        raise GanExportError("--latents go to one file; leave --format out")
+    if format is not None:
+        dataset(format)
+        return
+    only = {
+        "--shard": shard,
+        "--shard-size": shard_size,
+        "--workers": workers,
+        "--dedupe": dedupe,
+        "--balance": balance,
+    }
+    for name, said in only.items():
+        if said:
+            raise GanExportError(f"{name} is for datasets; add --format, and a folder with -o")
+    with sampling.open_generator(
+        file, overrides, runtime=runtime, device=device, threads=threads, psi=psi
+    ) as generator:
         z = sampling.read_latents(latents, generator.facts.nz) if latents else None
+        if z is None and label == "all" and generator.facts.classes and not target.suffix:
+            dataset("classes")  # labels laid out as folders, which is what tools for classes read
+            return
         with _Progress(len(z) if z is not None else count) as advance:
             if z is not None:
                 sampling.sample_latents(
-                    generator, out, z, batch=batch, label=chosen if label else "all", progress=advance
+                    generator, target, z, batch=batch, label=chosen if label else "all", progress=advance
                 )
             else:
                 sampling.sample(
-                    generator, out, seed=seed, start=start, count=count, batch=batch, label=chosen, progress=advance
+                    generator, target, seed=seed, start=start, count=count, batch=batch, label=chosen, progress=advance
                 )
     drawn = len(z) if z is not None else count
     info = generator.session.info
     print(f"wrote {out}: {drawn} picture{'s' if drawn > 1 else ''} by {info.runtime} ({info.provider})")
+
+
+@app.command("check")
+def check(
+    folder: Annotated[str, typer.Argument(help="A dataset that gan-sample drew.")],
+    *,
+    generator: Annotated[
+        Path | None, typer.Option("-g", "--generator", help="What drew it, to draw some again.", show_default=False)
+    ] = None,
+    pictures: Annotated[int, typer.Option("--pictures", help="How many to draw again.", min=1)] = 64,
+    runtime: Annotated[str | None, typer.Option("--runtime", help="Another runtime than the one that drew it.")] = None,
+    device: Device = "cpu",
+) -> None:
+    """Verify a dataset: every hash, and some pictures drawn again."""
+    from gan_export.cli import scale
+
+    check_device(device)
+    scale.check(folder, generator, runtime, device, pictures)
 
 
 def main() -> None:

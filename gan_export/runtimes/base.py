@@ -97,8 +97,11 @@ class Session(Protocol):
 class DrawsBytes(Protocol):
     """A session that goes from a seed to bytes by itself, latents and all."""
 
-    def draw_bytes(self, seed: int, start: int, count: int) -> NDArray[np.uint8]:
-        """Images start .. start+count-1 of `seed`, uint8 (N, H, W, C); image i has label i mod classes."""
+    def draw_bytes(self, seed: int, start: int, count: int, labels: Labels | None = None) -> NDArray[np.uint8]:
+        """Images start .. start+count-1 of `seed`, uint8 (N, H, W, C).
+
+        Image i has label i mod classes where no labels (N,) are given.
+        """
         ...
 
 

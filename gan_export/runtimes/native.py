@@ -362,8 +362,8 @@ class NativeSession:
         draw = self.model.generate if self._runtime.output == "bytes" else self.model.generate_floats
         return NativeBound(draw, z, labels, self._threads)
 
-    def draw_bytes(self, seed: int, start: int, count: int) -> Bytes:
-        return self.model.generate(seed, count, start=start, label="all", threads=self._threads)
+    def draw_bytes(self, seed: int, start: int, count: int, labels: Labels | None = None) -> Bytes:
+        return self.model.generate(seed, count, start=start, label="all", labels=labels, threads=self._threads)
 
     def close(self) -> None:
         self.model.close()

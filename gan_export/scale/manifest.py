@@ -1,0 +1,114 @@
+"""MANIFEST.json and the records that become it: what a dataset is, and what each of its shards should hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gan_export.errors import GanExportError, printable
+from gan_export.scale.job import Job
+from gan_export.scale.pieces import Record, total
+from gan_export.scale.store import MANIFEST, STATE, Store
+
+VERSION = 1
+JOB = f"{STATE}/job.json"
+NOTES = f"{STATE}/notes.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A finished dataset.  notes: what a filter or psi did, by its name."""
+
+    job: Job
+    records: tuple[Record, ...]
+    notes: Mapping[str, Any]
+
+    def encode(self) -> bytes:
+        """JSON with a line a shard.  The same dataset gives the same bytes."""
+        kept, size = total(self.records)
+        head = {
+            "version": VERSION,
+            "job": self.job.to_data(),
+            "notes": dict(self.notes),
+            "pictures": kept,
+            "bytes": size,
+        }
+        text = json.dumps(head, sort_keys=True, indent=1)[: -len("\n}")]
+        lines = ",\n".join(json.dumps(r.to_data()) for r in self.records)
+        return f'{text},\n "shards": [\n{lines}\n]}}\n'.encode()
+
+
+def read(store: Store) -> Manifest | None:
+    """The manifest of a finished dataset; None where there is none.  Raises GanExportError for a spoilt one."""
+    data = store.read(MANIFEST)
+    if data is None:
+        return None
+    try:
+        found = json.loads(data)
+        if found["version"] != VERSION:
+            raise GanExportError(f"{MANIFEST} is of version {found['version']}; this program reads {VERSION}")
+        job = Job.from_data(found["job"])
+        records = tuple(Record.from_data(r) for r in found["shards"])
+        notes = dict(found["notes"])
+    except (ValueError, KeyError, TypeError) as e:
+        raise GanExportError(f"{MANIFEST} can't be read: {printable(str(e))}") from None
+    if [r.index for r in records] != list(range(job.shards)):
+        raise GanExportError(f"{MANIFEST} doesn't list each of its {job.shards:,} shards once")
+    return Manifest(job, records, notes)
+
+
+def job_under_way(store: Store) -> Job | None:
+    """The job of an unfinished run; None where there is none."""
+    data = store.read(JOB)
+    if data is None:
+        return None
+    try:
+        return Job.from_data(json.loads(data))
+    except ValueError:
+        raise GanExportError(f"{JOB} can't be read; remove the folder {STATE} to begin again") from None
+
+
+def record_name(job: Job, k: int) -> str:
+    """Where the record of shard k lies while the run is under way."""
+    return f"{STATE}/shards/{job.name(k)}.json"
+
+
+def write_record(store: Store, job: Job, record: Record) -> None:
+    """From here on the shard counts as finished."""
+    store.write(record_name(job, record.index), json.dumps(record.to_data()).encode())
+
+
+def read_record(store: Store, job: Job, k: int) -> Record | None:
+    """The record of shard k; None where it isn't finished, or its record is spoilt."""
+    data = store.read(record_name(job, k))
+    if data is None:
+        return None
+    try:
+        record = Record.from_data(json.loads(data))
+    except (ValueError, GanExportError):
+        return None
+    return record if record.index == k else None
+
+
+def finished(store: Store, job: Job, wanted: Iterable[int]) -> list[int]:
+    """Which of the shards have a record."""
+    there = set(store.names(f"{STATE}/shards"))
+    return [k for k in wanted if f"{job.name(k)}.json" in there]
+
+
+def write_notes(store: Store, notes: Mapping[str, Any]) -> None:
+    """What the manifest will say beside its shards."""
+    store.write(NOTES, json.dumps(dict(notes), sort_keys=True).encode())
+
+
+def read_notes(store: Store) -> dict[str, Any]:
+    """Nothing where nothing was noted."""
+    data = store.read(NOTES)
+    return dict(json.loads(data)) if data else {}
+
+
+def kept(store: Store, job: Job) -> int:
+    """How many pictures the dataset will hold: the plan's, or what the filters keep of them."""
+    return int(read_notes(store).get("kept", job.count)) if job.filters else job.count

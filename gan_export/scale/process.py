@@ -1,0 +1,106 @@
+"""A worker: one process that writes the shards that its parent names, over a pipe in lines of JSON.
+
+Parent to worker: the setting, then {"shard": k} each.  Worker to parent: {"ready": true} when it takes a shard,
+{"drawn": n}, {"laid": k} when it takes another one, {"done": record}, at the end {"meter": ...}, or {"error": text}.
+When the parent is gone the pipe closes, and the worker ends at once: what it was writing lies in a scratch folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from gan_export.errors import GanExportError
+from gan_export.scale.job import Job
+from gan_export.scale.pieces import Record
+from gan_export.scale.storage import open_store
+from gan_export.scale.writer import ShardWriter, Source, shared_folder
+
+_EVERY = 0.2  # seconds between two words of progress
+
+
+def main() -> None:
+    """The worker's entry point."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    said = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what a library prints must not break the pipe
+    asked: queue.Queue[dict[str, Any] | None] = queue.Queue()
+    setting = json.loads(sys.stdin.readline())
+    threading.Thread(target=_listen, args=(asked,), daemon=True).start()
+    try:
+        _work(setting, asked, lambda message: print(json.dumps(message), file=said))
+    except GanExportError as e:
+        print(json.dumps({"error": str(e)}), file=said)
+    except MemoryError:
+        print(json.dumps({"error": "out of memory; ask for fewer --workers"}), file=said)
+    except OSError as e:
+        where = f"{e.filename}: " if e.filename else ""
+        print(json.dumps({"error": f"{where}{e.strerror or e}"}), file=said)
+    said.flush()
+    os._exit(0)  # the listener holds standard input
+
+
+def _listen(asked: queue.Queue[dict[str, Any] | None]) -> None:
+    for line in sys.stdin:
+        message = json.loads(line)
+        asked.put(message)
+        if "end" in message:
+            return
+    os._exit(1)  # the parent is gone
+
+
+def _work(setting: dict[str, Any], asked: queue.Queue[dict[str, Any] | None], say: Any) -> None:
+    job = Job.from_data(setting["job"])
+    source = Source(**{**setting["source"], "path": Path(setting["source"]["path"])})
+    store = open_store(setting["target"])
+    progress = _Progress(say)
+    with source.open(job.psi) as generator, ThreadPoolExecutor(1) as pool:
+        shared = shared_folder(Path(setting["target"]))
+        writer = ShardWriter(generator, job, store, shared, ahead=setting["ahead"], progress=progress)
+        work = writer.look if setting["look"] else writer.lay
+        say({"ready": True})
+        begun = time.perf_counter()
+        pending: Future[Record] | None = None
+        while (message := asked.get()) is not None and "shard" in message:
+            publish = work(message["shard"])
+            progress.flush()
+            with writer.meter.of("disk"):  # waits while the shard before is still on its way to the disk
+                if pending is not None:
+                    say({"done": pending.result().to_data()})
+            pending = pool.submit(publish)
+            say({"laid": message["shard"]})
+        with writer.meter.of("disk"):
+            if pending is not None:
+                say({"done": pending.result().to_data()})
+        say({"meter": {**writer.meter.seconds, "all": time.perf_counter() - begun}})
+
+
+class _Progress:
+    """Adds up, and speaks a few times a second."""
+
+    def __init__(self, say: Any) -> None:
+        self._say = say
+        self._count = 0
+        self._last = time.monotonic()
+
+    def __call__(self, n: int) -> None:
+        self._count += n
+        if time.monotonic() - self._last >= _EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        self._say({"drawn": self._count})
+        self._count = 0
+        self._last = time.monotonic()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+"""A target by its name: a folder, or a URL of a file system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gan_export.scale.remote import Remote
+from gan_export.scale.store import Folder, Store
+
+
+def open_store(target: str) -> Store:
+    """Raises GanExportError for what can't be written to.  Makes nothing yet."""
+    return Remote(target) if "://" in target else Folder(Path(target))

@@ -1,0 +1,219 @@
+"""Where a dataset lies: what a run needs of a place, and a folder of this machine as one.
+
+While a run is under way, its job, its records, its scratch and its locks lie in `.gan-sample/` inside the
+dataset; when MANIFEST.json is written, that folder goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from gan_export.errors import GanExportError, printable
+from gan_export.scale.pieces import Piece, digest
+
+STATE = ".gan-sample"
+MANIFEST = "MANIFEST.json"
+_BLOCK = 4096  # what a file takes at least, on nearly every file system
+
+
+class Store(Protocol):
+    """A place for a dataset.  Names are relative to it, with /.  shown: how messages name it."""
+
+    shown: str
+
+    def write(self, name: str, data: bytes) -> None:
+        """Whole or not at all."""
+        ...
+
+    def create(self, name: str, data: bytes) -> bool:
+        """As `write`, and only where nothing bears the name; whether it was written."""
+        ...
+
+    def read(self, name: str) -> bytes | None:
+        """None for what is not there."""
+        ...
+
+    def names(self, folder: str) -> list[str]:
+        """What lies in a folder, sorted; nothing for a folder that is not there."""
+        ...
+
+    def scratch(self) -> contextlib.AbstractContextManager[Path]:
+        """An empty folder of this machine, gone at the block's end."""
+        ...
+
+    def publish(self, scratch: Path, piece: Piece) -> None:
+        """Move a piece from a scratch folder to its name, replacing what is there; whole or not at all."""
+        ...
+
+    def fault(self, piece: Piece) -> str:
+        """What is wrong with a piece that should be there, in words; empty when nothing is."""
+        ...
+
+    def local(self, pieces: Iterable[Piece]) -> contextlib.AbstractContextManager[Path]:
+        """A folder of this machine in which the pieces can be read under their names."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """A file, or a folder with all in it; fine where it is not there."""
+        ...
+
+    def settle(self) -> None:
+        """Everything written so far survives a loss of power."""
+        ...
+
+    def free(self) -> int | None:
+        """Bytes that there is room for; None where nobody knows."""
+        ...
+
+
+class Folder:
+    """A folder of this machine, or of a file system that several machines mount."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises GanExportError for a path that can be no folder to write in.  Makes nothing yet."""
+        self.path = path
+        self.shown = printable(str(path))
+        if path.exists() and not path.is_dir():
+            raise GanExportError(f"{self.shown} is a file; name a folder with -o")
+        there = path
+        while not there.exists():
+            there = there.parent
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise GanExportError(f"{printable(str(there))}: no right to write there; name another folder with -o")
+
+    def write(self, name: str, data: bytes) -> None:
+        with self._beside(name) as temporary:
+            temporary.write_bytes(data)
+            os.replace(temporary, self.path / name)
+
+    def create(self, name: str, data: bytes) -> bool:
+        with self._beside(name) as temporary:
+            temporary.write_bytes(data)
+            try:
+                os.link(temporary, self.path / name)
+            except FileExistsError:
+                return False
+            except OSError:  # a file system without hard links
+                if (self.path / name).exists():
+                    return False
+                os.replace(temporary, self.path / name)
+        return True
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            return sorted(os.listdir(self.path / folder))
+        except FileNotFoundError:
+            return []
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        path = self.path / STATE / "scratch" / f"{os.getpid()}-{secrets.token_hex(4)}"
+        path.mkdir(parents=True)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def publish(self, scratch: Path, piece: Piece) -> None:
+        if piece.offset is not None:
+            return  # written in place
+        target, source = self.path / piece.name, scratch / piece.name
+        if not piece.name.endswith("/"):
+            sync(source)
+            os.replace(source, target)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():  # a damaged folder can't be replaced in one step
+            os.replace(target, scratch / f"{secrets.token_hex(4)}.old")
+        os.replace(source, target)
+
+    def fault(self, piece: Piece) -> str:
+        path = self.path / piece.name
+        try:
+            if piece.name.endswith("/"):
+                return _folder_fault(path, piece)
+            size = path.stat().st_size
+            if piece.offset is None and size != piece.bytes:
+                return f"{piece.name} has {size:,} bytes, not {piece.bytes:,}"
+            with open(path, "rb") as f:
+                f.seek(piece.offset or 0)
+                if digest(f, piece.bytes) != piece.sha256:
+                    return f"{piece.name} was changed{_where(piece)}"
+        except FileNotFoundError:
+            return f"{piece.name} is missing"
+        except OSError as e:
+            return f"{piece.name} can't be read: {e.strerror}"
+        return ""
+
+    @contextlib.contextmanager
+    def local(self, pieces: Iterable[Piece]) -> Iterator[Path]:
+        yield self.path
+
+    def remove(self, name: str) -> None:
+        path = self.path / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+    def settle(self) -> None:
+        if hasattr(os, "sync"):
+            os.sync()
+
+    def free(self) -> int | None:
+        there = self.path
+        while not there.exists():
+            there = there.parent
+        return shutil.disk_usage(there).free
+
+    @contextlib.contextmanager
+    def _beside(self, name: str) -> Iterator[Path]:
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """A file's content survives a loss of power."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def room(folder: Path) -> int:
+    """Bytes that the files of a folder take on a disk."""
+    sizes = (f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    return sum(-(-size // _BLOCK) * _BLOCK for size in sizes)
+
+
+def _folder_fault(path: Path, piece: Piece) -> str:
+    from gan_export.scale.pieces import TreeDigest
+
+    tree = TreeDigest()
+    for name in sorted(os.listdir(path)):
+        tree.add(name, (path / name).read_bytes())
+    if tree.files != piece.files:
+        return f"{piece.name} holds {tree.files:,} files, not {piece.files:,}"
+    return "" if tree.piece(piece.name) == piece else f"{piece.name} was changed"
+
+
+def _where(piece: Piece) -> str:
+    return "" if piece.offset is None else f" between bytes {piece.offset:,} and {piece.offset + piece.bytes:,}"

@@ -1,0 +1,80 @@
+"""Two small generators as `.gan` files, one with labels, and the engine, which these tests need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gan_export import sampling
+from gan_export.arch.spec import (
+    Activation,
+    Chain,
+    Concat,
+    ConvTranspose,
+    GeneratorSpec,
+    OneHot,
+    Reshape,
+    layer_parameters,
+)
+from gan_export.artifact import TOLERANCES, Facts, Manifest
+from gan_export.export.native import encode
+from gan_export.runtimes.native import NATIVE
+
+COUNT, SEED = 70, 7
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    found = NATIVE.availability()
+    for item in items:
+        if "tests/scale" in str(item.fspath) and not found.ok:
+            item.add_marker(pytest.mark.skip(reason=found.reason))
+
+
+def write_generator(target: Path, classes: int) -> Path:
+    """A 32x32 chain of transposed convolutions of seeded weights; the label, where there is one, one-hot beside z."""
+    c = Chain()
+    if classes:
+        hot = c.add(OneHot, "hot", inputs=("label",), classes=classes)
+        c.add(Concat, "joined", inputs=("z", hot))
+    c.add(Reshape, "seed", shape=(100 + classes, 1, 1))
+    before = 100 + classes
+    for i, width in enumerate((16, 8, 4, 1)):
+        stride, padding = (2, 1) if i else (1, 0)
+        c.add(ConvTranspose, f"up{i}", in_channels=before, out_channels=width, kernel=4, stride=stride, padding=padding)
+        c.add(Activation, f"act{i}", kind="relu" if width > 1 else "tanh")
+        before = width
+    spec = GeneratorSpec("test", 100, "normal", (1, 32, 32), (-1.0, 1.0), tuple(c), classes=classes)
+    rng = np.random.default_rng(1)
+    weights = {}
+    for layer in spec.layers:
+        for name, shape in layer_parameters(layer).items():
+            size = 0.1 if name == "bias" else 2.0 / np.sqrt(4 * shape[0])
+            weights[f"{layer.name}.{name}"] = (rng.standard_normal(shape) * size).astype(np.float32)
+    if classes:
+        weights["up0.weight"][100:] *= 6.0  # so that a label shows
+    manifest = Manifest("native", Facts.of(spec), "bytes", "fp32", TOLERANCES["fp32"], "0" * 64, {}, {}, "")
+    target.write_bytes(encode(spec, weights, manifest.to_json()))
+    return target
+
+
+@pytest.fixture(scope="session")
+def gan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_generator(tmp_path_factory.mktemp("gan") / "g.gan", 0)
+
+
+@pytest.fixture(scope="session")
+def labelled_gan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_generator(tmp_path_factory.mktemp("labelled") / "l.gan", 10)
+
+
+def drawn(path: Path, count: int = COUNT, label: sampling.Label = "random") -> np.ndarray:
+    """Pictures 0 .. of SEED, as the library draws them without any dataset."""
+    with sampling.open_generator(path) as generator:
+        return generator.draw(SEED, 0, count, label)
+
+
+@pytest.fixture(scope="session")
+def wanted(gan: Path) -> np.ndarray:
+    return drawn(gan)

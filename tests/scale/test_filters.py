@@ -1,0 +1,79 @@
+"""Filters decide over the whole run, exactly, and the manifest says what they left out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gan_export.scale.filters import difference_hash
+from tests.conftest import Command, refused
+from tests.scale.conftest import COUNT, SEED, drawn
+
+ARGUMENTS = ("-n", COUNT, "--seed", SEED, "--workers", 1, "--shard-size", 20)
+
+
+def load(folder: Path) -> dict[str, np.ndarray]:
+    return {stem: np.load(folder / f"{stem}.npy") for stem in ("images", "labels", "indices")}
+
+
+def test_a_hash_sees_through_tone_and_noise_and_tells_pictures_apart(labelled_gan: Path) -> None:
+    pictures = drawn(labelled_gan)
+    plain = np.stack(difference_hash(pictures))
+    assert len(np.unique(plain, axis=1).T) > COUNT // 2
+    flat = np.full((1, 32, 32, 3), 90, np.uint8)
+    noise = np.random.default_rng(0).integers(0, 4, flat.shape).astype(np.uint8)
+    assert np.array_equal(difference_hash(flat), difference_hash(flat + noise))
+
+
+def test_duplicates_go_exactly_and_balance_is_exact(command: Command, labelled_gan: Path, tmp_path: Path) -> None:
+    """psi 0 makes every picture of a label the same: ten are left, the first of each label."""
+    out = tmp_path / "same"
+    result = command("gan-sample", labelled_gan, *ARGUMENTS, "--format", "raw", "--psi", 0, "--dedupe", "-o", out)
+    assert result.code == 0, result
+    pictures, found = drawn(labelled_gan), load(out)
+    hashes = np.stack(difference_hash(found["images"]))
+    assert len(np.unique(hashes, axis=1).T) == len(found["images"]) <= 10
+    assert found["indices"][0] == 0
+    notes = json.loads((out / "MANIFEST.json").read_bytes())["notes"]
+    assert notes["dedupe"]["dropped"] == COUNT - len(found["images"])
+    assert notes["psi"]["variety"] < 1
+    assert "of the variety" in result.out
+    out = tmp_path / "even"
+    result = command("gan-sample", labelled_gan, *ARGUMENTS, "--format", "raw", "--balance", "-o", out)
+    assert result.code == 0, result
+    found = load(out)
+    counts = np.bincount(found["labels"])
+    every = np.bincount(np.asarray([int(k) for k in all_labels()]))
+    assert set(counts.tolist()) == {int(every.min())}
+    assert np.array_equal(found["images"], pictures[found["indices"].astype(int)])
+    assert "left out" in result.out
+    assert command("gan-sample", "check", out, "-g", labelled_gan).code == 0
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    data = bytearray((out / "images.npy").read_bytes())
+    data[-1] ^= 1
+    (out / "images.npy").write_bytes(data)
+    again = command("gan-sample", labelled_gan, *ARGUMENTS, "--format", "raw", "--balance", "-o", out)
+    assert again.code == 0, again
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+
+
+def all_labels() -> np.ndarray:
+    from gan_export import latents
+
+    return latents.labels(SEED, 0, COUNT, 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--balance", "--format", "npy"), "labels"),
+        (("--dedupe", "--format", "npy", "--shard", "1/2"), "--dedupe decides over the whole run"),
+        (("--dedupe",), "add --format"),
+    ],
+)
+def test_bad_input(command: Command, gan: Path, tmp_path: Path, arguments: tuple[object, ...], says: str) -> None:
+    assert says in refused(command("gan-sample", gan, *arguments, "-o", tmp_path / "d"))
+    assert not list(tmp_path.iterdir())
