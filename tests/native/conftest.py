@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from gan_export.arch.spec import (
     layer_parameters,
 )
 from gan_export.export.native import encode
+from gan_export.runtimes import native
 from gan_export.runtimes.native import NATIVE
 
 Weights = dict[str, npt.NDArray[np.float32]]
@@ -79,3 +81,12 @@ def write(tmp_path: Path) -> Write:
         return path
 
     return save
+
+
+def _engine_under_test() -> None:
+    """GAN_TEST_LIBRARY: another build of the engine (csrc/tests/sanitize.sh)."""
+    if library := os.environ.get("GAN_TEST_LIBRARY"):
+        native.library_path = lambda: Path(library)  # type: ignore[assignment]
+
+
+_engine_under_test()

@@ -102,7 +102,7 @@ SPECS = {
 LEVELS = ("generic", "avx2", "avx512", "neon")
 
 
-def _opened(path: Any, level: str, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Model:
+def opened(path: Any, level: str, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Model:
     monkeypatch.setenv("GAN_CPU", level)
     try:
         return Model(path, **options)
@@ -122,7 +122,7 @@ def test_pictures_are_those_of_the_interpreter(
     z = latents.draw(3, 0, 17, spec.nz, spec.prior)
     with torch.inference_mode():
         want = to_module(spec, weights)(torch.from_numpy(z)).numpy()
-    with _opened(write(spec, weights), level, monkeypatch) as model:
+    with opened(write(spec, weights), level, monkeypatch) as model:
         assert model.cpu == level
         for count in (1, 2, 5, 17):
             for threads in (1, 3):
@@ -138,18 +138,18 @@ def test_pictures_are_those_of_the_interpreter(
 def test_less_memory_gives_the_same_pictures(level: str, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = transposed((64, 64, 48), 3, 20)
     path = write(spec, random_weights(spec))
-    with _opened(path, level, monkeypatch) as model:
+    with opened(path, level, monkeypatch) as model:
         want = model.generate_floats(5, 20, threads=2)
         scratch, packed = model.memory(20, threads=2)
     spent = []
     for share in (0.8, 0.6, 0.4, 0.25):
         bound = int((scratch + packed) * share)
-        with _opened(path, level, monkeypatch, max_memory=bound) as model:
+        with opened(path, level, monkeypatch, max_memory=bound) as model:
             assert sum(model.memory(20, threads=2)) <= bound
             spent.append(sum(model.memory(20, threads=2)))
             assert np.abs(model.generate_floats(5, 20, threads=2) - want).max() <= CLOSE
     assert len(set(spent)) > 1
-    with _opened(path, level, monkeypatch, max_memory=1000) as model, pytest.raises(Exception, match="memory"):
+    with opened(path, level, monkeypatch, max_memory=1000) as model, pytest.raises(Exception, match="memory"):
         model.generate(5, 20)
 
 

@@ -1,0 +1,128 @@
+/* What the system may refuse: memory, threads, reads.  The linker puts the functions below in the library's way
+ * (--wrap), so every single call can be made to fail. */
+#include <errno.h>
+#include <pthread.h>
+#include <sys/types.h>
+
+#include "samples.h"
+
+static long allocations, refuse_allocation = -1, live, threads, refuse_thread = -1;
+static int reading; /* how the next reads go */
+enum { READ_WELL, READ_SHORT, READ_FAILS, READ_ENDS_EARLY, READ_GOES_ON };
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_aligned_alloc(size_t unit, size_t size);
+void __real_free(void *p);
+int __real_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*run)(void *), void *arg);
+ssize_t __real_read(int handle, void *to, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_aligned_alloc(size_t unit, size_t size);
+void __wrap_free(void *p);
+int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*run)(void *), void *arg);
+ssize_t __wrap_read(int handle, void *to, size_t size);
+
+static void *counted(void *p) {
+    if (p) __atomic_fetch_add(&live, 1, __ATOMIC_RELAXED);
+    return p;
+}
+static int refused(void) { return __atomic_fetch_add(&allocations, 1, __ATOMIC_RELAXED) == refuse_allocation; }
+
+void *__wrap_malloc(size_t size) { return refused() ? NULL : counted(__real_malloc(size)); }
+void *__wrap_calloc(size_t n, size_t size) { return refused() ? NULL : counted(__real_calloc(n, size)); }
+void *__wrap_aligned_alloc(size_t unit, size_t size) { return refused() ? NULL : counted(__real_aligned_alloc(unit, size)); }
+void __wrap_free(void *p) {
+    if (p) __atomic_fetch_sub(&live, 1, __ATOMIC_RELAXED);
+    __real_free(p);
+}
+
+int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*run)(void *), void *arg) {
+    return threads++ == refuse_thread ? EAGAIN : __real_pthread_create(t, a, run, arg);
+}
+
+ssize_t __wrap_read(int handle, void *to, size_t size) {
+    static unsigned calls;
+    calls++;
+    switch (reading) {
+    case READ_SHORT:
+        if (calls % 3 == 0) {
+            errno = EINTR;
+            return -1;
+        }
+        return __real_read(handle, to, size < 1000 ? size : calls % 1000 + 1);
+    case READ_FAILS:
+        errno = EIO;
+        return -1;
+    case READ_ENDS_EARLY:
+        return size > 1000 ? __real_read(handle, to, 1000) : 0;
+    case READ_GOES_ON: /* the file grew after its size was asked for */
+        memset(to, 0, size);
+        return (ssize_t)size;
+    default:
+        return __real_read(handle, to, size);
+    }
+}
+
+/* Open, make a context of three threads, draw, close: the status of the first thing that fails. */
+static gan_status use(const char *path, uint8_t *out, long *drawing) {
+    gan_model *model = (gan_model *)(uintptr_t)1;
+    gan_status status = gan_open(path, &model);
+    if (status != GAN_OK) return model ? GAN_OK : status; /* OK would be wrong here, and is reported */
+    gan_context *context = (gan_context *)(uintptr_t)1;
+    const gan_options options = {.threads = 3, .batch = KNOWN_PICTURES};
+    status = gan_context_new(model, &options, &context);
+    if (status == GAN_OK) {
+        const gan_request request = known_request(0, KNOWN_PICTURES);
+        const long before = allocations;
+        status = gan_generate_bytes(context, &request, out, KNOWN_BYTES);
+        *drawing = allocations - before;
+        gan_context_free(context);
+    } else if (context) {
+        status = GAN_OK;
+    }
+    gan_close(model);
+    return status;
+}
+
+int main(void) {
+    static uint8_t out[KNOWN_BYTES];
+    int failed = 0;
+    size_t size;
+    long drawing = 0;
+    uint8_t *want = load(KNOWN "/chain.bytes", &size);
+    const char *path = KNOWN "/chain.gan";
+    const long before = live;
+
+    allocations = threads = 0;
+    failed += check(use(path, out, &drawing) == GAN_OK && alike(out, want, KNOWN_BYTES), "the known pictures");
+    failed += check(drawing == 0, "drawing allocates nothing");
+    failed += check(live == before, "everything is freed");
+    const long all = allocations, all_threads = threads;
+    failed += check(all > 10 && all_threads == 2, "the wraps are in place");
+    for (refuse_allocation = 0; refuse_allocation < all; refuse_allocation++) {
+        allocations = 0;
+        const gan_status status = use(path, out, &drawing);
+        failed += check(status == GAN_ERROR_MEMORY || status == GAN_ERROR_THREAD, "an allocation refused");
+        failed += check(live == before, "everything is freed after a refused allocation");
+    }
+    refuse_allocation = -1;
+    for (refuse_thread = 0; refuse_thread < all_threads; refuse_thread++) {
+        threads = 0;
+        failed += check(use(path, out, &drawing) == GAN_ERROR_THREAD && live == before, "a thread refused");
+    }
+    refuse_thread = -1;
+
+    reading = READ_SHORT;
+    memset(out, 0, sizeof out);
+    failed += check(use(path, out, &drawing) == GAN_OK && alike(out, want, KNOWN_BYTES), "short and interrupted reads");
+    reading = READ_FAILS;
+    failed += check(use(path, out, &drawing) == GAN_ERROR_FILE && live == before, "a read that fails");
+    reading = READ_ENDS_EARLY;
+    failed += check(use(path, out, &drawing) == GAN_ERROR_CORRUPT && live == before, "a file cut while it is read");
+    reading = READ_GOES_ON;
+    failed += check(use(path, out, &drawing) == GAN_ERROR_CORRUPT && live == before, "a file that grows while it is read");
+    free(want);
+    printf("%ld allocations and %ld threads refused in turn, %d failures\n", all, all_threads, failed);
+    return failed != 0;
+}

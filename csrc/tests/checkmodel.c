@@ -1,0 +1,215 @@
+/* Whole models under what a program does to them: odd arguments, other counts than asked for, files that change,
+ * forks, signals, and many threads.  checkmodel SECONDS keeps 64 threads on one handle for that long (1). */
+#include <pthread.h>
+#include <signal.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "samples.h"
+
+static uint8_t *want; /* the known pictures */
+
+static int draws(gan_context *context, uint64_t start, uint64_t count) {
+    uint8_t *out = malloc(KNOWN_BYTES);
+    const gan_request request = known_request(start, count);
+    if (!out) exit(2);
+    const gan_status status = gan_generate_bytes(context, &request, out, KNOWN_BYTES);
+    const int ok = status == GAN_OK && alike(out, want + start * KNOWN_PICTURE, count * KNOWN_PICTURE);
+    free(out);
+    return ok;
+}
+
+static int draws_anew(gan_model *model, uint32_t threads, uint32_t batch, uint64_t start, uint64_t count) {
+    gan_context *context;
+    const gan_options options = {.threads = threads, .batch = batch};
+    if (gan_context_new(model, &options, &context) != GAN_OK) return 0;
+    const int ok = draws(context, start, count);
+    gan_context_free(context);
+    return ok;
+}
+
+static int check_arguments(gan_model *model) {
+    static float floats[KNOWN_BYTES];
+    uint8_t byte[KNOWN_PICTURE];
+    int failed = 0;
+    gan_context *context;
+    gan_model *none;
+    uint64_t scratch, weights;
+    failed += check(gan_open(NULL, &none) == GAN_ERROR_ARGUMENT && !none, "no path");
+    failed += check(gan_open(KNOWN, &none) == GAN_ERROR_FILE && !none, "a folder");
+    failed += check(gan_open("/dev/zero", &none) == GAN_ERROR_FILE && !none, "a device");
+    failed += check(gan_open_memory(NULL, 9, &none) == GAN_ERROR_ARGUMENT && gan_open("x", NULL) == GAN_ERROR_ARGUMENT, "nulls");
+    gan_close(NULL), gan_context_free(NULL), gan_describe(NULL, NULL);
+    const gan_options many = {.threads = 1025}, huge = {.threads = 2, .batch = UINT32_MAX}, poor = {.max_memory = 1000};
+    failed += check(gan_context_size(model, &many, &scratch, &weights) == GAN_ERROR_ARGUMENT, "1025 threads");
+    failed += check(gan_context_size(model, &huge, &scratch, &weights) == GAN_OK, "a huge batch");
+    failed += check(gan_context_new(model, &poor, &context) == GAN_ERROR_MEMORY && !context, "1000 bytes");
+    failed += check(gan_threads_default() >= 1, "default threads");
+    if (gan_context_new(model, NULL, &context) != GAN_OK) return failed + 1;
+    gan_request request = {.start = 1ull << 40};
+    failed += check(gan_generate_bytes(context, &request, NULL, 0) == GAN_OK, "a count of zero");
+    failed += check(gan_generate_bytes(context, NULL, byte, sizeof byte) == GAN_ERROR_ARGUMENT, "no request");
+    request.count = 1;
+    failed += check(gan_generate_bytes(context, &request, byte, sizeof byte) == GAN_OK, "start 2^40");
+    failed += check(gan_generate_bytes(context, &request, byte, sizeof byte - 1) == GAN_ERROR_ARGUMENT, "a small buffer");
+    failed += check(gan_generate_bytes(context, &request, NULL, sizeof byte) == GAN_ERROR_ARGUMENT, "no buffer");
+    request.start = UINT64_MAX;
+    failed += check(gan_generate_floats(context, &request, floats, KNOWN_BYTES) == GAN_OK, "the last picture");
+    request.count = 2;
+    failed += check(gan_generate_floats(context, &request, floats, KNOWN_BYTES) == GAN_ERROR_ARGUMENT, "one beyond");
+    request.start = 0, request.count = UINT64_MAX;
+    failed += check(gan_generate_bytes(context, &request, byte, SIZE_MAX) == GAN_ERROR_ARGUMENT, "a huge count");
+    gan_context_free(context);
+    return failed;
+}
+
+/* Contexts made for other batches than what they draw: their scratch memory must do. */
+static int check_counts(gan_model *model) {
+    int failed = 0;
+    const uint32_t batches[] = {1, 2, 4, 7, 14, 100};
+    for (uint32_t threads = 1; threads <= 5; threads++)
+        for (size_t b = 0; b < sizeof batches / sizeof *batches; b++)
+            for (uint64_t count = 1; count <= KNOWN_PICTURES; count += threads % 2 ? 3 : 1)
+                failed += check(draws_anew(model, threads, batches[b], 0, count), "a count beside the batch");
+    return failed;
+}
+
+static int check_files(void) {
+    char path[] = "/tmp/gan-XXXXXX";
+    size_t size;
+    int failed = 0;
+    uint8_t *bytes = load(KNOWN "/chain.gan", &size);
+    const int handle = mkstemp(path);
+    gan_model *model, *again;
+    if (handle < 0 || write(handle, bytes, size) != (ssize_t)size || gan_open(path, &model) != GAN_OK) exit(2);
+    if (ftruncate(handle, 100)) exit(2);
+    failed += check(draws_anew(model, 2, 4, 0, 14), "a file cut after it was opened");
+    failed += check(gan_open(path, &again) == GAN_ERROR_FORMAT && !again, "a cut file");
+    for (size_t i = 0; i < size; i++) bytes[i] ^= 0x55;
+    if (pwrite(handle, bytes, size, 0) != (ssize_t)size) exit(2);
+    failed += check(draws_anew(model, 1, 1, 0, 14), "a file overwritten after it was opened");
+    unlink(path);
+    close(handle);
+    gan_close(model);
+    free(bytes);
+    return failed;
+}
+
+static int ends_well(pid_t child) {
+    int how = 0;
+    return waitpid(child, &how, 0) == child && WIFEXITED(how) && WEXITSTATUS(how) == 0;
+}
+
+static int check_fork(gan_model *model) {
+    gan_context *context;
+    const gan_options options = {.threads = 3, .batch = 14};
+    if (gan_context_new(model, &options, &context) != GAN_OK || !draws(context, 0, 14)) return 1;
+    fflush(stdout);
+    const pid_t child = fork();
+    if (!child) {
+        alarm(60); /* a child that waits for threads it doesn't have would wait for ever */
+        int bad = !draws(context, 0, 14) + !draws_anew(model, 3, 14, 2, 9);
+        gan_context_free(context);
+        gan_close(model);
+        _exit(bad);
+    }
+    int failed = check(ends_well(child), "a child goes on with what was open");
+    failed += check(draws(context, 0, 14), "the parent goes on");
+    gan_context_free(context);
+    return failed;
+}
+
+static volatile sig_atomic_t signals, strangers;
+static pthread_t caller;
+
+static void count_signal(int signal) {
+    (void)signal;
+    signals++;
+    if (!pthread_equal(pthread_self(), caller)) strangers++;
+}
+
+static int check_signals(gan_model *model) {
+    const struct sigaction handler = {.sa_handler = count_signal}, ignore = {.sa_handler = SIG_IGN};
+    const struct itimerval often = {{0, 500}, {0, 500}}, never = {{0, 0}, {0, 0}};
+    gan_context *context;
+    const gan_options options = {.threads = 3, .batch = 14};
+    int failed = 0;
+    if (gan_context_new(model, &options, &context) != GAN_OK) return 1;
+    caller = pthread_self();
+    sigaction(SIGALRM, &handler, NULL);
+    setitimer(ITIMER_REAL, &often, NULL);
+    for (int i = 0; i < 10000 && signals < 50; i++) failed += check(draws(context, 0, 14), "drawing among signals");
+    setitimer(ITIMER_REAL, &never, NULL);
+    sigaction(SIGALRM, &ignore, NULL);
+    failed += check(signals > 5 && !strangers, "signals go to the program's own thread");
+    gan_context_free(context);
+    return failed;
+}
+
+typedef struct drawer {
+    gan_model *model;
+    int index;
+    time_t end;
+    long done, wrong;
+} drawer;
+
+static void *draw_on(void *arg) {
+    drawer *d = arg;
+    do {
+        const uint64_t start = (uint64_t)((d->index + d->done) % KNOWN_PICTURES);
+        d->wrong += !draws_anew(d->model, d->index % 8 ? 1 : 2, 1u << d->index % 4, start, KNOWN_PICTURES - start);
+        d->done++;
+    } while (time(NULL) < d->end);
+    return NULL;
+}
+
+static int check_many_threads(gan_model *model, int seconds) {
+    enum { MANY = 64 };
+    pthread_t threads[MANY];
+    static drawer drawers[MANY];
+    long done = 0, wrong = 0;
+    for (int i = 0; i < MANY; i++) {
+        drawers[i] = (drawer){.model = model, .index = i, .end = time(NULL) + seconds};
+        if (pthread_create(&threads[i], NULL, draw_on, &drawers[i])) exit(2);
+    }
+    for (int i = 0; i < MANY; i++) {
+        pthread_join(threads[i], NULL);
+        done += drawers[i].done, wrong += drawers[i].wrong;
+    }
+    printf("64 threads on one handle, %d s: %ld drawings, %ld wrong\n", seconds, done, wrong);
+    return wrong || done < MANY;
+}
+
+#if defined(GAN_DEBUG)
+static int check_caller_errors(gan_model *model) {
+    gan_context *context;
+    int how = 0;
+    if (gan_context_new(model, NULL, &context) != GAN_OK) return 1;
+    fflush(stdout);
+    const pid_t child = fork();
+    if (!child) {
+        gan_close(model); /* while its context lives */
+        _exit(0);
+    }
+    gan_context_free(context);
+    return check(waitpid(child, &how, 0) == child && WIFSIGNALED(how) && WTERMSIG(how) == SIGABRT, "a handle closed too early is caught");
+}
+#else
+static int check_caller_errors(gan_model *model) { return !model; }
+#endif
+
+int main(int argc, char **argv) {
+    size_t size;
+    gan_model *model;
+    want = load(KNOWN "/chain.bytes", &size);
+    if (size != KNOWN_BYTES || gan_open(KNOWN "/chain.gan", &model) != GAN_OK) return 2;
+    int failed = check(draws_anew(model, 2, 14, 0, 14), "the known pictures");
+    failed += check_arguments(model) + check_counts(model) + check_files() + check_fork(model) + check_signals(model);
+    failed += check_caller_errors(model) + check_many_threads(model, argc > 1 ? atoi(argv[1]) : 1);
+    gan_close(model);
+    free(want);
+    printf("%d failures\n", failed);
+    return failed != 0;
+}

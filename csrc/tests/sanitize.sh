@@ -1,0 +1,49 @@
+#!/bin/sh
+# The engine under ASan with UBSan, under TSan and under valgrind: its own suite, and the Python suite's engine part
+# with the sanitizer preloaded.  sh csrc/tests/sanitize.sh [asan|tsan|valgrind ...], all by default; run from the
+# repository's root.  PYTHON names the interpreter.  What a machine lacks is left out with a line that says so.
+set -eu
+[ $# -gt 0 ] || set -- asan tsan valgrind
+python=${PYTHON:-python3}
+build=${GAN_SANITIZE_FOLDER:-build/sanitize}
+
+# make NAME SANITIZERS
+make_suite() {
+  cmake -S csrc -B "$build/$1" -DCMAKE_BUILD_TYPE=Debug "-DGAN_SANITIZE=$2" > /dev/null
+  cmake --build "$build/$1" -j 2 > /dev/null
+}
+
+# python_part LIBRARY TESTS...: GCC's library first, so that all of the process's memory is watched
+python_part() {
+  library=$(gcc "-print-file-name=$1")
+  shift
+  LD_PRELOAD=$library GAN_TEST_LIBRARY=$PWD/$suite/libgan.so "$python" -m pytest -q -p no:cacheprovider \
+    -m 'not long' --timeout 600 "$@"
+}
+
+for tool in "$@"; do
+  suite=$build/$tool
+  echo "== $tool"
+  case $tool in
+  asan)
+    make_suite asan address,undefined
+    ctest --test-dir "$suite" --output-on-failure
+    # CPython keeps what it allocates to its end, so leaks are looked for in the C suite alone
+    ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0 python_part libasan.so tests/native/test_hostile.py \
+      tests/native/test_compatibility.py
+    ;;
+  tsan)
+    make_suite tsan thread
+    for test in checkmodel checkfaults; do TSAN_OPTIONS=die_after_fork=0 "$suite/$test"; done
+    ;;
+  valgrind)
+    command -v valgrind > /dev/null || { echo 'valgrind is not installed'; continue; }
+    make_suite valgrind ''
+    for test in checkvectors checkfaults; do
+      valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --soname-synonyms=somalloc=none \
+        "$suite/$test"
+    done
+    ;;
+  esac
+done
+echo 'nothing found'
