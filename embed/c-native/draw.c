@@ -1,0 +1,49 @@
+/* Pictures of a seed with the C engine: draw g.gan SEED COUNT > pictures.raw, uint8 (count, height, width, channels). */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "gan.h"
+
+/* A whole number within 0 .. 2^64-1, or 0 for what is none. */
+static int number(const char *text, uint64_t *value) {
+    char *end;
+    errno = 0;
+    *value = strtoull(text, &end, 10);
+    return *text >= '0' && *text <= '9' && !*end && !errno;
+}
+
+static int draw(gan_model *model, gan_context *context, uint64_t seed, uint64_t count) {
+    gan_info info;
+    gan_describe(model, &info);
+    const size_t picture = (size_t)info.channels * info.height * info.width;
+    uint8_t *pixels = malloc(picture);
+    gan_status status = pixels ? GAN_OK : GAN_ERROR_MEMORY;
+    for (uint64_t i = 0; i < count && status == GAN_OK; i++) {
+        const gan_request request = {.seed = seed, .start = i, .count = 1, .label = GAN_LABEL_RANDOM};
+        status = gan_generate_bytes(context, &request, pixels, picture);
+        if (status == GAN_OK && fwrite(pixels, 1, picture, stdout) != picture) {
+            fprintf(stderr, "draw: the pictures can't be written\n");
+            status = GAN_ERROR_FILE;
+        }
+    }
+    free(pixels);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    uint64_t seed, count;
+    if (argc != 4 || !number(argv[2], &seed) || !number(argv[3], &count) || !count) {
+        fprintf(stderr, "usage: draw FILE.gan SEED COUNT > pictures.raw, with SEED 0 to 2^64-1 and COUNT at least 1\n");
+        return 2;
+    }
+    gan_model *model = NULL;
+    gan_context *context = NULL;
+    gan_status status = gan_open(argv[1], &model);
+    if (status == GAN_OK) status = gan_context_new(model, NULL, &context);
+    if (status == GAN_OK) status = draw(model, context, seed, count);
+    if (status != GAN_OK) fprintf(stderr, "draw: %s: %s\n", argv[1], gan_status_string(status));
+    gan_context_free(context);
+    gan_close(model);
+    return status == GAN_OK ? 0 : 2;
+}
