@@ -59,12 +59,13 @@ class Crew:
                 match message:
                     case None:
                         working.discard(worker)
-                        if worker.ended:
+                        code = worker.code()
+                        if worker.ended and code == 0:
                             continue
                         deaths += 1
                         if deaths > _DEATHS:
                             raise GanExportError(
-                                f"workers die again and again (the last one: exit code {worker.code()}); "
+                                f"workers die again and again (the last one: exit code {code}); "
                                 "what is finished is kept: run the command again, with fewer --workers"
                             )
                         again.extend(sorted(worker.shards))
@@ -126,6 +127,7 @@ class _Worker:
             self._say({"shard": shard})
 
     def code(self) -> int:
+        """Its exit code; waits for its end, which leaves no zombie."""
         return self._process.wait()
 
     def kill(self) -> None:

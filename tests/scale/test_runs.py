@@ -104,7 +104,7 @@ def start(gan: Path, out: Path, *arguments: object) -> subprocess.Popen[bytes]:
 def wait_for_shards(out: Path, run: subprocess.Popen[bytes], count: int) -> None:
     deadline = time.monotonic() + 120
     while len(list((out / ".gan-sample" / "shards").glob("*.json"))) < count:
-        assert run.poll() is None, run.stderr
+        assert run.poll() is None, run.stderr and run.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
