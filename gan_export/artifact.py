@@ -30,7 +30,8 @@ REFERENCE_SEED = 0
 REFERENCE_COUNT = 8
 _GRID = 2.0**20  # reference values are multiples of 2^-20: far finer than any tolerance, coarser than float64's noise
 
-Kind = Literal["checkpoint", "onnx", "torchscript", "gan"]
+Kind = Literal["checkpoint", "onnx", "torchscript", "gan", "c"]
+C_MANIFEST = "manifest.json"  # in a folder of C source
 GAN_MAGIC = b"\x89GAN\r\n\x1a\n"
 
 
@@ -53,6 +54,7 @@ class Tolerance:
 TOLERANCES: Mapping[str, Tolerance] = {
     "fp32": Tolerance(max_abs=2e-5, byte_share=1e-4, byte_step=1),
     "fp16": Tolerance(max_abs=None, byte_share=1.0, byte_step=255, psnr=45.0),
+    "int8": Tolerance(max_abs=None, byte_share=1.0, byte_step=255, psnr=35.0),
     "bf16": Tolerance(max_abs=None, byte_share=1.0, byte_step=255, psnr=35.0),
 }
 
@@ -155,9 +157,9 @@ def report_path(artifact: Path) -> Path:
 
 
 def sniff(path: Path) -> Kind:
-    """What a file is, by its first bytes and never by its name; a folder or a stranger is a "checkpoint"."""
+    """What a file is, by its first bytes and never by its name; a strange file or folder is a "checkpoint"."""
     if not path.is_file():
-        return "checkpoint"
+        return "c" if _is_c_folder(path) else "checkpoint"
     with open(path, "rb") as f:
         head = f.read(8)
         if head == GAN_MAGIC:
@@ -171,6 +173,8 @@ def sniff(path: Path) -> Kind:
 
 def read_manifest(path: Path, kind: Kind) -> Manifest | None:
     """The manifest inside an artifact, None where there is none; nothing of the file is run."""
+    if kind == "c":
+        return Manifest.from_json((path / C_MANIFEST).read_text(encoding="utf-8", errors="replace"))
     text: bytes | None = None
     with open(path, "rb") as f:
         if kind == "onnx":
@@ -193,6 +197,14 @@ def _gan_manifest(f: BinaryIO) -> bytes | None:
         raise GanExportError("a .gan file that is cut off")
     f.seek(offset)
     return f.read(size)
+
+
+def _is_c_folder(path: Path) -> bool:
+    file = path / C_MANIFEST
+    try:
+        return file.is_file() and json.loads(file.read_bytes())["format"] == "c"
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _is_torchscript(f: BinaryIO) -> bool:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from gan_export import artifact, health, parity
 from gan_export.artifact import Manifest
 from gan_export.errors import GanExportError, printable
 from gan_export.export.base import Exporter, Options, check_options
-from gan_export.files import atomic_file, sha256_file
+from gan_export.files import atomic_file, atomic_folder, sha256_file
 from gan_export.parity import ParityError, ParityReport
 from gan_export.runtimes import RUNTIMES
 from gan_export.runtimes.base import Floats, Labels
@@ -55,7 +55,8 @@ def ship(
     check_options(exporter, options)
     started = time.perf_counter()
     checkpoint = _as_asked(checkpoint, options.recalibrate)
-    with atomic_file(target) as temporary:
+    publish = atomic_file if exporter.suffix.startswith(".") else atomic_folder
+    with publish(target) as temporary:
         progress(f"writing {exporter.title}")
         manifest = exporter.write(checkpoint, temporary, options)
         progress(f"comparing with eager PyTorch in {exporter.runtime}")
@@ -63,7 +64,8 @@ def ship(
         if not report.passed:
             raise ParityError(f"{printable(target.name)}: {_verdict(report)}; nothing was written", report)
     write_report(target, manifest, report)
-    return Shipped(target, target.stat().st_size, manifest, report, time.perf_counter() - started)
+    size = sum(file.stat().st_size for file in _files(target))
+    return Shipped(target, size, manifest, report, time.perf_counter() - started)
 
 
 def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:
@@ -107,14 +109,23 @@ def write_report(target: Path, manifest: Manifest, report: ParityReport) -> None
     """NAME.report.json beside an artifact: what was measured, of which bytes."""
     data = {
         "artifact": target.name,
-        "sha256": sha256_file(target),
-        "bytes": target.stat().st_size,
+        **_hashes(target),
         "format": manifest.format,
         "source_sha256": manifest.source_sha256,
         "parity": report.to_json(),
     }
     with atomic_file(artifact.report_path(target)) as temporary:
         temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+def _files(target: Path) -> list[Path]:
+    return sorted(target.iterdir()) if target.is_dir() else [target]
+
+
+def _hashes(target: Path) -> dict[str, Any]:
+    if target.is_dir():
+        return {"files": {file.name: sha256_file(file) for file in _files(target)}}
+    return {"sha256": sha256_file(target), "bytes": target.stat().st_size}
 
 
 def _prove(checkpoint: Checkpoint, runtime: str, path: Path, manifest: Manifest) -> ParityReport:

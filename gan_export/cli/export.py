@@ -25,6 +25,7 @@ HELP = """Export a GAN generator from its checkpoint, and prove that the export 
 \b
 gan-export onnx g.pth          write g.onnx beside g.pth
 gan-export torchscript g.pth   write g.pt
+gan-export c g.pth -o DIR      plain C99, with no library of ours
 gan-export all g.pth -o DIR    every format there is
 gan-export web g.pth -o SITE   a page that draws in any browser
 gan-export list                the formats
@@ -35,7 +36,11 @@ CheckpointFile = Annotated[Path, typer.Argument(help="A generator's checkpoint: 
 Method = Annotated[str, typer.Option("--method", help="TorchScript: trace, script or freeze.")]
 Opset = Annotated[int | None, typer.Option("--opset", help="ONNX: 18 to 24.", show_default="18")]
 Uint8 = Annotated[bool, typer.Option("--uint8", help="Give (N, H, W, C) bytes instead of floats in [-1, 1].")]
-Precision = Annotated[str, typer.Option("--precision", help="Of the weights: fp32, fp16, bf16 where a format has it.")]
+Precision = Annotated[
+    str, typer.Option("--precision", help="Of the weights: fp32, fp16, bf16, int8 where a format has it.")
+]
+EmbedWeights = Annotated[bool, typer.Option("--embed-weights", help="C: the weights as constants in the source.")]
+Symbol = Annotated[str, typer.Option("--symbol", help="C: what the files and every public name begin with.")]
 Recalibrate = Annotated[
     int | None, typer.Option("--recalibrate", help="Estimate BatchNorm's statistics anew from N latents.", metavar="N")
 ]
@@ -56,6 +61,8 @@ def export(
     uint8: Uint8 = False,
     method: Method = "freeze",
     precision: Precision = "fp32",
+    embed_weights: EmbedWeights = False,
+    symbol: Symbol = "generator",
     recalibrate: Recalibrate = None,
     max_error: MaxError = None,
     overrides: Overrides,
@@ -66,8 +73,9 @@ def export(
 
     exporter = formats.find(format)
     options = _options(
-        opset=opset, uint8=uint8, method=method, precision=precision, recalibrate=recalibrate, max_error=max_error
-    )
+        opset=opset, uint8=uint8, method=method, precision=precision, recalibrate=recalibrate, max_error=max_error,
+        embed_weights=embed_weights, symbol=symbol,
+    )  # fmt: skip
     check_options(exporter, options)
     checkpoint = _read(file, overrides)
     if recalibrate is None:

@@ -6,11 +6,12 @@ import difflib
 
 from gan_export.errors import GanExportError, printable
 from gan_export.export.base import Exporter
+from gan_export.export.c import C
 from gan_export.export.native import NATIVE
 from gan_export.export.onnx import Onnx
 from gan_export.export.torchscript import TorchScript
 
-EXPORTERS: tuple[Exporter, ...] = (Onnx(), TorchScript(), NATIVE)
+EXPORTERS: tuple[Exporter, ...] = (Onnx(), TorchScript(), NATIVE, C)
 
 
 def find(name: str) -> Exporter:

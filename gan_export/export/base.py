@@ -29,6 +29,8 @@ class Options:
     opset:     ONNX's, None for the newest that every current runtime takes
     method:    TorchScript's
     recalibrate: number of latents that BatchNorm's statistics were estimated from, before this exporter came in
+    embed_weights: C: the weights as constants in the source
+    symbol:    C: what every public name begins with
     max_error: replaces the precision's own bound on a value's absolute error
     """
 
@@ -37,6 +39,8 @@ class Options:
     opset: int | None = None
     method: Method = "freeze"
     recalibrate: int | None = None
+    embed_weights: bool = False
+    symbol: str = "generator"
     max_error: float | None = None
 
     def asked(self) -> dict[str, Any]:
@@ -66,7 +70,7 @@ class Exporter(Protocol):
 
     @property
     def suffix(self) -> str:
-        """Of the file that it writes, with the dot."""
+        """Of the file that it writes, with the dot; of the folder, without one."""
         ...
 
     @property

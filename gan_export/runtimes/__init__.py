@@ -6,6 +6,7 @@ import difflib
 
 from gan_export.errors import GanExportError, printable
 from gan_export.runtimes.base import Runtime
+from gan_export.runtimes.c_source import C
 from gan_export.runtimes.eager import (
     AOTINDUCTOR,
     AUTOTUNE,
@@ -34,6 +35,7 @@ RUNTIMES: tuple[Runtime, ...] = (
     ONNXRUNTIME,
     OPENVINO,
     NATIVE,
+    C,
     TF32,
     BF16,
     FP16,

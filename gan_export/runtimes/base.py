@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Pictures = NDArray[np.float32] | NDArray[np.uint8]
 Output = Literal["float", "bytes"]
-Format = Literal["checkpoint", "torchscript", "onnx", "gan"]
+Format = Literal["checkpoint", "torchscript", "onnx", "gan", "c"]
 DEVICES = ("cpu", "cuda")
 
 

@@ -1,0 +1,62 @@
+"""Plain C: one header, one source and one file of weights that need no library of ours, and a program that uses them.
+
+The text is put together in `csource/`.  Without a Makefile, without malloc: docs/C.md shows how to use it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gan_export.artifact import C_MANIFEST, Manifest
+from gan_export.export.base import Options, make_manifest
+from gan_export.lowering import lower
+
+if TYPE_CHECKING:
+    from gan_export.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class PlainC:
+    """A folder: SYMBOL.h, SYMBOL.c, SYMBOL.weights (or SYMBOL_weights.c), example.c and the manifest."""
+
+    name: str = "c"
+    title: str = "plain C99"
+    suffix: str = "-c"
+    runtime: str = "c"
+    takes: tuple[str, ...] = ("precision", "embed_weights", "symbol")
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
+
+    def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+        """As `Exporter.write`, into the folder `target`.  The precision is that of the weights; sums are float32."""
+        from gan_export.export.csource import names, plan, text, weights
+
+        names.check_symbol(options.symbol)
+        spec, arrays = lower(checkpoint.spec, checkpoint.weights)
+        layout = plan.make(spec)
+        manifest = make_manifest(self, checkpoint, options, {})
+        source = text.Source(
+            symbol=options.symbol,
+            plan=layout,
+            members=weights.members(layout, arrays, options.precision),
+            names=names.for_layers([layer.name for layer in spec.layers], options.symbol),
+            manifest=manifest,
+            embedded=options.embed_weights,
+        )
+        files = {
+            f"{options.symbol}.h": text.header(source),
+            f"{options.symbol}.c": text.source(source),
+            "example.c": text.example(source),
+            C_MANIFEST: manifest.to_json() + "\n",
+        }
+        if options.embed_weights:
+            files[f"{options.symbol}_weights.c"] = text.embedded_weights(source)
+        else:
+            (target / f"{options.symbol}.weights").write_bytes(source.data)
+        for name, content in files.items():
+            (target / name).write_text(content, encoding="utf-8", newline="\n")
+        return manifest
+
+
+C = PlainC()

@@ -1,0 +1,47 @@
+"""Names in C for the layers of a generator."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from gan_export.errors import GanExportError, printable
+
+_LONGEST = 40
+# Words of C and C++, and what the emitted functions call their own.
+_WORDS = """
+    alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl const const_cast
+    constexpr continue decltype default delete do double dynamic_cast else enum explicit export extern false float
+    for friend goto if inline int long mutable namespace new noexcept not not_eq nullptr operator or or_eq private
+    protected public register reinterpret_cast restrict return short signed sizeof static static_assert static_cast
+    struct switch template this thread_local throw true try typedef typeid typename typeof union unsigned using
+    virtual void volatile wchar_t while xor xor_eq
+    main linux unix vec tile load begin clear widen product source target normal uniform polynomial exponential
+    i386 ROW WEIGHT STORE MORE TILE ZERO TALLEST
+    weights workspace label z x y w NULL PANEL SLICE LANES FUSED sqrt memcpy near far
+"""
+_RESERVED = frozenset(_WORDS.split())
+
+
+def check_symbol(symbol: str) -> None:
+    """Raises GanExportError for a name that no C identifier can begin with."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", symbol) or symbol in _RESERVED:
+        raise GanExportError(
+            f"{printable(symbol)} can't name C functions; use small letters, digits and _, a letter first"
+        )
+
+
+def for_layers(names: Iterable[str], symbol: str) -> dict[str, str]:
+    """A C identifier for each layer, alike where it can be, no two the same."""
+    given = {"z": "z", "label": "label"}
+    used = {"z", "label"}
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9_]", "_", name)[:_LONGEST].strip("_") or "layer"
+        if plain[0].isdigit() or plain in _RESERVED or plain.startswith(("run_", "apply_", "tile_", symbol)):
+            plain = f"layer_{plain}"
+        unique, n = plain, 2
+        while unique in used:
+            unique, n = f"{plain}_{n}", n + 1
+        used.add(unique)
+        given[name] = unique
+    return given

@@ -1,0 +1,243 @@
+"""An exported folder of C source, compiled here into a library of its own and called through ctypes.
+
+Nothing of the engine is in it: what is judged is what a user's compiler makes of the files.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan_export import artifact, latents
+from gan_export.errors import GanExportError, UnavailableError, printable
+from gan_export.runtimes.base import (
+    AVAILABLE,
+    Availability,
+    Floats,
+    Format,
+    Labels,
+    Pictures,
+    SessionInfo,
+    checked_latents,
+    require,
+)
+
+FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror", "-pedantic", "-shared", "-fPIC")
+_MISSING = "no C compiler was found; install gcc or clang, or name one in CC"
+# What ctypes calls; a user's own code looks like it.
+_CALLER = """
+#include "SYMBOL.h"
+
+static float workspace[LOUD_WORKSPACE];
+void draw_floats(const SYMBOL_weights *w, const float *z, const int64_t *labels, int64_t n, float *out);
+void draw_bytes(const SYMBOL_weights *w, uint64_t seed, uint64_t start, int64_t n, unsigned char *out);
+void draw_latents(uint64_t seed, uint64_t start, int64_t n, float *out);
+uint64_t weights_size(void);
+
+void draw_floats(const SYMBOL_weights *w, const float *z, const int64_t *labels, int64_t n, float *out)
+{
+    (void)labels;
+    for (int64_t i = 0; i < n; i++)
+        SYMBOL_floats(w, z + i * LOUD_LATENT, FLOATS_LABEL workspace,
+                      out + i * LOUD_CHANNELS * LOUD_HEIGHT * LOUD_WIDTH);
+}
+
+void draw_bytes(const SYMBOL_weights *w, uint64_t seed, uint64_t start, int64_t n, unsigned char *out)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float z[LOUD_LATENT];
+        SYMBOL_latent(seed, start + (uint64_t)i, z);
+        SYMBOL_bytes(w, z, BYTES_LABEL workspace, out + i * LOUD_CHANNELS * LOUD_HEIGHT * LOUD_WIDTH);
+    }
+}
+
+void draw_latents(uint64_t seed, uint64_t start, int64_t n, float *out)
+{
+    for (int64_t i = 0; i < n; i++) SYMBOL_latent(seed, start + (uint64_t)i, out + i * LOUD_LATENT);
+}
+
+uint64_t weights_size(void)
+{
+    return sizeof(SYMBOL_weights);
+}
+"""
+
+
+def compiler() -> list[str]:
+    """The command of the C compiler: CC, or the first one there is; empty where there is none."""
+    if named := shlex.split(os.environ.get("CC", "")):
+        return named if shutil.which(named[0]) else []
+    found = next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
+    return [found] if found else []
+
+
+@dataclass(frozen=True, slots=True)
+class CRuntime:
+    """The exported C source as this machine's compiler makes it."""
+
+    name: str = "c"
+    title: str = "plain C"
+    format: Format = "c"
+    devices: tuple[str, ...] = ("cpu",)
+
+    def availability(self, device: str = "cpu") -> Availability:
+        if device != "cpu":
+            return Availability(False, "C source runs on the CPU alone; use --device cpu")
+        return AVAILABLE if compiler() else Availability(False, _MISSING)
+
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> CSession:
+        """`threads` has no say: the source uses one."""
+        require(self, device)
+        manifest = artifact.read_manifest(path, "c") if artifact.sniff(path) == "c" else None
+        if manifest is None:
+            raise GanExportError(f"{printable(str(path))} is no folder of exported C; make one with gan-export c FILE")
+        return CSession(path, manifest)
+
+
+class CSession:
+    """A compiled folder."""
+
+    def __init__(self, path: Path, manifest: artifact.Manifest) -> None:
+        facts = manifest.facts
+        self._facts = facts
+        self._symbol = str(manifest.options.get("symbol", "generator"))
+        embedded = bool(manifest.options.get("embed_weights", False))
+        self._library: Any = _compiled(path, self._symbol, facts.classes, embedded)
+        self._weights = self._read_weights(path, embedded)
+        if not getattr(self._library, f"{self._symbol}_check")(self._weights):
+            raise GanExportError(f"{printable(str(path))}: the weights don't belong to the source, or are damaged")
+        self._check_latents(path)
+        version = _ask([*compiler(), "-dumpversion"])
+        flags = " ".join(flag for flag in FLAGS if flag.startswith(("-O", "-m")))
+        self._info = SessionInfo("c", version, "cpu", f"{Path(compiler()[0]).name} {flags}", 1)
+
+    @property
+    def info(self) -> SessionInfo:
+        return self._info
+
+    def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
+        bound = self.bind(latents, labels)
+        bound()
+        return bound.pictures()
+
+    def bind(self, latents: Floats, labels: Labels | None = None) -> CBound:
+        z = checked_latents(latents)
+        if z.shape[1] != self._facts.nz:
+            raise GanExportError(f"latents of shape {z.shape}; this generator takes (N, {self._facts.nz})")
+        chosen = None
+        if self._facts.classes:
+            chosen = np.ascontiguousarray([] if labels is None else labels, np.int64)
+            if chosen.shape != (len(z),) or chosen.min() < 0 or chosen.max() >= self._facts.classes:
+                raise GanExportError(f"labels: one of 0 to {self._facts.classes - 1} is needed for each latent")
+        return CBound(self, z.copy(), chosen)
+
+    def run(self, z: Floats, labels: Labels | None, out: Floats) -> None:
+        """Fill `out` (N, C, H, W) with the pictures of checked inputs."""
+        at = None if labels is None else labels.ctypes.data
+        self._loaded().draw_floats(self._weights, z.ctypes.data, at, len(z), out.ctypes.data)
+
+    def empty(self, count: int) -> Floats:
+        """An array for that many pictures."""
+        return np.empty((count, *self._facts.image), np.float32)
+
+    def draw_bytes(self, seed: int, start: int, count: int) -> NDArray[np.uint8]:
+        """Images start .. start+count-1 of `seed`, the latents drawn by the C source itself."""
+        channels, height, width = self._facts.image
+        out = np.empty((count, height, width, channels), np.uint8)
+        self._loaded().draw_bytes(self._weights, seed, start, count, out.ctypes.data)
+        return out
+
+    def close(self) -> None:
+        self._library = None
+
+    def _loaded(self) -> Any:
+        if self._library is None:
+            raise GanExportError("this session is closed")
+        return self._library
+
+    def _read_weights(self, path: Path, embedded: bool) -> Any:
+        """A pointer to the weights; `_held` keeps those of a file alive."""
+        if embedded:
+            return ctypes.byref(ctypes.c_char.in_dll(self._library, f"{self._symbol}_embedded"))
+        file, size = path / f"{self._symbol}.weights", int(self._library.weights_size())
+        try:
+            self._held = np.fromfile(file, np.uint8)
+        except OSError as e:
+            raise GanExportError(f"{printable(str(file))} can't be read: {e.strerror}") from None
+        if len(self._held) != size:
+            raise GanExportError(f"{printable(str(file))}: {len(self._held)} bytes of weights, {size} are needed")
+        return ctypes.c_void_p(self._held.ctypes.data)
+
+    def _check_latents(self, path: Path) -> None:
+        """The source must follow the law of latents to the bit."""
+        for seed, start in ((0, 0), (2**64 - 1, 2**64 - 8)):
+            out = np.empty((8, self._facts.nz), np.float32)
+            self._library.draw_latents(seed, start, len(out), out.ctypes.data)
+            if not np.array_equal(out, latents.draw(seed, start, len(out), self._facts.nz, self._facts.prior)):
+                raise GanExportError(f"{printable(str(path))}: this compiler's code draws other latents than the law")
+
+
+class CBound:
+    """Latents held, and an array that each call fills."""
+
+    def __init__(self, session: CSession, z: Floats, labels: Labels | None) -> None:
+        self._session, self._z, self._labels = session, z, labels
+        self._out = session.empty(len(z))
+
+    def __call__(self) -> None:
+        self._session.run(self._z, self._labels, self._out)
+
+    def pictures(self) -> Pictures:
+        return self._out.copy()
+
+
+def _compiled(path: Path, symbol: str, classes: int, embedded: bool) -> ctypes.CDLL:
+    label = ("(uint32_t)labels[i],", f"(uint32_t)((start + (uint64_t)i) % {classes}u),") if classes else ("", "")
+    caller = _CALLER
+    for mark, value in (
+        ("FLOATS_LABEL", label[0]), ("BYTES_LABEL", label[1]), ("SYMBOL", symbol), ("LOUD", symbol.upper()),
+    ):  # fmt: skip
+        caller = caller.replace(mark, value)
+    with tempfile.TemporaryDirectory(prefix="gan-c-") as folder:
+        (Path(folder) / "caller.c").write_text(caller, encoding="utf-8")
+        library = Path(folder) / "generator.so"
+        sources = [path / f"{symbol}.c", *([path / f"{symbol}_weights.c"] if embedded else []), f"{folder}/caller.c"]
+        arguments = [*FLAGS, f"-I{path.resolve()}", *map(str, sources), "-lm", "-o", str(library)]
+        _ask([*compiler(), *arguments])
+        try:
+            loaded = ctypes.CDLL(str(library))
+        except OSError as e:
+            raise GanExportError(f"{printable(str(path))}: the compiled source can't be loaded: {e}") from None
+    pointer, whole = ctypes.c_void_p, ctypes.c_int64
+    loaded.draw_floats.argtypes = [pointer, pointer, pointer, whole, pointer]
+    loaded.draw_bytes.argtypes = [pointer, ctypes.c_uint64, ctypes.c_uint64, whole, pointer]
+    loaded.draw_latents.argtypes = [ctypes.c_uint64, ctypes.c_uint64, whole, pointer]
+    loaded.draw_floats.restype = loaded.draw_bytes.restype = loaded.draw_latents.restype = None
+    loaded.weights_size.restype = ctypes.c_uint64
+    return loaded
+
+
+def _ask(command: list[str]) -> str:
+    """Standard output of a compiler.  Raises GanExportError with the first line of what it says when it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
+    except OSError as e:
+        raise UnavailableError(f"c: {printable(command[0])} can't be run: {e.strerror}") from None
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["?"]
+        why = printable(lines[0], limit=300)
+        raise GanExportError(f"{printable(command[0])} can't compile the exported source: {why}")
+    return done.stdout.strip()
+
+
+C = CRuntime()
