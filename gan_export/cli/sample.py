@@ -24,6 +24,7 @@ Image i of a seed is the same picture whatever the runtime, the batch or the mac
 gan-sample g.onnx -n 64 --seed 7 -o grid.png     one grid
 gan-sample g.onnx -n 5000 -o pictures            a folder of PNGs
 gan-sample g.onnx -n 100000 -o pictures.npz      uint8 (N, H, W, C)
+gan-sample g.onnx --walk 12 -o walk.gif          a film from picture to picture; .webp, .mp4
 gan-sample g.gan -n 10000000 --format webdataset -o DIR
                                                  a dataset in shards, with a manifest; run it again to go on
 gan-sample check DIR --generator g.gan           is it whole, and are its pictures the generator's?
@@ -38,7 +39,7 @@ app = common.new_app(HELP, default="sample")
 def sample(
     file: Annotated[Path, typer.Argument(help="A checkpoint, .onnx or TorchScript file, told apart by content.")],
     *,
-    count: Annotated[int, typer.Option("-n", "--count", help="How many pictures.")] = 64,
+    count: Annotated[int | None, typer.Option("-n", "--count", help="How many pictures.", show_default="64")] = None,
     seed: Seed = 0,
     start: Annotated[int, typer.Option("--start", help="Index of the first picture.")] = 0,
     out: Annotated[str, typer.Option("-o", "--out", help=".png, .npy, .npz, a folder, or its URL.")] = "samples.png",
@@ -47,6 +48,10 @@ def sample(
         str | None, typer.Option("--label", help="A label's number, or all.", show_default="random")
     ] = None,
     latents: Annotated[Path | None, typer.Option("--latents", help="Your own: .npy, or a tensor in .pt.")] = None,
+    walk: Annotated[
+        int | None,
+        typer.Option("--walk", help="A looping film over so many stops, to .gif, .webp or .mp4; -n 1 without."),
+    ] = None,
     psi: Annotated[float, typer.Option("--psi", help="Truncation: latents times this, 0 to 1.")] = 1.0,
     format: Annotated[
         str | None, typer.Option("--format", help="Of a dataset in the folder OUT.", show_default=False)
@@ -70,6 +75,8 @@ def sample(
     """Draw COUNT pictures of FILE into OUT."""
     from gan_export import sampling
 
+    total = count if count is not None else (64 if walk is None else 1)
+
     def dataset(format: str) -> None:
         from dataclasses import asdict
 
@@ -80,16 +87,18 @@ def sample(
 
         filters = tuple(name for name, on in (("dedupe", dedupe), ("balance", balance)) if on)
         part = Slice.parse(shard) if shard else Slice()
-        wish = Wish(seed, start, count, format, chosen, psi, filters, shard_size, part, workers)
+        wish = Wish(seed, start, total, format, chosen, psi, filters, shard_size, part, workers)
         scale.draw(Source(file, runtime, device, threads, asdict(overrides)), wish, out)
 
     check_device(device)
     chosen = _label(label)
+    if walk is not None and (latents is not None or format is not None):
+        raise GanExportError("--walk draws its own latents into one film; leave --latents and --format out")
     if "://" in out and format is None:
         raise GanExportError(f"-o {out}: a dataset alone goes to a URL; add --format")
     target = Path(out)
-    if count < 1:
-        raise GanExportError(f"-n {count}: ask for at least one picture")
+    if total < 1:
+        raise GanExportError(f"-n {total}: ask for at least one picture")
     if batch < 1:
         raise GanExportError(f"--batch {batch}: at least 1 is needed")
     if format is not None and latents is not None:
@@ -110,20 +119,27 @@ def sample(
     with sampling.open_generator(
         file, overrides, runtime=runtime, device=device, threads=threads, psi=psi
     ) as generator:
+        if walk is not None:
+            from gan_export import walk as walks
+
+            kept = chosen if label is not None else "all"
+            drawn = walks.write(generator, target, seed=seed, stops=walk, count=total, start=start, label=kept)
+            print(f"wrote {out}: {drawn} frames over {walk} stops, looping")
+            return
         z = sampling.read_latents(latents, generator.facts.nz) if latents else None
         if z is None and label == "all" and generator.facts.classes and not target.suffix:
             dataset("classes")  # labels laid out as folders, which is what tools for classes read
             return
-        with _Progress(len(z) if z is not None else count) as advance:
+        with _Progress(len(z) if z is not None else total) as advance:
             if z is not None:
                 sampling.sample_latents(
                     generator, target, z, batch=batch, label=chosen if label else "all", progress=advance
                 )
             else:
                 sampling.sample(
-                    generator, target, seed=seed, start=start, count=count, batch=batch, label=chosen, progress=advance
+                    generator, target, seed=seed, start=start, count=total, batch=batch, label=chosen, progress=advance
                 )
-    drawn = len(z) if z is not None else count
+    drawn = len(z) if z is not None else total
     info = generator.session.info
     print(f"wrote {out}: {drawn} picture{'s' if drawn > 1 else ''} by {info.runtime} ({info.provider})")
 

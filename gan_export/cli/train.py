@@ -30,6 +30,8 @@ Settings = Annotated[
 ]
 Root = Annotated[Path | None, typer.Option("--data-root", help="Folder of torchvision's data sets; ./data without.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Devices = Annotated[int, typer.Option("--devices", help="Processes on this machine, each with its share of a batch.")]
+Nodes = Annotated[int, typer.Option("--nodes", help="Machines; MASTER_ADDR, MASTER_PORT, NODE_RANK say which.")]
 Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Scalars and previews for TensorBoard, in the run.")]
 
 
@@ -44,6 +46,8 @@ def run(
     seed: Annotated[int | None, typer.Option("--seed", help="The same seed gives the same weights.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse pictures that can't be read.")] = False,
     tensorboard: Tensorboard = False,
+    devices: Devices = 1,
+    nodes: Nodes = 1,
 ) -> None:
     """Train RECIPE (the default: `gan-train RECIPE`)."""
     from gan_export.training import folder
@@ -55,10 +59,11 @@ def run(
     into = out or Path("runs") / read.name
     folder.check_new(into)  # before torch is imported: an answer at once
 
-    from gan_export.training import loop
+    from gan_export.training import processes
 
     with _interruptible() as stop:
-        ended = loop.train(read, into, _options(data_root, tensorboard, stop))
+        plan = processes.Plan(devices, nodes)
+        ended = processes.run(plan, read, into, [], _options(data_root, tensorboard, stop))
     _finish(into, ended)
 
 
@@ -70,6 +75,8 @@ def resume(
     data_root: Root = None,
     device: Device = None,
     tensorboard: Tensorboard = False,
+    devices: Devices = 1,
+    nodes: Nodes = 1,
 ) -> None:
     """Go on with RUN exactly; --set can change train.epochs, train.minutes and output.*"""
     from gan_export.training import folder
@@ -78,11 +85,26 @@ def resume(
     given = [*(settings or []), *_device(device)]
     recipes.resumed(folder.recipe(run), given)  # before torch is imported: an answer at once
 
-    from gan_export.training import loop
+    from gan_export.training import processes
 
     with _interruptible() as stop:
-        ended = loop.resume(run, given, _options(data_root, tensorboard, stop))
+        plan = processes.Plan(devices, nodes)
+        ended = processes.run(plan, None, run, given, _options(data_root, tensorboard, stop))
     _finish(run, ended)
+
+
+@app.command("page")
+def page(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder; it may still go on.")],
+    *,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The file; RUN/page.html without.")] = None,
+) -> None:
+    """Show RUN as one HTML file: curves, previews over time, a latent walk, settings."""
+    from gan_export import page as pages
+
+    target = out or run / "page.html"
+    pages.write(run, target)
+    print(f"wrote {target}")
 
 
 @app.command("list")
@@ -94,7 +116,11 @@ def list_recipes() -> None:
     width = max(len(r.name) for r in read)
     for r in read:
         size = f"{r.data.channels}x{r.data.size}x{r.data.size}"
-        print(f"{r.name:{width}}  {r.data.source:10} {size:9} {r.train.epochs:3} epochs  {r.about}")
+        print(f"{r.name:{width}}  {r.data.source:13} {size:9} {r.train.epochs:3} epochs  {r.about}")
+    recorded = [r.name for r in read if recipes.record(r.name) is not None]
+    without = [r.name for r in read if r.name not in recorded]
+    print(f"with a record of what it gave (train/records): {', '.join(recorded) or 'none'}")
+    print(f"without one: {', '.join(without) or 'none'}")
 
 
 def main() -> NoReturn:

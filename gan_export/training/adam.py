@@ -16,10 +16,16 @@ EPS = 1e-8
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015) over a fixed list of weights.  `rate` may change between steps."""
+    """Adam (Kingma & Ba 2015) over a fixed list of weights; with `decay` AdamW (Loshchilov & Hutter 2019).
 
-    def __init__(self, weights: Iterable[torch.nn.Parameter], rate: float, betas: tuple[float, float]) -> None:
+    `rate` may change between steps.
+    """
+
+    def __init__(
+        self, weights: Iterable[torch.nn.Parameter], rate: float, betas: tuple[float, float], decay: float = 0.0
+    ) -> None:
         self.rate = rate
+        self._decay = decay
         self._betas = betas
         self._weights: Sequence[torch.nn.Parameter] = list(weights)
         self.means = [torch.zeros_like(w) for w in self._weights]  # of the gradient
@@ -33,6 +39,8 @@ class Adam:
     @torch.no_grad()
     def step(self) -> None:
         """One update; every weight must have a gradient."""
+        if self._decay:
+            torch._foreach_mul_(list(self._weights), 1.0 - self.rate * self._decay)
         gradients = [w.grad for w in self._weights if w.grad is not None]
         fused_adam(
             list(self._weights), gradients, self.means, self.squares, [], self._steps, fused=True, amsgrad=False,

@@ -15,6 +15,7 @@ from torch import Tensor
 from gan_export.errors import GanExportError
 from gan_export.training import recipe
 from gan_export.training.data import DataSource
+from gan_export.training.group import ALONE, Group
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
@@ -22,32 +23,48 @@ def epoch_order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)
 
 
-def steps_per_epoch(count: int, data: recipe.Data, batch: int) -> int:
-    """Raises GanExportError where there is not one batch of two pictures (BatchNorm needs two)."""
+def steps_per_epoch(count: int, data: recipe.Data, batch: int, processes: int = 1) -> int:
+    """Raises GanExportError where there is not one batch of two pictures a process (BatchNorm needs two)."""
+    if batch < 2 * processes:
+        raise GanExportError(f"train.batch {batch} is too small for {processes} processes; {2 * processes} is possible")
     whole, rest = divmod(count, batch)
-    steps = whole + (rest > 1 and not data.drop_last)
+    steps = whole + (rest >= 2 * processes and not data.drop_last)
     if steps == 0:
         raise GanExportError(f"{count} pictures don't fill one batch of {batch}; lower train.batch or add pictures")
     return steps
 
 
 class Batches:
-    """The batches of a run.  On CUDA the whole set stays in device memory where it takes a quarter of what is free."""
+    """The batches of a run, of several processes each its own rows.
 
-    def __init__(self, source: DataSource, recipe: recipe.Recipe, device: torch.device) -> None:
-        self._source, self._device = source, device
-        self._batch, self._seed = recipe.train.batch, recipe.train.seed
+    On CUDA the whole set stays in device memory where it takes a quarter of what is free.
+    """
+
+    def __init__(self, source: DataSource, recipe: recipe.Recipe, device: torch.device, group: Group = ALONE) -> None:
+        self._source, self._device, self._group = source, device, group
+        self._batch, self._seed = recipe.train.batch * recipe.train.critic_steps, recipe.train.seed  # of one step
         self._layout = torch.channels_last if recipe.compute.channels_last else torch.contiguous_format
         self._epoch, self._order = -1, np.empty(0, np.int64)
         self._resident = self._moved_whole() if device.type == "cuda" and recipe.compute.resident else None
 
     def get(self, epoch: int, within: int) -> Tensor:
         """Float32 (n, C, S, S) in [-1, 1]; epoch and step count from 0; an epoch's last may be smaller."""
+        indices = self._indices(epoch, within)
+        return self._bytes(indices).to(torch.float32).div_(127.5).sub_(1.0).contiguous(memory_format=self._layout)
+
+    def labels(self, epoch: int, within: int) -> Tensor | None:
+        """The labels (n,) of the same pictures; None where the source has none."""
+        if self._source.labels is None:
+            return None
+        return torch.from_numpy(self._source.labels[self._indices(epoch, within)]).to(self._device)
+
+    def _indices(self, epoch: int, within: int) -> npt.NDArray[np.int64]:
         if epoch != self._epoch:
             self._epoch = epoch
             self._order = epoch_order(len(self._source), self._seed, epoch)
-        indices = self._order[within * self._batch : (within + 1) * self._batch]
-        return self._bytes(indices).to(torch.float32).div_(127.5).sub_(1.0).contiguous(memory_format=self._layout)
+        whole = self._order[within * self._batch : (within + 1) * self._batch]
+        rows = len(whole) // self._group.size * self._group.size  # all processes have as many
+        return whole[self._group.rank : rows : self._group.size]
 
     def _bytes(self, indices: npt.NDArray[np.int64]) -> Tensor:
         if self._resident is not None:

@@ -49,6 +49,11 @@ class DataSource(Protocol):
         """`file: reason` of each picture that could not be read."""
         ...
 
+    @property
+    def labels(self) -> npt.NDArray[np.int64] | None:
+        """The class of each picture, from 0; None where nothing says it."""
+        ...
+
     def __len__(self) -> int: ...
 
     def read(self, indices: npt.NDArray[np.int64]) -> Bytes:
@@ -63,6 +68,7 @@ class InMemory:
     name: str
     images: Bytes
     skipped: tuple[str, ...] = ()
+    labels: npt.NDArray[np.int64] | None = None
 
     @property
     def shape(self) -> Shape:
@@ -84,6 +90,7 @@ class OnDisk:
     files: tuple[Path, ...]
     shape: Shape
     skipped: tuple[str, ...] = ()
+    labels: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -113,20 +120,21 @@ def packed_digits(shape: Shape) -> DataSource:
     """The 10,000 digits inside the package; data/README.md states their source and licence."""
     packed = resources.files("gan_export").joinpath("data", "mnist-10k.npz").read_bytes()
     with np.load(io.BytesIO(packed)) as f:
-        return InMemory("mnist-10k", resized(f["images"], shape))
+        return InMemory("mnist-10k", resized(f["images"], shape), labels=f["labels"].astype(np.int64))
 
 
-def torchvision_set(name: str, root: Path | None, shape: Shape) -> DataSource:
-    """MNIST, FashionMNIST or CIFAR10's training set from `root`, downloaded there where it is missing."""
+def torchvision_set(name: str, root: Path | None, shape: Shape, *, train: bool = True) -> DataSource:
+    """MNIST, FashionMNIST or CIFAR10's training (or test) set from `root`, downloaded there where it is missing."""
     from torchvision import datasets
 
     kind = {"mnist": datasets.MNIST, "fashion-mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10}[name]
     where = Path("data") if root is None else root
     try:
-        pictures = kind(str(where), train=True)
+        pictures = kind(str(where), train=train)
     except RuntimeError:  # torchvision's word for a root without the data
         pictures = _downloaded(kind, name, where)
-    return InMemory(name, resized(np.asarray(pictures.data), shape))
+    labels = np.asarray(pictures.targets, np.int64)
+    return InMemory(name, resized(np.asarray(pictures.data), shape), labels=labels)
 
 
 def _downloaded(kind: Any, name: str, where: Path) -> Any:
@@ -152,7 +160,8 @@ def _downloaded(kind: Any, name: str, where: Path) -> Any:
 def folder(path: Path, shape: Shape, *, strict: bool = False) -> DataSource:
     """Every picture beneath `path`, of any size and mode, in the order of their names.
 
-    Decoded once, into memory up to MEMORY_LIMIT.  What can't be read is skipped and named in `skipped`,
+    Decoded once, into memory up to MEMORY_LIMIT.  Where each lies in a folder of its own beneath `path`, those
+    folders are the classes, in the order of their names.  What can't be read is skipped and named in `skipped`,
     or refused when `strict`.
     """
     if not path.is_dir():
@@ -178,8 +187,16 @@ def folder(path: Path, shape: Shape, *, strict: bool = False) -> DataSource:
             f"{len(skipped)} of {len(files)} pictures in {printable(str(path))} can't be read: {named}"
         )
     if fits:
-        return InMemory("folder", np.stack(images), tuple(skipped))
-    return OnDisk("folder", tuple(kept), shape, tuple(skipped))
+        return InMemory("folder", np.stack(images), tuple(skipped), _classes(path, kept))
+    return OnDisk("folder", tuple(kept), shape, tuple(skipped), _classes(path, kept))
+
+
+def _classes(path: Path, files: list[Path]) -> npt.NDArray[np.int64] | None:
+    parts = [f.relative_to(path).parts for f in files]
+    if any(len(p) < 2 for p in parts):
+        return None
+    names = sorted({p[0] for p in parts})
+    return np.array([names.index(p[0]) for p in parts], np.int64)
 
 
 def decode(file: Path, shape: Shape) -> Bytes:

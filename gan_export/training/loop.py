@@ -21,6 +21,7 @@ from gan_export.errors import CheckFailedError, GanExportError
 from gan_export.training import devices, events, folder, health, losses, preview, state, step
 from gan_export.training.batches import Batches, steps_per_epoch
 from gan_export.training.data import DataSource, open_source
+from gan_export.training.group import ALONE, Group
 from gan_export.training.recipe import Recipe, resumed
 
 
@@ -35,6 +36,7 @@ class Options:
     tensorboard: bool = False
     observe: events.Observer = lambda event: None
     should_stop: Callable[[], bool] = lambda: False
+    group: Group = ALONE
 
 
 def train(recipe: Recipe, run: Path, options: Options) -> events.Ended:
@@ -43,7 +45,8 @@ def train(recipe: Recipe, run: Path, options: Options) -> events.Ended:
     Raises GanExportError for bad input before anything is written, CheckFailedError when the training
     diverges.  Deterministic: the same recipe, data, device, thread count and instruction set give the same bits.
     """
-    folder.check_new(run)
+    if options.group.leads:
+        folder.check_new(run)
     return _run(recipe, run, None, options)
 
 
@@ -67,15 +70,20 @@ def _run(recipe: Recipe, run: Path, snapshot: dict[str, Any] | None, options: Op
     if data_root is None and snapshot is not None and snapshot["data_root"] is not None:
         data_root = Path(snapshot["data_root"])
     source = open_source(recipe.data, data_root)
-    per_epoch = steps_per_epoch(len(source), recipe.data, recipe.train.batch)
+    per_epoch = steps_per_epoch(
+        len(source), recipe.data, recipe.train.batch * recipe.train.critic_steps, options.group.size
+    )
+    _check_labels(recipe, source)
     if snapshot is not None and snapshot["data"] != state.fingerprint(source):
         raise GanExportError("the data is not what the run was trained on; name its place with --data-root")
 
     with ExitStack() as stack:
         stack.enter_context(devices.configured(recipe.compute, device))
-        now = state.start(recipe, device)
+        now = state.start(recipe, device, options.group)
         if snapshot is not None:
             state.restore(now, snapshot)
+        if not options.group.leads:
+            return _Sitting(now, source, data_root, run, None, options.observe).go(per_epoch, options.should_stop)
         folder.make(run, recipe)
         log = stack.enter_context(closing(events.JsonLog(run / folder.LOG, snapshot["log_bytes"] if snapshot else 0)))
         observers: list[events.Observer] = [log, options.observe]
@@ -100,38 +108,40 @@ class _Sitting:
     source: DataSource
     data_root: Path | None
     run: Path
-    log: events.JsonLog
+    log: events.JsonLog | None  # None for a process that doesn't lead, which writes nothing
     tell: events.Observer
 
     def go(self, per_epoch: int, should_stop: Callable[[], bool]) -> events.Ended:
         now, recipe = self.now, self.now.recipe
         out, total = recipe.output, recipe.train.epochs * per_epoch
         limit = recipe.train.minutes * 60 or math.inf
-        batches = Batches(self.source, recipe, now.device)
+        batches = Batches(self.source, recipe, now.device, now.group)
         meter = _Meter(now, self.tell, self.run)
         stopped = False
         epoch = max(1, -(-now.step // per_epoch))  # counted from 1, of the last step done
         while now.step < total and not stopped:
             at, within = divmod(now.step, per_epoch)
-            _set_rates(now, now.step / total)
+            now.progress = now.step / total
+            _set_rates(now)
             real = batches.get(at, within)
-            meter.take(step.step(now, real), len(real))
+            meter.take(step.step(now, real, batches.labels(at, within)), len(real))
             now.step += 1
             epoch = at + 1
             self.tell(events.Stepped(now.step, epoch))
-            last = now.step == total or meter.elapsed() >= limit
-            stopped = not last and should_stop()
+            last, stopped = now.group.agreed(now.step == total or meter.elapsed() >= limit, should_stop())
+            stopped = stopped and not last
             snap = now.step % out.snapshot_every == 0 or last or stopped
             whole = within + 1 == per_epoch
             if meter.full() or snap or whole:
                 meter.read(epoch)
-            with meter.paused():  # what is written between steps is not the speed of training
-                if last or (whole and epoch % out.preview_every == 0):
-                    self._preview(epoch)
-                if last or (whole and epoch % out.save_every == 0):
-                    self._save(epoch)
-                if snap:
-                    self._snapshot(epoch)
+            if now.group.leads:
+                with meter.paused():  # what is written between steps is not the speed of training
+                    if last or (whole and epoch % out.preview_every == 0):
+                        self._preview(epoch)
+                    if last or (whole and epoch % out.save_every == 0):
+                        self._save(epoch)
+                    if snap:
+                        self._snapshot(epoch)
             if last:
                 break
         ended = events.Ended(now.step, epoch, now.seconds, interrupted=stopped)
@@ -151,6 +161,7 @@ class _Sitting:
             self.tell(events.Wrote(self.now.step, epoch, "checkpoint", path))
 
     def _snapshot(self, epoch: int) -> None:
+        assert self.log is not None
         snapshot = state.capture(self.now, self.source, self.data_root, self.log.position())
         path = state.write(snapshot, self.run, self.now.recipe.output.keep)
         self.tell(events.Wrote(self.now.step, epoch, "snapshot", path))
@@ -163,13 +174,13 @@ class _Meter:
         self._now, self._tell, self._run = now, tell, run
         self._rows = torch.zeros(now.recipe.output.log_every, len(step.READINGS), device=now.device)
         self._count = self._pictures = 0
-        self._watch = health.Watch(losses.by_name(now.recipe.loss.kind))
+        self._watch = health.Watch(losses.of(now.recipe.loss))
         self._began = time.perf_counter()
 
     def take(self, readings: torch.Tensor, pictures: int) -> None:
         self._rows[self._count] = readings
         self._count += 1
-        self._pictures += pictures
+        self._pictures += pictures * self._now.group.size
 
     def full(self) -> bool:
         return self._count == len(self._rows)
@@ -187,6 +198,7 @@ class _Meter:
     def read(self, epoch: int) -> None:
         """Tells the window's means and ends it.  Raises CheckFailedError at the first number that is none."""
         now = self._now
+        now.group.average([self._rows[: self._count]])
         rows = self._rows[: self._count].cpu().numpy().astype(np.float64)  # waits for a GPU
         seconds, now.seconds = self.elapsed() - now.seconds, self.elapsed()
         if trouble := health.not_finite(rows):
@@ -209,8 +221,21 @@ class _Meter:
         raise CheckFailedError(f"{text}; {last}; try a lower optimiser.generator.lr and optimiser.discriminator.lr")
 
 
-def _set_rates(now: state.State, progress: float) -> None:
-    o = now.recipe.optimiser
+def _check_labels(recipe: Recipe, source: DataSource) -> None:
+    classes = recipe.generator.classes
+    if not classes:
+        return
+    if source.labels is None:
+        raise GanExportError(
+            f"generator.classes is {classes}, but the pictures of {source.name} have no labels; "
+            "put each class into a folder of its own, or leave it at 0"
+        )
+    if (found := int(source.labels.max()) + 1) > classes:
+        raise GanExportError(f"generator.classes is {classes}, and {source.name} has {found}; set it to {found}")
+
+
+def _set_rates(now: state.State) -> None:
+    o, progress = now.recipe.optimiser, now.progress
     factor = 1.0 if progress < o.decay_from else (1 - progress) / (1 - o.decay_from)
     for optimiser, lr in ((now.optimiser_g, o.generator.lr), (now.optimiser_d, o.discriminator.lr)):
         optimiser.rate = lr * factor

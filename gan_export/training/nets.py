@@ -16,24 +16,34 @@ INIT_STD = 0.02  # of the N(0, 0.02) initialisation (Radford et al. 2015)
 
 
 class Generator(nn.Module):
-    """z (N, nz, 1, 1) -> pictures (N, C, S, S) in [-1, 1], S = 4 x 2^len(widths)."""
+    """z (N, nz, 1, 1), and with classes labels (N,) -> pictures (N, C, S, S) in [-1, 1], S = 4 x 2^len(widths).
 
-    def __init__(self, nz: int, widths: tuple[int, ...], channels: int) -> None:
+    A label's embedding stands behind z: the form that `gan_export.arch` reads from the file alone.
+    """
+
+    def __init__(self, nz: int, widths: tuple[int, ...], channels: int, classes: int = 0, embedding: int = 0) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.ConvTranspose2d(nz, widths[0], 4, 1, 0)]
+        taken = nz + embedding if classes else nz
+        layers: list[nn.Module] = [nn.ConvTranspose2d(taken, widths[0], 4, 1, 0)]
         for before, after in zip(widths, (*widths[1:], channels), strict=True):
             layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1)]
         self.model = nn.Sequential(*layers, nn.Tanh())
+        self.embed = nn.Embedding(classes, embedding) if classes else None
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.embed is not None:
+            z = torch.cat((z, self.embed(labels)[:, :, None, None]), 1)
         out: Tensor = self.model(z)
         return out
 
 
 class Discriminator(nn.Module):
-    """Pictures (N, C, S, S) -> scores (N,): logits, for a loss to read."""
+    """Pictures (N, C, S, S), and with classes labels (N,) -> scores (N,): logits, for a loss to read.
 
-    def __init__(self, settings: recipe.Discriminator, channels: int) -> None:
+    A label enters by projection: its embedding times the features, added to the score (Miyato & Koyama 2018).
+    """
+
+    def __init__(self, settings: recipe.Discriminator, channels: int, classes: int = 0) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         before = channels
@@ -45,25 +55,32 @@ class Discriminator(nn.Module):
             before = after
         layers.append(_spectral(nn.Conv2d(before, 1, 4, 1, 0), settings.spectral))
         self.model = nn.Sequential(*layers)
+        self.embed = _spectral(nn.Embedding(classes, before), settings.spectral) if classes else None
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        out: Tensor = self.model(pictures)
-        return out.flatten()
+    def forward(self, pictures: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.embed is None:
+            out: Tensor = self.model(pictures)
+            return out.flatten()
+        features = self.model[:-1](pictures)
+        scores: Tensor = self.model[-1](features).flatten()
+        agreement: Tensor = (self.embed(labels) * features.sum((2, 3))).sum(1)
+        return scores + agreement
 
 
 def build(r: recipe.Recipe) -> tuple[Generator, Discriminator]:
     """Both nets with their starting weights, a function of train.seed and train.init; on the CPU, train mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(r.train.seed)
-        g = Generator(r.generator.nz, r.generator.widths, r.data.channels)
-        d = Discriminator(r.discriminator, r.data.channels)
+        classes = r.generator.classes
+        g = Generator(r.generator.nz, r.generator.widths, r.data.channels, classes, r.generator.embedding)
+        d = Discriminator(r.discriminator, r.data.channels, classes)
         if r.train.init == "normal":
             for net in (g, d):
                 net.apply(_normal)
     return g, d
 
 
-def _spectral(layer: nn.Conv2d, on: bool) -> nn.Module:
+def _spectral(layer: nn.Conv2d | nn.Embedding, on: bool) -> nn.Module:
     return parametrizations.spectral_norm(layer) if on else layer
 
 

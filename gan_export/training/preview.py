@@ -15,7 +15,8 @@ from gan_export import images, latents
 from gan_export.training import folder
 from gan_export.training.data import DataSource
 from gan_export.training.nets import Generator
-from gan_export.training.state import State, published
+from gan_export.training.recipe import Generator as Settings
+from gan_export.training.state import State, labels, published
 
 Bytes = npt.NDArray[np.uint8]
 SEED = 0  # of the previews' latents, whatever the run's own seed is
@@ -24,7 +25,7 @@ _ROWS = 8  # of generated beside real: 8 rows of 4 and 4
 
 def sheets(now: State, source: DataSource) -> dict[str, Bytes]:
     """The previews of a run's present generator by name: each uint8 (H, W, C)."""
-    pictures = draw(published(now), now.recipe.generator.nz, 64, now.device)
+    pictures = draw(published(now), now.recipe.generator, SEED, 64, now.device)
     real = _real(source, 4 * _ROWS)
     rows = [np.concatenate((pictures[4 * i : 4 * i + 4], real[4 * i : 4 * i + 4])) for i in range(_ROWS)]
     return {
@@ -35,10 +36,12 @@ def sheets(now: State, source: DataSource) -> dict[str, Bytes]:
 
 
 @torch.no_grad()
-def draw(generator: Generator, nz: int, count: int, device: torch.device) -> Bytes:
-    """Pictures 0 .. count-1 of SEED: uint8 (count, H, W, C), from a generator in eval mode."""
-    z = latents.draw_torch(SEED, 0, count, nz, device=device).reshape(count, nz, 1, 1)
-    return images.to_bytes(generator(z).float().contiguous().cpu().numpy())
+def draw(
+    generator: Generator, settings: Settings, seed: int, count: int, device: torch.device, *, start: int = 0
+) -> Bytes:
+    """Pictures start .. of `seed`: uint8 (count, H, W, C), from a generator in eval mode; labels are i mod classes."""
+    z = latents.draw_torch(seed, start, count, settings.nz, device=device).reshape(count, settings.nz, 1, 1)
+    return images.to_bytes(generator(z, labels(settings, start, count, device)).float().contiguous().cpu().numpy())
 
 
 def write(sheets: dict[str, Bytes], run: Path, epoch: int) -> list[Path]:

@@ -40,6 +40,8 @@ class Generator:
 
     nz: int = 100
     widths: tuple[int, ...] = (512, 256, 128)
+    classes: int = 0  # conditional on so many labels, which the discriminator is told too; 0: not
+    embedding: int = 50  # values that a label becomes, joined behind z
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,15 @@ class Discriminator:
 class Loss:
     """What the two nets minimise."""
 
-    kind: Literal["bce", "hinge"] = "bce"
+    kind: Literal["bce", "hinge", "non-saturating", "wasserstein", "relativistic"] = "bce"
     one_call: bool = False  # generated and real pictures as one batch through the discriminator
+    mixed: bool = False  # shuffled together first, so that each batch the discriminator sees holds both
+    smooth: float = 0.0  # real pictures are to score 1 - smooth (bce, non-saturating)
+    flip: float = 0.0  # share of the pairs of a generated and a real picture whose scores are swapped
+    r1: float = 0.0  # half of it times the squared gradient of the score by real pictures (Mescheder et al. 2018)
+    r2: float = 0.0  # the same by generated pictures
+    gradient_penalty: float = 0.0  # times (gradient's norm between both - 1)^2 (WGAN-GP, Gulrajani et al. 2017)
+    penalty_every: int = 1  # the penalties each so many steps, as many times as strong (Karras et al. 2020)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,7 @@ class Adam:
     lr: float = 2e-4
     beta1: float = 0.5
     beta2: float = 0.999
+    weight_decay: float = 0.0  # decoupled: each update takes lr x weight_decay of every weight away
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,17 @@ class Optimiser:
     generator: Adam = field(default_factory=Adam)
     discriminator: Adam = field(default_factory=Adam)
     decay_from: float = 1.0  # share of the run after which both rates fall linearly to zero; 1: never
+
+
+@dataclass(frozen=True, slots=True)
+class Augment:
+    """What is done to real and generated pictures alike before the discriminator sees them."""
+
+    noise: float = 0.0  # standard deviation of instance noise at the start
+    noise_until: float = 1.0  # share of the run over which it falls linearly to none
+    translate: float = 0.0  # DiffAugment (Zhao et al. 2020): shifted by up to this share of the side
+    cutout: float = 0.0  # DiffAugment: a square of this share of the side blanked
+    colour: bool = False  # DiffAugment: brightness, saturation, contrast
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +115,7 @@ class Train:
     minutes: float = 0.0  # stop at the first step past so many minutes of training; 0: no such bound
     batch: int = 128
     seed: int = 0
+    critic_steps: int = 1  # the discriminator's updates, each on a batch of its own, to one of the generator
     init: Literal["torch", "normal"] = "torch"  # torch's own, or N(0, 0.02), BatchNorm weights N(1, 0.02)
 
 
@@ -117,6 +139,7 @@ class Compute:
     channels_last: bool = True
     autocast: Literal["off", "bf16"] = "off"  # CUDA only
     tf32: bool = False  # CUDA only
+    sync_norm: bool = False  # BatchNorm over the batches of all processes (--devices)
     resident: bool = True  # CUDA: the whole set in device memory where it fits in a quarter of what is free
 
 
@@ -131,6 +154,7 @@ class Recipe:
     discriminator: Discriminator = field(default_factory=Discriminator)
     loss: Loss = field(default_factory=Loss)
     optimiser: Optimiser = field(default_factory=Optimiser)
+    augment: Augment = field(default_factory=Augment)
     ema: Ema = field(default_factory=Ema)
     train: Train = field(default_factory=Train)
     output: Output = field(default_factory=Output)
@@ -158,6 +182,12 @@ def known() -> dict[str, Path]:
         for file in sorted(folder.glob("*.toml")):
             found.setdefault(file.stem, file)
     return found
+
+
+def record(name: str) -> Path | None:
+    """The record of what the recipe `name` gave, where this checkout has one."""
+    file = folders()[-1].parent / "records" / name / "record.json"
+    return file if file.is_file() else None
 
 
 def load(name: str, settings: Iterable[str] = ()) -> Recipe:
@@ -298,17 +328,23 @@ def _check(recipe: Recipe) -> None:
         fits = len(widths) == levels and all(1 <= w <= 8192 for w in widths)
         _bound(fits, f"{net}.widths", list(widths), f"{int(levels)} numbers from 1 to 8192 at data.size {r.data.size}")
     _bound(1 <= r.generator.nz <= 8192, "generator.nz", r.generator.nz, "1 to 8192")
+    _bound(0 <= r.generator.classes <= 65536, "generator.classes", r.generator.classes, "0 to 65536")
+    _bound(1 <= r.generator.embedding <= 8192, "generator.embedding", r.generator.embedding, "1 to 8192")
+    _check_loss(r.loss)
+    _check_augment(r.augment)
     _bound(0 <= r.discriminator.slope < 1, "discriminator.slope", r.discriminator.slope, "0 to 1")
     for net, adam in (("generator", r.optimiser.generator), ("discriminator", r.optimiser.discriminator)):
         _bound(0 < adam.lr <= 1, f"optimiser.{net}.lr", adam.lr, "over 0, at most 1")
         _bound(0 <= adam.beta1 < 1, f"optimiser.{net}.beta1", adam.beta1, "0 to under 1")
         _bound(0 <= adam.beta2 < 1, f"optimiser.{net}.beta2", adam.beta2, "0 to under 1")
+        _bound(0 <= adam.weight_decay < 1, f"optimiser.{net}.weight_decay", adam.weight_decay, "0 to under 1")
     _bound(0 <= r.optimiser.decay_from <= 1, "optimiser.decay_from", r.optimiser.decay_from, "0 to 1")
     _bound(0 <= r.ema.decay < 1, "ema.decay", r.ema.decay, "0 to under 1")
     _bound(r.ema.recalibrate >= 0, "ema.recalibrate", r.ema.recalibrate, "0 or more")
     _bound(r.train.epochs >= 1, "train.epochs", r.train.epochs, "1 or more")
     _bound(r.train.minutes >= 0, "train.minutes", r.train.minutes, "0 or more")
     _bound(2 <= r.train.batch <= 65536, "train.batch", r.train.batch, "2 to 65536")
+    _bound(1 <= r.train.critic_steps <= 100, "train.critic_steps", r.train.critic_steps, "1 to 100")
     _bound(0 <= r.train.seed < 2**63, "train.seed", r.train.seed, "0 to 2^63-1")
     for name in ("save_every", "preview_every", "snapshot_every", "keep", "log_every"):
         _bound(getattr(r.output, name) >= 1, f"output.{name}", getattr(r.output, name), "1 or more")
@@ -320,6 +356,23 @@ def _check(recipe: Recipe) -> None:
             f"device {printable(r.compute.device)} is unknown; auto, cpu, cuda, cuda:N and mps are known"
         )
     _bound(0 <= r.compute.threads <= 1024, "compute.threads", r.compute.threads, "0 to 1024")
+
+
+def _check_loss(loss: Loss) -> None:
+    _bound(0 <= loss.smooth < 0.5, "loss.smooth", loss.smooth, "0 to under 0.5")
+    if loss.smooth and loss.kind not in ("bce", "non-saturating"):
+        raise GanExportError(f"loss.smooth is for bce and non-saturating, not for {loss.kind}; leave it at 0")
+    _bound(0 <= loss.flip < 0.5, "loss.flip", loss.flip, "0 to under 0.5")
+    for name in ("r1", "r2", "gradient_penalty"):
+        _bound(0 <= getattr(loss, name) <= 1e6, f"loss.{name}", getattr(loss, name), "0 to 1e6")
+    _bound(1 <= loss.penalty_every <= 1000, "loss.penalty_every", loss.penalty_every, "1 to 1000")
+
+
+def _check_augment(augment: Augment) -> None:
+    _bound(0 <= augment.noise <= 10, "augment.noise", augment.noise, "0 to 10")
+    _bound(0 < augment.noise_until <= 1, "augment.noise_until", augment.noise_until, "over 0, at most 1")
+    _bound(0 <= augment.translate <= 0.5, "augment.translate", augment.translate, "0 to 0.5")
+    _bound(0 <= augment.cutout < 1, "augment.cutout", augment.cutout, "0 to under 1")
 
 
 def _bound(holds: bool, name: str, value: object, bounds: str) -> None:

@@ -22,6 +22,7 @@ from gan_export.files import atomic_file
 from gan_export.training import devices, folder, nets, recipe
 from gan_export.training.adam import Adam
 from gan_export.training.data import DataSource
+from gan_export.training.group import ALONE, Group, SyncBatchNorm, synchronised
 from gan_export.training.recipe import Recipe
 
 FORMAT = 1
@@ -39,14 +40,19 @@ class State:
     average: nets.Generator | None
     optimiser_g: Adam
     optimiser_d: Adam
-    noise: torch.Generator  # every latent of training comes from it
+    noise: torch.Generator  # every draw of training comes from it
     step: int = 0  # steps done
     seconds: float = 0.0  # spent in them
+    group: Group = ALONE
+    progress: float = 0.0  # share of the run that is done: what rates and noise fall by; the loop sets it
 
 
-def start(recipe: Recipe, device: torch.device) -> State:
+def start(recipe: Recipe, device: torch.device, group: Group = ALONE) -> State:
     """A run's state before its first step, a function of the recipe (and on a GPU of the device's kind)."""
     g, d = nets.build(recipe)
+    if group.size > 1 and recipe.compute.sync_norm:
+        synchronised(g)
+        synchronised(d)
     layout = torch.channels_last if recipe.compute.channels_last else torch.contiguous_format
     for net in (g, d):
         net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
@@ -54,7 +60,7 @@ def start(recipe: Recipe, device: torch.device) -> State:
     noise = torch.Generator(device=device)
     noise.manual_seed(recipe.train.seed)
     o = recipe.optimiser
-    return State(recipe, device, g, d, average, _adam(g, o.generator), _adam(d, o.discriminator), noise)
+    return State(recipe, device, g, d, average, _adam(g, o.generator), _adam(d, o.discriminator), noise, group=group)
 
 
 def published(state: State) -> nets.Generator:
@@ -68,24 +74,31 @@ def published(state: State) -> nets.Generator:
     shown = copy.deepcopy(state.average)
     count = state.recipe.ema.recalibrate
     if count:
-        recalibrate(shown, state.recipe.generator.nz, count, state.device)
+        recalibrate(shown, state.recipe.generator, count, state.device)
     return shown.eval()
 
 
 @torch.no_grad()
-def recalibrate(generator: nets.Generator, nz: int, count: int, device: torch.device) -> None:
+def recalibrate(generator: nets.Generator, settings: recipe.Generator, count: int, device: torch.device) -> None:
     """Sets every BatchNorm's running statistics to the mean over `count` pictures, in batches of 256."""
     norms = [m for m in generator.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     momenta = [m.momentum for m in norms]
     for m in norms:
+        if isinstance(m, SyncBatchNorm):
+            m.together = False  # one process alone measures
         m.reset_running_stats()
         m.momentum = None  # a plain mean over the batches
     generator.train()
     for first in range(0, count, 256):
-        z = latents.draw_torch(0, CALIBRATION + first, 256, nz, device=device)
-        generator(z.reshape(256, nz, 1, 1))
+        z = latents.draw_torch(0, CALIBRATION + first, 256, settings.nz, device=device)
+        generator(z.reshape(256, settings.nz, 1, 1), labels(settings, CALIBRATION + first, 256, device))
     for m, momentum in zip(norms, momenta, strict=True):
         m.momentum = momentum
+
+
+def labels(settings: recipe.Generator, start: int, count: int, device: torch.device) -> torch.Tensor | None:
+    """Labels i mod classes of images start .. start+count-1: int64 (count,); None for an unconditional generator."""
+    return torch.arange(start, start + count, device=device) % settings.classes if settings.classes else None
 
 
 def capture(state: State, source: DataSource, data_root: Path | None, log_bytes: int) -> dict[str, Any]:
@@ -160,4 +173,4 @@ def fingerprint(source: DataSource) -> list[int]:
 
 
 def _adam(net: torch.nn.Module, settings: recipe.Adam) -> Adam:
-    return Adam(net.parameters(), settings.lr, (settings.beta1, settings.beta2))
+    return Adam(net.parameters(), settings.lr, (settings.beta1, settings.beta2), settings.weight_decay)

@@ -13,59 +13,135 @@ import torch
 from torch import Tensor
 
 from gan_export.training import losses
+from gan_export.training.augment import augmented
 from gan_export.training.state import State
 
 READINGS = ("loss_d", "loss_g", "score_generated", "score_real")
 
 
-def step(state: State, real: Tensor) -> Tensor:
-    """Both updates for one batch of real pictures (N, C, S, S) in [-1, 1] on the state's device.
+def step(state: State, real: Tensor, labels: Tensor | None = None) -> Tensor:
+    """The updates for one batch of real pictures (N, C, S, S) in [-1, 1] on the state's device, with labels (N,).
 
-    Draws 2 x (N, nz) latents from state.noise, in that order.  Gives READINGS as a float32 (4,) tensor on
-    the device, without waiting for it.
+    Of several processes each is given its rows of the batch, all as many.
+
+    The discriminator moves train.critic_steps times, each time on its part of the batch; then the generator.
+    Generated pictures take the labels of the real ones beside them.  Draws (n, nz) latents from state.noise for
+    each update, in that order.  Gives READINGS as a float32 (4,) tensor on the device, without waiting for it;
+    loss_d is without penalties, of the last update.
     """
     recipe = state.recipe
-    loss = losses.by_name(recipe.loss.kind)
-    g, d = state.generator, state.discriminator
-    count = len(real)
-
-    with torch.no_grad(), _autocast(state):
-        generated = g(_latents(state, count))
-    loss_d, score_generated, score_real = _discriminator_loss(state, loss, generated, real)
-    state.optimiser_d.forget_gradients()
-    loss_d.backward()  # type: ignore[no-untyped-call]
-    state.optimiser_d.step()
-
-    d.requires_grad_(False)
-    with _autocast(state):
-        scores = d(g(_latents(state, count)))
-    loss_g = loss.generator(_full(scores))
-    state.optimiser_g.forget_gradients()
-    loss_g.backward()  # type: ignore[no-untyped-call]
-    state.optimiser_g.step()
-    d.requires_grad_(True)
-
+    loss = losses.of(recipe.loss)
+    labels = labels if recipe.generator.classes else None
+    parts = min(recipe.train.critic_steps, len(real) // 2)  # BatchNorm needs two pictures
+    told = labels.tensor_split(parts) if labels is not None else (None,) * parts
+    for some, their in zip(real.tensor_split(parts), told, strict=True):
+        of_discriminator = _move_discriminator(state, loss, some, their)
+    loss_g = _move_generator(state, loss, some, their)
     if state.average is not None:
-        _follow(state.average, g, min(recipe.ema.decay, (1 + state.step) / (10 + state.step)))
-    return torch.stack((loss_d.detach(), loss_g.detach(), score_generated, score_real))
+        _follow(state.average, state.generator, min(recipe.ema.decay, (1 + state.step) / (10 + state.step)))
+    loss_d, score_generated, score_real = of_discriminator
+    return torch.stack((loss_d, loss_g, score_generated, score_real))
 
 
-def _discriminator_loss(
-    state: State, loss: losses.Loss, generated: Tensor, real: Tensor
+def _move_discriminator(
+    state: State, loss: losses.Loss, real: Tensor, labels: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     d = state.discriminator
+    with torch.no_grad(), _autocast(state):
+        generated = state.generator(_latents(state, len(real)), labels)
+    generated, real = _seen(state, generated), _seen(state, real)
     with _autocast(state):
-        if state.recipe.loss.one_call:
-            on_generated, on_real = _full(d(torch.cat((generated, real)))).chunk(2)
-        else:
-            on_generated, on_real = _full(d(generated)), _full(d(real))
+        on_generated, on_real = _scores(state, generated, real, labels)
     with torch.no_grad():
         opinions = loss.score(on_generated), loss.score(on_real)
-    return (loss.discriminator(on_generated, on_real), *opinions)
+    if flip := state.recipe.loss.flip:
+        chances = torch.rand(len(real) * state.group.size, generator=state.noise, device=state.device)
+        swapped = state.group.rows(chances) < flip
+        on_generated, on_real = (
+            torch.where(swapped, on_real, on_generated),
+            torch.where(swapped, on_generated, on_real),
+        )
+    value = loss.discriminator(on_generated, on_real)
+    penalty = _penalties(state, generated, real, labels)
+    state.optimiser_d.forget_gradients()
+    (value if penalty is None else value + penalty).backward()  # type: ignore[no-untyped-call]
+    state.group.average(_gradients(d))
+    state.optimiser_d.step()
+    return value.detach(), *opinions
+
+
+def _move_generator(state: State, loss: losses.Loss, real: Tensor, labels: Tensor | None) -> Tensor:
+    g, d = state.generator, state.discriminator
+    d.requires_grad_(False)
+    with _autocast(state):
+        scores = d(_seen(state, g(_latents(state, len(real)), labels)), labels)
+        beside = None
+        if loss.paired:
+            with torch.no_grad():
+                beside = _full(d(_seen(state, real), labels))
+    value = loss.generator(_full(scores), beside)
+    state.optimiser_g.forget_gradients()
+    value.backward()  # type: ignore[no-untyped-call]
+    state.group.average(_gradients(g))
+    state.optimiser_g.step()
+    d.requires_grad_(True)
+    return value.detach()
+
+
+def _scores(state: State, generated: Tensor, real: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The discriminator's scores of both, (N,) each, by as many calls as the recipe says."""
+    d, settings = state.discriminator, state.recipe.loss
+    if not (settings.one_call or settings.mixed):
+        return _full(d(generated, labels)), _full(d(real, labels))
+    both = torch.cat((generated, real))
+    their = None if labels is None else labels.repeat(2)
+    if not settings.mixed:
+        on_generated, on_real = _full(d(both, their)).chunk(2)
+        return on_generated, on_real
+    order = torch.randperm(len(both), generator=state.noise, device=state.device)
+    pieces = order.chunk(1 if settings.one_call else 2)
+    mixed = [_full(d(both[piece], None if their is None else their[piece])) for piece in pieces]
+    on_generated, on_real = torch.cat(mixed)[order.argsort()].chunk(2)
+    return on_generated, on_real
+
+
+def _penalties(state: State, generated: Tensor, real: Tensor, labels: Tensor | None) -> Tensor | None:
+    """The gradient penalties that this step owes, in full precision; None for none."""
+    settings = state.recipe.loss
+    if state.step % settings.penalty_every:
+        return None
+    found = []
+    for gamma, pictures in ((settings.r1, real), (settings.r2, generated)):
+        if gamma:
+            found.append(gamma / 2 * _slopes(state, pictures, labels).square().sum(1).mean())
+    if settings.gradient_penalty:
+        whole = (len(real) * state.group.size, 1, 1, 1)
+        drawn = torch.rand(whole, generator=state.noise, device=state.device, dtype=real.dtype)
+        at = state.group.rows(drawn)
+        slopes = _slopes(state, real + at * (generated - real), labels)
+        found.append(settings.gradient_penalty * (slopes.norm(2, dim=1) - 1).square().mean())
+    return settings.penalty_every * torch.stack(found).sum() if found else None
+
+
+def _slopes(state: State, pictures: Tensor, labels: Tensor | None) -> Tensor:
+    """The gradient of each picture's score by its pixels, (N, C x S x S), itself differentiable."""
+    pictures = _full(pictures.detach()).requires_grad_()
+    total = state.discriminator(pictures, labels).sum()
+    (slopes,) = torch.autograd.grad(total, pictures, create_graph=True)
+    return slopes.flatten(1)
+
+
+def _seen(state: State, pictures: Tensor) -> Tensor:
+    return augmented(pictures, state.recipe.augment, state.progress, state.noise, state.group)
 
 
 def _latents(state: State, count: int) -> Tensor:
-    return torch.randn(count, state.recipe.generator.nz, 1, 1, generator=state.noise, device=state.device)
+    whole = (count * state.group.size, state.recipe.generator.nz, 1, 1)
+    return state.group.rows(torch.randn(whole, generator=state.noise, device=state.device))
+
+
+def _gradients(net: torch.nn.Module) -> list[Tensor]:
+    return [p.grad for p in net.parameters() if p.grad is not None]
 
 
 def _full(scores: Tensor) -> Tensor:

@@ -159,7 +159,7 @@ def test_a_losss_gradient_pulls_scores_the_right_way(name: str) -> None:
     assert (generated.grad > 0).all()
     assert (real.grad < 0).all()
     scores = torch.zeros(5, requires_grad=True)
-    loss.generator(scores).backward()  # type: ignore[no-untyped-call]
+    loss.generator(scores, torch.zeros(5)).backward()  # type: ignore[no-untyped-call]
     assert scores.grad is not None
     assert (scores.grad < 0).all()
 
@@ -198,7 +198,7 @@ def test_a_nan_reaches_the_loss(name: str) -> None:
     bad, good = torch.tensor([0.0, float("nan")]), torch.zeros(2)
     assert loss.discriminator(bad, good).isnan()
     assert loss.discriminator(good, bad).isnan()
-    assert loss.generator(bad).isnan()
+    assert loss.generator(bad, good).isnan()
 
 
 def test_one_call_sees_generated_and_real_together(tmp_path: Path) -> None:

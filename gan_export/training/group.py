@@ -1,0 +1,122 @@
+"""The processes that train one run together, and what they say to each other.
+
+Each computes its share of every batch: rows rank, rank + size, ...  Random numbers are drawn for the whole batch
+by all of them, and each takes its rows, so that a run over several processes draws what one process draws.
+Gradients are averaged after each backward pass, so every process makes the same update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A process's place among `size` of them; rank 0 alone writes."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def rows(self, drawn: Tensor, dim: int = 0) -> Tensor:
+        """This process's rows of what was drawn for the whole batch."""
+        if self.size == 1:
+            return drawn
+        return drawn[(slice(None),) * dim + (slice(self.rank, None, self.size),)]
+
+    @torch.no_grad()
+    def average(self, tensors: list[Tensor]) -> None:
+        """Each of `tensors`, in place, becomes its mean over the processes."""
+        if self.size == 1:
+            return
+        flat = torch.cat([t.reshape(-1) for t in tensors])
+        dist.all_reduce(flat)
+        flat /= self.size
+        first = 0
+        for t in tensors:
+            t.copy_(flat[first : first + t.numel()].view(t.shape))
+            first += t.numel()
+
+    def agreed(self, *flags: bool) -> tuple[bool, ...]:
+        """What rank 0 says of each."""
+        if self.size == 1:
+            return flags
+        said = torch.tensor(flags, dtype=torch.uint8)
+        dist.broadcast(said, 0)
+        return tuple(bool(f) for f in said)
+
+
+ALONE = Group()
+
+
+@contextmanager
+def joined(rank: int, size: int, meeting: str) -> Iterator[Group]:
+    """The group of all processes that come to `meeting`: file://PATH, or tcp://HOST:PORT of rank 0's machine."""
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size)
+    try:
+        yield Group(rank, size)
+    finally:
+        dist.destroy_process_group()
+
+
+class Sum(torch.autograd.Function):
+    """The sum over the processes, differentiable as often as is needed."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        total = value.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        summed: Tensor = Sum.apply(gradient)
+        return summed
+
+
+class SyncBatchNorm(torch.nn.BatchNorm2d):
+    """BatchNorm whose statistics in training are those of every process's batch, all of one size.
+
+    torch's own takes no CPU tensors.  `together` off: of this process's batch alone.
+    """
+
+    together = True
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not (self.training and self.together):
+            return super().forward(input)
+        count = input.numel() // input.shape[1] * dist.get_world_size()
+        mean = Sum.apply(input.sum((0, 2, 3))) / count
+        centred = input - mean[:, None, None]
+        variance = Sum.apply(centred.square().sum((0, 2, 3))) / count
+        self._follow(mean.detach(), variance.detach() * (count / (count - 1)))
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        normal: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
+        return normal
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked += 1
+        share = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance, share)
+
+
+def synchronised(net: torch.nn.Module) -> None:
+    """Every BatchNorm of `net` becomes one over all processes, with the same weights and keys."""
+    for module in net.modules():
+        if type(module) is torch.nn.BatchNorm2d:
+            module.__class__ = SyncBatchNorm

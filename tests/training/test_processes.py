@@ -1,0 +1,112 @@
+"""Two processes train one run: on both the same weights, those that one process trains, and resumed to the bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan_export.training import state
+from gan_export.training.recipe import load
+from tests.training.common import PROGRAM, environment, gan_train, refused, same, tiny_recipe, train_here
+
+# batches of 16 that divide in two, no last smaller one
+SETTINGS = (
+    "compute.sync_norm=true", "data.drop_last=true", "ema.decay=0.9", "ema.recalibrate=64", "loss.r1=1",
+    "augment.noise=0.1", "augment.translate=0.125", "loss.flip=0.1",
+)  # fmt: skip
+
+
+def _words(settings: tuple[str, ...]) -> list[str]:
+    return [word for s in settings for word in ("--set", s)]
+
+
+@pytest.mark.long
+def test_two_processes_train_what_one_trains(tmp_path: Path, pictures: Path) -> None:
+    """With BatchNorm over both, every weight is that of one process at the same batch, up to rounding."""
+    recipe = tiny_recipe(tmp_path, pictures)
+    few = (*SETTINGS, "train.epochs=1")
+    result = gan_train(recipe, "-o", tmp_path / "two", "--devices", 2, *_words(few))
+    assert result.returncode == 0, result.stderr
+    train_here(recipe, tmp_path / "one", *few)
+    one, two = (state.read(tmp_path / run / "snapshots" / "00000006.pt") for run in ("one", "two"))
+    assert torch.equal(one["noise"], two["noise"])
+    start = state.start(load(str(recipe), few), torch.device("cpu"))
+    for net in ("generator", "discriminator"):
+        for name, before in getattr(start, net).state_dict().items():
+            if name.endswith("bias") or not before.is_floating_point():
+                continue  # a bias before a BatchNorm has no gradient but rounding, which Adam makes full steps of
+            moved = (one[net][name] - before).abs().mean()
+            apart = (one[net][name] - two[net][name]).abs().mean()
+            assert apart < 0.05 * moved, (net, name, apart, moved)
+
+
+@pytest.mark.long
+def test_both_processes_hold_the_same_weights(tmp_path: Path, pictures: Path) -> None:
+    """Each writes down what it holds at the end; without BatchNorm over both, statistics may differ, weights not."""
+    watching = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "import torch\n"
+        "from gan_export.training import processes, recipe, state, loop\n"
+        "start = state.start\n"
+        "def watched(*args):\n"
+        "    now = start(*args)\n"
+        "    import atexit\n"
+        "    end = lambda: torch.save([p.detach() for n in (now.generator, now.discriminator) for p in n.parameters()],"
+        f" {str(tmp_path)!r} + f'/{{now.group.rank}}.pt')\n"
+        "    state.ended = end\n"
+        "    return now\n"
+        "state.start = watched\n"
+        "go = processes._go\n"
+        "def ending(*args):\n"
+        "    ended = go(*args)\n"
+        "    state.ended()\n"
+        "    return ended\n"
+        "processes._go = ending\n"
+        "if __name__ == '__main__':\n"
+        f"    read = recipe.load({str(tiny_recipe(tmp_path, pictures))!r}, ['train.epochs=1'])\n"
+        f"    processes.run(processes.Plan(2), read, Path({str(tmp_path / 'run')!r}), [], loop.Options())\n"
+    )
+    script = tmp_path / "watching.py"
+    script.write_text(watching)
+    result = subprocess.run(
+        [sys.executable, str(script)], env=environment(), capture_output=True, text=True, timeout=240, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    same(*(torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)))
+
+
+@pytest.mark.long
+def test_two_processes_killed_and_resumed_end_with_the_same_bits(tmp_path: Path, pictures: Path) -> None:
+    recipe = tiny_recipe(tmp_path, pictures)
+    many = (*SETTINGS, "train.epochs=8", "output.preview_every=8", "output.save_every=8")
+    assert gan_train(recipe, "-o", tmp_path / "whole", "--devices", 2, *_words(many), timeout=240).returncode == 0
+    killed = tmp_path / "killed"
+    process = subprocess.Popen(
+        [*PROGRAM, str(recipe), "-o", str(killed), "--devices", "2", *_words(many)],
+        env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    until = time.monotonic() + 120
+    while time.monotonic() < until and not list(killed.glob("snapshots/*.pt")):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(30)
+    assert not list(killed.glob("generator_8.pth"))
+    result = gan_train("resume", killed, "--devices", 2, timeout=240)
+    assert result.returncode == 0, result.stderr
+    for name in ("generator_8.pth", "discriminator_8.pth"):
+        assert (tmp_path / "whole" / name).read_bytes() == (killed / name).read_bytes()
+
+
+def test_plans_that_can_not_be_are_refused(tmp_path: Path, pictures: Path) -> None:
+    recipe = tiny_recipe(tmp_path, pictures)
+    refused(gan_train(recipe, "-o", tmp_path / "run", "--devices", 0), "--devices 0")
+    refused(gan_train(recipe, "-o", tmp_path / "run", "--nodes", 2), "MASTER_ADDR", "NODE_RANK")
+    assert not (tmp_path / "run").exists()

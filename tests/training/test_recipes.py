@@ -1,0 +1,57 @@
+"""Each recipe that ships takes a few steps, with its own losses and augmentation, narrower and on a few pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan_export import checkpoint
+from gan_export.arch.reading import Overrides
+from gan_export.training import events, loop, recipe
+from tests.training.common import ROOT, gan_train
+
+NARROWER = 16
+
+
+@pytest.fixture(scope="module")
+def dealt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 noisy colour pictures in ten folders."""
+    folder = tmp_path_factory.mktemp("dealt")
+    random = np.random.default_rng(0)
+    for i in range(20):
+        (folder / str(i % 10)).mkdir(exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (40, 40, 3), np.uint8)).save(folder / str(i % 10) / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize("name", recipe.known())
+def test_every_recipe_takes_steps_and_gives_a_generator_that_is_read(name: str, tmp_path: Path, dealt: Path) -> None:
+    ours = recipe.load(name)
+    narrow = [
+        f"{net}.widths={[max(2, w // NARROWER) for w in getattr(ours, net).widths]}"
+        for net in ("generator", "discriminator")
+    ]
+    read = recipe.load(
+        name,
+        [*narrow, "data.source=folder", f"data.path={dealt.as_posix()}", "train.batch=8", "train.epochs=1",
+         "ema.recalibrate=64", "compute.device=cpu", "compute.autocast=off",
+         "compute.tf32=false", "compute.threads=1"],
+    )  # fmt: skip
+    told: list[events.Event] = []
+    loop.train(read, tmp_path / "run", loop.Options(observe=told.append))
+    measured = [e for e in told if isinstance(e, events.Measured)]
+    assert measured[-1].step == (2 if ours.data.drop_last else 3)
+    spec = checkpoint.read(tmp_path / "run" / "generator_1.pth", Overrides()).spec
+    assert spec.image == (ours.data.channels, ours.data.size, ours.data.size)
+    assert spec.classes == ours.generator.classes
+
+
+def test_the_list_says_which_recipes_have_a_record() -> None:
+    last, before = gan_train("list").stdout.splitlines()[:-3:-1]
+    have = {p.parent.name for p in (ROOT / "train" / "records").glob("*/record.json")}
+    for name in recipe.known():
+        assert (name in before.split(": ")[1].split(", ")) == (name in have)
+        assert (name in last.split(": ")[1].split(", ")) == (name not in have)
