@@ -23,6 +23,7 @@ from fastapi import FastAPI, HTTPException, Query, Response
 from PIL import Image
 
 from gan_export import images, latents
+from gan_export.errors import GanExportError
 from gan_export.sampling import Generator, choose_labels, open_generator
 
 BATCH = 64  # pictures drawn at once
@@ -99,10 +100,25 @@ class Painter:
         self._wishes.put_nowait(None)
 
 
+def generator_file() -> Path:
+    """What GENERATOR names, opened once for a plain message before the server starts."""
+    if not os.environ.get("GENERATOR"):
+        raise SystemExit("service: name a generator's file: GENERATOR=g.gan uvicorn service:app")
+    path = Path(os.environ["GENERATOR"])
+    try:
+        with open_generator(path):
+            return path
+    except GanExportError as e:
+        raise SystemExit(f"service: {e}") from None
+
+
+FILE = generator_file()
+
+
 @contextlib.asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open the generator, or end with its message."""
-    with open_generator(Path(os.environ["GENERATOR"])) as generator:
+    """The generator is open while the server runs; wishes that wait at its end are met."""
+    with open_generator(FILE) as generator:
         app.state.painter = Painter(generator)
         working = asyncio.create_task(app.state.painter.work())
         yield

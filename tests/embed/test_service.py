@@ -125,3 +125,17 @@ def test_the_service(service: Running) -> None:
         service.process.send_signal(signal.SIGTERM)
         assert [a.result()[0] for a in asked] == [200] * 4
     assert service.process.wait(60) is not None
+
+
+def test_a_file_that_is_no_generator_ends_it_with_a_line(tmp_path: Path) -> None:
+    pytest.importorskip("fastapi", reason="fastapi is not installed (pip install 'gan-export[service]')")
+    (tmp_path / "cut.gan").write_bytes(b"\x89GAN\r\n\x1a\n" + bytes(200))
+    for name, said in (("", "GENERATOR=g.gan"), ("missing.gan", "no such file"), ("cut.gan", "cut.gan")):
+        file = str(tmp_path / name) if name else ""
+        done = subprocess.run(
+            [sys.executable, "-m", "uvicorn", "service:app", "--port", "0"],
+            cwd=SERVICE, env={**os.environ, "GENERATOR": file}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode != 0
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
