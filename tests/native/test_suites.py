@@ -84,15 +84,19 @@ def test_the_fuzzer_s_corpus(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_aarch64_under_an_emulator(tmp_path: Path) -> None:
-    """NEON against generic, the known answers, whole models and every refusal, cross-built."""
+    """The known answers, the known pictures by NEON, and every refusal, cross-built.
+
+    Not checkmodel: the emulator can't fork a program of several threads.
+    """
     need("cmake", "aarch64-linux-gnu-gcc", "qemu-aarch64")
     suite = built(
         tmp_path,
         "-DCMAKE_SYSTEM_NAME=Linux",
         "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
         "-DCMAKE_C_COMPILER=aarch64-linux-gnu-gcc",
-        "-DCMAKE_EXE_LINKER_FLAGS=-static",
+        targets=("checkvectors", "checkfaults", "checkkernels", "gan"),
     )
-    assert "neon: agrees with generic" in run("qemu-aarch64", suite / "checkkernels")
-    for name in ("checkvectors", "checkfaults", "checkmodel"):
-        run("qemu-aarch64", suite / name)
+    assert (suite / "libgan.so").stat().st_size <= 300 * 1024
+    emulated = ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")
+    for name in ("checkvectors", "checkfaults", "checkkernels"):
+        run(*emulated, suite / name)
