@@ -1,9 +1,13 @@
 """A judge of digits: a small classifier trained on real MNIST, and what it says of a generator's pictures.
 
     python train/judge.py train DATA_ROOT runs/judge.pth        # a few minutes on 2 cores; prints its test accuracy
+    python train/judge.py pack runs/judge.pth DATA_ROOT        # -> gan_export/data/digits-judge.npz, which ships
     python train/judge.py ask runs/judge.pth DATA_ROOT generator.pth [-n 10000] [--json FILE]
 
-It never takes part in training a generator.  Pictures are 32x32 in [-1, 1], as the generators give them.
+It never takes part in training a generator.  What is packed is read by `gan_export.metrics`, in float16; the accuracy
+in it is that of the rounded weights, measured by `gan_export.metrics` itself.  Pictures are 32x32 in [-1, 1], as the
+generators give them.
+
 Reported: the share of pictures that it is at least 90 % sure of, for the generator and for the 10,000 real test
 digits, the share of each digit among the generator's, and a Frechet distance between the features of generated
 and of real test digits, beside its floor: real training digits against real test digits.  The distance is in
@@ -13,9 +17,11 @@ this judge's own features: compare it only with distances of the same judge.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +29,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from gan_export import latents
+from gan_export import latents, metrics
+from gan_export.files import atomic_file
 from gan_export.training import nets
 from gan_export.training.data import resized
 
 SURE = 0.9
+PACKED = Path(__file__).resolve().parents[1] / "gan_export" / "data" / "digits-judge.npz"
+FLOORS = (1_000, 2_500, 5_000, 10_000)  # pictures that floors are measured for
 FEATURES = 128  # of the layer before the last, which the Frechet distance is taken in
 
 
@@ -171,6 +180,72 @@ def ask(judge_file: Path, root: str, file: Path, count: int, seed: int = 1) -> d
     }
 
 
+def pack(judge: Judge, root: str) -> dict[str, npt.NDArray[np.generic]]:
+    """The file's arrays: weights with BatchNorm folded in, and what they say of real digits."""
+    arrays: dict[str, npt.NDArray[np.generic]] = {}
+    layers = list(judge.body)
+    for i, (conv, norm) in enumerate(pairwise(layers)):
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            weight = (conv.weight * scale[:, None, None, None]).permute(2, 3, 1, 0).flatten(0, 2)
+            name = f"conv{sum(isinstance(m, nn.Conv2d) for m in layers[:i])}"
+            arrays |= _layer(name, weight, norm.bias - norm.running_mean * scale)
+    dense = next(m for m in layers if isinstance(m, nn.Linear))
+    by_pixel = dense.weight.reshape(FEATURES, -1, 4, 4).permute(2, 3, 1, 0).flatten(0, 2)  # channels last
+    arrays |= _layer("dense", by_pixel, dense.bias)
+    arrays |= _layer("head", judge.head.weight.T, judge.head.bias)
+    return arrays | _of_real_digits(arrays, root)
+
+
+def _layer(name: str, weight: Tensor, bias: Tensor) -> dict[str, npt.NDArray[np.generic]]:
+    both = {f"{name}.weight": weight, f"{name}.bias": bias}
+    return {k: v.detach().numpy().astype(np.float16) for k, v in both.items()}
+
+
+def _of_real_digits(arrays: dict[str, npt.NDArray[np.generic]], root: str) -> dict[str, npt.NDArray[np.generic]]:
+    def layer(name: str) -> tuple[metrics.Floats, metrics.Floats]:
+        return arrays[f"{name}.weight"].astype(np.float32), arrays[f"{name}.bias"].astype(np.float32)
+
+    classifier = metrics.Classifier(tuple(layer(f"conv{i}") for i in range(4)), layer("dense"), layer("head"))
+
+    def features(train: bool, every: int = 1) -> tuple[metrics.Floats, npt.NDArray[np.int64]]:
+        pictures, labels = digits(root, train)
+        chosen = pictures[::every].permute(0, 2, 3, 1).contiguous().numpy()
+        return classifier.features(chosen), labels[::every].numpy()
+
+    test, labels = features(train=False)
+    chances = classifier.probabilities(test)
+    gaussian = metrics.Gaussian.of(test)
+    near = test[: metrics.NEIGHBOURS].astype(np.float16)
+    training, _ = features(train=True, every=6)
+    floors = []
+    for count in FLOORS:
+        d = metrics.distances(training[:: len(training) // count], gaussian, near.astype(np.float32))
+        floors.append((count, d.frechet, d.precision, d.recall, d.coverage))
+    return {
+        "accuracy": np.float64((chances.argmax(1) == labels).mean()),
+        "sure_share": np.float64((chances.max(1) >= metrics.SURE).mean()),
+        "test.mean": gaussian.mean.astype(np.float32),
+        "test.covariance": gaussian.covariance.astype(np.float32),
+        "neighbours": near,
+        "floors": np.array(floors, np.float64),
+    }
+
+
+def _write(file: Path, root: str) -> None:
+    judge = Judge()
+    judge.load_state_dict(torch.load(file, weights_only=True)["weights"])
+    arrays = pack(judge.eval(), root)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
+    with atomic_file(PACKED) as temporary:
+        temporary.write_bytes(packed.getbuffer())
+    print(f"{PACKED.name}: {PACKED.stat().st_size:,} bytes, {float(arrays['accuracy']):.2%} of the test digits")
+    print("floors (pictures, Frechet, precision, recall, coverage):", *arrays["floors"], sep="\n  ")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
@@ -184,7 +259,13 @@ def main() -> None:
     asks.add_argument("generator", type=Path)
     asks.add_argument("-n", type=int, default=10_000)
     asks.add_argument("--json", type=Path)
+    packs = commands.add_parser("pack")
+    packs.add_argument("judge", type=Path)
+    packs.add_argument("root")
     given = parser.parse_args()
+    if given.command == "pack":
+        _write(given.judge, given.root)
+        return
     if given.command == "train":
         train(given.root, given.judge, given.epochs)
         return

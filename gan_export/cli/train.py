@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from gan_export.arch.reading import Overrides
 from gan_export.cli import app as common
+from gan_export.cli.options import Device as SampleDevice
+from gan_export.cli.options import Seed, Threads, check_device, reads_checkpoints
+from gan_export.errors import GanExportError
 
 if TYPE_CHECKING:
+    from gan_export.metrics import Report
     from gan_export.training import events
     from gan_export.training.events import Ended, Event
     from gan_export.training.loop import Options
@@ -93,6 +98,52 @@ def resume(
     _finish(run, ended)
 
 
+@app.command("evaluate")
+@reads_checkpoints
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="A checkpoint, .onnx, TorchScript or .gan file of a digit generator.")],
+    *,
+    count: Annotated[int, typer.Option("-n", "--count", help="Pictures drawn; at least 1,000.")] = 10_000,
+    seed: Seed = 1,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures there too.")] = None,
+    neighbours: Annotated[
+        Path | None,
+        typer.Option("--neighbours", metavar="PNG", help="64 pictures beside their nearest training digits."),
+    ] = None,
+    data_root: Root = None,
+    runtime: Annotated[str | None, typer.Option("--runtime", help="Another runtime than the first that fits.")] = None,
+    device: SampleDevice = "cpu",
+    threads: Threads = None,
+    overrides: Overrides,
+) -> None:
+    """Measure FILE's digits: sure share, Frechet distance, precision, recall, coverage, each beside real digits'."""
+    import json
+
+    from gan_export import evaluate as evaluation
+    from gan_export import images, sampling
+    from gan_export.files import atomic_file
+
+    check_device(device)
+    if count < 1000:
+        raise GanExportError(f"-n {count}: at least 1000 pictures are needed")
+    with sampling.open_generator(file, overrides, runtime=runtime, device=device, threads=threads) as generator:
+        report = evaluation.evaluate(generator, count, seed)
+        memory = evaluation.memory(generator, data_root, seed) if neighbours else None
+    figures = {**report.to_json(), "seed": seed}
+    if memory is not None and neighbours is not None:
+        images.write_png(neighbours, memory.sheet)
+        figures |= {"neighbour_ratio": memory.ratio, "neighbours_searched": memory.searched}
+    if json_file is not None:
+        with atomic_file(json_file) as temporary:
+            temporary.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    _say_report(report)
+    if memory is not None:
+        print(
+            f"nearest of {memory.searched:,} training digits: {memory.ratio:.2f} times as far as for {memory.held_out}"
+        )
+        print(f"wrote {neighbours}")
+
+
 @app.command("page")
 def page(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder; it may still go on.")],
@@ -121,6 +172,28 @@ def list_recipes() -> None:
     without = [r.name for r in read if r.name not in recorded]
     print(f"with a record of what it gave (train/records): {', '.join(recorded) or 'none'}")
     print(f"without one: {', '.join(without) or 'none'}")
+
+
+def _say_report(report: Report) -> None:
+    d, f = report.distances, report.floor
+    rows = [
+        ("recognised with 90 % confidence", f"{report.sure_share:.2%}", f"{report.sure_share_real_test:.2%}"),
+        ("Frechet distance", f"{d.frechet:.2f}", f"{f.frechet:.2f}"),
+        ("precision", f"{d.precision:.3f}", f"{f.precision:.3f}"),
+        ("recall", f"{d.recall:.3f}", f"{f.recall:.3f}"),
+        ("coverage", f"{d.coverage:.3f}", f"{f.coverage:.3f}"),
+    ]
+    if report.agreement is not None:
+        rows.append(("agreement with the label", f"{report.agreement:.2%}", f"{report.judge_test_accuracy:.2%}"))
+    print(f"{'':32}  {'generated':>10}  {'real':>8}")
+    for name, generated, real in rows:
+        print(f"{name:32}  {generated:>10}  {real:>8}")
+    print("each digit, 0 to 9: " + " ".join(f"{share:.1%}" for share in report.digits))
+    print(
+        f"{report.pictures:,} pictures; distances to MNIST's test digits in the features of the classifier that "
+        f"ships ({report.judge_test_accuracy:.2%} of them right).  real: {report.floor_pictures:,} training digits; "
+        "for the confidence, the test digits"
+    )
 
 
 def main() -> NoReturn:

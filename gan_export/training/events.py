@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -54,6 +54,16 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Scored:
+    """What the digit classifier says of the generator that would be saved now: `metrics.Report.to_json`."""
+
+    step: int
+    epoch: int
+    seconds: float  # of training so far
+    figures: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Warned:
     """Something a person should know."""
 
@@ -81,7 +91,7 @@ class Ended:
     interrupted: bool
 
 
-Event = Began | Stepped | Measured | Warned | Wrote | Ended
+Event = Began | Stepped | Measured | Scored | Warned | Wrote | Ended
 Observer = Callable[[Event], None]
 
 
@@ -144,6 +154,10 @@ class Board:
             case Measured():
                 for name in ("loss_d", "loss_g", "score_generated", "score_real", "images_per_second"):
                     self._writer.add_scalar(name, getattr(event, name), event.step)
+            case Scored(step=step, figures=figures):
+                for name, value in figures.items():
+                    if isinstance(value, float):
+                        self._writer.add_scalar(f"metrics/{name}", value, step)
             case Wrote(kind="preview", path=path, step=step):
                 import numpy as np
                 from PIL import Image

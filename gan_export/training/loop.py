@@ -17,12 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from gan_export import metrics
 from gan_export.errors import CheckFailedError, GanExportError
 from gan_export.training import devices, events, folder, health, losses, preview, state, step
 from gan_export.training.batches import Batches, steps_per_epoch
 from gan_export.training.data import DataSource, open_source
 from gan_export.training.group import ALONE, Group
 from gan_export.training.recipe import Recipe, resumed
+
+_SCORED_SEED = 1  # of the pictures that are measured: previews draw from seed 0
+_PIECE = 256  # of them drawn at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +138,15 @@ class _Sitting:
             whole = within + 1 == per_epoch
             if meter.full() or snap or whole:
                 meter.read(epoch)
+            score = out.metrics_every and (now.step % out.metrics_every == 0 or last)
             if now.group.leads:
                 with meter.paused():  # what is written between steps is not the speed of training
                     if last or (whole and epoch % out.preview_every == 0):
                         self._preview(epoch)
                     if last or (whole and epoch % out.save_every == 0):
                         self._save(epoch)
+                    if score:
+                        self._score(epoch, meter.elapsed())
                     if snap:
                         self._snapshot(epoch)
             if last:
@@ -152,6 +159,18 @@ class _Sitting:
         sheets = preview.sheets(self.now, self.source)
         for path in preview.write(sheets, self.run, epoch):
             self.tell(events.Wrote(self.now.step, epoch, "preview", path))
+
+    def _score(self, epoch: int, seconds: float) -> None:
+        settings, count = self.now.recipe.generator, self.now.recipe.output.metrics_pictures
+        shown = state.published(self.now)
+        starts = range(0, count, _PIECE)
+        pieces = [
+            preview.draw(shown, settings, _SCORED_SEED, min(_PIECE, count - s), self.now.device, start=s)
+            for s in starts
+        ]
+        labels = state.labels(settings, 0, count, torch.device("cpu"))
+        report = metrics.evaluate(np.concatenate(pieces), None if labels is None else labels.numpy())
+        self.tell(events.Scored(self.now.step, epoch, seconds, report.to_json()))
 
     def _save(self, epoch: int) -> None:
         nets = (("generator", state.published(self.now)), ("discriminator", self.now.discriminator))

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from gan_export.errors import GanExportError, printable
 
+DIGITS = ("mnist-10k", "mnist")  # what the classifier that ships can measure
 SOURCES = ("mnist-10k", "mnist", "fashion-mnist", "cifar10", "folder")
 
 
@@ -128,6 +129,8 @@ class Output:
     snapshot_every: int = 500  # steps between snapshots
     keep: int = 2  # snapshots kept
     log_every: int = 20  # steps between lines of log.jsonl
+    metrics_every: int = 0  # steps between measurements of the pictures (digits only), and at the end; 0: none
+    metrics_pictures: int = 2500  # drawn for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +351,13 @@ def _check(recipe: Recipe) -> None:
     _bound(0 <= r.train.seed < 2**63, "train.seed", r.train.seed, "0 to 2^63-1")
     for name in ("save_every", "preview_every", "snapshot_every", "keep", "log_every"):
         _bound(getattr(r.output, name) >= 1, f"output.{name}", getattr(r.output, name), "1 or more")
+    _bound(r.output.metrics_every >= 0, "output.metrics_every", r.output.metrics_every, "0 or more")
+    _bound(r.output.metrics_pictures >= 1000, "output.metrics_pictures", r.output.metrics_pictures, "1000 or more")
+    if r.output.metrics_every and (r.data.source not in DIGITS or (r.data.size, r.data.channels) != (32, 1)):
+        raise GanExportError(
+            f"output.metrics_every: no features are at hand for {r.data.source} at {r.data.channels}x{r.data.size}; "
+            "the classifier that ships reads MNIST's digits at 1x32, so leave it at 0"
+        )
     kind, _, index = r.compute.device.partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or (
         ":" in r.compute.device and not (kind == "cuda" and index.isdigit())

@@ -17,10 +17,11 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_export.training.events import Began
+from gan_export.training.events import Began, Scored
 from tests.training.common import (
     PROGRAM,
     ROOT,
+    TINY,
     environment,
     gan_train,
     refused,
@@ -376,3 +377,17 @@ def test_a_tensorboard_that_is_not_installed_is_said_by_name(tmp_path: Path, pic
     )  # fmt: skip
     refused(result, "gan-export[tensorboard]")
     assert not (tmp_path / "run").exists()
+
+
+def test_measuring_the_pictures_is_logged_and_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "digits.toml"
+    file.write_text(f'[data]\nsource = "mnist-10k"\n{TINY}', encoding="utf-8")
+    settings = ("train.epochs=1", "train.batch=1000", "ema.decay=0.9", "ema.recalibrate=64")
+    train_here(file, tmp_path / "plain", *settings)
+    told = train_here(file, tmp_path / "scored", *settings, "output.metrics_every=6", "output.metrics_pictures=1000")
+    assert [e.step for e in told if isinstance(e, Scored)] == [6, 10]
+    lines = [json.loads(line) for line in (tmp_path / "scored" / "log.jsonl").read_text().splitlines()]
+    figures = [line["figures"] for line in lines if line["event"] == "scored"]
+    assert all(f["frechet"] > f["frechet_floor"] > 0 and f["pictures"] == 1000 for f in figures)
+    for name in ("generator_1.pth", "discriminator_1.pth"):
+        assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "scored" / name).read_bytes()

@@ -116,6 +116,8 @@ def test_smoothing_is_cross_entropy_with_a_softer_target(kind: str, times: float
         (["augment.noise_until=0"], "augment.noise_until"),
         (["train.critic_steps=0"], "train.critic_steps"),
         (["optimiser.generator.weight_decay=-1"], "optimiser.generator.weight_decay"),
+        (["data.source=cifar10", "output.metrics_every=10"], "no features are at hand for cifar10"),
+        (["output.metrics_every=10", "output.metrics_pictures=10"], "output.metrics_pictures"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: list[str], words: str) -> None:

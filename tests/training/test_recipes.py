@@ -37,7 +37,7 @@ def test_every_recipe_takes_steps_and_gives_a_generator_that_is_read(name: str, 
     read = recipe.load(
         name,
         [*narrow, "data.source=folder", f"data.path={dealt.as_posix()}", "train.batch=8", "train.epochs=1",
-         "ema.recalibrate=64", "compute.device=cpu", "compute.autocast=off",
+         "ema.recalibrate=64", "output.metrics_every=0", "compute.device=cpu", "compute.autocast=off",
          "compute.tf32=false", "compute.threads=1"],
     )  # fmt: skip
     told: list[events.Event] = []

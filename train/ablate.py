@@ -1,0 +1,157 @@
+"""What each field of a recipe is worth: settings trained for equal wall-clock, one change at a time.
+
+    python train/ablate.py run --data-root DIR [--minutes 5] [--seeds 0,1] [-o runs/ablations]
+    python train/ablate.py table [-o runs/ablations]        # -> train/ABLATIONS.md, from the logs alone
+
+`run` trains every setting of SETTINGS with every seed, one after another so that they don't share the machine, and
+passes over those that have ended: it may be stopped and started again.  The table takes the last measurement of
+each run (`output.metrics_pictures` pictures of the generator that would be saved) and the steps it came to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+BASE = "mnist32-best"
+TABLE = HERE / "ABLATIONS.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The base recipe with one thing changed."""
+
+    name: str
+    about: str
+    changes: tuple[str, ...] = ()
+    recipe: str = BASE
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("base", f"`{BASE}` as it is"),
+    Setting("classic", "the classic recipe", recipe="mnist32-classic"),
+    Setting("no-ema", "without the average", ("ema.decay=0",)),
+    Setting("two-calls", "generated and real pictures in two calls", ("loss.one_call=false",)),
+    Setting("mixed", "shuffled together", ("loss.mixed=true",)),
+    Setting("non-saturating", "another loss", ("loss.kind=non-saturating",)),
+    Setting("smooth", "non-saturating, real pictures to score 0.9", ("loss.kind=non-saturating", "loss.smooth=0.1")),
+    Setting("flip", "a twentieth of the labels flipped", ("loss.flip=0.05",)),
+    Setting("noise", "instance noise of 0.2, gone at half the run", ("augment.noise=0.2", "augment.noise_until=0.5")),
+    Setting(
+        "r3gan", "relativistic with R1 and R2 in place of spectral norm",
+        ("loss.kind=relativistic", "loss.r1=1", "loss.r2=1", "loss.penalty_every=4", "discriminator.spectral=false"),
+    ),
+    Setting(
+        "wgan-gp", "Wasserstein with a gradient penalty in place of spectral norm, two critic steps",
+        ("loss.kind=wasserstein", "loss.gradient_penalty=10", "discriminator.spectral=false", "train.critic_steps=2"),
+    ),
+    Setting("translate", "shifted by up to an eighth", ("augment.translate=0.125",)),
+    Setting("weight-decay", "weight decay on the discriminator", ("optimiser.discriminator.weight_decay=0.01",)),
+    Setting("two-rates", "the generator at a quarter of the rate", ("optimiser.generator.lr=1e-4",)),
+    Setting("batch-norm", "BatchNorm in place of spectral norm",
+            ("discriminator.norm=batch", "discriminator.spectral=false")),
+    Setting("no-decay", "rates that don't fall", ("optimiser.decay_from=1",)),
+)  # fmt: skip
+
+
+def run(out: Path, minutes: float, seeds: list[int], names: list[str], more: list[str]) -> None:
+    for seed in seeds:
+        for setting in SETTINGS:
+            if names and setting.name not in names:
+                continue
+            folder = out / f"{setting.name}-{seed}"
+            if ended(folder) is not None:
+                continue
+            settings = (f"train.minutes={minutes}", "output.preview_every=100", "output.save_every=100",
+                        "output.metrics_every=100000", *setting.changes)  # fmt: skip
+            words = ["resume", str(folder)] if (folder / "recipe.json").exists() else [
+                setting.recipe, "-o", str(folder), "--seed", str(seed), *(w for s in settings for w in ("--set", s))
+            ]  # fmt: skip
+            print(f"{setting.name}, seed {seed}", flush=True)
+            program = "from gan_export.cli.train import main; main()"
+            subprocess.run([sys.executable, "-c", program, *words, *more], check=True, stdout=subprocess.DEVNULL)
+
+
+def ended(folder: Path) -> dict[str, Any] | None:
+    """What a run came to; None while it hasn't ended."""
+    log = folder / "log.jsonl"
+    if not log.is_file():
+        return None
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    scored = [line for line in lines if line["event"] == "scored"]
+    if not scored or lines[-1]["event"] != "ended" or lines[-1]["interrupted"]:
+        return None
+    return {**scored[-1]["figures"], "step": lines[-1]["step"], "seconds": lines[-1]["seconds"]}
+
+
+def table(out: Path) -> str:
+    """The table in Markdown, best first, from the runs that have ended."""
+    found = {s: [e for f in sorted(out.glob(f"{s.name}-[0-9]*")) if (e := ended(f)) is not None] for s in SETTINGS}
+    found = {s: ends for s, ends in found.items() if ends}
+    if not found:
+        raise SystemExit(f"{out} holds no run that has ended; `python train/ablate.py run` makes them")
+    order = sorted(found, key=lambda s: statistics.mean(e["frechet"] for e in found[s]))
+    rows = [_row(s, found[s]) for s in order]
+    first = next(iter(found.values()))[0]
+    minutes = max(e["seconds"] for ends in found.values() for e in ends) / 60
+    missing = [s.name for s in SETTINGS if s not in found]
+    return "\n".join([
+        "# Ablations",
+        "",
+        f"Each setting changes one thing of `{BASE}` and trains {minutes:.1f} minutes; an entry a seed. Generated "
+        "from the runs' logs by `python train/ablate.py table`; nothing here is written by hand.",
+        "",
+        f"Frechet distance of {first['pictures']:,} pictures to MNIST's test digits in the features of the classifier "
+        f"that ships (real training digits: {first['frechet_floor']:.2f}).",
+        "",
+        "| setting | | steps | Frechet distance | sure share | coverage |",
+        "|---|---|---|---|---|---|",
+        *rows,
+        *(["", f"Not run: {', '.join(missing)}."] if missing else []),
+        "",
+    ])  # fmt: skip
+
+
+def _row(setting: Setting, ends: list[dict[str, Any]]) -> str:
+    def each(key: str, form: str) -> str:
+        return ", ".join(format(e[key], form) for e in ends)
+
+    changes = setting.about + (f" (`{'`, `'.join(setting.changes)}`)" if setting.changes else "")
+    figures = [each("step", ","), each("frechet", ".1f"), each("sure_share", ".1%"), each("coverage", ".3f")]
+    return f"| {setting.name} | {changes} | {' | '.join(figures)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("command", choices=("run", "table"))
+    parser.add_argument("-o", "--out", type=Path, default=Path("runs/ablations"))
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--only", default="", help="names of settings, with commas")
+    parser.add_argument("--data-root", default=None)
+    parser.add_argument("--set", action="append", default=[], dest="settings", help="of every setting")
+    given = parser.parse_args()
+    if given.command == "table":
+        TABLE.write_text(table(given.out), encoding="utf-8")
+        print(f"wrote {TABLE}")
+        return
+    more = ["--data-root", given.data_root] if given.data_root else []
+    more += [word for s in given.settings for word in ("--set", s)]
+    run(
+        given.out,
+        given.minutes,
+        [int(s) for s in given.seeds.split(",")],
+        [n for n in given.only.split(",") if n],
+        more,
+    )
+
+
+if __name__ == "__main__":
+    main()
