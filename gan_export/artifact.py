@@ -107,6 +107,11 @@ class Manifest:
     latent_law: str = latents.LAW
     version: int = VERSION
 
+    @property
+    def seeded(self) -> bool:
+        """Whether the file takes seed, start and count, and draws its own latents."""
+        return bool(self.options.get("sampler"))
+
     def to_json(self) -> str:
         """One line of JSON, keys sorted: the same manifest gives the same bytes."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))

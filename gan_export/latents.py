@@ -28,8 +28,8 @@ STREAM_LATENTS = 0
 STREAM_LABELS = 1
 
 _ROUNDS = 10
-_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-_WEYL = (0x9E3779B9, 0xBB67AE85)
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+WEYL = (0x9E3779B9, 0xBB67AE85)
 _MASK = 0xFFFFFFFF
 _PIECE = 1 << 15  # Philox blocks drawn at once: bounds the scratch memory, and stays in a cache
 
@@ -106,14 +106,14 @@ def draw_torch(
     # a 32 x 32-bit product wraps in int64 to the same bits; the arithmetic shift is masked
     key = [seed & _MASK, seed >> 32]
     for _ in range(_ROUNDS):
-        p0, p1 = counter[0] * _MULTIPLIERS[0], counter[2] * _MULTIPLIERS[1]
+        p0, p1 = counter[0] * MULTIPLIERS[0], counter[2] * MULTIPLIERS[1]
         counter = [
             ((p1 >> 32) & _MASK) ^ counter[1] ^ key[0],
             p1 & _MASK,
             ((p0 >> 32) & _MASK) ^ counter[3] ^ key[1],
             p0 & _MASK,
         ]
-        key = [(k + w) & _MASK for k, w in zip(key, _WEYL, strict=True)]
+        key = [(k + w) & _MASK for k, w in zip(key, WEYL, strict=True)]
     words = torch.stack(counter, dim=-1)  # (count, blocks, 4)
     halves = torch.stack((words & 0xFFFF, words >> 16), dim=-1).reshape(count, blocks * 8)[:, :nz]
     return torch.from_numpy(_table(prior).copy()).to(device)[halves]
@@ -134,9 +134,9 @@ def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[in
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(_ROUNDS):
-        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        p0, p1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
         c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & _MASK, (p0 >> 32) ^ c3 ^ k1, p0 & _MASK
-        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+        k0, k1 = (k0 + WEYL[0]) & _MASK, (k1 + WEYL[1]) & _MASK
     return c0, c1, c2, c3
 
 
@@ -189,13 +189,13 @@ def _words(seed: int, index: npt.NDArray[np.uint64], blocks: int, stream: int) -
     c3: Any = np.broadcast_to((index >> shift)[:, None], shape)
     k0, k1 = seed & _MASK, seed >> 32
     for _ in range(_ROUNDS):
-        p0 = c0 * np.uint64(_MULTIPLIERS[0])
-        p1 = c2 * np.uint64(_MULTIPLIERS[1])
+        p0 = c0 * np.uint64(MULTIPLIERS[0])
+        p1 = c2 * np.uint64(MULTIPLIERS[1])
         c0 = (p1 >> shift) ^ c1 ^ np.uint64(k0)
         c2 = (p0 >> shift) ^ c3 ^ np.uint64(k1)
         c1 = p1 & mask
         c3 = p0 & mask
-        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+        k0, k1 = (k0 + WEYL[0]) & _MASK, (k1 + WEYL[1]) & _MASK
     return np.stack((c0, c1, c2, c3), axis=-1).astype(np.uint32)
 
 

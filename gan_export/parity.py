@@ -24,6 +24,8 @@ Labels = npt.NDArray[np.int64]
 Reference = Callable[[Floats, Labels | None], Floats]
 
 BATCHES = (1, 2, 65)  # one picture, the batch that exporters trace with, and more than one register or cache line holds
+# of the batches from a seed: small numbers, what a signed 32-bit integer can't hold, and large ones, over a carry
+SPOTS = ((2, 0), ((1 << 32) - 1000, (1 << 31) - 1), ((1 << 63) - 1, (1 << 40) - 7))
 SEED = 2  # of the latents that parity is judged on: not those of the reference pictures
 
 
@@ -117,6 +119,24 @@ def compare(
         rows.append(judge(session.generate(z, labels), reference(z, labels), facts, tolerance))
         start += batch
     return ParityReport(against=against, session=session.info, tolerance=tolerance, rows=tuple(rows))
+
+
+def compare_draws(
+    draw: Callable[[int, int, int], Bytes],
+    reference: Reference,
+    facts: Facts,
+    tolerance: Tolerance,
+    info: SessionInfo,
+    *,
+    against: str = "eager PyTorch",
+) -> ParityReport:
+    """Judge a file that draws from a seed: `draw` of (seed, start, count), image i with label i mod classes."""
+    rows = []
+    for (seed, start), batch in zip(SPOTS, BATCHES, strict=True):
+        z = latents.draw(seed, start, batch, facts.nz, facts.prior)
+        labels = (start + np.arange(batch, dtype=np.int64)) % facts.classes if facts.classes else None
+        rows.append(judge(draw(seed, start, batch), reference(z, labels), facts, tolerance))
+    return ParityReport(against=against, session=info, tolerance=tolerance, rows=tuple(rows))
 
 
 def judge(got: Floats | Bytes, wanted: Floats, facts: Facts, tolerance: Tolerance) -> Row:

@@ -11,6 +11,7 @@ from gan_export.errors import GanExportError, printable
 BOTH = ("cpu", "cuda")
 CPU = ("cpu",)
 CUDA = ("cuda",)
+SEEDED: dict[str, Any] = {"sampler": True}  # the options of a file that draws from a seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,12 @@ CONTENDERS: tuple[Contender, ...] = (
     Contender("torchscript", "TorchScript", "torchscript", "torchscript"),
     Contender("script", "TorchScript scripted", "torchscript", "torchscript", {"method": "script"}),
     Contender("trace", "TorchScript traced", "torchscript", "torchscript", {"method": "trace"}),
+    Contender("torchscript-sampler", "TorchScript, from a seed", "torchscript", "torchscript", SEEDED, usual=False),
     Contender("compile", "torch.compile", "compile"),
     Contender("compile-autotune", "torch.compile max-autotune", "compile-autotune", usual=False),
     Contender("aotinductor", "AOTInductor", "aotinductor"),
     Contender("onnxruntime", "ONNX Runtime", "onnxruntime", "onnx"),
+    Contender("onnx-sampler", "ONNX Runtime, from a seed", "onnxruntime", "onnx", SEEDED, usual=False),
     Contender("openvino", "OpenVINO", "openvino", "onnx", devices=CPU),
     Contender("native", "gan-export native", "native", "native", devices=CPU),
     Contender("eager-tf32", "PyTorch TF32", "eager-tf32", devices=CUDA),

@@ -120,7 +120,7 @@ class _Bench:
         self.device = plan.resolved_device()
         self.threads = plan.resolved_threads()
         self.pin = self.threads < machine.usable_processors()
-        self.contenders = plan.entrants(self.device)
+        self.contenders = plan.entrants(self.device) + (() if plan.runtimes else subject.seeded())
         self.referee = Referee(subject, self.threads)
         self.series: dict[tuple[str, int, Quantity], _Series] = {}
         self.entries: dict[str, Entry] = {}
@@ -230,7 +230,6 @@ class _Bench:
         session: RemoteSession | None = None
         try:
             path = self.subject.file_for(contender)
-            z, labels = self.subject.inputs(1)
             before = time.perf_counter()
             session = remote.open_remote(
                 contender.runtime,
@@ -241,7 +240,7 @@ class _Bench:
                 registry=self.registry.module,
                 search=self.registry.search,
             )
-            session.generate(z, labels)
+            self.subject.first(session)
             seconds = time.perf_counter() - before
         except GanExportError as e:
             if session is not None:
@@ -310,7 +309,7 @@ class _Bench:
     def _prepare(self, entrant: _Entrant, batch: int) -> None:
         """Bind and judge; who passes is warmed up, and has a pace then."""
         entrant.pace.clear()
-        bound = entrant.session.bind(*self.subject.inputs(batch))
+        bound = self.subject.bind(entrant.session, batch)
         parity = self.referee.judge(bound.pictures(), entrant.info.precision)
         for quantity in self.plan.quantities:
             series = self._series(entrant, batch, quantity)

@@ -13,18 +13,19 @@ import numpy as np
 from gan_export import artifact, latents, parity, runtimes
 from gan_export.arch import spec as arch
 from gan_export.artifact import TOLERANCES, Facts, Tolerance
-from gan_export.bench import models
+from gan_export.bench import contenders, models
 from gan_export.bench.contenders import Contender
 from gan_export.bench.record import Model, Parity
 from gan_export.errors import GanExportError, printable
 from gan_export.runtimes.base import Floats, Labels, Pictures
-from gan_export.runtimes.remote import RemoteSession, open_remote
+from gan_export.runtimes.remote import RemoteBound, RemoteSession, open_remote
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
 
 SEED = artifact.REFERENCE_SEED  # the pictures that manifests carry are then the first ones of every batch
 MOST_COMPARED = 4096  # pictures of one batch
+_SEEDED = " sampler"  # after an artifact's kind: a file that draws from a seed is another thing to measure
 _PIECE = 64  # pictures that the reference draws at once
 
 
@@ -59,13 +60,36 @@ class Subject:
             if self.checkpoint is None:
                 raise GanExportError("needs the checkpoint; name it too")
             return self.checkpoint
-        kind = runtimes.find(contender.runtime).format
-        if kind in self.artifacts and not contender.options:
+        seeded = contender.options == contenders.SEEDED
+        kind = runtimes.find(contender.runtime).format + (_SEEDED if seeded else "")
+        if kind in self.artifacts and (seeded or not contender.options):
             return self.artifacts[kind]
         if self.checkpoint is None:
-            wanted = "the checkpoint" if contender.options else f"the checkpoint, or a {kind} file"
+            own = contender.options and not seeded
+            wanted = "the checkpoint" if own else f"the checkpoint, or a {kind} file"
             raise GanExportError(f"needs {wanted}; name it too")
         return _export(self.checkpoint, contender, self.folder)
+
+    def seeded(self) -> tuple[Contender, ...]:
+        """Who runs those named files that draw from a seed: they take part beside the usual ones."""
+        return tuple(
+            c
+            for c in contenders.CONTENDERS
+            if c.options == contenders.SEEDED and runtimes.find(c.runtime).format + _SEEDED in self.artifacts
+        )
+
+    def first(self, session: RemoteSession) -> None:
+        """Draw one picture."""
+        if session.info.inputs == "seed":
+            session.bind_draw(SEED, 0, 1)
+        else:
+            session.generate(*self.inputs(1))
+
+    def bind(self, session: RemoteSession, count: int) -> RemoteBound:
+        """The first `count` images into `session`: their latents, or their seed where it draws its own."""
+        if session.info.inputs == "seed":
+            return session.bind_draw(SEED, 0, count)
+        return session.bind(*self.inputs(count))
 
     def inputs(self, count: int) -> tuple[Floats, Labels | None]:
         """Latents and labels of the first `count` images."""
@@ -135,7 +159,9 @@ def sort_files(files: Sequence[Path]) -> Source:
     for path in files:
         if not path.exists():
             raise GanExportError(f"{printable(str(path))}: no such file")
-        kind = artifact.sniff(path)
+        kind: str = artifact.sniff(path)
+        if kind != "checkpoint" and (manifest := artifact.read_manifest(path, kind)) and manifest.seeded:  # type: ignore[arg-type]
+            kind += _SEEDED
         if kind in found:
             raise GanExportError(
                 f"{printable(found[kind].name)} and {printable(path.name)} are both {kind} files; "
@@ -152,8 +178,8 @@ def from_files(source: Source, folder: Path) -> Subject:
         from gan_export import checkpoint
 
         return _of_checkpoint(source.checkpoint, checkpoint.read(source.checkpoint), source, folder)
-    kind, path = next(iter(source.artifacts.items()))
-    manifest = artifact.read_manifest(path, kind)  # type: ignore[arg-type]
+    path = next(iter(source.artifacts.values()))
+    manifest = _manifest(path)
     if manifest is None:
         raise GanExportError(
             f"{printable(path.name)} carries no reference pictures, so its speed can't be proven; "
@@ -173,8 +199,8 @@ def built_in(name: str, folder: Path) -> Subject:
 
 
 def _of_checkpoint(path: Path, read: Checkpoint, source: Source, folder: Path, name: str | None = None) -> Subject:
-    for kind, file in source.artifacts.items():
-        manifest = artifact.read_manifest(file, kind)  # type: ignore[arg-type]
+    for file in source.artifacts.values():
+        manifest = _manifest(file)
         if manifest is not None and manifest.source_sha256 != read.source.sha256:
             raise GanExportError(
                 f"{printable(file.name)} was made from another checkpoint than {printable(path.name)}; name its own"
@@ -229,11 +255,15 @@ def _export(checkpoint_path: Path, contender: Contender, folder: Path) -> Path:
 
 
 def _manifest_pictures(subject: Subject) -> Floats:
-    kind, path = next(iter(subject.artifacts.items()))
-    manifest = artifact.read_manifest(path, kind)  # type: ignore[arg-type]
+    path = next(iter(subject.artifacts.values()))
+    manifest = _manifest(path)
     if manifest is None:
         raise GanExportError(f"{printable(path.name)} carries no reference pictures")
     return manifest.reference_pictures()
+
+
+def _manifest(path: Path) -> artifact.Manifest | None:
+    return artifact.read_manifest(path, artifact.sniff(path))
 
 
 def _finite(value: float | None) -> float | None:

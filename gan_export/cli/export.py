@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 HELP = """Export a GAN generator from its checkpoint, and prove that the export draws the same pictures.
 
 \b
-gan-export onnx g.pth          write g.onnx beside g.pth
-gan-export torchscript g.pth   write g.pt
-gan-export c g.pth -o DIR      plain C99, with no library of ours
-gan-export all g.pth -o DIR    every format there is
-gan-export web g.pth -o SITE   a page that draws in any browser
-gan-export list                the formats
+gan-export onnx g.pth            write g.onnx beside g.pth
+gan-export onnx g.pth --sampler  write g.sampler.onnx, which draws from a seed by itself
+gan-export torchscript g.pth     write g.pt
+gan-export c g.pth -o DIR        plain C99, with no library of ours
+gan-export all g.pth -o DIR      every format there is
+gan-export web g.pth -o SITE     a page that draws in any browser
+gan-export list                  the formats
 """
 app = common.new_app(HELP, default="export")
 
@@ -43,6 +44,9 @@ EmbedWeights = Annotated[bool, typer.Option("--embed-weights", help="C: the weig
 Symbol = Annotated[str, typer.Option("--symbol", help="C: what the files and every public name begin with.")]
 Recalibrate = Annotated[
     int | None, typer.Option("--recalibrate", help="Estimate BatchNorm's statistics anew from N latents.", metavar="N")
+]
+Sampler = Annotated[
+    bool, typer.Option("--sampler", help="Put the latents' law into the file: seed, start and count to bytes.")
 ]
 MaxError = Annotated[
     float | None,
@@ -65,6 +69,7 @@ def export(
     symbol: Symbol = "generator",
     recalibrate: Recalibrate = None,
     max_error: MaxError = None,
+    sampler: Sampler = False,
     overrides: Overrides,
 ) -> None:
     """Export FILE to FORMAT; the target changes only after the new file has drawn the same pictures."""
@@ -74,13 +79,13 @@ def export(
     exporter = formats.find(format)
     options = _options(
         opset=opset, uint8=uint8, method=method, precision=precision, recalibrate=recalibrate, max_error=max_error,
-        embed_weights=embed_weights, symbol=symbol,
+        embed_weights=embed_weights, symbol=symbol, sampler=sampler,
     )  # fmt: skip
     check_options(exporter, options)
     checkpoint = _read(file, overrides)
     if recalibrate is None:
         _print_health(checkpoint)
-    target = out or _beside(file, exporter.suffix)
+    target = out or _beside(file, f".sampler{exporter.suffix}" if sampler else exporter.suffix)
     shipped = _ship(checkpoint, exporter, target, options)
     _print_report(shipped.report)
     _print_shipped(shipped, file)

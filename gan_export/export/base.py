@@ -31,6 +31,7 @@ class Options:
     recalibrate: number of latents that BatchNorm's statistics were estimated from, before this exporter came in
     embed_weights: C: the weights as constants in the source
     symbol:    C: what every public name begins with
+    sampler: draw from a seed inside the file, to bytes
     max_error: replaces the precision's own bound on a value's absolute error
     """
 
@@ -41,6 +42,7 @@ class Options:
     recalibrate: int | None = None
     embed_weights: bool = False
     symbol: str = "generator"
+    sampler: bool = False
     max_error: float | None = None
 
     def asked(self) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def check_options(exporter: Exporter, options: Options) -> None:
     """Raises GanExportError for an option that this format doesn't take."""
     for name, value in options.asked().items():
         if name != "recalibrate" and name not in exporter.takes:
-            raise GanExportError(f"{exporter.name} takes no {name} {value}; leave it out")
+            raise GanExportError(f"{exporter.name} takes no {name}{'' if value is True else f' {value}'}; leave it out")
     if options.precision not in exporter.precisions:
         known = ", ".join(exporter.precisions)
         raise GanExportError(f"{exporter.name} has no precision {options.precision}; it has {known}")

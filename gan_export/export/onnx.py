@@ -9,12 +9,13 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_export.artifact import KEY, Manifest
+from gan_export.artifact import KEY, Facts, Manifest
 from gan_export.errors import GanExportError
+from gan_export.export import sampler_graph
 from gan_export.export.base import Options, example_inputs, lowered_module, make_manifest
 
 if TYPE_CHECKING:
@@ -29,13 +30,16 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 
 @dataclass(frozen=True, slots=True)
 class Onnx:
-    """Input z (N, nz) float32, and label (N,) int64 where there are labels; output image; N is free."""
+    """Input z (N, nz) float32, and label (N,) int64 where there are labels; output image; N is free.
+
+    As a sampler: inputs and output of `sampler_graph.prepend`.
+    """
 
     name: str = "onnx"
     title: str = "ONNX"
     suffix: str = ".onnx"
     runtime: str = "onnxruntime"
-    takes: tuple[str, ...] = ("output", "opset")
+    takes: tuple[str, ...] = ("output", "opset", "sampler")
     precisions: tuple[str, ...] = ("fp32",)
 
     def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
@@ -46,12 +50,16 @@ class Onnx:
         opset = options.opset or DEFAULT_OPSET
         if opset not in OPSETS:
             raise GanExportError(f"opset {opset}: {OPSETS.start} to {OPSETS.stop - 1} are possible")
+        if options.sampler:
+            options = replace(options, output="bytes")
         model = _convert(checkpoint, options, opset)
         _strip(model)
+        if options.sampler:
+            sampler_graph.prepend(model, Facts.of(checkpoint.spec))
         versions = {"torch": torch.__version__.split("+")[0], "onnx": onnx.__version__}
         manifest = make_manifest(self, checkpoint, options, versions)
         model.producer_name, model.producer_version = "gan-export", versions["torch"]
-        model.graph.name = "generator"
+        model.graph.name = "sampler" if options.sampler else "generator"
         for key, value in _for_people(manifest).items():
             model.metadata_props.add(key=key, value=value)
         model.metadata_props.add(key=KEY, value=manifest.to_json())
@@ -125,7 +133,8 @@ def _for_people(manifest: Manifest) -> dict[str, str]:
     """The manifest's facts, one a key, for programs that show metadata."""
     facts = manifest.facts
     low_high = "unbounded" if facts.range is None else f"[{facts.range[0]:g}, {facts.range[1]:g}]"
-    return {
+    inputs = {"gan-export.inputs": "seed, start, count; int64"} if manifest.seeded else {}
+    return inputs | {
         "gan-export.architecture": facts.arch,
         "gan-export.image": "uint8 NHWC" if manifest.output == "bytes" else f"float32 NCHW in {low_high}",
         "gan-export.latents": f"{facts.nz} x {facts.prior}, {manifest.latent_law}",

@@ -6,11 +6,11 @@ import io
 import re
 import warnings
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_export.artifact import KEY, Manifest
+from gan_export.artifact import KEY, Facts, Manifest
 from gan_export.errors import GanExportError
 from gan_export.export.base import Options, example_inputs, lowered_module, make_manifest
 
@@ -26,13 +26,16 @@ _MANGLED = re.compile(rb"___torch_mangle_\d+")
 
 @dataclass(frozen=True, slots=True)
 class TorchScript:
-    """forward(z[, label]) with z (N, nz) or (N, nz, 1, 1); N is free."""
+    """forward(z[, label]) with z (N, nz) or (N, nz, 1, 1); N is free.
+
+    As a sampler: forward(seed, start, count[, label]) of `sampler_module`.
+    """
 
     name: str = "torchscript"
     title: str = "TorchScript"
     suffix: str = ".pt"
     runtime: str = "torchscript"
-    takes: tuple[str, ...] = ("output", "method")
+    takes: tuple[str, ...] = ("output", "method", "sampler")
     precisions: tuple[str, ...] = ("fp32",)
 
     def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
@@ -41,6 +44,8 @@ class TorchScript:
 
         if options.method not in METHODS:
             raise GanExportError(f"no method is called {options.method}; there are {', '.join(METHODS)}")
+        if options.sampler:
+            options = replace(options, output="bytes")
         scripted = _compile(checkpoint, options)
         manifest = make_manifest(self, checkpoint, options, {"torch": torch.__version__.split("+")[0]})
         buffer = io.BytesIO()
@@ -59,9 +64,17 @@ def _compile(checkpoint: Checkpoint, options: Options) -> Any:
     with warnings.catch_warnings(), torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         warnings.simplefilter("ignore")  # and at every compilation
         if options.method == "script":
-            return torch.jit.script(module)
-        traced = torch.jit.trace(module, inputs, check_trace=False)  # type: ignore[no-untyped-call]
-        return torch.jit.freeze(traced) if options.method == "freeze" else traced
+            compiled = torch.jit.script(module)
+        else:
+            compiled = torch.jit.trace(module, inputs, check_trace=False)  # type: ignore[no-untyped-call]
+            if options.method == "freeze" and not options.sampler:
+                compiled = torch.jit.freeze(compiled)
+        if not options.sampler:
+            return compiled
+        from gan_export.export.sampler_module import sampler
+
+        # Not frozen: that would fix the device, which the sampler asks its table for.
+        return torch.jit.script(sampler(Facts.of(checkpoint.spec), compiled).eval())
 
 
 def _canonical(archive: bytes) -> bytes:

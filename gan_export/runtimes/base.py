@@ -19,6 +19,7 @@ Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Pictures = NDArray[np.float32] | NDArray[np.uint8]
 Output = Literal["float", "bytes"]
+Inputs = Literal["latents", "seed"]
 Format = Literal["checkpoint", "torchscript", "onnx", "gan", "c"]
 DEVICES = ("cpu", "cuda")
 
@@ -45,6 +46,7 @@ class SessionInfo:
     threads:  how many the library uses for one call
     output:   what `generate` gives: "float" (N, C, H, W) float32 in the artifact's range, or "bytes" (N, H, W, C) uint8
     precision: of the arithmetic: "fp32", "tf32", "bf16" or "fp16"
+    inputs:   "latents"; "seed" for a file that draws its own, whose session is a `SeededSession`
     """
 
     runtime: str
@@ -54,6 +56,7 @@ class SessionInfo:
     threads: int
     output: Output = "float"
     precision: str = "fp32"
+    inputs: Inputs = "latents"
 
 
 class Bound(Protocol):
@@ -102,6 +105,15 @@ class DrawsBytes(Protocol):
 
         Image i has label i mod classes where no labels (N,) are given.
         """
+        ...
+
+
+@runtime_checkable
+class BindsDraws(Protocol):
+    """A session whose every call goes from a seed to bytes."""
+
+    def bind_draw(self, seed: int, start: int, count: int) -> Bound:
+        """A call draws these images; image i has label i mod classes."""
         ...
 
 

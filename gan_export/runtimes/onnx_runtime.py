@@ -29,6 +29,7 @@ from gan_export.runtimes.base import (
     require,
 )
 from gan_export.runtimes.cuda import cuda_availability
+from gan_export.runtimes.seeded import SeededSession, is_seeded
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # TF32 off: float32 is what is asked for.  Everything else is the provider's own default.
@@ -65,7 +66,7 @@ class OnnxRuntime:
             )
         return cuda_availability()
 
-    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> OnnxSession:
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> OnnxSession | SeededSession:
         require(self, device)
         if not path.is_file():
             raise GanExportError(f"{printable(str(path))} is no file")
@@ -85,7 +86,14 @@ class OnnxRuntime:
             except Exception as e:  # onnxruntime has an exception type a status code, with no base of their own
                 raise GanExportError(f"{printable(str(path))}: ONNX Runtime can't load it: {_line(str(e))}") from e
         check_provider(session.get_providers(), device, noise)
-        return OnnxSession(session, ort, device, threads, stored_precision(path))
+        loaded = OnnxSession(session, ort, device, threads, stored_precision(path))
+        if is_seeded(loaded.inputs):
+            return SeededSession(loaded, conditional="label" in loaded.inputs)
+        if not 1 <= len(loaded.inputs) <= 2:
+            raise GanExportError(
+                f"the graph takes {len(loaded.inputs)} inputs; latents, or latents and labels, are one or two"
+            )
+        return loaded
 
 
 def stored_precision(path: Path) -> str:
@@ -108,12 +116,8 @@ class OnnxSession:
     def __init__(self, session: Any, ort: Any, device: str, threads: int | None, precision: str) -> None:
         self._session = session
         self._ort = ort
-        self._inputs = [i.name for i in session.get_inputs()]
+        self.inputs = [i.name for i in session.get_inputs()]
         self._output = session.get_outputs()[0].name
-        if not 1 <= len(self._inputs) <= 2:
-            raise GanExportError(
-                f"the graph takes {len(self._inputs)} inputs; latents, or latents and labels, are one or two"
-            )
         self._info = SessionInfo(
             runtime="onnxruntime",
             version=ort.__version__,
@@ -132,7 +136,10 @@ class OnnxSession:
         return self.run(self._feeds(latents, labels))
 
     def bind(self, latents: Floats, labels: Labels | None = None) -> CpuBound | CudaBound:
-        feeds = self._feeds(latents, labels)
+        return self.bound(self._feeds(latents, labels))
+
+    def bound(self, feeds: dict[str, Any]) -> CpuBound | CudaBound:
+        """Inputs by name, copied to the device once."""
         if self._info.device == "cpu":
             return CpuBound(self, feeds)
         return CudaBound(self._ort, self._open(), feeds, self._output, self.run(feeds))
@@ -156,11 +163,11 @@ class OnnxSession:
         return self._session
 
     def _feeds(self, latents: Floats, labels: Labels | None) -> dict[str, Any]:
-        feeds: dict[str, Any] = {self._inputs[0]: checked_latents(latents)}
-        if len(self._inputs) == 2:
+        feeds: dict[str, Any] = {self.inputs[0]: checked_latents(latents)}
+        if len(self.inputs) == 2:
             if labels is None:
                 raise GanExportError("this generator is conditional: give it labels")
-            feeds[self._inputs[1]] = np.ascontiguousarray(labels, np.int64)
+            feeds[self.inputs[1]] = np.ascontiguousarray(labels, np.int64)
         return feeds
 
 

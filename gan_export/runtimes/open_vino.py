@@ -21,6 +21,7 @@ from gan_export.runtimes.base import (
     checked_latents,
     require,
 )
+from gan_export.runtimes.seeded import SeededSession, is_seeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class OpenVino:
             return Availability(False, "openvino is used on the CPU alone; use --device cpu")
         return AVAILABLE
 
-    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> OpenVinoSession:
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> OpenVinoSession | SeededSession:
         require(self, device)
         if not path.is_file():
             raise GanExportError(f"{printable(str(path))} is no file")
@@ -53,7 +54,10 @@ class OpenVino:
             compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
         except RuntimeError as e:
             raise GanExportError(f"{printable(str(path))}: OpenVINO can't load it: {_line(str(e))}") from e
-        return OpenVinoSession(compiled, openvino.__version__)
+        loaded = OpenVinoSession(compiled, openvino.__version__)
+        if is_seeded(loaded.inputs):
+            return SeededSession(loaded, conditional="label" in loaded.inputs)
+        return loaded
 
 
 class OpenVinoSession:
@@ -62,7 +66,7 @@ class OpenVinoSession:
     def __init__(self, compiled: Any, version: str) -> None:
         self._compiled: Any = compiled
         self._own: Any = None  # the request of `generate`
-        self._inputs = len(compiled.inputs)
+        self.inputs = [i.any_name for i in compiled.inputs]
         self._info = SessionInfo(
             runtime="openvino",
             version=version.split("-", maxsplit=1)[0],
@@ -78,13 +82,21 @@ class OpenVinoSession:
         return self._info
 
     def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
+        return self.run(self._feeds(latents, labels))
+
+    def bind(self, latents: Floats, labels: Labels | None = None) -> OpenVinoBound:
+        return self.bound(self._feeds(latents, labels))
+
+    def run(self, feeds: dict[str, Any]) -> Pictures:
+        """One call on inputs by name."""
         self._own = self._own or self._open().create_infer_request()
-        bound = OpenVinoBound(self._own, self._feeds(latents, labels))
+        bound = OpenVinoBound(self._own, feeds)
         bound()
         return bound.pictures()
 
-    def bind(self, latents: Floats, labels: Labels | None = None) -> OpenVinoBound:
-        return OpenVinoBound(self._open().create_infer_request(), self._feeds(latents, labels))
+    def bound(self, feeds: dict[str, Any]) -> OpenVinoBound:
+        """Inputs by name, in a request of their own."""
+        return OpenVinoBound(self._open().create_infer_request(), feeds)
 
     def close(self) -> None:
         self._compiled = self._own = None
@@ -94,19 +106,19 @@ class OpenVinoSession:
             raise GanExportError("openvino: the session is closed")
         return self._compiled
 
-    def _feeds(self, latents: Floats, labels: Labels | None) -> list[Any]:
-        z = checked_latents(latents)
-        if self._inputs == 1:
-            return [z]
-        if labels is None:
-            raise GanExportError("this generator is conditional: give it labels")
-        return [z, np.ascontiguousarray(labels, np.int64)]
+    def _feeds(self, latents: Floats, labels: Labels | None) -> dict[str, Any]:
+        feeds: dict[str, Any] = {self.inputs[0]: checked_latents(latents)}
+        if len(self.inputs) > 1:
+            if labels is None:
+                raise GanExportError("this generator is conditional: give it labels")
+            feeds[self.inputs[1]] = np.ascontiguousarray(labels, np.int64)
+        return feeds
 
 
 class OpenVinoBound:
     """Inputs in host memory, which is the device's, shared and not copied; the output stays in a request of its own."""
 
-    def __init__(self, request: Any, feeds: list[Any]) -> None:
+    def __init__(self, request: Any, feeds: dict[str, Any]) -> None:
         self._request, self._feeds = request, feeds
 
     def __call__(self) -> None:

@@ -69,6 +69,10 @@ class RemoteSession:
         seconds = float(self._ask("bind", latents=latents, labels=labels))
         return RemoteBound(self, seconds)
 
+    def bind_draw(self, seed: int, start: int, count: int) -> RemoteBound:
+        """As `bind`, where `info.inputs` is "seed": a call draws these images; image i has label i mod classes."""
+        return RemoteBound(self, float(self._ask("bind_draw", seed=seed, start=start, count=count)))
+
     def unbind(self) -> None:
         """Let the child free the bound inputs and pictures."""
         self._ask("unbind")

@@ -67,7 +67,7 @@ class TorchBound:
     """Latents (and labels) on the device, and the last pictures there."""
 
     session: TorchSession
-    inputs: tuple[torch.Tensor, ...]
+    inputs: tuple[torch.Tensor | int, ...]
     last: list[torch.Tensor]
 
     def __call__(self) -> None:
@@ -99,7 +99,7 @@ class TorchSession:
     def close(self) -> None:
         self._call = None
 
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, *inputs: torch.Tensor | int) -> torch.Tensor:
         """One run on inputs that lie on the device; returns when the result does too."""
         import torch
 

@@ -77,6 +77,19 @@ class Worker:
         self._bound()
         return time.perf_counter() - start
 
+    def bind_draw(self, seed: int, start: int, count: int) -> float:
+        """As `bind`, for a session that takes no latents."""
+        from gan_export.runtimes.base import BindsDraws
+
+        session = self._loaded()
+        if not isinstance(session, BindsDraws):
+            raise ValueError("this session draws from latents")
+        self._bound = None
+        begin = time.perf_counter()
+        self._bound = session.bind_draw(seed, start, count)
+        self._bound()
+        return time.perf_counter() - begin
+
     def unbind(self) -> None:
         """Let go of the inputs and of the last pictures."""
         self._bound = None
@@ -138,7 +151,8 @@ class Worker:
 
 
 OPERATIONS = (
-    "load", "generate", "bind", "unbind", "pictures", "draw", "time_model", "time_end_to_end", "memory", "close",
+    "load", "generate", "bind", "bind_draw", "unbind", "pictures", "draw", "time_model", "time_end_to_end", "memory",
+    "close",
 )  # fmt: skip
 
 
