@@ -17,11 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gan_export.bench import report
-from gan_export.export import table as formats
 from gan_export.files import atomic_file
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS: dict[str, tuple[str, ...]] = {
+    "FORMATS": ("gan-export list",),
     "EXPORT": ("gan-export onnx g.pth",),
     "INSPECT": ("gan-export inspect g.pth",),
     "SAMPLE": ("gan-sample g.onnx -n 64 --seed 7 -o grid.png", "gan-sample g.pth -n 1000 --seed 7 -o digits.npz"),
@@ -35,7 +35,6 @@ def main() -> None:
         shutil.copyfile(ROOT / "exported" / "mnist32" / "generator.pth", Path(folder) / "g.pth")
         makers: dict[str, Callable[[], str]] = {
             **{name: lambda commands=commands: shown(commands, folder) for name, commands in COMMANDS.items()},
-            "FORMATS": formats.markdown,
             "BENCH": lambda: report.summary_table(ROOT / "benchmarks" / "results"),
         }
         made = re.sub(r"(?m)^@@([A-Z]+)@@$", lambda m: makers[m[1]](), text)
