@@ -40,7 +40,8 @@ _CALLER = """
 
 static float workspace[LOUD_WORKSPACE];
 void draw_floats(const SYMBOL_weights *w, const float *z, const int64_t *labels, int64_t n, float *out);
-void draw_bytes(const SYMBOL_weights *w, uint64_t seed, uint64_t start, int64_t n, unsigned char *out);
+void draw_bytes(const SYMBOL_weights *w, uint64_t seed, uint64_t start, const int64_t *labels, int64_t n,
+                unsigned char *out);
 void draw_latents(uint64_t seed, uint64_t start, int64_t n, float *out);
 uint64_t weights_size(void);
 
@@ -52,8 +53,10 @@ void draw_floats(const SYMBOL_weights *w, const float *z, const int64_t *labels,
                       out + i * LOUD_CHANNELS * LOUD_HEIGHT * LOUD_WIDTH);
 }
 
-void draw_bytes(const SYMBOL_weights *w, uint64_t seed, uint64_t start, int64_t n, unsigned char *out)
+void draw_bytes(const SYMBOL_weights *w, uint64_t seed, uint64_t start, const int64_t *labels, int64_t n,
+                unsigned char *out)
 {
+    (void)labels;
     for (int64_t i = 0; i < n; i++) {
         float z[LOUD_LATENT];
         SYMBOL_latent(seed, start + (uint64_t)i, z);
@@ -134,12 +137,7 @@ class CSession:
         z = checked_latents(latents)
         if z.shape[1] != self._facts.nz:
             raise GanExportError(f"latents of shape {z.shape}; this generator takes (N, {self._facts.nz})")
-        chosen = None
-        if self._facts.classes:
-            chosen = np.ascontiguousarray([] if labels is None else labels, np.int64)
-            if chosen.shape != (len(z),) or chosen.min() < 0 or chosen.max() >= self._facts.classes:
-                raise GanExportError(f"labels: one of 0 to {self._facts.classes - 1} is needed for each latent")
-        return CBound(self, z.copy(), chosen)
+        return CBound(self, z.copy(), self._checked(labels, len(z)) if self._facts.classes else None)
 
     def run(self, z: Floats, labels: Labels | None, out: Floats) -> None:
         """Fill `out` (N, C, H, W) with the pictures of checked inputs."""
@@ -150,15 +148,23 @@ class CSession:
         """An array for that many pictures."""
         return np.empty((count, *self._facts.image), np.float32)
 
-    def draw_bytes(self, seed: int, start: int, count: int) -> NDArray[np.uint8]:
-        """Images start .. start+count-1 of `seed`, the latents drawn by the C source itself."""
+    def draw_bytes(self, seed: int, start: int, count: int, labels: Labels | None = None) -> NDArray[np.uint8]:
+        """As `DrawsBytes.draw_bytes`, the latents drawn by the C source itself."""
         channels, height, width = self._facts.image
         out = np.empty((count, height, width, channels), np.uint8)
-        self._loaded().draw_bytes(self._weights, seed, start, count, out.ctypes.data)
+        chosen = None if labels is None or not self._facts.classes else self._checked(labels, count)
+        at = None if chosen is None else chosen.ctypes.data
+        self._loaded().draw_bytes(self._weights, seed, start, at, count, out.ctypes.data)
         return out
 
     def close(self) -> None:
         self._library = None
+
+    def _checked(self, labels: Labels | None, count: int) -> Labels:
+        chosen = np.ascontiguousarray([] if labels is None else labels, np.int64)
+        if chosen.shape != (count,) or (count and (chosen.min() < 0 or chosen.max() >= self._facts.classes)):
+            raise GanExportError(f"labels: one of 0 to {self._facts.classes - 1} is needed for each picture")
+        return chosen
 
     def _loaded(self) -> Any:
         if self._library is None:
@@ -202,7 +208,11 @@ class CBound:
 
 
 def _compiled(path: Path, symbol: str, classes: int, embedded: bool) -> ctypes.CDLL:
-    label = ("(uint32_t)labels[i],", f"(uint32_t)((start + (uint64_t)i) % {classes}u),") if classes else ("", "")
+    label = (
+        ("(uint32_t)labels[i],", f"labels ? (uint32_t)labels[i] : (uint32_t)((start + (uint64_t)i) % {classes}u),")
+        if classes
+        else ("", "")
+    )
     caller = _CALLER
     for mark, value in (
         ("FLOATS_LABEL", label[0]), ("BYTES_LABEL", label[1]), ("SYMBOL", symbol), ("LOUD", symbol.upper()),
@@ -220,7 +230,7 @@ def _compiled(path: Path, symbol: str, classes: int, embedded: bool) -> ctypes.C
             raise GanExportError(f"{printable(str(path))}: the compiled source can't be loaded: {e}") from None
     pointer, whole = ctypes.c_void_p, ctypes.c_int64
     loaded.draw_floats.argtypes = [pointer, pointer, pointer, whole, pointer]
-    loaded.draw_bytes.argtypes = [pointer, ctypes.c_uint64, ctypes.c_uint64, whole, pointer]
+    loaded.draw_bytes.argtypes = [pointer, ctypes.c_uint64, ctypes.c_uint64, pointer, whole, pointer]
     loaded.draw_latents.argtypes = [ctypes.c_uint64, ctypes.c_uint64, whole, pointer]
     loaded.draw_floats.restype = loaded.draw_bytes.restype = loaded.draw_latents.restype = None
     loaded.weights_size.restype = ctypes.c_uint64

@@ -257,5 +257,8 @@ def test_labels_and_latents_are_checked(tmp_path: Path) -> None:
     for wrong in (None, np.array([0]), np.array([0, 5]), np.array([-1, 0])):
         with pytest.raises(GanExportError, match="labels"):
             session.generate(z, wrong)
+    given = session.draw_bytes(7, 0, 3, np.array([0, 1, 2]))
+    assert np.array_equal(given, session.draw_bytes(7, 0, 3))
+    assert not np.array_equal(given, session.draw_bytes(7, 0, 3, np.array([4, 4, 4])))
     with pytest.raises(GanExportError, match="latents"):
         session.generate(np.zeros((2, 5), np.float32), np.array([0, 1]))
