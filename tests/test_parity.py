@@ -33,6 +33,8 @@ def drawn(original: Original, exporter: Exporter, batch: int, width: int, folder
     file = original.save(model, folder / f"model{original.suffix}")
     read = checkpoint.read(file, original.overrides)
     path = folder / f"model.exported{exporter.suffix}"
+    if not exporter.suffix.startswith("."):
+        path.mkdir()  # a format that is a folder
     manifest = exporter.write(read, path, Options())
     assert artifact.read_manifest(path, artifact.sniff(path)) == manifest
     z = original.latents(batch)

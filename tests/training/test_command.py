@@ -216,8 +216,8 @@ def test_divergence_is_said_with_its_step(tmp_path: Path, pictures: Path) -> Non
         "from gan_export.training import step as module\n"
         "from gan_export.cli import train\n"
         "plain = module.step\n"
-        "def step(now, real):\n"
-        "    return plain(now, real * float('nan') if now.step == 8 else real)\n"
+        "def step(now, real, *more):\n"
+        "    return plain(now, real * float('nan') if now.step == 8 else real, *more)\n"
         "module.step = step\n"
         "train.main()\n"
     )
