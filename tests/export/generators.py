@@ -58,7 +58,7 @@ def _awkward() -> GeneratorSpec:
     c.add(Conv, "tile_1", in_channels=19, out_channels=21, kernel=2, stride=3, padding=1)
     c.add(ConvTranspose, "run_x", in_channels=21, out_channels=35, kernel=1, stride=2, output_padding=1, bias=False)
     c.add(ConvTranspose, "é", in_channels=35, out_channels=2, kernel=3, stride=4, padding=1, output_padding=2)
-    c.add(Crop, "tanh", top=1, left=2, height=9, width=5)
+    c.add(Crop, "tanh", top=1, left=1, height=9, width=5)
     c.add(Activation, "volatile", kind="sigmoid")
     return GeneratorSpec("test", 11, "uniform", (2, 9, 5), (0.0, 1.0), tuple(c))
 
