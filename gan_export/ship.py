@@ -96,9 +96,8 @@ def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:
             pictures: Pictures = _drawer(session, manifest.facts)(artifact.REFERENCE_SEED, 0, artifact.REFERENCE_COUNT)
         else:
             pictures = session.generate(*artifact.reference_inputs(manifest.facts))
-        tolerance = manifest.tolerance
-        if pictures.dtype == np.uint8:  # of so few bytes, two or three lie where the last bit of a value decides
-            tolerance = replace(tolerance, byte_share=max(tolerance.byte_share, 1e-3))
+        # of so few bytes, two or three may lie where the last bit of a value decides
+        tolerance = replace(manifest.tolerance, byte_share=max(manifest.tolerance.byte_share, 1e-3))
         row = parity.judge(pictures, manifest.reference_pictures(), manifest.facts, tolerance)
         return ParityReport("its reference pictures", session.info, manifest.tolerance, (row,))
 
