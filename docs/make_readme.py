@@ -1,4 +1,4 @@
-"""README.md from README.in.md: every `@@NAME@@` becomes what a command really printed, or a table made from records.
+"""README.md from README.in.md: every `@@NAME@@` becomes what commands really printed.
 
     python docs/make_readme.py            with the package installed; run it where a command's output has changed
 
@@ -13,10 +13,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-from gan_export.bench import report
 from gan_export.files import atomic_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,11 +31,7 @@ def main() -> None:
     text = (ROOT / "docs" / "README.in.md").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         shutil.copyfile(ROOT / "exported" / "mnist32" / "generator.pth", Path(folder) / "g.pth")
-        makers: dict[str, Callable[[], str]] = {
-            **{name: lambda commands=commands: shown(commands, folder) for name, commands in COMMANDS.items()},
-            "BENCH": lambda: report.summary_table(ROOT / "benchmarks" / "results"),
-        }
-        made = re.sub(r"(?m)^@@([A-Z]+)@@$", lambda m: makers[m[1]](), text)
+        made = re.sub(r"(?m)^@@([A-Z]+)@@$", lambda m: shown(COMMANDS[m[1]], folder), text)
     with atomic_file(ROOT / "README.md") as temporary:
         temporary.write_text(made, encoding="utf-8")
 

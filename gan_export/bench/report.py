@@ -88,30 +88,6 @@ def page(runs: dict[str, Run]) -> str:
     return _PAGE.replace("BODY", "\n".join(parts))
 
 
-def summary_table(folder: Path) -> str:
-    """For a README: images a second of the newest run of each kind that a suite made, a column a batch."""
-    parts = []
-    for name, run in newest({n: r for n, r in read_all(folder).items() if r.suite}).items():
-        for quantity in dict.fromkeys(row.quantity for row in run.rows):
-            found = [line for line in summary.lines(run) if line.quantity == quantity]
-            batches = list(dict.fromkeys(line.batch for line in found))
-            rows = []
-            for entry in run.entries:
-                own = {line.batch: line for line in found if line.entry is entry}
-                rows.append((summary.title(entry), *(_short(own.get(batch)) for batch in batches)))
-            heading = f"{_heading(run)}, {run.settings.threads} threads, {summary.QUANTITY_NAMES[quantity]}"
-            doubt = "; unstable, see there" if summary.doubts(run) else ""
-            columns = ("images a second at batch", *map(str, batches))
-            parts += [f"{heading} (`{name}`{doubt}):", "", *_md_table(columns, rows), ""]
-    return "\n".join(parts).rstrip()
-
-
-def _short(line: Line | None) -> str:
-    if line is None:
-        return ""
-    return "wrong pictures" if line.rate is None else summary.rate_text(line.rate.value)
-
-
 def _preamble() -> str:
     return (
         "Made by `gan-bench report` from the runs in results/, and from nothing else. Every runtime in a fresh "
