@@ -56,6 +56,10 @@ def sample(
     format: Annotated[
         str | None, typer.Option("--format", help="Of a dataset in the folder OUT.", show_default=False)
     ] = None,
+    reject: Annotated[
+        str | None,
+        typer.Option("--reject", help="Leave unsure digits out: 'confidence<0.9'.", show_default=False),
+    ] = None,
     dedupe: Annotated[bool, typer.Option("--dedupe", help="Of pictures that look alike keep the first.")] = False,
     balance: Annotated[bool, typer.Option("--balance", help="As many of each label as of the rarest.")] = False,
     shard: Annotated[
@@ -81,11 +85,13 @@ def sample(
         from dataclasses import asdict
 
         from gan_export.cli import scale
+        from gan_export.scale.filters import Reject
         from gan_export.scale.job import Slice
         from gan_export.scale.run import Wish
         from gan_export.scale.writer import Source
 
-        filters = tuple(name for name, on in (("dedupe", dedupe), ("balance", balance)) if on)
+        unsure = (Reject.parse(reject).name,) if reject is not None else ()
+        filters = unsure + tuple(name for name, on in (("dedupe", dedupe), ("balance", balance)) if on)
         part = Slice.parse(shard) if shard else Slice()
         wish = Wish(seed, start, total, format, chosen, psi, filters, shard_size, part, workers)
         scale.draw(Source(file, runtime, device, threads, asdict(overrides)), wish, out)
@@ -110,6 +116,7 @@ def sample(
         "--shard": shard,
         "--shard-size": shard_size,
         "--workers": workers,
+        "--reject": reject,
         "--dedupe": dedupe,
         "--balance": balance,
     }

@@ -6,6 +6,7 @@ memory that doesn't grow with the run, and the shards are drawn again without wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,24 +14,31 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gan_export import metrics
 from gan_export.artifact import Facts
-from gan_export.errors import GanExportError
+from gan_export.errors import GanExportError, printable
 from gan_export.scale.formats.base import Bytes, Part
 from gan_export.scale.job import Job
 from gan_export.scale.keep import Mask, write_keep
 from gan_export.scale.manifest import read_notes, write_notes
 from gan_export.scale.store import STATE, Store
 
-LOOK = np.dtype([("high", "<u8"), ("low", "<u8"), ("label", "<i4")])  # of a picture: its perceptual hash, its label
+# Of a picture: its perceptual hash, its label, and where a filter asks for it how sure the classifier is of it.
+LOOK = np.dtype([("high", "<u8"), ("low", "<u8"), ("label", "<i4"), ("confidence", "<f4")])
 Looks = NDArray[Any]  # of dtype LOOK
 _AT_ONCE = 1 << 22  # hashes that are compared in memory at once: 64 MiB, and as much again to sort them
 
 
 class Filter(Protocol):
-    """One entry of `FILTERS`."""
+    """What decides which pictures stay; `find` makes it of its name in a job."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def asks_confidence(self) -> bool:
+        """Whether the classifier is to look at every picture."""
+        ...
 
     def check(self, facts: Facts) -> None:
         """Raises GanExportError for a generator that it can't judge."""
@@ -62,10 +70,43 @@ class Shards:
 
 
 @dataclass(frozen=True, slots=True)
+class Reject:
+    """Leaves out the pictures that the digit classifier that ships is less sure of than `below`."""
+
+    below: float
+    asks_confidence: bool = True
+
+    @staticmethod
+    def parse(text: str) -> Reject:
+        """From "confidence<0.9".  Raises GanExportError for any other condition."""
+        found = re.fullmatch(r"\s*confidence\s*<\s*(0?\.\d+|0|1(\.0*)?)\s*", text)
+        if not found or not 0 < float(found[1]) <= 1:
+            raise GanExportError(
+                f"--reject {printable(text)}: write it as 'confidence<0.9', with a number over 0, at most 1"
+            )
+        return Reject(float(found[1]))
+
+    @property
+    def name(self) -> str:
+        return f"confidence<{self.below!r}"
+
+    def check(self, facts: Facts) -> None:
+        channels, height, width = facts.image
+        metrics.readable(np.zeros((1, height, width, channels), np.uint8))
+
+    def decide(self, shards: Shards) -> dict[str, Any]:
+        for mask, look in shards.looks():
+            mask &= look["confidence"] >= self.below
+        judge = metrics.judge()
+        return {"judge": "the digit classifier that ships", "judge_test_accuracy": judge.accuracy}
+
+
+@dataclass(frozen=True, slots=True)
 class Dedupe:
     """Keeps the first of all pictures with one perceptual hash, over the whole run."""
 
     name: str = "dedupe"
+    asks_confidence: bool = False
 
     def check(self, facts: Facts) -> None:
         if min(facts.image[1:]) < 16:
@@ -93,6 +134,7 @@ class Balance:
     """Keeps the first of each label, as many as the rarest has."""
 
     name: str = "balance"
+    asks_confidence: bool = False
 
     def check(self, facts: Facts) -> None:
         if not facts.classes:
@@ -115,20 +157,24 @@ class Balance:
         return {"each": most, "labels": len(present)}
 
 
-FILTERS: tuple[Filter, ...] = (Dedupe(), Balance())
+_NAMED: tuple[Filter, ...] = (Dedupe(), Balance())
 
 
 def find(name: str) -> Filter:
-    """The filter of that name."""
-    return next(f for f in FILTERS if f.name == name)
+    """The filter that a job calls so."""
+    return next((f for f in _NAMED if f.name == name), None) or Reject.parse(name)
 
 
-def look(part: Part) -> Looks:
-    """What the filters need to know of some pictures."""
+def look(part: Part, job: Job) -> Looks:
+    """What the job's filters need to know of some pictures."""
     looks = np.zeros(len(part.pictures), LOOK)
     looks["high"], looks["low"] = difference_hash(part.pictures)
     if part.labels is not None:
         looks["label"] = part.labels
+    if any(find(name).asks_confidence for name in job.filters):
+        classifier = metrics.judge().classifier
+        chances = classifier.probabilities(classifier.features(metrics.readable(part.pictures)))
+        looks["confidence"] = chances.max(1)
     return looks
 
 

@@ -85,7 +85,7 @@ def make_job(source: Source, wish: Wish, generator: Generator) -> Job:
     for name in wish.filters:
         filters.find(name).check(facts)
         if wish.slice.of > 1:
-            raise GanExportError(f"--{name} decides over the whole run; leave --shard out")
+            raise GanExportError("--reject, --dedupe and --balance decide over the whole run; leave --shard out")
     choose_labels(facts, wish.label, 0, 0, 1)  # type: ignore[arg-type]
     said = {k: v for k, v in source.overrides.items() if v != getattr(Overrides(), k)}
     job = Job(

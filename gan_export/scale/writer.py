@@ -79,7 +79,7 @@ class ShardWriter:
     def look(self, k: int) -> Callable[[], Record]:
         """Draw shard k for the filters' eyes alone; the returned call notes what was seen."""
         shard = self._job.shard(k)
-        looks = [look(part) for part in self.parts(shard, None)]
+        looks = [look(part, self._job) for part in self.parts(shard, None)]
         data = np.concatenate(looks).tobytes()
 
         def note() -> Record:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gan_export import metrics
 from gan_export.scale.filters import difference_hash
 from tests.conftest import Command, refused
-from tests.scale.conftest import COUNT, SEED, drawn
+from tests.scale.conftest import COUNT, SEED, drawn, write_generator
 
 ARGUMENTS = ("-n", COUNT, "--seed", SEED, "--workers", 1, "--shard-size", 20)
 
@@ -60,6 +61,29 @@ def test_duplicates_go_exactly_and_balance_is_exact(command: Command, labelled_g
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
 
 
+def test_pictures_that_no_classifier_recognises_go(command: Command, tmp_path: Path) -> None:
+    """The shipped generator's unsure digits, by the classifier that ships; their neighbours keep their index."""
+    generator = Path(__file__).parents[2] / "exported" / "mnist32" / "generator.onnx"
+    out = tmp_path / "sure"
+    reject = ("--reject", "confidence < 0.99")
+    result = command("gan-sample", generator, *ARGUMENTS, "--format", "raw", *reject, "-o", out)
+    assert result.code == 0, result
+    pictures = drawn(generator)
+    classifier = metrics.judge().classifier
+    sure = classifier.probabilities(classifier.features(pictures)).max(1) >= 0.99
+    assert 0 < sure.sum() < COUNT
+    assert np.array_equal(np.load(out / "images.npy"), pictures[sure])
+    assert np.load(out / "indices.npy").tolist() == np.flatnonzero(sure).tolist()
+    note = json.loads((out / "MANIFEST.json").read_bytes())["notes"]["confidence<0.99"]
+    assert (note["dropped"], note["of"]) == (COUNT - sure.sum(), COUNT)
+
+
+def test_other_pictures_than_digits_are_not_judged(command: Command, tmp_path: Path) -> None:
+    colour = write_generator(tmp_path / "colour.gan", 0, channels=3)
+    reject = ("--reject", "confidence<0.9", "--format", "npy")
+    assert "no features are at hand" in refused(command("gan-sample", colour, *reject, "-o", tmp_path / "d"))
+
+
 def all_labels() -> np.ndarray:
     from gan_export import latents
 
@@ -70,8 +94,11 @@ def all_labels() -> np.ndarray:
     ("arguments", "says"),
     [
         (("--balance", "--format", "npy"), "labels"),
-        (("--dedupe", "--format", "npy", "--shard", "1/2"), "--dedupe decides over the whole run"),
+        (("--dedupe", "--format", "npy", "--shard", "1/2"), "decide over the whole run"),
         (("--dedupe",), "add --format"),
+        (("--reject", "confidence<0.9"), "add --format"),
+        (("--reject", "sharpness<3", "--format", "npy"), "confidence<0.9"),
+        (("--reject", "confidence<90", "--format", "npy"), "at most 1"),
     ],
 )
 def test_bad_input(command: Command, gan: Path, tmp_path: Path, arguments: tuple[object, ...], says: str) -> None:
