@@ -1,16 +1,37 @@
-"""Pictures of latents with onnxruntime and NumPy alone: python draw.py g.onnx latents.npy pictures.npy."""
+"""Pictures of latents with onnxruntime and NumPy alone: python draw.py g.onnx latents.npy pictures.npy [LABEL]."""
 
+import argparse
 import json
-import sys
 
 import numpy as np
 import onnxruntime
 
-model, latents, out = sys.argv[1:]
-session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-facts = json.loads(session.get_modelmeta().custom_metadata_map["gan-export.manifest"])["facts"]
-z = np.load(latents).astype(np.float32)  # (N, nz); gan_export.latents.draw gives those of a seed
-feed = {"z": z} | ({"label": np.arange(len(z)) % facts["classes"]} if facts["classes"] else {})
-image = session.run(None, feed)[0]  # (N, C, H, W) in [-1, 1]
-pixels = np.clip(np.floor(image * np.float32(127.5) + np.float32(128)), 0, 255).astype(np.uint8)
-np.save(out, pixels.transpose(0, 2, 3, 1))
+
+def draw(model: str, z: np.ndarray, label: int | None = None) -> np.ndarray:
+    """Pictures of latents z, float32 (N, nz), as uint8 (N, H, W, C); without a label, label i mod classes."""
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    facts = json.loads(session.get_modelmeta().custom_metadata_map["gan-export.manifest"])["facts"]
+    classes, feeds = facts["classes"], {"z": z}
+    if label is not None and not 0 <= label < classes:
+        raise ValueError(f"label {label}: " + (f"0 to {classes - 1} are possible" if classes else "there are none"))
+    if classes:
+        feeds["label"] = np.arange(len(z)) % classes if label is None else np.full(len(z), label)
+    image = session.run(None, feeds)[0]  # (N, C, H, W) in [-1, 1]
+    pixels = np.clip(np.floor(image * np.float32(127.5) + np.float32(128)), 0, 255).astype(np.uint8)
+    return pixels.transpose(0, 2, 3, 1)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("model", "latents", "pictures"):
+        parser.add_argument(name)
+    parser.add_argument("label", nargs="?", type=int)
+    args = parser.parse_args()
+    onnxruntime.set_default_logger_severity(4)  # what goes wrong is raised as well
+    try:
+        z = np.load(args.latents).astype(np.float32)
+        if z.ndim != 2 or not len(z):
+            raise ValueError(f"{args.latents}: rows of latents, (N, nz), are needed")
+        np.save(args.pictures, draw(args.model, z, args.label))
+    except Exception as e:  # onnxruntime's errors have nothing else in common
+        parser.error(str(e))

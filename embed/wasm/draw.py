@@ -3,51 +3,77 @@
 The functions are csrc/gan.h's; structures lie as wasm32 lays them out.
 """
 
+import argparse
 import struct
-import sys
 
 import numpy as np
-from wasmtime import Engine, Instance, Module, Store
+from wasmtime import Engine, Instance, Module, Store, WasmtimeError
 
-engine, file, seed, count, out = sys.argv[1:]
-store = Store(Engine())
-wasm = Instance(store, Module.from_file(store.engine, engine), []).exports(store)
-memory = wasm["memory"]
+MOST = 4096  # pictures at once: they lie in the engine's memory
 
 
-def call(name: str, *arguments: int) -> int:
-    return wasm[name](store, *arguments)
+class Generator:
+    """One generator in one instance of the engine."""
+
+    def __init__(self, engine: str, file: str) -> None:
+        self._store = Store(Engine())
+        self._wasm = Instance(self._store, Module.from_file(self._store.engine, engine), []).exports(self._store)
+        with open(file, "rb") as f:
+            data = f.read()
+        self._cell = self._put(bytes(64))
+        self._check(self._call("gan_open_memory", self._put(data), len(data), self._cell))
+        (model,) = self._u32(1)
+        self._call("gan_describe", model, self._cell)
+        _, channels, height, width = self._u32(4)
+        self._shape = (height, width, channels)
+        options = self._put(struct.pack("<IIQ", 1, 32, 0))  # threads, batch, memory
+        self._check(self._call("gan_context_new", model, options, self._cell))
+        (self._context,) = self._u32(1)
+
+    def draw(self, seed: int, count: int) -> np.ndarray:
+        """The seed's first pictures, uint8 (count, H, W, C)."""
+        size = count * self._shape[0] * self._shape[1] * self._shape[2]
+        pixels = self._put(bytes(size))
+        request = self._put(struct.pack("<QQQqII", seed, 0, count, -1, 0, 0))  # label -1: random
+        self._check(self._call("gan_generate_bytes", self._context, request, pixels, size))
+        pictures = np.frombuffer(self._get(pixels, size), np.uint8).reshape(count, *self._shape)
+        self._call("free", pixels)
+        self._call("free", request)
+        return pictures
+
+    def _call(self, name: str, *arguments: int) -> int:
+        return self._wasm[name](self._store, *arguments)
+
+    def _put(self, data: bytes) -> int:
+        """The address of a copy of `data` in the engine's memory."""
+        at = self._call("malloc", len(data)) & 0xFFFFFFFF
+        if not at:
+            raise MemoryError(f"no memory for {len(data)} bytes more")
+        self._wasm["memory"].write(self._store, data, at)
+        return at
+
+    def _get(self, at: int, size: int) -> bytes:
+        return bytes(self._wasm["memory"].read(self._store, at, at + size))
+
+    def _u32(self, number: int) -> tuple[int, ...]:
+        return struct.unpack(f"<{number}I", self._get(self._cell, 4 * number))
+
+    def _check(self, status: int) -> None:
+        if status:
+            raise ValueError(self._get(self._call("gan_status_string", status), 200).split(b"\0")[0].decode())
 
 
-def put(data: bytes) -> int:
-    """The address of a copy of `data` in the engine's memory; at least 64 bytes are there."""
-    at = call("malloc", max(len(data), 64)) & 0xFFFFFFFF
-    memory.write(store, data, at)
-    return at
-
-
-def check(status: int) -> None:
-    if status:
-        at = call("gan_status_string", status)
-        sys.exit("draw: " + bytes(memory.read(store, at, at + 200)).split(b"\0")[0].decode())
-
-
-def u32(at: int, number: int = 1) -> tuple[int, ...]:
-    return struct.unpack(f"<{number}I", memory.read(store, at, at + 4 * number))
-
-
-with open(file, "rb") as f:
-    data = f.read()
-cell = put(b"")
-check(call("gan_open_memory", put(data), len(data), cell))
-model = u32(cell)[0]
-call("gan_describe", model, cell)
-_, channels, height, width = u32(cell, 4)
-check(call("gan_context_new", model, put(struct.pack("<IIQ", 1, 32, 0)), cell))  # threads, batch, memory
-context = u32(cell)[0]
-size = int(count) * height * width * channels
-pixels = put(bytes(size))
-request = put(struct.pack("<QQQqII", int(seed), 0, int(count), -1, 0, 0))  # label -1: random
-check(call("gan_generate_bytes", context, request, pixels, size))
-pictures = np.frombuffer(bytes(memory.read(store, pixels, pixels + size)), np.uint8)
-np.save(out, pictures.reshape(int(count), height, width, channels))
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("engine")
+    parser.add_argument("generator")
+    parser.add_argument("seed", type=int)
+    parser.add_argument("count", type=int)
+    parser.add_argument("pictures")
+    args = parser.parse_args()
+    try:
+        if not 0 <= args.seed < 2**64 or not 1 <= args.count <= MOST:
+            raise ValueError(f"seeds are 0 to 2^64-1, and 1 to {MOST} pictures are drawn at once")
+        np.save(args.pictures, Generator(args.engine, args.generator).draw(args.seed, args.count))
+    except (OSError, ValueError, MemoryError, WasmtimeError) as e:
+        parser.error(str(e))

@@ -4,109 +4,89 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gan_export import checkpoint, latents
-from gan_export.artifact import report_path
-from gan_export.export import find
-from gan_export.export.base import Options
-from gan_export.runtimes.native import NATIVE, Model, library_path
+from gan_export.runtimes.native import library_path
 
-ROOT = Path(__file__).resolve().parents[2]
-EMBED = ROOT / "embed"
-COUNT, SEED = 40, 7
-pytestmark = pytest.mark.skipif(not NATIVE.availability().ok, reason="the C engine was not built")
-
-
-@pytest.fixture(scope="module")
-def files(classic_pth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with g.onnx, g.gan, and latents as .npy and .raw."""
-    folder = tmp_path_factory.mktemp("embed")
-    read = checkpoint.read(classic_pth)
-    for name in ("onnx", "native"):
-        exporter = find(name)
-        exporter.write(read, folder / f"g{exporter.suffix}", Options())
-    z = latents.draw(SEED, 0, COUNT, 100)
-    np.save(folder / "latents.npy", z)
-    z.tofile(folder / "latents.raw")
-    (folder / "junk").write_bytes(b"no model at all")
-    assert not report_path(folder / "g.gan").exists()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def want(files: Path) -> np.ndarray:
-    with Model(files / "g.gan") as model:
-        return model.generate(SEED, COUNT)
-
-
-def run(*command: object, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([*map(str, command)], capture_output=True, timeout=120, check=False, cwd=cwd)
-
-
-def same(got: np.ndarray, want: np.ndarray) -> None:
-    """Two orders of adding up: a byte in a thousand of these few may differ, by 1."""
-    assert got.size == want.size
-    off = np.abs(got.astype(int).ravel() - want.astype(int).ravel())
-    assert off.max() <= 1
-    assert (off > 0).mean() <= 1e-3
-
-
-def refuses(done: subprocess.CompletedProcess[bytes], said: str) -> None:
-    text = done.stderr.decode()
-    assert done.returncode != 0
-    assert said in text, text
-    assert "    at " not in text  # no stack trace of Node's
-    assert "Traceback" not in text
+from .programs import COUNT, EMBED, LABEL, ROOT, SEED, built, drew, refuses, run, same
 
 
 def test_python_onnx(files: Path, want: np.ndarray) -> None:
-    done = run(sys.executable, EMBED / "python-onnx/draw.py", files / "g.onnx", files / "latents.npy", files / "o.npy")
-    assert done.returncode == 0, done.stderr
-    same(np.load(files / "o.npy"), want)
+    program = (sys.executable, EMBED / "python-onnx/draw.py")
+    latents, out = files / "latents.npy", files / "o.npy"
+    same(drew(*program, files / "g.onnx", latents, out, out=out), want)
+    refuses(*program, files / "junk", latents, files / "no.npy", said="junk")
+    refuses(*program, files / "g.onnx", files / "missing.npy", files / "no.npy", said="missing.npy")
+    refuses(*program, files / "g.onnx", latents, files / "no.npy", 3, said="label 3: there are none")
+    np.save(files / "none.npy", np.empty((0, 100), np.float32))
+    refuses(*program, files / "g.onnx", files / "none.npy", files / "no.npy", said="rows of latents")
+    assert not (files / "no.npy").exists()
+
+
+@pytest.mark.long
+def test_python_onnx_sampler(samplers: Path, want: np.ndarray, want_labels: dict[int, np.ndarray]) -> None:
+    program = (sys.executable, EMBED / "python-onnx/sample.py")
+    out, no = samplers / "s.npy", samplers / "no.npy"
+    same(drew(*program, samplers / "g.sampler.onnx", SEED, COUNT, out, out=out), want)
+    for label, pictures in want_labels.items():
+        same(drew(*program, samplers / "l.sampler.onnx", SEED, COUNT, out, label, out=out), pictures)
+    for file in ("junk", "missing", "cut.onnx"):
+        refuses(*program, samplers / file, SEED, COUNT, no, said=file)
+    for seed, count in ((-1, 4), (2**63, 4), (SEED, 0), (SEED, 10**12)):
+        refuses(*program, samplers / "g.sampler.onnx", seed, count, no, said="1 to 4096 pictures")
+    refuses(*program, samplers / "g.sampler.onnx", SEED, COUNT, no, LABEL, said="label 3: this generator has none")
+    refuses(*program, samplers / "l.sampler.onnx", SEED, COUNT, no, 10, said="out of data bounds")
+    assert not no.exists()
+
+
+@pytest.mark.long
+def test_the_lines_of_python_onnx_draw(
+    samplers: Path, want: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (EMBED / "python-onnx/README.md").read_text()
+    lines = [line[4:] for line in page.splitlines() if line.startswith("    ")][2:]
+    assert len(lines) == 5
+    shutil.copy(samplers / "g.sampler.onnx", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(lines), {})
+    same(np.load("pictures.npy")[:COUNT], want)
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not installed (apt-get install gcc)")
 def test_c_native(files: Path, want: np.ndarray) -> None:
-    library = library_path()
-    program = files / "draw"
+    library, program = library_path(), files / "draw"
     flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'csrc'}"]
-    link = [library, f"-Wl,-rpath,{library.parent}"]
-    built = run("gcc", *flags, EMBED / "c-native/draw.c", *link, "-o", program)
-    assert built.returncode == 0, built.stderr
-    done = run(program, files / "g.gan", SEED, COUNT)
-    assert done.returncode == 0, done.stderr
-    same(np.frombuffer(done.stdout, np.uint8), want)
-    refuses(run(program, files / "junk", SEED, COUNT), "no .gan file")
-    refuses(run(program, files / "missing", SEED, COUNT), "can't be read")
+    built("gcc", *flags, EMBED / "c-native/draw.c", library, f"-Wl,-rpath,{library.parent}", "-o", program)
+    same(drew(program, files / "g.gan", SEED, COUNT), want)
+    refuses(program, files / "junk", SEED, COUNT, said="no .gan file")
+    refuses(program, files / "missing", SEED, COUNT, said="can't be read")
     for wrong in (("-1", 4), (SEED, 0), ("x", 4), (2**64, 4)):
-        refuses(run(program, files / "g.gan", *wrong), "usage")
+        refuses(program, files / "g.gan", *wrong, said="usage")
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed (apt-get install nodejs)")
 def test_wasm_in_node(files: Path, want: np.ndarray) -> None:
-    program = EMBED / "wasm/draw.js"
-    done = run("node", program, files / "g.gan", SEED, COUNT)
-    assert done.returncode == 0, done.stderr
-    same(np.frombuffer(done.stdout, np.uint8), want)
-    refuses(run("node", program, files / "junk", SEED, COUNT), "no .gan file")
-    refuses(run("node", program, files / "g.gan", SEED, 0), "count 0")
+    program = ("node", EMBED / "wasm/draw.js")
+    same(drew(*program, files / "g.gan", SEED, COUNT), want)
+    refuses(*program, files / "junk", SEED, COUNT, said="no .gan file")
+    refuses(*program, files / "g.gan", SEED, 0, said="count 0")
+    refuses(*program, files / "g.gan", SEED, 10**9, said="pictures at once are possible")
 
 
 def test_wasm_in_python(files: Path, want: np.ndarray) -> None:
     pytest.importorskip("wasmtime", reason="wasmtime is not installed (pip install wasmtime)")
-    program, out = EMBED / "wasm/draw.py", files / "w.npy"
+    program, out = (sys.executable, EMBED / "wasm/draw.py"), files / "w.npy"
     for build in ("gan.wasm", "gan-simd.wasm"):
         engine = ROOT / "gan_export/web" / build
-        done = run(sys.executable, program, engine, files / "g.gan", SEED, COUNT, out)
-        assert done.returncode == 0, done.stderr
-        same(np.load(out), want)
-    refuses(run(sys.executable, program, engine, files / "junk", SEED, COUNT, out), "no .gan file")
+        same(drew(*program, engine, files / "g.gan", SEED, COUNT, out, out=out), want)
+    refuses(*program, engine, files / "junk", SEED, COUNT, files / "no.npy", said="no .gan file")
+    refuses(*program, engine, files / "missing", SEED, COUNT, files / "no.npy", said="missing")
+    for seed, count in ((SEED, 0), (2**64, 1)):
+        refuses(*program, engine, files / "g.gan", seed, count, files / "no.npy", said="1 to 4096 pictures")
 
 
 @pytest.mark.long
@@ -118,8 +98,7 @@ def test_node_onnx(files: Path, want: np.ndarray) -> None:
     installed = run("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", cwd=folder)
     if installed.returncode:
         pytest.skip(f"onnxruntime-node can't be installed: {os.fsdecode(installed.stderr[-200:])}")
-    done = run("node", folder / "draw.js", files / "g.onnx", 100, files / "latents.raw", files / "n.raw")
-    assert done.returncode == 0, done.stderr
-    same(np.fromfile(files / "n.raw", np.uint8), want)
-    refuses(run("node", folder / "draw.js", files / "junk", 100, files / "latents.raw", files / "n.raw"), "draw: ")
-    refuses(run("node", folder / "draw.js", files / "g.onnx", 99, files / "latents.raw", files / "n.raw"), "whole rows")
+    program, out = ("node", folder / "draw.js"), files / "n.raw"
+    same(drew(*program, files / "g.onnx", 100, files / "latents.raw", out, out=out), want)
+    refuses(*program, files / "junk", 100, files / "latents.raw", files / "no.raw", said="draw: ")
+    refuses(*program, files / "g.onnx", 99, files / "latents.raw", files / "no.raw", said="whole rows")

@@ -1,0 +1,68 @@
+"""Generators that the programs in embed/ draw from, and Python's pictures of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gan_export import checkpoint, latents
+from gan_export.artifact import report_path
+from gan_export.export import find
+from gan_export.export.base import Options
+from gan_export.runtimes.native import NATIVE, Model
+from tests.originals import ORIGINALS
+
+from .programs import COUNT, LABEL, SEED
+
+
+@pytest.fixture(scope="session")
+def files(classic_pth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with g.onnx, g.gan, latents as .npy and .raw, and junk."""
+    if not NATIVE.availability().ok:
+        pytest.skip("the C engine was not built")
+    folder = tmp_path_factory.mktemp("embed")
+    read = checkpoint.read(classic_pth)
+    for name in ("onnx", "native"):
+        exporter = find(name)
+        exporter.write(read, folder / f"g{exporter.suffix}", Options())
+    z = latents.draw(SEED, 0, COUNT, 100)
+    np.save(folder / "latents.npy", z)
+    z.tofile(folder / "latents.raw")
+    (folder / "junk").write_bytes(b"no model at all")
+    assert not report_path(folder / "g.gan").exists()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def want(files: Path) -> np.ndarray:
+    """The first COUNT pictures of SEED."""
+    with Model(files / "g.gan") as model:
+        return model.generate(SEED, COUNT)
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> checkpoint.Checkpoint:
+    """A generator with 10 labels."""
+    known = next(o for o in ORIGINALS if o.name == "embedding-after")
+    file = known.save(known.model(known.other_width), tmp_path_factory.mktemp("labelled") / "l.pth")
+    return checkpoint.read(file, known.overrides)
+
+
+@pytest.fixture(scope="session")
+def samplers(files: Path, classic_pth: Path, labelled: checkpoint.Checkpoint) -> Path:
+    """The folder, with g.sampler.onnx, l.sampler.onnx (with labels), l.gan and cut.onnx too."""
+    onnx = find("onnx")
+    for stem, read in (("g", checkpoint.read(classic_pth)), ("l", labelled)):
+        onnx.write(read, files / f"{stem}.sampler.onnx", Options(sampler=True))
+    find("native").write(labelled, files / "l.gan", Options())
+    (files / "cut.onnx").write_bytes((files / "g.sampler.onnx").read_bytes()[:100_000])
+    return files
+
+
+@pytest.fixture(scope="session")
+def want_labels(samplers: Path) -> dict[int, np.ndarray]:
+    """Of the generator with labels: the pictures with random labels (-1) and with LABEL."""
+    with Model(samplers / "l.gan") as model:
+        return {-1: model.generate(SEED, COUNT), LABEL: model.generate(SEED, COUNT, label=LABEL)}

@@ -1,0 +1,52 @@
+"""What the tests of embed/ share: running a program, and judging what it drew or said."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+EMBED = ROOT / "embed"
+COUNT, SEED, LABEL = 40, 7, 3
+
+
+def run(*command: object, cwd: Path | None = None, timeout: float = 120) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*map(str, command)], capture_output=True, timeout=timeout, check=False, cwd=cwd)
+
+
+def built(*command: object, cwd: Path | None = None) -> None:
+    """A build, which warns of nothing."""
+    done = run(*command, cwd=cwd, timeout=600)
+    assert done.returncode == 0, done.stdout[-4000:].decode() + done.stderr[-4000:].decode()
+    assert b"warning" not in done.stderr, done.stderr[-4000:].decode()
+
+
+def drew(*command: object, out: Path | None = None) -> np.ndarray:
+    """The pictures that a program wrote: to `out`, or to standard output."""
+    done = run(*command)
+    assert done.returncode == 0, done.stderr.decode()
+    if out is None:
+        return np.frombuffer(done.stdout, np.uint8)
+    return np.load(out) if out.suffix == ".npy" else np.fromfile(out, np.uint8)
+
+
+def same(got: np.ndarray, want: np.ndarray) -> None:
+    """Two orders of adding up: a byte in a thousand of these few may differ, by 1."""
+    assert got.size == want.size
+    off = np.abs(got.astype(int).ravel() - want.astype(int).ravel())
+    assert off.max() <= 1
+    assert (off > 0).mean() <= 1e-3
+
+
+def refuses(*command: object, said: str) -> None:
+    """The program says `said` in a few lines, without a stack trace, draws nothing and ends with exit code 2."""
+    done = run(*command)
+    text = done.stderr.decode()
+    assert done.returncode == 2, (done.returncode, text)
+    assert said in text, text
+    assert done.stdout == b""
+    assert len(text.strip().splitlines()) <= 3, text
+    for trace in ("    at ", "Traceback", "terminate called"):
+        assert trace not in text
