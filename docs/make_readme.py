@@ -1,4 +1,4 @@
-"""README.md from README.in.md: every `@@NAME@@` becomes what commands really printed.
+"""README.md from README.in.md: every `@@NAME@@` becomes what commands really printed, a table as it stands.
 
     python docs/make_readme.py            with the package installed; run it where a command's output has changed
 
@@ -19,19 +19,23 @@ from gan_export.files import atomic_file
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "FORMATS": ("gan-export list",),
     "EXPORT": ("gan-export onnx g.pth",),
     "INSPECT": ("gan-export inspect g.pth",),
     "SAMPLE": ("gan-sample g.onnx -n 64 --seed 7 -o grid.png", "gan-sample g.pth -n 1000 --seed 7 -o digits.npz"),
     "TRAIN": ("gan-train list",),
 }
+TABLES: dict[str, str] = {"FORMATS": "gan-export list --markdown"}
 
 
 def main() -> None:
     text = (ROOT / "docs" / "README.in.md").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         shutil.copyfile(ROOT / "exported" / "mnist32" / "generator.pth", Path(folder) / "g.pth")
-        made = re.sub(r"(?m)^@@([A-Z]+)@@$", lambda m: shown(COMMANDS[m[1]], folder), text)
+
+        def output(name: str) -> str:
+            return printed(TABLES[name], folder).rstrip() if name in TABLES else shown(COMMANDS[name], folder)
+
+        made = re.sub(r"(?m)^@@([A-Z]+)@@$", lambda m: output(m[1]), text)
     with atomic_file(ROOT / "README.md") as temporary:
         temporary.write_text(made, encoding="utf-8")
 
@@ -40,12 +44,17 @@ def shown(commands: tuple[str, ...], folder: str) -> str:
     """A block of the commands with their output, as a reader would see them in a terminal of 100 columns."""
     lines = ["```"]
     for command in commands:
-        environment = os.environ | {"COLUMNS": "100", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        done = subprocess.run(command.split(), cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(f"{command}: exit code {done.returncode}\n{done.stderr}")
-        lines += [f"$ {command}", *(line.rstrip() for line in done.stdout.rstrip().splitlines())]
+        lines += [f"$ {command}", *(line.rstrip() for line in printed(command, folder).rstrip().splitlines())]
     return "\n".join([*lines, "```"])
+
+
+def printed(command: str, folder: str) -> str:
+    """What one command prints on its standard output."""
+    environment = os.environ | {"COLUMNS": "100", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(command.split(), cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{command}: exit code {done.returncode}\n{done.stderr}")
+    return done.stdout
 
 
 if __name__ == "__main__":

@@ -37,6 +37,33 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def atomic_group(path: Path | str) -> Iterator[Path]:
+    """As `atomic_file`, for a format of several files: yields `path`'s own name in a temporary folder beside it.
+
+    Whatever the body leaves in that folder is renamed to lie beside `path`; the file `path`, which is the one that
+    programs open, comes last.
+    """
+    target = Path(path)
+    _check_parent(target)
+    if target.is_dir():
+        raise GanExportError(f"{printable(str(target))} is a folder; name a file with -o")
+    folder = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
+    try:
+        folder.mkdir()
+        yield folder / target.name
+        files = sorted(folder.iterdir(), key=lambda file: (file.name == target.name, file.name))
+        for file in files:
+            _fsync(file)
+        for file in files:
+            os.replace(file, target.with_name(file.name))
+        _fsync(target.parent)
+    except OSError as e:
+        raise _cannot_write(target, e) from e
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def atomic_folder(path: Path | str) -> Iterator[Path]:
     """A temporary folder beside `path`, renamed onto it on success; `path` must not exist or be empty."""
     target = Path(path)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from gan_export import artifact, health, parity
+from gan_export import artifact, bisect, health, parity
 from gan_export.artifact import Manifest
 from gan_export.errors import GanExportError, printable
-from gan_export.export.base import Exporter, Options, check_options
-from gan_export.files import atomic_file, atomic_folder, sha256_file
+from gan_export.export.base import Exporter, Options, check_options, require
+from gan_export.files import atomic_file, atomic_folder, atomic_group, sha256_file
 from gan_export.images import Bytes
 from gan_export.parity import ParityError, ParityReport
 from gan_export.runtimes import RUNTIMES
@@ -30,12 +30,18 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """An export that was proven and lies at `path`; `seconds` is all it took, the proof included."""
+    """An export that was proven and lies at `path`.
+
+    size:    bytes of all its files
+    loading: seconds from the start of a process to the loaded session, imports included
+    seconds: all that it took, the proof included
+    """
 
     path: Path
     size: int
     manifest: Manifest
     report: ParityReport
+    loading: float
     seconds: float
 
 
@@ -56,17 +62,19 @@ def ship(
     check_options(exporter, options)
     started = time.perf_counter()
     checkpoint = _as_asked(checkpoint, options.recalibrate)
-    publish = atomic_file if exporter.suffix.startswith(".") else atomic_folder
+    require(exporter)
+    publish = atomic_group if exporter.suffix.startswith(".") else atomic_folder
     with publish(target) as temporary:
         progress(f"writing {exporter.title}")
         manifest = exporter.write(checkpoint, temporary, options)
         progress(f"comparing with eager PyTorch in {exporter.runtime}")
-        report = _prove(checkpoint, exporter.runtime, temporary, manifest)
+        report, loading = _prove(checkpoint, exporter.runtime, temporary, manifest)
         if not report.passed:
             raise ParityError(f"{printable(target.name)}: {_verdict(report)}; nothing was written", report)
-    write_report(target, manifest, report)
-    size = sum(file.stat().st_size for file in _files(target))
-    return Shipped(target, size, manifest, report, time.perf_counter() - started)
+        made = _files(temporary if temporary.is_dir() else temporary.parent)
+        files, size = [file.name for file in made], sum(file.stat().st_size for file in made)
+    write_report(target, manifest, report, files)
+    return Shipped(target, size, manifest, report, loading, time.perf_counter() - started)
 
 
 def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:
@@ -86,7 +94,7 @@ def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:
     runtime = next(r.name for r in RUNTIMES if r.format == kind)
     if checkpoint is not None:
         as_exported = _as_asked(checkpoint, manifest.options.get("recalibrate"))
-        report = _prove(as_exported, runtime, path, manifest)
+        report, _ = _prove(as_exported, runtime, path, manifest)
         if checkpoint.source.sha256 != manifest.source_sha256:
             against = f"{report.against} (another checkpoint than the one it was made from)"
             report = replace(report, against=against)
@@ -102,6 +110,19 @@ def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:
         return ParityReport("its reference pictures", session.info, manifest.tolerance, (row,))
 
 
+def first_wrong_layers(path: Path, checkpoint: Checkpoint) -> tuple[bisect.Step, ...]:
+    """The layers of the ONNX file at `path` against the checkpoint's, in order.  Raises GanExportError for another."""
+    if artifact.sniff(path) != "onnx":
+        raise GanExportError(f"{printable(path.name)} is no ONNX file; --bisect looks into those alone")
+    manifest = artifact.read_manifest(path, "onnx")
+    if manifest is None:
+        raise GanExportError(f"{printable(str(path))} has no manifest of gan-export inside, so nothing to verify it by")
+    if manifest.seeded:
+        raise GanExportError(f"{printable(path.name)} draws from a seed; --bisect looks into files that take latents")
+    as_exported = _as_asked(checkpoint, manifest.options.get("recalibrate"))
+    return bisect.bisect(path, as_exported, manifest.precision, manifest.options.get("static") or bisect.BATCH)
+
+
 def _as_asked(checkpoint: Checkpoint, recalibrate: int | None) -> Checkpoint:
     if recalibrate is not None:
         return health.recalibrated(checkpoint, recalibrate)
@@ -109,11 +130,14 @@ def _as_asked(checkpoint: Checkpoint, recalibrate: int | None) -> Checkpoint:
     return checkpoint
 
 
-def write_report(target: Path, manifest: Manifest, report: ParityReport) -> None:
-    """NAME.report.json beside an artifact: what was measured, of which bytes."""
+def write_report(target: Path, manifest: Manifest, report: ParityReport, files: Sequence[str]) -> None:
+    """NAME.report.json beside an artifact: what was measured, of which bytes.  `files`: all its names, its own too."""
+    beside = [] if target.is_dir() else [name for name in files if name != target.name]
+    others = {name: sha256_file(target.with_name(name)) for name in beside}
     data = {
         "artifact": target.name,
         **_hashes(target),
+        **({"beside": others} if others else {}),
         "format": manifest.format,
         "source_sha256": manifest.source_sha256,
         "parity": report.to_json(),
@@ -132,7 +156,8 @@ def _hashes(target: Path) -> dict[str, Any]:
     return {"sha256": sha256_file(target), "bytes": target.stat().st_size}
 
 
-def _prove(checkpoint: Checkpoint, runtime: str, path: Path, manifest: Manifest) -> ParityReport:
+def _prove(checkpoint: Checkpoint, runtime: str, path: Path, manifest: Manifest) -> tuple[ParityReport, float]:
+    """The report, and the seconds that loading took."""
     facts = manifest.facts
     mine = artifact.Facts.of(checkpoint.spec)
     if (mine.nz, mine.classes, mine.image) != (facts.nz, facts.classes, facts.image):
@@ -153,8 +178,10 @@ def _prove(checkpoint: Checkpoint, runtime: str, path: Path, manifest: Manifest)
     with open_remote(runtime, path) as session:
         if session.info.inputs == "seed":
             draw = _drawer(session, facts)
-            return parity.compare_draws(draw, reference, facts, manifest.tolerance, session.info)
-        return parity.compare(session, reference, facts, manifest.tolerance)
+            report = parity.compare_draws(draw, reference, facts, manifest.tolerance, session.info)
+        else:
+            report = parity.compare(session, reference, facts, manifest.tolerance)
+        return report, session.seconds_to_load
 
 
 def _drawer(session: RemoteSession, facts: artifact.Facts) -> Callable[[int, int, int], Bytes]:

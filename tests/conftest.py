@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,12 +129,41 @@ def refused(result: Result) -> str:
     return lines[0]
 
 
+class Artifacts:
+    """The classic generator in a format of files, by its exporter's name, shipped when a test first asks for it.
+
+    A test that asks for what can't be written here is skipped.
+    """
+
+    def __init__(self, source: Path, folder: Path) -> None:
+        self.source, self.folder = source, folder
+        self.made: dict[str, Path] = {}
+
+    def __getitem__(self, name: str) -> Path:
+        from gan_export import catalogue, checkpoint, ship
+
+        if name not in self.made:
+            line = next(one for one in catalogue.lines() if one.exporter.name == name)
+            if not line.available:
+                pytest.skip(line.reason)
+            target = self.folder / f"g{line.exporter.suffix}"
+            self.made[name] = ship.ship(checkpoint.read(self.source), line.exporter, target).path
+        return self.made[name]
+
+
 @pytest.fixture(scope="session")
-def artifacts(classic_pth: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The classic generator shipped to each format that is one file: exporter's name -> file."""
-    from gan_export import checkpoint, ship
+def artifacts(classic_pth: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    return Artifacts(classic_pth, tmp_path_factory.mktemp("artifacts"))
+
+
+def _formats_of_files() -> Iterator[object]:
     from gan_export.export import EXPORTERS
 
-    folder = tmp_path_factory.mktemp("artifacts")
-    read = checkpoint.read(classic_pth)
-    return {e.name: ship.ship(read, e, folder / f"g{e.suffix}").path for e in EXPORTERS if e.suffix.startswith(".")}
+    for exporter in EXPORTERS:
+        if exporter.suffix.startswith("."):
+            quick = exporter.name in ("onnx", "openvino", "native")
+            yield pytest.param(exporter.name, marks=() if quick else pytest.mark.long)
+
+
+# Each format of files; by default those whose runtimes start without torch.
+each_format = pytest.mark.parametrize("name", list(_formats_of_files()))

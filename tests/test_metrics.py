@@ -16,7 +16,7 @@ from PIL import Image
 from gan_export import evaluate, metrics
 from gan_export.errors import GanExportError
 from gan_export.training import data, recipe
-from tests.conftest import Command, refused
+from tests.conftest import Artifacts, Command, refused
 from tests.training.common import DATA_ROOT
 
 SHAPE = (1, 32, 32)
@@ -108,7 +108,7 @@ def test_small_digits_are_read_too_and_other_pictures_are_not() -> None:
 
 
 def test_evaluate_says_the_same_of_every_form(
-    command: Command, classic_pth: Path, artifacts: dict[str, Path], tmp_path: Path
+    command: Command, classic_pth: Path, artifacts: Artifacts, tmp_path: Path
 ) -> None:
     told = []
     for file in (classic_pth, artifacts["onnx"]):
@@ -135,7 +135,7 @@ def test_neighbours_are_shown_beside_the_pictures(command: Command, classic_pth:
     assert (training == second).all((1, 2)).any()  # beside the first picture stands a real digit
 
 
-def test_evaluating_an_onnx_file_needs_no_torch(artifacts: dict[str, Path]) -> None:
+def test_evaluating_an_onnx_file_needs_no_torch(artifacts: Artifacts) -> None:
     program = (
         "import sys\n"
         "from gan_export.cli.train import main\n"

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 from gan_export import images, latents
-from tests.conftest import Command, refused
+from tests.conftest import Artifacts, Command, refused
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def same(got: np.ndarray, wanted: np.ndarray) -> bool:
 
 
 @pytest.fixture(scope="session", params=["checkpoint", "onnx", "torchscript"])
-def file(request: pytest.FixtureRequest, classic_pth: Path, artifacts: dict[str, Path]) -> Path:
+def file(request: pytest.FixtureRequest, classic_pth: Path, artifacts: Artifacts) -> Path:
     return classic_pth if request.param == "checkpoint" else artifacts[request.param]
 
 
@@ -48,7 +48,7 @@ def test_the_same_pictures_from_every_file_and_batch(
 
 
 def test_a_file_is_told_by_content_not_by_name(
-    command: Command, artifacts: dict[str, Path], wanted: np.ndarray, tmp_path: Path
+    command: Command, artifacts: Artifacts, wanted: np.ndarray, tmp_path: Path
 ) -> None:
     disguised = tmp_path / "model.pth"
     disguised.write_bytes(artifacts["onnx"].read_bytes())
@@ -57,7 +57,7 @@ def test_a_file_is_told_by_content_not_by_name(
 
 
 def test_every_output_holds_the_same_pictures(
-    command: Command, artifacts: dict[str, Path], wanted: np.ndarray, tmp_path: Path
+    command: Command, artifacts: Artifacts, wanted: np.ndarray, tmp_path: Path
 ) -> None:
     for name in ("g.png", "x.npz", "folder"):
         arguments = (artifacts["onnx"], "-n", 9, "--seed", 7, "-o", tmp_path / name)
@@ -72,7 +72,7 @@ def test_every_output_holds_the_same_pictures(
 
 
 def test_two_machines_share_a_folder(
-    command: Command, artifacts: dict[str, Path], wanted: np.ndarray, tmp_path: Path
+    command: Command, artifacts: Artifacts, wanted: np.ndarray, tmp_path: Path
 ) -> None:
     for start, count in ((0, 4), (4, 3)):
         arguments = ("-n", count, "--start", start, "--seed", 7, "-o", tmp_path / "all")
@@ -93,7 +93,7 @@ def test_own_latents_are_drawn(command: Command, file: Path, wanted: np.ndarray,
     assert same(np.load(tmp_path / "x.npy"), wanted[:6])
 
 
-def test_an_onnx_file_is_sampled_without_torch(artifacts: dict[str, Path], tmp_path: Path) -> None:
+def test_an_onnx_file_is_sampled_without_torch(artifacts: Artifacts, tmp_path: Path) -> None:
     program = (
         "import sys; from gan_export.cli.sample import main\n"
         "try: main()\n"
@@ -106,7 +106,7 @@ def test_an_onnx_file_is_sampled_without_torch(artifacts: dict[str, Path], tmp_p
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
-def test_memory_does_not_grow_with_the_count(artifacts: dict[str, Path], tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_count(artifacts: Artifacts, tmp_path: Path) -> None:
     """20,000 pictures are 20 MB: a process that kept them, as bytes or as floats, would show it."""
     program = (
         "import sys; from pathlib import Path; from gan_export import sampling\n"
@@ -131,7 +131,7 @@ def test_memory_does_not_grow_with_the_count(artifacts: dict[str, Path], tmp_pat
 
 
 @pytest.mark.parametrize("name", ["x.npy", "x.npz", "g.png"])
-def test_an_interrupt_leaves_no_half_file(artifacts: dict[str, Path], tmp_path: Path, name: str) -> None:
+def test_an_interrupt_leaves_no_half_file(artifacts: Artifacts, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"what was here")
     program = "from gan_export.cli.sample import main; main()"
     arguments = [str(artifacts["onnx"]), "-n", "5000000" if name != "g.png" else "200000", "-o", name, "--batch", "8"]
@@ -175,7 +175,7 @@ def test_an_interrupt_leaves_no_half_file(artifacts: dict[str, Path], tmp_path: 
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
-    command: Command, artifacts: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    command: Command, artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[object, ...], says: str,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
@@ -183,7 +183,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_latents_of_another_size_are_refused(command: Command, artifacts: dict[str, Path], tmp_path: Path) -> None:
+def test_latents_of_another_size_are_refused(command: Command, artifacts: Artifacts, tmp_path: Path) -> None:
     np.save(tmp_path / "z.npy", np.zeros((4, 99), np.float32))
     arguments = ("--latents", tmp_path / "z.npy", "-o", tmp_path / "x.npy")
     assert "(N, 100)" in refused(command("gan-sample", artifacts["onnx"], *arguments))

@@ -19,6 +19,7 @@ from gan_export.arch.words import ActivationKind, Prior, UpsampleMode
 from gan_export.errors import GanExportError, printable
 
 Shape = tuple[int, ...]  # of one image: without the batch dimension
+SPEC_KEY = "gan-export.spec"  # in the metadata of a safetensors file that holds its own spec, as JSON
 
 
 @dataclass(frozen=True, slots=True)

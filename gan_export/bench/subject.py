@@ -160,6 +160,7 @@ def sort_files(files: Sequence[Path]) -> Source:
         if not path.exists():
             raise GanExportError(f"{printable(str(path))}: no such file")
         kind: str = artifact.sniff(path)
+        kind = "checkpoint" if kind == "safetensors" else kind  # weights, which every contender can start from
         if kind != "checkpoint" and (manifest := artifact.read_manifest(path, kind)) and manifest.seeded:  # type: ignore[arg-type]
             kind += _SEEDED
         if kind in found:

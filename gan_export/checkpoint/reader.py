@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import numpy as np
 
 from gan_export.arch import recognise
 from gan_export.arch.reading import Alternative, Overrides, Reading
+from gan_export.arch.spec import GeneratorSpec
 from gan_export.arch.words import UpsampleMode
 from gan_export.checkpoint import folders, keys
 from gan_export.checkpoint.candidates import Candidate, Found, at_path, find
@@ -20,7 +22,7 @@ from gan_export.checkpoint.formats import read_content
 from gan_export.checkpoint.norms import Array, Folded, fold
 from gan_export.checkpoint.torch_files import Content
 from gan_export.checkpoint.types import Checkpoint, Source
-from gan_export.checkpoint.values import FLOATS, Float32
+from gan_export.checkpoint.values import FLOATS, Float32, Tensor
 from gan_export.errors import GanExportError, NotRecognisedError, printable
 
 _SHOWN = 12  # candidates listed in a message
@@ -55,6 +57,8 @@ class _Match:
 
 
 def _checkpoint(name: str, digest: str, content: Content, overrides: Overrides) -> Checkpoint:
+    if content.spec is not None:
+        return _as_written(name, digest, content, overrides)
     found = find(content.root)
     match, notes = _choose(found, overrides)
     _check_memory(match, content.size)
@@ -64,6 +68,25 @@ def _checkpoint(name: str, digest: str, content: Content, overrides: Overrides) 
     ignored = tuple(k for k in match.candidate.tensors if k not in used)
     source = Source(name, digest, content.container, match.candidate.path, ignored, tuple(sorted(content.names)))
     return Checkpoint(weights, source, reading)
+
+
+def _as_written(name: str, digest: str, content: Content, overrides: Overrides) -> Checkpoint:
+    """A file of gan-export's own, which says what it is: nothing is recognised and nothing assumed."""
+    if overrides != Overrides():
+        raise GanExportError("gan-export wrote it with its layers inside: leave out the flags that say what they are")
+    try:
+        spec = GeneratorSpec.from_json(json.loads(content.spec or ""))
+    except (ValueError, RecursionError):
+        raise GanExportError("damaged: its generator spec can't be read; export it again") from None
+    tensors = cast(Mapping[str, Tensor], content.root)
+    wanted = spec.parameters()
+    if odd := next((k for k in [*wanted, *tensors] if k not in wanted or k not in tensors), None):
+        raise GanExportError(f"damaged: {printable(odd, 80)} is only in its spec, or only in its weights")
+    if odd := next((k for k, shape in wanted.items() if tensors[k].shape != shape), None):
+        raise GanExportError(f"damaged: {printable(odd, 80)} is {tensors[odd].shape}, its spec says {wanted[odd]}")
+    source = Source(name, digest, "a safetensors file of gan-export")
+    weights = {k: tensors[k].floats() for k in wanted}
+    return Checkpoint(weights, source, Reading(spec, {k: k for k in wanted}))
 
 
 def _choose(found: Found, overrides: Overrides) -> tuple[_Match, tuple[str, ...]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 
+from gan_export.arch.spec import SPEC_KEY
 from gan_export.checkpoint.torch_files import Content
 from gan_export.checkpoint.values import ITEMSIZES, Storage, Tensor, contiguous
 from gan_export.errors import GanExportError, printable
@@ -37,11 +38,12 @@ def read(data: memoryview) -> Content:
         raise GanExportError("damaged: a safetensors file whose header can't be read; fetch it again") from None
     if not isinstance(header, dict):
         raise _forged("its header is no table")
-    header.pop("__metadata__", None)
+    metadata = header.pop("__metadata__", None)
+    spec = metadata.get(SPEC_KEY) if isinstance(metadata, dict) else None
     body = data[8 + size :]
     root = {name: _tensor(name, entry, body) for name, entry in header.items()}
     _check_ranges(header, len(body))
-    return Content("a safetensors file", root)
+    return Content("a safetensors file", root, spec=spec if isinstance(spec, str) else None)
 
 
 def _tensor(name: str, entry: object, body: memoryview) -> Tensor:

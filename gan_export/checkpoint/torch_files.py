@@ -24,12 +24,16 @@ _PROTOCOL = 1001
 
 @dataclass(slots=True)
 class Content:
-    """What a file holds: container in words, its value, the names in it that we don't build, its size in bytes."""
+    """What a file holds: container in words, its value, the names in it that we don't build, its size in bytes.
+
+    spec: the generator's own, as text, where gan-export wrote the file
+    """
 
     container: str
     root: object
     names: set[str] = field(default_factory=set)
     size: int = 0
+    spec: str | None = None
 
 
 # -- zip

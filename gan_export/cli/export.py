@@ -15,6 +15,7 @@ from gan_export.cli import app as common
 from gan_export.cli.options import Out, reads_checkpoints
 
 if TYPE_CHECKING:
+    from gan_export.bisect import Step
     from gan_export.checkpoint import Checkpoint
     from gan_export.export.base import Exporter, Options
     from gan_export.parity import ParityReport
@@ -37,9 +38,14 @@ CheckpointFile = Annotated[Path, typer.Argument(help="A generator's checkpoint: 
 Method = Annotated[str, typer.Option("--method", help="TorchScript: trace, script or freeze.")]
 Opset = Annotated[int | None, typer.Option("--opset", help="ONNX: 18 to 24.", show_default="18")]
 Uint8 = Annotated[bool, typer.Option("--uint8", help="Give (N, H, W, C) bytes instead of floats in [-1, 1].")]
-Precision = Annotated[
-    str, typer.Option("--precision", help="Of the weights: fp32, fp16, bf16, int8 where a format has it.")
+Precision = Annotated[str, typer.Option("--precision", help="fp32; fp16, bf16 or int8 where a format has it.")]
+Static = Annotated[
+    int | None, typer.Option("--static", help="ONNX: N pictures a call and no other number.", metavar="N")
 ]
+ExternalData = Annotated[
+    bool, typer.Option("--external-data", help="ONNX: weights in a second file, as above 2 GB anyway.")
+]
+Fp16Io = Annotated[bool, typer.Option("--fp16-io", help="With --precision fp16: latents and pictures in fp16 too.")]
 EmbedWeights = Annotated[bool, typer.Option("--embed-weights", help="C: the weights as constants in the source.")]
 Symbol = Annotated[str, typer.Option("--symbol", help="C: what the files and every public name begin with.")]
 Recalibrate = Annotated[
@@ -67,6 +73,9 @@ def export(
     precision: Precision = "fp32",
     embed_weights: EmbedWeights = False,
     symbol: Symbol = "generator",
+    static: Static = None,
+    external_data: ExternalData = False,
+    fp16_io: Fp16Io = False,
     recalibrate: Recalibrate = None,
     max_error: MaxError = None,
     sampler: Sampler = False,
@@ -78,8 +87,9 @@ def export(
 
     exporter = formats.find(format)
     options = _options(
-        opset=opset, uint8=uint8, method=method, precision=precision, recalibrate=recalibrate, max_error=max_error,
-        embed_weights=embed_weights, symbol=symbol, sampler=sampler,
+        opset=opset, uint8=uint8, method=method, precision=precision, static=static, external_data=external_data,
+        fp16_io=fp16_io, recalibrate=recalibrate, max_error=max_error, embed_weights=embed_weights, symbol=symbol,
+        sampler=sampler,
     )  # fmt: skip
     check_options(exporter, options)
     checkpoint = _read(file, overrides)
@@ -100,8 +110,8 @@ def export_all(
     overrides: Overrides,
 ) -> None:
     """Export FILE to every format that can be written here, and say what was left out and why."""
+    from gan_export import catalogue
     from gan_export.errors import GanExportError
-    from gan_export.export import EXPORTERS
     from gan_export.export.base import Options
 
     checkpoint = _read(file, overrides)
@@ -109,17 +119,21 @@ def export_all(
     out.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[str, ...]] = []
     failed = 0
-    for exporter in EXPORTERS:
+    for line in catalogue.lines():
+        exporter = line.exporter
+        if not line.available:
+            rows.append((exporter.name, "-", "-", "-", f"skipped: {line.reason}"))
+            continue
         try:
-            shipped = _ship(checkpoint, exporter, out / f"{file.stem}{exporter.suffix}", Options())
+            shipped = _ship(checkpoint, exporter, _in_folder(out, file, exporter.suffix), Options())
         except GanExportError as e:
             failed = max(failed, e.exit_code if e.exit_code == 1 else 0)
-            rows.append((exporter.title, "-", "-", str(e)))
+            rows.append((exporter.name, "-", "-", "-", f"{'failed' if e.exit_code == 1 else 'skipped'}: {e}"))
             continue
         worst = shipped.report.max_abs
         error = "-" if worst is None else f"{worst:.1e}"
-        rows.append((exporter.title, _size(shipped.size), error, str(shipped.path)))
-    _table(("format", "size", "largest error", "file, or why not"), rows)
+        rows.append((exporter.name, _size(shipped.size), error, f"{shipped.loading:.2f} s", str(shipped.path)))
+    _table(("format", "size", "largest error", "loaded in", "file, or why not"), rows)
     if failed:
         raise typer.Exit(failed)
 
@@ -162,17 +176,22 @@ def export_web(
 
 
 @app.command(name="list", short_help="The formats there are.")
-def list_formats() -> None:
-    """The formats, what each is proven in, and whether that is installed here."""
-    from gan_export import runtimes
-    from gan_export.export import EXPORTERS
+def list_formats(
+    *,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table for a page, alike on every machine.")] = False,
+) -> None:
+    """The formats, what runs each, and whether it can be written and proven here."""
+    from gan_export import catalogue
 
+    if markdown:
+        print(catalogue.markdown(), end="")
+        return
     rows = []
-    for exporter in EXPORTERS:
-        found = runtimes.find(exporter.runtime).availability()
-        here = "yes" if found.ok else found.reason
-        rows.append((exporter.name, exporter.title, exporter.suffix, ", ".join(exporter.precisions), here))
-    _table(("format", "means", "suffix", "precisions", "available here"), rows)
+    for line in catalogue.lines():
+        e = line.exporter
+        here = "yes" if line.available else line.reason
+        rows.append((e.name, e.title, e.suffix, ", ".join(e.precisions), line.devices, e.runs, here))
+    _table(("format", "means", "suffix", "precisions", "on", "run by", "available here"), rows)
 
 
 @app.command(short_help="Does an exported file draw the right pictures?")
@@ -181,14 +200,21 @@ def verify(
     artifact: Annotated[Path, typer.Argument(help="An exported file.")],
     checkpoint: Annotated[Path | None, typer.Argument(help="The checkpoint that it was made from.")] = None,
     *,
+    bisect: Annotated[bool, typer.Option("--bisect", help="ONNX: name the first layer that is wrong.")] = False,
     overrides: Overrides,
 ) -> None:
     """Run ARTIFACT in its own runtime against CHECKPOINT, or against the reference pictures inside it."""
     from gan_export import ship
+    from gan_export.errors import GanExportError
 
-    report = ship.verify(artifact, _read(checkpoint, overrides) if checkpoint else None)
+    if bisect and checkpoint is None:
+        raise GanExportError("--bisect compares with a checkpoint's layers; name the checkpoint too")
+    read = _read(checkpoint, overrides) if checkpoint else None
+    report = ship.verify(artifact, read)
     _print_report(report)
     print(f"{artifact}: {'the same pictures' if report.passed else 'OTHER PICTURES'} as {report.against}")
+    if bisect and read is not None:
+        _print_steps(ship.first_wrong_layers(artifact, read))
     if not report.passed:
         raise typer.Exit(1)
 
@@ -274,6 +300,12 @@ def _ship(checkpoint: Checkpoint, exporter: Exporter, target: Path, options: Opt
             raise
 
 
+def _in_folder(folder: Path, file: Path, suffix: str) -> Path:
+    """Named after `file`, and never `file` itself."""
+    target = folder / f"{file.stem}{suffix}"
+    return target if target.resolve() != file.resolve() else folder / f"{file.stem}.exported{suffix}"
+
+
 def _beside(file: Path, suffix: str) -> Path:
     target = file.with_name(file.stem + suffix) if file.is_file() else Path(file.name + suffix)
     return target if target != file else file.with_name(f"{file.stem}.exported{suffix}")
@@ -289,6 +321,19 @@ def _print_report(report: ParityReport) -> None:
         verdict = "same" if row.passed else "OTHER"
         rows.append((str(row.batch), *values, identical, str(row.byte_step), f"{row.psnr:.1f}", verdict))
     _table(("batch", "max error", "mean error", "equal bytes", "largest step", "PSNR dB", "pictures"), rows)
+
+
+def _print_steps(steps: Sequence[Step]) -> None:
+    first = next((i for i, step in enumerate(steps) if not step.passed), None)
+    shown = steps if first is None else steps[: first + 1]
+    _table(
+        ("layer", "max error", "largest value", "values"),
+        [(s.layer, f"{s.error:.2e}", f"{s.size:.2e}", "same" if s.passed else "OTHER") for s in shown],
+    )
+    if first is None:
+        print(f"all {len(steps)} layers give the checkpoint's values")
+    else:
+        print(f"the first layer that is wrong: {steps[first].layer}")
 
 
 def _print_shipped(shipped: Shipped, source: Path) -> None:

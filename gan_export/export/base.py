@@ -1,7 +1,8 @@
-"""What an exporter is: something that writes a generator to one file, and nothing that judges it."""
+"""What an exporter is: something that writes a generator to a file, and nothing that judges it."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from gan_export import __version__
 from gan_export.arch.spec import GeneratorSpec
 from gan_export.artifact import TOLERANCES, Facts, Manifest, Tolerance, pack_references, reference_inputs
-from gan_export.errors import GanExportError
+from gan_export.errors import GanExportError, UnavailableError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import fx
 
     from gan_export.checkpoint import Checkpoint
 
@@ -31,7 +32,10 @@ class Options:
     recalibrate: number of latents that BatchNorm's statistics were estimated from, before this exporter came in
     embed_weights: C: the weights as constants in the source
     symbol:    C: what every public name begins with
-    sampler: draw from a seed inside the file, to bytes
+    sampler:   draw from a seed inside the file, to bytes
+    static:    number of pictures that the graph is fixed to, None for a free batch
+    external_data: keep ONNX's weights in a second file, as a graph above 2 GB must
+    fp16_io:   latents and pictures in fp16 too, not only what lies between
     max_error: replaces the precision's own bound on a value's absolute error
     """
 
@@ -43,6 +47,9 @@ class Options:
     embed_weights: bool = False
     symbol: str = "generator"
     sampler: bool = False
+    static: int | None = None
+    external_data: bool = False
+    fp16_io: bool = False
     max_error: float | None = None
 
     def asked(self) -> dict[str, Any]:
@@ -50,11 +57,10 @@ class Options:
         names = [f.name for f in fields(self) if f.name != "max_error" and getattr(self, f.name) != f.default]
         return {name: getattr(self, name) for name in names}
 
-    @property
-    def tolerance(self) -> Tolerance:
-        """What the export is held to."""
-        usual = TOLERANCES[self.precision]
-        return usual if self.max_error is None else replace(usual, max_abs=self.max_error)
+    def tolerance(self, usual: Mapping[str, Tolerance] = TOLERANCES) -> Tolerance:
+        """What the export is held to; `usual` by precision."""
+        found = usual[self.precision]
+        return found if self.max_error is None else replace(found, max_abs=self.max_error)
 
 
 class Exporter(Protocol):
@@ -88,13 +94,55 @@ class Exporter(Protocol):
     @property
     def precisions(self) -> tuple[str, ...]: ...
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Where the artifact can run: "cpu", "cuda"."""
+        ...
+
+    @property
+    def runs(self) -> str:
+        """What runs it, in words."""
+        ...
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The packages that writing imports, by the names that Python knows them by."""
+        ...
+
+    @property
+    def install(self) -> str:
+        """What follows `pip install` to get those of `needs` that gan-export itself doesn't bring; else empty."""
+        ...
+
     def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
         """Write `target` in place and give the manifest that it carries.
 
+        A format of several files writes the others beside `target`, by names that begin with its stem.
         The same checkpoint, options and versions give the same bytes, whatever the folder and the process.
         Raises GanExportError naming the layer that the format can't take.
         """
         ...
+
+
+def missing(exporter: Exporter) -> str:
+    """Why this format can't be written here, with the install line; empty where it can."""
+    lacking = [name for name in exporter.needs if not _installed(name)]
+    if not lacking:
+        return ""
+    return f"{' and '.join(lacking)} not installed; pip install {exporter.install or ' '.join(lacking)}"
+
+
+def require(exporter: Exporter) -> None:
+    """Raises UnavailableError with the reason where this format can't be written here."""
+    if reason := missing(exporter):
+        raise UnavailableError(f"{exporter.name}: {reason}")
+
+
+def _installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ValueError:  # what Python says of a module that was blocked
+        return False
 
 
 def check_options(exporter: Exporter, options: Options) -> None:
@@ -108,16 +156,23 @@ def check_options(exporter: Exporter, options: Options) -> None:
 
 
 def make_manifest(
-    exporter: Exporter, checkpoint: Checkpoint, options: Options, versions: Mapping[str, str]
+    exporter: Exporter,
+    checkpoint: Checkpoint,
+    options: Options,
+    versions: Mapping[str, str],
+    usual: Mapping[str, Tolerance] = TOLERANCES,
 ) -> Manifest:
-    """The manifest of an export of `checkpoint`; its reference pictures are computed here, in float64."""
+    """The manifest of an export of `checkpoint`; its reference pictures are computed here, in float64.
+
+    `usual`: what an export is held to, by precision, where the format has bounds of its own.
+    """
     facts = Facts.of(checkpoint.spec)
     return Manifest(
         format=exporter.name,
         facts=facts,
         output=options.output,
         precision=options.precision,
-        tolerance=options.tolerance,
+        tolerance=options.tolerance(usual),
         source_sha256=checkpoint.source.sha256,
         versions={"gan-export": __version__, **versions},
         options=options.asked(),
@@ -125,7 +180,7 @@ def make_manifest(
     )
 
 
-def lowered_module(checkpoint: Checkpoint, output: Literal["float", "bytes"]) -> nn.Module:
+def lowered_module(checkpoint: Checkpoint, output: Literal["float", "bytes"]) -> fx.GraphModule:
     """The generator to export: BatchNorm folded, in evaluation mode, giving floats or bytes."""
     from gan_export.lowering import lower
     from gan_export.module import to_module

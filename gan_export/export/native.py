@@ -60,6 +60,10 @@ class Native:
     runtime: str = "native"
     takes: tuple[str, ...] = ("precision",)
     precisions: tuple[str, ...] = ("fp32", "fp16", "bf16")
+    devices: tuple[str, ...] = ("cpu",)
+    runs: str = "the C engine, and any program that links it"
+    needs: tuple[str, ...] = ()
+    install: str = ""
 
     def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`.  The precision is that of the stored weights; arithmetic is float32 always."""

@@ -17,6 +17,7 @@ from gan_export.artifact import KEY, Facts, Manifest
 from gan_export.errors import GanExportError
 from gan_export.export import sampler_graph
 from gan_export.export.base import Options, example_inputs, lowered_module, make_manifest
+from gan_export.export.quantised import quantised
 
 if TYPE_CHECKING:
     import onnx
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 DEFAULT_OPSET = 18  # the oldest that the exporter writes without conversion, so the one that most runtimes take
 OPSETS = range(18, 25)
+LARGEST_INLINE = (1 << 31) - (1 << 24)  # bytes of weights; a protobuf message ends at 2 GiB
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -39,8 +41,12 @@ class Onnx:
     title: str = "ONNX"
     suffix: str = ".onnx"
     runtime: str = "onnxruntime"
-    takes: tuple[str, ...] = ("output", "opset", "sampler")
-    precisions: tuple[str, ...] = ("fp32",)
+    takes: tuple[str, ...] = ("output", "opset", "precision", "static", "external_data", "fp16_io", "sampler")
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
+    devices: tuple[str, ...] = ("cpu", "cuda")
+    runs: str = "ONNX Runtime, OpenVINO, and whatever else reads ONNX"
+    needs: tuple[str, ...] = ("torch", "onnx", "onnxscript")
+    install: str = ""
 
     def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`; the file has passed ONNX's checker and shape inference."""
@@ -50,29 +56,68 @@ class Onnx:
         opset = options.opset or DEFAULT_OPSET
         if opset not in OPSETS:
             raise GanExportError(f"opset {opset}: {OPSETS.start} to {OPSETS.stop - 1} are possible")
+        _check(options)
         if options.sampler:
             options = replace(options, output="bytes")
-        model = _convert(checkpoint, options, opset)
-        _strip(model)
+        model = to_model(checkpoint, options, opset)
         if options.sampler:
             sampler_graph.prepend(model, Facts.of(checkpoint.spec))
         versions = {"torch": torch.__version__.split("+")[0], "onnx": onnx.__version__}
+        kept: tuple[str, ...] = ()
+        if options.precision == "int8":
+            import onnxruntime
+
+            model, kept = quantised(model, checkpoint.spec)
+            versions["onnxruntime"] = onnxruntime.__version__
         manifest = make_manifest(self, checkpoint, options, versions)
+        if kept:
+            manifest = replace(manifest, options={**manifest.options, "kept_fp32": list(kept)})
         model.producer_name, model.producer_version = "gan-export", versions["torch"]
         model.graph.name = "sampler" if options.sampler else "generator"
         for key, value in _for_people(manifest).items():
             model.metadata_props.add(key=key, value=value)
         model.metadata_props.add(key=KEY, value=manifest.to_json())
-        onnx.checker.check_model(model, full_check=True)
-        target.write_bytes(model.SerializeToString(deterministic=True))
+        if options.external_data or sum(len(t.raw_data) for t in model.graph.initializer) > LARGEST_INLINE:
+            onnx.save_model(
+                model, target, save_as_external_data=True, location=f"{target.name}.data", size_threshold=1024
+            )
+            onnx.checker.check_model(str(target), full_check=True)
+        else:
+            onnx.checker.check_model(model, full_check=True)
+            target.write_bytes(model.SerializeToString(deterministic=True))
         return manifest
+
+
+def _check(options: Options) -> None:
+    if options.static is not None and options.static < 1:
+        raise GanExportError(f"--static {options.static}: at least 1 picture is needed")
+    if options.fp16_io and options.precision != "fp16":
+        raise GanExportError("--fp16-io goes with --precision fp16")
+    if options.fp16_io and options.output == "bytes":
+        raise GanExportError("--fp16-io and --uint8: pictures are the one or the other")
+    if options.sampler and (options.static is not None or options.precision != "fp32"):
+        raise GanExportError("--sampler with --static or --precision is not possible; leave one out")
+    if options.static is not None and options.precision == "int8":
+        raise GanExportError("--static with --precision int8 is not possible; leave one out")
+
+
+def to_model(checkpoint: Checkpoint, options: Options, opset: int) -> onnx.ModelProto:
+    """The lowered generator as a graph that holds nothing of this machine."""
+    model = _convert(checkpoint, options, opset)
+    _strip(model)
+    return model
 
 
 def _convert(checkpoint: Checkpoint, options: Options, opset: int) -> onnx.ModelProto:
     import torch
 
     module = lowered_module(checkpoint, options.output)
-    inputs = example_inputs(checkpoint.spec, 2)
+    inputs = example_inputs(checkpoint.spec, options.static or 2)
+    if options.precision == "fp16":
+        from gan_export.export.half import halved
+
+        module = halved(module, fp16_io=options.fp16_io)
+        inputs = (inputs[0].half(), *inputs[1:]) if options.fp16_io else inputs
     names = ["z", "label"][: len(inputs)]
     with _quiet(), torch.inference_mode(False), torch.no_grad():
         program = torch.onnx.export(
@@ -81,7 +126,7 @@ def _convert(checkpoint: Checkpoint, options: Options, opset: int) -> onnx.Model
             dynamo=True,
             input_names=names,
             output_names=["image"],
-            dynamic_shapes=tuple({0: "N"} for _ in inputs),
+            dynamic_shapes=None if options.static else tuple({0: "N"} for _ in inputs),
             opset_version=opset,
             verbose=False,
         )

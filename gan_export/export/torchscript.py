@@ -37,6 +37,10 @@ class TorchScript:
     runtime: str = "torchscript"
     takes: tuple[str, ...] = ("output", "method", "sampler")
     precisions: tuple[str, ...] = ("fp32",)
+    devices: tuple[str, ...] = ("cpu", "cuda")
+    runs: str = "torch.jit.load, libtorch"
+    needs: tuple[str, ...] = ("torch",)
+    install: str = ""
 
     def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`."""

@@ -17,11 +17,13 @@ from gan_export.runtimes.eager import (
     EAGER,
     FOLDED,
     FP16,
+    SAFETENSORS,
     TF32,
 )
 from gan_export.runtimes.native import NATIVE
 from gan_export.runtimes.onnx_runtime import ONNXRUNTIME
-from gan_export.runtimes.open_vino import OPENVINO
+from gan_export.runtimes.open_vino import OPENVINO, OPENVINO_IR
+from gan_export.runtimes.pt2 import PT2
 from gan_export.runtimes.torchscript import TORCHSCRIPT
 
 RUNTIMES: tuple[Runtime, ...] = (
@@ -36,6 +38,9 @@ RUNTIMES: tuple[Runtime, ...] = (
     OPENVINO,
     NATIVE,
     C,
+    PT2,
+    OPENVINO_IR,
+    SAFETENSORS,
     TF32,
     BF16,
     FP16,

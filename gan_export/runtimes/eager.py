@@ -183,6 +183,7 @@ CHANNELS_LAST = CheckpointRuntime("channels-last", "PyTorch channels_last, folde
 COMPILE = CheckpointRuntime("compile", "torch.compile, frozen", _compiled, compiles=True)
 AOTINDUCTOR = CheckpointRuntime("aotinductor", "AOTInductor", _ahead_of_time, compiles=True)
 AUTOTUNE = CheckpointRuntime("compile-autotune", "torch.compile max-autotune, frozen", _autotuned, compiles=True)
+SAFETENSORS = CheckpointRuntime("safetensors", "PyTorch eager on safetensors", _eager, format="safetensors")
 
 _GPU = ("cuda",)
 TF32 = CheckpointRuntime("eager-tf32", "PyTorch TF32, channels_last", _tf32, _GPU, precision="tf32")

@@ -8,15 +8,16 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from gan_export import artifact
 from gan_export.errors import GanExportError, UnavailableError, printable
+from gan_export.protobuf import check_external_data
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
@@ -70,6 +71,7 @@ class OnnxRuntime:
         require(self, device)
         if not path.is_file():
             raise GanExportError(f"{printable(str(path))} is no file")
+        check_external_data(path)
         ort = _import_quietly()
         options = ort.SessionOptions()
         options.log_severity_level = _FATAL
@@ -117,6 +119,9 @@ class OnnxSession:
         self._session = session
         self._ort = ort
         self.inputs = [i.name for i in session.get_inputs()]
+        self._latents = np.float16 if session.get_inputs()[0].type == "tensor(float16)" else np.float32
+        first = session.get_inputs()[0].shape[:1]
+        self._fixed = first[0] if first and isinstance(first[0], int) else None  # the batch that the graph is made for
         self._output = session.get_outputs()[0].name
         self._info = SessionInfo(
             runtime="onnxruntime",
@@ -150,12 +155,16 @@ class OnnxSession:
     def run(self, feeds: dict[str, Any]) -> Pictures:
         """One call on inputs in host memory."""
         try:
-            pictures: Pictures = self._open().run([self._output], feeds)[0]
+            call = self._open()
+            if self._fixed is None:
+                pictures: Pictures = call.run([self._output], feeds)[0]
+            else:
+                pictures = in_pieces(lambda piece: call.run([self._output], piece)[0], feeds, self._fixed)
         except GanExportError:
             raise
         except Exception as e:
             raise GanExportError(f"ONNX Runtime can't run this model: {_line(str(e))}") from e
-        return pictures
+        return pictures.astype(np.float32) if pictures.dtype == np.float16 else pictures
 
     def _open(self) -> Any:
         if self._session is None:
@@ -163,7 +172,7 @@ class OnnxSession:
         return self._session
 
     def _feeds(self, latents: Floats, labels: Labels | None) -> dict[str, Any]:
-        feeds: dict[str, Any] = {self.inputs[0]: checked_latents(latents)}
+        feeds: dict[str, Any] = {self.inputs[0]: checked_latents(latents).astype(self._latents, copy=False)}
         if len(self.inputs) == 2:
             if labels is None:
                 raise GanExportError("this generator is conditional: give it labels")
@@ -207,7 +216,20 @@ class CudaBound:
 
     def pictures(self) -> Pictures:
         pictures: Pictures = self._output.numpy()
-        return pictures
+        return pictures.astype(np.float32) if pictures.dtype == np.float16 else pictures
+
+
+def in_pieces(run: Callable[[dict[str, Any]], Pictures], feeds: dict[str, Any], size: int) -> Pictures:
+    """Any number of pictures from a graph that draws `size` at a time: the last piece is filled up and cut off."""
+    count = len(next(iter(feeds.values())))
+    drawn: list[Any] = []
+    for start in range(0, count, size):
+        piece = {name: value[start : start + size] for name, value in feeds.items()}
+        lacking = size - len(next(iter(piece.values())))
+        filled = {name: np.concatenate([v, np.repeat(v[-1:], lacking, axis=0)]) for name, v in piece.items()}
+        drawn.append(run(filled)[: size - lacking])
+    joined: Any = np.concatenate(drawn)
+    return cast(Pictures, joined)
 
 
 @contextlib.contextmanager

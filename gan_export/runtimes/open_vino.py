@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gan_export.errors import GanExportError, printable
+from gan_export.protobuf import check_external_data
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
@@ -26,7 +27,7 @@ from gan_export.runtimes.seeded import SeededSession, is_seeded
 
 @dataclass(frozen=True, slots=True)
 class OpenVino:
-    """openvino.Core().compile_model of an ONNX file."""
+    """openvino.Core().compile_model of a file in `format`."""
 
     name: str = "openvino"
     title: str = "OpenVINO"
@@ -44,6 +45,8 @@ class OpenVino:
         require(self, device)
         if not path.is_file():
             raise GanExportError(f"{printable(str(path))} is no file")
+        if self.format == "onnx":
+            check_external_data(path)
         import openvino
 
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
@@ -54,7 +57,7 @@ class OpenVino:
             compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
         except RuntimeError as e:
             raise GanExportError(f"{printable(str(path))}: OpenVINO can't load it: {_line(str(e))}") from e
-        loaded = OpenVinoSession(compiled, openvino.__version__)
+        loaded = OpenVinoSession(self.name, compiled, openvino.__version__)
         if is_seeded(loaded.inputs):
             return SeededSession(loaded, conditional="label" in loaded.inputs)
         return loaded
@@ -63,12 +66,12 @@ class OpenVino:
 class OpenVinoSession:
     """A compiled graph: first input latents, a second one labels; the first output is the picture."""
 
-    def __init__(self, compiled: Any, version: str) -> None:
+    def __init__(self, name: str, compiled: Any, version: str) -> None:
         self._compiled: Any = compiled
         self._own: Any = None  # the request of `generate`
         self.inputs = [i.any_name for i in compiled.inputs]
         self._info = SessionInfo(
-            runtime="openvino",
+            runtime=name,
             version=version.split("-", maxsplit=1)[0],
             device="cpu",
             provider=str(compiled.get_property("EXECUTION_DEVICES")[0]),
@@ -142,3 +145,4 @@ def _line(text: str) -> str:
 
 
 OPENVINO = OpenVino()
+OPENVINO_IR = OpenVino("openvino-ir", "OpenVINO IR", "openvino")

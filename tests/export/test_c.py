@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gan_export import latents, parity
-from gan_export.artifact import TOLERANCES, Facts
+from gan_export import artifact, latents, parity
+from gan_export.artifact import Facts
 from gan_export.errors import GanExportError, UnavailableError
 from gan_export.export.base import Options
+from gan_export.export.c import HELD_TO
 from gan_export.export.c import C as EXPORTER
 from gan_export.runtimes.c_source import C as RUNTIME
 from gan_export.runtimes.c_source import CSession
-from tests.conftest import Command, refused
+from tests.conftest import Artifacts, Command, refused
 
 from .generators import SPECS, checkpoint_of, pictures, read_pnm, same
 
@@ -72,11 +73,14 @@ def test_smaller_weights(precision: str, tmp_path: Path) -> None:
     whole = write("colour", tmp_path / "whole")
     size = (folder / "generator.weights").stat().st_size / (whole / "generator.weights").stat().st_size
     assert size < {"fp16": 0.52, "int8": 0.35}[precision]
+    manifest = artifact.read_manifest(folder, "c")
+    assert manifest is not None
+    assert manifest.tolerance.psnr == {"fp16": 45, "int8": 35}[precision]
     report = parity.compare(
         RUNTIME.load(folder),
         parity.eager_reference(checkpoint_of(spec)),
         Facts.of(spec),
-        TOLERANCES[precision],
+        HELD_TO[precision],
         batches=(1, 3),
     )
     assert report.passed
@@ -128,7 +132,7 @@ def test_the_same_bytes_anywhere_and_what_they_say(tmp_path: Path) -> None:
 
 
 def test_the_command_writes_proves_and_is_understood(
-    command: Command, classic_pth: Path, artifacts: dict[str, Path], tmp_path: Path
+    command: Command, classic_pth: Path, artifacts: Artifacts, tmp_path: Path
 ) -> None:
     if not RUNTIME.availability().ok:
         pytest.skip(RUNTIME.availability().reason)
@@ -220,7 +224,7 @@ def test_every_compiler_draws_the_same_pictures(way: str, precision: str, tmp_pa
             assert same(got, reference)
         else:
             error = np.mean((got.astype(float) - reference) ** 2)
-            assert 10 * np.log10(255**2 / max(error, 1e-9)) >= TOLERANCES[precision].psnr
+            assert 10 * np.log10(255**2 / max(error, 1e-9)) >= HELD_TO[precision].psnr
 
 
 @pytest.mark.long

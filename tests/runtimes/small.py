@@ -7,10 +7,10 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from gan_export import checkpoint
+from gan_export import checkpoint, runtimes
 from gan_export.bench.models import BuiltIn, write_checkpoint
 from gan_export.export import EXPORTERS
-from gan_export.export.base import Options
+from gan_export.export.base import Options, missing
 
 SMALL = BuiltIn("small", "narrow classic", "model", (10, 32, 16, 8, 1), bias=True)
 
@@ -26,9 +26,10 @@ def small_files() -> dict[str, Path]:
     write_checkpoint(SMALL, made["checkpoint"])
     read = checkpoint.read(made["checkpoint"])
     for exporter in EXPORTERS:
-        if exporter.name in ("onnx", "torchscript"):
-            made[exporter.name] = folder / f"small{exporter.suffix}"
+        kind = runtimes.find(exporter.runtime).format
+        if kind not in ("gan", "c") and not missing(exporter):
+            made[kind] = folder / f"small{exporter.suffix}"
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                exporter.write(read, made[exporter.name], Options())
+                exporter.write(read, made[kind], Options())
     return made

@@ -1,0 +1,118 @@
+"""Where an ONNX export first leaves its checkpoint: the values of its layers against the lowered layers in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_export import latents
+from gan_export.errors import GanExportError, printable
+from gan_export.protobuf import check_external_data
+
+if TYPE_CHECKING:
+    from gan_export.checkpoint import Checkpoint
+
+SEED, BATCH = 2, 4  # parity's latents, as many as show an error
+BOUNDS: Mapping[str, float] = {"fp32": 1e-4, "fp16": 2e-2, "int8": 0.25}  # of a layer's largest value
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One layer.
+
+    error: largest absolute difference of its values; size: the largest value; passed: within the precision's bound
+    """
+
+    layer: str
+    error: float
+    size: float
+    passed: bool
+
+
+def bisect(path: Path, checkpoint: Checkpoint, precision: str, batch: int = BATCH) -> tuple[Step, ...]:
+    """Each layer that the graph's values still name, in order; the first that didn't pass is where to look.
+
+    Raises GanExportError for a graph whose layers are not the checkpoint's.
+    """
+    check_external_data(path)
+    z = latents.draw(SEED, 0, batch, checkpoint.spec.nz, checkpoint.spec.prior)
+    labels = np.arange(batch, dtype=np.int64) % checkpoint.spec.classes if checkpoint.spec.classes else None
+    wanted = _layers(checkpoint, z, labels)
+    got = _values(path, tuple(wanted), z, labels)
+    if not got:
+        raise GanExportError(f"{printable(path.name)} names none of the checkpoint's layers, so none can be compared")
+    bound = BOUNDS[precision]
+    steps = []
+    for name, value in got.items():
+        if value.shape != wanted[name].shape:
+            raise GanExportError(f"layer {printable(name)} gives {value.shape}, the checkpoint's {wanted[name].shape}")
+        error = float(np.abs(value.astype(np.float64) - wanted[name]).max())
+        size = float(np.abs(wanted[name]).max())
+        steps.append(Step(name, error, size, error <= bound * max(1.0, size)))  # NaN doesn't pass
+    return tuple(steps)
+
+
+def _layers(
+    checkpoint: Checkpoint, z: npt.NDArray[np.float32], labels: npt.NDArray[np.int64] | None
+) -> dict[str, npt.NDArray[np.float32]]:
+    """The values of the lowered layers, by name."""
+    import torch
+    from torch import fx
+
+    from gan_export.lowering import lower
+    from gan_export.module import to_module
+
+    spec, weights = lower(checkpoint.spec, checkpoint.weights)
+    module = to_module(spec, weights)
+    names = iter(layer.name for layer in spec.layers)
+    values: dict[str, npt.NDArray[np.float32]] = {}
+
+    class Watched(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            result = super().run_node(n)
+            if n.op == "call_module" or n.target is torch.cat:  # a node a layer, in the spec's order
+                values[next(names)] = result.numpy()
+            return result
+
+    arguments = [torch.from_numpy(z)] + ([torch.from_numpy(labels)] if labels is not None else [])
+    with torch.inference_mode():
+        Watched(module).run(*arguments)
+    return values
+
+
+def _values(
+    path: Path, names: tuple[str, ...], z: npt.NDArray[np.float32], labels: npt.NDArray[np.int64] | None
+) -> dict[str, npt.NDArray[Any]]:
+    """The values of the graph at `path` that bear those names; its output stands for the last one."""
+    import onnx
+    import onnxruntime
+
+    model = onnx.load(path)
+    made = {output for node in model.graph.node for output in node.output}
+    last = model.graph.output[0].name
+    wanted = [name for name in names[:-1] if name in made]
+    for name in wanted:
+        model.graph.output.add(name=name)
+    if model.graph.output[0].type.tensor_type.elem_type != onnx.TensorProto.UINT8:
+        wanted = [*wanted, names[-1]]
+    feeds: dict[str, npt.NDArray[Any]] = {model.graph.input[0].name: z}
+    if model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16:
+        feeds[model.graph.input[0].name] = z.astype(np.float16)
+    if labels is not None:
+        feeds[model.graph.input[1].name] = labels
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    # Without fusions every layer's value is there to be seen.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        drawn = session.run([last if name == names[-1] else name for name in wanted], feeds)
+    except Exception as e:  # onnxruntime has an exception type a status code, with no base of their own
+        why = printable(" ".join(str(e).split()), limit=300)
+        raise GanExportError(f"{printable(path.name)}: ONNX Runtime can't run its layers: {why}") from e
+    return dict(zip(wanted, drawn, strict=True))

@@ -1,0 +1,55 @@
+"""The formats in one table: what a command lists and what a page prints come from `EXPORTERS` alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gan_export import runtimes
+from gan_export.export import EXPORTERS
+from gan_export.export.base import Exporter, missing
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One format.
+
+    available: whether it can be written and proven here; reason: why not, with the install line
+    """
+
+    exporter: Exporter
+    available: bool
+    reason: str
+
+    @property
+    def devices(self) -> str:
+        """In words."""
+        return " and ".join({"cpu": "CPU", "cuda": "GPU"}[device] for device in self.exporter.devices)
+
+
+def lines() -> tuple[Line, ...]:
+    """Every format, in the registry's order.  Imports none of the libraries that they need."""
+    return tuple(_line(exporter) for exporter in EXPORTERS)
+
+
+def markdown() -> str:
+    """The formats as a Markdown table: what they are, and nothing of the machine that prints it."""
+    head = (
+        "| Format | `gan-export` | File | Precision | Runs on | Run by | To install |",
+        "|---|---|---|---|---|---|---|",
+    )
+    rows = []
+    for line in lines():
+        e = line.exporter
+        install = f"`pip install {e.install}`" if e.install else ""
+        rows.append(
+            f"| {e.title} | `{e.name}` | `{e.suffix}` | {', '.join(e.precisions)} | {line.devices} | {e.runs} "
+            f"| {install} |"
+        )
+    return "\n".join([*head, *rows]) + "\n"
+
+
+def _line(exporter: Exporter) -> Line:
+    if reason := missing(exporter):
+        return Line(exporter, False, reason)
+    found = runtimes.find(exporter.runtime).availability()
+    return Line(exporter, found.ok, found.reason)

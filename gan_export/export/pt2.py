@@ -1,0 +1,59 @@
+"""torch.export's `.pt2`, which `torch.export.load` reads, the same bytes from any process."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gan_export.artifact import KEY, Manifest
+from gan_export.export.base import Options, example_inputs, lowered_module, make_manifest
+
+if TYPE_CHECKING:
+    from gan_export.checkpoint import Checkpoint
+
+_KEPT = ("val", "tensor_meta")  # of a node's metadata; the rest is source paths and stack traces of this machine
+
+
+@dataclass(frozen=True, slots=True)
+class Pt2:
+    """module()(z[, label]) with z (N, nz); N is free."""
+
+    name: str = "pt2"
+    title: str = "torch.export"
+    suffix: str = ".pt2"
+    runtime: str = "pt2"
+    takes: tuple[str, ...] = ("output",)
+    precisions: tuple[str, ...] = ("fp32",)
+    devices: tuple[str, ...] = ("cpu",)
+    runs: str = "torch.export.load"
+    needs: tuple[str, ...] = ("torch",)
+    install: str = ""
+
+    def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+        """As `Exporter.write`."""
+        import torch
+
+        program = to_program(checkpoint, options)
+        for node in program.graph.nodes:
+            node.meta = {key: value for key, value in node.meta.items() if key in _KEPT}
+        program.example_inputs = None
+        manifest = make_manifest(self, checkpoint, options, {"torch": torch.__version__.split("+")[0]})
+        buffer = io.BytesIO()  # in a file's archive the entries would lie under the file's name
+        torch.export.save(program, buffer, extra_files={KEY: manifest.to_json()})
+        target.write_bytes(buffer.getvalue())
+        return manifest
+
+
+def to_program(checkpoint: Checkpoint, options: Options) -> Any:
+    """The lowered generator as an exported program whose batch is free."""
+    import torch
+
+    module = lowered_module(checkpoint, options.output)
+    inputs = example_inputs(checkpoint.spec, 4)
+    batch = torch.export.Dim("batch", min=1)
+    with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
+        warnings.simplefilter("ignore")
+        return torch.export.export(module, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs))

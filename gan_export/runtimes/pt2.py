@@ -1,0 +1,60 @@
+"""A `.pt2` by torch.export.load, for a file that the user named as an artifact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gan_export import artifact
+from gan_export.errors import GanExportError, printable
+from gan_export.runtimes.base import Availability, Format, SessionInfo, require
+from gan_export.runtimes.torch_session import (
+    TorchSession,
+    capability,
+    prepare_torch,
+    torch_availability,
+    torch_version,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pt2Runtime:
+    """The program as torch runs it operator by operator; no compiler takes part."""
+
+    name: str = "pt2"
+    title: str = "torch.export"
+    format: Format = "pt2"
+    devices: tuple[str, ...] = ("cpu",)
+
+    def availability(self, device: str = "cpu") -> Availability:
+        if device != "cpu":
+            return Availability(False, "a .pt2 is run on the CPU alone here; use torchscript for --device cuda")
+        return torch_availability(device)
+
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> TorchSession:
+        require(self, device)
+        import torch
+
+        prepare_torch(device, threads)
+        if not path.is_file():
+            raise GanExportError(f"{printable(str(path))} is no file")
+        try:
+            program = torch.export.load(str(path))
+            module = program.module()
+        except Exception as e:  # its reader has no exception type of its own
+            why = printable(" ".join(str(e).split()) or type(e).__name__, limit=200)
+            raise GanExportError(f"{printable(str(path))}: torch.export can't load it: {why}") from e
+        manifest = artifact.read_manifest(path, "pt2")
+        info = SessionInfo(
+            runtime=self.name,
+            version=torch_version(),
+            device=device,
+            provider=capability(device),
+            threads=torch.get_num_threads(),
+            output=manifest.output if manifest else "float",
+            precision=manifest.precision if manifest else "fp32",
+        )
+        return TorchSession(module, info, conditional=len(program.graph_signature.user_inputs) > 1)
+
+
+PT2 = Pt2Runtime()
