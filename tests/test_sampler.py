@@ -15,6 +15,7 @@ from torch import nn
 
 from gan_export import checkpoint, images, latents, ship
 from gan_export import export as formats
+from gan_export.errors import GanExportError
 from gan_export.export.base import Options
 from gan_export.export.sampler_graph import ALL, RANDOM, REFUSAL
 from gan_export.runtimes import find
@@ -72,7 +73,7 @@ def test_the_lines_in_the_documentation_draw_with_it(plain: Path, monkeypatch: p
     assert REFUSAL in page
 
 
-@pytest.mark.parametrize("method", ["trace", "script"])
+@pytest.mark.parametrize("method", [pytest.param("trace", marks=pytest.mark.long), "script"])
 def test_torchscript_draws_the_same_from_a_seed(method: str, classic_pth: Path, tmp_path: Path) -> None:
     exporter = formats.find("torchscript")
     shipped = ship.ship(checkpoint.read(classic_pth), exporter, tmp_path / "g.pt", Options(method=method, sampler=True))
@@ -91,6 +92,48 @@ def test_torchscript_draws_the_same_from_a_seed(method: str, classic_pth: Path, 
         assert np.array_equal(bits(z), bits(latents.draw(seed, start, count, 100))), (seed, start)
     image = torch.load(tmp_path / "image.pt")
     assert (image.dtype, image.shape) == (torch.uint8, (5, 32, 32, 1))
+
+
+@pytest.mark.long
+def test_a_plain_pt2_draws_the_same_from_a_seed(classic: nn.Module, classic_pth: Path, tmp_path: Path) -> None:
+    shipped = ship.ship(checkpoint.read(classic_pth), formats.find("pt2"), tmp_path / "g.pt2", Options(sampler=True))
+    spots = NARROW + WIDE
+    program = (
+        "import sys, torch; module = torch.export.load(sys.argv[1]).module()\n"
+        "numbers = lambda spot: map(torch.tensor, spot)\n"
+        f"torch.save([module(*numbers(spot)) for spot in {spots}], 'images.pt')\n"
+        f"for spot in {NEVER}:\n"
+        "    try: module(*numbers(spot))\n"
+        "    except RuntimeError as e: assert 'is_out_of_range' in str(e)\n"
+        "    else: raise SystemExit(f'drew {spot}')\n"
+        "assert not any(name.startswith('gan_export') for name in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program, str(shipped.path)], cwd=tmp_path, check=True)
+    for (seed, start, count), got in zip(spots, torch.load(tmp_path / "images.pt"), strict=True):
+        with torch.no_grad():
+            z = torch.from_numpy(latents.draw(seed, start, count, 100))
+            wanted = images.to_bytes(classic(z[:, :, None, None]).numpy())
+        assert got.dtype == torch.uint8
+        assert got.shape == wanted.shape == (count, 32, 32, 1)
+        assert wanted.std() > 20
+        assert np.abs(got.numpy().astype(int) - wanted).max() <= 1, (seed, start)
+        assert (got.numpy() != wanted).mean() <= 1e-3
+
+
+@pytest.mark.long
+def test_a_pt2_takes_one_label_or_as_many_as_pictures(tmp_path: Path) -> None:
+    session = find("pt2").load(sampler("embedding-times", tmp_path, "pt2"))
+    assert isinstance(session, SeededSession)
+    random = latents.labels(9, 2**40, 6, 10)
+    for given, same in (([ALL], (2**40 + np.arange(6)) % 10), ([RANDOM], random), ([4], np.full(6, 4))):
+        one, many = (session.draw_bytes(9, 2**40, 6, np.array(label)) for label in (given, same))
+        assert np.abs(one.astype(int) - many).max() <= 1
+    three, four = (session.draw_bytes(9, 0, 6, np.array([label])).astype(int) for label in (3, 4))
+    assert np.abs(three - four).max() > 9
+    for wrong in ([10], [-3], [1, 2], [2**32]):
+        with pytest.raises(GanExportError, match="label that it doesn't have"):
+            session.draw_bytes(0, 0, 3, np.array(wrong))
+    session.close()
 
 
 @pytest.mark.parametrize("name", ["embedding-times", "udacity"])
@@ -148,7 +191,7 @@ def test_the_commands_know_such_a_file(command: Command, classic_pth: Path, tmp_
     assert command("gan-export", "verify", path, tmp_path / "other.pth").code == 1
 
 
-@pytest.mark.parametrize("exporter", ["onnx", "torchscript"])
+@pytest.mark.parametrize("exporter", ["onnx", "torchscript", "pt2"])
 def test_gan_sample_chooses_labels_as_from_a_checkpoint(exporter: str, tmp_path: Path, command: Command) -> None:
     labelled = sampler("embedding-times", tmp_path, exporter)
     (source,) = (p for p in labelled.parent.iterdir() if p != labelled)
@@ -168,7 +211,7 @@ def test_the_bench_measures_it_from_a_seed(plain: Path, classic_pth: Path) -> No
 
     plan = Plan(batches=(3,), quantities=("model", "end_to_end"), rounds=2, block_seconds=0.01, warm_seconds=0.05)
     plan = dataclasses.replace(plan, device="cpu", threads=1, roofline=False)
-    both = ("onnxruntime", "onnx-sampler", "torchscript-sampler")
+    both = ("onnxruntime", "onnx-sampler", "torchscript-sampler", "pt2-sampler")
     for files, runtimes in (([plain], ("onnx-sampler",)), ([classic_pth, plain], both)):
         done = run(dataclasses.replace(plan, runtimes=runtimes), sort_files(files), lambda _: None)
         assert {(row.contender, row.quantity) for row in done.rows} == {

@@ -52,6 +52,7 @@ CONTENDERS: tuple[Contender, ...] = (
     Contender("onnxruntime-int8", "ONNX Runtime int8", "onnxruntime", "onnx", {"precision": "int8"}, CPU, usual=False),
     Contender("openvino", "OpenVINO", "openvino", "onnx", devices=CPU),
     Contender("pt2", "torch.export", "pt2", "pt2", devices=CPU, usual=False),
+    Contender("pt2-sampler", "torch.export, from a seed", "pt2", "pt2", SEEDED, CPU, usual=False),
     Contender("openvino-ir", "OpenVINO IR", "openvino-ir", "openvino", devices=CPU, usual=False),
     Contender("native", "gan-export native", "native", "native", devices=CPU),
     Contender("eager-tf32", "PyTorch TF32", "eager-tf32", devices=CUDA),

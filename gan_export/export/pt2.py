@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_export.artifact import KEY, Manifest
+from gan_export.artifact import KEY, Facts, Manifest
 from gan_export.export.base import Options, example_inputs, lowered_module, make_manifest
 
 if TYPE_CHECKING:
@@ -19,13 +19,13 @@ _KEPT = ("val", "tensor_meta")  # of a node's metadata; the rest is source paths
 
 @dataclass(frozen=True, slots=True)
 class Pt2:
-    """module()(z[, label]) with z (N, nz); N is free."""
+    """module()(z[, label]) with z (N, nz); N is free.  As a sampler: inputs of `sampler_program`."""
 
     name: str = "pt2"
     title: str = "torch.export"
     suffix: str = ".pt2"
     runtime: str = "pt2"
-    takes: tuple[str, ...] = ("output",)
+    takes: tuple[str, ...] = ("output", "sampler")
     precisions: tuple[str, ...] = ("fp32",)
     devices: tuple[str, ...] = ("cpu",)
     runs: str = "torch.export.load"
@@ -36,6 +36,8 @@ class Pt2:
         """As `Exporter.write`."""
         import torch
 
+        if options.sampler:
+            options = replace(options, output="bytes")
         program = to_program(checkpoint, options)
         for node in program.graph.nodes:
             node.meta = {key: value for key, value in node.meta.items() if key in _KEPT}
@@ -48,12 +50,19 @@ class Pt2:
 
 
 def to_program(checkpoint: Checkpoint, options: Options) -> Any:
-    """The lowered generator as an exported program whose batch is free."""
+    """The lowered generator as an exported program whose batch, or count, is free."""
     import torch
 
-    module = lowered_module(checkpoint, options.output)
+    module: torch.nn.Module = lowered_module(checkpoint, options.output)
     inputs = example_inputs(checkpoint.spec, 4)
     batch = torch.export.Dim("batch", min=1)
+    free: tuple[Any, ...] = tuple({0: batch} for _ in inputs)
+    if options.sampler:
+        from gan_export.export import sampler_program
+
+        facts = Facts.of(checkpoint.spec)
+        module, inputs = sampler_program.SamplerProgram(facts, module).eval(), sampler_program.example_inputs(facts)
+        free = tuple({0: batch} if value.ndim else None for value in inputs)
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
         warnings.simplefilter("ignore")
-        return torch.export.export(module, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs))
+        return torch.export.export(module, inputs, dynamic_shapes=free)

@@ -61,7 +61,10 @@ class Latents(nn.Module):
     def forward(self, seed: int, start: int, count: int) -> torch.Tensor:
         if seed < 0 or start < 0 or count < 1 or start > (1 << 62) or count > (1 << 62):
             raise ValueError("seed, start, count or label is_out_of_range")
-        index = torch.arange(count, dtype=torch.int64, device=self.table.device) + start
+        return self.rows(seed, torch.arange(count, dtype=torch.int64, device=self.table.device) + start)
+
+    def rows(self, seed: int, index: torch.Tensor) -> torch.Tensor:
+        """Of images `index` (N,), unchecked."""
         block = torch.arange((self.nz + 7) // 8, dtype=torch.int64, device=self.table.device)
         words = self.words(seed, index, block, 0)
         halves = torch.stack((words & 0xFFFF, words >> 16), dim=3)
@@ -83,9 +86,13 @@ class Labels(nn.Module):
         if outside or label.dim() != 1 or (label.size(0) != 1 and label.size(0) != count):
             raise ValueError("seed, start, count or label is_out_of_range")
         index = torch.arange(count, dtype=torch.int64, device=label.device) + start
+        return self.chosen(seed, index, label.expand_as(index))
+
+    def chosen(self, seed: int, index: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Of images `index` (N,) by what `label` (N,) says of each, unchecked."""
         block = torch.zeros(1, dtype=torch.int64, device=label.device)
         random = (self.words(seed, index, block, 1)[:, 0, 0] * self.classes) >> 32
-        each = torch.where(label == -1, random, label.expand_as(index))
+        each = torch.where(label == -1, random, label)
         return torch.where(label == -2, index % self.classes, each)
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from gan_export import artifact
 from gan_export.errors import GanExportError, printable
 from gan_export.runtimes.base import Availability, Format, SessionInfo, require
+from gan_export.runtimes.seeded import SeededSession, is_seeded
 from gan_export.runtimes.torch_session import (
+    NamedInputs,
     TorchSession,
     capability,
     prepare_torch,
@@ -31,7 +33,7 @@ class Pt2Runtime:
             return Availability(False, "a .pt2 is run on the CPU alone here; use torchscript for --device cuda")
         return torch_availability(device)
 
-    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> TorchSession:
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> TorchSession | SeededSession:
         require(self, device)
         import torch
 
@@ -54,7 +56,11 @@ class Pt2Runtime:
             output=manifest.output if manifest else "float",
             precision=manifest.precision if manifest else "fp32",
         )
-        return TorchSession(module, info, conditional=len(program.graph_signature.user_inputs) > 1)
+        inputs = tuple(str(name) for name in program.graph_signature.user_inputs)
+        if is_seeded(inputs):
+            named = NamedInputs(TorchSession(module, info, conditional=False), torch.from_numpy)
+            return SeededSession(named, conditional=len(inputs) > 3)
+        return TorchSession(module, info, conditional=len(inputs) > 1)
 
 
 PT2 = Pt2Runtime()

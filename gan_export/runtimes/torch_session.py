@@ -7,7 +7,7 @@ import importlib.util
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -125,6 +125,34 @@ class TorchSession:
         if labels is None:
             raise GanExportError("this generator is conditional: give it labels")
         return z, torch.from_numpy(np.ascontiguousarray(labels, np.int64)).to(self._info.device)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedInputs:
+    """Inputs by name, given in their order: arrays as tensors on the device, numbers as `number` makes them."""
+
+    session: TorchSession
+    number: Callable[[Any], torch.Tensor | int]
+
+    @property
+    def info(self) -> SessionInfo:
+        return self.session.info
+
+    def run(self, feeds: dict[str, Any]) -> Pictures:
+        return self.bound(feeds).pictures()
+
+    def bound(self, feeds: dict[str, Any]) -> TorchBound:
+        import torch
+
+        device = self.session.info.device
+        inputs = tuple(torch.from_numpy(v).to(device) if v.ndim else self.number(v) for v in feeds.values())
+        try:
+            return TorchBound(self.session, inputs, [self.session.forward(*inputs)])
+        except torch.jit.Error as e:  # what a scripted module itself raises
+            raise GanExportError(printable(str(e).strip().splitlines()[-1])) from e
+
+    def close(self) -> None:
+        self.session.close()
 
 
 def torch_version() -> str:

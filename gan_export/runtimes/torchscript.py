@@ -5,14 +5,13 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gan_export import artifact
 from gan_export.errors import GanExportError, printable
-from gan_export.runtimes.base import Availability, Format, Pictures, SessionInfo, require
+from gan_export.runtimes.base import Availability, Format, SessionInfo, require
 from gan_export.runtimes.seeded import SeededSession, is_seeded
 from gan_export.runtimes.torch_session import (
-    TorchBound,
+    NamedInputs,
     TorchSession,
     capability,
     prepare_torch,
@@ -58,35 +57,10 @@ class TorchScriptRuntime:
             precision=manifest.precision if manifest else "fp32",
         )
         if is_seeded(inputs):
-            return SeededSession(_Named(TorchSession(module, info, conditional=False)), conditional=len(inputs) > 3)
+            return SeededSession(
+                NamedInputs(TorchSession(module, info, conditional=False), int), conditional=len(inputs) > 3
+            )
         return TorchSession(module, info, conditional=len(inputs) > 1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """Inputs by name, given in their order: numbers as int, arrays as tensors on the device."""
-
-    session: TorchSession
-
-    @property
-    def info(self) -> SessionInfo:
-        return self.session.info
-
-    def run(self, feeds: dict[str, Any]) -> Pictures:
-        return self.bound(feeds).pictures()
-
-    def bound(self, feeds: dict[str, Any]) -> TorchBound:
-        import torch
-
-        device = self.session.info.device
-        inputs = tuple(torch.from_numpy(v).to(device) if v.ndim else int(v) for v in feeds.values())
-        try:
-            return TorchBound(self.session, inputs, [self.session.forward(*inputs)])
-        except torch.jit.Error as e:  # what the module itself raises
-            raise GanExportError(printable(str(e).strip().splitlines()[-1])) from e
-
-    def close(self) -> None:
-        self.session.close()
 
 
 def _first_line(error: BaseException) -> str:
