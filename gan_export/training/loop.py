@@ -241,16 +241,19 @@ class _Meter:
 
 
 def _check_labels(recipe: Recipe, source: DataSource) -> None:
-    classes = recipe.generator.classes
-    if not classes:
-        return
-    if source.labels is None:
-        raise GanExportError(
-            f"generator.classes is {classes}, but the pictures of {source.name} have no labels; "
-            "put each class into a folder of its own, or leave it at 0"
-        )
-    if (found := int(source.labels.max()) + 1) > classes:
-        raise GanExportError(f"generator.classes is {classes}, and {source.name} has {found}; set it to {found}")
+    for field, classes in (
+        ("generator.classes", recipe.generator.classes),
+        ("discriminator.names", recipe.discriminator.names),
+    ):
+        if not classes:
+            continue
+        if source.labels is None:
+            raise GanExportError(
+                f"{field} is {classes}, but the pictures of {source.name} have no labels; "
+                "put each class into a folder of its own, or leave it at 0"
+            )
+        if (found := int(source.labels.max()) + 1) > classes:
+            raise GanExportError(f"{field} is {classes}, and {source.name} has {found}; set it to {found}")
 
 
 def _set_rates(now: state.State) -> None:

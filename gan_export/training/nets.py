@@ -41,6 +41,7 @@ class Discriminator(nn.Module):
     """Pictures (N, C, S, S), and with classes labels (N,) -> scores (N,): logits, for a loss to read.
 
     A label enters by projection: its embedding times the features, added to the score (Miyato & Koyama 2018).
+    With settings.names it also says which of so many classes a picture shows, from the same features.
     """
 
     def __init__(self, settings: recipe.Discriminator, channels: int, classes: int = 0) -> None:
@@ -56,15 +57,18 @@ class Discriminator(nn.Module):
         layers.append(_spectral(nn.Conv2d(before, 1, 4, 1, 0), settings.spectral))
         self.model = nn.Sequential(*layers)
         self.embed = _spectral(nn.Embedding(classes, before), settings.spectral) if classes else None
+        self.names = nn.Conv2d(before, settings.names + 1, 4, 1, 0) if settings.names else None
 
     def forward(self, pictures: Tensor, labels: Tensor | None = None) -> Tensor:
-        if self.embed is None:
-            out: Tensor = self.model(pictures)
-            return out.flatten()
+        return self.judged(pictures, labels)[:, 0]
+
+    def judged(self, pictures: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(N, 1): the score; with settings.names (N, names + 2): then the logits of each class and of "generated"."""
         features = self.model[:-1](pictures)
-        scores: Tensor = self.model[-1](features).flatten()
-        agreement: Tensor = (self.embed(labels) * features.sum((2, 3))).sum(1)
-        return scores + agreement
+        scores: Tensor = self.model[-1](features).flatten(1)
+        if self.embed is not None:
+            scores = scores + (self.embed(labels) * features.sum((2, 3))).sum(1, keepdim=True)
+        return scores if self.names is None else torch.cat((scores, self.names(features).flatten(1)), 1)
 
 
 def build(r: recipe.Recipe) -> tuple[Generator, Discriminator]:

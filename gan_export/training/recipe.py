@@ -53,6 +53,7 @@ class Discriminator:
     norm: Literal["batch", "none"] = "batch"  # after every convolution but the first and the last
     spectral: bool = False  # each weight divided by its largest singular value (Miyato et al. 2018)
     slope: float = 0.2  # of LeakyReLU
+    names: int = 0  # it also learns which of so many classes a real picture shows, a generated one none; 0: not
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class Loss:
     r1: float = 0.0  # half of it times the squared gradient of the score by real pictures (Mescheder et al. 2018)
     r2: float = 0.0  # the same by generated pictures
     gradient_penalty: float = 0.0  # times (gradient's norm between both - 1)^2 (WGAN-GP, Gulrajani et al. 2017)
+    naming: float = 0.0  # the generator's part in that: to be named as a class, surely (Zhou et al. 2018)
     penalty_every: int = 1  # the penalties each so many steps, as many times as strong (Karras et al. 2020)
 
 
@@ -335,6 +337,10 @@ def _check(recipe: Recipe) -> None:
     _bound(1 <= r.generator.embedding <= 8192, "generator.embedding", r.generator.embedding, "1 to 8192")
     _check_loss(r.loss)
     _check_augment(r.augment)
+    _bound(0 <= r.discriminator.names <= 65536, "discriminator.names", r.discriminator.names, "0 to 65536")
+    _bound(0 <= r.loss.naming <= 1e3, "loss.naming", r.loss.naming, "0 to 1000")
+    if r.loss.naming and not r.discriminator.names:
+        raise GanExportError("loss.naming needs a discriminator that names: set discriminator.names to the classes")
     _bound(0 <= r.discriminator.slope < 1, "discriminator.slope", r.discriminator.slope, "0 to 1")
     for net, adam in (("generator", r.optimiser.generator), ("discriminator", r.optimiser.discriminator)):
         _bound(0 < adam.lr <= 1, f"optimiser.{net}.lr", adam.lr, "over 0, at most 1")

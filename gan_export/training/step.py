@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from gan_export.training import losses
 from gan_export.training.augment import augmented
@@ -31,7 +32,7 @@ def step(state: State, real: Tensor, labels: Tensor | None = None) -> Tensor:
     """
     recipe = state.recipe
     loss = losses.of(recipe.loss)
-    labels = labels if recipe.generator.classes else None
+    labels = labels if recipe.generator.classes or recipe.discriminator.names else None
     parts = min(recipe.train.critic_steps, len(real) // 2)  # BatchNorm needs two pictures
     told = labels.tensor_split(parts) if labels is not None else (None,) * parts
     for some, their in zip(real.tensor_split(parts), told, strict=True):
@@ -44,65 +45,79 @@ def step(state: State, real: Tensor, labels: Tensor | None = None) -> Tensor:
 
 
 def _move_discriminator(
-    state: State, loss: losses.Loss, real: Tensor, labels: Tensor | None
+    state: State, loss: losses.Loss, real: Tensor, classes: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    d = state.discriminator
+    d, settings = state.discriminator, state.recipe
+    labels = classes if settings.generator.classes else None
     with torch.no_grad(), _autocast(state):
         generated = state.generator(_latents(state, len(real)), labels)
     generated, real = _seen(state, generated), _seen(state, real)
     with _autocast(state):
-        on_generated, on_real = _scores(state, generated, real, labels)
+        judged_generated, judged_real = _judged(state, generated, real, labels)
+    on_generated, on_real = judged_generated[:, 0], judged_real[:, 0]
     with torch.no_grad():
         opinions = loss.score(on_generated), loss.score(on_real)
-    if flip := state.recipe.loss.flip:
+    if flip := settings.loss.flip:
         chances = torch.rand(len(real) * state.group.size, generator=state.noise, device=state.device)
         swapped = state.group.rows(chances) < flip
         on_generated, on_real = (
             torch.where(swapped, on_real, on_generated),
             torch.where(swapped, on_generated, on_real),
         )
-    value = loss.discriminator(on_generated, on_real)
-    penalty = _penalties(state, generated, real, labels)
+    value = whole = loss.discriminator(on_generated, on_real)
+    if classes is not None and settings.discriminator.names:
+        invented = torch.full_like(classes, settings.discriminator.names)
+        named = F.cross_entropy(judged_real[:, 1:], classes) + F.cross_entropy(judged_generated[:, 1:], invented)
+        whole = whole + named / 2
+    if (penalty := _penalties(state, generated, real, labels)) is not None:
+        whole = whole + penalty
     state.optimiser_d.forget_gradients()
-    (value if penalty is None else value + penalty).backward()  # type: ignore[no-untyped-call]
+    whole.backward()  # type: ignore[no-untyped-call]
     state.group.average(_gradients(d))
     state.optimiser_d.step()
     return value.detach(), *opinions
 
 
-def _move_generator(state: State, loss: losses.Loss, real: Tensor, labels: Tensor | None) -> Tensor:
-    g, d = state.generator, state.discriminator
+def _move_generator(state: State, loss: losses.Loss, real: Tensor, classes: Tensor | None) -> Tensor:
+    g, d, settings = state.generator, state.discriminator, state.recipe
+    labels = classes if settings.generator.classes else None
     d.requires_grad_(False)
     with _autocast(state):
-        scores = d(_seen(state, g(_latents(state, len(real)), labels)), labels)
+        judged = _full(d.judged(_seen(state, g(_latents(state, len(real)), labels)), labels))
         beside = None
         if loss.paired:
             with torch.no_grad():
                 beside = _full(d(_seen(state, real), labels))
-    value = loss.generator(_full(scores), beside)
+    value = whole = loss.generator(judged[:, 0], beside)
+    if settings.loss.naming:
+        names = judged[:, 1:]
+        # without a label a picture is to be a clear one of whatever class it resembles most (Zhou et al. 2018)
+        whole = whole + settings.loss.naming * F.cross_entropy(
+            names, names[:, :-1].argmax(1) if labels is None else labels
+        )
     state.optimiser_g.forget_gradients()
-    value.backward()  # type: ignore[no-untyped-call]
+    whole.backward()  # type: ignore[no-untyped-call]
     state.group.average(_gradients(g))
     state.optimiser_g.step()
     d.requires_grad_(True)
     return value.detach()
 
 
-def _scores(state: State, generated: Tensor, real: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The discriminator's scores of both, (N,) each, by as many calls as the recipe says."""
+def _judged(state: State, generated: Tensor, real: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What the discriminator says of both, (N, 1 + names) each, by as many calls as the recipe says."""
     d, settings = state.discriminator, state.recipe.loss
     if not (settings.one_call or settings.mixed):
-        return _full(d(generated, labels)), _full(d(real, labels))
+        return _full(d.judged(generated, labels)), _full(d.judged(real, labels))
     both = torch.cat((generated, real))
     their = None if labels is None else labels.repeat(2)
     if not settings.mixed:
-        on_generated, on_real = _full(d(both, their)).chunk(2)
-        return on_generated, on_real
+        of_generated, of_real = _full(d.judged(both, their)).chunk(2)
+        return of_generated, of_real
     order = torch.randperm(len(both), generator=state.noise, device=state.device)
     pieces = order.chunk(1 if settings.one_call else 2)
-    mixed = [_full(d(both[piece], None if their is None else their[piece])) for piece in pieces]
-    on_generated, on_real = torch.cat(mixed)[order.argsort()].chunk(2)
-    return on_generated, on_real
+    mixed = [_full(d.judged(both[piece], None if their is None else their[piece])) for piece in pieces]
+    of_generated, of_real = torch.cat(mixed)[order.argsort()].chunk(2)
+    return of_generated, of_real
 
 
 def _penalties(state: State, generated: Tensor, real: Tensor, labels: Tensor | None) -> Tensor | None:

@@ -34,6 +34,9 @@ class Weighted(nn.Module):
     def forward(self, pictures: Tensor, labels: Tensor | None = None) -> Tensor:
         return (pictures.flatten(1) * self.w).sum(1)
 
+    def judged(self, pictures: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self(pictures)[:, None]
+
 
 @pytest.fixture
 def double() -> object:
@@ -112,6 +115,7 @@ def test_smoothing_is_cross_entropy_with_a_softer_target(kind: str, times: float
         (["loss.kind=hinge", "loss.smooth=0.1"], "loss.smooth is for bce"),
         (["loss.flip=0.5"], "loss.flip"),
         (["loss.r1=-1"], "loss.r1"),
+        (["loss.naming=1"], "set discriminator.names"),
         (["augment.cutout=1"], "augment.cutout"),
         (["augment.noise_until=0"], "augment.noise_until"),
         (["train.critic_steps=0"], "train.critic_steps"),
@@ -244,10 +248,35 @@ def _z(count: int, nz: int) -> np.ndarray:
     return latents.draw(0, 0, count, nz)
 
 
+def test_the_discriminator_learns_to_name_and_the_generator_to_be_clear(tmp_path: Path, classes: Path) -> None:
+    """With discriminator.names real pictures are soon named rightly; with loss.naming generated ones get surer."""
+    unsure = []
+    for naming in (0.0, 1.0):
+        now = state.start(
+            recipe.load("mnist32-small", [
+                "data.size=8", "generator.widths=[12]", "discriminator.widths=[12]", "generator.nz=4",
+                "discriminator.names=2", f"loss.naming={naming}", "optimiser.generator.lr=5e-3", "train.seed=3",
+            ]), CPU)  # fmt: skip
+        draw = torch.Generator().manual_seed(1)
+        for _ in range(60):
+            labels = torch.randint(0, 2, (32,), generator=draw)
+            noise = torch.rand(32, 1, 8, 8, generator=draw) * 0.4
+            real = (labels[:, None, None, None] * 1.2 - 0.8 + noise).clamp(-1, 1)
+            step(now, real, labels)
+        with torch.no_grad():
+            named = now.discriminator.judged(real)[:, 1:]
+            drawn = now.discriminator.judged(now.generator(torch.randn(256, 4, 1, 1, generator=draw)))[:, 1:]
+        assert (named.argmax(1) == labels).float().mean() > 0.95
+        unsure.append((1 - drawn.softmax(1)[:, :2].amax(1)).mean().item())
+    assert unsure[1] < unsure[0]
+
+
 def test_labels_that_are_not_there_or_too_many_are_said(tmp_path: Path, pictures: Path, classes: Path) -> None:
     for folder, words in ((pictures, "have no labels"), (classes, "has 3; set it to 3")):
         with pytest.raises(GanExportError, match=words):
             train_here(tiny_recipe(tmp_path, folder), tmp_path / "run", "generator.classes=2")
+        with pytest.raises(GanExportError, match=words):
+            train_here(tiny_recipe(tmp_path, folder), tmp_path / "run", "discriminator.names=2")
     assert not (tmp_path / "run").exists()
 
 
@@ -255,7 +284,8 @@ GROUPS = {
     "soft": ("loss.kind=non-saturating", "loss.smooth=0.1", "loss.flip=0.1", "loss.mixed=true", "loss.r1=1",
              "augment.noise=0.2", "loss.penalty_every=2"),
     "r3gan": ("loss.kind=relativistic", "loss.r1=1", "loss.r2=1", "augment.translate=0.125", "augment.cutout=0.3",
-              "augment.colour=true", "optimiser.generator.weight_decay=0.01", "optimiser.decay_from=0.2"),
+              "augment.colour=true", "optimiser.generator.weight_decay=0.01", "optimiser.decay_from=0.2",
+              "discriminator.names=3", "loss.naming=0.5"),
     "conditional wgan-gp": ("loss.kind=wasserstein", "loss.gradient_penalty=10", "train.critic_steps=2",
                             "generator.classes=3", "generator.embedding=4", "ema.decay=0.9", "ema.recalibrate=64",
                             "discriminator.spectral=true", "discriminator.norm=none"),
