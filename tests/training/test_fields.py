@@ -256,6 +256,7 @@ def test_the_discriminator_learns_to_name_and_the_generator_to_be_clear(tmp_path
             recipe.load("mnist32-small", [
                 "data.size=8", "generator.widths=[12]", "discriminator.widths=[12]", "generator.nz=4",
                 "discriminator.names=2", f"loss.naming={naming}", "optimiser.generator.lr=5e-3", "train.seed=3",
+                "output.metrics_every=0",
             ]), CPU)  # fmt: skip
         draw = torch.Generator().manual_seed(1)
         for _ in range(60):
