@@ -277,13 +277,16 @@ def test_an_ir_needs_its_own_weights(artifacts: Artifacts, classic_pth: Path, tm
         ship.verify(tmp_path / "g.xml")
 
 
-def test_fp16_weights_halve_an_ir(classic_pth: Path, artifacts: Artifacts, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("precision", "decibels", "share"), [("fp16", 45, 0.52), ("int8", 28, 0.35)])
+def test_narrower_weights_make_an_ir_smaller(
+    classic_pth: Path, artifacts: Artifacts, tmp_path: Path, precision: str, decibels: float, share: float
+) -> None:
     shipped = ship.ship(
-        checkpoint.read(classic_pth), formats.find("openvino"), tmp_path / "g.xml", Options(precision="fp16")
+        checkpoint.read(classic_pth), formats.find("openvino"), tmp_path / "g.xml", Options(precision=precision)
     )
     assert shipped.report.passed
-    assert min(row.psnr for row in shipped.report.rows) >= 45
+    assert min(row.psnr for row in shipped.report.rows) >= decibels
     full = artifacts["openvino"].with_suffix(".bin").stat().st_size
-    assert (tmp_path / "g.bin").stat().st_size <= 0.52 * full
+    assert (tmp_path / "g.bin").stat().st_size <= share * full
     report = json.loads(artifact.report_path(shipped.path).read_text())
     assert report["beside"] == {"g.bin": hashlib.sha256((tmp_path / "g.bin").read_bytes()).hexdigest()}

@@ -54,6 +54,9 @@ CONTENDERS: tuple[Contender, ...] = (
     Contender("pt2", "torch.export", "pt2", "pt2", devices=CPU, usual=False),
     Contender("pt2-sampler", "torch.export, from a seed", "pt2", "pt2", SEEDED, CPU, usual=False),
     Contender("openvino-ir", "OpenVINO IR", "openvino-ir", "openvino", devices=CPU, usual=False),
+    Contender(
+        "openvino-ir-int8", "OpenVINO IR int8", "openvino-ir", "openvino", {"precision": "int8"}, CPU, usual=False
+    ),
     Contender("native", "gan-export native", "native", "native", devices=CPU),
     Contender("eager-tf32", "PyTorch TF32", "eager-tf32", devices=CUDA),
     Contender("eager-bf16", "PyTorch bf16", "eager-bf16", devices=CUDA),

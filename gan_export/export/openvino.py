@@ -10,6 +10,7 @@ from gan_export.artifact import OPENVINO_KEYS, Manifest
 from gan_export.errors import GanExportError, printable
 from gan_export.export.base import Options, make_manifest
 from gan_export.export.onnx import DEFAULT_OPSET, to_model
+from gan_export.export.quantised import quantised
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
@@ -17,14 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OpenVinoIr:
-    """The ONNX graph as OpenVINO reads it; fp16 is of the stored weights, arithmetic is the runtime's own choice."""
+    """The ONNX graph as OpenVINO reads it, in int8 the quantised one.
+
+    fp16 is of the stored weights; their arithmetic is the runtime's own choice.
+    """
 
     name: str = "openvino"
     title: str = "OpenVINO IR"
     suffix: str = ".xml"
     runtime: str = "openvino-ir"
     takes: tuple[str, ...] = ("output", "precision")
-    precisions: tuple[str, ...] = ("fp32", "fp16")
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
     devices: tuple[str, ...] = ("cpu",)
     runs: str = "OpenVINO"
     needs: tuple[str, ...] = ("torch", "onnx", "onnxscript", "openvino")
@@ -38,11 +42,19 @@ class OpenVinoIr:
         if target.suffix != self.suffix:
             raise GanExportError(f"{printable(target.name)}: OpenVINO's files end in .xml and .bin; name one .xml")
         plain = replace(options, precision="fp32")
-        graph = to_model(checkpoint, plain, DEFAULT_OPSET).SerializeToString(deterministic=True)
+        graph = to_model(checkpoint, plain, DEFAULT_OPSET)
         versions = {"torch": torch.__version__.split("+")[0], "openvino": openvino.__version__.split("-")[0]}
+        kept: tuple[str, ...] = ()
+        if options.precision == "int8":
+            import onnxruntime
+
+            graph, kept = quantised(graph, checkpoint.spec)
+            versions["onnxruntime"] = onnxruntime.__version__
         manifest = make_manifest(self, checkpoint, options, versions)
+        if kept:
+            manifest = replace(manifest, options={**manifest.options, "kept_fp32": list(kept)})
         try:
-            model = openvino.Core().read_model(graph)
+            model = openvino.Core().read_model(graph.SerializeToString(deterministic=True))
         except RuntimeError as e:
             why = printable(" ".join(str(e).split()), limit=300)
             raise GanExportError(f"openvino can't hold this generator: {why}") from e

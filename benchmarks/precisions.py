@@ -1,0 +1,99 @@
+"""What a precision costs a digit generator and what it brings: size, nearness, quality and time, as a Markdown table.
+
+    python benchmarks/precisions.py g.pth [-n PICTURES]
+
+Every file is exported and proven as `gan-export` does it.  PSNR and equal bytes are against the same format in
+fp32; the Frechet distance, in the features of the digit classifier that ships, once to those pictures and once to
+MNIST's test digits.  Times are medians of one call for 64 pictures with one thread, the files taken in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_export import artifact, checkpoint, evaluate, latents, metrics, runtimes, ship
+from gan_export import export as formats
+from gan_export.export.base import Options
+from gan_export.sampling import Generator
+
+FORMS = (
+    ("onnx", "fp32"), ("onnx", "fp16"), ("onnx", "int8"), ("openvino", "fp32"), ("openvino", "int8"),
+)  # fmt: skip
+BATCH, TURNS = 64, 60
+HEAD = ("Format", "Precision", "Size", "PSNR", "Equal bytes", "To fp32", "To MNIST", "64 pictures")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One export: its size in bytes, its session, and its first pictures."""
+
+    format: str
+    precision: str
+    size: int
+    session: Any
+    pictures: npt.NDArray[np.uint8]
+
+
+def make(read: checkpoint.Checkpoint, name: str, precision: str, folder: Path, count: int) -> Made:
+    exporter = formats.find(name)
+    target = folder / f"{name}-{precision}{exporter.suffix}"
+    shipped = ship.ship(read, exporter, target, Options(precision=precision))
+    session = runtimes.find(exporter.runtime).load(target, threads=1)
+    drawn = evaluate.draw(Generator(artifact.Facts.of(read.spec), session), count, evaluate.SEED)
+    return Made(name, precision, shipped.size, session, drawn)
+
+
+def times(made: list[Made], read: checkpoint.Checkpoint) -> list[float]:
+    """Median seconds of a call, each side in its turn."""
+    z = latents.draw(0, 0, BATCH, read.spec.nz, read.spec.prior)
+    labels = np.arange(BATCH, dtype=np.int64) % read.spec.classes if read.spec.classes else None
+    bound = [one.session.bind(z, labels) for one in made]
+    spent: list[list[float]] = [[] for _ in made]
+    for turn in range(TURNS + 5):
+        for call, seconds in zip(bound, spent, strict=True):
+            begun = time.perf_counter()
+            call()
+            if turn >= 5:
+                seconds.append(time.perf_counter() - begun)
+    return [statistics.median(seconds) for seconds in spent]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("-n", type=int, default=5000)
+    arguments = parser.parse_args()
+    read = checkpoint.read(arguments.checkpoint)
+    with tempfile.TemporaryDirectory() as folder:
+        made = [make(read, name, precision, Path(folder), arguments.n) for name, precision in FORMS]
+        seconds = times(made, read)
+        judge = metrics.judge()
+        full = {one.format: one.pictures for one in made if one.precision == "fp32"}
+        print("| " + " | ".join(HEAD) + " |\n" + "|---" * len(HEAD) + "|")
+        for one, spent in zip(made, seconds, strict=True):
+            wanted = full[one.format]
+            square = float(np.mean((one.pictures.astype(np.float64) - wanted) ** 2))
+            ours, theirs = (
+                metrics.Gaussian.of(judge.classifier.features(metrics.readable(pictures)))
+                for pictures in (one.pictures, wanted)
+            )
+            row = (
+                one.format, one.precision, f"{one.size / 1e6:.2f} MB",
+                f"{10 * np.log10(255**2 / square):.1f} dB" if square else "-",
+                f"{(one.pictures == wanted).mean():.2%}", f"{max(0.0, metrics.frechet(ours, theirs)):.3f}",
+                f"{metrics.frechet(ours, judge.test):.2f}", f"{spent * 1e3:.2f} ms",
+            )  # fmt: skip
+            print("| " + " | ".join(row) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
