@@ -1,9 +1,8 @@
 """Fill a folder of `exported/` from a trained generator: exports, their reports, a preview, a README from them.
 
-    python exported/publish.py RUN/generator_6.pth exported/mnist32 --judged FILE.json --trained 'gan-train ...'
+    python exported/publish.py RUN/generator_6.pth exported/mnist32 --trained 'gan-train ...'
 
-FILE.json is what `train/judge.py ask ... --json FILE.json` wrote.  Every figure in the README comes from the files
-beside it.
+Every figure in the README comes from the files beside it.
 """
 
 from __future__ import annotations
@@ -14,15 +13,21 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from gan_export import checkpoint, export, images, latents, sampling, ship
+from gan_export import checkpoint, evaluate, export, images, latents, sampling, ship
 from gan_export.artifact import report_path
 from gan_export.describe import describe
 
 FORMATS = ("onnx", "torchscript")
 SEED, COUNT = 7, 64
+MEASURES = (
+    ("frechet", "Frechet distance to real test digits, in its features"),
+    ("precision", "precision: lies among the real ones"),
+    ("recall", "recall: real ones that lie among these"),
+    ("coverage", "coverage: real ones with one of these near"),
+)
 
 
-def publish(source: Path, folder: Path, judged: dict[str, Any], trained: str) -> None:
+def publish(source: Path, folder: Path, trained: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     generator = folder / "generator.pth"
     if source.resolve() != generator.resolve():
@@ -33,7 +38,9 @@ def publish(source: Path, folder: Path, judged: dict[str, Any], trained: str) ->
         exporter = export.find(name)
         shipped.append((exporter.title, ship.ship(read, exporter, folder / f"generator{exporter.suffix}")))
     with sampling.open_generator(folder / "generator.onnx") as opened:
-        images.write_png(folder / "preview.png", images.grid(opened.draw(SEED, 0, COUNT)))
+        label: sampling.Label = "all" if opened.facts.classes else "random"
+        images.write_png(folder / "preview.png", images.grid(opened.draw(SEED, 0, COUNT, label)))
+        judged = {"seed": evaluate.SEED, **evaluate.evaluate(opened).to_json()}
     (folder / "judged.json").write_text(json.dumps(judged, indent=2) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(readme(folder, read, shipped, judged, trained), encoding="utf-8")
 
@@ -74,14 +81,18 @@ def readme(
             "## Judged",
             "By a digit classifier that took no part in training, "
             f"{judged['judge_test_accuracy']:.2%} right on MNIST's test digits "
-            "(`train/judge.py`, figures in `judged.json`):",
+            f"(`gan-train evaluate`, {judged['pictures']:,} pictures of seed {judged['seed']}; "
+            "all figures in `judged.json`):",
             "",
             "| | generated | real test digits |",
             "|---|---|---|",
             f"| recognised with at least 90 % confidence | {judged['sure_share']:.2%} "
             f"| {judged['sure_share_real_test']:.2%} |",
-            f"| Frechet distance to real test digits, in its features | {judged['frechet']:.2f} "
-            f"| {judged['frechet_floor']:.2f} (real training digits) |",
+            *(
+                f"| {said} | {judged[name]:.3g} | {judged[f'{name}_floor']:.3g} (real training digits) |"
+                for name, said in MEASURES
+            ),
+            *([f"| names its label | {judged['label_agreement']:.2%} | |"] if "label_agreement" in judged else []),
             f"| share of each digit, 0 to 9 | {shares} | |",
             "",
             f"Checkpoint sha256 `{read.source.sha256}`; latents by `{latents.LAW}`.",
@@ -98,10 +109,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("source", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--judged", type=Path, required=True)
     parser.add_argument("--trained", required=True)
     given = parser.parse_args()
-    publish(given.source, given.folder, json.loads(given.judged.read_text(encoding="utf-8")), given.trained)
+    publish(given.source, given.folder, given.trained)
 
 
 if __name__ == "__main__":

@@ -2,24 +2,16 @@
 
     python train/judge.py train DATA_ROOT runs/judge.pth        # a few minutes on 2 cores; prints its test accuracy
     python train/judge.py pack runs/judge.pth DATA_ROOT        # -> gan_export/data/digits-judge.npz, which ships
-    python train/judge.py ask runs/judge.pth DATA_ROOT generator.pth [-n 10000] [--json FILE]
 
 It never takes part in training a generator.  What is packed is read by `gan_export.metrics`, in float16; the accuracy
 in it is that of the rounded weights, measured by `gan_export.metrics` itself.  Pictures are 32x32 in [-1, 1], as the
 generators give them.
-
-Reported: the share of pictures that it is at least 90 % sure of, for the generator and for the 10,000 real test
-digits, the share of each digit among the generator's, and a Frechet distance between the features of generated
-and of real test digits, beside its floor: real training digits against real test digits.  The distance is in
-this judge's own features: compare it only with distances of the same judge.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import json
-import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -29,12 +21,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from gan_export import latents, metrics
+from gan_export import metrics
 from gan_export.files import atomic_file
-from gan_export.training import nets
 from gan_export.training.data import resized
 
-SURE = 0.9
 PACKED = Path(__file__).resolve().parents[1] / "gan_export" / "data" / "digits-judge.npz"
 FLOORS = (1_000, 2_500, 5_000, 10_000)  # pictures that floors are measured for
 FEATURES = 128  # of the layer before the last, which the Frechet distance is taken in
@@ -116,68 +106,13 @@ def moved(pictures: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def look(judge: Judge, pictures: Tensor) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
-    """Features float64 (N, FEATURES) and class probabilities float32 (N, 10) of uint8 (N, 1, 32, 32)."""
-    judge.eval()
-    features, sure = [], []
-    for piece in pictures.split(500):
-        f = judge.features(values(piece))
-        features.append(f.double().numpy())
-        sure.append(judge.head(f).softmax(1).numpy())
-    judge.train()
-    return np.concatenate(features), np.concatenate(sure)
-
-
 def accuracy(judge: Judge, root: str) -> float:
+    """Share of MNIST's test digits that it names rightly."""
     pictures, labels = digits(root, train=False)
-    return float((look(judge, pictures)[1].argmax(1) == labels.numpy()).mean())
-
-
-def frechet(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
-    """|mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)), of the features' Gaussians (Heusel et al. 2017)."""
-    mean = float(((a.mean(0) - b.mean(0)) ** 2).sum())
-    cov_a, cov_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    values_a, vectors = np.linalg.eigh(cov_a)
-    root = vectors * np.sqrt(np.clip(values_a, 0, None)) @ vectors.T
-    between = np.sqrt(np.clip(np.linalg.eigvalsh(root @ cov_b @ root), 0, None)).sum()
-    return mean + float(np.trace(cov_a) + np.trace(cov_b) - 2 * between)
-
-
-@torch.no_grad()
-def generate(file: Path, count: int, seed: int) -> Tensor:
-    """`count` pictures of a classic-layout generator of any width, as uint8 (count, 1, 32, 32), in eval mode."""
-    weights = torch.load(file, map_location="cpu", weights_only=True)
-    shapes = [w.shape for k, w in weights.items() if k.endswith(".weight") and w.ndim == 4]
-    g = nets.Generator(shapes[0][0], tuple(s[1] for s in shapes[:-1]), shapes[-1][1])
-    g.load_state_dict(weights, strict=True)
-    g.eval()
-    pieces = []
-    for first in range(0, count, 500):
-        z = latents.draw_torch(seed, first, min(500, count - first), shapes[0][0])
-        pieces.append((g(z[:, :, None, None]) * 127.5 + 128).floor().clamp(0, 255).to(torch.uint8))
-    return torch.cat(pieces)
-
-
-def ask(judge_file: Path, root: str, file: Path, count: int, seed: int = 1) -> dict[str, object]:
-    """What the judge says of a generator, and of real digits beside it."""
-    saved = torch.load(judge_file, weights_only=True)
-    judge = Judge()
-    judge.load_state_dict(saved["weights"])
-    test, _ = digits(root, train=False)
-    real_features, real_sure = look(judge, test)
-    features, sure = look(judge, generate(file, count, seed))
-    floor, _ = look(judge, digits(root, train=True)[0][:: 60_000 // 10_000])
-    histogram = np.bincount(sure.argmax(1), minlength=10) / count
-    return {
-        "judge_test_accuracy": saved["test_accuracy"],
-        "pictures": count,
-        "seed": seed,
-        "sure_share": float((sure.max(1) >= SURE).mean()),
-        "sure_share_real_test": float((real_sure.max(1) >= SURE).mean()),
-        "digits": [round(float(h), 4) for h in histogram],
-        "frechet": frechet(features, real_features),
-        "frechet_floor": frechet(floor, real_features),
-    }
+    judge.eval()
+    named = torch.cat([judge(values(piece)).argmax(1) for piece in pictures.split(500)])
+    judge.train()
+    return float((named == labels).float().mean())
 
 
 def pack(judge: Judge, root: str) -> dict[str, npt.NDArray[np.generic]]:
@@ -253,27 +188,14 @@ def main() -> None:
     trains.add_argument("root")
     trains.add_argument("judge", type=Path)
     trains.add_argument("--epochs", type=int, default=4)
-    asks = commands.add_parser("ask")
-    asks.add_argument("judge", type=Path)
-    asks.add_argument("root")
-    asks.add_argument("generator", type=Path)
-    asks.add_argument("-n", type=int, default=10_000)
-    asks.add_argument("--json", type=Path)
     packs = commands.add_parser("pack")
     packs.add_argument("judge", type=Path)
     packs.add_argument("root")
     given = parser.parse_args()
     if given.command == "pack":
         _write(given.judge, given.root)
-        return
-    if given.command == "train":
+    else:
         train(given.root, given.judge, given.epochs)
-        return
-    told = ask(given.judge, given.root, given.generator, given.n)
-    text = json.dumps(told, indent=2)
-    if given.json:
-        given.json.write_text(text + "\n", encoding="utf-8")
-    sys.stdout.write(text + "\n")
 
 
 if __name__ == "__main__":

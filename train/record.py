@@ -1,6 +1,6 @@
-"""Keeps what a run gave: train/records/RECIPE/ with its log, last grid, the judge's words, checkpoint hash, machine.
+"""Keeps what a run gave: train/records/RECIPE/ with log, last grid, what is measured of it, hash, machine.
 
-python train/record.py RUN runs/judge.pth DATA_ROOT
+python train/record.py RUN
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import shutil
 import sys
 from pathlib import Path
 
-import judge
-
+from gan_export import evaluate, sampling
 from gan_export.files import sha256_file
 from gan_export.training import folder, state
 
 RECORDS = Path(__file__).resolve().parent / "records"
 
 
-def main(run: Path, judge_file: Path, root: str) -> None:
+def main(run: Path) -> None:
     recipe = folder.recipe(run)
     snapshot = state.read(folder.snapshots(run)[-1])
     checkpoint = max(run.glob("generator_*.pth"), key=lambda p: int(p.stem.rpartition("_")[2]))
@@ -28,6 +27,8 @@ def main(run: Path, judge_file: Path, root: str) -> None:
     shutil.copyfile(run / folder.RECIPE, record / folder.RECIPE)
     shutil.copyfile(run / folder.LOG, record / folder.LOG)
     shutil.copyfile(folder.preview(run, epoch, "grid"), record / "grid.png")
+    with sampling.open_generator(checkpoint) as generator:
+        measured = evaluate.evaluate(generator)
     told = {
         "recipe": recipe.name,
         "epochs": epoch,
@@ -36,11 +37,11 @@ def main(run: Path, judge_file: Path, root: str) -> None:
         "machine": snapshot["machine"],
         "generator_sha256": sha256_file(checkpoint),
         "generator_bytes": checkpoint.stat().st_size,
-        "judge": judge.ask(judge_file, root, checkpoint, 10_000),
+        "judge": {"seed": evaluate.SEED, **measured.to_json()},
     }
     (record / "record.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(told, indent=2))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    main(Path(sys.argv[1]))
