@@ -77,6 +77,7 @@ def test_int8_is_judged_and_says_what_it_kept(wide_pth: Path, tmp_path: Path) ->
     assert again.read_bytes() == shipped.path.read_bytes()
 
 
+@pytest.mark.long
 def test_sensitive_layers_stay_float32(classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = checkpoint.read(classic_pth)
     manifest = ONNX.write(read, tmp_path / "all.onnx", Options(precision="int8"))
@@ -110,7 +111,7 @@ def test_a_fixed_batch_draws_any_number_of_the_same_pictures(
         assert np.abs(got - classic(torch.from_numpy(z)[:, :, None, None]).numpy()).max() < 2e-5
 
 
-@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("asked", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_weights_in_a_second_file(
     classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
 ) -> None:

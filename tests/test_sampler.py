@@ -191,7 +191,7 @@ def test_the_commands_know_such_a_file(command: Command, classic_pth: Path, tmp_
     assert command("gan-export", "verify", path, tmp_path / "other.pth").code == 1
 
 
-@pytest.mark.parametrize("exporter", ["onnx", "torchscript", "pt2"])
+@pytest.mark.parametrize("exporter", ["onnx", "torchscript", pytest.param("pt2", marks=pytest.mark.long)])
 def test_gan_sample_chooses_labels_as_from_a_checkpoint(exporter: str, tmp_path: Path, command: Command) -> None:
     labelled = sampler("embedding-times", tmp_path, exporter)
     (source,) = (p for p in labelled.parent.iterdir() if p != labelled)

@@ -130,7 +130,7 @@ def test_memory_does_not_grow_with_the_count(artifacts: Artifacts, tmp_path: Pat
     assert np.load(tmp_path / "x.npy", mmap_mode="r").shape == (20_000, 32, 32, 1)
 
 
-@pytest.mark.parametrize("name", ["x.npy", "x.npz", "g.png"])
+@pytest.mark.parametrize("name", ["x.npy", pytest.param("x.npz", marks=pytest.mark.long), "g.png"])
 def test_an_interrupt_leaves_no_half_file(artifacts: Artifacts, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"what was here")
     program = "from gan_export.cli.sample import main; main()"

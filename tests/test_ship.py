@@ -190,7 +190,8 @@ def test_verify_finds_a_changed_weight(artifacts: Artifacts, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("methods", "names"),
     [
-        (("freeze",), ("onnx", "native")),
+        ((), ("onnx", "native")),
+        pytest.param(("freeze",), (), marks=pytest.mark.long),
         pytest.param(("script",), ("pt2", "openvino", "safetensors"), marks=pytest.mark.long),
     ],
 )

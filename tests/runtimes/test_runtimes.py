@@ -20,10 +20,15 @@ from gan_export.runtimes.cuda import device_count
 from gan_export.runtimes.onnx_runtime import captured_stderr, check_provider
 
 SLOW = ("compile-autotune",)  # tunes for a minute and runs the same code path as compile
+BUILT = ("compile", "aotinductor")  # wait for a C++ compiler
 ON_CPU = [r for r in RUNTIMES if "cpu" in r.devices and r.name not in SLOW and r.format not in ("gan", "c")]
 
 
-@pytest.mark.parametrize("runtime", ON_CPU, ids=lambda r: r.name)
+@pytest.mark.parametrize(
+    "runtime",
+    [pytest.param(r, marks=pytest.mark.long) if r.name in BUILT else r for r in ON_CPU],
+    ids=lambda r: r.name,
+)
 def test_draws_the_reference_pictures(runtime: Runtime, files: dict[str, Path]) -> None:
     if not runtime.availability().ok:
         pytest.skip(runtime.availability().reason)
