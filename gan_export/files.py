@@ -20,10 +20,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     The temporary file keeps `path`'s suffixes, since some writers go by them.  The target is as it was
     until the rename.  Raises GanExportError for a target that can't be written, before the body runs.
     """
-    target = Path(path)
-    _check_parent(target)
-    if target.is_dir():
-        raise GanExportError(f"{printable(str(target))} is a folder; name a file with -o")
+    target = _file_target(path)
     temporary = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
     try:
         yield temporary
@@ -43,10 +40,7 @@ def atomic_group(path: Path | str) -> Iterator[Path]:
     Whatever the body leaves in that folder is renamed to lie beside `path`; the file `path`, which is the one that
     programs open, comes last.
     """
-    target = Path(path)
-    _check_parent(target)
-    if target.is_dir():
-        raise GanExportError(f"{printable(str(target))} is a folder; name a file with -o")
+    target = _file_target(path)
     folder = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
     try:
         folder.mkdir()
@@ -94,6 +88,14 @@ def sha256_file(path: Path | str) -> str:
         while piece := f.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def _file_target(path: Path | str) -> Path:
+    target = Path(path)
+    _check_parent(target)
+    if target.is_dir():
+        raise GanExportError(f"{printable(str(target))} is a folder; name a file with -o")
+    return target
 
 
 def _check_parent(target: Path) -> None:

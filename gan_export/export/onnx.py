@@ -63,15 +63,12 @@ class Onnx:
         if options.sampler:
             sampler_graph.prepend(model, Facts.of(checkpoint.spec))
         versions = {"torch": torch.__version__.split("+")[0], "onnx": onnx.__version__}
-        kept: tuple[str, ...] = ()
         if options.precision == "int8":
-            import onnxruntime
-
-            model, kept = quantised(model, checkpoint.spec)
-            versions["onnxruntime"] = onnxruntime.__version__
-        manifest = make_manifest(self, checkpoint, options, versions)
-        if kept:
-            manifest = replace(manifest, options={**manifest.options, "kept_fp32": list(kept)})
+            narrow = quantised(model, checkpoint.spec)
+            model = narrow.model
+            manifest = narrow.noted(make_manifest(self, checkpoint, options, versions | narrow.versions))
+        else:
+            manifest = make_manifest(self, checkpoint, options, versions)
         model.producer_name, model.producer_version = "gan-export", versions["torch"]
         model.graph.name = "sampler" if options.sampler else "generator"
         for key, value in _for_people(manifest).items():

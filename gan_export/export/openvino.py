@@ -44,15 +44,12 @@ class OpenVinoIr:
         plain = replace(options, precision="fp32")
         graph = to_model(checkpoint, plain, DEFAULT_OPSET)
         versions = {"torch": torch.__version__.split("+")[0], "openvino": openvino.__version__.split("-")[0]}
-        kept: tuple[str, ...] = ()
         if options.precision == "int8":
-            import onnxruntime
-
-            graph, kept = quantised(graph, checkpoint.spec)
-            versions["onnxruntime"] = onnxruntime.__version__
-        manifest = make_manifest(self, checkpoint, options, versions)
-        if kept:
-            manifest = replace(manifest, options={**manifest.options, "kept_fp32": list(kept)})
+            narrow = quantised(graph, checkpoint.spec)
+            graph = narrow.model
+            manifest = narrow.noted(make_manifest(self, checkpoint, options, versions | narrow.versions))
+        else:
+            manifest = make_manifest(self, checkpoint, options, versions)
         try:
             model = openvino.Core().read_model(graph.SerializeToString(deterministic=True))
         except RuntimeError as e:

@@ -10,6 +10,7 @@ import logging
 import math
 import tempfile
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ from gan_export.errors import GanExportError
 if TYPE_CHECKING:
     import onnx
 
+    from gan_export.artifact import Manifest
+
 QUANTISED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 CALIBRATION = 128  # latents that ranges are taken from; their seed is neither parity's nor the reference pictures'
 CALIBRATION_SEED = 3
@@ -30,11 +33,32 @@ GOOD = 30.0  # dB against the float32 pictures: two above what an export is held
 _BATCH = 32
 
 
-def quantised(model: onnx.ModelProto, spec: GeneratorSpec) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """The graph with quantised layers, and the names of those that were kept in float32.
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """A graph with quantised layers.
+
+    kept: names of the layers that stayed in float32; versions: of what quantised it
+    """
+
+    model: onnx.ModelProto
+    kept: tuple[str, ...]
+    versions: dict[str, str]
+
+    def noted(self, manifest: Manifest) -> Manifest:
+        """The manifest, which says which layers were kept."""
+        if not self.kept:
+            return manifest
+        return replace(manifest, options={**manifest.options, "kept_fp32": list(self.kept)})
+
+
+def quantised(model: onnx.ModelProto, spec: GeneratorSpec) -> Quantised:
+    """The graph with as many layers quantised as draw the pictures well enough.
 
     Raises GanExportError where not even one layer can be quantised.
     """
+    import onnxruntime
+
+    versions = {"onnxruntime": onnxruntime.__version__}
     names = [node.name for node in model.graph.node if node.op_type in QUANTISED]
     if not names:
         raise GanExportError("int8: no layer of this generator can be quantised")
@@ -45,14 +69,14 @@ def quantised(model: onnx.ModelProto, spec: GeneratorSpec) -> tuple[onnx.ModelPr
 
     whole = _quantise(model, spec, names)
     if _decibels(error(whole)) >= GOOD:
-        return whole, ()
+        return Quantised(whole, (), versions)
     harm = {name: error(_quantise(model, spec, [name])) for name in names}
     kept: list[str] = []
     for name in sorted(names, key=lambda name: -harm[name])[:-1]:
         kept.append(name)
         candidate = _quantise(model, spec, [n for n in names if n not in kept])
         if _decibels(error(candidate)) >= GOOD:
-            return candidate, tuple(n for n in names if n in kept)
+            return Quantised(candidate, tuple(n for n in names if n in kept), versions)
     raise GanExportError(f"int8: no choice of layers draws the pictures within {GOOD:g} dB; use --precision fp16")
 
 

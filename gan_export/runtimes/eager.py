@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gan_export.runtimes.base import Availability, Format, SessionInfo, require
+from gan_export.runtimes.base import Availability, Format, require
 from gan_export.runtimes.torch_session import (
     Call,
     TorchSession,
-    capability,
     compiler_availability,
     prepare_torch,
+    session_info,
     torch_availability,
-    torch_version,
 )
 
 if TYPE_CHECKING:
@@ -53,17 +52,8 @@ class CheckpointRuntime:
     def open(self, read: Checkpoint, *, device: str = "cpu", threads: int | None = None) -> TorchSession:
         """As `load`, for a checkpoint that is read already, with what the user said of it."""
         require(self, device)
-        import torch
-
         prepare_torch(device, threads)
-        info = SessionInfo(
-            runtime=self.name,
-            version=torch_version(),
-            device=device,
-            provider=capability(device),
-            threads=torch.get_num_threads(),
-            precision=self.precision,
-        )
+        info = session_info(self.name, device, self.precision)
         return TorchSession(self.build(read, device), info, conditional=read.spec.classes > 0)
 
 

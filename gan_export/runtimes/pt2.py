@@ -7,15 +7,14 @@ from pathlib import Path
 
 from gan_export import artifact
 from gan_export.errors import GanExportError, printable
-from gan_export.runtimes.base import Availability, Format, SessionInfo, require
-from gan_export.runtimes.seeded import SeededSession, is_seeded
+from gan_export.runtimes.base import Availability, Format, require
+from gan_export.runtimes.seeded import SeededSession
 from gan_export.runtimes.torch_session import (
-    NamedInputs,
     TorchSession,
-    capability,
+    artifact_session,
     prepare_torch,
+    session_info,
     torch_availability,
-    torch_version,
 )
 
 
@@ -47,20 +46,8 @@ class Pt2Runtime:
             why = printable(" ".join(str(e).split()) or type(e).__name__, limit=200)
             raise GanExportError(f"{printable(str(path))}: torch.export can't load it: {why}") from e
         manifest = artifact.read_manifest(path, "pt2")
-        info = SessionInfo(
-            runtime=self.name,
-            version=torch_version(),
-            device=device,
-            provider=capability(device),
-            threads=torch.get_num_threads(),
-            output=manifest.output if manifest else "float",
-            precision=manifest.precision if manifest else "fp32",
-        )
         inputs = tuple(str(name) for name in program.graph_signature.user_inputs)
-        if is_seeded(inputs):
-            named = NamedInputs(TorchSession(module, info, conditional=False), torch.from_numpy)
-            return SeededSession(named, conditional=len(inputs) > 3)
-        return TorchSession(module, info, conditional=len(inputs) > 1)
+        return artifact_session(module, session_info(self.name, device), manifest, inputs, torch.from_numpy)
 
 
 PT2 = Pt2Runtime()

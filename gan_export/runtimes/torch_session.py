@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,9 +22,12 @@ from gan_export.runtimes.base import (
     checked_latents,
 )
 from gan_export.runtimes.cuda import cuda_availability
+from gan_export.runtimes.seeded import SeededSession, is_seeded
 
 if TYPE_CHECKING:
     import torch
+
+    from gan_export.artifact import Manifest
 
 Call = Callable[..., "torch.Tensor"]
 
@@ -153,6 +156,35 @@ class NamedInputs:
 
     def close(self) -> None:
         self.session.close()
+
+
+def artifact_session(
+    module: Call, info: SessionInfo, manifest: Manifest | None, inputs: Sequence[str], number: Callable[[Any], Any]
+) -> TorchSession | SeededSession:
+    """The session of a loaded artifact whose forward takes `inputs`: latents and perhaps labels, or a seed.
+
+    `number`: what a seeded artifact takes its numbers as.
+    """
+    if manifest is not None:
+        info = replace(info, output=manifest.output, precision=manifest.precision)
+    if is_seeded(inputs):
+        named = NamedInputs(TorchSession(module, info, conditional=False), number)
+        return SeededSession(named, conditional=len(inputs) > 3)
+    return TorchSession(module, info, conditional=len(inputs) > 1)
+
+
+def session_info(runtime: str, device: str, precision: str = "fp32") -> SessionInfo:
+    """Of a runtime that torch is, as its process is set now."""
+    import torch
+
+    return SessionInfo(
+        runtime=runtime,
+        version=torch_version(),
+        device=device,
+        provider=capability(device),
+        threads=torch.get_num_threads(),
+        precision=precision,
+    )
 
 
 def torch_version() -> str:

@@ -8,15 +8,14 @@ from pathlib import Path
 
 from gan_export import artifact
 from gan_export.errors import GanExportError, printable
-from gan_export.runtimes.base import Availability, Format, SessionInfo, require
-from gan_export.runtimes.seeded import SeededSession, is_seeded
+from gan_export.runtimes.base import Availability, Format, require
+from gan_export.runtimes.seeded import SeededSession
 from gan_export.runtimes.torch_session import (
-    NamedInputs,
     TorchSession,
-    capability,
+    artifact_session,
     prepare_torch,
+    session_info,
     torch_availability,
-    torch_version,
 )
 
 
@@ -47,20 +46,7 @@ class TorchScriptRuntime:
                 raise GanExportError(f"{printable(str(path))} is no TorchScript file: {_first_line(e)}") from e
         inputs = [a.name for a in module.forward.schema.arguments if a.name != "self"]
         manifest = artifact.read_manifest(path, "torchscript")
-        info = SessionInfo(
-            runtime=self.name,
-            version=torch_version(),
-            device=device,
-            provider=capability(device),
-            threads=torch.get_num_threads(),
-            output=manifest.output if manifest else "float",
-            precision=manifest.precision if manifest else "fp32",
-        )
-        if is_seeded(inputs):
-            return SeededSession(
-                NamedInputs(TorchSession(module, info, conditional=False), int), conditional=len(inputs) > 3
-            )
-        return TorchSession(module, info, conditional=len(inputs) > 1)
+        return artifact_session(module, session_info(self.name, device), manifest, inputs, int)
 
 
 def _first_line(error: BaseException) -> str:

@@ -28,7 +28,7 @@ def step(state: State, real: Tensor, labels: Tensor | None = None) -> Tensor:
     The discriminator moves train.critic_steps times, each time on its part of the batch; then the generator.
     Generated pictures take the labels of the real ones beside them.  Draws (n, nz) latents from state.noise for
     each update, in that order.  Gives READINGS as a float32 (4,) tensor on the device, without waiting for it;
-    loss_d is without penalties, of the last update.
+    loss_d, of the last update, and loss_g are what recipe.loss.kind says, without penalties and naming.
     """
     recipe = state.recipe
     loss = losses.of(recipe.loss)
