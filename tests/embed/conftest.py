@@ -18,8 +18,8 @@ from .programs import COUNT, LABEL, SEED
 
 
 @pytest.fixture(scope="session")
-def files(classic_pth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with g.onnx, g.gan, latents as .npy and .raw, and junk."""
+def files(classic_pth: Path, labelled: checkpoint.Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with g.onnx, g.gan, l.gan (with labels), latents as .npy and .raw, and junk."""
     if not NATIVE.availability().ok:
         pytest.skip("the C engine was not built")
     folder = tmp_path_factory.mktemp("embed")
@@ -27,6 +27,7 @@ def files(classic_pth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("onnx", "native"):
         exporter = find(name)
         exporter.write(read, folder / f"g{exporter.suffix}", Options())
+    find("native").write(labelled, folder / "l.gan", Options())
     z = latents.draw(SEED, 0, COUNT, 100)
     np.save(folder / "latents.npy", z)
     z.tofile(folder / "latents.raw")
@@ -52,17 +53,16 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> checkpoint.Checkpoint:
 
 @pytest.fixture(scope="session")
 def samplers(files: Path, classic_pth: Path, labelled: checkpoint.Checkpoint) -> Path:
-    """The folder, with g.sampler.onnx, l.sampler.onnx (with labels), l.gan and cut.onnx too."""
+    """The folder, with g.sampler.onnx, l.sampler.onnx (with labels) and cut.onnx too."""
     onnx = find("onnx")
     for stem, read in (("g", checkpoint.read(classic_pth)), ("l", labelled)):
         onnx.write(read, files / f"{stem}.sampler.onnx", Options(sampler=True))
-    find("native").write(labelled, files / "l.gan", Options())
     (files / "cut.onnx").write_bytes((files / "g.sampler.onnx").read_bytes()[:100_000])
     return files
 
 
 @pytest.fixture(scope="session")
-def want_labels(samplers: Path) -> dict[int, np.ndarray]:
+def want_labels(files: Path) -> dict[int, np.ndarray]:
     """Of the generator with labels: the pictures with random labels (-1) and with LABEL."""
-    with Model(samplers / "l.gan") as model:
+    with Model(files / "l.gan") as model:
         return {-1: model.generate(SEED, COUNT), LABEL: model.generate(SEED, COUNT, label=LABEL)}

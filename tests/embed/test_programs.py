@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gan_export import checkpoint
+from gan_export.export import find
+from gan_export.export.base import Options
 from gan_export.runtimes.native import library_path
 
 from .programs import COUNT, EMBED, LABEL, ROOT, SEED, built, drew, refuses, run, same
@@ -66,6 +69,38 @@ def test_c_native(files: Path, want: np.ndarray) -> None:
     refuses(program, files / "missing", SEED, COUNT, said="can't be read")
     for wrong in (("-1", 4), (SEED, 0), ("x", 4), (2**64, 4)):
         refuses(program, files / "g.gan", *wrong, said="usage")
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not installed (apt-get install gcc)")
+def test_c_export(
+    files: Path,
+    classic_pth: Path,
+    labelled: checkpoint.Checkpoint,
+    want: np.ndarray,
+    want_labels: dict[int, np.ndarray],
+) -> None:
+    flags = ["-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+
+    def program(name: str, read: checkpoint.Checkpoint, *more: str) -> tuple[Path, Path]:
+        """The program, compiled with what is exported, and its weights."""
+        folder = files / name
+        folder.mkdir()
+        find("c").write(read, folder, Options())
+        sources = (EMBED / "c-export/draw.c", folder / "generator.c")
+        built("gcc", *flags, *more, f"-I{folder}", *sources, "-lm", "-o", folder / "draw")
+        return folder / "draw", folder / "generator.weights"
+
+    plain, weights = program("plain", checkpoint.read(classic_pth))
+    same(drew(plain, weights, SEED, COUNT), want)
+    refuses(plain, weights, SEED, COUNT, LABEL, said="label 3: this generator has none")
+    labels, others = program("labels", labelled, "-DLABELS")
+    same(drew(labels, others, SEED, COUNT), want_labels[-1])
+    same(drew(labels, others, SEED, COUNT, LABEL), want_labels[LABEL])
+    refuses(labels, others, SEED, COUNT, 10, said="label 10: 0 to 9 are possible")
+    for file in (files / "junk", files / "missing", others):
+        refuses(plain, file, SEED, COUNT, said="can't be read, or isn't the weights")
+    for wrong in ((-1, 4), (SEED, 0), ("x", 4), (2**64, 4)):
+        refuses(plain, weights, *wrong, said="usage")
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed (apt-get install nodejs)")
