@@ -53,8 +53,9 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> checkpoint.Checkpoint:
 
 @pytest.fixture(scope="session")
 def samplers(files: Path, classic_pth: Path, labelled: checkpoint.Checkpoint) -> Path:
-    """The folder, with g.sampler.onnx, l.sampler.onnx (with labels) and cut.onnx too."""
+    """The folder, with g.sampler.onnx, l.onnx and l.sampler.onnx (with labels) and cut.onnx too."""
     onnx = find("onnx")
+    onnx.write(labelled, files / "l.onnx", Options())
     for stem, read in (("g", checkpoint.read(classic_pth)), ("l", labelled)):
         onnx.write(read, files / f"{stem}.sampler.onnx", Options(sampler=True))
     (files / "cut.onnx").write_bytes((files / "g.sampler.onnx").read_bytes()[:100_000])
@@ -63,6 +64,7 @@ def samplers(files: Path, classic_pth: Path, labelled: checkpoint.Checkpoint) ->
 
 @pytest.fixture(scope="session")
 def want_labels(files: Path) -> dict[int, np.ndarray]:
-    """Of the generator with labels: the pictures with random labels (-1) and with LABEL."""
+    """Of the generator with labels: the pictures with random labels (-1), with i mod classes (-2) and with LABEL."""
     with Model(files / "l.gan") as model:
-        return {-1: model.generate(SEED, COUNT), LABEL: model.generate(SEED, COUNT, label=LABEL)}
+        labels = {-1: "random", -2: "all", LABEL: LABEL}
+        return {n: model.generate(SEED, COUNT, label=label) for n, label in labels.items()}

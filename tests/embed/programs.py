@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 EMBED = ROOT / "embed"
@@ -13,7 +17,9 @@ COUNT, SEED, LABEL = 40, 7, 3
 
 
 def run(*command: object, cwd: Path | None = None, timeout: float = 120) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([*map(str, command)], capture_output=True, timeout=timeout, check=False, cwd=cwd)
+    """PYTHON is what runs the tests."""
+    env = {**os.environ, "PYTHON": sys.executable}
+    return subprocess.run([*map(str, command)], capture_output=True, timeout=timeout, check=False, cwd=cwd, env=env)
 
 
 def built(*command: object, cwd: Path | None = None) -> None:
@@ -21,6 +27,24 @@ def built(*command: object, cwd: Path | None = None) -> None:
     done = run(*command, cwd=cwd, timeout=600)
     assert done.returncode == 0, done.stdout[-4000:].decode() + done.stderr[-4000:].decode()
     assert b"warning" not in done.stderr, done.stderr[-4000:].decode()
+
+
+def as_written(name: str, where: Path) -> Path:
+    """Build a copy of embed/NAME by its README's first commands, with warnings as errors; the copy's folder.
+
+    Skips where the first one says that what it needs isn't there.
+    """
+    folder = where / name
+    shutil.copytree(EMBED / name, folder)
+    page = (folder / "README.md").read_text().split("\n\n")
+    first, *rest = next(part for part in page if part.startswith("    ")).splitlines()
+    prepared = run("sh", "-c", first.replace("../", f"{EMBED}/"), cwd=folder, timeout=600)
+    if prepared.returncode == 2:
+        pytest.skip(prepared.stderr.decode().strip())
+    assert prepared.returncode == 0, prepared.stderr.decode()
+    strict = "-Wall -Wextra -Werror -pedantic"
+    built("sh", "-euc", "\n".join(rest).replace(" -std=", f" {strict} -std="), cwd=folder)
+    return folder
 
 
 def drew(*command: object, out: Path | None = None) -> np.ndarray:
