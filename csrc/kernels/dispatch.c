@@ -5,13 +5,25 @@
 #include "kernels.h"
 
 #if defined(GAN_HAVE_AVX2) || defined(GAN_HAVE_AVX512)
-/* __builtin_cpu_supports asks CPUID, and XGETBV for what the operating system saves. */
-static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+#include <cpuid.h>
+
+/* Bits of XCR0: the registers that the operating system saves. */
+enum { SAVES_AVX = 0x06, SAVES_AVX512 = 0xe6 };
+
+/* Does the processor have FMA and `features` (CPUID leaf 7, EBX), and the system save what they use?  Asked here, since
+ * __builtin_cpu_supports needs a runtime that fills in its answer, and zig's leaves it at no. */
+static int runs(uint32_t features, uint32_t registers) {
+    uint32_t a, b, c, d, saved, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE) || !(c & bit_FMA)) return 0;
+    __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+    return (saved & registers) == registers && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & features) == features;
+}
+
+static int has_avx2(void) { return runs(bit_AVX2, SAVES_AVX); }
 #endif
 #if defined(GAN_HAVE_AVX512)
 static int has_avx512(void) {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && has_avx2();
+    return has_avx2() && runs(bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL, SAVES_AVX512);
 }
 #endif
 
