@@ -1,20 +1,20 @@
 #!/bin/sh
 # ONNX Runtime for C and C++ programs: sh onnxruntime-sdk.sh DIR lays out DIR/include and DIR/lib.
-# The library is that of the Python package (pip install onnxruntime), by PYTHON or python3.  The headers are the
-# system's, or those of Debian's package from its next release where this one has none: they only declare, so that a
-# program compiled with them runs on every later library.  Nothing is installed.
+# The library is that of the Python package (pip install onnxruntime).  The headers are the system's, or those of
+# Debian's package from its next release where this one has none: they only declare, so that a program compiled with
+# them runs on every later library.  Nothing is installed.
 set -eu
 [ $# = 1 ] || { echo "usage: sh onnxruntime-sdk.sh DIR" >&2; exit 2; }
 say() { echo "onnxruntime-sdk: $1" >&2; exit 2; }
 package=libonnxruntime-dev release=trixie
 
-library=$("${PYTHON:-python3}" - <<'END'
+library=$(python3 - <<'END'
 import glob, importlib.util
 spec = importlib.util.find_spec("onnxruntime")
 print(*(glob.glob(f"{spec.submodule_search_locations[0]}/capi/libonnxruntime.so.*") if spec else []), sep="\n")
 END
 )
-[ -f "$library" ] || say "${PYTHON:-python3} has no ONNX Runtime; pip install onnxruntime, or name another in PYTHON"
+[ -f "$library" ] || say "python3 has no ONNX Runtime; pip install onnxruntime"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

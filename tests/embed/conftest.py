@@ -63,6 +63,16 @@ def samplers(files: Path, classic_pth: Path, labelled: checkpoint.Checkpoint) ->
 
 
 @pytest.fixture(scope="session")
+def scripts(files: Path, classic_pth: Path, labelled: checkpoint.Checkpoint) -> Path:
+    """The folder, with g.pt and g.sampler.pt, l.pt and l.sampler.pt (with labels) and cut.pt too."""
+    for stem, read in (("g", checkpoint.read(classic_pth)), ("l", labelled)):
+        for name, options in ((f"{stem}.pt", Options()), (f"{stem}.sampler.pt", Options(sampler=True))):
+            find("torchscript").write(read, files / name, options)
+    (files / "cut.pt").write_bytes((files / "g.sampler.pt").read_bytes()[:100_000])
+    return files
+
+
+@pytest.fixture(scope="session")
 def want_labels(files: Path) -> dict[int, np.ndarray]:
     """Of the generator with labels: the pictures with random labels (-1), with i mod classes (-2) and with LABEL."""
     with Model(files / "l.gan") as model:

@@ -17,6 +17,50 @@ pytestmark = [
     ),
 ]
 ALL = -2
+needs_cmake = pytest.mark.skipif(not shutil.which("cmake"), reason="cmake is not installed (apt-get install cmake)")
+
+
+def draws_from_latents(
+    draw: Path, graphs: tuple[Path, Path], want: np.ndarray, want_labels: dict[int, np.ndarray], folder: Path
+) -> None:
+    """What every program does that takes latents: those of the files `graphs`, without labels and with them."""
+    graph, labelled = graphs
+    latents = graph.parent / "latents.raw"
+    same(drew(draw, graph, latents), want)
+    same(drew(draw, labelled, latents), want_labels[ALL])
+    same(drew(draw, labelled, latents, LABEL), want_labels[LABEL])
+    refuses(draw, graph, latents, LABEL, said="label 3: there are none")
+    refuses(draw, labelled, latents, 10, said="label 10: 0 to 9 are possible")
+    refuses(draw, labelled, latents, -1, said="draw")
+    refuses(draw, graph.parent / "missing", latents, said="missing")
+    refuses(draw, graph.parent / "junk", latents, said="draw: ")
+    refuses(draw, graph.with_stem("cut"), latents, said="draw: ")
+    refuses(draw, graph, graph.parent / "missing", said="missing: can't be read")
+    refuses(draw, graph, said="usage")
+    too_many = folder / "many.raw"
+    np.zeros((4097, 100), np.float32).tofile(too_many)
+    for file in (graph.parent / "junk", too_many, Path("/dev/null")):
+        refuses(draw, graph, file, said="1 to 4096 whole rows of 100 floats")
+
+
+def draws_from_seeds(
+    sample: Path, graphs: tuple[Path, Path], want: np.ndarray, want_labels: dict[int, np.ndarray]
+) -> None:
+    """What every program does that takes a seed."""
+    graph, labelled = graphs
+    same(drew(sample, graph, SEED, COUNT), want)
+    same(drew(sample, labelled, SEED, COUNT), want_labels[-1])
+    same(drew(sample, labelled, SEED, COUNT, LABEL), want_labels[LABEL])
+    refuses(sample, graph.parent / "missing", SEED, COUNT, said="missing")
+    refuses(sample, graph.parent / "junk", SEED, COUNT, said=f"{sample.name}: ")
+    refuses(sample, graph.parent / f"cut{graph.suffix}", SEED, COUNT, said=f"{sample.name}: ")
+    for seed, count in ((-1, 4), (2**63, 4), (SEED, -1)):
+        refuses(sample, graph, seed, count, said="0 to 2^63-1")
+    for count in (0, 4097):
+        refuses(sample, graph, SEED, count, said="1 to 4096")
+    refuses(sample, graph, SEED, COUNT, LABEL, said="label 3: ")
+    refuses(sample, labelled, SEED, COUNT, 10, said="10")
+    refuses(sample, graph, said="usage")
 
 
 @pytest.mark.parametrize("name", ["c-onnx", "cpp-onnx"])
@@ -24,31 +68,17 @@ def test_onnxruntime(
     name: str, samplers: Path, want: np.ndarray, want_labels: dict[int, np.ndarray], tmp_path: Path
 ) -> None:
     folder = as_written(name, tmp_path)
-    sample, graph, labelled = folder / "sample", samplers / "g.sampler.onnx", samplers / "l.sampler.onnx"
-    same(drew(sample, graph, SEED, COUNT), want)
-    same(drew(sample, labelled, SEED, COUNT), want_labels[-1])
-    same(drew(sample, labelled, SEED, COUNT, LABEL), want_labels[LABEL])
-    for file in ("junk", "missing", "cut.onnx"):
-        refuses(sample, samplers / file, SEED, COUNT, said=file)
-    for seed, count in ((-1, 4), (2**63, 4), (SEED, -1)):
-        refuses(sample, graph, seed, count, said="0 to 2^63-1")
-    for count in (0, 4097):
-        refuses(sample, graph, SEED, count, said="1 to 4096")
-    refuses(sample, graph, SEED, COUNT, LABEL, said="label 3: this generator has none")
-    refuses(sample, labelled, SEED, COUNT, 10, said="out of data bounds")
+    sample, draw = folder / "sample", folder / "draw"
+    draws_from_seeds(sample, (samplers / "g.sampler.onnx", samplers / "l.sampler.onnx"), want, want_labels)
+    draws_from_latents(draw, (samplers / "g.onnx", samplers / "l.onnx"), want, want_labels, tmp_path)
+    refuses(sample, samplers / "g.onnx", SEED, COUNT, said="Invalid input name: seed")
+    refuses(draw, samplers / "g.sampler.onnx", samplers / "latents.raw", said="first input is no latents")
+    refuses("env", "ONNXRUNTIME=/none.so", sample, samplers / "g.onnx", SEED, 1, said="/none.so: no ONNX Runtime")
 
-    refuses("env", "ONNXRUNTIME=/none.so", sample, graph, SEED, COUNT, said="/none.so: no ONNX Runtime")
 
-    draw, graph, latents = folder / "draw", samplers / "g.onnx", samplers / "latents.raw"
-    same(drew(draw, graph, latents), want)
-    same(drew(draw, samplers / "l.onnx", latents), want_labels[ALL])
-    same(drew(draw, samplers / "l.onnx", latents, LABEL), want_labels[LABEL])
-    refuses(draw, graph, latents, LABEL, said="label 3: there are none")
-    refuses(draw, samplers / "l.onnx", latents, 10, said="label 10: 0 to 9 are possible")
-    refuses(draw, samplers / "g.sampler.onnx", latents, said="first input is no latents")
-    refuses(draw, samplers / "junk", latents, said="junk")
-    refuses(draw, graph, samplers / "missing", said="missing: can't be read")
-    too_many = tmp_path / "many.raw"
-    np.zeros((4097, 100), np.float32).tofile(too_many)
-    for file in (samplers / "junk", too_many, Path("/dev/null")):
-        refuses(draw, graph, file, said="1 to 4096 whole rows of 100 floats")
+@needs_cmake
+def test_torchscript(scripts: Path, want: np.ndarray, want_labels: dict[int, np.ndarray], tmp_path: Path) -> None:
+    draw = as_written("cpp-torchscript", tmp_path) / "build/draw"
+    draws_from_seeds(draw, (scripts / "g.sampler.pt", scripts / "l.sampler.pt"), want, want_labels)
+    draws_from_latents(draw, (scripts / "g.pt", scripts / "l.pt"), want, want_labels, tmp_path)
+    refuses(draw, scripts / "g.pt", SEED, said="7: can't be read")
