@@ -18,9 +18,9 @@ STRICT = "-Wall -Wextra -Werror -pedantic"
 
 
 def run(*command: object, cwd: Path | None = None, timeout: float = 120) -> subprocess.CompletedProcess[bytes]:
-    """python3 is what runs the tests, and C++ that CMake compiles warns of nothing."""
+    """python3 is what runs the tests, and what CMake compiles warns of nothing."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, "CXXFLAGS": STRICT}
+    env = {**os.environ, "PATH": path, "CFLAGS": STRICT, "CXXFLAGS": STRICT}
     return subprocess.run([*map(str, command)], capture_output=True, timeout=timeout, check=False, cwd=cwd, env=env)
 
 

@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gan_export import checkpoint
+from gan_export.export import find
+from gan_export.export.base import Options
+
 from .programs import COUNT, LABEL, SEED, as_written, drew, refuses, same
 
 pytestmark = [
@@ -82,3 +86,30 @@ def test_torchscript(scripts: Path, want: np.ndarray, want_labels: dict[int, np.
     draws_from_seeds(draw, (scripts / "g.sampler.pt", scripts / "l.sampler.pt"), want, want_labels)
     draws_from_latents(draw, (scripts / "g.pt", scripts / "l.pt"), want, want_labels, tmp_path)
     refuses(draw, scripts / "g.pt", SEED, said="7: can't be read")
+
+
+@needs_cmake
+def test_openvino(
+    samplers: Path, classic_pth: Path, want: np.ndarray, want_labels: dict[int, np.ndarray], tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino", reason="openvino is not installed (pip install openvino)")
+    find("openvino").write(checkpoint.read(classic_pth), samplers / "g.xml", Options())
+    draw = as_written("c-openvino", tmp_path) / "build/draw"
+    graph, labelled, latents = samplers / "g.sampler.onnx", samplers / "l.sampler.onnx", samplers / "latents.raw"
+    same(drew(draw, graph, SEED, COUNT), want)
+    same(drew(draw, labelled, SEED, COUNT), want_labels[-1])
+    same(drew(draw, labelled, SEED, COUNT, LABEL), want_labels[LABEL])
+    for file in ("g.xml", "g.onnx"):
+        same(drew(draw, samplers / file, latents), want)
+    refuses(draw, samplers / "missing", SEED, COUNT, said="missing")
+    refuses(draw, samplers / "cut.onnx", SEED, COUNT, said="cut.onnx: Model can't be parsed")
+    shutil.copy(samplers / "g.xml", tmp_path)
+    refuses(draw, tmp_path / "g.xml", latents, said="g.xml: Empty weights data")
+    for seed, count in ((-1, 4), (2**63, 4), (SEED, 0), (SEED, 4097)):
+        refuses(draw, graph, seed, count, said="usage")
+    refuses(draw, graph, 2**32, COUNT, said="the seed or label may be out of range")
+    refuses(draw, graph, SEED, COUNT, LABEL, said="label 3: there are none")
+    refuses(draw, labelled, SEED, COUNT, 10, said="the seed or label may be out of range")
+    refuses(draw, samplers / "l.onnx", latents, said="takes a label for each latent")
+    refuses(draw, samplers / "g.onnx", samplers / "missing", said="missing: can't be read")
+    refuses(draw, samplers / "g.onnx", samplers / "junk", said="1 to 4096 whole rows of 100 floats")
