@@ -35,7 +35,7 @@ _GRID = 2.0**20  # reference values are multiples of 2^-20: far finer than any t
 OPENVINO_KEYS = ("gan-export", "manifest")  # of rt_info: an element in an element
 _LARGEST_TEXT = 1 << 27  # bytes of a manifest, or of what one is looked for in
 
-Kind = Literal["checkpoint", "onnx", "torchscript", "gan", "pt2", "openvino", "safetensors", "c"]
+Kind = Literal["checkpoint", "onnx", "torchscript", "gan", "pt2", "openvino", "safetensors", "c", "aoti"]
 C_MANIFEST = "manifest.json"  # in a folder of C source
 GAN_MAGIC = b"\x89GAN\r\n\x1a\n"
 
@@ -193,7 +193,7 @@ def read_manifest(path: Path, kind: Kind) -> Manifest | None:
     with open(path, "rb") as f:
         if kind == "onnx":
             text = dict(protobuf.onnx_metadata(f)).get(KEY)
-        elif kind in ("torchscript", "pt2"):
+        elif kind in ("torchscript", "pt2", "aoti"):
             text = _archive_entry(f, f"/extra/{KEY}")
         elif kind == "openvino":
             text = _openvino_manifest(f) or None
@@ -233,6 +233,8 @@ def _zip_kind(f: BinaryIO) -> Kind:
         return "checkpoint"
     if any(n.endswith("/constants.pkl") for n in names) and any("/code/" in n for n in names):
         return "torchscript"
+    if any("/data/aotinductor/" in n for n in names):
+        return "aoti"
     return "pt2" if any(n.endswith("/archive_format") for n in names) else "checkpoint"
 
 

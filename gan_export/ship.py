@@ -99,7 +99,7 @@ def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:
             against = f"{report.against} (another checkpoint than the one it was made from)"
             report = replace(report, against=against)
         return report
-    with open_remote(runtime, path) as session:
+    with open_remote(runtime, path, manifest.options.get("device", "cpu")) as session:
         if session.info.inputs == "seed":
             pictures: Pictures = _drawer(session, manifest.facts)(artifact.REFERENCE_SEED, 0, artifact.REFERENCE_COUNT)
         else:
@@ -175,7 +175,7 @@ def _prove(checkpoint: Checkpoint, runtime: str, path: Path, manifest: Manifest)
             )
         return pictures
 
-    with open_remote(runtime, path) as session:
+    with open_remote(runtime, path, manifest.options.get("device", "cpu")) as session:
         if session.info.inputs == "seed":
             draw = _drawer(session, facts)
             report = parity.compare_draws(draw, reference, facts, manifest.tolerance, session.info)

@@ -39,7 +39,7 @@ class Form:
         return f"{self.exporter.name}-{self.precision}"
 
 
-FORMS = tuple(Form(e, p) for e in EXPORTERS for p in e.precisions if p != "int8")
+FORMS = tuple(Form(e, p) for e in EXPORTERS if e.core for p in e.precisions if p != "int8")
 FEW = [
     (o, FORMS[i % len(FORMS)], BATCHES[(i // len(FORMS)) % len(BATCHES)])
     for i, o in enumerate(sorted(ORIGINALS, key=lambda o: o.image))

@@ -45,7 +45,7 @@ CONTENDERS: tuple[Contender, ...] = (
     Contender("torchscript-sampler", "TorchScript, from a seed", "torchscript", "torchscript", SEEDED, usual=False),
     Contender("compile", "torch.compile", "compile"),
     Contender("compile-autotune", "torch.compile max-autotune", "compile-autotune", usual=False),
-    Contender("aotinductor", "AOTInductor", "aotinductor"),
+    Contender("aotinductor", "AOTInductor", "aotinductor", "aoti"),
     Contender("onnxruntime", "ONNX Runtime", "onnxruntime", "onnx"),
     Contender("onnx-sampler", "ONNX Runtime, from a seed", "onnxruntime", "onnx", SEEDED, usual=False),
     Contender("onnxruntime-fp16", "ONNX Runtime fp16", "onnxruntime", "onnx", {"precision": "fp16"}, usual=False),

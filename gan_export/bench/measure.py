@@ -229,7 +229,7 @@ class _Bench:
             return None
         session: RemoteSession | None = None
         try:
-            path = self.subject.file_for(contender)
+            path = self.subject.file_for(contender, self.device)
             before = time.perf_counter()
             session = remote.open_remote(
                 contender.runtime,

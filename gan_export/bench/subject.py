@@ -51,8 +51,8 @@ class Subject:
     at_work: int
     folder: Path
 
-    def file_for(self, contender: Contender) -> Path:
-        """The file that `contender` loads; exported into the temporary folder the first time it is asked for.
+    def file_for(self, contender: Contender, device: str = "cpu") -> Path:
+        """The file that `contender` loads on `device`; exported into the folder the first time it is asked for.
 
         Raises GanExportError where neither a named artifact nor the checkpoint serves.
         """
@@ -68,7 +68,7 @@ class Subject:
             own = contender.options and not seeded
             wanted = "the checkpoint" if own else f"the checkpoint, or a {kind} file"
             raise GanExportError(f"needs {wanted}; name it too")
-        return _export(self.checkpoint, contender, self.folder)
+        return _export(self.checkpoint, contender, device, self.folder)
 
     def seeded(self) -> tuple[Contender, ...]:
         """Who runs those named files that draw from a seed: they take part beside the usual ones."""
@@ -241,17 +241,19 @@ def _largest_layer(spec: arch.GeneratorSpec) -> int:
     return max(_traffic(spec).values())
 
 
-def _export(checkpoint_path: Path, contender: Contender, folder: Path) -> Path:
+def _export(checkpoint_path: Path, contender: Contender, device: str, folder: Path) -> Path:
     from gan_export import checkpoint, export
-    from gan_export.export.base import Options
+    from gan_export.export.base import Options, require
 
     exporter = export.find(contender.export or "")
-    tag = "-".join(str(v) for v in contender.options.values())
+    options = contender.options | ({"device": device} if "device" in exporter.takes else {})
+    tag = "-".join(str(v) for v in options.values())
     target = folder / f"{exporter.name}{'-' + tag if tag else ''}{exporter.suffix}"
     if not target.exists():
+        require(exporter)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch announces the future of torch.jit and of the ONNX exporter
-            exporter.write(checkpoint.read(checkpoint_path), target, Options(**contender.options))
+            exporter.write(checkpoint.read(checkpoint_path), target, Options(**options))
     return target
 
 

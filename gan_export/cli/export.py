@@ -54,6 +54,7 @@ Recalibrate = Annotated[
 Sampler = Annotated[
     bool, typer.Option("--sampler", help="Put the latents' law into the file: seed, start and count to bytes.")
 ]
+Device = Annotated[str, typer.Option("--device", help="AOTInductor: what it is compiled for, cpu or cuda.")]
 MaxError = Annotated[
     float | None,
     typer.Option("--max-error", help="Hold the values to this absolute error.", show_default="the precision's own"),
@@ -79,6 +80,7 @@ def export(
     recalibrate: Recalibrate = None,
     max_error: MaxError = None,
     sampler: Sampler = False,
+    device: Device = "cpu",
     overrides: Overrides,
 ) -> None:
     """Export FILE to FORMAT; the target changes only after the new file has drawn the same pictures."""
@@ -89,7 +91,7 @@ def export(
     options = _options(
         opset=opset, uint8=uint8, method=method, precision=precision, static=static, external_data=external_data,
         fp16_io=fp16_io, recalibrate=recalibrate, max_error=max_error, embed_weights=embed_weights, symbol=symbol,
-        sampler=sampler,
+        sampler=sampler, device=device,
     )  # fmt: skip
     check_options(exporter, options)
     checkpoint = _read(file, overrides)

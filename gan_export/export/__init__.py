@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 
 from gan_export.errors import GanExportError, printable
+from gan_export.export.aoti import Aoti
 from gan_export.export.base import Exporter
 from gan_export.export.c import C
 from gan_export.export.native import NATIVE
@@ -14,7 +15,9 @@ from gan_export.export.pt2 import Pt2
 from gan_export.export.safetensors import Safetensors
 from gan_export.export.torchscript import TorchScript
 
-EXPORTERS: tuple[Exporter, ...] = (Onnx(), TorchScript(), Pt2(), OpenVinoIr(), NATIVE, C, Safetensors())
+EXPORTERS: tuple[Exporter, ...] = (
+    Onnx(), TorchScript(), Pt2(), OpenVinoIr(), NATIVE, C, Safetensors(), Aoti(),
+)  # fmt: skip
 
 
 def find(name: str) -> Exporter:

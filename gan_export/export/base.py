@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from collections.abc import Mapping
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -36,6 +40,7 @@ class Options:
     static:    number of pictures that the graph is fixed to, None for a free batch
     external_data: keep ONNX's weights in a second file, as a graph above 2 GB must
     fp16_io:   latents and pictures in fp16 too, not only what lies between
+    device:    that it is compiled for, where a format compiles
     max_error: replaces the precision's own bound on a value's absolute error
     """
 
@@ -50,6 +55,7 @@ class Options:
     static: int | None = None
     external_data: bool = False
     fp16_io: bool = False
+    device: str = "cpu"
     max_error: float | None = None
 
     def asked(self) -> dict[str, Any]:
@@ -114,6 +120,16 @@ class Exporter(Protocol):
         """What follows `pip install` to get those of `needs` that gan-export itself doesn't bring; else empty."""
         ...
 
+    @property
+    def compilers(self) -> tuple[str, ...]:
+        """The C++ compilers of which writing needs one, by the names of their programs; empty where it needs none."""
+        ...
+
+    @property
+    def core(self) -> bool:
+        """Whether every architecture is tested in it; the others are tested with one."""
+        ...
+
     def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
         """Write `target` in place and give the manifest that it carries.
 
@@ -127,6 +143,8 @@ class Exporter(Protocol):
 def missing(exporter: Exporter) -> str:
     """Why this format can't be written here, with the install line; empty where it can."""
     lacking = [name for name in exporter.needs if not _installed(name)]
+    if exporter.compilers and not any(shutil.which(name) for name in exporter.compilers):
+        return f"no C++ compiler is on the path; install {' or '.join(exporter.compilers)}"
     if not lacking:
         return ""
     return f"{' and '.join(lacking)} not installed; pip install {exporter.install or ' '.join(lacking)}"
@@ -143,6 +161,19 @@ def _installed(name: str) -> bool:
         return importlib.util.find_spec(name) is not None
     except ValueError:  # what Python says of a module that was blocked
         return False
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the advice that libraries log or warn of at each call."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def check_options(exporter: Exporter, options: Options) -> None:

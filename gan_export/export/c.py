@@ -35,6 +35,8 @@ class PlainC:
     runs: str = "any C99 compiler"
     needs: tuple[str, ...] = ("torch",)
     install: str = ""
+    compilers: tuple[str, ...] = ()
+    core: bool = True
 
     def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`, into the folder `target`.  The precision is that of the weights; sums are float32."""

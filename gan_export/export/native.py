@@ -64,6 +64,8 @@ class Native:
     runs: str = "the C engine, and any program that links it"
     needs: tuple[str, ...] = ()
     install: str = ""
+    compilers: tuple[str, ...] = ()
+    core: bool = True
 
     def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`.  The precision is that of the stored weights; arithmetic is float32 always."""

@@ -47,6 +47,8 @@ class Onnx:
     runs: str = "ONNX Runtime, OpenVINO, and whatever else reads ONNX"
     needs: tuple[str, ...] = ("torch", "onnx", "onnxscript")
     install: str = ""
+    compilers: tuple[str, ...] = ()
+    core: bool = True
 
     def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`; the file has passed ONNX's checker and shape inference."""

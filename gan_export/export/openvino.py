@@ -33,6 +33,8 @@ class OpenVinoIr:
     runs: str = "OpenVINO"
     needs: tuple[str, ...] = ("torch", "onnx", "onnxscript", "openvino")
     install: str = "openvino"
+    compilers: tuple[str, ...] = ()
+    core: bool = True
 
     def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`; the weights lie beside `target`, which ends in .xml, in STEM.bin."""

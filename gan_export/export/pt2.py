@@ -31,6 +31,8 @@ class Pt2:
     runs: str = "torch.export.load"
     needs: tuple[str, ...] = ("torch",)
     install: str = ""
+    compilers: tuple[str, ...] = ()
+    core: bool = True
 
     def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`."""
@@ -50,11 +52,12 @@ class Pt2:
 
 
 def to_program(checkpoint: Checkpoint, options: Options) -> Any:
-    """The lowered generator as an exported program whose batch, or count, is free."""
+    """The lowered generator as an exported program on `options.device`, whose batch, or count, is free."""
     import torch
 
     module: torch.nn.Module = lowered_module(checkpoint, options.output)
-    inputs = example_inputs(checkpoint.spec, 4)
+    module.to(options.device)
+    inputs = tuple(value.to(options.device) for value in example_inputs(checkpoint.spec, 4))
     batch = torch.export.Dim("batch", min=1)
     free: tuple[Any, ...] = tuple({0: batch} for _ in inputs)
     if options.sampler:

@@ -6,10 +6,9 @@ one after the other, until the pictures are good enough.
 
 from __future__ import annotations
 
-import logging
 import math
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from gan_export import images, latents
 from gan_export.arch.spec import GeneratorSpec
 from gan_export.errors import GanExportError
+from gan_export.export.base import quiet
 
 if TYPE_CHECKING:
     import onnx
@@ -95,31 +95,21 @@ def _quantise(model: onnx.ModelProto, spec: GeneratorSpec, names: Collection[str
     copy.CopyFrom(model)
     with tempfile.TemporaryDirectory(prefix="gan-int8-") as folder:
         target = Path(folder) / "model.onnx"
-        _quietly(
-            q.quantize_static,
-            copy,
-            str(target),
-            Reader(),
-            quant_format=q.QuantFormat.QDQ,
-            op_types_to_quantize=list(QUANTISED),
-            nodes_to_quantize=list(names),
-            per_channel=True,
-            activation_type=q.QuantType.QUInt8,
-            weight_type=q.QuantType.QInt8,
-            # the next layer's input is quantised anyway, behind the activation
-            extra_options={"OpTypesToExcludeOutputQuantization": list(QUANTISED)},
-        )
+        with quiet():
+            q.quantize_static(
+                copy,
+                str(target),
+                Reader(),
+                quant_format=q.QuantFormat.QDQ,
+                op_types_to_quantize=list(QUANTISED),
+                nodes_to_quantize=list(names),
+                per_channel=True,
+                activation_type=q.QuantType.QUInt8,
+                weight_type=q.QuantType.QInt8,
+                # the next layer's input is quantised anyway, behind the activation
+                extra_options={"OpTypesToExcludeOutputQuantization": list(QUANTISED)},
+            )
         return onnx.load(target)
-
-
-def _quietly(function: Callable[..., None], *arguments: Any, **named: Any) -> None:
-    """Without the advice that onnxruntime logs at each call."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        function(*arguments, **named)
-    finally:
-        logging.disable(before)
 
 
 def _inputs(spec: GeneratorSpec) -> Iterator[dict[str, npt.NDArray[Any]]]:

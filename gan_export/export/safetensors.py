@@ -35,6 +35,8 @@ class Safetensors:
     runs: str = "gan-export itself, and whatever reads safetensors and knows the layers"
     needs: tuple[str, ...] = ("torch",)
     install: str = ""
+    compilers: tuple[str, ...] = ()
+    core: bool = True
 
     def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`."""

@@ -41,6 +41,8 @@ class TorchScript:
     runs: str = "torch.jit.load, libtorch"
     needs: tuple[str, ...] = ("torch",)
     install: str = ""
+    compilers: tuple[str, ...] = ()
+    core: bool = True
 
     def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 
 from gan_export.errors import GanExportError, printable
+from gan_export.runtimes.aoti import AOTINDUCTOR
 from gan_export.runtimes.base import Runtime
 from gan_export.runtimes.c_source import C
 from gan_export.runtimes.eager import (
-    AOTINDUCTOR,
     AUTOTUNE,
     BF16,
     CHANNELS_LAST,

@@ -5,7 +5,6 @@ Each entry differs in one function alone, which makes a callable of the spec and
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,26 +103,6 @@ def _to_compiled(module: Call, mode: str) -> Call:
     return torch.compile(module, mode=mode, dynamic=False)
 
 
-def _ahead_of_time(read: Checkpoint, device: str) -> Call:
-    """AOTInductor: one library for any batch, compiled here and loaded back as a program would."""
-    import torch
-    from torch._inductor import aoti_compile_and_package, aoti_load_package
-
-    from gan_export import latents
-
-    module = _folded(read, device)
-    example = [torch.from_numpy(latents.draw(0, 0, 4, read.spec.nz, read.spec.prior)).to(device)]
-    if read.spec.classes:
-        example.append((torch.arange(4) % read.spec.classes).to(device))
-    batch = torch.export.Dim("batch", min=1)
-    shapes = tuple({0: batch} for _ in example)
-    with tempfile.TemporaryDirectory(prefix="gan-aoti-") as folder, torch.inference_mode():
-        program = torch.export.export(module, tuple(example), dynamic_shapes=shapes)  # type: ignore[arg-type]
-        package = aoti_compile_and_package(program, package_path=f"{folder}/generator.pt2")
-        loaded: Call = aoti_load_package(package)
-    return loaded
-
-
 def _tf32(read: Checkpoint, device: str) -> Call:
     import torch
 
@@ -171,7 +150,6 @@ EAGER = CheckpointRuntime("eager", "PyTorch eager", _eager)
 FOLDED = CheckpointRuntime("eager-folded", "PyTorch eager, BatchNorm folded", _folded)
 CHANNELS_LAST = CheckpointRuntime("channels-last", "PyTorch channels_last, folded", _channels_last)
 COMPILE = CheckpointRuntime("compile", "torch.compile, frozen", _compiled, compiles=True)
-AOTINDUCTOR = CheckpointRuntime("aotinductor", "AOTInductor", _ahead_of_time, compiles=True)
 AUTOTUNE = CheckpointRuntime("compile-autotune", "torch.compile max-autotune, frozen", _autotuned, compiles=True)
 SAFETENSORS = CheckpointRuntime("safetensors", "PyTorch eager on safetensors", _eager, format="safetensors")
 

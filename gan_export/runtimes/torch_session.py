@@ -48,7 +48,7 @@ def torch_availability(device: str) -> Availability:
 
 
 def compiler_availability() -> Availability:
-    """torch.compile and AOTInductor build C++ for the CPU."""
+    """torch.compile builds C++ for the CPU."""
     if any(shutil.which(name) for name in ("g++", "clang++", "cl")):
         return AVAILABLE
     return Availability(False, "torch.compile needs a C++ compiler (g++ or clang++), and none is on the path")

@@ -14,13 +14,15 @@ from onnx import TensorProto, helper
 from gan_export import checkpoint, latents, parity
 from gan_export.artifact import TOLERANCES, Facts
 from gan_export.errors import GanExportError, UnavailableError
+from gan_export.export import EXPORTERS
+from gan_export.export.base import missing
 from gan_export.runtimes import RUNTIMES, find
 from gan_export.runtimes.base import Runtime
 from gan_export.runtimes.cuda import device_count
 from gan_export.runtimes.onnx_runtime import captured_stderr, check_provider
 
 SLOW = ("compile-autotune",)  # tunes for a minute and runs the same code path as compile
-BUILT = ("compile", "aotinductor")  # wait for a C++ compiler
+BUILT = ("compile", *(e.runtime for e in EXPORTERS if not e.core))  # wait for a compiler or a converter
 ON_CPU = [r for r in RUNTIMES if "cpu" in r.devices and r.name not in SLOW and r.format not in ("gan", "c")]
 
 
@@ -32,6 +34,8 @@ ON_CPU = [r for r in RUNTIMES if "cpu" in r.devices and r.name not in SLOW and r
 def test_draws_the_reference_pictures(runtime: Runtime, files: dict[str, Path]) -> None:
     if not runtime.availability().ok:
         pytest.skip(runtime.availability().reason)
+    if why := next((missing(e) for e in EXPORTERS if e.runtime == runtime.name), ""):
+        pytest.skip(why)
     read = checkpoint.read(files["checkpoint"])
     facts = Facts.of(read.spec)
     z = latents.draw(3, 0, 5, facts.nz)

@@ -1,0 +1,87 @@
+"""AOTInductor's package by torch.  It runs code from the file: only ever given a file that the user named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gan_export import artifact
+from gan_export.errors import GanExportError, UnavailableError, printable
+from gan_export.runtimes.base import Availability, Format, require
+from gan_export.runtimes.seeded import SeededSession
+from gan_export.runtimes.torch_session import (
+    TorchSession,
+    artifact_session,
+    prepare_torch,
+    session_info,
+    torch_availability,
+)
+
+_OTHER_NAMES = {"fma": "fma3"}  # of the compiler's for instructions, in torch's words
+
+
+@dataclass(frozen=True, slots=True)
+class AotiRuntime:
+    """torch._inductor.aoti_load_package; no compiler takes part."""
+
+    name: str = "aotinductor"
+    title: str = "AOTInductor"
+    format: Format = "aoti"
+    devices: tuple[str, ...] = ("cpu", "cuda")
+
+    def availability(self, device: str = "cpu") -> Availability:
+        return torch_availability(device)
+
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> TorchSession | SeededSession:
+        """As `Runtime.load`.  Raises UnavailableError for code that this processor or GPU can't run."""
+        require(self, device)
+        import torch
+
+        if not path.is_file():
+            raise GanExportError(f"{printable(str(path))} is no file")
+        manifest = artifact.read_manifest(path, "aoti") if artifact.sniff(path) == "aoti" else None
+        if manifest is None:
+            raise GanExportError(f"{printable(str(path))} is no AOTInductor package of gan-export's")
+        made_for = manifest.options.get("device", "cpu")
+        if made_for != device:
+            raise GanExportError(f"{printable(path.name)} was compiled for {made_for}; use --device {made_for}")
+        _refuse_foreign(path, manifest.options.get("isa", ()), device)
+        prepare_torch(device, threads)
+        try:
+            module = torch._inductor.aoti_load_package(str(path))
+        except Exception as e:  # its reader has no exception type of its own
+            why = printable(" ".join(str(e).split()) or type(e).__name__, limit=200)
+            raise GanExportError(f"{printable(str(path))}: torch can't load it: {why}") from e
+        inputs = ("z", "label") if manifest.facts.classes else ("z",)
+        return artifact_session(module, session_info(self.name, device), manifest, inputs, torch.from_numpy)
+
+
+def _refuse_foreign(path: Path, needed: Iterable[str], device: str) -> None:
+    """Raises UnavailableError where the code uses instructions that are not here."""
+    import torch
+
+    here = {_plain(name) for name, there in torch.cpu.get_capabilities().items() if there is True}
+    lacking = [n for n in needed if not n.startswith("sm_") and _plain(_OTHER_NAMES.get(n, n)) not in here]
+    if lacking:
+        raise UnavailableError(
+            f"{printable(path.name)} was compiled for a processor with {printable(', '.join(lacking))}, which this one "
+            "lacks; export it on this machine, or use onnx, which runs anywhere"
+        )
+    if device == "cuda":
+        major, minor = torch.cuda.get_device_capability()
+        for name in needed:
+            gpu = re.fullmatch(r"sm_(\d+)(\d)", name)
+            if gpu and (int(gpu[1]) != major or int(gpu[2]) > minor):
+                raise UnavailableError(
+                    f"{printable(path.name)} was compiled for a GPU of {name}, and this one is sm_{major}{minor}; "
+                    "export it on this machine"
+                )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+AOTINDUCTOR = AotiRuntime()
