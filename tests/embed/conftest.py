@@ -14,7 +14,7 @@ from gan_export.export.base import Options
 from gan_export.runtimes.native import NATIVE, Model
 from tests.originals import ORIGINALS
 
-from .programs import COUNT, LABEL, SEED
+from .programs import ALL, COUNT, LABEL, SEED
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +74,7 @@ def scripts(files: Path, classic_pth: Path, labelled: checkpoint.Checkpoint) -> 
 
 @pytest.fixture(scope="session")
 def want_labels(files: Path) -> dict[int, np.ndarray]:
-    """Of the generator with labels: the pictures with random labels (-1), with i mod classes (-2) and with LABEL."""
+    """Of the generator with labels: the pictures with random labels (-1), with i mod classes (ALL) and with LABEL."""
     with Model(files / "l.gan") as model:
-        labels = {-1: "random", -2: "all", LABEL: LABEL}
+        labels = {-1: "random", ALL: "all", LABEL: LABEL}
         return {n: model.generate(SEED, COUNT, label=label) for n, label in labels.items()}

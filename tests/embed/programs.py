@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 EMBED = ROOT / "embed"
 COUNT, SEED, LABEL = 40, 7, 3
+ALL = -2  # label i mod classes
 STRICT = "-Wall -Wextra -Werror -pedantic"
 
 

@@ -12,7 +12,7 @@ from gan_export import checkpoint
 from gan_export.export import find
 from gan_export.export.base import Options
 
-from .programs import COUNT, LABEL, SEED, as_written, drew, refuses, same
+from .programs import ALL, COUNT, LABEL, SEED, as_written, drew, refuses, same
 
 pytestmark = [
     pytest.mark.long,
@@ -20,7 +20,6 @@ pytestmark = [
         not (shutil.which("cc") and shutil.which("c++")), reason="no compiler (apt-get install gcc g++)"
     ),
 ]
-ALL = -2
 needs_cmake = pytest.mark.skipif(not shutil.which("cmake"), reason="cmake is not installed (apt-get install cmake)")
 
 

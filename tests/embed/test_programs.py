@@ -15,7 +15,7 @@ from gan_export.export import find
 from gan_export.export.base import Options
 from gan_export.runtimes.native import library_path
 
-from .programs import COUNT, EMBED, LABEL, ROOT, SEED, built, drew, refuses, run, same
+from .programs import ALL, COUNT, EMBED, LABEL, ROOT, SEED, built, drew, refuses, run, same
 
 
 def test_python_onnx(files: Path, want: np.ndarray) -> None:
@@ -28,6 +28,29 @@ def test_python_onnx(files: Path, want: np.ndarray) -> None:
     np.save(files / "none.npy", np.empty((0, 100), np.float32))
     refuses(*program, files / "g.onnx", files / "none.npy", files / "no.npy", said="rows of latents")
     assert not (files / "no.npy").exists()
+
+
+@pytest.mark.long
+def test_python_tract(samplers: Path, want: np.ndarray, want_labels: dict[int, np.ndarray]) -> None:
+    pytest.importorskip("tract", reason="tract is not installed (pip install tract)")
+    program = (sys.executable, EMBED / "python-tract/draw.py")
+    latents, out, no = samplers / "latents.npy", samplers / "t.npy", samplers / "no.npy"
+    same(drew(*program, samplers / "g.onnx", latents, out, out=out), want)
+    same(drew(*program, samplers / "l.onnx", latents, out, out=out), want_labels[ALL])
+    same(drew(*program, samplers / "l.onnx", latents, out, LABEL, out=out), want_labels[LABEL])
+    refuses(*program, samplers / "missing", latents, no, said="missing")
+    for file in ("junk", "cut.onnx"):
+        refuses(*program, samplers / file, latents, no, said="failed to decode Protobuf message")
+    refuses(*program, samplers / "g.sampler.onnx", latents, no, said="tract runs no sampler graph")
+    refuses(*program, samplers / "g.onnx", samplers / "missing.npy", no, said="missing.npy")
+    for name, shape in (("none", (0, 100)), ("narrow", (4, 99))):
+        np.save(samplers / f"{name}.npy", np.zeros(shape, np.float32))
+        refuses(
+            *program, samplers / "g.onnx", samplers / f"{name}.npy", no, said="latents of shape (N, 100) are needed"
+        )
+    refuses(*program, samplers / "g.onnx", latents, no, LABEL, said="label 3: there are none")
+    refuses(*program, samplers / "l.onnx", latents, no, 10, said="label 10: 0 to 9 are possible")
+    assert not no.exists()
 
 
 @pytest.mark.long

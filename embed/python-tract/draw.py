@@ -1,0 +1,41 @@
+"""Pictures of latents by tract, which is no ONNX Runtime: python draw.py g.onnx latents.npy pictures.npy [LABEL]."""
+
+import argparse
+import re
+
+import numpy as np
+import tract
+
+
+def draw(model: str, z: np.ndarray, label: int | None = None) -> np.ndarray:
+    """Pictures of latents z, float32 (N, nz), as uint8 (N, H, W, C); without a label, label i mod classes."""
+    read = tract.onnx().load(model)
+    if read.input_name(0) != "z":
+        raise ValueError(f"{model} takes no latents; tract runs no sampler graph")
+    graph = read.into_model()
+    # tract aborts the process on a label that isn't there, so that it is judged here, by the manifest, JSON
+    manifest = graph.property("onnx.metadata_props.gan-export.manifest").dump()
+    classes, nz = (int(re.search(rf'"{name}":(\d+)', manifest)[1]) for name in ("classes", "nz"))
+    if z.ndim != 2 or not len(z) or z.shape[1] != nz:
+        raise ValueError(f"latents of shape (N, {nz}) are needed, not {z.shape}")
+    if label is not None and not 0 <= label < classes:
+        raise ValueError(f"label {label}: " + (f"0 to {classes - 1} are possible" if classes else "there are none"))
+    feeds = [z]
+    if classes:
+        feeds.append(np.arange(len(z)) % classes if label is None else np.full(len(z), label))
+    image = graph.into_runnable().run(feeds)[0].to_numpy()  # (N, C, H, W) in [-1, 1]
+    pixels = np.clip(np.floor(image * np.float32(127.5) + np.float32(128)), 0, 255).astype(np.uint8)
+    return pixels.transpose(0, 2, 3, 1)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("model", "latents", "pictures"):
+        parser.add_argument(name)
+    parser.add_argument("label", nargs="?", type=int)
+    args = parser.parse_args()
+    try:
+        z = np.load(args.latents).astype(np.float32)
+        np.save(args.pictures, draw(args.model, z, args.label))
+    except Exception as e:  # tract's errors have nothing else in common, and go on with a stack trace
+        parser.error(" ".join(str(e).split("Stack backtrace")[0].split()))
