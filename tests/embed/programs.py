@@ -32,20 +32,22 @@ def built(*command: object, cwd: Path | None = None) -> None:
     assert b"warning" not in done.stderr, done.stderr[-4000:].decode()
 
 
-def as_written(name: str, where: Path) -> Path:
-    """Build a copy of embed/NAME by its README's first commands, with warnings as errors; the copy's folder.
+def as_written(name: str, where: Path, block: int = 0, flags: str = STRICT) -> Path:
+    """Build a copy of embed/NAME by its README's commands, of the block that is named, with `flags` too; its folder.
 
-    Skips where the first one says that what it needs isn't there.
+    Skips where the first command says that what it needs isn't there.
     """
-    folder = where / name
+    folder = where / "embed" / name
     shutil.copytree(EMBED / name, folder)
-    page = (folder / "README.md").read_text().split("\n\n")
-    first, *rest = next(part for part in page if part.startswith("    ")).splitlines()
-    prepared = run("sh", "-c", first.replace("../", f"{EMBED}/"), cwd=folder, timeout=600)
+    for beside in ("gan_export", "embed/onnxruntime-sdk.sh"):
+        (where / beside).symlink_to(ROOT / beside)
+    blocks = [part for part in (folder / "README.md").read_text().split("\n\n") if part.startswith("    ")]
+    first, *rest = blocks[block].splitlines()
+    prepared = run("sh", "-c", first, cwd=folder, timeout=600)
     if prepared.returncode == 2:
         pytest.skip(prepared.stderr.decode().strip())
     assert prepared.returncode == 0, prepared.stderr.decode()
-    built("sh", "-euc", "\n".join(rest).replace(" -std=", f" {STRICT} -std="), cwd=folder)
+    built("sh", "-euc", "\n".join(rest).replace(" -std=", f" {flags} -std="), cwd=folder)
     return folder
 
 

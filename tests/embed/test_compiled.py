@@ -12,7 +12,7 @@ from gan_export import checkpoint
 from gan_export.export import find
 from gan_export.export.base import Options
 
-from .programs import ALL, COUNT, LABEL, SEED, as_written, drew, refuses, same
+from .programs import ALL, COUNT, LABEL, SEED, STRICT, as_written, built, drew, refuses, same
 
 pytestmark = [
     pytest.mark.long,
@@ -112,3 +112,18 @@ def test_openvino(
     refuses(draw, samplers / "l.onnx", latents, said="takes a label for each latent")
     refuses(draw, samplers / "g.onnx", samplers / "missing", said="missing: can't be read")
     refuses(draw, samplers / "g.onnx", samplers / "junk", said="1 to 4096 whole rows of 100 floats")
+
+
+@pytest.mark.skipif(
+    not (shutil.which("wasm2c") and Path("/usr/include/wasm-rt.h").exists()),
+    reason="wasm2c is not installed (apt-get install wabt)",
+)
+def test_wasm(files: Path, want: np.ndarray, tmp_path: Path) -> None:
+    folder = as_written("wasm", tmp_path, block=2, flags="")  # what wasm2c writes isn't free of warnings
+    built("cc", *STRICT.split(), "-std=c11", "-fsyntax-only", "draw.c", cwd=folder)
+    draw = folder / "draw"
+    same(drew(draw, files / "g.gan", SEED, COUNT), want)
+    refuses(draw, files / "junk", SEED, COUNT, said="no .gan file")
+    refuses(draw, files / "missing", SEED, COUNT, said="can't be read")
+    for wrong in ((-1, 4), (SEED, 0), ("x", 4), (2**64, 4), ()):
+        refuses(draw, files / "g.gan", *wrong, said="usage")

@@ -1,0 +1,105 @@
+/* Pictures of a seed by the WebAssembly engine, which wasm2c has turned into C: draw g.gan SEED COUNT > pictures.raw,
+ * uint8 (count, height, width, channels).  Structures lie as wasm32 lays them out; this machine is little-endian. */
+#include "gan.h" /* wasm2c's, with the functions of csrc/gan.h */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef WASM_RT_MEMCHECK_GUARD_PAGES
+#define W(name) w2c_gan_##name
+typedef w2c_gan engine;
+#define engine_start(e) wasm2c_gan_instantiate(e)
+#else /* wabt 1.0.32 names them otherwise */
+#define W(name) Z_ganZ_##name
+typedef Z_gan_instance_t engine;
+#define engine_start(e) (Z_gan_init_module(), Z_gan_instantiate(e))
+#endif
+
+enum { BATCH = 32 }; /* pictures drawn at once */
+
+static engine e;
+
+static void check(u32 status, const char *what) {
+    if (!status) return;
+    fprintf(stderr, "draw: %s: %s\n", what, (const char *)W(memory)(&e)->data + W(gan_status_string)(&e, status));
+    exit(2);
+}
+
+/* A copy of `data` in the engine's memory, zeros where it is NULL; its address there. */
+static u32 put(const void *data, size_t size) {
+    const u32 at = size < UINT32_MAX ? W(malloc)(&e, (u32)size) : 0;
+    if (!at) {
+        fprintf(stderr, "draw: no memory for %zu bytes more\n", size);
+        exit(2);
+    }
+    u8 *to = W(memory)(&e)->data + at;
+    if (data) memcpy(to, data, size);
+    else memset(to, 0, size);
+    return at;
+}
+
+static u32 word(u32 at) {
+    u32 value;
+    memcpy(&value, W(memory)(&e)->data + at, sizeof value);
+    return value;
+}
+
+/* The whole file, to be freed. */
+static void *read_file(const char *path, size_t *size) {
+    FILE *file = fopen(path, "rb");
+    long end = -1;
+    if (file && !fseek(file, 0, SEEK_END)) end = ftell(file);
+    void *data = end > 0 && end < INT32_MAX ? malloc((size_t)end) : NULL;
+    if (data) rewind(file);
+    if (!data || fread(data, (size_t)end, 1, file) != 1) {
+        fprintf(stderr, "draw: %s: can't be read\n", path);
+        exit(2);
+    }
+    fclose(file);
+    *size = (size_t)end;
+    return data;
+}
+
+/* A whole number within 0 .. 2^64-1, or 0 for what is none. */
+static int number(const char *text, u64 *value) {
+    char *end;
+    errno = 0;
+    *value = strtoull(text, &end, 10);
+    return *text >= '0' && *text <= '9' && !*end && !errno;
+}
+
+int main(int argc, char **argv) {
+    u64 seed, count;
+    if (argc != 4 || !number(argv[2], &seed) || !number(argv[3], &count) || !count) {
+        fprintf(stderr, "usage: draw g.gan SEED COUNT > pictures.raw, with SEED 0 to 2^64-1 and COUNT at least 1\n");
+        return 2;
+    }
+    size_t size;
+    void *data = read_file(argv[1], &size);
+    wasm_rt_init();
+    engine_start(&e);
+    const u32 cell = put(NULL, 64), file = put(data, size);
+    free(data);
+    check(W(gan_open_memory)(&e, file, (u32)size, cell), argv[1]);
+    const u32 model = word(cell);
+    W(gan_describe)(&e, model, cell);
+    const u32 picture = word(cell + 4) * word(cell + 8) * word(cell + 12); /* channels, height, width */
+    const struct { u32 threads, batch; u64 memory; } options = {1, BATCH, 0};
+    check(W(gan_context_new)(&e, model, put(&options, sizeof options), cell), argv[1]);
+    const u32 context = word(cell), pixels = put(NULL, (size_t)BATCH * picture);
+
+    for (u64 start = 0; start < count; start += BATCH) {
+        const u64 now = count - start < BATCH ? count - start : BATCH;
+        const struct { u64 seed, start, count; s64 label; u32 labels, latents; } request = {seed, start, now, -1, 0, 0};
+        const u32 at = put(&request, sizeof request);
+        check(W(gan_generate_bytes)(&e, context, at, pixels, (u32)now * picture), argv[1]);
+        W(free)(&e, at);
+        if (fwrite(W(memory)(&e)->data + pixels, picture, (size_t)now, stdout) != now) {
+            fprintf(stderr, "draw: the pictures can't be written\n");
+            return 2;
+        }
+    }
+    return 0;
+}
