@@ -71,6 +71,10 @@ def sample(
     workers: Annotated[
         int | None, typer.Option("--workers", help="Processes that draw.", min=1, show_default="the cores")
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", help="Draw on a Ray cluster: HOST:PORT, auto or local.", show_default=False),
+    ] = None,
     runtime: Annotated[str | None, typer.Option("--runtime", help="Another runtime than the first that fits.")] = None,
     device: Device = "cpu",
     threads: Threads = None,
@@ -93,7 +97,7 @@ def sample(
         unsure = (Reject.parse(reject).name,) if reject is not None else ()
         filters = unsure + tuple(name for name, on in (("dedupe", dedupe), ("balance", balance)) if on)
         part = Slice.parse(shard) if shard else Slice()
-        wish = Wish(seed, start, total, format, chosen, psi, filters, shard_size, part, workers)
+        wish = Wish(seed, start, total, format, chosen, psi, filters, shard_size, part, workers, ray)
         scale.draw(Source(file, runtime, device, threads, asdict(overrides)), wish, out)
 
     check_device(device)
@@ -116,6 +120,7 @@ def sample(
         "--shard": shard,
         "--shard-size": shard_size,
         "--workers": workers,
+        "--ray": ray,
         "--reject": reject,
         "--dedupe": dedupe,
         "--balance": balance,

@@ -11,10 +11,11 @@ import numpy as np
 from gan_export import sampling
 from gan_export.errors import CheckFailedError, GanExportError, printable
 from gan_export.scale import formats, manifest
+from gan_export.scale.generator_files import sha256
 from gan_export.scale.job import Job
 from gan_export.scale.manifest import Manifest
 from gan_export.scale.pieces import Record, total
-from gan_export.scale.run import faults, sha256
+from gan_export.scale.run import faults
 from gan_export.scale.storage import open_store
 from gan_export.scale.store import MANIFEST, Folder, Store
 from gan_export.scale.writer import Source, batch_size

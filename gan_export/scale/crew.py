@@ -10,7 +10,6 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from gan_export.scale.pieces import Record
 from gan_export.scale.writer import Source
 
 # The child finds this package where the parent has it.  -P: nothing is imported from the folder it runs in.
-_START = "import sys; sys.path += sys.argv[1:]; from gan_export.scale.process import main; main()"
+_START = "import sys; sys.path += sys.argv[2:]; __import__('importlib').import_module(sys.argv[1]).main()"
 _DEATHS = 3  # of workers, until a run gives up
 
 
@@ -31,12 +30,12 @@ class Crew:
         """workers: how many at once; ahead: each draws the next batch while it encodes one."""
         self._setting = {
             "job": job.to_data(),
-            "source": {**asdict(source), "path": str(source.path)},
+            "source": source.to_data(),
             "target": target,
             "ahead": ahead,
         }
         self._workers = workers
-        self._said: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
+        self._said: queue.Queue[tuple[Worker, dict[str, Any] | None]] = queue.Queue()
         self.seconds: dict[str, float] = {}  # of all workers that came to their end, by what they were spent on
 
     def draw(self, shards: Iterable[int], progress: Callable[[int], None], *, look: bool = False) -> Iterator[Record]:
@@ -50,7 +49,7 @@ class Crew:
         waiting = iter(shards)
         again: deque[int] = deque()
         deaths = 0
-        working: set[_Worker] = set()
+        working: set[Worker] = set()
         try:
             for _ in range(self._workers):
                 working.add(self._start(setting))
@@ -87,44 +86,61 @@ class Crew:
             for worker in working:
                 worker.kill()
 
-    def _start(self, setting: dict[str, Any]) -> _Worker:
-        worker = _Worker(setting)
+    def _start(self, setting: dict[str, Any]) -> Worker:
+        worker = Worker(setting)
         threading.Thread(target=self._listen, args=(worker,), daemon=True).start()
         return worker
 
-    def _listen(self, worker: _Worker) -> None:
-        for line in worker.lines():
-            try:
-                self._said.put((worker, json.loads(line)))
-            except ValueError:
-                break  # cut off in the middle of a line
+    def _listen(self, worker: Worker) -> None:
+        for message in worker.messages():
+            self._said.put((worker, message))
         self._said.put((worker, None))
 
 
-class _Worker:
-    """One process, and what it was given.  shards: those not yet finished; ended: whether it was told to end."""
+class Worker:
+    """A child process that speaks in lines of JSON, and the shards that it was given.
 
-    def __init__(self, setting: dict[str, Any]) -> None:
+    shards: those not yet finished; ended: whether it was told to end
+    """
+
+    def __init__(self, setting: dict[str, Any], module: str = "process", **options: Any) -> None:
+        """setting: its first message; module: of this package, whose `main` it runs; options: Popen's."""
         self.shards: set[int] = set()
         self.ended = False
         root = str(Path(__file__).resolve().parents[2])
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _START, root], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-P", "-c", _START, f"gan_export.scale.{module}", root],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            **options,
         )
-        self._say(setting)
+        self.say(setting)
 
-    def lines(self) -> Iterable[bytes]:
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """What it says, to its end."""
         assert self._process.stdout is not None
-        return self._process.stdout
+        for line in self._process.stdout:
+            try:
+                message = json.loads(line)
+            except ValueError:
+                return  # cut off in the middle of a line
+            yield message
 
     def give(self, shard: int | None) -> None:
         """The next shard, or the word to end."""
         if shard is None:
             self.ended = True
-            self._say({"end": True})
+            self.say({"end": True})
         else:
             self.shards.add(shard)
-            self._say({"shard": shard})
+            self.say({"shard": shard})
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Nothing where it is dead: the end of its output says so."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
 
     def code(self) -> int:
         """Its exit code; waits for its end, which leaves no zombie."""
@@ -133,9 +149,3 @@ class _Worker:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
-
-    def _say(self, message: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it died; the end of its output says so
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
-            self._process.stdin.flush()

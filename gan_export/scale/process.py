@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,31 +25,50 @@ from gan_export.scale.pieces import Record
 from gan_export.scale.storage import open_store
 from gan_export.scale.writer import ShardWriter, Source, shared_folder
 
+Message = dict[str, Any]
+Asked = queue.Queue[Message]  # what the parent said
+Say = Callable[[Message], None]
+
 _EVERY = 0.2  # seconds between two words of progress
 
 
 def main() -> None:
     """The worker's entry point."""
+    serve(_work)
+
+
+def serve(work: Callable[[Message, Asked, Say], None]) -> None:
+    """Call `work` with the parent's first message, a queue of its later ones and the way to answer; then end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     said = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what a library prints must not break the pipe
-    asked: queue.Queue[dict[str, Any] | None] = queue.Queue()
+    asked: Asked = queue.Queue()
     setting = json.loads(sys.stdin.readline())
     threading.Thread(target=_listen, args=(asked,), daemon=True).start()
+
+    def say(message: Message) -> None:
+        print(json.dumps(message), file=said)
+
     try:
-        _work(setting, asked, lambda message: print(json.dumps(message), file=said))
-    except GanExportError as e:
-        print(json.dumps({"error": str(e)}), file=said)
-    except MemoryError:
-        print(json.dumps({"error": "out of memory; ask for fewer --workers"}), file=said)
-    except OSError as e:
-        where = f"{e.filename}: " if e.filename else ""
-        print(json.dumps({"error": f"{where}{e.strerror or e}"}), file=said)
+        work(setting, asked, say)
+    except (GanExportError, MemoryError, OSError) as e:
+        say({"error": told(e)})
     said.flush()
     os._exit(0)  # the listener holds standard input
 
 
-def _listen(asked: queue.Queue[dict[str, Any] | None]) -> None:
+def told(error: GanExportError | MemoryError | OSError) -> str:
+    """What a user is told of it, on one line."""
+    match error:
+        case GanExportError():
+            return str(error)
+        case MemoryError():
+            return "out of memory; ask for fewer --workers"
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
+
+
+def _listen(asked: Asked) -> None:
     for line in sys.stdin:
         message = json.loads(line)
         asked.put(message)
@@ -57,9 +77,8 @@ def _listen(asked: queue.Queue[dict[str, Any] | None]) -> None:
     os._exit(1)  # the parent is gone
 
 
-def _work(setting: dict[str, Any], asked: queue.Queue[dict[str, Any] | None], say: Any) -> None:
-    job = Job.from_data(setting["job"])
-    source = Source(**{**setting["source"], "path": Path(setting["source"]["path"])})
+def _work(setting: Message, asked: Asked, say: Say) -> None:
+    job, source = Job.from_data(setting["job"]), Source.from_data(setting["source"])
     store = open_store(setting["target"])
     progress = _Progress(say)
     with source.open(job.psi) as generator, ThreadPoolExecutor(1) as pool:
@@ -69,7 +88,7 @@ def _work(setting: dict[str, Any], asked: queue.Queue[dict[str, Any] | None], sa
         say({"ready": True})
         begun = time.perf_counter()
         pending: Future[Record] | None = None
-        while (message := asked.get()) is not None and "shard" in message:
+        while "shard" in (message := asked.get()):
             publish = work(message["shard"])
             progress.flush()
             with writer.meter.of("disk"):  # waits while the shard before is still on its way to the disk
@@ -86,7 +105,7 @@ def _work(setting: dict[str, Any], asked: queue.Queue[dict[str, Any] | None], sa
 class _Progress:
     """Adds up, and speaks a few times a second."""
 
-    def __init__(self, say: Any) -> None:
+    def __init__(self, say: Say) -> None:
         self._say = say
         self._count = 0
         self._last = time.monotonic()

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,14 +17,14 @@ import numpy as np
 
 from gan_export.arch.reading import Overrides
 from gan_export.errors import GanExportError
-from gan_export.files import sha256_file
 from gan_export.sampling import Generator, choose_labels
-from gan_export.scale import filters, formats, lock, manifest
+from gan_export.scale import filters, formats, generator_files, lock, manifest, ray_crew
 from gan_export.scale.crew import Crew
 from gan_export.scale.formats.base import Meter, Place
 from gan_export.scale.job import Job, Shard, Slice
 from gan_export.scale.manifest import Manifest
-from gan_export.scale.pieces import Record, TreeDigest, total
+from gan_export.scale.pieces import Record, total
+from gan_export.scale.ray_crew import RayCrew
 from gan_export.scale.storage import open_store
 from gan_export.scale.store import MANIFEST, STATE, Folder, Store, room
 from gan_export.scale.writer import ShardWriter, Source
@@ -75,6 +75,7 @@ class Wish:
     shard_size: int | None = None
     slice: Slice = field(default_factory=Slice)
     workers: int | None = None
+    ray: str | None = None  # a cluster's address, see ray_crew.join
 
 
 def make_job(source: Source, wish: Wish, generator: Generator) -> Job:
@@ -89,7 +90,7 @@ def make_job(source: Source, wish: Wish, generator: Generator) -> Job:
     choose_labels(facts, wish.label, 0, 0, 1)  # type: ignore[arg-type]
     said = {k: v for k, v in source.overrides.items() if v != getattr(Overrides(), k)}
     job = Job(
-        generator=source.path.name, sha256=sha256(source.path), facts=facts, runtime=info.runtime,
+        generator=source.path.name, sha256=generator_files.sha256(source.path), facts=facts, runtime=info.runtime,
         version=info.version, seed=wish.seed, start=wish.start, count=wish.count, format=format.name,
         shard_size=format.shard_size(facts) if wish.shard_size is None else wish.shard_size, label=wish.label,
         psi=wish.psi, filters=wish.filters, overrides=said, encoder=format.encoder(),
@@ -107,7 +108,8 @@ def run(source: Source, wish: Wish, target: str, *, progress: Progress = lambda 
     begun = time.perf_counter()
     store = open_store(target)
     _check_target(store, None)
-    with source.open(wish.psi) as generator:
+    here = source if wish.ray is None else replace(source, device="cpu")  # the nodes have the GPUs
+    with here.open(wish.psi) as generator:
         job = make_job(source, wish, generator)
         _check_target(store, job)
         if not isinstance(store, Folder) and formats.find(job.format).wholes(job, job.count):
@@ -116,12 +118,10 @@ def run(source: Source, wish: Wish, target: str, *, progress: Progress = lambda 
         missing = _Count(wish.slice, job, store).missing
         if missing:
             _check_room(generator, job, store, missing)
-    with _held(store, wish.slice):
+    with _crew(source, job, wish, target) as crew, _held(store, wish.slice):
         store.create(manifest.JOB, _job_bytes(job))
         _check_target(store, job)  # another run may have begun in between
         _note_psi(store, wish.psi, variety)
-        workers, threads, ahead = _manning(source, job, wish.workers)
-        crew = Crew(job, replace(source, runtime=job.runtime, threads=threads), target, workers, ahead=ahead)
         prepared = _prepare(store, job, wish.slice, lambda shards: _survey(crew, store, job, shards, progress))
         drawn, records = 0, list(prepared.sound)
         if prepared.missing:
@@ -205,7 +205,7 @@ def _prepare(store: Store, job: Job, slice: Slice, survey: Callable[[list[int]],
     return _Prepared(sound, said, tuple(k for k in wanted if k not in done) if done else wanted)
 
 
-def _survey(crew: Crew, store: Store, job: Job, shards: list[int], progress: Progress) -> None:
+def _survey(crew: Crew | RayCrew, store: Store, job: Job, shards: list[int], progress: Progress) -> None:
     """Every shard drawn once for the filters, and their decision."""
     if shards:
         for _ in crew.draw(shards, lambda n: progress(n, 0), look=True):
@@ -302,6 +302,22 @@ def _trial(generator: Generator, job: Job) -> int:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def _crew(source: Source, job: Job, wish: Wish, target: str) -> Iterator[Crew | RayCrew]:
+    source = replace(source, runtime=job.runtime)
+    if wish.ray is None:
+        workers, threads, ahead = _manning(source, job, wish.workers)
+        yield Crew(job, replace(source, threads=threads), target, workers, ahead=ahead)
+        return
+    with ray_crew.join(wish.ray, job, source, target, wish.workers, light=_light(source, job)) as crew:
+        yield crew
+
+
+def _light(source: Source, job: Job) -> bool:
+    """Whether a process a core is the way to draw: where it is no great thing to load, and a core is what draws."""
+    return source.device == "cpu" and job.runtime in ("native", "onnxruntime")
+
+
 def _manning(source: Source, job: Job, asked: int | None) -> tuple[int, int, bool]:
     """(workers, threads of each, whether a worker draws ahead while it encodes).
 
@@ -309,8 +325,7 @@ def _manning(source: Source, job: Job, asked: int | None) -> tuple[int, int, boo
     PyTorch with its large libraries, gets one process, which draws ahead.
     """
     cores = _cores()
-    light = source.device == "cpu" and job.runtime in ("native", "onnxruntime")
-    workers = min(asked or (cores if light else 1), job.shards)
+    workers = min(asked or (cores if _light(source, job) else 1), job.shards)
     threads = source.threads or max(1, cores // workers)
     return workers, threads, workers < cores or source.device != "cpu"
 
@@ -331,13 +346,3 @@ def _job_bytes(job: Job) -> bytes:
     import json
 
     return json.dumps(job.to_data(), sort_keys=True).encode()
-
-
-def sha256(path: Path) -> str:
-    """Of a file, or of a checkpoint that is a folder."""
-    if path.is_file():
-        return sha256_file(path)
-    tree = TreeDigest()
-    for file in sorted(f for f in path.rglob("*") if f.is_file()):
-        tree.add(file.relative_to(path).as_posix(), file.read_bytes())
-    return tree.piece("").sha256

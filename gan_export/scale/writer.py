@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,14 @@ class Source:
     device: str = "cpu"
     threads: int | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
+
+    def to_data(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {**asdict(self), "path": str(self.path)}
+
+    @staticmethod
+    def from_data(data: Mapping[str, Any]) -> Source:
+        return Source(**{**data, "path": Path(data["path"])})
 
     @contextlib.contextmanager
     def open(self, psi: float = 1.0) -> Iterator[sampling.Generator]:

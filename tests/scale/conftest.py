@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=found.reason))
 
 
-def write_generator(target: Path, classes: int, channels: int = 1) -> Path:
+def write_generator(target: Path, classes: int, channels: int = 1, width: int = 16) -> Path:
     """A 32x32 chain of transposed convolutions of seeded weights; the label, where there is one, one-hot beside z."""
     c = Chain()
     if classes:
@@ -40,12 +40,12 @@ def write_generator(target: Path, classes: int, channels: int = 1) -> Path:
         c.add(Concat, "joined", inputs=("z", hot))
     c.add(Reshape, "seed", shape=(100 + classes, 1, 1))
     before = 100 + classes
-    widths = (16, 8, 4, channels)
-    for i, width in enumerate(widths):
+    widths = (width, width // 2, width // 4, channels)
+    for i, after in enumerate(widths):
         stride, padding = (2, 1) if i else (1, 0)
-        c.add(ConvTranspose, f"up{i}", in_channels=before, out_channels=width, kernel=4, stride=stride, padding=padding)
+        c.add(ConvTranspose, f"up{i}", in_channels=before, out_channels=after, kernel=4, stride=stride, padding=padding)
         c.add(Activation, f"act{i}", kind="relu" if i + 1 < len(widths) else "tanh")
-        before = width
+        before = after
     spec = GeneratorSpec("test", 100, "normal", (channels, 32, 32), (-1.0, 1.0), tuple(c), classes=classes)
     rng = np.random.default_rng(1)
     weights = {}
