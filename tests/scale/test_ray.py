@@ -64,6 +64,11 @@ def wait_for_shards(out: Path, run: subprocess.Popen[bytes], count: int) -> None
         time.sleep(0.02)
 
 
+def assert_nothing_of_rays(err: str) -> None:
+    """Progress alone, which a slow machine comes to show."""
+    assert all("img/s" in line for line in err.splitlines()), err
+
+
 def actors() -> list[int]:
     """Process ids of the actors that draw."""
     found = []
@@ -128,7 +133,7 @@ def test_a_cluster_draws_the_same_bytes_whatever_dies(
     with cluster(1) as here:
         result = command("gan-sample", gan, *ARGUMENTS, "-o", out, "--ray", here.address)
     assert result.code == 0, result
-    assert not result.err
+    assert_nothing_of_rays(result.err)
     assert f"{done} shards that were finished before" in result.out
     assert files(out) == files(whole)
 
@@ -167,7 +172,7 @@ def test_filters_and_files_written_in_place(command: Command, labelled_gan: Path
     for name, more in (("alone", ()), ("ray", ("--ray", "local"))):
         result = command("gan-sample", labelled_gan, *arguments, *more, "-o", tmp_path / name)
         assert result.code == 0, result
-        assert not result.err
+        assert_nothing_of_rays(result.err)
     assert files(tmp_path / "alone") == files(tmp_path / "ray")
 
 
