@@ -1,5 +1,6 @@
 /* Windows 7 and later. */
 #define WIN32_LEAN_AND_MEAN
+#undef _WIN32_WINNT /* some compilers say the latest */
 #define _WIN32_WINNT 0x0601
 #include "system.h"
 

@@ -6,6 +6,7 @@ set -eu
 [ $# -gt 0 ] || set -- asan tsan valgrind
 python=${PYTHON:-python3}
 build=${GAN_SANITIZE_FOLDER:-build/sanitize}
+build=$(mkdir -p "$build" && cd "$build" && pwd)
 
 # make NAME SANITIZERS
 make_suite() {
@@ -17,7 +18,7 @@ make_suite() {
 python_part() {
   library=$(gcc "-print-file-name=$1")
   shift
-  LD_PRELOAD=$library GAN_TEST_LIBRARY=$PWD/$suite/libgan.so "$python" -m pytest -q -p no:cacheprovider \
+  LD_PRELOAD=$library GAN_TEST_LIBRARY=$suite/libgan.so "$python" -m pytest -q -p no:cacheprovider \
     -m 'not long' --timeout 600 "$@"
 }
 

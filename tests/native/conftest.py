@@ -32,6 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     found = NATIVE.availability()
     for item in items:
         if "tests/native" in str(item.fspath) and not found.ok:
+            if "GAN_TEST_LIBRARY" in os.environ:
+                raise pytest.UsageError(f"GAN_TEST_LIBRARY: {found.reason}")
             item.add_marker(pytest.mark.skip(reason=found.reason))
 
 

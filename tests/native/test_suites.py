@@ -76,10 +76,9 @@ def test_sanitizers(tool: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_the_fuzzer_s_corpus(tmp_path: Path) -> None:
+def test_the_fuzzer_and_its_corpus(tmp_path: Path) -> None:
     need("clang")
-    run("sh", "csrc/tests/fuzz/run.sh", "0", tmp_path)
-    run("sh", "csrc/tests/fuzz/run.sh", "15", tmp_path)
+    run("sh", "csrc/tests/fuzz/run.sh", "15", tmp_path)  # which replays the corpus first
 
 
 @pytest.mark.long
