@@ -35,8 +35,9 @@ _GRID = 2.0**20  # reference values are multiples of 2^-20: far finer than any t
 OPENVINO_KEYS = ("gan-export", "manifest")  # of rt_info: an element in an element
 _LARGEST_TEXT = 1 << 27  # bytes of a manifest, or of what one is looked for in
 
-Kind = Literal["checkpoint", "onnx", "torchscript", "gan", "pt2", "openvino", "safetensors", "c", "aoti"]
+Kind = Literal["checkpoint", "onnx", "torchscript", "gan", "pt2", "openvino", "safetensors", "c", "aoti", "ncnn"]
 C_MANIFEST = "manifest.json"  # in a folder of C source
+_NCNN_MAGIC = b"7767517\n"
 GAN_MAGIC = b"\x89GAN\r\n\x1a\n"
 
 
@@ -166,6 +167,11 @@ def report_path(artifact: Path) -> Path:
     return artifact.with_name(artifact.name + ".report.json")
 
 
+def manifest_path(artifact: Path) -> Path:
+    """Where the manifest of an artifact lies whose format has no place for it."""
+    return artifact.with_name(artifact.name + ".manifest.json")
+
+
 def sniff(path: Path) -> Kind:
     """What a file is, by its first bytes and never by its name; a strange file or folder is a "checkpoint"."""
     if not path.is_file():
@@ -178,6 +184,8 @@ def sniff(path: Path) -> Kind:
             return _zip_kind(f)
         if head.startswith(b"<?xml") and _openvino_manifest(f) is not None:
             return "openvino"
+        if head.startswith(_NCNN_MAGIC):
+            return "ncnn"
         if _safetensors_metadata(f).get(KEY):
             return "safetensors"
         if head.startswith(b"\x08") and protobuf.looks_like_onnx(f):
@@ -190,6 +198,9 @@ def read_manifest(path: Path, kind: Kind) -> Manifest | None:
     if kind == "c":
         return Manifest.from_json((path / C_MANIFEST).read_text(encoding="utf-8", errors="replace"))
     text: bytes | None = None
+    if kind == "ncnn":
+        beside = manifest_path(path)
+        return Manifest.from_json(beside.read_text(encoding="utf-8", errors="replace")) if beside.is_file() else None
     with open(path, "rb") as f:
         if kind == "onnx":
             text = dict(protobuf.onnx_metadata(f)).get(KEY)

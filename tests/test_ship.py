@@ -21,7 +21,7 @@ from torch import nn
 from gan_export import artifact, checkpoint, images, latents, ship
 from gan_export import export as formats
 from gan_export.errors import GanExportError
-from gan_export.export.base import Options
+from gan_export.export.base import Options, missing
 from gan_export.parity import ParityError
 from tests.conftest import ROOT, Artifacts, ExamplesGenerator, each_format, lively
 
@@ -276,6 +276,33 @@ def test_an_ir_needs_its_own_weights(artifacts: Artifacts, classic_pth: Path, tm
     (tmp_path / "g.bin").unlink()
     with pytest.raises(GanExportError, match="can't load it"):
         ship.verify(tmp_path / "g.xml")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no limit to a file's size there")
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["openvino", "ncnn"])
+@pytest.mark.parametrize("there", [False, True])
+def test_no_space_for_weights_leaves_nothing_half_written(
+    classic_pth: Path, tmp_path: Path, name: str, there: bool
+) -> None:
+    """No file may be as long as the weights of a format of several files."""
+    exporter = formats.find(name)
+    if missing(exporter):
+        pytest.skip(missing(exporter))
+    target = tmp_path / f"g{exporter.suffix}"
+    before = {p.name: b"what was here" for p in (target, target.with_suffix(".bin")) if there}
+    for file, content in before.items():
+        (tmp_path / file).write_bytes(content)
+    program = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, 120_000))\n"
+        "from gan_export.cli.export import main; sys.argv[0] = 'gan-export'; main()"
+    )
+    arguments = [sys.executable, "-W", "ignore", "-c", program, name, str(classic_pth), "-o", str(target)]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done
+    assert done.stderr.startswith("gan-export: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize(("precision", "decibels", "share"), [("fp16", 45, 0.52), ("int8", 28, 0.35)])

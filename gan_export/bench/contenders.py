@@ -58,6 +58,7 @@ CONTENDERS: tuple[Contender, ...] = (
         "openvino-ir-int8", "OpenVINO IR int8", "openvino-ir", "openvino", {"precision": "int8"}, CPU, usual=False
     ),
     Contender("native", "gan-export native", "native", "native", devices=CPU),
+    Contender("ncnn", "ncnn", "ncnn", "ncnn", devices=CPU),
     Contender("eager-tf32", "PyTorch TF32", "eager-tf32", devices=CUDA),
     Contender("eager-bf16", "PyTorch bf16", "eager-bf16", devices=CUDA),
     Contender("eager-fp16", "PyTorch fp16", "eager-fp16", devices=CUDA),

@@ -9,6 +9,7 @@ from gan_export.export.aoti import Aoti
 from gan_export.export.base import Exporter
 from gan_export.export.c import C
 from gan_export.export.native import NATIVE
+from gan_export.export.ncnn import Ncnn
 from gan_export.export.onnx import Onnx
 from gan_export.export.openvino import OpenVinoIr
 from gan_export.export.pt2 import Pt2
@@ -16,7 +17,7 @@ from gan_export.export.safetensors import Safetensors
 from gan_export.export.torchscript import TorchScript
 
 EXPORTERS: tuple[Exporter, ...] = (
-    Onnx(), TorchScript(), Pt2(), OpenVinoIr(), NATIVE, C, Safetensors(), Aoti(),
+    Onnx(), TorchScript(), Pt2(), OpenVinoIr(), NATIVE, C, Safetensors(), Aoti(), Ncnn(),
 )  # fmt: skip
 
 

@@ -59,7 +59,11 @@ class OpenVinoIr:
             raise GanExportError(f"openvino can't hold this generator: {why}") from e
         _number(model)
         model.set_rt_info(manifest.to_json(), list(OPENVINO_KEYS))
-        openvino.save_model(model, str(target), compress_to_fp16=options.precision == "fp16")
+        try:
+            openvino.save_model(model, str(target), compress_to_fp16=options.precision == "fp16")
+        except RuntimeError as e:  # its own writer's, which says no more than that a stream failed
+            why = f"OpenVINO says {printable(str(e))}; is there space on the disk?"
+            raise GanExportError(f"{printable(target.name)} can't be written: {why}") from e
         return manifest
 
 

@@ -21,6 +21,7 @@ from gan_export.runtimes.eager import (
     TF32,
 )
 from gan_export.runtimes.native import NATIVE
+from gan_export.runtimes.ncnn import NCNN
 from gan_export.runtimes.onnx_runtime import ONNXRUNTIME
 from gan_export.runtimes.open_vino import OPENVINO, OPENVINO_IR
 from gan_export.runtimes.pt2 import PT2
@@ -41,6 +42,7 @@ RUNTIMES: tuple[Runtime, ...] = (
     PT2,
     OPENVINO_IR,
     SAFETENSORS,
+    NCNN,
     TF32,
     BF16,
     FP16,

@@ -20,7 +20,7 @@ Labels = NDArray[np.int64]
 Pictures = NDArray[np.float32] | NDArray[np.uint8]
 Output = Literal["float", "bytes"]
 Inputs = Literal["latents", "seed"]
-Format = Literal["checkpoint", "torchscript", "onnx", "gan", "pt2", "openvino", "safetensors", "c", "aoti"]
+Format = Literal["checkpoint", "torchscript", "onnx", "gan", "pt2", "openvino", "safetensors", "c", "aoti", "ncnn"]
 DEVICES = ("cpu", "cuda")
 
 
