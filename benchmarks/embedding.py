@@ -7,7 +7,8 @@ The first one exports the generator and builds the programs in embed/ as their R
 folder WORK; what is there already stays.  The second one takes turns: the wall clock of each program from its start
 to its end, one picture drawn; and images a second from a seed to bytes, at batch 1 and 64, of each library in a
 process that stays, called from Python or, as two of them say, from Node.  Each takes the threads that it takes by
-itself.  Writes results/embedding-HOST.json (every start and turn, machine, versions) and prints the tables.
+itself.  Writes results/embedding-HOST.json (every start and turn, machine, versions, what others took of it) and prints
+the tables.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import importlib.metadata
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -264,6 +266,7 @@ def main() -> None:
     folders = [build(program, checkpoint, work) for program in PROGRAMS]
     if given.prepare:
         return
+    before = machine.load()
     starts: dict[str, list[float]] = {program.title: [] for program in PROGRAMS}
     for _ in range(given.rounds + 1):  # the first one reads the files
         for program, folder in zip(PROGRAMS, folders, strict=True):
@@ -271,6 +274,8 @@ def main() -> None:
     starts = {title: seconds[1:] for title, seconds in starts.items()}
     node_modules = folders[[p.folder for p in PROGRAMS].index("node-onnx")] / "node_modules"
     spent = speeds(sides(files, node_modules, nz), given.rounds)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)  # everything has ended
+    foreign, stolen = machine.shares(before, machine.load(), used.ru_utime + used.ru_stime)
     extra = {name: importlib.metadata.version(name) for name in ("tract", "wasmtime")}
     node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
     result = {
@@ -278,10 +283,13 @@ def main() -> None:
         "machine": asdict(machine.describe()),
         "versions": machine.versions() | extra | {"node": node},
         "commit": machine.commit(),
+        "foreign": foreign,
+        "stolen": stolen,
         "start_up": starts,
         "calls": {name: {n: [summary(t) for t in turns[n]] for n in turns} for name, turns in spent.items()},
     }
     (HERE / "results" / f"embedding-{given.name}.json").write_text(json.dumps(result) + "\n", encoding="utf-8")
+    print(f"Other processes took {foreign:.0%} of the processors, other virtual machines {stolen:.0%}.\n")
     print("| Program | Start to first picture |\n|---|---|")
     for title, seconds in starts.items():
         print(f"| {title} | {statistics.median(seconds) * 1000:,.0f} ms |")
