@@ -4,7 +4,7 @@
 #include "model.h"
 #include "run.h"
 
-enum { MAX_THREADS = 1024, LARGEST_CHUNK = 32 /* pictures a thread */, VALUES_BYTES = 32 << 20 };
+enum { MAX_THREADS = 1024, CHUNK_TILES = 6 /* register tiles of pictures that a thread draws at once */, VALUES_BYTES = 32 << 20 };
 
 /* A context's way of working, before any memory is taken for it. */
 typedef struct layout {
@@ -56,8 +56,9 @@ static gan_status lay_out(const gan_model *m, const gan_options *o, layout *l) {
     if (threads > MAX_THREADS) return GAN_ERROR_ARGUMENT;
     l->threads = threads ? (int)threads : gan_i_usable_cores();
     const uint64_t image = m->s.values_per_image * sizeof(float) * (uint64_t)l->threads, fit = VALUES_BYTES / image;
+    const uint32_t chunk = CHUNK_TILES * (uint32_t)m->k->mr;
     const uint32_t share = (uint32_t)(((uint64_t)batch + (uint64_t)l->threads - 1) / (uint64_t)l->threads);
-    uint32_t largest = fit < 1 ? 1 : fit < LARGEST_CHUNK ? (uint32_t)fit : LARGEST_CHUNK;
+    uint32_t largest = fit < 1 ? 1 : fit < chunk ? (uint32_t)fit : chunk;
     largest = share < largest ? share : largest;
     for (; largest; largest /= 2) {
         for (int points = MAX_TOOM; points >= 2; points--) { /* 2: no transform */

@@ -1,25 +1,20 @@
 /* A small cost model.  Its constants are estimates for one kind of processor, not fits; what matters is their ratios. */
 #include "plan.h"
 
-#include "system.h"
-
 /* Bytes a cycle that one thread streams, from the last-level cache and from memory. */
 static const double CACHE_RATE = 10.0, MEMORY_RATE = 3.0;
 static const double LATENCY = 4.0;      /* cycles of a dependent multiply-add: the least for a step of a tile */
+static const double KEPT = 0.3;         /* of the last-level cache: a layer's weights that are there when the next picture comes */
 static const double BARRIER = 3000.0;   /* cycles, with what is lost to unequal shares */
 static const double EFFICIENCY = 0.92;  /* of the peak that full tiles reach */
 
 enum {
-    V_BYTES = 1700000,       /* transformed inputs a thread: they are read again from the last-level cache */
-    BLOCK_ROWS = 64,         /* tiles that share a read of the weights */
-    PRODUCT_BYTES = 1 << 18, /* products of a group of panels: they stay in half a second-level cache */
+    /* for each row of the register tile, so that the tiles are about as full and as many on every processor */
+    V_BYTES = 320000,      /* transformed inputs a thread: they are read again from the last-level cache */
+    BLOCK_ROWS = 11,       /* tiles that share a read of the weights */
+    PRODUCT_BYTES = 43700, /* products of a group of panels: they stay in half a second-level cache */
     MOST_PANELS = 4
 };
-
-static double last_level_cache(void) {
-    const uint64_t size = gan_i_last_level_cache();
-    return size ? (double)size : 16e6;
-}
 
 void gan_i_tile(const conv *c, form f, const gan_kernels *k, uint32_t chunk, int crew, tiling *t) {
     const uint32_t taps = conv_taps(c, c->kh);
@@ -30,18 +25,19 @@ void gan_i_tile(const conv *c, form f, const gan_kernels *k, uint32_t chunk, int
     t->tx = (c->in.w + tile - 1) / tile;
     t->width = t->tx * tile + taps - 1;
     t->row = round_up(c->in.c, KBLOCK) * (uint64_t)(t->points * t->points);
-    const uint64_t image = t->row * t->ty * t->tx * sizeof(float), budget = (uint64_t)V_BYTES * (uint64_t)crew;
+    const uint64_t image = t->row * t->ty * t->tx * sizeof(float), budget = (uint64_t)V_BYTES * (uint64_t)k->mr * (uint64_t)crew;
     const uint64_t fit = budget / image;
     t->most = fit < 1 ? 1 : fit < chunk ? (uint32_t)fit : chunk;
     /* equal passes rather than a short last one */
     const uint32_t passes = (chunk + t->most - 1) / t->most;
     t->pass = (chunk + passes - 1) / passes;
-    const uint32_t rows = t->pass * t->ty, block = BLOCK_ROWS / t->tx ? BLOCK_ROWS / t->tx : 1;
+    const uint32_t rows = t->pass * t->ty, most = BLOCK_ROWS * (uint32_t)k->mr / t->tx, block = most ? most : 1;
     const uint32_t blocks = (rows + block - 1) / block;
     t->block = (rows + blocks - 1) / blocks;
     const uint64_t row_bytes = (uint64_t)t->tx * (uint64_t)(t->points * t->points * k->nr) * sizeof(float);
-    const uint64_t group = PRODUCT_BYTES / (t->block * row_bytes), single = block * row_bytes;
-    t->own = (single > PRODUCT_BYTES ? single : PRODUCT_BYTES) / sizeof(float) +
+    const uint64_t products = (uint64_t)PRODUCT_BYTES * (uint64_t)k->mr, group = products / (t->block * row_bytes);
+    const uint64_t single = block * row_bytes;
+    t->own = (single > products ? single : products) / sizeof(float) +
              MOST_PANELS * (uint64_t)t->points * t->width * (uint64_t)k->nr;
     const uint32_t panels = padded(c->out.c, k) / (uint32_t)k->nr * c->out_stride * c->out_stride;
     t->group = group < 1 ? 1 : group < MOST_PANELS ? (uint32_t)group : MOST_PANELS;
@@ -50,13 +46,13 @@ void gan_i_tile(const conv *c, form f, const gan_kernels *k, uint32_t chunk, int
 
 /* Cycles of m rows times one panel for one k: full tiles cost their multiply-adds, small ones their latency. */
 static double rows_cost(double rows, const gan_kernels *k) {
-    const double row = (double)k->nr / k->fma_per_cycle, tiles = (double)(((uint64_t)rows + (uint64_t)k->mr - 1) / (uint64_t)k->mr);
+    const double row = (double)k->nr / gan_i_fma_per_cycle(k), tiles = (double)(((uint64_t)rows + (uint64_t)k->mr - 1) / (uint64_t)k->mr);
     const double full = rows / tiles * row / EFFICIENCY;
     return tiles * (full > LATENCY ? full : LATENCY);
 }
 
-double gan_i_conv_cost(const conv *c, form f, const gan_kernels *k, uint32_t images, int crew) {
-    const double in = c->in.c, panels = (double)padded(c->out.c, k) / k->nr, vectors = (double)k->fma_per_cycle / 2;
+double gan_i_conv_cost(const conv *c, form f, const gan_kernels *k, uint32_t images, int crew, uint64_t cache) {
+    const double in = c->in.c, panels = (double)padded(c->out.c, k) / k->nr, vectors = (double)gan_i_fma_per_cycle(k) / 2;
     const double bytes = 4.0 * (double)gan_i_form_floats(c, f, k), phases = (double)c->out_stride * c->out_stride;
     double work = 0, other = 0, reads = 1, parts = panels * phases;
     if (f == FORM_DIRECT) {
@@ -94,7 +90,7 @@ double gan_i_conv_cost(const conv *c, form f, const gan_kernels *k, uint32_t ima
         other = images * tiles * points * (4 * in + 8 * panels * k->nr * phases) / vectors / 2;
         reads = (images + t.pass - 1) / t.pass;
     }
-    const double far = bytes > 0.6 * last_level_cache() ? MEMORY_RATE : CACHE_RATE;
+    const double far = bytes > KEPT * (double)cache ? MEMORY_RATE : CACHE_RATE;
     const double streams = f == FORM_FOLD ? 0 : bytes * reads / far;
     const double share = parts < crew ? parts : crew;
     return ((work > streams ? work : streams) + other) / share + (crew > 1 ? BARRIER : 0);
@@ -104,7 +100,7 @@ static double schedule_cost(const schedule *s, const gan_kernels *k, const form 
     double cost = crew > 1 ? 4 * BARRIER : 0;
     for (uint32_t i = 0; i < s->n_steps; i++) {
         const step *st = &s->steps[i];
-        if (st->kind == STEP_CONV) cost += gan_i_conv_cost(&st->conv, forms[i], k, images, crew);
+        if (st->kind == STEP_CONV) cost += gan_i_conv_cost(&st->conv, forms[i], k, images, crew, s->cache);
         else cost += (double)s->values[st->output].per_image * images / crew / 4;
     }
     return cost;
@@ -139,10 +135,10 @@ plan gan_i_plan_forms(const schedule *s, const gan_kernels *k, uint64_t count, i
             trial[i] = FORM_DIRECT;
             if (s->steps[i].kind != STEP_CONV) continue;
             const conv *c = &s->steps[i].conv;
-            double least = gan_i_conv_cost(c, FORM_DIRECT, k, images, crew);
+            double least = gan_i_conv_cost(c, FORM_DIRECT, k, images, crew, s->cache);
             for (int f = FORM_FOLD; f < FORM_COUNT; f++) {
                 if (form_points((form)f) > points || !gan_i_form_fits(c, (form)f)) continue;
-                const double cost = gan_i_conv_cost(c, (form)f, k, images, crew);
+                const double cost = gan_i_conv_cost(c, (form)f, k, images, crew, s->cache);
                 if (cost < least) {
                     least = cost;
                     trial[i] = (form)f;

@@ -52,7 +52,7 @@ static void multiply(const worker *w, const tiling *t, const float *v, int64_t r
                         to[i] = products + ((u * rows + row) * points + p) * nr;
                     }
                     /* each tile fetches its share of the next slice */
-                    const int64_t share = n * (depth / KBLOCK * PREFETCH);
+                    const int64_t share = n * (depth / KBLOCK * 4 * nr);
                     k->gemm(m, depth, a, points * KBLOCK, slice, to, k0 > 0, share < depth * nr ? next + share : NULL);
                 }
             }

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "system.h"
+
 enum { MAX_CONSTANTS = 1 << 25 }; /* 128 MiB, whatever a file of a few bytes says */
 
 typedef struct builder {
@@ -210,7 +212,7 @@ void gan_i_schedule_free(schedule *s) {
 
 gan_status gan_i_schedule(const file *f, const gan_kernels *k, schedule *s) {
     const uint32_t n_values = FIRST_LAYER + f->n_layers;
-    *s = (schedule){.n_values = n_values};
+    *s = (schedule){.n_values = n_values, .cache = gan_i_last_level_cache()};
     builder b = {.f = f, .k = k, .s = s};
     s->steps = calloc(f->n_layers, sizeof *s->steps);
     s->values = calloc(n_values, sizeof *s->values);

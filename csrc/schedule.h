@@ -54,6 +54,7 @@ typedef struct schedule {
     float *constants;
     uint64_t n_constants, values_per_image, widest; /* `widest`: most floats in a row of pixels of any value */
     uint64_t bytes;
+    uint64_t cache; /* the machine's last level, asked for once */
 } schedule;
 
 gan_status gan_i_schedule(const file *f, const gan_kernels *k, schedule *out);

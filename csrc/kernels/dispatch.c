@@ -46,6 +46,14 @@ const gan_kernels *gan_i_kernels_at(int i) {
     return i >= 0 && i < n ? found[i] : NULL;
 }
 
+/* Zen 4 works on 512 bits in two halves; its tiles are wider, its peak is AVX2's. */
+int gan_i_fma_per_cycle(const gan_kernels *k) {
+#if defined(GAN_HAVE_AVX512)
+    if (k == &gan_i_avx512 && __builtin_cpu_is("amdfam19h")) return k->fma_per_cycle / 2;
+#endif
+    return k->fma_per_cycle;
+}
+
 const gan_kernels *gan_i_kernels(void) {
     const char *wanted = getenv("GAN_CPU");
     const gan_kernels *best = NULL;

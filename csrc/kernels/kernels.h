@@ -15,8 +15,7 @@ enum {
     KBLOCK = 16,  /* channels that lie together in transformed inputs */
     MAX_MR = 14,  /* rows of the largest register tile */
     MAX_NR = 32,  /* width of the widest panel */
-    MAX_TOOM = 5, /* points a side of the largest transform */
-    PREFETCH = 64 /* floats of `next` that a product fetches for each KBLOCK of its depth */
+    MAX_TOOM = 5  /* points a side of the largest transform */
 };
 
 typedef struct gan_activate {
@@ -35,7 +34,7 @@ typedef struct gan_kernels {
     int fma_per_cycle;
     /* c[i][n] (+)= sum over k of A[i][k] x b[k][n] for i < m <= mr, n < nr.  A[i][k] = a[i][k / 16 x a_step + k % 16].
      * The sum starts from zero and is added to c, or without `accumulate` overwrites it.  `next`: weights that are wanted soon, of which the first
-     * k / KBLOCK x PREFETCH are fetched into the second-level cache, or NULL. */
+     * k / KBLOCK x 4 nr are fetched into the second-level cache, or NULL. */
     void (*gemm)(int m, long k, const float *const *a, long a_step, const float *b, float *const *c, int accumulate,
                  const float *next);
     /* x: tile^2 pixels in rows, 2 <= tile < points, each `blocks` x 16 channels.  v: [block][points^2][16].
@@ -77,6 +76,8 @@ extern const gan_kernels gan_i_simd128;
 
 /* The best table that this processor and GAN_CPU allow; NULL for a GAN_CPU that is unknown or can't run here. */
 const gan_kernels *gan_i_kernels(void);
+/* k's fma_per_cycle, or less where this processor takes its vectors in halves. */
+int gan_i_fma_per_cycle(const gan_kernels *k);
 /* The i-th table that this processor can run, from generic up; NULL past the last. */
 const gan_kernels *gan_i_kernels_at(int i);
 

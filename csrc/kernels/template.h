@@ -38,10 +38,10 @@ INLINE void tile(const int m, long k, const float *const *a, long a_step, const 
 #pragma GCC unroll 16
                 for (int j = 0; j < NV; j++) sum[i][j] = v_fma(x, w[j], sum[i][j]);
             }
-            if (next && kk % 4 == 0) __builtin_prefetch(next + (long)kk / 4 * 16, 0, 2);
+            if (next && kk * NR % 64 == 0) __builtin_prefetch(next + (long)kk * NR / 4, 0, 2);
         }
         b += (long)KBLOCK * NR;
-        if (next) next += PREFETCH;
+        if (next) next += 4 * NR;
 #pragma GCC unroll 16
         for (int i = 0; i < m; i++) {
             p[i] += a_step;
