@@ -45,14 +45,14 @@ void gan_i_tile(const conv *c, form f, const gan_kernels *k, uint32_t chunk, int
 }
 
 /* Cycles of m rows times one panel for one k: full tiles cost their multiply-adds, small ones their latency. */
-static double rows_cost(double rows, const gan_kernels *k) {
-    const double row = (double)k->nr / gan_i_fma_per_cycle(k), tiles = (double)(((uint64_t)rows + (uint64_t)k->mr - 1) / (uint64_t)k->mr);
+static double rows_cost(double rows, const gan_kernels *k, const machine *m) {
+    const double row = (double)k->nr / m->fma_per_cycle, tiles = (double)(((uint64_t)rows + (uint64_t)k->mr - 1) / (uint64_t)k->mr);
     const double full = rows / tiles * row / EFFICIENCY;
     return tiles * (full > LATENCY ? full : LATENCY);
 }
 
-double gan_i_conv_cost(const conv *c, form f, const gan_kernels *k, uint32_t images, int crew, uint64_t cache) {
-    const double in = c->in.c, panels = (double)padded(c->out.c, k) / k->nr, vectors = (double)gan_i_fma_per_cycle(k) / 2;
+double gan_i_conv_cost(const conv *c, form f, const gan_kernels *k, uint32_t images, int crew, const machine *m) {
+    const double in = c->in.c, panels = (double)padded(c->out.c, k) / k->nr, vectors = (double)m->fma_per_cycle / 2;
     const double bytes = 4.0 * (double)gan_i_form_floats(c, f, k), phases = (double)c->out_stride * c->out_stride;
     double work = 0, other = 0, reads = 1, parts = panels * phases;
     if (f == FORM_DIRECT) {
@@ -70,13 +70,13 @@ double gan_i_conv_cost(const conv *c, form f, const gan_kernels *k, uint32_t ima
                 } else {
                     valid = (double)c->out.h * c->out.w;
                 }
-                if (valid > 0) work += rows_cost(valid * images, k) * in * panels;
+                if (valid > 0) work += rows_cost(valid * images, k, m) * in * panels;
             }
         other = 3.0 * images * c->out.h * c->out.w * panels * k->nr / vectors;
         parts *= 4;
     } else if (f == FORM_FOLD) {
         const double columns = (double)gan_i_form_floats(c, f, k) / in;
-        work = rows_cost(c->in.w, k) * c->in.h * images * in * columns / k->nr;
+        work = rows_cost(c->in.w, k, m) * c->in.h * images * in * columns / k->nr;
         other = images * c->in.h * c->in.w * (columns / 2 + 8);
         parts = images * 4.0;
         reads = images;
@@ -85,12 +85,12 @@ double gan_i_conv_cost(const conv *c, form f, const gan_kernels *k, uint32_t ima
         gan_i_tile(c, f, k, images, crew, &t);
         const double points = (double)t.points * t.points, tiles = (double)t.ty * t.tx;
         const double block = (double)t.block * t.tx, rows = tiles * images;
-        work = rows_cost(rows < block ? rows : block, k) * (rows < block ? 1 : rows / block) * in * panels * phases * points;
+        work = rows_cost(rows < block ? rows : block, k, m) * (rows < block ? 1 : rows / block) * in * panels * phases * points;
         /* adds and loads: about 4 a point in and 8 a point out, for each vector of channels */
         other = images * tiles * points * (4 * in + 8 * panels * k->nr * phases) / vectors / 2;
         reads = (images + t.pass - 1) / t.pass;
     }
-    const double far = bytes > KEPT * (double)cache ? MEMORY_RATE : CACHE_RATE;
+    const double far = bytes > KEPT * (double)m->cache ? MEMORY_RATE : CACHE_RATE;
     const double streams = f == FORM_FOLD ? 0 : bytes * reads / far;
     const double share = parts < crew ? parts : crew;
     return ((work > streams ? work : streams) + other) / share + (crew > 1 ? BARRIER : 0);
@@ -100,7 +100,7 @@ static double schedule_cost(const schedule *s, const gan_kernels *k, const form 
     double cost = crew > 1 ? 4 * BARRIER : 0;
     for (uint32_t i = 0; i < s->n_steps; i++) {
         const step *st = &s->steps[i];
-        if (st->kind == STEP_CONV) cost += gan_i_conv_cost(&st->conv, forms[i], k, images, crew, s->cache);
+        if (st->kind == STEP_CONV) cost += gan_i_conv_cost(&st->conv, forms[i], k, images, crew, &s->machine);
         else cost += (double)s->values[st->output].per_image * images / crew / 4;
     }
     return cost;
@@ -135,10 +135,10 @@ plan gan_i_plan_forms(const schedule *s, const gan_kernels *k, uint64_t count, i
             trial[i] = FORM_DIRECT;
             if (s->steps[i].kind != STEP_CONV) continue;
             const conv *c = &s->steps[i].conv;
-            double least = gan_i_conv_cost(c, FORM_DIRECT, k, images, crew, s->cache);
+            double least = gan_i_conv_cost(c, FORM_DIRECT, k, images, crew, &s->machine);
             for (int f = FORM_FOLD; f < FORM_COUNT; f++) {
                 if (form_points((form)f) > points || !gan_i_form_fits(c, (form)f)) continue;
-                const double cost = gan_i_conv_cost(c, (form)f, k, images, crew, s->cache);
+                const double cost = gan_i_conv_cost(c, (form)f, k, images, crew, &s->machine);
                 if (cost < least) {
                     least = cost;
                     trial[i] = (form)f;

@@ -38,7 +38,7 @@ plan gan_i_plan_forms(const schedule *s, const gan_kernels *k, uint64_t count, i
                       int points, form *forms);
 
 needs gan_i_needs(const schedule *s, const gan_kernels *k, const form *forms, int crew, uint32_t chunk);
-/* Estimated cycles of one convolution for `images` pictures by `crew` threads, beside a last-level cache of `cache` bytes. */
-double gan_i_conv_cost(const conv *c, form f, const gan_kernels *k, uint32_t images, int crew, uint64_t cache);
+/* Estimated cycles of one convolution for `images` pictures by `crew` threads. */
+double gan_i_conv_cost(const conv *c, form f, const gan_kernels *k, uint32_t images, int crew, const machine *m);
 
 #endif

@@ -210,9 +210,11 @@ void gan_i_schedule_free(schedule *s) {
     *s = (schedule){0};
 }
 
+machine gan_i_machine(const gan_kernels *k) { return (machine){gan_i_fma_per_cycle(k), gan_i_last_level_cache()}; }
+
 gan_status gan_i_schedule(const file *f, const gan_kernels *k, schedule *s) {
     const uint32_t n_values = FIRST_LAYER + f->n_layers;
-    *s = (schedule){.n_values = n_values, .cache = gan_i_last_level_cache()};
+    *s = (schedule){.n_values = n_values, .machine = gan_i_machine(k)};
     builder b = {.f = f, .k = k, .s = s};
     s->steps = calloc(f->n_layers, sizeof *s->steps);
     s->values = calloc(n_values, sizeof *s->values);

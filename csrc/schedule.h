@@ -47,6 +47,12 @@ typedef struct value {
     uint64_t offset;    /* floats from the start of the values' memory, for one picture */
 } value;
 
+/* What the cost model knows of the machine, asked for once. */
+typedef struct machine {
+    int fma_per_cycle;
+    uint64_t cache; /* bytes of the last level */
+} machine;
+
 typedef struct schedule {
     step *steps;
     uint32_t n_steps, n_values;
@@ -54,9 +60,10 @@ typedef struct schedule {
     float *constants;
     uint64_t n_constants, values_per_image, widest; /* `widest`: most floats in a row of pixels of any value */
     uint64_t bytes;
-    uint64_t cache; /* the machine's last level, asked for once */
+    machine machine;
 } schedule;
 
+machine gan_i_machine(const gan_kernels *k);
 gan_status gan_i_schedule(const file *f, const gan_kernels *k, schedule *out);
 void gan_i_schedule_free(schedule *s);
 

@@ -46,10 +46,18 @@ const gan_kernels *gan_i_kernels_at(int i) {
     return i >= 0 && i < n ? found[i] : NULL;
 }
 
-/* Zen 4 works on 512 bits in two halves; its tiles are wider, its peak is AVX2's. */
+#if defined(GAN_HAVE_AVX512)
+/* Zen 4 (AMD's family 25) works on 512 bits in two halves. */
+static int halves_vectors(void) {
+    uint32_t a, b, c, d;
+    if (!__get_cpuid(0, &a, &b, &c, &d) || b != signature_AMD_ebx || !__get_cpuid(1, &a, &b, &c, &d)) return 0;
+    return (a >> 8 & 0xf) + (a >> 20 & 0xff) == 25;
+}
+#endif
+
 int gan_i_fma_per_cycle(const gan_kernels *k) {
 #if defined(GAN_HAVE_AVX512)
-    if (k == &gan_i_avx512 && __builtin_cpu_is("amdfam19h")) return k->fma_per_cycle / 2;
+    if (k == &gan_i_avx512 && halves_vectors()) return k->fma_per_cycle / 2;
 #endif
     return k->fma_per_cycle;
 }

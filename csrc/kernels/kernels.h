@@ -76,7 +76,7 @@ extern const gan_kernels gan_i_simd128;
 
 /* The best table that this processor and GAN_CPU allow; NULL for a GAN_CPU that is unknown or can't run here. */
 const gan_kernels *gan_i_kernels(void);
-/* k's fma_per_cycle, or less where this processor takes its vectors in halves. */
+/* k's fma_per_cycle, or less where this processor takes its vectors in halves.  Asks CPUID, which is slow in a guest. */
 int gan_i_fma_per_cycle(const gan_kernels *k);
 /* The i-th table that this processor can run, from generic up; NULL past the last. */
 const gan_kernels *gan_i_kernels_at(int i);

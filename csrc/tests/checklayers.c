@@ -2,7 +2,6 @@
  * double of what docs/FORMAT.md says, and how long each takes. */
 #include "check.h"
 #include "run.h"
-#include "system.h"
 
 typedef struct geometry {
     gan_op op;
@@ -167,6 +166,7 @@ void bench_layers(const gan_kernels *k, double peak) {
         {OP_CONV, 64, 3, 3, 1, 1, 0, 32, 32, 0, 1},
     };
     const uint32_t batches[] = {1, 4, 32};
+    const machine here = gan_i_machine(k);
     printf("  layer, pictures, form: microseconds a picture, multiply-adds done as a share of the peak, "
            "cost model\n");
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -191,7 +191,7 @@ void bench_layers(const gan_kernels *k, double peak) {
                 }
                 printf("  %3u->%3u k%u s%u %2ux%-2u x%-2u n %2u %-6s %8.1f us %4.0f %% %8.1f\n", g.in, g.out, g.kernel, g.stride, g.h, g.w,
                        g.factor, g.images, FORMS[f], 1e6 * took / g.images, 100 * done * places * g.images / took / peak,
-                       1e-3 * gan_i_conv_cost(&c, (form)f, k, g.images, 1, gan_i_last_level_cache()) / g.images / 3.2);
+                       1e-3 * gan_i_conv_cost(&c, (form)f, k, g.images, 1, &here) / g.images / 3.2);
             }
             release(got);
             clear(&n);
