@@ -1,35 +1,52 @@
-"""How near a dataset comes to what holds it: the engine alone, the encoder and the files alone.
+"""How near a dataset comes to what holds it, and pictures drawn for training against PNGs read from a disk.
 
-    python benchmarks/scale.py g.gan [-n PICTURES] [--json FILE]
+    python benchmarks/scale.py g.gan [-n PICTURES] [--parts engine encoder raw png loaders] [--json FILE]
 
-Every figure is from a fresh process, in pictures a second of processor time (user and system) of one core: that
-doesn't count waits, and is nearly the same on a machine that does other things meanwhile.  A dataset's figure is
-that of the whole command, its start and all its processes.  The encoder is fed pictures that are there already and
-writes files as `--format png` does; "both" is what a core can reach that must draw and encode each picture:
-1 / (1 / engine + 1 / encoder).
+All figures are pictures a second by the clock, on all cores that this process may use, each from fresh processes;
+measure on a machine that does nothing else.  A dataset's is that of the whole command, its start and end included.
+The engine alone: a process a core with one thread each draws batches of 64 and keeps nothing.  The encoder alone:
+a process a core is fed pictures that are there already and writes files as `--format png` does.  "both" is what cores
+reach that must draw and encode each picture: 1 / (1 / engine + 1 / encoder).
+
+"loaders": shuffled batches of 64 by a DataLoader with a worker a core, drawn on the fly by gan_export.dataset, or the
+same pictures as PNGs through torchvision's ImageFolder, from the page cache: as tutorials write it (which decodes to
+RGB) and with a loader that leaves them grey.
+
+With --json each run adds its figures to the file, and medians of all its runs are printed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
+from gan_export.bench import machine
+
 ROOT = Path(__file__).resolve().parents[1]
+CORES = len(os.sched_getaffinity(0))
+PARTS = ("engine", "encoder", "raw", "png", "loaders")
 SAMPLE = "import sys; from gan_export.cli.sample import main; main()"
+_TOGETHER = """
+def wait():
+    print("ready", flush=True); input()
+"""
 ENGINE = """
 import sys, time, gan_export
-model, seconds = gan_export.open(sys.argv[1]), float(sys.argv[2])
+model, seconds, core = gan_export.open(sys.argv[1]), float(sys.argv[2]), int(sys.argv[4])
 model.generate(0, 64, threads=1)
-begun, n = time.process_time(), 0
-while time.process_time() - begun < seconds:
-    model.generate(0, 64, start=n, label="all", threads=1); n += 64
-print(n / (time.process_time() - begun))
+wait()
+begun, n = time.perf_counter(), 0
+while time.perf_counter() - begun < seconds:
+    model.generate(core, 64, start=n, label="all", threads=1); n += 64
+print(n / (time.perf_counter() - begun))
 """
 ENCODER = """
 import sys, time, tempfile, numpy as np
@@ -44,36 +61,63 @@ c, h, w = model.image
 job = Job("g", "", Facts("", 1, "normal", 0, (c, h, w), None), "", "", 0, 0, 10**9, "png", 1000)
 pictures = [model.generate(0, 64, start=64 * k, label="all", threads=1) for k in range(15)]
 parts = [Part(np.arange(64 * k, 64 * k + 64, dtype=np.uint64), p, None) for k, p in enumerate(pictures)]
-begun, n, k = time.process_time(), 0, 0
-while time.process_time() - begun < seconds:
+wait()
+begun, n, k, spent = time.perf_counter(), 0, 0, 0.0
+while time.perf_counter() - begun < seconds:
     with tempfile.TemporaryDirectory(dir=sys.argv[3]) as folder:
-        at = time.process_time()
+        at = time.perf_counter()
         Png().write(Place(Path(folder), Path(folder), 0, 960, Meter()), job, job.shard(k), parts)
-        n, k, spent = n + 960, k + 1, time.process_time() - at
-    begun += time.process_time() - at - spent  # removing the folder again is no part of it
-print(n / (time.process_time() - begun))
+        n, k, spent = n + 960, k + 1, spent + time.perf_counter() - at
+print(n / spent)  # to remove the folder again is no part of it
 """
-
-ON_THE_FLY = """
-import sys, time, gan_export
-pictures, seconds = gan_export.dataset(sys.argv[1], seed=7, length=10**7, threads=1), float(sys.argv[2])
-pictures.__getitems__(list(range(64)))
-begun, n = time.process_time(), 0
-while time.process_time() - begun < seconds:
-    pictures.__getitems__(list(range(n, n + 64))); n += 64
-print(n / (time.process_time() - begun))
-"""
-FROM_DISK = """
-import sys, time, numpy as np, torch
-from pathlib import Path
+LOADER = """
+import sys, time, torch
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
 from PIL import Image
-files, seconds = sorted(Path(sys.argv[3]).glob("png/*/*.png")), float(sys.argv[2])
-begun, n = time.process_time(), 0
-while time.process_time() - begun < seconds:
-    picture = np.array(Image.open(files[n % len(files)]))
-    torch.from_numpy(picture)[None].to(torch.float32).div_(127.5).sub_(1.0); n += 1
-print(n / (time.process_time() - begun))
+import gan_export
+generator, seconds, folder, kind, workers = sys.argv[1], float(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5])
+torch.set_num_threads(1)
+channels = gan_export.open(generator).image[0]
+grey = [transforms.Grayscale()] if channels == 1 and kind == "ImageFolder" else []
+said = transforms.Compose([*grey, transforms.ToTensor(), transforms.Normalize([0.5] * channels, [0.5] * channels)])
+def plain(path):
+    with Image.open(path) as f:
+        return f.copy()
+files = ImageFolder(folder, said, **({} if kind == "ImageFolder" else {"loader": plain}))
+data = gan_export.dataset(generator, seed=7, length=len(files)) if kind == "on the fly" else files
+loader = DataLoader(data, batch_size=64, shuffle=True, num_workers=workers, persistent_workers=True)
+def batches():
+    while True:
+        yield from loader
+endless = batches()
+for _ in range(50):
+    next(endless)
+begun, n = time.perf_counter(), 0
+while time.perf_counter() - begun < seconds:
+    batch = next(endless)
+    n += len(batch[0] if isinstance(batch, list) else batch)
+print(n / (time.perf_counter() - begun))
 """
+LOADERS = ("on the fly", "ImageFolder", "ImageFolder, kept grey")
+
+
+def together(program: str, *arguments: str) -> float:
+    """The sum of what a process a core prints; all begin when all are ready."""
+    run = [sys.executable, "-c", _TOGETHER + program, *arguments]
+    processes = [
+        subprocess.Popen([*run, str(core)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for core in range(CORES)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    return sum(float(process.communicate()[0]) for process in processes)
 
 
 def alone(program: str, *arguments: str) -> float:
@@ -83,18 +127,17 @@ def alone(program: str, *arguments: str) -> float:
 
 
 def dataset(generator: str, format: str, count: int, folder: str) -> tuple[float, int, list[str]]:
-    """Pictures a second of processor time, the largest sum of resident bytes, the table."""
+    """Pictures a second, the largest sum of resident bytes, the table."""
     words = [generator, "-n", str(count), "--format", format, "-o", f"{folder}/{format}"]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    begun = time.perf_counter()
     run = subprocess.Popen([sys.executable, "-c", SAMPLE, *words], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     peak = 0
     while run.poll() is None:
         peak = max(peak, resident(run.pid))
         time.sleep(0.25)
+    spent = time.perf_counter() - begun
     assert run.returncode == 0
     assert run.stdout is not None
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     return count / spent, peak, run.stdout.read().splitlines()
 
 
@@ -114,30 +157,72 @@ def pss(pid: int) -> int:
     return 0
 
 
+def measure(generator: str, parts: list[str], count: int, seconds: float, folder: str) -> dict[str, float]:
+    """Figures by name: pictures a second, and bytes where the name says so."""
+    found: dict[str, float] = {}
+    for part in parts:
+        match part:
+            case "engine":
+                found["engine alone"] = together(ENGINE, generator, str(seconds), folder)
+            case "encoder":
+                found["PNG encoder and files alone"] = together(ENCODER, generator, str(seconds), folder)
+            case "loaders":
+                if not Path(folder, "png").exists():
+                    dataset(generator, "png", 20_000, folder)
+                for kind in LOADERS:
+                    found[f"DataLoader, {kind}"] = alone(
+                        LOADER, generator, str(seconds), f"{folder}/png", kind, str(CORES)
+                    )
+            case format:
+                speed, peak, table = dataset(generator, format, count, folder)
+                found[f"--format {format}"], found[f"--format {format}, bytes"] = speed, peak
+                print(*table, sep="\n")
+    return found
+
+
+def show(runs: list[dict[str, float]]) -> None:
+    figures: dict[str, list[float]] = {}
+    for run in runs:
+        for name, value in run.items():
+            figures.setdefault(name, []).append(value)
+    middle = {name: statistics.median(values) for name, values in figures.items()}
+    engine, encoder = middle.get("engine alone"), middle.get("PNG encoder and files alone")
+    bounds: dict[str, float] = {}
+    if engine:
+        bounds["--format raw"] = engine
+    if engine and encoder:
+        bounds["--format png"] = middle["both"] = 1 / (1 / engine + 1 / encoder)
+    for name, value in middle.items():
+        if name.endswith("bytes"):
+            print(f"{name:32} {value / 2**20:10,.0f} MiB at most, in all its processes")
+            continue
+        share = f"  {value / bounds[name]:.1%} of its bound" if name in bounds else ""
+        print(f"{name:32} {value:10,.0f} img/s{share}  (of {len(figures.get(name, runs))})")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("generator")
     parser.add_argument("-n", type=int, default=100_000)
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--json")
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
+    generator = os.path.abspath(asked.generator)
+    before = machine.load()
     with tempfile.TemporaryDirectory() as folder:
-        engine = alone(ENGINE, asked.generator, str(asked.seconds))
-        encoder = alone(ENCODER, asked.generator, str(asked.seconds), folder)
-        both = 1 / (1 / engine + 1 / encoder)
-        found: dict[str, object] = {"pictures": asked.n, "engine": engine, "encoder": encoder, "both": both}
-        print(f"engine alone {engine:,.0f} img/s, PNG encoder and disk alone {encoder:,.0f}, both {both:,.0f}")
-        for format, bound in (("raw", engine), ("png", both)):
-            speed, peak, table = dataset(asked.generator, format, asked.n, folder)
-            found[format] = {"speed": speed, "of_bound": speed / bound, "peak_bytes": peak, "table": table}
-            print(f"{format}: {speed:,.0f} img/s, {speed / bound:.0%} of its bound, {peak / 2**20:,.0f} MiB at most")
-            print(*table, sep="\n")
-        for name, program in (("on the fly", ON_THE_FLY), ("PNGs from disk", FROM_DISK)):
-            speed = alone(program, asked.generator, str(asked.seconds), folder)
-            found[name] = speed
-            print(f"tensors, {name}: {speed:,.0f} img/s")
+        figures = measure(generator, asked.parts, asked.n, asked.seconds, folder)
+    record = {"machine": asdict(machine.describe()), "generator": Path(generator).name, "runs": []}
+    if asked.json and asked.json.exists():
+        record = json.loads(asked.json.read_text())
+    after = machine.load()
+    record["runs"].append({
+        "figures": figures, "pictures": asked.n, "seconds": asked.seconds, "versions": machine.versions(),
+        "commit": machine.commit(), "load_average": [getattr(x, "average", None) for x in (before, after)],
+    })  # fmt: skip
     if asked.json:
-        Path(asked.json).write_text(json.dumps(found, indent=1) + "\n")
+        asked.json.write_text(json.dumps(record, indent=1) + "\n")
+    show([run["figures"] for run in record["runs"]])
 
 
 if __name__ == "__main__":
