@@ -127,8 +127,9 @@ class Folder:
             shutil.rmtree(path, ignore_errors=True)
 
     def publish(self, scratch: Path, piece: Piece) -> None:
-        if piece.offset is not None:
-            return  # written in place
+        if piece.offset is not None:  # written in place
+            sync(self.path / STATE / piece.name)
+            return
         target, source = self.path / piece.name, scratch / piece.name
         if not piece.name.endswith("/"):
             sync(source)

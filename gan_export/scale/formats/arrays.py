@@ -10,6 +10,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -121,22 +122,21 @@ class Raw:
 
     def write(self, place: Place, job: Job, shard: Shard, parts: Iterable[Part]) -> tuple[Piece, ...]:
         columns = _columns(job)
-        wholes = [np.load(place.shared / f"{c.stem}.npy", mmap_mode="r+") for c in columns]
         hashes = [hashlib.sha256() for _ in columns]
-        row = place.row
-        for part in parts:
-            with place.meter.of("disk"):
-                for whole, h, c in zip(wholes, hashes, columns, strict=True):
-                    data = c.of(part)
-                    whole[row : row + len(data)] = data
-                    h.update(data.data)
-                row += len(part.pictures)
-        with place.meter.of("disk"):
-            for whole in wholes:
-                whole.flush()
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context(open(place.shared / f"{c.stem}.npy", "r+b", buffering=0)) for c in columns]
+            offsets = [_header_size(f) + place.row * c.row_bytes for f, c in zip(files, columns, strict=True)]
+            for f, offset in zip(files, offsets, strict=True):
+                f.seek(offset)
+            for part in parts:
+                with place.meter.of("disk"):
+                    for f, h, c in zip(files, hashes, columns, strict=True):
+                        data = c.of(part).data
+                        _write_all(f, data)
+                        h.update(data)
         return tuple(
-            Piece(f"{c.stem}.npy", place.kept * c.row_bytes, h.hexdigest(), offset=w.offset + place.row * c.row_bytes)
-            for w, h, c in zip(wholes, hashes, columns, strict=True)
+            Piece(f"{c.stem}.npy", place.kept * c.row_bytes, h.hexdigest(), offset=offset)
+            for c, h, offset in zip(columns, hashes, offsets, strict=True)
         )
 
     def read(self, folder: Path, job: Job, record: Record) -> Iterator[tuple[int, Bytes, int | None]]:
@@ -146,6 +146,20 @@ class Raw:
             first = ((piece.offset or 0) - whole.offset) // column.row_bytes
             arrays.append(whole[first : first + record.kept])
         return _rows(job, record, arrays)
+
+
+def _header_size(f: FileIO) -> int:
+    """Where the rows of an open .npy file begin; its first version, which `_Column.header` writes."""
+    np.lib.format.read_magic(f)
+    np.lib.format.read_array_header_1_0(f)
+    return f.tell()
+
+
+def _write_all(f: FileIO, data: memoryview) -> None:
+    """A file without a buffer may take a part."""
+    left = data.cast("B")
+    while left:
+        left = left[f.write(left) :]
 
 
 def _rows(job: Job, record: Record, arrays: list[Array]) -> Iterator[tuple[int, Bytes, int | None]]:
