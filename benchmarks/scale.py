@@ -1,6 +1,6 @@
 """How near a dataset comes to what holds it, and pictures drawn for training against PNGs read from a disk.
 
-    python benchmarks/scale.py g.gan [-n PICTURES] [--parts engine encoder raw png loaders] [--json FILE]
+    python benchmarks/scale.py g.gan [-n PICTURES] [--parts engine encoder raw png loaders] [--folder DIR] [--json FILE]
 
 All figures are pictures a second by the clock, on all cores that this process may use, each from fresh processes;
 measure on a machine that does nothing else.  A dataset's is that of the whole command, its start and end included.
@@ -205,11 +205,13 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=100_000)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--folder", type=Path, help="Write there, and leave it; without, a folder for the time.")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     generator = os.path.abspath(asked.generator)
     before = machine.load()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = str(asked.folder or temporary)
         figures = measure(generator, asked.parts, asked.n, asked.seconds, folder)
     record = {"machine": asdict(machine.describe()), "generator": Path(generator).name, "runs": []}
     if asked.json and asked.json.exists():
