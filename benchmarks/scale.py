@@ -5,7 +5,8 @@
 All figures are pictures a second by the clock, on all cores that this process may use, each from fresh processes;
 measure on a machine that does nothing else.  A dataset's is that of the whole command, its start and end included.
 The engine alone: a process a core with one thread each draws batches of 64 and keeps nothing.  The encoder alone:
-a process a core is fed pictures that are there already and writes files as `--format png` does.  "both" is what cores
+a process a core is fed pictures that are there already and writes files as `--format png` does, which are on the disk
+at the end, as a dataset's are.  "both" is what cores
 reach that must draw and encode each picture: 1 / (1 / engine + 1 / encoder).
 
 "loaders": shuffled batches of 64 by a DataLoader with a worker a core, drawn on the fly by gan_export.dataset, or the
@@ -49,7 +50,7 @@ while time.perf_counter() - begun < seconds:
 print(n / (time.perf_counter() - begun))
 """
 ENCODER = """
-import sys, time, tempfile, numpy as np
+import os, sys, time, tempfile, numpy as np
 from pathlib import Path
 import gan_export
 from gan_export.artifact import Facts
@@ -67,6 +68,7 @@ while time.perf_counter() - begun < seconds:  # nothing is removed meanwhile: th
     folder = Path(tempfile.mkdtemp(dir=sys.argv[3]))
     Png().write(Place(folder, folder, 0, 960, Meter()), job, job.shard(k), parts)
     n, k = n + 960, k + 1
+os.sync()
 print(n / (time.perf_counter() - begun))
 """
 LOADER = """
@@ -180,23 +182,23 @@ def measure(generator: str, parts: list[str], count: int, seconds: float, folder
 
 
 def show(runs: list[dict[str, float]]) -> None:
-    figures: dict[str, list[float]] = {}
+    """Medians; a share of what holds it is taken within a run, since a machine is not as fast in the next one."""
     for run in runs:
-        for name, value in run.items():
-            figures.setdefault(name, []).append(value)
-    middle = {name: statistics.median(values) for name, values in figures.items()}
-    engine, encoder = middle.get("engine alone"), middle.get("PNG encoder and files alone")
-    bounds: dict[str, float] = {}
-    if engine:
-        bounds["--format raw"] = engine
-    if engine and encoder:
-        bounds["--format png"] = middle["both"] = 1 / (1 / engine + 1 / encoder)
-    for name, value in middle.items():
+        engine, encoder = run.get("engine alone"), run.get("PNG encoder and files alone")
+        if engine and "--format raw" in run:
+            run["--format raw, share of its bound"] = run["--format raw"] / engine
+        if engine and encoder:
+            run["both"] = 1 / (1 / engine + 1 / encoder)
+            if "--format png" in run:
+                run["--format png, share of its bound"] = run["--format png"] / run["both"]
+    for name in dict.fromkeys(name for run in runs for name in run):
+        values = [run[name] for run in runs if name in run]
+        middle = statistics.median(values)
         if name.endswith("bytes"):
-            print(f"{name:32} {value / 2**20:10,.0f} MiB at most, in all its processes")
-            continue
-        share = f"  {value / bounds[name]:.1%} of its bound" if name in bounds else ""
-        print(f"{name:32} {value:10,.0f} img/s{share}  (of {len(figures.get(name, runs))})")
+            text = f"{middle / 2**20:10,.0f} MiB at most, in all its processes"
+        else:
+            text = f"{middle:10.1%}" if "share" in name else f"{middle:10,.0f} img/s"
+        print(f"{name:34}{text}  (median of {len(values)})")
 
 
 def main() -> None:
@@ -212,6 +214,7 @@ def main() -> None:
     before = machine.load()
     with tempfile.TemporaryDirectory() as temporary:
         folder = str(asked.folder or temporary)
+        Path(folder).mkdir(parents=True, exist_ok=True)
         figures = measure(generator, asked.parts, asked.n, asked.seconds, folder)
     record = {"machine": asdict(machine.describe()), "generator": Path(generator).name, "runs": []}
     if asked.json and asked.json.exists():
@@ -223,7 +226,7 @@ def main() -> None:
     })  # fmt: skip
     if asked.json:
         asked.json.write_text(json.dumps(record, indent=1) + "\n")
-    show([run["figures"] for run in record["runs"]])
+    show([dict(run["figures"]) for run in record["runs"]])
 
 
 if __name__ == "__main__":

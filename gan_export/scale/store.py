@@ -7,6 +7,7 @@ dataset; when MANIFEST.json is written, that folder goes.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import secrets
 import shutil
@@ -170,6 +171,15 @@ class Folder:
             path.unlink(missing_ok=True)
 
     def settle(self) -> None:
+        with contextlib.suppress(
+            OSError, AttributeError, TypeError
+        ):  # of this file system alone, where that can be said
+            handle = os.open(self.path, os.O_RDONLY)
+            try:
+                if ctypes.CDLL(None).syncfs(handle) == 0:
+                    return
+            finally:
+                os.close(handle)
         if hasattr(os, "sync"):
             os.sync()
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from torch.utils.data import DataLoader, default_collate
 import gan_export
 from gan_export import images, latents
 from gan_export.errors import GanExportError
+from tests.conftest import ROOT
 from tests.scale.conftest import COUNT, SEED, drawn
 
 
@@ -88,3 +92,18 @@ def test_a_classifier_learns_from_it(labelled_gan: Path) -> None:
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:2])
     pictures, labels = default_collate([gan_export.dataset(labelled_gan, seed=2, length=200)[i] for i in range(200)])
     assert (model(pictures).argmax(1) == labels).float().mean() > 0.2
+
+
+@pytest.mark.long
+def test_the_example_trains_on_pictures_that_lie_nowhere(labelled_gan: Path) -> None:
+    words = [labelled_gan, "--pictures", 9600, "--workers", 0]
+    run = subprocess.run(
+        [sys.executable, ROOT / "train" / "on_the_fly.py", *map(str, words)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    found = re.search(r"([\d.]+)% of 2,000 pictures of another seed", run.stdout)
+    assert found
+    assert float(found[1]) > 40  # by chance: 10
