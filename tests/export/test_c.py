@@ -201,6 +201,7 @@ WAYS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "riscv64": (["riscv64-linux-gnu-gcc", *C99, "-O2", "-static"], ("qemu-riscv64",)),
     "arm-32-bit": (["arm-linux-gnueabihf-gcc", *C99, "-O2", "-static"], ("qemu-arm",)),
     "aarch64": (["aarch64-linux-gnu-gcc", *C99, "-O2", "-static"], ("qemu-aarch64",)),
+    "windows": ([*ZIG, *C99, "-O2", "-target", "x86_64-windows-gnu"], ("wine",)),
 }
 
 
@@ -225,6 +226,16 @@ def test_every_compiler_draws_the_same_pictures(way: str, precision: str, tmp_pa
         else:
             error = np.mean((got.astype(float) - reference) ** 2)
             assert 10 * np.log10(255**2 / max(error, 1e-9)) >= HELD_TO[precision].psnr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("system", ["x86_64-macos", "aarch64-macos", "aarch64-windows-gnu"])
+def test_it_links_for_systems_that_cannot_be_run(system: str, tmp_path: Path) -> None:
+    pytest.importorskip("ziglang", reason="pip install ziglang")
+    folder = write("classic", tmp_path / "c", Options(embed_weights=True))
+    sources = ["generator.c", "generator_weights.c", "example.c"]
+    subprocess.run([*ZIG, *C99, "-O2", "-target", system, *sources, "-lm", "-o", "example"], cwd=folder, check=True)
+    assert (folder / "example").read_bytes()[:2] == (b"MZ" if "windows" in system else b"\xcf\xfa")
 
 
 @pytest.mark.long

@@ -2,6 +2,10 @@
 #include <gan.h>
 #include <stdio.h>
 #include <stdlib.h>
+#if defined(_WIN32)
+#include <fcntl.h>
+#include <io.h>
+#endif
 
 int main(int argc, char **argv)
 {
@@ -18,6 +22,9 @@ int main(int argc, char **argv)
     size = (size_t)request.count * info.channels * info.height * info.width;
     pictures = malloc(size);
     if (pictures == NULL || gan_generate_bytes(context, &request, pictures, size) != GAN_OK) return 1;
+#if defined(_WIN32)
+    _setmode(_fileno(stdout), _O_BINARY);
+#endif
     fwrite(pictures, 1, size, stdout);
     free(pictures);
     gan_context_free(context);
