@@ -44,7 +44,8 @@ def example(folder: Path, command: list[str], runner: tuple[str, ...] = (), name
     weights = [] if embedded else [f"{name}.weights"]
     arguments = [*weights, "picture.pnm", "7", "5", "0"]
     done = subprocess.run([*runner, "./example", *arguments], cwd=folder, check=True, capture_output=True)
-    assert (done.stdout, done.stderr) == (b"", b"")
+    assert done.stdout == b""
+    assert done.stderr == b"" or runner == ("wine",)  # which has its own to say
     return read_pnm(folder / "picture.pnm")
 
 
@@ -208,7 +209,10 @@ WAYS: dict[str, tuple[list[str], tuple[str, ...]]] = {
 @pytest.mark.long
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 @pytest.mark.parametrize("way", WAYS)
-def test_every_compiler_draws_the_same_pictures(way: str, precision: str, tmp_path: Path) -> None:
+def test_every_compiler_draws_the_same_pictures(
+    way: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINEPREFIX", str(tmp_path / "wine"))
     command, runner = WAYS[way]
     if command[: len(ZIG)] == ZIG:
         pytest.importorskip("ziglang", reason="pip install ziglang")
