@@ -104,9 +104,7 @@ def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:
             pictures: Pictures = _drawer(session, manifest.facts)(artifact.REFERENCE_SEED, 0, artifact.REFERENCE_COUNT)
         else:
             pictures = session.generate(*artifact.reference_inputs(manifest.facts))
-        # of so few bytes, two or three may lie where the last bit of a value decides
-        tolerance = replace(manifest.tolerance, byte_share=max(manifest.tolerance.byte_share, 1e-3))
-        row = parity.judge(pictures, manifest.reference_pictures(), manifest.facts, tolerance)
+        row = parity.judge(pictures, manifest.reference_pictures(), manifest.facts, manifest.tolerance)
         return ParityReport("its reference pictures", session.info, manifest.tolerance, (row,))
 
 
