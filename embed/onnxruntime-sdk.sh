@@ -29,7 +29,8 @@ if [ ! -f $headers/onnxruntime_c_api.h ]; then
   echo "deb $mirror $release main" > "$work/sources"
   apt() {
     apt-get -qq -o Dir::Etc::sourcelist="$work/sources" -o Dir::Etc::sourceparts=/dev/null -o APT::Sandbox::User=root \
-      -o Dir::State::lists="$work/lists" -o Dir::Cache="$work/cache" -o Debug::NoLocking=1 "$@" > "$work/log" 2>&1
+      -o Dir::State::lists="$work/lists" -o Dir::Cache="$work/cache" -o Debug::NoLocking=1 \
+      -o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30 "$@" > "$work/log" 2>&1
   }
   (cd "$work" && apt update && apt download $package && dpkg-deb -x ./$package*.deb root) ||
     say "no headers in $headers, and Debian's $release gives none: $(tail -n 1 "$work/log")"
