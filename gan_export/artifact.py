@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import mmap
 import re
 import struct
 import zipfile
@@ -28,6 +29,7 @@ from gan_export.errors import GanExportError, printable
 
 VERSION = 1
 KEY = "gan-export.manifest"  # in ONNX metadata; the extra file of a TorchScript archive bears the same name
+MARK = KEY.encode() + b"\n"  # before a manifest that a zero byte ends, in formats whose own readers are heavy
 REFERENCE_SEED = 0
 REFERENCE_COUNT = 8
 _GRID = 2.0**20  # reference values are multiples of 2^-20: far finer than any tolerance, coarser than float64's noise
@@ -35,7 +37,10 @@ _GRID = 2.0**20  # reference values are multiples of 2^-20: far finer than any t
 OPENVINO_KEYS = ("gan-export", "manifest")  # of rt_info: an element in an element
 _LARGEST_TEXT = 1 << 27  # bytes of a manifest, or of what one is looked for in
 
-Kind = Literal["checkpoint", "onnx", "torchscript", "gan", "pt2", "openvino", "safetensors", "c", "aoti", "ncnn"]
+Kind = Literal[
+    "checkpoint", "onnx", "torchscript", "gan", "pt2", "openvino", "safetensors", "c", "aoti", "ncnn", "litert",
+    "executorch",
+]  # fmt: skip
 C_MANIFEST = "manifest.json"  # in a folder of C source
 _NCNN_MAGIC = b"7767517\n"
 GAN_MAGIC = b"\x89GAN\r\n\x1a\n"
@@ -186,6 +191,10 @@ def sniff(path: Path) -> Kind:
             return "openvino"
         if head.startswith(_NCNN_MAGIC):
             return "ncnn"
+        if head[4:8] == b"TFL3":
+            return "litert"
+        if re.fullmatch(rb"ET\d\d", head[4:8]):
+            return "executorch"
         if _safetensors_metadata(f).get(KEY):
             return "safetensors"
         if head.startswith(b"\x08") and protobuf.looks_like_onnx(f):
@@ -208,6 +217,8 @@ def read_manifest(path: Path, kind: Kind) -> Manifest | None:
             text = _archive_entry(f, f"/extra/{KEY}")
         elif kind == "openvino":
             text = _openvino_manifest(f) or None
+        elif kind in ("litert", "executorch"):
+            text = _marked(f)
         elif kind == "safetensors":
             text = _safetensors_metadata(f)[KEY].encode()
         elif kind == "gan":
@@ -257,6 +268,14 @@ def _openvino_manifest(f: BinaryIO) -> bytes | None:
         return None
     inside = re.search(rb"<gan-export>\s*<manifest value=\"([^\"]*)\"", text)
     return html.unescape(inside[1].decode("utf-8", "replace")).encode() if inside else b""
+
+
+def _marked(f: BinaryIO) -> bytes | None:
+    """What lies between MARK and the next zero byte."""
+    with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at = data.find(MARK)
+        end = data.find(b"\0", at)
+        return data[at + len(MARK) : end] if 0 <= at < end else None
 
 
 def _safetensors_metadata(f: BinaryIO) -> dict[str, str]:

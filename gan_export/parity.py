@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from gan_export import images, latents
+from gan_export import images, latents, metrics
 from gan_export.artifact import Facts, Tolerance
 from gan_export.errors import CheckFailedError, GanExportError
 from gan_export.runtimes.base import Session, SessionInfo
@@ -27,6 +27,8 @@ BATCHES = (1, 2, 65)  # one picture, the batch that exporters trace with, and mo
 # of the batches from a seed: small numbers, what a signed 32-bit integer can't hold, and large ones, over a carry
 SPOTS = ((2, 0), ((1 << 32) - 1000, (1 << 31) - 1), ((1 << 63) - 1, (1 << 40) - 7))
 SEED = 2  # of the latents that parity is judged on: not those of the reference pictures
+QUALITY, QUALITY_SEED = 1000, 4  # pictures, of other latents than int8 is calibrated on
+_PIECE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,18 @@ class ParityReport:
         for row in data["rows"]:
             row["psnr"] = row["psnr"] if math.isfinite(row["psnr"]) else None
         return {**data, "passed": self.passed}
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What a narrower precision costs, over the pictures of `row`.
+
+    frechet: distance to the checkpoint's own pictures in the features of the digit classifier that ships; None for
+    pictures that it has no features for
+    """
+
+    row: Row
+    frechet: float | None
 
 
 class ParityError(CheckFailedError):
@@ -137,6 +151,26 @@ def compare_draws(
         labels = (start + np.arange(batch, dtype=np.int64)) % facts.classes if facts.classes else None
         rows.append(judge(draw(seed, start, batch), reference(z, labels), facts, tolerance))
     return ParityReport(against=against, session=info, tolerance=tolerance, rows=tuple(rows))
+
+
+def quality(session: Session, reference: Reference, facts: Facts, tolerance: Tolerance) -> Quality:
+    """`session` beside `reference` on QUALITY prior latents: enough for a distribution's distance, too."""
+    got, wanted = [], []
+    for start in range(0, QUALITY, _PIECE):
+        count = min(_PIECE, QUALITY - start)
+        z = latents.draw(QUALITY_SEED, start, count, facts.nz, facts.prior)
+        labels = np.arange(start, start + count, dtype=np.int64) % facts.classes if facts.classes else None
+        got.append(session.generate(z, labels))
+        wanted.append(reference(z, labels))
+    drawn, true = np.concatenate(got), np.concatenate(wanted)
+    row = judge(drawn, true, facts, tolerance)  # type: ignore[arg-type]
+    sides = (drawn if drawn.dtype == np.uint8 else _bytes(cast(Floats, drawn), facts), _bytes(true, facts))
+    try:
+        features = [metrics.judge().classifier.features(metrics.readable(cast(Bytes, side))) for side in sides]
+    except GanExportError:  # another kind of pictures
+        return Quality(row, None)
+    ours, theirs = (metrics.Gaussian.of(f) for f in features)
+    return Quality(row, max(0.0, metrics.frechet(ours, theirs)))
 
 
 def judge(got: Floats | Bytes, wanted: Floats, facts: Facts, tolerance: Tolerance) -> Row:

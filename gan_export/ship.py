@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,7 +17,7 @@ from gan_export.errors import GanExportError, printable
 from gan_export.export.base import Exporter, Options, check_options, require
 from gan_export.files import atomic_file, atomic_folder, atomic_group, sha256_file
 from gan_export.images import Bytes
-from gan_export.parity import ParityError, ParityReport
+from gan_export.parity import ParityError, ParityReport, Quality
 from gan_export.runtimes import RUNTIMES
 from gan_export.runtimes.base import Floats, Labels, Pictures
 from gan_export.runtimes.remote import RemoteSession, open_remote
@@ -35,6 +35,7 @@ class Shipped:
     size:    bytes of all its files
     loading: seconds from the start of a process to the loaded session, imports included
     seconds: all that it took, the proof included
+    quality: what int8 costs, over many pictures; None for other precisions
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Shipped:
     report: ParityReport
     loading: float
     seconds: float
+    quality: Quality | None = None
 
 
 def ship(
@@ -68,13 +70,13 @@ def ship(
         progress(f"writing {exporter.title}")
         manifest = exporter.write(checkpoint, temporary, options)
         progress(f"comparing with eager PyTorch in {exporter.runtime}")
-        report, loading = _prove(checkpoint, exporter.runtime, temporary, manifest)
+        report, loading, quality = _prove(checkpoint, exporter.runtime, temporary, manifest)
         if not report.passed:
             raise ParityError(f"{printable(target.name)}: {_verdict(report)}; nothing was written", report)
         made = _files(temporary if temporary.is_dir() else temporary.parent)
         files, size = [file.name for file in made], sum(file.stat().st_size for file in made)
-    write_report(target, manifest, report, files)
-    return Shipped(target, size, manifest, report, loading, time.perf_counter() - started)
+    write_report(target, manifest, report, files, quality)
+    return Shipped(target, size, manifest, report, loading, time.perf_counter() - started, quality)
 
 
 def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:
@@ -94,7 +96,7 @@ def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:
     runtime = next(r.name for r in RUNTIMES if r.format == kind)
     if checkpoint is not None:
         as_exported = _as_asked(checkpoint, manifest.options.get("recalibrate"))
-        report, _ = _prove(as_exported, runtime, path, manifest)
+        report, _, _ = _prove(as_exported, runtime, path, manifest)
         if checkpoint.source.sha256 != manifest.source_sha256:
             against = f"{report.against} (another checkpoint than the one it was made from)"
             report = replace(report, against=against)
@@ -128,7 +130,9 @@ def _as_asked(checkpoint: Checkpoint, recalibrate: int | None) -> Checkpoint:
     return checkpoint
 
 
-def write_report(target: Path, manifest: Manifest, report: ParityReport, files: Sequence[str]) -> None:
+def write_report(
+    target: Path, manifest: Manifest, report: ParityReport, files: Sequence[str], quality: Quality | None = None
+) -> None:
     """NAME.report.json beside an artifact: what was measured, of which bytes.  `files`: all its names, its own too."""
     beside = [] if target.is_dir() else [name for name in files if name != target.name]
     others = {name: sha256_file(target.with_name(name)) for name in beside}
@@ -139,6 +143,7 @@ def write_report(target: Path, manifest: Manifest, report: ParityReport, files: 
         "format": manifest.format,
         "source_sha256": manifest.source_sha256,
         "parity": report.to_json(),
+        **({"quality": asdict(quality)} if quality else {}),
     }
     with atomic_file(artifact.report_path(target)) as temporary:
         temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
@@ -154,8 +159,10 @@ def _hashes(target: Path) -> dict[str, Any]:
     return {"sha256": sha256_file(target), "bytes": target.stat().st_size}
 
 
-def _prove(checkpoint: Checkpoint, runtime: str, path: Path, manifest: Manifest) -> tuple[ParityReport, float]:
-    """The report, and the seconds that loading took."""
+def _prove(
+    checkpoint: Checkpoint, runtime: str, path: Path, manifest: Manifest
+) -> tuple[ParityReport, float, Quality | None]:
+    """The report, the seconds that loading took, and what int8 costs where it is int8 and the right pictures."""
     facts = manifest.facts
     mine = artifact.Facts.of(checkpoint.spec)
     if (mine.nz, mine.classes, mine.image) != (facts.nz, facts.classes, facts.image):
@@ -179,7 +186,9 @@ def _prove(checkpoint: Checkpoint, runtime: str, path: Path, manifest: Manifest)
             report = parity.compare_draws(draw, reference, facts, manifest.tolerance, session.info)
         else:
             report = parity.compare(session, reference, facts, manifest.tolerance)
-        return report, session.seconds_to_load
+        costs = manifest.precision == "int8" and report.passed and session.info.inputs == "latents"
+        quality = parity.quality(session, reference, facts, manifest.tolerance) if costs else None
+        return report, session.seconds_to_load, quality
 
 
 def _drawer(session: RemoteSession, facts: artifact.Facts) -> Callable[[int, int, int], Bytes]:

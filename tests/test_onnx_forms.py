@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -67,6 +68,12 @@ def test_int8_is_judged_and_says_what_it_kept(wide_pth: Path, tmp_path: Path) ->
     assert shipped.report.session.precision == "int8"
     assert min(row.psnr for row in shipped.report.rows) >= 28
     assert shipped.size < 0.5 * full.stat().st_size
+    assert shipped.quality is not None
+    assert shipped.quality.row.psnr >= 28
+    assert shipped.quality.frechet is not None
+    assert 0 <= shipped.quality.frechet < 5  # other digits' weights are tens away
+    report = json.loads(artifact.report_path(shipped.path).read_text())
+    assert report["quality"]["frechet"] == shipped.quality.frechet
     model = onnx.load(shipped.path)
     kinds = {t.data_type for t in model.graph.initializer if t.name.endswith("weight_quantized")}
     assert kinds == {onnx.TensorProto.INT8}

@@ -11,7 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGES = ("gan-export", "torch", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "ncnn")
+PACKAGES = (
+    "gan-export", "torch", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "ncnn", "ai-edge-litert",
+    "executorch",
+)  # fmt: skip
 _VECTOR_FLAGS = (
     "sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16",
     "avx512_fp16", "avx_vnni", "amx_tile", "amx_bf16", "asimd", "asimdhp", "asimddp", "sve", "sve2", "i8mm", "bf16",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gan_export.bisect import Step
     from gan_export.checkpoint import Checkpoint
     from gan_export.export.base import Exporter, Options
-    from gan_export.parity import ParityReport
+    from gan_export.parity import ParityReport, Quality
     from gan_export.ship import Shipped
 
 HELP = """Export a GAN generator from its checkpoint, and prove that the export draws the same pictures.
@@ -55,6 +55,7 @@ Sampler = Annotated[
     bool, typer.Option("--sampler", help="Put the latents' law into the file: seed, start and count to bytes.")
 ]
 Device = Annotated[str, typer.Option("--device", help="AOTInductor: what it is compiled for, cpu or cuda.")]
+Backend = Annotated[str, typer.Option("--backend", help="ExecuTorch: xnnpack, or portable for its own kernels.")]
 MaxError = Annotated[
     float | None,
     typer.Option("--max-error", help="Hold the values to this absolute error.", show_default="the precision's own"),
@@ -81,6 +82,7 @@ def export(
     max_error: MaxError = None,
     sampler: Sampler = False,
     device: Device = "cpu",
+    backend: Backend = "xnnpack",
     overrides: Overrides,
 ) -> None:
     """Export FILE to FORMAT; the target changes only after the new file has drawn the same pictures."""
@@ -91,7 +93,7 @@ def export(
     options = _options(
         opset=opset, uint8=uint8, method=method, precision=precision, static=static, external_data=external_data,
         fp16_io=fp16_io, recalibrate=recalibrate, max_error=max_error, embed_weights=embed_weights, symbol=symbol,
-        sampler=sampler, device=device,
+        sampler=sampler, device=device, backend=backend,
     )  # fmt: skip
     check_options(exporter, options)
     checkpoint = _read(file, overrides)
@@ -100,6 +102,8 @@ def export(
     target = out or _beside(file, f".sampler{exporter.suffix}" if sampler else exporter.suffix)
     shipped = _ship(checkpoint, exporter, target, options)
     _print_report(shipped.report)
+    if shipped.quality is not None:
+        _print_quality(shipped.quality, shipped.manifest.precision)
     _print_shipped(shipped, file)
 
 
@@ -323,6 +327,14 @@ def _print_report(report: ParityReport) -> None:
         verdict = "same" if row.passed else "OTHER"
         rows.append((str(row.batch), *values, identical, str(row.byte_step), f"{row.psnr:.1f}", verdict))
     _table(("batch", "max error", "mean error", "equal bytes", "largest step", "PSNR dB", "pictures"), rows)
+
+
+def _print_quality(quality: Quality, precision: str) -> None:
+    row = quality.row
+    frechet = "-" if quality.frechet is None else f"{quality.frechet:.4f}"
+    print(f"what {precision} costs, against the checkpoint's own pictures:")
+    cells = (str(row.batch), f"{row.psnr:.1f}", f"{row.identical:.2%}", str(row.byte_step), frechet)
+    _table(("pictures", "PSNR dB", "equal bytes", "largest step", "Frechet distance"), [cells])
 
 
 def _print_steps(steps: Sequence[Step]) -> None:

@@ -8,6 +8,8 @@ from gan_export.errors import GanExportError, printable
 from gan_export.export.aoti import Aoti
 from gan_export.export.base import Exporter
 from gan_export.export.c import C
+from gan_export.export.executorch import ExecuTorch
+from gan_export.export.litert import LiteRt
 from gan_export.export.native import NATIVE
 from gan_export.export.ncnn import Ncnn
 from gan_export.export.onnx import Onnx
@@ -17,7 +19,7 @@ from gan_export.export.safetensors import Safetensors
 from gan_export.export.torchscript import TorchScript
 
 EXPORTERS: tuple[Exporter, ...] = (
-    Onnx(), TorchScript(), Pt2(), OpenVinoIr(), NATIVE, C, Safetensors(), Aoti(), Ncnn(),
+    Onnx(), TorchScript(), Pt2(), OpenVinoIr(), NATIVE, C, Safetensors(), Aoti(), Ncnn(), LiteRt(), ExecuTorch(),
 )  # fmt: skip
 
 

@@ -41,6 +41,7 @@ class Options:
     external_data: keep ONNX's weights in a second file, as a graph above 2 GB must
     fp16_io:   latents and pictures in fp16 too, not only what lies between
     device:    that it is compiled for, where a format compiles
+    backend:   ExecuTorch's
     max_error: replaces the precision's own bound on a value's absolute error
     """
 
@@ -56,6 +57,7 @@ class Options:
     external_data: bool = False
     fp16_io: bool = False
     device: str = "cpu"
+    backend: str = "xnnpack"
     max_error: float | None = None
 
     def asked(self) -> dict[str, Any]:

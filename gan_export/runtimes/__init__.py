@@ -20,6 +20,8 @@ from gan_export.runtimes.eager import (
     SAFETENSORS,
     TF32,
 )
+from gan_export.runtimes.executorch import EXECUTORCH
+from gan_export.runtimes.litert import LITERT
 from gan_export.runtimes.native import NATIVE
 from gan_export.runtimes.ncnn import NCNN
 from gan_export.runtimes.onnx_runtime import ONNXRUNTIME
@@ -43,6 +45,8 @@ RUNTIMES: tuple[Runtime, ...] = (
     OPENVINO_IR,
     SAFETENSORS,
     NCNN,
+    LITERT,
+    EXECUTORCH,
     TF32,
     BF16,
     FP16,

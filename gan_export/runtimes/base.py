@@ -20,7 +20,10 @@ Labels = NDArray[np.int64]
 Pictures = NDArray[np.float32] | NDArray[np.uint8]
 Output = Literal["float", "bytes"]
 Inputs = Literal["latents", "seed"]
-Format = Literal["checkpoint", "torchscript", "onnx", "gan", "pt2", "openvino", "safetensors", "c", "aoti", "ncnn"]
+Format = Literal[
+    "checkpoint", "torchscript", "onnx", "gan", "pt2", "openvino", "safetensors", "c", "aoti", "ncnn", "litert",
+    "executorch",
+]  # fmt: skip
 DEVICES = ("cpu", "cuda")
 
 

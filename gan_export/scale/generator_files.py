@@ -25,7 +25,7 @@ def files(path: Path) -> dict[str, Path]:
     match artifact.sniff(path):
         case "onnx":
             names += external_files(path)
-        case "openvino":
+        case "openvino" | "ncnn":
             names.append(path.with_suffix(".bin").name)
     return {name: path.parent / name for name in names}
 

@@ -1,0 +1,75 @@
+"""ExecuTorch's .pte: one picture a call, by XNNPACK or by the portable kernels alone.
+
+The manifest is a constant method of the program, called `gan_export_manifest`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gan_export.artifact import MARK, Manifest
+from gan_export.errors import GanExportError, printable
+from gan_export.export.base import Options, example_inputs, lowered_module, make_manifest, quiet
+
+if TYPE_CHECKING:
+    from gan_export.checkpoint import Checkpoint
+
+BACKENDS = ("xnnpack", "portable")
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuTorch:
+    """forward: latents (1, nz), a label int64 (1,) where there are any; to (1, C, H, W)."""
+
+    name: str = "executorch"
+    title: str = "ExecuTorch"
+    suffix: str = ".pte"
+    runtime: str = "executorch"
+    takes: tuple[str, ...] = ("backend",)
+    precisions: tuple[str, ...] = ("fp32",)
+    devices: tuple[str, ...] = ("cpu",)
+    runs: str = "ExecuTorch, with XNNPACK or without"
+    needs: tuple[str, ...] = ("torch", "executorch")
+    install: str = "executorch"
+    compilers: tuple[str, ...] = ()
+    core: bool = False
+
+    def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+        """As `Exporter.write`."""
+        import torch
+
+        if options.backend not in BACKENDS:
+            raise GanExportError(f"no backend is called {printable(options.backend)}; there are {', '.join(BACKENDS)}")
+        versions = {
+            "torch": torch.__version__.split("+")[0],
+            "executorch": importlib.metadata.version("executorch").split("+")[0],
+        }
+        manifest = make_manifest(self, checkpoint, options, versions)
+        target.write_bytes(_convert(checkpoint, options.backend, MARK.decode() + manifest.to_json()))
+        return manifest
+
+
+def _convert(checkpoint: Checkpoint, backend: str, manifest: str) -> bytes:
+    import torch
+
+    with quiet():
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+
+        partitioners: list[Any] = [XnnpackPartitioner()] if backend == "xnnpack" else []
+        module, inputs = lowered_module(checkpoint, "float"), example_inputs(checkpoint.spec, 1)
+        try:
+            with torch.inference_mode(False), torch.no_grad():
+                program = torch.export.export(module, inputs)
+                edge = to_edge_transform_and_lower(
+                    program, partitioner=partitioners, constant_methods={"gan_export_manifest": manifest}
+                )
+                return bytes(edge.to_executorch().buffer)
+        except (RuntimeError, ValueError, NotImplementedError) as e:
+            said = [line for line in str(e).splitlines() if line.strip()] or [type(e).__name__]
+            raise GanExportError(
+                f"executorch can't hold this generator: {printable(said[0].strip(), limit=300)}"
+            ) from e

@@ -1,0 +1,87 @@
+"""ExecuTorch on the CPU, by its Python bindings."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from gan_export import artifact
+from gan_export.errors import GanExportError, printable
+from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, require
+from gan_export.runtimes.onnx_runtime import captured_stderr
+from gan_export.runtimes.single import SingleSession
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuTorchRuntime:
+    """The method `forward` of a .pte."""
+
+    name: str = "executorch"
+    title: str = "ExecuTorch"
+    format: Format = "executorch"
+    devices: tuple[str, ...] = ("cpu",)
+
+    def availability(self, device: str = "cpu") -> Availability:
+        if importlib.util.find_spec("executorch") is None:
+            return Availability(False, "executorch is not installed; pip install executorch")
+        if device != "cpu":
+            return Availability(False, "executorch is used on the CPU alone; use --device cpu")
+        return AVAILABLE
+
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> SingleSession:
+        """As `Runtime.load`.  XNNPACK alone uses several threads."""
+        require(self, device)
+        if not path.is_file():
+            raise GanExportError(f"{printable(str(path))} is no file")
+        manifest = artifact.read_manifest(path, "executorch") if artifact.sniff(path) == "executorch" else None
+        with captured_stderr():  # it logs what it finds of the processor
+            from executorch.extension.pybindings import portable_lib
+            from executorch.runtime import Runtime
+
+            if threads is not None:
+                portable_lib._unsafe_reset_threadpool(threads)  # unsafe while a method runs; none does yet
+            try:
+                program = Runtime.get().load_program(path)
+                method = program.load_method("forward")
+            except (RuntimeError, ValueError, OSError) as e:
+                why = printable(" ".join(str(e).split()), limit=200)
+                raise GanExportError(f"{printable(str(path))}: ExecuTorch can't load it: {why}") from e
+        backend = str(manifest.options.get("backend", "xnnpack")) if manifest else "portable"
+        info = SessionInfo(
+            runtime=self.name,
+            version=importlib.metadata.version("executorch"),
+            device="cpu",
+            provider=backend,
+            threads=int(portable_lib._threadpool_get_thread_count()) if backend == "xnnpack" else 1,
+        )
+        return SingleSession(ExecuTorchDraws(program, method), info, conditional=method.metadata.num_inputs() > 1)
+
+
+class ExecuTorchDraws:
+    """As `single.Draws`.  The program is kept: its method lives in it."""
+
+    def __init__(self, program: Any, method: Any) -> None:
+        self._program, self._method = program, method
+
+    def inputs(self, arrays: tuple[NDArray[Any], ...]) -> list[Any]:
+        import torch
+
+        return [torch.from_numpy(array.copy()) for array in arrays]
+
+    def run(self, inputs: list[Any]) -> Any:
+        try:
+            return self._method.execute(inputs)[0].clone()
+        except RuntimeError as e:
+            raise GanExportError(f"ExecuTorch can't run this model: {printable(' '.join(str(e).split()))}") from e
+
+    def picture(self, made: Any) -> NDArray[Any]:
+        array: NDArray[Any] = made.numpy()
+        return array
+
+
+EXECUTORCH = ExecuTorchRuntime()

@@ -1,0 +1,92 @@
+"""LiteRT on the CPU, by ai-edge-litert's interpreter."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan_export.errors import GanExportError, printable
+from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, require
+from gan_export.runtimes.single import SingleSession
+
+
+@dataclass(frozen=True, slots=True)
+class LiteRtRuntime:
+    """The interpreter with its usual delegate, XNNPACK."""
+
+    name: str = "litert"
+    title: str = "LiteRT"
+    format: Format = "litert"
+    devices: tuple[str, ...] = ("cpu",)
+
+    def availability(self, device: str = "cpu") -> Availability:
+        if importlib.util.find_spec("ai_edge_litert") is None:
+            return Availability(False, "ai_edge_litert is not installed; pip install ai-edge-litert")
+        if device != "cpu":
+            return Availability(False, "litert is used on the CPU alone; use --device cpu")
+        return AVAILABLE
+
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> SingleSession:
+        require(self, device)
+        if not path.is_file():
+            raise GanExportError(f"{printable(str(path))} is no file")
+        from ai_edge_litert.interpreter import Interpreter
+
+        used = threads or os.cpu_count() or 1
+        try:
+            interpreter = Interpreter(model_path=str(path), num_threads=used)
+            interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as e:
+            why = printable(" ".join(str(e).split()), limit=200)
+            raise GanExportError(f"{printable(str(path))}: LiteRT can't load it: {why}") from e
+        info = SessionInfo(
+            runtime=self.name,
+            version=importlib.metadata.version("ai-edge-litert"),
+            device="cpu",
+            provider="XNNPACK",
+            threads=used,
+        )
+        draws = LiteRtDraws(interpreter)
+        return SingleSession(draws, info, conditional=len(draws.places) > 1)
+
+
+class LiteRtDraws:
+    """As `single.Draws`, by an interpreter with its tensors allocated."""
+
+    def __init__(self, interpreter: Any) -> None:
+        self._interpreter = interpreter
+        entries = sorted(interpreter.get_input_details(), key=_name)
+        self.places = [int(entry["index"]) for entry in entries]
+        self._types = [entry["dtype"] for entry in entries]  # the converter makes labels int32
+        self._output = int(interpreter.get_output_details()[0]["index"])
+
+    def inputs(self, arrays: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
+        return tuple(array.astype(dtype) for array, dtype in zip(arrays, self._types, strict=True))
+
+    def run(self, inputs: tuple[NDArray[Any], ...]) -> NDArray[Any]:
+        for place, array in zip(self.places, inputs, strict=True):
+            self._interpreter.set_tensor(place, array)
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as e:
+            raise GanExportError(f"LiteRT can't run this model: {printable(' '.join(str(e).split()))}") from e
+        made: NDArray[Any] = self._interpreter.get_tensor(self._output)
+        return made
+
+    def picture(self, made: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(made)
+
+
+def _name(entry: dict[str, Any]) -> str:
+    """args_0 before args_1."""
+    return str(entry["name"])
+
+
+LITERT = LiteRtRuntime()
