@@ -120,8 +120,13 @@ class Folder:
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
-        path = self.path / STATE / "scratch" / f"{os.getpid()}-{secrets.token_hex(4)}"
-        path.mkdir(parents=True)
+        folder = self.path / STATE / "scratch"
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileNotFoundError:  # its parents are not made again: the rest of the run is not in them
+            raise GanExportError(f"{self.shown} vanished during the run; run the command again") from None
+        path = folder / f"{os.getpid()}-{secrets.token_hex(4)}"
+        path.mkdir()
         try:
             yield path
         finally:

@@ -155,6 +155,20 @@ def test_an_interrupt_is_one_line_and_keeps_what_is_finished(gan: Path, tmp_path
     assert list(out.glob("images-*.npy"))
 
 
+def test_a_folder_that_vanishes_is_one_line_and_is_not_half_made_again(gan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "d"
+    run = start(gan, out)
+    try:
+        wait_for_shards(out, run, 1)
+        os.rename(out, tmp_path / "gone")
+        _, err = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    assert run.returncode == 2
+    assert len(err.decode().strip().splitlines()) == 1
+    assert not list(out.glob("*.npy"))
+
+
 def test_a_disk_that_fills_up_is_one_line(gan: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands in for it: a write fails in the middle of a shard."""
     program = (

@@ -96,7 +96,7 @@ def test_a_classifier_learns_from_it(labelled_gan: Path) -> None:
 
 @pytest.mark.long
 def test_the_example_trains_on_pictures_that_lie_nowhere(labelled_gan: Path) -> None:
-    words = [labelled_gan, "--pictures", 9600, "--workers", 0]
+    words = [labelled_gan, "--pictures", 4800, "--workers", 0]
     run = subprocess.run(
         [sys.executable, ROOT / "train" / "on_the_fly.py", *map(str, words)],
         check=False,
@@ -106,4 +106,4 @@ def test_the_example_trains_on_pictures_that_lie_nowhere(labelled_gan: Path) -> 
     assert run.returncode == 0, run.stderr
     found = re.search(r"([\d.]+)% of 2,000 pictures of another seed", run.stdout)
     assert found
-    assert float(found[1]) > 40  # by chance: 10
+    assert float(found[1]) > 30  # by chance: 10
