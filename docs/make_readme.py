@@ -15,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from gan_export.bench import report, summary
 from gan_export.files import atomic_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,11 +34,31 @@ def main() -> None:
         shutil.copyfile(ROOT / "exported" / "mnist32" / "generator.pth", Path(folder) / "g.pth")
 
         def output(name: str) -> str:
+            if name == "SPEED":
+                return speed()
             return printed(TABLES[name], folder).rstrip() if name in TABLES else shown(COMMANDS[name], folder)
 
         made = re.sub(r"(?m)^@@([A-Z]+)@@$", lambda m: output(m[1]), text)
     with atomic_file(ROOT / "README.md") as temporary:
         temporary.write_text(made, encoding="utf-8")
+
+
+def speed() -> str:
+    """A table of each suite's newest run in benchmarks/results: images a second, by runtime and batch."""
+    tables = []
+    runs = sorted(report.read_all(ROOT / "benchmarks" / "results").values(), key=lambda run: run.created)
+    for run in {run.suite: run for run in runs}.values():
+        lines = [line for line in summary.lines(run) if line.quantity == "model"]
+        batches = sorted({line.batch for line in lines})
+        size = "x".join(str(n) for n in (*run.model.image[1:], run.model.image[0]))
+        tables += [f"Images a second, {run.model.name} {size}, {run.machine.cpu}, {run.settings.threads} threads:", ""]
+        tables += ["| batch | " + " | ".join(str(b) for b in batches) + " |", "|---|" + "---:|" * len(batches)]
+        for title in dict.fromkeys(summary.title(line.entry) for line in lines):
+            rates = {line.batch: line.rate for line in lines if summary.title(line.entry) == title}
+            cells = (summary.rate_text(rate.value) if (rate := rates.get(b)) else "" for b in batches)
+            tables.append(f"| {title} | " + " | ".join(cells) + " |")
+        tables.append("")
+    return "\n".join(tables).rstrip()
 
 
 def shown(commands: tuple[str, ...], folder: str) -> str:
