@@ -2,7 +2,7 @@
 
 Generated from the registries: a new line in ORIGINALS, EXPORTERS or RUNTIMES is tested at once.  By default each
 original meets one form, and each form (a format in one precision) every batch; `make test-long` runs the
-matrix.  int8 depends on what the weights are and is tested on trained-like ones in `test_onnx_forms.py`.
+matrix.  int8 is calibrated anew for each original, so fewer meet it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from tests.originals import ORIGINALS, Original
 BATCHES = (1, 3, 64)
 LINES = {line.exporter.name: line for line in catalogue.lines()}
 LARGEST = 1e-4  # error of a float32 export beside the original's own, of the original's largest value over 1
-MEAN_SQUARE = {"fp16": 2 * 10 ** (-45 / 20), "bf16": 2 * 10 ** (-35 / 20)}  # root of it: 45 and 35 dB of a range of 2
+# root of it: 45, 35 and 28 dB of a range of 2
+MEAN_SQUARE = {"fp16": 2 * 10 ** (-45 / 20), "bf16": 2 * 10 ** (-35 / 20), "int8": 2 * 10 ** (-28 / 20)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,22 @@ FEW = [
     (o, FORMS[i % len(FORMS)], BATCHES[(i // len(FORMS)) % len(BATCHES)])
     for i, o in enumerate(sorted(ORIGINALS, key=lambda o: o.image))
 ]
+FORMS_INT8 = tuple(Form(e, "int8") for e in EXPORTERS if e.core and "int8" in e.precisions)
+FEW.append((ORIGINALS[0], FORMS_INT8[0], 3))
 # Every original in every format; in the narrower precisions, which round the same graphs, each fourth.
-EVERY = [
+EVERY: list[object] = [
     (o, form)
     for i, o in enumerate(ORIGINALS)
     for k, form in enumerate(FORMS)
     if form.precision == "fp32" or (i + k) % 4 == 0
+]
+# Weights that were never trained: a few of its pictures go where no latent of the calibration led.
+COARSE = pytest.mark.xfail(reason="int8 reaches 24 dB on some latents of an untrained residual generator")
+EVERY += [
+    pytest.param(o, form, marks=COARSE if o.name == "mimicry-64" and form.name == "onnx-int8" else ())
+    for i, o in enumerate(ORIGINALS)
+    for k, form in enumerate(FORMS_INT8)
+    if (i + k) % 12 == 0
 ]
 
 
