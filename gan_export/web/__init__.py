@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gan_export.files import atomic_folder
 
-MODULE = ("gan.js", "gan.d.ts", "engine.js", "worker.js", "latents.js")
+MODULE = ("gan.js", "gan.d.ts", "engine.js", "worker.js", "latents.js", "onnx.js")
 ENGINES = ("gan.wasm", "gan-simd.wasm", "gan-relaxed.wasm")  # for any browser, with SIMD, with relaxed SIMD
 PAGE = ("index.html", "app.js", "style.css")
 GENERATOR = "generator.gan"

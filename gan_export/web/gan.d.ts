@@ -54,7 +54,14 @@ export interface OpenOptions {
   threads?: number;
   /** gan.wasm, gan-simd.wasm or gan-relaxed.wasm; without it the best that runs here. */
   build?: string;
+  /** The namespace of onnxruntime-web or onnxruntime-node, imported by the caller: then an ONNX file is opened. */
+  ort?: object;
+  /** ONNX Runtime's execution providers, best first; ["wasm"] without it. The first that takes the file draws. */
+  providers?: string[];
 }
 
-/** Open a .gan file: its address, a path in Node, or its bytes. Rejects with the reason for what is none. */
+/**
+ * Open a .gan file: its address, a path in Node, or its bytes; with `ort`, an ONNX file of `gan-export onnx`.
+ * Rejects with the reason for what is none.
+ */
 export declare function open(source: string | URL | ArrayBuffer | Uint8Array, options?: OpenOptions): Promise<Generator>;

@@ -210,8 +210,12 @@ function cores() {
   return Math.min(Math.max(found, 1), 8);
 }
 
-// Open a .gan file: its address, a path in Node, or its bytes.
+// Open a .gan file: its address, a path in Node, or its bytes; with options.ort, an ONNX file.
 export async function open(source, options = {}) {
+  if (options.ort) {
+    const { OnnxBackend } = await import("./onnx.js");
+    return new Generator(await OnnxBackend.open(options.ort, await read(source), options.providers));
+  }
   const threads = options.threads ?? cores();
   if (!Number.isInteger(threads) || threads < 1 || threads > MOST_WORKERS)
     throw new RangeError(`threads ${threads}: 1 to ${MOST_WORKERS} are possible`);

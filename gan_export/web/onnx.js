@@ -1,0 +1,135 @@
+// A generator's ONNX file through onnxruntime-web (or onnxruntime-node), as a backend of gan.js:
+//
+//   import * as ort from "onnxruntime-web/webgpu";
+//   const generator = await open("generator.onnx", { ort, providers: ["webgpu", "wasm"] });
+//
+// The runtime is the caller's: nothing of it is shipped or fetched here.
+import { inputs } from "./gan.js";
+import { table } from "./latents.js";
+
+const CHUNK = 64; // pictures a run
+
+export class OnnxBackend {
+  #ort;
+  #session;
+  #manifest;
+  #table;
+  #last = Promise.resolve(); // a session runs one call at a time
+
+  constructor(ort, session, provider, manifest) {
+    this.#ort = ort;
+    this.#session = session;
+    this.#manifest = JSON.parse(manifest);
+    const { nz, classes, image, prior } = this.#manifest.facts;
+    const [channels, height, width] = image;
+    this.info = { latentSize: nz, channels, height, width, classes, prior, manifest };
+    this.name = `ONNX Runtime ${ort.env?.versions?.common ?? ""}, ${provider}`;
+  }
+
+  // The first of the providers that takes the file; `bytes` is an ONNX file that gan-export wrote.
+  static async open(ort, bytes, providers = ["wasm"]) {
+    const manifest = metadata(bytes).get("gan-export.manifest");
+    if (!manifest) throw new Error("no manifest of gan-export inside: export the checkpoint with gan-export onnx");
+    const reasons = [];
+    for (const provider of providers) {
+      try {
+        const session = await ort.InferenceSession.create(bytes, { executionProviders: [provider] });
+        if (!session.inputNames.includes("z"))
+          throw new Error("it draws latents itself (--sampler); here a file without is needed");
+        return new OnnxBackend(ort, session, provider, manifest);
+      } catch (e) {
+        reasons.push(`${provider}: ${e.message ?? e}`);
+      }
+    }
+    throw new Error(`no provider runs this file: ${reasons.join("; ")}`);
+  }
+
+  generate(request) {
+    const drawn = this.#last.then(() => this.#generate(request));
+    this.#last = drawn.catch(() => {});
+    return drawn;
+  }
+
+  async #generate(request) {
+    const { latentSize, channels, height, width, classes } = this.info;
+    this.#table ??= table(this.info.prior);
+    const { z, chosen } = inputs(this.info, this.#table, request);
+    const size = channels * height * width;
+    const data = new Uint8ClampedArray(request.count * size);
+    for (let first = 0; first < request.count; first += CHUNK) {
+      const n = Math.min(CHUNK, request.count - first);
+      const rows = z.slice(first * latentSize, (first + n) * latentSize);
+      const feeds = { z: new this.#ort.Tensor("float32", rows, [n, latentSize]) };
+      if (classes)
+        feeds.label = new this.#ort.Tensor("int64", BigInt64Array.from(chosen.slice(first, first + n), BigInt), [n]);
+      const image = (await this.#session.run(feeds))[this.#session.outputNames[0]];
+      this.#put(image, n, data.subarray(first * size, (first + n) * size));
+      image.dispose?.();
+    }
+    return new Uint8Array(data.buffer);
+  }
+
+  // Bytes (N, H, W, C) as they are; floats (N, C, H, W) by the rule of bytes, each operation rounded to float32.
+  #put({ type, data }, count, out) {
+    if (type === "uint8") {
+      out.set(data);
+      return;
+    }
+    const { channels, height, width } = this.info;
+    const [low, high] = this.#manifest.facts.range ?? [-1, 1];
+    const unit = low === -1 && high === 1;
+    const scale = Math.fround(2 / (high - low));
+    const plane = height * width;
+    const round = Math.fround;
+    for (let i = 0, from = 0; i < count; i++)
+      for (let c = 0; c < channels; c++)
+        for (let p = 0; p < plane; p++, from++) {
+          const x = unit ? data[from] : round(round(round(data[from] - round(low)) * scale) - 1);
+          out[(i * plane + p) * channels + c] = Math.floor(round(round(x * 127.5) + 128));
+        }
+  }
+
+  close() {
+    this.#last.then(() => this.#session.release?.());
+  }
+}
+
+// The metadata of an ONNX file: field 14 of its protobuf message, pairs of a key (1) and a value (2).
+function metadata(bytes) {
+  const found = new Map();
+  try {
+    for (const [field, entry] of fields(bytes)) {
+      if (field !== 14) continue;
+      const pair = new Map(fields(entry));
+      const text = (n) => new TextDecoder().decode(pair.get(n) ?? new Uint8Array());
+      found.set(text(1), text(2));
+    }
+  } catch {
+    throw new Error("this is no ONNX file, or one that is cut short");
+  }
+  return found;
+}
+
+// [number, bytes] of each field of a message that has bytes; numbers are passed over.
+function* fields(bytes) {
+  let at = 0;
+  const varint = () => {
+    for (let value = 0, factor = 1; factor < 2 ** 53; factor *= 128) {
+      if (at >= bytes.length) break;
+      const byte = bytes[at++];
+      value += (byte & 127) * factor;
+      if (byte < 128) return value;
+    }
+    throw new RangeError("a number that doesn't end");
+  };
+  while (at < bytes.length) {
+    const tag = varint();
+    const wire = tag % 8;
+    const length = wire === 2 ? varint() : wire === 1 ? 8 : wire === 5 ? 4 : 0;
+    if (wire === 0) varint();
+    else if (!length && wire !== 2) throw new RangeError(`wire type ${wire}`);
+    if (at + length > bytes.length) throw new RangeError("cut short");
+    if (wire === 2) yield [Math.floor(tag / 8), bytes.subarray(at, at + length)];
+    at += length;
+  }
+}
