@@ -10,6 +10,8 @@ import contextlib
 import io
 import os
 import socket
+import zipfile
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -112,6 +114,8 @@ def open_source(data: recipe.Data, root: Path | None) -> DataSource:
             return packed_digits(shape)
         case "folder":
             return folder(Path(data.path), shape, strict=data.strict)
+        case "npz":
+            return arrays(Path(data.path), shape)
         case _:
             return torchvision_set(data.source, root, shape)
 
@@ -189,6 +193,52 @@ def folder(path: Path, shape: Shape, *, strict: bool = False) -> DataSource:
     if fits:
         return InMemory("folder", np.stack(images), tuple(skipped), _classes(path, kept))
     return OnDisk("folder", tuple(kept), shape, tuple(skipped), _classes(path, kept))
+
+
+def arrays(path: Path, shape: Shape) -> DataSource:
+    """The pictures of an .npz, as `gan-sample -o x.npz` and others write it, or of a .npy.
+
+    In an .npz they are `images`, or its only array of three or four dimensions: uint8 (N, H, W), (N, H, W, C) or
+    (N, C, H, W), C 1 or 3.  Its `labels`, where it has any, are N whole numbers from 0.  Nothing is unpickled.
+    The middle square of each picture is resized.  Raises GanExportError for anything else.
+    """
+    found = _load(path)
+    pictures: npt.NDArray[Any] | None = found.get("images")
+    if pictures is None:
+        several = [a for a in found.values() if a.ndim in (3, 4)]
+        pictures = several[0] if len(several) == 1 else np.empty(0)
+    colour = [1, 3]
+    if pictures.ndim == 4 and pictures.shape[3] not in colour and pictures.shape[1] in colour:
+        pictures = pictures.transpose(0, 2, 3, 1)
+    right = pictures.ndim == 3 or (pictures.ndim == 4 and pictures.shape[3] in colour)
+    if not right or pictures.dtype != np.uint8 or not pictures.size:
+        held = ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in found.items()) or "nothing"
+        wanted = "`images` must be uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3)"
+        raise GanExportError(f"{printable(str(path))} holds {printable(held)}; {wanted}")
+    labels = found.get("labels")
+    if labels is not None:
+        whole = labels.shape == pictures.shape[:1] and labels.dtype.kind in "iu" and labels.min(initial=0) >= 0
+        if not whole:
+            held = f"labels {labels.dtype} {labels.shape}"
+            raise GanExportError(f"{printable(str(path))}: {held}; {len(pictures)} whole numbers from 0 are needed")
+    side = min(pictures.shape[1:3])
+    top, left = (pictures.shape[1] - side) // 2, (pictures.shape[2] - side) // 2
+    squares: Bytes = pictures[:, top : top + side, left : left + side]
+    return InMemory("npz", resized(squares, shape), labels=None if labels is None else labels.astype(np.int64))
+
+
+def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
+    try:
+        with open(path, "rb") as f:
+            loaded = np.load(f, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {"images": loaded}
+            return {name: loaded[name] for name in loaded.files}
+    except FileNotFoundError:
+        raise GanExportError(f"{printable(str(path))} is not there; name a .npz or .npy with data.path") from None
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as e:
+        reason = printable(str(e).splitlines()[0] if str(e) else type(e).__name__, 100)
+        raise GanExportError(f"{printable(str(path))} can't be read as arrays: {reason}") from None
 
 
 def _classes(path: Path, files: list[Path]) -> npt.NDArray[np.int64] | None:

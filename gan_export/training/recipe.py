@@ -20,7 +20,7 @@ from typing import Any, Literal
 from gan_export.errors import GanExportError, printable
 
 DIGITS = ("mnist-10k", "mnist")  # what the classifier that ships can measure
-SOURCES = ("mnist-10k", "mnist", "fashion-mnist", "cifar10", "folder")
+SOURCES = ("mnist-10k", "mnist", "fashion-mnist", "cifar10", "folder", "npz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Data:
     """Which pictures, and the shape they are brought to: (channels, size, size)."""
 
     source: str = "mnist-10k"  # one of SOURCES
-    path: str = ""  # the folder of source "folder"; every other source takes --data-root
+    path: str = ""  # the folder of source "folder", the file of source "npz"; every other source takes --data-root
     size: int = 32
     channels: int = 1
     strict: bool = False  # a picture that can't be read stops the run instead of being skipped
@@ -324,6 +324,8 @@ def _check(recipe: Recipe) -> None:
         raise GanExportError(f"data.source is {printable(r.data.source)}{near}; {', '.join(SOURCES)} are known")
     if r.data.source == "folder" and not r.data.path:
         raise GanExportError("data.path is missing: name the folder of pictures, --set data.path=DIR")
+    if r.data.source == "npz" and not r.data.path:
+        raise GanExportError("data.path is missing: name the file of arrays, --set data.path=FILE.npz")
     levels = math.log2(r.data.size / 4) if r.data.size >= 8 else 0
     _bound(
         levels >= 1 and levels == int(levels) and r.data.size <= 1024, "data.size", r.data.size, "8, 16, 32 ... 1024"

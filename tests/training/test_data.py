@@ -9,7 +9,10 @@ from PIL import Image
 from gan_export.errors import GanExportError
 from gan_export.training import data, recipe
 from gan_export.training.batches import epoch_order, steps_per_epoch
+from tests.conftest import Command
 from tests.training.common import DATA_ROOT
+
+SHIPPED = Path(__file__).resolve().parents[2] / "exported" / "mnist32" / "generator.onnx"
 
 
 def test_the_digits_that_ship_are_real_and_all_there() -> None:
@@ -137,3 +140,56 @@ def test_the_last_batch_counts_unless_it_is_dropped_or_a_single_picture() -> Non
     assert steps_per_epoch(129, keep, 128) == 1
     with pytest.raises(GanExportError, match="one batch"):
         steps_per_epoch(1, keep, 128)
+
+
+@pytest.mark.parametrize("layout", ["NHW", "NHW1", "NHW3", "NCHW", "npy", "only"])
+def test_arrays_in_a_file_are_pictures(layout: str, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(5).integers(0, 256, (7, 40, 32, 3), np.uint8)
+    shape = (3, 32, 32) if layout in ("NHW3", "NCHW") else (1, 32, 32)
+    stored = pixels if shape[0] == 3 else pixels[..., 0]
+    stored = stored[..., None] if layout == "NHW1" else stored.transpose(0, 3, 1, 2) if layout == "NCHW" else stored
+    path = tmp_path / ("x.npy" if layout == "npy" else "x.npz")
+    if layout == "npy":
+        np.save(path, stored)
+    else:
+        np.savez(path, **{"pictures" if layout == "only" else "images": stored}, labels=np.arange(7, dtype=np.uint8))
+    source = data.open_source(recipe.Data(source="npz", path=str(path), channels=shape[0]), None)
+    assert source.shape == shape
+    middle = pixels[:, 4:36].transpose(0, 3, 1, 2)[:, : shape[0]]
+    assert np.array_equal(source.read(np.array([6, 0])), middle[[6, 0]])
+    assert source.labels is None if layout == "npy" else list(source.labels) == list(range(7))  # type: ignore[arg-type]
+
+
+def test_what_gan_sample_writes_can_be_trained_on(command: Command, tmp_path: Path) -> None:
+    made = tmp_path / "made.npz"
+    command("gan-sample", SHIPPED, "-n", 40, "--seed", 7, "-o", made)
+    run = tmp_path / "run"
+    small = ["train.batch=20", "train.epochs=1", "generator.widths=[8,8,8]", "discriminator.widths=[8,8,8]"]
+    settings = [s for setting in ("data.source=npz", f"data.path={made}", *small) for s in ("--set", setting)]
+    result = command("gan-train", "mnist32-classic", "-o", run, *settings)
+    assert result.code == 0, result.err
+    assert (run / "generator_1.pth").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"images": np.zeros((3, 8, 8), np.float32)}, "must be uint8"),
+        ({"images": np.zeros((3, 8, 8, 2), np.uint8)}, "must be uint8"),
+        ({"a": np.zeros((3, 8, 8), np.uint8), "b": np.zeros((3, 8, 8), np.uint8)}, "must be uint8"),
+        ({"images": np.zeros((3, 8, 8), np.uint8), "labels": np.zeros(2, int)}, "labels"),
+        ({"images": np.zeros((3, 8, 8), np.uint8), "labels": np.array([0, -1, 2])}, "labels"),
+        ({"images": np.array([object()])}, "can't be read"),
+        (b"PK\x03\x04 cut", "can't be read"),
+        (b"", "can't be read"),
+        (None, "is not there"),
+    ],
+)
+def test_other_arrays_are_refused(arrays: dict[str, np.ndarray] | bytes | None, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    if isinstance(arrays, bytes):
+        path.write_bytes(arrays)
+    elif arrays is not None:
+        np.savez(path, allow_pickle=True, **arrays)
+    with pytest.raises(GanExportError, match=said):
+        data.open_source(recipe.Data(source="npz", path=str(path)), None)
