@@ -203,10 +203,9 @@ def arrays(path: Path, shape: Shape) -> DataSource:
     The middle square of each picture is resized.  Raises GanExportError for anything else.
     """
     found = _load(path)
-    pictures: npt.NDArray[Any] | None = found.get("images")
-    if pictures is None:
-        several = [a for a in found.values() if a.ndim in (3, 4)]
-        pictures = several[0] if len(several) == 1 else np.empty(0)
+    nothing: npt.NDArray[Any] = np.empty(0, np.uint8)
+    several = [a for a in found.values() if a.ndim in (3, 4)]
+    pictures = found.get("images", several[0] if len(several) == 1 else nothing)
     colour = [1, 3]
     if pictures.ndim == 4 and pictures.shape[3] not in colour and pictures.shape[1] in colour:
         pictures = pictures.transpose(0, 2, 3, 1)
