@@ -141,7 +141,9 @@ class Manifest:
                 tolerance=Tolerance(**data.pop("tolerance")),
                 **data,
             )
-        except (ValueError, KeyError, TypeError) as e:
+        except KeyError as e:
+            raise GanExportError(f"its manifest lacks {printable(str(e))}: it isn't gan-export's") from None
+        except (ValueError, TypeError) as e:
             raise GanExportError(f"its manifest can't be read: {printable(str(e))}") from None
 
     def reference_pictures(self) -> npt.NDArray[np.float32]:
@@ -204,12 +206,22 @@ def sniff(path: Path) -> Kind:
 
 def read_manifest(path: Path, kind: Kind) -> Manifest | None:
     """The manifest inside an artifact, None where there is none; nothing of the file is run."""
+    text = _manifest_text(path, kind)
+    if not text:
+        return None
+    try:
+        return Manifest.from_json(text.decode("utf-8", "replace"))
+    except GanExportError as e:
+        raise GanExportError(f"{printable(str(path))}: {e}") from None
+
+
+def _manifest_text(path: Path, kind: Kind) -> bytes | None:
     if kind == "c":
-        return Manifest.from_json((path / C_MANIFEST).read_text(encoding="utf-8", errors="replace"))
-    text: bytes | None = None
+        return (path / C_MANIFEST).read_bytes()
     if kind == "ncnn":
         beside = manifest_path(path)
-        return Manifest.from_json(beside.read_text(encoding="utf-8", errors="replace")) if beside.is_file() else None
+        return beside.read_bytes() if beside.is_file() else None
+    text: bytes | None = None
     with open(path, "rb") as f:
         if kind == "onnx":
             text = dict(protobuf.onnx_metadata(f)).get(KEY)
@@ -223,7 +235,7 @@ def read_manifest(path: Path, kind: Kind) -> Manifest | None:
             text = _safetensors_metadata(f)[KEY].encode()
         elif kind == "gan":
             text = _gan_manifest(f)
-    return Manifest.from_json(text.decode("utf-8", "replace")) if text else None
+    return text
 
 
 def _gan_manifest(f: BinaryIO) -> bytes | None:

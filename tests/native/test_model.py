@@ -16,6 +16,7 @@ from gan_export import latents
 from gan_export.errors import GanExportError
 from gan_export.export.native import encode
 from gan_export.runtimes.native import library_path
+from tests.conftest import Command, refused
 
 from .conftest import Write, random_weights, transposed
 
@@ -141,6 +142,12 @@ def test_strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: Path) 
     monkeypatch.setenv("GAN_CPU", "z80")
     with pytest.raises(GanExportError, match="GAN_CPU"):
         gan_export.open(path)
+
+
+def test_another_programs_manifest_is_refused_by_name(path: Path, command: Command, tmp_path: Path) -> None:
+    result = command("gan-sample", path, "-o", tmp_path / "grid.png")
+    assert f"{path.name}: its manifest lacks 'version'" in refused(result)
+    assert not (tmp_path / "grid.png").exists()
 
 
 def test_drawing_imports_no_torch(path: Path) -> None:
