@@ -170,7 +170,8 @@ def test_agrees_with_a_loop_written_by_hand(planted: Callable[..., Run], files: 
 
 @pytest.mark.long
 def test_against_itself_the_interval_covers_one(planted: Callable[..., Run]) -> None:
-    """A against A: at least 18 of 20."""
+    """A against A, 20 times.  An interval of 95 % covers 18 of 20 in 12 runs of 13, and 16 in 399 of 400; the 18 are
+    held by benchmarks/self_check.py, which says what it found."""
     from gan_export.bench.compare import compare
 
     covered = 0
@@ -178,7 +179,7 @@ def test_against_itself_the_interval_covers_one(planted: Callable[..., Run]) -> 
         (pair,) = compare(planted("steady"), planted("steady")).pairs
         assert pair.ratio is not None
         covered += pair.ratio.low <= 1 <= pair.ratio.high
-    assert covered >= 18
+    assert covered >= 16
 
 
 def test_an_artifact_of_another_checkpoint_is_refused(files: dict[str, Path], tmp_path: Path) -> None:
