@@ -4,7 +4,11 @@
 #include "model.h"
 #include "run.h"
 
-enum { MAX_THREADS = 1024, CHUNK_TILES = 6 /* register tiles of pictures that a thread draws at once */, VALUES_BYTES = 32 << 20 };
+enum {
+    MAX_THREADS = 1024,
+    CHUNK_TILES = 6, /* register tiles of pictures that a thread draws at once */
+    VALUES_BYTES = 32 << 20
+};
 
 /* A context's way of working, before any memory is taken for it. */
 typedef struct layout {

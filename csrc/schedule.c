@@ -5,7 +5,10 @@
 
 #include "system.h"
 
-enum { MAX_CONSTANTS = 1 << 25 }; /* 128 MiB, whatever a file of a few bytes says */
+enum {
+    MAX_CONSTANTS = 1 << 25, /* 128 MiB, whatever a file of a few bytes says */
+    USUAL_CACHE = 16000000
+};
 
 typedef struct builder {
     const file *f;
@@ -210,7 +213,10 @@ void gan_i_schedule_free(schedule *s) {
     *s = (schedule){0};
 }
 
-machine gan_i_machine(const gan_kernels *k) { return (machine){gan_i_fma_per_cycle(k), gan_i_last_level_cache()}; }
+machine gan_i_machine(const gan_kernels *k) {
+    const uint64_t cache = gan_i_last_level_cache();
+    return (machine){gan_i_fma_per_cycle(k), cache ? cache : USUAL_CACHE};
+}
 
 gan_status gan_i_schedule(const file *f, const gan_kernels *k, schedule *s) {
     const uint32_t n_values = FIRST_LAYER + f->n_layers;

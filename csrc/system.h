@@ -43,8 +43,7 @@ void gan_i_yield(void);
 
 /* The cores that this process may use: its affinity and its cgroup's quota. */
 int gan_i_usable_cores(void);
-enum { GAN_I_USUAL_CACHE = 16000000 };
-/* Bytes of the last-level cache, GAN_I_USUAL_CACHE where that is unknown. */
+/* Bytes of the last-level cache, 0 where that is unknown. */
 uint64_t gan_i_last_level_cache(void);
 /* Differs in a child that was forked. */
 uint64_t gan_i_process(void);

@@ -165,7 +165,7 @@ uint64_t gan_i_last_level_cache(void) {
     const long size = sysconf(_SC_LEVEL3_CACHE_SIZE);
     if (size > 0) return (uint64_t)size;
 #endif
-    return GAN_I_USUAL_CACHE;
+    return 0;
 }
 
 uint64_t gan_i_process(void) { return (uint64_t)getpid(); }

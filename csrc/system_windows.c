@@ -113,6 +113,6 @@ int gan_i_usable_cores(void) {
     return cores < 1 ? 1 : cores;
 }
 
-uint64_t gan_i_last_level_cache(void) { return GAN_I_USUAL_CACHE; }
+uint64_t gan_i_last_level_cache(void) { return 0; }
 
 uint64_t gan_i_process(void) { return GetCurrentProcessId(); }

@@ -27,6 +27,21 @@ class CheckFailedError(GanExportError):
     exit_code = 1
 
 
+def first_line(error: BaseException, limit: int = 300) -> str:
+    """What a library's error begins with, safe to print; its type where it says nothing."""
+    return _line(error, 0, limit)
+
+
+def last_line(error: BaseException, limit: int = 300) -> str:
+    """What it ends with: where libraries print their own calls first."""
+    return _line(error, -1, limit)
+
+
+def _line(error: BaseException, number: int, limit: int) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return printable(lines[number] if lines else type(error).__name__, limit)
+
+
 def printable(text: str, limit: int = 200) -> str:
     """`text` safe to print: control characters escaped, at most `limit` characters.
 

@@ -96,7 +96,7 @@ def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:
     runtime = next(r.name for r in RUNTIMES if r.format == kind)
     if checkpoint is not None:
         as_exported = _as_asked(checkpoint, manifest.options.get("recalibrate"))
-        report, _, _ = _prove(as_exported, runtime, path, manifest)
+        report, _, _ = _prove(as_exported, runtime, path, manifest, weigh=False)
         if checkpoint.source.sha256 != manifest.source_sha256:
             against = f"{report.against} (another checkpoint than the one it was made from)"
             report = replace(report, against=against)
@@ -160,9 +160,9 @@ def _hashes(target: Path) -> dict[str, Any]:
 
 
 def _prove(
-    checkpoint: Checkpoint, runtime: str, path: Path, manifest: Manifest
+    checkpoint: Checkpoint, runtime: str, path: Path, manifest: Manifest, *, weigh: bool = True
 ) -> tuple[ParityReport, float, Quality | None]:
-    """The report, the seconds that loading took, and what int8 costs where it is int8 and the right pictures."""
+    """The report, the seconds that loading took, and to `weigh` int8 that draws the right pictures, what it costs."""
     facts = manifest.facts
     mine = artifact.Facts.of(checkpoint.spec)
     if (mine.nz, mine.classes, mine.image) != (facts.nz, facts.classes, facts.image):
@@ -186,7 +186,7 @@ def _prove(
             report = parity.compare_draws(draw, reference, facts, manifest.tolerance, session.info)
         else:
             report = parity.compare(session, reference, facts, manifest.tolerance)
-        costs = manifest.precision == "int8" and report.passed and session.info.inputs == "latents"
+        costs = weigh and manifest.precision == "int8" and report.passed and session.info.inputs == "latents"
         quality = parity.quality(session, reference, facts, manifest.tolerance) if costs else None
         return report, session.seconds_to_load, quality
 

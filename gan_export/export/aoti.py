@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_export.artifact import KEY, Manifest
-from gan_export.errors import GanExportError, UnavailableError, printable
+from gan_export.errors import GanExportError, UnavailableError, last_line, printable
 from gan_export.export.base import Options, make_manifest, quiet
 from gan_export.export.pt2 import to_program
 
@@ -88,7 +88,7 @@ def _compile(checkpoint: Checkpoint, options: Options) -> bytes:
             with fresh_cache(dir=folder):
                 aoti_compile_and_package(program, package_path=str(package), inductor_configs=settings)
         except RuntimeError as e:  # torch's own errors of lowering and of the compiler are such
-            raise GanExportError(f"aoti can't compile this generator: {_last_line(e)}") from e
+            raise GanExportError(f"aoti can't compile this generator: {last_line(e)}") from e
         home = os.fsencode(Path(torch.__file__).parents[1])
         return _without_paths(package.read_bytes(), (os.fsencode(folder), home))
 
@@ -146,8 +146,3 @@ def _compiler() -> dict[str, str]:
     except OSError:
         return {}
     return {Path(name).name: done.stdout.strip()} if done.returncode == 0 and done.stdout.strip() else {}
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return printable(lines[-1].strip() if lines else type(error).__name__, limit=300)

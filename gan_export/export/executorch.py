@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_export.artifact import MARK, Manifest
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, first_line, printable
 from gan_export.export.base import Options, example_inputs, lowered_module, make_manifest, quiet
 
 if TYPE_CHECKING:
@@ -69,7 +69,4 @@ def _convert(checkpoint: Checkpoint, backend: str, manifest: str) -> bytes:
                 )
                 return bytes(edge.to_executorch().buffer)
         except (RuntimeError, ValueError, NotImplementedError) as e:
-            said = [line for line in str(e).splitlines() if line.strip()] or [type(e).__name__]
-            raise GanExportError(
-                f"executorch can't hold this generator: {printable(said[0].strip(), limit=300)}"
-            ) from e
+            raise GanExportError(f"executorch can't hold this generator: {first_line(e)}") from e

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gan_export.artifact import KEY, MARK, Manifest
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, first_line
 from gan_export.export.base import Options, example_inputs, lowered_module, make_manifest, quiet
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ def _convert(checkpoint: Checkpoint) -> bytes:
                 litert_torch.convert(module, inputs).export(str(file))
                 return file.read_bytes()
         except (RuntimeError, ValueError, NotImplementedError) as e:
-            said = [line for line in str(e).splitlines() if line.strip()] or [type(e).__name__]
-            raise GanExportError(f"litert can't hold this generator: {printable(said[0].strip(), limit=300)}") from e
+            raise GanExportError(f"litert can't hold this generator: {first_line(e)}") from e
 
 
 def _with_manifest(model: bytes, manifest: Manifest) -> bytes:

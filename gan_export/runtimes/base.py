@@ -167,3 +167,10 @@ def checked_latents(latents: Any) -> Floats:
     if z.ndim != 2 or not z.size:
         raise GanExportError(f"latents of shape {z.shape}; (N, nz) with N at least 1 is needed")
     return z
+
+
+def checked_labels(labels: Any) -> Labels:
+    """`labels` as C-contiguous int64, for a generator that takes them; None is refused."""
+    if labels is None:
+        raise GanExportError("this generator is conditional: give it labels")
+    return np.ascontiguousarray(labels, np.int64)

@@ -26,6 +26,7 @@ from gan_export.runtimes.base import (
     Labels,
     Pictures,
     SessionInfo,
+    checked_labels,
     checked_latents,
     require,
 )
@@ -174,9 +175,7 @@ class OnnxSession:
     def _feeds(self, latents: Floats, labels: Labels | None) -> dict[str, Any]:
         feeds: dict[str, Any] = {self.inputs[0]: checked_latents(latents).astype(self._latents, copy=False)}
         if len(self.inputs) == 2:
-            if labels is None:
-                raise GanExportError("this generator is conditional: give it labels")
-            feeds[self.inputs[1]] = np.ascontiguousarray(labels, np.int64)
+            feeds[self.inputs[1]] = checked_labels(labels)
         return feeds
 
 

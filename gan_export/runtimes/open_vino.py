@@ -19,6 +19,7 @@ from gan_export.runtimes.base import (
     Labels,
     Pictures,
     SessionInfo,
+    checked_labels,
     checked_latents,
     require,
 )
@@ -112,9 +113,7 @@ class OpenVinoSession:
     def _feeds(self, latents: Floats, labels: Labels | None) -> dict[str, Any]:
         feeds: dict[str, Any] = {self.inputs[0]: checked_latents(latents)}
         if len(self.inputs) > 1:
-            if labels is None:
-                raise GanExportError("this generator is conditional: give it labels")
-            feeds[self.inputs[1]] = np.ascontiguousarray(labels, np.int64)
+            feeds[self.inputs[1]] = checked_labels(labels)
         return feeds
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_export.errors import GanExportError
-from gan_export.runtimes.base import Floats, Labels, Pictures, SessionInfo, checked_latents
+from gan_export.runtimes.base import Floats, Labels, Pictures, SessionInfo, checked_labels, checked_latents
 
 
 class Draws(Protocol):
@@ -48,11 +48,9 @@ class SingleSession:
         if self._draws is None:
             raise GanExportError(f"{self._info.runtime}: the session is closed")
         z = checked_latents(latents)
-        if self._conditional and labels is None:
-            raise GanExportError("this generator is conditional: give it labels")
         rows: list[tuple[NDArray[Any], ...]] = [(z[i : i + 1],) for i in range(len(z))]
         if self._conditional:
-            numbers = np.ascontiguousarray(labels, np.int64)
+            numbers = checked_labels(labels)
             rows = [(*row, numbers[i : i + 1]) for i, row in enumerate(rows)]
         return SingleBound(self._draws, rows)
 

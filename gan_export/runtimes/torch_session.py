@@ -9,9 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, last_line, printable
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
@@ -19,6 +17,7 @@ from gan_export.runtimes.base import (
     Labels,
     Pictures,
     SessionInfo,
+    checked_labels,
     checked_latents,
 )
 from gan_export.runtimes.cuda import cuda_availability
@@ -116,7 +115,7 @@ class TorchSession:
             except torch.OutOfMemoryError:
                 raise GanExportError("out of the device's memory; ask for a smaller batch") from None
             except RuntimeError as e:
-                raise GanExportError(f"{self._info.runtime} can't run this model: {_last_line(e)}") from e
+                raise GanExportError(f"{self._info.runtime} can't run this model: {last_line(e)}") from e
         return result
 
     def _to_device(self, latents: Floats, labels: Labels | None) -> tuple[torch.Tensor, ...]:
@@ -125,9 +124,7 @@ class TorchSession:
         z = torch.from_numpy(checked_latents(latents)).to(self._info.device)
         if not self._conditional:
             return (z,)
-        if labels is None:
-            raise GanExportError("this generator is conditional: give it labels")
-        return z, torch.from_numpy(np.ascontiguousarray(labels, np.int64)).to(self._info.device)
+        return z, torch.from_numpy(checked_labels(labels)).to(self._info.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +201,3 @@ def _to_numpy(tensor: torch.Tensor) -> Pictures:
         tensor = tensor.float()
     pictures: Pictures = tensor.contiguous().cpu().numpy()
     return pictures
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return printable(lines[-1].strip() if lines else type(error).__name__, limit=300)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gan_export import artifact
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, first_line, printable
 from gan_export.runtimes.base import Availability, Format, require
 from gan_export.runtimes.seeded import SeededSession
 from gan_export.runtimes.torch_session import (
@@ -43,14 +43,10 @@ class TorchScriptRuntime:
             try:
                 module = torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call]
             except (RuntimeError, ValueError) as e:
-                raise GanExportError(f"{printable(str(path))} is no TorchScript file: {_first_line(e)}") from e
+                raise GanExportError(f"{printable(str(path))} is no TorchScript file: {first_line(e, 200)}") from e
         inputs = [a.name for a in module.forward.schema.arguments if a.name != "self"]
         manifest = artifact.read_manifest(path, "torchscript")
         return artifact_session(module, session_info(self.name, device), manifest, inputs, int)
-
-
-def _first_line(error: BaseException) -> str:
-    return printable(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__, limit=200)
 
 
 TORCHSCRIPT = TorchScriptRuntime()

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, first_line, printable
 from gan_export.scale import formats, generator_files, manifest
 from gan_export.scale.generator_files import Contents
 from gan_export.scale.job import Job
@@ -176,8 +176,8 @@ def _join(address: str, store: int) -> None:
         if address == "auto" and isinstance(e, ConnectionError):
             reason = "no cluster runs on this machine; start one with ray start --head, or use --ray local"
         else:
-            reason = next((line.strip() for line in str(e).splitlines() if line.strip()), type(e).__name__)
-        raise GanExportError(f"--ray {printable(address)}: {printable(reason)}") from None
+            reason = first_line(e, 200)
+        raise GanExportError(f"--ray {printable(address)}: {reason}") from None
 
 
 @dataclass(eq=False, slots=True)

@@ -16,7 +16,7 @@ from gan_export import web
 from tests.conftest import Command
 
 from .test_engine import close
-from .test_page import FLAGS, needs_chromium, served
+from .test_page import FLAGS, chromium, needs_chromium, served
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = {"plain": ROOT / "exported" / "mnist32", "labelled": ROOT / "exported" / "mnist32-conditional"}
@@ -54,21 +54,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def page(site: str) -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or shutil.which("chromium-browser")
-    for flag in (
-        *(f for f in FLAGS if f != "--disable-gpu"),
-        "--enable-unsafe-webgpu",
-        "--use-webgpu-adapter=swiftshader",
-    ):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    driver.set_script_timeout(120)
-    driver.get(site)
-    yield driver
-    driver.quit()
+    flags = [flag for flag in FLAGS if flag != "--disable-gpu"]
+    with chromium(*flags, "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader") as driver:
+        driver.get(site)
+        yield driver
 
 
 def run(page: Any, body: str) -> Any:
