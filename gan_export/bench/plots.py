@@ -13,6 +13,7 @@ from dataclasses import dataclass
 WIDTH = 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 22, 36
 _FONT = 'font-family="sans-serif" font-size="10.5"'
+_APART = 13  # between the centres of two letters
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -73,12 +74,13 @@ def lines(
     across = _Axis(*_padded(min(xs), max(xs), 1.35), _LEFT, WIDTH - _RIGHT)
     up = _Axis(*_padded(min(ys), max(ys), 1.25), height - _BOTTOM, _TOP)
     parts = _frame(across, up, (x_title, y_title), x_ticks or across.ticks())
+    names = []
     for name, points in roofs:
         path = " ".join(f"{across.at(x):.1f},{up.at(y):.1f}" for x, y in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="#000" stroke-width="1.2" stroke-dasharray="5 3"/>')
-        x, y = points[0]
-        steep = len(points) > 1 and points[-1][1] > points[0][1]
-        parts.append(_text(across.at(x) + (14 if steep else 4), up.at(y) + (2 if steep else -5), name, "start"))
+        (x, y), (end, top) = points[0], points[-1]
+        steep = _text(across.at(x) + 14, up.at(y) + 2, name, "start")
+        names.append(steep if top > y else _text(across.at(end), up.at(top) - 5, name, "end"))
     for curve in curves:
         path = " ".join(f"{across.at(x):.1f},{up.at(y):.1f}" for x, y in curve.points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="#888" stroke-width="0.8"/>')
@@ -88,6 +90,7 @@ def lines(
     for (x, y), letter in _spread([(across.at(x), up.at(y), c.letter) for c in curves for x, y in c.points]):
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6.5" fill="#fff" stroke="#000" stroke-width="0.8"/>')
         parts.append(_text(x, y + 3.5, letter, "middle"))
+    parts.append(f'<g stroke="#fff" stroke-width="3" paint-order="stroke">{"".join(names)}</g>')
     return _svg(parts, height, f"{y_title} against {x_title}")
 
 
@@ -134,13 +137,17 @@ def _frame(across: _Axis, up: _Axis, titles: tuple[str, str], x_ticks: Sequence[
 
 
 def _spread(marks: list[tuple[float, float, str]]) -> list[tuple[tuple[float, float], str]]:
-    """Letters that would lie on each other are moved apart sideways; the lines and intervals stay."""
+    """Letters that would lie on each other are moved sideways, to where there is room; lines and intervals stay."""
     placed: list[tuple[tuple[float, float], str]] = []
     for x, y, letter in sorted(marks, key=lambda m: (m[0], m[1])):
-        at = x
-        while any(abs(at - px) < 13 and abs(y - py) < 13 for (px, py), _ in placed):
-            at += 13
-        placed.append(((min(at, WIDTH - 8), y), letter))
+        sideways = (x + sign * _APART * n for n in range(WIDTH // _APART) for sign in (1, -1))
+        free = (
+            at
+            for at in sideways
+            if _LEFT <= at <= WIDTH - 8
+            and not any(abs(at - px) < _APART and abs(y - py) < _APART for (px, py), _ in placed)
+        )
+        placed.append(((next(free, x), y), letter))
     return placed
 
 
