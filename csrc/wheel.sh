@@ -4,7 +4,7 @@
 # the symbols of an old glibc, and auditwheel names the oldest one that the library runs with.  Run from the
 # repository's root; PYTHON names an interpreter with ziglang and auditwheel (pip install ziglang auditwheel).
 set -eu
-out=$1
+out=${1:?FOLDER is missing: sh csrc/wheel.sh FOLDER [x86_64|aarch64 ...]}
 shift
 [ $# -gt 0 ] || set -- "$(uname -m)"
 python=$("${PYTHON:-python3}" -c 'import sys; print(sys.executable)')

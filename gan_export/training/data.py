@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, first_line, printable
 from gan_export.training import recipe
 
 Bytes = npt.NDArray[np.uint8]
@@ -236,7 +236,8 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
     except FileNotFoundError:
         raise GanExportError(f"{printable(str(path))} is not there; name a .npz or .npy with data.path") from None
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as e:
-        reason = printable(str(e).splitlines()[0] if str(e) else type(e).__name__, 100)
+        pickled = "allow_pickle" in str(e)  # what NumPy says of anything that it doesn't know, with advice to run it
+        reason = "it holds Python objects, or is no .npz or .npy file" if pickled else first_line(e, 100)
         raise GanExportError(f"{printable(str(path))} can't be read as arrays: {reason}") from None
 
 

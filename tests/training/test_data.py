@@ -179,9 +179,10 @@ def test_what_gan_sample_writes_can_be_trained_on(command: Command, tmp_path: Pa
         ({"a": np.zeros((3, 8, 8), np.uint8), "b": np.zeros((3, 8, 8), np.uint8)}, "must be uint8"),
         ({"images": np.zeros((3, 8, 8), np.uint8), "labels": np.zeros(2, int)}, "labels"),
         ({"images": np.zeros((3, 8, 8), np.uint8), "labels": np.array([0, -1, 2])}, "labels"),
-        ({"images": np.array([object()])}, "can't be read"),
+        ({"images": np.array([object()])}, "Python objects"),
         (b"PK\x03\x04 cut", "can't be read"),
         (b"", "can't be read"),
+        (b"a text of some length", "no .npz or .npy file"),
         (None, "is not there"),
     ],
 )
