@@ -1,9 +1,11 @@
 #!/bin/sh
-# The engine under ASan with UBSan, under TSan and under valgrind: its own suite, and the Python suite's engine part
-# with the sanitizer preloaded.  sh csrc/tests/sanitize.sh [asan|tsan|valgrind ...], all by default; run from the
+# The engine under ASan with UBSan, under TSan and under valgrind: its own suite, and from Python, with the sanitizer
+# preloaded: the Python suite's engine part under ASan, and tests/native/threads.py, without pytest and torch, whose
+# own threads and memory would be watched too, under the other two.  sh csrc/tests/sanitize.sh [asan|tsan|valgrind ...], all by default; run from the
 # repository's root.  PYTHON names the interpreter.  What a machine lacks is left out with a line that says so.
 set -eu
 [ $# -gt 0 ] || set -- asan tsan valgrind
+export OPENBLAS_NUM_THREADS=1 # NumPy's own
 python=${PYTHON:-python3}
 build=${GAN_SANITIZE_FOLDER:-build/sanitize}
 build=$(mkdir -p "$build" && cd "$build" && pwd)
@@ -38,6 +40,7 @@ for tool in "$@"; do
   tsan)
     make_suite tsan thread
     for test in checkmodel checkfaults; do "$suite/$test"; done
+    LD_PRELOAD=$(gcc -print-file-name=libtsan.so) GAN_TEST_LIBRARY=$suite/libgan.so "$python" -m tests.native.threads 40
     ;;
   valgrind)
     command -v valgrind > /dev/null || { echo 'valgrind is not installed'; continue; }
@@ -46,6 +49,10 @@ for tool in "$@"; do
       valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --soname-synonyms=somalloc=none \
         "$suite/$test"
     done
+    # Each of Python's objects a block of its own; kernels that valgrind can run.
+    GAN_TEST_LIBRARY=$suite/libgan.so GAN_CPU=avx2 PYTHONMALLOC=malloc valgrind -q --error-exitcode=9 \
+      --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
+      --suppressions=csrc/tests/python.supp "$python" -m tests.native.threads 2
     ;;
   esac
 done

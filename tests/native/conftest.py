@@ -21,7 +21,6 @@ from gan_export.arch.spec import (
     layer_parameters,
 )
 from gan_export.export.native import encode
-from gan_export.runtimes import native
 from gan_export.runtimes.native import NATIVE
 
 Weights = dict[str, npt.NDArray[np.float32]]
@@ -83,12 +82,3 @@ def write(tmp_path: Path) -> Write:
         return path
 
     return save
-
-
-def _engine_under_test() -> None:
-    """GAN_TEST_LIBRARY: another build of the engine (csrc/tests/sanitize.sh)."""
-    if library := os.environ.get("GAN_TEST_LIBRARY"):
-        native.library_path = lambda: Path(library)  # type: ignore[assignment]
-
-
-_engine_under_test()

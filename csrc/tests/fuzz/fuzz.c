@@ -2,12 +2,14 @@
  *   sh csrc/tests/fuzz/run.sh SECONDS
  * Each input is tried as it is, and again with its magic, sizes and checksums put right, so that what lies behind
  * them is reached.  max_memory bounds the work of an input that claims a huge picture. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 
 #include "gan.h"
 
-enum { HEADER = 128, RECORD = 192, MEMORY = 1 << 20, PICTURE = 1 << 16 };
+enum { HEADER = 128, RECORD = 192, MEMORY = 1 << 20, PICTURE = 1 << 16, SLOWEST = 5 };
 
 static void put(unsigned char *p, uint64_t value, int bytes) {
     for (int i = 0; i < bytes; i++) p[i] = (unsigned char)(value >> 8 * i);
@@ -74,10 +76,23 @@ static void try_bytes(const unsigned char *bytes, size_t size) {
     gan_close(model);
 }
 
+static void too_slow(int number) {
+    (void)number;
+    abort();
+}
+
+/* SLOWEST seconds of the processor's time: a clock on the wall, as libFuzzer's own, also runs while others work. */
+static void watch(void) {
+    const struct itimerval limit = {.it_value = {.tv_sec = SLOWEST}};
+    signal(SIGPROF, too_slow);
+    setitimer(ITIMER_PROF, &limit, NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     unsigned char *copy = malloc(size ? size : 1);
     if (!copy) return 0;
+    watch();
     if (size) memcpy(copy, data, size);
     try_bytes(copy, size);
     if (size >= HEADER) {
