@@ -1,6 +1,6 @@
 #!/bin/sh
-# Everything that needs an NVIDIA device, in one go: its tests, the exports' parity there, and the speed of every
-# runtime at batch 1 to 4096 in float32, TF32, bfloat16 and float16.  Results go to benchmarks/results/, or to the
+# Everything that needs an NVIDIA device, in one go: its tests, the exports' parity there, the speed of a training
+# step, and that of every runtime at batch 1 to 4096 in float32, TF32, bfloat16 and float16.  Results go to benchmarks/results/, or to the
 # folder named.  Exit 3 without a device.
 #
 #   benchmarks/gpu.sh [FOLDER]
@@ -17,6 +17,7 @@ fi
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader || true
 status=0
 "$python" -m pytest -q -k "cuda" tests || status=1
+"$python" benchmarks/train_step.py --device cuda --rounds 5 --folder "$out" || status=1
 "$python" -m gan_export.cli.bench list --device cuda
 "$python" -m gan_export.cli.bench --suite gpu --keep "$out" || status=1
 "$python" -m gan_export.cli.bench report "$out"

@@ -1,11 +1,12 @@
 """Images a second of the trainer's step against the classic loop as written: same batch, same updates, in turns.
 
-    python benchmarks/train_step.py [--data-root DIR] [--rounds 8] [--steps 3] [--threads N]
+    python benchmarks/train_step.py [--device cuda] [--data-root DIR] [--rounds 8] [--steps 3] [--threads N]
 
 Each contender lives in a process of its own and runs `steps` steps a turn while the others wait.  The first is
-train/classic.py's loop with its data in memory; those after it leave out or change one thing more each, down to
-the trainer itself, so that what each gave can be read off.  Where --data-root holds MNIST, the write-up's own
-DataLoader runs beside them.  Writes results/train_step-HOST.json (raw seconds, machine, versions) beside this file.
+train/classic.py's loop with its data in memory (a GPU's own, there); those after it leave out or change one thing
+more each, down to the trainer itself, so that what each gave can be read off.  Where --data-root holds MNIST, the
+write-up's own DataLoader runs beside them.  On CUDA a turn is timed as a whole, up to its last kernel's end.
+Writes results/train_step-NAME.json (raw seconds, machine, versions) beside this file.
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ class Contender:
     trainer: bool = False  # gan_export.training itself
     channels_last: bool = False
     product: bool = False  # no training at all: one square matrix product, the yardstick of the machine's peak
+    settings: tuple[str, ...] = ()  # of the trainer's recipe
 
 
-SIDE = 2048  # of the yardstick's matrices
+SIDE = {"cpu": 2048, "cuda": 8192}  # of the yardstick's matrices: float32, bfloat16
 CONTENDERS = (
     Contender("classic loop, data in memory"),
     Contender("classic loop, its own DataLoader", loader=True),
@@ -56,30 +58,46 @@ CONTENDERS = (
     Contender("+ channels_last: the trainer", trainer=True, channels_last=True),
     Contender("matrix product", product=True),
 )
+CUDA_CONTENDERS = (
+    Contender("classic loop, data in memory"),
+    Contender("classic loop, its own DataLoader", loader=True),
+    Contender("the trainer, unrecorded", trainer=True, channels_last=True, settings=("compute.graphs=false",)),
+    Contender("+ recorded steps: the trainer", trainer=True, channels_last=True),
+    Contender("+ TF32", trainer=True, channels_last=True, settings=("compute.tf32=true",)),
+    Contender("+ bf16", trainer=True, channels_last=True, settings=("compute.tf32=true", "compute.autocast=bf16")),
+    Contender("matrix product", product=True),
+)
 
 
-def stepper(c: Contender, root: str | None) -> Callable[[], None]:
+def stepper(c: Contender, device: torch.device, root: str | None) -> Callable[[], None]:
     """One step of the contender, data and all."""
     if c.trainer:
-        return _trainer()
+        return _trainer(device, c.settings)
     if c.product:
-        a, b = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
+        shape = (SIDE[device.type],) * 2
+        a, b = (torch.randn(shape, device=device, dtype=_product_type(device)) for _ in range(2))
         return lambda: _ignore(a @ b)
     import classic  # type: ignore[import-not-found]
 
     torch.manual_seed(0)
     players = classic.Players()
+    for net in (players.g, players.d):
+        net.to(device)
     if c.fused:
         for name, net in (("adam_g", players.g), ("adam_d", players.d)):
             setattr(players, name, optim.Adam(net.parameters(), lr=classic.LR, betas=classic.BETAS, fused=True))
-    batches = _through_loader(classic.loader(root)) if c.loader else _from_memory()
+    batches = _through_loader(classic.loader(root)) if c.loader else _from_memory(device)
 
     def draw(count: int) -> Tensor:
-        return torch.randn(count, classic.NZ, 1, 1)
+        return torch.randn(count, classic.NZ, 1, 1, device=device)
 
     if not c.no_generator_backward:
-        return lambda: _ignore(classic.step(players, next(batches), draw))
+        return lambda: _ignore(classic.step(players, next(batches).to(device), draw))
     return lambda: _partly(c, players, next(batches), draw)
+
+
+def _product_type(device: torch.device) -> torch.dtype:
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
 def _partly(c: Contender, p: Any, real: Tensor, draw: Callable[[int], Tensor]) -> None:
@@ -101,33 +119,37 @@ def _partly(c: Contender, p: Any, real: Tensor, draw: Callable[[int], Tensor]) -
     p.d.requires_grad_(True)
 
 
-def _trainer() -> Callable[[], None]:
-    from gan_export.training import recipe, state, step
+def _trainer(device: torch.device, settings: tuple[str, ...] = ()) -> Callable[[], None]:
+    from gan_export.training import devices, recipe, state
     from gan_export.training.batches import Batches
     from gan_export.training.data import open_source
+    from gan_export.training.loop import mover
 
-    r = recipe.load("mnist32-classic", ["data.source=mnist-10k", f"train.batch={BATCH}", "data.drop_last=true"])
-    now = state.start(r, torch.device("cpu"))
+    own = ["data.source=mnist-10k", f"train.batch={BATCH}", "data.drop_last=true", f"compute.device={device}"]
+    r = recipe.load("mnist32-classic", [*own, *settings])
+    devices.configured(r.compute, device).__enter__()  # for as long as the process lives
+    now = state.start(r, device)
     source = open_source(r.data, None)
     batches = Batches(source, r, now.device)
     per_epoch = len(source) // BATCH
+    move = mover(now)
 
     def run() -> None:
-        step.step(now, batches.get(*divmod(now.step, per_epoch)))
+        move(batches.get(*divmod(now.step, per_epoch)), None)
         now.step += 1
 
     return run
 
 
-def _from_memory() -> Iterator[Tensor]:
+def _from_memory(device: torch.device) -> Iterator[Tensor]:
     """Shuffled batches of the digits that ship, float32 in memory from the start."""
     from gan_export.training import recipe
     from gan_export.training.data import open_source
 
     source = open_source(recipe.Data(), None)
-    kept = torch.from_numpy(source.read(np.arange(len(source)))).float() / 127.5 - 1
+    kept = (torch.from_numpy(source.read(np.arange(len(source)))).float() / 127.5 - 1).to(device)
     while True:
-        for indices in torch.randperm(len(kept)).split(BATCH)[: len(kept) // BATCH]:
+        for indices in torch.randperm(len(kept), device=device).split(BATCH)[: len(kept) // BATCH]:
             yield kept[indices]
 
 
@@ -142,25 +164,35 @@ def _ignore(_: object) -> None:
     pass
 
 
-def worker(c: Contender, root: str | None, threads: int, pipe: Connection) -> None:
-    """Waits for a number of steps, runs them, answers with the seconds of each."""
+def worker(c: Contender, device: str, root: str | None, threads: int, pipe: Connection) -> None:
+    """Waits for a number of steps, runs them, answers with the seconds of each; on CUDA with their mean alone."""
     torch.set_num_threads(threads)
-    run = stepper(c, root)
+    run = stepper(c, torch.device(device), root)
     pipe.send("ready")
     while steps := pipe.recv():
-        seconds = []
-        for _ in range(steps):
-            began = time.perf_counter()
-            run()
-            seconds.append(time.perf_counter() - began)
-        pipe.send(seconds)
+        pipe.send(_on_cuda(run, steps) if device.startswith("cuda") else [_seconds(run) for _ in range(steps)])
+
+
+def _seconds(run: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def _on_cuda(run: Callable[[], None], steps: int) -> list[float]:
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    for _ in range(steps):
+        run()
+    torch.cuda.synchronize()
+    return [(time.perf_counter() - began) / steps]
 
 
 def flops_a_picture() -> float:
     """Of the trainer's step, counted by torch: what both updates need, the same for every contender."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    run = _trainer()
+    run = _trainer(torch.device("cpu"))
     with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops() / BATCH
@@ -170,24 +202,29 @@ def main() -> None:
     from gan_export.bench import machine
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--data-root")
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--steps", type=int, help="a turn; 3 on the CPU, 50 on CUDA")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--name", default="cpu", help="of the result file")
+    parser.add_argument("--name", help="of the result file; the device")
+    parser.add_argument("--folder", type=Path, default=HERE / "results", help="of the result file")
     given = parser.parse_args()
-    contenders = [c for c in CONTENDERS if given.data_root or not c.loader]
+    listed, steps = (CONTENDERS, 3) if given.device == "cpu" else (CUDA_CONTENDERS, 50)
+    contenders = [c for c in listed if given.data_root or not c.loader]
+    steps = given.steps or steps
 
     context = multiprocessing.get_context("spawn")
     pipes = []
     for c in contenders:
         ours, theirs = context.Pipe()
-        context.Process(target=worker, args=(c, given.data_root, given.threads, theirs), daemon=True).start()
+        words = (c, given.device, given.data_root, given.threads, theirs)
+        context.Process(target=worker, args=words, daemon=True).start()
         pipes.append(ours)
     for pipe in pipes:
         pipe.recv()
     for pipe in pipes:  # warm-up, alone
-        pipe.send(2)
+        pipe.send(max(2, steps // 4))
         pipe.recv()
     before = machine.load()
     rounds: list[list[list[float]]] = []  # round, contender, step
@@ -195,7 +232,7 @@ def main() -> None:
         turn: dict[int, list[float]] = {}
         order = range(len(pipes)) if i % 2 == 0 else reversed(range(len(pipes)))
         for j in order:
-            pipes[j].send(given.steps)
+            pipes[j].send(steps)
             turn[j] = pipes[j].recv()
         rounds.append([turn[j] for j in range(len(pipes))])
         print(f"round {i + 1} of {given.rounds}", file=sys.stderr)
@@ -204,7 +241,7 @@ def main() -> None:
         pipe.send(0)
 
     # the fastest product of all turns: the machine as it can be, however the turns went
-    peak = 2 * SIDE**3 / min(min(turn[-1]) for turn in rounds)
+    peak = 2 * SIDE[given.device] ** 3 / min(min(turn[-1]) for turn in rounds)
     work = flops_a_picture()
     medians = [[statistics.median(turn[j]) for turn in rounds] for j in range(len(contenders))]
     table = []
@@ -218,14 +255,14 @@ def main() -> None:
             "fastest_images_per_second": fastest, "fastest_share_of_peak": fastest * work / peak,
         })  # fmt: skip
     result = {
-        "what": "training step, batch 128, classic widths", "threads": given.threads,
+        "what": "training step, batch 128, classic widths", "device": given.device, "threads": given.threads,
         "machine": asdict(machine.describe()), "versions": machine.versions(), "commit": machine.commit(),
-        "load_average": [before.average, after.average], "steps_a_turn": given.steps,
+        "load_average": [before.average, after.average], "steps_a_turn": steps,
         "needed_flops_a_picture": work, "matrix_product_peak_flops": peak, "table": table,
         "contenders": [asdict(c) for c in contenders], "seconds": rounds,
     }  # fmt: skip
-    target = HERE / "results" / f"train_step-{given.name}.json"
-    target.parent.mkdir(exist_ok=True)
+    target = given.folder / f"train_step-{given.name or given.device}.json"
+    target.parent.mkdir(exist_ok=True, parents=True)
     target.write_text(json.dumps(result) + "\n", encoding="utf-8")
     for row in table:
         fastest, share = row["fastest_images_per_second"], row["fastest_share_of_peak"]
@@ -234,7 +271,7 @@ def main() -> None:
             f"({row['times_classic_low']:.2f} to {row['times_classic_high']:.2f})  "
             f"fastest {fastest:.1f} img/s, {share:.0%} of the matrix product's rate"
         )
-    print(f"{target.relative_to(HERE.parent)}")
+    print(target)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """What each field of a recipe is worth: settings trained for equal wall-clock, one change at a time.
 
-    python train/ablate.py run --data-root DIR [--minutes 5] [--seeds 0,1] [-o runs/ablations]
+    python train/ablate.py run --data-root DIR [--minutes 5] [--seeds 0,1] [--at-once 1] [-o runs/ablations]
     python train/ablate.py table [-o runs/ablations]        # -> train/ABLATIONS.md, from the logs alone
 
-`run` trains every setting of SETTINGS with every seed, one after another so that they don't share the machine, and
-passes over those that have ended: it may be stopped and started again.  The table takes the last measurement of
-each run (`output.metrics_pictures` pictures of the generator that would be saved) and the steps it came to.
+`run` trains every setting of SETTINGS with every seed, and passes over those that have ended: it may be stopped and
+started again.  So many as --at-once says run beside each other; each should have processors of its own
+(`--set compute.threads=1`).  The table takes the last measurement of each run (`output.metrics_pictures` pictures
+of the generator that would be saved) and the steps it came to.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import statistics
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,8 @@ class Setting:
 SETTINGS: tuple[Setting, ...] = (
     Setting("base", f"`{BASE}` as it is"),
     Setting("classic", "the classic recipe", recipe="mnist32-classic"),
+    Setting("no-naming", "a discriminator that names nothing", ("loss.naming=0", "discriminator.names=0")),
+    Setting("cells", "named as the cell of the latent says", ("loss.cells=true",)),
     Setting("no-ema", "without the average", ("ema.decay=0",)),
     Setting("two-calls", "generated and real pictures in two calls", ("loss.one_call=false",)),
     Setting("mixed", "shuffled together", ("loss.mixed=true",)),
@@ -61,22 +65,30 @@ SETTINGS: tuple[Setting, ...] = (
 )  # fmt: skip
 
 
-def run(out: Path, minutes: float, seeds: list[int], names: list[str], more: list[str]) -> None:
-    for seed in seeds:
-        for setting in SETTINGS:
-            if names and setting.name not in names:
-                continue
-            folder = out / f"{setting.name}-{seed}"
-            if ended(folder) is not None:
-                continue
-            settings = (f"train.minutes={minutes}", "output.preview_every=100", "output.save_every=100",
-                        "output.metrics_every=100000", *setting.changes)  # fmt: skip
-            words = ["resume", str(folder)] if (folder / "recipe.json").exists() else [
-                setting.recipe, "-o", str(folder), "--seed", str(seed), *(w for s in settings for w in ("--set", s))
-            ]  # fmt: skip
-            print(f"{setting.name}, seed {seed}", flush=True)
-            program = "from gan_export.cli.train import main; main()"
-            subprocess.run([sys.executable, "-c", program, *words, *more], check=True, stdout=subprocess.DEVNULL)
+def run(given: argparse.Namespace) -> None:
+    out, names = given.out, [n for n in given.only.split(",") if n]
+    more = ["--data-root", given.data_root] if given.data_root else []
+    more += [word for s in given.settings for word in ("--set", s)]
+    todo = [
+        (setting, seed, out / f"{setting.name}-{seed}")
+        for seed in map(int, given.seeds.split(","))
+        for setting in SETTINGS
+        if (not names or setting.name in names) and ended(out / f"{setting.name}-{seed}") is None
+    ]
+    with ThreadPoolExecutor(given.at_once) as pool:
+        for done in [pool.submit(_train, *what, given.minutes, more) for what in todo]:
+            done.result()
+
+
+def _train(setting: Setting, seed: int, folder: Path, minutes: float, more: list[str]) -> None:
+    settings = (f"train.minutes={minutes}", "output.preview_every=100", "output.save_every=100",
+                "output.metrics_every=100000", *setting.changes)  # fmt: skip
+    words = ["resume", str(folder)] if (folder / "recipe.json").exists() else [
+        setting.recipe, "-o", str(folder), "--seed", str(seed), *(w for s in settings for w in ("--set", s))
+    ]  # fmt: skip
+    print(f"{setting.name}, seed {seed}", flush=True)
+    program = "from gan_export.cli.train import main; main()"
+    subprocess.run([sys.executable, "-c", program, *words, *more], check=True, stdout=subprocess.DEVNULL)
 
 
 def ended(folder: Path) -> dict[str, Any] | None:
@@ -135,6 +147,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--only", default="", help="names of settings, with commas")
+    parser.add_argument("--at-once", type=int, default=1, help="runs beside each other")
     parser.add_argument("--data-root", default=None)
     parser.add_argument("--set", action="append", default=[], dest="settings", help="of every setting")
     given = parser.parse_args()
@@ -142,15 +155,7 @@ def main() -> None:
         TABLE.write_text(table(given.out), encoding="utf-8")
         print(f"wrote {TABLE}")
         return
-    more = ["--data-root", given.data_root] if given.data_root else []
-    more += [word for s in given.settings for word in ("--set", s)]
-    run(
-        given.out,
-        given.minutes,
-        [int(s) for s in given.seeds.split(",")],
-        [n for n in given.only.split(",") if n],
-        more,
-    )
+    run(given)
 
 
 if __name__ == "__main__":

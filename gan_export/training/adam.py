@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch.optim.adam import adam as fused_adam
 
+from gan_export.training.dial import Dial
+
 EPS = 1e-8
 
 
@@ -22,7 +24,7 @@ class Adam:
     """
 
     def __init__(
-        self, weights: Iterable[torch.nn.Parameter], rate: float, betas: tuple[float, float], decay: float = 0.0
+        self, weights: Iterable[torch.nn.Parameter], rate: Dial, betas: tuple[float, float], decay: float = 0.0
     ) -> None:
         self.rate = rate
         self._decay = decay
@@ -40,11 +42,12 @@ class Adam:
     def step(self) -> None:
         """One update; every weight must have a gradient."""
         if self._decay:
-            torch._foreach_mul_(list(self._weights), 1.0 - self.rate * self._decay)
+            shrunk: Any = 1.0 - self.rate.read * self._decay
+            torch._foreach_mul_(list(self._weights), shrunk)
         gradients = [w.grad for w in self._weights if w.grad is not None]
         fused_adam(
             list(self._weights), gradients, self.means, self.squares, [], self._steps, fused=True, amsgrad=False,
-            beta1=self._betas[0], beta2=self._betas[1], lr=self.rate, weight_decay=0.0, eps=EPS, maximize=False,
+            beta1=self._betas[0], beta2=self._betas[1], lr=self.rate.read, weight_decay=0.0, eps=EPS, maximize=False,
         )  # fmt: skip
 
     def state(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gan_export.training import recipe
+from gan_export.training.dial import Dial
 from gan_export.training.group import ALONE, Group
 
 
@@ -36,10 +37,15 @@ class _Draws:
         return self.group.rows(drawn)
 
 
+def noise_at(settings: recipe.Augment, progress: float) -> float:
+    """The standard deviation of instance noise at a run's `progress`, 0 to 1."""
+    return settings.noise * max(0.0, 1.0 - progress / settings.noise_until)
+
+
 def augmented(
-    pictures: Tensor, settings: recipe.Augment, progress: float, noise: torch.Generator, group: Group = ALONE
+    pictures: Tensor, settings: recipe.Augment, spread: Dial, noise: torch.Generator, group: Group = ALONE
 ) -> Tensor:
-    """Pictures (N, C, S, S) in [-1, 1], changed one by one by draws from `noise`; progress is the run's, 0 to 1."""
+    """Pictures (N, C, S, S) in [-1, 1], changed one by one by draws from `noise`; `spread` is instance noise's."""
     draws = _Draws(noise, group)
     if settings.colour:
         pictures = _colour(pictures, draws)
@@ -47,9 +53,8 @@ def augmented(
         pictures = _translate(pictures, settings.translate, draws)
     if settings.cutout:
         pictures = _cutout(pictures, settings.cutout, draws)
-    spread = settings.noise * max(0.0, 1.0 - progress / settings.noise_until)
-    if spread:
-        pictures = pictures + spread * draws.normal(pictures)
+    if spread.value:
+        pictures = pictures + spread.read * draws.normal(pictures)
     return pictures
 
 

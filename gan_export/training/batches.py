@@ -44,32 +44,43 @@ class Batches:
         self._source, self._device, self._group = source, device, group
         self._batch, self._seed = recipe.train.batch * recipe.train.critic_steps, recipe.train.seed  # of one step
         self._layout = torch.channels_last if recipe.compute.channels_last else torch.contiguous_format
-        self._epoch, self._order = -1, np.empty(0, np.int64)
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
         self._resident = self._moved_whole() if device.type == "cuda" and recipe.compute.resident else None
+        self._labels = None if source.labels is None else torch.from_numpy(source.labels)
+        if self._resident is not None and self._labels is not None:
+            self._labels = self._labels.to(device)
 
     def get(self, epoch: int, within: int) -> Tensor:
         """Float32 (n, C, S, S) in [-1, 1]; epoch and step count from 0; an epoch's last may be smaller."""
-        indices = self._indices(epoch, within)
-        return self._bytes(indices).to(torch.float32).div_(127.5).sub_(1.0).contiguous(memory_format=self._layout)
+        return (
+            self._bytes(self._indices(epoch, within))
+            .to(torch.float32)
+            .div_(127.5)
+            .sub_(1.0)
+            .contiguous(memory_format=self._layout)
+        )
 
     def labels(self, epoch: int, within: int) -> Tensor | None:
         """The labels (n,) of the same pictures; None where the source has none."""
-        if self._source.labels is None:
+        if self._labels is None:
             return None
-        return torch.from_numpy(self._source.labels[self._indices(epoch, within)]).to(self._device)
+        return self._labels[self._indices(epoch, within)].to(self._device)
 
-    def _indices(self, epoch: int, within: int) -> npt.NDArray[np.int64]:
+    def _indices(self, epoch: int, within: int) -> Tensor:
+        """Where the pictures are kept, int64 (n,): on the device with them, or else on the CPU."""
         if epoch != self._epoch:
             self._epoch = epoch
-            self._order = epoch_order(len(self._source), self._seed, epoch)
+            self._order = torch.from_numpy(epoch_order(len(self._source), self._seed, epoch))
+            if self._resident is not None:
+                self._order = self._order.to(self._device)
         whole = self._order[within * self._batch : (within + 1) * self._batch]
         rows = len(whole) // self._group.size * self._group.size  # all processes have as many
         return whole[self._group.rank : rows : self._group.size]
 
-    def _bytes(self, indices: npt.NDArray[np.int64]) -> Tensor:
+    def _bytes(self, indices: Tensor) -> Tensor:
         if self._resident is not None:
-            return self._resident[torch.from_numpy(indices).to(self._device, non_blocking=True)]
-        taken = torch.from_numpy(self._source.read(indices))
+            return self._resident[indices]
+        taken = torch.from_numpy(self._source.read(indices.numpy()))
         if self._device.type == "cuda":
             taken = taken.pin_memory()
         return taken.to(self._device, non_blocking=True)

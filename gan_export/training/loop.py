@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from gan_export.training.batches import Batches, steps_per_epoch
 from gan_export.training.data import DataSource, open_source
 from gan_export.training.group import ALONE, Group
 from gan_export.training.recipe import Recipe, resumed
+from gan_export.training.recorded import Recorded
 
 _SCORED_SEED = 1  # of the pictures that are measured: previews draw from seed 0
 _PIECE = 256  # of them drawn at once
@@ -104,6 +106,12 @@ def _run(recipe: Recipe, run: Path, snapshot: dict[str, Any] | None, options: Op
         return _Sitting(now, source, data_root, run, log, tell).go(per_epoch, options.should_stop)
 
 
+def mover(now: state.State) -> Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]:
+    """`step.step` of a state, recorded where that is possible and the recipe has nothing against it."""
+    recorded = now.recipe.compute.graphs and now.device.type == "cuda" and now.group.size == 1
+    return Recorded(now) if recorded else partial(step.step, now)
+
+
 @dataclass
 class _Sitting:
     """One process's part of a run, from a state to the end or an interruption."""
@@ -121,6 +129,7 @@ class _Sitting:
         limit = recipe.train.minutes * 60 or math.inf
         batches = Batches(self.source, recipe, now.device, now.group)
         meter = _Meter(now, self.tell, self.run)
+        move = mover(now)
         stopped = False
         epoch = max(1, -(-now.step // per_epoch))  # counted from 1, of the last step done
         while now.step < total and not stopped:
@@ -128,7 +137,7 @@ class _Sitting:
             now.progress = now.step / total
             _set_rates(now)
             real = batches.get(at, within)
-            meter.take(step.step(now, real, batches.labels(at, within)), len(real))
+            meter.take(move(real, batches.labels(at, within)), len(real))
             now.step += 1
             epoch = at + 1
             self.tell(events.Stepped(now.step, epoch))
@@ -260,4 +269,4 @@ def _set_rates(now: state.State) -> None:
     o, progress = now.recipe.optimiser, now.progress
     factor = 1.0 if progress < o.decay_from else (1 - progress) / (1 - o.decay_from)
     for optimiser, lr in ((now.optimiser_g, o.generator.lr), (now.optimiser_d, o.discriminator.lr)):
-        optimiser.rate = lr * factor
+        optimiser.rate.set(lr * factor)

@@ -69,6 +69,7 @@ class Loss:
     r2: float = 0.0  # the same by generated pictures
     gradient_penalty: float = 0.0  # times (gradient's norm between both - 1)^2 (WGAN-GP, Gulrajani et al. 2017)
     naming: float = 0.0  # the generator's part in that: to be named as a class, surely (Zhou et al. 2018)
+    cells: bool = False  # that class is the largest of the latent's first discriminator.names values
     penalty_every: int = 1  # the penalties each so many steps, as many times as strong (Karras et al. 2020)
 
 
@@ -144,6 +145,7 @@ class Compute:
     channels_last: bool = True
     autocast: Literal["off", "bf16"] = "off"  # CUDA only
     tf32: bool = False  # CUDA only
+    graphs: bool = True  # CUDA, one process: a step as one launch of a recorded graph
     sync_norm: bool = False  # BatchNorm over the batches of all processes (--devices)
     resident: bool = True  # CUDA: the whole set in device memory where it fits in a quarter of what is free
 
@@ -341,6 +343,12 @@ def _check(recipe: Recipe) -> None:
     _check_augment(r.augment)
     _bound(0 <= r.discriminator.names <= 65536, "discriminator.names", r.discriminator.names, "0 to 65536")
     _bound(0 <= r.loss.naming <= 1e3, "loss.naming", r.loss.naming, "0 to 1000")
+    if r.loss.cells and not r.loss.naming:
+        raise GanExportError("loss.cells says what loss.naming aims at: set loss.naming over 0, or leave it off")
+    if r.loss.cells and r.generator.classes:
+        raise GanExportError("loss.cells is for a generator without labels; leave it off, or generator.classes at 0")
+    if r.loss.cells and r.generator.nz < r.discriminator.names:
+        raise GanExportError(f"loss.cells takes a latent's first {r.discriminator.names} values; raise generator.nz")
     if r.loss.naming and not r.discriminator.names:
         raise GanExportError("loss.naming needs a discriminator that names: set discriminator.names to the classes")
     _bound(0 <= r.discriminator.slope < 1, "discriminator.slope", r.discriminator.slope, "0 to 1")

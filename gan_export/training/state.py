@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import io
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from gan_export.files import atomic_file
 from gan_export.training import devices, folder, nets, recipe
 from gan_export.training.adam import Adam
 from gan_export.training.data import DataSource
+from gan_export.training.dial import Dial
 from gan_export.training.group import ALONE, Group, SyncBatchNorm, synchronised
 from gan_export.training.recipe import Recipe
 
@@ -45,6 +46,8 @@ class State:
     seconds: float = 0.0  # spent in them
     group: Group = ALONE
     progress: float = 0.0  # share of the run that is done: what rates and noise fall by; the loop sets it
+    follow: Dial = field(default_factory=Dial)  # how far the average moves towards the generator in a step
+    spread: Dial = field(default_factory=Dial)  # of instance noise
 
 
 def start(recipe: Recipe, device: torch.device, group: Group = ALONE) -> State:
@@ -59,8 +62,11 @@ def start(recipe: Recipe, device: torch.device, group: Group = ALONE) -> State:
     average = copy.deepcopy(g).requires_grad_(False) if recipe.ema.decay else None
     noise = torch.Generator(device=device)
     noise.manual_seed(recipe.train.seed)
+    held = device if device.type == "cuda" else None
     o = recipe.optimiser
-    return State(recipe, device, g, d, average, _adam(g, o.generator), _adam(d, o.discriminator), noise, group=group)
+    adam_g, adam_d = _adam(g, o.generator, held), _adam(d, o.discriminator, held)
+    follow, spread = Dial(device=held), Dial(device=held)
+    return State(recipe, device, g, d, average, adam_g, adam_d, noise, group=group, follow=follow, spread=spread)
 
 
 def published(state: State) -> nets.Generator:
@@ -172,5 +178,5 @@ def fingerprint(source: DataSource) -> list[int]:
     return [len(source), zlib.crc32(source.read(spread).tobytes())]
 
 
-def _adam(net: torch.nn.Module, settings: recipe.Adam) -> Adam:
-    return Adam(net.parameters(), settings.lr, (settings.beta1, settings.beta2), settings.weight_decay)
+def _adam(net: torch.nn.Module, settings: recipe.Adam, held: torch.device | None) -> Adam:
+    return Adam(net.parameters(), Dial(settings.lr, held), (settings.beta1, settings.beta2), settings.weight_decay)

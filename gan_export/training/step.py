@@ -8,13 +8,15 @@ discriminator's weights.  Every update is the reference's.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gan_export.training import losses
-from gan_export.training.augment import augmented
+from gan_export.training import augment, losses
+from gan_export.training.dial import Dial
+from gan_export.training.recipe import Recipe
 from gan_export.training.state import State
 
 READINGS = ("loss_d", "loss_g", "score_generated", "score_real")
@@ -30,6 +32,31 @@ def step(state: State, real: Tensor, labels: Tensor | None = None) -> Tensor:
     each update, in that order.  Gives READINGS as a float32 (4,) tensor on the device, without waiting for it;
     loss_d, of the last update, and loss_g are what recipe.loss.kind says, without penalties and naming.
     """
+    turn(state)
+    return updates(state, real, labels)
+
+
+class Kind(NamedTuple):
+    """What decides which kernels a step launches."""
+
+    pictures: int
+    owes_penalty: bool
+    noisy: bool
+
+
+def kind(state: State, pictures: int) -> Kind:
+    """Of the next step, on so many pictures, its dials turned."""
+    return Kind(pictures, state.step % state.recipe.loss.penalty_every == 0, state.spread.value > 0)
+
+
+def turn(state: State) -> None:
+    """Sets what changes with the step's number and the run's progress, before the step."""
+    state.follow.set(1.0 - min(state.recipe.ema.decay, (1 + state.step) / (10 + state.step)))
+    state.spread.set(augment.noise_at(state.recipe.augment, state.progress))
+
+
+def updates(state: State, real: Tensor, labels: Tensor | None) -> Tensor:
+    """`step` with the dials as they stand."""
     recipe = state.recipe
     loss = losses.of(recipe.loss)
     labels = labels if recipe.generator.classes or recipe.discriminator.names else None
@@ -39,7 +66,7 @@ def step(state: State, real: Tensor, labels: Tensor | None = None) -> Tensor:
         of_discriminator = _move_discriminator(state, loss, some, their)
     loss_g = _move_generator(state, loss, some, their)
     if state.average is not None:
-        _follow(state.average, state.generator, min(recipe.ema.decay, (1 + state.step) / (10 + state.step)))
+        _follow(state.average, state.generator, state.follow)
     loss_d, score_generated, score_real = of_discriminator
     return torch.stack((loss_d, loss_g, score_generated, score_real))
 
@@ -83,7 +110,8 @@ def _move_generator(state: State, loss: losses.Loss, real: Tensor, classes: Tens
     labels = classes if settings.generator.classes else None
     d.requires_grad_(False)
     with _autocast(state):
-        judged = _full(d.judged(_seen(state, g(_latents(state, len(real)), labels)), labels))
+        z = _latents(state, len(real))
+        judged = _full(d.judged(_seen(state, g(z, labels)), labels))
         beside = None
         if loss.paired:
             with torch.no_grad():
@@ -91,16 +119,23 @@ def _move_generator(state: State, loss: losses.Loss, real: Tensor, classes: Tens
     value = whole = loss.generator(judged[:, 0], beside)
     if settings.loss.naming:
         names = judged[:, 1:]
-        # without a label a picture is to be a clear one of whatever class it resembles most (Zhou et al. 2018)
-        whole = whole + settings.loss.naming * F.cross_entropy(
-            names, names[:, :-1].argmax(1) if labels is None else labels
-        )
+        whole = whole + settings.loss.naming * F.cross_entropy(names, _class(settings, z, names, labels))
     state.optimiser_g.forget_gradients()
     whole.backward()  # type: ignore[no-untyped-call]
     state.group.average(_gradients(g))
     state.optimiser_g.step()
     d.requires_grad_(True)
     return value.detach()
+
+
+def _class(settings: Recipe, z: Tensor, names: Tensor, labels: Tensor | None) -> Tensor:
+    """The class that each generated picture is to be named as, (N,).
+
+    Without a label a clear one: of the latent's cell, or else of whatever class it resembles most (Zhou et al. 2018).
+    """
+    if labels is not None:
+        return labels
+    return (z[:, : settings.discriminator.names, 0, 0] if settings.loss.cells else names[:, :-1]).argmax(1)
 
 
 def _judged(state: State, generated: Tensor, real: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -147,7 +182,7 @@ def _slopes(state: State, pictures: Tensor, labels: Tensor | None) -> Tensor:
 
 
 def _seen(state: State, pictures: Tensor) -> Tensor:
-    return augmented(pictures, state.recipe.augment, state.progress, state.noise, state.group)
+    return augment.augmented(pictures, state.recipe.augment, state.spread, state.noise, state.group)
 
 
 def _latents(state: State, count: int) -> Tensor:
@@ -171,6 +206,12 @@ def _autocast(state: State) -> AbstractContextManager[object]:
 
 
 @torch.no_grad()
-def _follow(average: torch.nn.Module, net: torch.nn.Module, decay: float) -> None:
-    """The decay is smaller in the first steps, so that the starting weights are forgotten soon."""
-    torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1.0 - decay)
+def _follow(average: torch.nn.Module, net: torch.nn.Module, share: Dial) -> None:
+    """The share is larger in the first steps, so that the starting weights are forgotten soon."""
+    kept: list[Tensor] = list(average.parameters())
+    new: list[Tensor] = list(net.parameters())
+    by = share.read
+    if isinstance(by, Tensor):
+        torch._foreach_add_(kept, torch._foreach_mul(torch._foreach_sub(new, kept), by))
+    else:
+        torch._foreach_lerp_(kept, new, by)
