@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -151,6 +151,14 @@ def export_web(
     *,
     out: Annotated[Path, typer.Option("-o", "--out", help="A folder that is not there yet, or empty.")],
     precision: Precision = "fp32",
+    onnxruntime_web: Annotated[
+        Path | None,
+        typer.Option(
+            "--onnxruntime-web",
+            help="onnxruntime-web, which the page may draw with too: the node_modules that npm made.",
+            metavar="DIR",
+        ),
+    ] = None,
     overrides: Overrides,
 ) -> None:
     """Write a static page that draws FILE's pictures in the browser, with nothing loaded from elsewhere."""
@@ -160,12 +168,17 @@ def export_web(
     from gan_export import export as formats
     from gan_export.errors import GanExportError
     from gan_export.export.base import check_options
-    from gan_export.web import write_site
+    from gan_export.web import Onnx, runtime_files, write_site
 
-    native = formats.find("native")
+    native, onnx = formats.find("native"), formats.find("onnx")
     options = _options(uint8=False, precision=precision)
     check_options(native, options)
+    runtime = runtime_files(onnxruntime_web) if onnxruntime_web else ()
+    if runtime:
+        check_options(onnx, options)
     if artifact.sniff(file) == "gan":
+        if runtime:
+            raise GanExportError(f"{file} is an export: --onnxruntime-web needs the checkpoint, to write ONNX as well")
         if precision != "fp32" or overrides != Overrides():
             raise GanExportError(f"{file} is an export: its precision, and what a flag says of a checkpoint, are fixed")
         report = ship.verify(file)
@@ -176,7 +189,11 @@ def export_web(
     else:
         checkpoint = _read(file, overrides)
         _print_health(checkpoint)
-        size = write_site(out, lambda target: _print_report(_ship(checkpoint, native, target, options).report))
+
+        def put(exporter: Exporter) -> Callable[[Path], None]:
+            return lambda target: _print_report(_ship(checkpoint, exporter, target, options).report)
+
+        size = write_site(out, put(native), Onnx(put(onnx), runtime) if runtime else None)
     print(f"wrote {out} ({_size(size)}): any static server shows it, and it needs no network")
     print(f"  python -m http.server -d {out} 8000    then open http://localhost:8000")
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from gan_export import web
 from tests.conftest import Command
 
 from .test_engine import close
-from .test_page import FLAGS, chromium, needs_chromium, served
+from .test_page import FLAGS, chromium, grid, needs_chromium, needs_engine, served, wait
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = {"plain": ROOT / "exported" / "mnist32", "labelled": ROOT / "exported" / "mnist32-conditional"}
@@ -27,19 +25,15 @@ REQUESTS = {
 pytestmark = [
     pytest.mark.long,
     needs_chromium,
-    pytest.mark.skipif(not shutil.which("npm"), reason="npm is not installed (apt-get install npm)"),
 ]
 ADAPTER = "return (async () => !!(await navigator.gpu?.requestAdapter()))();"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def site(node_modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server of gan.js, the shipped ONNX files and onnxruntime-web."""
     folder = tmp_path_factory.mktemp("ort")
-    command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "onnxruntime-web@^1.30"]
-    installed = subprocess.run(command, cwd=folder, capture_output=True, check=False)
-    if installed.returncode:
-        pytest.skip(f"onnxruntime-web can't be installed: {os.fsdecode(installed.stderr[-200:])}")
+    (folder / "node_modules").symlink_to(node_modules)
     for name in web.MODULE:
         shutil.copyfile(ROOT / "gan_export" / "web" / name, folder / name)
     for name, shipped in SHIPPED.items():
@@ -121,3 +115,43 @@ def test_what_cant_be_asked_is_refused(page: Any) -> None:
     ):
         assert said in run(page, opened("plain", "['wasm']") + f"return await generator.generate({request});")
     page.get_log("browser")
+
+
+@needs_engine
+def test_the_page_with_both_backends(
+    page: Any, node_modules: Path, classic_pth: Path, command: Command, tmp_path: Path
+) -> None:
+    from selenium.webdriver.support.ui import Select
+
+    made = command("gan-export", "web", classic_pth, "-o", tmp_path / "site", "--onnxruntime-web", node_modules)
+    assert made.code == 0, made.err
+    out = tmp_path / "want.npy"
+    command("gan-sample", classic_pth, "-n", 64, "--seed", 7, "-o", out)
+    want = np.load(out)[1:, :, :, 0].ravel()  # the first picture bears the mark of the chosen one
+    with served(tmp_path / "site") as address:
+        page.get(address)
+        wait(page, "images/s")
+        choice = Select(page.find_element("id", "choice"))
+        asked = {"engine": "WebAssembly engine", "wasm": "ONNX Runtime 1.", "webgpu": "ONNX Runtime 1."}
+        offered = [option.get_attribute("value") for option in choice.options]
+        assert offered == list(asked)[: 2 + page.execute_script("return !!navigator.gpu")]
+        if not page.execute_script(ADAPTER):
+            offered = offered[:2]
+        for name in (*offered[1:], "engine"):
+            choice.select_by_value(name)
+            wait(page, "images/s")
+            said = page.find_element("id", "backend").text
+            assert asked[name] in said
+            assert name == "engine" or said.endswith(name)
+            assert close(grid(page, 8)[1:, :, :, 0].ravel(), want)
+        (tmp_path / "site" / "generator.onnx").write_bytes(b"junk")
+        page.get(address)
+        wait(page, "images/s")
+        Select(page.find_element("id", "choice")).select_by_value("wasm")
+        assert "no ONNX file" in wait(page, "ONNX")
+        assert page.find_element("id", "choice").get_attribute("value") == "engine"
+        page.find_element("id", "more").click()
+        wait(page, "Pictures 64 to 127")  # the engine goes on
+        loaded = page.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+        assert all(url.startswith((address, "data:", "blob:")) for url in loaded), loaded
+    assert not [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]

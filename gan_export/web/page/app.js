@@ -6,7 +6,7 @@ const STEPS = 60; // pictures a walk draws from one latent to the next
 const at = (id) => document.getElementById(id);
 
 const site = await (await fetch("site.json")).json();
-const state = { seed: 7n, start: 0n, label: "random", chosen: 0, latents: null, walking: false, pictures: null, busy: 0 };
+const state = { seed: 7n, start: 0n, label: "random", chosen: 0, latents: null, walking: false, pictures: null, busy: 0, backend: "engine" };
 let generator;
 
 function say(text, isError = false) {
@@ -94,6 +94,44 @@ function showLatents() {
   }
 }
 
+// Who may draw: the engine, and onnxruntime-web where it lies beside the page.
+const here = (name) => new URL(name, import.meta.url);
+const BACKENDS = { engine: { title: "WebAssembly engine", open: () => open(here(site.generator)) } };
+for (const provider of Object.keys(site.onnx?.bundles ?? {}))
+  if (provider !== "webgpu" || navigator.gpu)
+    BACKENDS[provider] = { title: `onnxruntime-web, ${provider}`, open: () => openOnnx(provider) };
+
+async function openOnnx(provider) {
+  const runtime = here(site.onnx.runtime);
+  const ort = await import(new URL(site.onnx.bundles[provider], runtime));
+  ort.env.wasm.wasmPaths = runtime.href;
+  return open(here(site.onnx.generator), { ort, providers: [provider] });
+}
+
+function makeBackends() {
+  const names = Object.keys(BACKENDS);
+  at("backends").hidden = names.length === 1;
+  at("choice").append(...names.map((name) => new Option(BACKENDS[name].title, name)));
+}
+
+// The same pictures by another backend; where it can't start the present one goes on.
+async function change() {
+  const name = at("choice").value;
+  setWalking(false);
+  say(`Loading ${BACKENDS[name].title} …`);
+  at("choice").disabled = true;
+  try {
+    const next = await BACKENDS[name].open();
+    generator.close();
+    generator = next;
+    state.backend = name;
+  } finally {
+    at("choice").disabled = false;
+    at("choice").value = state.backend;
+  }
+  await drawGrid();
+}
+
 function makeSliders() {
   const reach = generator.info.prior === "uniform" ? 1 : 3;
   for (let i = 0; i < Math.min(SLIDERS, generator.info.latentSize); i++) {
@@ -133,11 +171,15 @@ function makeLabels() {
   }
 }
 
+function setWalking(walking) {
+  state.walking = walking;
+  at("walk").setAttribute("aria-pressed", String(walking));
+  at("walk").textContent = walking ? "Stop" : "Walk";
+}
+
 // From picture to picture of the seed, by straight lines between latents of the prior's own length.
 async function walk() {
-  state.walking = !state.walking;
-  at("walk").setAttribute("aria-pressed", String(state.walking));
-  at("walk").textContent = state.walking ? "Stop" : "Walk";
+  setWalking(!state.walking);
   let next = BigInt(state.chosen);
   while (state.walking) {
     const from = state.latents.slice();
@@ -204,6 +246,7 @@ at("grid").addEventListener("keydown", (event) => {
 });
 on("controls", "submit", restart);
 on("count", "change", restart);
+on("choice", "change", change);
 on("random", "click", () => {
   at("seed").value = String(crypto.getRandomValues(new BigUint64Array(1))[0]);
   return restart();
@@ -218,10 +261,11 @@ on("walk", "click", walk);
 on("reset", "click", () => choose(state.chosen));
 
 await attempt(async () => {
-  generator = await open(new URL(site.generator, import.meta.url));
+  generator = await BACKENDS.engine.open();
   const { width, height, channels, latentSize, classes } = generator.info;
   const kinds = classes ? `, ${classes} labels` : "";
   at("about").textContent = `${width} × ${height}, ${channels === 1 ? "grey" : `${channels} channels`}, from ${latentSize} random numbers each${kinds}. Drawn here, in this browser.`;
+  makeBackends();
   makeSliders();
   makeLabels();
   await drawGrid();
