@@ -204,7 +204,5 @@ def test_the_command(command: Command, classic_pth: Path, tmp_path: Path) -> Non
     assert "junk.pth" in refuse(junk, "-o", tmp_path / "third")
     fixed = refuse(tmp_path / "site" / "generator.gan", "-o", tmp_path / "third", "--precision", "fp16")
     assert "fixed" in fixed
-    assert "npm install onnxruntime-web" in refuse(
-        classic_pth, "-o", tmp_path / "third", "--onnxruntime-web", tmp_path
-    )
+    assert "npm install onnxruntime-web" in refuse(classic_pth, "-o", tmp_path / "third", "--onnxruntime-web", tmp_path)
     assert not (tmp_path / "third").exists()
