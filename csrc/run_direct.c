@@ -95,6 +95,40 @@ static void run_item(worker *w, const step *st, const item *it, const float *wei
     }
 }
 
+/* Of one pixel (a latent) each output pixel is one product, finished as it is made: all of one panel for the pictures
+ * i0 .. i1-1. */
+static void run_pixel(worker *w, const step *st, uint32_t panel, uint32_t i0, uint32_t i1, const float *weights) {
+    const conv *c = &st->conv;
+    const gan_kernels *k = w->j->k;
+    const int64_t out_c = padded(c->out.c, k), nr = k->nr, tiles = (i1 - i0 + (uint32_t)k->mr - 1) / (uint32_t)k->mr;
+    const float *bias = w->j->s->constants + st->constants + panel * nr;
+    const int64_t per_image = (int64_t)w->j->s->values[w->j->s->values[st->output].alias].per_image;
+    for (uint32_t tap = 0; tap < c->kh * c->kw; tap++, weights += (int64_t)c->in.c * nr) {
+        const int64_t y = (int64_t)(tap / c->kw) - c->pad, x = (int64_t)(tap % c->kw) - c->pad;
+        if (y < 0 || x < 0 || y >= c->out.h || x >= c->out.w) continue;
+        const int64_t pixel = y * c->out.w + x;
+        uint32_t image = i0;
+        for (int64_t n = 0; n < tiles; n++) {
+            const int m = next_part(i1 - image, tiles - n);
+            float products[MAX_MR * MAX_NR];
+            const float *a[MAX_MR];
+            float *to[MAX_MR];
+            for (int i = 0; i < m; i++) to[i] = products + i * nr;
+            for (uint32_t k0 = 0; k0 < c->in.c; k0 += SLICE) {
+                const long depth = c->in.c - k0 < SLICE ? (long)(c->in.c - k0) : (long)SLICE;
+                for (int i = 0; i < m; i++) a[i] = value_at(w, st->inputs[0], image + (uint32_t)i) + k0;
+                /* each tile fetches its share of the next weights */
+                const float *next = weights + (k0 + depth) * nr;
+                const int64_t share = n * (depth / KBLOCK * 4 * nr);
+                k->gemm(m, depth, a, KBLOCK, next - depth * nr, to, k0 > 0, share < depth * nr ? next + share : NULL);
+            }
+            float *out = value_at(w, st->output, image) + pixel * out_c + panel * nr;
+            k->finish(products, nr, bias + (c->pixel_bias ? pixel * out_c : 0), out, per_image, m, st->act);
+            image += (uint32_t)m;
+        }
+    }
+}
+
 void gan_i_run_direct(worker *w, const step *st, const float *weights) {
     const conv *c = &st->conv;
     const int64_t nr = w->j->k->nr;
@@ -103,7 +137,16 @@ void gan_i_run_direct(worker *w, const step *st, const float *weights) {
     const uint32_t units = s * s * panels, wanted = 4 * (uint32_t)w->place.crew->size;
     const uint32_t parts = w->place.crew->size == 1 || units >= wanted ? 1 : (wanted + units - 1) / units;
     const uint64_t items = (uint64_t)units * parts;
+    /* whether every output has a kernel element over the one pixel */
+    const int pixel = c->in.h == 1 && c->in.w == 1 && c->in_stride == 1 && s == 1 && c->pad >= 0 &&
+                      c->out.h + (uint32_t)c->pad <= c->kh && c->out.w + (uint32_t)c->pad <= c->kw;
     for (uint64_t n; gan_i_crew_take(&w->place, items, &n);) {
+        if (pixel) {
+            const uint64_t part = n % parts, panel = n / parts;
+            run_pixel(w, st, (uint32_t)panel, (uint32_t)(w->images * part / parts), (uint32_t)(w->images * (part + 1) / parts),
+                      weights + panel * c->kh * c->kw * c->in.c * (uint64_t)nr);
+            continue;
+        }
         item it = {.panel = (uint32_t)(n / parts % panels), .px = (uint32_t)(n / parts / panels % s),
                    .py = (uint32_t)(n / parts / panels / s)};
         int32_t from, to;

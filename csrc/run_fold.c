@@ -44,6 +44,9 @@ static void multiply(const worker *w, const conv *c, const float *row, const flo
                 for (int i = 0; i < m; i++, x++) {
                     a[i] = row + x * in_c + k0;
                     to[i] = products + x * columns + first;
+                    /* what the tile after reads first; gemm fetches the rest ahead of itself */
+                    __builtin_prefetch(a[i] + m * in_c, 0, 3);
+                    __builtin_prefetch(a[i] + m * in_c + KBLOCK, 0, 3);
                 }
                 k->gemm(m, depth, a, KBLOCK, weights, to, k0 > 0, NULL);
             }

@@ -4,56 +4,84 @@
 
 #include "run.h"
 
-static void transform(worker *w, const step *st, const tiling *t, uint32_t first, uint32_t images) {
-    const conv *c = &st->conv;
-    const gan_kernels *k = w->j->k;
-    const int64_t in_c = padded(c->in.c, k), tile = t->tile;
-    const long blocks = (c->in.c + KBLOCK - 1) / KBLOCK;
-    for (uint64_t n; gan_i_crew_take(&w->place, (uint64_t)images * t->ty, &n);) {
-        const float *image = value_at(w, st->inputs[0], first + (uint32_t)(n / t->ty));
-        for (uint32_t x = 0; x < t->tx; x++) {
-            const float *pixels[(MAX_TOOM - 1) * (MAX_TOOM - 1)];
-            for (int64_t i = 0; i < tile * tile; i++) {
-                const int64_t py = (int64_t)(n % t->ty) * tile + i / tile, px = (int64_t)x * tile + i % tile;
-                pixels[i] = py < c->in.h && px < c->in.w ? image + (py * c->in.w + px) * in_c : w->j->zeros;
-            }
-            k->toom_in(t->points, t->tile, pixels, blocks, w->transformed + (n * t->tx + x) * t->row);
-        }
-    }
-    gan_i_crew_barrier(&w->place);
-}
-
 /* Units u0 .. u1-1 (a phase's panel each) of a step's products, for the tile-rows row0 .. row1-1 of a pass. */
 typedef struct item {
     uint32_t first; /* picture of the pass's first tile-row */
     uint32_t row0, row1, u0, u1;
 } item;
 
+/* The register tile of row `row` among `rows` that are multiplied together: its first row and how many it has.
+ * Tiles differ by one row at most, the longer first.  A tile's transformed inputs are [block][point][row][16]. */
+static int64_t register_tile(int64_t rows, int64_t row, const gan_kernels *k, int *m) {
+    const int64_t tiles = (rows + k->mr - 1) / k->mr, least = rows / tiles, longer = rows % tiles * (least + 1);
+    *m = (int)(row < longer ? least + 1 : least);
+    return row - (row < longer ? row : row - longer) % *m;
+}
+
+/* Where a pass's pictures are parted: whole pictures, each part reading the weights again. */
+static uint32_t part_start(const tiling *t, uint32_t images, uint32_t parts, uint32_t part) {
+    return (uint32_t)((uint64_t)images * part / parts) * t->ty;
+}
+
+static void transform(worker *w, const step *st, const tiling *t, uint32_t first, uint32_t images, uint32_t parts) {
+    const conv *c = &st->conv;
+    const gan_kernels *k = w->j->k;
+    const int64_t in_c = padded(c->in.c, k), tile = t->tile;
+    const long blocks = (c->in.c + KBLOCK - 1) / KBLOCK;
+    for (uint64_t n; gan_i_crew_take(&w->place, (uint64_t)images * t->ty, &n);) {
+        const float *image = value_at(w, st->inputs[0], first + (uint32_t)(n / t->ty));
+        uint32_t part = 0;
+        while (n >= part_start(t, images, parts, part + 1)) part++;
+        const uint32_t row0 = part_start(t, images, parts, part), row1 = part_start(t, images, parts, part + 1);
+        const uint32_t start = row0 + ((uint32_t)n - row0) / t->block * t->block; /* of the rows multiplied together */
+        const uint32_t end = row1 - start < t->block ? row1 : start + t->block;
+        const int64_t y0 = (int64_t)(n % t->ty) * tile;
+        for (int64_t x = 0; x < t->tx; x++) {
+            const float *pixels[(MAX_TOOM - 1) * (MAX_TOOM - 1)];
+            const float **pixel = pixels;
+            for (int64_t py = y0; py < y0 + tile; py++)
+                for (int64_t px = x * tile; px < (x + 1) * tile; px++)
+                    *pixel++ = py < c->in.h && px < c->in.w ? image + (py * c->in.w + px) * in_c : w->j->zeros;
+            int m;
+            const int64_t row = (int64_t)(n - start) * t->tx + x;
+            const int64_t head = register_tile((int64_t)(end - start) * t->tx, row, k, &m);
+            float *v = w->transformed + ((uint64_t)start * t->tx + (uint64_t)head) * t->row + (row - head) * KBLOCK;
+            k->toom_in(t->points, t->tile, pixels, blocks, v, (long)m * KBLOCK);
+        }
+    }
+    gan_i_crew_barrier(&w->place);
+}
+
 /* products[unit][row][point][nr] for `rows` tiles.  A point's inputs stay in the second-level cache for all units. */
 static void multiply(const worker *w, const tiling *t, const float *v, int64_t rows, uint32_t channels, const float *weights,
                      int64_t units, int64_t unit_floats, float *products) {
     const gan_kernels *k = w->j->k;
     const int64_t nr = k->nr, points = (int64_t)t->points * t->points, tiles = (rows + k->mr - 1) / k->mr;
+    const int least = (int)(rows / tiles), longer = (int)(rows % tiles);
+    const int quarters = tiles >= 4 ? 1 : tiles > 1 ? 2 : 4; /* of a slice, that each tile fetches of the next */
     for (int64_t p = 0; p < points; p++) {
         for (int64_t u = 0; u < units; u++) {
             const float *panel = weights + u * unit_floats + p * channels * nr;
             for (uint32_t k0 = 0; k0 < channels; k0 += SLICE) {
                 const long depth = channels - k0 < SLICE ? (long)(channels - k0) : (long)SLICE;
+                const int last = k0 + SLICE >= channels;
                 const float *slice = panel + k0 * nr, *next = slice + depth * nr;
-                if (k0 + SLICE >= channels && u + 1 < units) next = panel + unit_floats;
-                else if (k0 + SLICE >= channels) next = weights + (p + 1) * channels * nr;
-                int64_t row = 0;
-                for (int64_t n = 0; n < tiles; n++) {
-                    const int m = next_part(rows - row, tiles - n);
-                    const float *a[MAX_MR];
-                    float *to[MAX_MR];
-                    for (int i = 0; i < m; i++, row++) {
-                        a[i] = v + row * (int64_t)t->row + k0 * points + p * KBLOCK;
-                        to[i] = products + ((u * rows + row) * points + p) * nr;
-                    }
-                    /* each tile fetches its share of the next slice */
-                    const int64_t share = n * (depth / KBLOCK * 4 * nr);
-                    k->gemm(m, depth, a, points * KBLOCK, slice, to, k0 > 0, share < depth * nr ? next + share : NULL);
+                if (last && u + 1 < units) next = panel + unit_floats;
+                else if (last) next = weights + (p + 1) * channels * nr;
+                /* a slice's first tile comes after the last of the one before */
+                const int64_t offset = k0 * points + p * KBLOCK, next_p = last && u + 1 == units && p + 1 < points ? p + 1 : p;
+                const int64_t next_offset = (last ? 0 : k0 + SLICE) * points + next_p * KBLOCK;
+                const int64_t share = depth / KBLOCK * quarters * 4 * nr;
+                const float *at = v;
+                float *to = products + (u * rows * points + p) * nr;
+                for (int n = 0; n < tiles; n++) {
+                    const int m = least + (n < longer), more = n + 1 < tiles;
+                    const float *after = more ? at + m * (int64_t)t->row : v;
+                    const int64_t next_a = (more ? offset : next_offset) * (least + ((more ? n + 1 : 0) < longer));
+                    k->gemm_near(m, depth, at + offset * m, points * m * KBLOCK, slice, to, points * nr, k0 > 0,
+                                 n * share < depth * nr ? next + n * share : slice, quarters, after + next_a);
+                    at = after;
+                    to += m * points * nr;
                 }
             }
         }
@@ -87,14 +115,10 @@ static void restore(const worker *w, const step *st, const tiling *t, const item
     for (; row < end; row++) {
         const uint32_t y = row % t->ty, image = it->first + row / t->ty;
         const int32_t j = (int32_t)y * t->tile, last = y + 1 == t->ty;
-        if (!y) memset(strip, 0, sizeof *strip * (size_t)(line * t->points));
         for (uint32_t x = 0; x < t->tx; x++, products += points * nr)
-            k->toom_out(t->points, products, strip + (int64_t)x * t->tile * nr, line);
+            k->toom_out(t->points, t->tile, products, strip + (int64_t)x * t->tile * nr, line, y > 0, x > 0);
         emit(w, st, t, image, phase / s, phase % s, unit % panels, strip, j, j + (last ? t->points : t->tile));
-        if (last) continue;
-        const int64_t kept = t->points - t->tile;
-        memmove(strip, strip + t->tile * line, sizeof *strip * (size_t)(kept * line));
-        memset(strip + kept * line, 0, sizeof *strip * (size_t)(t->tile * line));
+        if (!last) memmove(strip, strip + t->tile * line, sizeof *strip * (size_t)((t->points - t->tile) * line));
     }
 }
 
@@ -121,12 +145,12 @@ void gan_i_run_toom(worker *w, const step *st, form f, const float *weights) {
     const uint32_t groups = (units + t.group - 1) / t.group, wanted = 4 * (uint32_t)w->place.crew->size;
     for (uint32_t first = 0; first < w->images; first += t.pass) {
         const uint32_t images = w->images - first < t.pass ? w->images - first : t.pass;
-        transform(w, st, &t, first, images);
         const uint32_t most = w->place.crew->size == 1 || groups >= wanted ? 1 : (wanted + groups - 1) / groups;
-        const uint32_t parts = most < images ? most : images; /* of whole pictures, each reading the weights again */
+        const uint32_t parts = most < images ? most : images;
+        transform(w, st, &t, first, images, parts);
         for (uint64_t n; gan_i_crew_take(&w->place, (uint64_t)groups * parts, &n);) {
             const uint32_t part = (uint32_t)(n % parts), u0 = (uint32_t)(n / parts) * t.group;
-            const item it = {first, images * part / parts * t.ty, images * (part + 1) / parts * t.ty, u0,
+            const item it = {first, part_start(&t, images, parts, part), part_start(&t, images, parts, part + 1), u0,
                              u0 + t.group < units ? u0 + t.group : units};
             run_item(w, st, &t, &it, weights, unit_floats);
         }

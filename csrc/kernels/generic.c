@@ -69,24 +69,37 @@ static void gemm(int m, long k, const float *const *a, long a_step, const float 
     }
 }
 
-static void toom_in(int points, int tile, const float *const *x, long blocks, float *v) {
+static void gemm_near(int m, long k, const float *a, long a_step, const float *b, float *c, long c_step, int accumulate,
+                      const float *next, int quarters, const float *next_a) {
+    (void)quarters, (void)next_a;
+    const float *rows[MR];
+    float *to[MR];
+    for (int i = 0; i < m; i++) rows[i] = a + i * KBLOCK, to[i] = c + i * c_step;
+    gemm(m, k, rows, a_step, b, to, accumulate, next);
+}
+
+static void toom_in(int points, int tile, const float *const *x, long blocks, float *v, long v_step) {
     for (long c = 0; c < blocks * KBLOCK; c++) {
         float pixel[MAX_TOOM * MAX_TOOM] = {0}, half[MAX_TOOM * MAX_TOOM], full[MAX_TOOM * MAX_TOOM];
         for (int i = 0; i < tile * tile; i++) pixel[i] = x[i][c];
         for (int i = 0; i < tile; i++) evaluate(points, tile, pixel + i * tile, 1, half + i * points, 1);
         for (int j = 0; j < points; j++) evaluate(points, tile, half + j, points, full + j, points);
-        float *out = v + c / KBLOCK * points * points * KBLOCK + c % KBLOCK;
-        for (int i = 0; i < points * points; i++) out[i * KBLOCK] = full[i];
+        float *out = v + c / KBLOCK * points * points * v_step + c % KBLOCK;
+        for (int i = 0; i < points * points; i++) out[i * v_step] = full[i];
     }
 }
 
-static void toom_out(int points, const float *p, float *strip, long row) {
+static void toom_out(int points, int tile, const float *p, float *strip, long row, int above, int left) {
+    const int kept = points - tile;
     for (int n = 0; n < NR; n++) {
         float half[MAX_TOOM * MAX_TOOM], full[MAX_TOOM * MAX_TOOM];
         for (int i = 0; i < points; i++) interpolate(points, p + (long)i * points * NR + n, NR, half + i * points, 1);
         for (int j = 0; j < points; j++) interpolate(points, half + j, points, full + j, points);
         for (int i = 0; i < points; i++)
-            for (int j = 0; j < points; j++) strip[i * row + j * NR + n] += full[i * points + j];
+            for (int j = 0; j < points; j++) {
+                float *y = &strip[i * row + j * NR + n];
+                *y = full[i * points + j] + ((i < kept && above) || (j < kept && left) ? *y : 0);
+            }
     }
 }
 
@@ -132,6 +145,6 @@ static void mix(const float *a, const float *b, float t, float *y, long n) {
 
 const gan_kernels gan_i_generic = {
     .name = "generic", .nr = NR, .mr = MR, .fma_per_cycle = 1,
-    .gemm = gemm, .toom_in = toom_in, .toom_out = toom_out, .finish = finish, .activate = activate, .bytes = bytes,
+    .gemm = gemm, .gemm_near = gemm_near, .toom_in = toom_in, .toom_out = toom_out, .finish = finish, .activate = activate, .bytes = bytes,
     .add_rows = add_rows, .add = add, .multiply = multiply, .affine = affine, .mix = mix,
 };

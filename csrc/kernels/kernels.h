@@ -37,11 +37,18 @@ typedef struct gan_kernels {
      * k / KBLOCK x 4 nr are fetched into the second-level cache, or NULL. */
     void (*gemm)(int m, long k, const float *const *a, long a_step, const float *b, float *const *c, int accumulate,
                  const float *next);
-    /* x: tile^2 pixels in rows, 2 <= tile < points, each `blocks` x 16 channels.  v: [block][points^2][16].
-     * v = E x E', E the evaluation (points, tile). */
-    void (*toom_in)(int points, int tile, const float *const *x, long blocks, float *v);
-    /* p: [points^2][nr].  Adds the interpolation C p C' to strip[i x row + j x nr + n], i, j < points. */
-    void (*toom_out)(int points, const float *p, float *strip, long row);
+    /* The same of rows that lie side by side: A[i][k] = a[k / 16 x a_step + i x 16 + k % 16], c[i][n] = c[i x c_step + n].
+     * `next`: weights wanted soon, of which the first k / KBLOCK x 4 nr x `quarters` (1, 2 or 4) are fetched into the second-level cache;
+     * `next_a`: the rows wanted next, as many, which are fetched into the first. */
+    void (*gemm_near)(int m, long k, const float *a, long a_step, const float *b, float *c, long c_step, int accumulate,
+                      const float *next, int quarters, const float *next_a);
+    /* x: tile^2 pixels in rows, 2 <= tile < points, each `blocks` x 16 channels.  v: [block][points^2][v_step], of
+     * which the first 16 are written.  v = E x E', E the evaluation (points, tile). */
+    void (*toom_in)(int points, int tile, const float *const *x, long blocks, float *v, long v_step);
+    /* p: [points^2][nr].  Puts the interpolation C p C' into strip[i x row + j x nr + n], i, j < points.  The tiles
+     * above and to the left, where there are any, have been there: it is added to their last points - tile rows or
+     * columns, and overwrites elsewhere. */
+    void (*toom_out)(int points, int tile, const float *p, float *strip, long row, int above, int left);
     /* y[i x y_step + n] = act(x[i x x_step + n] + bias[n]) for i < pixels, n < nr. */
     void (*finish)(const float *x, long x_step, const float *bias, float *y, long y_step, long pixels, gan_activate act);
     /* y[i] = act(x[i]); x may be y. */

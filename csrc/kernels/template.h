@@ -68,35 +68,100 @@ INLINE void tile(const int m, long k, const float *const *a, long a_step, const 
         }
 }
 
-#define TILE_CASE(M) \
-    case M: \
-        tile(M, k, a, a_step, b, c, accumulate, next); \
-        break;
+/* Rows that lie side by side take one address between them, and what comes next is known. */
+INLINE void near_tile(const int m, long k, const float *a, long a_step, const float *b, float *c, long c_step, int accumulate,
+                      const float *next, int quarters, const float *next_a) {
+    vf sum[MR][NV];
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++) {
+        __builtin_prefetch(c + i * c_step, 1, 3);
+#pragma GCC unroll 16
+        for (int j = 0; j < NV; j++) sum[i][j] = v_set1(0);
+    }
+    for (; k >= KBLOCK; k -= KBLOCK) {
+#pragma GCC unroll 4
+        for (int kk = 0; kk < KBLOCK; kk++) {
+            vf w[NV];
+#pragma GCC unroll 16
+            for (int j = 0; j < NV; j++) w[j] = v_load(b + (long)kk * NR + j * VL);
+#pragma GCC unroll 16
+            for (int i = 0; i < m; i++) {
+                const vf x = v_set1(a[i * KBLOCK + kk]);
+#pragma GCC unroll 16
+                for (int j = 0; j < NV; j++) sum[i][j] = v_fma(x, w[j], sum[i][j]);
+            }
+            if (kk * NR % 64 == 0) __builtin_prefetch(next + (long)kk * NR / 4, 0, 2);
+        }
+        if (quarters > 1) {
+#pragma GCC unroll 16
+            for (int i = 0; i < 4 * NR; i += 16) __builtin_prefetch(next + 4 * NR + i, 0, 2);
+        }
+        if (quarters > 2) {
+#pragma GCC unroll 16
+            for (int i = 0; i < 8 * NR; i += 16) __builtin_prefetch(next + 8 * NR + i, 0, 2);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < m; i++) __builtin_prefetch(next_a + i * KBLOCK, 0, 3);
+        b += (long)KBLOCK * NR;
+        next += quarters * 4 * NR;
+        a += a_step;
+        next_a += a_step;
+    }
+    for (int kk = 0; kk < k; kk++) {
+        vf w[NV];
+#pragma GCC unroll 16
+        for (int j = 0; j < NV; j++) w[j] = v_load(b + (long)kk * NR + j * VL);
+#pragma GCC unroll 16
+        for (int i = 0; i < m; i++) {
+            const vf x = v_set1(a[i * KBLOCK + kk]);
+#pragma GCC unroll 16
+            for (int j = 0; j < NV; j++) sum[i][j] = v_fma(x, w[j], sum[i][j]);
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++)
+#pragma GCC unroll 16
+        for (int j = 0; j < NV; j++) {
+            float *to = c + i * c_step + j * VL;
+            v_store(to, accumulate ? v_add(sum[i][j], v_load(to)) : sum[i][j]);
+        }
+}
+
+#if MR > 8
+#define CASES_TO_14(CASE) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
+#else
+#define CASES_TO_14(CASE)
+#endif
+#if MR > 6
+#define CASES_TO_8(CASE) CASE(7) CASE(8)
+#else
+#define CASES_TO_8(CASE)
+#endif
+#if MR > 4
+#define CASES_TO_6(CASE) CASE(5) CASE(6)
+#else
+#define CASES_TO_6(CASE)
+#endif
+#define CASES(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASES_TO_6(CASE) CASES_TO_8(CASE) CASES_TO_14(CASE) /* up to MR */
 
 static void gemm(int m, long k, const float *const *a, long a_step, const float *b, float *const *c, int accumulate,
                  const float *next) {
-    switch (m) {
-        TILE_CASE(1)
-        TILE_CASE(2)
-        TILE_CASE(3)
-        TILE_CASE(4)
-#if MR > 4
-        TILE_CASE(5)
-        TILE_CASE(6)
-#endif
-#if MR > 6
-        TILE_CASE(7)
-        TILE_CASE(8)
-#endif
-#if MR > 8
-        TILE_CASE(9)
-        TILE_CASE(10)
-        TILE_CASE(11)
-        TILE_CASE(12)
-        TILE_CASE(13)
-        TILE_CASE(14)
-#endif
-    }
+#define CASE(M) \
+    case M: \
+        tile(M, k, a, a_step, b, c, accumulate, next); \
+        break;
+    switch (m) { CASES(CASE) }
+#undef CASE
+}
+
+static void gemm_near(int m, long k, const float *a, long a_step, const float *b, float *c, long c_step, int accumulate,
+                      const float *next, int quarters, const float *next_a) {
+#define CASE(M) \
+    case M: \
+        near_tile(M, k, a, a_step, b, c, c_step, accumulate, next, quarters, next_a); \
+        break;
+    switch (m) { CASES(CASE) }
+#undef CASE
 }
 
 /* ---- Toom-Cook transforms ---- */
@@ -140,8 +205,8 @@ INLINE void interpolate(const int points, const vf *p, const int ps, vf *c, cons
     c[(points - 1) * cs] = inf;
 }
 
-INLINE void in_points(const int points, const int tile, const float *const *x, long blocks, float *v) {
-    for (long block = 0; block < blocks; block++, v += (long)points * points * KBLOCK) {
+INLINE void in_points(const int points, const int tile, const float *const *x, long blocks, float *v, long v_step) {
+    for (long block = 0; block < blocks; block++, v += points * points * v_step) {
         for (int part = 0; part < KBLOCK; part += VL) {
             vf rows[(MAX_TOOM - 1) * MAX_TOOM];
 #pragma GCC unroll 8
@@ -156,36 +221,37 @@ INLINE void in_points(const int points, const int tile, const float *const *x, l
                 vf out[MAX_TOOM];
                 evaluate(points, tile, rows + j, points, out, 1);
 #pragma GCC unroll 8
-                for (int i = 0; i < points; i++) v_store(v + (long)(i * points + j) * KBLOCK + part, out[i]);
+                for (int i = 0; i < points; i++) v_store(v + (i * points + j) * v_step + part, out[i]);
             }
         }
     }
 }
 
-static void toom_in(int points, int tile, const float *const *x, long blocks, float *v) {
+static void toom_in(int points, int tile, const float *const *x, long blocks, float *v, long v_step) {
     switch (points * 8 + tile) {
     case 3 * 8 + 2:
-        in_points(3, 2, x, blocks, v);
+        in_points(3, 2, x, blocks, v, v_step);
         break;
     case 4 * 8 + 2:
-        in_points(4, 2, x, blocks, v);
+        in_points(4, 2, x, blocks, v, v_step);
         break;
     case 4 * 8 + 3:
-        in_points(4, 3, x, blocks, v);
+        in_points(4, 3, x, blocks, v, v_step);
         break;
     case 5 * 8 + 2:
-        in_points(5, 2, x, blocks, v);
+        in_points(5, 2, x, blocks, v, v_step);
         break;
     case 5 * 8 + 3:
-        in_points(5, 3, x, blocks, v);
+        in_points(5, 3, x, blocks, v, v_step);
         break;
     case 5 * 8 + 4:
-        in_points(5, 4, x, blocks, v);
+        in_points(5, 4, x, blocks, v, v_step);
         break;
     }
 }
 
-INLINE void out_points(const int points, const float *p, float *strip, long row) {
+/* `kept`, the coefficients that neighbouring tiles share, is a constant in every use too. */
+INLINE void out_points(const int points, const int kept, const float *p, float *strip, long row, int above, int left) {
     for (int part = 0; part < NR; part += VL) {
         vf columns[MAX_TOOM * MAX_TOOM];
 #pragma GCC unroll 8
@@ -202,16 +268,34 @@ INLINE void out_points(const int points, const float *p, float *strip, long row)
 #pragma GCC unroll 8
             for (int j = 0; j < points; j++) {
                 float *y = strip + i * row + (long)j * NR + part;
-                v_store(y, v_add(v_load(y), out[j]));
+                const int old = (i < kept && above) || (j < kept && left);
+                v_store(y, old ? v_add(v_load(y), out[j]) : out[j]);
             }
         }
     }
 }
 
-static void toom_out(int points, const float *p, float *strip, long row) {
-    if (points == 3) out_points(3, p, strip, row);
-    if (points == 4) out_points(4, p, strip, row);
-    if (points == 5) out_points(5, p, strip, row);
+static void toom_out(int points, int tile, const float *p, float *strip, long row, int above, int left) {
+    switch (points * 8 + points - tile) {
+    case 3 * 8 + 1:
+        out_points(3, 1, p, strip, row, above, left);
+        break;
+    case 4 * 8 + 1:
+        out_points(4, 1, p, strip, row, above, left);
+        break;
+    case 4 * 8 + 2:
+        out_points(4, 2, p, strip, row, above, left);
+        break;
+    case 5 * 8 + 1:
+        out_points(5, 1, p, strip, row, above, left);
+        break;
+    case 5 * 8 + 2:
+        out_points(5, 2, p, strip, row, above, left);
+        break;
+    case 5 * 8 + 3:
+        out_points(5, 3, p, strip, row, above, left);
+        break;
+    }
 }
 
 /* ---- activations ---- */
@@ -366,6 +450,6 @@ static void mix(const float *a, const float *b, float t, float *y, long n) {
 
 const gan_kernels TABLE = {
     .name = NAME, .nr = NR, .mr = MR, .fma_per_cycle = FMA_PER_CYCLE,
-    .gemm = gemm, .toom_in = toom_in, .toom_out = toom_out, .finish = finish, .activate = activate, .bytes = bytes,
+    .gemm = gemm, .gemm_near = gemm_near, .toom_in = toom_in, .toom_out = toom_out, .finish = finish, .activate = activate, .bytes = bytes,
     .add_rows = add_rows, .add = add, .multiply = multiply, .affine = affine, .mix = mix,
 };

@@ -11,6 +11,35 @@ static float *columns(const float *b, long rows, int nr, int first) {
     return out;
 }
 
+/* Rows side by side against the same rows by their addresses. */
+static int check_gemm_near(const gan_kernels *k) {
+    const long depths[] = {1, 16, 33, 128};
+    int failed = 0;
+    for (size_t d = 0; d < sizeof depths / sizeof *depths; d++) {
+        for (int m = 1; m <= k->mr; m++) {
+            const long depth = depths[d], step = 3 * m * KBLOCK, c_step = 2 * k->nr;
+            const uint64_t size = (uint64_t)(m * c_step);
+            float *a = floats((uint64_t)(step * (depth / KBLOCK + 1))), *b = floats((uint64_t)(depth * k->nr));
+            float *c = floats(size), *want = floats(size);
+            fill(a, (uint64_t)(step * (depth / KBLOCK + 1)), 1);
+            fill(b, (uint64_t)(depth * k->nr), 2);
+            for (int accumulate = 0; accumulate < 2; accumulate++) {
+                const float *rows[MAX_MR];
+                float *to[MAX_MR];
+                fill(c, size, 3);
+                memcpy(want, c, sizeof *c * size);
+                for (int i = 0; i < m; i++) rows[i] = a + i * KBLOCK, to[i] = want + i * c_step;
+                k->gemm(m, depth, rows, step, b, to, accumulate, NULL);
+                k->gemm_near(m, depth, a, step, b, c, c_step, accumulate, b, 1 << d % 3, a);
+                const double error = largest_difference(c, want, size);
+                failed += expect(error <= 1e-6 * sqrt((double)depth), k->name, "gemm_near", error);
+            }
+            release(a), release(b), release(c), release(want);
+        }
+    }
+    return failed;
+}
+
 static int check_gemm(const gan_kernels *k) {
     const long depths[] = {1, 2, 15, 16, 17, 33, 100, 256};
     int failed = 0;
@@ -46,44 +75,47 @@ static int check_gemm(const gan_kernels *k) {
     return failed;
 }
 
+static int check_toom_out(const gan_kernels *k, int points, int tile, int above, int left) {
+    const int all = points * points;
+    const long row = (points + 2) * k->nr, half_row = (points + 2) * HALF;
+    float *p = floats((uint64_t)(all * k->nr)), *strip = floats((uint64_t)(row * points)), *want = floats((uint64_t)(row * points));
+    fill(p, (uint64_t)(all * k->nr), 5);
+    fill(strip, (uint64_t)(row * points), 6);
+    memcpy(want, strip, sizeof *want * (size_t)(row * points));
+    k->toom_out(points, tile, p, strip, row, above, left);
+    for (int first = 0; first < k->nr; first += HALF) {
+        float *half_p = columns(p, all, k->nr, first), *half = columns(want, points * (points + 2), k->nr, first);
+        gan_i_generic.toom_out(points, tile, half_p, half, half_row, above, left);
+        for (long i = 0; i < points * (points + 2); i++) memcpy(want + i * k->nr + first, half + i * HALF, sizeof *half * HALF);
+        release(half_p), release(half);
+    }
+    const double error = largest_difference(strip, want, (uint64_t)(row * points));
+    release(p), release(strip), release(want);
+    return expect(error <= 3e-5, k->name, "toom_out", error);
+}
+
 static int check_toom(const gan_kernels *k) {
     int failed = 0;
     for (int points = 3; points <= MAX_TOOM; points++) {
         const int all = points * points;
-        for (long blocks = 1; blocks <= 3; blocks++) {
-            for (int tile = 2; tile < points; tile++) {
-                const uint64_t in = (uint64_t)(tile * tile * blocks * KBLOCK), out = (uint64_t)(all * blocks * KBLOCK);
+        for (int tile = 2; tile < points; tile++) {
+            for (long blocks = 1; blocks <= 3; blocks++) {
+                const long step = blocks * KBLOCK; /* as of so many rows side by side */
+                const uint64_t in = (uint64_t)(tile * tile * blocks * KBLOCK), out = (uint64_t)(all * blocks * step);
                 float *x = floats(in), *v = floats(out), *want = floats(out);
                 const float *pixels[MAX_TOOM * MAX_TOOM];
                 fill(x, in, 4);
+                fill(v, out, 7);
+                memcpy(want, v, sizeof *v * out);
                 for (int i = 0; i < tile * tile; i++) pixels[i] = x + (tile * tile - 1 - i) * blocks * KBLOCK;
-                k->toom_in(points, tile, pixels, blocks, v);
-                gan_i_generic.toom_in(points, tile, pixels, blocks, want);
+                k->toom_in(points, tile, pixels, blocks, v, step);
+                gan_i_generic.toom_in(points, tile, pixels, blocks, want, step);
                 const double error = largest_difference(v, want, out);
                 failed += expect(error <= 225 * 1e-6, k->name, "toom_in", error); /* values reach 15^2 */
                 release(x), release(v), release(want);
             }
+            for (int old = 0; old < 4; old++) failed += check_toom_out(k, points, tile, old & 1, old >> 1);
         }
-        const long row = (points + 2) * k->nr;
-        float *p = floats((uint64_t)(all * k->nr)), *strip = floats((uint64_t)(row * points));
-        float *want = floats((uint64_t)(row * points)), *half = floats((uint64_t)((points + 2) * HALF * points));
-        fill(p, (uint64_t)(all * k->nr), 5);
-        fill(strip, (uint64_t)(row * points), 6);
-        memcpy(want, strip, sizeof *want * (size_t)(row * points));
-        k->toom_out(points, p, strip, row);
-        for (int first = 0; first < k->nr; first += HALF) {
-            float *columns_of = columns(p, all, k->nr, first);
-            memset(half, 0, sizeof *half * (size_t)((points + 2) * HALF * points));
-            gan_i_generic.toom_out(points, columns_of, half, (points + 2) * HALF);
-            for (int i = 0; i < points; i++)
-                for (int j = 0; j < points; j++)
-                    for (int n = 0; n < HALF; n++)
-                        want[i * row + j * k->nr + first + n] += half[(i * (points + 2) + j) * HALF + n];
-            release(columns_of);
-        }
-        const double error = largest_difference(strip, want, (uint64_t)(row * points));
-        failed += expect(error <= 3e-5, k->name, "toom_out", error);
-        release(p), release(strip), release(want), release(half);
     }
     return failed;
 }
@@ -189,7 +221,7 @@ int main(int argc, char **argv) {
             if (i) bench_layers(k, peak);
             continue;
         }
-        const int bad = check_gemm(k) + check_toom(k) + check_activations(k) + check_rows(k) + check_layers(k);
+        const int bad = check_gemm(k) + check_gemm_near(k) + check_toom(k) + check_activations(k) + check_rows(k) + check_layers(k);
         printf("%s: %s\n", k->name, bad ? "FAILED" : "agrees with generic");
         failed += bad;
     }
