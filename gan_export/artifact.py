@@ -39,9 +39,10 @@ _LARGEST_TEXT = 1 << 27  # bytes of a manifest, or of what one is looked for in
 
 Kind = Literal[
     "checkpoint", "onnx", "torchscript", "gan", "pt2", "openvino", "safetensors", "c", "aoti", "ncnn", "litert",
-    "executorch",
+    "executorch", "coreml",
 ]  # fmt: skip
 C_MANIFEST = "manifest.json"  # in a folder of C source
+COREML_FILES, COREML_MODEL = "Manifest.json", "Data/com.apple.CoreML/model.mlmodel"  # in an .mlpackage
 _NCNN_MAGIC = b"7767517\n"
 GAN_MAGIC = b"\x89GAN\r\n\x1a\n"
 
@@ -182,7 +183,7 @@ def manifest_path(artifact: Path) -> Path:
 def sniff(path: Path) -> Kind:
     """What a file is, by its first bytes and never by its name; a strange file or folder is a "checkpoint"."""
     if not path.is_file():
-        return "c" if _is_c_folder(path) else "checkpoint"
+        return _folder_kind(path)
     with open(path, "rb") as f:
         head = f.read(8)
         if head == GAN_MAGIC:
@@ -206,10 +207,10 @@ def sniff(path: Path) -> Kind:
 
 def read_manifest(path: Path, kind: Kind) -> Manifest | None:
     """The manifest inside an artifact, None where there is none; nothing of the file is run."""
-    text = _manifest_text(path, kind)
-    if not text:
-        return None
     try:
+        text = _manifest_text(path, kind)
+        if not text:
+            return None
         return Manifest.from_json(text.decode("utf-8", "replace"))
     except GanExportError as e:
         raise GanExportError(f"{printable(str(path))}: {e}") from None
@@ -222,9 +223,11 @@ def _manifest_text(path: Path, kind: Kind) -> bytes | None:
         beside = manifest_path(path)
         return beside.read_bytes() if beside.is_file() else None
     text: bytes | None = None
-    with open(path, "rb") as f:
+    with open(path / COREML_MODEL if kind == "coreml" else path, "rb") as f:
         if kind == "onnx":
             text = dict(protobuf.onnx_metadata(f)).get(KEY)
+        elif kind == "coreml":
+            text = dict(protobuf.coreml_metadata(f)).get(KEY)
         elif kind in ("torchscript", "pt2", "aoti"):
             text = _archive_entry(f, f"/extra/{KEY}")
         elif kind == "openvino":
@@ -251,12 +254,15 @@ def _gan_manifest(f: BinaryIO) -> bytes | None:
     return f.read(size)
 
 
-def _is_c_folder(path: Path) -> bool:
-    file = path / C_MANIFEST
+def _folder_kind(path: Path) -> Kind:
     try:
-        return file.is_file() and json.loads(file.read_bytes())["format"] == "c"
+        if (path / COREML_MODEL).is_file() and "rootModelIdentifier" in json.loads((path / COREML_FILES).read_bytes()):
+            return "coreml"
+        if (path / C_MANIFEST).is_file() and json.loads((path / C_MANIFEST).read_bytes())["format"] == "c":
+            return "c"
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        pass
+    return "checkpoint"
 
 
 def _zip_kind(f: BinaryIO) -> Kind:

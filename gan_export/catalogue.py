@@ -13,12 +13,14 @@ from gan_export.export.base import Exporter, missing
 class Line:
     """One format.
 
-    available: whether it can be written and proven here; reason: why not, with the install line
+    available: whether it can be written here; reason: why not, with the install line
+    unproven:  why what is written here can't be proven here; empty where it can
     """
 
     exporter: Exporter
     available: bool
-    reason: str
+    reason: str = ""
+    unproven: str = ""
 
     @property
     def devices(self) -> str:
@@ -52,4 +54,6 @@ def _line(exporter: Exporter) -> Line:
     if reason := missing(exporter):
         return Line(exporter, False, reason)
     found = runtimes.find(exporter.runtime).availability()
+    if found.elsewhere:
+        return Line(exporter, True, unproven=found.reason)
     return Line(exporter, found.ok, found.reason)

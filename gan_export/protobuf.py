@@ -1,6 +1,6 @@
-"""What can be learnt of an ONNX file by walking its protobuf fields: no weight is read, no library loaded.
+"""What can be learnt of an ONNX or a Core ML file by walking its protobuf fields: no weight read, no library loaded.
 
-Field numbers: onnx/onnx.proto.
+Field numbers: onnx/onnx.proto, and coremltools' Model.proto.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import BinaryIO
 from gan_export.errors import GanExportError, HostileFileError, printable
 
 _GRAPH, _OPSETS, _METADATA = 7, 8, 14  # of ModelProto
+_COREML_USER_DEFINED = (2, 100, 100)  # of Model: description, its metadata, its entries
 _LARGEST_TEXT = 1 << 27
 _DEEPEST = 64  # messages within messages on the way to a tensor
 _EXTERNAL = "StringStringEntryProto"
@@ -44,6 +45,21 @@ def onnx_metadata(f: BinaryIO) -> Iterator[tuple[str, bytes]]:
     """metadata_props of a model."""
     for number, offset, length in list(_fields(f)):
         if number == _METADATA and length < _LARGEST_TEXT:
+            f.seek(offset)
+            yield _entry(f.read(length))
+
+
+def coreml_metadata(f: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    """userDefined of a model's metadata."""
+    *outer, entries = _COREML_USER_DEFINED
+    start, end = 0, None
+    for wanted in outer:
+        found = [(offset, offset + length) for number, offset, length in _fields(f, start, end) if number == wanted]
+        if not found:
+            return
+        start, end = found[0]
+    for number, offset, length in list(_fields(f, start, end)):
+        if number == entries and length < _LARGEST_TEXT:
             f.seek(offset)
             yield _entry(f.read(length))
 

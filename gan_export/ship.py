@@ -1,4 +1,7 @@
-"""Export, prove, then publish: a target path changes only after the new file has drawn the same pictures."""
+"""Export, prove, then publish: a target path changes only after the new file has drawn the same pictures.
+
+What nothing on this system can draw with is published unproven, and says so.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from gan_export import artifact, bisect, health, parity
+from gan_export import artifact, bisect, health, parity, runtimes
 from gan_export.artifact import Manifest
 from gan_export.errors import GanExportError, printable
 from gan_export.export.base import Exporter, Options, check_options, require
 from gan_export.files import atomic_file, atomic_folder, atomic_group, sha256_file
 from gan_export.images import Bytes
 from gan_export.parity import ParityError, ParityReport, Quality
-from gan_export.runtimes import RUNTIMES
 from gan_export.runtimes.base import Floats, Labels, Pictures
 from gan_export.runtimes.remote import RemoteSession, open_remote
 
@@ -30,19 +32,22 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """An export that was proven and lies at `path`.
+    """An export that lies at `path`.
 
-    size:    bytes of all its files
-    loading: seconds from the start of a process to the loaded session, imports included
-    seconds: all that it took, the proof included
-    quality: what int8 costs, over many pictures; None for other precisions
+    size:     bytes of all its files
+    report:   its proof; None where this system can't run it
+    unproven: why it can't; empty where there is a proof
+    loading:  seconds from the start of a process to the loaded session, imports included; None without a proof
+    seconds:  all that it took, the proof included
+    quality:  what int8 costs, over many pictures; None for other precisions
     """
 
     path: Path
     size: int
     manifest: Manifest
-    report: ParityReport
-    loading: float
+    report: ParityReport | None
+    unproven: str
+    loading: float | None
     seconds: float
     quality: Quality | None = None
 
@@ -57,6 +62,8 @@ def ship(
 ) -> Shipped:
     """Write `checkpoint` to `target` by `exporter`, load it in its own runtime in a fresh process, compare, publish.
 
+    Where that runtime is another system's, what was written is published without having been run.
+
     Raises ParityError, with `target` as it was, where the pictures differ; GanExportError for what can't be
     exported or written.  Beside the target comes NAME.report.json.
     """
@@ -65,18 +72,24 @@ def ship(
     started = time.perf_counter()
     checkpoint = _as_asked(checkpoint, options.recalibrate)
     require(exporter)
-    publish = atomic_group if exporter.suffix.startswith(".") else atomic_folder
+    found = runtimes.find(exporter.runtime).availability()
+    unproven = found.reason if found.elsewhere else ""
+    report = loading = quality = None
+    if unproven:  # what a proof would have found of the checkpoint
+        _reference(checkpoint)(*artifact.reference_inputs(artifact.Facts.of(checkpoint.spec)))
+    publish = atomic_folder if exporter.folder else atomic_group
     with publish(target) as temporary:
         progress(f"writing {exporter.title}")
         manifest = exporter.write(checkpoint, temporary, options)
-        progress(f"comparing with eager PyTorch in {exporter.runtime}")
-        report, loading, quality = _prove(checkpoint, exporter.runtime, temporary, manifest)
-        if not report.passed:
-            raise ParityError(f"{printable(target.name)}: {_verdict(report)}; nothing was written", report)
+        if not unproven:
+            progress(f"comparing with eager PyTorch in {exporter.runtime}")
+            report, loading, quality = _prove(checkpoint, exporter.runtime, temporary, manifest)
+            if not report.passed:
+                raise ParityError(f"{printable(target.name)}: {_verdict(report)}; nothing was written", report)
         made = _files(temporary if temporary.is_dir() else temporary.parent)
         files, size = [file.name for file in made], sum(file.stat().st_size for file in made)
-    write_report(target, manifest, report, files, quality)
-    return Shipped(target, size, manifest, report, loading, time.perf_counter() - started, quality)
+    write_report(target, manifest, report or unproven, files, quality)
+    return Shipped(target, size, manifest, report, unproven, loading, time.perf_counter() - started, quality)
 
 
 def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:
@@ -93,7 +106,7 @@ def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:
     manifest = artifact.read_manifest(path, kind)
     if manifest is None:
         raise GanExportError(f"{printable(str(path))} has no manifest of gan-export inside, so nothing to verify it by")
-    runtime = next(r.name for r in RUNTIMES if r.format == kind)
+    runtime = next(r.name for r in runtimes.RUNTIMES if r.format == kind)
     if checkpoint is not None:
         as_exported = _as_asked(checkpoint, manifest.options.get("recalibrate"))
         report, _, _ = _prove(as_exported, runtime, path, manifest, weigh=False)
@@ -131,9 +144,12 @@ def _as_asked(checkpoint: Checkpoint, recalibrate: int | None) -> Checkpoint:
 
 
 def write_report(
-    target: Path, manifest: Manifest, report: ParityReport, files: Sequence[str], quality: Quality | None = None
+    target: Path, manifest: Manifest, report: ParityReport | str, files: Sequence[str], quality: Quality | None = None
 ) -> None:
-    """NAME.report.json beside an artifact: what was measured, of which bytes.  `files`: all its names, its own too."""
+    """NAME.report.json beside an artifact: what was measured, of which bytes.  `files`: all its names, its own too.
+
+    `report`: in words, why there is none.
+    """
     beside = [] if target.is_dir() else [name for name in files if name != target.name]
     others = {name: sha256_file(target.with_name(name)) for name in beside}
     data = {
@@ -142,7 +158,7 @@ def write_report(
         **({"beside": others} if others else {}),
         "format": manifest.format,
         "source_sha256": manifest.source_sha256,
-        "parity": report.to_json(),
+        **({"parity": None, "unproven": report} if isinstance(report, str) else {"parity": report.to_json()}),
         **({"quality": asdict(quality)} if quality else {}),
     }
     with atomic_file(artifact.report_path(target)) as temporary:
@@ -150,12 +166,12 @@ def write_report(
 
 
 def _files(target: Path) -> list[Path]:
-    return sorted(target.iterdir()) if target.is_dir() else [target]
+    return sorted(file for file in target.rglob("*") if file.is_file()) if target.is_dir() else [target]
 
 
 def _hashes(target: Path) -> dict[str, Any]:
     if target.is_dir():
-        return {"files": {file.name: sha256_file(file) for file in _files(target)}}
+        return {"files": {file.relative_to(target).as_posix(): sha256_file(file) for file in _files(target)}}
     return {"sha256": sha256_file(target), "bytes": target.stat().st_size}
 
 
@@ -170,6 +186,20 @@ def _prove(
             f"{printable(path.name)} draws {facts.image} from {facts.nz} latents, "
             f"the checkpoint {mine.image} from {mine.nz}: they don't belong together"
         )
+    reference = _reference(checkpoint)
+    with open_remote(runtime, path, manifest.options.get("device", "cpu")) as session:
+        if session.info.inputs == "seed":
+            draw = _drawer(session, facts)
+            report = parity.compare_draws(draw, reference, facts, manifest.tolerance, session.info)
+        else:
+            report = parity.compare(session, reference, facts, manifest.tolerance)
+        costs = weigh and manifest.precision == "int8" and report.passed and session.info.inputs == "latents"
+        quality = parity.quality(session, reference, facts, manifest.tolerance) if costs else None
+        return report, session.seconds_to_load, quality
+
+
+def _reference(checkpoint: Checkpoint) -> parity.Reference:
+    """Eager PyTorch, which raises GanExportError for a checkpoint that draws no pictures."""
     eager = parity.eager_reference(checkpoint)
 
     def reference(z: Floats, labels: Labels | None) -> Floats:
@@ -180,15 +210,7 @@ def _prove(
             )
         return pictures
 
-    with open_remote(runtime, path, manifest.options.get("device", "cpu")) as session:
-        if session.info.inputs == "seed":
-            draw = _drawer(session, facts)
-            report = parity.compare_draws(draw, reference, facts, manifest.tolerance, session.info)
-        else:
-            report = parity.compare(session, reference, facts, manifest.tolerance)
-        costs = weigh and manifest.precision == "int8" and report.passed and session.info.inputs == "latents"
-        quality = parity.quality(session, reference, facts, manifest.tolerance) if costs else None
-        return report, session.seconds_to_load, quality
+    return reference
 
 
 def _drawer(session: RemoteSession, facts: artifact.Facts) -> Callable[[int, int, int], Bytes]:

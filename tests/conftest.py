@@ -160,7 +160,7 @@ def _formats_of_files() -> Iterator[object]:
     from gan_export.export import EXPORTERS
 
     for exporter in EXPORTERS:
-        if exporter.suffix.startswith("."):
+        if not exporter.folder:
             quick = exporter.name in ("onnx", "openvino", "native")
             yield pytest.param(exporter.name, marks=() if quick else pytest.mark.long)
 

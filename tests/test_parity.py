@@ -73,8 +73,6 @@ def hold(original: Original, form: Form, batches: tuple[int, ...], width: int, f
     file = original.save(model, folder / f"model{original.suffix}")
     read = checkpoint.read(file, original.overrides)
     path = folder / f"model.exported{form.exporter.suffix}"
-    if not form.exporter.suffix.startswith("."):
-        path.mkdir()  # a format that is a folder
     manifest = form.exporter.write(read, path, Options(precision=form.precision))
     assert artifact.read_manifest(path, artifact.sniff(path)) == manifest
     doubled = copy.deepcopy(model).double()

@@ -61,6 +61,7 @@ CONTENDERS: tuple[Contender, ...] = (
     Contender("ncnn", "ncnn", "ncnn", "ncnn", devices=CPU),
     Contender("litert", "LiteRT", "litert", "litert", devices=CPU),
     Contender("executorch", "ExecuTorch, XNNPACK", "executorch", "executorch", devices=CPU),
+    Contender("coreml", "Core ML", "coreml", "coreml", devices=CPU),
     Contender(
         "executorch-portable",
         "ExecuTorch, portable",

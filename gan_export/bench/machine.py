@@ -13,7 +13,7 @@ from pathlib import Path
 
 PACKAGES = (
     "gan-export", "torch", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "ncnn", "ai-edge-litert",
-    "executorch",
+    "executorch", "coremltools",
 )  # fmt: skip
 _VECTOR_FLAGS = (
     "sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16",

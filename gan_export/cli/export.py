@@ -101,9 +101,7 @@ def export(
         _print_health(checkpoint)
     target = out or _beside(file, f".sampler{exporter.suffix}" if sampler else exporter.suffix)
     shipped = _ship(checkpoint, exporter, target, options)
-    _print_report(shipped.report)
-    if shipped.quality is not None:
-        _print_quality(shipped.quality, shipped.manifest.precision)
+    _print_proof(shipped, exporter.title)
     _print_shipped(shipped, file)
 
 
@@ -136,9 +134,10 @@ def export_all(
             failed = max(failed, e.exit_code if e.exit_code == 1 else 0)
             rows.append((exporter.name, "-", "-", "-", f"{'failed' if e.exit_code == 1 else 'skipped'}: {e}"))
             continue
-        worst = shipped.report.max_abs
-        error = "-" if worst is None else f"{worst:.1e}"
-        rows.append((exporter.name, _size(shipped.size), error, f"{shipped.loading:.2f} s", str(shipped.path)))
+        worst = shipped.report.max_abs if shipped.report else None
+        error = "unproven here" if shipped.unproven else "-" if worst is None else f"{worst:.1e}"
+        loaded = "-" if shipped.loading is None else f"{shipped.loading:.2f} s"
+        rows.append((exporter.name, _size(shipped.size), error, loaded, str(shipped.path)))
     _table(("format", "size", "largest error", "loaded in", "file, or why not"), rows)
     if failed:
         raise typer.Exit(failed)
@@ -191,7 +190,7 @@ def export_web(
         _print_health(checkpoint)
 
         def put(exporter: Exporter) -> Callable[[Path], None]:
-            return lambda target: _print_report(_ship(checkpoint, exporter, target, options).report)
+            return lambda target: _print_proof(_ship(checkpoint, exporter, target, options), exporter.title)
 
         size = write_site(out, put(native), Onnx(put(onnx), runtime) if runtime else None)
     print(f"wrote {out} ({_size(size)}): any static server shows it, and it needs no network")
@@ -212,7 +211,7 @@ def list_formats(
     rows = []
     for line in catalogue.lines():
         e = line.exporter
-        here = "yes" if line.available else line.reason
+        here = line.reason or (f"yes, but unproven: {line.unproven}" if line.unproven else "yes")
         rows.append((e.name, e.title, e.suffix, ", ".join(e.precisions), line.devices, e.runs, here))
     _table(("format", "means", "suffix", "precisions", "on", "run by", "available here"), rows)
 
@@ -334,6 +333,15 @@ def _beside(file: Path, suffix: str) -> Path:
     return target if target != file else file.with_name(f"{file.stem}.exported{suffix}")
 
 
+def _print_proof(shipped: Shipped, title: str) -> None:
+    if shipped.report is None:
+        print(f"{title}: UNPROVEN HERE, nothing has run what was written. {shipped.unproven}; verify it there.")
+    else:
+        _print_report(shipped.report)
+    if shipped.quality is not None:
+        _print_quality(shipped.quality, shipped.manifest.precision)
+
+
 def _print_report(report: ParityReport) -> None:
     info = report.session
     print(f"{info.runtime} {info.version}, {info.provider}, against {report.against}:")
@@ -371,6 +379,9 @@ def _print_shipped(shipped: Shipped, source: Path) -> None:
     from gan_export.artifact import report_path
 
     print(f"wrote {shipped.path} ({_size(shipped.size)}) and {report_path(shipped.path).name}")
+    if shipped.unproven:
+        print(f"  gan-export verify {shipped.path}")
+        return
     print(f"  gan-sample {shipped.path} -n 64 --seed 7 -o grid.png")
     print(f"  gan-bench {source} --batch 512")
 

@@ -8,6 +8,7 @@ from gan_export.errors import GanExportError, printable
 from gan_export.export.aoti import Aoti
 from gan_export.export.base import Exporter
 from gan_export.export.c import C
+from gan_export.export.coreml import CoreMl
 from gan_export.export.executorch import ExecuTorch
 from gan_export.export.litert import LiteRt
 from gan_export.export.native import NATIVE
@@ -20,6 +21,7 @@ from gan_export.export.torchscript import TorchScript
 
 EXPORTERS: tuple[Exporter, ...] = (
     Onnx(), TorchScript(), Pt2(), OpenVinoIr(), NATIVE, C, Safetensors(), Aoti(), Ncnn(), LiteRt(), ExecuTorch(),
+    CoreMl(),
 )  # fmt: skip
 
 

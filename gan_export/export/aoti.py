@@ -36,6 +36,7 @@ class Aoti:
     name: str = "aoti"
     title: str = "AOTInductor"
     suffix: str = ".aoti.pt2"
+    folder: bool = False
     runtime: str = "aotinductor"
     takes: tuple[str, ...] = ("output", "device")
     precisions: tuple[str, ...] = ("fp32",)

@@ -86,7 +86,12 @@ class Exporter(Protocol):
 
     @property
     def suffix(self) -> str:
-        """Of the file that it writes, with the dot; of the folder, without one."""
+        """What the name of what it writes ends in."""
+        ...
+
+    @property
+    def folder(self) -> bool:
+        """Whether it writes a folder; else a file, or several."""
         ...
 
     @property
@@ -135,7 +140,8 @@ class Exporter(Protocol):
     def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
         """Write `target` in place and give the manifest that it carries.
 
-        A format of several files writes the others beside `target`, by names that begin with its stem.
+        A format of several files writes the others beside `target`, by names that begin with its stem; for one that is
+        a folder, `target` may be there, and empty.
         The same checkpoint, options and versions give the same bytes, whatever the folder and the process.
         Raises GanExportError naming the layer that the format can't take.
         """

@@ -28,6 +28,7 @@ class PlainC:
     name: str = "c"
     title: str = "plain C99"
     suffix: str = "-c"
+    folder: bool = True
     runtime: str = "c"
     takes: tuple[str, ...] = ("precision", "embed_weights", "symbol")
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
@@ -54,6 +55,7 @@ class PlainC:
             manifest=manifest,
             embedded=options.embed_weights,
         )
+        target.mkdir(exist_ok=True)
         files = {
             f"{options.symbol}.h": text.header(source),
             f"{options.symbol}.c": text.source(source),

@@ -27,6 +27,7 @@ class ExecuTorch:
     name: str = "executorch"
     title: str = "ExecuTorch"
     suffix: str = ".pte"
+    folder: bool = False
     runtime: str = "executorch"
     takes: tuple[str, ...] = ("backend",)
     precisions: tuple[str, ...] = ("fp32",)

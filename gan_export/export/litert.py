@@ -25,6 +25,7 @@ class LiteRt:
     name: str = "litert"
     title: str = "LiteRT"
     suffix: str = ".tflite"
+    folder: bool = False
     runtime: str = "litert"
     takes: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ("fp32",)

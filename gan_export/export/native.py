@@ -57,6 +57,7 @@ class Native:
     name: str = "native"
     title: str = "gan-export native"
     suffix: str = ".gan"
+    folder: bool = False
     runtime: str = "native"
     takes: tuple[str, ...] = ("precision",)
     precisions: tuple[str, ...] = ("fp32", "fp16", "bf16")

@@ -33,6 +33,7 @@ class Ncnn:
     name: str = "ncnn"
     title: str = "ncnn"
     suffix: str = ".ncnn.param"
+    folder: bool = False
     runtime: str = "ncnn"
     takes: tuple[str, ...] = ("precision",)
     precisions: tuple[str, ...] = ("fp32", "fp16")

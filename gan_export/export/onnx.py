@@ -40,6 +40,7 @@ class Onnx:
     name: str = "onnx"
     title: str = "ONNX"
     suffix: str = ".onnx"
+    folder: bool = False
     runtime: str = "onnxruntime"
     takes: tuple[str, ...] = ("output", "opset", "precision", "static", "external_data", "fp16_io", "sampler")
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")

@@ -26,6 +26,7 @@ class OpenVinoIr:
     name: str = "openvino"
     title: str = "OpenVINO IR"
     suffix: str = ".xml"
+    folder: bool = False
     runtime: str = "openvino-ir"
     takes: tuple[str, ...] = ("output", "precision")
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")

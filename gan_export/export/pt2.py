@@ -24,6 +24,7 @@ class Pt2:
     name: str = "pt2"
     title: str = "torch.export"
     suffix: str = ".pt2"
+    folder: bool = False
     runtime: str = "pt2"
     takes: tuple[str, ...] = ("output", "sampler")
     precisions: tuple[str, ...] = ("fp32",)

@@ -28,6 +28,7 @@ class Safetensors:
     name: str = "safetensors"
     title: str = "safetensors"
     suffix: str = ".safetensors"
+    folder: bool = False
     runtime: str = "safetensors"
     takes: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ("fp32",)

@@ -34,6 +34,7 @@ class TorchScript:
     name: str = "torchscript"
     title: str = "TorchScript"
     suffix: str = ".pt"
+    folder: bool = False
     runtime: str = "torchscript"
     takes: tuple[str, ...] = ("output", "method", "sampler")
     precisions: tuple[str, ...] = ("fp32",)

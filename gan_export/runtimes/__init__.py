@@ -8,6 +8,7 @@ from gan_export.errors import GanExportError, printable
 from gan_export.runtimes.aoti import AOTINDUCTOR
 from gan_export.runtimes.base import Runtime
 from gan_export.runtimes.c_source import C
+from gan_export.runtimes.core_ml import COREML
 from gan_export.runtimes.eager import (
     AUTOTUNE,
     BF16,
@@ -47,6 +48,7 @@ RUNTIMES: tuple[Runtime, ...] = (
     NCNN,
     LITERT,
     EXECUTORCH,
+    COREML,
     TF32,
     BF16,
     FP16,

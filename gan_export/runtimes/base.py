@@ -22,17 +22,22 @@ Output = Literal["float", "bytes"]
 Inputs = Literal["latents", "seed"]
 Format = Literal[
     "checkpoint", "torchscript", "onnx", "gan", "pt2", "openvino", "safetensors", "c", "aoti", "ncnn", "litert",
-    "executorch",
+    "executorch", "coreml",
 ]  # fmt: skip
 DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Whether a runtime can be used here.  `reason` says why not, with the install line; empty when `ok`."""
+    """Whether a runtime can be used here.
+
+    reason:    why not, with the install line; empty when `ok`
+    elsewhere: nothing that one could install makes it run on this system
+    """
 
     ok: bool
     reason: str = ""
+    elsewhere: bool = False
 
 
 AVAILABLE = Availability(ok=True)
@@ -158,7 +163,7 @@ def require(runtime: Runtime, device: str) -> None:
     """Raises UnavailableError with the reason when `runtime` can't run on `device` here."""
     found = runtime.availability(device)
     if not found.ok:
-        raise UnavailableError(f"{runtime.name}: {found.reason}")
+        raise UnavailableError(f"{runtime.name}: {found.reason}{'; do this there' if found.elsewhere else ''}")
 
 
 def checked_latents(latents: Any) -> Floats:

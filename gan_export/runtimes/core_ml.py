@@ -1,0 +1,86 @@
+"""Core ML on the CPU, by coremltools: on macOS alone, where its library is part of the system."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan_export import artifact
+from gan_export.errors import GanExportError, printable
+from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, require
+from gan_export.runtimes.single import SingleSession
+
+_INPUTS = (("z", np.float32), ("label", np.int32))
+
+
+@dataclass(frozen=True, slots=True)
+class CoreMlRuntime:
+    """An MLModel that is kept to the CPU: the Neural Engine and the GPU compute in fp16."""
+
+    name: str = "coreml"
+    title: str = "Core ML"
+    format: Format = "coreml"
+    devices: tuple[str, ...] = ("cpu",)
+
+    def availability(self, device: str = "cpu") -> Availability:
+        if platform.system() != "Darwin":
+            return Availability(False, "Core ML runs on macOS only", elsewhere=True)
+        if importlib.util.find_spec("coremltools") is None:
+            return Availability(False, "coremltools is not installed; pip install coremltools")
+        if device != "cpu":
+            return Availability(False, "coreml is used on the CPU alone; use --device cpu")
+        return AVAILABLE
+
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> SingleSession:
+        """`threads` is left to Core ML, which takes no wish."""
+        require(self, device)
+        manifest = artifact.read_manifest(path, "coreml") if artifact.sniff(path) == "coreml" else None
+        if manifest is None:
+            raise GanExportError(f"{printable(str(path))} is no .mlpackage of gan-export")
+        import coremltools as ct
+
+        try:
+            model = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit.CPU_ONLY)
+        except (RuntimeError, ValueError, OSError) as e:
+            why = printable(" ".join(str(e).split()), limit=200)
+            raise GanExportError(f"{printable(str(path))}: Core ML can't load it: {why}") from e
+        info = SessionInfo(
+            runtime=self.name,
+            version=f"{platform.mac_ver()[0]}, coremltools {importlib.metadata.version('coremltools')}",
+            device="cpu",
+            provider="CPU_ONLY",
+            threads=os.cpu_count() or 1,
+            precision=manifest.precision,
+        )
+        return SingleSession(CoreMlDraws(model), info, conditional=bool(manifest.facts.classes))
+
+
+class CoreMlDraws:
+    """As `single.Draws`, by a loaded MLModel."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def inputs(self, arrays: tuple[NDArray[Any], ...]) -> dict[str, NDArray[Any]]:
+        return {name: array.astype(dtype) for (name, dtype), array in zip(_INPUTS, arrays, strict=False)}
+
+    def run(self, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        try:
+            made: NDArray[Any] = self._model.predict(inputs)["image"]
+        except RuntimeError as e:
+            raise GanExportError(f"Core ML can't run this model: {printable(' '.join(str(e).split()))}") from e
+        return made
+
+    def picture(self, made: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(made, np.float32)
+
+
+COREML = CoreMlRuntime()
