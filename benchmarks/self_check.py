@@ -1,6 +1,6 @@
 """Does gan-bench tell the truth?  Two checks on this machine, written to SELF_CHECK.md beside this file.
 
-1. Its median agrees within 5 % with a loop of ten lines written by hand, for eager PyTorch and ONNX Runtime.
+1. Its median agrees within 5 % with a loop of ten lines written by hand, for eager PyTorch, ONNX Runtime and native.
    Loop and bench take turns, so that a drift of the machine hits both.
 2. Run against itself 20 times, its 95 % interval covers 1.0 at least 18 times.
 
@@ -63,6 +63,17 @@ for i in range(CALLS + 3):
     times.append(time.perf_counter() - before)
 print(statistics.median(times[3:]))
 """
+NATIVE = """
+import statistics, time, numpy as np, gan_export
+model = gan_export.open(FILE)
+z = np.random.default_rng(0).standard_normal((BATCH, 100), dtype=np.float32)
+times = []
+for i in range(CALLS + 3):
+    before = time.perf_counter()
+    model.generate_floats(latents=z, threads=THREADS)
+    times.append(time.perf_counter() - before)
+print(statistics.median(times[3:]))
+"""
 
 
 def main() -> int:
@@ -74,11 +85,12 @@ def main() -> int:
         subject = built_in("classic", folder)
         from gan_export.bench.contenders import find as contender
 
-        onnx = subject.file_for(contender("onnxruntime"))
-        source = Source(checkpoint, {"onnx": onnx})
+        onnx, gan = subject.file_for(contender("onnxruntime")), subject.file_for(contender("native"))
+        source = Source(checkpoint, {"onnx": onnx, "gan": gan})
         agreements = [
             agreement("eager", EAGER, checkpoint, source),
             agreement("onnxruntime", ONNXRUNTIME, onnx, source),
+            agreement("native", NATIVE, gan, source),
         ]
         covered, doubts = coverage(Source(None, {"onnx": onnx}))
     passed = covered >= SELF_RUNS - 2 and all(abs(bench / loop - 1) <= 0.05 for _, loop, bench in agreements)
