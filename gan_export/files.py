@@ -113,7 +113,7 @@ def _cannot_write(target: Path, error: OSError) -> GanExportError:
 def _fsync(path: Path) -> None:
     if os.name == "nt" and path.is_dir():
         return  # a folder can't be opened there, and its rename is already journalled
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)  # Windows flushes what may be written
     try:
         os.fsync(handle)
     finally:

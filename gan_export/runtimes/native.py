@@ -33,7 +33,7 @@ from gan_export.runtimes.base import (
 Bytes = NDArray[np.uint8]
 Label = int | Literal["random", "all"]
 _FOLDER = Path(__file__).resolve().parent.parent
-_NAMES = {"darwin": "libgan.dylib"}
+_NAMES = {"darwin": "libgan.dylib", "win32": "gan.dll"}  # as CMake names them
 _LARGEST_BATCH = 64  # beyond it the engine works in rounds, and its way of working no longer changes
 _KEPT = 3  # contexts a model keeps, each with its scratch memory and threads
 _LABELS = {"random": -1, "all": -2}
@@ -60,9 +60,14 @@ class _Request(ctypes.Structure):
     count: int
 
 
+def library_name(system: str = sys.platform) -> str:
+    """The library's file name on a system that `sys.platform` names so."""
+    return _NAMES.get(system, "libgan.so")
+
+
 def library_path() -> Path:
     """Where the built library lies, whether or not it is there."""
-    return _FOLDER / _NAMES.get(sys.platform, "libgan.so")
+    return _FOLDER / library_name()
 
 
 @functools.cache

@@ -17,12 +17,12 @@ pytestmark = pytest.mark.long
 
 # zig's name of the system -> CMake's names, and the library's.
 SYSTEMS = {
-    "x86_64-windows-gnu": ("Windows", "AMD64", "libgan.dll"),
-    "aarch64-windows-gnu": ("Windows", "ARM64", "libgan.dll"),
+    "x86_64-windows-gnu": ("Windows", "AMD64", "gan.dll"),
+    "aarch64-windows-gnu": ("Windows", "ARM64", "gan.dll"),
     "x86_64-macos": ("Darwin", "x86_64", "libgan.dylib"),
     "aarch64-macos": ("Darwin", "arm64", "libgan.dylib"),
 }
-FORMATS = {"libgan.dll": b"MZ", "libgan.dylib": b"\xcf\xfa\xed\xfe"}
+FORMATS = {"gan.dll": b"MZ", "libgan.dylib": b"\xcf\xfa\xed\xfe"}
 
 
 def built_for(system: str, folder: Path, *targets: str) -> Path:
