@@ -128,22 +128,26 @@ async function read(source) {
   return new Uint8Array(await answer.arrayBuffer());
 }
 
-async function startWorker(module, file) {
+// A worker that comes up by itself, while its files are still fetched.
+async function spawn() {
   const url = new URL("./worker.js", import.meta.url);
   const worker = NODE ? new (await import("node:worker_threads")).Worker(url) : new Worker(url, { type: "module" });
   const waiting = [];
+  let broken = null;
   const settle = (message) => {
     const { resolve, reject } = waiting.shift();
     if (message.error) reject(new Error(message.error));
     else resolve(message);
   };
   const fail = (e) => {
-    for (const { reject } of waiting.splice(0)) reject(new Error(`a worker failed: ${e.message ?? e}`));
+    broken = new Error(`a worker failed: ${e.message ?? e}`);
+    for (const { reject } of waiting.splice(0)) reject(broken);
   };
   if (NODE) worker.on("message", settle).on("error", fail);
   else Object.assign(worker, { onmessage: ({ data }) => settle(data), onerror: fail });
   const ask = (message) =>
     new Promise((resolve, reject) => {
+      if (broken) throw broken;
       waiting.push({ resolve, reject });
       worker.postMessage(message);
     });
@@ -151,6 +155,11 @@ async function startWorker(module, file) {
     worker.terminate();
     fail("it was closed");
   };
+  return { ask, stop };
+}
+
+async function startWorker(module, file, spawned = spawn()) {
+  const { ask, stop } = await spawned;
   try {
     const { info } = await ask({ open: { module, file } });
     return { ask, stop, info };
@@ -220,6 +229,12 @@ export async function open(source, options = {}) {
   if (!Number.isInteger(threads) || threads < 1 || threads > MOST_WORKERS)
     throw new RangeError(`threads ${threads}: 1 to ${MOST_WORKERS} are possible`);
   const build = new URL(options.build ?? bestBuild(), import.meta.url);
-  const [file, module] = await Promise.all([read(source), read(build).then((bytes) => WebAssembly.compile(bytes))]);
-  return new Generator(new WasmBackend(module, file, threads, await startWorker(module, file)));
+  const spawned = spawn();
+  try {
+    const [file, module] = await Promise.all([read(source), read(build).then((bytes) => WebAssembly.compile(bytes))]);
+    return new Generator(new WasmBackend(module, file, threads, await startWorker(module, file, spawned)));
+  } catch (e) {
+    (await spawned).stop();
+    throw e;
+  }
 }
