@@ -4,7 +4,7 @@
 /* Bytes a cycle that one thread streams, from the last-level cache and from memory. */
 static const double CACHE_RATE = 10.0, MEMORY_RATE = 3.0;
 static const double LATENCY = 4.0;      /* cycles of a dependent multiply-add: the least for a step of a tile */
-static const double KEPT = 0.3;         /* of the last-level cache: a layer's weights that are there when the next picture comes */
+static const double KEPT = 0.3;         /* of the last-level cache: as much of a layer's weights is there when the next picture comes */
 static const double BARRIER = 3000.0;   /* cycles, with what is lost to unequal shares */
 static const double EFFICIENCY = 0.92;  /* of the peak that full tiles reach */
 
@@ -90,8 +90,8 @@ double gan_i_conv_cost(const conv *c, form f, const gan_kernels *k, uint32_t ima
         other = images * tiles * points * (4 * in + 8 * panels * k->nr * phases) / vectors / 2;
         reads = (images + t.pass - 1) / t.pass;
     }
-    const double far = bytes > KEPT * (double)m->cache ? MEMORY_RATE : CACHE_RATE;
-    const double streams = f == FORM_FOLD ? 0 : bytes * reads / far;
+    const double kept = KEPT * (double)m->cache, near = bytes < kept ? bytes : kept;
+    const double streams = f == FORM_FOLD ? 0 : reads * (near / CACHE_RATE + (bytes - near) / MEMORY_RATE);
     const double share = parts < crew ? parts : crew;
     return ((work > streams ? work : streams) + other) / share + (crew > 1 ? BARRIER : 0);
 }
