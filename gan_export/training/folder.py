@@ -10,7 +10,10 @@ tensorboard/                                   where it was asked for
 
 from __future__ import annotations
 
+import errno
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gan_export.errors import GanExportError, printable
@@ -21,6 +24,15 @@ RECIPE = "recipe.json"
 LOG = "log.jsonl"
 BOARD = "tensorboard"
 PREVIEWS = "previews"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_UNFINISHED = "." + "[0-9a-f]" * 8  # how `atomic_file` begins a temporary's name
+_WRITTEN = tuple(
+    where + _UNFINISHED + name
+    for where, name in (
+        ("", f".{RECIPE}"), ("", ".generator_*.pth"), ("", ".discriminator_*.pth"), ("snapshots/", ".*.pt"),
+        (f"{PREVIEWS}/", ".*.png"),
+    )
+)  # fmt: skip
 
 
 def check_new(run: Path) -> None:
@@ -31,11 +43,13 @@ def check_new(run: Path) -> None:
 
 
 def make(run: Path, recipe: Recipe) -> None:
-    """Makes the folder where need be, and writes its recipe."""
+    """Makes the folder where need be, removes what a kill left half written in it, and writes its recipe."""
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise GanExportError(f"{printable(str(run))} can't be made: {e.strerror}; name another with -o") from None
+    for left in (p for pattern in _WRITTEN for p in run.glob(pattern)):
+        left.unlink(missing_ok=True)
     with atomic_file(run / RECIPE) as temporary:
         temporary.write_text(json.dumps(recipe.to_json(), indent=2) + "\n", encoding="utf-8")
 
@@ -63,6 +77,21 @@ def preview(run: Path, epoch: int, name: str) -> Path:
 
 def snapshot(run: Path, step: int) -> Path:
     return run / "snapshots" / f"{step:08d}.pt"
+
+
+@contextmanager
+def telling_what_is_kept(run: Path) -> Iterator[None]:
+    """Around what writes to the run: to the error of a full disk it adds how to go on."""
+    try:
+        yield
+    except (OSError, GanExportError) as e:
+        cause = e if isinstance(e, OSError) else e.__cause__
+        if not isinstance(cause, OSError) or cause.errno not in _NO_ROOM:
+            raise
+        kept = snapshots(run)[-1:]
+        last = f"{kept[0].name}, the last snapshot, is whole" if kept else "there is no snapshot yet"
+        said = e if isinstance(e, GanExportError) else f"{printable(str(run))} can't be written: {cause.strerror}"
+        raise GanExportError(f"{said}; {last}: make room, then `gan-train resume {printable(str(run))}`") from e
 
 
 def snapshots(run: Path) -> list[Path]:

@@ -90,6 +90,7 @@ def _run(recipe: Recipe, run: Path, snapshot: dict[str, Any] | None, options: Op
             state.restore(now, snapshot)
         if not options.group.leads:
             return _Sitting(now, source, data_root, run, None, options.observe).go(per_epoch, options.should_stop)
+        stack.enter_context(folder.telling_what_is_kept(run))
         folder.make(run, recipe)
         log = stack.enter_context(closing(events.JsonLog(run / folder.LOG, snapshot["log_bytes"] if snapshot else 0)))
         observers: list[events.Observer] = [log, options.observe]

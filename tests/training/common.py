@@ -99,3 +99,17 @@ def same(a: Any, b: Any, path: str = "") -> None:
             same(x, y, f"{path}[{i}]")
     else:
         assert a == b, path
+
+
+def children(pid: int) -> list[int]:
+    """The Python processes that `pid` has started; Linux."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def alive(pid: int) -> bool:
+    """Whether it runs; a zombie doesn't.  Linux."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
