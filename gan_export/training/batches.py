@@ -6,6 +6,8 @@ The order is a function of the seed and the epoch, so a run's place in its data 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ from gan_export.training.data import DataSource
 from gan_export.training.group import ALONE, Group
 
 
+@lru_cache(maxsize=2)  # this epoch's and the next one's
 def epoch_order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     """The order of an epoch's pictures, a function of (count, seed, epoch) alone: int64 (count,)."""
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)
@@ -43,6 +46,7 @@ class Batches:
     def __init__(self, source: DataSource, recipe: recipe.Recipe, device: torch.device, group: Group = ALONE) -> None:
         self._source, self._device, self._group = source, device, group
         self._batch, self._seed = recipe.train.batch * recipe.train.critic_steps, recipe.train.seed  # of one step
+        self._per_epoch = steps_per_epoch(len(source), recipe.data, self._batch, group.size)
         self._layout = torch.channels_last if recipe.compute.channels_last else torch.contiguous_format
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
         self._resident = self._moved_whole() if device.type == "cuda" and recipe.compute.resident else None
@@ -52,6 +56,8 @@ class Batches:
 
     def get(self, epoch: int, within: int) -> Tensor:
         """Float32 (n, C, S, S) in [-1, 1]; epoch and step count from 0; an epoch's last may be smaller."""
+        if self._resident is None:
+            self._source.expect(self._coming(epoch, within))
         return (
             self._bytes(self._indices(epoch, within))
             .to(torch.float32)
@@ -73,9 +79,22 @@ class Batches:
             self._order = torch.from_numpy(epoch_order(len(self._source), self._seed, epoch))
             if self._resident is not None:
                 self._order = self._order.to(self._device)
-        whole = self._order[within * self._batch : (within + 1) * self._batch]
-        rows = len(whole) // self._group.size * self._group.size  # all processes have as many
-        return whole[self._group.rank : rows : self._group.size]
+        return self._order[self._rows(within)]
+
+    def _rows(self, within: int) -> slice:
+        """This process's rows of a batch, within its epoch."""
+        first = within * self._batch
+        whole = min(self._batch, len(self._source) - first)
+        rows = whole // self._group.size * self._group.size  # all processes have as many
+        return slice(first + self._group.rank, first + rows, self._group.size)
+
+    def _coming(self, epoch: int, within: int) -> Iterator[npt.NDArray[np.int64]]:
+        """The indices of the batches after this one, on and on."""
+        while True:
+            within += 1
+            if within == self._per_epoch:
+                epoch, within = epoch + 1, 0
+            yield epoch_order(len(self._source), self._seed, epoch)[self._rows(within)]
 
     def _bytes(self, indices: Tensor) -> Tensor:
         if self._resident is not None:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import socket
 import zipfile
 import zlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -25,14 +23,14 @@ from PIL import Image
 
 from gan_export.errors import GanExportError, first_line, printable
 from gan_export.training import recipe
-
-Bytes = npt.NDArray[np.uint8]
-Shape = tuple[int, int, int]  # (C, H, W) of one picture
+from gan_export.training.decoding import Bytes, Decoders, Shape
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-MEMORY_LIMIT = 4 << 30  # bytes of decoded pictures kept; a larger folder is decoded batch by batch
 _PATIENCE = 20.0  # seconds without a byte, after which a mirror is given up
 _NAMED = 5  # corrupt files named one by one in a message
+
+
+Indices = npt.NDArray[np.int64]
 
 
 class DataSource(Protocol):
@@ -58,7 +56,11 @@ class DataSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, indices: npt.NDArray[np.int64]) -> Bytes:
+    def expect(self, batches: Iterable[Indices]) -> None:
+        """`read` will be asked for these, in this order and without end: a source may begin with the first of them."""
+        ...
+
+    def read(self, indices: Indices) -> Bytes:
         """The pictures at `indices`: uint8 (n, C, H, W), 0..255 for -1..1."""
         ...
 
@@ -80,26 +82,41 @@ class InMemory:
     def __len__(self) -> int:
         return len(self.images)
 
-    def read(self, indices: npt.NDArray[np.int64]) -> Bytes:
+    def expect(self, batches: Iterable[Indices]) -> None:
+        pass
+
+    def read(self, indices: Indices) -> Bytes:
         return self.images[indices]
 
 
 @dataclass(frozen=True)
 class OnDisk:
-    """Files decoded when they are asked for; each was readable when the source was opened."""
+    """Files decoded when they are asked for, or before; each was readable when the source was opened."""
 
     name: str
     files: tuple[Path, ...]
     shape: Shape
+    decoders: Decoders
     skipped: tuple[str, ...] = ()
     labels: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def read(self, indices: npt.NDArray[np.int64]) -> Bytes:
-        with _decoders() as pool:
-            return np.stack(list(pool.map(lambda i: decode(self.files[i], self.shape), indices)))
+    def expect(self, batches: Iterable[Indices]) -> None:
+        self.decoders.expect((self._at(indices) for indices in batches), self.shape)
+
+    def read(self, indices: Indices) -> Bytes:
+        files = self._at(indices)
+        pictures = []
+        for file, got in zip(files, self.decoders.batch(files, self.shape), strict=True):
+            if isinstance(got, str):
+                raise GanExportError(f"{printable(str(file))} can't be read any more: {got}; put it back")
+            pictures.append(got)
+        return np.stack(pictures)
+
+    def _at(self, indices: Indices) -> tuple[Path, ...]:
+        return tuple(self.files[i] for i in indices)
 
 
 def open_source(data: recipe.Data, root: Path | None) -> DataSource:
@@ -113,7 +130,7 @@ def open_source(data: recipe.Data, root: Path | None) -> DataSource:
         case "mnist-10k":
             return packed_digits(shape)
         case "folder":
-            return folder(Path(data.path), shape, strict=data.strict)
+            return folder(data, shape)
         case "npz":
             return arrays(Path(data.path), shape)
         case _:
@@ -161,38 +178,39 @@ def _downloaded(kind: Any, name: str, where: Path) -> Any:
         socket.setdefaulttimeout(patience)
 
 
-def folder(path: Path, shape: Shape, *, strict: bool = False) -> DataSource:
-    """Every picture beneath `path`, of any size and mode, in the order of their names.
+def folder(data: recipe.Data, shape: Shape) -> DataSource:
+    """Every picture beneath data.path, of any size and mode, in the order of their names.
 
-    Decoded once, into memory up to MEMORY_LIMIT.  Where each lies in a folder of its own beneath `path`, those
-    folders are the classes, in the order of their names.  What can't be read is skipped and named in `skipped`,
-    or refused when `strict`.
+    Decoded once, and kept where they take data.memory at most.  Where each lies in a folder of its own beneath the
+    path, those folders are the classes, in the order of their names.  What can't be read is skipped and named in
+    `skipped`, or refused with data.strict.
     """
+    path = Path(data.path)
     if not path.is_dir():
         raise GanExportError(f"data.path {printable(str(path))} is no folder; name one that holds pictures")
     files = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
     if not files:
         raise GanExportError(f"{printable(str(path))} holds no pictures ({', '.join(SUFFIXES)})")
-    fits = len(files) * int(np.prod(shape)) <= MEMORY_LIMIT
+    fits = len(files) * int(np.prod(shape)) <= data.memory * 2**30
     kept: list[Path] = []
     images: list[Bytes] = []
     skipped: list[str] = []
-    with _decoders() as pool:
-        for file, got in zip(files, pool.map(lambda f: _try_decode(f, shape), files), strict=True):
-            if isinstance(got, str):
-                skipped.append(f"{printable(str(file.relative_to(path)))}: {got}")
-                continue
-            kept.append(file)
-            if fits:
-                images.append(got)
-    if skipped and (strict or not kept):
+    decoders = Decoders(data.workers)
+    for file, got in zip(files, decoders.each(files, shape), strict=True):
+        if isinstance(got, str):
+            skipped.append(f"{printable(str(file.relative_to(path)))}: {got}")
+            continue
+        kept.append(file)
+        if fits:
+            images.append(got)
+    if skipped and (data.strict or not kept):
         named = "; ".join(skipped[:_NAMED]) + ("; ..." if len(skipped) > _NAMED else "")
         raise GanExportError(
             f"{len(skipped)} of {len(files)} pictures in {printable(str(path))} can't be read: {named}"
         )
     if fits:
         return InMemory("folder", np.stack(images), tuple(skipped), _classes(path, kept))
-    return OnDisk("folder", tuple(kept), shape, tuple(skipped), _classes(path, kept))
+    return OnDisk("folder", tuple(kept), shape, decoders, tuple(skipped), _classes(path, kept))
 
 
 def arrays(path: Path, shape: Shape) -> DataSource:
@@ -249,27 +267,6 @@ def _classes(path: Path, files: list[Path]) -> npt.NDArray[np.int64] | None:
     return np.array([names.index(p[0]) for p in parts], np.int64)
 
 
-def decode(file: Path, shape: Shape) -> Bytes:
-    """One picture: its shorter side resized to fit, centre-cropped, uint8 (C, H, W).
-
-    16-bit and palette pictures are brought to 8 bits a channel; transparency is put on black.
-    """
-    with Image.open(file) as opened:
-        return fit(plain(opened, shape[0]), shape)
-
-
-def fit(image: Image.Image, shape: Shape) -> Bytes:
-    """An L or RGB picture resized by its shorter side and centre-cropped: uint8 (C, H, W)."""
-    c, h, w = shape
-    scale = max(h / image.height, w / image.width)
-    size = (max(w, round(image.width * scale)), max(h, round(image.height * scale)))
-    if size != image.size:
-        image = image.resize(size, Image.Resampling.BILINEAR)
-    left, top = (size[0] - w) // 2, (size[1] - h) // 2
-    pixels = np.asarray(image.crop((left, top, left + w, top + h)), np.uint8)
-    return np.ascontiguousarray(pixels.reshape(h, w, c).transpose(2, 0, 1))
-
-
 def resized(images: npt.NDArray[np.uint8], shape: Shape) -> Bytes:
     """(N, H, W) or (N, H, W, 3) square pictures to (N, C, S, S), to the bytes that PIL's bilinear resize gives."""
     import torch
@@ -283,28 +280,3 @@ def resized(images: npt.NDArray[np.uint8], shape: Shape) -> Bytes:
         pixels = torch.nn.functional.interpolate(pixels, size=(h, w), mode="bilinear", antialias=True)
     result: Bytes = pixels.numpy()
     return result if result.shape[1] == c else np.repeat(result, c, axis=1)
-
-
-def plain(image: Image.Image, channels: int) -> Image.Image:
-    """Any PIL mode as L (1 channel) or RGB (3)."""
-    if image.mode.startswith("I") or image.mode == "F":  # 16 or 32 bits a pixel: scaled by its own range
-        values = np.asarray(image, np.float64)
-        top = 65535.0 if values.max(initial=0) > 255 else 255.0
-        image = Image.fromarray(np.clip(values * (255.0 / top) + 0.5, 0, 255).astype(np.uint8))
-    if image.mode in ("P", "LA", "PA", "RGBA", "La", "RGBa"):
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
-    return image.convert("L" if channels == 1 else "RGB")
-
-
-def _try_decode(file: Path, shape: Shape) -> Bytes | str:
-    try:
-        return decode(file, shape)
-    except Exception as e:  # PIL raises types of every kind on hostile files; the reason is what counts
-        return printable(str(e).splitlines()[0] if str(e) else type(e).__name__, 100)
-
-
-@contextlib.contextmanager
-def _decoders() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        yield pool

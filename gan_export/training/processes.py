@@ -47,9 +47,7 @@ def run(plan: Plan, recipe: Recipe | None, folder: Path, settings: list[str], op
         size, first = plan.devices * plan.nodes, node * plan.devices
         spawn = multiprocessing.get_context("spawn")
         others = [
-            spawn.Process(
-                target=_follow, args=((rank, size, meeting), recipe, folder, settings, options.data_root), daemon=True
-            )
+            spawn.Process(target=_follow, args=((rank, size, meeting), recipe, folder, settings, options.data_root))
             for rank in range(first + 1, first + plan.devices)
         ]
         for process in others:

@@ -33,6 +33,8 @@ class Data:
     channels: int = 1
     strict: bool = False  # a picture that can't be read stops the run instead of being skipped
     drop_last: bool = False  # leave out an epoch's last batch where it is not a whole one
+    memory: float = 4.0  # GiB of a folder's decoded pictures that are kept; more are decoded batch by batch
+    workers: int = 0  # processes that decode a folder's pictures, ahead of the steps; 0: threads of this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ class Recipe:
 
 
 # What may change when a run is resumed: how long it goes on, where, and what it writes; never what it computes.
-RESUMABLE = ("train.epochs", "train.minutes", "output.", "compute.device")
+RESUMABLE = ("train.epochs", "train.minutes", "output.", "compute.device", "data.memory", "data.workers")
 
 
 def folders() -> tuple[Path, ...]:
@@ -250,7 +252,7 @@ def resumed(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         if not any(key == r or (r.endswith(".") and key.startswith(r)) for r in RESUMABLE):
             raise GanExportError(
                 f"--set {printable(key)}: a resumed run keeps its recipe; only train.epochs, train.minutes, "
-                "output.* and compute.device can change"
+                "output.*, compute.device, data.memory and data.workers can change"
             )
     return from_data(override(recipe.to_json(), wanted), where="--set")
 
@@ -321,21 +323,10 @@ def _nearest(word: str, choices: Iterable[str]) -> str:
 
 def _check(recipe: Recipe) -> None:
     r = recipe
-    if r.data.source not in SOURCES:
-        near = _nearest(r.data.source, SOURCES)
-        raise GanExportError(f"data.source is {printable(r.data.source)}{near}; {', '.join(SOURCES)} are known")
-    if r.data.source == "folder" and not r.data.path:
-        raise GanExportError("data.path is missing: name the folder of pictures, --set data.path=DIR")
-    if r.data.source == "npz" and not r.data.path:
-        raise GanExportError("data.path is missing: name the file of arrays, --set data.path=FILE.npz")
-    levels = math.log2(r.data.size / 4) if r.data.size >= 8 else 0
-    _bound(
-        levels >= 1 and levels == int(levels) and r.data.size <= 1024, "data.size", r.data.size, "8, 16, 32 ... 1024"
-    )
-    _bound(r.data.channels in (1, 3), "data.channels", r.data.channels, "1 or 3")
+    levels = _check_data(r.data)
     for net, widths in (("generator", r.generator.widths), ("discriminator", r.discriminator.widths)):
         fits = len(widths) == levels and all(1 <= w <= 8192 for w in widths)
-        _bound(fits, f"{net}.widths", list(widths), f"{int(levels)} numbers from 1 to 8192 at data.size {r.data.size}")
+        _bound(fits, f"{net}.widths", list(widths), f"{levels} numbers from 1 to 8192 at data.size {r.data.size}")
     _bound(1 <= r.generator.nz <= 8192, "generator.nz", r.generator.nz, "1 to 8192")
     _bound(0 <= r.generator.classes <= 65536, "generator.classes", r.generator.classes, "0 to 65536")
     _bound(1 <= r.generator.embedding <= 8192, "generator.embedding", r.generator.embedding, "1 to 8192")
@@ -382,6 +373,23 @@ def _check(recipe: Recipe) -> None:
             f"device {printable(r.compute.device)} is unknown; auto, cpu, cuda, cuda:N and mps are known"
         )
     _bound(0 <= r.compute.threads <= 1024, "compute.threads", r.compute.threads, "0 to 1024")
+
+
+def _check_data(data: Data) -> int:
+    """How often pictures are halved down to 4x4."""
+    if data.source not in SOURCES:
+        near = _nearest(data.source, SOURCES)
+        raise GanExportError(f"data.source is {printable(data.source)}{near}; {', '.join(SOURCES)} are known")
+    if data.source == "folder" and not data.path:
+        raise GanExportError("data.path is missing: name the folder of pictures, --set data.path=DIR")
+    if data.source == "npz" and not data.path:
+        raise GanExportError("data.path is missing: name the file of arrays, --set data.path=FILE.npz")
+    _bound(0 <= data.memory <= 2**20, "data.memory", data.memory, "0 to 2^20 GiB")
+    _bound(0 <= data.workers <= 1024, "data.workers", data.workers, "0 to 1024")
+    levels = math.log2(data.size / 4) if data.size >= 8 else 0
+    _bound(levels >= 1 and levels == int(levels) and data.size <= 1024, "data.size", data.size, "8, 16, 32 ... 1024")
+    _bound(data.channels in (1, 3), "data.channels", data.channels, "1 or 3")
+    return int(levels)
 
 
 def _check_loss(loss: Loss) -> None:

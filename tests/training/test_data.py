@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from gan_export.errors import GanExportError
-from gan_export.training import data, recipe
+from gan_export.training import data, decoding, recipe
 from gan_export.training.batches import epoch_order, steps_per_epoch
 from tests.conftest import Command
 from tests.training.common import DATA_ROOT
@@ -67,7 +68,7 @@ def test_a_picture_of_any_mode_and_size_fits(mode: str, size: tuple[int, int], c
             image = base if mode == "LAB" else base.convert(mode)
         case _:
             image = base.convert(mode)
-    got = data.fit(data.plain(image, channels), (channels, 32, 32))
+    got = decoding.fit(decoding.plain(image, channels), (channels, 32, 32))
     assert got.shape == (channels, 32, 32)
     assert got.dtype == np.uint8
 
@@ -75,12 +76,12 @@ def test_a_picture_of_any_mode_and_size_fits(mode: str, size: tuple[int, int], c
 def test_16_bit_grey_keeps_its_range_and_transparency_is_black(tmp_path: Path) -> None:
     ramp = np.linspace(0, 65535, 32 * 32).reshape(32, 32).astype(np.uint16)
     Image.fromarray(ramp).save(tmp_path / "deep.png")
-    got = data.decode(tmp_path / "deep.png", (1, 32, 32))
+    got = decoding.decode(tmp_path / "deep.png", (1, 32, 32))
     assert np.abs(got[0].astype(float) - ramp / 257).max() <= 1
     clear = np.full((32, 32, 4), 255, np.uint8)
     clear[:16, :, 3] = 0
     Image.fromarray(clear).save(tmp_path / "clear.png")
-    got = data.decode(tmp_path / "clear.png", (3, 32, 32))
+    got = decoding.decode(tmp_path / "clear.png", (3, 32, 32))
     assert got[:, :16].max() == 0
     assert got[:, 16:].min() == 255
 
@@ -89,7 +90,7 @@ def test_the_middle_of_an_oblong_is_kept(tmp_path: Path) -> None:
     pixels = np.zeros((32, 96, 3), np.uint8)
     pixels[:, 32:64] = 255
     Image.fromarray(pixels).save(tmp_path / "wide.png")
-    assert data.decode(tmp_path / "wide.png", (3, 32, 32)).min() == 255
+    assert decoding.decode(tmp_path / "wide.png", (3, 32, 32)).min() == 255
 
 
 def _damaged(folder: Path, pictures: Path) -> Path:
@@ -104,25 +105,36 @@ def _damaged(folder: Path, pictures: Path) -> Path:
 
 
 def test_corrupt_files_are_counted_named_and_skipped(tmp_path: Path, pictures: Path) -> None:
-    source = data.folder(_damaged(tmp_path, pictures), (1, 32, 32))
+    source = _folder(_damaged(tmp_path, pictures))
     assert len(source) == 10
     assert sorted(s.partition(":")[0] for s in source.skipped) == ["cut.png", "empty.jpg", "text.png"]
 
 
 def test_strict_refuses_them_by_name(tmp_path: Path, pictures: Path) -> None:
     with pytest.raises(GanExportError, match=r"3 of 13 pictures.*cut\.png"):
-        data.folder(_damaged(tmp_path, pictures), (1, 32, 32), strict=True)
+        _folder(_damaged(tmp_path, pictures), strict=True)
 
 
-def test_a_folder_past_the_memory_limit_gives_the_same_pictures_from_disk(
-    pictures: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept = data.folder(pictures, (1, 16, 16))
-    monkeypatch.setattr(data, "MEMORY_LIMIT", 1000)
-    read = data.folder(pictures, (1, 16, 16))
+def test_a_picture_that_breaks_later_is_named(tmp_path: Path, pictures: Path) -> None:
+    folder = _damaged(tmp_path, pictures)
+    source = _folder(folder, memory=0)
+    (folder / "003.png").write_bytes(b"")
+    with pytest.raises(GanExportError, match=r"003\.png can't be read any more"):
+        source.read(np.arange(10))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_folder_past_the_memory_limit_gives_the_same_pictures_from_disk(pictures: Path, workers: int) -> None:
+    kept, read = _folder(pictures), _folder(pictures, memory=0, workers=workers)
     assert isinstance(read, data.OnDisk)
-    some = np.array([7, 0, 99])
-    assert np.array_equal(kept.read(some), read.read(some))
+    some, others = np.array([7, 0, 99]), np.arange(50)
+    read.expect(iter([some, others]))
+    for indices in (some, others, some):
+        assert np.array_equal(kept.read(indices), read.read(indices))
+
+
+def _folder(path: Path, **settings: Any) -> data.DataSource:
+    return data.open_source(recipe.Data(source="folder", path=str(path), **settings), None)
 
 
 def test_an_epochs_order_is_a_permutation_that_seed_and_epoch_decide() -> None:

@@ -1,0 +1,93 @@
+"""Pictures a second out of a folder that doesn't fit in memory, by data.workers: opening it, and its batches.
+
+    python benchmarks/decoding.py [--pictures 2000] [--workers 0 2] [--rounds 3] [--name NAME]
+
+The pictures are 256x256, of smooth colours with some noise, brought to 3x64x64 in batches of 64.  The batches are
+asked for one after another, and with 0.1 s in between, as a step on a GPU takes them: the CPU is idle meanwhile.
+Writes results/decoding-NAME.json (raw seconds, machine, versions) beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+HERE = Path(__file__).resolve().parent
+SIZE, BATCH, STEP = 64, 64, 0.1  # pixels, pictures, seconds
+
+
+def make(folder: Path, suffix: str, count: int) -> None:
+    random = np.random.default_rng(0)
+    for i in range(count):
+        base = Image.fromarray(random.integers(0, 256, (16, 16, 3), np.uint8))
+        smooth = np.asarray(base.resize((256, 256), Image.Resampling.BICUBIC)).astype(int)
+        noisy = np.clip(smooth + random.integers(-8, 9, smooth.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(folder / f"{i:06d}{suffix}")
+
+
+def measure(folder: Path, workers: int) -> dict[str, float]:
+    """Seconds of opening the folder, and of an epoch's whole batches without and with steps between them."""
+    from gan_export.training import data, recipe
+    from gan_export.training.batches import epoch_order
+
+    settings = recipe.Data("folder", str(folder), size=SIZE, channels=3, memory=0, workers=workers)
+    began = time.perf_counter()
+    source = data.open_source(settings, None)
+    found = {"open": time.perf_counter() - began}
+    order = epoch_order(len(source), 0, 0)
+    batches = [order[i : i + BATCH] for i in range(0, len(order) - BATCH + 1, BATCH)]
+    for name, pause in (("batches", 0.0), ("beside", STEP)):
+        began = time.perf_counter()
+        for i, indices in enumerate(batches):
+            source.expect(batches[i + 1 :])
+            source.read(indices)
+            time.sleep(pause)
+        found[name] = time.perf_counter() - began
+    return found
+
+
+def main(pictures: int, workers: Sequence[int], rounds: int, name: str) -> None:
+    from gan_export.bench import machine
+
+    before = machine.load()
+    runs = []
+    for suffix in (".png", ".jpg"):
+        with tempfile.TemporaryDirectory() as place:
+            make(Path(place), suffix, pictures)
+            runs += [
+                {"suffix": suffix, "workers": w, **measure(Path(place), w)} for _ in range(rounds) for w in workers
+            ]
+    figures = []
+    for suffix in (".png", ".jpg"):
+        for w in workers:
+            mine = [r for r in runs if (r["suffix"], r["workers"]) == (suffix, w)]
+            counts = {"open": pictures, "batches": pictures // BATCH * BATCH, "beside": pictures // BATCH * BATCH}
+            rates = {k: round(n / statistics.median(r[k] for r in mine)) for k, n in counts.items()}
+            figures.append({"suffix": suffix, "workers": w, **rates})
+            print(f"{suffix} workers {w}: " + ", ".join(f"{k} {rate:,} img/s" for k, rate in rates.items()))
+    after = machine.load()
+    result = {
+        "what": f"{pictures} pictures of 256x256 to 3x{SIZE}x{SIZE}, batches of {BATCH}, steps of {STEP} s",
+        "machine": asdict(machine.describe()), "versions": machine.versions(), "commit": machine.commit(),
+        "load_average": [before.average, after.average], "images_per_second": figures, "seconds": runs,
+    }  # fmt: skip
+    (HERE / "results" / f"decoding-{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--name", default="here")
+    asked = parser.parse_args()
+    main(asked.pictures, asked.workers, asked.rounds, asked.name)
