@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 import time
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from gan_export.training.data import resized
 
 PACKED = Path(__file__).resolve().parents[1] / "gan_export" / "data" / "digits-judge.npz"
 FLOORS = (1_000, 2_500, 5_000, 10_000)  # pictures that floors are measured for
+BATCH = 128
 FEATURES = 128  # of the layer before the last, which the Frechet distance is taken in
 
 
@@ -69,28 +71,56 @@ def values(pictures: Tensor) -> Tensor:
 
 
 def train(root: str, target: Path, epochs: int, seed: int = 0) -> None:
-    """Trains the judge with small random shifts, scalings and turns, one-cycle learning rate."""
-    torch.manual_seed(seed)
+    """Trains the judge on all of MNIST's training digits."""
     pictures, labels = digits(root, train=True)
+    an_epoch = len(pictures) // BATCH
+    began = time.perf_counter()
+
+    def told(judge: Judge, step: int) -> None:
+        if step % an_epoch == 0:
+            right, spent = accuracy(judge, root), time.perf_counter() - began
+            print(f"epoch {step // an_epoch}: {right:.2%} of the test digits, {spent:.0f} s", flush=True)
+
+    judge = fit([(pictures, labels)], epochs * an_epoch, seed, told)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"weights": judge.state_dict(), "test_accuracy": accuracy(judge, root)}, target)
+
+
+def fit(
+    sets: Sequence[tuple[Tensor, Tensor]],
+    steps: int,
+    seed: int,
+    told: Callable[[Judge, int], None] = lambda judge, step: None,
+) -> Judge:
+    """A judge trained with small random shifts, scalings and turns, one-cycle learning rate.
+
+    `sets` are pictures, uint8 (N, 1, 32, 32), with labels (N,); a batch takes as many of each.  `told` is called after
+    every step, counted from 1.
+    """
+    torch.manual_seed(seed)
     judge = Judge().to(memory_format=torch.channels_last)
-    batch = 128
-    steps = epochs * (len(pictures) // batch)
     adam = torch.optim.AdamW(judge.parameters(), weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(adam, max_lr=6e-3, total_steps=steps)
-    began = time.perf_counter()
-    for epoch in range(epochs):
-        order = torch.randperm(len(pictures))
-        for i in range(len(pictures) // batch):
-            chosen = order[i * batch : (i + 1) * batch]
-            loss = nn.functional.cross_entropy(judge(moved(values(pictures[chosen]))), labels[chosen])
-            adam.zero_grad()
-            loss.backward()
-            adam.step()
-            schedule.step()
-        right = accuracy(judge, root)
-        print(f"epoch {epoch + 1}: {right:.2%} of the test digits, {time.perf_counter() - began:.0f} s", flush=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"weights": judge.state_dict(), "test_accuracy": right}, target)
+    drawn = [_shuffled(len(labels), BATCH // len(sets)) for _, labels in sets]
+    for step in range(1, steps + 1):
+        chosen = [next(d) for d in drawn]
+        pictures = torch.cat([p[i] for (p, _), i in zip(sets, chosen, strict=True)])
+        labels = torch.cat([k[i] for (_, k), i in zip(sets, chosen, strict=True)])
+        loss = nn.functional.cross_entropy(judge(moved(values(pictures))), labels)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        schedule.step()
+        told(judge, step)
+    return judge
+
+
+def _shuffled(count: int, share: int) -> Iterator[Tensor]:
+    """`share` of `count` indices at a time, in a new order whenever there are not so many left."""
+    while True:
+        order = torch.randperm(count)
+        for first in range(0, count - share + 1, share):
+            yield order[first : first + share]
 
 
 def moved(pictures: Tensor) -> Tensor:
