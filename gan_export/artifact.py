@@ -17,15 +17,17 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from gan_export import latents, protobuf
-from gan_export.arch.spec import GeneratorSpec
 from gan_export.arch.words import Prior
 from gan_export.errors import GanExportError, printable
+
+if TYPE_CHECKING:
+    from gan_export.arch.spec import GeneratorSpec
 
 VERSION = 1
 KEY = "gan-export.manifest"  # in ONNX metadata; the extra file of a TorchScript archive bears the same name
