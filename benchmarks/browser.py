@@ -1,10 +1,12 @@
-"""onnxruntime-web's WebAssembly against the engine's, in turns in one Chromium, one thread each.
+"""onnxruntime-web's WebAssembly against the engine's, in turns in one Chromium.
 
     npm install onnxruntime-web
-    python benchmarks/browser.py g.gan g.onnx node_modules/onnxruntime-web/dist
+    python benchmarks/browser.py g.gan g.onnx node_modules [--name HOST]
 
 Prints one JSON object: milliseconds from an empty page to the first picture, each in a page of its own, and of
-batches of 64 in one page, taken alternately; bytes that differ.  Both go from a seed to bytes.
+batches of 1 and 64 in one page, taken in turns; bytes that differ.  All go from a seed to bytes: onnxruntime-web and
+the engine by one thread, and the engine by as many workers as it takes by itself (onnxruntime-web takes one where the
+page isn't cross-origin isolated).  With --name it is written to results/browser-HOST.json too.
 """
 
 from __future__ import annotations
@@ -13,18 +15,20 @@ import argparse
 import functools
 import http.server
 import json
-import platform
 import shutil
 import statistics
 import tempfile
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from selenium import webdriver
 
 from gan_export import web
+from gan_export.bench import machine
 
+RESULTS = Path(__file__).resolve().parent / "results"
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
 SIDES = {
     "onnxruntime-web": """
@@ -41,7 +45,11 @@ SIDES = {
     "engine": """
         const {open} = await import('/gan.js'), generator = await open('/g.gan', {threads: 1});
         return async (n) => (await generator.generate({seed: 7n, count: n})).data;""",
+    "engine, all cores": """
+        const {open} = await import('/gan.js'), generator = await open('/g.gan');
+        return async (n) => (await generator.generate({seed: 7n, count: n})).data;""",
 }
+BATCHES, TURN = (1, 64), 300  # milliseconds of a side's turn, and three calls at least
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -60,9 +68,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("gan", type=Path)
     parser.add_argument("onnx", type=Path)
-    parser.add_argument("dist", type=Path)
+    parser.add_argument("runtime", type=Path)
     parser.add_argument("--nz", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--pages", type=int, default=5)
+    parser.add_argument("--name")
     args = parser.parse_args()
     sides = {name: code.replace("NZ", str(args.nz)) for name, code in SIDES.items()}
     options = webdriver.ChromeOptions()
@@ -75,7 +85,7 @@ def main() -> None:
         for extra in (args.gan, args.onnx):
             shutil.copyfile(extra, site / f"g{extra.suffix}")
         (site / "ort").mkdir()
-        for file in args.dist.glob("ort*wasm*"):
+        for file in web.runtime_files(args.runtime):
             shutil.copyfile(file, site / "ort" / file.name)
         (site / "empty.html").write_text("<!doctype html><title>empty</title><link rel=icon href=data:,>")
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
@@ -84,35 +94,51 @@ def main() -> None:
         browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
         browser.set_script_timeout(170)
         first: dict[str, list[float]] = {name: [] for name in sides}
-        for turn in range(3):
+        for turn in range(args.pages):
             for name, code in sides.items():
                 browser.get(f"{page}?{turn}{name}")
                 opened = "const t = performance.now(), draw = await (async () => {" + code + "})(); await draw(1);"
                 first[name].append(run(browser, opened + "return performance.now() - t;"))
         browser.get(page)
         makers = ", ".join("await (async () => {" + code + "})()" for code in sides.values())
-        batches, off = run(
+        off = run(
             browser,
             f"""
-            const sides = [{makers}], times = [[], []];
-            for (let i = 0; i < 3; i++) for (const draw of sides) await draw(64);
-            for (let i = 0; i < {args.rounds}; i++) for (const [j, draw] of sides.entries()) {{
-                const t = performance.now(); await draw(64); times[j].push(performance.now() - t);
-            }}
-            const [a, b] = [await sides[0](64), await sides[1](64)];
-            return [times, a.reduce((n, v, i) => n + (v !== b[i]), 0) / a.length];""",
+            window.sides = [{makers}];
+            for (let i = 0; i < 3; i++) for (const draw of sides) for (const n of {list(BATCHES)}) await draw(n);
+            const [a, ...others] = await Promise.all(sides.map(draw => draw(64)));
+            return others.map(b => a.reduce((n, v, i) => n + (v !== b[i]), 0) / a.length);""",
         )
+        times: dict[str, dict[int, list[float]]] = {name: {n: [] for n in BATCHES} for name in sides}
+        for _ in range(args.rounds):
+            for i, name in enumerate(sides):
+                for n in BATCHES:
+                    spent = run(
+                        browser,
+                        f"""
+                        const begun = performance.now();
+                        let calls = 0, spent = 0;
+                        for (; calls < 3 || spent < {TURN}; calls++) {{
+                            await sides[{i}]({n});
+                            spent = performance.now() - begun;
+                        }}
+                        return spent / calls;""",
+                    )
+                    times[name][n].append(spent)
+        onnxruntime = run(browser, "return (await import('/ort/ort.wasm.min.mjs')).env.versions.web;")
         version = browser.capabilities["browserVersion"]
         browser.quit()
         server.shutdown()
-    medians = [statistics.median(times) for times in batches]
+    rates = {name: {n: round(1000 * n / statistics.median(t[n]), 1) for n in BATCHES} for name, t in times.items()}
+    differ = dict(zip(list(sides)[1:], off, strict=True))
     record = {
-        "chromium": version, "machine": platform.machine(), "first_picture_ms": first,
-        "batch_64_ms": dict(zip(sides, batches, strict=True)),
-        "images_per_second": {name: round(64000 / m) for name, m in zip(sides, medians, strict=True)},
-        "ratio": round(medians[0] / medians[1], 2), "bytes_that_differ": off,
+        "chromium": version, "onnxruntime-web": onnxruntime,
+        "machine": asdict(machine.describe()), "commit": machine.commit(),
+        "first_picture_ms": first, "call_ms": times, "images_per_second": rates, "bytes_that_differ": differ,
     }  # fmt: skip
     print(json.dumps(record, indent=1))
+    if args.name:
+        (RESULTS / f"browser-{args.name}.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,24 +1,28 @@
 """Start-up and speed of the ways to embed a generator: docs/embedding.md's tables.
 
     python benchmarks/embedding.py g.pth WORK --prepare
-    python benchmarks/embedding.py g.pth WORK --name HOST [--rounds 5]
+    python benchmarks/embedding.py g.pth WORK --name HOST [--rounds 5] [--only WORD]
 
 The first one exports the generator and builds the programs in embed/ as their READMEs say, each in a copy, in the
 folder WORK; what is there already stays.  The second one takes turns: the wall clock of each program from its start
 to its end, one picture drawn; and images a second from a seed to bytes, at batch 1 and 64, of each library in a
 process that stays, called from Python or, as two of them say, from Node.  Each takes the threads that it takes by
-itself.  Writes results/embedding-HOST.json (every start and turn, machine, versions, what others took of it) and prints
-the tables.
+itself.  Of the HTTP service it is the time from its start to the first PNG that a client has, and PNGs a second of 1
+and of 64 connections that ask for one picture at a time.  Writes results/embedding-HOST.json (every start and turn,
+machine, versions, what others took of it) and prints the tables; --only leaves out what hasn't WORD in its name.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import atexit
 import importlib.metadata
 import json
 import os
 import resource
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -74,6 +78,7 @@ PROGRAMS = (
     Program("TorchScript in C++, sampler", "cpp-torchscript", "build/draw F/g.sampler.pt 7 1"),
     Program("TorchScript in C++, latents", "cpp-torchscript", "build/draw F/g.pt F/z.raw"),
 )
+SERVICE = "HTTP service"
 EXPORTS = {
     "g.gan": "native", "g.onnx": "onnx", "g.sampler.onnx": "onnx --sampler", "g.xml": "openvino", "plain": "c",
     "g.pt": "torchscript", "g.sampler.pt": "torchscript --sampler",
@@ -86,6 +91,7 @@ LIBRARIES = {
     "TorchScript": ("torchscript", "g.pt"),
     "tract": (None, "g.onnx"),
     "WebAssembly engine in wasmtime": (None, "g.gan"),
+    SERVICE: (None, "g.gan"),
 }
 NODE = {
     "WebAssembly engine in Node": """
@@ -167,12 +173,71 @@ def started(program: Program, folder: Path, files: Path, nz: int) -> float:
     return time.perf_counter() - begun
 
 
+class Client:
+    """The service of embed/, and connections to it that stay, each with a request under way."""
+
+    def __init__(self, file: Path) -> None:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        command = [sys.executable, "-m", "uvicorn", "service:app", "--port", str(self.port), "--log-level", "warning"]
+        environment = {**os.environ, "GENERATOR": str(file)}
+        self.process = subprocess.Popen(command, cwd=ROOT / "embed/service", env=environment)
+        self.loop = asyncio.new_event_loop()
+        self.connections: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    def draw(self, start: int, n: int) -> None:
+        """Pictures start .. start+n-1, by n connections."""
+        self.loop.run_until_complete(self._draw(start, n))
+
+    async def _draw(self, start: int, n: int) -> None:
+        while len(self.connections) < n:
+            self.connections.append(await self._connected())
+        await asyncio.gather(*(self._picture(start + i, *self.connections[i]) for i in range(n)))
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while True:
+            try:
+                return await asyncio.open_connection("127.0.0.1", self.port)
+            except OSError:
+                if self.process.poll() is not None:
+                    raise SystemExit("the service ended at once") from None
+                await asyncio.sleep(0.002)
+
+    async def _picture(self, index: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"GET /image?seed={SEED}&index={index} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        body = await reader.readexactly(int(head.split("content-length:")[1].split("\r\n")[0]))
+        assert " 200 " in head.split("\r\n")[0], head
+        assert body.startswith(b"\x89PNG"), head
+
+    def close(self) -> None:
+        for _, writer in self.connections:
+            writer.close()
+        self.process.terminate()
+        self.process.wait(60)
+
+
+def service_started(files: Path) -> float:
+    """Seconds from the service's start to the first picture."""
+    begun = time.perf_counter()
+    client = Client(files / "g.gan")
+    client.draw(0, 1)
+    spent = time.perf_counter() - begun
+    client.close()
+    return spent
+
+
 def python_side(name: str, files: Path) -> Callable[[int, int], Any]:
     """draw(start, n) of a library that Python calls."""
     runtime, file = LIBRARIES[name]
     if runtime is not None:
         generator = Generator(facts_of(files / file), runtimes.find(runtime).load(files / file))
         return lambda start, n: generator.draw(SEED, start, n)
+    if name == SERVICE:
+        client = Client(files / file)
+        atexit.register(client.close)
+        return client.draw
     if name == "tract":
         import tract
 
@@ -204,12 +269,14 @@ def answer(draw: Callable[[int, int], Any]) -> None:
         print(json.dumps(times), flush=True)
 
 
-def sides(files: Path, modules: Path, nz: int) -> dict[str, subprocess.Popen[str]]:
+def sides(files: Path, modules: Path, nz: int, only: str) -> dict[str, subprocess.Popen[str]]:
     """A process for each library, which waits for its turn."""
     facts = {"ROOT": str(ROOT), "FILES": str(files), "MODULES": str(modules), "NZ": nz}
     known = "".join(f"const {name} = {json.dumps(value)};" for name, value in facts.items())
-    commands = {name: [sys.executable, __file__, "--side", name, str(files)] for name in LIBRARIES}
+    commands = {name: [sys.executable, __file__, "--side", name, str(files)] for name in LIBRARIES if only in name}
     for i, (name, code) in enumerate(NODE.items()):
+        if only not in name:
+            continue
         script = files / f"side{i}.mjs"
         script.write_text(known + code + NODE_LOOP, encoding="utf-8")
         commands[name] = ["node", str(script)]
@@ -258,22 +325,28 @@ def main() -> None:
     parser.add_argument("--prepare", action="store_true")
     parser.add_argument("--name", default="here")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", metavar="WORD")
     given = parser.parse_args()
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     checkpoint, work = given.checkpoint.resolve(), given.work.resolve()
     files = work / "files"
     nz = prepare(checkpoint, files)
-    folders = [build(program, checkpoint, work) for program in PROGRAMS]
+    programs = [program for program in PROGRAMS if given.only in program.title]
+    folders = [build(program, checkpoint, work) for program in programs]
     if given.prepare:
         return
     before = machine.load()
-    starts: dict[str, list[float]] = {program.title: [] for program in PROGRAMS}
+    starts: dict[str, list[float]] = {program.title: [] for program in programs}
+    if given.only in SERVICE:
+        starts[SERVICE] = []
     for _ in range(given.rounds + 1):  # the first one reads the files
-        for program, folder in zip(PROGRAMS, folders, strict=True):
+        for program, folder in zip(programs, folders, strict=True):
             starts[program.title].append(started(program, folder, files, nz))
+        if SERVICE in starts:
+            starts[SERVICE].append(service_started(files))
     starts = {title: seconds[1:] for title, seconds in starts.items()}
-    node_modules = folders[[p.folder for p in PROGRAMS].index("node-onnx")] / "node_modules"
-    spent = speeds(sides(files, node_modules, nz), given.rounds)
+    node_modules = work / "node-onnx-0/embed/node-onnx/node_modules"
+    spent = speeds(sides(files, node_modules, nz, given.only), given.rounds)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)  # everything has ended
     foreign, stolen = machine.shares(before, machine.load(), used.ru_utime + used.ru_stime)
     extra = {name: importlib.metadata.version(name) for name in ("tract", "wasmtime")}

@@ -5,7 +5,8 @@
 Each contender lives in a process of its own and runs `steps` steps a turn while the others wait.  The first is
 train/classic.py's loop with its data in memory (a GPU's own, there); those after it leave out or change one thing
 more each, down to the trainer itself, so that what each gave can be read off.  Where --data-root holds MNIST, the
-write-up's own DataLoader runs beside them.  On CUDA a turn is timed as a whole, up to its last kernel's end.
+write-up's own DataLoader runs beside them.  On CUDA all have torch's own settings (TF32 for convolutions, whatever
+algorithm cuDNN likes), and a turn is timed as a whole, up to its last kernel's end.
 Writes results/train_step-NAME.json (raw seconds, machine, versions) beside this file.
 """
 
@@ -63,8 +64,8 @@ CUDA_CONTENDERS = (
     Contender("classic loop, its own DataLoader", loader=True),
     Contender("the trainer, unrecorded", trainer=True, channels_last=True, settings=("compute.graphs=false",)),
     Contender("+ recorded steps: the trainer", trainer=True, channels_last=True),
-    Contender("+ TF32", trainer=True, channels_last=True, settings=("compute.tf32=true",)),
-    Contender("+ bf16", trainer=True, channels_last=True, settings=("compute.tf32=true", "compute.autocast=bf16")),
+    Contender("the same again", trainer=True, channels_last=True),
+    Contender("+ bf16", trainer=True, channels_last=True, settings=("compute.autocast=bf16",)),
     Contender("matrix product", product=True),
 )
 
@@ -120,14 +121,13 @@ def _partly(c: Contender, p: Any, real: Tensor, draw: Callable[[int], Tensor]) -
 
 
 def _trainer(device: torch.device, settings: tuple[str, ...] = ()) -> Callable[[], None]:
-    from gan_export.training import devices, recipe, state
+    from gan_export.training import recipe, state
     from gan_export.training.batches import Batches
     from gan_export.training.data import open_source
     from gan_export.training.loop import mover
 
     own = ["data.source=mnist-10k", f"train.batch={BATCH}", "data.drop_last=true", f"compute.device={device}"]
     r = recipe.load("mnist32-classic", [*own, *settings])
-    devices.configured(r.compute, device).__enter__()  # for as long as the process lives
     now = state.start(r, device)
     source = open_source(r.data, None)
     batches = Batches(source, r, now.device)

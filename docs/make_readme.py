@@ -51,7 +51,9 @@ def speed() -> str:
         lines = [line for line in summary.lines(run) if line.quantity == "model"]
         batches = sorted({line.batch for line in lines})
         size = "x".join(str(n) for n in (*run.model.image[1:], run.model.image[0]))
-        tables += [f"Images a second, {run.model.name} {size}, {run.machine.cpu}, {run.settings.threads} threads:", ""]
+        where = run.machine.gpu if run.settings.device == "cuda" else None
+        where = where or f"{run.machine.cpu}, {run.settings.threads} threads"
+        tables += [f"Images a second, {run.model.name} {size}, {where}:", ""]
         tables += ["| batch | " + " | ".join(str(b) for b in batches) + " |", "|---|" + "---:|" * len(batches)]
         for title in dict.fromkeys(summary.title(line.entry) for line in lines):
             rates = {line.batch: line.rate for line in lines if summary.title(line.entry) == title}

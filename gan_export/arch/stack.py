@@ -45,8 +45,8 @@ _MOST_READINGS = 64
 def stack(draft: Draft, stages: Sequence[Stage], preferred: Sequence[Sized] = ()) -> None:
     """Append `stages` to a draft whose last value is a picture, and the output activation.
 
-    On a picture of one pixel the first kernel is its size (stride 1, no padding).  `preferred` are readings that the
-    family knows better than the usual ones.
+    On a picture of one pixel a kernel is the size it grows to (stride 1, no padding).  `preferred` are readings that
+    the family knows better than the usual ones.
     """
     if not stages:
         raise DoesNotFitError("no convolutions")
@@ -68,8 +68,11 @@ def stack(draft: Draft, stages: Sequence[Stage], preferred: Sequence[Sized] = ()
 
 def readings(size: int, stages: Sequence[Stage]) -> list[Sized]:
     """What strides and paddings the kernels allow on pictures of `size`, the most usual first."""
-    uses = [_uses(s, first=i == 0 and size == 1, last=i == len(stages) - 1) for i, s in enumerate(stages)]
-    # A kernel size is used in one way throughout, the last layer aside, so the number of readings stays small.
+    uses, pixel = [], size == 1
+    for i, s in enumerate(stages):
+        uses.append(_uses(s, pixel, last=i == len(stages) - 1))
+        pixel = pixel and s.conv.kernel == 1
+    # A kernel size is used in one way throughout, but on one pixel and in the last layer, so the readings stay few.
     kinds = list(dict.fromkeys(zip((s.conv.kernel for s in stages[:-1]), uses[:-1], strict=True)))
     found: list[Sized] = []
     for *ways, last in itertools.islice(itertools.product(*(u for _, u in kinds), uses[-1]), _MOST_READINGS):
@@ -106,11 +109,11 @@ def spaced(stages: Sequence[Stage], at: dict[str, int]) -> None:
             raise DoesNotFitError(f"not just an activation stands between {here.conv.key} and {after.conv.key}")
 
 
-def _uses(stage: Stage, first: bool, last: bool) -> tuple[Geometry, ...]:
+def _uses(stage: Stage, pixel: bool, last: bool) -> tuple[Geometry, ...]:
     k = stage.conv.kernel
     if stage.kind == "conv":
         return ((1, k // 2, 0),)
-    if first:
+    if pixel:
         return ((1, 0, 0),)
     if k not in _USUAL:
         raise DoesNotFitError(f"{stage.conv.key} has a kernel of {k}, whose stride no family tells")

@@ -108,9 +108,12 @@ def _run(recipe: Recipe, run: Path, snapshot: dict[str, Any] | None, options: Op
 
 
 def mover(now: state.State) -> Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]:
-    """`step.step` of a state, recorded where that is possible and the recipe has nothing against it."""
-    recorded = now.recipe.compute.graphs and now.device.type == "cuda" and now.group.size == 1
-    return Recorded(now) if recorded else partial(step.step, now)
+    """`step.step` of a state, recorded where the recipe has nothing against it: on CUDA, in one process.
+
+    Not where batches are mixed: the order is drawn by a sort, which nobody has seen recorded.
+    """
+    possible = now.device.type == "cuda" and now.group.size == 1 and not now.recipe.loss.mixed
+    return Recorded(now) if possible and now.recipe.compute.graphs else partial(step.step, now)
 
 
 @dataclass

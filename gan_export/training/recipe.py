@@ -146,7 +146,8 @@ class Compute:
     threads: int = 0  # of the CPU; 0: torch's own choice
     channels_last: bool = True
     autocast: Literal["off", "bf16"] = "off"  # CUDA only
-    tf32: bool = False  # CUDA only
+    tf32: bool = True  # CUDA: products rounded to TF32's ten bits, as torch's own default has it for convolutions
+    deterministic: bool = True  # CUDA: the same seed gives the same bits; false lets cuDNN take faster algorithms
     graphs: bool = True  # CUDA, one process: a step as one launch of a recorded graph
     sync_norm: bool = False  # BatchNorm over the batches of all processes (--devices)
     resident: bool = True  # CUDA: the whole set in device memory where it fits in a quarter of what is free

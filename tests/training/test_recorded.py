@@ -25,12 +25,12 @@ SETTINGS = {
     "penalties": ("loss.kind=relativistic", "loss.r1=1", "loss.r2=1", "loss.penalty_every=3",
                   "discriminator.norm=none"),
     "critic": ("loss.kind=wasserstein", "loss.gradient_penalty=10", "train.critic_steps=2", "discriminator.norm=none"),
-    "mixed": ("loss.mixed=true", "loss.flip=0.1", "loss.smooth=0.1"),
+    "flip": ("loss.kind=bce", "loss.flip=0.1", "loss.smooth=0.1"),
     "augment": ("augment.noise=0.2", "augment.noise_until=0.5", "augment.translate=0.125", "augment.cutout=0.25",
                 "augment.colour=true"),
     "decay": ("optimiser.decay_from=0.2", "optimiser.discriminator.weight_decay=0.01", "ema.decay=0.99"),
     "bf16": ("compute.autocast=bf16", "ema.decay=0.99"),
-    "tf32": ("compute.tf32=true",),
+    "full precision": ("compute.tf32=false",),
 }  # fmt: skip
 
 

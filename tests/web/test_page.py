@@ -84,11 +84,11 @@ def wait(browser: Any, text: str) -> str:
     return str(browser.find_element("id", "status").text)
 
 
-def grid(browser: Any, columns: int) -> np.ndarray:
-    """The grid's own pixels, (pictures, H, W, RGBA)."""
-    script = """const c = document.getElementById('grid');
+def grid(browser: Any, columns: int, name: str = "grid") -> np.ndarray:
+    """A canvas's own pixels, (pictures, H, W, RGBA)."""
+    script = """const c = document.getElementById(arguments[0]);
         return [c.width, c.height, [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]];"""
-    width, height, data = browser.execute_script(script)
+    width, height, data = browser.execute_script(script, name)
     side = width // columns
     pixels = np.array(data, np.uint8).reshape(height // side, side, columns, side, 4)
     return pixels.transpose(0, 2, 1, 3, 4).reshape(-1, side, side, 4)
@@ -149,6 +149,8 @@ def test_the_page_draws_pythons_pictures_and_its_controls_work(browser: Any, tmp
 @pytest.mark.parametrize("width", [360, 1440])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_and_says_what_everything_is(browser: Any, width: int, scheme: str, tmp_path: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
     spec = conditional()
     web.write_site(tmp_path / "site", lambda target: target.write_bytes(encode(spec, random_weights(spec))))
     commands: list[tuple[str, dict[str, Any]]] = [
@@ -165,6 +167,10 @@ def test_it_fits_and_says_what_everything_is(browser: Any, width: int, scheme: s
         wait(browser, "images/s")
         labels = browser.find_elements("css selector", "#labels button")
         assert [b.text for b in labels] == ["random", "all", "0", "1", "2", "3", "4"]
+        browser.find_element("id", "grid").send_keys(Keys.ARROW_RIGHT)
+        wait(browser, "Picture 1 of seed 7 is chosen")
+        with Model(tmp_path / "site" / "generator.gan") as model:  # by its random label, as in the grid
+            assert close(grid(browser, 1, "single")[0, :, :, :3].ravel(), model.generate(7, 1, start=1))
         labels[3].click()
         wait(browser, "label 1")
         assert labels[3].get_attribute("aria-pressed") == "true"

@@ -1,5 +1,6 @@
 // The page: a seed to a grid, and one picture by its latents.  Everything that it loads lies beside it.
 import { open } from "./gan.js";
+import { labels } from "./latents.js";
 
 const SLIDERS = 12; // latents moved by hand; the others keep their values
 const STEPS = 60; // pictures a walk draws from one latent to the next
@@ -77,8 +78,12 @@ async function choose(i) {
   await drawSingle();
 }
 
+// The label that the chosen picture has in the grid.
 function singleLabel() {
-  return generator.info.classes && state.label === "random" ? 0 : state.label === "all" ? state.chosen % generator.info.classes : state.label;
+  const { classes } = generator.info;
+  const index = state.start + BigInt(state.chosen);
+  if (!classes || typeof state.label === "number") return state.label;
+  return state.label === "all" ? Number(index % BigInt(classes)) : labels(state.seed, index, 1, classes)[0];
 }
 
 async function drawSingle() {
