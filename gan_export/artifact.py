@@ -182,6 +182,24 @@ def manifest_path(artifact: Path) -> Path:
     return artifact.with_name(artifact.name + ".manifest.json")
 
 
+def files(path: Path) -> dict[str, Path]:
+    """By name, relative to the folder that `path` lies in: itself, or what is in it, and weights beside it."""
+    if path.is_dir():
+        return {f.relative_to(path.parent).as_posix(): f for f in sorted(path.rglob("*")) if f.is_file()}
+    names = [path.name]
+    match sniff(path):
+        case "onnx":
+            names += protobuf.external_files(path)
+        case "openvino" | "ncnn":
+            names.append(path.with_suffix(".bin").name)
+    return {name: path.parent / name for name in names}
+
+
+def size(path: Path) -> int:
+    """Bytes of all of them."""
+    return sum(f.stat().st_size for f in files(path).values())
+
+
 def sniff(path: Path) -> Kind:
     """What a file is, by its first bytes and never by its name; a strange file or folder is a "checkpoint"."""
     if not path.is_file():

@@ -60,16 +60,17 @@ def bisect(path: Path, checkpoint: Checkpoint, precision: str, batch: int = BATC
 def _layers(
     checkpoint: Checkpoint, z: npt.NDArray[np.float32], labels: npt.NDArray[np.int64] | None
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """The values of the lowered layers, by name."""
+    """The values of the lowered layers, by the names that their submodules have and the file's values bear."""
     import torch
     from torch import fx
 
     from gan_export.lowering import lower
-    from gan_export.module import to_module
+    from gan_export.module import submodule_names, to_module
 
     spec, weights = lower(checkpoint.spec, checkpoint.weights)
     module = to_module(spec, weights)
-    names = iter(layer.name for layer in spec.layers)
+    found = submodule_names(spec)
+    names = iter(found[layer.name] for layer in spec.layers)
     values: dict[str, npt.NDArray[np.float32]] = {}
 
     class Watched(fx.Interpreter):

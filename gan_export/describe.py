@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gan_export.arch.spec import Shape, flops, infer_shapes, layer_parameters
+from gan_export.arch.layers import Shape, layer_parameters
+from gan_export.arch.spec import flops, infer_shapes
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_export import latents
-from gan_export.arch.spec import BatchNorm, GeneratorSpec
+from gan_export.arch.layers import BatchNorm
+from gan_export.arch.spec import GeneratorSpec
 from gan_export.errors import GanExportError
 
 if TYPE_CHECKING:
@@ -103,23 +104,23 @@ def _statistics(
     """Each BatchNorm with the mean and variance a channel of what it reads, in the order of the layers."""
     import torch
 
-    from gan_export.module import to_module
+    from gan_export.module import submodule_names, to_module
 
     spec = checkpoint.spec
-    module = to_module(spec, checkpoint.weights)
+    module, names = to_module(spec, checkpoint.weights), submodule_names(spec)
     for norm in _norms(spec):
         total: Any = 0.0
         squares: Any = 0.0
         size = 0
         for inputs in _inputs(spec, count):
-            x = _input_of(module, norm.name, inputs)
+            x = _input_of(module.get_submodule(names[norm.name]), module, inputs)
             total = total + x.sum(dim=1).numpy()
             squares = squares + (x * x).sum(dim=1).numpy()
             size += x.shape[1]
         mean = total / size
         var = np.maximum(squares / size - mean * mean, 0.0)
         if recalibrate:
-            layer = module.get_submodule(norm.name)
+            layer = module.get_submodule(names[norm.name])
             layer.running_mean.copy_(torch.from_numpy(mean))  # type: ignore[operator]
             layer.running_var.copy_(torch.from_numpy(var))  # type: ignore[operator]
         yield norm, mean, var
@@ -138,8 +139,8 @@ class _Reached(Exception):
     """Ends a forward pass at the layer of interest."""
 
 
-def _input_of(module: torch.nn.Module, name: str, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """What the layer `name` reads, float64 (C, everything else); later layers are not run."""
+def _input_of(layer: torch.nn.Module, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """What `layer` of `module` reads, float64 (C, everything else); later layers are not run."""
     import torch
 
     caught: list[torch.Tensor] = []
@@ -148,7 +149,7 @@ def _input_of(module: torch.nn.Module, name: str, inputs: tuple[torch.Tensor, ..
         caught.append(arguments[0])
         raise _Reached
 
-    handle = module.get_submodule(name).register_forward_pre_hook(catch)
+    handle = layer.register_forward_pre_hook(catch)
     try:
         with torch.inference_mode():
             module(*inputs)

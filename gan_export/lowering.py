@@ -14,7 +14,15 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from gan_export.arch.spec import Affine, BatchNorm, Conv, ConvTranspose, GeneratorSpec, Layer, Linear
+from gan_export.arch.layers import (
+    Affine,
+    BatchNorm,
+    Conv,
+    ConvTranspose,
+    Layer,
+    Linear,
+)
+from gan_export.arch.spec import GeneratorSpec
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
 Doubles = npt.NDArray[np.float64]

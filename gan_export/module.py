@@ -6,6 +6,8 @@ code reads like the layer list.
 
 from __future__ import annotations
 
+import keyword
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -15,13 +17,18 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from gan_export.arch import spec as s
+from gan_export.arch import layers as la
+from gan_export.arch.spec import GeneratorSpec, infer_shapes
 from gan_export.errors import GanExportError
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
 
+TO_BYTES = "to_bytes"  # the submodule that makes bytes
+# What a submodule can't be called: it would hide what the module, or the code of its forward, is made of.
+_TAKEN = frozenset({TO_BYTES, "self", *dir(fx.GraphModule), *vars(nn.Module())})
 
-def to_module(spec: s.GeneratorSpec, weights: Weights, output: Literal["float", "bytes"] = "float") -> fx.GraphModule:
+
+def to_module(spec: GeneratorSpec, weights: Weights, output: Literal["float", "bytes"] = "float") -> fx.GraphModule:
     """The generator in evaluation mode, float32, on the CPU.
 
     forward(z) or, with labels, forward(z, label): z float32 (N, nz) or (N, nz, 1, 1), label int64 (N,);
@@ -29,12 +36,12 @@ def to_module(spec: s.GeneratorSpec, weights: Weights, output: Literal["float", 
     Raises GanExportError where the weights don't fit the spec.
     """
     check_weights(spec, weights)
-    shapes = s.infer_shapes(spec)
+    shapes, names = infer_shapes(spec), submodule_names(spec)
     with torch.random.fork_rng(devices=[]):  # torch initialises what is loaded next; the caller's draws stay theirs
         layers: dict[str, nn.Module] = {
-            layer.name: _to_layer(layer, len(shapes[layer.name]))
+            names[layer.name]: _to_layer(layer, len(shapes[layer.name]))
             for layer in spec.layers
-            if not isinstance(layer, s.Concat)
+            if not isinstance(layer, la.Concat)
         }
     graph = fx.Graph()
     values = {"z": graph.call_function(torch.flatten, (graph.placeholder("z", type_expr=torch.Tensor), 1))}
@@ -42,22 +49,44 @@ def to_module(spec: s.GeneratorSpec, weights: Weights, output: Literal["float", 
         values["label"] = graph.placeholder("label", type_expr=torch.Tensor)
     for layer in spec.layers:
         arguments = [values[name] for name in layer.inputs]
-        if isinstance(layer, s.Concat):
+        if isinstance(layer, la.Concat):
             values[layer.name] = graph.call_function(torch.cat, (arguments, 1))
         else:
-            values[layer.name] = graph.call_module(layer.name, tuple(arguments))
+            values[layer.name] = graph.call_module(names[layer.name], tuple(arguments))
     result = values[spec.output]
     if output == "bytes":
-        layers["to_bytes"] = ToBytes()
-        result = graph.call_module("to_bytes", (result,))
+        layers[TO_BYTES] = ToBytes()
+        result = graph.call_module(TO_BYTES, (result,))
     graph.output(result)
     module = fx.GraphModule(layers, graph, class_name="Generator")
     # not strict: the weights are checked above, and BatchNorm's step counter has no use here
-    module.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in weights.items()}, strict=False)
+    owned = {
+        f"{layer.name}.{p}": f"{names[layer.name]}.{p}" for layer in spec.layers for p in la.layer_parameters(layer)
+    }
+    module.load_state_dict({owned[k]: torch.from_numpy(np.array(v)) for k, v in weights.items()}, strict=False)
     return module.eval().requires_grad_(False)
 
 
-def check_weights(spec: s.GeneratorSpec, weights: Weights) -> None:
+def submodule_names(spec: GeneratorSpec) -> dict[str, str]:
+    """What `to_module` calls each layer's submodule: the layer's own name, unless Python or a module can't have it."""
+    names = {layer.name: layer.name for layer in spec.layers if _is_free(layer.name)}
+    used = set(names)
+    for layer in spec.layers:
+        if layer.name not in names:
+            name = "layer_" + re.sub(r"\W", "_", layer.name, flags=re.ASCII)
+            while name in used:
+                name += "_"
+            used.add(name)
+            names[layer.name] = name
+    return names
+
+
+def _is_free(name: str) -> bool:
+    plain = re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII)
+    return plain is not None and not keyword.iskeyword(name) and name not in _TAKEN
+
+
+def check_weights(spec: GeneratorSpec, weights: Weights) -> None:
     """Raises GanExportError unless `weights` holds exactly the spec's parameters in their shapes."""
     wanted = spec.parameters()
     if missing := [k for k in wanted if k not in weights]:
@@ -160,44 +189,44 @@ class ToBytes(nn.Module):
         return (x * 127.5 + 128.0).floor().clamp(0.0, 255.0).to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def _to_layer(layer: s.Layer, rank: int) -> nn.Module:
+def _to_layer(layer: la.Layer, rank: int) -> nn.Module:
     """`rank`: of one picture's value that the layer gives."""
     match layer:
-        case s.Linear(in_features=i, out_features=o, bias=b):
+        case la.Linear(in_features=i, out_features=o, bias=b):
             return nn.Linear(i, o, bias=b)
-        case s.ConvTranspose(in_channels=i, out_channels=o, kernel=k, stride=st, padding=p):
+        case la.ConvTranspose(in_channels=i, out_channels=o, kernel=k, stride=st, padding=p):
             extra, bias = layer.output_padding, layer.bias
             return nn.ConvTranspose2d(i, o, k, st, p, output_padding=extra, bias=bias)
-        case s.Conv(in_channels=i, out_channels=o, kernel=k, stride=st, padding=p, bias=b):
+        case la.Conv(in_channels=i, out_channels=o, kernel=k, stride=st, padding=p, bias=b):
             return nn.Conv2d(i, o, k, st, p, bias=b)
-        case s.BatchNorm(channels=c, eps=eps, affine=affine):
+        case la.BatchNorm(channels=c, eps=eps, affine=affine):
             return (nn.BatchNorm2d if rank == 3 else nn.BatchNorm1d)(c, eps, affine=affine)
-        case s.Affine(channels=c):
+        case la.Affine(channels=c):
             return ChannelAffine(c)
-        case s.Activation(kind="relu"):
+        case la.Activation(kind="relu"):
             return nn.ReLU()
-        case s.Activation(kind="leaky_relu", slope=slope):
+        case la.Activation(kind="leaky_relu", slope=slope):
             return nn.LeakyReLU(slope)
-        case s.Activation(kind="tanh"):
+        case la.Activation(kind="tanh"):
             return nn.Tanh()
-        case s.Activation(kind="sigmoid"):
+        case la.Activation(kind="sigmoid"):
             return nn.Sigmoid()
-        case s.Upsample(factor=times, mode="nearest"):
+        case la.Upsample(factor=times, mode="nearest"):
             return nn.Upsample(scale_factor=float(times), mode="nearest")
-        case s.Upsample(factor=times):
+        case la.Upsample(factor=times):
             return Bilinear(times)
-        case s.Add():
+        case la.Add():
             return Sum()
-        case s.Multiply():
+        case la.Multiply():
             return Product()
-        case s.Reshape(shape=shape):
+        case la.Reshape(shape=shape):
             return View(shape)
-        case s.Crop(top=t, left=le, height=h, width=w):
+        case la.Crop(top=t, left=le, height=h, width=w):
             return Cropped(t, le, h, w)
-        case s.Scale(factor=factor, offset=offset):
+        case la.Scale(factor=factor, offset=offset):
             return Scaled(factor, offset)
-        case s.Embedding(classes=n, dim=d):
+        case la.Embedding(classes=n, dim=d):
             return nn.Embedding(n, d)
-        case s.OneHot(classes=n):
+        case la.OneHot(classes=n):
             return Indicator(n)
     raise GanExportError(f"no PyTorch layer for {type(layer).__name__}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from gan_export.arch import layers as la
 from gan_export.arch import spec as s
 from gan_export.errors import GanExportError
 from gan_export.lowering import lower
@@ -20,26 +22,26 @@ from gan_export.module import to_module
 def build(start: str = "z", **head: Any) -> tuple[s.GeneratorSpec, dict[str, np.ndarray]]:
     """A spec with every kind of layer that pictures go through, residual and conditional, and its weights."""
     c = s.Chain(start)
-    c.add(s.Embedding, "embed", inputs=("label",), classes=4, dim=6)
-    c.add(s.OneHot, "hot", inputs=("label",), classes=4)
-    c.add(s.Concat, "joined", inputs=("z", "embed", "hot"))
-    c.add(s.Linear, "fc", in_features=20, out_features=5 * 4 * 4)
-    c.add(s.BatchNorm, "bn_fc", channels=80, eps=0.8)
-    c.add(s.Reshape, "seed", shape=(5, 4, 4))
-    c.add(s.BatchNorm, "bn_lone", channels=5)
-    c.add(s.Activation, "leaky", kind="leaky_relu", slope=0.2)
-    c.add(s.Upsample, "up", mode="bilinear")
-    c.add(s.Conv, "conv", in_channels=5, out_channels=7, kernel=3, padding=1, bias=False)
-    c.add(s.BatchNorm, "bn_conv", channels=7, affine=False)
-    c.add(s.Conv, "skip", inputs=("up",), in_channels=5, out_channels=7, kernel=1)
-    c.add(s.Add, "added", inputs=("bn_conv", "skip"))
-    c.add(s.Multiply, "squared", inputs=("added", "bn_conv"))
-    c.add(s.Upsample, "nearest", factor=3)
-    c.add(s.ConvTranspose, "convt", in_channels=7, out_channels=3, kernel=3, stride=2, padding=1, output_padding=1)
-    c.add(s.BatchNorm, "bn_last", channels=3)
-    c.add(s.Crop, "crop", top=1, left=2, height=40, width=44)
-    c.add(s.Activation, "sigmoid", kind="sigmoid")
-    c.add(s.Scale, "scale", factor=2.0, offset=-1.0)
+    c.add(la.Embedding, "embed", inputs=("label",), classes=4, dim=6)
+    c.add(la.OneHot, "hot", inputs=("label",), classes=4)
+    c.add(la.Concat, "joined", inputs=("z", "embed", "hot"))
+    c.add(la.Linear, "fc", in_features=20, out_features=5 * 4 * 4)
+    c.add(la.BatchNorm, "bn_fc", channels=80, eps=0.8)
+    c.add(la.Reshape, "seed", shape=(5, 4, 4))
+    c.add(la.BatchNorm, "bn_lone", channels=5)
+    c.add(la.Activation, "leaky", kind="leaky_relu", slope=0.2)
+    c.add(la.Upsample, "up", mode="bilinear")
+    c.add(la.Conv, "conv", in_channels=5, out_channels=7, kernel=3, padding=1, bias=False)
+    c.add(la.BatchNorm, "bn_conv", channels=7, affine=False)
+    c.add(la.Conv, "skip", inputs=("up",), in_channels=5, out_channels=7, kernel=1)
+    c.add(la.Add, "added", inputs=("bn_conv", "skip"))
+    c.add(la.Multiply, "squared", inputs=("added", "bn_conv"))
+    c.add(la.Upsample, "nearest", factor=3)
+    c.add(la.ConvTranspose, "convt", in_channels=7, out_channels=3, kernel=3, stride=2, padding=1, output_padding=1)
+    c.add(la.BatchNorm, "bn_last", channels=3)
+    c.add(la.Crop, "crop", top=1, left=2, height=40, width=44)
+    c.add(la.Activation, "sigmoid", kind="sigmoid")
+    c.add(la.Scale, "scale", factor=2.0, offset=-1.0)
     spec = s.GeneratorSpec(
         arch="every", nz=10, prior="normal", image=(3, 40, 44), range=(-1.0, 1.0), classes=4, layers=tuple(c), **head
     )
@@ -49,6 +51,29 @@ def build(start: str = "z", **head: Any) -> tuple[s.GeneratorSpec, dict[str, np.
         for k, shape in spec.parameters().items()
     }
     return spec, weights
+
+
+# What Python, a module or its methods have for themselves, and what is no name at all.
+AWKWARD = (
+    "class", "forward", "train", "half", "graph", "to_bytes", "training", "a.b", "a", "1", "", "é", "print", "_modules",
+    "layer_class", "self", "torch", "float", "None",
+)  # fmt: skip
+
+
+def renamed(
+    spec: s.GeneratorSpec, weights: dict[str, np.ndarray], names: tuple[str, ...]
+) -> tuple[s.GeneratorSpec, dict[str, np.ndarray]]:
+    """The first layers called by these names instead."""
+    new = {layer.name: name for layer, name in zip(spec.layers, names, strict=False)}
+    layers = tuple(
+        dataclasses.replace(
+            layer, name=new.get(layer.name, layer.name), inputs=tuple(new.get(i, i) for i in layer.inputs)
+        )
+        for layer in spec.layers
+    )
+    parts = {key: key.rpartition(".") for key in weights}
+    moved = {f"{new.get(layer, layer)}.{part}": weights[key] for key, (layer, _, part) in parts.items()}
+    return dataclasses.replace(spec, layers=layers), moved
 
 
 def by_hand(w: dict[str, np.ndarray], z: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
@@ -84,21 +109,35 @@ def test_every_layer_does_what_torch_does(lowered: bool) -> None:
     assert torch.equal(module(z[:, :, None, None], label), module(z, label))
 
 
+@pytest.mark.parametrize("lowered", [False, True])
+def test_a_layer_may_have_any_name(lowered: bool) -> None:
+    spec, weights = build()
+    assert len(spec.layers) >= len(AWKWARD)
+    z, label = torch.randn(3, 10, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 3, 1])
+    wanted = to_module(spec, weights)(z, label)
+    odd = renamed(spec, weights, AWKWARD)
+    module = to_module(*lower(*odd)) if lowered else to_module(*odd)
+    assert (module(z, label) - wanted).abs().max() < 1e-5
+    assert torch.equal(torch.jit.script(module)(z, label), module(z, label))
+    module.train().eval().double()
+    assert (to_module(*odd, output="bytes")(z, label) == to_module(spec, weights, output="bytes")(z, label)).all()
+
+
 def test_lowering_leaves_no_batch_norm_and_one_affine() -> None:
     spec, weights = build()
     lowered, arrays = lower(spec, weights)
     kinds = [type(layer).__name__ for layer in lowered.layers]
     assert "BatchNorm" not in kinds
-    assert [layer.name for layer in lowered.layers if isinstance(layer, s.Affine)] == ["bn_lone"]
+    assert [layer.name for layer in lowered.layers if isinstance(layer, la.Affine)] == ["bn_lone"]
     assert set(arrays) == set(lowered.parameters())
 
 
 def test_a_layer_that_two_read_is_not_folded() -> None:
     c = s.Chain()
-    c.add(s.Reshape, "seed", shape=(4, 1, 1))
-    c.add(s.ConvTranspose, "convt", in_channels=4, out_channels=3, kernel=4)
-    c.add(s.BatchNorm, "bn", channels=3)
-    c.add(s.Add, "sum", inputs=("bn", "convt"))
+    c.add(la.Reshape, "seed", shape=(4, 1, 1))
+    c.add(la.ConvTranspose, "convt", in_channels=4, out_channels=3, kernel=4)
+    c.add(la.BatchNorm, "bn", channels=3)
+    c.add(la.Add, "sum", inputs=("bn", "convt"))
     spec = s.GeneratorSpec("two", 4, "normal", (3, 4, 4), None, tuple(c))
     rng = np.random.default_rng(1)
     weights = {k: rng.uniform(0.5, 1.5, v).astype(np.float32) for k, v in spec.parameters().items()}
@@ -139,8 +178,8 @@ def test_weights_that_do_not_fit_are_refused_by_name() -> None:
 
 def test_flops_of_a_transposed_convolution_are_its_products() -> None:
     c = s.Chain()
-    c.add(s.Reshape, "seed", shape=(4, 3, 3))
-    c.add(s.ConvTranspose, "convt", in_channels=4, out_channels=5, kernel=4, stride=2, padding=1, bias=False)
+    c.add(la.Reshape, "seed", shape=(4, 3, 3))
+    c.add(la.ConvTranspose, "convt", in_channels=4, out_channels=5, kernel=4, stride=2, padding=1, bias=False)
     spec = s.GeneratorSpec("one", 36, "normal", (5, 6, 6), None, tuple(c))
     assert s.flops(spec)["convt"] == 2 * (3 * 3 * 4) * (5 * 4 * 4)
 

@@ -8,18 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gan_export.arch.reading import Alternative, Assumption, Overrides, Reading
-from gan_export.arch.spec import (
+from gan_export.arch.layers import (
     Activation,
     Add,
     BatchNorm,
-    Chain,
     Concat,
     Conv,
     ConvTranspose,
     Crop,
     Embedding,
-    GeneratorSpec,
     Layer,
     Linear,
     Multiply,
@@ -31,6 +28,8 @@ from gan_export.arch.spec import (
     layer_parameters,
     output_shape,
 )
+from gan_export.arch.reading import Alternative, Assumption, Overrides, Reading
+from gan_export.arch.spec import Chain, GeneratorSpec
 from gan_export.arch.state import PICTURE_CHANNELS, DoesNotFitError, Module, State
 from gan_export.arch.words import LabelOrder, Output, Prior, UpsampleMode
 from gan_export.errors import GanExportError

@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 
 from gan_export.arch.draft import DoesNotFitError, Draft, Family
+from gan_export.arch.layers import Shape
 from gan_export.arch.reading import Alternative, Mismatch, Overrides, Reading
 from gan_export.arch.registry import ARCHS
-from gan_export.arch.spec import Shape
 from gan_export.arch.state import State
 from gan_export.arch.verdict import other_than_generator
 from gan_export.errors import GanExportError, NotRecognisedError, printable

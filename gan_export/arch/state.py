@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from gan_export.arch.spec import Shape
+from gan_export.arch.layers import Shape
 from gan_export.errors import printable
 
 Kind = Literal["conv", "linear", "batchnorm", "embedding", "other"]

@@ -12,7 +12,7 @@ import datetime
 import itertools
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,12 +20,12 @@ import numpy as np
 
 from gan_export.bench import clock, machine
 from gan_export.bench.contenders import Contender
+from gan_export.bench.ledger import Ledger
 from gan_export.bench.peak import Peak, measure_peak
 from gan_export.bench.plan import LARGEST_BATCH, Plan, check_memory
-from gan_export.bench.record import SCHEMA, Absent, Entry, Parity, Quantity, Row, Run, Settings
+from gan_export.bench.record import SCHEMA, Quantity, Run, Settings
 from gan_export.bench.subject import SEED, Referee, Source, Subject, built_in, from_files
 from gan_export.errors import GanExportError
-from gan_export.files import sha256_file
 from gan_export.runtimes import remote
 from gan_export.runtimes.base import SessionInfo
 from gan_export.runtimes.remote import REGISTRY, RemoteSession
@@ -51,34 +51,6 @@ class Registry:
 
     module: str = REGISTRY
     search: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Series:
-    """A row while it grows."""
-
-    contender: Contender
-    batch: int
-    quantity: Quantity
-    prepare: float = 0.0
-    parity: Parity | None = None
-    blocks: list[tuple[int, ...]] = field(default_factory=list)
-    process: list[int] = field(default_factory=list)
-    foreign: list[float] = field(default_factory=list)
-    stolen: list[float] = field(default_factory=list)
-
-    def row(self) -> Row:
-        return Row(
-            self.contender.name,
-            self.batch,
-            self.quantity,
-            self.prepare,
-            self.parity,
-            tuple(self.blocks),
-            tuple(self.process),
-            tuple(self.foreign),
-            tuple(self.stolen),
-        )
 
 
 @dataclass(slots=True)
@@ -122,10 +94,7 @@ class _Bench:
         self.pin = self.threads < machine.usable_processors()
         self.contenders = plan.entrants(self.device) + (() if plan.runtimes else subject.seeded())
         self.referee = Referee(subject, self.threads)
-        self.series: dict[tuple[str, int, Quantity], _Series] = {}
-        self.entries: dict[str, Entry] = {}
-        self.absent: dict[str, Absent] = {}
-        self.gpu_states: list[Mapping[str, float]] = []
+        self.ledger = Ledger()
         self.report = report
         self.started = time.monotonic()
         self.share = 0.0  # of the work that is done
@@ -147,9 +116,9 @@ class _Bench:
             partial = True
         finally:
             self.referee.close()
-        rows = tuple(s.row() for s in self.series.values() if s.blocks or _struck(s.parity))
+        ledger, rows = self.ledger, self.ledger.rows()
         if not rows and not partial:
-            reasons = "; ".join(f"{a.contender}: {a.reason}" for a in self.absent.values())
+            reasons = "; ".join(f"{a.contender}: {a.reason}" for a in ledger.absent.values())
             raise GanExportError(f"nothing could be measured: {reasons}")
         return Run(
             schema=SCHEMA,
@@ -173,10 +142,10 @@ class _Bench:
             ),
             peak=peak,
             load=(before.average, machine.load().average),
-            gpu_states=tuple(self.gpu_states),
-            entries=tuple(self.entries.values()),
+            gpu_states=tuple(ledger.gpu_states),
+            entries=tuple(ledger.entries.values()),
             rows=rows,
-            absent=tuple(self.absent.values()),
+            absent=tuple(ledger.absent.values()),
         )
 
     def _generation(self, generation: int) -> None:
@@ -194,7 +163,7 @@ class _Bench:
                 self._batch(entrants, batch, generation, (done, after))
                 done = after
             for entrant in entrants:
-                self._weigh(entrant)
+                self.ledger.weigh(entrant.contender, entrant.session)
 
     def _batches(self) -> Iterator[tuple[int, float]]:
         """Each batch, and the share of a generation that is done when it is."""
@@ -214,8 +183,8 @@ class _Bench:
 
     def _still_gains(self, batch: int) -> bool:
         """Whether any contender's images a second grew from half of `batch` to `batch`."""
-        for series in self.series.values():
-            smaller = self.series.get((series.contender.name, series.batch // 2, series.quantity))
+        for series in self.ledger.all_series.values():
+            smaller = self.ledger.all_series.get((series.contender.name, series.batch // 2, series.quantity))
             if series.batch == batch and smaller is not None and series.blocks and smaller.blocks:
                 ahead = 2 * clock.median_seconds(smaller.blocks).value / clock.median_seconds(series.blocks).value
                 if ahead > KNEE:
@@ -225,7 +194,7 @@ class _Bench:
     def _start(self, contender: Contender) -> _Entrant | None:
         """A fresh process with the artifact loaded and one picture drawn; None where that can't be, and why is kept."""
         if self.device not in contender.devices:
-            self._give_up(contender, f"has no {self.device} here", failed=False)
+            self.ledger.give_up(contender, f"has no {self.device} here", failed=False)
             return None
         session: RemoteSession | None = None
         try:
@@ -245,48 +214,14 @@ class _Bench:
         except GanExportError as e:
             if session is not None:
                 session.kill()
-            self._give_up(contender, _reason(e, contender), failed=False)
+            self.ledger.give_up(contender, _reason(e, contender), failed=False)
             return None
         except BaseException:
             if session is not None:
                 session.kill()
             raise
-        self._enter(contender, session, path, seconds)
+        self.ledger.enter(contender, session, path, seconds)
         return _Entrant(contender, session, session.info)
-
-    def _enter(self, contender: Contender, session: RemoteSession, path: Path, seconds: float) -> None:
-        known = self.entries.get(contender.name)
-        info = session.info
-        self.entries[contender.name] = Entry(
-            contender=contender.name,
-            title=contender.title,
-            runtime=info.runtime,
-            version=info.version,
-            device=info.device,
-            provider=info.provider,
-            threads=info.threads,
-            precision=info.precision,
-            folded=contender.folded,
-            format=contender.export or "checkpoint",
-            size=path.stat().st_size if path.is_file() else 0,
-            sha256=sha256_file(path) if path.is_file() else "",
-            starts=(*(known.starts if known else ()), seconds),
-            loads=(*(known.loads if known else ()), session.seconds_to_load),
-            peak_memory=known.peak_memory if known else None,
-            peak_device_memory=known.peak_device_memory if known else None,
-        )
-
-    def _weigh(self, entrant: _Entrant) -> None:
-        """The most memory that its process ever took."""
-        name = entrant.contender.name
-        if name in self.absent:
-            return
-        memory = entrant.session.memory()
-        entry = self.entries[name]
-        values = {f: getattr(entry, f) for f in Entry.__dataclass_fields__}
-        values["peak_memory"] = _largest(entry.peak_memory, memory.peak)
-        values["peak_device_memory"] = _largest(entry.peak_device_memory, memory.device_peak)
-        self.entries[name] = Entry(**values)
 
     def _batch(self, entrants: Sequence[_Entrant], batch: int, generation: int, span: tuple[float, float]) -> None:
         """Bind, judge, warm up, take turns, judge again.  span: shares of the work done before and after."""
@@ -294,7 +229,7 @@ class _Bench:
         for i, entrant in enumerate(entrants):
             self._say(begin + width * 0.3 * i / len(entrants), f"batch {batch}: warming up {entrant.contender.title}")
             self._attempt(entrant, batch, lambda e=entrant: self._prepare(e, batch))  # type: ignore[misc]
-        fit = [e for e in entrants if e.contender.name not in self.absent and e.pace]
+        fit = [e for e in entrants if e.contender.name not in self.ledger.absent and e.pace]
         for number in range(self.plan.rounds):
             self._say(begin + width * (0.3 + 0.7 * number / self.plan.rounds), f"batch {batch}: round {number + 1}")
             turn = number % max(1, len(fit))
@@ -303,7 +238,7 @@ class _Bench:
         for entrant in fit:
             self._attempt(entrant, batch, lambda e=entrant: self._judge_again(e, batch))  # type: ignore[misc]
         if self.device == "cuda":
-            self.gpu_states.append({"batch": float(batch), **machine.gpu_state()})
+            self.ledger.gpu_states.append({"batch": float(batch), **machine.gpu_state()})
         self._say(span[1], f"batch {batch}: done")
 
     def _prepare(self, entrant: _Entrant, batch: int) -> None:
@@ -312,7 +247,7 @@ class _Bench:
         bound = self.subject.bind(entrant.session, batch)
         parity = self.referee.judge(bound.pictures(), entrant.info.precision)
         for quantity in self.plan.quantities:
-            series = self._series(entrant, batch, quantity)
+            series = self.ledger.series(entrant.contender, batch, quantity)
             series.prepare = max(series.prepare, bound.seconds)
             series.parity = parity
         if not parity.passed:
@@ -334,7 +269,7 @@ class _Bench:
             else:
                 drawn = {"nz": facts.nz, "prior": facts.prior, "classes": facts.classes}
                 pictures = entrant.session.draw(seed=SEED, start=0, count=batch, **drawn)  # type: ignore[arg-type]
-            series = self._series(entrant, batch, quantity)
+            series = self.ledger.series(entrant.contender, batch, quantity)
             series.parity = self.referee.judge(pictures, entrant.info.precision)
         entrant.session.unbind()
 
@@ -354,7 +289,7 @@ class _Bench:
         after = machine.load()
         ours = machine.cpu_seconds([entrant.session.pid]) - ours
         foreign, stolen = machine.shares(before, after, ours)
-        series = self._series(entrant, batch, quantity)
+        series = self.ledger.series(entrant.contender, batch, quantity)
         series.blocks.append(tuple(samples))
         series.process.append(generation)
         series.foreign.append(round(foreign, 4))
@@ -375,24 +310,15 @@ class _Bench:
             settle=settle,
         )
 
-    def _series(self, entrant: _Entrant, batch: int, quantity: Quantity) -> _Series:
-        key = (entrant.contender.name, batch, quantity)
-        if key not in self.series:
-            self.series[key] = _Series(entrant.contender, batch, quantity)
-        return self.series[key]
-
     def _attempt(self, entrant: _Entrant, batch: int, action: Callable[[], None]) -> None:
         """A contender that fails is named with its reason, and the others go on without it."""
-        if entrant.contender.name in self.absent:
+        if entrant.contender.name in self.ledger.absent:
             return
         try:
             action()
         except GanExportError as e:
-            self._give_up(entrant.contender, f"at batch {batch}: {_reason(e, entrant.contender)}", failed=True)
+            self.ledger.give_up(entrant.contender, f"at batch {batch}: {_reason(e, entrant.contender)}", failed=True)
             entrant.session.kill()
-
-    def _give_up(self, contender: Contender, reason: str, *, failed: bool) -> None:
-        self.absent.setdefault(contender.name, Absent(contender.name, contender.title, reason, failed))
 
     def _check_memory(self, batch: int) -> None:
         picture = 4 * int(np.prod(self.subject.facts.image))
@@ -417,14 +343,6 @@ def _higher(before: Peak, after: Peak | None) -> Peak:
     if after is None:
         return before
     return Peak({k: max(v, after.flops[k]) for k, v in before.flops.items()}, max(before.bytes, after.bytes))
-
-
-def _struck(parity: Parity | None) -> bool:
-    return parity is not None and not parity.passed
-
-
-def _largest(a: int | None, b: int | None) -> int | None:
-    return max((v for v in (a, b) if v is not None), default=None)
 
 
 def _reason(error: GanExportError, contender: Contender) -> str:

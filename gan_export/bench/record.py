@@ -81,7 +81,7 @@ class Entry:
 
     starts:  seconds from the start of a fresh process to the first picture, a number a process
     loads:   seconds of those until the artifact was loaded, imports included
-    size, sha256: of the file that was loaded
+    size:    bytes of all files of the artifact; sha256: of the one that was loaded, empty for a folder
     """
 
     contender: str

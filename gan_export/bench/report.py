@@ -15,15 +15,19 @@ from gan_export.errors import GanExportError, printable
 from gan_export.files import atomic_file
 
 NAMES = ("REPORT.md", "report.html")
+SELF_CHECK = "SELF_CHECK.md"  # what `benchmarks/self_check.py` leaves beside them
 
 
 def write(folder: Path, out: Path) -> list[Path]:
-    """Both pages into `out`.  Raises GanExportError where `folder` holds no run."""
+    """Both pages into `out`, with a link to SELF_CHECK where it lies there.
+
+    Raises GanExportError where `folder` holds no run.
+    """
     runs = read_all(folder)
     if not out.is_dir():
         raise GanExportError(f"{printable(str(out))} is no folder; make it first")
     targets = [out / name for name in NAMES]
-    for target, text in zip(targets, (markdown(runs), page(runs)), strict=True):
+    for target, text in zip(targets, (markdown(runs, checked=(out / SELF_CHECK).is_file()), page(runs)), strict=True):
         with atomic_file(target) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return targets
@@ -50,9 +54,11 @@ def newest(runs: dict[str, Run]) -> dict[str, Run]:
     return {name: runs[name] for name in found.values()}
 
 
-def markdown(runs: dict[str, Run]) -> str:
-    """Tables of the newest run of each kind, and a list of all."""
+def markdown(runs: dict[str, Run], *, checked: bool = False) -> str:
+    """Tables of the newest run of each kind, and a list of all.  `checked`: SELF_CHECK lies beside it."""
     parts = ["# Benchmarks", "", _preamble(), ""]
+    if checked:
+        parts += [f"[{SELF_CHECK}]({SELF_CHECK}) says how far the bench itself was found to tell the truth.", ""]
     for name, run in newest(runs).items():
         parts += [f"## {_heading(run)}", "", *(f"- {fact}" for fact in _facts(name, run)), ""]
         for quantity, batch, lines in _groups(run):

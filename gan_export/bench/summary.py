@@ -10,14 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from gan_export.bench import clock
+from gan_export.bench.contenders import CONTENDERS
 from gan_export.bench.record import Entry, Parity, Quantity, Row, Run
 
 MOST_SPREAD = 0.05  # half an interval, as a share of the median
 MOST_FOREIGN = 0.05  # of all processors' time, taken by other processes while a block ran
 MOST_STOLEN = 0.02  # of all processors' time, taken by other virtual machines
 BASELINE = "eager"
-# Runtimes that multiply less than the spec's FLOPs count (Toom-Cook): past the peak by right.
-FEWER_PRODUCTS = ("native",)
 QUANTITY_NAMES: dict[Quantity, str] = {"model": "model", "end_to_end": "end to end"}
 _COLUMNS = (
     "contender", "provider", "batch", "quantity", "images_per_second", "low", "high", "p50_s", "p90_s", "p99_s",
@@ -72,7 +71,8 @@ def doubts(run: Run) -> list[str]:
     if stolen and float(np.mean(stolen)) > MOST_STOLEN:
         found.append(f"the hypervisor gave {np.mean(stolen):.0%} of the processors to others")
     timed = [line for line in lines(run) if line.rate is not None]
-    counted = [line for line in timed if line.entry.runtime not in FEWER_PRODUCTS]
+    by_right = {c.name for c in CONTENDERS if c.fewer_products}
+    counted = [line for line in timed if line.entry.contender not in by_right]
     highest = max((line.of_peak or 0.0 for line in counted), default=0.0)
     if highest > 1.0:
         found.append(f"the peak was measured too low: a runtime reached {highest:.0%} of it")

@@ -6,7 +6,7 @@ import torch
 from torch import fx, nn
 
 from gan_export.errors import GanExportError
-from gan_export.module import Indicator, ToBytes
+from gan_export.module import TO_BYTES, Indicator, ToBytes
 
 
 def halved(module: fx.GraphModule, *, fp16_io: bool) -> fx.GraphModule:
@@ -47,4 +47,4 @@ class Cast(nn.Module):
 
 
 def _gives_bytes(module: fx.GraphModule, node: object) -> bool:
-    return isinstance(node, fx.Node) and node.op == "call_module" and node.target == "to_bytes"
+    return isinstance(node, fx.Node) and node.op == "call_module" and node.target == TO_BYTES

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_export.arch.spec import (
+from gan_export.arch.layers import (
     Activation,
     Add,
     Affine,
@@ -20,7 +20,6 @@ from gan_export.arch.spec import (
     ConvTranspose,
     Crop,
     Embedding,
-    GeneratorSpec,
     Layer,
     Linear,
     Multiply,
@@ -29,6 +28,7 @@ from gan_export.arch.spec import (
     Scale,
     Upsample,
 )
+from gan_export.arch.spec import GeneratorSpec
 from gan_export.artifact import GAN_MAGIC, Manifest
 from gan_export.errors import GanExportError, printable
 from gan_export.export.base import Options, make_manifest

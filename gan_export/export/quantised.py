@@ -1,7 +1,8 @@
 """An ONNX generator in int8: static, calibrated on prior latents, per channel, sensitive layers left as they are.
 
-What is sensitive is measured: each layer is quantised alone, and those that harm the pictures most stay float32,
-one after the other, until the pictures are good enough.
+What is sensitive is measured: each layer is quantised alone, and those that harm the worst picture most stay float32,
+one after the other, until every picture is good enough.  The mean of many pictures wouldn't do: of a generator that
+was never trained, single ones lie 4 dB below it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 QUANTISED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 CALIBRATION = 128  # latents that ranges are taken from; their seed is neither parity's nor the reference pictures'
 CALIBRATION_SEED = 3
-GOOD = 30.0  # dB against the float32 pictures: two above what an export is held to, since other latents differ
+GOOD = 30.0  # dB of the worst picture: two above what an export is held to, since other latents differ
 _BATCH = 32
 
 
@@ -52,7 +53,7 @@ class Quantised:
 
 
 def quantised(model: onnx.ModelProto, spec: GeneratorSpec) -> Quantised:
-    """The graph with as many layers quantised as draw the pictures well enough.
+    """The graph with as many layers quantised as draw every picture well enough.
 
     Raises GanExportError where not even one layer can be quantised.
     """
@@ -65,7 +66,8 @@ def quantised(model: onnx.ModelProto, spec: GeneratorSpec) -> Quantised:
     wanted = _pictures(model, spec)
 
     def error(graph: onnx.ModelProto) -> float:
-        return float(np.mean((_pictures(graph, spec).astype(np.float64) - wanted) ** 2))
+        """The mean square of the worst picture."""
+        return float(np.mean((_pictures(graph, spec).astype(np.float64) - wanted) ** 2, axis=(1, 2, 3)).max())
 
     whole = _quantise(model, spec, names)
     if _decibels(error(whole)) >= GOOD:
@@ -77,7 +79,7 @@ def quantised(model: onnx.ModelProto, spec: GeneratorSpec) -> Quantised:
         candidate = _quantise(model, spec, [n for n in names if n not in kept])
         if _decibels(error(candidate)) >= GOOD:
             return Quantised(candidate, tuple(n for n in names if n in kept), versions)
-    raise GanExportError(f"int8: no choice of layers draws the pictures within {GOOD:g} dB; use --precision fp16")
+    raise GanExportError(f"int8: no choice of layers draws every picture within {GOOD:g} dB; use --precision fp16")
 
 
 def _quantise(model: onnx.ModelProto, spec: GeneratorSpec, names: Collection[str]) -> onnx.ModelProto:

@@ -11,38 +11,24 @@ from numpy.typing import NDArray
 
 from gan_export import artifact
 from gan_export.files import sha256_file
-from gan_export.protobuf import external_files
 from gan_export.scale.pieces import TreeDigest
 
 Contents = Mapping[str, NDArray[Any]]  # name, with / -> uint8 (size,)
 
 
-def files(path: Path) -> dict[str, Path]:
-    """By name, relative to the folder that `path` lies in: itself, or what is in it, and weights beside it."""
-    if path.is_dir():
-        return {f.relative_to(path.parent).as_posix(): f for f in sorted(path.rglob("*")) if f.is_file()}
-    names = [path.name]
-    match artifact.sniff(path):
-        case "onnx":
-            names += external_files(path)
-        case "openvino" | "ncnn":
-            names.append(path.with_suffix(".bin").name)
-    return {name: path.parent / name for name in names}
-
-
 def sha256(path: Path) -> str:
     """Of a file; of several, see TreeDigest: names inside a folder don't begin with its own."""
-    if path.is_file() and len(files(path)) == 1:
+    if path.is_file() and len(artifact.files(path)) == 1:
         return sha256_file(path)
     tree = TreeDigest()
-    for name, file in sorted(files(path).items()):
+    for name, file in sorted(artifact.files(path).items()):
         tree.add(name.removeprefix(f"{path.name}/"), file.read_bytes())
     return tree.piece("").sha256
 
 
 def read(path: Path) -> Contents:
     """All that `lay_down` needs to make it again."""
-    return {name: np.fromfile(file, np.uint8) for name, file in files(path).items()}
+    return {name: np.fromfile(file, np.uint8) for name, file in artifact.files(path).items()}
 
 
 def lay_down(contents: Contents, folder: Path) -> None:
@@ -50,8 +36,3 @@ def lay_down(contents: Contents, folder: Path) -> None:
     for name, data in contents.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         data.tofile(folder / name)
-
-
-def size(path: Path) -> int:
-    """Bytes of all of them."""
-    return sum(f.stat().st_size for f in files(path).values())

@@ -14,8 +14,8 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from gan_export import artifact
 from gan_export.errors import GanExportError, UnavailableError, printable
-from gan_export.scale import generator_files
 from gan_export.scale.crew import Worker
 from gan_export.scale.job import Job
 from gan_export.scale.pieces import Record
@@ -75,7 +75,7 @@ def join(address: str, job: Job, source: Source, target: str, workers: int | Non
     _check(address)
     setting = {
         "ray": address,
-        "store": max(_STORE, 2 * generator_files.size(source.path)),
+        "store": max(_STORE, 2 * artifact.size(source.path)),
         "job": job.to_data(),
         "source": source.to_data(),
         "target": target if "://" in target else os.path.abspath(target),

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from gan_export.arch import ARCHS, Overrides, recognise
-from gan_export.arch.spec import Activation, Scale
+from gan_export.arch.layers import Activation, Scale
 from gan_export.errors import GanExportError, NotRecognisedError
 from tests.originals import ORIGINALS
 

@@ -56,6 +56,13 @@ def test_a_run_says_what_it_ran_on(measured: Run, files: dict[str, Path]) -> Non
     assert [a.contender for a in measured.absent] == ["eager-fp16"]
 
 
+def test_the_size_of_a_pair_is_that_of_both_files(files: dict[str, Path]) -> None:
+    plan = dataclasses.replace(BRIEF, runtimes=("openvino-ir",), rounds=2, block_seconds=0.01)
+    run = measure.run(plan, Source(None, {"openvino": files["openvino"]}), lambda _: None)
+    both = (files["openvino"], files["openvino"].with_suffix(".bin"))
+    assert [e.size for e in run.entries] == [sum(file.stat().st_size for file in both)]
+
+
 def test_every_row_has_its_interval_and_its_share_of_the_peak(measured: Run) -> None:
     for line in summary.lines(measured):
         assert line.rate is not None

@@ -49,6 +49,15 @@ def test_nothing_is_drawn_outside_its_frame(measured: Run) -> None:
             assert 0 <= float(y) <= height
 
 
+def test_the_check_of_the_bench_itself_is_linked_where_it_lies_beside(measured: Run, tmp_path: Path) -> None:
+    record.write(measured, tmp_path / "run.json")
+    text, _ = report.write(tmp_path, tmp_path)
+    assert report.SELF_CHECK not in text.read_text()
+    (tmp_path / report.SELF_CHECK).write_text("# passed\n")
+    report.write(tmp_path, tmp_path)
+    assert f"]({report.SELF_CHECK})" in text.read_text()
+
+
 def test_the_newest_of_a_kind_is_shown_and_all_are_listed(measured: Run, tmp_path: Path) -> None:
     old = dataclasses.replace(measured, created="2020-01-01T00:00:00+00:00", command="gan-bench of old")
     record.write(old, tmp_path / "old.json")

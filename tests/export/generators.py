@@ -8,23 +8,22 @@ import numpy as np
 import torch
 
 from gan_export import latents
-from gan_export.arch.reading import Reading
-from gan_export.arch.spec import (
+from gan_export.arch.layers import (
     Activation,
     Affine,
-    Chain,
     Concat,
     Conv,
     ConvTranspose,
     Crop,
     Embedding,
-    GeneratorSpec,
     Linear,
     Multiply,
     OneHot,
     Reshape,
     Scale,
 )
+from gan_export.arch.reading import Reading
+from gan_export.arch.spec import Chain, GeneratorSpec
 from gan_export.checkpoint.types import Checkpoint, Source
 from gan_export.images import to_bytes
 from gan_export.module import to_module

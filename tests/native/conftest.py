@@ -10,16 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gan_export.arch.spec import (
+from gan_export.arch.layers import (
     Activation,
-    Chain,
     Conv,
     ConvTranspose,
-    GeneratorSpec,
     Linear,
     Reshape,
     layer_parameters,
 )
+from gan_export.arch.spec import Chain, GeneratorSpec
 from gan_export.export.native import encode
 from gan_export.runtimes.native import NATIVE
 

@@ -9,24 +9,23 @@ import pytest
 import torch
 
 from gan_export import images, latents
-from gan_export.arch.spec import (
+from gan_export.arch.layers import (
     Activation,
     Add,
     Affine,
-    Chain,
     Concat,
     Conv,
     ConvTranspose,
     Crop,
     Embedding,
-    GeneratorSpec,
     Linear,
     Multiply,
     OneHot,
     Reshape,
     Scale,
     Upsample,
-)  # fmt: skip
+)
+from gan_export.arch.spec import Chain, GeneratorSpec  # fmt: skip
 from gan_export.module import to_module
 from gan_export.runtimes.native import Model
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gan_export.arch.spec import Activation, Chain, ConvTranspose, GeneratorSpec, Linear, Reshape
+from gan_export.arch.layers import Activation, ConvTranspose, Linear, Reshape
+from gan_export.arch.spec import Chain, GeneratorSpec
 from gan_export.errors import GanExportError
 from gan_export.export.native import HEADER, RECORD, encode
 from gan_export.runtimes.native import Model

@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 
 from gan_export import sampling
-from gan_export.arch.spec import (
+from gan_export.arch.layers import (
     Activation,
-    Chain,
     Concat,
     ConvTranspose,
-    GeneratorSpec,
     OneHot,
     Reshape,
     layer_parameters,
 )
+from gan_export.arch.spec import Chain, GeneratorSpec
 from gan_export.artifact import TOLERANCES, Facts, Manifest
 from gan_export.export.native import encode
 from gan_export.runtimes.native import NATIVE

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gan_export.arch.spec import Chain, Concat, Embedding, GeneratorSpec, Linear, Reshape
+from gan_export.arch.layers import Concat, Embedding, Linear, Reshape
+from gan_export.arch.spec import Chain, GeneratorSpec
 from gan_export.export.native import encode
 from gan_export.runtimes.native import NATIVE, Model
 from tests.native.conftest import random_weights, transposed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gan_export.arch.spec import (
+from gan_export.arch.layers import (
     Activation,
     Add,
     Affine,

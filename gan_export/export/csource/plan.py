@@ -10,19 +10,18 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from gan_export.arch.spec import (
+from gan_export.arch.layers import (
     Activation,
     Affine,
     Conv,
     ConvTranspose,
-    GeneratorSpec,
     Layer,
     Linear,
     Reshape,
     Scale,
     Shape,
-    infer_shapes,
 )
+from gan_export.arch.spec import GeneratorSpec, infer_shapes
 
 PANEL = 16  # output channels that a product makes at once
 IN_PLACE = (Activation, Affine, Scale)

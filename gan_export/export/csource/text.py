@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gan_export.arch.spec import Activation, Conv, ConvTranspose, Linear
+from gan_export.arch.layers import Activation, Conv, ConvTranspose, Linear
 from gan_export.artifact import Manifest
 from gan_export.export.csource import layers
 from gan_export.export.csource.plan import Plan, Step, is_folded

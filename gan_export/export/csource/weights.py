@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gan_export.arch.spec import Conv, ConvTranspose, Embedding, Layer, Linear
+from gan_export.arch.layers import (
+    Conv,
+    ConvTranspose,
+    Embedding,
+    Layer,
+    Linear,
+)
 from gan_export.errors import GanExportError, printable
 from gan_export.export.csource.plan import PANEL, Plan, is_folded
 
