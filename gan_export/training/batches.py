@@ -48,6 +48,7 @@ class Batches:
         self._batch, self._seed = recipe.train.batch * recipe.train.critic_steps, recipe.train.seed  # of one step
         self._per_epoch = steps_per_epoch(len(source), recipe.data, self._batch, group.size)
         self._layout = torch.channels_last if recipe.compute.channels_last else torch.contiguous_format
+        self._orders: dict[int, npt.NDArray[np.int64]] = {}
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
         self._resident = self._moved_whole() if device.type == "cuda" and recipe.compute.resident else None
         self._labels = None if source.labels is None else torch.from_numpy(source.labels)
@@ -58,13 +59,8 @@ class Batches:
         """Float32 (n, C, S, S) in [-1, 1]; epoch and step count from 0; an epoch's last may be smaller."""
         if self._resident is None:
             self._source.expect(self._coming(epoch, within))
-        return (
-            self._bytes(self._indices(epoch, within))
-            .to(torch.float32)
-            .div_(127.5)
-            .sub_(1.0)
-            .contiguous(memory_format=self._layout)
-        )
+        pictures = self._bytes(self._indices(epoch, within)).to(torch.float32).div_(127.5).sub_(1.0)
+        return pictures.contiguous(memory_format=self._layout)
 
     def labels(self, epoch: int, within: int) -> Tensor | None:
         """The labels (n,) of the same pictures; None where the source has none."""
@@ -76,7 +72,7 @@ class Batches:
         """Where the pictures are kept, int64 (n,): on the device with them, or else on the CPU."""
         if epoch != self._epoch:
             self._epoch = epoch
-            self._order = torch.from_numpy(epoch_order(len(self._source), self._seed, epoch))
+            self._order = torch.from_numpy(self._order_of(epoch))
             if self._resident is not None:
                 self._order = self._order.to(self._device)
         return self._order[self._rows(within)]
@@ -94,7 +90,14 @@ class Batches:
             within += 1
             if within == self._per_epoch:
                 epoch, within = epoch + 1, 0
-            yield epoch_order(len(self._source), self._seed, epoch)[self._rows(within)]
+            yield self._order_of(epoch)[self._rows(within)]
+
+    def _order_of(self, epoch: int) -> npt.NDArray[np.int64]:
+        """An epoch's order, kept until the one after the next is asked for."""
+        if epoch not in self._orders:
+            self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1}
+            self._orders[epoch] = epoch_order(len(self._source), self._seed, epoch)
+        return self._orders[epoch]
 
     def _bytes(self, indices: Tensor) -> Tensor:
         if self._resident is not None:
