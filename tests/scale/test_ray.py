@@ -53,7 +53,7 @@ def start(gan: Path, out: Path, *arguments: object) -> subprocess.Popen[bytes]:
 
 
 def finished(out: Path) -> int:
-    return len(list((out / ".gan-sample" / "shards").glob("*.json")))
+    return len(list((out / ".gan-sample" / "shards").glob("[!.]*.json")))
 
 
 def wait_for_shards(out: Path, run: subprocess.Popen[bytes], count: int) -> None:
