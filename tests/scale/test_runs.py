@@ -103,7 +103,7 @@ def start(gan: Path, out: Path, *arguments: object) -> subprocess.Popen[bytes]:
 
 def wait_for_shards(out: Path, run: subprocess.Popen[bytes], count: int) -> None:
     deadline = time.monotonic() + 120
-    while len(list((out / ".gan-sample" / "shards").glob("*.json"))) < count:
+    while len(list((out / ".gan-sample" / "shards").glob("[!.]*.json"))) < count:
         assert run.poll() is None, run.stderr and run.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -121,7 +121,7 @@ def test_kill_and_run_again(command: Command, gan: Path, tmp_path: Path) -> None
     finally:
         run.send_signal(signal.SIGKILL)
         run.wait()
-    done = len(list((out / ".gan-sample" / "shards").glob("*.json")))
+    done = len(list((out / ".gan-sample" / "shards").glob("[!.]*.json")))
     assert done < 60
     assert not (out / "MANIFEST.json").exists()
     assert all(len(np.load(f, mmap_mode="r")) == 500 for f in out.glob("*.npy"))
