@@ -76,8 +76,12 @@ def run(given: argparse.Namespace) -> None:
         if (not names or setting.name in names) and ended(out / f"{setting.name}-{seed}") is None
     ]
     with ThreadPoolExecutor(given.at_once) as pool:
-        for done in [pool.submit(_train, *what, given.minutes, more) for what in todo]:
-            done.result()
+        try:
+            for done in [pool.submit(_train, *what, given.minutes, more) for what in todo]:
+                done.result()
+        except BaseException:  # Ctrl-C, which the runs take too, or one that failed: begin no more
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _train(setting: Setting, seed: int, folder: Path, minutes: float, more: list[str]) -> None:

@@ -21,13 +21,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gan_export.errors import GanExportError
+from gan_export.errors import GanExportError, first_line
 from gan_export.training import nets, recipe, state
 
 STEEPNESS = 100.0
@@ -97,17 +98,31 @@ def main() -> None:
     )
     given = parser.parse_args()
     try:
-        weights: dict[str, Any] = torch.load(given.generator, weights_only=True)
-        generator = cut(weights, given.cells, given.margin, given.keep)
-    except (OSError, KeyError, RuntimeError, ValueError) as e:
-        raise SystemExit(f"{given.generator} is no generator that gan-train wrote, unconditional: {e}") from None
+        generator = _made(given)
+        state.save(dict(generator.state_dict()), given.out)
     except GanExportError as e:
-        raise SystemExit(str(e)) from None
-    nz = weights["model.0.weight"].shape[0]
+        print(f"cells.py: {e}", file=sys.stderr)
+        raise SystemExit(e.exit_code) from None
+    print(f"{given.out}: {sum(p.numel() for p in generator.parameters()):,} weights")
+
+
+def _made(given: argparse.Namespace) -> nets.Generator:
+    try:
+        weights: dict[str, Any] = torch.load(given.generator, weights_only=True)
+        nz = weights["model.0.weight"].shape[0]
+    except Exception as e:  # torch raises many types on files that aren't its own
+        raise GanExportError(f"{given.generator} is no generator that gan-train wrote: {first_line(e)}") from None
+    if not 2 <= given.cells <= nz or given.keep < 1 or given.recalibrate < 0:
+        raise GanExportError(f"--cells 2 to {nz}, --keep 1 or more and --recalibrate 0 or more are possible")
+    try:
+        generator = cut(weights, given.cells, given.margin, given.keep)
+    except (KeyError, RuntimeError, ValueError) as e:
+        raise GanExportError(
+            f"{given.generator} is no unconditional generator of gan-train's: {first_line(e)}"
+        ) from None
     if given.recalibrate:
         state.recalibrate(generator, recipe.Generator(nz=nz), given.recalibrate, torch.device("cpu"))
-    state.save(dict(generator.eval().state_dict()), given.out)
-    print(f"{given.out}: {sum(p.numel() for p in generator.parameters()):,} weights")
+    return generator.eval()
 
 
 if __name__ == "__main__":

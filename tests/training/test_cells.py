@@ -58,10 +58,16 @@ def test_fewer_directions_make_a_smaller_file_and_nearly_the_same_pictures(tmp_p
     assert (tmp_path / "5.pth").stat().st_size < (tmp_path / "6.pth").stat().st_size
 
 
-def test_what_is_no_such_generator_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_bad_input_is_refused_in_one_line(tmp_path: Path) -> None:
+    _generator(tmp_path / "g.pth")
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
-    for source in (tmp_path / "other.pth", tmp_path / "missing.pth"):
-        done = _cut(source, tmp_path / "out.pth")
-        assert done.returncode != 0
-        assert len(done.stderr.strip().splitlines()) == 1
-    assert not (tmp_path / "out.pth").exists()
+    (tmp_path / "text.pth").write_text("no checkpoint")
+    good, out = tmp_path / "g.pth", tmp_path / "out.pth"
+    for source, target, *words in (
+        (tmp_path / "other.pth", out), (tmp_path / "missing.pth", out), (tmp_path / "text.pth", out),
+        (good, tmp_path / "nowhere" / "out.pth"), (good, out, "--cells", NZ + 1), (good, out, "--keep", 0),
+    ):  # fmt: skip
+        done = _cut(Path(str(source)), Path(str(target)), *words)
+        assert done.returncode == 2
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not out.exists()
