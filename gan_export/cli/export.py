@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,13 +12,12 @@ import typer
 
 from gan_export.arch.reading import Overrides
 from gan_export.cli import app as common
+from gan_export.cli import shown
 from gan_export.cli.options import Out, reads_checkpoints
 
 if TYPE_CHECKING:
-    from gan_export.bisect import Step
     from gan_export.checkpoint import Checkpoint
     from gan_export.export.base import Exporter, Options
-    from gan_export.parity import ParityReport, Quality
     from gan_export.ship import Shipped
 
 HELP = """Export a GAN generator from its checkpoint, and prove that the export draws the same pictures.
@@ -101,8 +100,8 @@ def export(
         _print_health(checkpoint)
     target = out or _beside(file, f".sampler{exporter.suffix}" if sampler else exporter.suffix)
     shipped = _ship(checkpoint, exporter, target, options)
-    _print_proof(shipped, exporter.title)
-    _print_shipped(shipped, file)
+    shown.print_proof(shipped, exporter.title)
+    shown.print_shipped(shipped, file)
 
 
 @app.command(name="all", short_help="Every format that can be written here.")
@@ -137,8 +136,8 @@ def export_all(
         worst = shipped.report.max_abs if shipped.report else None
         error = "unproven here" if shipped.unproven else "-" if worst is None else f"{worst:.1e}"
         loaded = "-" if shipped.loading is None else f"{shipped.loading:.2f} s"
-        rows.append((exporter.name, _size(shipped.size), error, loaded, str(shipped.path)))
-    _table(("format", "size", "largest error", "loaded in", "file, or why not"), rows)
+        rows.append((exporter.name, shown.size(shipped.size), error, loaded, str(shipped.path)))
+    shown.table(("format", "size", "largest error", "loaded in", "file, or why not"), rows)
     if failed:
         raise typer.Exit(failed)
 
@@ -181,7 +180,7 @@ def export_web(
         if precision != "fp32" or overrides != Overrides():
             raise GanExportError(f"{file} is an export: its precision, and what a flag says of a checkpoint, are fixed")
         report = ship.verify(file)
-        _print_report(report)
+        shown.print_report(report)
         if not report.passed:
             raise typer.Exit(1)
         size = write_site(out, lambda target: shutil.copyfile(file, target))
@@ -190,10 +189,10 @@ def export_web(
         _print_health(checkpoint)
 
         def put(exporter: Exporter) -> Callable[[Path], None]:
-            return lambda target: _print_proof(_ship(checkpoint, exporter, target, options), exporter.title)
+            return lambda target: shown.print_proof(_ship(checkpoint, exporter, target, options), exporter.title)
 
         size = write_site(out, put(native), Onnx(put(onnx), runtime) if runtime else None)
-    print(f"wrote {out} ({_size(size)}): any static server shows it, and it needs no network")
+    print(f"wrote {out} ({shown.size(size)}): any static server shows it, and it needs no network")
     print(f"  python -m http.server -d {out} 8000    then open http://localhost:8000")
 
 
@@ -213,7 +212,7 @@ def list_formats(
         e = line.exporter
         here = line.reason or (f"yes, but unproven: {line.unproven}" if line.unproven else "yes")
         rows.append((e.name, e.title, e.suffix, ", ".join(e.precisions), line.devices, e.runs, here))
-    _table(("format", "means", "suffix", "precisions", "on", "run by", "available here"), rows)
+    shown.table(("format", "means", "suffix", "precisions", "on", "run by", "available here"), rows)
 
 
 @app.command(short_help="Does an exported file draw the right pictures?")
@@ -233,10 +232,10 @@ def verify(
         raise GanExportError("--bisect compares with a checkpoint's layers; name the checkpoint too")
     read = _read(checkpoint, overrides) if checkpoint else None
     report = ship.verify(artifact, read)
-    _print_report(report)
+    shown.print_report(report)
     print(f"{artifact}: {'the same pictures' if report.passed else 'OTHER PICTURES'} as {report.against}")
     if bisect and read is not None:
-        _print_steps(ship.first_wrong_layers(artifact, read))
+        shown.print_steps(ship.first_wrong_layers(artifact, read))
     if not report.passed:
         raise typer.Exit(1)
 
@@ -262,7 +261,7 @@ def inspect(
         if as_json:
             print(json.dumps(description.to_json(), indent=2))
         else:
-            _print_description(description)
+            shown.print_description(description)
         return
     manifest = artifact.read_manifest(file, kind)
     if manifest is None:
@@ -273,7 +272,7 @@ def inspect(
     if as_json:
         print(json.dumps(data, indent=2))
         return
-    _table(("", ""), [(k, _flat(v)) for k, v in data.items() if k != "references"])
+    shown.table(("", ""), [(k, shown.flat(v)) for k, v in data.items() if k != "references"])
 
 
 def main() -> None:
@@ -318,7 +317,7 @@ def _ship(checkpoint: Checkpoint, exporter: Exporter, target: Path, options: Opt
             return ship.ship(checkpoint, exporter, target, options, progress=lambda what: status.update(f"{what} ..."))
         except ParityError as e:
             status.stop()
-            _print_report(e.report)
+            shown.print_report(e.report)
             raise
 
 
@@ -331,84 +330,3 @@ def _in_folder(folder: Path, file: Path, suffix: str) -> Path:
 def _beside(file: Path, suffix: str) -> Path:
     target = file.with_name(file.stem + suffix) if file.is_file() else Path(file.name + suffix)
     return target if target != file else file.with_name(f"{file.stem}.exported{suffix}")
-
-
-def _print_proof(shipped: Shipped, title: str) -> None:
-    if shipped.report is None:
-        print(f"{title}: UNPROVEN HERE, nothing has run what was written. {shipped.unproven}; verify it there.")
-    else:
-        _print_report(shipped.report)
-    if shipped.quality is not None:
-        _print_quality(shipped.quality, shipped.manifest.precision)
-
-
-def _print_report(report: ParityReport) -> None:
-    info = report.session
-    print(f"{info.runtime} {info.version}, {info.provider}, against {report.against}:")
-    rows = []
-    for row in report.rows:
-        values = ("-", "-") if row.max_abs is None else (f"{row.max_abs:.2e}", f"{row.mean_abs:.2e}")
-        identical = f"{row.identical:.4%}"
-        verdict = "same" if row.passed else "OTHER"
-        rows.append((str(row.batch), *values, identical, str(row.byte_step), f"{row.psnr:.1f}", verdict))
-    _table(("batch", "max error", "mean error", "equal bytes", "largest step", "PSNR dB", "pictures"), rows)
-
-
-def _print_quality(quality: Quality, precision: str) -> None:
-    row = quality.row
-    frechet = "-" if quality.frechet is None else f"{quality.frechet:.4f}"
-    print(f"what {precision} costs, against the checkpoint's own pictures:")
-    cells = (str(row.batch), f"{row.psnr:.1f}", f"{row.identical:.2%}", str(row.byte_step), frechet)
-    _table(("pictures", "PSNR dB", "equal bytes", "largest step", "Frechet distance"), [cells])
-
-
-def _print_steps(steps: Sequence[Step]) -> None:
-    first = next((i for i, step in enumerate(steps) if not step.passed), None)
-    shown = steps if first is None else steps[: first + 1]
-    _table(
-        ("layer", "max error", "largest value", "values"),
-        [(s.layer, f"{s.error:.2e}", f"{s.size:.2e}", "same" if s.passed else "OTHER") for s in shown],
-    )
-    if first is None:
-        print(f"all {len(steps)} layers give the checkpoint's values")
-    else:
-        print(f"the first layer that is wrong: {steps[first].layer}")
-
-
-def _print_shipped(shipped: Shipped, source: Path) -> None:
-    from gan_export.artifact import report_path
-
-    print(f"wrote {shipped.path} ({_size(shipped.size)}) and {report_path(shipped.path).name}")
-    if shipped.unproven:
-        print(f"  gan-export verify {shipped.path}")
-        return
-    print(f"  gan-sample {shipped.path} -n 64 --seed 7 -o grid.png")
-    print(f"  gan-bench {source} --batch 512")
-
-
-def _print_description(description: Any) -> None:
-    _table(("", ""), description.rows())
-    _table(("layer", "gives", "parameters", "MFLOP"), description.layer_rows())
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from gan_export.errors import printable
-
-    table = Table(box=box.SIMPLE_HEAD, show_header=any(head), show_edge=False, pad_edge=False)
-    for name in head:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(printable(cell, limit=500).replace("[", "\\[") for cell in row))
-    Console().print(table)
-
-
-def _flat(value: Any) -> str:
-    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"

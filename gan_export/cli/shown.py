@@ -1,0 +1,93 @@
+"""What gan-export prints of an export: its proof, its cost, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gan_export.bisect import Step
+    from gan_export.parity import ParityReport, Quality
+    from gan_export.ship import Shipped
+
+
+def print_proof(shipped: Shipped, title: str) -> None:
+    if shipped.report is None:
+        print(f"{title}: UNPROVEN HERE, nothing has run what was written. {shipped.unproven}; verify it there.")
+    else:
+        print_report(shipped.report)
+    if shipped.quality is not None:
+        print_quality(shipped.quality, shipped.manifest.precision)
+
+
+def print_report(report: ParityReport) -> None:
+    info = report.session
+    print(f"{info.runtime} {info.version}, {info.provider}, against {report.against}:")
+    rows = []
+    for row in report.rows:
+        values = ("-", "-") if row.max_abs is None else (f"{row.max_abs:.2e}", f"{row.mean_abs:.2e}")
+        identical = f"{row.identical:.4%}"
+        verdict = "same" if row.passed else "OTHER"
+        rows.append((str(row.batch), *values, identical, str(row.byte_step), f"{row.psnr:.1f}", verdict))
+    table(("batch", "max error", "mean error", "equal bytes", "largest step", "PSNR dB", "pictures"), rows)
+
+
+def print_quality(quality: Quality, precision: str) -> None:
+    row = quality.row
+    frechet = "-" if quality.frechet is None else f"{quality.frechet:.4f}"
+    print(f"what {precision} costs, against the checkpoint's own pictures:")
+    cells = (str(row.batch), f"{row.psnr:.1f}", f"{row.identical:.2%}", str(row.byte_step), frechet)
+    table(("pictures", "PSNR dB", "equal bytes", "largest step", "Frechet distance"), [cells])
+
+
+def print_steps(steps: Sequence[Step]) -> None:
+    first = next((i for i, step in enumerate(steps) if not step.passed), None)
+    shown = steps if first is None else steps[: first + 1]
+    table(
+        ("layer", "max error", "largest value", "values"),
+        [(s.layer, f"{s.error:.2e}", f"{s.size:.2e}", "same" if s.passed else "OTHER") for s in shown],
+    )
+    if first is None:
+        print(f"all {len(steps)} layers give the checkpoint's values")
+    else:
+        print(f"the first layer that is wrong: {steps[first].layer}")
+
+
+def print_shipped(shipped: Shipped, source: Path) -> None:
+    from gan_export.artifact import report_path
+
+    print(f"wrote {shipped.path} ({size(shipped.size)}) and {report_path(shipped.path).name}")
+    if shipped.unproven:
+        print(f"  gan-export verify {shipped.path}")
+        return
+    print(f"  gan-sample {shipped.path} -n 64 --seed 7 -o grid.png")
+    print(f"  gan-bench {source} --batch 512")
+
+
+def print_description(description: Any) -> None:
+    table(("", ""), description.rows())
+    table(("layer", "gives", "parameters", "MFLOP"), description.layer_rows())
+
+
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from gan_export.errors import printable
+
+    lines = Table(box=box.SIMPLE_HEAD, show_header=any(head), show_edge=False, pad_edge=False)
+    for name in head:
+        lines.add_column(name, overflow="fold")
+    for row in rows:
+        lines.add_row(*(printable(cell, limit=500).replace("[", "\\[") for cell in row))
+    Console().print(lines)
+
+
+def flat(value: Any) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+
+
+def size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"

@@ -1,0 +1,121 @@
+"""What a recipe's fields may be."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from gan_export.errors import GanExportError, printable
+
+if TYPE_CHECKING:
+    from gan_export.training.recipe import Augment, Data, Loss, Recipe
+
+DIGITS = ("mnist-10k", "mnist")  # what the classifier that ships can measure
+SOURCES = ("mnist-10k", "mnist", "fashion-mnist", "cifar10", "folder", "npz")
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """` (did you mean ...?)` of the choice most like `word`; empty where none is."""
+    choices = list(choices)
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    if not close:  # the right name in the wrong section, or without one
+        last = word.rpartition(".")[2]
+        by_last = {c.rpartition(".")[2]: c for c in choices}
+        close = [by_last[m] for m in difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)]
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def check(recipe: Recipe) -> None:
+    """Raises GanExportError at the first field outside its bounds, or at odds with another, saying what is possible."""
+    r = recipe
+    levels = _check_data(r.data)
+    for net, widths in (("generator", r.generator.widths), ("discriminator", r.discriminator.widths)):
+        fits = len(widths) == levels and all(1 <= w <= 8192 for w in widths)
+        _bound(fits, f"{net}.widths", list(widths), f"{levels} numbers from 1 to 8192 at data.size {r.data.size}")
+    _bound(1 <= r.generator.nz <= 8192, "generator.nz", r.generator.nz, "1 to 8192")
+    _bound(0 <= r.generator.classes <= 65536, "generator.classes", r.generator.classes, "0 to 65536")
+    _bound(1 <= r.generator.embedding <= 8192, "generator.embedding", r.generator.embedding, "1 to 8192")
+    _check_loss(r.loss)
+    _check_augment(r.augment)
+    _bound(0 <= r.discriminator.names <= 65536, "discriminator.names", r.discriminator.names, "0 to 65536")
+    _bound(0 <= r.loss.naming <= 1e3, "loss.naming", r.loss.naming, "0 to 1000")
+    if r.loss.cells and not r.loss.naming:
+        raise GanExportError("loss.cells says what loss.naming aims at: set loss.naming over 0, or leave it off")
+    if r.loss.cells and r.generator.classes:
+        raise GanExportError("loss.cells is for a generator without labels; leave it off, or generator.classes at 0")
+    if r.loss.cells and r.generator.nz < r.discriminator.names:
+        raise GanExportError(f"loss.cells takes a latent's first {r.discriminator.names} values; raise generator.nz")
+    if r.loss.naming and not r.discriminator.names:
+        raise GanExportError("loss.naming needs a discriminator that names: set discriminator.names to the classes")
+    _bound(0 <= r.discriminator.slope < 1, "discriminator.slope", r.discriminator.slope, "0 to 1")
+    for net, adam in (("generator", r.optimiser.generator), ("discriminator", r.optimiser.discriminator)):
+        _bound(0 < adam.lr <= 1, f"optimiser.{net}.lr", adam.lr, "over 0, at most 1")
+        _bound(0 <= adam.beta1 < 1, f"optimiser.{net}.beta1", adam.beta1, "0 to under 1")
+        _bound(0 <= adam.beta2 < 1, f"optimiser.{net}.beta2", adam.beta2, "0 to under 1")
+        _bound(0 <= adam.weight_decay < 1, f"optimiser.{net}.weight_decay", adam.weight_decay, "0 to under 1")
+    _bound(0 <= r.optimiser.decay_from <= 1, "optimiser.decay_from", r.optimiser.decay_from, "0 to 1")
+    _bound(0 <= r.ema.decay < 1, "ema.decay", r.ema.decay, "0 to under 1")
+    _bound(r.ema.recalibrate >= 0, "ema.recalibrate", r.ema.recalibrate, "0 or more")
+    _bound(r.train.epochs >= 1, "train.epochs", r.train.epochs, "1 or more")
+    _bound(r.train.minutes >= 0, "train.minutes", r.train.minutes, "0 or more")
+    _bound(2 <= r.train.batch <= 65536, "train.batch", r.train.batch, "2 to 65536")
+    _bound(1 <= r.train.critic_steps <= 100, "train.critic_steps", r.train.critic_steps, "1 to 100")
+    _bound(0 <= r.train.seed < 2**63, "train.seed", r.train.seed, "0 to 2^63-1")
+    for name in ("save_every", "preview_every", "snapshot_every", "keep", "log_every"):
+        _bound(getattr(r.output, name) >= 1, f"output.{name}", getattr(r.output, name), "1 or more")
+    _bound(r.output.metrics_every >= 0, "output.metrics_every", r.output.metrics_every, "0 or more")
+    _bound(r.output.metrics_pictures >= 1000, "output.metrics_pictures", r.output.metrics_pictures, "1000 or more")
+    if r.output.metrics_every and (r.data.source not in DIGITS or (r.data.size, r.data.channels) != (32, 1)):
+        raise GanExportError(
+            f"output.metrics_every: no features are at hand for {r.data.source} at {r.data.channels}x{r.data.size}; "
+            "the classifier that ships reads MNIST's digits at 1x32, so leave it at 0"
+        )
+    kind, _, index = r.compute.device.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (
+        ":" in r.compute.device and not (kind == "cuda" and index.isdigit())
+    ):
+        raise GanExportError(
+            f"device {printable(r.compute.device)} is unknown; auto, cpu, cuda, cuda:N and mps are known"
+        )
+    _bound(0 <= r.compute.threads <= 1024, "compute.threads", r.compute.threads, "0 to 1024")
+
+
+def _check_data(data: Data) -> int:
+    """How often pictures are halved down to 4x4."""
+    if data.source not in SOURCES:
+        near = nearest(data.source, SOURCES)
+        raise GanExportError(f"data.source is {printable(data.source)}{near}; {', '.join(SOURCES)} are known")
+    if data.source == "folder" and not data.path:
+        raise GanExportError("data.path is missing: name the folder of pictures, --set data.path=DIR")
+    if data.source == "npz" and not data.path:
+        raise GanExportError("data.path is missing: name the file of arrays, --set data.path=FILE.npz")
+    _bound(0 <= data.memory <= 2**20, "data.memory", data.memory, "0 to 2^20 GiB")
+    _bound(0 <= data.workers <= 1024, "data.workers", data.workers, "0 to 1024")
+    levels = math.log2(data.size / 4) if data.size >= 8 else 0
+    _bound(levels >= 1 and levels == int(levels) and data.size <= 1024, "data.size", data.size, "8, 16, 32 ... 1024")
+    _bound(data.channels in (1, 3), "data.channels", data.channels, "1 or 3")
+    return int(levels)
+
+
+def _check_loss(loss: Loss) -> None:
+    _bound(0 <= loss.smooth < 0.5, "loss.smooth", loss.smooth, "0 to under 0.5")
+    if loss.smooth and loss.kind not in ("bce", "non-saturating"):
+        raise GanExportError(f"loss.smooth is for bce and non-saturating, not for {loss.kind}; leave it at 0")
+    _bound(0 <= loss.flip < 0.5, "loss.flip", loss.flip, "0 to under 0.5")
+    for name in ("r1", "r2", "gradient_penalty"):
+        _bound(0 <= getattr(loss, name) <= 1e6, f"loss.{name}", getattr(loss, name), "0 to 1e6")
+    _bound(1 <= loss.penalty_every <= 1000, "loss.penalty_every", loss.penalty_every, "1 to 1000")
+
+
+def _check_augment(augment: Augment) -> None:
+    _bound(0 <= augment.noise <= 10, "augment.noise", augment.noise, "0 to 10")
+    _bound(0 < augment.noise_until <= 1, "augment.noise_until", augment.noise_until, "over 0, at most 1")
+    _bound(0 <= augment.translate <= 0.5, "augment.translate", augment.translate, "0 to 0.5")
+    _bound(0 <= augment.cutout < 1, "augment.cutout", augment.cutout, "0 to under 1")
+
+
+def _bound(holds: bool, name: str, value: object, bounds: str) -> None:
+    if not holds:
+        raise GanExportError(f"{name} is {value}; {bounds} is possible")
