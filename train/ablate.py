@@ -67,6 +67,10 @@ SETTINGS: tuple[Setting, ...] = (
 
 def run(given: argparse.Namespace) -> None:
     out, names = given.out, [n for n in given.only.split(",") if n]
+    if unknown := set(names) - {s.name for s in SETTINGS}:
+        print(f"ablate.py: no setting is called {', '.join(sorted(unknown))}; "
+              f"{', '.join(s.name for s in SETTINGS)} are known", file=sys.stderr)  # fmt: skip
+        raise SystemExit(2)
     more = ["--data-root", given.data_root] if given.data_root else []
     more += [word for s in given.settings for word in ("--set", s)]
     todo = [
