@@ -1,0 +1,42 @@
+"""Every process has a pace of its own and every call another one around it: a tenth, far more than a machine adds.
+
+The paces come from a fixed stream: the i-th process that begins with NUMBERS in its environment, a folder that counts
+them, has the i-th.
+"""
+
+import os
+import random
+import time
+from functools import cache
+from itertools import count
+from pathlib import Path
+
+from tests.runtimes.planted import in_place_of_onnxruntime, same
+
+NUMBERS = "GAN_EXPORT_TEST_NUMBERS"
+CALL = 0.02  # seconds, in the middle
+
+
+@cache
+def _stream() -> tuple[random.Random, float]:
+    """This process's random numbers and its pace, seconds."""
+    folder = Path(os.environ[NUMBERS])
+    number = next(n for n in count() if _taken(folder / str(n)))
+    stream = random.Random(number)  # noqa: S311  a test's noise
+    return stream, CALL * stream.lognormvariate(0, 0.1)
+
+
+def _taken(file: Path) -> bool:
+    try:
+        file.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _wait() -> None:
+    stream, pace = _stream()
+    time.sleep(pace * stream.lognormvariate(0, 0.1))
+
+
+find = in_place_of_onnxruntime(_wait, same)
