@@ -64,8 +64,9 @@ static gan_status lay_out(const gan_model *m, const gan_options *o, layout *l) {
     const uint32_t share = (uint32_t)(((uint64_t)batch + (uint64_t)l->threads - 1) / (uint64_t)l->threads);
     uint32_t largest = fit < 1 ? 1 : fit < chunk ? (uint32_t)fit : chunk;
     largest = share < largest ? share : largest;
+    const int limit = m->f.points && m->f.points < MAX_TOOM ? (int)m->f.points : MAX_TOOM;
     for (; largest; largest /= 2) {
-        for (int points = MAX_TOOM; points >= 2; points--) { /* 2: no transform */
+        for (int points = limit; points >= 2; points--) { /* 2: no transform */
             l->largest = largest;
             gan_i_plan_forms(&m->s, m->k, batch, l->threads, largest, points, l->forms);
             if (measure(m, l, batch) <= (o && o->max_memory ? o->max_memory : UINT64_MAX)) return GAN_OK;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEADER = 128, RECORD = 192, VERSION = 1 };
+enum { HEADER = 128, RECORD = 192, FIRST_VERSION = 1, VERSION = 2 };
 static const unsigned char MAGIC[8] = {0x89, 'G', 'A', 'N', '\r', '\n', 0x1a, '\n'};
 
 /* Bounds that keep every product below within 64 bits, far above any generator. */
@@ -222,8 +222,9 @@ gan_status gan_i_parse(const void *memory, size_t size, file *f) {
     const unsigned char *p = memory;
     memset(f, 0, sizeof *f);
     if (size < HEADER || memcmp(p, MAGIC, sizeof MAGIC)) return GAN_ERROR_FORMAT;
-    if (u32_at(p + 8) > VERSION) return GAN_ERROR_VERSION;
-    if (u32_at(p + 8) != VERSION || u32_at(p + 12) != RECORD || u64_at(p + 16) != size) return GAN_ERROR_CORRUPT;
+    const uint32_t version = u32_at(p + 8);
+    if (version > VERSION) return GAN_ERROR_VERSION;
+    if (version < FIRST_VERSION || u32_at(p + 12) != RECORD || u64_at(p + 16) != size) return GAN_ERROR_CORRUPT;
     const uint64_t manifest = u64_at(p + 24), manifest_size = u64_at(p + 32), data = u64_at(p + 40);
     const uint64_t data_size = u64_at(p + 48);
     f->n_layers = u32_at(p + 56);
@@ -233,6 +234,8 @@ gan_status gan_i_parse(const void *memory, size_t size, file *f) {
     f->image = (shape){u32_at(p + 72), u32_at(p + 76), u32_at(p + 80)};
     f->low = f32_at(p + 84);
     f->high = f32_at(p + 88);
+    f->points = version > FIRST_VERSION ? u32_at(p + 92) : 0;
+    if (f->points == 1) return GAN_ERROR_CORRUPT;
     if (!(f->low < f->high) || !(f->high - f->low < 1e30f)) return GAN_ERROR_CORRUPT;
     if (!f->n_layers || f->n_layers > MAX_LAYERS) return GAN_ERROR_CORRUPT;
     const uint64_t head = HEADER + (uint64_t)f->n_layers * RECORD;

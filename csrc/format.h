@@ -56,6 +56,7 @@ typedef struct file {
     uint32_t nz, prior, classes, n_layers;
     shape image;
     float low, high; /* the range of the last layer's values; bytes are made from it brought to [-1, 1] */
+    uint32_t points; /* a side of the largest transform that keeps its rounding small; 0: any does */
     uint64_t weight_bytes;
     const char *manifest;
     size_t manifest_size;

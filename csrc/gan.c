@@ -11,7 +11,7 @@ gan_status gan_i_packed(gan_model *m, uint32_t index, form f, const float **out)
     const conv *c = &st->conv;
     if (!*slot) {
         const uint64_t floats = gan_i_form_floats(c, f, m->k);
-        float *dense = gan_i_allocate((uint64_t)c->kh * c->kw * c->in.c * c->out.c);
+        float *dense = gan_i_allocate(gan_i_pack_scratch(c, f, m->k));
         float *packed = dense ? gan_i_allocate(floats) : NULL;
         if (packed) gan_i_pack(st, f, m->k, dense, packed);
         gan_i_free(dense);

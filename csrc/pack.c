@@ -25,29 +25,38 @@ uint64_t gan_i_form_floats(const conv *c, form f, const gan_kernels *k) {
     return in * out * points * points * c->out_stride * c->out_stride;
 }
 
-/* dense[ky][kx][in][out], the kernel of the equivalent transposed convolution. */
-static void to_dense(const step *st, float *dense) {
+uint64_t gan_i_pack_scratch(const conv *c, form f, const gan_kernels *k) {
+    return (uint64_t)c->kh * c->kw * c->in.c * (f == FORM_FOLD ? c->out.c : (uint64_t)k->nr);
+}
+
+/* Some of a step's output channels. */
+typedef struct channels {
+    uint64_t first, count;
+} channels;
+
+/* dense[ky][kx][in][of.count], the kernel of the equivalent transposed convolution. */
+static void to_dense(const step *st, channels of, float *dense) {
     const conv *c = &st->conv;
     const layer *la = st->layer;
-    const uint64_t in = c->in.c, out = c->out.c, kh = c->kh, kw = c->kw;
+    const uint64_t in = c->in.c, out = c->out.c, elements = (uint64_t)c->kh * c->kw, n = of.count;
     const tensor *t = &la->weight;
-    memset(dense, 0, sizeof *dense * in * out * kh * kw);
     if (la->op == OP_LINEAR) { /* feature (out, y, x) of a picture, row-major */
-        for (uint64_t o = 0; o < out; o++)
-            for (uint64_t p = 0; p < kh * kw; p++)
+        for (uint64_t o = 0; o < n; o++)
+            for (uint64_t p = 0; p < elements; p++)
                 for (uint64_t i = 0; i < in; i++)
-                    dense[(p * in + i) * out + o] = gan_i_element(t, la->dtype, (o * kh * kw + p) * in + i);
+                    dense[(p * in + i) * n + o] = gan_i_element(t, la->dtype, ((of.first + o) * elements + p) * in + i);
         return;
     }
     if (la->op == OP_CONV_TRANSPOSE) { /* (in, out, ky, kx) */
         for (uint64_t i = 0; i < in; i++)
-            for (uint64_t o = 0; o < out; o++)
-                for (uint64_t p = 0; p < kh * kw; p++)
-                    dense[(p * in + i) * out + o] = gan_i_element(t, la->dtype, (i * out + o) * kh * kw + p);
+            for (uint64_t o = 0; o < n; o++)
+                for (uint64_t p = 0; p < elements; p++)
+                    dense[(p * in + i) * n + o] = gan_i_element(t, la->dtype, (i * out + of.first + o) * elements + p);
         return;
     }
     const uint64_t side = la->args[2]; /* (out, in, ky, kx) */
     const int32_t f = (int32_t)c->upsampled;
+    memset(dense, 0, sizeof *dense * elements * in * n);
     for (int32_t rho = 0; rho < f * f; rho++) {
         for (int32_t e = 0; e < (int32_t)(side * side); e++) {
             const int32_t ky = e / (int32_t)side, kx = e % (int32_t)side, ry = rho / f, rx = rho % f;
@@ -59,20 +68,11 @@ static void to_dense(const step *st, float *dense) {
                 y = (int32_t)side - 1 - ky;
                 x = (int32_t)side - 1 - kx;
             }
-            float *to = dense + ((uint64_t)y * kw + (uint64_t)x) * in * out;
-            for (uint64_t o = 0; o < out; o++)
+            float *to = dense + ((uint64_t)y * c->kw + (uint64_t)x) * in * n;
+            for (uint64_t o = 0; o < n; o++)
                 for (uint64_t i = 0; i < in; i++)
-                    to[i * out + o] += gan_i_element(t, la->dtype, (o * in + i) * side * side + (uint64_t)e);
+                    to[i * n + o] += gan_i_element(t, la->dtype, ((of.first + o) * in + i) * side * side + (uint64_t)e);
         }
-    }
-}
-
-/* One panel of nr channels from channel `first` on; `from` [in][out] or NULL for zeros. */
-static void copy_panel(const float *from, uint64_t in, uint64_t out, uint64_t first, uint64_t nr, float *to) {
-    const uint64_t width = first >= out ? 0 : out - first < nr ? out - first : nr;
-    for (uint64_t i = 0; i < in; i++, to += nr) {
-        memset(to, 0, sizeof *to * nr);
-        if (from && width) memcpy(to, from + i * out + first, sizeof *to * width);
     }
 }
 
@@ -90,11 +90,10 @@ static void filter_matrix(int points, int taps, double g[MAX_TOOM][MAX_TOOM]) {
 }
 
 /* One phase's panel, every point.  The inner loop runs over the panel's channels. */
-static void toom_panel(const conv *c, const float *dense, uint32_t py, uint32_t px, uint64_t first, int points,
+static void toom_panel(const conv *c, const float *dense, uint32_t py, uint32_t px, uint64_t width, int points,
                        uint64_t nr, float *to) {
     const int taps = (int)conv_taps(c, c->kh);
-    const uint64_t in = c->in.c, out = c->out.c, s = c->out_stride;
-    const uint64_t width = first >= out ? 0 : out - first < nr ? out - first : nr;
+    const uint64_t in = c->in.c, s = c->out_stride;
     double g[MAX_TOOM][MAX_TOOM];
     filter_matrix(points, taps, g);
     for (uint64_t i = 0; i < in; i++) {
@@ -105,7 +104,7 @@ static void toom_panel(const conv *c, const float *dense, uint32_t py, uint32_t 
                     const uint64_t ky = s * (uint64_t)ty + py, kx = s * (uint64_t)tx + px;
                     const double factor = g[p / points][ty] * g[p % points][tx];
                     if (ky >= c->kh || kx >= c->kw || factor == 0) continue;
-                    const float *from = dense + ((ky * c->kw + kx) * in + i) * out + first;
+                    const float *from = dense + ((ky * c->kw + kx) * in + i) * width;
                     for (uint64_t n = 0; n < width; n++) sum[n] += factor * from[n];
                 }
             }
@@ -115,38 +114,54 @@ static void toom_panel(const conv *c, const float *dense, uint32_t py, uint32_t 
     }
 }
 
-void gan_i_pack(const step *st, form f, const gan_kernels *k, float *dense, float *to) {
-    const conv *c = &st->conv;
-    const uint64_t in = c->in.c, out = c->out.c, nr = (uint64_t)k->nr, wide = padded(c->out.c, k);
+/* One phase's panel of the direct form, every tap. */
+static void direct_panel(const conv *c, const float *dense, uint32_t py, uint32_t px, uint64_t width, uint64_t nr, float *to) {
     const uint32_t s = c->out_stride;
-    to_dense(st, dense);
-    if (f == FORM_FOLD) {
-        for (uint64_t first = 0; first < fold_columns(c, k); first += nr) {
-            for (uint64_t i = 0; i < in; i++) {
-                for (uint64_t n = 0; n < nr; n++) {
-                    const uint64_t column = first + n;
-                    *to++ = column < c->kh * c->kw * out ? dense[(column / out * in + i) * out + column % out] : 0;
-                }
+    for (uint32_t ky = py; ky < c->kh; ky += s) {
+        for (uint32_t kx = px; kx < c->kw; kx += s) {
+            const float *from = dense + ((uint64_t)ky * c->kw + kx) * c->in.c * width;
+            for (uint32_t i = 0; i < c->in.c; i++, to += nr, from += width) {
+                memset(to, 0, sizeof *to * nr);
+                memcpy(to, from, sizeof *to * width);
             }
         }
+    }
+}
+
+static void pack_fold(const step *st, const gan_kernels *k, float *dense, float *to) {
+    const conv *c = &st->conv;
+    const uint64_t in = c->in.c, out = c->out.c, nr = (uint64_t)k->nr;
+    to_dense(st, (channels){0, out}, dense);
+    for (uint64_t first = 0; first < fold_columns(c, k); first += nr) {
+        for (uint64_t i = 0; i < in; i++) {
+            for (uint64_t n = 0; n < nr; n++) {
+                const uint64_t column = first + n;
+                *to++ = column < c->kh * c->kw * out ? dense[(column / out * in + i) * out + column % out] : 0;
+            }
+        }
+    }
+}
+
+void gan_i_pack(const step *st, form f, const gan_kernels *k, float *dense, float *to) {
+    const conv *c = &st->conv;
+    const uint64_t in = c->in.c, out = c->out.c, nr = (uint64_t)k->nr, panels = padded(c->out.c, k) / nr;
+    const uint32_t s = c->out_stride;
+    const int points = form_points(f);
+    if (f == FORM_FOLD) {
+        pack_fold(st, k, dense, to);
         return;
     }
-    for (uint32_t py = 0; py < s; py++) {
-        for (uint32_t px = 0; px < s; px++) {
-            for (uint64_t first = 0; first < wide; first += nr) {
-                if (f != FORM_DIRECT) {
-                    const int points = form_points(f);
-                    toom_panel(c, dense, py, px, first, points, nr, to);
-                    to += (uint64_t)(points * points) * in * nr;
-                    continue;
-                }
-                for (uint32_t ty = 0; ty < phase_taps(c, c->kh, py); ty++) {
-                    for (uint32_t tx = 0; tx < phase_taps(c, c->kw, px); tx++) {
-                        const uint64_t element = (uint64_t)(s * ty + py) * c->kw + s * tx + px;
-                        copy_panel(dense + element * in * out, in, out, first, nr, to);
-                        to += in * nr;
-                    }
-                }
+    for (uint64_t panel = 0; panel < panels; panel++) {
+        const uint64_t first = panel * nr, width = out - first < nr ? out - first : nr;
+        to_dense(st, (channels){first, width}, dense);
+        float *phase = to;
+        for (uint32_t py = 0; py < s; py++) {
+            for (uint32_t px = 0; px < s; px++) {
+                const uint64_t taps = (uint64_t)phase_taps(c, c->kh, py) * phase_taps(c, c->kw, px);
+                const uint64_t own = (f == FORM_DIRECT ? taps : (uint64_t)(points * points)) * in * nr;
+                if (f == FORM_DIRECT) direct_panel(c, dense, py, px, width, nr, phase + panel * own);
+                else toom_panel(c, dense, py, px, width, points, nr, phase + panel * own);
+                phase += panels * own;
             }
         }
     }

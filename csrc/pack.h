@@ -26,7 +26,8 @@ uint64_t gan_i_form_floats(const conv *c, form f, const gan_kernels *k);
  *   DIRECT  [phase y][phase x][panel][tap y][tap x][in][nr]
  *   FOLD    [panel of (ky, kx, out) flattened][in][nr]
  *   TOOM_n  [phase y][phase x][panel][point y, point x][in][nr]
- * `dense` is scratch of kh x kw x in x out floats.  Rounded once, from double, where weights are combined. */
+ * `dense` is scratch of gan_i_pack_scratch floats.  Rounded once, from double, where weights are combined. */
+uint64_t gan_i_pack_scratch(const conv *c, form f, const gan_kernels *k);
 void gan_i_pack(const step *st, form f, const gan_kernels *k, float *dense, float *to);
 
 #endif

@@ -22,7 +22,7 @@ float *gan_i_allocate(uint64_t floats) {
     const size_t whole = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
     void *memory = aligned_alloc(HUGE_PAGE, whole);
 #if defined(MADV_HUGEPAGE)
-    if (memory) madvise(memory, whole, MADV_HUGEPAGE);
+    if (memory) madvise(memory, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* the rest takes what it needs */
 #endif
     return memory;
 }

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,7 +18,7 @@ import numpy as np
 from gan_export import artifact, bisect, health, parity, runtimes
 from gan_export.artifact import Manifest
 from gan_export.errors import GanExportError, printable
-from gan_export.export.base import Exporter, Options, check_options, require
+from gan_export.export.base import Exporter, Options, Steadier, check_options, require
 from gan_export.files import atomic_file, atomic_folder, atomic_group, sha256_file
 from gan_export.images import Bytes
 from gan_export.parity import ParityError, ParityReport, Quality
@@ -79,13 +80,17 @@ def ship(
         _reference(checkpoint)(*artifact.reference_inputs(artifact.Facts.of(checkpoint.spec)))
     publish = atomic_folder if exporter.folder else atomic_group
     with publish(target) as temporary:
-        progress(f"writing {exporter.title}")
-        manifest = exporter.write(checkpoint, temporary, options)
-        if not unproven:
+        for attempt in chain([options], exporter.steadier(options) if isinstance(exporter, Steadier) else ()):
+            progress(f"writing {exporter.title}")
+            manifest = exporter.write(checkpoint, temporary, attempt)
+            if unproven:
+                break
             progress(f"comparing with eager PyTorch in {exporter.runtime}")
             report, loading, quality = _prove(checkpoint, exporter.runtime, temporary, manifest)
-            if not report.passed:
-                raise ParityError(f"{printable(target.name)}: {_verdict(report)}; nothing was written", report)
+            if report.passed:
+                break
+        if report is not None and not report.passed:
+            raise ParityError(f"{printable(target.name)}: {_verdict(report)}; nothing was written", report)
         made = _files(temporary if temporary.is_dir() else temporary.parent)
         files, size = [file.name for file in made], sum(file.stat().st_size for file in made)
     write_report(target, manifest, report or unproven, files, quality)

@@ -89,7 +89,7 @@ static double run(const gan_kernels *k, network *n, uint32_t images, form f, int
     if (gan_i_form_fits(&st->conv, f)) {
         const conv *c = &st->conv;
         forms[at] = f;
-        float *dense = floats((uint64_t)c->kh * c->kw * c->in.c * c->out.c), *to = floats(gan_i_form_floats(c, f, k));
+        float *dense = floats(gan_i_pack_scratch(c, f, k)), *to = floats(gan_i_form_floats(c, f, k));
         gan_i_pack(st, f, k, dense, to);
         packed[at] = to;
         const needs need = gan_i_needs(&s, k, forms, 1, images);

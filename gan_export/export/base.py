@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from gan_export import __version__
 from gan_export.arch.spec import GeneratorSpec
@@ -42,6 +42,7 @@ class Options:
     fp16_io:   latents and pictures in fp16 too, not only what lies between
     device:    that it is compiled for, where a format compiles
     backend:   ExecuTorch's
+    points:    native: a side of the largest transform that the engine may take, 0 for any; never asked by a user
     max_error: replaces the precision's own bound on a value's absolute error
     """
 
@@ -58,6 +59,7 @@ class Options:
     fp16_io: bool = False
     device: str = "cpu"
     backend: str = "xnnpack"
+    points: int = 0
     max_error: float | None = None
 
     def asked(self) -> dict[str, Any]:
@@ -145,6 +147,15 @@ class Exporter(Protocol):
         The same checkpoint, options and versions give the same bytes, whatever the folder and the process.
         Raises GanExportError naming the layer that the format can't take.
         """
+        ...
+
+
+@runtime_checkable
+class Steadier(Protocol):
+    """An exporter whose runtime can trade speed for rounding."""
+
+    def steadier(self, options: Options) -> Iterator[Options]:
+        """What to write with in turn, each slower and more exact, where the pictures differ."""
         ...
 
 

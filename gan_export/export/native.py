@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 
-VERSION = 1
+VERSION, LIMITED = 1, 2  # the second where the largest transform is given
 HEADER, RECORD, ALIGN = 128, 192, 64
 MAX_LAYERS, MAX_INPUTS, MAX_SIDE, MAX_KERNEL, MAX_STRIDE = 512, 8, 65536, 1024, 64
 OPS: tuple[type[Layer], ...] = (
@@ -72,12 +72,22 @@ class Native:
         """As `Exporter.write`.  The precision is that of the stored weights; arithmetic is float32 always."""
         spec, weights = lower(checkpoint.spec, checkpoint.weights)
         manifest = make_manifest(self, checkpoint, options, {})
-        target.write_bytes(encode(spec, weights, manifest.to_json(), options.precision))
+        target.write_bytes(encode(spec, weights, manifest.to_json(), options.precision, options.points))
         return manifest
 
+    def steadier(self, options: Options) -> Iterator[Options]:
+        """Smaller transforms, which round less, down to none: 2 points a side are as many as a product has."""
+        for points in (4, 3, 2):
+            yield replace(options, points=points)
 
-def encode(spec: GeneratorSpec, weights: Mapping[str, Floats], manifest: str = "{}", precision: str = "fp32") -> bytes:
-    """A lowered generator as the bytes of a `.gan` file.  Raises GanExportError naming a layer that it can't hold."""
+
+def encode(
+    spec: GeneratorSpec, weights: Mapping[str, Floats], manifest: str = "{}", precision: str = "fp32", points: int = 0
+) -> bytes:
+    """A lowered generator as the bytes of a `.gan` file.  Raises GanExportError naming a layer that it can't hold.
+
+    points: a side of the largest transform that the engine may take, from 2 (none); 0: any
+    """
     if len(spec.layers) > MAX_LAYERS:
         raise GanExportError(f"native takes {MAX_LAYERS} layers, this generator has {len(spec.layers)}")
     low, high = spec.range or (-1.0, 1.0)
@@ -98,9 +108,9 @@ def encode(spec: GeneratorSpec, weights: Mapping[str, Floats], manifest: str = "
     data = b"".join(arrays)
     fixed = struct.pack(
         "<8sIIQQQQQIIIIIII2fI",
-        GAN_MAGIC, VERSION, RECORD, HEADER + len(head) + len(data),
+        GAN_MAGIC, LIMITED if points else VERSION, RECORD, HEADER + len(head) + len(data),
         HEADER + RECORD * len(records), len(text), HEADER + len(head), len(data),
-        len(records), spec.nz, ["normal", "uniform"].index(spec.prior), spec.classes, *spec.image, low, high, 0,
+        len(records), spec.nz, ["normal", "uniform"].index(spec.prior), spec.classes, *spec.image, low, high, points,
     )  # fmt: skip
     sums = struct.pack("<QQ", *_sums(fixed + bytes(32 - 16) + struct.pack("<QQ", *_sums(data)) + head))
     return fixed + sums + struct.pack("<QQ", *_sums(data)) + head + data

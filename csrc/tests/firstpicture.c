@@ -1,0 +1,61 @@
+/* What drawing costs a program that does nothing else: firstpicture FILE [BATCH [THREADS]] draws one batch and prints
+ * milliseconds from main to its pictures, and MiB: of the file's weights, what the engine told beforehand that it
+ * takes beside them, and the most that the process held. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "gan.h"
+
+static double milliseconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+}
+
+/* Not getrusage's: that counts what the process was before it became this program, too. */
+static double peak_mib(void) {
+    char line[256];
+    long kib = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %ld", &kib) == 1) break;
+    if (f) fclose(f);
+    return (double)kib / 1024;
+}
+
+static void need(gan_status status, const char *what) {
+    if (status == GAN_OK) return;
+    fprintf(stderr, "firstpicture: %s: %s\n", what, gan_status_string(status));
+    exit(2);
+}
+
+int main(int n, char **words) {
+    const double began = milliseconds();
+    if (n < 2 || n > 4) {
+        fprintf(stderr, "firstpicture FILE [BATCH [THREADS]]\n");
+        return 2;
+    }
+    const gan_options options = {.batch = n > 2 ? (uint32_t)atoi(words[2]) : 1, .threads = n > 3 ? (uint32_t)atoi(words[3]) : 0};
+    const gan_request request = {.count = options.batch, .label = 0};
+    gan_model *model;
+    gan_context *context;
+    gan_info info;
+    uint64_t scratch, transformed;
+    need(gan_open(words[1], &model), words[1]);
+    gan_describe(model, &info);
+    need(gan_context_size(model, &options, &scratch, &transformed), "its size");
+    need(gan_context_new(model, &options, &context), "its memory");
+    const size_t size = (size_t)info.channels * info.height * info.width * options.batch;
+    uint8_t *pictures = malloc(size);
+    need(pictures ? gan_generate_bytes(context, &request, pictures, size) : GAN_ERROR_MEMORY, "drawing");
+    const double took = milliseconds() - began;
+    const double mib = 1 << 20;
+    printf("milliseconds %.1f\nweights %.1f\ntransformed %.1f\nscratch %.1f\npeak %.1f\n", took, (double)info.weights / mib,
+           (double)transformed / mib, (double)scratch / mib, peak_mib());
+    free(pictures);
+    gan_context_free(context);
+    gan_close(model);
+    return 0;
+}
