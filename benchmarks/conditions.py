@@ -1,11 +1,12 @@
 """The C engine and its peers where the machine is not at its best: docs/engine.md's table.
 
-    python benchmarks/conditions.py NAME [--rounds 5]
+    python benchmarks/conditions.py NAME [--rounds 5] [--batches 1,64] [--only "all processors"]
 
 Images a second of the classic generator, model alone, by native, ONNX Runtime and OpenVINO, each in a process of its
 own that takes turns with the others: on all processors; on one thread; with the caches evicted before each call; and
-beside a process that spins.  Writes results/conditions-NAME.json (every call's seconds, machine, versions, what others
-took of it) and prints the table.
+beside a process that spins.  A round has a turn of each batch, so that batches can be compared with each other: the
+last column is the engine's images a second against the batch before, paired by rounds.  Writes
+results/conditions-NAME.json (every call's seconds, machine, versions, what others took of it) and prints the table.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,11 +28,11 @@ from pathlib import Path
 import numpy as np
 
 from gan_export import latents, runtimes
-from gan_export.bench import machine, models
+from gan_export.bench import clock, machine, models
 
 HERE = Path(__file__).resolve().parent
 SIDES = {"native": "g.gan", "onnxruntime": "g.onnx", "openvino": "g.onnx"}
-BATCHES, TURN = (1, 64), 0.3  # seconds of a side's turn
+TURN = 0.3  # seconds of a side's turn
 EVICTING = 1 << 27  # bytes that are written before a call: four times the last-level cache of common processors
 
 
@@ -50,14 +52,14 @@ CONDITIONS = (
 )
 
 
-def side(runtime: str, path: str, condition: Condition, pipe: Connection) -> None:
+def side(runtime: str, path: str, condition: Condition, batches: Sequence[int], pipe: Connection) -> None:
     """Seconds of each call of a turn, for each batch that is asked for."""
     session = runtimes.find(runtime).load(Path(path), threads=condition.threads or machine.usable_processors())
     nz = models.find("classic").channels[0]
-    bound = {n: session.bind(latents.draw(7, 0, n, nz)) for n in BATCHES}
+    bound = {n: session.bind(latents.draw(7, 0, n, nz)) for n in batches}
     dirt = np.zeros(EVICTING // 8)
     for call in bound.values():
-        for _ in range(5):
+        for _ in range(3):
             call()
     pipe.send("ready")
     while (batch := pipe.recv()) is not None:
@@ -73,20 +75,22 @@ def side(runtime: str, path: str, condition: Condition, pipe: Connection) -> Non
         pipe.send(times)
 
 
-def measured(condition: Condition, folder: Path, rounds: int) -> dict[str, dict[int, list[list[float]]]]:
+def measured(
+    condition: Condition, folder: Path, rounds: int, batches: Sequence[int]
+) -> dict[str, dict[int, list[list[float]]]]:
     """side -> batch -> turns of a condition."""
     context = multiprocessing.get_context("spawn")
     pipes, workers = {}, []
     for name, file in SIDES.items():
         pipes[name], theirs = context.Pipe()
-        workers.append(context.Process(target=side, args=(name, str(folder / file), condition, theirs)))
+        workers.append(context.Process(target=side, args=(name, str(folder / file), condition, batches, theirs)))
         workers[-1].start()
         pipes[name].recv()
     neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if condition.neighbour else None
-    spent: dict[str, dict[int, list[list[float]]]] = {name: {n: [] for n in BATCHES} for name in SIDES}
+    spent: dict[str, dict[int, list[list[float]]]] = {name: {n: [] for n in batches} for name in SIDES}
     try:
         for _ in range(rounds):
-            for batch in BATCHES:
+            for batch in batches:
                 for name, pipe in pipes.items():
                     pipe.send(batch)
                     spent[name][batch].append(pipe.recv())
@@ -106,11 +110,21 @@ def rate(batch: int, turns: list[list[float]]) -> float:
     return batch / statistics.median(statistics.median(times) for times in turns)
 
 
+def step(before: int, batch: int, turns: dict[int, list[list[float]]]) -> str:
+    """How the images a second of `batch` stand to those of the batch before, with the 95 % interval."""
+    blocks = [[[round(1e9 * t / n) for t in turn] for turn in turns[n]] for n in (before, batch)]
+    found = clock.paired_ratio(*blocks)
+    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batches", default="1,64")
+    parser.add_argument("--only", action="append", choices=[c.title for c in CONDITIONS], help="a condition")
     given = parser.parse_args()
+    batches = [int(n) for n in given.batches.split(",")]
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         models.write_checkpoint(models.find("classic"), folder / "g.pth")
@@ -118,7 +132,8 @@ def main() -> None:
             export = [sys.executable, "-c", "from gan_export.cli.export import main; main()", kind]
             subprocess.run([*export, folder / "g.pth", "-o", folder / file], check=True, stdout=subprocess.DEVNULL)
         before, used = machine.load(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent = {condition.title: measured(condition, folder, given.rounds) for condition in CONDITIONS}
+        chosen = [c for c in CONDITIONS if not given.only or c.title in given.only]
+        spent = {c.title: measured(c, folder, given.rounds, batches) for c in chosen}
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     ours = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
     foreign, stolen = machine.shares(before, machine.load(), ours)
@@ -129,12 +144,18 @@ def main() -> None:
     }  # fmt: skip
     (HERE / "results" / f"conditions-{given.name}.json").write_text(json.dumps(result) + "\n", encoding="utf-8")
     print(f"Other processes took {foreign:.0%} of the processors, other virtual machines {stolen:.0%}.\n")
-    print("| | Batch | " + " | ".join(SIDES) + " | native / best peer |\n|---|---|" + "---|" * (len(SIDES) + 1))
+    print(
+        "| | Batch | "
+        + " | ".join(SIDES)
+        + " | native / best peer | native / batch before |\n|---|---|"
+        + "---|" * (len(SIDES) + 2)
+    )
     for title, sides in spent.items():
-        for batch in BATCHES:
+        for before, batch in zip([0, *batches], batches, strict=False):
             rates = [rate(batch, turns[batch]) for turns in sides.values()]
+            fall = step(before, batch, sides["native"]) if before else ""
             cells = " | ".join(f"{r:,.0f}/s" for r in rates)
-            print(f"| {title} | {batch} | {cells} | {rates[0] / max(rates[1:]):.2f} |")
+            print(f"| {title} | {batch} | {cells} | {rates[0] / max(rates[1:]):.2f} | {fall} |")
 
 
 if __name__ == "__main__":
