@@ -47,7 +47,7 @@ def speed() -> str:
     """A table of each suite's newest run in benchmarks/results: images a second, by runtime and batch."""
     tables = []
     runs = sorted(report.read_all(ROOT / "benchmarks" / "results").values(), key=lambda run: run.created)
-    for run in {run.suite: run for run in runs}.values():
+    for run in {run.suite: run for run in runs if run.suite}.values():
         lines = [line for line in summary.lines(run) if line.quantity == "model"]
         batches = sorted({line.batch for line in lines})
         size = "x".join(str(n) for n in (*run.model.image[1:], run.model.image[0]))

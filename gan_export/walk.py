@@ -107,9 +107,7 @@ def _require_av() -> None:
     try:
         import av  # noqa: F401
     except ImportError:
-        raise UnavailableError(
-            "an .mp4 needs PyAV; `pip install 'gan-export[video]'`, or write .gif or .webp"
-        ) from None
+        raise UnavailableError("an .mp4 needs PyAV; `pip install av`, or write .gif or .webp") from None
 
 
 def _write_mp4(path: Path, sheets: list[Bytes]) -> None:

@@ -16,7 +16,7 @@ from gan_export.errors import GanExportError
 if TYPE_CHECKING:
     from gan_export.sampling import Label
 
-HELP = """Draw pictures from a generator: a checkpoint, an ONNX or a TorchScript file.
+HELP = """Draw pictures from a generator: a checkpoint, or any export (.onnx, .pt, .gan, .xml, ...).
 
 Image i of a seed is the same picture whatever the runtime, the batch or the machine.
 
@@ -37,7 +37,7 @@ app = common.new_app(HELP, default="sample")
 @app.command(hidden=True)
 @reads_checkpoints
 def sample(
-    file: Annotated[Path, typer.Argument(help="A checkpoint, .onnx or TorchScript file, told apart by content.")],
+    file: Annotated[Path, typer.Argument(help="A checkpoint or an export, told apart by content.")],
     *,
     count: Annotated[int | None, typer.Option("-n", "--count", help="How many pictures.", show_default="64")] = None,
     seed: Seed = 0,

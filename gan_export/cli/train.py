@@ -83,7 +83,7 @@ def resume(
     devices: Devices = 1,
     nodes: Nodes = 1,
 ) -> None:
-    """Go on with RUN exactly; --set can change train.epochs, train.minutes and output.*"""
+    """Go on with RUN exactly; --set can change where it ends, output.*, its device, data.memory and data.workers."""
     from gan_export.training import folder
     from gan_export.training import recipe as recipes
 

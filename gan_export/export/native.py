@@ -52,7 +52,7 @@ DTYPES = {"fp32": 0, "fp16": 1, "bf16": 2}
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """A `.gan` file: the lowered layers and their plain weights, which the C engine maps and draws from."""
+    """A `.gan` file: the lowered layers and their plain weights, which the C engine reads whole and draws from."""
 
     name: str = "native"
     title: str = "gan-export native"

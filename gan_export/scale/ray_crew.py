@@ -96,7 +96,7 @@ def join(address: str, job: Job, source: Source, target: str, workers: int | Non
 def _check(address: str) -> None:
     """What can be said of an address without Ray."""
     if importlib.util.find_spec("ray") is None:
-        raise UnavailableError("--ray needs Ray: pip install 'gan-export[ray]'")
+        raise UnavailableError("--ray needs Ray: pip install ray")
     if address in ("auto", "local"):
         return
     host, _, port = address.rpartition(":")

@@ -26,7 +26,7 @@ class Remote:
         try:
             import fsspec
         except ImportError:
-            raise UnavailableError(f"{self.shown} needs fsspec: pip install 'gan-export[remote]'") from None
+            raise UnavailableError(f"{self.shown} needs fsspec: pip install fsspec, and s3fs for S3") from None
         try:
             self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except ImportError as e:

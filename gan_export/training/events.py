@@ -137,7 +137,7 @@ def require_tensorboard() -> None:
         import torch.utils.tensorboard  # noqa: F401
     except ImportError:
         raise UnavailableError(
-            "TensorBoard is not installed; `pip install 'gan-export[tensorboard]'`, or leave out --tensorboard"
+            "TensorBoard is not installed; `pip install tensorboard`, or leave out --tensorboard"
         ) from None
 
 

@@ -46,8 +46,8 @@ class Running:
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Running]:
-    pytest.importorskip("fastapi", reason="fastapi is not installed (pip install 'gan-export[service]')")
-    pytest.importorskip("uvicorn", reason="uvicorn is not installed (pip install 'gan-export[service]')")
+    pytest.importorskip("fastapi", reason="fastapi is not installed (pip install fastapi uvicorn)")
+    pytest.importorskip("uvicorn", reason="uvicorn is not installed (pip install fastapi uvicorn)")
     spec = transposed((24, 16), 1, 20)
     file = tmp_path / "g.gan"
     from gan_export import artifact
@@ -128,7 +128,7 @@ def test_the_service(service: Running) -> None:
 
 
 def test_a_file_that_is_no_generator_ends_it_with_a_line(tmp_path: Path) -> None:
-    pytest.importorskip("fastapi", reason="fastapi is not installed (pip install 'gan-export[service]')")
+    pytest.importorskip("fastapi", reason="fastapi is not installed (pip install fastapi uvicorn)")
     (tmp_path / "cut.gan").write_bytes(b"\x89GAN\r\n\x1a\n" + bytes(200))
     for name, said in (("", "GENERATOR=g.gan"), ("missing.gan", "no such file"), ("cut.gan", "cut.gan")):
         file = str(tmp_path / name) if name else ""

@@ -35,7 +35,7 @@ PROGRAM = "from gan_export.cli.sample import main; main()"
 @contextmanager
 def cluster(nodes: int) -> Iterator[Any]:
     """A head without cores, and nodes of one core each."""
-    cluster_utils = pytest.importorskip("ray.cluster_utils", reason="no Ray here: pip install 'gan-export[ray]'")
+    cluster_utils = pytest.importorskip("ray.cluster_utils", reason="no Ray here: pip install ray")
     options = {"include_dashboard": False, "object_store_memory": 1 << 27}
     made = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **options})
     try:
@@ -143,7 +143,7 @@ def test_a_cluster_draws_the_same_bytes_whatever_dies(
 def test_an_interrupt_ends_a_cluster_of_its_own_and_one_machine_goes_on(
     command: Command, gan: Path, whole: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("ray", reason="no Ray here: pip install 'gan-export[ray]'")
+    pytest.importorskip("ray", reason="no Ray here: pip install ray")
     out = tmp_path / "d"
     run = start(gan, out, "--ray", "local")
     try:
@@ -167,7 +167,7 @@ def test_an_interrupt_ends_a_cluster_of_its_own_and_one_machine_goes_on(
 
 @pytest.mark.long
 def test_filters_and_files_written_in_place(command: Command, labelled_gan: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="no Ray here: pip install 'gan-export[ray]'")
+    pytest.importorskip("ray", reason="no Ray here: pip install ray")
     arguments = ("-n", 300, "--seed", SEED, "--shard-size", 100, "--format", "raw", "--balance", "--dedupe")
     for name, more in (("alone", ()), ("ray", ("--ray", "local"))):
         result = command("gan-sample", labelled_gan, *arguments, *more, "-o", tmp_path / name)
@@ -189,13 +189,13 @@ def test_bad_input_is_one_line_and_changes_nothing(
     command: Command, small: Path, tmp_path: Path, arguments: tuple[object, ...], says: str
 ) -> None:
     if "--format" in arguments:
-        pytest.importorskip("ray", reason="no Ray here: pip install 'gan-export[ray]'")
+        pytest.importorskip("ray", reason="no Ray here: pip install ray")
     assert says in refused(command("gan-sample", small, *arguments, "-o", tmp_path / "d"))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_cluster_that_does_not_answer_is_one_line(command: Command, small: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="no Ray here: pip install 'gan-export[ray]'")
+    pytest.importorskip("ray", reason="no Ray here: pip install ray")
     with socket.socket() as taken:  # and nobody listens
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -209,7 +209,7 @@ def test_without_ray_the_install_line_is_told(small: Path, tmp_path: Path) -> No
     words = [small, "--format", "npy", "--ray", "auto", "-o", tmp_path / "d"]
     run = subprocess.run([sys.executable, "-c", program, *map(str, words)], check=False, capture_output=True)
     assert run.returncode == 2
-    assert run.stderr.decode().strip() == "gan-sample: --ray needs Ray: pip install 'gan-export[ray]'"
+    assert run.stderr.decode().strip() == "gan-sample: --ray needs Ray: pip install ray"
     assert not list(tmp_path.iterdir())
 
 
@@ -225,7 +225,7 @@ def drawer(generator: Path, target: Path, contents: generator_files.Contents | N
 
 
 def test_an_actor_draws_from_the_files_that_it_is_sent(small: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="no Ray here: pip install 'gan-export[ray]'")
+    pytest.importorskip("ray", reason="no Ray here: pip install ray")
     contents = generator_files.read(small)
     actor = drawer(small, tmp_path / "d", contents)
     small.unlink()
@@ -235,7 +235,7 @@ def test_an_actor_draws_from_the_files_that_it_is_sent(small: Path, tmp_path: Pa
 
 
 def test_a_node_that_would_draw_or_write_otherwise_says_so_in_a_line(small: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="no Ray here: pip install 'gan-export[ray]'")
+    pytest.importorskip("ray", reason="no Ray here: pip install ray")
     apart = drawer(small, tmp_path / "a")
     (tmp_path / "a" / manifest.JOB).unlink()  # as on a node that doesn't mount the folder
     contents = {name: data[::-1].copy() for name, data in generator_files.read(small).items()}

@@ -92,5 +92,5 @@ def _pyarrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise UnavailableError("--format parquet needs pyarrow: pip install 'gan-export[parquet]'") from None
+        raise UnavailableError("--format parquet needs pyarrow: pip install pyarrow") from None
     return pyarrow
