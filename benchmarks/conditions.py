@@ -83,9 +83,15 @@ def measured(
     pipes, workers = {}, []
     for name, file in SIDES.items():
         pipes[name], theirs = context.Pipe()
-        workers.append(context.Process(target=side, args=(name, str(folder / file), condition, batches, theirs)))
+        workers.append(
+            context.Process(target=side, args=(name, str(folder / file), condition, batches, theirs), daemon=True)
+        )
         workers[-1].start()
-        pipes[name].recv()
+        theirs.close()  # the worker's alone: its death is then an end of file here
+        try:
+            pipes[name].recv()
+        except EOFError:
+            raise SystemExit(f"{name} can't be measured; what it said is above") from None
     neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if condition.neighbour else None
     spent: dict[str, dict[int, list[list[float]]]] = {name: {n: [] for n in batches} for name in SIDES}
     try:
@@ -124,6 +130,8 @@ def main() -> None:
     parser.add_argument("--batches", default="1,64")
     parser.add_argument("--only", action="append", choices=[c.title for c in CONDITIONS], help="a condition")
     given = parser.parse_args()
+    if not given.name.replace("-", "").isalnum():
+        parser.error(f"{given.name}: a name of letters, digits and hyphens is needed")
     batches = [int(n) for n in given.batches.split(",")]
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)

@@ -164,7 +164,8 @@ def quality(session: Session, reference: Reference, facts: Facts, tolerance: Tol
         wanted.append(reference(z, labels))
     drawn, true = np.concatenate(got), np.concatenate(wanted)
     row = judge(drawn, true, facts, tolerance)  # type: ignore[arg-type]
-    sides = (drawn if drawn.dtype == np.uint8 else _bytes(cast(Floats, drawn), facts), _bytes(true, facts))
+    mine = drawn if drawn.dtype == np.uint8 else images.to_bytes(cast(Floats, drawn), facts.range)
+    sides = (mine, images.to_bytes(true, facts.range))
     try:
         features = [metrics.judge().classifier.features(metrics.readable(cast(Bytes, side))) for side in sides]
     except GanExportError:  # another kind of pictures
@@ -185,8 +186,8 @@ def judge(got: Floats | Bytes, wanted: Floats, facts: Facts, tolerance: Toleranc
     if got.dtype != np.uint8:
         error = np.abs(got.astype(np.float64) - wanted)
         error[~np.isfinite(got) | ~np.isfinite(wanted)] = np.inf
-    mine = cast(Bytes, got) if got.dtype == np.uint8 else _bytes(cast(Floats, got), facts)
-    theirs = _bytes(wanted, facts)
+    mine = cast(Bytes, got) if got.dtype == np.uint8 else images.to_bytes(cast(Floats, got), facts.range)
+    theirs = images.to_bytes(wanted, facts.range)
     step = np.abs(mine.astype(np.int16) - theirs)
     square = float(np.mean(step.astype(np.float64) ** 2))
     row = Row(
@@ -218,11 +219,3 @@ def _judged(row: Row, size: int, tolerance: Tolerance) -> Row:
     clear = tolerance.psnr is None or row.psnr >= tolerance.psnr
     finite = row.max_abs is None or math.isfinite(row.max_abs)
     return Row(**{**asdict(row), "passed": values and few and near and clear and finite})
-
-
-def _bytes(values: Floats, facts: Facts) -> Bytes:
-    """Bytes of pictures in the model's own range, brought to [-1, 1] where that is another."""
-    low, high = facts.range or (-1.0, 1.0)
-    if (low, high) != (-1.0, 1.0):
-        values = (values - np.float32(low)) * np.float32(2.0 / (high - low)) - np.float32(1.0)
-    return images.to_bytes(values)

@@ -46,10 +46,7 @@ class Generator:
         pictures = self.session.generate(z, labels)
         if pictures.dtype == np.uint8:
             return pictures  # type: ignore[return-value]
-        low, high = self.facts.range or (-1.0, 1.0)
-        if (low, high) != (-1.0, 1.0):
-            pictures = (pictures - np.float32(low)) * np.float32(2.0 / (high - low)) - np.float32(1.0)
-        return images.to_bytes(pictures)  # type: ignore[arg-type]
+        return images.to_bytes(pictures, self.facts.range)  # type: ignore[arg-type]
 
     def draw(self, seed: int, start: int, count: int, label: Label = "random") -> Bytes:
         """Images start .. start+count-1 of `seed` as uint8 (N, H, W, C): the same in every runtime and batch."""

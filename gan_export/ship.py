@@ -9,21 +9,17 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from gan_export import artifact, bisect, health, parity, runtimes
+from gan_export import artifact, bisect, health, parity, proof, runtimes
 from gan_export.artifact import Manifest
 from gan_export.errors import GanExportError, printable
-from gan_export.export.base import Exporter, Options, Steadier, check_options, require
+from gan_export.export.base import Exporter, Options, check_options, require
 from gan_export.files import atomic_file, atomic_folder, atomic_group, sha256_file
-from gan_export.images import Bytes
 from gan_export.parity import ParityError, ParityReport, Quality
-from gan_export.runtimes.base import Floats, Labels, Pictures
-from gan_export.runtimes.remote import RemoteSession, open_remote
+from gan_export.runtimes.base import Pictures
+from gan_export.runtimes.remote import open_remote
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
@@ -76,21 +72,16 @@ def ship(
     found = runtimes.find(exporter.runtime).availability()
     unproven = found.reason if found.elsewhere else ""
     report = loading = quality = None
-    if unproven:  # what a proof would have found of the checkpoint
-        _reference(checkpoint)(*artifact.reference_inputs(artifact.Facts.of(checkpoint.spec)))
+    proof.reference(checkpoint)(*artifact.reference_inputs(artifact.Facts.of(checkpoint.spec)))  # does it draw at all?
     publish = atomic_folder if exporter.folder else atomic_group
     with publish(target) as temporary:
-        for attempt in chain([options], exporter.steadier(options) if isinstance(exporter, Steadier) else ()):
+        if unproven:
             progress(f"writing {exporter.title}")
-            manifest = exporter.write(checkpoint, temporary, attempt)
-            if unproven:
-                break
-            progress(f"comparing with eager PyTorch in {exporter.runtime}")
-            report, loading, quality = _prove(checkpoint, exporter.runtime, temporary, manifest)
-            if report.passed:
-                break
-        if report is not None and not report.passed:
-            raise ParityError(f"{printable(target.name)}: {_verdict(report)}; nothing was written", report)
+            manifest = exporter.write(checkpoint, temporary, options)
+        else:
+            manifest, report, loading, quality = proof.written(checkpoint, exporter, temporary, options, progress)
+            if not report.passed:
+                raise ParityError(f"{printable(target.name)}: {_verdict(report)}; nothing was written", report)
         made = _files(temporary if temporary.is_dir() else temporary.parent)
         files, size = [file.name for file in made], sum(file.stat().st_size for file in made)
     write_report(target, manifest, report or unproven, files, quality)
@@ -114,14 +105,16 @@ def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:
     runtime = next(r.name for r in runtimes.RUNTIMES if r.format == kind)
     if checkpoint is not None:
         as_exported = _as_asked(checkpoint, manifest.options.get("recalibrate"))
-        report, _, _ = _prove(as_exported, runtime, path, manifest, weigh=False)
+        report, _, _ = proof.prove(as_exported, runtime, path, manifest, weigh=False)
         if checkpoint.source.sha256 != manifest.source_sha256:
             against = f"{report.against} (another checkpoint than the one it was made from)"
             report = replace(report, against=against)
         return report
     with open_remote(runtime, path, manifest.options.get("device", "cpu")) as session:
         if session.info.inputs == "seed":
-            pictures: Pictures = _drawer(session, manifest.facts)(artifact.REFERENCE_SEED, 0, artifact.REFERENCE_COUNT)
+            pictures: Pictures = proof.drawer(session, manifest.facts)(
+                artifact.REFERENCE_SEED, 0, artifact.REFERENCE_COUNT
+            )
         else:
             pictures = session.generate(*artifact.reference_inputs(manifest.facts))
         row = parity.judge(pictures, manifest.reference_pictures(), manifest.facts, manifest.tolerance)
@@ -178,56 +171,6 @@ def _hashes(target: Path) -> dict[str, Any]:
     if target.is_dir():
         return {"files": {file.relative_to(target).as_posix(): sha256_file(file) for file in _files(target)}}
     return {"sha256": sha256_file(target), "bytes": target.stat().st_size}
-
-
-def _prove(
-    checkpoint: Checkpoint, runtime: str, path: Path, manifest: Manifest, *, weigh: bool = True
-) -> tuple[ParityReport, float, Quality | None]:
-    """The report, the seconds that loading took, and to `weigh` int8 that draws the right pictures, what it costs."""
-    facts = manifest.facts
-    mine = artifact.Facts.of(checkpoint.spec)
-    if (mine.nz, mine.classes, mine.image) != (facts.nz, facts.classes, facts.image):
-        raise GanExportError(
-            f"{printable(path.name)} draws {facts.image} from {facts.nz} latents, "
-            f"the checkpoint {mine.image} from {mine.nz}: they don't belong together"
-        )
-    reference = _reference(checkpoint)
-    with open_remote(runtime, path, manifest.options.get("device", "cpu")) as session:
-        if session.info.inputs == "seed":
-            draw = _drawer(session, facts)
-            report = parity.compare_draws(draw, reference, facts, manifest.tolerance, session.info)
-        else:
-            report = parity.compare(session, reference, facts, manifest.tolerance)
-        costs = weigh and manifest.precision == "int8" and report.passed and session.info.inputs == "latents"
-        quality = parity.quality(session, reference, facts, manifest.tolerance) if costs else None
-        return report, session.seconds_to_load, quality
-
-
-def _reference(checkpoint: Checkpoint) -> parity.Reference:
-    """Eager PyTorch, which raises GanExportError for a checkpoint that draws no pictures."""
-    eager = parity.eager_reference(checkpoint)
-
-    def reference(z: Floats, labels: Labels | None) -> Floats:
-        pictures = eager(z, labels)
-        if not np.isfinite(pictures).all():
-            raise GanExportError(
-                "the checkpoint itself draws NaN or infinite values; see `gan-export inspect` for its weights"
-            )
-        return pictures
-
-    return reference
-
-
-def _drawer(session: RemoteSession, facts: artifact.Facts) -> Callable[[int, int, int], Bytes]:
-    """Pictures of (seed, start, count) by a session that draws its own latents."""
-
-    def draw(seed: int, start: int, count: int) -> Bytes:
-        return cast(
-            Bytes,
-            session.draw(seed=seed, start=start, count=count, nz=facts.nz, prior=facts.prior, classes=facts.classes),
-        )
-
-    return draw
 
 
 def _verdict(report: ParityReport) -> str:

@@ -68,11 +68,8 @@ SETTINGS: tuple[Setting, ...] = (
 def run(given: argparse.Namespace) -> None:
     out, names = given.out, [n for n in given.only.split(",") if n]
     if unknown := set(names) - {s.name for s in SETTINGS}:
-        print(f"ablate.py: no setting is called {', '.join(sorted(unknown))}; "
-              f"{', '.join(s.name for s in SETTINGS)} are known", file=sys.stderr)  # fmt: skip
-        raise SystemExit(2)
-    more = ["--data-root", given.data_root] if given.data_root else []
-    more += [word for s in given.settings for word in ("--set", s)]
+        known = ", ".join(s.name for s in SETTINGS)
+        raise _Refused(f"no setting is called {', '.join(sorted(unknown))}; {known} are known")
     todo = [
         (setting, seed, out / f"{setting.name}-{seed}")
         for seed in map(int, given.seeds.split(","))
@@ -81,22 +78,29 @@ def run(given: argparse.Namespace) -> None:
     ]
     with ThreadPoolExecutor(given.at_once) as pool:
         try:
-            for done in [pool.submit(_train, *what, given.minutes, more) for what in todo]:
+            for done in [pool.submit(_train, *what, given) for what in todo]:
                 done.result()
         except BaseException:  # Ctrl-C, which the runs take too, or one that failed: begin no more
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _train(setting: Setting, seed: int, folder: Path, minutes: float, more: list[str]) -> None:
-    settings = (f"train.minutes={minutes}", "output.preview_every=100", "output.save_every=100",
-                "output.metrics_every=100000", *setting.changes)  # fmt: skip
-    words = ["resume", str(folder)] if (folder / "recipe.json").exists() else [
+def _train(setting: Setting, seed: int, folder: Path, given: argparse.Namespace) -> None:
+    settings = (f"train.minutes={given.minutes}", "output.preview_every=100", "output.save_every=100",
+                "output.metrics_every=100000", *setting.changes, *given.settings)  # fmt: skip
+    words = ["resume", str(folder)] if (folder / "recipe.json").exists() else [  # which holds its settings
         setting.recipe, "-o", str(folder), "--seed", str(seed), *(w for s in settings for w in ("--set", s))
     ]  # fmt: skip
+    root = ["--data-root", given.data_root] if given.data_root else []
     print(f"{setting.name}, seed {seed}", flush=True)
     program = "from gan_export.cli.train import main; main()"
-    subprocess.run([sys.executable, "-c", program, *words, *more], check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, "-c", program, *words, *root], check=False, stdout=subprocess.DEVNULL)
+    if done.returncode:
+        raise _Refused(f"{setting.name}, seed {seed}: gan-train ended with {done.returncode}; run this again to go on")
+
+
+class _Refused(Exception):
+    """One line for whoever asked."""
 
 
 def ended(folder: Path) -> dict[str, Any] | None:
@@ -116,16 +120,17 @@ def table(out: Path) -> str:
     found = {s: [e for f in sorted(out.glob(f"{s.name}-[0-9]*")) if (e := ended(f)) is not None] for s in SETTINGS}
     found = {s: ends for s, ends in found.items() if ends}
     if not found:
-        raise SystemExit(f"{out} holds no run that has ended; `python train/ablate.py run` makes them")
+        raise _Refused(f"{out} holds no run that has ended; `python train/ablate.py run` makes them")
     order = sorted(found, key=lambda s: statistics.mean(e["frechet"] for e in found[s]))
     rows = [_row(s, found[s]) for s in order]
     first = next(iter(found.values()))[0]
-    minutes = max(e["seconds"] for ends in found.values() for e in ends) / 60
+    lasted = [e["seconds"] / 60 for ends in found.values() for e in ends]
+    minutes = f"{min(lasted):.1f}" if max(lasted) < 1.1 * min(lasted) else f"{min(lasted):.1f} to {max(lasted):.1f}"
     missing = [s.name for s in SETTINGS if s not in found]
     return "\n".join([
         "# Ablations",
         "",
-        f"Each setting is `{BASE}` with the changes named (`classic`: a recipe of its own) and trains {minutes:.1f} "
+        f"Each setting is `{BASE}` with the changes named (`classic`: a recipe of its own) and trains {minutes} "
         "minutes; an entry a seed. Generated from the runs' logs by `python train/ablate.py table`.",
         "",
         f"Frechet distance of {first['pictures']:,} pictures to MNIST's test digits in the features of the classifier "
@@ -160,11 +165,15 @@ def main() -> None:
     parser.add_argument("--data-root", default=None)
     parser.add_argument("--set", action="append", default=[], dest="settings", help="of every setting")
     given = parser.parse_args()
-    if given.command == "table":
+    try:
+        if given.command == "run":
+            run(given)
+            return
         TABLE.write_text(table(given.out), encoding="utf-8")
-        print(f"wrote {TABLE}")
-        return
-    run(given)
+    except _Refused as e:
+        print(f"ablate.py: {e}", file=sys.stderr)
+        raise SystemExit(2) from None
+    print(f"wrote {TABLE}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ from torch import Tensor
 
 from gan_export import sampling
 from gan_export.errors import GanExportError
-from gan_export.files import atomic_file, sha256_file
+from gan_export.files import atomic_file
+from gan_export.scale import generator_files
 
 KEPT = Path(__file__).resolve().parent / "records" / "cas.json"
 CLASSES = 10
@@ -34,8 +35,10 @@ Set = tuple[Tensor, Tensor]  # pictures, uint8 (N, 1, 32, 32), and their labels 
 
 
 def generated(generator: Path, count: int) -> Set:
-    """Images 0 .. count-1 of DRAW_SEED with labels i mod 10."""
+    """Images 0 .. count-1 of DRAW_SEED with labels i mod 10.  Raises GanExportError for other than ten classes."""
     with sampling.open_generator(generator) as opened:
+        if opened.facts.classes != CLASSES:
+            raise GanExportError(f"{generator} has {opened.facts.classes} classes; a generator of ten digits is needed")
         pieces = [opened.draw(DRAW_SEED, i, min(500, count - i), "all") for i in range(0, count, 500)]
     pictures = torch.from_numpy(np.concatenate(pieces)).permute(0, 3, 1, 2).contiguous()
     return pictures, torch.arange(count) % CLASSES
@@ -100,6 +103,7 @@ def main() -> None:
         if given.command == "pick":
             pick(given.root, given.file, given.each, given.seed)
             return
+        digest = generator_files.sha256(given.generator)
         drawn = generated(given.generator, given.count)
     except GanExportError as e:
         parser.error(str(e))
@@ -107,7 +111,7 @@ def main() -> None:
         told = alone(drawn, given.root, given.epochs, given.seed)
     else:
         told = few(given.file, drawn, given.root, range(given.seeds), given.steps)
-    told["generator_sha256"] = sha256_file(given.generator)
+    told["generator_sha256"] = digest
     print(json.dumps(told, indent=2))
     if given.keep:
         keep(given.keep, told)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -63,6 +63,8 @@ def told(curves: list[Curve]) -> str:
 
 def picture(curves: list[Curve]) -> str:
     """SVG."""
+    if len(curves) > len(plots.LETTERS):
+        raise ValueError(f"{len(curves)} runs; a plot has letters for {len(plots.LETTERS)}")
     letters = [(c, letter) for c, letter in zip(curves, plots.LETTERS, strict=False)]
     drawn = [plots.Curve(letter, tuple((s / 60, d) for s, d in c.points)) for c, letter in letters]
     names = ", ".join(f"{letter} {c.name}" for c, letter in letters)
@@ -76,10 +78,12 @@ def main() -> None:
     given = parser.parse_args()
     try:
         curves = [read(run) for run in given.runs]
-    except ValueError as error:
-        print(error, file=sys.stderr)
+        if len({c.name for c in curves}) < len(curves):  # variants of one recipe
+            curves = [replace(c, name=run.resolve().name) for c, run in zip(curves, given.runs, strict=True)]
+        given.out.write_text(picture(curves) + "\n", encoding="utf-8")
+    except (OSError, ValueError) as error:
+        print(f"curves.py: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    given.out.write_text(picture(curves) + "\n", encoding="utf-8")
     print(told(curves))
 
 

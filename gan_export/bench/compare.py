@@ -15,12 +15,17 @@ _FREE = ("rounds", "block_seconds", "warm_seconds", "processes", "seed")
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One row of both runs.  ratio above 1: the second run is faster; None where either is struck or has one block."""
+    """One row of both runs.
+
+    ratio:  above 1: the second run is faster; None where either is struck or has one block
+    broken: the second run is struck, or has too few blocks, where the first is sound
+    """
 
     contender: str
     batch: int
     quantity: str
     ratio: clock.Interval | None
+    broken: bool = False
 
     @property
     def verdict(self) -> str:
@@ -51,7 +56,9 @@ def compare(before: Run, after: Run, *, unlike: bool = False) -> Comparison:
     old = {_key(r): r for r in before.rows}
     new = {_key(r): r for r in after.rows}
     pairs = tuple(
-        Pair(row.contender, row.batch, row.quantity, _ratio(row, new[key])) for key, row in old.items() if key in new
+        Pair(row.contender, row.batch, row.quantity, _ratio(row, new[key]), _sound(row) and not _sound(new[key]))
+        for key, row in old.items()
+        if key in new
     )
     if not pairs:
         raise GanExportError("these runs have no row in common: no runtime, batch and quantity is in both")
@@ -77,7 +84,13 @@ def differences(before: Run, after: Run) -> list[str]:
 
 
 def check(comparison: Comparison, fail_below: float) -> None:
-    """Raises CheckFailedError where a row's whole interval lies below `fail_below`: a regression, and not noise."""
+    """Raises CheckFailedError where a row's whole interval lies below `fail_below`: a regression, and not noise.
+
+    And for every row that the second run lost: not there, struck out, or too short to be compared.
+    """
+    lost = [f"{p.contender} {p.batch} {p.quantity}" for p in comparison.pairs if p.broken] + [*comparison.only_before]
+    if lost:
+        raise CheckFailedError(f"the second run has no speed for {'; '.join(lost)}")
     slow = [p for p in comparison.pairs if p.ratio is not None and p.ratio.high < fail_below]
     if slow:
         raise CheckFailedError(f"{len(slow)} of {len(comparison.pairs)} rows are below {fail_below:g}: {_named(slow)}")
@@ -96,7 +109,11 @@ def _key(row: Row) -> tuple[str, int, str]:
 
 
 def _ratio(before: Row, after: Row) -> clock.Interval | None:
-    for row in (before, after):
-        if len(row.blocks) < 2 or (row.parity is not None and not row.parity.passed):
-            return None
+    if not _sound(before) or not _sound(after):
+        return None
     return clock.ratio(clock.units(before.blocks, before.process), clock.units(after.blocks, after.process))
+
+
+def _sound(row: Row) -> bool:
+    """Whether it has the right pictures, and blocks enough for an interval."""
+    return len(row.blocks) >= 2 and (row.parity is None or row.parity.passed)

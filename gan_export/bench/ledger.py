@@ -27,6 +27,11 @@ class Series:
     foreign: list[float] = field(default_factory=list)
     stolen: list[float] = field(default_factory=list)
 
+    def judge(self, parity: Parity) -> None:
+        """What the last pictures came to; what failed once, in whichever process, stays failed."""
+        if self.parity is None or self.parity.passed:
+            self.parity = parity
+
     def row(self) -> Row:
         return Row(
             self.contender.name,

@@ -249,7 +249,7 @@ class _Bench:
         for quantity in self.plan.quantities:
             series = self.ledger.series(entrant.contender, batch, quantity)
             series.prepare = max(series.prepare, bound.seconds)
-            series.parity = parity
+            series.judge(parity)
         if not parity.passed:
             entrant.session.unbind()
             return
@@ -267,10 +267,9 @@ class _Bench:
             if quantity == "model":
                 pictures = entrant.session.pictures()
             else:
-                drawn = {"nz": facts.nz, "prior": facts.prior, "classes": facts.classes}
-                pictures = entrant.session.draw(seed=SEED, start=0, count=batch, **drawn)  # type: ignore[arg-type]
+                pictures = entrant.session.draw(seed=SEED, start=0, count=batch, facts=facts)
             series = self.ledger.series(entrant.contender, batch, quantity)
-            series.parity = self.referee.judge(pictures, entrant.info.precision)
+            series.judge(self.referee.judge(pictures, entrant.info.precision))
         entrant.session.unbind()
 
     def _warm_up(self, entrant: _Entrant, batch: int, quantity: Quantity) -> float:
@@ -303,9 +302,7 @@ class _Bench:
         return session.time_end_to_end(
             seed=self.plan.seed,
             count=batch,
-            nz=facts.nz,
-            prior=facts.prior,
-            classes=facts.classes,
+            facts=facts,
             min_seconds=seconds,
             settle=settle,
         )

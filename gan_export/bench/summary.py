@@ -93,7 +93,7 @@ def parity_text(parity: Parity | None) -> str:
     differ = 1.0 - parity.identical
     value = "" if parity.max_abs is None else f"{parity.max_abs:.1e}"
     if not parity.passed and parity.max_abs is None:
-        value = "not finite" if parity.mean_abs is None and parity.psnr is not None else "bytes"
+        value = "no finite values, or bytes alone"
     share = "bytes equal" if differ == 0 else f"{differ:.2%} bytes off by up to {parity.byte_step}"
     return f"{value}, {share}" if value else share
 
@@ -162,5 +162,9 @@ def _against(rows: Sequence[Row], row: Row) -> clock.Interval | None:
         if same and other.contender == BASELINE and row.contender != BASELINE:
             judged = other.parity is None or other.parity.passed
             enough = min(len(row.blocks), len(other.blocks)) >= 2
-            return clock.paired_ratio(other.blocks, row.blocks) if judged and enough else None
+            if not (judged and enough):
+                return None
+            # from some processes on, a process is what varies: pair those
+            mine, theirs = clock.units(row.blocks, row.process), clock.units(other.blocks, other.process)
+            return clock.paired_ratio(theirs, mine)
     return None

@@ -121,7 +121,7 @@ def export_all(
     _print_health(checkpoint)
     out.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[str, ...]] = []
-    failed = 0
+    failed = written = 0
     for line in catalogue.lines():
         exporter = line.exporter
         if not line.available:
@@ -133,6 +133,7 @@ def export_all(
             failed = max(failed, e.exit_code if e.exit_code == 1 else 0)
             rows.append((exporter.name, "-", "-", "-", f"{'failed' if e.exit_code == 1 else 'skipped'}: {e}"))
             continue
+        written += 1
         worst = shipped.report.max_abs if shipped.report else None
         error = "unproven here" if shipped.unproven else "-" if worst is None else f"{worst:.1e}"
         loaded = "-" if shipped.loading is None else f"{shipped.loading:.2f} s"
@@ -140,6 +141,8 @@ def export_all(
     shown.table(("format", "size", "largest error", "loaded in", "file, or why not"), rows)
     if failed:
         raise typer.Exit(failed)
+    if not written:
+        raise GanExportError(f"no format could be written to {out}; the table says why")
 
 
 @app.command(name="web", short_help="A page that draws in any browser.")

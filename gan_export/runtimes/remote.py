@@ -17,6 +17,7 @@ import weakref
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
+from gan_export.artifact import Facts
 from gan_export.errors import CheckFailedError, GanExportError, printable
 from gan_export.runtimes.base import Floats, Labels, Pictures, SessionInfo
 from gan_export.runtimes.worker import Memory, receive, send
@@ -85,9 +86,9 @@ class RemoteSession:
         """Nanoseconds of each call on the bound inputs, device memory to device memory; `settle` calls uncounted."""
         return cast(list[int], self._ask("time_model", min_seconds=min_seconds, min_calls=min_calls, settle=settle))
 
-    def draw(self, *, seed: int, start: int, count: int, nz: int, prior: str, classes: int) -> Pictures:
-        """From a seed to uint8 (N, H, W, C) in host memory; image i has label i mod classes."""
-        drawn = {"seed": seed, "start": start, "count": count, "nz": nz, "prior": prior, "classes": classes}
+    def draw(self, *, seed: int, start: int, count: int, facts: Facts) -> Pictures:
+        """From a seed to uint8 (N, H, W, C) in host memory; image i has label i mod facts.classes."""
+        drawn = {"seed": seed, "start": start, "count": count, "facts": facts}
         return cast(Pictures, self._ask("draw", **drawn))
 
     def time_end_to_end(
@@ -95,15 +96,13 @@ class RemoteSession:
         *,
         seed: int,
         count: int,
-        nz: int,
-        prior: str,
-        classes: int,
+        facts: Facts,
         min_seconds: float,
         min_calls: int = 1,
         settle: int = 0,
     ) -> list[int]:
         """Nanoseconds of each `draw` of `count` images, each call others."""
-        drawn = {"seed": seed, "count": count, "nz": nz, "prior": prior, "classes": classes}
+        drawn = {"seed": seed, "count": count, "facts": facts}
         timing = {"min_seconds": min_seconds, "min_calls": min_calls, "settle": settle}
         return cast(list[int], self._ask("time_end_to_end", **drawn, **timing))
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
+    from gan_export.artifact import Facts
     from gan_export.images import Bytes
     from gan_export.runtimes.base import Bound, Floats, Labels, Pictures, Session, SessionInfo
 
@@ -102,8 +103,8 @@ class Worker:
         """Nanoseconds of each call on the bound inputs, the first `settle` calls not counted."""
         return _time(self._running(), min_seconds, min_calls, settle)
 
-    def draw(self, *, seed: int, start: int, count: int, nz: int, prior: str, classes: int) -> Bytes:
-        """From a seed to uint8 (N, H, W, C); image i has label i mod classes."""
+    def draw(self, *, seed: int, start: int, count: int, facts: Facts) -> Bytes:
+        """From a seed to uint8 (N, H, W, C); image i has label i mod facts.classes."""
         import numpy as np
 
         from gan_export.images import to_bytes
@@ -113,10 +114,10 @@ class Worker:
         session = self._loaded()
         if isinstance(session, DrawsBytes):
             return session.draw_bytes(seed, start, count)
-        latents = draw(seed, start, count, nz, prior)
-        labels = (start + np.arange(count, dtype=np.int64)) % classes if classes else None
+        latents = draw(seed, start, count, facts.nz, facts.prior)
+        labels = (start + np.arange(count, dtype=np.int64)) % facts.classes if facts.classes else None
         pictures = session.generate(latents, labels)
-        return pictures if pictures.dtype == np.uint8 else to_bytes(pictures)  # type: ignore[arg-type,return-value]
+        return pictures if pictures.dtype == np.uint8 else to_bytes(pictures, facts.range)  # type: ignore[arg-type,return-value]
 
     def time_end_to_end(
         self, *, count: int, min_seconds: float, min_calls: int, settle: int, **drawn: Any

@@ -19,6 +19,8 @@ from gan_export.training import recipe
 from gan_export.training.data import DataSource
 from gan_export.training.group import ALONE, Group
 
+_PIECE = 4096  # pictures that are read and moved together
+
 
 @lru_cache(maxsize=2)  # this epoch's and the next one's
 def epoch_order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
@@ -109,6 +111,11 @@ class Batches:
 
     def _moved_whole(self) -> Tensor | None:
         free, _ = torch.cuda.mem_get_info(self._device)
-        if len(self._source) * math.prod(self._source.shape) > free // 4:
+        count = len(self._source)
+        if count * math.prod(self._source.shape) > free // 4:
             return None
-        return torch.from_numpy(self._source.read(np.arange(len(self._source)))).to(self._device)
+        whole = torch.empty((count, *self._source.shape), dtype=torch.uint8, device=self._device)
+        for first in range(0, count, _PIECE):
+            last = min(first + _PIECE, count)
+            whole[first:last] = torch.from_numpy(self._source.read(np.arange(first, last)))
+        return whole

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import lzma
 import socket
 import zipfile
 import zlib
@@ -253,7 +254,7 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
             return {name: loaded[name] for name in loaded.files}
     except FileNotFoundError:
         raise GanExportError(f"{printable(str(path))} is not there; name a .npz or .npy with data.path") from None
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as e:
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError) as e:
         pickled = "allow_pickle" in str(e)  # what NumPy says of anything that it doesn't know, with advice to run it
         reason = "it holds Python objects, or is no .npz or .npy file" if pickled else first_line(e, 100)
         raise GanExportError(f"{printable(str(path))} can't be read as arrays: {reason}") from None

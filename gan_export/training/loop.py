@@ -68,6 +68,15 @@ def resume(run: Path, settings: list[str], options: Options) -> events.Ended:
 
 
 def _run(recipe: Recipe, run: Path, snapshot: dict[str, Any] | None, options: Options) -> events.Ended:
+    try:
+        return _train(recipe, run, snapshot, options)
+    except RuntimeError as e:  # torch.OutOfMemoryError, and what its allocator on the CPU says
+        if not isinstance(e, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(e):
+            raise
+        raise GanExportError(f"out of memory with train.batch {recipe.train.batch}; lower it") from e
+
+
+def _train(recipe: Recipe, run: Path, snapshot: dict[str, Any] | None, options: Options) -> events.Ended:
     if options.tensorboard:
         events.require_tensorboard()
     device = devices.choose(recipe.compute.device)
@@ -149,9 +158,9 @@ class _Sitting:
             stopped = stopped and not last
             snap = now.step % out.snapshot_every == 0 or last or stopped
             whole = within + 1 == per_epoch
-            if meter.full() or snap or whole:
-                meter.read(epoch)
             score = out.metrics_every and (now.step % out.metrics_every == 0 or last)
+            if meter.full() or snap or whole or score:
+                meter.read(epoch)
             if now.group.leads:
                 with meter.paused():  # what is written between steps is not the speed of training
                     if last or (whole and epoch % out.preview_every == 0):
@@ -159,7 +168,7 @@ class _Sitting:
                     if last or (whole and epoch % out.save_every == 0):
                         self._save(epoch)
                     if score:
-                        self._score(epoch, meter.elapsed())
+                        self._score(epoch, now.seconds)
                     if snap:
                         self._snapshot(epoch)
             if last:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from gan_export.errors import GanExportError
+from gan_export.errors import GanExportError, first_line
 from gan_export.training import events, loop
 from gan_export.training.group import joined
 from gan_export.training.recipe import Recipe
@@ -58,6 +58,9 @@ def run(plan: Plan, recipe: Recipe | None, folder: Path, settings: list[str], op
         torch.set_num_threads(max(1, threads // plan.devices))
         try:
             group = stack.enter_context(joined(first, size, meeting))
+        except (RuntimeError, ValueError) as e:
+            raise GanExportError(f"the processes can't meet at {meeting}: {first_line(e, 200)}") from None
+        try:
             ended = _go(recipe, folder, settings, dataclasses.replace(options, group=group))
         except RuntimeError as e:
             if "gloo" not in str(e).lower() and "connection" not in str(e).lower():

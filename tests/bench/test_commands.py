@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from gan_export import export, ship
 from gan_export.bench import machine, record
 from gan_export.bench.record import Run
+from gan_export.checkpoint import Overrides, read
 from tests.bench.conftest import REPOSITORY, Command
 
 pytestmark = pytest.mark.timeout(900)  # the first test measures for all: slow where the machine is busy
@@ -187,6 +189,35 @@ def test_unlike_runs_are_not_compared_unless_told(gan_bench: Command, measured: 
     done = gan_bench("compare", here, there, "--anyway", "--fail-below", "0.95")
     assert done.returncode == 0
     assert "1.000" in done.stdout
+
+
+def test_what_the_second_run_lost_is_a_regression(gan_bench: Command, measured: Run, tmp_path: Path) -> None:
+    import dataclasses
+
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    record.write(measured, before)
+    first, *others = measured.rows
+    assert first.parity is not None
+    wrong = dataclasses.replace(first, parity=dataclasses.replace(first.parity, passed=False))
+    short = dataclasses.replace(first, **{n: getattr(first, n)[:1] for n in ("blocks", "process", "foreign", "stolen")})
+    for rows in ((wrong, *others), (short, *others), others):
+        after.unlink(missing_ok=True)
+        record.write(dataclasses.replace(measured, rows=tuple(rows)), after)
+        assert gan_bench("compare", before, after).returncode == 0
+        done = gan_bench("compare", before, after, "--fail-below", 0.5)
+        assert done.returncode == 1, done.stdout
+        assert f"no speed for {first.contender} {first.batch} {first.quantity}" in done.stderr
+        assert gan_bench("compare", after, before, "--fail-below", 0.5).returncode == 0
+
+
+def test_a_range_of_its_own_is_brought_to_bytes(gan_bench: Command, files: dict[str, Path], tmp_path: Path) -> None:
+    checkpoint = read(files["checkpoint"], Overrides(output="sigmoid", raw=True))
+    ship.ship(checkpoint, export.find("torchscript"), tmp_path / "raw.pt")
+    brief = ("--batch", 3, "--rounds", 2, "--seconds", 0.02, "--threads", 1, "--runtimes", "torchscript")
+    done = gan_bench(tmp_path / "raw.pt", *brief, "--quantity", "model,end_to_end", "--csv", tmp_path / "raw.csv")
+    assert done.returncode == 0, done.stderr
+    assert "wrong pictures" not in done.stdout
+    assert {"model", "end_to_end"} <= set((tmp_path / "raw.csv").read_text().replace("\n", ",").split(","))
 
 
 def test_list_names_everyone(gan_bench: Command) -> None:

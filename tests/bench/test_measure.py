@@ -109,6 +109,17 @@ def test_wrong_pictures_have_no_speed(fault: str, planted: Callable[..., Run]) -
         assert line.parity.max_abs == pytest.approx(0.01, rel=0.01)
 
 
+def test_wrong_pictures_in_one_process_of_three_are_not_forgotten(
+    planted: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.runtimes.planted.wavering import NUMBERS
+
+    monkeypatch.setenv(NUMBERS, str(tmp_path))
+    (line,) = summary.lines(planted("astray", dataclasses.replace(BRIEF, processes=3, rounds=2)))
+    assert len(list(tmp_path.iterdir())) == 3
+    assert line.struck
+
+
 def test_a_runtime_that_dies_is_named_and_the_others_go_on(planted: Callable[..., Run]) -> None:
     pytest.importorskip("openvino")
     plan = dataclasses.replace(BRIEF, runtimes=("onnxruntime", "openvino"), rounds=2)

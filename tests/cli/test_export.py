@@ -61,6 +61,21 @@ def test_all_says_what_it_wrote_and_what_it_left_out(
     assert "skipped: openvino not installed; pip install openvino" in result.out
 
 
+def test_all_of_nothing_is_refused(
+    command: Command, classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "EXPORTERS", tuple(formats.find(name) for name in ("onnx", "native")))
+    weights = torch.load(classic_pth, weights_only=True)
+    next(w for w in weights.values() if w.ndim == 4)[0, 0, 0, 0] = float("nan")
+    torch.save(weights, tmp_path / "nan.pth")
+    result = command("gan-export", "all", tmp_path / "nan.pth", "-o", tmp_path / "out")
+    assert result.code == 2
+    assert "no format could be written" in result.err.splitlines()[-1]
+    assert "RuntimeWarning" not in result.err
+    assert result.out.count("draws NaN") == 2
+    assert not list((tmp_path / "out").iterdir())
+
+
 @pytest.mark.long
 def test_all_writes_every_format(
     command: Command, classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

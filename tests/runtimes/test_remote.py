@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from gan_export import images, latents
+from gan_export.artifact import Facts
 from gan_export.errors import GanExportError
 from gan_export.runtimes import find
 from gan_export.runtimes.remote import RemoteSession, open_remote
 
 REPOSITORY = str(Path(__file__).resolve().parents[2])
+FACTS = Facts("dcgan", 10, "normal", 0, (1, 32, 32), (-1.0, 1.0))
 Z = np.random.default_rng(0).standard_normal((4, 10), dtype=np.float32)
 
 
@@ -46,9 +48,9 @@ def test_times_blocks(files: dict[str, Path]) -> None:
         assert sum(samples) >= 0.1e9
         assert min(samples) > 0
         assert len(session.time_model(0.0, min_calls=5, settle=2)) == 5
-        whole = session.time_end_to_end(seed=1, count=4, nz=10, prior="normal", classes=0, min_seconds=0.0, min_calls=3)
+        whole = session.time_end_to_end(seed=1, count=4, facts=FACTS, min_seconds=0.0, min_calls=3)
         assert len(whole) == 3
-        drawn = session.draw(seed=1, start=2, count=2, nz=10, prior="normal", classes=0)
+        drawn = session.draw(seed=1, start=2, count=2, facts=FACTS)
         z = latents.draw(1, 0, 4, 10)
         np.testing.assert_array_equal(drawn, images.to_bytes(session.generate(z)[2:]))  # type: ignore[arg-type]
         memory = session.memory()

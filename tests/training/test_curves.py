@@ -37,6 +37,13 @@ def test_it_compares_at_equal_times(tmp_path: Path) -> None:
     assert len(circles) == 7
 
 
+def test_variants_of_a_recipe_go_by_their_folders(tmp_path: Path) -> None:
+    runs = [_run(tmp_path / name, "same", [(60, 900.0)]) for name in ("one", "two")]
+    done = _curves(*runs, "-o", tmp_path / "plot.svg")
+    assert "| one |" in done.stdout
+    assert "| two |" in done.stdout
+
+
 def test_what_measured_nothing_is_refused(tmp_path: Path) -> None:
     empty = _run(tmp_path / "empty", "empty", [])
     for folder, said in ((empty, "measured nothing"), (tmp_path / "none", "no run's folder")):
@@ -45,3 +52,6 @@ def test_what_measured_nothing_is_refused(tmp_path: Path) -> None:
         assert said in done.stderr
         assert done.stderr.count("\n") == 1
     assert not (tmp_path / "plot.svg").exists()
+    done = _curves(_run(tmp_path / "run", "run", [(60, 900.0)]), "-o", tmp_path / "nowhere" / "plot.svg")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,24 @@ from gan_export.training import data, decoding, recipe
 from gan_export.training.batches import epoch_order, steps_per_epoch
 from tests.conftest import Command
 from tests.training.common import DATA_ROOT
+
+
+def _zip(*, encrypted: bool = False, damaged: bool = False) -> bytes:
+    """A .npz whose one member asks for a password, or is compressed by LZMA and damaged."""
+    array, packed = io.BytesIO(), io.BytesIO()
+    np.save(array, np.arange(3 * 8 * 8, dtype=np.uint8).reshape(3, 8, 8))
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA if damaged else zipfile.ZIP_STORED) as z:
+        z.writestr("images.npy", array.getvalue())
+        where = z.infolist()[0]
+    data = bytearray(packed.getvalue())
+    if encrypted:
+        for at in (6, data.rindex(b"PK\x01\x02") + 8):  # the flags of its own header and of the directory's
+            data[at] |= 1
+    if damaged:
+        first = where.header_offset + 30 + len("images.npy")
+        data[first + 20 : first + 40] = bytes(20)
+    return bytes(data)
+
 
 SHIPPED = Path(__file__).resolve().parents[2] / "exported" / "mnist32" / "generator.onnx"
 
@@ -195,6 +215,8 @@ def test_what_gan_sample_writes_can_be_trained_on(command: Command, tmp_path: Pa
         (b"PK\x03\x04 cut", "can't be read"),
         (b"", "can't be read"),
         (b"a text of some length", "no .npz or .npy file"),
+        (_zip(encrypted=True), "encrypted"),
+        (_zip(damaged=True), "can't be read"),
         (None, "is not there"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -105,8 +106,16 @@ def test_two_processes_killed_and_resumed_end_with_the_same_bits(tmp_path: Path,
         assert (tmp_path / "whole" / name).read_bytes() == (killed / name).read_bytes()
 
 
-def test_plans_that_can_not_be_are_refused(tmp_path: Path, pictures: Path) -> None:
+def test_plans_that_can_not_be_are_refused(tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = tiny_recipe(tmp_path, pictures)
     refused(gan_train(recipe, "-o", tmp_path / "run", "--devices", 0), "--devices 0")
     refused(gan_train(recipe, "-o", tmp_path / "run", "--nodes", 2), "MASTER_ADDR", "NODE_RANK")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("NODE_RANK", "0")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        for port in ("abc", str(taken.getsockname()[1])):
+            monkeypatch.setenv("MASTER_PORT", port)
+            refused(gan_train(recipe, "-o", tmp_path / "run", "--nodes", 2), f"can't meet at tcp://127.0.0.1:{port}")
     assert not (tmp_path / "run").exists()

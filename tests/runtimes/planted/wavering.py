@@ -20,10 +20,14 @@ CALL = 0.02  # seconds, in the middle
 @cache
 def _stream() -> tuple[random.Random, float]:
     """This process's random numbers and its pace, seconds."""
-    folder = Path(os.environ[NUMBERS])
-    number = next(n for n in count() if _taken(folder / str(n)))
-    stream = random.Random(number)
+    stream = random.Random(number())
     return stream, CALL * stream.lognormvariate(0, 0.2)
+
+
+def number() -> int:
+    """How many processes began before this one."""
+    folder = Path(os.environ[NUMBERS])
+    return next(n for n in count() if _taken(folder / str(n)))
 
 
 def _taken(file: Path) -> bool:

@@ -1,0 +1,121 @@
+"""What was written, run by its own runtime in a fresh process, against the checkpoint in eager PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import numpy as np
+
+from gan_export import artifact, parity
+from gan_export.artifact import Manifest
+from gan_export.errors import GanExportError, printable
+from gan_export.export.base import Exporter, Options, Steadier
+from gan_export.images import Bytes
+from gan_export.parity import ParityReport, Quality
+from gan_export.runtimes.base import Floats, Labels
+from gan_export.runtimes.remote import RemoteSession, open_remote
+
+if TYPE_CHECKING:
+    from gan_export.checkpoint import Checkpoint
+
+# Of the tolerance: what an error may be where a steadier way is left.  Other processors round otherwise.
+_MARGIN = 0.75
+
+
+class Proven(NamedTuple):
+    """loading: seconds from the start of a process to the loaded session; quality: what int8 costs, else None."""
+
+    manifest: Manifest
+    report: ParityReport
+    loading: float
+    quality: Quality | None
+
+
+def written(
+    checkpoint: Checkpoint,
+    exporter: Exporter,
+    target: Path,
+    options: Options,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Proven:
+    """Write to `target`, and prove it: passed or not.
+
+    Where the runtime can trade speed for rounding, the first way that is well within the tolerance on one thread,
+    whose batches are the largest, and on as many as it takes by itself.
+    """
+    steadier = isinstance(exporter, Steadier)
+    attempts = [options, *(exporter.steadier(options) if isinstance(exporter, Steadier) else ())]
+    for left in reversed(range(len(attempts))):
+        progress(f"writing {exporter.title}")
+        manifest = exporter.write(checkpoint, target, attempts[len(attempts) - 1 - left])
+        progress(f"comparing with eager PyTorch in {exporter.runtime}")
+        found = Proven(manifest, *prove(checkpoint, exporter.runtime, target, manifest))
+        if steadier and found.report.passed:
+            strict = Proven(manifest, *prove(checkpoint, exporter.runtime, target, manifest, threads=1))
+            found = max(found, strict, key=lambda p: (not p.report.passed, p.report.max_abs or 0.0))
+        if found.report.passed and (not left or _well_within(found.report)):
+            break
+    return found
+
+
+def _well_within(report: ParityReport) -> bool:
+    bound = report.tolerance.max_abs
+    return bound is None or (report.max_abs or 0.0) <= _MARGIN * bound
+
+
+def prove(
+    checkpoint: Checkpoint,
+    runtime: str,
+    path: Path,
+    manifest: Manifest,
+    *,
+    weigh: bool = True,
+    threads: int | None = None,
+) -> tuple[ParityReport, float, Quality | None]:
+    """The report, the seconds that loading took, and to `weigh` int8 that draws the right pictures, what it costs."""
+    facts = manifest.facts
+    mine = artifact.Facts.of(checkpoint.spec)
+    if (mine.nz, mine.classes, mine.image) != (facts.nz, facts.classes, facts.image):
+        raise GanExportError(
+            f"{printable(path.name)} draws {facts.image} from {facts.nz} latents, "
+            f"the checkpoint {mine.image} from {mine.nz}: they don't belong together"
+        )
+    wanted = reference(checkpoint)
+    with open_remote(runtime, path, manifest.options.get("device", "cpu"), threads) as session:
+        if session.info.inputs == "seed":
+            draw = drawer(session, facts)
+            report = parity.compare_draws(draw, wanted, facts, manifest.tolerance, session.info)
+        else:
+            report = parity.compare(session, wanted, facts, manifest.tolerance)
+        costs = weigh and manifest.precision == "int8" and report.passed and session.info.inputs == "latents"
+        quality = parity.quality(session, wanted, facts, manifest.tolerance) if costs else None
+        return report, session.seconds_to_load, quality
+
+
+def reference(checkpoint: Checkpoint) -> parity.Reference:
+    """Eager PyTorch, which raises GanExportError for a checkpoint that draws no pictures."""
+    eager = parity.eager_reference(checkpoint)
+
+    def run(z: Floats, labels: Labels | None) -> Floats:
+        pictures = eager(z, labels)
+        if not np.isfinite(pictures).all():
+            raise GanExportError(
+                "the checkpoint itself draws NaN or infinite values; see `gan-export inspect` for its weights"
+            )
+        return pictures
+
+    return run
+
+
+def drawer(session: RemoteSession, facts: artifact.Facts) -> Callable[[int, int, int], Bytes]:
+    """Pictures of (seed, start, count) by a session that draws its own latents."""
+
+    def draw(seed: int, start: int, count: int) -> Bytes:
+        return cast(
+            Bytes,
+            session.draw(seed=seed, start=start, count=count, facts=facts),
+        )
+
+    return draw
