@@ -103,8 +103,8 @@ def main() -> None:
         if given.command == "pick":
             pick(given.root, given.file, given.each, given.seed)
             return
-        digest = generator_files.sha256(given.generator)
         drawn = generated(given.generator, given.count)
+        digest = generator_files.sha256(given.generator)
     except GanExportError as e:
         parser.error(str(e))
     if given.command == "alone":
