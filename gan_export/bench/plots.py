@@ -87,7 +87,8 @@ def lines(
         for (x, _), (low, high) in zip(curve.points, curve.intervals, strict=False):
             at = across.at(x)
             parts.append(f'<path d="M{at:.1f} {up.at(low):.1f}V{up.at(high):.1f}" stroke="#000" stroke-width="1"/>')
-    for (x, y), letter in _spread([(across.at(x), up.at(y), c.letter) for c in curves for x, y in c.points]):
+    marks = [(*at, c.letter) for c in curves for at in _thinned([(across.at(x), up.at(y)) for x, y in c.points])]
+    for (x, y), letter in _spread(marks):
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6.5" fill="#fff" stroke="#000" stroke-width="0.8"/>')
         parts.append(_text(x, y + 3.5, letter, "middle"))
     parts.append(f'<g stroke="#fff" stroke-width="3" paint-order="stroke">{"".join(names)}</g>')
@@ -134,6 +135,15 @@ def _frame(across: _Axis, up: _Axis, titles: tuple[str, str], x_ticks: Sequence[
     parts.append(_text((_LEFT + WIDTH - _RIGHT) / 2, base + 30, x_title, "middle"))
     parts.append(_text(4, 12, y_title, "start"))
     return parts
+
+
+def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those that are a letter's width from the last one kept: a curve of many points is told by some of them."""
+    kept: list[tuple[float, float]] = []
+    for point in points:
+        if not kept or math.dist(kept[-1], point) >= _APART:
+            kept.append(point)
+    return kept
 
 
 def _spread(marks: list[tuple[float, float, str]]) -> list[tuple[tuple[float, float], str]]:
