@@ -132,7 +132,12 @@ def main() -> None:
     given = parser.parse_args()
     if not given.name.replace("-", "").isalnum():
         parser.error(f"{given.name}: a name of letters, digits and hyphens is needed")
-    batches = [int(n) for n in given.batches.split(",")]
+    if given.rounds < 2:
+        parser.error(f"--rounds {given.rounds}: 2 or more are needed")
+    words = given.batches.split(",")
+    if not all(word.isdecimal() and int(word) for word in words):
+        parser.error(f"--batches {given.batches}: whole numbers from 1 on, with commas between, are needed")
+    batches = [int(word) for word in words]
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         models.write_checkpoint(models.find("classic"), folder / "g.pth")
@@ -152,12 +157,8 @@ def main() -> None:
     }  # fmt: skip
     (HERE / "results" / f"conditions-{given.name}.json").write_text(json.dumps(result) + "\n", encoding="utf-8")
     print(f"Other processes took {foreign:.0%} of the processors, other virtual machines {stolen:.0%}.\n")
-    print(
-        "| | Batch | "
-        + " | ".join(SIDES)
-        + " | native / best peer | native / batch before |\n|---|---|"
-        + "---|" * (len(SIDES) + 2)
-    )
+    columns = ["", "Batch", *SIDES, "native / best peer", "native / batch before"]
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for title, sides in spent.items():
         for before, batch in zip([0, *batches], batches, strict=False):
             rates = [rate(batch, turns[batch]) for turns in sides.values()]

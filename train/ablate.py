@@ -88,7 +88,8 @@ def run(given: argparse.Namespace) -> None:
 def _train(setting: Setting, seed: int, folder: Path, given: argparse.Namespace) -> None:
     settings = (f"train.minutes={given.minutes}", "output.preview_every=100", "output.save_every=100",
                 "output.metrics_every=100000", *setting.changes, *given.settings)  # fmt: skip
-    words = ["resume", str(folder)] if (folder / "recipe.json").exists() else [  # which holds its settings
+    # a run that has begun holds its settings
+    words = ["resume", str(folder)] if (folder / "recipe.json").exists() else [
         setting.recipe, "-o", str(folder), "--seed", str(seed), *(w for s in settings for w in ("--set", s))
     ]  # fmt: skip
     root = ["--data-root", given.data_root] if given.data_root else []

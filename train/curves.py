@@ -65,7 +65,7 @@ def picture(curves: list[Curve]) -> str:
     """SVG."""
     if len(curves) > len(plots.LETTERS):
         raise ValueError(f"{len(curves)} runs; a plot has letters for {len(plots.LETTERS)}")
-    letters = [(c, letter) for c, letter in zip(curves, plots.LETTERS, strict=False)]
+    letters = list(zip(curves, plots.LETTERS, strict=False))
     drawn = [plots.Curve(letter, tuple((s / 60, d) for s, d in c.points)) for c, letter in letters]
     names = ", ".join(f"{letter} {c.name}" for c, letter in letters)
     return plots.lines(drawn, "minutes of training", f"Frechet distance: {names}")

@@ -33,11 +33,12 @@ static void need(gan_status status, const char *what) {
 
 int main(int n, char **words) {
     const double began = milliseconds();
-    if (n < 2 || n > 4) {
+    const int batch = n > 2 ? atoi(words[2]) : 1, threads = n > 3 ? atoi(words[3]) : 0;
+    if (n < 2 || n > 4 || batch < 1 || threads < 0) {
         fprintf(stderr, "firstpicture FILE [BATCH [THREADS]]\n");
         return 2;
     }
-    const gan_options options = {.batch = n > 2 ? (uint32_t)atoi(words[2]) : 1, .threads = n > 3 ? (uint32_t)atoi(words[3]) : 0};
+    const gan_options options = {.batch = (uint32_t)batch, .threads = (uint32_t)threads};
     const gan_request request = {.count = options.batch, .label = 0};
     gan_model *model;
     gan_context *context;

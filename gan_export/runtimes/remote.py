@@ -15,12 +15,14 @@ import tempfile
 import time
 import weakref
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
-from gan_export.artifact import Facts
 from gan_export.errors import CheckFailedError, GanExportError, printable
 from gan_export.runtimes.base import Floats, Labels, Pictures, SessionInfo
 from gan_export.runtimes.worker import Memory, receive, send
+
+if TYPE_CHECKING:
+    from gan_export.artifact import Facts
 
 REGISTRY = "gan_export.runtimes"
 # The child finds this package where the parent has it.  -P: nothing is imported from the folder it runs in.

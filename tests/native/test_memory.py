@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,6 @@ def test_it_keeps_within_its_bounds(name: str, program: Path, tmp_path: Path) ->
 
 @pytest.mark.long
 def test_it_says_what_it_can_not_open(program: Path, tmp_path: Path) -> None:
-    import subprocess
-
-    for words in ([], [tmp_path / "none.gan"], [Path(__file__)]):
+    for words in ([], [tmp_path / "none.gan"], [Path(__file__)], [Path(__file__), "0"]):
         done = subprocess.run([program, *words], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done
