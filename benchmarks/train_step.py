@@ -65,7 +65,14 @@ CUDA_CONTENDERS = (
     Contender("the trainer, unrecorded", trainer=True, channels_last=True, settings=("compute.graphs=false",)),
     Contender("+ recorded steps: the trainer", trainer=True, channels_last=True),
     Contender("the same again", trainer=True, channels_last=True),
+    Contender("+ what cuDNN likes", trainer=True, channels_last=True, settings=("compute.deterministic=false",)),
     Contender("+ bf16", trainer=True, channels_last=True, settings=("compute.autocast=bf16",)),
+    Contender(
+        "+ bf16, what cuDNN likes",
+        trainer=True,
+        channels_last=True,
+        settings=("compute.autocast=bf16", "compute.deterministic=false"),
+    ),
     Contender("matrix product", product=True),
 )
 

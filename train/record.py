@@ -1,35 +1,57 @@
 """Keeps what a run gave: train/records/RECIPE/ with log, last grid, what is measured of it, hash, machine.
 
-python train/record.py RUN
+    python train/record.py RUN [--name NAME] [--folder train/records]
+
+--name is for a second run of one recipe: the record's folder; the recipe's name without.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import sys
 from pathlib import Path
 
 from gan_export import evaluate, sampling
+from gan_export.errors import GanExportError
 from gan_export.files import sha256_file
 from gan_export.training import folder, state
 
 RECORDS = Path(__file__).resolve().parent / "records"
 
 
-def main(run: Path) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--name")
+    parser.add_argument("--folder", type=Path, default=RECORDS)
+    given = parser.parse_args()
+    try:
+        told = keep(given.run, given.folder, given.name)
+    except (OSError, ValueError, GanExportError) as error:
+        print(f"record.py: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    print(json.dumps(told, indent=2))
+
+
+def keep(run: Path, records: Path, name: str | None) -> dict[str, object]:
+    """Writes the record of a run, and returns what its record.json says.  Raises ValueError without a checkpoint."""
     recipe = folder.recipe(run)
+    checkpoints = sorted(run.glob("generator_*.pth"), key=lambda p: int(p.stem.rpartition("_")[2]))
+    if not checkpoints:
+        raise ValueError(f"{run} holds no generator_EPOCH.pth yet; record it when its first checkpoint is there")
+    checkpoint = checkpoints[-1]
     snapshot = state.read(folder.snapshots(run)[-1])
-    checkpoint = max(run.glob("generator_*.pth"), key=lambda p: int(p.stem.rpartition("_")[2]))
     epoch = int(checkpoint.stem.rpartition("_")[2])
-    record = RECORDS / recipe.name
+    record = records / (name or recipe.name)
     record.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run / folder.RECIPE, record / folder.RECIPE)
     shutil.copyfile(run / folder.LOG, record / folder.LOG)
     shutil.copyfile(folder.preview(run, epoch, "grid"), record / "grid.png")
     with sampling.open_generator(checkpoint) as generator:
         measured = evaluate.evaluate(generator)
-    told = {
+    told: dict[str, object] = {
         "recipe": recipe.name,
         "epochs": epoch,
         "steps": snapshot["step"],
@@ -40,8 +62,8 @@ def main(run: Path) -> None:
         "judge": {"seed": evaluate.SEED, **measured.to_json()},
     }
     (record / "record.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(told, indent=2))
+    return told
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

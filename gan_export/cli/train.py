@@ -313,3 +313,7 @@ class _Display:
             self._bar.console.print(text, markup=False, highlight=False)
         else:
             print(text, file=sys.stderr if error else sys.stdout, flush=True)
+
+
+if __name__ == "__main__":
+    main()

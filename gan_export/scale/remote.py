@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class Remote:
 
     def write(self, name: str, data: bytes) -> None:
         with self._said():
-            self._fs.pipe_file(self._at(name), data)
+            self._put(name, lambda path: self._fs.pipe_file(path, data))
 
     def create(self, name: str, data: bytes) -> bool:
         if self.read(name) is not None:
@@ -71,12 +71,13 @@ class Remote:
     def publish(self, scratch: Path, piece: Piece) -> None:
         with self._said():
             if not piece.name.endswith("/"):
-                self._fs.put_file(str(scratch / piece.name), self._at(piece.name))
+                self._put(piece.name, lambda path: self._fs.put_file(str(scratch / piece.name), path))
                 return
             with contextlib.suppress(FileNotFoundError):
                 self._fs.rm(self._at(piece.name), recursive=True)
             files = sorted((scratch / piece.name).iterdir())
-            self._fs.pipe({self._at(f"{piece.name}{f.name}"): f.read_bytes() for f in files})
+            data = {self._at(f"{piece.name}{f.name}"): f.read_bytes() for f in files}
+            self._put(f"{piece.name}x", lambda path: self._fs.pipe(data))
 
     def fault(self, piece: Piece) -> str:
         with self._said():
@@ -109,6 +110,17 @@ class Remote:
 
     def free(self) -> int | None:
         return None
+
+    def _put(self, name: str, put: Callable[[str], None]) -> None:
+        """`put` to the path of `name`; where a file system has folders, its folder is made."""
+        path = self._at(name)
+        try:
+            put(path)
+        except FileNotFoundError:
+            if self._fs.async_impl:  # a store of objects: it is the bucket that isn't there
+                raise
+            self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            put(path)
 
     def _at(self, name: str) -> str:
         return f"{self._root}/{name}".rstrip("/")

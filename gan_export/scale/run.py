@@ -174,6 +174,7 @@ def finish(store: Store, job: Job) -> int:
                         os.replace(store.path / STATE / whole.name, store.path / whole.name)
             store.settle()
             store.write(MANIFEST, Manifest(job, sound, manifest.read_notes(store)).encode())
+            store.settle()  # before the records go
         store.remove(STATE)
     return 0
 
@@ -199,6 +200,8 @@ def _prepare(store: Store, job: Job, slice: Slice, survey: Callable[[list[int]],
     records = [manifest.read_record(store, job, k) for k in manifest.finished(store, job, wanted)]
     there = [r for r in records if r is not None]
     checked = faults(store, there) if finished is None else [(r, "") for r in there]
+    for record in (r for r, fault in checked if fault):
+        store.remove(manifest.record_name(job, record.index))  # or another slice might finish over it
     sound = tuple(r for r, fault in checked if not fault)
     said = tuple(fault for _, fault in checked if fault) if finished is None else tuple(damaged.values())
     done = {r.index for r in sound}
@@ -241,15 +244,16 @@ def _reopen(store: Store, finished: Manifest, damaged: dict[int, str]) -> None:
 def _make_wholes(store: Store, job: Job) -> None:
     if not isinstance(store, Folder):
         return
-    for whole in formats.find(job.format).wholes(job, manifest.kept(store, job)):
-        path, final = store.path / STATE / whole.name, store.path / whole.name
-        if final.exists() and not path.exists():  # a run was stopped just before its manifest, or reopened
-            os.replace(final, path)
-        if not path.exists() or path.stat().st_size != whole.size:
-            with open(path, "ab") as f:
-                f.truncate(0)
-                f.write(whole.header)
-                f.truncate(whole.size)
+    with _finishing(store):  # slices come here at once, and one that has begun to write must not be cut
+        for whole in formats.find(job.format).wholes(job, manifest.kept(store, job)):
+            path, final = store.path / STATE / whole.name, store.path / whole.name
+            if final.exists() and not path.exists():  # a run was stopped just before its manifest, or reopened
+                os.replace(final, path)
+            if not path.exists() or path.stat().st_size != whole.size:
+                path.touch()
+                with open(path, "r+b") as f:
+                    f.write(whole.header)
+                    f.truncate(whole.size)
 
 
 def faults(store: Store, records: Iterable[Record]) -> list[tuple[Record, str]]:

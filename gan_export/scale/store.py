@@ -148,6 +148,8 @@ class Folder:
 
     def fault(self, piece: Piece) -> str:
         path = self.path / piece.name
+        if piece.offset is not None and (under_way := self.path / STATE / piece.name).exists():
+            path = under_way
         try:
             if piece.name.endswith("/"):
                 return _folder_fault(path, piece)

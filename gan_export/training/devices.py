@@ -30,8 +30,8 @@ def choose(name: str) -> torch.device:
 
 def check(compute: Compute, device: torch.device) -> None:
     """Raises GanExportError for settings that the device can't serve."""
-    if device.type != "cuda" and compute.autocast != "off":
-        raise GanExportError(f"compute.autocast is for CUDA and the device is {device.type}; leave it off")
+    if device.type not in ("cuda", "cpu") and compute.autocast != "off":
+        raise GanExportError(f"compute.autocast is for CUDA and the CPU, and the device is {device.type}; leave it off")
 
 
 @contextmanager

@@ -141,7 +141,7 @@ class Compute:
     device: str = "auto"  # auto, cpu, cuda, cuda:N, mps
     threads: int = 0  # of the CPU; 0: torch's own choice
     channels_last: bool = True
-    autocast: Literal["off", "bf16"] = "off"  # CUDA only
+    autocast: Literal["off", "bf16"] = "off"  # CUDA, or a CPU with AVX-512 BF16 or AMX: without them it is slower
     tf32: bool = True  # CUDA: products rounded to TF32's ten bits, as torch's own default has it for convolutions
     deterministic: bool = True  # CUDA: the same seed gives the same bits; false lets cuDNN take faster algorithms
     graphs: bool = True  # CUDA, one process: a step as one launch of a recorded graph

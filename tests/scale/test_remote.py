@@ -96,3 +96,12 @@ def test_bad_input_is_one_line(command: Command, gan: Path, bucket: str) -> None
     assert "--format" in refused(command("gan-sample", gan, "-o", f"{bucket}/x"))
     assert "nothing://" in refused(command("gan-sample", gan, "--format", "npy", "-o", "nothing://x"))
     assert "s3://missing" in refused(command("gan-sample", gan, "--format", "npy", "-o", "s3://missing/x"))
+
+
+def test_a_file_system_with_folders_has_them_made(command: Command, gan: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    for format in ("npy", "png"):
+        url = f"file://{tmp_path}/deep/{format}"
+        result = command("gan-sample", gan, *ARGUMENTS, format, "-o", url)
+        assert result.code == 0, result
+        assert command("gan-sample", "check", url, "-g", gan).code == 0

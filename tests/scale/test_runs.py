@@ -81,6 +81,30 @@ def test_a_finished_dataset_is_checked_and_left(command: Command, gan: Path, who
     assert {p: p.stat().st_mtime_ns for p in whole.rglob("*")} == before
 
 
+@pytest.mark.parametrize("format", ["npy", "raw"])
+def test_what_a_slice_finished_is_kept_and_what_was_spoilt_since_is_drawn_again(
+    command: Command, gan: Path, tmp_path: Path, format: str
+) -> None:
+    """Before the manifest is there, when a raw array still lies in the run's own folder."""
+    out = tmp_path / "d"
+    words = ("gan-sample", gan, *ARGUMENTS, format, "-o", out, "--shard")
+    assert command(*words, "1/2").code == 0
+    again = command(*words, "1/2")
+    assert again.code == 0, again
+    assert "damaged" not in again.out + again.err
+    assert "2 shards that were finished" in again.out
+    array = out / ("images-00000.npy" if format == "npy" else ".gan-sample/images.npy")
+    data = bytearray(array.read_bytes())
+    data[1024 * 10] ^= 1
+    array.write_bytes(data)
+    mended = command(*words, "1/2")
+    assert mended.code == 0, mended
+    assert array.name in mended.out + mended.err
+    assert "1 shards that were finished" in mended.out
+    assert command(*words, "2/2").code == 0
+    assert command("gan-sample", "check", out, "-g", gan).code == 0
+
+
 def test_another_generator_and_pictures_of_another_seed_are_told(
     command: Command, gan: Path, labelled_gan: Path, whole: Path, tmp_path: Path
 ) -> None:

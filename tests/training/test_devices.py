@@ -33,9 +33,11 @@ def test_a_name_that_is_none_is_refused_by_the_recipe(name: str) -> None:
         recipe.load("mnist32-demo", [f'compute.device="{name}"'])
 
 
-def test_what_is_for_cuda_is_refused_elsewhere() -> None:
-    with pytest.raises(GanExportError, match="is for CUDA"):
-        devices.check(recipe.load("mnist32-demo", ["compute.autocast=bf16"]).compute, CPU)
+def test_autocast_is_refused_where_it_was_never_tried() -> None:
+    compute = recipe.load("mnist32-demo", ["compute.autocast=bf16"]).compute
+    devices.check(compute, CPU)
+    with pytest.raises(GanExportError, match="is for CUDA and the CPU, and the device is mps"):
+        devices.check(compute, torch.device("mps"))
 
 
 def test_threads_are_set_and_put_back() -> None:
@@ -49,7 +51,7 @@ def test_threads_are_set_and_put_back() -> None:
 @pytest.mark.parametrize("kind", ["bce", "hinge"])
 @pytest.mark.parametrize("one_call", ["true", "false"])
 def test_a_step_under_autocast_keeps_full_precision_where_it_matters(kind: str, one_call: str) -> None:
-    """The path that CUDA takes with compute.autocast, here on the CPU's bf16: losses and weights stay float32."""
+    """With compute.autocast, as CUDA takes it too: losses and weights stay float32."""
     settings = [f"loss.kind={kind}", f"loss.one_call={one_call}", "train.seed=1"]
     real = torch.rand(8, 1, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     full = state.start(recipe.load("mnist32-demo", settings), CPU)
