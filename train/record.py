@@ -39,10 +39,13 @@ def keep(run: Path, records: Path, name: str | None) -> dict[str, object]:
     """Writes the record of a run, and returns what its record.json says.  Raises ValueError without a checkpoint."""
     recipe = folder.recipe(run)
     checkpoints = sorted(run.glob("generator_*.pth"), key=lambda p: int(p.stem.rpartition("_")[2]))
-    if not checkpoints:
-        raise ValueError(f"{run} holds no generator_EPOCH.pth yet; record it when its first checkpoint is there")
+    snapshots = folder.snapshots(run)
+    if not checkpoints or not snapshots:
+        raise ValueError(f"{run} holds no checkpoint and snapshot yet; record it when its first ones are there")
     checkpoint = checkpoints[-1]
-    snapshot = state.read(folder.snapshots(run)[-1])
+    events = [json.loads(line) for line in (run / folder.LOG).read_text(encoding="utf-8").splitlines()]
+    step = next(e["step"] for e in reversed(events) if e.get("path") == checkpoint.name)
+    seconds = [e["seconds"] for e in events if e["event"] == "measured" and e["step"] <= step][-1]
     epoch = int(checkpoint.stem.rpartition("_")[2])
     record = records / (name or recipe.name)
     record.mkdir(parents=True, exist_ok=True)
@@ -54,9 +57,9 @@ def keep(run: Path, records: Path, name: str | None) -> dict[str, object]:
     told: dict[str, object] = {
         "recipe": recipe.name,
         "epochs": epoch,
-        "steps": snapshot["step"],
-        "seconds_of_training": round(snapshot["seconds"]),
-        "machine": snapshot["machine"],
+        "steps": step,
+        "seconds_of_training": round(seconds),
+        "machine": state.read(snapshots[-1])["machine"],
         "generator_sha256": sha256_file(checkpoint),
         "generator_bytes": checkpoint.stat().st_size,
         "judge": {"seed": evaluate.SEED, **measured.to_json()},

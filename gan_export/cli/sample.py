@@ -111,8 +111,8 @@ def sample(
         raise GanExportError(f"-n {total}: ask for at least one picture")
     if batch < 1:
         raise GanExportError(f"--batch {batch}: at least 1 is needed")
-    if format is not None and latents is not None:
-        raise GanExportError("--latents go to one file; leave --format out")
+    if latents is not None:
+        _check_latents(format, count is not None or bool(seed or start) or psi != 1.0)
     if format is not None:
         dataset(format)
         return
@@ -154,6 +154,14 @@ def sample(
     drawn = len(z) if z is not None else total
     info = generator.session.info
     print(f"wrote {out}: {drawn} picture{'s' if drawn > 1 else ''} by {info.runtime} ({info.provider})")
+
+
+def _check_latents(format: str | None, chosen: bool) -> None:
+    """chosen: whether the command line also says which latents the seed is to give."""
+    if format is not None:
+        raise GanExportError("--latents go to one file; leave --format out")
+    if chosen:
+        raise GanExportError("--latents are drawn from as they are, all of them; leave -n, --seed, --start, --psi out")
 
 
 @app.command("check")

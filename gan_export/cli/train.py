@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gan_export.training import events
     from gan_export.training.events import Ended, Event
     from gan_export.training.loop import Options
+    from gan_export.training.processes import Plan
 
 app = common.new_app(
     "Train a GAN by a recipe.  RECIPE is a name that `gan-train list` shows, or a TOML file.\n\n"
@@ -66,10 +67,10 @@ def run(
 
     from gan_export.training import processes
 
-    with _interruptible() as stop:
+    with _interruptible() as stop, _Display() as shown:
         plan = processes.Plan(devices, nodes)
-        ended = processes.run(plan, read, into, [], _options(data_root, tensorboard, stop))
-    _finish(into, ended)
+        ended = processes.run(plan, read, into, [], _options(data_root, tensorboard, stop, shown))
+    _finish(into, ended, plan)
 
 
 @app.command("resume")
@@ -83,7 +84,7 @@ def resume(
     devices: Devices = 1,
     nodes: Nodes = 1,
 ) -> None:
-    """Go on with RUN exactly; --set can change where it ends, output.*, its device, data.memory and data.workers."""
+    """Go on with RUN exactly; --set can change where it ends, output.*, its device, data.path, .memory and .workers."""
     from gan_export.training import folder
     from gan_export.training import recipe as recipes
 
@@ -92,10 +93,10 @@ def resume(
 
     from gan_export.training import processes
 
-    with _interruptible() as stop:
+    with _interruptible() as stop, _Display() as shown:
         plan = processes.Plan(devices, nodes)
-        ended = processes.run(plan, None, run, given, _options(data_root, tensorboard, stop))
-    _finish(run, ended)
+        ended = processes.run(plan, None, run, given, _options(data_root, tensorboard, stop, shown))
+    _finish(run, ended, plan)
 
 
 @app.command("evaluate")
@@ -232,17 +233,21 @@ def _device(name: str | None) -> list[str]:
     return [] if name is None else [f"compute.device={name}"]
 
 
-def _options(data_root: Path | None, tensorboard: bool, stop: _Stop) -> Options:
+def _options(data_root: Path | None, tensorboard: bool, stop: _Stop, shown: _Display) -> Options:
     from gan_export.training.loop import Options
 
-    return Options(data_root, tensorboard, _Display(), stop)
+    return Options(data_root, tensorboard, shown, stop)
 
 
-def _finish(run: Path, ended: Ended) -> None:
+def _finish(run: Path, ended: Ended, plan: Plan) -> None:
     from gan_export.training import folder
 
     if ended.interrupted:
-        print(f"stopped at step {ended.step}, all of it kept.  Go on with:\n  gan-train resume {run}", file=sys.stderr)
+        by = "".join(
+            f" --{name} {count}" for name, count in (("devices", plan.devices), ("nodes", plan.nodes)) if count > 1
+        )
+        said = f"stopped at step {ended.step}, all of it kept.  Go on with:\n  gan-train resume {run}{by}"
+        print(said, file=sys.stderr)
         sys.exit(common.INTERRUPTED)
     generator = folder.checkpoint(run, "generator", ended.epoch)
     print(f"done: {ended.step} steps in {ended.seconds:.0f} s of training")
@@ -251,7 +256,7 @@ def _finish(run: Path, ended: Ended) -> None:
 
 
 class _Display:
-    """Draws a run's events: a bar on a terminal, a line an epoch elsewhere."""
+    """Draws a run's events, as a context: a bar on a terminal, a line an epoch elsewhere."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -267,6 +272,12 @@ class _Display:
         )
         self._task = self._bar.add_task("", total=None, epoch=0, epochs=0, losses="")
         self._epochs = self._steps_per_epoch = 0
+
+    def __enter__(self) -> _Display:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()  # however it ends: the bar hides the cursor
 
     def __call__(self, event: Event) -> None:
         from gan_export.training import events

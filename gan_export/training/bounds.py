@@ -38,6 +38,17 @@ def check(recipe: Recipe) -> None:
     _bound(0 <= r.generator.classes <= 65536, "generator.classes", r.generator.classes, "0 to 65536")
     _bound(1 <= r.generator.embedding <= 8192, "generator.embedding", r.generator.embedding, "1 to 8192")
     _check_loss(r.loss)
+    if r.loss.gradient_penalty and r.discriminator.norm == "batch":
+        raise GanExportError(
+            "loss.gradient_penalty is of single pictures' scores, and discriminator.norm=batch mixes those of a batch; "
+            "set discriminator.norm=none"
+        )
+    bounded = r.discriminator.spectral or r.loss.gradient_penalty or r.loss.r1 or r.loss.r2
+    if r.loss.kind == "wasserstein" and not bounded:
+        raise GanExportError(
+            "loss.kind=wasserstein needs a discriminator of bounded slope: set loss.gradient_penalty=10, "
+            "or discriminator.spectral=true"
+        )
     _check_augment(r.augment)
     _bound(0 <= r.discriminator.names <= 65536, "discriminator.names", r.discriminator.names, "0 to 65536")
     _bound(0 <= r.loss.naming <= 1e3, "loss.naming", r.loss.naming, "0 to 1000")
@@ -57,7 +68,8 @@ def check(recipe: Recipe) -> None:
         _bound(0 <= adam.weight_decay < 1, f"optimiser.{net}.weight_decay", adam.weight_decay, "0 to under 1")
     _bound(0 <= r.optimiser.decay_from <= 1, "optimiser.decay_from", r.optimiser.decay_from, "0 to 1")
     _bound(0 <= r.ema.decay < 1, "ema.decay", r.ema.decay, "0 to under 1")
-    _bound(r.ema.recalibrate >= 0, "ema.recalibrate", r.ema.recalibrate, "0 or more")
+    least = 1 if r.ema.decay else 0  # the average has no statistics but those
+    _bound(r.ema.recalibrate >= least, "ema.recalibrate", r.ema.recalibrate, f"{least} or more")
     _bound(r.train.epochs >= 1, "train.epochs", r.train.epochs, "1 or more")
     _bound(r.train.minutes >= 0, "train.minutes", r.train.minutes, "0 or more")
     _bound(2 <= r.train.batch <= 65536, "train.batch", r.train.batch, "2 to 65536")

@@ -155,6 +155,11 @@ def torchvision_set(name: str, root: Path | None, shape: Shape, *, train: bool =
         pictures = kind(str(where), train=train)
     except RuntimeError:  # torchvision's word for a root without the data
         pictures = _downloaded(kind, name, where)
+    except Exception as e:  # its files are cut short, or hold something else: each reader says so in its own way
+        raise GanExportError(
+            f"{printable(str(where))}: its {name} is damaged ({first_line(e, 80)}); "
+            "remove it there, and it is fetched again, or name another folder with --data-root"
+        ) from None
     labels = np.asarray(pictures.targets, np.int64)
     return InMemory(name, resized(np.asarray(pictures.data), shape), labels=labels)
 

@@ -28,6 +28,14 @@ def choose(name: str) -> torch.device:
     return device
 
 
+def of_process(device: torch.device, local: int, count: int) -> torch.device:
+    """The device of process `local` of this machine where the recipe leaves open which of its `count` GPUs: each its
+    own, as far as they go round."""
+    if device.type != "cuda" or device.index is not None or not count:
+        return device
+    return torch.device("cuda", local % count)
+
+
 def check(compute: Compute, device: torch.device) -> None:
     """Raises GanExportError for settings that the device can't serve."""
     if device.type not in ("cuda", "cpu") and compute.autocast != "off":
@@ -53,7 +61,7 @@ def configured(compute: Compute, device: torch.device) -> Iterator[None]:
             cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic = before
 
 
-def machine(device: torch.device) -> dict[str, str | int]:
+def machine(device: torch.device, processes: int = 1) -> dict[str, str | int]:
     """What the bits of a result depend on beside the recipe."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
@@ -62,9 +70,10 @@ def machine(device: torch.device) -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
         "isa": torch.backends.cpu.get_cpu_capability(),
         "torch": str(torch.__version__),
+        "processes": processes,
     }
 
 
 def differences(before: dict[str, str | int], now: dict[str, str | int]) -> list[str]:
-    """`what: then, now` for each entry of `machine` that changed."""
+    """`what: then, now` for each entry of `machine` that changed, of those that both have."""
     return [f"{key}: {before[key]} then, {now[key]} now" for key in now if before.get(key, now[key]) != now[key]]

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gan_export import locks
 from gan_export.errors import GanExportError, printable
 from gan_export.files import atomic_file
 from gan_export.training.recipe import Recipe, from_data
@@ -24,6 +25,7 @@ RECIPE = "recipe.json"
 LOG = "log.jsonl"
 BOARD = "tensorboard"
 PREVIEWS = "previews"
+_LOCK = ".lock"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNFINISHED = "." + "[0-9a-f]" * 8  # how `atomic_file` begins a temporary's name
 _WRITTEN = tuple(
@@ -43,11 +45,7 @@ def check_new(run: Path) -> None:
 
 
 def make(run: Path, recipe: Recipe) -> None:
-    """Makes the folder where need be, removes what a kill left half written in it, and writes its recipe."""
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise GanExportError(f"{printable(str(run))} can't be made: {e.strerror}; name another with -o") from None
+    """Removes what a kill left half written in the folder, and writes its recipe."""
     for left in (p for pattern in _WRITTEN for p in run.glob(pattern)):
         left.unlink(missing_ok=True)
     with atomic_file(run / RECIPE) as temporary:
@@ -77,6 +75,23 @@ def preview(run: Path, epoch: int, name: str) -> Path:
 
 def snapshot(run: Path, step: int) -> Path:
     return run / "snapshots" / f"{step:08d}.pt"
+
+
+@contextmanager
+def held(run: Path) -> Iterator[None]:
+    """Makes the run's folder where need be and holds it.  Raises GanExportError when another gan-train does."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise GanExportError(f"{printable(str(run))} can't be made: {e.strerror}; name another with -o") from None
+    try:
+        with locks.taken(run / _LOCK):
+            try:
+                yield
+            finally:
+                (run / _LOCK).unlink(missing_ok=True)
+    except BlockingIOError:
+        raise GanExportError(f"{printable(str(run))}: another gan-train is at work there; wait for it") from None
 
 
 @contextmanager

@@ -19,10 +19,11 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A process's place among `size` of them; rank 0 alone writes."""
+    """A process's place among `size` of them, and among those of its machine; rank 0 alone writes."""
 
     rank: int = 0
     size: int = 1
+    local: int = 0
 
     @property
     def leads(self) -> bool:
@@ -48,11 +49,11 @@ class Group:
             first += t.numel()
 
     def agreed(self, *flags: bool) -> tuple[bool, ...]:
-        """What rank 0 says of each."""
+        """Of each, whether any process says so."""
         if self.size == 1:
             return flags
         said = torch.tensor(flags, dtype=torch.uint8)
-        dist.broadcast(said, 0)
+        dist.all_reduce(said, dist.ReduceOp.MAX)
         return tuple(bool(f) for f in said)
 
 
@@ -60,11 +61,14 @@ ALONE = Group()
 
 
 @contextmanager
-def joined(rank: int, size: int, meeting: str) -> Iterator[Group]:
-    """The group of all processes that come to `meeting`: file://PATH, or tcp://HOST:PORT of rank 0's machine."""
+def joined(rank: int, size: int, meeting: str, local: int = 0) -> Iterator[Group]:
+    """The group of all processes that come to `meeting`: file://PATH, or tcp://HOST:PORT of rank 0's machine.
+
+    local: this process's number on its machine.
+    """
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size)
     try:
-        yield Group(rank, size)
+        yield Group(rank, size, local)
     finally:
         dist.destroy_process_group()
 
@@ -96,13 +100,14 @@ class SyncBatchNorm(torch.nn.BatchNorm2d):
         if not (self.training and self.together):
             return super().forward(input)
         count = input.numel() // input.shape[1] * dist.get_world_size()
-        mean = Sum.apply(input.sum((0, 2, 3))) / count
-        centred = input - mean[:, None, None]
+        full = input.float() if input.dtype == torch.bfloat16 else input  # under autocast: too coarse for sums
+        mean = Sum.apply(full.sum((0, 2, 3))) / count
+        centred = full - mean[:, None, None]
         variance = Sum.apply(centred.square().sum((0, 2, 3))) / count
         self._follow(mean.detach(), variance.detach() * (count / (count - 1)))
         scale = self.weight * torch.rsqrt(variance + self.eps)
         normal: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
-        return normal
+        return normal.to(input.dtype)
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:

@@ -80,6 +80,8 @@ def _train(recipe: Recipe, run: Path, snapshot: dict[str, Any] | None, options: 
     if options.tensorboard:
         events.require_tensorboard()
     device = devices.choose(recipe.compute.device)
+    if options.group.size > 1:
+        device = devices.of_process(device, options.group.local, torch.cuda.device_count())
     devices.check(recipe.compute, device)
     data_root = options.data_root
     if data_root is None and snapshot is not None and snapshot["data_root"] is not None:
@@ -90,7 +92,14 @@ def _train(recipe: Recipe, run: Path, snapshot: dict[str, Any] | None, options: 
     )
     _check_labels(recipe, source)
     if snapshot is not None and snapshot["data"] != state.fingerprint(source):
-        raise GanExportError("the data is not what the run was trained on; name its place with --data-root")
+        by = "--set data.path=PLACE" if recipe.data.source in ("folder", "npz") else "--data-root"
+        raise GanExportError(f"the data is not what the run was trained on; name its place with {by}")
+
+    if snapshot is not None and (done := snapshot["step"]) > recipe.train.epochs * per_epoch:
+        raise GanExportError(
+            f"the run is at step {done} already, in epoch {-(-done // per_epoch)}; "
+            f"train.epochs of {-(-done // per_epoch)} or more are possible, not {recipe.train.epochs}"
+        )
 
     with ExitStack() as stack:
         stack.enter_context(devices.configured(recipe.compute, device))
@@ -99,6 +108,7 @@ def _train(recipe: Recipe, run: Path, snapshot: dict[str, Any] | None, options: 
             state.restore(now, snapshot)
         if not options.group.leads:
             return _Sitting(now, source, data_root, run, None, options.observe).go(per_epoch, options.should_stop)
+        stack.enter_context(folder.held(run))
         stack.enter_context(folder.telling_what_is_kept(run))
         folder.make(run, recipe)
         log = stack.enter_context(closing(events.JsonLog(run / folder.LOG, snapshot["log_bytes"] if snapshot else 0)))
@@ -111,7 +121,7 @@ def _train(recipe: Recipe, run: Path, snapshot: dict[str, Any] | None, options: 
             step=now.step, steps=recipe.train.epochs * per_epoch, steps_per_epoch=per_epoch,
         ))  # fmt: skip
         if snapshot is not None:
-            for changed in devices.differences(snapshot["machine"], devices.machine(device)):
+            for changed in devices.differences(snapshot["machine"], devices.machine(device, now.group.size)):
                 tell(events.Warned(now.step, f"resumed elsewhere, so the bits may differ: {changed}"))
         return _Sitting(now, source, data_root, run, log, tell).go(per_epoch, options.should_stop)
 
@@ -145,7 +155,8 @@ class _Sitting:
         move = mover(now)
         stopped = False
         epoch = max(1, -(-now.step // per_epoch))  # counted from 1, of the last step done
-        while now.step < total and not stopped:
+        over = now.step > 0 and now.seconds >= limit  # it had ended by the clock
+        while now.step < total and not stopped and not over:
             at, within = divmod(now.step, per_epoch)
             now.progress = now.step / total
             _set_rates(now)

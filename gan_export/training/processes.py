@@ -14,8 +14,10 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -46,16 +48,19 @@ def run(plan: Plan, recipe: Recipe | None, folder: Path, settings: list[str], op
         meeting, node = stack.enter_context(_meeting(plan))
         size, first = plan.devices * plan.nodes, node * plan.devices
         spawn = multiprocessing.get_context("spawn")
-        others = [
-            spawn.Process(target=_follow, args=((rank, size, meeting), recipe, folder, settings, options.data_root))
-            for rank in range(first + 1, first + plan.devices)
-        ]
+        whole = torch.get_num_threads()
+        threads = max(1, whole // plan.devices)
+        said = spawn.SimpleQueue()  # what ends a process that isn't the first
+        work = _Work(recipe, folder, settings, options.data_root)
+        places = [_Place(first + i, size, meeting, i, threads) for i in range(1, plan.devices)]
+        others = [spawn.Process(target=_follow, args=(place, work, said)) for place in places]
         for process in others:
             process.start()
         stack.callback(_end, others)
-        threads = torch.get_num_threads()
-        stack.callback(torch.set_num_threads, threads)
-        torch.set_num_threads(max(1, threads // plan.devices))
+        stack.callback(torch.set_num_threads, whole)
+        torch.set_num_threads(threads)
+        if first:  # the first machine's first process shows what goes on
+            options = dataclasses.replace(options, observe=lambda event: None)
         try:
             group = stack.enter_context(joined(first, size, meeting))
         except (RuntimeError, ValueError) as e:
@@ -65,9 +70,10 @@ def run(plan: Plan, recipe: Recipe | None, folder: Path, settings: list[str], op
         except RuntimeError as e:
             if "gloo" not in str(e).lower() and "connection" not in str(e).lower():
                 raise
-            raise GanExportError(
-                "another process of the run has ended; its message is above, and `gan-train resume` goes on"
-            ) from e
+            why = "another process of the run has ended"
+            with suppress(TimeoutError):
+                why = _word(said, others)
+            raise GanExportError(f"{why}; `gan-train resume` goes on") from e
         for process in others:
             process.join(60)
         return ended
@@ -77,20 +83,45 @@ def _go(recipe: Recipe | None, folder: Path, settings: list[str], options: loop.
     return loop.resume(folder, settings, options) if recipe is None else loop.train(recipe, folder, options)
 
 
-def _follow(
-    place: tuple[int, int, str], recipe: Recipe | None, folder: Path, settings: list[str], root: Path | None
-) -> None:
+class _Place(NamedTuple):
+    """A process's rank of `size`, where they meet, its number on its machine, and its threads."""
+
+    rank: int
+    size: int
+    meeting: str
+    local: int
+    threads: int
+
+
+class _Work(NamedTuple):
+    """What all processes of a run are given alike."""
+
+    recipe: Recipe | None
+    folder: Path
+    settings: list[str]
+    root: Path | None
+
+
+def _follow(place: _Place, work: _Work, said: SimpleQueue[str]) -> None:
     """A process that isn't the first of its machine: stops when the first says so."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    torch.set_num_threads(place.threads)
     try:
-        with joined(*place) as group:
-            _go(recipe, folder, settings, loop.Options(root, group=group))
-    except GanExportError:
-        sys.exit(2)  # the first process has the same to say
-    except RuntimeError as e:
-        print(f"process {place[0]}: {str(e).splitlines()[0]}", file=sys.stderr)
-        sys.exit(1)
+        with joined(place.rank, place.size, place.meeting, place.local) as group:
+            _go(work.recipe, work.folder, work.settings, loop.Options(work.root, group=group))
+    except (GanExportError, RuntimeError, OSError) as e:  # of what all meet with, the first process tells itself
+        said.put(f"process {place.rank}: {first_line(e)}")
+        sys.exit(2)
+
+
+def _word(said: SimpleQueue[str], others: list[multiprocessing.context.SpawnProcess]) -> str:
+    """What the first process that gave up has said.  Raises TimeoutError where none did within five seconds."""
+    for process in others:
+        process.join(5 / len(others))
+    if said.empty():
+        raise TimeoutError
+    return said.get()
 
 
 @contextmanager

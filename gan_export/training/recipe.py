@@ -6,6 +6,7 @@ Nothing here imports torch, so that `gan-train list` and every message about a r
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import tomllib
@@ -172,7 +173,9 @@ class Recipe:
 
 
 # What may change when a run is resumed: how long it goes on, where, and what it writes; never what it computes.
-RESUMABLE = ("train.epochs", "train.minutes", "output.", "compute.device", "data.memory", "data.workers")
+RESUMABLE = (
+    "train.epochs", "train.minutes", "output.", "compute.device", "data.path", "data.memory", "data.workers",
+)  # fmt: skip
 
 
 def folders() -> tuple[Path, ...]:
@@ -223,7 +226,7 @@ def load(name: str, settings: Iterable[str] = ()) -> Recipe:
 
 def override(data: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     """`data` with each `section.field=value` set; a value is TOML, or else a plain string."""
-    result: dict[str, Any] = json.loads(json.dumps(data))
+    result: dict[str, Any] = copy.deepcopy(dict(data))
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
@@ -249,7 +252,7 @@ def resumed(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         if not any(key == r or (r.endswith(".") and key.startswith(r)) for r in RESUMABLE):
             raise GanExportError(
                 f"--set {printable(key)}: a resumed run keeps its recipe; only train.epochs, train.minutes, "
-                "output.*, compute.device, data.memory and data.workers can change"
+                "output.*, compute.device, data.path, data.memory and data.workers can change"
             )
     return from_data(override(recipe.to_json(), wanted), where="--set")
 
@@ -273,6 +276,9 @@ def _build(kind: Any, data: Any, path: str, where: str) -> Any:
             full = f"{path}.{key}" if path else str(key)
             choices = [f"{path}.{n}" if path else n for n in names] + ([] if path else _every_field())
             raise GanExportError(f"{origin}unknown field {printable(full)}{nearest(full, choices)}")
+    for f in dataclasses.fields(kind):
+        if f.name not in data and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise GanExportError(f"{origin}{path}{'.' if path else ''}{f.name} is missing")
     values = {}
     for key, value in data.items():
         hint, full = hints[key], f"{path}.{key}" if path else key

@@ -120,7 +120,7 @@ def capture(state: State, source: DataSource, data_root: Path | None, log_bytes:
         "optimiser_g": state.optimiser_g.state(),
         "optimiser_d": state.optimiser_d.state(),
         "noise": state.noise.get_state(),
-        "machine": devices.machine(state.device),
+        "machine": devices.machine(state.device, state.group.size),
         "data": fingerprint(source),
         "data_root": None if data_root is None else str(data_root),
         "log_bytes": log_bytes,
@@ -135,8 +135,11 @@ def restore(state: State, snapshot: dict[str, Any]) -> None:
         state.average.load_state_dict(snapshot["average"])
     state.optimiser_g.restore(snapshot["optimiser_g"])
     state.optimiser_d.restore(snapshot["optimiser_d"])
-    state.noise.set_state(snapshot["noise"])
     state.step = snapshot["step"]
+    if snapshot["machine"]["device"] == state.device.type:
+        state.noise.set_state(snapshot["noise"])
+    else:  # another kind of generator, whose state says nothing here
+        state.noise.manual_seed((state.recipe.train.seed * 1_000_003 + state.step) % 2**63)
     state.seconds = snapshot["seconds"]
 
 

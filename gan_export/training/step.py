@@ -78,7 +78,7 @@ def _move_discriminator(
     labels = classes if settings.generator.classes else None
     with torch.no_grad(), _autocast(state):
         generated = state.generator(_latents(state, len(real)), labels)
-    generated, real = _seen(state, generated), _seen(state, real)
+    generated, real = _seen(state, _full(generated)), _seen(state, real)
     with _autocast(state):
         judged_generated, judged_real = _judged(state, generated, real, labels)
     on_generated, on_real = judged_generated[:, 0], judged_real[:, 0]
@@ -111,7 +111,7 @@ def _move_generator(state: State, loss: losses.Loss, real: Tensor, classes: Tens
     d.requires_grad_(False)
     with _autocast(state):
         z = _latents(state, len(real))
-        judged = _full(d.judged(_seen(state, g(z, labels)), labels))
+        judged = _full(d.judged(_seen(state, _full(g(z, labels))), labels))
         beside = None
         if loss.paired:
             with torch.no_grad():
@@ -194,9 +194,10 @@ def _gradients(net: torch.nn.Module) -> list[Tensor]:
     return [p.grad for p in net.parameters() if p.grad is not None]
 
 
-def _full(scores: Tensor) -> Tensor:
-    """Losses are taken in full precision; binary cross-entropy is not safe below it."""
-    return scores.float() if scores.dtype == torch.bfloat16 else scores
+def _full(x: Tensor) -> Tensor:
+    """Losses are taken in full precision: binary cross-entropy is not safe below it.  So are augmentations, that
+    generated and real pictures get the same."""
+    return x.float() if x.dtype == torch.bfloat16 else x
 
 
 def _autocast(state: State) -> AbstractContextManager[object]:

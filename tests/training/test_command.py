@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_export.training.events import Began, Scored
+from gan_export.training.events import Began, Ended, Scored
 from tests.training.common import (
     PROGRAM,
     ROOT,
@@ -194,6 +194,66 @@ def test_another_thread_count_is_warned_of(finished: Path, tmp_path: Path) -> No
     said = " ".join(warnings(resume_here(run, "train.epochs=3")))
     assert "threads: 64 then, 1 now" in said
     assert "isa: AVX1024 then" in said
+
+
+def test_resumed_on_another_kind_of_device_it_goes_on(finished: Path, tmp_path: Path) -> None:
+    """A snapshot as a GPU leaves it: its generator of random numbers says nothing to a CPU's."""
+    ends = []
+    for name in ("run", "again"):
+        run = tmp_path / name
+        shutil.copytree(finished, run)
+        newest = sorted((run / "snapshots").iterdir())[-1]
+        snapshot = torch.load(newest, weights_only=True)
+        snapshot["machine"]["device"] = "cuda"
+        snapshot["noise"] = torch.zeros(16, dtype=torch.uint8)
+        torch.save(snapshot, newest)
+        assert "device: cuda then, cpu now" in " ".join(warnings(resume_here(run, "train.epochs=3")))
+        ends.append((run / "generator_3.pth").read_bytes())
+    assert ends[0] == ends[1]
+
+
+def test_pictures_that_moved_are_found_where_they_are_now(finished: Path, tmp_path: Path, pictures: Path) -> None:
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    shutil.copytree(finished, run)
+    shutil.copytree(pictures, moved)
+    file = run / "recipe.json"
+    recipe = json.loads(file.read_text())
+    recipe["data"]["path"] = "where they lay before"
+    file.write_text(json.dumps(recipe))
+    refused(gan_train("resume", run, "--set", "train.epochs=3"), "where they lay before is no folder")
+    resume_here(run, "train.epochs=3", f"data.path={moved.as_posix()}")
+    assert (run / "generator_3.pth").is_file()
+
+
+def test_a_run_that_is_over_is_not_trained_on(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    before = (run / "recipe.json").read_bytes()
+    refused(gan_train("resume", run, "--set", "train.epochs=1"), "step 14 already, in epoch 2", "2 or more")
+    assert (run / "recipe.json").read_bytes() == before
+    ended = resume_here(run, "train.epochs=3", "train.minutes=1e-9")[-1]
+    assert isinstance(ended, Ended)
+    assert ended.step == 14
+
+
+def test_two_at_one_run_are_kept_apart(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    holds = (
+        "import sys, time\nfrom pathlib import Path\nfrom gan_export.training import folder\n"
+        f"with folder.held(Path({str(run)!r})):\n    print('held', flush=True)\n    time.sleep(300)\n"
+    )
+    other = subprocess.Popen([sys.executable, "-c", holds], env=environment(), stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        refused(gan_train("resume", run, "--set", "train.epochs=3"), "another gan-train is at work there")
+    finally:
+        other.kill()
+        other.wait()
+    resume_here(run, "train.epochs=3")
+    assert (run / "generator_3.pth").is_file()
+    assert not (run / ".lock").exists()
 
 
 def test_resuming_with_other_data_is_refused(finished: Path, tmp_path: Path, pictures: Path) -> None:

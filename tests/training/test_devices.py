@@ -40,6 +40,13 @@ def test_autocast_is_refused_where_it_was_never_tried() -> None:
         devices.check(compute, torch.device("mps"))
 
 
+def test_each_process_of_a_machine_takes_a_gpu_of_its_own() -> None:
+    cuda = torch.device("cuda")
+    assert [devices.of_process(cuda, local, 2).index for local in range(4)] == [0, 1, 0, 1]
+    assert devices.of_process(torch.device("cuda:1"), 0, 2).index == 1
+    assert devices.of_process(CPU, 1, 2) == CPU
+
+
 def test_threads_are_set_and_put_back() -> None:
     before = torch.get_num_threads()
     compute = recipe.load("mnist32-demo", [f"compute.threads={before + 1}"]).compute

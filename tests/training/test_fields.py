@@ -48,7 +48,8 @@ def double() -> object:
 
 def _gradient(*settings: str, at: int = 0) -> tuple[Tensor, Tensor]:
     """The weighted discriminator's weights before a step, and the gradient that the step moved them by."""
-    now = state.start(recipe.load("mnist32-classic", [*SMALL, "loss.kind=wasserstein", *settings]), CPU)
+    wasserstein = ("loss.kind=wasserstein", "discriminator.spectral=true", "discriminator.norm=none")
+    now = state.start(recipe.load("mnist32-classic", [*SMALL, *wasserstein, *settings]), CPU)
     now.discriminator = Weighted()  # type: ignore[assignment]
     now.optimiser_d = Adam(now.discriminator.parameters(), Dial(1e-3), (0.5, 0.999))
     now.step = at

@@ -106,6 +106,82 @@ def test_two_processes_killed_and_resumed_end_with_the_same_bits(tmp_path: Path,
         assert (tmp_path / "whole" / name).read_bytes() == (killed / name).read_bytes()
 
 
+@pytest.mark.long
+def test_two_machines_train_as_two_processes_of_one(tmp_path: Path, pictures: Path) -> None:
+    """Both here, each with its own command; Ctrl-C on the second stops both, and the printed words go on."""
+    recipe = tiny_recipe(tmp_path, pictures)
+    few = (*SETTINGS, "train.epochs=1")
+    assert gan_train(recipe, "-o", tmp_path / "one", "--devices", 2, *_words(few)).returncode == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def nodes(*words: object) -> list[subprocess.Popen[str]]:
+        common = {**environment(), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+        return [
+            subprocess.Popen(
+                [*PROGRAM, *map(str, words), "--nodes", "2"], env={**common, "NODE_RANK": str(rank)},
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+            for rank in range(2)
+        ]  # fmt: skip
+
+    for process in nodes(recipe, "-o", tmp_path / "two", *_words(few)):
+        said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+    assert (tmp_path / "two" / "generator_1.pth").read_bytes() == (tmp_path / "one" / "generator_1.pth").read_bytes()
+
+    stopped = tmp_path / "stopped"
+    both = nodes(recipe, "-o", stopped, *_words((*SETTINGS, "train.epochs=10000")))
+    until = time.monotonic() + 120
+    while time.monotonic() < until and not list(stopped.glob("snapshots/*.pt")):
+        time.sleep(0.05)
+    both[1].send_signal(signal.SIGINT)
+    for process in both:
+        said = process.communicate(timeout=120)
+        assert process.returncode == 130, said
+        assert f"gan-train resume {stopped} --nodes 2" in said[1]
+
+
+@pytest.mark.long
+def test_what_ends_another_process_is_told_by_the_first(tmp_path: Path, pictures: Path) -> None:
+    recipe = tiny_recipe(tmp_path, pictures)
+    breaks = (
+        "from gan_export.training import batches\n"
+        "get = batches.Batches.get\n"
+        "def gone(self, *args):\n"
+        "    if self._group.rank:\n"
+        "        raise OSError(5, 'the disk of the second is gone')\n"
+        "    return get(self, *args)\n"
+        "batches.Batches.get = gone\n"
+        "if __name__ == '__main__':\n"
+        "    from gan_export.cli.train import main\n"
+        "    main()\n"
+    )
+    script = tmp_path / "breaks.py"
+    script.write_text(breaks)
+    words = [str(recipe), "-o", str(tmp_path / "run"), "--devices", "2", *_words(SETTINGS)]
+    result = subprocess.run(
+        [sys.executable, str(script), *words],
+        env=environment(), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "process 1: " in result.stderr
+    assert "the disk of the second is gone; `gan-train resume` goes on" in result.stderr
+
+
+@pytest.mark.long
+def test_half_precision_keeps_the_sums_over_both(tmp_path: Path, pictures: Path) -> None:
+    recipe = tiny_recipe(tmp_path, pictures)
+    few = (*SETTINGS[:2], "train.epochs=1", "compute.autocast=bf16")
+    result = gan_train(recipe, "-o", tmp_path / "two", "--devices", 2, *_words(few))
+    assert result.returncode == 0, result.stderr
+    train_here(recipe, tmp_path / "one", *few)
+    one, two = (state.read(tmp_path / run / "snapshots" / "00000006.pt") for run in ("one", "two"))
+    means = [s["generator"]["model.1.running_mean"] for s in (one, two)]
+    torch.testing.assert_close(*means, rtol=0.05, atol=0.01)
+
+
 def test_plans_that_can_not_be_are_refused(tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = tiny_recipe(tmp_path, pictures)
     refused(gan_train(recipe, "-o", tmp_path / "run", "--devices", 0), "--devices 0")

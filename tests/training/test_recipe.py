@@ -117,3 +117,24 @@ def test_the_docs_name_every_field() -> None:
             assert f"`{section}.{field.name}`" in told
     assert "`optimiser.{generator,discriminator}.{lr,beta1,beta2}`" in told
     assert "`optimiser.decay_from`" in told
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["ema.decay=0.9", "ema.recalibrate=0"], "ema.recalibrate is 0; 1 or more"),
+        (["loss.gradient_penalty=10"], "set discriminator.norm=none"),
+        (["loss.kind=wasserstein"], "set loss.gradient_penalty=10"),
+        (["data.path=2024-01-01"], "data.path is"),
+    ],
+)
+def test_what_would_train_on_nonsense_is_refused(settings: list[str], words: str) -> None:
+    with pytest.raises(GanExportError, match=words):
+        recipe.load("mnist32-classic", settings)
+
+
+def test_a_recipe_file_without_its_name_says_so(tmp_path: Path) -> None:
+    data = recipe.load("mnist32-demo").to_json()
+    del data["name"]
+    with pytest.raises(GanExportError, match="name is missing"):
+        recipe.from_data(data, "recipe.json")

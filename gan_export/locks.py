@@ -1,0 +1,61 @@
+"""Locks on files, which die with their process, so that kill -9 leaves none."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+
+@contextlib.contextmanager
+def taken(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Holds the lock of `path`, a file that is made where need be, or raises BlockingIOError when another has it.
+
+    shared: beside others who share it.  On a network file system without locks it holds nothing.
+    """
+    while True:
+        with _opened(path) as f:
+            try:
+                _lock(f, shared=shared, wait=False)
+            except (BlockingIOError, PermissionError) as e:
+                raise BlockingIOError(str(path)) from e
+            if _is_at(f, path):  # who held it before may have removed what was opened
+                yield
+                return
+
+
+@contextlib.contextmanager
+def awaited(path: Path) -> Iterator[None]:
+    """The same, after waiting for its turn."""
+    with _opened(path) as f:
+        _lock(f, shared=False, wait=True)
+        yield
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab") as f:
+        yield f
+
+
+def _is_at(f: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(f.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _lock(f: IO[bytes], *, shared: bool, wait: bool) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        if not shared:  # there are no shared ones there
+            f.seek(0)
+            msvcrt.locking(f.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        return
+    import fcntl
+
+    fcntl.flock(f, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
