@@ -100,6 +100,11 @@ void gan_describe(const gan_model *m, gan_info *info) {
                        .manifest = m->f.manifest, .manifest_size = m->f.manifest_size, .cpu = m->k->name};
 }
 
+void gan_range(const gan_model *m, float *low, float *high) {
+    if (m && low) *low = m->f.low;
+    if (m && high) *high = m->f.high;
+}
+
 gan_status gan_latents(const gan_model *m, uint64_t seed, uint64_t start, uint64_t count, float *out) {
     if (!m || (count && (!out || start > UINT64_MAX - (count - 1)))) return GAN_ERROR_ARGUMENT;
     for (uint64_t i = 0; i < count; i++) gan_i_latent(m->table, seed, start + i, m->f.nz, out + i * m->f.nz);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import gan_export
+from gan_export.arch.spec import GeneratorSpec
 from gan_export.runtimes.native import library_path
 
 from .conftest import Write, random_weights, transposed
@@ -19,6 +21,12 @@ ROOT = Path(__file__).parents[2]
 CONSUMER = Path(__file__).parent / "consumer"
 SPEC = transposed((24, 16), 3, 13)
 STRICT = ("-Wall", "-Wextra", "-Werror", "-pedantic")
+
+
+def ends_in_a_sigmoid() -> GeneratorSpec:
+    """A generator whose last layer's values lie between 0 and 1."""
+    last = dataclasses.replace(SPEC.layers[-1], kind="sigmoid")
+    return dataclasses.replace(SPEC, range=(0.0, 1.0), layers=(*SPEC.layers[:-1], last))
 
 
 def drawn(program: Path, file: Path, **environment: str) -> np.ndarray:
@@ -47,6 +55,8 @@ def test_the_cpp_header(compiler: str, standard: str, write: Write, tmp_path: Pa
         check=True,
     )
     differ_at_most_by_rounding(drawn(tmp_path / "draw", file), file)
+    ranged = write(ends_in_a_sigmoid(), random_weights(SPEC))
+    differ_at_most_by_rounding(drawn(tmp_path / "draw", ranged), ranged)
     broken = tmp_path / "broken.gan"
     broken.write_bytes(file.read_bytes()[:-8])
     done = subprocess.run([tmp_path / "draw", broken, "7", "5"], capture_output=True, text=True, check=False)
