@@ -172,8 +172,8 @@ static gan_status generate(gan_context *c, const gan_request *q, uint8_t *bytes,
     const gan_model *m = c->model;
     call l = {.c = c};
     l.j = (job){.s = &m->s, .k = m->k, .forms = c->lay.forms, .packed = c->packed, .table = m->table, .zeros = m->zeros,
-                .request = q, .nz = m->f.nz, .factor = 2 / (m->f.high - m->f.low),
-                .offset = -1 - m->f.low * (2 / (m->f.high - m->f.low)), .classes = m->f.classes, .bytes = bytes, .floats = floats};
+                .request = q, .nz = m->f.nz, .classes = m->f.classes, .factor = 2 / (m->f.high - m->f.low),
+                .offset = -1 - m->f.low * (2 / (m->f.high - m->f.low)), .bytes = bytes, .floats = floats};
     l.p = gan_i_plan(&m->s, m->k, c->lay.forms, q->count, c->lay.threads, c->lay.largest, c->lay.together);
     atomic_init(&l.next, 0);
     const int crews = c->lay.threads / l.p.crew;
