@@ -95,7 +95,8 @@ GAN_API void gan_range(const gan_model *model, float *low, float *high);
 /* The cores that this process may use, at most 1,024: what a context without a number of threads takes. */
 GAN_API uint32_t gan_threads_default(void);
 /* Bytes of scratch that a context with these options takes, and of all transformed weights that the model then holds,
- * other contexts' included: contexts share them, and they stay until gan_close. */
+ * other contexts' included: contexts share them, and they stay until gan_close, but for those that no context left
+ * draws by when a new one would not keep to its max_memory otherwise. */
 GAN_API gan_status gan_context_size(gan_model *model, const gan_options *options, uint64_t *scratch, uint64_t *weights);
 GAN_API gan_status gan_context_new(gan_model *model, const gan_options *options, gan_context **context);
 GAN_API void gan_context_free(gan_context *context);

@@ -82,6 +82,36 @@ static int check_counts(gan_model *model) {
     return failed;
 }
 
+/* What a context's transformed weights took is there for the next one's, if that is needed and nobody draws by them. */
+static int check_memory(void) {
+    gan_model *model, *fresh;
+    gan_context *many, *one;
+    const gan_options large = {.threads = 1, .batch = 14};
+    gan_options small = {.threads = 1, .batch = 1};
+    uint64_t scratch = 0, weights = 0, again = 0;
+    int failed = 0;
+    if (gan_open(KNOWN "/chain.gan", &model) != GAN_OK || gan_open(KNOWN "/chain.gan", &fresh) != GAN_OK) exit(2);
+    if (gan_context_size(fresh, &large, &scratch, &again) != GAN_OK) return 1;
+    if (gan_context_size(fresh, &small, &scratch, &weights) != GAN_OK) return 1;
+    gan_close(fresh);
+    if (again == weights) { /* both draw by the same */
+        gan_close(model);
+        return 0;
+    }
+    small.max_memory = scratch + weights;
+    if (gan_context_new(model, &large, &many) != GAN_OK) return 1;
+    failed += check(gan_context_new(model, &small, &one) == GAN_ERROR_MEMORY && !one, "memory that another context needs");
+    gan_context_free(many);
+    failed += check(gan_context_size(model, &small, &scratch, &again) == GAN_OK && again == weights, "the size told");
+    if (gan_context_new(model, &small, &one) != GAN_OK) return check(0, "memory that no context needs any more");
+    failed += check(draws(one, 0, 14), "drawing with other weights");
+    failed += check(draws_anew(model, 1, 14, 0, 14) && draws(one, 3, 9), "drawing with both again");
+    failed += check(gan_context_size(model, &large, &scratch, &again) == GAN_OK && again > weights, "both are counted");
+    gan_context_free(one);
+    gan_close(model);
+    return failed;
+}
+
 static int check_files(void) {
     char path[] = "/tmp/gan-XXXXXX";
     size_t size;
@@ -302,7 +332,8 @@ int main(int argc, char **argv) {
     want = load(KNOWN "/chain.bytes", &size);
     if (size != KNOWN_BYTES || gan_open(KNOWN "/chain.gan", &model) != GAN_OK) return 2;
     int failed = check(draws_anew(model, 2, 14, 0, 14), "the known pictures");
-    failed += check_arguments(model) + check_counts(model) + check_files() + check_fork(model) + check_signals(model);
+    failed += check_arguments(model) + check_counts(model) + check_memory() + check_files() + check_fork(model);
+    failed += check_signals(model);
     failed += check_masks(model) + check_quotas() + check_caller_errors(model);
     failed += check_many_threads(model, argc > 1 ? atoi(argv[1]) : 1);
     gan_close(model);
