@@ -40,7 +40,7 @@ typedef enum gan_status {
     GAN_ERROR_FORMAT,      /* it is no .gan file */
     GAN_ERROR_VERSION,     /* a .gan file of a later format */
     GAN_ERROR_CORRUPT,     /* cut short, or changed since it was written */
-    GAN_ERROR_UNSUPPORTED, /* a layer, size or chain of layers that this library doesn't take */
+    GAN_ERROR_UNSUPPORTED, /* a layer, size or chain of layers, or a GAN_CPU, that this library doesn't take */
     GAN_ERROR_MEMORY,      /* no memory, or more needed than max_memory allows */
     GAN_ERROR_THREAD,      /* a thread can't be started */
     GAN_ERROR_LABEL        /* a label outside 0 .. classes-1; an array of labels, or gan_labels, without classes */
@@ -65,11 +65,11 @@ typedef struct gan_info {
 /* How a context works; NULL or zeros give the defaults. */
 typedef struct gan_options {
     uint32_t threads;    /* 0: gan_threads_default(); more than 1,024 are refused (GAN_ERROR_ARGUMENT) */
-    uint32_t batch;      /* most pictures that it draws at once, up to as many for each thread; 0: 1.  More take turns */
+    uint32_t batch;      /* most pictures drawn at once, rounded up to a multiple of the threads; 0: 1.  More take turns */
     uint64_t max_memory; /* bytes for transformed weights (the whole model's) and scratch; 0: no bound */
 } gan_options;
 
-enum { GAN_LABEL_RANDOM = -1, GAN_LABEL_ALL = -2 }; /* by the law of latents; picture i has label i mod classes */
+enum { GAN_LABEL_RANDOM = -1, GAN_LABEL_ALL = -2 }; /* by the law of latents; index i has label i mod classes */
 
 /* Which pictures.  Those of indices start .. start+count-1 of a seed, or those of latents given: seed and start then
  * choose nothing but the labels of GAN_LABEL_RANDOM (both) and GAN_LABEL_ALL (start). */

@@ -3,14 +3,19 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <gan.hpp>
+#include <limits>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
 #if __cplusplus >= 202002L
 #include <span>
 #endif
+#define max(a, b) ((a) > (b) ? (a) : (b)) // as windows.h does
+#include <gan.hpp>
+#undef max
 
 using bytes_of_file = std::vector<std::uint8_t>;
 static_assert(std::is_constructible_v<gan::context, gan::model &>);
