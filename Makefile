@@ -57,7 +57,7 @@ lint: .venv/tested
 
 # In the source tree, where an editable install looks for it.  Without a compiler everything else still works.
 gan_export/libgan.$(SUFFIX): $(ENGINE_SOURCES) .venv/installed
-	-cmake -S csrc -B build/csrc -G Ninja -DCMAKE_BUILD_TYPE=Release -DGAN_TESTS=OFF > /dev/null \
+	-cmake -S csrc -B build/csrc -G Ninja -DCMAKE_BUILD_TYPE=Release -DGAN_TESTS=OFF -DGAN_VERSIONED=OFF > /dev/null \
 	  && cmake --build build/csrc > /dev/null && cp build/csrc/libgan.$(SUFFIX) $@.new && mv $@.new $@
 
 clean:

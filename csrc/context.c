@@ -16,7 +16,8 @@ typedef struct layout {
     int threads;
     uint32_t largest, together;      /* pictures in a chunk of one thread, and of all together */
     uint64_t shared[2], own, floats; /* `shared` of a crew of one thread, and of one of all */
-    uint64_t new_weights;            /* bytes of packed weights that the model doesn't have yet */
+    uint64_t weights;                /* bytes of packed weights that the model then holds */
+    int lean;                        /* without those that no other context draws by */
 } layout;
 
 struct gan_context {
@@ -36,6 +37,15 @@ typedef struct call {
     _Alignas(64) atomic_ullong next; /* chunk, where a chunk is one thread's */
 } call;
 
+/* Whether the packed weights `at` are there and stay, whatever this layout draws by. */
+static int stays(const gan_model *m, const layout *l, uint32_t at) { return m->packed[at] && (!l->lean || m->users[at]); }
+
+static int has_unused(const gan_model *m) {
+    for (uint32_t at = 0; at < m->s.n_steps * FORM_COUNT; at++)
+        if (m->packed[at] && !m->users[at]) return 1;
+    return 0;
+}
+
 static uint64_t measure(const gan_model *m, layout *l, uint32_t batch) {
     const uint32_t most = l->largest * (uint32_t)l->threads;
     l->together = batch < most ? batch : most;
@@ -46,15 +56,17 @@ static uint64_t measure(const gan_model *m, layout *l, uint32_t batch) {
     l->own = one.own > all.own ? one.own : all.own;
     const uint64_t separate = one.shared * (uint64_t)l->threads;
     l->floats = (separate > all.shared ? separate : all.shared) + l->own * (uint64_t)l->threads;
-    l->new_weights = 0;
+    l->weights = 0;
     for (uint32_t i = 0; i < m->s.n_steps; i++) {
-        if (m->s.steps[i].kind != STEP_CONV || m->packed[i * FORM_COUNT + l->forms[i]]) continue;
-        l->new_weights += gan_i_form_floats(&m->s.steps[i].conv, l->forms[i], m->k) * sizeof(float);
+        if (m->s.steps[i].kind != STEP_CONV) continue;
+        for (uint32_t f = 0; f < FORM_COUNT; f++)
+            if (f == (uint32_t)l->forms[i] || stays(m, l, i * FORM_COUNT + f))
+                l->weights += gan_i_form_floats(&m->s.steps[i].conv, (form)f, m->k) * sizeof(float);
     }
-    return l->new_weights + m->packed_bytes + l->floats * sizeof(float);
+    return l->weights + l->floats * sizeof(float);
 }
 
-/* The best way within max_memory: smaller transforms first, then smaller chunks. */
+/* The best way within max_memory: smaller transforms first, then smaller chunks, then without what nobody draws by. */
 static gan_status lay_out(const gan_model *m, const gan_options *o, layout *l) {
     const uint32_t batch = o && o->batch ? o->batch : 1, threads = o ? o->threads : 0;
     if (threads > MAX_THREADS) return GAN_ERROR_ARGUMENT;
@@ -62,14 +74,14 @@ static gan_status lay_out(const gan_model *m, const gan_options *o, layout *l) {
     const uint64_t image = m->s.values_per_image * sizeof(float) * (uint64_t)l->threads, fit = VALUES_BYTES / image;
     const uint32_t chunk = CHUNK_TILES * (uint32_t)m->k->mr;
     const uint32_t share = (uint32_t)(((uint64_t)batch + (uint64_t)l->threads - 1) / (uint64_t)l->threads);
-    uint32_t largest = fit < 1 ? 1 : fit < chunk ? (uint32_t)fit : chunk;
-    largest = share < largest ? share : largest;
+    const uint32_t most = fit < 1 ? 1 : fit < chunk ? (uint32_t)fit : chunk, first = share < most ? share : most;
     const int limit = m->f.points && m->f.points < MAX_TOOM ? (int)m->f.points : MAX_TOOM;
-    for (; largest; largest /= 2) {
-        for (int points = limit; points >= 2; points--) { /* 2: no transform */
-            l->largest = largest;
-            gan_i_plan_forms(&m->s, m->k, batch, l->threads, largest, points, l->forms);
-            if (measure(m, l, batch) <= (o && o->max_memory ? o->max_memory : UINT64_MAX)) return GAN_OK;
+    for (l->lean = 0; l->lean < 1 + has_unused(m); l->lean++) {
+        for (l->largest = first; l->largest; l->largest /= 2) {
+            for (int points = limit; points >= 2; points--) { /* 2: no transform */
+                gan_i_plan_forms(&m->s, m->k, batch, l->threads, l->largest, points, l->forms);
+                if (measure(m, l, batch) <= (o && o->max_memory ? o->max_memory : UINT64_MAX)) return GAN_OK;
+            }
         }
     }
     return GAN_ERROR_MEMORY;
@@ -82,10 +94,35 @@ gan_status gan_context_size(gan_model *m, const gan_options *o, uint64_t *scratc
     const gan_status status = lay_out(m, o, &l);
     if (status == GAN_OK) {
         *scratch = l.floats * sizeof(float);
-        *weights = l.new_weights + m->packed_bytes;
+        *weights = l.weights;
     }
     gan_i_leave(m->lock);
     return status;
+}
+
+/* The context's packed weights, each counted as used, into c->packed.  Under the model's lock. */
+static gan_status take_weights(gan_context *c) {
+    gan_model *m = c->model;
+    gan_status status = GAN_OK;
+    for (uint32_t at = 0; at < m->s.n_steps * FORM_COUNT; at++) {
+        if (at % FORM_COUNT == (uint32_t)c->lay.forms[at / FORM_COUNT] || stays(m, &c->lay, at)) continue;
+        gan_i_free(m->packed[at]);
+        m->packed[at] = NULL;
+    }
+    for (uint32_t i = 0; i < m->s.n_steps && status == GAN_OK; i++) {
+        if (m->s.steps[i].kind != STEP_CONV) continue;
+        status = gan_i_packed(m, i, c->lay.forms[i], &c->packed[i]);
+        if (status == GAN_OK) m->users[i * FORM_COUNT + c->lay.forms[i]]++;
+    }
+    return status;
+}
+
+static void give_weights_back(gan_context *c) {
+    gan_model *m = c->model;
+    gan_i_enter(m->lock);
+    for (uint32_t i = 0; i < m->s.n_steps; i++)
+        if (c->packed[i]) m->users[i * FORM_COUNT + c->lay.forms[i]]--;
+    gan_i_leave(m->lock);
 }
 
 static gan_status build(gan_context *c, const gan_options *o) {
@@ -94,8 +131,7 @@ static gan_status build(gan_context *c, const gan_options *o) {
     gan_status status = lay_out(m, o, &c->lay);
     c->packed = status == GAN_OK ? calloc(m->s.n_steps, sizeof *c->packed) : NULL;
     if (status == GAN_OK && !c->packed) status = GAN_ERROR_MEMORY;
-    for (uint32_t i = 0; i < m->s.n_steps && status == GAN_OK; i++)
-        if (m->s.steps[i].kind == STEP_CONV) status = gan_i_packed(m, i, c->lay.forms[i], &c->packed[i]);
+    if (status == GAN_OK) status = take_weights(c);
     gan_i_leave(m->lock);
     if (status != GAN_OK) return status;
     c->scratch = gan_i_allocate(c->lay.floats);
@@ -123,6 +159,7 @@ void gan_context_free(gan_context *c) {
     gan_i_team_free(c->team);
     gan_i_free(c->crews);
     gan_i_free(c->scratch);
+    if (c->packed) give_weights_back(c);
     free(c->packed);
     atomic_fetch_sub(&c->model->contexts, 1);
     free(c);
@@ -172,8 +209,8 @@ static gan_status generate(gan_context *c, const gan_request *q, uint8_t *bytes,
     const gan_model *m = c->model;
     call l = {.c = c};
     l.j = (job){.s = &m->s, .k = m->k, .forms = c->lay.forms, .packed = c->packed, .table = m->table, .zeros = m->zeros,
-                .request = q, .nz = m->f.nz, .factor = 2 / (m->f.high - m->f.low),
-                .offset = -1 - m->f.low * (2 / (m->f.high - m->f.low)), .classes = m->f.classes, .bytes = bytes, .floats = floats};
+                .request = q, .nz = m->f.nz, .classes = m->f.classes, .factor = 2 / (m->f.high - m->f.low),
+                .offset = -1 - m->f.low * (2 / (m->f.high - m->f.low)), .bytes = bytes, .floats = floats};
     l.p = gan_i_plan(&m->s, m->k, c->lay.forms, q->count, c->lay.threads, c->lay.largest, c->lay.together);
     atomic_init(&l.next, 0);
     const int crews = c->lay.threads / l.p.crew;

@@ -99,10 +99,12 @@ static int infer(const file *f, layer *la) {
         c = g[1];
         h = (h - 1) * g[3] + grow;
         w = (w - 1) * g[3] + grow;
+        if (h < 1 || w < 1) return 0; /* two zeros would pass for a vector */
         break;
     }
     case OP_CONV:
-        if (!picture(x) || x.c != g[0] || !g[2] || !g[3] || g[2] > MAX_KERNEL || g[3] > MAX_STRIDE || g[4] > MAX_DIM) return 0;
+        if (!picture(x) || x.c != g[0] || !g[2] || !g[3] || g[2] > MAX_KERNEL || g[3] > MAX_STRIDE) return 0;
+        if (g[4] > MAX_DIM) return 0;
         if (h + 2 * (int64_t)g[4] < g[2] || w + 2 * (int64_t)g[4] < g[2]) return 0;
         c = g[1];
         h = (h + 2 * (int64_t)g[4] - g[2]) / g[3] + 1;

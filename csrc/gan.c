@@ -17,7 +17,6 @@ gan_status gan_i_packed(gan_model *m, uint32_t index, form f, const float **out)
         gan_i_free(dense);
         if (!packed) return GAN_ERROR_MEMORY;
         *slot = packed;
-        m->packed_bytes += floats * sizeof(float);
     }
     *out = *slot;
     return GAN_OK;
@@ -38,7 +37,8 @@ static gan_status prepare(gan_model *m) {
     m->table = malloc(LATENT_TABLE * sizeof *m->table);
     m->zeros = calloc(widest, sizeof *m->zeros);
     m->packed = calloc((size_t)m->s.n_steps * FORM_COUNT, sizeof *m->packed);
-    if (!m->table || !m->zeros || !m->packed) return GAN_ERROR_MEMORY;
+    m->users = calloc((size_t)m->s.n_steps * FORM_COUNT, sizeof *m->users);
+    if (!m->table || !m->zeros || !m->packed || !m->users) return GAN_ERROR_MEMORY;
     if (m->f.prior == GAN_PRIOR_NORMAL) gan_i_normal_table(m->table);
     else gan_i_uniform_table(m->table);
     return GAN_OK;
@@ -84,6 +84,7 @@ void gan_close(gan_model *m) {
     CALLER_ERROR(atomic_load(&m->contexts));
     for (uint32_t i = 0; m->packed && i < m->s.n_steps * FORM_COUNT; i++) gan_i_free(m->packed[i]);
     free(m->packed);
+    free(m->users);
     free(m->zeros);
     free(m->table);
     gan_i_schedule_free(&m->s);
@@ -98,6 +99,11 @@ void gan_describe(const gan_model *m, gan_info *info) {
     *info = (gan_info){.latent_size = m->f.nz, .channels = m->f.image.c, .height = m->f.image.h, .width = m->f.image.w,
                        .classes = m->f.classes, .prior = m->f.prior, .weights = m->f.weight_bytes,
                        .manifest = m->f.manifest, .manifest_size = m->f.manifest_size, .cpu = m->k->name};
+}
+
+void gan_range(const gan_model *m, float *low, float *high) {
+    if (m && low) *low = m->f.low;
+    if (m && high) *high = m->f.high;
 }
 
 gan_status gan_latents(const gan_model *m, uint64_t seed, uint64_t start, uint64_t count, float *out) {

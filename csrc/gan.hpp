@@ -19,38 +19,36 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "gan.h"
 
-#if defined(__has_include) && __cplusplus >= 202002L
-#if __has_include(<span>)
-#include <span>
-#endif
-#endif
-
 namespace gan {
 
-#if defined(__cpp_lib_span)
-template <class T> using span = std::span<T>;
-#else
-/* What C++20 calls std::span, as far as it is needed here. */
+/* What C++20 calls std::span, as far as it is needed here; the two convert into each other.  It is the same type
+ * whatever standard a file is compiled by, so that files of several may be linked. */
 template <class T> class span {
 public:
     constexpr span() noexcept = default;
     constexpr span(T *data, std::size_t size) noexcept : data_(data), size_(size) {}
-    template <class Container, class = decltype(static_cast<T *>(std::declval<Container &>().data()))>
+    template <std::size_t N> constexpr span(T (&array)[N]) noexcept : data_(array), size_(N) {}
+    /* Of what has data() and size(): a vector, an array, a std::span. */
+    template <class Container, class Data = decltype(std::declval<Container &>().data()),
+              class = std::enable_if_t<std::is_convertible_v<std::remove_pointer_t<Data> (*)[], T (*)[]>>>
     constexpr span(Container &&from) : data_(from.data()), size_(from.size()) {}
     constexpr T *data() const noexcept { return data_; }
     constexpr std::size_t size() const noexcept { return size_; }
     constexpr bool empty() const noexcept { return size_ == 0; }
+    constexpr T *begin() const noexcept { return data_; }
+    constexpr T *end() const noexcept { return data_ + size_; }
+    constexpr T &operator[](std::size_t i) const { return data_[i]; }
 
 private:
     T *data_ = nullptr;
     std::size_t size_ = 0;
 };
-#endif
 
 /* What every call throws when the library refuses; what() is the library's line for `status`. */
 class error : public std::runtime_error {
@@ -67,20 +65,30 @@ inline void check(gan_status status)
     if (status != GAN_OK) throw error(status);
 }
 
-/* Pictures start .. start+count-1 of a seed, or those of latents given: then their number counts, not `count`. */
+/* count x each numbers, of at most 8 bytes, if a vector can hold so many. */
+inline std::size_t numbers(std::uint64_t count, std::uint64_t each)
+{
+    const std::uint64_t most = (std::numeric_limits<std::size_t>::max)() / 2 / sizeof(std::int64_t);
+    if (each && count > most / each) throw error(GAN_ERROR_MEMORY);
+    return std::size_t(count * each);
+}
+
+/* Pictures start .. start+count-1 of a seed, or those of latents given: then their number counts, not `count`, and
+ * seed and start choose nothing but the labels of GAN_LABEL_RANDOM (both) and GAN_LABEL_ALL (start). */
 struct request {
     std::uint64_t seed = 0, start = 0, count = 1;
     std::int64_t label = GAN_LABEL_RANDOM; /* a label for all, or GAN_LABEL_...; heeded only by models with classes */
     span<const std::int64_t> labels = {};  /* one for each picture instead of `label` */
-    span<const float> latents = {};        /* count x latent_size floats instead of seed and start */
+    span<const float> latents = {};        /* count x latent_size floats instead of those of seed and start */
 };
 
 /* A .gan file, open. */
 class model {
 public:
     explicit model(const std::string &path) { check(gan_open(path.c_str(), &handle_)); }
-    /* A file in memory, which must outlive the model. */
+    /* A file in memory, which must outlive the model and stay as it is. */
     explicit model(span<const std::uint8_t> file) { check(gan_open_memory(file.data(), file.size(), &handle_)); }
+    template <class Allocator> explicit model(const std::vector<std::uint8_t, Allocator> &&gone_at_once) = delete;
     ~model() { gan_close(handle_); }
     model(model &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
     model &operator=(model &&other) noexcept
@@ -93,7 +101,7 @@ public:
 
     gan_info info() const noexcept
     {
-        gan_info info;
+        gan_info info = {};
         gan_describe(handle_, &info);
         return info;
     }
@@ -103,17 +111,24 @@ public:
         const gan_info known = info();
         return {known.manifest, known.manifest_size};
     }
+    /* The last layer's values, as floats() gives them, lie between these; bytes are made of them brought to -1 .. 1. */
+    std::pair<float, float> range() const noexcept
+    {
+        std::pair<float, float> known(-1.0f, 1.0f);
+        gan_range(handle_, &known.first, &known.second);
+        return known;
+    }
     /* float (count, latent_size): what pictures start .. start+count-1 of `seed` are drawn from. */
     std::vector<float> latents(std::uint64_t seed, std::uint64_t start, std::size_t count) const
     {
-        std::vector<float> out(count * info().latent_size);
+        std::vector<float> out(numbers(count, info().latent_size));
         check(gan_latents(handle_, seed, start, count, out.data()));
         return out;
     }
     /* Their random labels. */
     std::vector<std::int64_t> labels(std::uint64_t seed, std::uint64_t start, std::size_t count) const
     {
-        std::vector<std::int64_t> out(count);
+        std::vector<std::int64_t> out(numbers(count, 1));
         check(gan_labels(handle_, seed, start, count, out.data()));
         return out;
     }
@@ -130,6 +145,7 @@ public:
     {
         check(gan_context_new(of.get(), &options, &handle_));
     }
+    explicit context(const model &&gone_at_once, const gan_options &options = gan_options()) = delete;
     ~context() { gan_context_free(handle_); }
     context(context &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)), info_(other.info_) {}
     context &operator=(context &&other) noexcept
@@ -155,7 +171,7 @@ public:
         const gan_request plain = checked(wanted);
         check(gan_generate_bytes(handle_, &plain, out.data(), out.size()));
     }
-    /* float (count, channels, height, width). */
+    /* float (count, channels, height, width), as the last layer gives them. */
     std::vector<float> floats(const request &wanted)
     {
         std::vector<float> out(size(wanted));
@@ -177,9 +193,7 @@ private:
     /* Numbers in the pictures wanted. */
     std::size_t size(const request &wanted) const
     {
-        const std::uint64_t one = std::uint64_t(info_.channels) * info_.height * info_.width;
-        if (count(wanted) > std::numeric_limits<std::size_t>::max() / sizeof(float) / one) throw error(GAN_ERROR_MEMORY);
-        return std::size_t(count(wanted) * one);
+        return numbers(count(wanted), std::uint64_t(info_.channels) * info_.height * info_.width);
     }
     gan_request checked(const request &wanted) const
     {

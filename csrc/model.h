@@ -16,9 +16,9 @@ struct gan_model {
     schedule s;
     float *table; /* of the prior */
     float *zeros;
-    monitor *lock; /* guards what follows; a packed form, once there, stays until gan_close */
-    float **packed;       /* [step][FORM_COUNT] */
-    uint64_t packed_bytes;
+    monitor *lock; /* guards the two that follow */
+    float **packed;       /* [step][FORM_COUNT]; a form stays until gan_close, an unused one at most */
+    uint32_t *users;      /* of each: the contexts that draw by it */
     atomic_uint contexts; /* not yet freed */
 };
 

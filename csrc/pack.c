@@ -115,7 +115,8 @@ static void toom_panel(const conv *c, const float *dense, uint32_t py, uint32_t 
 }
 
 /* One phase's panel of the direct form, every tap. */
-static void direct_panel(const conv *c, const float *dense, uint32_t py, uint32_t px, uint64_t width, uint64_t nr, float *to) {
+static void direct_panel(const conv *c, const float *dense, uint32_t py, uint32_t px, uint64_t width, uint64_t nr,
+                         float *to) {
     const uint32_t s = c->out_stride;
     for (uint32_t ky = py; ky < c->kh; ky += s) {
         for (uint32_t kx = px; kx < c->kw; kx += s) {

@@ -3,10 +3,10 @@
 
 /* Bytes a cycle that one thread streams, from the last-level cache and from memory. */
 static const double CACHE_RATE = 10.0, MEMORY_RATE = 3.0;
-static const double LATENCY = 4.0;      /* cycles of a dependent multiply-add: the least for a step of a tile */
-static const double KEPT = 0.3;         /* of the last-level cache: as much of a layer's weights is there when the next picture comes */
-static const double BARRIER = 3000.0;   /* cycles, with what is lost to unequal shares */
-static const double EFFICIENCY = 0.92;  /* of the peak that full tiles reach */
+static const double LATENCY = 4.0;     /* cycles of a dependent multiply-add: the least for a step of a tile */
+static const double KEPT = 0.3;        /* of the last-level cache: so much of a layer's weights stays for the next one */
+static const double BARRIER = 3000.0;  /* cycles, with what is lost to unequal shares */
+static const double EFFICIENCY = 0.92; /* of the peak that full tiles reach */
 
 enum {
     /* for each row of the register tile, so that the tiles are about as full and as many on every processor */
@@ -25,8 +25,8 @@ void gan_i_tile(const conv *c, form f, const gan_kernels *k, uint32_t chunk, int
     t->tx = (c->in.w + tile - 1) / tile;
     t->width = t->tx * tile + taps - 1;
     t->row = round_up(c->in.c, KBLOCK) * (uint64_t)(t->points * t->points);
-    const uint64_t image = t->row * t->ty * t->tx * sizeof(float), budget = (uint64_t)V_BYTES * (uint64_t)k->mr * (uint64_t)crew;
-    const uint64_t fit = budget / image;
+    const uint64_t image = t->row * t->ty * t->tx * sizeof(float);
+    const uint64_t fit = (uint64_t)V_BYTES * (uint64_t)k->mr * (uint64_t)crew / image;
     t->most = fit < 1 ? 1 : fit < chunk ? (uint32_t)fit : chunk;
     /* equal passes rather than a short last one */
     const uint32_t passes = (chunk + t->most - 1) / t->most;
@@ -46,7 +46,8 @@ void gan_i_tile(const conv *c, form f, const gan_kernels *k, uint32_t chunk, int
 
 /* Cycles of m rows times one panel for one k: full tiles cost their multiply-adds, small ones their latency. */
 static double rows_cost(double rows, const gan_kernels *k, const machine *m) {
-    const double row = (double)k->nr / m->fma_per_cycle, tiles = (double)(((uint64_t)rows + (uint64_t)k->mr - 1) / (uint64_t)k->mr);
+    const uint64_t mr = (uint64_t)k->mr;
+    const double row = (double)k->nr / m->fma_per_cycle, tiles = (double)(((uint64_t)rows + mr - 1) / mr);
     const double full = rows / tiles * row / EFFICIENCY;
     return tiles * (full > LATENCY ? full : LATENCY);
 }
@@ -85,7 +86,8 @@ double gan_i_conv_cost(const conv *c, form f, const gan_kernels *k, uint32_t ima
         gan_i_tile(c, f, k, images, crew, &t);
         const double points = (double)t.points * t.points, tiles = (double)t.ty * t.tx;
         const double block = (double)t.block * t.tx, rows = tiles * images;
-        work = rows_cost(rows < block ? rows : block, k, m) * (rows < block ? 1 : rows / block) * in * panels * phases * points;
+        work = rows_cost(rows < block ? rows : block, k, m) * (rows < block ? 1 : rows / block) * in * panels * phases *
+               points;
         /* adds and loads: about 4 a point in and 8 a point out, for each vector of channels */
         other = images * tiles * points * (4 * in + 8 * panels * k->nr * phases) / vectors / 2;
         reads = (images + t.pass - 1) / t.pass;
@@ -113,7 +115,7 @@ plan gan_i_plan(const schedule *s, const gan_kernels *k, const form *forms, uint
         const int crew = together ? threads : 1, crews = threads / crew;
         if (!together && threads > 1 && count < (uint64_t)threads) continue; /* some would stand idle */
         /* as few equal rounds as the largest chunk allows */
-        const uint64_t most = together ? largest_together : largest, rounds = (count + most * (uint64_t)crews - 1) / (most * (uint64_t)crews);
+        const uint64_t most = (together ? largest_together : largest) * (uint64_t)crews, rounds = (count + most - 1) / most;
         const uint64_t share = rounds * (uint64_t)crews;
         plan p = {crew, (uint32_t)((count + share - 1) / share), 0};
         p.cost = schedule_cost(s, k, forms, p.chunk, crew) * (double)rounds;

@@ -52,7 +52,7 @@ static inline float *value_at(const worker *w, uint32_t v, uint32_t image) {
     return w->values + to->offset * w->images + to->per_image * image;
 }
 
-/* Row i of a matrix product's rows, by a callback-free cursor over (image, y, x). */
+/* Some pixels of a picture. */
 typedef struct rectangle {
     int32_t y0, y1, x0, x1; /* half open */
 } rectangle;

@@ -90,7 +90,8 @@ static void run_item(worker *w, const step *st, const item *it, const float *wei
     if (st->act.kind == ACT_NONE) return;
     for (uint32_t r = it->row0; r < it->row1; r++) {
         const int64_t y = s * (all.y0 + (int32_t)(r % rows)) + shift_y;
-        float *to = value_at(w, st->output, r / rows) + (y * c->out.w + (int64_t)s * all.x0 + shift_x) * out_c + it->panel * nr;
+        float *to = value_at(w, st->output, r / rows) +
+                    (y * c->out.w + (int64_t)s * all.x0 + shift_x) * out_c + it->panel * nr;
         k->finish(to, x_step, w->j->zeros, to, x_step, all.x1 - all.x0, st->act);
     }
 }
@@ -143,8 +144,8 @@ void gan_i_run_direct(worker *w, const step *st, const float *weights) {
     for (uint64_t n; gan_i_crew_take(&w->place, items, &n);) {
         if (pixel) {
             const uint64_t part = n % parts, panel = n / parts;
-            run_pixel(w, st, (uint32_t)panel, (uint32_t)(w->images * part / parts), (uint32_t)(w->images * (part + 1) / parts),
-                      weights + panel * c->kh * c->kw * c->in.c * (uint64_t)nr);
+            run_pixel(w, st, (uint32_t)panel, (uint32_t)(w->images * part / parts),
+                      (uint32_t)(w->images * (part + 1) / parts), weights + panel * c->kh * c->kw * c->in.c * (uint64_t)nr);
             continue;
         }
         item it = {.panel = (uint32_t)(n / parts % panels), .px = (uint32_t)(n / parts / panels % s),

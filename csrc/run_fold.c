@@ -31,7 +31,8 @@ static void emit(const worker *w, const step *st, uint32_t image, int32_t y, flo
 }
 
 /* products[x][columns] for one row of input pixels. */
-static void multiply(const worker *w, const conv *c, const float *row, const float *weights, int64_t columns, float *products) {
+static void multiply(const worker *w, const conv *c, const float *row, const float *weights, int64_t columns,
+                     float *products) {
     const gan_kernels *k = w->j->k;
     const int64_t nr = k->nr, in_c = padded(c->in.c, k), tiles = (c->in.w + k->mr - 1) / k->mr;
     for (int64_t first = 0; first < columns; first += nr) {
@@ -70,7 +71,8 @@ static void run_band(worker *w, const step *st, const float *weights, uint32_t i
     for (int32_t iy = from; iy <= to; iy++) {
         const int32_t fresh = iy == from ? kernel : s;
         for (int64_t i = (int64_t)(kernel - fresh) * line; i < kernel * line; i++) sums[i] = bias[i % nc];
-        multiply(w, c, value_at(w, st->inputs[0], image) + (int64_t)iy * c->in.w * padded(c->in.c, k), weights, columns, products);
+        const float *row = value_at(w, st->inputs[0], image) + (int64_t)iy * c->in.w * padded(c->in.c, k);
+        multiply(w, c, row, weights, columns, products);
         /* pixels `group` apart don't overlap: a store is never loaded again at once */
         for (int32_t ky = 0; ky < kernel; ky++)
             for (int64_t g = 0; g < group && g < c->in.w; g++)

@@ -69,7 +69,8 @@ static void multiply(const worker *w, const tiling *t, const float *v, int64_t r
                 if (last && u + 1 < units) next = panel + unit_floats;
                 else if (last) next = weights + (p + 1) * channels * nr;
                 /* a slice's first tile comes after the last of the one before */
-                const int64_t offset = k0 * points + p * KBLOCK, next_p = last && u + 1 == units && p + 1 < points ? p + 1 : p;
+                const int64_t offset = k0 * points + p * KBLOCK;
+                const int64_t next_p = last && u + 1 == units && p + 1 < points ? p + 1 : p;
                 const int64_t next_offset = (last ? 0 : k0 + SLICE) * points + next_p * KBLOCK;
                 const int64_t share = depth / KBLOCK * quarters * 4 * nr;
                 const float *at = v;
@@ -99,15 +100,16 @@ static void emit(const worker *w, const step *st, const tiling *t, uint32_t imag
     for (int32_t j = j0; j < j1; j++) {
         const int32_t y = s * j + shift_y;
         if (y < 0 || y >= (int32_t)c->out.h) continue;
-        float *to = value_at(w, st->output, image) + ((int64_t)y * c->out.w + (int64_t)s * x0 + shift_x) * out_c + panel * nr;
+        float *to = value_at(w, st->output, image) +
+                    ((int64_t)y * c->out.w + (int64_t)s * x0 + shift_x) * out_c + panel * nr;
         k->finish(strip + ((int64_t)(j - j0) * t->width + x0) * nr, nr, w->j->s->constants + st->constants + panel * nr, to,
                   s * out_c, x1 - x0, st->act);
     }
 }
 
 /* One unit's products of tile-rows row .. end-1, which go on where the strip stands, back to coefficients. */
-static void restore(const worker *w, const step *st, const tiling *t, const item *it, uint32_t unit, uint32_t row, uint32_t end,
-                    const float *products, float *strip) {
+static void restore(const worker *w, const step *st, const tiling *t, const item *it, uint32_t unit, uint32_t row,
+                    uint32_t end, const float *products, float *strip) {
     const conv *c = &st->conv;
     const gan_kernels *k = w->j->k;
     const int64_t nr = k->nr, points = (int64_t)t->points * t->points, line = (int64_t)t->width * nr;
@@ -122,8 +124,10 @@ static void restore(const worker *w, const step *st, const tiling *t, const item
     }
 }
 
-static void run_item(worker *w, const step *st, const tiling *t, const item *it, const float *weights, uint64_t unit_floats) {
-    const int64_t nr = w->j->k->nr, points = (int64_t)t->points * t->points, strip_floats = (int64_t)t->points * t->width * nr;
+static void run_item(worker *w, const step *st, const tiling *t, const item *it, const float *weights,
+                     uint64_t unit_floats) {
+    const int64_t nr = w->j->k->nr, points = (int64_t)t->points * t->points;
+    const int64_t strip_floats = (int64_t)t->points * t->width * nr;
     float *strips = w->own, *products = strips + (int64_t)t->group * strip_floats;
     for (uint32_t row = it->row0; row < it->row1;) {
         const uint32_t end = it->row1 - row < t->block ? it->row1 : row + t->block;
@@ -131,7 +135,8 @@ static void run_item(worker *w, const step *st, const tiling *t, const item *it,
         multiply(w, t, w->transformed + (uint64_t)row * t->tx * t->row, rows, st->conv.in.c, weights + it->u0 * unit_floats,
                  it->u1 - it->u0, (int64_t)unit_floats, products);
         for (uint32_t u = it->u0; u < it->u1; u++)
-            restore(w, st, t, it, u, row, end, products + (u - it->u0) * rows * points * nr, strips + (u - it->u0) * strip_floats);
+            restore(w, st, t, it, u, row, end, products + (u - it->u0) * rows * points * nr,
+                    strips + (u - it->u0) * strip_floats);
         row = end;
     }
 }

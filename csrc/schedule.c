@@ -260,7 +260,6 @@ gan_status gan_i_schedule(const file *f, const gan_kernels *k, schedule *s) {
     if (!s->constants) goto done;
     for (uint32_t i = 0; i < s->n_steps; i++) fill_constants(&b, &s->steps[i], s->constants + s->steps[i].constants);
     place_values(s, b.uses);
-    s->bytes = s->n_constants * sizeof(float) + f->n_layers * sizeof *s->steps + n_values * sizeof *s->values;
     status = GAN_OK;
 done:
     free(b.uses);

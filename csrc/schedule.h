@@ -59,7 +59,6 @@ typedef struct schedule {
     value *values;
     float *constants;
     uint64_t n_constants, values_per_image, widest; /* `widest`: most floats in a row of pixels of any value */
-    uint64_t bytes;
     machine machine;
 } schedule;
 

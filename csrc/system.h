@@ -34,15 +34,18 @@ void gan_i_wake_all(monitor *m);
 typedef struct thread {
     uintptr_t id;
 } thread;
-/* Start run(arg), which sees no signal of the process; 0 where the system refuses. */
+/* Start run(arg), which sees no signal but those of its own faults; 0 where the system refuses. */
 int gan_i_thread_start(thread *t, void (*run)(void *), void *arg);
 void gan_i_thread_join(thread t);
 void gan_i_yield(void);
 
 /* ---- the machine and the process ---- */
 
-/* The cores that this process may use: its affinity and its cgroup's quota. */
+/* The cores that this process may use, at most 1,024: its affinity and its cgroups' quotas. */
 int gan_i_usable_cores(void);
+/* system_posix.c: the cores that the least quota of a process's cgroup and of those above it allows, 0 for no quota.
+ * `membership` is like /proc/self/cgroup, `mount` like /sys/fs/cgroup. */
+double gan_i_cpu_quota(const char *membership, const char *mount);
 /* Bytes of the last-level cache, 0 where that is unknown. */
 uint64_t gan_i_last_level_cache(void);
 /* Differs in a child that was forked. */

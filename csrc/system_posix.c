@@ -4,11 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -107,11 +109,13 @@ int gan_i_thread_start(thread *t, void (*run)(void *), void *arg) {
     _Static_assert(sizeof(pthread_t) <= sizeof t->id, "a thread's name");
     beginning *b = malloc(sizeof *b);
     pthread_t id;
-    sigset_t all, before;
+    const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
+    sigset_t others, before;
     if (!b) return 0;
     *b = (beginning){run, arg};
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* handlers run on the program's own threads */
+    sigfillset(&others);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&others, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &others, &before); /* handlers run on the program's own threads, but for faults here */
     const int refused = pthread_create(&id, NULL, begin, b);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (refused) free(b);
@@ -122,24 +126,37 @@ int gan_i_thread_start(thread *t, void (*run)(void *), void *arg) {
 void gan_i_thread_join(thread t) { pthread_join((pthread_t)t.id, NULL); }
 void gan_i_yield(void) { sched_yield(); }
 
-/* Whole cores of a cgroup's CPU quota, or 0 where it has none. */
-static int quota(void) {
-    double share = 0, period = 0;
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
-    if (f) {
-        if (fscanf(f, "%lf %lf", &share, &period) != 2) share = 0;
-        fclose(f);
-    } else if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "r"))) {
-        if (fscanf(f, "%lf", &share) != 1) share = 0;
-        fclose(f);
-        if (share > 0 && (f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "r"))) {
-            if (fscanf(f, "%lf", &period) != 1) period = 0;
-            fclose(f);
-        }
+/* The number or two that a file begins with; how many there were. */
+static int numbers(const char *folder, const char *name, double *first, double *second) {
+    char path[PATH_MAX];
+    const int length = snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = length > 0 && (size_t)length < sizeof path ? fopen(path, "re") : NULL;
+    const int found = f ? fscanf(f, "%lf %lf", first, second) : 0;
+    if (f) fclose(f);
+    return found;
+}
+
+double gan_i_cpu_quota(const char *membership, const char *mount) {
+    char folder[PATH_MAX] = "/", line[PATH_MAX], path[PATH_MAX];
+    double least = 0, share = 0, period = 0;
+    FILE *f = fopen(membership, "re");
+    while (f && fgets(line, sizeof line, f)) {
+        if (strncmp(line, "0::/", 4)) continue;
+        line[strcspn(line, "\n")] = 0;
+        strcpy(folder, line + 3);
     }
-    if (share <= 0 || period <= 0) return 0;
-    const double cores = share / period;
-    return cores < 1 ? 1 : cores > 1024 ? 1024 : (int)cores;
+    if (f) fclose(f);
+    /* A container may have its own group at the top and read a name that was given outside: then only the top is there. */
+    for (char *end = folder + strlen(folder); end; end = strrchr(folder, '/')) {
+        *end = 0;
+        const int length = snprintf(path, sizeof path, "%s%s", mount, folder);
+        if (length < 0 || (size_t)length >= sizeof path || numbers(path, "cpu.max", &share, &period) != 2) continue;
+        if (share > 0 && period > 0 && (!least || share / period < least)) least = share / period;
+    }
+    if (!least && numbers(mount, "cpu/cpu.cfs_quota_us", &share, &period) == 1 && share > 0 &&
+        numbers(mount, "cpu/cpu.cfs_period_us", &period, &period) == 1 && period > 0)
+        least = share / period; /* the older kind of groups */
+    return least;
 }
 
 int gan_i_usable_cores(void) {
@@ -149,8 +166,8 @@ int gan_i_usable_cores(void) {
     if (!sched_getaffinity(0, sizeof set, &set)) cores = CPU_COUNT(&set);
 #endif
     if (cores < 1) cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    const int bound = quota();
-    if (bound && bound < cores) cores = bound;
+    const double bound = gan_i_cpu_quota("/proc/self/cgroup", "/sys/fs/cgroup");
+    if (bound > 0 && bound < cores) cores = (int)bound;
     return cores < 1 ? 1 : cores > 1024 ? 1024 : cores;
 }
 

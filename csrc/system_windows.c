@@ -36,8 +36,8 @@ static HANDLE open_file(const char *path) {
     WCHAR *wide = units > 0 ? malloc(sizeof *wide * (size_t)units) : NULL;
     if (!wide) return INVALID_HANDLE_VALUE;
     MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, wide, units);
-    HANDLE handle = CreateFileW(wide, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL, OPEN_EXISTING,
-                                FILE_FLAG_SEQUENTIAL_SCAN, NULL);
+    const DWORD shared = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
+    HANDLE handle = CreateFileW(wide, GENERIC_READ, shared, NULL, OPEN_EXISTING, FILE_FLAG_SEQUENTIAL_SCAN, NULL);
     free(wide);
     return handle;
 }
@@ -107,10 +107,11 @@ void gan_i_yield(void) { SwitchToThread(); }
 
 int gan_i_usable_cores(void) {
     DWORD_PTR process, whole;
-    int cores = 0;
+    DWORD cores = 0;
     if (GetProcessAffinityMask(GetCurrentProcess(), &process, &whole))
         for (; process; process &= process - 1) cores++;
-    return cores < 1 ? 1 : cores;
+    if (!cores) cores = GetActiveProcessorCount(ALL_PROCESSOR_GROUPS); /* threads in several groups */
+    return cores < 1 ? 1 : cores > 1024 ? 1024 : (int)cores;
 }
 
 uint64_t gan_i_last_level_cache(void) { return 0; }

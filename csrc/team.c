@@ -57,8 +57,9 @@ static void serve(void *arg) {
         seen = await_job(me.team, seen);
         if (atomic_load(&me.team->stop)) return;
         int now = atomic_load_explicit(&me.team->running, memory_order_acquire);
-        while (!(now & CLOSED) && !atomic_compare_exchange_weak_explicit(&me.team->running, &now, now + 1, memory_order_acq_rel,
-                                                                         memory_order_acquire)) {
+        while (!(now & CLOSED) &&
+               !atomic_compare_exchange_weak_explicit(&me.team->running, &now, now + 1, memory_order_acq_rel,
+                                                      memory_order_acquire)) {
         }
         if (now & CLOSED) continue; /* too late: the job was done without this member */
         me.team->work(me.team->arg, me.index);
@@ -121,8 +122,6 @@ void gan_i_team_free(team *t) {
     free(t->threads);
     gan_i_free(t);
 }
-
-int gan_i_team_size(const team *t) { return t->size; }
 
 void gan_i_crew_init(crew *c, int size) {
     atomic_init(&c->ticket, 0);

@@ -11,7 +11,6 @@ typedef struct team team;
 /* The caller is member 0; `size - 1` threads are started. */
 gan_status gan_i_team_new(int size, team **out);
 void gan_i_team_free(team *t);
-int gan_i_team_size(const team *t);
 /* Run work(arg, 0) here and work(arg, member) on every other member that comes in time; return when those are done.
  * A member may be asked twice in one call.  One call at a time.  In a forked child the caller works alone. */
 void gan_i_team_run(team *t, void (*work)(void *arg, int member), void *arg);

@@ -23,26 +23,26 @@ typedef struct gan_activate {
     float slope;
 } gan_activate;
 
-/* The points 0, -1, inf (3), 0, 1, -1, inf (4) and 0, 1, -1/2, -2, inf (5 a side): the value of the polynomial
- * with coefficients x at each (at infinity, the last coefficient), and back.  A product of polynomials is then a product at each point, so that a
- * convolution of `points + 1 - taps` inputs with `taps` weights takes `points` multiplications (Toom-Cook). */
-
 typedef struct gan_kernels {
     const char *name;
     int nr, mr;
     /* Multiply-adds a cycle that the processor can start: the cost model's unit. */
     int fma_per_cycle;
     /* c[i][n] (+)= sum over k of A[i][k] x b[k][n] for i < m <= mr, n < nr.  A[i][k] = a[i][k / 16 x a_step + k % 16].
-     * The sum starts from zero and is added to c, or without `accumulate` overwrites it.  `next`: weights that are wanted soon, of which the first
-     * k / KBLOCK x 4 nr are fetched into the second-level cache, or NULL. */
+     * The sum starts from zero and is added to c, or without `accumulate` overwrites it.  `next`: weights that are
+     * wanted soon, of which the first k / KBLOCK x 4 nr are fetched into the second-level cache, or NULL. */
     void (*gemm)(int m, long k, const float *const *a, long a_step, const float *b, float *const *c, int accumulate,
                  const float *next);
     /* The same of rows that lie side by side: A[i][k] = a[k / 16 x a_step + i x 16 + k % 16], c[i][n] = c[i x c_step + n].
-     * `next`: weights wanted soon, of which the first k / KBLOCK x 4 nr x `quarters` (1, 2 or 4) are fetched into the second-level cache;
-     * `next_a`: the rows wanted next, as many, which are fetched into the first. */
+     * `next`: weights wanted soon, of which the first k / KBLOCK x 4 nr x `quarters` (1, 2 or 4) are fetched into the
+     * second-level cache; `next_a`: the rows wanted next, as many, which are fetched into the first. */
     void (*gemm_near)(int m, long k, const float *a, long a_step, const float *b, float *c, long c_step, int accumulate,
                       const float *next, int quarters, const float *next_a);
-    /* x: tile^2 pixels in rows, 2 <= tile < points, each `blocks` x 16 channels.  v: [block][points^2][v_step], of
+    /* Toom-Cook.  The points are 0, -1, inf (3), 0, 1, -1, inf (4) or 0, 1, -1/2, -2, inf (5 a side): toom_in gives the
+     * value at each of the polynomial with coefficients x (at infinity the last coefficient), toom_out goes back.  A
+     * product of polynomials is a product at each point, so that a convolution of `points + 1 - taps` inputs with
+     * `taps` weights takes `points` multiplications.
+     * x: tile^2 pixels in rows, 2 <= tile < points, each `blocks` x 16 channels.  v: [block][points^2][v_step], of
      * which the first 16 are written.  v = E x E', E the evaluation (points, tile). */
     void (*toom_in)(int points, int tile, const float *const *x, long blocks, float *v, long v_step);
     /* p: [points^2][nr].  Puts the interpolation C p C' into strip[i x row + j x nr + n], i, j < points.  The tiles

@@ -301,6 +301,7 @@ static void mix(const float *a, const float *b, float t, float *y, long n) {
 
 const gan_kernels TABLE = {
     .name = NAME, .nr = NR, .mr = MR, .fma_per_cycle = FMA_PER_CYCLE,
-    .gemm = gemm, .gemm_near = gemm_near, .toom_in = toom_in, .toom_out = toom_out, .finish = finish, .activate = activate, .bytes = bytes,
+    .gemm = gemm, .gemm_near = gemm_near, .toom_in = toom_in, .toom_out = toom_out,
+    .finish = finish, .activate = activate, .bytes = bytes,
     .add_rows = add_rows, .add = add, .multiply = multiply, .affine = affine, .mix = mix,
 };

@@ -54,8 +54,8 @@ INLINE void tile(const int m, long k, const float *const *a, long a_step, const 
 }
 
 /* Rows that lie side by side take one address between them, and what comes next is known. */
-INLINE void near_tile(const int m, long k, const float *a, long a_step, const float *b, float *c, long c_step, int accumulate,
-                      const float *next, int quarters, const float *next_a) {
+INLINE void near_tile(const int m, long k, const float *a, long a_step, const float *b, float *c, long c_step,
+                      int accumulate, const float *next, int quarters, const float *next_a) {
     vf sum[MR][NV];
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++) {

@@ -1,7 +1,9 @@
 /* Whole models under what a program does to them: odd arguments, other counts than asked for, files that change,
  * forks, signals, and many threads.  checkmodel SECONDS keeps 64 threads on one handle for that long (1). */
+#include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -40,8 +42,12 @@ static int check_arguments(gan_model *model) {
     failed += check(gan_open(NULL, &none) == GAN_ERROR_ARGUMENT && !none, "no path");
     failed += check(gan_open(KNOWN, &none) == GAN_ERROR_FILE && !none, "a folder");
     failed += check(gan_open("/dev/zero", &none) == GAN_ERROR_FILE && !none, "a device");
-    failed += check(gan_open_memory(NULL, 9, &none) == GAN_ERROR_ARGUMENT && gan_open("x", NULL) == GAN_ERROR_ARGUMENT, "nulls");
-    gan_close(NULL), gan_context_free(NULL), gan_describe(NULL, NULL);
+    failed += check(gan_open_memory(NULL, 9, &none) == GAN_ERROR_ARGUMENT, "no memory");
+    failed += check(gan_open("x", NULL) == GAN_ERROR_ARGUMENT, "nowhere for the model");
+    gan_close(NULL), gan_context_free(NULL), gan_describe(NULL, NULL), gan_range(NULL, NULL, NULL);
+    float low = 9, high = 9;
+    gan_range(model, &low, NULL), gan_range(model, NULL, &high);
+    failed += check(low == -1 && high == 1, "the range");
     const gan_options many = {.threads = 1025}, huge = {.threads = 2, .batch = UINT32_MAX}, poor = {.max_memory = 1000};
     failed += check(gan_context_size(model, &many, &scratch, &weights) == GAN_ERROR_ARGUMENT, "1025 threads");
     failed += check(gan_context_size(model, &huge, &scratch, &weights) == GAN_OK, "a huge batch");
@@ -73,6 +79,36 @@ static int check_counts(gan_model *model) {
         for (size_t b = 0; b < sizeof batches / sizeof *batches; b++)
             for (uint64_t count = 1; count <= KNOWN_PICTURES; count += threads % 2 ? 3 : 1)
                 failed += check(draws_anew(model, threads, batches[b], 0, count), "a count beside the batch");
+    return failed;
+}
+
+/* What a context's transformed weights took is there for the next one's, if that is needed and nobody draws by them. */
+static int check_memory(void) {
+    gan_model *model, *fresh;
+    gan_context *many, *one;
+    const gan_options large = {.threads = 1, .batch = 14};
+    gan_options small = {.threads = 1, .batch = 1};
+    uint64_t scratch = 0, weights = 0, again = 0;
+    int failed = 0;
+    if (gan_open(KNOWN "/chain.gan", &model) != GAN_OK || gan_open(KNOWN "/chain.gan", &fresh) != GAN_OK) exit(2);
+    if (gan_context_size(fresh, &large, &scratch, &again) != GAN_OK) return 1;
+    if (gan_context_size(fresh, &small, &scratch, &weights) != GAN_OK) return 1;
+    gan_close(fresh);
+    if (again == weights) { /* both draw by the same */
+        gan_close(model);
+        return 0;
+    }
+    small.max_memory = scratch + weights;
+    if (gan_context_new(model, &large, &many) != GAN_OK) return 1;
+    failed += check(gan_context_new(model, &small, &one) == GAN_ERROR_MEMORY && !one, "memory that another context needs");
+    gan_context_free(many);
+    failed += check(gan_context_size(model, &small, &scratch, &again) == GAN_OK && again == weights, "the size told");
+    if (gan_context_new(model, &small, &one) != GAN_OK) return check(0, "memory that no context needs any more");
+    failed += check(draws(one, 0, 14), "drawing with other weights");
+    failed += check(draws_anew(model, 1, 14, 0, 14) && draws(one, 3, 9), "drawing with both again");
+    failed += check(gan_context_size(model, &large, &scratch, &again) == GAN_OK && again > weights, "both are counted");
+    gan_context_free(one);
+    gan_close(model);
     return failed;
 }
 
@@ -152,6 +188,91 @@ static int check_signals(gan_model *model) {
     return failed;
 }
 
+/* The team's threads take no signal of the process, and of their own the faults. */
+#if defined(__SANITIZE_THREAD__)
+static int check_masks(gan_model *model) { return !model; } /* ThreadSanitizer has a thread of its own */
+#else
+/* How many of the process's other threads block all of `others` and none of `faults`. */
+static int masked_threads(const int *faults, int n_faults, const int *others, int n_others) {
+    int right = 0;
+    DIR *folder = opendir("/proc/self/task");
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        char path[300], line[200];
+        if (entry->d_name[0] == '.' || atoi(entry->d_name) == (int)getpid()) continue;
+        snprintf(path, sizeof path, "/proc/self/task/%s/status", entry->d_name);
+        FILE *f = fopen(path, "r");
+        unsigned long long blocked = 0;
+        int ok = 1;
+        while (f && fgets(line, sizeof line, f))
+            if (sscanf(line, "SigBlk: %llx", &blocked) == 1) break;
+        if (f) fclose(f);
+        for (int i = 0; i < n_faults; i++) ok &= !(blocked >> (faults[i] - 1) & 1);
+        for (int i = 0; i < n_others; i++) ok &= (int)(blocked >> (others[i] - 1) & 1);
+        right += ok;
+    }
+    if (folder) closedir(folder);
+    return right;
+}
+
+static int check_masks(gan_model *model) {
+    gan_context *context;
+    const gan_options options = {.threads = 3};
+    const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}, others[] = {SIGALRM, SIGTERM, SIGUSR1};
+    int right = 0;
+    if (gan_context_new(model, &options, &context) != GAN_OK) return 1;
+    /* a thread that only starts has everything blocked */
+    for (int i = 0; i < 5000 && right != 2; i++) {
+        right = masked_threads(faults, 6, others, 3);
+        usleep(1000);
+    }
+    gan_context_free(context);
+    return check(right == 2, "the team's threads take their own faults alone");
+}
+#endif
+
+double gan_i_cpu_quota(const char *membership, const char *mount); /* csrc/system.h */
+
+static char *put_file(const char *folder, const char *name, const char *text) {
+    static char path[200];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "w");
+    if (!f || fputs(text, f) < 0 || fclose(f)) exit(2);
+    return path;
+}
+
+/* The least quota of a process's group and of those above it, in a tree like /sys/fs/cgroup. */
+static int check_quotas(void) {
+    char top[] = "/tmp/gan-XXXXXX", outer[100], inner[100], older[100];
+    int failed = 0;
+    if (!mkdtemp(top)) exit(2);
+    snprintf(outer, sizeof outer, "%s/outer", top), snprintf(inner, sizeof inner, "%s/outer/inner", top);
+    snprintf(older, sizeof older, "%s/cpu", top);
+    if (mkdir(outer, 0700) || mkdir(inner, 0700) || mkdir(older, 0700)) exit(2);
+    const char *membership = strdup(put_file(top, "membership", "3:cpu:/other\n0::/outer/inner\n"));
+    failed += check(gan_i_cpu_quota("/nowhere", top) == 0, "no groups");
+    failed += check(gan_i_cpu_quota(membership, top) == 0, "groups without quotas");
+    put_file(older, "cpu.cfs_quota_us", "-1\n"), put_file(older, "cpu.cfs_period_us", "100000\n");
+    failed += check(gan_i_cpu_quota(membership, top) == 0, "no quota of the older kind");
+    put_file(older, "cpu.cfs_quota_us", "700000\n");
+    failed += check(gan_i_cpu_quota(membership, top) == 7, "a quota of the older kind");
+    put_file(inner, "cpu.max", "300000 100000\n");
+    failed += check(gan_i_cpu_quota(membership, top) == 3, "the group's own quota");
+    put_file(outer, "cpu.max", "150000 100000\n");
+    failed += check(gan_i_cpu_quota(membership, top) == 1.5, "a lower one above it");
+    put_file(outer, "cpu.max", "max 100000\n"), put_file(top, "cpu.max", "200000 100000\n");
+    failed += check(gan_i_cpu_quota(membership, top) == 2, "one at the top");
+    put_file(top, "membership", "0::/seen/from/outside\n");
+    failed += check(gan_i_cpu_quota(membership, top) == 2, "a name from outside of a container");
+    put_file(top, "membership", "0::/\n");
+    failed += check(gan_i_cpu_quota(membership, top) == 2, "the top itself");
+    const char *files[] = {"membership", "cpu.max", "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us", "outer/cpu.max",
+                           "outer/inner/cpu.max"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) unlink(put_file(top, files[i], ""));
+    rmdir(inner), rmdir(outer), rmdir(older), rmdir(top);
+    free((char *)(uintptr_t)membership);
+    return failed;
+}
+
 typedef struct drawer {
     gan_model *model;
     int index;
@@ -198,7 +319,8 @@ static int check_caller_errors(gan_model *model) {
         _exit(0);
     }
     gan_context_free(context);
-    return check(waitpid(child, &how, 0) == child && WIFSIGNALED(how) && WTERMSIG(how) == SIGABRT, "a handle closed too early is caught");
+    const int aborted = waitpid(child, &how, 0) == child && WIFSIGNALED(how) && WTERMSIG(how) == SIGABRT;
+    return check(aborted, "a handle closed too early is caught");
 }
 #else
 static int check_caller_errors(gan_model *model) { return !model; }
@@ -210,8 +332,10 @@ int main(int argc, char **argv) {
     want = load(KNOWN "/chain.bytes", &size);
     if (size != KNOWN_BYTES || gan_open(KNOWN "/chain.gan", &model) != GAN_OK) return 2;
     int failed = check(draws_anew(model, 2, 14, 0, 14), "the known pictures");
-    failed += check_arguments(model) + check_counts(model) + check_files() + check_fork(model) + check_signals(model);
-    failed += check_caller_errors(model) + check_many_threads(model, argc > 1 ? atoi(argv[1]) : 1);
+    failed += check_arguments(model) + check_counts(model) + check_memory() + check_files() + check_fork(model);
+    failed += check_signals(model);
+    failed += check_masks(model) + check_quotas() + check_caller_errors(model);
+    failed += check_many_threads(model, argc > 1 ? atoi(argv[1]) : 1);
     gan_close(model);
     free(want);
     printf("%d failures\n", failed);

@@ -1,8 +1,9 @@
 #!/bin/sh
 # The engine under ASan with UBSan, under TSan and under valgrind: its own suite, and from Python, with the sanitizer
 # preloaded: the Python suite's engine part under ASan, and tests/native/threads.py, without pytest and torch, whose
-# own threads and memory would be watched too, under the other two.  sh csrc/tests/sanitize.sh [asan|tsan|valgrind ...], all by default; run from the
-# repository's root.  PYTHON names the interpreter.  What a machine lacks is left out with a line that says so.
+# own threads and memory would be watched too, under the other two.  sh csrc/tests/sanitize.sh [asan|tsan|valgrind ...],
+# all by default; run from the repository's root.  PYTHON names the interpreter.  What a machine lacks is left out with
+# a line that says so.
 set -eu
 [ $# -gt 0 ] || set -- asan tsan valgrind
 export OPENBLAS_NUM_THREADS=1 # NumPy's own

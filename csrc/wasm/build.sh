@@ -5,17 +5,15 @@
 set -eu
 out=$(mkdir -p "$1" && cd "$1" && pwd)
 cd "$(dirname "$0")/.."
-version=$(sed -n 's/^project(gan VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
-exports='gan_open_memory gan_close gan_describe gan_context_new gan_context_size gan_context_free gan_context_threads
-gan_generate_bytes gan_generate_floats gan_latents gan_labels gan_status_string gan_version malloc free'
+exports='gan_open_memory gan_close gan_describe gan_range gan_context_new gan_context_size gan_context_free
+gan_context_threads gan_generate_bytes gan_generate_floats gan_latents gan_labels gan_status_string gan_version malloc free'
 
 # build NAME FLAGS...: one module.  The stack lies first, so that an overflow traps instead of writing on.
 build() {
   file=$out/$1
   shift
   "${CC:-clang-19}" --target=wasm32-unknown-unknown -mcpu=mvp "$@" -std=c11 -O3 -ffreestanding -ffp-contract=off \
-    -fno-ident -fvisibility=hidden -Wall -Wextra -Werror -nostdlib -I wasm/include \
-    -DGAN_BUILD -DGAN_VERSION_STRING="\"$version\"" \
+    -fno-ident -fvisibility=hidden -Wall -Wextra -Werror -nostdlib -I wasm/include -DGAN_BUILD \
     $(for name in $exports; do printf ' -Wl,--export=%s' "$name"; done) \
     -Wl,--no-entry -Wl,--gc-sections -Wl,-s -Wl,-z,stack-size=262144 -Wl,--stack-first \
     format.c latents.c schedule.c pack.c plan.c team.c run.c run_direct.c run_toom.c run_fold.c gan.c context.c \

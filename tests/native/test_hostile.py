@@ -84,6 +84,23 @@ def test_a_stride_beyond_reason_is_refused(write: Write, tmp_path: Path) -> None
         encode(beyond, random_weights(spec))
 
 
+def test_a_transposed_convolution_that_leaves_no_pixels_is_refused(write: Write) -> None:
+    """An output of 0 x 0 once passed for a vector."""
+    c = Chain()
+    c.add(Reshape, "seed", shape=(3, 1, 1))
+    c.add(ConvTranspose, "up", in_channels=3, out_channels=4, kernel=1)
+    c.add(Reshape, "grid", shape=(1, 2, 2))
+    spec = GeneratorSpec("test", 3, "normal", (1, 2, 2), None, tuple(c))
+    path = write(spec, random_weights(spec))
+    with Model(path) as model:
+        assert model.generate(1, 2).shape == (2, 2, 2, 1)
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<3I", data, HEADER + RECORD + 40 + 4 * 3, 2, 1, 1)  # stride, padding, output padding
+    path.write_bytes(reseal(data))
+    with pytest.raises(GanExportError, match="layer or size"):
+        Model(path)
+
+
 def test_changing_the_file_changes_nothing_that_is_open(write: Write) -> None:
     path = write(SPEC, random_weights(SPEC))
     with Model(path) as model:

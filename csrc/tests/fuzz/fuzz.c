@@ -36,7 +36,8 @@ static void repair(unsigned char *p, uint64_t size) {
     const uint64_t layers = get(p + 56, 4) % 8 + 1, head = HEADER + RECORD * layers;
     if (size < head + 64) return;
     memcpy(p, "\x89GAN\r\n\x1a\n", 8);
-    put(p + 8, get(p + 8, 4) % 2 + 1, 4), put(p + 12, RECORD, 4), put(p + 16, size, 8), put(p + 24, head, 8), put(p + 56, layers, 4);
+    put(p + 8, get(p + 8, 4) % 2 + 1, 4), put(p + 12, RECORD, 4), put(p + 16, size, 8), put(p + 24, head, 8);
+    put(p + 56, layers, 4);
     uint64_t data = get(p + 40, 8);
     if (data % 64 || data < head || data > size) data = (head + 63) / 64 * 64;
     if (data > size) return;
