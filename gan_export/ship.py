@@ -16,7 +16,7 @@ from gan_export import artifact, bisect, health, parity, proof, runtimes
 from gan_export.artifact import Manifest
 from gan_export.errors import GanExportError, printable
 from gan_export.export.base import Exporter, Options, check_options, require
-from gan_export.files import atomic_file, atomic_folder, atomic_group, sha256_file
+from gan_export.files import atomic_file, atomic_folder, atomic_group, refuse_to_replace, sha256_file
 from gan_export.parity import ParityError, ParityReport, Quality
 from gan_export.runtimes.base import Pictures
 from gan_export.runtimes.remote import open_remote
@@ -73,8 +73,10 @@ def ship(
     unproven = found.reason if found.elsewhere else ""
     report = loading = quality = None
     proof.reference(checkpoint)(*artifact.reference_inputs(artifact.Facts.of(checkpoint.spec)))  # does it draw at all?
-    publish = atomic_folder if exporter.folder else atomic_group
-    with publish(target) as temporary:
+    sources = checkpoint.source.files
+    refuse_to_replace(artifact.report_path(target), sources)
+    publish = atomic_folder(target, sources, _is_export(target)) if exporter.folder else atomic_group(target, sources)
+    with publish as temporary:
         if unproven:
             progress(f"writing {exporter.title}")
             manifest = exporter.write(checkpoint, temporary, options)
@@ -86,6 +88,24 @@ def ship(
         files, size = [file.name for file in made], sum(file.stat().st_size for file in made)
     write_report(target, manifest, report or unproven, files, quality)
     return Shipped(target, size, manifest, report, unproven, loading, time.perf_counter() - started, quality)
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether all that is in a folder was written by `ship`, and is as it was written.
+
+    Raises GanExportError for an export that something was added to or changed in: it may be wanted.
+    """
+    if artifact.sniff(folder) == "checkpoint":
+        return False
+    try:
+        known = dict(json.loads(artifact.report_path(folder).read_bytes())["files"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+    if odd := next((name for name, digest in _hashes(folder)["files"].items() if known.get(name) != digest), None):
+        raise GanExportError(
+            f"{printable(str(folder))}: {printable(odd)} isn't as it was exported; move it, or name another with -o"
+        )
+    return True
 
 
 def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:

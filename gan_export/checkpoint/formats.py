@@ -42,6 +42,7 @@ def read_content(path: Path) -> tuple[str, str, Content]:
     except GanExportError as e:
         raise type(e)(f"{printable(snapshot.name)}: {e}") from None
     content.size = len(snapshot.data)
+    content.files = (path.absolute(),)
     return snapshot.name, snapshot.sha256, content
 
 

@@ -66,7 +66,8 @@ def _checkpoint(name: str, digest: str, content: Content, overrides: Overrides) 
     reading = dataclasses.replace(match.reading, notes=(*notes, *match.folded.notes, *match.reading.notes, *faults))
     used = {k for key in reading.keys.values() for k in match.folded.arrays[key].keys}
     ignored = tuple(k for k in match.candidate.tensors if k not in used)
-    source = Source(name, digest, content.container, match.candidate.path, ignored, tuple(sorted(content.names)))
+    names = tuple(sorted(content.names))
+    source = Source(name, digest, content.container, match.candidate.path, ignored, names, content.files)
     return Checkpoint(weights, source, reading)
 
 
@@ -84,7 +85,7 @@ def _as_written(name: str, digest: str, content: Content, overrides: Overrides) 
         raise GanExportError(f"damaged: {printable(odd, 80)} is only in its spec, or only in its weights")
     if odd := next((k for k, shape in wanted.items() if tensors[k].shape != shape), None):
         raise GanExportError(f"damaged: {printable(odd, 80)} is {tensors[odd].shape}, its spec says {wanted[odd]}")
-    source = Source(name, digest, "a safetensors file of gan-export")
+    source = Source(name, digest, "a safetensors file of gan-export", files=content.files)
     weights = {k: tensors[k].floats() for k in wanted}
     return Checkpoint(weights, source, Reading(spec, {k: k for k in wanted}))
 

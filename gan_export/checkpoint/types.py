@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from gan_export.arch.reading import Reading
 from gan_export.arch.spec import GeneratorSpec
@@ -20,6 +21,7 @@ class Source:
     key:       dotted path of the state dict within it, "" where the file is one
     ignored:   keys of that state dict that nothing uses
     records:   names that the file gives and we neither import nor build: "argparse.Namespace", ...
+    files:     all that was read, which nothing may be written over
     """
 
     name: str
@@ -28,6 +30,7 @@ class Source:
     key: str = ""
     ignored: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,14 +114,15 @@ def export_all(
 ) -> None:
     """Export FILE to every format that can be written here, and say what was left out and why."""
     from gan_export import catalogue
-    from gan_export.errors import GanExportError
+    from gan_export.errors import GanExportError, UnavailableError
     from gan_export.export.base import Options
 
     checkpoint = _read(file, overrides)
     _print_health(checkpoint)
     out.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[str, ...]] = []
-    failed = written = 0
+    failed: list[int] = []
+    written = 0
     for line in catalogue.lines():
         exporter = line.exporter
         if not line.available:
@@ -129,9 +130,12 @@ def export_all(
             continue
         try:
             shipped = _ship(checkpoint, exporter, _in_folder(out, file, exporter.suffix), Options())
+        except UnavailableError as e:
+            rows.append((exporter.name, "-", "-", "-", f"skipped: {e}"))
+            continue
         except GanExportError as e:
-            failed = max(failed, e.exit_code if e.exit_code == 1 else 0)
-            rows.append((exporter.name, "-", "-", "-", f"{'failed' if e.exit_code == 1 else 'skipped'}: {e}"))
+            failed.append(e.exit_code)
+            rows.append((exporter.name, "-", "-", "-", f"failed: {e}"))
             continue
         written += 1
         worst = shipped.report.max_abs if shipped.report else None
@@ -139,10 +143,12 @@ def export_all(
         loaded = "-" if shipped.loading is None else f"{shipped.loading:.2f} s"
         rows.append((exporter.name, shown.size(shipped.size), error, loaded, str(shipped.path)))
     shown.table(("format", "size", "largest error", "loaded in", "file, or why not"), rows)
-    if failed:
-        raise typer.Exit(failed)
+    if 1 in failed:
+        raise typer.Exit(1)
     if not written:
         raise GanExportError(f"no format could be written to {out}; the table says why")
+    if failed:
+        raise GanExportError(f"{len(failed)} of the formats could not be written to {out}; the table says why")
 
 
 @app.command(name="web", short_help="A page that draws in any browser.")
@@ -325,11 +331,18 @@ def _ship(checkpoint: Checkpoint, exporter: Exporter, target: Path, options: Opt
 
 
 def _in_folder(folder: Path, file: Path, suffix: str) -> Path:
-    """Named after `file`, and never `file` itself."""
-    target = folder / f"{file.stem}{suffix}"
-    return target if target.resolve() != file.resolve() else folder / f"{file.stem}.exported{suffix}"
+    """Named after `file`, and never a checkpoint."""
+    stem = file.stem if file.is_file() else file.resolve().name or "generator"
+    target = folder / f"{stem}{suffix}"
+    return folder / f"{stem}.exported{suffix}" if _is_wanted(target, file) else target
 
 
 def _beside(file: Path, suffix: str) -> Path:
-    target = file.with_name(file.stem + suffix) if file.is_file() else Path(file.name + suffix)
-    return target if target != file else file.with_name(f"{file.stem}.exported{suffix}")
+    return _in_folder(file.parent if file.is_file() else Path(), file, suffix)
+
+
+def _is_wanted(target: Path, file: Path) -> bool:
+    """Whether a file is there that is no export, which is replaced only where its name is given, or is `file`."""
+    from gan_export import artifact
+
+    return target.is_file() and (target.samefile(file) or artifact.sniff(target) == "checkpoint")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -255,3 +256,78 @@ def test_a_full_target_is_refused(command: Command, artifacts: Artifacts, tmp_pa
         assert not list(small.iterdir())
     finally:
         os.system(f"umount {small}")
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "arguments", "says"),
+    [
+        ("pytorch_model.bin", (), ("openvino",), "pytorch_model.bin is the checkpoint itself"),
+        ("model.bin", (), ("openvino", "-o", "model.xml"), "model.bin is the checkpoint itself"),
+        ("g.pth", ("g.bin",), ("openvino",), "g.bin is there already, and g.xml"),
+        ("g.pth", ("g.onnx.data",), ("onnx", "--external-data"), "g.onnx.data is there already, and g.onnx"),
+        ("g.pth", (), ("torchscript", "-o", "g.pth"), "g.pth is the checkpoint itself"),
+        ("g.pth", (), ("onnx", "-o", "link.onnx"), "link.onnx is the checkpoint itself"),
+        ("g.onnx.report.json", (), ("onnx", "-o", "g.onnx"), "g.onnx.report.json is the checkpoint itself"),
+    ],
+)
+def test_nothing_that_is_no_export_is_written_over(
+    command: Command, classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str,
+    others: tuple[str, ...], arguments: tuple[str, ...], says: str,
+) -> None:  # fmt: skip
+    if arguments[0] == "openvino" and importlib.util.find_spec("openvino") is None:
+        pytest.skip("OpenVINO isn't installed")
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(classic_pth, name)
+    for other in others:
+        Path(other).write_bytes(b"something else")
+    if "link.onnx" in arguments:
+        Path("link.onnx").symlink_to(name)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    format, *rest = arguments
+    assert says in refused(command("gan-export", format, name, *rest))
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_folder_of_weights_keeps_them(
+    command: Command, classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    shutil.copy(classic_pth, folder / "pytorch_model.bin")
+    monkeypatch.chdir(folder)
+    assert "is the checkpoint itself" in refused(command("gan-export", "openvino", ".", "-o", "pytorch_model.xml"))
+    assert command("gan-export", "onnx", ".").code == 0
+    assert {p.name for p in folder.iterdir()} == {"pytorch_model.bin", "mine.onnx", "mine.onnx.report.json"}
+
+
+def test_another_checkpoint_of_the_default_name_is_kept(command: Command, classic_pth: Path, tmp_path: Path) -> None:
+    checkpoint, other = tmp_path / "g.pth", tmp_path / "g.pt"
+    shutil.copy(classic_pth, checkpoint)
+    shutil.copy(classic_pth, other)
+    assert command("gan-export", "torchscript", checkpoint).code == 0
+    assert other.read_bytes() == classic_pth.read_bytes()
+    assert (tmp_path / "g.exported.pt").is_file()
+
+
+def test_a_second_run_replaces_what_the_first_wrote(
+    command: Command, classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "EXPORTERS", tuple(formats.find(name) for name in ("c", "native")))
+    checkpoint, out = tmp_path / "g.pth", tmp_path / "out"
+    state = torch.load(classic_pth)
+    made = []
+    for _ in range(2):
+        torch.save(state, checkpoint)
+        assert command("gan-export", "all", checkpoint, "-o", out).code == 0
+        made.append({p.name: p.read_bytes() for p in out.rglob("*") if p.is_file()})
+        state["model.0.weight"] *= 1.01
+    assert made[0].keys() == made[1].keys()
+    assert made[0]["generator.weights"] != made[1]["generator.weights"]
+    assert {p.name for p in out.iterdir()} == {"g-c", "g-c.report.json", "g.gan", "g.gan.report.json"}
+    (out / "g-c" / "main.c").write_text("int main(void) { return 0; }\n")
+    result = command("gan-export", "all", checkpoint, "-o", out)
+    assert result.code == 2
+    assert "main.c isn't as it was exported" in result.out
+    assert "1 of the formats could not be written" in result.err
+    assert (out / "g-c" / "main.c").is_file()
