@@ -138,9 +138,11 @@ class Draft:
     def sizes(self, options: list[tuple[int, Any]], what: str) -> Any:
         """Of several (image size, geometry) that share keys and shapes: the one asked for, else the first."""
         options = list({size: (size, geometry) for size, geometry in reversed(options)}.values())[::-1]
-        if len(options) == 1:
-            return options[0][1]
         size, geometry = options[0]
+        if len(options) == 1:
+            if self.overrides.image_size != size:
+                self.assumed.append(Assumption(what, f"the usual ones: {size}x{size} pictures", ""))
+            return geometry
         if self.overrides.image_size is not None:
             self.asked.add("image_size")
             fits = [o for o in options if o[0] == self.overrides.image_size]

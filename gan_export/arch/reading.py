@@ -31,7 +31,7 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True)
 class Assumption:
-    """Something that the file doesn't say: what, the value taken, and the flag that changes it."""
+    """Something that the file doesn't say: what, the value taken, and the flag that changes it, "" where none does."""
 
     what: str
     value: str

@@ -13,12 +13,13 @@ from typing import cast
 import numpy as np
 
 from gan_export.arch import recognise
+from gan_export.arch.layers import layer_parameters
 from gan_export.arch.reading import Alternative, Overrides, Reading
 from gan_export.arch.spec import GeneratorSpec
-from gan_export.arch.words import UpsampleMode
-from gan_export.checkpoint import folders, keys
+from gan_export.checkpoint import folders, keys, told
 from gan_export.checkpoint.candidates import Candidate, Found, at_path, find
 from gan_export.checkpoint.formats import read_content
+from gan_export.checkpoint.modules import Recovered
 from gan_export.checkpoint.norms import Array, Folded, fold
 from gan_export.checkpoint.torch_files import Content
 from gan_export.checkpoint.types import Checkpoint, Source
@@ -144,7 +145,7 @@ def _match(candidate: Candidate, overrides: Overrides) -> _Match:
     for prefix in keys.attempts(whole):
         arrays = {k[len(prefix) :]: a for k, a in whole.items()}
         try:
-            reading, said = _recognise({k: a.shape for k, a in arrays.items()}, candidate, overrides)
+            reading, said = _recognise(arrays, origins, candidate, overrides)
         except NotRecognisedError as e:
             first = first or e
             continue
@@ -154,30 +155,34 @@ def _match(candidate: Candidate, overrides: Overrides) -> _Match:
 
 
 def _recognise(
-    shapes: Mapping[str, tuple[int, ...]], candidate: Candidate, overrides: Overrides
+    arrays: Mapping[str, Array], origins: Mapping[str, str], candidate: Candidate, overrides: Overrides
 ) -> tuple[Reading, tuple[str, ...]]:
     """The reading, and which settings a pickled module gave that a state dict leaves out."""
+    shapes = {k: a.shape for k, a in arrays.items()}
     module = candidate.module
-    told: dict[str, object] = {}
-    if module is not None:
-        if len(module.eps) == 1 and overrides.bn_eps is None:
-            told["bn_eps"] = next(iter(module.eps))
-        if len(module.slopes) == 1 and overrides.slope is None:
-            told["slope"] = next(iter(module.slopes))
-        if module.upsampling in ({"nearest"}, {"bilinear"}) and overrides.upsample is None:
-            told["upsample"] = cast(UpsampleMode, next(iter(module.upsampling)))
-        if module.last == "sigmoid" and overrides.output is None:
-            told["output"] = "sigmoid"
-    if told:
-        try:
-            reading = recognise(shapes, dataclasses.replace(overrides, **told))  # type: ignore[arg-type]
-        except NotRecognisedError:
-            raise
-        except GanExportError:
-            pass  # a setting that the architecture found has no use for
-        else:
-            return reading, (f"the module itself says {', '.join(f'{k} {v}' for k, v in told.items())}",)
-    return recognise(shapes, overrides), ()
+    if module is None:
+        return recognise(shapes, overrides), ()
+    asked = dataclasses.replace(overrides, image_size=None)  # the module's own strides decide
+    reading = recognise(shapes, asked)
+    owners = {la.name: next(iter(layer_parameters(la)), "") for la in reading.spec.layers}
+    keys = {name: arrays[reading.keys[f"{name}.{p}"]].keys[0] for name, p in owners.items() if p}
+    homes = {name: _home(origins[key], module) for name, key in keys.items()}
+    words = []
+    if overrides.output is None and (last := told.last_activation(module, reading, homes)) is not None:
+        before, asked = reading.spec, dataclasses.replace(asked, output=last)
+        reading = recognise(shapes, asked)
+        words += [f"output {last}"] if before.layers != reading.spec.layers else []
+    agreed = told.agreed(module, reading, homes, overrides)
+    words += [w] if (w := told.said(agreed.spec, reading.spec)) else []
+    return agreed, (f"the module itself says {', '.join(words)}",) if words else ()
+
+
+def _home(key: str, module: Recovered) -> str:
+    """The module that a key lies in: below it, where a normalisation has put the weight deeper."""
+    path = key.rpartition(".")[0]
+    while path and path not in module.leaves:
+        path = path.rpartition(".")[0]
+    return path
 
 
 def _refusal(
