@@ -16,7 +16,7 @@ from gan_export.arch import recognise
 from gan_export.arch.layers import layer_parameters
 from gan_export.arch.reading import Alternative, Overrides, Reading
 from gan_export.arch.spec import GeneratorSpec
-from gan_export.checkpoint import folders, keys, told
+from gan_export.checkpoint import borrow, folders, keys, told
 from gan_export.checkpoint.candidates import Candidate, Found, at_path, find
 from gan_export.checkpoint.formats import read_content
 from gan_export.checkpoint.modules import Recovered
@@ -100,11 +100,15 @@ def _choose(found: Found, overrides: Overrides) -> tuple[_Match, tuple[str, ...]
             raise GanExportError(f"--key {printable(overrides.key, 80)}: no such state dict here; {_listed(found)}")
         tried = (one,)
     matches: list[_Match] = []
-    refusals: list[tuple[Candidate, NotRecognisedError]] = []
+    refusals: list[tuple[Candidate, GanExportError]] = []
+    borrowed: dict[str, str] = {}  # averaged weights without statistics -> whose they take
     for candidate in tried:
         try:
-            matches.append(_match(candidate, overrides))
-        except NotRecognisedError as e:
+            lender = borrow.lender(candidate, found.candidates)
+            matches.append(_match(borrow.completed(candidate, lender) if lender else candidate, overrides))
+            if lender:
+                borrowed[candidate.path] = printable(lender.path, 60) or "the file itself"
+        except GanExportError as e:
             refusals.append((candidate, e))
     if not matches:
         raise _refusal(found, refusals, overrides)
@@ -114,12 +118,23 @@ def _choose(found: Found, overrides: Overrides) -> tuple[_Match, tuple[str, ...]
     if best.candidate.role == "ema":
         raw = next((f"; {_flag(m)} takes the one without" for m in others if m.candidate.role == "generator"), "")
         notes.append(f"took {printable(best.candidate.path, 60)}, averaged over training{raw}")
+    if lender_path := borrowed.get(best.candidate.path):
+        mine = printable(best.candidate.path, 60)
+        notes.append(f"{mine} holds no BatchNorm statistics: those of {lender_path} were taken with it")
+    for candidate, why in refusals:
+        if candidate.role in ("ema", "generator") and tried.index(candidate) < _place(best, tried):
+            mine, taken = printable(candidate.path, 60), printable(best.candidate.path, 60) or "the file itself"
+            notes.append(f"{mine} comes first by its name but can't be read, so {taken} was taken: {why}")
     if best.candidate.module is not None:
         notes.append(
             "a pickled module: its tensors were read from what the file says of it, its class was not imported"
         )
     reading = dataclasses.replace(best.reading, alternatives=(*best.reading.alternatives, *also[:_SHOWN]))
     return dataclasses.replace(best, reading=reading), tuple(notes)
+
+
+def _place(match: _Match, tried: tuple[Candidate, ...]) -> int:
+    return next(i for i, c in enumerate(tried) if c.path == match.candidate.path)
 
 
 def _flag(match: _Match) -> str:
@@ -185,9 +200,7 @@ def _home(key: str, module: Recovered) -> str:
     return path
 
 
-def _refusal(
-    found: Found, refusals: list[tuple[Candidate, NotRecognisedError]], overrides: Overrides
-) -> GanExportError:
+def _refusal(found: Found, refusals: list[tuple[Candidate, GanExportError]], overrides: Overrides) -> GanExportError:
     if not found.candidates:
         if found.optimisers:
             return NotRecognisedError("this is an optimiser's state, without weights; give the generator's file")
@@ -195,6 +208,9 @@ def _refusal(
             "it holds no state dict; save the generator's with torch.save(model.state_dict(), ...)"
         )
     likely = max(refusals, key=lambda r: (r[0].role != "discriminator", len(r[0].tensors)))
+    unfit = [r for r in refusals if not isinstance(r[1], NotRecognisedError)]  # read, but for a flag or a layer
+    for _, error in sorted(unfit, key=lambda r: r[0].role == "discriminator"):
+        return error
     where = f"{printable(likely[0].path, 60)}: " if likely[0].path else ""
     several = f"; {_listed(found)}" if len(found.candidates) > 1 and overrides.key is None else ""
     return NotRecognisedError(f"{where}{likely[1]}{several}")
