@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gan_export import artifact, bisect, health, parity, proof, runtimes
 from gan_export.artifact import Manifest
 from gan_export.errors import GanExportError, printable
-from gan_export.export.base import Exporter, Options, check_options, require
+from gan_export.export.base import Exporter, Options, check_options, require, write
 from gan_export.files import atomic_file, atomic_folder, atomic_group, refuse_to_replace, sha256_file
 from gan_export.parity import ParityError, ParityReport, Quality
 from gan_export.runtimes.base import Pictures
@@ -79,7 +79,7 @@ def ship(
     with publish as temporary:
         if unproven:
             progress(f"writing {exporter.title}")
-            manifest = exporter.write(checkpoint, temporary, options)
+            manifest = write(exporter, checkpoint, temporary, options)
         else:
             manifest, report, loading, quality = proof.written(checkpoint, exporter, temporary, options, progress)
             if not report.passed:

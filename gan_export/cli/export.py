@@ -100,6 +100,7 @@ def export(
         _print_health(checkpoint)
     target = out or _beside(file, f".sampler{exporter.suffix}" if sampler else exporter.suffix)
     shipped = _ship(checkpoint, exporter, target, options)
+    _print_assumed(checkpoint)
     shown.print_proof(shipped, exporter.title)
     shown.print_shipped(shipped, file)
 
@@ -118,6 +119,7 @@ def export_all(
     from gan_export.export.base import Options
 
     checkpoint = _read(file, overrides)
+    _print_assumed(checkpoint)
     _print_health(checkpoint)
     out.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[str, ...]] = []
@@ -195,6 +197,7 @@ def export_web(
         size = write_site(out, lambda target: shutil.copyfile(file, target))
     else:
         checkpoint = _read(file, overrides)
+        _print_assumed(checkpoint)
         _print_health(checkpoint)
 
         def put(exporter: Exporter) -> Callable[[Path], None]:
@@ -306,6 +309,15 @@ def _read(file: Path, overrides: Overrides) -> Checkpoint:
         line = f"it could also be {alternative.title}; say so with {alternative.flag}"
         print(f"note: {printable(line, limit=500)}", file=sys.stderr)
     return read
+
+
+def _print_assumed(checkpoint: Checkpoint) -> None:
+    """What the file doesn't say, on one line, each with the flag that says otherwise."""
+    from gan_export.errors import printable
+
+    if assumed := checkpoint.reading.assumed:
+        told = "; ".join(f"{a.what}: {a.value}" + (f" ({a.flag})" if a.flag else "") for a in assumed)
+        print(f"assumed: {printable(told, limit=1000)}", file=sys.stderr)
 
 
 def _print_health(checkpoint: Checkpoint) -> None:

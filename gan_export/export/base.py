@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 from gan_export import __version__
 from gan_export.arch.spec import GeneratorSpec
 from gan_export.artifact import TOLERANCES, Facts, Manifest, Tolerance, pack_references, reference_inputs
-from gan_export.errors import GanExportError, UnavailableError
+from gan_export.errors import GanExportError, UnavailableError, first_line
 
 if TYPE_CHECKING:
     from torch import fx
@@ -173,6 +173,25 @@ def require(exporter: Exporter) -> None:
     """Raises UnavailableError with the reason where this format can't be written here."""
     if reason := missing(exporter):
         raise UnavailableError(f"{exporter.name}: {reason}")
+
+
+def write(exporter: Exporter, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+    """`exporter.write`, whose libraries may fail in any way: beside a torch that they don't know, above all.
+
+    Raises UnavailableError for a library that can't be imported, GanExportError for whatever else is its own.
+    """
+    try:
+        return exporter.write(checkpoint, target, options)
+    except (GanExportError, OSError, MemoryError):
+        raise
+    except ImportError as e:
+        again = f"; pip install {exporter.install}" if exporter.install else ""
+        raise UnavailableError(
+            f"{exporter.name} can't be loaded beside what is installed: {first_line(e)}{again}"
+        ) from e
+    except Exception as e:
+        why = f"{type(e).__name__}: {first_line(e)}"
+        raise GanExportError(f"{exporter.name} can't write this generator: {why}") from e
 
 
 def _installed(name: str) -> bool:

@@ -34,6 +34,27 @@ def test_an_export_lies_beside_its_checkpoint_under_its_stem(
     assert f"gan-sample {tmp_path / 'generator_20.pt'}" in result.out
     assert f"gan-bench {checkpoint}" in result.out
     assert "max error" in result.out
+    line = next(line for line in result.err.splitlines() if line.startswith("assumed: "))
+    assert all(flag in line for flag in ("1e-05 (--bn-eps)", "(--slope)", "tanh (--output)", "normal (--prior)"))
+    assert "strides and paddings" in line
+    assert (
+        "assumed"
+        not in command(
+            "gan-export",
+            "torchscript",
+            tmp_path / "generator_20.pth",
+            "--prior",
+            "normal",
+            "--bn-eps",
+            "1e-5",
+            "--slope",
+            "0",
+            "--output",
+            "tanh",
+            "--image-size",
+            "32",
+        ).err
+    )
 
 
 def test_a_failed_parity_exits_1_and_prints_the_table(command: Command, classic_pth: Path, tmp_path: Path) -> None:
