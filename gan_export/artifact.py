@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_export import latents, protobuf
+from gan_export.arch.reading import Overrides
 from gan_export.arch.typed import wrong_field
 from gan_export.arch.words import Prior
 from gan_export.errors import GanExportError, first_line, printable
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 VERSION = 1
 KEY = "gan-export.manifest"  # in ONNX metadata; the extra file of a TorchScript archive bears the same name
 MARK = KEY.encode() + b"\n"  # before a manifest that a zero byte ends, in formats whose own readers are heavy
+SAID = "overrides"  # among a manifest's options: the flags that the checkpoint was read with
 REFERENCE_SEED = 0
 REFERENCE_COUNT = 8
 _GRID = 2.0**20  # reference values are multiples of 2^-20: far finer than any tolerance, coarser than float64's noise
@@ -123,6 +125,17 @@ class Manifest:
     references: str
     latent_law: str = latents.LAW
     version: int = VERSION
+
+    def overrides(self) -> Overrides:
+        """The flags that the checkpoint was read with.  Raises GanExportError for what are none."""
+        said = self.options.get(SAID, {})
+        try:
+            found = Overrides(**said)
+        except TypeError:
+            raise GanExportError("its manifest's flags are not those of gan-export") from None
+        if odd := wrong_field(found):
+            raise GanExportError(f"its manifest's flag {odd} is not what gan-export writes; export it again")
+        return found
 
     @property
     def seeded(self) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_export import artifact, bisect, health, parity, proof, runtimes
+from gan_export.arch.reading import Overrides
 from gan_export.artifact import Manifest
 from gan_export.errors import GanExportError, printable
 from gan_export.export.base import Exporter, Options, check_options, require, write
@@ -139,6 +140,13 @@ def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:
             pictures = session.generate(*artifact.reference_inputs(manifest.facts))
         row = parity.judge(pictures, manifest.reference_pictures(), manifest.facts, manifest.tolerance)
         return ParityReport("its reference pictures", session.info, manifest.tolerance, (row,))
+
+
+def said(path: Path) -> Overrides:
+    """The flags that the artifact at `path` was exported with; none where it says nothing of them."""
+    kind = artifact.sniff(path)
+    manifest = None if kind == "checkpoint" else artifact.read_manifest(path, kind)
+    return manifest.overrides() if manifest else Overrides()
 
 
 def first_wrong_layers(path: Path, checkpoint: Checkpoint) -> tuple[bisect.Step, ...]:

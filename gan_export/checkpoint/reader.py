@@ -69,7 +69,7 @@ def _checkpoint(name: str, digest: str, content: Content, overrides: Overrides) 
     ignored = tuple(k for k in match.candidate.tensors if k not in used)
     names = tuple(sorted(content.names))
     source = Source(name, digest, content.container, match.candidate.path, ignored, names, content.files)
-    return Checkpoint(weights, source, reading)
+    return Checkpoint(weights, source, reading, overrides)
 
 
 def _as_written(name: str, digest: str, content: Content, overrides: Overrides) -> Checkpoint:

@@ -242,7 +242,9 @@ def verify(
 
     if bisect and checkpoint is None:
         raise GanExportError("--bisect compares with a checkpoint's layers; name the checkpoint too")
-    read = _read(checkpoint, overrides) if checkpoint else None
+    if checkpoint is None and overrides != Overrides():
+        raise GanExportError(f"{overrides.flags()} says what a checkpoint is; name the checkpoint too, or leave it out")
+    read = _read(checkpoint, _as_exported(artifact, checkpoint, overrides)) if checkpoint else None
     report = ship.verify(artifact, read)
     shown.print_report(report)
     print(f"{artifact}: {'the same pictures' if report.passed else 'OTHER PICTURES'} as {report.against}")
@@ -264,6 +266,10 @@ def inspect(
     from gan_export import artifact
 
     kind = artifact.sniff(file)
+    if kind != "checkpoint" and overrides != Overrides():
+        from gan_export.errors import GanExportError
+
+        raise GanExportError(f"{file} is an export, what it is is fixed: leave out {overrides.flags()}")
     if kind == "checkpoint":
         from gan_export.describe import describe
 
@@ -309,6 +315,20 @@ def _read(file: Path, overrides: Overrides) -> Checkpoint:
         line = f"it could also be {alternative.title}; say so with {alternative.flag}"
         print(f"note: {printable(line, limit=500)}", file=sys.stderr)
     return read
+
+
+def _as_exported(artifact: Path, checkpoint: Path, overrides: Overrides) -> Overrides:
+    """What the artifact was exported with, where nothing else is said."""
+    from gan_export import ship
+    from gan_export.artifact import sniff
+    from gan_export.errors import printable
+
+    said = ship.said(artifact) if artifact.exists() else Overrides()
+    if said in (overrides, Overrides()) or sniff(checkpoint) == "safetensors":  # which has its layers inside
+        return overrides
+    how = "read with" if overrides == Overrides() else "it was exported with"
+    print(f"note: {how} {printable(said.flags(), limit=500)}, as its manifest says", file=sys.stderr)
+    return said if overrides == Overrides() else overrides
 
 
 def _print_assumed(checkpoint: Checkpoint) -> None:

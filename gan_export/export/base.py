@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from gan_export import __version__
 from gan_export.arch.spec import GeneratorSpec
-from gan_export.artifact import TOLERANCES, Facts, Manifest, Tolerance, pack_references, reference_inputs
+from gan_export.artifact import SAID, TOLERANCES, Facts, Manifest, Tolerance, pack_references, reference_inputs
 from gan_export.errors import GanExportError, UnavailableError, first_line
 
 if TYPE_CHECKING:
@@ -236,6 +236,7 @@ def make_manifest(
     `usual`: what an export is held to, by precision, where the format has bounds of its own.
     """
     facts = Facts.of(checkpoint.spec)
+    said = checkpoint.overrides.said()
     return Manifest(
         format=exporter.name,
         facts=facts,
@@ -244,7 +245,7 @@ def make_manifest(
         tolerance=options.tolerance(usual),
         source_sha256=checkpoint.source.sha256,
         versions={"gan-export": __version__, **versions},
-        options=options.asked(),
+        options=options.asked() | ({SAID: said} if said else {}),
         references=_references(checkpoint, facts),
     )
 

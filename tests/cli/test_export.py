@@ -132,6 +132,26 @@ def test_verify_exits_0_or_1(command: Command, classic_pth: Path, artifacts: Art
     assert "no exported artifact" in refused(command("gan-export", "verify", classic_pth))
 
 
+def test_verify_reads_the_checkpoint_as_it_was_exported(
+    command: Command, classic_pth: Path, artifacts: Artifacts, tmp_path: Path
+) -> None:
+    target, flags = tmp_path / "g.onnx", ("--slope", "0.3", "--bn-eps", "0.01", "--output", "sigmoid")
+    assert command("gan-export", "onnx", classic_pth, "-o", target, *flags).code == 0
+    result = command("gan-export", "verify", target, classic_pth)
+    assert result.code == 0, result
+    assert "note: read with --bn-eps 0.01 --slope 0.3 --output sigmoid, as its manifest says" in result.err
+    assert command("gan-export", "verify", target, classic_pth, *flags).err.count("note: ") == 0
+    result = command("gan-export", "verify", target, classic_pth, "--slope", "0.2")
+    assert result.code == 1
+    assert "note: it was exported with --bn-eps 0.01" in result.err
+    assert "note" not in command("gan-export", "verify", artifacts["onnx"], classic_pth).err
+
+
+def test_a_flag_that_says_nothing_of_an_export_is_refused(command: Command, artifacts: Artifacts) -> None:
+    assert "leave out --slope 0.2" in refused(command("gan-export", "inspect", artifacts["onnx"], "--slope", "0.2"))
+    assert "--raw says what" in refused(command("gan-export", "verify", artifacts["onnx"], "--raw"))
+
+
 def test_inspect_says_what_a_checkpoint_is(command: Command, classic_pth: Path) -> None:
     result = command("gan-export", "inspect", classic_pth, "--json")
     data = json.loads(result.out)
