@@ -303,6 +303,7 @@ class Draft:
             case "sigmoid":
                 self.add(Activation, "sigmoid", kind="sigmoid")
                 self.range = (0.0, 1.0)
+                self.asked.add("raw")
                 if not self.overrides.raw:
                     self.add(Scale, "scale", factor=2.0, offset=-1.0)
                     self.range = (-1.0, 1.0)
@@ -323,6 +324,8 @@ class Draft:
         for flag, lacks in _NEEDS.items():
             if getattr(self.overrides, flag) is not None and flag not in self.asked:
                 raise GanExportError(f"{_flag(flag)}: {self.family.name} as it is in this file has {lacks}")
+        if self.overrides.raw and "raw" not in self.asked:
+            raise GanExportError(f"--raw: {self.family.name} as it is in this file ends in no sigmoid; leave it out")
         layers = tuple(self.chain)
         spec = GeneratorSpec(
             arch=self.family.name, nz=self.shapes["z"][0], prior=prior, image=shape, range=self.range, layers=layers,

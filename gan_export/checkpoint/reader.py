@@ -177,7 +177,7 @@ def _recognise(
     module = candidate.module
     if module is None:
         return recognise(shapes, overrides), ()
-    asked = dataclasses.replace(overrides, image_size=None)  # the module's own strides decide
+    asked = dataclasses.replace(overrides, image_size=None, raw=False)  # what the module itself decides comes first
     reading = recognise(shapes, asked)
     owners = {la.name: next(iter(layer_parameters(la)), "") for la in reading.spec.layers}
     keys = {name: arrays[reading.keys[f"{name}.{p}"]].keys[0] for name, p in owners.items() if p}
@@ -187,6 +187,8 @@ def _recognise(
         before, asked = reading.spec, dataclasses.replace(asked, output=last)
         reading = recognise(shapes, asked)
         words += [f"output {last}"] if before.layers != reading.spec.layers else []
+    if overrides.raw:
+        reading = recognise(shapes, dataclasses.replace(asked, raw=True))
     agreed = told.agreed(module, reading, homes, overrides)
     words += [w] if (w := told.said(agreed.spec, reading.spec)) else []
     return agreed, (f"the module itself says {', '.join(words)}",) if words else ()
