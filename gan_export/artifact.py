@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import math
 import mmap
 import re
 import struct
@@ -23,8 +24,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_export import latents, protobuf
+from gan_export.arch.reading import Overrides
+from gan_export.arch.typed import wrong_field
 from gan_export.arch.words import Prior
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, first_line, printable
 
 if TYPE_CHECKING:
     from gan_export.arch.spec import GeneratorSpec
@@ -32,11 +35,13 @@ if TYPE_CHECKING:
 VERSION = 1
 KEY = "gan-export.manifest"  # in ONNX metadata; the extra file of a TorchScript archive bears the same name
 MARK = KEY.encode() + b"\n"  # before a manifest that a zero byte ends, in formats whose own readers are heavy
+SAID = "overrides"  # among a manifest's options: the flags that the checkpoint was read with
 REFERENCE_SEED = 0
 REFERENCE_COUNT = 8
 _GRID = 2.0**20  # reference values are multiples of 2^-20: far finer than any tolerance, coarser than float64's noise
 
 OPENVINO_KEYS = ("gan-export", "manifest")  # of rt_info: an element in an element
+_MOST_VALUES = 1 << 28  # of one picture
 _LARGEST_TEXT = 1 << 27  # bytes of a manifest, or of what one is looked for in
 
 Kind = Literal[
@@ -121,6 +126,17 @@ class Manifest:
     latent_law: str = latents.LAW
     version: int = VERSION
 
+    def overrides(self) -> Overrides:
+        """The flags that the checkpoint was read with.  Raises GanExportError for what are none."""
+        said = self.options.get(SAID, {})
+        try:
+            found = Overrides(**said)
+        except TypeError:
+            raise GanExportError("its manifest's flags are not those of gan-export") from None
+        if odd := wrong_field(found):
+            raise GanExportError(f"its manifest's flag {odd} is not what gan-export writes; export it again")
+        return found
+
     @property
     def seeded(self) -> bool:
         """Whether the file takes seed, start and count, and draws its own latents."""
@@ -139,14 +155,17 @@ class Manifest:
                 raise GanExportError(f"a manifest of version {data['version']}; this program reads {VERSION}")
             facts = data.pop("facts")
             interval = tuple(facts["range"]) if facts["range"] else None
-            return Manifest(
+            manifest = Manifest(
                 facts=Facts(**{**facts, "image": tuple(facts["image"]), "range": interval}),
                 tolerance=Tolerance(**data.pop("tolerance")),
                 **data,
             )
+            if odd := _wrong(manifest):
+                raise GanExportError(f"its manifest's {odd} is not what gan-export writes; export it again")
+            return manifest
         except KeyError as e:
             raise GanExportError(f"its manifest lacks {printable(str(e))}: it isn't gan-export's") from None
-        except (ValueError, TypeError) as e:
+        except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as e:
             raise GanExportError(f"its manifest can't be read: {printable(str(e))}") from None
 
     def reference_pictures(self) -> npt.NDArray[np.float32]:
@@ -158,6 +177,22 @@ class Manifest:
             return np.frombuffer(raw, "<i4").reshape(shape).astype(np.float32) / np.float32(_GRID)
         except (ValueError, zlib.error):
             raise GanExportError("its manifest's reference pictures can't be read") from None
+
+
+def _wrong(manifest: Manifest) -> str | None:
+    """The first field that isn't of its type, or holds what no generator has."""
+    for record in (manifest, manifest.facts, manifest.tolerance):
+        if wrong := wrong_field(record):
+            return wrong
+    facts = manifest.facts
+    if facts.nz < 1 or facts.classes < 0 or min(facts.image) < 1 or math.prod(facts.image) > _MOST_VALUES:
+        return "facts"
+    if not all(isinstance(v, str) for v in manifest.versions.values()):
+        return "versions"
+    counts = [n for n in (manifest.options.get("recalibrate"), manifest.options.get("static")) if n is not None]
+    if any(type(n) is not int or n < 1 for n in counts) or manifest.options.get("device", "cpu") not in ("cpu", "cuda"):
+        return "options"
+    return None
 
 
 def pack_references(pictures: npt.NDArray[np.float64]) -> str:
@@ -280,7 +315,7 @@ def _folder_kind(path: Path) -> Kind:
             return "coreml"
         if (path / C_MANIFEST).is_file() and json.loads((path / C_MANIFEST).read_bytes())["format"] == "c":
             return "c"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     return "checkpoint"
 
@@ -289,7 +324,7 @@ def _zip_kind(f: BinaryIO) -> Kind:
     try:
         with zipfile.ZipFile(f) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except _ZIP_DAMAGE:
         return "checkpoint"
     if any(n.endswith("/constants.pkl") for n in names) and any("/code/" in n for n in names):
         return "torchscript"
@@ -331,9 +366,22 @@ def _safetensors_metadata(f: BinaryIO) -> dict[str, str]:
         return {}
 
 
+# What zipfile raises for damage: a version or a method that it doesn't know, a password, a checksum, its own structs.
+_ZIP_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, OverflowError,
+    struct.error, LookupError,
+)  # fmt: skip
+
+
 def _archive_entry(f: BinaryIO, suffix: str) -> bytes | None:
-    with zipfile.ZipFile(f) as archive:
-        for entry in archive.infolist():
-            if entry.filename.endswith(suffix) and entry.file_size < _LARGEST_TEXT:
-                return archive.read(entry)
+    try:
+        with zipfile.ZipFile(f) as archive:
+            for entry in archive.infolist():
+                if entry.filename.endswith(suffix) and entry.file_size < _LARGEST_TEXT:
+                    with archive.open(entry) as inside:
+                        return inside.read(_LARGEST_TEXT)
+    except _ZIP_DAMAGE as e:
+        raise GanExportError(
+            f"damaged, its manifest can't be read: {first_line(e)}; export or fetch it again"
+        ) from None
     return None

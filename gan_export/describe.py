@@ -84,7 +84,7 @@ class Description:
             ("parameters", f"{self.parameters:,}"),
             ("operations", f"{self.flops / 1e6:,.1f} MFLOP an image"),
         ]
-        rows += [("assumed", f"{a.what} {a.value} (else {a.flag})") for a in reading.assumed]
+        rows += [("assumed", f"{a.what} {a.value}" + (f" (else {a.flag})" if a.flag else "")) for a in reading.assumed]
         rows += [("or else", f"{a.title} ({a.flag})") for a in reading.alternatives]
         rows += [("note", note) for note in reading.notes]
         if source.ignored:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from gan_export.errors import GanExportError, printable
@@ -34,13 +34,15 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_group(path: Path | str) -> Iterator[Path]:
+def atomic_group(path: Path | str, keep: Collection[Path] = ()) -> Iterator[Path]:
     """As `atomic_file`, for a format of several files: yields `path`'s own name in a temporary folder beside it.
 
     Whatever the body leaves in that folder is renamed to lie beside `path`; the file `path`, which is the one that
-    programs open, comes last.
+    programs open, comes last.  Raises GanExportError before any of it where one would replace a file of `keep`, or
+    where `path` isn't there and one of the others is: it belongs to something else.
     """
     target = _file_target(path)
+    refuse_to_replace(target, keep)
     folder = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
     try:
         folder.mkdir()
@@ -48,6 +50,14 @@ def atomic_group(path: Path | str) -> Iterator[Path]:
         files = sorted(folder.iterdir(), key=lambda file: (file.name == target.name, file.name))
         for file in files:
             _fsync(file)
+        beside = [target.with_name(file.name) for file in files if file.name != target.name]
+        for name in beside:
+            refuse_to_replace(name, keep)
+            if os.path.lexists(name) and not os.path.lexists(target):
+                raise GanExportError(
+                    f"{printable(str(name))} is there already, and {printable(target.name)}, which it would belong to, "
+                    "is not; name another with -o, or move it away"
+                )
         for file in files:
             os.replace(file, target.with_name(file.name))
         _fsync(target.parent)
@@ -58,27 +68,54 @@ def atomic_group(path: Path | str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: Path | str) -> Iterator[Path]:
-    """A temporary folder beside `path`, renamed onto it on success; `path` must not exist or be empty."""
+def atomic_folder(path: Path | str, keep: Collection[Path] = (), replaces: bool = False) -> Iterator[Path]:
+    """A temporary folder beside `path`, renamed onto it on success; `path` must not exist or be empty.
+
+    replaces: it may be a folder with files, none of which is wanted any longer.  Raises GanExportError where it holds a
+    file of `keep`.
+    """
     target = Path(path)
     _check_parent(target)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not replaces)):
         raise GanExportError(f"{printable(str(target))} is there already; name another with -o, or remove it")
+    if held := next((file for file in keep if file.resolve().is_relative_to(target.resolve())), None):
+        raise GanExportError(
+            f"{printable(str(target))} holds {printable(held.name)}, which is read; name another with -o"
+        )
     temporary = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
+    aside = target.with_name(f".{secrets.token_hex(4)}.old.{target.name}")
     try:
         temporary.mkdir()
         yield temporary
         for file in sorted(temporary.rglob("*")):
             if file.is_file():
                 _fsync(file)
-        if target.exists():
+        if target.exists() and not any(target.iterdir()):
             target.rmdir()
-        os.replace(temporary, target)
+        elif target.exists():
+            os.replace(target, aside)
+        try:
+            os.replace(temporary, target)
+        except OSError:
+            if aside.exists():
+                os.replace(aside, target)
+            raise
         _fsync(target.parent)
+        shutil.rmtree(aside, ignore_errors=True)
     except OSError as e:
         raise _cannot_write(target, e) from e
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_to_replace(path: Path, keep: Collection[Path]) -> None:
+    """Raises GanExportError where `path` is a file of `keep`, by whatever name."""
+    for file in keep:
+        with contextlib.suppress(OSError):  # one of them isn't there
+            if os.path.samefile(path, file):
+                raise GanExportError(
+                    f"{printable(str(path))} is the checkpoint itself and would be written over; name another with -o"
+                )
 
 
 def sha256_file(path: Path | str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from gan_export import artifact, parity
 from gan_export.artifact import Manifest
 from gan_export.errors import GanExportError, printable
-from gan_export.export.base import Exporter, Options, Steadier
+from gan_export.export.base import Exporter, Options, Steadier, write
 from gan_export.images import Bytes
 from gan_export.parity import ParityReport, Quality
 from gan_export.runtimes.base import Floats, Labels
@@ -49,7 +49,7 @@ def written(
     tried: list[Proven] = []
     for attempt in attempts:
         progress(f"writing {exporter.title}")
-        manifest = exporter.write(checkpoint, target, attempt)
+        manifest = write(exporter, checkpoint, target, attempt)
         progress(f"comparing with eager PyTorch in {exporter.runtime}")
         threads = (None, 1) if len(attempts) > 1 else (None,)
         found = [Proven(manifest, *prove(checkpoint, exporter.runtime, target, manifest, threads=n)) for n in threads]
@@ -58,7 +58,7 @@ def written(
             return tried[-1]
     nearest = min(range(len(tried)), key=lambda n: _error(tried[n]))
     if nearest + 1 < len(tried):
-        exporter.write(checkpoint, target, attempts[nearest])
+        write(exporter, checkpoint, target, attempts[nearest])
     return tried[nearest]
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_export import artifact, bisect, health, parity, proof, runtimes
+from gan_export.arch.reading import Overrides
 from gan_export.artifact import Manifest
 from gan_export.errors import GanExportError, printable
-from gan_export.export.base import Exporter, Options, check_options, require
-from gan_export.files import atomic_file, atomic_folder, atomic_group, sha256_file
+from gan_export.export.base import Exporter, Options, check_options, require, write
+from gan_export.files import atomic_file, atomic_folder, atomic_group, refuse_to_replace, sha256_file
 from gan_export.parity import ParityError, ParityReport, Quality
 from gan_export.runtimes.base import Pictures
 from gan_export.runtimes.remote import open_remote
@@ -73,11 +74,13 @@ def ship(
     unproven = found.reason if found.elsewhere else ""
     report = loading = quality = None
     proof.reference(checkpoint)(*artifact.reference_inputs(artifact.Facts.of(checkpoint.spec)))  # does it draw at all?
-    publish = atomic_folder if exporter.folder else atomic_group
-    with publish(target) as temporary:
+    sources = checkpoint.source.files
+    refuse_to_replace(artifact.report_path(target), sources)
+    publish = atomic_folder(target, sources, _is_export(target)) if exporter.folder else atomic_group(target, sources)
+    with publish as temporary:
         if unproven:
             progress(f"writing {exporter.title}")
-            manifest = exporter.write(checkpoint, temporary, options)
+            manifest = write(exporter, checkpoint, temporary, options)
         else:
             manifest, report, loading, quality = proof.written(checkpoint, exporter, temporary, options, progress)
             if not report.passed:
@@ -86,6 +89,24 @@ def ship(
         files, size = [file.name for file in made], sum(file.stat().st_size for file in made)
     write_report(target, manifest, report or unproven, files, quality)
     return Shipped(target, size, manifest, report, unproven, loading, time.perf_counter() - started, quality)
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether all that is in a folder was written by `ship`, and is as it was written.
+
+    Raises GanExportError for an export that something was added to or changed in: it may be wanted.
+    """
+    if artifact.sniff(folder) == "checkpoint":
+        return False
+    try:
+        known = dict(json.loads(artifact.report_path(folder).read_bytes())["files"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+    if odd := next((name for name, digest in _hashes(folder)["files"].items() if known.get(name) != digest), None):
+        raise GanExportError(
+            f"{printable(str(folder))}: {printable(odd)} isn't as it was exported; move it, or name another with -o"
+        )
+    return True
 
 
 def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:
@@ -119,6 +140,13 @@ def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:
             pictures = session.generate(*artifact.reference_inputs(manifest.facts))
         row = parity.judge(pictures, manifest.reference_pictures(), manifest.facts, manifest.tolerance)
         return ParityReport("its reference pictures", session.info, manifest.tolerance, (row,))
+
+
+def said(path: Path) -> Overrides:
+    """The flags that the artifact at `path` was exported with; none where it says nothing of them."""
+    kind = artifact.sniff(path)
+    manifest = None if kind == "checkpoint" else artifact.read_manifest(path, kind)
+    return manifest.overrides() if manifest else Overrides()
 
 
 def first_wrong_layers(path: Path, checkpoint: Checkpoint) -> tuple[bisect.Step, ...]:

@@ -104,6 +104,35 @@ def test_sensitive_layers_stay_float32(classic_pth: Path, tmp_path: Path, monkey
     assert {name for name in weights if f"{name}.weight_quantized" in names} == weights - set(kept)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options(output="bytes"),
+        Options(output="bytes", precision="fp16"),
+        pytest.param(Options(precision="int8"), marks=pytest.mark.long),
+        Options(sampler=True),
+    ],
+)
+def test_the_models_own_range_makes_the_right_bytes(
+    classic: nn.Module, classic_pth: Path, tmp_path: Path, options: Options
+) -> None:
+    """--raw with a sigmoid: values in [0, 1], of which bytes use the whole scale."""
+    read = checkpoint.read(classic_pth, checkpoint.Overrides(output="sigmoid", raw=True))
+    assert read.spec.range == (0.0, 1.0)
+    shipped = ship.ship(read, ONNX, tmp_path / "g.onnx", options)
+    assert shipped.report is not None
+    assert shipped.report.passed
+    if options.output == "bytes" and options.precision == "fp32":
+        z = latents.draw(0, 0, 5, 100)
+        session = onnxruntime.InferenceSession(str(shipped.path), providers=["CPUExecutionProvider"])
+        (got,) = session.run(None, {"z": z})
+        with torch.no_grad():
+            values = torch.sigmoid(torch.atanh(classic(torch.from_numpy(z)[:, :, None, None]).double()))
+        wanted = np.clip(np.floor((values.numpy() * 2 - 1) * 127.5 + 128), 0, 255).transpose(0, 2, 3, 1)
+        assert np.abs(got.astype(int) - wanted).max() <= 1
+        assert np.ptp(got) > 128
+
+
 def test_a_fixed_batch_draws_any_number_of_the_same_pictures(
     classic: nn.Module, classic_pth: Path, tmp_path: Path
 ) -> None:

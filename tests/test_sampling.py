@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -128,6 +130,28 @@ def test_memory_does_not_grow_with_the_count(artifacts: Artifacts, tmp_path: Pat
     )
     assert int(run.stdout) * 1024 < 6_000_000
     assert np.load(tmp_path / "x.npy", mmap_mode="r").shape == (20_000, 32, 32, 1)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals there")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_that_ends_it_leaves_no_half_file(artifacts: Artifacts, tmp_path: Path, name: str) -> None:
+    program = "from gan_export.cli.sample import main; main()"
+    arguments = [str(artifacts["onnx"]), "-n", "5000000", "-o", "x.npy", "--batch", "8"]
+    run = subprocess.Popen([sys.executable, "-c", program, *arguments], cwd=tmp_path, stderr=subprocess.PIPE)
+    number = getattr(signal, name)
+    try:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        run.send_signal(number)
+        with contextlib.suppress(ProcessLookupError):
+            run.send_signal(number)  # as `timeout` does
+        _, err = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    assert run.returncode == 128 + number
+    assert err.decode().splitlines() == [f"gan-sample: ended by {name}"]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["x.npy", pytest.param("x.npz", marks=pytest.mark.long), "g.png"])

@@ -20,7 +20,7 @@ from torch import nn
 
 from gan_export import artifact, checkpoint, images, latents, ship
 from gan_export import export as formats
-from gan_export.errors import GanExportError
+from gan_export.errors import GanExportError, UnavailableError
 from gan_export.export.base import Options, missing
 from gan_export.parity import ParityError
 from tests.conftest import ROOT, Artifacts, ExamplesGenerator, each_format, lively
@@ -161,6 +161,37 @@ def test_a_failed_parity_leaves_the_target_as_it_was(classic_pth: Path, tmp_path
     assert not failure.value.report.passed
     assert [p.name for p in tmp_path.iterdir()] == (["g.pt"] if there else [])
     assert not there or target.read_bytes() == b"what was here"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "says"),
+    [
+        (
+            ImportError("no name 'x' in torch"),
+            UnavailableError,
+            "can't be loaded beside what is installed: no name 'x'",
+        ),
+        (
+            AttributeError("'Node' has no 'target'\nat length"),
+            GanExportError,
+            "AttributeError: 'Node' has no 'target'$",
+        ),
+        (KeyError("aten.conv"), GanExportError, "torchscript can't write this generator: KeyError: 'aten.conv'"),
+    ],
+)
+def test_what_a_converter_fails_with_is_one_line(
+    classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type, says: str
+) -> None:
+    exporter = formats.find("torchscript")
+
+    def write(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(type(exporter), "write", write)
+    with pytest.raises(GanExportError, match=says) as failure:
+        ship.ship(checkpoint.read(classic_pth), exporter, tmp_path / "g.pt")
+    assert type(failure.value) is kind
+    assert not list(tmp_path.iterdir())
 
 
 @each_format

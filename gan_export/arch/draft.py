@@ -138,9 +138,11 @@ class Draft:
     def sizes(self, options: list[tuple[int, Any]], what: str) -> Any:
         """Of several (image size, geometry) that share keys and shapes: the one asked for, else the first."""
         options = list({size: (size, geometry) for size, geometry in reversed(options)}.values())[::-1]
-        if len(options) == 1:
-            return options[0][1]
         size, geometry = options[0]
+        if len(options) == 1:
+            if self.overrides.image_size != size:
+                self.assumed.append(Assumption(what, f"the usual ones: {size}x{size} pictures", ""))
+            return geometry
         if self.overrides.image_size is not None:
             self.asked.add("image_size")
             fits = [o for o in options if o[0] == self.overrides.image_size]
@@ -301,6 +303,7 @@ class Draft:
             case "sigmoid":
                 self.add(Activation, "sigmoid", kind="sigmoid")
                 self.range = (0.0, 1.0)
+                self.asked.add("raw")
                 if not self.overrides.raw:
                     self.add(Scale, "scale", factor=2.0, offset=-1.0)
                     self.range = (-1.0, 1.0)
@@ -321,6 +324,8 @@ class Draft:
         for flag, lacks in _NEEDS.items():
             if getattr(self.overrides, flag) is not None and flag not in self.asked:
                 raise GanExportError(f"{_flag(flag)}: {self.family.name} as it is in this file has {lacks}")
+        if self.overrides.raw and "raw" not in self.asked:
+            raise GanExportError(f"--raw: {self.family.name} as it is in this file ends in no sigmoid; leave it out")
         layers = tuple(self.chain)
         spec = GeneratorSpec(
             arch=self.family.name, nz=self.shapes["z"][0], prior=prior, image=shape, range=self.range, layers=layers,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 from gan_export.arch.words import LabelOrder, Output, Prior, UpsampleMode
 
@@ -28,10 +28,18 @@ class Overrides:
     label_order: LabelOrder | None = None  # --label-order: the label's features after z, or before it
     raw: bool = False  # --raw: keep the model's own range of values
 
+    def said(self) -> dict[str, Any]:
+        """What differs from the defaults, by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+
+    def flags(self) -> str:
+        """The same as it is typed."""
+        return " ".join(f"--{k.replace('_', '-')}" + ("" if v is True else f" {v}") for k, v in self.said().items())
+
 
 @dataclass(frozen=True, slots=True)
 class Assumption:
-    """Something that the file doesn't say: what, the value taken, and the flag that changes it."""
+    """Something that the file doesn't say: what, the value taken, and the flag that changes it, "" where none does."""
 
     what: str
     value: str

@@ -40,6 +40,7 @@ _USUAL: dict[int, tuple[Geometry, ...]] = {
     8: ((2, 3, 0), (4, 2, 0)),
 }
 _MOST_READINGS = 64
+GEOMETRY = "the strides and paddings of kernels that don't settle them"
 
 
 def stack(draft: Draft, stages: Sequence[Stage], preferred: Sequence[Sized] = ()) -> None:
@@ -53,7 +54,7 @@ def stack(draft: Draft, stages: Sequence[Stage], preferred: Sequence[Sized] = ()
     if stages[-1].norm is not None:
         raise DoesNotFitError(f"{stages[-1].norm.key} stands where the picture should")
     options = [*preferred, *readings(draft.shape[1], stages)]
-    geometries = draft.sizes(options, "the strides and paddings of kernels that don't settle them")
+    geometries = draft.sizes(options, GEOMETRY) if _has_choice(draft.shape[1], stages) else options[0][1]
     for i, (stage, geometry) in enumerate(zip(stages, geometries, strict=True)):
         if stage.kind == "conv":
             draft.conv(f"conv{i}", stage.conv)
@@ -123,6 +124,16 @@ def _uses(stage: Stage, pixel: bool, last: bool) -> tuple[Geometry, ...]:
     if last and k in (3, 5, 7):  # most often it smooths the last picture
         return _USUAL[k][::-1]
     return _USUAL[k]
+
+
+def _has_choice(size: int, stages: Sequence[Stage]) -> bool:
+    """Whether a kernel stands anywhere but on the first pixel, and may be used in several ways there."""
+    pixel = size == 1
+    for s in stages:
+        if s.kind == "convt" and not pixel:
+            return True
+        pixel = pixel and s.conv.kernel == 1
+    return False
 
 
 def _size(size: int, stages: Sequence[Stage], geometry: Sequence[Geometry]) -> int:

@@ -36,6 +36,8 @@ def _fits(value: Any, hint: Any) -> bool:
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return all(_fits(v, arguments[0]) for v in value)
         return len(value) == len(arguments) and all(map(_fits, value, arguments))
+    if isinstance(origin, type):  # a Mapping: what it holds is its reader's to check
+        return isinstance(value, origin)
     if hint is int:
         return type(value) is int and abs(value) < LARGEST
     if hint is float:

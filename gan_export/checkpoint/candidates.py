@@ -177,4 +177,6 @@ def _under(whole: Candidate, prefix: str) -> Candidate | None:
     part = submodule(whole.module.record, prefix) if whole.module else None
     # The settings of the whole aren't the part's: a discriminator's LeakyReLU says nothing of the generator.
     module = recover(part) if part else None
+    if module:
+        module.whole = False  # and what the whole does with the part's values, its own code says
     return Candidate(path, role_of(prefix.rpartition(".")[2]), inner, module) if inner else None

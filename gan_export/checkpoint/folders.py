@@ -35,6 +35,7 @@ def read_folder(folder: Path) -> tuple[str, str, Content]:
     else:
         taken, content = _single(folder, here)
     content.size = sum(len(s.data) for s in taken)
+    content.files = tuple(folder.absolute() / s.name for s in taken)
     lines = sorted(f"{s.sha256}  {s.name}\n" for s in taken)
     lines.sort(key=lambda line: line[66:])
     digest = hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

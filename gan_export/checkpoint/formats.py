@@ -42,6 +42,7 @@ def read_content(path: Path) -> tuple[str, str, Content]:
     except GanExportError as e:
         raise type(e)(f"{printable(snapshot.name)}: {e}") from None
     content.size = len(snapshot.data)
+    content.files = (path.absolute(),)
     return snapshot.name, snapshot.sha256, content
 
 
@@ -62,7 +63,10 @@ def decode(data: memoryview, name: str = "the file") -> Content:
     if head[257:262] == b"ustar" or head[:100].rstrip(b"\0").decode("latin-1") in _OLD_TAR:
         raise _tar(head)
     if _looks_like_onnx(head):
-        raise GanExportError(f"an ONNX file, not a checkpoint; gan-export verify {printable(name)} checks it")
+        raise GanExportError(
+            f"an ONNX file, not a checkpoint; {_SAVE}; if gan-export wrote it, gan-export verify {printable(name)} "
+            "checks it"
+        )
     return _pickle_or_nothing(data, head)
 
 
@@ -72,7 +76,7 @@ def _zip(archive: Archive, name: str) -> Content:
     if any(n.split("/")[1:2] in (["constants.pkl"], ["code"]) for n in names):
         raise GanExportError(
             "a TorchScript archive: a program, which isn't run to look inside; save its weights with "
-            f"torch.save(module.state_dict(), ...), or draw from it with gan-sample {printable(name)}"
+            f"torch.save(module.state_dict(), ...); if gan-export wrote it, gan-sample {printable(name)} draws from it"
         )
     pickles = [n for n in names if n.rpartition("/")[2] == "data.pkl" and n.count("/") <= 1]
     if len(pickles) == 1:

@@ -1,31 +1,50 @@
 """A pickled nn.Module (`torch.save(model)`) as a state dict, without its class.
 
 A module's record holds `_parameters`, `_buffers` and `_modules`: all that `state_dict()` would have given.  It
-also holds what a state dict leaves out: a BatchNorm's eps, a LeakyReLU's slope, the last activation.
+also holds what a state dict leaves out: what each layer is, its strides, its eps, and what stands between layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from gan_export.checkpoint.values import Record, Tensor, as_tensor
 
 MAX_DEPTH = 32
 MAX_MODULES = 20_000
+_WRAPPERS = ("DataParallel", "DistributedDataParallel")
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A module without children.
+
+    path: "main.3".  kind: its class.  own: whether that is torch's.  settings: its attributes, as the file has them.
+    tensors: whether it holds any.
+    """
+
+    path: str
+    kind: str
+    own: bool
+    settings: Mapping[object, object]
+    tensors: bool
 
 
 @dataclass(slots=True)
 class Recovered:
-    """A module's tensors by key, and its settings where all its layers of a kind agree."""
+    """A module's tensors by key, and what its record says of its parts.
+
+    leaves: by path.  sequences: paths in the order in which a Sequential runs them, those within it included; "" stands
+    for a part whose own code says how it runs.  whole: whether the module is nothing but torch's own Sequential.
+    """
 
     record: Record
     tensors: dict[str, Tensor] = field(default_factory=dict)
-    eps: set[float] = field(default_factory=set)
-    slopes: set[float] = field(default_factory=set)  # LeakyReLU's; 0 of a ReLU
-    upsampling: set[str] = field(default_factory=set)
-    last: Literal["tanh", "sigmoid", "other"] = "other"  # the last module without children
+    leaves: dict[str, Leaf] = field(default_factory=dict)
+    sequences: list[list[str]] = field(default_factory=list)
+    whole: bool = False
 
 
 def is_module(value: object) -> bool:
@@ -39,8 +58,10 @@ def is_module(value: object) -> bool:
 def recover(module: Record) -> Recovered:
     """What `module.state_dict()` would hold, in its order."""
     found = Recovered(module)
+    inner: set[str] = set()  # Sequentials that are a part of another
+    left = MAX_MODULES
     for prefix, record in _walk(module):
-        state = record.attributes()
+        state, before = record.attributes(), len(found.tensors)
         hidden = state.get("_non_persistent_buffers_set")
         elements = hidden.elements if isinstance(hidden, Record) else hidden
         skip = {e for e in elements if isinstance(e, str)} if isinstance(elements, list) else set()
@@ -50,7 +71,15 @@ def recover(module: Record) -> Recovered:
                 tensor = as_tensor(value)
                 if isinstance(name, str) and tensor is not None and not (kind == "_buffers" and name in skip):
                     found.tensors[prefix + name] = tensor
-        _note_settings(record, state, found)
+        if _children(record):
+            if _in_turn(record) and prefix not in inner:
+                found.sequences.append(list(itertools.islice(_sequence(prefix, record, inner), left)))
+                left -= len(found.sequences[-1])
+                found.whole = found.whole or (not prefix and _all_own(record))
+        else:
+            own = record.name.module.startswith("torch.nn.")
+            path, tensors = prefix[:-1], len(found.tensors) > before
+            found.leaves[path] = Leaf(path, record.name.qualname, own, state, tensors)
     return found
 
 
@@ -80,17 +109,42 @@ def _walk(module: Record) -> Iterator[tuple[str, Record]]:
         waiting.extend((f"{prefix}{n}.", c, depth + 1) for n, c in reversed(inner))
 
 
-def _note_settings(record: Record, state: dict[object, object], found: Recovered) -> None:
-    kind, module = record.name.qualname, record.name.module
-    if not module.startswith("torch.nn."):
-        return
-    if kind.startswith("BatchNorm") and isinstance(eps := state.get("eps"), float):
-        found.eps.add(eps)
-    elif kind == "ReLU":
-        found.slopes.add(0.0)
-    elif kind == "LeakyReLU" and isinstance(slope := state.get("negative_slope"), float):
-        found.slopes.add(slope)
-    elif kind.startswith("Upsampl") and isinstance(mode := state.get("mode"), str):
-        found.upsampling.add(mode)
-    if not state.get("_modules"):
-        found.last = "tanh" if kind == "Tanh" else "sigmoid" if kind == "Sigmoid" else "other"
+def _children(record: Record) -> dict[str, Record]:
+    table = record.attributes().get("_modules")
+    items = table.items() if isinstance(table, dict) else ()
+    return {n: c for n, c in items if isinstance(n, str) and isinstance(c, Record)}
+
+
+def _own(record: Record, *kinds: str) -> bool:
+    return record.name.module.startswith("torch.nn.") and record.name.qualname in kinds
+
+
+def _in_turn(record: Record) -> bool:
+    """Whether its children run one after the other: a Sequential, one by a subclass's numbers, or a wrapper of one."""
+    if record.name.module.startswith("torch.nn."):
+        return _own(record, "Sequential", *_WRAPPERS)
+    return list(_children(record)) == [str(i) for i in range(len(_children(record)))]
+
+
+def _all_own(record: Record) -> bool:
+    """Whether no code but torch's own says what happens around the last of it."""
+    for _ in range(MAX_DEPTH):
+        children = _children(record)
+        if not children:
+            return True
+        if not _own(record, "Sequential", *_WRAPPERS):
+            return False
+        record = list(children.values())[-1]
+    return False
+
+
+def _sequence(prefix: str, record: Record, inner: set[str], depth: int = 0) -> Iterator[str]:
+    for name, child in _children(record).items():
+        here = f"{prefix}{name}"
+        if not _children(child):
+            yield here
+        elif _in_turn(child) and depth < MAX_DEPTH and len(inner) < MAX_MODULES:
+            inner.add(f"{here}.")
+            yield from _sequence(f"{here}.", child, inner, depth + 1)
+        else:
+            yield ""

@@ -31,10 +31,10 @@ _BUILTINS = _words(
 )
 # Of modules that otherwise are common: whole dotted names, or what others begin with.
 _NAMES = _words(
-    "_functools.partial _functools.reduce _io.FileIO _io.open _io.open_code _operator.attrgetter _operator.call "
+    "_functools.reduce _io.FileIO _io.open _io.open_code _operator.attrgetter _operator.call "
     "_operator.itemgetter _operator.methodcaller code.InteractiveConsole code.InteractiveInterpreter "
     "code.interact codecs.open codeop.CommandCompiler codeop.compile_command commands.getoutput "
-    "commands.getstatusoutput copyreg.add_extension functools.partial functools.partialmethod functools.reduce "
+    "commands.getstatusoutput copyreg.add_extension functools.partialmethod functools.reduce "
     "io.FileIO io.OpenWrapper io.open io.open_code itertools.starmap logging.config numpy.ctypeslib "
     "numpy.distutils numpy.f2py numpy.fromfile numpy.genfromtxt numpy.load numpy.loadtxt numpy.save "
     "numpy.testing operator.attrgetter operator.call operator.itemgetter operator.methodcaller pandas.eval "

@@ -13,12 +13,13 @@ from typing import cast
 import numpy as np
 
 from gan_export.arch import recognise
+from gan_export.arch.layers import layer_parameters
 from gan_export.arch.reading import Alternative, Overrides, Reading
 from gan_export.arch.spec import GeneratorSpec
-from gan_export.arch.words import UpsampleMode
-from gan_export.checkpoint import folders, keys
+from gan_export.checkpoint import borrow, folders, keys, told
 from gan_export.checkpoint.candidates import Candidate, Found, at_path, find
 from gan_export.checkpoint.formats import read_content
+from gan_export.checkpoint.modules import Recovered
 from gan_export.checkpoint.norms import Array, Folded, fold
 from gan_export.checkpoint.torch_files import Content
 from gan_export.checkpoint.types import Checkpoint, Source
@@ -66,8 +67,9 @@ def _checkpoint(name: str, digest: str, content: Content, overrides: Overrides) 
     reading = dataclasses.replace(match.reading, notes=(*notes, *match.folded.notes, *match.reading.notes, *faults))
     used = {k for key in reading.keys.values() for k in match.folded.arrays[key].keys}
     ignored = tuple(k for k in match.candidate.tensors if k not in used)
-    source = Source(name, digest, content.container, match.candidate.path, ignored, tuple(sorted(content.names)))
-    return Checkpoint(weights, source, reading)
+    names = tuple(sorted(content.names))
+    source = Source(name, digest, content.container, match.candidate.path, ignored, names, content.files)
+    return Checkpoint(weights, source, reading, overrides)
 
 
 def _as_written(name: str, digest: str, content: Content, overrides: Overrides) -> Checkpoint:
@@ -84,7 +86,7 @@ def _as_written(name: str, digest: str, content: Content, overrides: Overrides) 
         raise GanExportError(f"damaged: {printable(odd, 80)} is only in its spec, or only in its weights")
     if odd := next((k for k, shape in wanted.items() if tensors[k].shape != shape), None):
         raise GanExportError(f"damaged: {printable(odd, 80)} is {tensors[odd].shape}, its spec says {wanted[odd]}")
-    source = Source(name, digest, "a safetensors file of gan-export")
+    source = Source(name, digest, "a safetensors file of gan-export", files=content.files)
     weights = {k: tensors[k].floats() for k in wanted}
     return Checkpoint(weights, source, Reading(spec, {k: k for k in wanted}))
 
@@ -98,11 +100,15 @@ def _choose(found: Found, overrides: Overrides) -> tuple[_Match, tuple[str, ...]
             raise GanExportError(f"--key {printable(overrides.key, 80)}: no such state dict here; {_listed(found)}")
         tried = (one,)
     matches: list[_Match] = []
-    refusals: list[tuple[Candidate, NotRecognisedError]] = []
+    refusals: list[tuple[Candidate, GanExportError]] = []
+    borrowed: dict[str, str] = {}  # averaged weights without statistics -> whose they take
     for candidate in tried:
         try:
-            matches.append(_match(candidate, overrides))
-        except NotRecognisedError as e:
+            lender = borrow.lender(candidate, found.candidates)
+            matches.append(_match(borrow.completed(candidate, lender) if lender else candidate, overrides))
+            if lender:
+                borrowed[candidate.path] = printable(lender.path, 60) or "the file itself"
+        except GanExportError as e:
             refusals.append((candidate, e))
     if not matches:
         raise _refusal(found, refusals, overrides)
@@ -112,12 +118,23 @@ def _choose(found: Found, overrides: Overrides) -> tuple[_Match, tuple[str, ...]
     if best.candidate.role == "ema":
         raw = next((f"; {_flag(m)} takes the one without" for m in others if m.candidate.role == "generator"), "")
         notes.append(f"took {printable(best.candidate.path, 60)}, averaged over training{raw}")
+    if lender_path := borrowed.get(best.candidate.path):
+        mine = printable(best.candidate.path, 60)
+        notes.append(f"{mine} holds no BatchNorm statistics: those of {lender_path} were taken with it")
+    for candidate, why in refusals:
+        if candidate.role in ("ema", "generator") and tried.index(candidate) < _place(best, tried):
+            mine, taken = printable(candidate.path, 60), printable(best.candidate.path, 60) or "the file itself"
+            notes.append(f"{mine} comes first by its name but can't be read, so {taken} was taken: {why}")
     if best.candidate.module is not None:
         notes.append(
             "a pickled module: its tensors were read from what the file says of it, its class was not imported"
         )
     reading = dataclasses.replace(best.reading, alternatives=(*best.reading.alternatives, *also[:_SHOWN]))
     return dataclasses.replace(best, reading=reading), tuple(notes)
+
+
+def _place(match: _Match, tried: tuple[Candidate, ...]) -> int:
+    return next(i for i, c in enumerate(tried) if c.path == match.candidate.path)
 
 
 def _flag(match: _Match) -> str:
@@ -143,7 +160,7 @@ def _match(candidate: Candidate, overrides: Overrides) -> _Match:
     for prefix in keys.attempts(whole):
         arrays = {k[len(prefix) :]: a for k, a in whole.items()}
         try:
-            reading, said = _recognise({k: a.shape for k, a in arrays.items()}, candidate, overrides)
+            reading, said = _recognise(arrays, origins, candidate, overrides)
         except NotRecognisedError as e:
             first = first or e
             continue
@@ -153,35 +170,39 @@ def _match(candidate: Candidate, overrides: Overrides) -> _Match:
 
 
 def _recognise(
-    shapes: Mapping[str, tuple[int, ...]], candidate: Candidate, overrides: Overrides
+    arrays: Mapping[str, Array], origins: Mapping[str, str], candidate: Candidate, overrides: Overrides
 ) -> tuple[Reading, tuple[str, ...]]:
     """The reading, and which settings a pickled module gave that a state dict leaves out."""
+    shapes = {k: a.shape for k, a in arrays.items()}
     module = candidate.module
-    told: dict[str, object] = {}
-    if module is not None:
-        if len(module.eps) == 1 and overrides.bn_eps is None:
-            told["bn_eps"] = next(iter(module.eps))
-        if len(module.slopes) == 1 and overrides.slope is None:
-            told["slope"] = next(iter(module.slopes))
-        if module.upsampling in ({"nearest"}, {"bilinear"}) and overrides.upsample is None:
-            told["upsample"] = cast(UpsampleMode, next(iter(module.upsampling)))
-        if module.last == "sigmoid" and overrides.output is None:
-            told["output"] = "sigmoid"
-    if told:
-        try:
-            reading = recognise(shapes, dataclasses.replace(overrides, **told))  # type: ignore[arg-type]
-        except NotRecognisedError:
-            raise
-        except GanExportError:
-            pass  # a setting that the architecture found has no use for
-        else:
-            return reading, (f"the module itself says {', '.join(f'{k} {v}' for k, v in told.items())}",)
-    return recognise(shapes, overrides), ()
+    if module is None:
+        return recognise(shapes, overrides), ()
+    asked = dataclasses.replace(overrides, image_size=None, raw=False)  # what the module itself decides comes first
+    reading = recognise(shapes, asked)
+    owners = {la.name: next(iter(layer_parameters(la)), "") for la in reading.spec.layers}
+    keys = {name: arrays[reading.keys[f"{name}.{p}"]].keys[0] for name, p in owners.items() if p}
+    homes = {name: _home(origins[key], module) for name, key in keys.items()}
+    words = []
+    if overrides.output is None and (last := told.last_activation(module, reading, homes)) is not None:
+        before, asked = reading.spec, dataclasses.replace(asked, output=last)
+        reading = recognise(shapes, asked)
+        words += [f"output {last}"] if before.layers != reading.spec.layers else []
+    if overrides.raw:
+        reading = recognise(shapes, dataclasses.replace(asked, raw=True))
+    agreed = told.agreed(module, reading, homes, overrides)
+    words += [w] if (w := told.said(agreed.spec, reading.spec)) else []
+    return agreed, (f"the module itself says {', '.join(words)}",) if words else ()
 
 
-def _refusal(
-    found: Found, refusals: list[tuple[Candidate, NotRecognisedError]], overrides: Overrides
-) -> GanExportError:
+def _home(key: str, module: Recovered) -> str:
+    """The module that a key lies in: below it, where a normalisation has put the weight deeper."""
+    path = key.rpartition(".")[0]
+    while path and path not in module.leaves:
+        path = path.rpartition(".")[0]
+    return path
+
+
+def _refusal(found: Found, refusals: list[tuple[Candidate, GanExportError]], overrides: Overrides) -> GanExportError:
     if not found.candidates:
         if found.optimisers:
             return NotRecognisedError("this is an optimiser's state, without weights; give the generator's file")
@@ -189,6 +210,9 @@ def _refusal(
             "it holds no state dict; save the generator's with torch.save(model.state_dict(), ...)"
         )
     likely = max(refusals, key=lambda r: (r[0].role != "discriminator", len(r[0].tensors)))
+    unfit = [r for r in refusals if not isinstance(r[1], NotRecognisedError)]  # read, but for a flag or a layer
+    for _, error in sorted(unfit, key=lambda r: r[0].role == "discriminator"):
+        return error
     where = f"{printable(likely[0].path, 60)}: " if likely[0].path else ""
     several = f"; {_listed(found)}" if len(found.candidates) > 1 and overrides.key is None else ""
     return NotRecognisedError(f"{where}{likely[1]}{several}")

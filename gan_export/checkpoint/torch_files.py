@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gan_export.checkpoint import builders
 from gan_export.checkpoint.archive import Archive
@@ -27,6 +28,7 @@ class Content:
     """What a file holds: container in words, its value, the names in it that we don't build, its size in bytes.
 
     spec: the generator's own, as text, where gan-export wrote the file
+    files: all that it was read from
     """
 
     container: str
@@ -34,6 +36,7 @@ class Content:
     names: set[str] = field(default_factory=set)
     size: int = 0
     spec: str | None = None
+    files: tuple[Path, ...] = ()
 
 
 # -- zip

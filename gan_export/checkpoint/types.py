@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from gan_export.arch.reading import Reading
+from gan_export.arch.reading import Overrides, Reading
 from gan_export.arch.spec import GeneratorSpec
 from gan_export.checkpoint.values import Float32
 
@@ -20,6 +21,7 @@ class Source:
     key:       dotted path of the state dict within it, "" where the file is one
     ignored:   keys of that state dict that nothing uses
     records:   names that the file gives and we neither import nor build: "argparse.Namespace", ...
+    files:     all that was read, which nothing may be written over
     """
 
     name: str
@@ -28,6 +30,7 @@ class Source:
     key: str = ""
     ignored: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,13 @@ class Checkpoint:
     """A generator out of a file.
 
     weights: `layer.param` -> float32, C-contiguous, shaped as `spec.parameters()` says, in its order
+    overrides: what was said of the file when it was read
     """
 
     weights: Mapping[str, Float32]
     source: Source
     reading: Reading
+    overrides: Overrides = field(default_factory=Overrides)
 
     @property
     def spec(self) -> GeneratorSpec:

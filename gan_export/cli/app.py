@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import typer
@@ -62,25 +66,73 @@ def _group() -> None:
 def main(app: typer.Typer, program: str) -> NoReturn:
     """Run `app` as `program`; never a traceback for what a user can cause.
 
-    Exit code 0 done, 1 a check failed, 2 bad input or an unusable environment, 130 interrupted.
-    GAN_EXPORT_TRACEBACK=1 shows the traceback too, for a bug report.
+    Exit code 0 done, 1 a check failed, 2 bad input or an unusable environment, 130 interrupted, 128 and a signal's
+    number ended by it.  GAN_EXPORT_TRACEBACK=1 shows the traceback too, for a bug report.
     """
-    try:
-        app(prog_name=program)
-    except GanExportError as e:
-        _fail(program, str(e), e.exit_code)
-    except KeyboardInterrupt:
-        _fail(program, "interrupted", INTERRUPTED)
-    except SystemExit as e:
-        if e.code == INTERRUPTED:  # typer has caught the interrupt, and says nothing
-            _fail(program, "interrupted", INTERRUPTED)
-        raise
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except (OSError, MemoryError) as e:
-        _fail(program, describe(e), 2)
+    with _ended_as_interrupted() as ending:
+        try:
+            app(prog_name=program)
+        except GanExportError as e:
+            _fail(program, str(e), e.exit_code)
+        except KeyboardInterrupt:
+            _fail(program, *ending.said())
+        except SystemExit as e:
+            if e.code == INTERRUPTED:  # typer has caught the interrupt, and says nothing
+                _fail(program, *ending.said())
+            raise
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        except (OSError, MemoryError) as e:
+            _fail(program, describe(e), 2)
     raise AssertionError("typer always exits")
+
+
+class _Ending:
+    """Takes a signal that ends a program for a Ctrl-C, so that whatever is half written is removed.
+
+    Once: `timeout` and others send two, and the second must not end the removing.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def take(self, number: int, frame: object) -> None:
+        if not self.number:
+            self.number = number
+            raise KeyboardInterrupt
+
+    def said(self) -> tuple[str, int]:
+        """The message and the exit code."""
+        if not self.number:
+            return "interrupted", INTERRUPTED
+        return f"ended by {signal.Signals(self.number).name}", 128 + self.number
+
+
+@contextlib.contextmanager
+def _ended_as_interrupted() -> Iterator[_Ending]:
+    """SIGTERM and SIGHUP as a Ctrl-C, but for those that this process was started without, as by nohup."""
+    ending, before = _Ending(), {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+                before[number] = signal.signal(number, ending.take)
+    own = os.getpid()
+
+    def forked() -> None:
+        if before and os.getpid() != own:
+            for number in before:
+                signal.signal(number, signal.SIG_DFL)
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=forked)
+    try:
+        yield ending
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        before.clear()
 
 
 def describe(error: BaseException) -> str:

@@ -100,6 +100,7 @@ def export(
         _print_health(checkpoint)
     target = out or _beside(file, f".sampler{exporter.suffix}" if sampler else exporter.suffix)
     shipped = _ship(checkpoint, exporter, target, options)
+    _print_assumed(checkpoint)
     shown.print_proof(shipped, exporter.title)
     shown.print_shipped(shipped, file)
 
@@ -114,14 +115,16 @@ def export_all(
 ) -> None:
     """Export FILE to every format that can be written here, and say what was left out and why."""
     from gan_export import catalogue
-    from gan_export.errors import GanExportError
+    from gan_export.errors import GanExportError, UnavailableError
     from gan_export.export.base import Options
 
     checkpoint = _read(file, overrides)
+    _print_assumed(checkpoint)
     _print_health(checkpoint)
     out.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[str, ...]] = []
-    failed = written = 0
+    failed: list[int] = []
+    written = 0
     for line in catalogue.lines():
         exporter = line.exporter
         if not line.available:
@@ -129,9 +132,12 @@ def export_all(
             continue
         try:
             shipped = _ship(checkpoint, exporter, _in_folder(out, file, exporter.suffix), Options())
+        except UnavailableError as e:
+            rows.append((exporter.name, "-", "-", "-", f"skipped: {e}"))
+            continue
         except GanExportError as e:
-            failed = max(failed, e.exit_code if e.exit_code == 1 else 0)
-            rows.append((exporter.name, "-", "-", "-", f"{'failed' if e.exit_code == 1 else 'skipped'}: {e}"))
+            failed.append(e.exit_code)
+            rows.append((exporter.name, "-", "-", "-", f"failed: {e}"))
             continue
         written += 1
         worst = shipped.report.max_abs if shipped.report else None
@@ -139,10 +145,12 @@ def export_all(
         loaded = "-" if shipped.loading is None else f"{shipped.loading:.2f} s"
         rows.append((exporter.name, shown.size(shipped.size), error, loaded, str(shipped.path)))
     shown.table(("format", "size", "largest error", "loaded in", "file, or why not"), rows)
-    if failed:
-        raise typer.Exit(failed)
+    if 1 in failed:
+        raise typer.Exit(1)
     if not written:
         raise GanExportError(f"no format could be written to {out}; the table says why")
+    if failed:
+        raise GanExportError(f"{len(failed)} of the formats could not be written to {out}; the table says why")
 
 
 @app.command(name="web", short_help="A page that draws in any browser.")
@@ -189,6 +197,7 @@ def export_web(
         size = write_site(out, lambda target: shutil.copyfile(file, target))
     else:
         checkpoint = _read(file, overrides)
+        _print_assumed(checkpoint)
         _print_health(checkpoint)
 
         def put(exporter: Exporter) -> Callable[[Path], None]:
@@ -233,7 +242,9 @@ def verify(
 
     if bisect and checkpoint is None:
         raise GanExportError("--bisect compares with a checkpoint's layers; name the checkpoint too")
-    read = _read(checkpoint, overrides) if checkpoint else None
+    if checkpoint is None and overrides != Overrides():
+        raise GanExportError(f"{overrides.flags()} says what a checkpoint is; name the checkpoint too, or leave it out")
+    read = _read(checkpoint, _as_exported(artifact, checkpoint, overrides)) if checkpoint else None
     report = ship.verify(artifact, read)
     shown.print_report(report)
     print(f"{artifact}: {'the same pictures' if report.passed else 'OTHER PICTURES'} as {report.against}")
@@ -255,6 +266,10 @@ def inspect(
     from gan_export import artifact
 
     kind = artifact.sniff(file)
+    if kind != "checkpoint" and overrides != Overrides():
+        from gan_export.errors import GanExportError
+
+        raise GanExportError(f"{file} is an export, what it is is fixed: leave out {overrides.flags()}")
     if kind == "checkpoint":
         from gan_export.describe import describe
 
@@ -302,6 +317,29 @@ def _read(file: Path, overrides: Overrides) -> Checkpoint:
     return read
 
 
+def _as_exported(artifact: Path, checkpoint: Path, overrides: Overrides) -> Overrides:
+    """What the artifact was exported with, where nothing else is said."""
+    from gan_export import ship
+    from gan_export.artifact import sniff
+    from gan_export.errors import printable
+
+    said = ship.said(artifact) if artifact.exists() else Overrides()
+    if said in (overrides, Overrides()) or sniff(checkpoint) == "safetensors":  # which has its layers inside
+        return overrides
+    how = "read with" if overrides == Overrides() else "it was exported with"
+    print(f"note: {how} {printable(said.flags(), limit=500)}, as its manifest says", file=sys.stderr)
+    return said if overrides == Overrides() else overrides
+
+
+def _print_assumed(checkpoint: Checkpoint) -> None:
+    """What the file doesn't say, on one line, each with the flag that says otherwise."""
+    from gan_export.errors import printable
+
+    if assumed := checkpoint.reading.assumed:
+        told = "; ".join(f"{a.what}: {a.value}" + (f" ({a.flag})" if a.flag else "") for a in assumed)
+        print(f"assumed: {printable(told, limit=1000)}", file=sys.stderr)
+
+
 def _print_health(checkpoint: Checkpoint) -> None:
     from gan_export import health
 
@@ -325,11 +363,18 @@ def _ship(checkpoint: Checkpoint, exporter: Exporter, target: Path, options: Opt
 
 
 def _in_folder(folder: Path, file: Path, suffix: str) -> Path:
-    """Named after `file`, and never `file` itself."""
-    target = folder / f"{file.stem}{suffix}"
-    return target if target.resolve() != file.resolve() else folder / f"{file.stem}.exported{suffix}"
+    """Named after `file`, and never a checkpoint."""
+    stem = file.stem if file.is_file() else file.resolve().name or "generator"
+    target = folder / f"{stem}{suffix}"
+    return folder / f"{stem}.exported{suffix}" if _is_wanted(target, file) else target
 
 
 def _beside(file: Path, suffix: str) -> Path:
-    target = file.with_name(file.stem + suffix) if file.is_file() else Path(file.name + suffix)
-    return target if target != file else file.with_name(f"{file.stem}.exported{suffix}")
+    return _in_folder(file.parent if file.is_file() else Path(), file, suffix)
+
+
+def _is_wanted(target: Path, file: Path) -> bool:
+    """Whether a file is there that is no export, which is replaced only where its name is given, or is `file`."""
+    from gan_export import artifact
+
+    return target.is_file() and (target.samefile(file) or artifact.sniff(target) == "checkpoint")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from gan_export import __version__
 from gan_export.arch.spec import GeneratorSpec
-from gan_export.artifact import TOLERANCES, Facts, Manifest, Tolerance, pack_references, reference_inputs
-from gan_export.errors import GanExportError, UnavailableError
+from gan_export.artifact import SAID, TOLERANCES, Facts, Manifest, Tolerance, pack_references, reference_inputs
+from gan_export.errors import GanExportError, UnavailableError, first_line
 
 if TYPE_CHECKING:
     from torch import fx
@@ -175,6 +175,25 @@ def require(exporter: Exporter) -> None:
         raise UnavailableError(f"{exporter.name}: {reason}")
 
 
+def write(exporter: Exporter, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+    """`exporter.write`, whose libraries may fail in any way: beside a torch that they don't know, above all.
+
+    Raises UnavailableError for a library that can't be imported, GanExportError for whatever else is its own.
+    """
+    try:
+        return exporter.write(checkpoint, target, options)
+    except (GanExportError, OSError, MemoryError):
+        raise
+    except ImportError as e:
+        again = f"; pip install {exporter.install}" if exporter.install else ""
+        raise UnavailableError(
+            f"{exporter.name} can't be loaded beside what is installed: {first_line(e)}{again}"
+        ) from e
+    except Exception as e:
+        why = f"{type(e).__name__}: {first_line(e)}"
+        raise GanExportError(f"{exporter.name} can't write this generator: {why}") from e
+
+
 def _installed(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
@@ -217,6 +236,7 @@ def make_manifest(
     `usual`: what an export is held to, by precision, where the format has bounds of its own.
     """
     facts = Facts.of(checkpoint.spec)
+    said = checkpoint.overrides.said()
     return Manifest(
         format=exporter.name,
         facts=facts,
@@ -225,7 +245,7 @@ def make_manifest(
         tolerance=options.tolerance(usual),
         source_sha256=checkpoint.source.sha256,
         versions={"gan-export": __version__, **versions},
-        options=options.asked(),
+        options=options.asked() | ({SAID: said} if said else {}),
         references=_references(checkpoint, facts),
     )
 

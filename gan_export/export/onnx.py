@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 DEFAULT_OPSET = 18  # the oldest that the exporter writes without conversion, so the one that most runtimes take
 OPSETS = range(18, 25)
 LARGEST_INLINE = (1 << 31) - (1 << 24)  # bytes of weights; a protobuf message ends at 2 GiB
+_KEPT_INLINE = 1024  # bytes of a weight that isn't worth a place in a second file
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -78,9 +79,10 @@ class Onnx:
             model.metadata_props.add(key=key, value=value)
         model.metadata_props.add(key=KEY, value=manifest.to_json())
         if options.external_data or sum(len(t.raw_data) for t in model.graph.initializer) > LARGEST_INLINE:
-            onnx.save_model(
-                model, target, save_as_external_data=True, location=f"{target.name}.data", size_threshold=1024
-            )
+            # onnx.save_model would look for a file of that name where the process runs, and refuse
+            for tensor in (t for t in model.graph.initializer if len(t.raw_data) >= _KEPT_INLINE):
+                onnx.external_data_helper.set_external_data(tensor, f"{target.name}.data")
+            onnx.save_model(model, target)
             onnx.checker.check_model(str(target), full_check=True)
         else:
             onnx.checker.check_model(model, full_check=True)

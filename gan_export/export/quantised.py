@@ -127,7 +127,7 @@ def _pictures(model: onnx.ModelProto, spec: GeneratorSpec) -> npt.NDArray[np.uin
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     drawn = np.concatenate([session.run(None, feeds)[0] for feeds in _inputs(spec)])
-    return drawn if drawn.dtype == np.uint8 else images.to_bytes(drawn)
+    return drawn if drawn.dtype == np.uint8 else images.to_bytes(drawn, spec.range)
 
 
 def _decibels(square: float) -> float:

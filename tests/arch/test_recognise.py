@@ -173,6 +173,8 @@ def test_a_sigmoid_is_brought_to_the_common_range() -> None:
         ("csinva-mnist", Overrides(image_size=64), "--image-size 64: .*28 or 32"),
         ("classic", Overrides(classes=100), "--classes 100: .*100 features"),
         ("embedding-after", Overrides(classes=11), "--classes 11: .*has 10"),
+        ("classic", Overrides(raw=True), "--raw: .*no sigmoid"),
+        ("classic", Overrides(raw=True, output="none"), "--raw: .*no sigmoid"),
         ("classic", Overrides(bn_eps=0.0), "--bn-eps 0.0: must be above 0"),
         ("classic", Overrides(slope=float("nan")), "--slope nan: must be 0 to 1"),
         ("classic", Overrides(prior="cauchy"), "--prior cauchy"),  # type: ignore[arg-type]

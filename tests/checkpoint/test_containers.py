@@ -351,3 +351,42 @@ def test_only_a_discriminator(tmp_path: Path, zipped: bool) -> None:
 def test_no_state_dict(tmp_path: Path, value: Any) -> None:
     with pytest.raises(NotRecognisedError):
         read(saved(tmp_path / "x.pth", value))
+
+
+def parameters(net: nn.Module) -> dict[str, torch.Tensor]:
+    return {f"model.{k}": v.detach() for k, v in net.named_parameters()}
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_averaged_parameters_take_the_raw_generators_statistics(tmp_path: Path, prefix: str) -> None:
+    raw = prefixed(generator().state_dict())
+    for key in raw:
+        if not key.endswith(("running_mean", "running_var")):
+            raw[key] = raw[key] + 1
+    ema = {prefix + k: v for k, v in parameters(NET).items()}
+    path = saved(tmp_path / "c.pth", {"netG": raw, "netD": DISCRIMINATOR, "ema": ema})
+    for flags in (Overrides(), Overrides(key="ema")):
+        checkpoint = read(path, flags)
+        same_weights(checkpoint, NET)
+        assert checkpoint.source.key == "ema"
+        assert any("ema holds no BatchNorm statistics: those of netG" in n for n in checkpoint.reading.notes)
+    assert read(path, Overrides(key="netG")).source.key == "netG"
+
+
+def test_averaged_weights_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+    ema = {k: v[:3] for k, v in parameters(NET).items()}
+    checkpoint = read(saved(tmp_path / "c.pth", {"netG": STATE, "ema": ema}))
+    assert checkpoint.source.key == "netG"
+    assert any(n.startswith("ema comes first by its name but can't be read, so netG was taken") for n in
+               checkpoint.reading.notes)  # fmt: skip
+
+
+def test_a_flag_for_the_generator_is_not_the_discriminators(tmp_path: Path) -> None:
+    wide = nn.Sequential(nn.ConvTranspose2d(22, 32, 4, 1, 0), *list(generator().children())[1:])
+    critic = {"0.weight": torch.zeros(8, 1, 4, 4), "2.weight": torch.zeros(1, 8, 4, 4)}
+    for other in (DISCRIMINATOR, critic, {"emb.weight": torch.zeros(7, 12), **STATE}):
+        path = saved(tmp_path / "c.pth", {"netG": wide.state_dict(), "netD": other})
+        checkpoint = read(path, Overrides(classes=10))
+        assert (checkpoint.source.key, checkpoint.spec.classes, checkpoint.spec.nz) == ("netG", 10, 12)
+    with pytest.raises(GanExportError, match="--classes 99"):
+        read(path, Overrides(classes=99))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 import sys
@@ -60,6 +61,8 @@ POSITIONS: dict[str, Callable[[], Any]] = {
     "as an object's state": lambda: {"netG": STATE, "config": Calls(Holds, (1,), Runs())},
     "as an item": lambda: {"netG": STATE, "config": Calls(OrderedDict, (), None, iter([("a", Runs())]))},
     "as a key": lambda: {"netG": STATE, "x": Calls(OrderedDict, (), None, iter([((1, Runs()), 1)]))},
+    "in a partial": lambda: {"netG": STATE, "f": functools.partial(os.system, "touch ran")},
+    "in a partial's arguments": lambda: {"netG": STATE, "f": functools.partial(max, key=Runs())},
     "as a parameter's state": lambda: {"netG": STATE, "p": parameter("_rebuild_parameter_with_state", {}, Runs())},
     "as a parameter's hooks": lambda: {"netG": STATE, "p": parameter("_rebuild_parameter", Runs())},
     "in a tensor subclass": lambda: {"netG": STATE, "p": Calls(torch._tensor._rebuild_from_type_v2, SUBCLASS)},
@@ -75,6 +78,12 @@ def test_code_in_every_position(tmp_path: Path, position: str, zipped: bool, pro
     with nothing_runs(), pytest.raises(HostileFileError, match=r"posix\.system"):
         read(tmp_path / "g.pth")
     assert not Path("ran").exists()
+
+
+def test_a_partial_is_a_record(tmp_path: Path) -> None:
+    value = {"netG": STATE, "schedule": functools.partial(round, ndigits=2)}
+    with nothing_runs():
+        assert "functools.partial" in read(saved(tmp_path / "g.pth", value)).source.records
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -130,7 +139,7 @@ NAMES = [
     "__builtin__ apply", "__builtin__ file", "builtins setattr", "builtins globals", "builtins breakpoint",
     "builtins str.format", "builtins dict.__init__", "importlib import_module", "importlib._bootstrap _load",
     "socket socket", "ctypes CDLL", "shutil rmtree", "runpy run_path", "pty spawn", "webbrowser open",
-    "operator attrgetter", "operator methodcaller", "_operator methodcaller", "functools partial", "torch.hub load",
+    "operator attrgetter", "operator methodcaller", "_operator methodcaller", "functools reduce", "torch.hub load",
     "torch load", "torch.serialization load", "torch.jit load", "torch.utils.cpp_extension load_inline",
     "numpy load", "numpy.testing._private.utils runstring", "pickle loads", "_pickle loads", "dill loads",
     "cloudpickle loads", "cloudpickle.cloudpickle _make_function", "marshal loads", "types CodeType",

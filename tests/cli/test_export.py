@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -33,6 +34,27 @@ def test_an_export_lies_beside_its_checkpoint_under_its_stem(
     assert f"gan-sample {tmp_path / 'generator_20.pt'}" in result.out
     assert f"gan-bench {checkpoint}" in result.out
     assert "max error" in result.out
+    line = next(line for line in result.err.splitlines() if line.startswith("assumed: "))
+    assert all(flag in line for flag in ("1e-05 (--bn-eps)", "(--slope)", "tanh (--output)", "normal (--prior)"))
+    assert "strides and paddings" in line
+    assert (
+        "assumed"
+        not in command(
+            "gan-export",
+            "torchscript",
+            tmp_path / "generator_20.pth",
+            "--prior",
+            "normal",
+            "--bn-eps",
+            "1e-5",
+            "--slope",
+            "0",
+            "--output",
+            "tanh",
+            "--image-size",
+            "32",
+        ).err
+    )
 
 
 def test_a_failed_parity_exits_1_and_prints_the_table(command: Command, classic_pth: Path, tmp_path: Path) -> None:
@@ -108,6 +130,26 @@ def test_verify_exits_0_or_1(command: Command, classic_pth: Path, artifacts: Art
     assert result.code == 1
     assert "OTHER PICTURES" in result.out
     assert "no exported artifact" in refused(command("gan-export", "verify", classic_pth))
+
+
+def test_verify_reads_the_checkpoint_as_it_was_exported(
+    command: Command, classic_pth: Path, artifacts: Artifacts, tmp_path: Path
+) -> None:
+    target, flags = tmp_path / "g.onnx", ("--slope", "0.3", "--bn-eps", "0.01", "--output", "sigmoid")
+    assert command("gan-export", "onnx", classic_pth, "-o", target, *flags).code == 0
+    result = command("gan-export", "verify", target, classic_pth)
+    assert result.code == 0, result
+    assert "note: read with --bn-eps 0.01 --slope 0.3 --output sigmoid, as its manifest says" in result.err
+    assert command("gan-export", "verify", target, classic_pth, *flags).err.count("note: ") == 0
+    result = command("gan-export", "verify", target, classic_pth, "--slope", "0.2")
+    assert result.code == 1
+    assert "note: it was exported with --bn-eps 0.01" in result.err
+    assert "note" not in command("gan-export", "verify", artifacts["onnx"], classic_pth).err
+
+
+def test_a_flag_that_says_nothing_of_an_export_is_refused(command: Command, artifacts: Artifacts) -> None:
+    assert "leave out --slope 0.2" in refused(command("gan-export", "inspect", artifacts["onnx"], "--slope", "0.2"))
+    assert "--raw says what" in refused(command("gan-export", "verify", artifacts["onnx"], "--raw"))
 
 
 def test_inspect_says_what_a_checkpoint_is(command: Command, classic_pth: Path) -> None:
@@ -255,3 +297,78 @@ def test_a_full_target_is_refused(command: Command, artifacts: Artifacts, tmp_pa
         assert not list(small.iterdir())
     finally:
         os.system(f"umount {small}")
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "arguments", "says"),
+    [
+        ("pytorch_model.bin", (), ("openvino",), "pytorch_model.bin is the checkpoint itself"),
+        ("model.bin", (), ("openvino", "-o", "model.xml"), "model.bin is the checkpoint itself"),
+        ("g.pth", ("g.bin",), ("openvino",), "g.bin is there already, and g.xml"),
+        ("g.pth", ("g.onnx.data",), ("onnx", "--external-data"), "g.onnx.data is there already, and g.onnx"),
+        ("g.pth", (), ("torchscript", "-o", "g.pth"), "g.pth is the checkpoint itself"),
+        ("g.pth", (), ("onnx", "-o", "link.onnx"), "link.onnx is the checkpoint itself"),
+        ("g.onnx.report.json", (), ("onnx", "-o", "g.onnx"), "g.onnx.report.json is the checkpoint itself"),
+    ],
+)
+def test_nothing_that_is_no_export_is_written_over(
+    command: Command, classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str,
+    others: tuple[str, ...], arguments: tuple[str, ...], says: str,
+) -> None:  # fmt: skip
+    if arguments[0] == "openvino" and importlib.util.find_spec("openvino") is None:
+        pytest.skip("OpenVINO isn't installed")
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(classic_pth, name)
+    for other in others:
+        Path(other).write_bytes(b"something else")
+    if "link.onnx" in arguments:
+        Path("link.onnx").symlink_to(name)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    format, *rest = arguments
+    assert says in refused(command("gan-export", format, name, *rest))
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_folder_of_weights_keeps_them(
+    command: Command, classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    shutil.copy(classic_pth, folder / "pytorch_model.bin")
+    monkeypatch.chdir(folder)
+    assert "is the checkpoint itself" in refused(command("gan-export", "openvino", ".", "-o", "pytorch_model.xml"))
+    assert command("gan-export", "onnx", ".").code == 0
+    assert {p.name for p in folder.iterdir()} == {"pytorch_model.bin", "mine.onnx", "mine.onnx.report.json"}
+
+
+def test_another_checkpoint_of_the_default_name_is_kept(command: Command, classic_pth: Path, tmp_path: Path) -> None:
+    checkpoint, other = tmp_path / "g.pth", tmp_path / "g.pt"
+    shutil.copy(classic_pth, checkpoint)
+    shutil.copy(classic_pth, other)
+    assert command("gan-export", "torchscript", checkpoint).code == 0
+    assert other.read_bytes() == classic_pth.read_bytes()
+    assert (tmp_path / "g.exported.pt").is_file()
+
+
+def test_a_second_run_replaces_what_the_first_wrote(
+    command: Command, classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "EXPORTERS", tuple(formats.find(name) for name in ("c", "native")))
+    checkpoint, out = tmp_path / "g.pth", tmp_path / "out"
+    state = torch.load(classic_pth)
+    made = []
+    for _ in range(2):
+        torch.save(state, checkpoint)
+        assert command("gan-export", "all", checkpoint, "-o", out).code == 0
+        made.append({p.name: p.read_bytes() for p in out.rglob("*") if p.is_file()})
+        state["model.0.weight"] *= 1.01
+    assert made[0].keys() == made[1].keys()
+    assert made[0]["generator.weights"] != made[1]["generator.weights"]
+    assert {p.name for p in out.iterdir()} == {"g-c", "g-c.report.json", "g.gan", "g.gan.report.json"}
+    (out / "g-c" / "main.c").write_text("int main(void) { return 0; }\n")
+    result = command("gan-export", "all", checkpoint, "-o", out)
+    assert result.code == 2
+    assert "main.c isn't as it was exported" in result.out
+    assert "1 of the formats could not be written" in result.err
+    assert (out / "g-c" / "main.c").is_file()
