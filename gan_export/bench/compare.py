@@ -7,10 +7,12 @@ from dataclasses import dataclass, fields
 
 from gan_export.bench import clock
 from gan_export.bench.record import Row, Run, Settings
-from gan_export.errors import CheckFailedError, GanExportError
+from gan_export.errors import CheckFailedError, GanExportError, printable
 
 # How long and how often something is measured moves its interval and not its middle: runs may differ in these.
 _FREE = ("rounds", "block_seconds", "warm_seconds", "processes", "seed")
+# What a contender really ran: under one name a file of the user's may be another thing than the bench's own export.
+_RAN = ("provider", "precision", "folded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Comparison:
 
 
 def compare(before: Run, after: Run, *, unlike: bool = False) -> Comparison:
-    """Raises GanExportError for runs on unlike machines, of unlike models or with unlike settings, unless `unlike`.
+    """Raises GanExportError for runs on unlike machines, of unlike models, files or settings, unless `unlike`.
 
     Versions and commits may differ: they are what is compared.
     """
@@ -80,6 +82,12 @@ def differences(before: Run, after: Run) -> list[str]:
         old, new = getattr(before.settings, name), getattr(after.settings, name)
         if old != new:
             gaps.append(f"{name}: {old} and {new}")
+    then = {entry.contender: entry for entry in before.entries}
+    for entry in after.entries:
+        for name in _RAN if entry.contender in then else ():
+            old, new = getattr(then[entry.contender], name), getattr(entry, name)
+            if old != new:
+                gaps.append(f"{entry.contender}'s {name}: {_shown(old)} and {_shown(new)}")
     return gaps
 
 
@@ -102,6 +110,10 @@ def _named(pairs: Sequence[Pair]) -> str:
         for p in pairs
         if p.ratio is not None
     )
+
+
+def _shown(value: object) -> str:
+    return printable(("no", "yes")[value] if isinstance(value, bool) else str(value), 60)
 
 
 def _key(row: Row) -> tuple[str, int, str]:

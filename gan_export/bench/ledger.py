@@ -63,7 +63,7 @@ class Ledger:
         """Of what was timed, or struck out."""
         return tuple(s.row() for s in self.all_series.values() if s.blocks or (s.parity and not s.parity.passed))
 
-    def enter(self, contender: Contender, session: RemoteSession, path: Path, seconds: float) -> None:
+    def enter(self, contender: Contender, session: RemoteSession, path: Path, precision: str, seconds: float) -> None:
         """`contender` has loaded `path` in a fresh process, and drawn its first picture after `seconds`."""
         known = self.entries.get(contender.name)
         info = session.info
@@ -75,7 +75,7 @@ class Ledger:
             device=info.device,
             provider=info.provider,
             threads=info.threads,
-            precision=info.precision,
+            precision=precision,
             folded=contender.folded,
             format=contender.export or "checkpoint",
             size=artifact.size(path),

@@ -24,10 +24,9 @@ from gan_export.bench.ledger import Ledger
 from gan_export.bench.peak import Peak, measure_peak
 from gan_export.bench.plan import LARGEST_BATCH, Plan, check_memory
 from gan_export.bench.record import SCHEMA, Quantity, Run, Settings
-from gan_export.bench.subject import SEED, Referee, Source, Subject, built_in, from_files
+from gan_export.bench.subject import SEED, Referee, Source, Subject, built_in, from_files, precision
 from gan_export.errors import GanExportError
 from gan_export.runtimes import remote
-from gan_export.runtimes.base import SessionInfo
 from gan_export.runtimes.remote import REGISTRY, RemoteSession
 
 KNEE = 1.05  # a sweep goes on while the fastest contender gains this much from one doubling to the next
@@ -55,11 +54,15 @@ class Registry:
 
 @dataclass(slots=True)
 class _Entrant:
-    """A contender with a live worker.  `pace`: seconds a call by quantity, for the batch at hand."""
+    """A contender with a live worker.
+
+    precision: of what it draws with, which its pictures are judged by
+    pace:      seconds a call by quantity, for the batch at hand
+    """
 
     contender: Contender
     session: RemoteSession
-    info: SessionInfo
+    precision: str
     pace: dict[Quantity, float] = field(default_factory=dict)
 
 
@@ -211,6 +214,7 @@ class _Bench:
             )
             self.subject.first(session)
             seconds = time.perf_counter() - before
+            held_to = precision(path, session.info)
         except GanExportError as e:
             if session is not None:
                 session.kill()
@@ -220,8 +224,8 @@ class _Bench:
             if session is not None:
                 session.kill()
             raise
-        self.ledger.enter(contender, session, path, seconds)
-        return _Entrant(contender, session, session.info)
+        self.ledger.enter(contender, session, path, held_to, seconds)
+        return _Entrant(contender, session, held_to)
 
     def _batch(self, entrants: Sequence[_Entrant], batch: int, generation: int, span: tuple[float, float]) -> None:
         """Bind, judge, warm up, take turns, judge again.  span: shares of the work done before and after."""
@@ -245,7 +249,7 @@ class _Bench:
         """Bind and judge; who passes is warmed up, and has a pace then."""
         entrant.pace.clear()
         bound = self.subject.bind(entrant.session, batch)
-        parity = self.referee.judge(bound.pictures(), entrant.info.precision)
+        parity = self.referee.judge(bound.pictures(), entrant.precision)
         for quantity in self.plan.quantities:
             series = self.ledger.series(entrant.contender, batch, quantity)
             series.prepare = max(series.prepare, bound.seconds)
@@ -269,7 +273,7 @@ class _Bench:
             else:
                 pictures = entrant.session.draw(seed=SEED, start=0, count=batch, facts=facts)
             series = self.ledger.series(entrant.contender, batch, quantity)
-            series.judge(self.referee.judge(pictures, entrant.info.precision))
+            series.judge(self.referee.judge(pictures, entrant.precision))
         entrant.session.unbind()
 
     def _warm_up(self, entrant: _Entrant, batch: int, quantity: Quantity) -> float:

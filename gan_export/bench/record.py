@@ -81,6 +81,7 @@ class Entry:
 
     starts:  seconds from the start of a fresh process to the first picture, a number a process
     loads:   seconds of those until the artifact was loaded, imports included
+    precision: of the arithmetic, or of what the file holds where that is narrower
     size:    bytes of all files of the artifact; sha256: of the one that was loaded, empty for a folder
     """
 

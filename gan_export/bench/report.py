@@ -134,7 +134,7 @@ def _groups(run: Run) -> list[tuple[record.Quantity, int, list[Line]]]:
 
 
 _COLUMNS = ("runtime", "images/s", "95 % interval", "times eager", "of peak", "call p50", "p90", "p99", "parity")
-_ASIDE = ("runtime", "version", "start to first picture", "load", "peak memory", "file", "BatchNorm")
+_ASIDE = ("runtime", "version", "precision", "start to first picture", "load", "peak memory", "file", "BatchNorm")
 _INDEX = ("run", "suite", "generator", "device", "threads", "state")
 
 
@@ -165,6 +165,7 @@ def _aside(run: Run) -> list[tuple[str, ...]]:
         (
             summary.title(e),
             e.version,
+            e.precision,
             summary.seconds_text(min(e.starts)),
             summary.seconds_text(min(e.loads)),
             summary.size_text(e.peak_memory),

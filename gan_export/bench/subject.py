@@ -17,7 +17,7 @@ from gan_export.bench import contenders, models
 from gan_export.bench.contenders import Contender
 from gan_export.bench.record import Model, Parity
 from gan_export.errors import GanExportError, printable
-from gan_export.runtimes.base import Floats, Labels, Pictures
+from gan_export.runtimes.base import Floats, Labels, Pictures, SessionInfo
 from gan_export.runtimes.remote import RemoteBound, RemoteSession, open_remote
 
 if TYPE_CHECKING:
@@ -148,6 +148,23 @@ class Referee:
         return self._known[:count]
 
 
+def precision(path: Path, info: SessionInfo) -> str:
+    """Of what a session draws with: the file's own where that is narrower than float32, else what the session says.
+
+    A runtime that computes in float32 with weights of eight bits draws what those give: the row bears their name.
+    Raises GanExportError for a manifest that names no precision known here.
+    """
+    manifest = _manifest(path)
+    stored = manifest.precision if manifest else "fp32"
+    if stored not in TOLERANCES:
+        known = ", ".join(TOLERANCES)
+        raise GanExportError(
+            f"{printable(path.name)}: its manifest says precision {printable(str(stored), 40)}, and {known} are known; "
+            "export it again"
+        )
+    return info.precision if stored == "fp32" else stored
+
+
 def tolerance(precision: str) -> Tolerance:
     """TF32 rounds to fp16's ten bits of mantissa, and is held to fp16's bound."""
     return TOLERANCES["fp16" if precision == "tf32" else precision]
@@ -270,7 +287,8 @@ def _manifest_pictures(subject: Subject) -> Floats:
 
 
 def _manifest(path: Path) -> artifact.Manifest | None:
-    return artifact.read_manifest(path, artifact.sniff(path))
+    kind = artifact.sniff(path)
+    return None if kind == "checkpoint" else artifact.read_manifest(path, kind)
 
 
 def _finite(value: float | None) -> float | None:

@@ -19,8 +19,8 @@ MOST_STOLEN = 0.02  # of all processors' time, taken by other virtual machines
 BASELINE = "eager"
 QUANTITY_NAMES: dict[Quantity, str] = {"model": "model", "end_to_end": "end to end"}
 _COLUMNS = (
-    "contender", "provider", "batch", "quantity", "images_per_second", "low", "high", "p50_s", "p90_s", "p99_s",
-    "parity_passed", "max_abs", "identical", "prepare_s",
+    "contender", "provider", "precision", "batch", "quantity", "images_per_second", "low", "high",
+    "p50_s", "p90_s", "p99_s", "parity_passed", "max_abs", "identical", "prepare_s",
 )  # fmt: skip
 
 
@@ -56,9 +56,13 @@ def lines(run: Run) -> list[Line]:
 
 
 def title(entry: Entry) -> str:
-    """The contender's title, with the provider that really ran it where there is a choice."""
-    provider = {"CPUExecutionProvider": "CPU", "CUDAExecutionProvider": "CUDA"}.get(entry.provider)
-    return f"{entry.title} {provider}" if provider else entry.title
+    """The contender's title, with any precision but float32, and the provider that ran it where there is a choice."""
+    words = [entry.title]
+    if entry.precision != "fp32" and entry.precision not in entry.title.lower().split():
+        words.append(entry.precision)
+    if provider := {"CPUExecutionProvider": "CPU", "CUDAExecutionProvider": "CUDA"}.get(entry.provider):
+        words.append(provider)
+    return " ".join(words)
 
 
 def doubts(run: Run) -> list[str]:
@@ -109,7 +113,8 @@ def to_csv(run: Run) -> str:
         judged = (line.parity.passed, line.parity.max_abs, line.parity.identical) if line.parity else ("", "", "")
         key = (line.entry.contender, line.batch, line.quantity)
         call = line.call or ("", "", "")
-        table.writerow([key[0], line.entry.provider, *key[1:], *rate, *call, *judged, prepare[key]])
+        ran = (line.entry.provider, line.entry.precision)
+        table.writerow([key[0], *ran, *key[1:], *rate, *call, *judged, prepare[key]])
     return out.getvalue()
 
 

@@ -302,11 +302,12 @@ def _print_run(run: Run) -> None:
     _print_table(
         console,
         "apart from speed",
-        ("runtime", "version", "start to first picture", "load", "peak memory", "file"),
+        ("runtime", "version", "precision", "start to first picture", "load", "peak memory", "file"),
         [
             (
                 summary.title(e),
                 e.version,
+                e.precision,
                 summary.seconds_text(min(e.starts)),
                 summary.seconds_text(min(e.loads)),
                 summary.size_text(e.peak_memory),

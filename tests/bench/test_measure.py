@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gan_export.bench import measure, record, report, summary
+from gan_export import artifact, checkpoint, export
+from gan_export.bench import compare, measure, record, report, summary
 from gan_export.bench.peak import Peak
 from gan_export.bench.plan import Plan
 from gan_export.bench.record import Run
 from gan_export.bench.subject import Source
 from gan_export.errors import GanExportError
+from gan_export.export.base import Options, missing
 from tests.bench.conftest import BRIEF, Command
 
 pytestmark = [
@@ -61,6 +63,39 @@ def test_the_size_of_a_pair_is_that_of_both_files(files: dict[str, Path]) -> Non
     run = measure.run(plan, Source(None, {"openvino": files["openvino"]}), lambda _: None)
     both = (files["openvino"], files["openvino"].with_suffix(".bin"))
     assert [e.size for e in run.entries] == [sum(file.stat().st_size for file in both)]
+
+
+@pytest.fixture(scope="module")
+def narrow(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Exports of the small generator that are narrower than float32, by kind."""
+    folder = tmp_path_factory.mktemp("narrow")
+    read = checkpoint.read(files["checkpoint"])
+    for name, precision in (("onnx", "int8"), ("native", "fp16"), ("openvino", "fp16")):
+        exporter = export.find(name)
+        if not missing(exporter):
+            exporter.write(read, folder / f"g{exporter.suffix}", Options(precision=precision))
+    return {artifact.sniff(path): path for path in folder.iterdir() if artifact.sniff(path) != "checkpoint"}
+
+
+def test_a_narrower_file_bears_its_precision_and_is_held_to_it(
+    files: dict[str, Path], narrow: dict[str, Path], tmp_path: Path
+) -> None:
+    own = {"onnx": "onnxruntime", "gan": "native", "openvino": "openvino-ir"}
+    names = tuple(own[kind] for kind in narrow)
+    plan = dataclasses.replace(BRIEF, runtimes=names, rounds=2, block_seconds=0.02)
+    run = measure.run(plan, Source(files["checkpoint"], narrow), lambda _: None)
+    precisions = {"onnxruntime": "int8", "native": "fp16", "openvino-ir": "fp16"}
+    assert {e.contender: e.precision for e in run.entries} == {name: precisions[name] for name in names}
+    for line in summary.lines(run):
+        assert not line.struck, (line.entry.contender, line.parity)
+        assert precisions[line.entry.contender] in summary.title(line.entry)
+    header, *rows = (row.split(",") for row in summary.to_csv(run).splitlines())
+    assert {row[0]: row[header.index("precision")] for row in rows} == {name: precisions[name] for name in names}
+    assert "ONNX Runtime int8 CPU" in report.markdown({"run.json": run})
+    full = measure.run(plan, Source(files["checkpoint"], {"onnx": files["onnx"]}), lambda _: None)
+    assert not any(line.struck for line in summary.lines(full))
+    with pytest.raises(GanExportError, match="onnxruntime's precision: fp32 and int8"):
+        compare.compare(full, run)
 
 
 def test_every_row_has_its_interval_and_its_share_of_the_peak(measured: Run) -> None:
@@ -194,14 +229,13 @@ def test_against_itself_the_interval_covers_one(
 
     benchmarks/self_check.py asks the same of this machine's own noise, which only a quiet one lets it.
     """
-    from gan_export.bench.compare import compare
     from tests.runtimes.planted.wavering import NUMBERS
 
     monkeypatch.setenv(NUMBERS, str(tmp_path))
     plan = dataclasses.replace(BRIEF, processes=3, rounds=3, block_seconds=0.1, warm_seconds=0.1)
     covered = 0
     for _ in range(20):
-        (pair,) = compare(planted("wavering", plan), planted("wavering", plan)).pairs
+        (pair,) = compare.compare(planted("wavering", plan), planted("wavering", plan)).pairs
         assert pair.ratio is not None
         covered += pair.ratio.low <= 1 <= pair.ratio.high
         assert pair.ratio.half_width > 0.02
