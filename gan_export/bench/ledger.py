@@ -15,7 +15,7 @@ from gan_export.runtimes.remote import RemoteSession
 
 @dataclass(slots=True)
 class Series:
-    """A row while it grows."""
+    """A row while it grows.  `unproven`: the processes that are not judged after timing, yet or for good."""
 
     contender: Contender
     batch: int
@@ -26,6 +26,7 @@ class Series:
     process: list[int] = field(default_factory=list)
     foreign: list[float] = field(default_factory=list)
     stolen: list[float] = field(default_factory=list)
+    unproven: set[int] = field(default_factory=set)
 
     def judge(self, parity: Parity) -> None:
         """What the last pictures came to; what failed once, in whichever process, stays failed."""
@@ -43,6 +44,7 @@ class Series:
             tuple(self.process),
             tuple(self.foreign),
             tuple(self.stolen),
+            tuple(sorted(self.unproven)),
         )
 
 
@@ -96,6 +98,12 @@ class Ledger:
             peak_memory=_largest(entry.peak_memory, memory.peak),
             peak_device_memory=_largest(entry.peak_device_memory, memory.device_peak),
         )
+
+    def doubt(self, contender: Contender, process: int, batch: int | None = None) -> None:
+        """`contender` failed in `process`: its rows of `batch`, or all of them, are not proven."""
+        for series in self.all_series.values():
+            if series.contender.name == contender.name and batch in (None, series.batch):
+                series.unproven.add(process)
 
     def give_up(self, contender: Contender, reason: str, *, failed: bool) -> None:
         """The first reason stands."""

@@ -25,7 +25,7 @@ from gan_export.bench.peak import Peak, measure_peak
 from gan_export.bench.plan import LARGEST_BATCH, Plan, check_memory
 from gan_export.bench.record import SCHEMA, Quantity, Run, Settings
 from gan_export.bench.subject import SEED, Referee, Source, Subject, built_in, from_files, precision
-from gan_export.errors import GanExportError
+from gan_export.errors import GanExportError, first_line
 from gan_export.runtimes import remote
 from gan_export.runtimes.remote import REGISTRY, RemoteSession
 
@@ -156,8 +156,10 @@ class _Bench:
         with contextlib.ExitStack() as stack:
             entrants: list[_Entrant] = []
             for contender in self.contenders:
+                if contender.name in self.ledger.absent:
+                    continue
                 self._say(self.share, f"starting {contender.title}")
-                if (entrant := self._start(contender)) is not None:
+                if (entrant := self._start(contender, generation)) is not None:
                     stack.callback(entrant.session.kill)
                     entrants.append(entrant)
             done = generation / self.plan.processes
@@ -194,7 +196,7 @@ class _Bench:
                     return True
         return False
 
-    def _start(self, contender: Contender) -> _Entrant | None:
+    def _start(self, contender: Contender, generation: int) -> _Entrant | None:
         """A fresh process with the artifact loaded and one picture drawn; None where that can't be, and why is kept."""
         if self.device not in contender.devices:
             self.ledger.give_up(contender, f"has no {self.device} here", failed=False)
@@ -218,7 +220,14 @@ class _Bench:
         except GanExportError as e:
             if session is not None:
                 session.kill()
-            self.ledger.give_up(contender, _reason(e, contender), failed=False)
+            self.ledger.doubt(contender, generation)
+            self.ledger.give_up(contender, _reason(e, contender), failed=generation > 0)
+            return None
+        except Exception as e:  # a converter beside a library that it doesn't know raises whatever it likes
+            if session is not None:
+                session.kill()
+            self.ledger.doubt(contender, generation)
+            self.ledger.give_up(contender, f"{type(e).__name__}: {first_line(e)}", failed=True)
             return None
         except BaseException:
             if session is not None:
@@ -232,20 +241,20 @@ class _Bench:
         begin, width = span[0], span[1] - span[0]
         for i, entrant in enumerate(entrants):
             self._say(begin + width * 0.3 * i / len(entrants), f"batch {batch}: warming up {entrant.contender.title}")
-            self._attempt(entrant, batch, lambda e=entrant: self._prepare(e, batch))  # type: ignore[misc]
+            self._attempt(self._prepare, entrant, batch, generation)
         fit = [e for e in entrants if e.contender.name not in self.ledger.absent and e.pace]
         for number in range(self.plan.rounds):
             self._say(begin + width * (0.3 + 0.7 * number / self.plan.rounds), f"batch {batch}: round {number + 1}")
             turn = number % max(1, len(fit))
             for entrant in [*fit[turn:], *fit[:turn]]:
-                self._attempt(entrant, batch, lambda e=entrant: self._turn(e, batch, generation))  # type: ignore[misc]
+                self._attempt(self._turn, entrant, batch, generation)
         for entrant in fit:
-            self._attempt(entrant, batch, lambda e=entrant: self._judge_again(e, batch))  # type: ignore[misc]
+            self._attempt(self._judge_again, entrant, batch, generation)
         if self.device == "cuda":
             self.ledger.gpu_states.append({"batch": float(batch), **machine.gpu_state()})
         self._say(span[1], f"batch {batch}: done")
 
-    def _prepare(self, entrant: _Entrant, batch: int) -> None:
+    def _prepare(self, entrant: _Entrant, batch: int, _: int) -> None:
         """Bind and judge; who passes is warmed up, and has a pace then."""
         entrant.pace.clear()
         bound = self.subject.bind(entrant.session, batch)
@@ -264,7 +273,7 @@ class _Bench:
         for quantity in self.plan.quantities:
             self._block(entrant, batch, quantity, generation)
 
-    def _judge_again(self, entrant: _Entrant, batch: int) -> None:
+    def _judge_again(self, entrant: _Entrant, batch: int, generation: int) -> None:
         """What the last timed call made; and end to end, what a call like the timed ones makes."""
         facts = self.subject.facts
         for quantity in self.plan.quantities:
@@ -274,6 +283,7 @@ class _Bench:
                 pictures = entrant.session.draw(seed=SEED, start=0, count=batch, facts=facts)
             series = self.ledger.series(entrant.contender, batch, quantity)
             series.judge(self.referee.judge(pictures, entrant.precision))
+            series.unproven.discard(generation)
         entrant.session.unbind()
 
     def _warm_up(self, entrant: _Entrant, batch: int, quantity: Quantity) -> float:
@@ -293,6 +303,7 @@ class _Bench:
         ours = machine.cpu_seconds([entrant.session.pid]) - ours
         foreign, stolen = machine.shares(before, after, ours)
         series = self.ledger.series(entrant.contender, batch, quantity)
+        series.unproven.add(generation)  # until its pictures are judged again
         series.blocks.append(tuple(samples))
         series.process.append(generation)
         series.foreign.append(round(foreign, 4))
@@ -311,13 +322,16 @@ class _Bench:
             settle=settle,
         )
 
-    def _attempt(self, entrant: _Entrant, batch: int, action: Callable[[], None]) -> None:
+    def _attempt(
+        self, action: Callable[[_Entrant, int, int], None], entrant: _Entrant, batch: int, generation: int
+    ) -> None:
         """A contender that fails is named with its reason, and the others go on without it."""
         if entrant.contender.name in self.ledger.absent:
             return
         try:
-            action()
+            action(entrant, batch, generation)
         except GanExportError as e:
+            self.ledger.doubt(entrant.contender, generation, batch)
             self.ledger.give_up(entrant.contender, f"at batch {batch}: {_reason(e, entrant.contender)}", failed=True)
             entrant.session.kill()
 

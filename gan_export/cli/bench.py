@@ -332,7 +332,7 @@ def _cells(line: Line) -> tuple[str, ...]:
 
     name, judged = summary.title(line.entry), summary.parity_text(line.parity)
     if line.rate is None or line.call is None:
-        return (name, "wrong pictures", "-", "-", "-", "-", judged)
+        return (name, line.verdict, "-", "-", "-", "-", judged)
     against = (
         "" if line.against is None else f"{line.against.value:.2f} ± {line.against.half_width * line.against.value:.2f}"
     )

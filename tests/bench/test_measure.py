@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -165,6 +166,71 @@ def test_a_runtime_that_dies_is_named_and_the_others_go_on(planted: Callable[...
     assert [r.contender for r in run.rows] == ["openvino"]
 
 
+@pytest.mark.parametrize("fault", ["dying_timed", "dying_judged"])
+def test_who_dies_after_it_was_timed_has_no_speed(fault: str, planted: Callable[..., Run], tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    run = planted(fault, dataclasses.replace(BRIEF, runtimes=("onnxruntime", "openvino")))
+    died, lived = summary.lines(run)
+    assert len(run.rows[0].blocks) >= 2  # its samples are kept
+    assert (died.entry.contender, died.verdict, died.rate) == ("onnxruntime", "failed", None)
+    assert (lived.entry.contender, lived.verdict) == ("openvino", "")
+    assert record.parse(record.to_text(run), "run.json") == run
+    whole = planted("steady")
+    (pair,) = compare.compare(whole, run).pairs
+    assert pair.broken
+    page = report.page({"run.json": run})
+    assert "SIGABRT" in page
+    assert len(re.findall('class="wrong"', page)) == 1
+
+
+def test_who_is_interrupted_keeps_the_speed_of_what_was_judged(planted: Callable[..., Run]) -> None:
+    rounds = 0
+
+    def interrupt(progress: measure.Progress) -> None:
+        nonlocal rounds
+        rounds += progress.what.startswith("batch 4: round")
+        if rounds == 6:
+            raise KeyboardInterrupt
+
+    run = planted("steady", dataclasses.replace(BRIEF, processes=2, rounds=3), interrupt)
+    assert run.rows[0].process == (0, 0, 0, 1, 1)
+    assert run.rows[0].unproven == (1,)
+    (line,) = summary.lines(run)
+    assert line.rate is not None
+    assert len(summary.proven(run.rows[0])[0]) == 3
+
+
+def test_a_runtime_that_no_longer_loads_has_no_speed(
+    planted: Callable[..., Run], files: dict[str, Path], tmp_path: Path
+) -> None:
+    own = tmp_path / "own.onnx"
+    own.write_bytes(files["onnx"].read_bytes())
+
+    def remove(progress: measure.Progress) -> None:
+        if progress.what == "batch 4: done":
+            own.unlink(missing_ok=True)
+
+    plan = dataclasses.replace(BRIEF, processes=2, rounds=2, block_seconds=0.02, runtimes=("onnxruntime", "eager"))
+    run = measure.run(plan, Source(files["checkpoint"], {"onnx": own}), remove)
+    assert {line.entry.contender: line.verdict for line in summary.lines(run)} == {"onnxruntime": "failed", "eager": ""}
+    assert [a.failed for a in run.absent] == [True]
+
+
+def test_a_converter_that_raises_what_it_likes_is_a_failed_row(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ImportError("cannot import name 'x' from 'torch'\nmore of it")
+
+    monkeypatch.setattr(type(export.find("torchscript")), "write", broken)
+    plan = dataclasses.replace(BRIEF, rounds=2, block_seconds=0.02, runtimes=("torchscript", "onnxruntime"))
+    run = measure.run(plan, Source(files["checkpoint"], {"onnx": files["onnx"]}), lambda _: None)
+    (absent,) = run.absent
+    assert absent.failed
+    assert absent.reason == "ImportError: cannot import name 'x' from 'torch'"
+    assert [row.contender for row in run.rows] == ["onnxruntime"]
+
+
 def test_an_interruption_keeps_what_is_measured(planted: Callable[..., Run]) -> None:
     def interrupt(progress: measure.Progress) -> None:
         if progress.what == "batch 4: round 3":
@@ -173,6 +239,8 @@ def test_an_interruption_keeps_what_is_measured(planted: Callable[..., Run]) -> 
     run = planted("steady", report=interrupt)
     assert run.partial
     assert len(run.rows[0].blocks) == 2
+    (line,) = summary.lines(run)
+    assert (line.verdict, line.rate) == ("not proven after timing", None)
 
 
 def test_nothing_to_measure_is_an_error(planted: Callable[..., Run]) -> None:
