@@ -24,7 +24,7 @@ from gan_export.bench.ledger import Ledger
 from gan_export.bench.peak import Peak, measure_peak
 from gan_export.bench.plan import LARGEST_BATCH, Plan, check_memory
 from gan_export.bench.record import SCHEMA, Quantity, Run, Settings
-from gan_export.bench.subject import SEED, Referee, Source, Subject, built_in, from_files, precision
+from gan_export.bench.subject import SEED, Referee, Source, Subject, built_in, from_files, idle, precision, runner
 from gan_export.errors import GanExportError, first_line
 from gan_export.runtimes import remote
 from gan_export.runtimes.remote import REGISTRY, RemoteSession
@@ -81,21 +81,27 @@ def run(
     """
     with tempfile.TemporaryDirectory(prefix="gan-bench-") as folder:
         report(Progress(0.0, "reading the generator", None))
+        own = Source(None, {}) if isinstance(source, str) else source
         subject = built_in(source, Path(folder)) if isinstance(source, str) else from_files(source, Path(folder))
-        return _Bench(plan, subject, report, registry).run(command)
+        taking = plan.entrants(plan.resolved_device())
+        if not plan.runtimes:
+            taking += tuple(runner(kind, path) for kind, path in idle(own, taking).items())
+        return _Bench(plan, subject, taking, report, registry).run(command)
 
 
 class _Bench:
     """One run's state."""
 
-    def __init__(self, plan: Plan, subject: Subject, report: Report, registry: Registry) -> None:
+    def __init__(
+        self, plan: Plan, subject: Subject, taking: tuple[Contender, ...], report: Report, registry: Registry
+    ) -> None:
         self.plan = plan
         self.subject = subject
         self.registry = registry
         self.device = plan.resolved_device()
         self.threads = plan.resolved_threads()
         self.pin = self.threads < machine.usable_processors()
-        self.contenders = plan.entrants(self.device) + (() if plan.runtimes else subject.seeded())
+        self.contenders = taking
         self.referee = Referee(subject, self.threads)
         self.ledger = Ledger()
         self.report = report
@@ -255,36 +261,42 @@ class _Bench:
         self._say(span[1], f"batch {batch}: done")
 
     def _prepare(self, entrant: _Entrant, batch: int, _: int) -> None:
-        """Bind and judge; who passes is warmed up, and has a pace then."""
+        """Bind and judge; what passes is warmed up, and has a pace then."""
         entrant.pace.clear()
         bound = self.subject.bind(entrant.session, batch)
-        parity = self.referee.judge(bound.pictures(), entrant.precision)
+        right = []
         for quantity in self.plan.quantities:
             series = self.ledger.series(entrant.contender, batch, quantity)
             series.prepare = max(series.prepare, bound.seconds)
-            series.judge(parity)
-        if not parity.passed:
+            if self._judge(entrant, batch, quantity):
+                right.append(quantity)
+        if not right:
             entrant.session.unbind()
-            return
-        for quantity in self.plan.quantities:
+        for quantity in right:
             entrant.pace[quantity] = self._warm_up(entrant, batch, quantity)
 
     def _turn(self, entrant: _Entrant, batch: int, generation: int) -> None:
-        for quantity in self.plan.quantities:
+        for quantity in entrant.pace:
             self._block(entrant, batch, quantity, generation)
 
     def _judge_again(self, entrant: _Entrant, batch: int, generation: int) -> None:
-        """What the last timed call made; and end to end, what a call like the timed ones makes."""
-        facts = self.subject.facts
-        for quantity in self.plan.quantities:
-            if quantity == "model":
-                pictures = entrant.session.pictures()
-            else:
-                pictures = entrant.session.draw(seed=SEED, start=0, count=batch, facts=facts)
-            series = self.ledger.series(entrant.contender, batch, quantity)
-            series.judge(self.referee.judge(pictures, entrant.precision))
-            series.unproven.discard(generation)
+        for quantity in entrant.pace:
+            self._judge(entrant, batch, quantity)
+            self.ledger.series(entrant.contender, batch, quantity).unproven.discard(generation)
         entrant.session.unbind()
+
+    def _judge(self, entrant: _Entrant, batch: int, quantity: Quantity) -> bool:
+        """Of the model what its last call made; end to end, what a call like the timed ones makes of the first images.
+
+        The timed ones draw other images each, which no reference is drawn for.
+        """
+        if quantity == "model":
+            pictures = entrant.session.pictures()
+        else:
+            pictures = entrant.session.draw(seed=SEED, start=0, count=batch, facts=self.subject.facts)
+        parity = self.referee.judge(pictures, entrant.precision)
+        self.ledger.series(entrant.contender, batch, quantity).judge(parity)
+        return parity.passed
 
     def _warm_up(self, entrant: _Entrant, batch: int, quantity: Quantity) -> float:
         """Blocks that are not kept, until three in a row agree or the time is up; gives seconds a call."""

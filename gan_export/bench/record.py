@@ -59,7 +59,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """A runtime's pictures against the reference's, from the session that was timed and the call that was timed last.
+    """A runtime's pictures against the reference's, from the session that was timed.
+
+    Of the model what the call made that was timed last; end to end, what a call of the same kind made of the first
+    images, since each timed one draws others.
 
     against: what the reference is; images: how many were compared; identical: share of equal bytes
     max_abs, mean_abs: of the values, None for an artifact that gives bytes; psnr: in dB, None where no byte differs

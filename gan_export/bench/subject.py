@@ -12,6 +12,7 @@ import numpy as np
 
 from gan_export import artifact, latents, parity, runtimes
 from gan_export.arch import spec as arch
+from gan_export.arch.reading import Overrides
 from gan_export.artifact import TOLERANCES, Facts, Tolerance
 from gan_export.bench import contenders, models
 from gan_export.bench.contenders import Contender
@@ -26,15 +27,17 @@ if TYPE_CHECKING:
 SEED = artifact.REFERENCE_SEED  # the pictures that manifests carry are then the first ones of every batch
 MOST_COMPARED = 4096  # pictures of one batch
 _SEEDED = " sampler"  # after an artifact's kind: a file that draws from a seed is another thing to measure
+NOTHING_SAID = Overrides()
 _PIECE = 64  # pictures that the reference draws at once
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What the user gave, sorted out: at most one checkpoint, and artifacts by their kind."""
+    """What the user gave, sorted out: at most one checkpoint, what flags say of it, and artifacts by their kind."""
 
     checkpoint: Path | None
     artifacts: dict[str, Path]
+    overrides: Overrides = NOTHING_SAID
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +63,13 @@ class Subject:
             if self.checkpoint is None:
                 raise GanExportError("needs the checkpoint; name it too")
             return self.checkpoint
-        seeded = contender.options == contenders.SEEDED
-        kind = runtimes.find(contender.runtime).format + (_SEEDED if seeded else "")
-        if kind in self.artifacts and (seeded or not contender.options):
+        kind = _runs(contender)
+        if kind in self.artifacts:
             return self.artifacts[kind]
         if self.checkpoint is None:
-            own = contender.options and not seeded
-            wanted = "the checkpoint" if own else f"the checkpoint, or a {kind} file"
+            wanted = f"the checkpoint, or a {kind} file" if kind else "the checkpoint"
             raise GanExportError(f"needs {wanted}; name it too")
         return _export(self.checkpoint, contender, device, self.folder)
-
-    def seeded(self) -> tuple[Contender, ...]:
-        """Who runs those named files that draw from a seed: they take part beside the usual ones."""
-        return tuple(
-            c
-            for c in contenders.CONTENDERS
-            if c.options == contenders.SEEDED and runtimes.find(c.runtime).format + _SEEDED in self.artifacts
-        )
 
     def first(self, session: RemoteSession) -> None:
         """Draw one picture."""
@@ -170,7 +163,7 @@ def tolerance(precision: str) -> Tolerance:
     return TOLERANCES["fp16" if precision == "tf32" else precision]
 
 
-def sort_files(files: Sequence[Path]) -> Source:
+def sort_files(files: Sequence[Path], overrides: Overrides = NOTHING_SAID) -> Source:
     """Raises GanExportError for a file that is missing, and for two of one kind: one generator at a time."""
     found: dict[str, Path] = {}
     for path in files:
@@ -187,7 +180,29 @@ def sort_files(files: Sequence[Path]) -> Source:
             )
         found[kind] = path
     checkpoint = found.pop("checkpoint", None)
-    return Source(checkpoint, found)
+    return Source(checkpoint, found, overrides)
+
+
+def idle(source: Source, taking: Sequence[Contender]) -> dict[str, Path]:
+    """Those named files that none of `taking` runs, by kind."""
+    run = {_runs(contender) for contender in taking}
+    return {kind: path for kind, path in source.artifacts.items() if kind not in run}
+
+
+def runner(kind: str, path: Path) -> Contender:
+    """Who runs the user's own file of that kind.  Raises GanExportError where nobody does."""
+    for contender in contenders.CONTENDERS:
+        if _runs(contender) == kind:
+            return contender
+    raise GanExportError(f"{printable(path.name)} is a {kind} file, which gan-bench can't run; leave it out")
+
+
+def _runs(contender: Contender) -> str:
+    """The kind of the user's own files that it takes; empty for one that takes none."""
+    seeded = contender.options == contenders.SEEDED
+    if contender.export is None or (contender.options and not seeded):
+        return ""
+    return runtimes.find(contender.runtime).format + (_SEEDED if seeded else "")
 
 
 def from_files(source: Source, folder: Path) -> Subject:
@@ -195,8 +210,13 @@ def from_files(source: Source, folder: Path) -> Subject:
     if source.checkpoint is not None:
         from gan_export import checkpoint
 
-        return _of_checkpoint(source.checkpoint, checkpoint.read(source.checkpoint), source, folder)
+        return _of_checkpoint(source.checkpoint, checkpoint.read(source.checkpoint, source.overrides), source, folder)
     path = next(iter(source.artifacts.values()))
+    if source.overrides != NOTHING_SAID:
+        raise GanExportError(
+            f"{printable(path.name)} is an export, and what a flag says of a checkpoint is fixed in it; "
+            "leave the flag out, or name the checkpoint too"
+        )
     manifest = _manifest(path)
     if manifest is None:
         raise GanExportError(
@@ -225,7 +245,42 @@ def _of_checkpoint(path: Path, read: Checkpoint, source: Source, folder: Path, n
             )
     facts = Facts.of(read.spec)
     model = _model(name or path.name, facts, read.source.sha256, read.spec)
+    latent_count = _recalibrated_from(source)
+    if latent_count is not None or source.overrides != NOTHING_SAID:
+        path = _as_said(read, latent_count, folder)
     return Subject(model, facts, path, source.artifacts, _largest_layer(read.spec), folder)
+
+
+def _recalibrated_from(source: Source) -> int | None:
+    """The number of latents that the exports' BatchNorm statistics were estimated from; None for the stored ones.
+
+    Raises GanExportError where one export has others than the next: they are two generators.
+    """
+    asked = {}
+    for path in source.artifacts.values():
+        if (manifest := _manifest(path)) is not None:
+            asked[path] = manifest.options.get("recalibrate")
+    if len(set(map(repr, asked.values()))) > 1:
+        said = ", ".join(
+            f"{printable(path.name)} {'without' if n is None else f'with {printable(str(n), 20)}'}"
+            for path, n in asked.items()
+        )
+        raise GanExportError(f"these were exported with unlike --recalibrate ({said}); bench one generator at a time")
+    number = next(iter(asked.values()), None)
+    if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
+        raise GanExportError(f"{printable(next(iter(asked)).name)}: its manifest is damaged; export it again")
+    return number
+
+
+def _as_said(read: Checkpoint, recalibrate: int | None, folder: Path) -> Path:
+    """The checkpoint as flags and exports have it, in a file that needs neither: every worker reads it by itself."""
+    from gan_export import export, health
+    from gan_export.export.base import Options
+
+    exporter = export.find("safetensors")
+    target = folder / f"checkpoint{exporter.suffix}"
+    exporter.write(health.recalibrated(read, recalibrate) if recalibrate is not None else read, target, Options())
+    return target
 
 
 def _model(name: str, facts: Facts, source: str, spec: arch.GeneratorSpec | None) -> Model:
