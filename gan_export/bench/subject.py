@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -323,13 +324,19 @@ def _export(checkpoint_path: Path, contender: Contender, device: str, folder: Pa
     target = folder / f"{exporter.name}{'-' + tag if tag else ''}{exporter.suffix}"
     if not target.exists():
         require(exporter)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch announces the future of torch.jit and of the ONNX exporter
-            read = checkpoint.read(checkpoint_path)
-            if isinstance(exporter, Steadier):
-                proof.written(read, exporter, target, Options(**options))  # passed or not: the bench judges by itself
-            else:
-                exporter.write(read, target, Options(**options))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch announces the future of torch.jit and of the ONNX exporter
+                read = checkpoint.read(checkpoint_path)
+                if isinstance(exporter, Steadier):
+                    proof.written(read, exporter, target, Options(**options))  # passed or not: the bench judges itself
+                else:
+                    exporter.write(read, target, Options(**options))
+        except BaseException:  # no other contender takes what is half there
+            if target.is_dir():
+                shutil.rmtree(target)
+            target.unlink(missing_ok=True)
+            raise
     return target
 
 

@@ -407,9 +407,8 @@ def _cells(line: Line) -> tuple[str, ...]:
     name, judged = summary.title(line.entry), summary.parity_text(line.parity)
     if line.rate is None or line.call is None:
         return (name, line.verdict, "-", "-", "-", "-", judged)
-    against = (
-        "" if line.against is None else f"{line.against.value:.2f} ± {line.against.half_width * line.against.value:.2f}"
-    )
+    ratio = line.against
+    against = "" if ratio is None else f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
     return (
         name,
         summary.rate_text(line.rate.value),

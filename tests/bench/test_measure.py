@@ -231,6 +231,22 @@ def test_a_converter_that_raises_what_it_likes_is_a_failed_row(
     assert [row.contender for row in run.rows] == ["onnxruntime"]
 
 
+def test_what_a_converter_left_half_written_is_no_other_ones_file(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+
+    def half(_: object, __: object, target: Path, ___: object) -> None:
+        target.write_bytes(files["onnx"].read_bytes())  # it even loads
+        raise GanExportError("the disk is full")
+
+    monkeypatch.setattr(type(export.find("onnx")), "write", half)
+    plan = dataclasses.replace(BRIEF, rounds=2, block_seconds=0.02, runtimes=("onnxruntime", "openvino", "eager"))
+    run = measure.run(plan, Source(files["checkpoint"], {}), lambda _: None)
+    assert {a.contender: a.reason for a in run.absent} == dict.fromkeys(plan.runtimes[:2], "the disk is full")
+    assert [row.contender for row in run.rows] == ["eager"]
+
+
 def test_an_interruption_keeps_what_is_measured(planted: Callable[..., Run]) -> None:
     def interrupt(progress: measure.Progress) -> None:
         if progress.what == "batch 4: round 3":
