@@ -249,11 +249,17 @@ class _Bench:
             self._say(begin + width * 0.3 * i / len(entrants), f"batch {batch}: warming up {entrant.contender.title}")
             self._attempt(self._prepare, entrant, batch, generation)
         fit = [e for e in entrants if e.contender.name not in self.ledger.absent and e.pace]
-        for number in range(self.plan.rounds):
-            self._say(begin + width * (0.3 + 0.7 * number / self.plan.rounds), f"batch {batch}: round {number + 1}")
-            turn = number % max(1, len(fit))
-            for entrant in [*fit[turn:], *fit[:turn]]:
-                self._attempt(self._turn, entrant, batch, generation)
+        try:
+            for number in range(self.plan.rounds):
+                self._say(begin + width * (0.3 + 0.7 * number / self.plan.rounds), f"batch {batch}: round {number + 1}")
+                turn = number % max(1, len(fit))
+                for entrant in [*fit[turn:], *fit[:turn]]:
+                    self._attempt(self._turn, entrant, batch, generation)
+        except KeyboardInterrupt:
+            for entrant in fit:
+                with contextlib.suppress(GanExportError):  # whose turn it was is gone, and stays unproven
+                    self._judge_again(entrant, batch, generation)
+            raise
         for entrant in fit:
             self._attempt(self._judge_again, entrant, batch, generation)
         if self.device == "cuda":

@@ -193,11 +193,15 @@ def test_who_is_interrupted_keeps_the_speed_of_what_was_judged(planted: Callable
             raise KeyboardInterrupt
 
     run = planted("steady", dataclasses.replace(BRIEF, processes=2, rounds=3), interrupt)
-    assert run.rows[0].process == (0, 0, 0, 1, 1)
-    assert run.rows[0].unproven == (1,)
-    (line,) = summary.lines(run)
-    assert line.rate is not None
-    assert len(summary.proven(run.rows[0])[0]) == 3
+    (row,), (line,) = run.rows, summary.lines(run)
+    assert (row.process, row.unproven) == ((0, 0, 0, 1, 1), ())  # nobody's turn: judged before it ended
+    assert (line.verdict, line.rate is None) == ("", False)
+    unjudged = dataclasses.replace(run, rows=(dataclasses.replace(row, unproven=(1,)),))
+    (line,) = summary.lines(unjudged)
+    assert line.call is not None
+    assert line.call[0] * 1e9 == pytest.approx(np.median(np.concatenate(row.blocks[:3])))
+    (line,) = summary.lines(dataclasses.replace(run, rows=(dataclasses.replace(row, unproven=(0, 1)),)))
+    assert (line.verdict, line.rate) == ("not proven after timing", None)
 
 
 def test_a_runtime_that_no_longer_loads_has_no_speed(
@@ -252,11 +256,11 @@ def test_an_interruption_keeps_what_is_measured(planted: Callable[..., Run]) -> 
         if progress.what == "batch 4: round 3":
             raise KeyboardInterrupt
 
-    run = planted("steady", report=interrupt)
-    assert run.partial
-    assert len(run.rows[0].blocks) == 2
-    (line,) = summary.lines(run)
-    assert (line.verdict, line.rate) == ("not proven after timing", None)
+    for fault, verdict in (("steady", ""), ("dying_judged", "not proven after timing"), ("late", "wrong pictures")):
+        run = planted(fault, report=interrupt)
+        assert run.partial
+        assert len(run.rows[0].blocks) == 2
+        assert [line.verdict for line in summary.lines(run)] == [verdict]
 
 
 def test_nothing_to_measure_is_an_error(planted: Callable[..., Run]) -> None:
