@@ -1,21 +1,21 @@
 """What a set of timings says: medians, percentiles, intervals, and when a warm-up is over.  No clock is read here.
 
 A block is the calls that one worker makes in one turn.  Calls inside a block share the machine's mood, so a
-block and not a call is what an interval resamples.  Blocks of one process share its layout in memory, so that
+block and not a call is an interval's unit.  Blocks of one process share its layout in memory, so that
 from PROCESSES processes on a process is (`units`).
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-RESAMPLES = 2000
-LEVEL = 0.95  # of every interval
 PROCESSES = 3
+ORDERED = 6  # units from which two of them enclose their law's median as often as is promised
 WARM = 0.03  # a warm-up is over when two blocks in a row differ by less
 
 # Two-sided 95 % points of Student's t by degrees of freedom; from 30 on the formula below is within 0.2 %.
@@ -43,7 +43,7 @@ class Interval:
 
 
 def units(blocks: Blocks, process: Sequence[int]) -> list[list[int]]:
-    """What an interval resamples: the blocks, or with enough processes each one's block medians together."""
+    """What an interval is made of: the blocks, or with enough processes each one's block medians together."""
     kept = [(number, block) for number, block in zip(process, blocks, strict=True) if len(block)]
     numbers = sorted({number for number, _ in kept})
     if len(numbers) < PROCESSES:
@@ -51,17 +51,52 @@ def units(blocks: Blocks, process: Sequence[int]) -> list[list[int]]:
     return [[int(np.median(block)) for number, block in kept if number == own] for own in numbers]
 
 
-def median_seconds(blocks: Blocks) -> Interval:
-    """Seconds a call: the median of the blocks' medians, with a percentile bootstrap over the blocks.
+def pairs(mine: Blocks, my: Sequence[int], others: Blocks, their: Sequence[int]) -> tuple[list[list[int]], ...]:
+    """Units of two contenders that belong together: the blocks of one round of one process, where both have it.
 
-    With one block there is nothing to resample and the interval is the value alone.
+    my, their: the process of each block.  Where enough processes are common, each one's block medians together.
     """
-    medians = np.array([np.median(b) for b in blocks if len(b)], np.float64) * 1e-9
-    if not len(medians):
+    first, second = _by_round(mine, my), _by_round(others, their)
+    common = [key for key in first if key in second]
+    numbers = [number for number, _ in common]
+    return tuple(units([side[key] for key in common], numbers) for side in (first, second))
+
+
+def median_seconds(blocks: Blocks) -> Interval:
+    """Seconds a call: the median of the blocks' medians, with an interval that covers their law's median.
+
+    From ORDERED blocks on it lies between two of them, whatever the noise is like (`enclosing`).  Of fewer not even
+    the fastest and the slowest enclose it often enough: Student's t on the logarithms, around the median, whose
+    standard error is at most sqrt(pi / 2) times the mean's.  One block tells nothing of the next: no bound.
+    """
+    medians = np.sort(np.array([np.median(b) for b in blocks if len(b)], np.float64) * 1e-9)
+    count = len(medians)
+    if not count:
         raise ValueError("no samples")
-    picks = np.random.default_rng(0).integers(0, len(medians), (RESAMPLES, len(medians)))
-    low, high = np.quantile(np.median(medians[picks], axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(low), float(np.median(medians)), float(high))
+    value = float(np.median(medians))
+    if count == 1:
+        return Interval(0.0, value, math.inf)
+    if count >= ORDERED:
+        rank = enclosing(count)
+        return Interval(float(medians[rank - 1]), value, float(medians[count - rank]))
+    spread = float(np.log(medians).std(ddof=1))
+    reach = math.exp(student_t(count - 1) * math.sqrt(math.pi / 2 / count) * spread)
+    return Interval(value / reach, value, value * reach)
+
+
+@functools.cache
+def enclosing(count: int) -> int:
+    """The largest k for which the k-th smallest and the k-th largest of `count` units enclose their law's median.
+
+    In at least 95 of 100 draws, for every continuous law: each unit falls below the median as a fair coin falls.
+    """
+    below = 0.0
+    for k in range(count):
+        coins = math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1)
+        below += math.exp(coins - count * math.log(2))
+        if 2 * below > 0.05:
+            return max(k, 1)
+    return 1
 
 
 def percentiles_seconds(blocks: Blocks, points: Sequence[float] = (50, 90, 99)) -> tuple[float, ...]:
@@ -89,7 +124,7 @@ def ratio(before: Blocks, after: Blocks) -> Interval:
 
 
 def paired_ratio(before: Blocks, after: Blocks) -> Interval:
-    """As `ratio`, for blocks that took turns: block i of each shared a round, so what hit the round cancels."""
+    """As `ratio`, for blocks that took turns: block i of each shared a round (`pairs`), so what hit it cancels."""
     a, b = _logs(before), _logs(after)
     n = min(len(a), len(b))
     if n < 2:
@@ -123,6 +158,17 @@ def is_warm(medians: Sequence[float]) -> bool:
 def settle_calls(seconds: float) -> int:
     """Calls to leave uncounted at the start of a block, about 20 ms of them: they bring the caches back."""
     return 0 if seconds > 0.2 else max(1, min(50, math.ceil(0.02 / max(seconds, 1e-6))))
+
+
+def _by_round(blocks: Blocks, process: Sequence[int]) -> dict[tuple[int, int], Sequence[int]]:
+    """Blocks by their process, and by which of its rounds they were taken in."""
+    found: dict[tuple[int, int], Sequence[int]] = {}
+    rounds: dict[int, int] = {}
+    for number, block in zip(process, blocks, strict=True):
+        rounds[number] = rounds.get(number, -1) + 1
+        if len(block):
+            found[number, rounds[number]] = block
+    return found
 
 
 def _logs(blocks: Blocks) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from gan_export.bench import clock
+from gan_export.bench import clock, summary
 from gan_export.bench.record import Row, Run, Settings
-from gan_export.errors import CheckFailedError, GanExportError
+from gan_export.errors import CheckFailedError, GanExportError, printable
 
 # How long and how often something is measured moves its interval and not its middle: runs may differ in these.
 _FREE = ("rounds", "block_seconds", "warm_seconds", "processes", "seed")
+# What a contender really ran: under one name a file of the user's may be another thing than the bench's own export.
+_RAN = ("provider", "precision", "folded")
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """One row of both runs.
 
-    ratio:  above 1: the second run is faster; None where either is struck or has one block
-    broken: the second run is struck, or has too few blocks, where the first is sound
+    ratio:  above 1: the second run is faster; None where either is struck
+    broken: the second run is struck, where the first is sound
     """
 
     contender: str
@@ -47,7 +49,7 @@ class Comparison:
 
 
 def compare(before: Run, after: Run, *, unlike: bool = False) -> Comparison:
-    """Raises GanExportError for runs on unlike machines, of unlike models or with unlike settings, unless `unlike`.
+    """Raises GanExportError for runs on unlike machines, of unlike models, files or settings, unless `unlike`.
 
     Versions and commits may differ: they are what is compared.
     """
@@ -55,15 +57,16 @@ def compare(before: Run, after: Run, *, unlike: bool = False) -> Comparison:
         raise GanExportError(f"these runs can't be compared: {'; '.join(gaps)}; --anyway compares them all the same")
     old = {_key(r): r for r in before.rows}
     new = {_key(r): r for r in after.rows}
-    pairs = tuple(
-        Pair(row.contender, row.batch, row.quantity, _ratio(row, new[key]), _sound(row) and not _sound(new[key]))
-        for key, row in old.items()
-        if key in new
-    )
+    pairs = []
+    for key, row in old.items():
+        if key in new:
+            sound, still = not summary.verdict(before, row), not summary.verdict(after, new[key])
+            ratio = _ratio(row, new[key]) if sound and still else None
+            pairs.append(Pair(*key, ratio, broken=sound and not still))
     if not pairs:
         raise GanExportError("these runs have no row in common: no runtime, batch and quantity is in both")
     return Comparison(
-        pairs,
+        tuple(pairs),
         tuple(" ".join(map(str, k)) for k in old if k not in new),
         tuple(" ".join(map(str, k)) for k in new if k not in old),
     )
@@ -80,6 +83,12 @@ def differences(before: Run, after: Run) -> list[str]:
         old, new = getattr(before.settings, name), getattr(after.settings, name)
         if old != new:
             gaps.append(f"{name}: {old} and {new}")
+    then = {entry.contender: entry for entry in before.entries}
+    for entry in after.entries:
+        for name in _RAN if entry.contender in then else ():
+            old, new = getattr(then[entry.contender], name), getattr(entry, name)
+            if old != new:
+                gaps.append(f"{entry.contender}'s {name}: {_shown(old)} and {_shown(new)}")
     return gaps
 
 
@@ -104,16 +113,13 @@ def _named(pairs: Sequence[Pair]) -> str:
     )
 
 
+def _shown(value: object) -> str:
+    return printable(("no", "yes")[value] if isinstance(value, bool) else str(value), 60)
+
+
 def _key(row: Row) -> tuple[str, int, str]:
     return row.contender, row.batch, row.quantity
 
 
-def _ratio(before: Row, after: Row) -> clock.Interval | None:
-    if not _sound(before) or not _sound(after):
-        return None
-    return clock.ratio(clock.units(before.blocks, before.process), clock.units(after.blocks, after.process))
-
-
-def _sound(row: Row) -> bool:
-    """Whether it has the right pictures, and blocks enough for an interval."""
-    return len(row.blocks) >= 2 and (row.parity is None or row.parity.passed)
+def _ratio(before: Row, after: Row) -> clock.Interval:
+    return clock.ratio(clock.units(*summary.proven(before)), clock.units(*summary.proven(after)))

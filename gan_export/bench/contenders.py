@@ -21,7 +21,7 @@ class Contender:
     runtime: its name in the runtimes' registry
     export:  the exporter that makes its artifact; None: it takes the checkpoint itself
     options: what is asked of the exporter; one without options takes the user's own artifact, where there is one
-    usual:   takes part when nobody names who should
+    usual:   takes part when nobody names who should; another one does where the user's own file is for it
     folded:  whether BatchNorm is folded away in what it runs
     fewer_products: it multiplies less than the spec's FLOPs count (Toom-Cook), and so may pass the machine's peak
     """
@@ -60,6 +60,7 @@ CONTENDERS: tuple[Contender, ...] = (
         "openvino-ir-int8", "OpenVINO IR int8", "openvino-ir", "openvino", {"precision": "int8"}, CPU, usual=False
     ),
     Contender("native", "gan-export native", "native", "native", devices=CPU, fewer_products=True),
+    Contender("c", "plain C, one thread", "c", "c", devices=CPU, usual=False),
     Contender("ncnn", "ncnn", "ncnn", "ncnn", devices=CPU),
     Contender("litert", "LiteRT", "litert", "litert", devices=CPU),
     Contender("executorch", "ExecuTorch, XNNPACK", "executorch", "executorch", devices=CPU),

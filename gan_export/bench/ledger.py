@@ -15,7 +15,7 @@ from gan_export.runtimes.remote import RemoteSession
 
 @dataclass(slots=True)
 class Series:
-    """A row while it grows."""
+    """A row while it grows.  `unproven`: the processes that are not judged after timing, yet or for good."""
 
     contender: Contender
     batch: int
@@ -26,6 +26,7 @@ class Series:
     process: list[int] = field(default_factory=list)
     foreign: list[float] = field(default_factory=list)
     stolen: list[float] = field(default_factory=list)
+    unproven: set[int] = field(default_factory=set)
 
     def judge(self, parity: Parity) -> None:
         """What the last pictures came to; what failed once, in whichever process, stays failed."""
@@ -43,6 +44,7 @@ class Series:
             tuple(self.process),
             tuple(self.foreign),
             tuple(self.stolen),
+            tuple(sorted(self.unproven)),
         )
 
 
@@ -63,7 +65,7 @@ class Ledger:
         """Of what was timed, or struck out."""
         return tuple(s.row() for s in self.all_series.values() if s.blocks or (s.parity and not s.parity.passed))
 
-    def enter(self, contender: Contender, session: RemoteSession, path: Path, seconds: float) -> None:
+    def enter(self, contender: Contender, session: RemoteSession, path: Path, precision: str, seconds: float) -> None:
         """`contender` has loaded `path` in a fresh process, and drawn its first picture after `seconds`."""
         known = self.entries.get(contender.name)
         info = session.info
@@ -75,7 +77,7 @@ class Ledger:
             device=info.device,
             provider=info.provider,
             threads=info.threads,
-            precision=info.precision,
+            precision=precision,
             folded=contender.folded,
             format=contender.export or "checkpoint",
             size=artifact.size(path),
@@ -96,6 +98,12 @@ class Ledger:
             peak_memory=_largest(entry.peak_memory, memory.peak),
             peak_device_memory=_largest(entry.peak_device_memory, memory.device_peak),
         )
+
+    def doubt(self, contender: Contender, process: int, batch: int | None = None) -> None:
+        """`contender` failed in `process`: its rows of `batch`, or all of them, are not proven."""
+        for series in self.all_series.values():
+            if series.contender.name == contender.name and batch in (None, series.batch):
+                series.unproven.add(process)
 
     def give_up(self, contender: Contender, reason: str, *, failed: bool) -> None:
         """The first reason stands."""

@@ -24,10 +24,9 @@ from gan_export.bench.ledger import Ledger
 from gan_export.bench.peak import Peak, measure_peak
 from gan_export.bench.plan import LARGEST_BATCH, Plan, check_memory
 from gan_export.bench.record import SCHEMA, Quantity, Run, Settings
-from gan_export.bench.subject import SEED, Referee, Source, Subject, built_in, from_files
-from gan_export.errors import GanExportError
+from gan_export.bench.subject import SEED, Referee, Source, Subject, built_in, from_files, idle, precision, runner
+from gan_export.errors import GanExportError, first_line
 from gan_export.runtimes import remote
-from gan_export.runtimes.base import SessionInfo
 from gan_export.runtimes.remote import REGISTRY, RemoteSession
 
 KNEE = 1.05  # a sweep goes on while the fastest contender gains this much from one doubling to the next
@@ -55,11 +54,15 @@ class Registry:
 
 @dataclass(slots=True)
 class _Entrant:
-    """A contender with a live worker.  `pace`: seconds a call by quantity, for the batch at hand."""
+    """A contender with a live worker.
+
+    precision: of what it draws with, which its pictures are judged by
+    pace:      seconds a call by quantity, for the batch at hand
+    """
 
     contender: Contender
     session: RemoteSession
-    info: SessionInfo
+    precision: str
     pace: dict[Quantity, float] = field(default_factory=dict)
 
 
@@ -78,21 +81,27 @@ def run(
     """
     with tempfile.TemporaryDirectory(prefix="gan-bench-") as folder:
         report(Progress(0.0, "reading the generator", None))
+        own = Source(None, {}) if isinstance(source, str) else source
         subject = built_in(source, Path(folder)) if isinstance(source, str) else from_files(source, Path(folder))
-        return _Bench(plan, subject, report, registry).run(command)
+        taking = plan.entrants(plan.resolved_device())
+        if not plan.runtimes:
+            taking += tuple(runner(kind, path) for kind, path in idle(own, taking).items())
+        return _Bench(plan, subject, taking, report, registry).run(command)
 
 
 class _Bench:
     """One run's state."""
 
-    def __init__(self, plan: Plan, subject: Subject, report: Report, registry: Registry) -> None:
+    def __init__(
+        self, plan: Plan, subject: Subject, taking: tuple[Contender, ...], report: Report, registry: Registry
+    ) -> None:
         self.plan = plan
         self.subject = subject
         self.registry = registry
         self.device = plan.resolved_device()
         self.threads = plan.resolved_threads()
         self.pin = self.threads < machine.usable_processors()
-        self.contenders = plan.entrants(self.device) + (() if plan.runtimes else subject.seeded())
+        self.contenders = taking
         self.referee = Referee(subject, self.threads)
         self.ledger = Ledger()
         self.report = report
@@ -153,8 +162,10 @@ class _Bench:
         with contextlib.ExitStack() as stack:
             entrants: list[_Entrant] = []
             for contender in self.contenders:
+                if contender.name in self.ledger.absent:
+                    continue
                 self._say(self.share, f"starting {contender.title}")
-                if (entrant := self._start(contender)) is not None:
+                if (entrant := self._start(contender, generation)) is not None:
                     stack.callback(entrant.session.kill)
                     entrants.append(entrant)
             done = generation / self.plan.processes
@@ -191,7 +202,7 @@ class _Bench:
                     return True
         return False
 
-    def _start(self, contender: Contender) -> _Entrant | None:
+    def _start(self, contender: Contender, generation: int) -> _Entrant | None:
         """A fresh process with the artifact loaded and one picture drawn; None where that can't be, and why is kept."""
         if self.device not in contender.devices:
             self.ledger.give_up(contender, f"has no {self.device} here", failed=False)
@@ -211,66 +222,87 @@ class _Bench:
             )
             self.subject.first(session)
             seconds = time.perf_counter() - before
+            held_to = precision(path, session.info)
         except GanExportError as e:
             if session is not None:
                 session.kill()
-            self.ledger.give_up(contender, _reason(e, contender), failed=False)
+            self.ledger.doubt(contender, generation)
+            self.ledger.give_up(contender, _reason(e, contender), failed=generation > 0)
+            return None
+        except Exception as e:  # a converter beside a library that it doesn't know raises whatever it likes
+            if session is not None:
+                session.kill()
+            self.ledger.doubt(contender, generation)
+            self.ledger.give_up(contender, f"{type(e).__name__}: {first_line(e)}", failed=True)
             return None
         except BaseException:
             if session is not None:
                 session.kill()
             raise
-        self.ledger.enter(contender, session, path, seconds)
-        return _Entrant(contender, session, session.info)
+        self.ledger.enter(contender, session, path, held_to, seconds)
+        return _Entrant(contender, session, held_to)
 
     def _batch(self, entrants: Sequence[_Entrant], batch: int, generation: int, span: tuple[float, float]) -> None:
         """Bind, judge, warm up, take turns, judge again.  span: shares of the work done before and after."""
         begin, width = span[0], span[1] - span[0]
         for i, entrant in enumerate(entrants):
             self._say(begin + width * 0.3 * i / len(entrants), f"batch {batch}: warming up {entrant.contender.title}")
-            self._attempt(entrant, batch, lambda e=entrant: self._prepare(e, batch))  # type: ignore[misc]
+            self._attempt(self._prepare, entrant, batch, generation)
         fit = [e for e in entrants if e.contender.name not in self.ledger.absent and e.pace]
-        for number in range(self.plan.rounds):
-            self._say(begin + width * (0.3 + 0.7 * number / self.plan.rounds), f"batch {batch}: round {number + 1}")
-            turn = number % max(1, len(fit))
-            for entrant in [*fit[turn:], *fit[:turn]]:
-                self._attempt(entrant, batch, lambda e=entrant: self._turn(e, batch, generation))  # type: ignore[misc]
+        try:
+            for number in range(self.plan.rounds):
+                self._say(begin + width * (0.3 + 0.7 * number / self.plan.rounds), f"batch {batch}: round {number + 1}")
+                turn = number % max(1, len(fit))
+                for entrant in [*fit[turn:], *fit[:turn]]:
+                    self._attempt(self._turn, entrant, batch, generation)
+        except KeyboardInterrupt:
+            for entrant in fit:
+                with contextlib.suppress(GanExportError):  # whose turn it was is gone, and stays unproven
+                    self._judge_again(entrant, batch, generation)
+            raise
         for entrant in fit:
-            self._attempt(entrant, batch, lambda e=entrant: self._judge_again(e, batch))  # type: ignore[misc]
+            self._attempt(self._judge_again, entrant, batch, generation)
         if self.device == "cuda":
             self.ledger.gpu_states.append({"batch": float(batch), **machine.gpu_state()})
         self._say(span[1], f"batch {batch}: done")
 
-    def _prepare(self, entrant: _Entrant, batch: int) -> None:
-        """Bind and judge; who passes is warmed up, and has a pace then."""
+    def _prepare(self, entrant: _Entrant, batch: int, _: int) -> None:
+        """Bind and judge; what passes is warmed up, and has a pace then."""
         entrant.pace.clear()
         bound = self.subject.bind(entrant.session, batch)
-        parity = self.referee.judge(bound.pictures(), entrant.info.precision)
+        right = []
         for quantity in self.plan.quantities:
             series = self.ledger.series(entrant.contender, batch, quantity)
             series.prepare = max(series.prepare, bound.seconds)
-            series.judge(parity)
-        if not parity.passed:
+            if self._judge(entrant, batch, quantity):
+                right.append(quantity)
+        if not right:
             entrant.session.unbind()
-            return
-        for quantity in self.plan.quantities:
+        for quantity in right:
             entrant.pace[quantity] = self._warm_up(entrant, batch, quantity)
 
     def _turn(self, entrant: _Entrant, batch: int, generation: int) -> None:
-        for quantity in self.plan.quantities:
+        for quantity in entrant.pace:
             self._block(entrant, batch, quantity, generation)
 
-    def _judge_again(self, entrant: _Entrant, batch: int) -> None:
-        """What the last timed call made; and end to end, what a call like the timed ones makes."""
-        facts = self.subject.facts
-        for quantity in self.plan.quantities:
-            if quantity == "model":
-                pictures = entrant.session.pictures()
-            else:
-                pictures = entrant.session.draw(seed=SEED, start=0, count=batch, facts=facts)
-            series = self.ledger.series(entrant.contender, batch, quantity)
-            series.judge(self.referee.judge(pictures, entrant.info.precision))
+    def _judge_again(self, entrant: _Entrant, batch: int, generation: int) -> None:
+        for quantity in entrant.pace:
+            self._judge(entrant, batch, quantity)
+            self.ledger.series(entrant.contender, batch, quantity).unproven.discard(generation)
         entrant.session.unbind()
+
+    def _judge(self, entrant: _Entrant, batch: int, quantity: Quantity) -> bool:
+        """Of the model what its last call made; end to end, what a call like the timed ones makes of the first images.
+
+        The timed ones draw other images each, which no reference is drawn for.
+        """
+        if quantity == "model":
+            pictures = entrant.session.pictures()
+        else:
+            pictures = entrant.session.draw(seed=SEED, start=0, count=batch, facts=self.subject.facts)
+        parity = self.referee.judge(pictures, entrant.precision)
+        self.ledger.series(entrant.contender, batch, quantity).judge(parity)
+        return parity.passed
 
     def _warm_up(self, entrant: _Entrant, batch: int, quantity: Quantity) -> float:
         """Blocks that are not kept, until three in a row agree or the time is up; gives seconds a call."""
@@ -289,6 +321,7 @@ class _Bench:
         ours = machine.cpu_seconds([entrant.session.pid]) - ours
         foreign, stolen = machine.shares(before, after, ours)
         series = self.ledger.series(entrant.contender, batch, quantity)
+        series.unproven.add(generation)  # until its pictures are judged again
         series.blocks.append(tuple(samples))
         series.process.append(generation)
         series.foreign.append(round(foreign, 4))
@@ -307,13 +340,16 @@ class _Bench:
             settle=settle,
         )
 
-    def _attempt(self, entrant: _Entrant, batch: int, action: Callable[[], None]) -> None:
+    def _attempt(
+        self, action: Callable[[_Entrant, int, int], None], entrant: _Entrant, batch: int, generation: int
+    ) -> None:
         """A contender that fails is named with its reason, and the others go on without it."""
         if entrant.contender.name in self.ledger.absent:
             return
         try:
-            action()
+            action(entrant, batch, generation)
         except GanExportError as e:
+            self.ledger.doubt(entrant.contender, generation, batch)
             self.ledger.give_up(entrant.contender, f"at batch {batch}: {_reason(e, entrant.contender)}", failed=True)
             entrant.session.kill()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -59,7 +59,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """A runtime's pictures against the reference's, from the session that was timed and the call that was timed last.
+    """A runtime's pictures against the reference's, from the session that was timed.
+
+    Of the model what the call made that was timed last; end to end, what a call of the same kind made of the first
+    images, since each timed one draws others.
 
     against: what the reference is; images: how many were compared; identical: share of equal bytes
     max_abs, mean_abs: of the values, None for an artifact that gives bytes; psnr: in dB, None where no byte differs
@@ -81,6 +84,7 @@ class Entry:
 
     starts:  seconds from the start of a fresh process to the first picture, a number a process
     loads:   seconds of those until the artifact was loaded, imports included
+    precision: of the arithmetic, or of what the file holds where that is narrower
     size:    bytes of all files of the artifact; sha256: of the one that was loaded, empty for a folder
     """
 
@@ -111,6 +115,7 @@ class Row:
     blocks:  nanoseconds of each call, a block a turn, in the order of the rounds; process[i] numbers block i's process
     foreign, stolen: shares of all processors that other processes and other virtual machines took, a number a block
     prepare: seconds of binding and of the first run, compilation included
+    unproven: the processes whose pictures were not judged after timing, since the contender failed or the run ended
     """
 
     contender: str
@@ -122,6 +127,7 @@ class Row:
     process: tuple[int, ...]
     foreign: tuple[float, ...]
     stolen: tuple[float, ...]
+    unproven: tuple[int, ...] = ()  # records from before there was this field are of runs that ended by themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,12 +222,13 @@ def _build(kind: type[T], data: Any, where: str, what: str) -> T:
     if not isinstance(data, dict):
         raise GanExportError(f"{where}: {what} is no object")
     hints = get_type_hints(kind)
-    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    if missing := [n for n in names if n not in data]:
+    known = fields(kind)  # type: ignore[arg-type]
+    names = [f.name for f in known]
+    if missing := [f.name for f in known if f.name not in data and f.default is MISSING]:
         raise GanExportError(f"{where}: {what} lacks {missing[0]}")
     if extra := [n for n in data if n not in names]:
         raise GanExportError(f"{where}: {what} has an unknown field {printable(extra[0])}")
-    return kind(**{n: _value(hints[n], data[n], where, f"{what}'s {n}") for n in names})
+    return kind(**{n: _value(hints[n], data[n], where, f"{what}'s {n}") for n in names if n in data})
 
 
 def _value(hint: Any, value: Any, where: str, what: str) -> Any:

@@ -97,9 +97,10 @@ def page(runs: dict[str, Run]) -> str:
 def _preamble() -> str:
     return (
         "Made by `gan-bench report` from the runs in results/, and from nothing else. Every runtime in a fresh "
-        "process, turns in blocks, medians with a 95 % bootstrap interval over the blocks. model: latents in the "
-        "device's memory to pictures in the device's memory; end to end: a seed to uint8 pictures in host memory. "
-        "A runtime whose pictures are wrong has no speed."
+        "process, turns in blocks, medians over the blocks with a 95 % interval: Student's t for up to five, two of "
+        "them that enclose the truth for more. model: latents in the device's memory to pictures in the device's "
+        "memory; end to end: a seed to uint8 pictures in host memory. A runtime whose pictures are wrong, or were not "
+        "judged after timing, has no speed."
     )
 
 
@@ -122,7 +123,7 @@ def _facts(name: str, run: Run) -> list[str]:
         products = ", ".join(f"{k} {v / 1e9:,.0f} GFLOP/s" for k, v in run.peak.flops.items())
         facts.append(f"the machine's peak: matrix product {products}; copy {run.peak.bytes / 1e9:,.1f} GB/s")
     if run.partial:
-        facts.append("partial: interrupted before the end")
+        facts.append("partial: interrupted before the end; what was not judged after timing has no speed")
     facts += [f"unstable: {doubt}" for doubt in summary.doubts(run)]
     return facts
 
@@ -134,7 +135,7 @@ def _groups(run: Run) -> list[tuple[record.Quantity, int, list[Line]]]:
 
 
 _COLUMNS = ("runtime", "images/s", "95 % interval", "times eager", "of peak", "call p50", "p90", "p99", "parity")
-_ASIDE = ("runtime", "version", "start to first picture", "load", "peak memory", "file", "BatchNorm")
+_ASIDE = ("runtime", "version", "precision", "start to first picture", "load", "peak memory", "file", "BatchNorm")
 _INDEX = ("run", "suite", "generator", "device", "threads", "state")
 
 
@@ -143,7 +144,7 @@ def _cells(lines: Sequence[Line]) -> list[tuple[str, ...]]:
     for line in lines:
         name, judged = summary.title(line.entry), summary.parity_text(line.parity)
         if line.rate is None or line.call is None:
-            rows.append((name, "wrong pictures", *[""] * 6, judged))
+            rows.append((name, line.verdict, *[""] * 6, judged))
             continue
         against = line.against
         rows.append(
@@ -165,6 +166,7 @@ def _aside(run: Run) -> list[tuple[str, ...]]:
         (
             summary.title(e),
             e.version,
+            e.precision,
             summary.seconds_text(min(e.starts)),
             summary.seconds_text(min(e.loads)),
             summary.size_text(e.peak_memory),
@@ -198,7 +200,7 @@ def _figures(run: Run) -> str:
     letters = dict(zip(names, plots.LETTERS, strict=False))
     titles = {line.entry.contender: summary.title(line.entry) for line in lines}
     key = "".join(f"<li><b>{letters[n]}</b> {html.escape(titles[n])}</li>" for n in names)
-    figures = [_throughput(lines, letters), _distribution(run, titles), _roofline(run, lines, letters)]
+    figures = [_throughput(lines, letters), _distribution(run, lines, titles), _roofline(run, lines, letters)]
     return f'<ul class="key">{key}</ul><div class="figures">{"".join(figures)}</div>'
 
 
@@ -215,12 +217,13 @@ def _throughput(lines: Sequence[Line], letters: dict[str, str]) -> str:
     )
 
 
-def _distribution(run: Run, titles: dict[str, str]) -> str:
-    batch = min(r.batch for r in run.rows if r.quantity == "model")
+def _distribution(run: Run, lines: Sequence[Line], titles: dict[str, str]) -> str:
+    batch = min(line.batch for line in lines)
+    shown = {line.entry.contender for line in lines if line.batch == batch}
     strips = []
     for row in run.rows:
-        if (row.quantity, row.batch) == ("model", batch) and row.blocks and row.contender in titles:
-            calls = np.concatenate([np.asarray(b, np.float64) for b in row.blocks]) * 1e-6
+        if (row.quantity, row.batch) == ("model", batch) and row.contender in shown:
+            calls = np.concatenate([np.asarray(b, np.float64) for b in summary.proven(row)[0]]) * 1e-6
             low, quarter, middle, three, high = (float(v) for v in np.percentile(calls, (1, 25, 50, 75, 99)))
             strips.append(plots.Strip(titles[row.contender], (low, quarter, middle, three, high)))
     caption = f"A call at batch {batch}: line from percentile 1 to 99, box from 25 to 75, bar at the median."

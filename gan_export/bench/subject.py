@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ import numpy as np
 
 from gan_export import artifact, latents, parity, runtimes
 from gan_export.arch import spec as arch
+from gan_export.arch.reading import Overrides
 from gan_export.artifact import TOLERANCES, Facts, Tolerance
 from gan_export.bench import contenders, models
 from gan_export.bench.contenders import Contender
 from gan_export.bench.record import Model, Parity
 from gan_export.errors import GanExportError, printable
-from gan_export.runtimes.base import Floats, Labels, Pictures
+from gan_export.runtimes.base import Floats, Labels, Pictures, SessionInfo
 from gan_export.runtimes.remote import RemoteBound, RemoteSession, open_remote
 
 if TYPE_CHECKING:
@@ -26,15 +28,17 @@ if TYPE_CHECKING:
 SEED = artifact.REFERENCE_SEED  # the pictures that manifests carry are then the first ones of every batch
 MOST_COMPARED = 4096  # pictures of one batch
 _SEEDED = " sampler"  # after an artifact's kind: a file that draws from a seed is another thing to measure
+NOTHING_SAID = Overrides()
 _PIECE = 64  # pictures that the reference draws at once
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What the user gave, sorted out: at most one checkpoint, and artifacts by their kind."""
+    """What the user gave, sorted out: at most one checkpoint, what flags say of it, and artifacts by their kind."""
 
     checkpoint: Path | None
     artifacts: dict[str, Path]
+    overrides: Overrides = NOTHING_SAID
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +64,13 @@ class Subject:
             if self.checkpoint is None:
                 raise GanExportError("needs the checkpoint; name it too")
             return self.checkpoint
-        seeded = contender.options == contenders.SEEDED
-        kind = runtimes.find(contender.runtime).format + (_SEEDED if seeded else "")
-        if kind in self.artifacts and (seeded or not contender.options):
+        kind = _runs(contender)
+        if kind in self.artifacts:
             return self.artifacts[kind]
         if self.checkpoint is None:
-            own = contender.options and not seeded
-            wanted = "the checkpoint" if own else f"the checkpoint, or a {kind} file"
+            wanted = f"the checkpoint, or a {kind} file" if kind else "the checkpoint"
             raise GanExportError(f"needs {wanted}; name it too")
         return _export(self.checkpoint, contender, device, self.folder)
-
-    def seeded(self) -> tuple[Contender, ...]:
-        """Who runs those named files that draw from a seed: they take part beside the usual ones."""
-        return tuple(
-            c
-            for c in contenders.CONTENDERS
-            if c.options == contenders.SEEDED and runtimes.find(c.runtime).format + _SEEDED in self.artifacts
-        )
 
     def first(self, session: RemoteSession) -> None:
         """Draw one picture."""
@@ -148,12 +142,29 @@ class Referee:
         return self._known[:count]
 
 
+def precision(path: Path, info: SessionInfo) -> str:
+    """Of what a session draws with: the file's own where that is narrower than float32, else what the session says.
+
+    A runtime that computes in float32 with weights of eight bits draws what those give: the row bears their name.
+    Raises GanExportError for a manifest that names no precision known here.
+    """
+    manifest = _manifest(path)
+    stored = manifest.precision if manifest else "fp32"
+    if stored not in TOLERANCES:
+        known = ", ".join(TOLERANCES)
+        raise GanExportError(
+            f"{printable(path.name)}: its manifest says precision {printable(str(stored), 40)}, and {known} are known; "
+            "export it again"
+        )
+    return info.precision if stored == "fp32" else stored
+
+
 def tolerance(precision: str) -> Tolerance:
     """TF32 rounds to fp16's ten bits of mantissa, and is held to fp16's bound."""
     return TOLERANCES["fp16" if precision == "tf32" else precision]
 
 
-def sort_files(files: Sequence[Path]) -> Source:
+def sort_files(files: Sequence[Path], overrides: Overrides = NOTHING_SAID) -> Source:
     """Raises GanExportError for a file that is missing, and for two of one kind: one generator at a time."""
     found: dict[str, Path] = {}
     for path in files:
@@ -170,7 +181,29 @@ def sort_files(files: Sequence[Path]) -> Source:
             )
         found[kind] = path
     checkpoint = found.pop("checkpoint", None)
-    return Source(checkpoint, found)
+    return Source(checkpoint, found, overrides)
+
+
+def idle(source: Source, taking: Sequence[Contender]) -> dict[str, Path]:
+    """Those named files that none of `taking` runs, by kind."""
+    run = {_runs(contender) for contender in taking}
+    return {kind: path for kind, path in source.artifacts.items() if kind not in run}
+
+
+def runner(kind: str, path: Path) -> Contender:
+    """Who runs the user's own file of that kind.  Raises GanExportError where nobody does."""
+    for contender in contenders.CONTENDERS:
+        if _runs(contender) == kind:
+            return contender
+    raise GanExportError(f"{printable(path.name)} is a {kind} file, which gan-bench can't run; leave it out")
+
+
+def _runs(contender: Contender) -> str:
+    """The kind of the user's own files that it takes; empty for one that takes none."""
+    seeded = contender.options == contenders.SEEDED
+    if contender.export is None or (contender.options and not seeded):
+        return ""
+    return runtimes.find(contender.runtime).format + (_SEEDED if seeded else "")
 
 
 def from_files(source: Source, folder: Path) -> Subject:
@@ -178,8 +211,13 @@ def from_files(source: Source, folder: Path) -> Subject:
     if source.checkpoint is not None:
         from gan_export import checkpoint
 
-        return _of_checkpoint(source.checkpoint, checkpoint.read(source.checkpoint), source, folder)
+        return _of_checkpoint(source.checkpoint, checkpoint.read(source.checkpoint, source.overrides), source, folder)
     path = next(iter(source.artifacts.values()))
+    if source.overrides != NOTHING_SAID:
+        raise GanExportError(
+            f"{printable(path.name)} is an export, and what a flag says of a checkpoint is fixed in it; "
+            "leave the flag out, or name the checkpoint too"
+        )
     manifest = _manifest(path)
     if manifest is None:
         raise GanExportError(
@@ -208,7 +246,42 @@ def _of_checkpoint(path: Path, read: Checkpoint, source: Source, folder: Path, n
             )
     facts = Facts.of(read.spec)
     model = _model(name or path.name, facts, read.source.sha256, read.spec)
+    latent_count = _recalibrated_from(source)
+    if latent_count is not None or source.overrides != NOTHING_SAID:
+        path = _as_said(read, latent_count, folder)
     return Subject(model, facts, path, source.artifacts, _largest_layer(read.spec), folder)
+
+
+def _recalibrated_from(source: Source) -> int | None:
+    """The number of latents that the exports' BatchNorm statistics were estimated from; None for the stored ones.
+
+    Raises GanExportError where one export has others than the next: they are two generators.
+    """
+    asked = {}
+    for path in source.artifacts.values():
+        if (manifest := _manifest(path)) is not None:
+            asked[path] = manifest.options.get("recalibrate")
+    if len(set(map(repr, asked.values()))) > 1:
+        said = ", ".join(
+            f"{printable(path.name)} {'without' if n is None else f'with {printable(str(n), 20)}'}"
+            for path, n in asked.items()
+        )
+        raise GanExportError(f"these were exported with unlike --recalibrate ({said}); bench one generator at a time")
+    number = next(iter(asked.values()), None)
+    if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
+        raise GanExportError(f"{printable(next(iter(asked)).name)}: its manifest is damaged; export it again")
+    return number
+
+
+def _as_said(read: Checkpoint, recalibrate: int | None, folder: Path) -> Path:
+    """The checkpoint as flags and exports have it, in a file that needs neither: every worker reads it by itself."""
+    from gan_export import export, health
+    from gan_export.export.base import Options
+
+    exporter = export.find("safetensors")
+    target = folder / f"checkpoint{exporter.suffix}"
+    exporter.write(health.recalibrated(read, recalibrate) if recalibrate is not None else read, target, Options())
+    return target
 
 
 def _model(name: str, facts: Facts, source: str, spec: arch.GeneratorSpec | None) -> Model:
@@ -251,13 +324,19 @@ def _export(checkpoint_path: Path, contender: Contender, device: str, folder: Pa
     target = folder / f"{exporter.name}{'-' + tag if tag else ''}{exporter.suffix}"
     if not target.exists():
         require(exporter)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch announces the future of torch.jit and of the ONNX exporter
-            read = checkpoint.read(checkpoint_path)
-            if isinstance(exporter, Steadier):
-                proof.written(read, exporter, target, Options(**options))  # passed or not: the bench judges by itself
-            else:
-                exporter.write(read, target, Options(**options))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch announces the future of torch.jit and of the ONNX exporter
+                read = checkpoint.read(checkpoint_path)
+                if isinstance(exporter, Steadier):
+                    proof.written(read, exporter, target, Options(**options))  # passed or not: the bench judges itself
+                else:
+                    exporter.write(read, target, Options(**options))
+        except BaseException:  # no other contender takes what is half there
+            if target.is_dir():
+                shutil.rmtree(target)
+            target.unlink(missing_ok=True)
+            raise
     return target
 
 
@@ -270,7 +349,8 @@ def _manifest_pictures(subject: Subject) -> Floats:
 
 
 def _manifest(path: Path) -> artifact.Manifest | None:
-    return artifact.read_manifest(path, artifact.sniff(path))
+    kind = artifact.sniff(path)
+    return None if kind == "checkpoint" else artifact.read_manifest(path, kind)
 
 
 def _finite(value: float | None) -> float | None:

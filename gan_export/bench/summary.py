@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,14 +18,16 @@ MOST_STOLEN = 0.02  # of all processors' time, taken by other virtual machines
 BASELINE = "eager"
 QUANTITY_NAMES: dict[Quantity, str] = {"model": "model", "end_to_end": "end to end"}
 _COLUMNS = (
-    "contender", "provider", "batch", "quantity", "images_per_second", "low", "high", "p50_s", "p90_s", "p99_s",
-    "parity_passed", "max_abs", "identical", "prepare_s",
+    "contender", "provider", "precision", "batch", "quantity", "images_per_second", "low", "high",
+    "p50_s", "p90_s", "p99_s", "parity_passed", "max_abs", "identical", "prepare_s", "struck",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One row of a table.  Where `struck`, the pictures were wrong and every speed is None.
+    """One row of a table.  Where `struck`, every speed is None.
+
+    verdict: why it has no speed, in a few words; empty where it has
 
     rate: images a second; call: percentiles 50, 90 and 99 of a call, seconds
     against: how many times as fast as the baseline, block by block of the same rounds; None for the baseline itself
@@ -41,6 +42,7 @@ class Line:
     call: tuple[float, float, float] | None
     against: clock.Interval | None
     of_peak: float | None
+    verdict: str = ""
 
     @property
     def struck(self) -> bool:
@@ -55,10 +57,34 @@ def lines(run: Run) -> list[Line]:
     return [_line(run, row, entries[row.contender]) for row in rows]
 
 
+def verdict(run: Run, row: Row) -> str:
+    """Why a row has no speed: it needs pictures that were right before and after timing, in each of its processes."""
+    if row.parity is None:
+        return "not judged"
+    if not row.parity.passed:
+        return "wrong pictures"
+    if row.unproven and any(a.contender == row.contender and a.failed for a in run.absent):
+        return "failed"
+    blocks, process = proven(row)
+    if not blocks:
+        return "not proven after timing"
+    return "" if len(clock.units(blocks, process)) > 1 else "one block alone"
+
+
+def proven(row: Row) -> tuple[list[tuple[int, ...]], list[int]]:
+    """The blocks after which the pictures were judged again, and the process of each."""
+    kept = [(b, p) for b, p in zip(row.blocks, row.process, strict=True) if p not in row.unproven and b]
+    return [block for block, _ in kept], [number for _, number in kept]
+
+
 def title(entry: Entry) -> str:
-    """The contender's title, with the provider that really ran it where there is a choice."""
-    provider = {"CPUExecutionProvider": "CPU", "CUDAExecutionProvider": "CUDA"}.get(entry.provider)
-    return f"{entry.title} {provider}" if provider else entry.title
+    """The contender's title, with any precision but float32, and the provider that ran it where there is a choice."""
+    words = [entry.title]
+    if entry.precision != "fp32" and entry.precision not in entry.title.lower().split():
+        words.append(entry.precision)
+    if provider := {"CPUExecutionProvider": "CPU", "CUDAExecutionProvider": "CUDA"}.get(entry.provider):
+        words.append(provider)
+    return " ".join(words)
 
 
 def doubts(run: Run) -> list[str]:
@@ -109,7 +135,8 @@ def to_csv(run: Run) -> str:
         judged = (line.parity.passed, line.parity.max_abs, line.parity.identical) if line.parity else ("", "", "")
         key = (line.entry.contender, line.batch, line.quantity)
         call = line.call or ("", "", "")
-        table.writerow([key[0], line.entry.provider, *key[1:], *rate, *call, *judged, prepare[key]])
+        ran = (line.entry.provider, line.entry.precision)
+        table.writerow([key[0], *ran, *key[1:], *rate, *call, *judged, prepare[key], line.verdict])
     return out.getvalue()
 
 
@@ -136,14 +163,15 @@ def _three(value: float) -> str:
 
 
 def _line(run: Run, row: Row, entry: Entry) -> Line:
-    if not row.blocks or (row.parity is not None and not row.parity.passed):
-        return Line(entry, row.batch, row.quantity, row.parity, None, None, None, None)
-    call = clock.median_seconds(clock.units(row.blocks, row.process))
+    if why := verdict(run, row):
+        return Line(entry, row.batch, row.quantity, row.parity, None, None, None, None, why)
+    blocks, process = proven(row)
+    call = clock.median_seconds(clock.units(blocks, process))
     rate = clock.Interval(row.batch / call.high, row.batch / call.value, row.batch / call.low)
     of_peak = None
     if run.peak is not None and run.model.flops is not None and entry.precision in run.peak.flops:
         of_peak = run.model.flops * rate.value / run.peak.flops[entry.precision]
-    points = clock.percentiles_seconds(row.blocks)
+    points = clock.percentiles_seconds(blocks)
     return Line(
         entry,
         row.batch,
@@ -151,20 +179,15 @@ def _line(run: Run, row: Row, entry: Entry) -> Line:
         row.parity,
         rate,
         (points[0], points[1], points[2]),
-        _against(run.rows, row),
+        _against(run, row),
         of_peak,
     )
 
 
-def _against(rows: Sequence[Row], row: Row) -> clock.Interval | None:
-    for other in rows:
+def _against(run: Run, row: Row) -> clock.Interval | None:
+    for other in run.rows:
         same = (other.batch, other.quantity) == (row.batch, row.quantity)
-        if same and other.contender == BASELINE and row.contender != BASELINE:
-            judged = other.parity is None or other.parity.passed
-            enough = min(len(row.blocks), len(other.blocks)) >= 2
-            if not (judged and enough):
-                return None
-            # from some processes on, a process is what varies: pair those
-            mine, theirs = clock.units(row.blocks, row.process), clock.units(other.blocks, other.process)
-            return clock.paired_ratio(theirs, mine)
+        if same and other.contender == BASELINE and row.contender != BASELINE and not verdict(run, other):
+            theirs, mine = clock.pairs(*proven(other), *proven(row))
+            return clock.paired_ratio(theirs, mine) if len(mine) > 1 else None
     return None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gan_export.arch.reading import Overrides
 from gan_export.cli import app as common
+from gan_export.cli.options import reads_checkpoints
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from gan_export.bench.subject import Source
     from gan_export.bench.summary import Line
 
-HELP = """Measure every runtime that is available on the same latents, each in a fresh process, in turns.
+HELP = """Measure runtimes on the same latents, each in a fresh process, in turns: the usual ones, or those you name.
 
 \b
 gan-bench --batch 512                 the classic generator
@@ -33,7 +35,8 @@ gan-bench report DIR                  the page of all runs in DIR
 app = common.new_app(HELP, default="bench")
 
 Names = Annotated[
-    str | None, typer.Option("--runtimes", help="Who takes part, with commas.", show_default="all that are available")
+    str | None,
+    typer.Option("--runtimes", help="Who takes part, with commas; see gan-bench list.", show_default="the usual ones"),
 ]
 Batches = Annotated[str | None, typer.Option("--batch", help="Pictures a call, with commas.", show_default="512")]
 Quantities = Annotated[
@@ -46,6 +49,7 @@ Processes = Annotated[int | None, typer.Option("--processes", help="Start all af
 
 
 @app.command(hidden=True)
+@reads_checkpoints
 def bench(
     files: Annotated[
         list[Path] | None, typer.Argument(help="A checkpoint, exports of it, or both.", show_default=False)
@@ -74,6 +78,7 @@ def bench(
         Path | None, typer.Option("--keep", help="Keep each run in this folder, named by its facts.")
     ] = None,
     csv: Annotated[str | None, typer.Option("--csv", help="The rows as CSV into this file; - prints them.")] = None,
+    overrides: Overrides,
 ) -> None:
     """Measure FILE, or a built-in generator without one."""
     from gan_export.bench import plan as plans
@@ -96,10 +101,10 @@ def bench(
         raise GanExportError("a FILE and --model: name one of them")
     if json == "-" and csv == "-":
         raise GanExportError("--json - and --csv - both print: send one to a file")
-    sources = _sources(files or [], plan)
+    sources = _sources(files or [], plan, overrides)
     if len(sources) > 1 and (json or csv):
         raise GanExportError(f"this suite measures {len(sources)} generators; keep their runs with --keep DIR")
-    _check_targets(json, csv, keep)
+    _check_targets(json, csv, keep, files or [])
     unstable = [_measure(plan, source, json, csv, keep) for source in sources]
     if strict and any(unstable):
         raise typer.Exit(1)
@@ -171,8 +176,10 @@ def list_runtimes(*, device: Annotated[str, typer.Option("--device", help="auto,
         found = runtimes.find(contender.runtime).availability(where)
         if where not in contender.devices:
             state = f"only on {' and '.join(contender.devices)}"
+        elif found.ok:
+            state = "yes" if contender.usual else "yes, where it or a file for it is named"
         else:
-            state = "yes" if found.ok else found.reason
+            state = found.reason
         rows.append((contender.name, contender.title, state))
     _print_table(_console(), None, ("name", "means", f"available on {where}"), rows)
 
@@ -183,30 +190,23 @@ def main() -> None:
 
 
 def _measure(plan: Plan, source: Source | str, json: str | None, csv: str | None, keep: Path | None) -> bool:
-    """One run, printed and kept; gives whether anything about it is in doubt.  Interrupted: kept, then exit 130."""
+    """One run, kept and printed; gives whether anything about it is in doubt.  Interrupted: kept, then exit 130."""
     from gan_export.bench import measure, record, summary
-    from gan_export.files import atomic_file
+    from gan_export.errors import GanExportError
 
-    quiet = "-" in (json, csv)
     with _Bar() as bar:
         run = measure.run(plan, source, bar.show, command=_command_line())
-    if not quiet:
-        _print_run(run)
+    kept, lost = _keep(run, json, csv, keep)
     if json == "-":
         sys.stdout.write(record.to_text(run))
-    elif json:
-        record.write(run, Path(json))
-    if csv == "-":
+    elif csv == "-":
         sys.stdout.write(summary.to_csv(run))
-    elif csv:
-        with atomic_file(csv) as temporary:
-            temporary.write_text(summary.to_csv(run), encoding="utf-8")
-    if keep:
-        record.write(run, keep / record.file_name(run))
-    if not quiet:
-        for path in [json, csv, keep / record.file_name(run) if keep else None]:
-            if path:
-                typer.echo(f"kept: {path}")
+    else:
+        _print_run(run)
+        for path in kept:
+            typer.echo(f"kept: {path}")
+    if lost:
+        raise GanExportError("; ".join(lost))
     if run.partial:
         raise KeyboardInterrupt
     return (
@@ -216,23 +216,97 @@ def _measure(plan: Plan, source: Source | str, json: str | None, csv: str | None
     )
 
 
-def _sources(files: list[Path], plan: Plan) -> list[Source | str]:
-    from gan_export.bench.subject import sort_files
+def _keep(run: Run, json: str | None, csv: str | None, keep: Path | None) -> tuple[list[Path], list[str]]:
+    """Write to every target; gives what was written, and why what wasn't, with the place of the run in its stead."""
+    from gan_export.bench import record, summary
+    from gan_export.errors import GanExportError
+    from gan_export.files import atomic_file
 
-    return [sort_files(files)] if files else list(plan.models)
+    def table(path: Path) -> None:
+        with atomic_file(path) as temporary:
+            temporary.write_text(summary.to_csv(run), encoding="utf-8")
+
+    targets: list[tuple[Path, Callable[[Path], None]]] = []
+    if json and json != "-":
+        targets.append((Path(json), lambda path: record.write(run, path)))
+    if csv and csv != "-":
+        targets.append((Path(csv), table))
+    if keep:
+        targets.append((keep / record.file_name(run), lambda path: record.write(run, path)))
+    kept, lost = [], []
+    for path, write in targets:
+        try:
+            write(path)
+            kept.append(path)
+        except GanExportError as e:
+            lost.append(str(e))
+    if lost and not any(path.suffix == ".json" for path in kept):
+        lost.append(_rescued(run))
+    return kept, lost
 
 
-def _check_targets(json: str | None, csv: str | None, keep: Path | None) -> None:
-    """Before anything is measured: a result is not lost for a folder that isn't there."""
+def _rescued(run: Run) -> str:
+    """The run in a new file of the folder that programs may always write to; says where."""
+    import os
+    import tempfile
+
+    from gan_export.bench import record
+
+    try:
+        handle, name = tempfile.mkstemp(".json", f"{Path(record.file_name(run)).stem}-")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(record.to_text(run))
+    except OSError as e:
+        return f"nor can {tempfile.gettempdir()}: {e.strerror or e}"
+    return f"the run was kept in {name}"
+
+
+def _sources(files: list[Path], plan: Plan, overrides: Overrides) -> list[Source | str]:
+    from gan_export.bench.subject import idle, runner, sort_files
+    from gan_export.errors import GanExportError, printable
+
+    if not files:
+        if overrides != Overrides():
+            raise GanExportError(
+                "a flag that says what a checkpoint is needs one; name its FILE, or leave the flag out"
+            )
+        return list(plan.models)
+    source = sort_files(files, overrides)
+    if plan.runtimes:
+        for kind, path in idle(source, plan.entrants("cpu")).items():
+            raise GanExportError(
+                f"{printable(path.name)}: none of --runtimes {','.join(plan.runtimes)} runs it; "
+                f"add {runner(kind, path).name}, or leave the file out"
+            )
+    return [source]
+
+
+def _check_targets(json: str | None, csv: str | None, keep: Path | None, files: list[Path]) -> None:
+    """Before anything is measured: no result is lost for a place without a right to write, and no file for a result."""
+    import os
+
+    from gan_export import artifact
     from gan_export.errors import GanExportError
 
-    for target in (json, csv):
-        if target and target != "-" and not Path(target).resolve().parent.is_dir():
-            raise GanExportError(f"{Path(target).parent} is no folder; make it first")
+    named = [Path(target) for target in (json, csv) if target and target != "-"]
+    for target in named:
+        if not target.resolve().parent.is_dir():
+            raise GanExportError(f"{target.parent} is no folder; make it first")
+        if target.is_dir():
+            raise GanExportError(f"{target} is a folder; name a file in it")
+    for folder in (*(target.resolve().parent for target in named), *([keep] if keep else [])):
+        if not folder.is_dir():
+            raise GanExportError(f"{folder} is no folder; make it first")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise GanExportError(f"{folder}: no right to write there; name another place")
+    measured = {part.resolve(): part for file in files for part in artifact.files(file).values()}
+    for target in named:
+        if target.resolve() in measured:
+            raise GanExportError(f"{target} is one of the files to measure; name another for the result")
     if json and json != "-" and Path(json).exists():
         raise GanExportError(f"{json} is there already, and a result is never overwritten; name another")
-    if keep and not keep.is_dir():
-        raise GanExportError(f"{keep} is no folder; make it first")
+    if len(named) == 2 and named[0].resolve() == named[1].resolve():
+        raise GanExportError(f"--json and --csv are both {csv}; name two files")
 
 
 def _numbers(text: str | None) -> tuple[int, ...] | None:
@@ -302,11 +376,12 @@ def _print_run(run: Run) -> None:
     _print_table(
         console,
         "apart from speed",
-        ("runtime", "version", "start to first picture", "load", "peak memory", "file"),
+        ("runtime", "version", "precision", "start to first picture", "load", "peak memory", "file"),
         [
             (
                 summary.title(e),
                 e.version,
+                e.precision,
                 summary.seconds_text(min(e.starts)),
                 summary.seconds_text(min(e.loads)),
                 summary.size_text(e.peak_memory),
@@ -331,10 +406,9 @@ def _cells(line: Line) -> tuple[str, ...]:
 
     name, judged = summary.title(line.entry), summary.parity_text(line.parity)
     if line.rate is None or line.call is None:
-        return (name, "wrong pictures", "-", "-", "-", "-", judged)
-    against = (
-        "" if line.against is None else f"{line.against.value:.2f} ± {line.against.half_width * line.against.value:.2f}"
-    )
+        return (name, line.verdict, "-", "-", "-", "-", judged)
+    ratio = line.against
+    against = "" if ratio is None else f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
     return (
         name,
         summary.rate_text(line.rate.value),

@@ -21,13 +21,42 @@ def test_median_and_its_interval() -> None:
     found = clock.median_seconds(
         [[1_000_000, 3_000_000, 2_000_000], [2_000_000] * 3, [4_000_000, 5_000_000, 6_000_000]]
     )
+    reach = stats.t.ppf(0.975, 2) * np.sqrt(np.pi / 2 / 3) * np.log([2, 2, 5]).std(ddof=1)
     assert found.value == pytest.approx(2e-3)
-    assert (found.low, found.high) == (pytest.approx(2e-3), pytest.approx(5e-3))
+    assert found.low == pytest.approx(2e-3 / np.exp(reach), rel=1e-3)
+    assert found.high == pytest.approx(2e-3 * np.exp(reach), rel=1e-3)
 
 
-def test_one_block_has_no_interval() -> None:
+def test_one_block_bounds_nothing() -> None:
     found = clock.median_seconds([[10, 20, 30]])
-    assert found.low == found.value == found.high == pytest.approx(20e-9)
+    assert (found.low, found.value, found.high) == (0, pytest.approx(20e-9), np.inf)
+
+
+@pytest.mark.parametrize("count", [6, 7, 8, 9, 12, 20, 100, 5000])
+def test_many_units_are_enclosed_by_two_of_them_as_the_binomial_law_says(count: int) -> None:
+    rank = clock.enclosing(count)
+    assert 2 * stats.binom.cdf(rank - 1, count, 0.5) <= 0.05 + 1e-9
+    assert 2 * stats.binom.cdf(rank, count, 0.5) > 0.05
+    found = clock.median_seconds([[i] for i in range(1000, 1000 + count)])
+    assert found.low == pytest.approx((999 + rank) * 1e-9)
+    assert found.high == pytest.approx((1000 + count - rank) * 1e-9)
+
+
+NOISES = {
+    "log-normal": (lambda rng, n: np.exp(rng.normal(0, 0.3, n)), 1.0),
+    "rarely far slower": (lambda rng, n: 1 + 0.1 * np.exp(rng.normal(0, 1, n)), 1.1),
+}
+
+
+@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("count", range(2, 21))
+def test_the_medians_interval_covers_the_truth_as_often_as_it_says(count: int, noise: str) -> None:
+    draw, truth = NOISES[noise]
+    rng, covered, times = np.random.default_rng(count), 0, 600
+    for _ in range(times):
+        found = clock.median_seconds([[round(1e8 * unit)] for unit in draw(rng, count)])
+        covered += found.low <= 0.1 * truth <= found.high
+    assert covered / times >= 0.93
 
 
 def test_no_samples_is_an_error() -> None:
@@ -82,10 +111,21 @@ def test_one_block_gives_no_ratio(method: object) -> None:
         method([[1]], [[1], [2]])  # type: ignore[operator]
 
 
-def test_three_processes_and_more_are_resampled_as_processes() -> None:
+def test_three_processes_and_more_are_units_instead_of_blocks() -> None:
     few = [[10, 20, 30], [40], [50]]
     assert clock.units(few, [0, 0, 1]) == few
     assert clock.units([*few, [60]], [0, 0, 1, 2]) == [[20, 40], [50], [60]]
+
+
+def test_pairs_are_of_one_process_and_round() -> None:
+    mine = [[1], [2], [3], [4], [5]]
+    theirs = [[10], [20], [30], [40], [50], [60], [70], [80]]
+    # the first one's process 0 ended after a round, and process 2 is of the second alone
+    assert clock.pairs(mine, [0, 1, 1, 3, 3], theirs, [0, 0, 1, 1, 2, 2, 3, 3]) == (
+        [[1], [2, 3], [4, 5]],
+        [[10], [30, 40], [70, 80]],
+    )
+    assert clock.pairs(mine[:3], [0, 1, 1], theirs[:4], [0, 0, 1, 1]) == ([[1], [2], [3]], [[10], [30], [40]])
 
 
 def test_processes_that_differ_widen_the_interval() -> None:

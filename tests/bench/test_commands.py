@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +18,8 @@ from gan_export import export, ship
 from gan_export.bench import machine, record
 from gan_export.bench.record import Run
 from gan_export.checkpoint import Overrides, read
+from gan_export.export.base import Options
+from gan_export.runtimes.c_source import compiler
 from tests.bench.conftest import REPOSITORY, Command
 
 pytestmark = pytest.mark.timeout(900)  # the first test measures for all: slow where the machine is busy
@@ -58,6 +62,16 @@ BAD = {
     "a run over a file": (["--json", "text.pth"], "never overwritten"),
     "a run into nowhere": (["--json", "nowhere/run.json"], "nowhere is no folder"),
     "runs kept nowhere": (["--keep", "nowhere"], "nowhere is no folder"),
+    "a table over what is measured": (["g.pth", "--csv", "g.pth"], "g.pth is one of the files to measure"),
+    "a table over what is measured, by another path": (["g.pth", "--csv", "../corner/g.pth"], "files to measure"),
+    "a run into a folder": (["--json", "bare"], "bare is a folder"),
+    "a table into a folder": (["--csv", "bare"], "bare is a folder"),
+    "two results in one file": (["--json", "a.json", "--csv", "./a.json"], "name two files"),
+    "what a flag says of no checkpoint": (["--output", "sigmoid"], "name its FILE"),
+    "an activation that is none": (["g.pth", "--output", "sigmoyd"], "tanh, sigmoid"),
+    "a state dict that is not there": (["g.pth", "--key", "ema"], "--key ema: no such state dict"),
+    "a file that none of them runs": (["g.pth", "g.onnx", "--runtimes", "eager"], "g.onnx: none of --runtimes eager"),
+    "what a flag says of an export": (["g.onnx", "--raw"], "g.onnx is an export"),
     "an unknown field": (["--suite", "field.toml"], "field.toml: no field is called batchs; did you mean batches?"),
     "a bad value in a suite": (["--suite", "value.toml"], "value.toml: batch 0"),
     "a suite of the wrong type": (["--suite", "type.toml"], "type.toml"),
@@ -73,9 +87,12 @@ BAD = {
 
 
 @pytest.fixture(scope="module")
-def corner(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of things that are wrong."""
-    folder = tmp_path_factory.mktemp("corner")
+def corner(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of things that are wrong, a generator and its export apart."""
+    folder = tmp_path_factory.mktemp("corners") / "corner"
+    folder.mkdir()
+    for name, kind in (("g.pth", "checkpoint"), ("g.onnx", "onnx")):
+        shutil.copyfile(files[kind], folder / name)
     (folder / "bare").mkdir()
     for name, text in {
         "empty.pth": "",
@@ -218,6 +235,111 @@ def test_a_range_of_its_own_is_brought_to_bytes(gan_bench: Command, files: dict[
     assert done.returncode == 0, done.stderr
     assert "wrong pictures" not in done.stdout
     assert {"model", "end_to_end"} <= set((tmp_path / "raw.csv").read_text().replace("\n", ",").split(","))
+
+
+def test_an_export_is_judged_by_what_the_flags_say_of_its_checkpoint(
+    gan_bench: Command, files: dict[str, Path], tmp_path: Path
+) -> None:
+    exported = tmp_path / "g.onnx"
+    ship.ship(read(files["checkpoint"], Overrides(output="sigmoid")), export.find("onnx"), exported)
+    brief = (
+        "--batch",
+        3,
+        "--rounds",
+        2,
+        "--seconds",
+        0.02,
+        "--threads",
+        1,
+        "--runtimes",
+        "eager,torchscript,onnxruntime",
+    )
+    done = gan_bench(files["checkpoint"], exported, *brief, "--output", "sigmoid", "--json", tmp_path / "run.json")
+    assert done.returncode == 0, done.stderr
+    assert "wrong pictures" not in done.stdout
+    assert {r.contender for r in record.read(tmp_path / "run.json").rows} == {"eager", "torchscript", "onnxruntime"}
+    done = gan_bench(files["checkpoint"], exported, *brief)
+    assert "wrong pictures" in done.stdout
+
+
+def test_recalibrated_exports_are_judged_by_their_own_statistics(
+    gan_bench: Command, files: dict[str, Path], tmp_path: Path
+) -> None:
+    for name, options in (("onnx", Options(recalibrate=64)), ("torchscript", Options())):
+        exporter = export.find(name)
+        ship.ship(read(files["checkpoint"]), exporter, tmp_path / f"g{exporter.suffix}", options)
+    brief = (
+        "--batch",
+        3,
+        "--rounds",
+        2,
+        "--seconds",
+        0.02,
+        "--threads",
+        1,
+        "--runtimes",
+        "eager,onnxruntime,torchscript",
+    )
+    done = gan_bench(files["checkpoint"], tmp_path / "g.onnx", *brief, "--strict", "--csv", tmp_path / "g.csv")
+    assert "wrong pictures" not in done.stdout + done.stderr
+    assert (tmp_path / "g.csv").read_text().count("True") == 3
+    done = gan_bench(files["checkpoint"], tmp_path / "g.onnx", tmp_path / "g.pt", *brief)
+    assert done.returncode == 2
+    assert "unlike --recalibrate (g.onnx with 64, g.pt without)" in done.stderr
+
+
+@pytest.mark.skipif(not compiler(), reason="needs a C compiler")
+def test_a_named_file_is_measured_by_whoever_runs_it(
+    gan_bench: Command, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gan_export.bench import contenders, measure
+    from gan_export.bench.plan import Plan
+    from gan_export.bench.subject import sort_files
+
+    folder = tmp_path / "g-c"
+    ship.ship(read(files["checkpoint"]), export.find("c"), folder)
+    eager = tuple(c for c in contenders.CONTENDERS if c.name == "eager")
+    monkeypatch.setattr(contenders, "usual", lambda _: eager)
+    plan = Plan(batches=(2,), rounds=2, block_seconds=0.02, warm_seconds=0.3, roofline=False, device="cpu", threads=1)
+    run = measure.run(plan, sort_files([files["checkpoint"], folder]), lambda _: None)
+    assert {r.contender: r.parity is not None and r.parity.passed for r in run.rows} == {"eager": True, "c": True}
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
+def test_a_target_that_went_away_costs_no_result(files: dict[str, Path], tmp_path: Path) -> None:
+    gone, kept, spare = tmp_path / "gone", tmp_path / "rows.csv", tmp_path / "spare"
+    gone.mkdir()
+    spare.mkdir()
+    command = [sys.executable, "-m", "gan_export.cli.bench", str(files["onnx"]), "--runtimes", "onnxruntime"]
+    command += ["--batch", "2", "--rounds", "40", "--seconds", "0.1", "--threads", "1"]
+    command += ["--json", str(gone / "run.json"), "--csv", str(kept)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY,
+        env=os.environ | {"TMPDIR": str(spare)},
+    )  # fmt: skip
+    assert measuring(process.pid)
+    gone.rmdir()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 2, out + err
+    assert len(err.strip().splitlines()) == 1, err
+    assert "images/s" in out
+    assert f"kept: {kept}" in out
+    assert kept.is_file()
+    (rescued,) = spare.glob("*.json")
+    assert f"the run was kept in {rescued}" in err
+    assert record.read(rescued).rows
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="a right that can be lacking")
+def test_a_folder_without_the_right_to_write_is_refused_before_anything_is_measured(
+    gan_bench: Command, files: dict[str, Path], tmp_path: Path
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    for target in (("--keep", closed), ("--csv", closed / "rows.csv"), ("--json", closed / "run.json")):
+        done = gan_bench(files["onnx"], *BRIEF, *target)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "no right to write there" in done.stderr
 
 
 def test_list_names_everyone(gan_bench: Command) -> None:

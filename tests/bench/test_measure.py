@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gan_export.bench import measure, record, report, summary
+from gan_export import artifact, checkpoint, export
+from gan_export.bench import compare, measure, record, report, summary
 from gan_export.bench.peak import Peak
 from gan_export.bench.plan import Plan
 from gan_export.bench.record import Run
 from gan_export.bench.subject import Source
 from gan_export.errors import GanExportError
+from gan_export.export.base import Options, missing
 from tests.bench.conftest import BRIEF, Command
 
 pytestmark = [
@@ -61,6 +64,39 @@ def test_the_size_of_a_pair_is_that_of_both_files(files: dict[str, Path]) -> Non
     run = measure.run(plan, Source(None, {"openvino": files["openvino"]}), lambda _: None)
     both = (files["openvino"], files["openvino"].with_suffix(".bin"))
     assert [e.size for e in run.entries] == [sum(file.stat().st_size for file in both)]
+
+
+@pytest.fixture(scope="module")
+def narrow(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Exports of the small generator that are narrower than float32, by kind."""
+    folder = tmp_path_factory.mktemp("narrow")
+    read = checkpoint.read(files["checkpoint"])
+    for name, precision in (("onnx", "int8"), ("native", "fp16"), ("openvino", "fp16")):
+        exporter = export.find(name)
+        if not missing(exporter):
+            exporter.write(read, folder / f"g{exporter.suffix}", Options(precision=precision))
+    return {artifact.sniff(path): path for path in folder.iterdir() if artifact.sniff(path) != "checkpoint"}
+
+
+def test_a_narrower_file_bears_its_precision_and_is_held_to_it(
+    files: dict[str, Path], narrow: dict[str, Path], tmp_path: Path
+) -> None:
+    own = {"onnx": "onnxruntime", "gan": "native", "openvino": "openvino-ir"}
+    names = tuple(own[kind] for kind in narrow)
+    plan = dataclasses.replace(BRIEF, runtimes=names, rounds=2, block_seconds=0.02)
+    run = measure.run(plan, Source(files["checkpoint"], narrow), lambda _: None)
+    precisions = {"onnxruntime": "int8", "native": "fp16", "openvino-ir": "fp16"}
+    assert {e.contender: e.precision for e in run.entries} == {name: precisions[name] for name in names}
+    for line in summary.lines(run):
+        assert not line.struck, (line.entry.contender, line.parity)
+        assert precisions[line.entry.contender] in summary.title(line.entry)
+    header, *rows = (row.split(",") for row in summary.to_csv(run).splitlines())
+    assert {row[0]: row[header.index("precision")] for row in rows} == {name: precisions[name] for name in names}
+    assert "ONNX Runtime int8 CPU" in report.markdown({"run.json": run})
+    full = measure.run(plan, Source(files["checkpoint"], {"onnx": files["onnx"]}), lambda _: None)
+    assert not any(line.struck for line in summary.lines(full))
+    with pytest.raises(GanExportError, match="onnxruntime's precision: fp32 and int8"):
+        compare.compare(full, run)
 
 
 def test_every_row_has_its_interval_and_its_share_of_the_peak(measured: Run) -> None:
@@ -130,14 +166,101 @@ def test_a_runtime_that_dies_is_named_and_the_others_go_on(planted: Callable[...
     assert [r.contender for r in run.rows] == ["openvino"]
 
 
+@pytest.mark.parametrize("fault", ["dying_timed", "dying_judged"])
+def test_who_dies_after_it_was_timed_has_no_speed(fault: str, planted: Callable[..., Run], tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    run = planted(fault, dataclasses.replace(BRIEF, runtimes=("onnxruntime", "openvino")))
+    died, lived = summary.lines(run)
+    assert len(run.rows[0].blocks) >= 2  # its samples are kept
+    assert (died.entry.contender, died.verdict, died.rate) == ("onnxruntime", "failed", None)
+    assert (lived.entry.contender, lived.verdict) == ("openvino", "")
+    assert record.parse(record.to_text(run), "run.json") == run
+    whole = planted("steady")
+    (pair,) = compare.compare(whole, run).pairs
+    assert pair.broken
+    page = report.page({"run.json": run})
+    assert "SIGABRT" in page
+    assert len(re.findall('class="wrong"', page)) == 1
+
+
+def test_who_is_interrupted_keeps_the_speed_of_what_was_judged(planted: Callable[..., Run]) -> None:
+    rounds = 0
+
+    def interrupt(progress: measure.Progress) -> None:
+        nonlocal rounds
+        rounds += progress.what.startswith("batch 4: round")
+        if rounds == 6:
+            raise KeyboardInterrupt
+
+    run = planted("steady", dataclasses.replace(BRIEF, processes=2, rounds=3), interrupt)
+    (row,), (line,) = run.rows, summary.lines(run)
+    assert (row.process, row.unproven) == ((0, 0, 0, 1, 1), ())  # nobody's turn: judged before it ended
+    assert (line.verdict, line.rate is None) == ("", False)
+    unjudged = dataclasses.replace(run, rows=(dataclasses.replace(row, unproven=(1,)),))
+    (line,) = summary.lines(unjudged)
+    assert line.call is not None
+    assert line.call[0] * 1e9 == pytest.approx(np.median(np.concatenate(row.blocks[:3])))
+    (line,) = summary.lines(dataclasses.replace(run, rows=(dataclasses.replace(row, unproven=(0, 1)),)))
+    assert (line.verdict, line.rate) == ("not proven after timing", None)
+
+
+def test_a_runtime_that_no_longer_loads_has_no_speed(
+    planted: Callable[..., Run], files: dict[str, Path], tmp_path: Path
+) -> None:
+    own = tmp_path / "own.onnx"
+    own.write_bytes(files["onnx"].read_bytes())
+
+    def remove(progress: measure.Progress) -> None:
+        if progress.what == "batch 4: done":
+            own.unlink(missing_ok=True)
+
+    plan = dataclasses.replace(BRIEF, processes=2, rounds=2, block_seconds=0.02, runtimes=("onnxruntime", "eager"))
+    run = measure.run(plan, Source(files["checkpoint"], {"onnx": own}), remove)
+    assert {line.entry.contender: line.verdict for line in summary.lines(run)} == {"onnxruntime": "failed", "eager": ""}
+    assert [a.failed for a in run.absent] == [True]
+
+
+def test_a_converter_that_raises_what_it_likes_is_a_failed_row(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ImportError("cannot import name 'x' from 'torch'\nmore of it")
+
+    monkeypatch.setattr(type(export.find("torchscript")), "write", broken)
+    plan = dataclasses.replace(BRIEF, rounds=2, block_seconds=0.02, runtimes=("torchscript", "onnxruntime"))
+    run = measure.run(plan, Source(files["checkpoint"], {"onnx": files["onnx"]}), lambda _: None)
+    (absent,) = run.absent
+    assert absent.failed
+    assert absent.reason == "ImportError: cannot import name 'x' from 'torch'"
+    assert [row.contender for row in run.rows] == ["onnxruntime"]
+
+
+def test_what_a_converter_left_half_written_is_no_other_ones_file(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+
+    def half(_: object, __: object, target: Path, ___: object) -> None:
+        target.write_bytes(files["onnx"].read_bytes())  # it even loads
+        raise GanExportError("the disk is full")
+
+    monkeypatch.setattr(type(export.find("onnx")), "write", half)
+    plan = dataclasses.replace(BRIEF, rounds=2, block_seconds=0.02, runtimes=("onnxruntime", "openvino", "eager"))
+    run = measure.run(plan, Source(files["checkpoint"], {}), lambda _: None)
+    assert {a.contender: a.reason for a in run.absent} == dict.fromkeys(plan.runtimes[:2], "the disk is full")
+    assert [row.contender for row in run.rows] == ["eager"]
+
+
 def test_an_interruption_keeps_what_is_measured(planted: Callable[..., Run]) -> None:
     def interrupt(progress: measure.Progress) -> None:
         if progress.what == "batch 4: round 3":
             raise KeyboardInterrupt
 
-    run = planted("steady", report=interrupt)
-    assert run.partial
-    assert len(run.rows[0].blocks) == 2
+    for fault, verdict in (("steady", ""), ("dying_judged", "not proven after timing"), ("late", "wrong pictures")):
+        run = planted(fault, report=interrupt)
+        assert run.partial
+        assert len(run.rows[0].blocks) == 2
+        assert [line.verdict for line in summary.lines(run)] == [verdict]
 
 
 def test_nothing_to_measure_is_an_error(planted: Callable[..., Run]) -> None:
@@ -194,14 +317,13 @@ def test_against_itself_the_interval_covers_one(
 
     benchmarks/self_check.py asks the same of this machine's own noise, which only a quiet one lets it.
     """
-    from gan_export.bench.compare import compare
     from tests.runtimes.planted.wavering import NUMBERS
 
     monkeypatch.setenv(NUMBERS, str(tmp_path))
     plan = dataclasses.replace(BRIEF, processes=3, rounds=3, block_seconds=0.1, warm_seconds=0.1)
     covered = 0
     for _ in range(20):
-        (pair,) = compare(planted("wavering", plan), planted("wavering", plan)).pairs
+        (pair,) = compare.compare(planted("wavering", plan), planted("wavering", plan)).pairs
         assert pair.ratio is not None
         covered += pair.ratio.low <= 1 <= pair.ratio.high
         assert pair.ratio.half_width > 0.02
