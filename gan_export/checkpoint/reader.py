@@ -122,7 +122,8 @@ def _choose(found: Found, overrides: Overrides) -> tuple[_Match, tuple[str, ...]
         mine = printable(best.candidate.path, 60)
         notes.append(f"{mine} holds no BatchNorm statistics: those of {lender_path} were taken with it")
     for candidate, why in refusals:
-        if candidate.role in ("ema", "generator") and tried.index(candidate) < _place(best, tried):
+        within = best.candidate.path.startswith(f"{candidate.path}.")
+        if candidate.role in ("ema", "generator") and tried.index(candidate) < _place(best, tried) and not within:
             mine, taken = printable(candidate.path, 60), printable(best.candidate.path, 60) or "the file itself"
             notes.append(f"{mine} comes first by its name but can't be read, so {taken} was taken: {why}")
     if best.candidate.module is not None:

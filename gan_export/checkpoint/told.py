@@ -144,7 +144,7 @@ def _check_kind(leaf: Leaf) -> None:
         mode = leaf.settings.get("mode", "nearest")
         if mode not in ("nearest", "bilinear") or (mode == "bilinear" and leaf.settings.get("align_corners") is True):
             corners = ", align_corners" if mode == "bilinear" else ""
-            raise GanExportError(f"{_at(leaf)} enlarges by {printable(str(mode), 40)}{corners}, {_UNREAD}")
+            raise GanExportError(f"{_at(leaf)} enlarges by {_shown(mode)}{corners}, {_UNREAD}")
     elif leaf.kind not in _ACTIVATIONS:
         raise _no_place(leaf)
 
@@ -162,6 +162,13 @@ def _at(leaf: Leaf) -> str:
 
 def _where(leaf: Leaf | None) -> str:
     return f"{_at(leaf)}: " if leaf else ""
+
+
+def _shown(value: object) -> str:
+    """A setting for people; of what is no plain value its kind alone, since it can be anything, and of any depth."""
+    parts = value if isinstance(value, tuple) else (value,)
+    plain = len(parts) < 8 and all(isinstance(v, str | float | int) or v is None for v in parts)
+    return printable(str(value), 40) if plain else "no plain number"
 
 
 def _mode(leaf: Leaf) -> UpsampleMode:
@@ -184,22 +191,23 @@ def _with_weights(la: Layer, leaf: Leaf, given: Shape, overrides: Overrides, uns
                 if (value := _square(leaf, name, usual)) != usual:
                     raise GanExportError(f"{_at(leaf)} has a {name} of {value}, {_UNREAD}")
             if (mode := s.get("padding_mode", "zeros")) != "zeros":
-                raise GanExportError(f"{_at(leaf)} has the padding mode {printable(str(mode), 40)}, {_UNREAD}")
+                raise GanExportError(f"{_at(leaf)} has the padding mode {_shown(mode)}, {_UNREAD}")
             stride = _square(leaf, "stride", 1)
-            padding = {"same": la.kernel // 2, "valid": 0}.get(str(s.get("padding")))
-            padding = _square(leaf, "padding", 0) if padding is None else padding
+            words = {"same": la.kernel // 2, "valid": 0}
+            padding = words[word] if (word := s.get("padding")) in ("same", "valid") else _square(leaf, "padding", 0)
             if isinstance(la, Conv):
                 return replace(la, stride=stride, padding=padding)
             extra = _square(leaf, "output_padding", 0)
             if given[1:] == (1, 1) and not extra:
                 stride = la.stride  # decides nothing on one pixel
             return replace(la, stride=stride, padding=padding, output_padding=extra)
-        case BatchNorm() if isinstance(eps := s.get("eps"), float | int) and overrides.bn_eps is None:
-            if not (math.isfinite(eps) and eps > 0):
-                raise GanExportError(f"{_at(leaf)} has an eps of {eps}; it must be above 0")
-            return replace(la, eps=float(eps))
         case ConvTranspose() | Conv():
             unsaid.add(GEOMETRY)
+        case BatchNorm() if overrides.bn_eps is None and "eps" in s:
+            eps = _number(s["eps"])
+            if eps is None or eps <= 0:
+                raise GanExportError(f"{_at(leaf)} has an eps of {_shown(s['eps'])}; it must be above 0")
+            return replace(la, eps=eps)
         case BatchNorm() if overrides.bn_eps is None:
             unsaid.add("--bn-eps")
         case Embedding() if s.get("max_norm") is not None:
@@ -209,10 +217,10 @@ def _with_weights(la: Layer, leaf: Leaf, given: Shape, overrides: Overrides, uns
 
 def _square(leaf: Leaf, name: str, usual: int) -> int:
     value = leaf.settings.get(name, usual)
-    values = set(value) if isinstance(value, tuple) and value and all(type(v) is int for v in value) else {value}
-    one = values.pop()
-    if values or type(one) is not int or not 0 <= one <= _LARGEST:
-        raise GanExportError(f"{_at(leaf)} has a {name} of {printable(str(value), 40)}, {_UNREAD}")
+    parts = value if isinstance(value, tuple) and value else (value,)
+    one = parts[0]
+    if type(one) is not int or any(type(v) is not int or v != one for v in parts) or not 0 <= one <= _LARGEST:
+        raise GanExportError(f"{_at(leaf)} has a {name} of {_shown(value)}, {_UNREAD}")
     return one
 
 
@@ -234,9 +242,7 @@ def _without(
         if leaf and (times := leaf.settings.get("scale_factor")) is not None:
             times = times[0] if isinstance(times, tuple) and times else times
             if times != la.factor:
-                raise GanExportError(
-                    f"{_at(leaf)} enlarges {printable(str(times), 20)} times, {la.factor} is read here"
-                )
+                raise GanExportError(f"{_at(leaf)} enlarges {_shown(times)} times, {la.factor} is read here")
         return replace(la, mode=modes.pop()) if modes else la
     if la.name in _ENDS:
         return la
@@ -261,17 +267,24 @@ def _kind(leaf: Leaf) -> ActivationKind:
 def _slope(leaf: Leaf) -> float:
     if leaf.kind != "LeakyReLU":
         return 0.0
-    slope = leaf.settings.get("negative_slope", 0.01)
-    if not isinstance(slope, float | int) or not 0 <= slope <= 1:
-        raise GanExportError(f"{_at(leaf)} has a slope of {printable(str(slope), 40)}; 0 to 1 is read here")
-    return float(slope)
+    slope = _number(value := leaf.settings.get("negative_slope", 0.01))
+    if slope is None or not 0 <= slope <= 1:
+        raise GanExportError(f"{_at(leaf)} has a slope of {_shown(value)}; 0 to 1 is read here")
+    return slope
+
+
+def _number(value: object) -> float | None:
+    """A finite number that the file gives, None for anything else."""
+    if type(value) is float:
+        return value if math.isfinite(value) else None
+    return float(value) if type(value) is int and abs(value) < 1 << 62 else None
 
 
 def _check_size(leaf: Leaf | None, shape: Shape) -> None:
     if leaf and leaf.kind in _UPSAMPLING and (size := leaf.settings.get("size")) is not None:
         sides = size if isinstance(size, tuple) else (size, size)
         if sides != shape[1:]:
-            raise GanExportError(f"{_at(leaf)} enlarges to {printable(str(size), 40)}, and was read as to {shape[1:]}")
+            raise GanExportError(f"{_at(leaf)} enlarges to {_shown(size)}, and was read as to {shape[1:]}")
 
 
 # -- places in a Sequential

@@ -160,6 +160,7 @@ def test_ema_beside_within_one_state_dict(tmp_path: Path) -> None:
     checkpoint = read(saved(tmp_path / "c.pth", {"ema": both}))
     same_weights(checkpoint, NET)
     assert checkpoint.source.key == "ema.ema_model"
+    assert not any("can't be read" in n for n in checkpoint.reading.notes)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2,

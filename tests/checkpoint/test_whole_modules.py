@@ -143,6 +143,20 @@ def test_how_pictures_are_enlarged(tmp_path: Path) -> None:
             read(saved(tmp_path / "netG.pth", Block(up)))
 
 
+def test_settings_can_be_anything(tmp_path: Path) -> None:
+    deep: list[object] = []
+    for _ in range(400):
+        deep = [deep]
+    for place, name in ((3, "stride"), (3, "padding"), (3, "padding_mode"), (6, "dilation"), (2, "negative_slope")):
+        for value in (deep, (1, deep), "\x1b[2J" * 100, 10**400, -1, float("nan"), None, (), True):
+            net = stages(l2=nn.LeakyReLU(0.3))
+            setattr(net[place], name, value)
+            with pytest.raises(GanExportError) as failure:
+                read(saved(tmp_path / "netG.pth", net))
+            assert str(failure.value).isprintable()
+            assert len(str(failure.value)) < 300
+
+
 def test_a_flag_that_contradicts_it_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "netG.pth", stages(l9=nn.ConvTranspose2d(4, 1, 4, 2, 3)))
     assert read(path, Overrides(image_size=28)).spec.image == (1, 28, 28)
