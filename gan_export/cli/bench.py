@@ -283,7 +283,7 @@ def _sources(files: list[Path], plan: Plan, overrides: Overrides) -> list[Source
 
 def _check_targets(json: str | None, csv: str | None, keep: Path | None, files: list[Path]) -> None:
     """Before anything is measured: no result is lost for a place without a right to write, and no file for a result."""
-    import os
+    import tempfile
 
     from gan_export import artifact
     from gan_export.errors import GanExportError
@@ -297,8 +297,11 @@ def _check_targets(json: str | None, csv: str | None, keep: Path | None, files: 
     for folder in (*(target.resolve().parent for target in named), *([keep] if keep else [])):
         if not folder.is_dir():
             raise GanExportError(f"{folder} is no folder; make it first")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise GanExportError(f"{folder}: no right to write there; name another place")
+        try:
+            with tempfile.TemporaryFile(dir=folder):  # rights alone don't tell: a file system may take no file
+                pass
+        except OSError as e:
+            raise GanExportError(f"{folder} takes no file ({e.strerror or e}); name another place") from None
     measured = {part.resolve(): part for file in files for part in artifact.files(file).values()}
     for target in named:
         if target.resolve() in measured:
