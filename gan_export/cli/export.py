@@ -119,7 +119,6 @@ def export_all(
     from gan_export.export.base import Options
 
     checkpoint = _read(file, overrides)
-    _print_assumed(checkpoint)
     _print_health(checkpoint)
     out.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[str, ...]] = []
@@ -144,6 +143,8 @@ def export_all(
         error = "unproven here" if shipped.unproven else "-" if worst is None else f"{worst:.1e}"
         loaded = "-" if shipped.loading is None else f"{shipped.loading:.2f} s"
         rows.append((exporter.name, shown.size(shipped.size), error, loaded, str(shipped.path)))
+    if written:
+        _print_assumed(checkpoint)
     shown.table(("format", "size", "largest error", "loaded in", "file, or why not"), rows)
     if 1 in failed:
         raise typer.Exit(1)
@@ -197,13 +198,13 @@ def export_web(
         size = write_site(out, lambda target: shutil.copyfile(file, target))
     else:
         checkpoint = _read(file, overrides)
-        _print_assumed(checkpoint)
         _print_health(checkpoint)
 
         def put(exporter: Exporter) -> Callable[[Path], None]:
             return lambda target: shown.print_proof(_ship(checkpoint, exporter, target, options), exporter.title)
 
         size = write_site(out, put(native), Onnx(put(onnx), runtime) if runtime else None)
+        _print_assumed(checkpoint)
     print(f"wrote {out} ({shown.size(size)}): any static server shows it, and it needs no network")
     print(f"  python -m http.server -d {out} 8000    then open http://localhost:8000")
 
