@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -181,7 +181,19 @@ def sort_files(files: Sequence[Path], overrides: Overrides = NOTHING_SAID) -> So
             )
         found[kind] = path
     checkpoint = found.pop("checkpoint", None)
+    if checkpoint is not None and overrides == NOTHING_SAID:
+        overrides = _exported_with(found.values())
     return Source(checkpoint, found, overrides)
+
+
+def _exported_with(files: Iterable[Path]) -> Overrides:
+    """The flags that these exports were made with.  Raises GanExportError where one has others than the next."""
+    manifests = {path: manifest for path in files if (manifest := _manifest(path)) is not None}
+    said = {path: manifest.overrides() for path, manifest in manifests.items()}
+    if len(set(map(repr, said.values()))) > 1:
+        each = ", ".join(f"{printable(path.name)} with {flags.flags() or 'none'}" for path, flags in said.items())
+        raise GanExportError(f"these were exported with unlike flags ({each}); say those of the checkpoint yourself")
+    return next(iter(said.values()), NOTHING_SAID)
 
 
 def idle(source: Source, taking: Sequence[Contender]) -> dict[str, Path]:
@@ -276,11 +288,11 @@ def _recalibrated_from(source: Source) -> int | None:
 def _as_said(read: Checkpoint, recalibrate: int | None, folder: Path) -> Path:
     """The checkpoint as flags and exports have it, in a file that needs neither: every worker reads it by itself."""
     from gan_export import export, health
-    from gan_export.export.base import Options
+    from gan_export.export.base import Options, write
 
     exporter = export.find("safetensors")
     target = folder / f"checkpoint{exporter.suffix}"
-    exporter.write(health.recalibrated(read, recalibrate) if recalibrate is not None else read, target, Options())
+    write(exporter, health.recalibrated(read, recalibrate) if recalibrate is not None else read, target, Options())
     return target
 
 
@@ -316,7 +328,7 @@ def _largest_layer(spec: arch.GeneratorSpec) -> int:
 
 def _export(checkpoint_path: Path, contender: Contender, device: str, folder: Path) -> Path:
     from gan_export import checkpoint, export, proof
-    from gan_export.export.base import Options, Steadier, require
+    from gan_export.export.base import Options, Steadier, require, write
 
     exporter = export.find(contender.export or "")
     options = contender.options | ({"device": device} if "device" in exporter.takes else {})
@@ -331,7 +343,7 @@ def _export(checkpoint_path: Path, contender: Contender, device: str, folder: Pa
                 if isinstance(exporter, Steadier):
                     proof.written(read, exporter, target, Options(**options))  # passed or not: the bench judges itself
                 else:
-                    exporter.write(read, target, Options(**options))
+                    write(exporter, read, target, Options(**options))
         except BaseException:  # no other contender takes what is half there
             if target.is_dir():
                 shutil.rmtree(target)

@@ -272,6 +272,9 @@ def _sources(files: list[Path], plan: Plan, overrides: Overrides) -> list[Source
             )
         return list(plan.models)
     source = sort_files(files, overrides)
+    if source.overrides != overrides:
+        said = printable(source.overrides.flags(), limit=500)
+        print(f"note: the checkpoint is read with {said}, as the manifests of its exports say", file=sys.stderr)
     if plan.runtimes:
         for kind, path in idle(source, plan.entrants("cpu")).items():
             raise GanExportError(

@@ -258,7 +258,7 @@ def test_an_export_is_judged_by_what_the_flags_say_of_its_checkpoint(
     assert done.returncode == 0, done.stderr
     assert "wrong pictures" not in done.stdout
     assert {r.contender for r in record.read(tmp_path / "run.json").rows} == {"eager", "torchscript", "onnxruntime"}
-    done = gan_bench(files["checkpoint"], exported, *brief)
+    done = gan_bench(files["checkpoint"], exported, *brief, "--output", "tanh")
     assert "wrong pictures" in done.stdout
 
 
@@ -286,6 +286,24 @@ def test_recalibrated_exports_are_judged_by_their_own_statistics(
     done = gan_bench(files["checkpoint"], tmp_path / "g.onnx", tmp_path / "g.pt", *brief)
     assert done.returncode == 2
     assert "unlike --recalibrate (g.onnx with 64, g.pt without)" in done.stderr
+
+
+def test_a_checkpoint_is_read_as_its_exports_were_made(
+    gan_bench: Command, files: dict[str, Path], tmp_path: Path
+) -> None:
+    exporter = export.find("onnx")
+    ship.ship(read(files["checkpoint"], Overrides(bn_eps=0.5)), exporter, tmp_path / "g.onnx", Options())
+    ship.ship(read(files["checkpoint"]), export.find("torchscript"), tmp_path / "h.pt", Options())
+    brief = ("--batch", 3, "--rounds", 2, "--seconds", 0.02, "--threads", 1, "--runtimes")
+    done = gan_bench(files["checkpoint"], tmp_path / "g.onnx", *brief, "eager,onnxruntime")
+    assert done.returncode == 0, done.stderr
+    assert "--bn-eps 0.5, as the manifests of its exports say" in done.stderr
+    assert "wrong pictures" not in done.stdout + done.stderr
+    mixed = gan_bench(
+        files["checkpoint"], tmp_path / "g.onnx", tmp_path / "h.pt", *brief, "eager,onnxruntime,torchscript"
+    )
+    assert mixed.returncode == 2
+    assert "unlike flags (g.onnx with --bn-eps 0.5, h.pt with none)" in mixed.stderr
 
 
 @pytest.mark.skipif(not compiler(), reason="needs a C compiler")
