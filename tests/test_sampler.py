@@ -181,7 +181,7 @@ def test_the_commands_know_such_a_file(command: Command, classic_pth: Path, tmp_
         ("below 2^63", ("--seed", 2**63)),
         ("no labels", ("--label", "all")),
     ):
-        assert says in refused(command("gan-sample", path, "-n", 1, *more, "-o", tmp_path / "c.npy"))
+        assert says in refused(command("gan-sample", path, *more, "-o", tmp_path / "c.npy"))
     if find("openvino").availability().ok:
         narrowed = ("--seed", 2**32, "--runtime", "openvino")
         assert "below 2^32" in refused(command("gan-sample", path, "-n", 1, *narrowed, "-o", tmp_path / "c.npy"))

@@ -135,7 +135,8 @@ def test_memory_does_not_grow_with_the_count(artifacts: Artifacts, tmp_path: Pat
 @pytest.mark.skipif(os.name == "nt", reason="no such signals there")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_a_signal_that_ends_it_leaves_no_half_file(artifacts: Artifacts, tmp_path: Path, name: str) -> None:
-    program = "from gan_export.cli.sample import main; main()"
+    listening = f"import signal; signal.signal(signal.{name}, signal.SIG_DFL)"  # under nohup, too
+    program = f"{listening}; from gan_export.cli.sample import main; main()"
     arguments = [str(artifacts["onnx"]), "-n", "5000000", "-o", "x.npy", "--batch", "8"]
     run = subprocess.Popen([sys.executable, "-c", program, *arguments], cwd=tmp_path, stderr=subprocess.PIPE)
     number = getattr(signal, name)

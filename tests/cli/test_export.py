@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -369,6 +370,6 @@ def test_a_second_run_replaces_what_the_first_wrote(
     (out / "g-c" / "main.c").write_text("int main(void) { return 0; }\n")
     result = command("gan-export", "all", checkpoint, "-o", out)
     assert result.code == 2
-    assert "main.c isn't as it was exported" in result.out
+    assert "main.cisn'tasitwasexported" in re.sub(r"\s", "", result.out)  # in a table, whose cells are folded
     assert "1 of the formats could not be written" in result.err
     assert (out / "g-c" / "main.c").is_file()

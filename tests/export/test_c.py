@@ -155,7 +155,7 @@ def test_the_command_writes_proves_and_is_understood(
     subprocess.run(["./example", "generator.weights", "x.pgm", "7", "3"], cwd=folder, check=True)
     assert same(read_pnm(folder / "x.pgm"), np.load(tmp_path / "g.onnx.npy")[3])
     before = sorted(tmp_path.rglob("*"))
-    assert "is there already" in refused(command("gan-export", "c", classic_pth, "-o", folder))
+    assert "example isn't as it was exported" in refused(command("gan-export", "c", classic_pth, "-o", folder))
     assert "can't name" in refused(command("gan-export", "c", classic_pth, "-o", tmp_path / "x", "--symbol", "int"))
     assert "takes no symbol" in refused(command("gan-export", "onnx", classic_pth, "--symbol", "x"))
     assert sorted(tmp_path.rglob("*")) == before
