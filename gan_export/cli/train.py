@@ -277,7 +277,7 @@ class _Display:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()  # however it ends: the bar hides the cursor
+        self._stop()  # however it ends: the bar hides the cursor
 
     def __call__(self, event: Event) -> None:
         from gan_export.training import events
@@ -294,9 +294,13 @@ class _Display:
             case events.Wrote(kind="checkpoint", path=path):
                 self._say(f"wrote {path}")
             case events.Ended():
-                self._bar.stop()
+                self._stop()
             case _:
                 pass
+
+    def _stop(self) -> None:
+        if self._bar.live.is_started:  # rich ends one that never was with an empty line
+            self._bar.stop()
 
     def _began(self, event: events.Began) -> None:
         recipe = event.recipe

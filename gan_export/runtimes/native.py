@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import json
 import os
 import sys
 import threading
@@ -352,9 +351,7 @@ class NativeSession:
         self._runtime = runtime
         self._threads = threads
         version = _library().gan_version().decode()
-        self._info = SessionInfo(
-            runtime.name, version, "cpu", model.cpu, model.threads(threads), runtime.output, _precision(model)
-        )
+        self._info = SessionInfo(runtime.name, version, "cpu", model.cpu, model.threads(threads), runtime.output)
 
     @property
     def info(self) -> SessionInfo:
@@ -375,15 +372,6 @@ class NativeSession:
 
     def close(self) -> None:
         self.model.close()
-
-
-def _precision(model: Model) -> str:
-    """What the file says that its weights are stored as; the engine's sums are float32 whatever they are."""
-    try:
-        said = json.loads(model.manifest).get("precision", "fp32")
-    except (ValueError, AttributeError, RecursionError):
-        return "fp32"
-    return said if isinstance(said, str) else "fp32"
 
 
 class NativeBound:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from gan_export import artifact
 from gan_export.errors import GanExportError, printable
 from gan_export.protobuf import check_external_data
 from gan_export.runtimes.base import (
@@ -59,21 +58,16 @@ class OpenVino:
             compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
         except RuntimeError as e:
             raise GanExportError(f"{printable(str(path))}: OpenVINO can't load it: {_line(str(e))}") from e
-        loaded = OpenVinoSession(self.name, compiled, openvino.__version__, self._stored_precision(path))
+        loaded = OpenVinoSession(self.name, compiled, openvino.__version__)
         if is_seeded(loaded.inputs):
             return SeededSession(loaded, conditional="label" in loaded.inputs)
         return loaded
-
-    def _stored_precision(self, path: Path) -> str:
-        """What the file says of itself; fp32 for a file that is not one of ours."""
-        manifest = artifact.read_manifest(path, self.format) if self.format == artifact.sniff(path) else None
-        return manifest.precision if manifest else "fp32"
 
 
 class OpenVinoSession:
     """A compiled graph: first input latents, a second one labels; the first output is the picture."""
 
-    def __init__(self, name: str, compiled: Any, version: str, stored: str) -> None:
+    def __init__(self, name: str, compiled: Any, version: str) -> None:
         self._compiled: Any = compiled
         self._own: Any = None  # the request of `generate`
         self.inputs = [i.any_name for i in compiled.inputs]
@@ -84,7 +78,7 @@ class OpenVinoSession:
             provider=str(compiled.get_property("EXECUTION_DEVICES")[0]),
             threads=int(compiled.get_property("INFERENCE_NUM_THREADS")),
             output="bytes" if compiled.outputs[0].element_type.to_string() == "u8" else "float",
-            precision=_precision(compiled) if stored == "fp32" else stored,
+            precision=_precision(compiled),
         )
 
     @property

@@ -75,7 +75,7 @@ def tiny_recipe(folder: Path, pictures: Path, extra: str = "") -> Path:
 
 def refused(result: subprocess.CompletedProcess[str], *words: str, code: int = 2) -> None:
     """One line on stderr that holds all of `words`, the exit code, no traceback."""
-    lines = result.stderr.strip().splitlines()
+    lines = result.stderr.splitlines()
     assert result.returncode == code, result.stderr
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith("gan-train: ")
