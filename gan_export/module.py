@@ -55,8 +55,7 @@ def to_module(spec: GeneratorSpec, weights: Weights, output: Literal["float", "b
             values[layer.name] = graph.call_module(names[layer.name], tuple(arguments))
     result = values[spec.output]
     if output == "bytes":
-        usual = spec.range in (None, (-1.0, 1.0))
-        layers[TO_BYTES] = ToBytes() if usual else SpanToBytes(*(spec.range or ()))
+        layers[TO_BYTES] = ToBytes(None if spec.range == (-1.0, 1.0) else spec.range)
         result = graph.call_module(TO_BYTES, (result,))
     graph.output(result)
     module = fx.GraphModule(layers, graph, class_name="Generator")
@@ -184,21 +183,16 @@ class Indicator(nn.Module):
 
 
 class ToBytes(nn.Module):
-    """The byte rule of `images.to_bytes`: (N, C, H, W) in [-1, 1] to uint8 (N, H, W, C)."""
+    """The byte rule of `images.to_bytes`: (N, C, H, W) in `span`, [-1, 1] for None, to uint8 (N, H, W, C)."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return (x * 127.5 + 128.0).floor().clamp(0.0, 255.0).to(torch.uint8).permute(0, 2, 3, 1)
-
-
-class SpanToBytes(ToBytes):
-    """The same of values in [low, high]."""
-
-    def __init__(self, low: float, high: float) -> None:
+    def __init__(self, span: tuple[float, float] | None) -> None:
         super().__init__()
-        self.low, self.factor = low, 2.0 / (high - low)
+        self.span = span
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = (x - self.low) * self.factor - 1.0
+        if self.span is not None:
+            low, high = self.span
+            x = (x - low) * (2.0 / (high - low)) - 1.0
         return (x * 127.5 + 128.0).floor().clamp(0.0, 255.0).to(torch.uint8).permute(0, 2, 3, 1)
 
 

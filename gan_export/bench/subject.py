@@ -7,14 +7,14 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from gan_export import artifact, latents, parity, runtimes
 from gan_export.arch import spec as arch
 from gan_export.arch.reading import Overrides
-from gan_export.artifact import TOLERANCES, Facts, Tolerance
+from gan_export.artifact import TOLERANCES, Facts, Manifest, Tolerance
 from gan_export.bench import contenders, models
 from gan_export.bench.contenders import Contender
 from gan_export.bench.record import Model, Parity
@@ -29,6 +29,7 @@ SEED = artifact.REFERENCE_SEED  # the pictures that manifests carry are then the
 MOST_COMPARED = 4096  # pictures of one batch
 _SEEDED = " sampler"  # after an artifact's kind: a file that draws from a seed is another thing to measure
 NOTHING_SAID = Overrides()
+T = TypeVar("T")
 _PIECE = 64  # pictures that the reference draws at once
 
 
@@ -187,13 +188,20 @@ def sort_files(files: Sequence[Path], overrides: Overrides = NOTHING_SAID) -> So
 
 
 def _exported_with(files: Iterable[Path]) -> Overrides:
-    """The flags that these exports were made with.  Raises GanExportError where one has others than the next."""
-    manifests = {path: manifest for path in files if (manifest := _manifest(path)) is not None}
-    said = {path: manifest.overrides() for path, manifest in manifests.items()}
+    """The flags that these exports were made with; none where none has a manifest."""
+    return _agreed(files, Manifest.overrides, "flags", lambda said: f"with {said.flags() or 'none'}") or NOTHING_SAID
+
+
+def _agreed(files: Iterable[Path], get: Callable[[Manifest], T], what: str, shown: Callable[[T], str]) -> T | None:
+    """What the manifests of all of `files` say, None where none has one.
+
+    Raises GanExportError where one says otherwise than the next: they are two generators.
+    """
+    said = {path: get(manifest) for path in files if (manifest := _manifest(path)) is not None}
     if len(set(map(repr, said.values()))) > 1:
-        each = ", ".join(f"{printable(path.name)} with {flags.flags() or 'none'}" for path, flags in said.items())
-        raise GanExportError(f"these were exported with unlike flags ({each}); say those of the checkpoint yourself")
-    return next(iter(said.values()), NOTHING_SAID)
+        each = ", ".join(f"{printable(path.name)} {printable(shown(value), 200)}" for path, value in said.items())
+        raise GanExportError(f"these were exported with unlike {what} ({each}); bench one generator at a time")
+    return next(iter(said.values()), None)
 
 
 def idle(source: Source, taking: Sequence[Contender]) -> dict[str, Path]:
@@ -258,31 +266,15 @@ def _of_checkpoint(path: Path, read: Checkpoint, source: Source, folder: Path, n
             )
     facts = Facts.of(read.spec)
     model = _model(name or path.name, facts, read.source.sha256, read.spec)
-    latent_count = _recalibrated_from(source)
+    latent_count = _agreed(
+        source.artifacts.values(),
+        lambda manifest: manifest.options.get("recalibrate"),
+        "--recalibrate",
+        lambda count: f"with {count}" if count else "without",
+    )
     if latent_count is not None or source.overrides != NOTHING_SAID:
         path = _as_said(read, latent_count, folder)
     return Subject(model, facts, path, source.artifacts, _largest_layer(read.spec), folder)
-
-
-def _recalibrated_from(source: Source) -> int | None:
-    """The number of latents that the exports' BatchNorm statistics were estimated from; None for the stored ones.
-
-    Raises GanExportError where one export has others than the next: they are two generators.
-    """
-    asked = {}
-    for path in source.artifacts.values():
-        if (manifest := _manifest(path)) is not None:
-            asked[path] = manifest.options.get("recalibrate")
-    if len(set(map(repr, asked.values()))) > 1:
-        said = ", ".join(
-            f"{printable(path.name)} {'without' if n is None else f'with {printable(str(n), 20)}'}"
-            for path, n in asked.items()
-        )
-        raise GanExportError(f"these were exported with unlike --recalibrate ({said}); bench one generator at a time")
-    number = next(iter(asked.values()), None)
-    if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
-        raise GanExportError(f"{printable(next(iter(asked)).name)}: its manifest is damaged; export it again")
-    return number
 
 
 def _as_said(read: Checkpoint, recalibrate: int | None, folder: Path) -> Path:

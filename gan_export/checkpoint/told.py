@@ -7,7 +7,7 @@ shapes alone would have it read as another network.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from gan_export.arch.draft import MOST_VALUES
@@ -351,11 +351,11 @@ def _between(module: Recovered, spec: GeneratorSpec, homes: Mapping[str, str], o
     return found
 
 
-def _follow(start: Layer, step: object) -> list[Layer]:
+def _follow(start: Layer, step: Callable[[Layer], list[Layer]]) -> list[Layer]:
     """The layers between `start` and the next with weights, as long as each leads to one alone."""
     chain: list[Layer] = []
     here = start
-    while len(following := step(here)) == 1:  # type: ignore[operator]
+    while len(following := step(here)) == 1:
         here = following[0]
         if layer_parameters(here) or not isinstance(here, (*_BETWEEN, Reshape, Crop, Scale)):
             break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,16 +11,14 @@ import typer
 
 from gan_export.arch.reading import Overrides
 from gan_export.cli import app as common
+from gan_export.cli.bench_tables import print_run, print_table
 from gan_export.cli.options import reads_checkpoints
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from gan_export.bench.measure import Progress
     from gan_export.bench.plan import Plan
     from gan_export.bench.record import Run
     from gan_export.bench.subject import Source
-    from gan_export.bench.summary import Line
 
 HELP = """Measure runtimes on the same latents, each in a fresh process, in turns: the usual ones, or those you name.
 
@@ -139,7 +137,7 @@ def compare(
         )
         for p in found.pairs
     ]
-    _print_table(_console(), None, ("runtime", "batch", "quantity", "ratio", "95 % interval", "AFTER is"), rows)
+    print_table(None, ("runtime", "batch", "quantity", "ratio", "95 % interval", "AFTER is"), rows)
     for side, keys in ((before, found.only_before), (after, found.only_after)):
         for key in keys:
             typer.echo(f"only in {side.name}: {key}")
@@ -181,7 +179,7 @@ def list_runtimes(*, device: Annotated[str, typer.Option("--device", help="auto,
         else:
             state = found.reason
         rows.append((contender.name, contender.title, state))
-    _print_table(_console(), None, ("name", "means", f"available on {where}"), rows)
+    print_table(None, ("name", "means", f"available on {where}"), rows)
 
 
 def main() -> None:
@@ -202,7 +200,7 @@ def _measure(plan: Plan, source: Source | str, json: str | None, csv: str | None
     elif csv == "-":
         sys.stdout.write(summary.to_csv(run))
     else:
-        _print_run(run)
+        print_run(run)
         for path in kept:
             typer.echo(f"kept: {path}")
     if lost:
@@ -363,102 +361,6 @@ class _Bar:
 
 def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
-
-
-def _print_run(run: Run) -> None:
-    from gan_export.bench import summary
-
-    console = _console()
-    c, h, w = run.model.image
-    work = "" if run.model.flops is None else f", {run.model.flops / 1e6:,.0f} MFLOP an image"
-    typer.echo(f"{run.model.name} ({run.model.arch}), {w}x{h}x{c}{work}")
-    typer.echo(f"{run.machine.gpu or run.machine.cpu}, {run.settings.threads} threads, device {run.settings.device}")
-    found = summary.lines(run)
-    for batch, quantity in dict.fromkeys((line.batch, line.quantity) for line in found):
-        rows = [line for line in found if (line.batch, line.quantity) == (batch, quantity)]
-        heading = f"batch {batch}, {summary.QUANTITY_NAMES[quantity]}"
-        columns = ("runtime", "images/s", "95 % interval", "vs eager", "of peak", "call p50 / p90 / p99", "parity")
-        _print_table(console, heading, columns, [_cells(line) for line in rows], [line.struck for line in rows])
-    _print_table(
-        console,
-        "apart from speed",
-        ("runtime", "version", "precision", "start to first picture", "load", "peak memory", "file"),
-        [
-            (
-                summary.title(e),
-                e.version,
-                e.precision,
-                summary.seconds_text(min(e.starts)),
-                summary.seconds_text(min(e.loads)),
-                summary.size_text(e.peak_memory),
-                summary.size_text(e.size),
-            )
-            for e in run.entries
-        ],
-    )
-    if run.peak:
-        flops = ", ".join(f"{name} {value / 1e9:,.0f} GFLOP/s" for name, value in run.peak.flops.items())
-        typer.echo(f"peak of this machine: matrix product {flops}; copy {run.peak.bytes / 1e9:,.1f} GB/s")
-    for a in run.absent:
-        typer.echo(f"{'failed' if a.failed else 'not measured'}: {a.title}: {a.reason}")
-    for doubt in summary.doubts(run):
-        typer.echo(f"unstable: {doubt}")
-    if run.partial:
-        typer.echo("partial: interrupted before the end")
-
-
-def _cells(line: Line) -> tuple[str, ...]:
-    from gan_export.bench import summary
-
-    name, judged = summary.title(line.entry), summary.parity_text(line.parity)
-    if line.rate is None or line.call is None:
-        return (name, line.verdict, "-", "-", "-", "-", judged)
-    ratio = line.against
-    against = "" if ratio is None else f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
-    return (
-        name,
-        summary.rate_text(line.rate.value),
-        f"{summary.rate_text(line.rate.low)} to {summary.rate_text(line.rate.high)}",
-        against,
-        "" if line.of_peak is None else f"{line.of_peak:.0%}",
-        " / ".join(summary.seconds_text(v) for v in line.call),
-        judged,
-    )
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    # A table that is piped or redirected keeps its full lines; in a terminal it fits the window.
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=160)
-
-
-def _print_table(
-    console: Console,
-    heading: str | None,
-    columns: tuple[str, ...],
-    rows: Sequence[tuple[str, ...]],
-    struck: list[bool] | None = None,
-) -> None:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, column in enumerate(columns):
-        numeric = column in (
-            "images/s",
-            "95 % interval",
-            "vs eager",
-            "of peak",
-            "ratio",
-            "batch",
-            "peak memory",
-            "file",
-        )
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=i == 0)
-    for i, row in enumerate(rows):
-        table.add_row(*row, style="strike" if struck and struck[i] else None)
-    console.print(table)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def halved(module: fx.GraphModule, *, fp16_io: bool) -> fx.GraphModule:
             node.replace_all_uses_with(cast)
             cast.args = (node,)
         ends = node.op == "output" and not fp16_io and not _gives_bytes(module, node.args[0])
-        if (kind is not None and issubclass(kind, ToBytes)) or ends:
+        if kind is ToBytes or ends:
             with module.graph.inserting_before(node):
                 node.args = (module.graph.call_module("to_fp32", (node.args[0],)),)
     module.recompile()

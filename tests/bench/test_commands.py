@@ -25,6 +25,8 @@ from tests.bench.conftest import REPOSITORY, Command
 pytestmark = pytest.mark.timeout(900)  # the first test measures for all: slow where the machine is busy
 BRIEF = ("--runtimes", "onnxruntime", "--batch", "2", "--rounds", "2", "--seconds", "0.02", "--threads", "1")
 
+OF_THREE = ("--batch", 3, "--rounds", 2, "--seconds", 0.02, "--threads", 1, "--runtimes")
+
 
 def test_help_is_quick_and_imports_no_runtime() -> None:
     code = (
@@ -242,18 +244,7 @@ def test_an_export_is_judged_by_what_the_flags_say_of_its_checkpoint(
 ) -> None:
     exported = tmp_path / "g.onnx"
     ship.ship(read(files["checkpoint"], Overrides(output="sigmoid")), export.find("onnx"), exported)
-    brief = (
-        "--batch",
-        3,
-        "--rounds",
-        2,
-        "--seconds",
-        0.02,
-        "--threads",
-        1,
-        "--runtimes",
-        "eager,torchscript,onnxruntime",
-    )
+    brief = (*OF_THREE, "eager,torchscript,onnxruntime")
     done = gan_bench(files["checkpoint"], exported, *brief, "--output", "sigmoid", "--json", tmp_path / "run.json")
     assert done.returncode == 0, done.stderr
     assert "wrong pictures" not in done.stdout
@@ -268,18 +259,7 @@ def test_recalibrated_exports_are_judged_by_their_own_statistics(
     for name, options in (("onnx", Options(recalibrate=64)), ("torchscript", Options())):
         exporter = export.find(name)
         ship.ship(read(files["checkpoint"]), exporter, tmp_path / f"g{exporter.suffix}", options)
-    brief = (
-        "--batch",
-        3,
-        "--rounds",
-        2,
-        "--seconds",
-        0.02,
-        "--threads",
-        1,
-        "--runtimes",
-        "eager,onnxruntime,torchscript",
-    )
+    brief = (*OF_THREE, "eager,onnxruntime,torchscript")
     done = gan_bench(files["checkpoint"], tmp_path / "g.onnx", *brief, "--strict", "--csv", tmp_path / "g.csv")
     assert "wrong pictures" not in done.stdout + done.stderr
     assert (tmp_path / "g.csv").read_text().count("True") == 3
@@ -294,13 +274,12 @@ def test_a_checkpoint_is_read_as_its_exports_were_made(
     exporter = export.find("onnx")
     ship.ship(read(files["checkpoint"], Overrides(bn_eps=0.5)), exporter, tmp_path / "g.onnx", Options())
     ship.ship(read(files["checkpoint"]), export.find("torchscript"), tmp_path / "h.pt", Options())
-    brief = ("--batch", 3, "--rounds", 2, "--seconds", 0.02, "--threads", 1, "--runtimes")
-    done = gan_bench(files["checkpoint"], tmp_path / "g.onnx", *brief, "eager,onnxruntime")
+    done = gan_bench(files["checkpoint"], tmp_path / "g.onnx", *OF_THREE, "eager,onnxruntime")
     assert done.returncode == 0, done.stderr
     assert "--bn-eps 0.5, as the manifests of its exports say" in done.stderr
     assert "wrong pictures" not in done.stdout + done.stderr
     mixed = gan_bench(
-        files["checkpoint"], tmp_path / "g.onnx", tmp_path / "h.pt", *brief, "eager,onnxruntime,torchscript"
+        files["checkpoint"], tmp_path / "g.onnx", tmp_path / "h.pt", *OF_THREE, "eager,onnxruntime,torchscript"
     )
     assert mixed.returncode == 2
     assert "unlike flags (g.onnx with --bn-eps 0.5, h.pt with none)" in mixed.stderr

@@ -1,0 +1,108 @@
+"""What gan-bench prints: a run's tables, and the table that they are made with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gan_export.bench.record import Run
+    from gan_export.bench.summary import Line
+
+
+def print_run(run: Run) -> None:
+    from gan_export.bench import summary
+
+    c, h, w = run.model.image
+    work = "" if run.model.flops is None else f", {run.model.flops / 1e6:,.0f} MFLOP an image"
+    typer.echo(f"{run.model.name} ({run.model.arch}), {w}x{h}x{c}{work}")
+    typer.echo(f"{run.machine.gpu or run.machine.cpu}, {run.settings.threads} threads, device {run.settings.device}")
+    found = summary.lines(run)
+    for batch, quantity in dict.fromkeys((line.batch, line.quantity) for line in found):
+        rows = [line for line in found if (line.batch, line.quantity) == (batch, quantity)]
+        heading = f"batch {batch}, {summary.QUANTITY_NAMES[quantity]}"
+        columns = ("runtime", "images/s", "95 % interval", "vs eager", "of peak", "call p50 / p90 / p99", "parity")
+        print_table(heading, columns, [_cells(line) for line in rows], [line.struck for line in rows])
+    print_table(
+        "apart from speed",
+        ("runtime", "version", "precision", "start to first picture", "load", "peak memory", "file"),
+        [
+            (
+                summary.title(e),
+                e.version,
+                e.precision,
+                summary.seconds_text(min(e.starts)),
+                summary.seconds_text(min(e.loads)),
+                summary.size_text(e.peak_memory),
+                summary.size_text(e.size),
+            )
+            for e in run.entries
+        ],
+    )
+    if run.peak:
+        flops = ", ".join(f"{name} {value / 1e9:,.0f} GFLOP/s" for name, value in run.peak.flops.items())
+        typer.echo(f"peak of this machine: matrix product {flops}; copy {run.peak.bytes / 1e9:,.1f} GB/s")
+    for a in run.absent:
+        typer.echo(f"{'failed' if a.failed else 'not measured'}: {a.title}: {a.reason}")
+    for doubt in summary.doubts(run):
+        typer.echo(f"unstable: {doubt}")
+    if run.partial:
+        typer.echo("partial: interrupted before the end")
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    from gan_export.bench import summary
+
+    name, judged = summary.title(line.entry), summary.parity_text(line.parity)
+    if line.rate is None or line.call is None:
+        return (name, line.verdict, "-", "-", "-", "-", judged)
+    ratio = line.against
+    against = "" if ratio is None else f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+    return (
+        name,
+        summary.rate_text(line.rate.value),
+        f"{summary.rate_text(line.rate.low)} to {summary.rate_text(line.rate.high)}",
+        against,
+        "" if line.of_peak is None else f"{line.of_peak:.0%}",
+        " / ".join(summary.seconds_text(v) for v in line.call),
+        judged,
+    )
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # A table that is piped or redirected keeps its full lines; in a terminal it fits the window.
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=160)
+
+
+def print_table(
+    heading: str | None,
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[str, ...]],
+    struck: list[bool] | None = None,
+) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, column in enumerate(columns):
+        numeric = column in (
+            "images/s",
+            "95 % interval",
+            "vs eager",
+            "of peak",
+            "ratio",
+            "batch",
+            "peak memory",
+            "file",
+        )
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=i == 0)
+    for i, row in enumerate(rows):
+        table.add_row(*row, style="strike" if struck and struck[i] else None)
+    _console().print(table)
