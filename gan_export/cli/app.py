@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import typer
 from typer.core import TyperGroup
@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from gan_export.errors import GanExportError, printable
 
 INTERRUPTED = 130
+WRONG_USAGE: type[Exception] = cast(Any, typer.BadParameter.__mro__[1])  # UsageError, which typer keeps for itself
 
 
 def default_group(command: str) -> type[TyperGroup]:
@@ -71,21 +72,28 @@ def main(app: typer.Typer, program: str) -> NoReturn:
     """
     with _ended_as_interrupted() as ending:
         try:
-            app(prog_name=program)
+            code = app(prog_name=program, standalone_mode=False)
         except GanExportError as e:
             _fail(program, str(e), e.exit_code)
-        except KeyboardInterrupt:
+        except WRONG_USAGE as e:
+            _fail(program, _usage(e), 2)
+        except (KeyboardInterrupt, typer.Abort):
             _fail(program, *ending.said())
-        except SystemExit as e:
-            if e.code == INTERRUPTED:  # typer has caught the interrupt, and says nothing
-                _fail(program, *ending.said())
-            raise
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
         except (OSError, MemoryError) as e:
             _fail(program, describe(e), 2)
-    raise AssertionError("typer always exits")
+        if code == INTERRUPTED:  # typer has caught the interrupt, and says nothing
+            _fail(program, *ending.said())
+        sys.exit(code or 0)
+
+
+def _usage(error: Any) -> str:
+    """One line for a word on the command line that typer can't take: what it is, and where the right ones are."""
+    message: str = error.format_message().strip().rstrip(".")
+    help = f"; see `{error.ctx.command_path} -h`" if error.ctx else ""
+    return " ".join((message[:1].lower() + message[1:]).split()) + help
 
 
 class _Ending:

@@ -248,7 +248,7 @@ def _finish(run: Path, ended: Ended, plan: Plan) -> None:
         )
         said = f"stopped at step {ended.step}, all of it kept.  Go on with:\n  gan-train resume {run}{by}"
         print(said, file=sys.stderr)
-        sys.exit(common.INTERRUPTED)
+        raise typer.Exit(common.INTERRUPTED)
     generator = folder.checkpoint(run, "generator", ended.epoch)
     print(f"done: {ended.step} steps in {ended.seconds:.0f} s of training")
     print(f"  generator  {generator}\n  previews   {run / folder.PREVIEWS}\n  log        {run / folder.LOG}")
