@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from gan_export.checkpoint.values import Record, Tensor, as_tensor
+from gan_export.checkpoint.values import Name, Record, Tensor, as_tensor
 
 MAX_DEPTH = 32
 MAX_MODULES = 20_000
@@ -38,6 +38,7 @@ class Recovered:
 
     leaves: by path.  sequences: paths in the order in which a Sequential runs them, those within it included; "" stands
     for a part whose own code says how it runs.  whole: whether the module is nothing but torch's own Sequential.
+    hooks: (path, what is called whenever that part is), for those that aren't torch's own.
     """
 
     record: Record
@@ -45,6 +46,7 @@ class Recovered:
     leaves: dict[str, Leaf] = field(default_factory=dict)
     sequences: list[list[str]] = field(default_factory=list)
     whole: bool = False
+    hooks: list[tuple[str, str]] = field(default_factory=list)
 
 
 def is_module(value: object) -> bool:
@@ -71,6 +73,7 @@ def recover(module: Record) -> Recovered:
                 tensor = as_tensor(value)
                 if isinstance(name, str) and tensor is not None and not (kind == "_buffers" and name in skip):
                     found.tensors[prefix + name] = tensor
+        found.hooks.extend((prefix[:-1], str(hook)) for hook in _hooks(state))
         if _children(record):
             if _in_turn(record) and prefix not in inner:
                 found.sequences.append(list(itertools.islice(_sequence(prefix, record, inner), left)))
@@ -81,6 +84,16 @@ def recover(module: Record) -> Recovered:
             path, tensors = prefix[:-1], len(found.tensors) > before
             found.leaves[path] = Leaf(path, record.name.qualname, own, state, tensors)
     return found
+
+
+def _hooks(state: Mapping[object, object]) -> Iterator[Name]:
+    """Whose code runs before and behind a module's own; torch's spectral and weight norm are such hooks too."""
+    for kind in ("_forward_pre_hooks", "_forward_hooks"):
+        table = state.get(kind)
+        for hook in table.values() if isinstance(table, dict) else ():
+            name = hook.name if isinstance(hook, Record) else hook
+            if isinstance(name, Name) and not name.module.startswith("torch.nn."):
+                yield name
 
 
 def submodule(module: Record, path: str) -> Record | None:

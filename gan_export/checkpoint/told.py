@@ -379,9 +379,16 @@ def _pair(found: dict[str, Leaf], path: str, ours: list[Layer], theirs: list[Lea
 
 
 def _own_code(module: Recovered) -> tuple[str, ...]:
-    """What is said of layers whose class is the file's own."""
+    """What is said of layers whose class is the file's own, and of hooks."""
     strange = [leaf for leaf in module.leaves.values() if not leaf.own]
-    if not strange:
-        return ()
     names = ", ".join(dict.fromkeys(f"{_at(leaf)} ({printable(leaf.kind, 40)})" for leaf in strange[:4]))
-    return (f"{names}: classes of the file's own, whose code isn't read; taken to be torch's, or to reshape alone",)
+    hooked = ", ".join(
+        dict.fromkeys(
+            f"{printable(path, 80) or 'the module'} ({printable(hook, 60)})" for path, hook in module.hooks[:4]
+        )
+    )
+    notes = (
+        (names, "classes of the file's own, whose code isn't read; taken to be torch's, or to reshape alone"),
+        (hooked, "hooks, whose code isn't read; taken to change nothing"),
+    )
+    return tuple(f"{where}: {what}" for where, what in notes if where)
