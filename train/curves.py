@@ -67,8 +67,8 @@ def picture(curves: list[Curve]) -> str:
         raise ValueError(f"{len(curves)} runs; a plot has letters for {len(plots.LETTERS)}")
     letters = list(zip(curves, plots.LETTERS, strict=False))
     drawn = [plots.Curve(letter, tuple((s / 60, d) for s, d in c.points)) for c, letter in letters]
-    names = ", ".join(f"{letter} {c.name}" for c, letter in letters)
-    return plots.lines(drawn, "minutes of training", f"Frechet distance: {names}")
+    legend = [f"{letter}  {c.name}" for c, letter in letters]
+    return plots.lines(drawn, "minutes of training", "Frechet distance", legend=legend)
 
 
 def main() -> None:

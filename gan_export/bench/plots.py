@@ -16,6 +16,9 @@ _FONT = 'font-family="sans-serif" font-size="10.5"'
 _APART = 13  # between the centres of two letters
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
+_Mark = tuple[float, float, str]  # where, and the letter
+_Placed = tuple[tuple[float, float], str]
+
 
 @dataclass(frozen=True, slots=True)
 class Curve:
@@ -62,9 +65,10 @@ def lines(
     *,
     x_ticks: Sequence[float] = (),
     roofs: Sequence[tuple[str, Sequence[tuple[float, float]]]] = (),
+    legend: Sequence[str] = (),
     height: int = 280,
 ) -> str:
-    """Curves on two logarithmic axes; a roof is a dashed line with its name."""
+    """Curves on two logarithmic axes; a roof is a dashed line with its name; a legend stands at the top right."""
     roofed = [p for _, points in roofs for p in points]
     xs = [x for c in curves for x, _ in c.points] + [x for x, _ in roofed]
     ys = [y for c in curves for _, y in c.points] + [v for c in curves for i in c.intervals for v in i]
@@ -87,10 +91,15 @@ def lines(
         for (x, _), (low, high) in zip(curve.points, curve.intervals, strict=False):
             at = across.at(x)
             parts.append(f'<path d="M{at:.1f} {up.at(low):.1f}V{up.at(high):.1f}" stroke="#000" stroke-width="1"/>')
-    marks = [(*at, c.letter) for c in curves for at in _thinned([(across.at(x), up.at(y)) for x, y in c.points])]
-    for (x, y), letter in _spread(marks):
+    sparse: list[_Mark] = []
+    dense: list[_Mark] = []
+    for curve in curves:
+        kept = _thinned([(across.at(x), up.at(y)) for x, y in curve.points])
+        (sparse if len(kept) == len(curve.points) else dense).extend((x, y, curve.letter) for x, y in kept)
+    for (x, y), letter in _where_free(dense, _spread(sparse)):
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6.5" fill="#fff" stroke="#000" stroke-width="0.8"/>')
         parts.append(_text(x, y + 3.5, letter, "middle"))
+    names += [_text(WIDTH - _RIGHT, _TOP + 12 + 14 * i, text, "end") for i, text in enumerate(legend)]
     parts.append(f'<g stroke="#fff" stroke-width="3" paint-order="stroke">{"".join(names)}</g>')
     return _svg(parts, height, f"{y_title} against {x_title}")
 
@@ -146,19 +155,28 @@ def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     return kept
 
 
-def _spread(marks: list[tuple[float, float, str]]) -> list[tuple[tuple[float, float], str]]:
+def _spread(marks: Sequence[_Mark]) -> list[_Placed]:
     """Letters that would lie on each other are moved sideways, to where there is room; lines and intervals stay."""
-    placed: list[tuple[tuple[float, float], str]] = []
+    placed: list[_Placed] = []
     for x, y, letter in sorted(marks, key=lambda m: (m[0], m[1])):
         sideways = (x + sign * _APART * n for n in range(WIDTH // _APART) for sign in (1, -1))
-        free = (
-            at
-            for at in sideways
-            if _LEFT <= at <= WIDTH - 8
-            and not any(abs(at - px) < _APART and abs(y - py) < _APART for (px, py), _ in placed)
-        )
+        free = (at for at in sideways if _LEFT <= at <= WIDTH - 8 and _is_free(at, y, placed))
         placed.append(((next(free, x), y), letter))
     return placed
+
+
+def _where_free(marks: Sequence[_Mark], placed: list[_Placed]) -> list[_Placed]:
+    """`placed` with the letters of curves of many points: those that have room on their line, and each one's first."""
+    placed, shown = list(placed), set[str]()
+    for x, y, letter in sorted(marks, key=lambda m: (m[0], m[1])):
+        if letter not in shown or _is_free(x, y, placed):
+            placed.append(((x, y), letter))
+            shown.add(letter)
+    return placed
+
+
+def _is_free(x: float, y: float, placed: Sequence[_Placed]) -> bool:
+    return not any(abs(x - px) < _APART and abs(y - py) < _APART for (px, py), _ in placed)
 
 
 def _padded(low: float, high: float, factor: float) -> tuple[float, float]:
