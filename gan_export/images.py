@@ -45,25 +45,39 @@ def grid(images: Bytes, columns: int | None = None, pad: int = 2) -> Bytes:
     n, h, w, c = images.shape
     if n < 1:
         raise GanExportError("a grid of no pictures; ask for at least one")
-    columns = columns or math.ceil(math.sqrt(n))
-    rows = -(-n // columns)
-    sheet = np.zeros((rows * (h + pad) + pad, columns * (w + pad) + pad, c), np.uint8)
+    columns = columns or _columns(n)
+    sheet = np.zeros((*grid_size(n, h, w, columns, pad), c), np.uint8)
     for i, picture in enumerate(images):
         top, left = (i // columns) * (h + pad) + pad, (i % columns) * (w + pad) + pad
         sheet[top : top + h, left : left + w] = picture
     return sheet
 
 
+def grid_size(count: int, height: int, width: int, columns: int | None = None, pad: int = 2) -> tuple[int, int]:
+    """(height, width) of `count` pictures' grid in pixels."""
+    columns = columns or _columns(count)
+    return -(-count // columns) * (height + pad) + pad, columns * (width + pad) + pad
+
+
+def _columns(count: int) -> int:
+    return math.ceil(math.sqrt(count))
+
+
+def check_png(channels: int, instead: str = ".npy or .npz") -> None:
+    """Raises GanExportError for channels that a PNG doesn't have: 1 grey, 2 with alpha, 3 RGB, 4 with alpha."""
+    if not 1 <= channels <= 4:
+        raise GanExportError(f"a PNG has 1 to 4 channels, these pictures {channels}; use {instead}")
+
+
 def write_png(path: Path | str, image: Bytes) -> None:
-    """Write uint8 (H, W, C), C 1, 3 or 4, whole or not at all."""
+    """Write uint8 (H, W, C), C 1 to 4, whole or not at all."""
     with atomic_file(path) as temporary:
         encode_png(temporary, image)
 
 
 def encode_png(path: Path, image: Bytes) -> None:
-    """Write uint8 (H, W, C), C 1, 3 or 4, in place."""
+    """Write uint8 (H, W, C), C 1 to 4, in place."""
     from PIL import Image
 
-    if image.shape[2] not in (1, 3, 4):
-        raise GanExportError(f"a PNG has 1, 3 or 4 channels, these pictures {image.shape[2]}; use .npy or .npz")
+    check_png(image.shape[2])
     Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(path, format="PNG")

@@ -125,8 +125,8 @@ def check(seed: int, start: int, count: int) -> None:
         raise GanExportError(f"seed {seed}: 0 to 2^64-1 is possible")
     if count < 0:
         raise GanExportError(f"count {count}: it can't be negative")
-    if start < 0 or start + count > 1 << 64:
-        raise GanExportError(f"images {start} to {start + count - 1}: indices are 0 to 2^64-1")
+    if not 0 <= start < 1 << 64 or start + count > 1 << 64:
+        raise GanExportError(f"{count} images from {start} on: indices are 0 to 2^64-1")
 
 
 def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -18,7 +18,7 @@ from gan_export import artifact, images, latents
 from gan_export.arch.reading import Overrides
 from gan_export.artifact import Facts, Kind
 from gan_export.errors import GanExportError, printable
-from gan_export.files import atomic_file
+from gan_export.files import atomic_file, settle
 from gan_export.runtimes import RUNTIMES
 from gan_export.runtimes import find as find_runtime
 from gan_export.runtimes.base import DrawsBytes, Session
@@ -201,7 +201,7 @@ def open_sink(target: Path, facts: Facts, start: int, count: int) -> Iterator[Si
     """What `target` asks for by its suffix; complete at the block's end, gone at an error."""
     channels, height, width = facts.image
     shape = (count, height, width, channels)
-    match target.suffix.lower():
+    match "" if target.is_dir() else target.suffix.lower():
         case ".png":
             if count * height * width > _GRID_PIXELS:
                 raise GanExportError(f"a grid of {count} pictures is too large; name a folder or a .npy with -o")
@@ -221,6 +221,7 @@ def open_sink(target: Path, facts: Facts, start: int, count: int) -> Iterator[Si
                     yield _Raw(f)  # type: ignore[arg-type]
         case "":
             yield _Folder(_make_folder(target), start)
+            settle(target)
         case other:
             raise GanExportError(
                 f"{printable(target.name)}: {printable(other)} is not known; "
@@ -246,7 +247,10 @@ class _Raw:
 
 @dataclass(slots=True)
 class _Folder:
-    """One PNG an image, each whole or not there: two machines may fill one folder from two starts."""
+    """One PNG an image, each whole or not there: two machines may fill one folder from two starts.
+
+    All of them are brought to the disk at the end: a sync a picture would take longer than drawing it.
+    """
 
     folder: Path
     index: int

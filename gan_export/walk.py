@@ -42,8 +42,10 @@ def write(
     if stops < 2:
         raise GanExportError(f"--walk {stops}: at least 2 stops are needed")
     channels, height, width = generator.facts.image
-    enlarged = max(1, -(-_SIDE // max(height, width))) ** 2
-    if stops * FRAMES * count * height * width * channels * enlarged > _LIMIT:
+    if count < 1:
+        raise GanExportError(f"{count} pictures: ask for at least one")
+    tall, wide = images.grid_size(count, height, width, pad=_pad(count))
+    if stops * FRAMES * tall * wide * channels * _times(tall, wide) ** 2 > _LIMIT:
         raise GanExportError(f"a walk of {count} pictures over {stops} stops is too large; lower -n or --walk")
     latents.check(seed, start, stops * count)
     if suffix == ".mp4":
@@ -70,7 +72,7 @@ def frames(
         for i in range(FRAMES):
             z = between(a, b, i / FRAMES, facts.prior)
             pictures = generator.bytes(z if generator.psi == 1.0 else z * np.float32(generator.psi), labels)
-            yield images.grid(pictures, pad=0 if count == 1 else 2)
+            yield images.grid(pictures, pad=_pad(count))
 
 
 def between(a: Floats, b: Floats, at: float, prior: str) -> Floats:
@@ -80,13 +82,27 @@ def between(a: Floats, b: Floats, at: float, prior: str) -> Floats:
     wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
     lengths = np.linalg.norm(wide_a, axis=1, keepdims=True) * np.linalg.norm(wide_b, axis=1, keepdims=True)
     cosine = np.clip((wide_a * wide_b).sum(1, keepdims=True) / lengths, -1.0, 1.0)
-    angle = np.maximum(np.arccos(cosine), 1e-9)  # equal latents: both weights tend to the straight line's
-    mixed = (np.sin((1 - at) * angle) * wide_a + np.sin(at * angle) * wide_b) / np.sin(angle)
+    angle = np.arccos(cosine)
+    sine = np.sin(angle)
+    mixed = (np.sin((1 - at) * angle) * wide_a + np.sin(at * angle) * wide_b) / np.maximum(sine, 1e-6)
+    # equal latents lie on no one circle, opposite ones (as of nz = 1) on many
+    mixed = np.where(sine < 1e-6, (1 - at) * wide_a + at * wide_b, mixed)
     return np.ascontiguousarray(mixed, np.float32)
 
 
+def _pad(count: int) -> int:
+    return 0 if count == 1 else 2
+
+
+def _times(height: int, width: int) -> int:
+    """How many times a sheet is enlarged."""
+    return max(1, -(-_SIDE // max(height, width)))
+
+
 def _enlarge(sheet: Bytes) -> Bytes:
-    times = max(1, -(-_SIDE // max(sheet.shape[:2])))
+    """The sheet as a film shows it: of a film's size, without alpha."""
+    times = _times(*sheet.shape[:2])
+    sheet = sheet[:, :, : 3 if sheet.shape[2] > 2 else 1]
     return sheet.repeat(times, 0).repeat(times, 1)
 
 

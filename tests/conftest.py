@@ -90,6 +90,13 @@ def classic_pth(classic: nn.Module, tmp_path_factory: pytest.TempPathFactory) ->
     return path
 
 
+def of_channels(channels: int, folder: Path) -> Path:
+    """A checkpoint of the classic generator whose pictures have so many channels."""
+    path = folder / f"channels{channels}.pth"
+    torch.save(lively(ClassicGenerator(width=16, channels=channels)).state_dict(), path)
+    return path
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What a command left: its exit code, standard output and standard error."""

@@ -49,7 +49,14 @@ def test_a_grid_holds_its_pictures(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["g.png"]
 
 
-def test_two_channels_are_no_png(tmp_path: Path) -> None:
-    with pytest.raises(GanExportError, match="1, 3 or 4 channels"):
-        images.write_png(tmp_path / "g.png", np.zeros((4, 4, 2), np.uint8))
+def test_five_channels_are_no_png(tmp_path: Path) -> None:
+    with pytest.raises(GanExportError, match="1 to 4 channels, these pictures 5"):
+        images.write_png(tmp_path / "g.png", np.zeros((4, 4, 5), np.uint8))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_png_holds_every_channel(tmp_path: Path, channels: int) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (5, 7, channels), dtype=np.uint8)
+    images.write_png(tmp_path / "g.png", picture)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "g.png")).reshape(picture.shape), picture)

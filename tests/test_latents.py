@@ -131,6 +131,7 @@ def test_random_labels_are_even() -> None:
         (1 << 64, 0, 1, 8, "seed"),
         (0, -1, 1, 8, "indices"),
         (0, (1 << 64) - 1, 2, 8, "indices"),
+        (0, 1 << 64, 0, 8, "indices"),
         (0, 0, -1, 8, "negative"),
         (0, 0, 1, 0, "latent size 0"),
     ],

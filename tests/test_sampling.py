@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 
 from gan_export import images, latents
-from tests.conftest import Artifacts, Command, refused
+from tests.conftest import Artifacts, Command, of_channels, refused
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +81,23 @@ def test_two_machines_share_a_folder(
         assert command("gan-sample", artifacts["onnx"], *arguments).code == 0
     files = sorted((tmp_path / "all").iterdir())
     assert same(np.stack([np.asarray(Image.open(f)) for f in files])[..., None], wanted[:7])
+
+
+def test_a_folder_that_is_there_may_have_any_name(command: Command, file: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.v2").mkdir()
+    result = command("gan-sample", file, "-n", 2, "-o", tmp_path / "run.v2")
+    assert result.code == 0, result
+    assert sorted(p.name for p in (tmp_path / "run.v2").iterdir()) == ["00000000.png", "00000001.png"]
+
+
+def test_pictures_of_two_channels_are_pngs(command: Command, tmp_path: Path) -> None:
+    two = of_channels(2, tmp_path)
+    for more in (("-o", tmp_path / "g.png"), ("-o", tmp_path / "folder"), ("--format", "png", "-o", tmp_path / "set")):
+        assert command("gan-sample", two, "-n", 1, *more).code == 0
+    alone = np.asarray(Image.open(tmp_path / "folder" / "00000000.png"))
+    assert alone.shape == (32, 32, 2)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "g.png"))[2:-2, 2:-2], alone)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "set" / "00000" / "00000000.png")), alone)
 
 
 @pytest.mark.parametrize("form", ["npy", "pt", "pt4d"])

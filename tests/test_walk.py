@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gan_export import latents, sampling, walk
-from tests.conftest import Command, refused
+from tests.conftest import Command, of_channels, refused
 
 
 def _frames(path: Path) -> np.ndarray:
@@ -62,6 +63,33 @@ def test_an_mp4_holds_the_same_frames(command: Command, classic_pth: Path, tmp_p
     want = _frames(tmp_path / "walk.webp")
     assert got.shape == want.shape
     assert np.abs(got - want).mean() < 8  # H.264 loses a little
+
+
+def test_between_opposite_latents_it_goes_straight() -> None:
+    a, b = np.float32([[0.5]]), np.float32([[-0.8]])
+    assert np.allclose(walk.between(a, b, 0.5, "normal"), [[-0.15]], atol=1e-6)
+
+
+def test_many_small_walks_are_one_film(command: Command, tmp_path: Path) -> None:
+    """The sheet of them all is large enough to be shown as it is."""
+    result = command("gan-sample", of_channels(3, tmp_path), "--walk", 12, "-n", 64, "-o", tmp_path / "w.gif")
+    assert result.code == 0, result
+    with Image.open(tmp_path / "w.gif") as film:
+        assert film.size == (8 * 34 + 2, 8 * 34 + 2)
+        assert film.n_frames == 12 * walk.FRAMES  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_film_has_no_alpha(command: Command, tmp_path: Path, channels: int) -> None:
+    suffixes = [".gif", ".webp"] + ([".mp4"] if importlib.util.find_spec("av") else [])
+    checkpoint = of_channels(channels, tmp_path)
+    for suffix in suffixes:
+        result = command("gan-sample", checkpoint, "--walk", 2, "-o", tmp_path / f"w{suffix}")
+        assert result.code == 0, result
+    with Image.open(tmp_path / "w.webp") as film, sampling.open_generator(checkpoint) as drawn:
+        seen = np.asarray(film.convert("RGB"), int)[4::8, 4::8]
+        first = drawn.draw(0, 0, 1)[0].astype(int)
+    assert np.abs(seen - (first[..., :3] if channels == 4 else first[..., :1])).max() <= 1
 
 
 def test_what_can_be_no_film_is_refused(command: Command, classic_pth: Path, tmp_path: Path) -> None:

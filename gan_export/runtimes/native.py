@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_export.errors import GanExportError, UnavailableError, printable
+from gan_export.latents import check as check_law
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
@@ -181,7 +182,7 @@ class Model:
 
     def latents(self, seed: int, start: int, count: int) -> Floats:
         """What `generate` draws from: float32 (count, nz), to the bit those of `gan_export.latents`."""
-        _check_law(seed, start, count)
+        check_law(seed, start, count)
         z = _array(None, (count, self.nz), np.dtype(np.float32))
         with self._lock:
             _check(self._lib.gan_latents(self._open(), seed, start, count, _as(z, c_float)), self._path)
@@ -189,7 +190,7 @@ class Model:
 
     def labels(self, seed: int, start: int, count: int) -> Labels:
         """The random labels (count,) of a generator with classes."""
-        _check_law(seed, start, count)
+        check_law(seed, start, count)
         chosen = np.empty(count, np.int64)
         with self._lock:
             _check(self._lib.gan_labels(self._open(), seed, start, count, _as(chosen, c_int64)), self._path)
@@ -264,7 +265,7 @@ class Model:
         if z is not None and (z.ndim != 2 or z.shape[1] != self.nz):
             raise GanExportError(f"latents of shape {z.shape}; this generator takes (N, {self.nz})")
         n = count if z is None else len(z)
-        _check_law(seed, start, n)
+        check_law(seed, start, n)
         chosen = None if labels is None else np.ascontiguousarray(labels, np.int64)
         if chosen is not None and chosen.shape != (n,):
             raise GanExportError(f"labels of shape {chosen.shape}; ({n},) is needed")
@@ -296,11 +297,6 @@ if hasattr(os, "register_at_fork"):
             model._forked()
 
     os.register_at_fork(after_in_child=_after_fork)
-
-
-def _check_law(seed: int, start: int, count: int) -> None:
-    if not 0 <= seed < 1 << 64 or min(start, count) < 0 or start + count > 1 << 64:
-        raise GanExportError(f"seed {seed}, images {start} to {start + count - 1}: 0 to 2^64-1 are possible")
 
 
 def _array(out: Pictures | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Pictures:

@@ -7,7 +7,6 @@ dataset; when MANIFEST.json is written, that folder goes.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import secrets
 import shutil
@@ -15,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from gan_export import files
 from gan_export.errors import GanExportError, printable
 from gan_export.scale.pieces import Piece, digest
 
@@ -178,17 +178,7 @@ class Folder:
             path.unlink(missing_ok=True)
 
     def settle(self) -> None:
-        with contextlib.suppress(
-            OSError, AttributeError, TypeError
-        ):  # of this file system alone, where that can be said
-            handle = os.open(self.path, os.O_RDONLY)
-            try:
-                if ctypes.CDLL(None).syncfs(handle) == 0:
-                    return
-            finally:
-                os.close(handle)
-        if hasattr(os, "sync"):
-            os.sync()
+        files.settle(self.path)
 
     def free(self) -> int | None:
         there = self.path

@@ -173,8 +173,8 @@ def test_closing_beside_other_calls_is_an_error_and_no_crash(write: Write) -> No
 
 def test_numbers_outside_the_law_for_latents_too(write: Write) -> None:
     with Model(write(SPEC, random_weights(SPEC))) as model:
-        for seed, start, count in ((-1, 0, 1), (2**64, 0, 1), (0, -1, 1), (0, 2**64 - 1, 2), (0, 0, -1)):
-            with pytest.raises(GanExportError, match="2\\^64-1"):
+        for seed, start, count in ((-1, 0, 1), (2**64, 0, 1), (0, -1, 1), (0, 2**64 - 1, 2), (0, 2**64, 0), (0, 0, -1)):
+            with pytest.raises(GanExportError, match=r"2\^64-1|negative"):
                 model.latents(seed, start, count)
     with pytest.raises(GanExportError, match="NUL"):
         Model("a\0b.gan")

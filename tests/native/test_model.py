@@ -61,8 +61,8 @@ def test_out_is_filled(path: Path) -> None:
 def test_counts_and_numbers_outside_the_law(path: Path) -> None:
     with gan_export.open(path) as model:
         assert model.generate(0, 0).shape == (0, 16, 16, 3)
-        for seed, start, count in ((-1, 0, 1), (2**64, 0, 1), (0, -1, 1), (0, 2**64 - 1, 2), (0, 0, -1)):
-            with pytest.raises(GanExportError, match="2\\^64-1"):
+        for seed, start, count in ((-1, 0, 1), (2**64, 0, 1), (0, -1, 1), (0, 2**64 - 1, 2), (0, 2**64, 0), (0, 0, -1)):
+            with pytest.raises(GanExportError, match=r"2\^64-1|negative"):
                 model.generate(seed, count, start=start)
         with pytest.raises(GanExportError, match="memory"):
             model.generate(0, 2**60)

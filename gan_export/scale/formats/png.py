@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gan_export import images
 from gan_export.artifact import Facts
 from gan_export.errors import GanExportError
 from gan_export.scale.formats.base import Bytes, Part, Place, Whole
@@ -51,8 +52,7 @@ def decode(data: bytes) -> Bytes:
 
 def check_channels(channels: int) -> None:
     """Raises GanExportError for what a PNG can't hold."""
-    if channels not in _COLOUR:
-        raise GanExportError(f"a PNG has 1 to 4 channels, these pictures {channels}; use --format npy or raw")
+    images.check_png(channels, "--format npy or raw")
 
 
 def library() -> str:
