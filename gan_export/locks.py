@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+_TRIES = 100  # folders of a lock that are made, each removed by another process before the lock is in it
 
 
 @contextlib.contextmanager
@@ -29,16 +32,21 @@ def taken(path: Path, *, shared: bool = False) -> Iterator[None]:
 @contextlib.contextmanager
 def awaited(path: Path) -> Iterator[None]:
     """The same, after waiting for its turn."""
-    with _opened(path) as f:
-        _lock(f, shared=False, wait=True)
-        yield
+    while True:
+        with _opened(path) as f:
+            _lock(f, shared=False, wait=True)
+            if _is_at(f, path):
+                yield
+                return
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab") as f:
-        yield f
+def _opened(path: Path) -> IO[bytes]:
+    """The file, made where need be with its folder, which another process may remove in between."""
+    for _ in range(_TRIES):
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return open(path, "ab")
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 
 
 def _is_at(f: IO[bytes], path: Path) -> bool:

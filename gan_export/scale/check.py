@@ -15,7 +15,7 @@ from gan_export.scale.generator_files import sha256
 from gan_export.scale.job import Job
 from gan_export.scale.manifest import Manifest
 from gan_export.scale.pieces import Record, total
-from gan_export.scale.run import faults
+from gan_export.scale.resume import faults
 from gan_export.scale.storage import open_store
 from gan_export.scale.store import MANIFEST, Folder, Store
 from gan_export.scale.writer import Source, batch_size

@@ -11,6 +11,8 @@ from gan_export.errors import GanExportError, printable
 from gan_export.scale.job import Slice
 from gan_export.scale.store import STATE
 
+OF_MANIFEST = "lock-of-the-manifest"  # the name of its file
+
 
 @contextlib.contextmanager
 def hold(folder: Path, slice: Slice) -> Iterator[None]:
@@ -32,5 +34,5 @@ def hold(folder: Path, slice: Slice) -> Iterator[None]:
 
 
 def finishing(folder: Path) -> contextlib.AbstractContextManager[None]:
-    """One process at a time; waits for its turn."""
-    return locks.awaited(folder / STATE / "lock-of-the-manifest")
+    """One process at a time; waits for its turn.  Makes the folder for what a run keeps where need be."""
+    return locks.awaited(folder / STATE / OF_MANIFEST)

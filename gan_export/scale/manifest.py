@@ -70,6 +70,11 @@ def job_under_way(store: Store) -> Job | None:
         raise GanExportError(f"{JOB} can't be read; remove the folder {STATE} to begin again") from None
 
 
+def encode_job(job: Job) -> bytes:
+    """As it lies in JOB."""
+    return json.dumps(job.to_data(), sort_keys=True).encode()
+
+
 def record_name(job: Job, k: int) -> str:
     """Where the record of shard k lies while the run is under way."""
     return f"{STATE}/shards/{job.name(k)}.json"

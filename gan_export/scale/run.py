@@ -1,14 +1,12 @@
-"""A dataset from a job: planned, refused where it can't be, resumed where it was begun, finished with a manifest."""
+"""A dataset from a job: refused where it can't be, drawn as far as it isn't there, finished with a manifest."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,11 @@ import numpy as np
 from gan_export.arch.reading import Overrides
 from gan_export.errors import GanExportError
 from gan_export.sampling import Generator, choose_labels
-from gan_export.scale import filters, formats, generator_files, lock, manifest, ray_crew
+from gan_export.scale import filters, formats, generator_files, lock, manifest, ray_crew, resume
 from gan_export.scale.crew import Crew
 from gan_export.scale.formats.base import Meter, Place
 from gan_export.scale.job import Job, Shard, Slice
-from gan_export.scale.manifest import Manifest
-from gan_export.scale.pieces import Record, total
+from gan_export.scale.pieces import total
 from gan_export.scale.ray_crew import RayCrew
 from gan_export.scale.storage import open_store
 from gan_export.scale.store import MANIFEST, STATE, Folder, Store, room
@@ -119,30 +116,23 @@ def run(source: Source, wish: Wish, target: str, *, progress: Progress = lambda 
         if missing:
             _check_room(generator, job, store, missing)
     with _crew(source, job, wish, target) as crew, _held(store, wish.slice):
-        store.create(manifest.JOB, _job_bytes(job))
+        store.create(manifest.JOB, manifest.encode_job(job))
         _check_target(store, job)  # another run may have begun in between
         _note_psi(store, wish.psi, variety)
-        prepared = _prepare(store, job, wish.slice, lambda shards: _survey(crew, store, job, shards, progress))
+        prepared = resume.prepare(store, job, wish.slice, lambda shards: _survey(crew, store, job, shards, progress))
         drawn, records = 0, list(prepared.sound)
         if prepared.missing:
             for record in crew.draw(prepared.missing, lambda n: progress(n, 0)):
                 records.append(record)
                 drawn += record.count
                 progress(0, record.bytes)
-        left = finish(store, job)
+        left = resume.finish(store, job)
         done = manifest.read(store)
     pictures, size = total(records)
     return Report(
         len(records), pictures, size, drawn, len(prepared.sound), prepared.faults, time.perf_counter() - begun,
         crew.seconds, dict(done.notes) if done else {}, left == 0, left,
     )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    sound: tuple[Record, ...]
-    faults: tuple[str, ...]
-    missing: tuple[int, ...] | range
 
 
 class _Count:
@@ -155,57 +145,6 @@ class _Count:
         else:
             done = len(store.names(f"{STATE}/shards")) if slice.of == 1 else len(manifest.finished(store, job, wanted))
             self.missing = max(0, len(wanted) - done) * job.shard_size
-
-
-def finish(store: Store, job: Job) -> int:
-    """Write the manifest when every shard is finished.  Gives how many are not."""
-    with _finishing(store):
-        if store.read(MANIFEST) is None:
-            there = manifest.finished(store, job, range(job.shards))
-            if len(there) < job.shards:
-                return job.shards - len(there)
-            records = [manifest.read_record(store, job, k) for k in there]
-            sound = tuple(r for r in records if r is not None)
-            if len(sound) < job.shards:
-                return job.shards - len(sound)
-            if isinstance(store, Folder):
-                for whole in formats.find(job.format).wholes(job, total(sound)[0]):
-                    with contextlib.suppress(FileNotFoundError):
-                        os.replace(store.path / STATE / whole.name, store.path / whole.name)
-            store.settle()
-            store.write(MANIFEST, Manifest(job, sound, manifest.read_notes(store)).encode())
-            store.settle()  # before the records go
-        store.remove(STATE)
-    return 0
-
-
-def _prepare(store: Store, job: Job, slice: Slice, survey: Callable[[list[int]], None]) -> _Prepared:
-    """What is there is checked; what is missing or damaged is to be drawn.
-
-    survey: lets the filters look at these shards and decide; called where their decision isn't there.
-    """
-    wanted = slice.of_job(job)
-    finished = manifest.read(store)
-    if finished is not None:
-        damaged = {r.index: fault for r, fault in faults(store, finished.records) if fault}
-        if not damaged:
-            return _Prepared(finished.records, (), ())
-        _reopen(store, finished, damaged)
-    if slice.of == 1:
-        store.remove(f"{STATE}/scratch")  # left by a run that was killed
-    if job.filters and not filters.decided(store, job):
-        seen = set(store.names(f"{STATE}/looks"))
-        survey([k for k in range(job.shards) if job.name(k) not in seen])
-    _make_wholes(store, job)
-    records = [manifest.read_record(store, job, k) for k in manifest.finished(store, job, wanted)]
-    there = [r for r in records if r is not None]
-    checked = faults(store, there) if finished is None else [(r, "") for r in there]
-    for record in (r for r, fault in checked if fault):
-        store.remove(manifest.record_name(job, record.index))  # or another slice might finish over it
-    sound = tuple(r for r, fault in checked if not fault)
-    said = tuple(fault for _, fault in checked if fault) if finished is None else tuple(damaged.values())
-    done = {r.index for r in sound}
-    return _Prepared(sound, said, tuple(k for k in wanted if k not in done) if done else wanted)
 
 
 def _survey(crew: Crew | RayCrew, store: Store, job: Job, shards: list[int], progress: Progress) -> None:
@@ -232,50 +171,19 @@ def _note_psi(store: Store, psi: float, variety: dict[str, Any]) -> None:
         manifest.write_notes(store, {**manifest.read_notes(store), "psi": variety})
 
 
-def _reopen(store: Store, finished: Manifest, damaged: dict[int, str]) -> None:
-    """Make a finished dataset an unfinished one that lacks the damaged shards."""
-    for record in finished.records:
-        if record.index not in damaged:
-            manifest.write_record(store, finished.job, record)
-    manifest.write_notes(store, finished.notes)
-    store.remove(MANIFEST)
-
-
-def _make_wholes(store: Store, job: Job) -> None:
-    if not isinstance(store, Folder):
-        return
-    with _finishing(store):  # slices come here at once, and one that has begun to write must not be cut
-        for whole in formats.find(job.format).wholes(job, manifest.kept(store, job)):
-            path, final = store.path / STATE / whole.name, store.path / whole.name
-            if final.exists() and not path.exists():  # a run was stopped just before its manifest, or reopened
-                os.replace(final, path)
-            if not path.exists() or path.stat().st_size != whole.size:
-                path.touch()
-                with open(path, "r+b") as f:
-                    f.write(whole.header)
-                    f.truncate(whole.size)
-
-
-def faults(store: Store, records: Iterable[Record]) -> list[tuple[Record, str]]:
-    """Each record, and what is wrong with its shard; hashing waits for the disk and lets go of the lock."""
-
-    def fault(record: Record) -> str:
-        return next((f for f in map(store.fault, record.pieces) if f), "")
-
-    there = list(records)
-    with ThreadPoolExecutor(_cores()) as pool:
-        return list(zip(there, pool.map(fault, there), strict=True))
-
-
 def _check_target(store: Store, job: Job | None) -> None:
     """Refuse a place that holds something else."""
-    finished = manifest.read(store)
-    found = finished.job if finished else manifest.job_under_way(store)
+    found = _job_there(store) or _job_there(store)  # between its two reads another slice may have finished
     where = store.shown
     if found is not None and job is not None and (difference := job.difference(found)):
         raise GanExportError(f"{where} holds another run ({difference}); name another folder with -o, or remove it")
     if found is None and any(n != STATE for n in store.names("")):
         raise GanExportError(f"{where} holds other files; name another folder with -o")
+
+
+def _job_there(store: Store) -> Job | None:
+    finished = manifest.read(store)
+    return finished.job if finished else manifest.job_under_way(store)
 
 
 def _check_room(generator: Generator, job: Job, store: Store, pictures: int) -> None:
@@ -328,25 +236,11 @@ def _manning(source: Source, job: Job, asked: int | None) -> tuple[int, int, boo
     An engine that is light gets a process a core, each with one thread: nothing waits for anything.  A GPU, or
     PyTorch with its large libraries, gets one process, which draws ahead.
     """
-    cores = _cores()
+    cores = resume.cores()
     workers = min(asked or (cores if _light(source, job) else 1), job.shards)
     threads = source.threads or max(1, cores // workers)
     return workers, threads, workers < cores or source.device != "cpu"
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _held(store: Store, slice: Slice) -> contextlib.AbstractContextManager[None]:
     return lock.hold(store.path, slice) if isinstance(store, Folder) else contextlib.nullcontext()
-
-
-def _finishing(store: Store) -> contextlib.AbstractContextManager[None]:
-    return lock.finishing(store.path) if isinstance(store, Folder) else contextlib.nullcontext()
-
-
-def _job_bytes(job: Job) -> bytes:
-    import json
-
-    return json.dumps(job.to_data(), sort_keys=True).encode()
