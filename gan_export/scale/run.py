@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gan_export.arch.reading import Overrides
 from gan_export.errors import GanExportError
@@ -24,7 +25,7 @@ from gan_export.scale.pieces import total
 from gan_export.scale.ray_crew import RayCrew
 from gan_export.scale.storage import open_store
 from gan_export.scale.store import MANIFEST, STATE, Folder, Store, room
-from gan_export.scale.writer import ShardWriter, Source
+from gan_export.scale.writer import ShardWriter, Source, batch_size
 
 _TRIAL = 64  # pictures that are encoded to estimate what all will take
 _VARIED = 256  # pictures that are drawn with and without psi to tell what it costs in variety
@@ -111,14 +112,15 @@ def run(source: Source, wish: Wish, target: str, *, progress: Progress = lambda 
         _check_target(store, job)
         if not isinstance(store, Folder) and formats.find(job.format).wholes(job, job.count):
             raise GanExportError(f"{job.format} is written in place, which {store.shown} can't; use --format npy")
-        variety = _variety(generator, job) if wish.psi != 1.0 else {}
+        variety = _variety(generator, job) if wish.psi != 1.0 and not _psi_is_noted(store) else {}
         missing = _Count(wish.slice, job, store).missing
         if missing:
             _check_room(generator, job, store, missing)
     with _crew(source, job, wish, target) as crew, _held(store, wish.slice):
         store.create(manifest.JOB, manifest.encode_job(job))
         _check_target(store, job)  # another run may have begun in between
-        _note_psi(store, wish.psi, variety)
+        if variety and store.read(MANIFEST) is None:
+            manifest.write_notes(store, {**manifest.read_notes(store), "psi": variety})
         prepared = resume.prepare(store, job, wish.slice, lambda shards: _survey(crew, store, job, shards, progress))
         drawn, records = 0, list(prepared.sound)
         if prepared.missing:
@@ -155,20 +157,27 @@ def _survey(crew: Crew | RayCrew, store: Store, job: Job, shards: list[int], pro
     filters.decide(store, job)
 
 
+def _psi_is_noted(store: Store) -> bool:
+    return store.read(MANIFEST) is not None or "psi" in manifest.read_notes(store)
+
+
 def _variety(generator: Generator, job: Job) -> dict[str, Any]:
     """How far apart pictures are with psi, against without: the mean distance between neighbours' pixels."""
-
-    def spread(psi: float) -> float:
-        pictures = replace(generator, psi=psi).draw(job.seed, 0, _VARIED, job.label)  # type: ignore[arg-type]
-        return float(np.abs(np.diff(pictures.astype(np.float32), axis=0)).mean())
-
-    whole = spread(1.0)
-    return {"psi": generator.psi, "variety": round(spread(generator.psi) / whole, 3) if whole else 0.0, "of": _VARIED}
+    whole, shrunk = (_spread(replace(generator, psi=psi), job) for psi in (1.0, generator.psi))
+    return {"psi": generator.psi, "variety": round(shrunk / whole, 3) if whole else 0.0, "of": _VARIED}
 
 
-def _note_psi(store: Store, psi: float, variety: dict[str, Any]) -> None:
-    if psi != 1.0 and store.read(MANIFEST) is None:
-        manifest.write_notes(store, {**manifest.read_notes(store), "psi": variety})
+def _spread(generator: Generator, job: Job) -> int:
+    """The sum of all distances between neighbours' pixels, drawn in batches that bound memory as a worker's do."""
+    spread, batch = 0, batch_size(job)
+    last: NDArray[np.int16] | None = None
+    for first in range(0, _VARIED, batch):
+        n = min(batch, _VARIED - first)
+        drawn = generator.draw(job.seed, first, n, job.label).astype(np.int16)  # type: ignore[arg-type]
+        pictures = drawn if last is None else np.concatenate([last, drawn])
+        spread += int(np.abs(np.diff(pictures, axis=0)).sum(dtype=np.int64))
+        last = pictures[-1:]
+    return spread
 
 
 def _check_target(store: Store, job: Job | None) -> None:

@@ -31,27 +31,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=found.reason))
 
 
-def write_generator(target: Path, classes: int, channels: int = 1, width: int = 16) -> Path:
-    """A 32x32 chain of transposed convolutions of seeded weights; the label, where there is one, one-hot beside z."""
+def write_generator(target: Path, classes: int, channels: int = 1, width: int = 16, doublings: int = 3) -> Path:
+    """Transposed convolutions of seeded weights, from 4x4 on; the label, where there is one, one-hot beside z."""
     c = Chain()
     if classes:
         hot = c.add(OneHot, "hot", inputs=("label",), classes=classes)
         c.add(Concat, "joined", inputs=("z", hot))
     c.add(Reshape, "seed", shape=(100 + classes, 1, 1))
     before = 100 + classes
-    widths = (width, width // 2, width // 4, channels)
+    widths = (*(max(4, width >> i) for i in range(doublings)), channels)
+    size = 4 << doublings
     for i, after in enumerate(widths):
         stride, padding = (2, 1) if i else (1, 0)
         c.add(ConvTranspose, f"up{i}", in_channels=before, out_channels=after, kernel=4, stride=stride, padding=padding)
         c.add(Activation, f"act{i}", kind="relu" if i + 1 < len(widths) else "tanh")
         before = after
-    spec = GeneratorSpec("test", 100, "normal", (channels, 32, 32), (-1.0, 1.0), tuple(c), classes=classes)
+    spec = GeneratorSpec("test", 100, "normal", (channels, size, size), (-1.0, 1.0), tuple(c), classes=classes)
     rng = np.random.default_rng(1)
     weights = {}
     for layer in spec.layers:
         for name, shape in layer_parameters(layer).items():
-            size = 0.1 if name == "bias" else 2.0 / np.sqrt(4 * shape[0])
-            weights[f"{layer.name}.{name}"] = (rng.standard_normal(shape) * size).astype(np.float32)
+            scale = 0.1 if name == "bias" else 2.0 / np.sqrt(4 * shape[0])
+            weights[f"{layer.name}.{name}"] = (rng.standard_normal(shape) * scale).astype(np.float32)
     if classes:
         weights["up0.weight"][100:] *= 6.0  # so that a label shows
     manifest = Manifest("native", Facts.of(spec), "bytes", "fp32", TOLERANCES["fp32"], "0" * 64, {}, {}, "")
