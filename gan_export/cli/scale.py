@@ -19,11 +19,15 @@ _SHOWN = 20  # faults that are named one by one
 class Progress:
     """Pictures, pictures a second, bytes and the time left: a bar on a terminal, a line a minute elsewhere."""
 
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._drawn = self._bytes = 0
+    def __init__(self) -> None:
+        self._drawn = self._bytes = self._total = self._before = 0
         self._begun = self._last = time.monotonic()
         self._live = sys.stderr.isatty()
+
+    def expect(self, pictures: int) -> None:
+        """So many are to be drawn from here on; how fast is measured from here, too."""
+        self._before, self._total = self._drawn, self._drawn + pictures
+        self._begun = time.monotonic()
 
     def __call__(self, pictures: int, size: int) -> None:
         self._drawn += pictures
@@ -38,9 +42,10 @@ class Progress:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
     def _show(self, seconds: float) -> None:
-        speed = self._drawn / max(seconds, 1e-9)
-        left = (self._total - self._drawn) / max(speed, 1e-9)
-        text = f"{self._drawn:,} of {self._total:,}  {speed:,.0f} img/s  {_bytes(self._bytes)}  {_time(left)} left"
+        speed = (self._drawn - self._before) / max(seconds, 1e-9)
+        total = max(self._total, self._drawn)  # what a worker that died had drawn is drawn again
+        left = f"  {_time((total - self._drawn) / speed)} left" if speed else ""
+        text = f"{self._drawn:,} of {total:,}  {speed:,.0f} img/s  {_bytes(self._bytes)}{left}"
         print(f"\r\033[K{text}" if self._live else text, end="" if self._live else "\n", file=sys.stderr, flush=True)
 
 
@@ -48,9 +53,9 @@ def draw(source: Source, wish: Wish, target: str) -> None:
     """Draw a dataset and say how it went."""
     from gan_export.scale import run
 
-    progress = Progress(-(-wish.count // wish.slice.of))
+    progress = Progress()
     try:
-        report = run.run(source, wish, target, progress=progress)
+        report = run.run(source, wish, target, progress=progress, expect=progress.expect)
     finally:
         progress.close()
     for line in lines(report, target, wish.format):

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ _VARIED = 256  # pictures that are drawn with and without psi to tell what it co
 _SPARE = 1 << 24  # bytes left free for the file system itself
 
 Progress = Callable[[int, int], None]  # pictures more, bytes more
+Expect = Callable[[int], None]  # pictures that are to be drawn from here on
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,17 @@ def make_job(source: Source, wish: Wish, generator: Generator) -> Job:
     return job
 
 
-def run(source: Source, wish: Wish, target: str, *, progress: Progress = lambda pictures, size: None) -> Report:
+def run(
+    source: Source,
+    wish: Wish,
+    target: str,
+    *,
+    progress: Progress = lambda pictures, size: None,
+    expect: Expect = lambda pictures: None,
+) -> Report:
     """Draw what is asked for into `target`, as far as it isn't there yet.  Images are those of `gan-sample`.
 
+    expect: told how many pictures `progress` will hear of from then on, those that filters only look at among them.
     An interrupt or a kill leaves finished shards, which the next run of the same job keeps.
     Raises GanExportError, with nothing changed, for what can't be done.
     """
@@ -121,9 +130,12 @@ def run(source: Source, wish: Wish, target: str, *, progress: Progress = lambda 
         _check_target(store, job)  # another run may have begun in between
         if variety and store.read(MANIFEST) is None:
             manifest.write_notes(store, {**manifest.read_notes(store), "psi": variety})
-        prepared = resume.prepare(store, job, wish.slice, lambda shards: _survey(crew, store, job, shards, progress))
+        prepared = resume.prepare(
+            store, job, wish.slice, lambda shards: _survey(crew, store, job, shards, progress=progress, expect=expect)
+        )
         drawn, records = 0, list(prepared.sound)
         if prepared.missing:
+            expect(_pictures(job, prepared.missing))
             for record in crew.draw(prepared.missing, lambda n: progress(n, 0)):
                 records.append(record)
                 drawn += record.count
@@ -149,12 +161,23 @@ class _Count:
             self.missing = max(0, len(wanted) - done) * job.shard_size
 
 
-def _survey(crew: Crew | RayCrew, store: Store, job: Job, shards: list[int], progress: Progress) -> None:
+def _survey(
+    crew: Crew | RayCrew, store: Store, job: Job, shards: list[int], *, progress: Progress, expect: Expect
+) -> None:
     """Every shard drawn once for the filters, and their decision."""
     if shards:
+        done = set(manifest.finished(store, job, range(job.shards)))
+        later = [k for k in range(job.shards) if k not in done]
+        expect(_pictures(job, shards) + _pictures(job, later))
         for _ in crew.draw(shards, lambda n: progress(n, 0), look=True):
             pass
     filters.decide(store, job)
+
+
+def _pictures(job: Job, shards: Sequence[int]) -> int:
+    """How many these shards have; all but the plan's last are full."""
+    lacking = job.shards * job.shard_size - job.count
+    return len(shards) * job.shard_size - (lacking if job.shards - 1 in shards else 0)
 
 
 def _psi_is_noted(store: Store) -> bool:

@@ -1,18 +1,25 @@
-"""What a run tells of itself: what psi costs."""
+"""What a run tells of itself: how far it is, and what psi costs."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from gan_export import sampling
+from gan_export.scale.job import Slice
+from gan_export.scale.run import Wish, run
+from gan_export.scale.writer import Source
 from tests.conftest import Command
-from tests.scale.conftest import SEED, write_generator
+from tests.scale.conftest import COUNT, SEED, write_generator
 from tests.scale.test_runs import ARGUMENTS
 
 
@@ -47,3 +54,46 @@ def test_what_psi_costs_is_measured_in_little_memory(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", program, *map(str, words)], check=True, capture_output=True, text=True)
     peak = next(line for line in run.stdout.splitlines() if line.startswith("VmHWM"))
     assert int(peak.split()[1]) < 250_000, peak
+
+
+def test_progress_is_told_what_is_still_to_be_drawn(labelled_gan: Path, tmp_path: Path) -> None:
+    """With a filter, every picture twice; in a run that goes on, what isn't there yet."""
+
+    def draw(out: str, **wish: Any) -> tuple[list[int], int]:
+        expected, drawn = list[int](), list[int]()
+        run(
+            Source(labelled_gan),
+            Wish(SEED, 0, COUNT, "npy", shard_size=20, workers=1, **wish),
+            str(tmp_path / out),
+            progress=lambda pictures, size: drawn.append(pictures),
+            expect=expected.append,
+        )
+        return expected, sum(drawn)
+
+    assert draw("filtered", filters=("balance",)) == ([2 * COUNT, COUNT], 2 * COUNT)
+    assert draw("plain", slice=Slice(1, 2)) == ([40], 40)
+    assert draw("plain") == ([30], 30)
+    assert draw("plain") == ([], 0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
+def test_the_bar_of_a_filtered_run_counts_each_picture_twice(gan: Path, tmp_path: Path) -> None:
+    import pty
+
+    count = 20_000
+    terminal, end = pty.openpty()
+    program = "from gan_export.cli.sample import main; main()"
+    words = [gan, "-n", count, "--format", "npy", "--dedupe", "-o", tmp_path / "d"]
+    run = subprocess.Popen([sys.executable, "-c", program, *map(str, words)], stdout=subprocess.DEVNULL, stderr=end)
+    os.close(end)
+    said = b""
+    with contextlib.suppress(OSError):  # a terminal whose other end is closed
+        while data := os.read(terminal, 1 << 16):
+            said += data
+    os.close(terminal)
+    assert run.wait() == 0, said
+    shown = [[int(n.replace(",", "")) for n in pair] for pair in re.findall(r"([\d,]+) of ([\d,]+) ", said.decode())]
+    assert shown
+    assert {total for _, total in shown} == {2 * count}
+    assert all(drawn <= total for drawn, total in shown)
+    assert "-" not in said.decode()
