@@ -79,7 +79,7 @@ class Reject:
     @staticmethod
     def parse(text: str) -> Reject:
         """From "confidence<0.9".  Raises GanExportError for any other condition."""
-        found = re.fullmatch(r"\s*confidence\s*<\s*(0?\.\d+|0|1(\.0*)?)\s*", text)
+        found = re.fullmatch(r"\s*confidence\s*<\s*((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)\s*", text, re.ASCII)
         if not found or not 0 < float(found[1]) <= 1:
             raise GanExportError(
                 f"--reject {printable(text)}: write it as 'confidence<0.9', with a number over 0, at most 1"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gan_export import metrics
-from gan_export.scale.filters import difference_hash
+from gan_export.scale.filters import Reject, difference_hash
 from tests.conftest import Command, refused
 from tests.scale.conftest import COUNT, SEED, drawn, write_generator
 
@@ -78,6 +78,19 @@ def test_pictures_that_no_classifier_recognises_go(command: Command, tmp_path: P
     assert (note["dropped"], note["of"]) == (COUNT - sure.sum(), COUNT)
 
 
+def test_a_condition_that_is_written_with_an_exponent(command: Command, tmp_path: Path) -> None:
+    """So small a number is given back with one by the name that the manifest knows the filter by."""
+    generator = Path(__file__).parents[2] / "exported" / "mnist32" / "generator.onnx"
+    out = tmp_path / "d"
+    for condition in ("confidence<0.00001", "confidence < 1e-5"):
+        result = command("gan-sample", generator, *ARGUMENTS, "--format", "npy", "--reject", condition, "-o", out)
+        assert result.code == 0, result
+    assert "nothing: all was there" in result.out
+    assert json.loads((out / "MANIFEST.json").read_bytes())["notes"]["confidence<1e-05"]["dropped"] == 0
+    for below in (1.0, 0.9, 0.5e-3, 1e-5, 1.5e-12, 5e-324):
+        assert Reject.parse(Reject(below).name) == Reject(below)
+
+
 def test_other_pictures_than_digits_are_not_judged(command: Command, tmp_path: Path) -> None:
     colour = write_generator(tmp_path / "colour.gan", 0, channels=3)
     reject = ("--reject", "confidence<0.9", "--format", "npy")
@@ -99,6 +112,8 @@ def all_labels() -> np.ndarray:
         (("--reject", "confidence<0.9"), "add --format"),
         (("--reject", "sharpness<3", "--format", "npy"), "confidence<0.9"),
         (("--reject", "confidence<90", "--format", "npy"), "at most 1"),
+        (("--reject", "confidence<1e-400", "--format", "npy"), "over 0"),
+        (("--reject", "confidence<0.9.9", "--format", "npy"), "confidence<0.9"),
     ],
 )
 def test_bad_input(command: Command, gan: Path, tmp_path: Path, arguments: tuple[object, ...], says: str) -> None:
