@@ -17,7 +17,7 @@ from gan_export.scale.manifest import Manifest
 from gan_export.scale.pieces import Record, total
 from gan_export.scale.resume import faults
 from gan_export.scale.storage import open_store
-from gan_export.scale.store import MANIFEST, Folder, Store
+from gan_export.scale.store import MANIFEST, Store
 from gan_export.scale.writer import Source, batch_size
 
 _SHARDS = 8  # at most so many are read for pictures to draw again
@@ -72,15 +72,10 @@ def check(
 def _wholes(store: Store, found: Manifest) -> list[str]:
     """Files that shards share: their headers, which belong to no shard, and their sizes."""
     wrong = []
-    wholes = formats.find(found.job.format).wholes(found.job, total(found.records)[0])
-    for whole in wholes:
-        assert isinstance(store, Folder)  # such files are written nowhere else
-        path = store.path / whole.name
-        if path.is_file():
-            with open(path, "rb") as f:
-                header = f.read(len(whole.header))
-            if header != whole.header or path.stat().st_size != whole.size:
-                wrong.append(f"{whole.name} has another header or size than it was written with")
+    for whole in formats.find(found.job.format).wholes(found.job, total(found.records)[0]):
+        there = store.head(whole.name, len(whole.header))  # one that is missing is said of each shard
+        if there is not None and there != (whole.header, whole.size):
+            wrong.append(f"{whole.name} has another header or size than it was written with")
     return wrong
 
 

@@ -91,6 +91,13 @@ class TreeDigest:
         return Piece(name, self.bytes, self._digest.hexdigest(), self.files)
 
 
+def changed(piece: Piece) -> str:
+    """What is said of a file, or of a range of one, with another content."""
+    if piece.offset is None:
+        return f"{piece.name} was changed"
+    return f"{piece.name} was changed between bytes {piece.offset:,} and {piece.offset + piece.bytes:,}"
+
+
 def digest(f: BinaryIO, size: int | None = None) -> str:
     """The sha256 of the next `size` bytes of a file, or of all that is left."""
     sha = hashlib.sha256()

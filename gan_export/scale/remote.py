@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_export.errors import GanExportError, UnavailableError, printable
-from gan_export.scale.pieces import Piece, TreeDigest, digest
+from gan_export.scale.pieces import Piece, TreeDigest, changed, digest
 
 
 class Remote:
@@ -52,6 +52,14 @@ class Remote:
                 return None
             return data
 
+    def head(self, name: str, size: int) -> tuple[bytes, int] | None:
+        with self._said():
+            try:
+                with self._fs.open(self._at(name), "rb") as f:
+                    return f.read(size), f.seek(0, 2)
+            except (FileNotFoundError, IsADirectoryError):
+                return None
+
     def names(self, folder: str) -> list[str]:
         with self._said():
             try:
@@ -88,7 +96,10 @@ class Remote:
                         tree.add(name, self._fs.cat_file(self._at(f"{piece.name}{name}")))
                     return "" if tree.piece(piece.name) == piece else f"{piece.name} was changed or lacks files"
                 with self._fs.open(self._at(piece.name), "rb") as f:
-                    return "" if digest(f) == piece.sha256 else f"{piece.name} was changed"
+                    if piece.offset is not None:
+                        f.seek(piece.offset)
+                    size = None if piece.offset is None else piece.bytes
+                    return "" if digest(f, size) == piece.sha256 else changed(piece)
             except FileNotFoundError:
                 return f"{piece.name} is missing"
 

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from gan_export import files
 from gan_export.errors import GanExportError, printable
-from gan_export.scale.pieces import Piece, digest
+from gan_export.scale.pieces import Piece, TreeDigest, changed, digest
 
 STATE = ".gan-sample"
 MANIFEST = "MANIFEST.json"
@@ -38,6 +38,10 @@ class Store(Protocol):
 
     def read(self, name: str) -> bytes | None:
         """None for what is not there."""
+        ...
+
+    def head(self, name: str, size: int) -> tuple[bytes, int] | None:
+        """The first bytes of a file, at most `size`, and how many it has; None where no file bears the name."""
         ...
 
     def names(self, folder: str) -> list[str]:
@@ -112,6 +116,13 @@ class Folder:
         except FileNotFoundError:
             return None
 
+    def head(self, name: str, size: int) -> tuple[bytes, int] | None:
+        try:
+            with open(self.path / name, "rb") as f:
+                return f.read(size), os.fstat(f.fileno()).st_size
+        except (FileNotFoundError, IsADirectoryError):
+            return None
+
     def names(self, folder: str) -> list[str]:
         try:
             return sorted(os.listdir(self.path / folder))
@@ -159,7 +170,7 @@ class Folder:
             with open(path, "rb") as f:
                 f.seek(piece.offset or 0)
                 if digest(f, piece.bytes) != piece.sha256:
-                    return f"{piece.name} was changed{_where(piece)}"
+                    return changed(piece)
         except FileNotFoundError:
             return f"{piece.name} is missing"
         except OSError as e:
@@ -213,15 +224,9 @@ def room(folder: Path) -> int:
 
 
 def _folder_fault(path: Path, piece: Piece) -> str:
-    from gan_export.scale.pieces import TreeDigest
-
     tree = TreeDigest()
     for name in sorted(os.listdir(path)):
         tree.add(name, (path / name).read_bytes())
     if tree.files != piece.files:
         return f"{piece.name} holds {tree.files:,} files, not {piece.files:,}"
-    return "" if tree.piece(piece.name) == piece else f"{piece.name} was changed"
-
-
-def _where(piece: Piece) -> str:
-    return "" if piece.offset is None else f" between bytes {piece.offset:,} and {piece.offset + piece.bytes:,}"
+    return "" if tree.piece(piece.name) == piece else changed(piece)

@@ -247,3 +247,25 @@ def test_a_folder_with_something_else_is_left_alone(command: Command, gan: Path,
     assert "seed 7, not 8" in refused(command("gan-sample", gan, *arguments))
     assert files(whole) == before
     assert "MANIFEST.json" in refused(command("gan-sample", "check", tmp_path / "letters"))
+
+
+def test_a_raw_dataset_is_checked_by_its_url(command: Command, gan: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    out = tmp_path / "d"
+    assert command("gan-sample", gan, *ARGUMENTS, "raw", "-o", out).code == 0
+    sound = command("gan-sample", "check", f"file://{out}", "-g", gan)
+    assert sound.code == 0, sound
+    assert "drawn again: the same" in sound.out
+    data = bytearray((out / "images.npy").read_bytes())
+    data[-1024 * 35] ^= 1  # in shard 1
+    (out / "images.npy").write_bytes(data)
+    spoilt = command("gan-sample", "check", f"file://{out}")
+    assert spoilt.code == 1, spoilt
+    assert spoilt.out.count("damaged") == 1
+    assert "images.npy was changed between bytes 20,608 and 41,088" in spoilt.out
+    (out / "images.npy").write_bytes(data[:-1])
+    short = command("gan-sample", "check", f"file://{out}")
+    assert short.code == 1, short
+    assert "another header or size" in short.out
+    (out / "images.npy").unlink()
+    assert command("gan-sample", "check", f"file://{out}").out.count("images.npy is missing") == 4
