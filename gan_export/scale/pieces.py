@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -82,7 +83,7 @@ class TreeDigest:
         self.files = 0
 
     def add(self, name: str, content: bytes) -> None:
-        self._digest.update(b"%s %d\n" % (name.encode(), len(content)))
+        self._digest.update(b"%s %d\n" % (os.fsencode(name), len(content)))  # a stray file may bear any name
         self._digest.update(content)
         self.bytes += len(content)
         self.files += 1

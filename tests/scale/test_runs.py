@@ -269,3 +269,18 @@ def test_a_raw_dataset_is_checked_by_its_url(command: Command, gan: Path, tmp_pa
     assert "another header or size" in short.out
     (out / "images.npy").unlink()
     assert command("gan-sample", "check", f"file://{out}").out.count("images.npy is missing") == 4
+
+
+def test_a_stray_file_of_any_name_is_damage_and_is_mended(command: Command, gan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "d"
+    assert command("gan-sample", gan, *ARGUMENTS, "png", "-o", out).code == 0
+    before = files(out)
+    try:
+        open(os.fsencode(out / "00000") + b"/\xff.png", "wb").close()
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 alone")
+    checked = command("gan-sample", "check", out)
+    assert checked.code == 1, checked
+    assert "00000/ holds 21 files, not 20" in checked.out
+    assert command("gan-sample", gan, *ARGUMENTS, "png", "-o", out).code == 0
+    assert files(out) == before
