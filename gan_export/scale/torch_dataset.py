@@ -17,13 +17,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from gan_export import latents, sampling
-from gan_export.errors import GanExportError
+from gan_export import artifact, latents, sampling
+from gan_export.artifact import Facts
+from gan_export.errors import GanExportError, printable
+from gan_export.runtimes import find as find_runtime
+from gan_export.runtimes.base import require
+from gan_export.runtimes.torch_session import TorchSession, prepare_torch
 from gan_export.sampling import Generator, Label
 
 _BLOCK = sampling.BATCH
 Item = Tensor | tuple[Tensor, int]
 Transform = Callable[[Tensor], Tensor]
+_INHERITED: list[contextlib.ExitStack] = []  # of a parent: closing one would wait for threads that a fork left behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +55,13 @@ class _Source:
         latents.check(drawing.seed, drawing.start, drawing.length)
         if drawing.length < 1:
             raise GanExportError(f"a dataset of {drawing.length} pictures; ask for at least one")
-        with sampling.open_generator(drawing.path, device=drawing.device, threads=1, psi=drawing.psi) as generator:
-            self.facts = generator.facts
+        self.facts = _facts(drawing)
         sampling.choose_labels(self.facts, drawing.label, drawing.seed, drawing.start, 1)
         self._pid = -1
+        self._stack: contextlib.ExitStack | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"drawing": self.drawing, "facts": self.facts, "_pid": -1}
+        return {"drawing": self.drawing, "facts": self.facts, "_pid": -1, "_stack": None}
 
     def items(self, indices: Sequence[int]) -> list[Item]:
         """The items of these indices, drawn in one batch."""
@@ -67,7 +72,7 @@ class _Source:
         images = index.astype(np.uint64) + np.uint64(d.start)
         z = latents.draw_at(d.seed, images, self.facts.nz, self.facts.prior) * np.float32(d.psi)
         labels = self._labels(images)
-        pictures = torch.from_numpy(self._generator().bytes(z, labels)).permute(0, 3, 1, 2)
+        pictures = torch.from_numpy(self._bytes(z, labels)).permute(0, 3, 1, 2)
         values = pictures.to(torch.float32).div_(127.5).sub_(1.0).contiguous()  # (N, C, H, W) in [-1, 1]
         rows = [d.transform(v) if d.transform else v for v in values]
         return rows if labels is None else list(zip(rows, labels.tolist(), strict=True))
@@ -84,16 +89,78 @@ class _Source:
                 return kinds
         return np.full(len(images), d.label, np.int64)
 
+    def _bytes(self, z: sampling.Floats, labels: sampling.Labels | None) -> sampling.Bytes:
+        d = self.drawing
+        generator = self._generator()
+        if not isinstance(generator.session, TorchSession):
+            return generator.bytes(z, labels)
+        with _torch_as_it_was(d.device):
+            prepare_torch(d.device, self._threads())
+            return generator.bytes(z, labels)
+
     def _generator(self) -> Generator:
         if self._pid != os.getpid():
             d = self.drawing
-            threads = d.threads or (1 if get_worker_info() else None)  # a worker has a core of its own
+            if self._stack is not None:
+                _INHERITED.append(self._stack)
             self._stack = contextlib.ExitStack()  # as long as the process
-            self._opened = self._stack.enter_context(
-                sampling.open_generator(d.path, device=d.device, threads=threads, psi=d.psi)
-            )
+            with _torch_as_it_was(d.device):
+                self._opened = self._stack.enter_context(
+                    sampling.open_generator(d.path, device=d.device, threads=self._threads(), psi=d.psi)
+                )
             self._pid = os.getpid()
         return self._opened
+
+    def _threads(self) -> int | None:
+        return self.drawing.threads or (1 if get_worker_info() else None)  # a worker has a core of its own
+
+
+def _facts(drawing: Drawing) -> Facts:
+    """What the generator is, seen on the CPU: a GPU that is used before a DataLoader forks is lost to its workers.
+
+    What a GPU is lacking, but for there being one, shows when the first item is drawn.
+    """
+    path, device = drawing.path, drawing.device
+    compiled = path.is_file() and artifact.sniff(path) == "aoti"  # for its device alone
+    with (
+        _torch_as_it_was(device),
+        sampling.open_generator(path, device=device if compiled else "cpu", threads=1, psi=drawing.psi) as generator,
+    ):
+        info = generator.session.info
+    if info.inputs == "seed":
+        raise GanExportError(
+            f"{printable(path.name)} draws from a seed by itself, in order, and a dataset gives any item at any time: "
+            "export the checkpoint without --sampler, or name the checkpoint"
+        )
+    runtime = find_runtime(info.runtime)
+    if device != "cpu" and (device not in runtime.devices or not torch.cuda.device_count()):
+        require(runtime, device)
+    return generator.facts
+
+
+@contextlib.contextmanager
+def _torch_as_it_was(device: str) -> Iterator[None]:
+    """Whatever the block sets for this process, a training loop goes on with its own threads and TF32."""
+    threads = torch.get_num_threads()
+    precision = _tf32() if device == "cuda" else []
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        for place, name, value in precision:
+            setattr(place, name, value)
+
+
+def _tf32() -> list[tuple[Any, str, Any]]:
+    """(where, name, value) of what TF32 is set to; the older name can't be read where the newer was set alone."""
+    cudnn: Any = torch.backends.cudnn
+    found: list[tuple[Any, str, Any]] = []
+    for place, newer in ((cudnn, cudnn.conv), (torch.backends.cuda.matmul, torch.backends.cuda.matmul)):
+        with contextlib.suppress(RuntimeError):
+            found.append((place, "allow_tf32", place.allow_tf32))
+        found.append((newer, "fp32_precision", newer.fp32_precision))
+    return found
 
 
 class Pictures(Dataset[Item]):

@@ -15,10 +15,14 @@ from torch import nn
 from torch.utils.data import DataLoader, default_collate
 
 import gan_export
-from gan_export import images, latents
+from gan_export import checkpoint, images, latents
+from gan_export import export as formats
 from gan_export.errors import GanExportError
+from gan_export.export.base import Options
 from tests.conftest import ROOT
 from tests.scale.conftest import COUNT, SEED, drawn
+
+ONNX = ROOT / "exported" / "mnist32" / "generator.onnx"
 
 
 def test_items_are_the_pictures_of_the_seed(gan: Path, wanted: np.ndarray) -> None:
@@ -68,8 +72,60 @@ def test_a_dataset_is_pickled_and_transformed(gan: Path) -> None:
     assert torch.equal(again[2], -plain[2])
 
 
+@pytest.mark.parametrize("threads", [None, 1])
+def test_a_training_loop_keeps_its_threads(classic_pth: Path, threads: int | None) -> None:
+    """PyTorch has one number of them for all that a process does."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        for make in (gan_export.dataset, gan_export.stream):
+            found = make(classic_pth, seed=SEED, length=COUNT, threads=threads)
+            assert torch.get_num_threads() == 2
+            next(iter(found))
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_workers_draw_after_an_item_was_drawn_before_the_fork() -> None:
+    """By ONNX Runtime, whose threads a fork leaves behind: to close what it left would wait for them."""
+    found = gan_export.dataset(ONNX, seed=SEED, length=COUNT, threads=2)
+    first = found[0]
+    loader = DataLoader(found, batch_size=16, num_workers=2, timeout=60, multiprocessing_context="fork")
+    pictures = images.to_bytes(torch.cat(list(loader)).numpy())
+    step = np.abs(pictures.astype(int) - drawn(ONNX).astype(int))
+    assert step.max() <= 1
+    assert step.mean() < 1e-4
+    assert torch.equal(found[0], first)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_workers_draw_on_cuda_and_a_training_loop_keeps_its_tf32(classic_pth: Path) -> None:
+    """In a process of its own, which has not used the GPU before its loader forks."""
+    program = (
+        "import sys, torch, gan_export\n"
+        "from torch.utils.data import DataLoader\n"
+        "torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True\n"
+        "found = gan_export.dataset(sys.argv[1], seed=7, length=70, device='cuda')\n"
+        "loader = DataLoader(found, batch_size=16, num_workers=2, timeout=100, multiprocessing_context='fork')\n"
+        "drawn = sum(map(len, loader)) + len([found[0]])\n"
+        "print(drawn, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program, str(classic_pth)], check=False, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == ["71", "True", "True"]
+
+
+def test_a_file_that_draws_from_a_seed_by_itself_is_refused_at_once(classic_pth: Path, tmp_path: Path) -> None:
+    path = tmp_path / "g.sampler.onnx"
+    formats.find("onnx").write(checkpoint.read(classic_pth), path, Options(sampler=True))
+    for make in (gan_export.dataset, gan_export.stream):
+        with pytest.raises(GanExportError, match="without --sampler"):
+            make(path, seed=SEED, length=COUNT)
+
+
 def test_what_cannot_be_drawn_is_said_at_once(gan: Path) -> None:
-    for bad in ({"seed": -1}, {"length": 0}, {"label": 3}, {"psi": 2.0}, {"start": (1 << 64) - 1}):
+    for bad in ({"seed": -1}, {"length": 0}, {"label": 3}, {"psi": 2.0}, {"start": (1 << 64) - 1}, {"device": "cuda"}):
         with pytest.raises(GanExportError):
             gan_export.dataset(gan, **{"seed": 0, "length": 9, **bad})  # type: ignore[arg-type]
     with pytest.raises(GanExportError, match="no such file"):
