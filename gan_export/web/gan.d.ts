@@ -45,7 +45,7 @@ export declare class Generator {
   generate(request?: GenerateRequest): Promise<Pictures>;
   /** The latents of a seed, count x info.latentSize. */
   latents(request: { seed: bigint | number; start?: bigint | number; count?: number }): Float32Array;
-  /** Ends the workers; pictures still asked for are refused. */
+  /** Ends the workers; pictures still asked for are refused, and those asked for later. */
   close(): void;
 }
 
@@ -61,7 +61,7 @@ export interface OpenOptions {
 }
 
 /**
- * Open a .gan file: its address, a path in Node, or its bytes; with `ort`, an ONNX file of `gan-export onnx`.
- * Rejects with the reason for what is none.
+ * Open a .gan file: its address, a path in Node, or its bytes, which are copied; with `ort`, an ONNX file of
+ * `gan-export onnx`.  Rejects with the reason for what is none.
  */
 export declare function open(source: string | URL | ArrayBuffer | Uint8Array, options?: OpenOptions): Promise<Generator>;

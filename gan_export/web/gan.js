@@ -116,8 +116,8 @@ function whole(name, value) {
 const NODE = typeof process !== "undefined" && Boolean(process.versions?.node);
 
 async function read(source) {
-  if (source instanceof ArrayBuffer) return new Uint8Array(source);
-  if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+  if (source instanceof ArrayBuffer) return new Uint8Array(source).slice(); // its owner may use it again
+  if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength).slice();
   const url = String(source);
   if (NODE && !/^https?:/.test(url)) {
     const { readFile } = await import("node:fs/promises");
@@ -135,9 +135,10 @@ async function spawn() {
   const waiting = [];
   let broken = null;
   const settle = (message) => {
-    const { resolve, reject } = waiting.shift();
-    if (message.error) reject(new Error(message.error));
-    else resolve(message);
+    const asked = waiting.shift();
+    if (!asked) return; // stopped while the answer was on its way
+    if (message.error) asked.reject(new Error(message.error));
+    else asked.resolve(message);
   };
   const fail = (e) => {
     broken = new Error(`a worker failed: ${e.message ?? e}`);
@@ -148,8 +149,8 @@ async function spawn() {
   const ask = (message) =>
     new Promise((resolve, reject) => {
       if (broken) throw broken;
-      waiting.push({ resolve, reject });
       worker.postMessage(message);
+      waiting.push({ resolve, reject });
     });
   const stop = () => {
     worker.terminate();
@@ -174,6 +175,7 @@ class WasmBackend {
   #file;
   #most;
   #workers; // promises of them, started as they are first needed
+  #closed = false;
 
   constructor(module, file, most, first) {
     this.#module = module;
@@ -189,6 +191,7 @@ class WasmBackend {
   }
 
   async generate({ seed, start, count, label, latents }) {
+    if (this.#closed) throw new Error("the generator is closed");
     const size = this.info.width * this.info.height * this.info.channels;
     const data = new Uint8Array(count * size);
     const chunk = Math.min(CHUNK, Math.ceil(count / this.#most));
@@ -196,8 +199,8 @@ class WasmBackend {
     while (this.#workers.length < Math.min(this.#most, Math.ceil(count / chunk)))
       this.#workers.push(startWorker(this.#module, this.#file));
     const serve = async (starting) => {
-      const worker = await starting;
-      for (let first = next; first < count; first = next) {
+      const worker = await starting.catch(() => this.#goOnWithout(starting));
+      for (let first = next; worker && first < count; first = next) {
         const n = Math.min(chunk, count - first);
         next = first + n;
         const rows = latents?.slice(first * this.info.latentSize, (first + n) * this.info.latentSize) ?? null;
@@ -209,7 +212,14 @@ class WasmBackend {
     return data;
   }
 
+  // The first worker, which `open` has started, is always there; no more are tried than do start.
+  #goOnWithout(lost) {
+    this.#workers = this.#workers.filter((starting) => starting !== lost);
+    this.#most = this.#workers.length;
+  }
+
   close() {
+    this.#closed = true;
     for (const starting of this.#workers) starting.then((worker) => worker.stop(), () => {});
   }
 }

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gan_export import web
 from gan_export.arch.layers import Concat, Embedding, Linear, Reshape
 from gan_export.arch.spec import Chain, GeneratorSpec
 from gan_export.export.native import encode
@@ -51,13 +52,13 @@ def relaxed_works() -> bool:
     return "--experimental-wasm-relaxed-simd" in found
 
 
-def conditional() -> GeneratorSpec:
+def conditional(classes: int = 5) -> GeneratorSpec:
     c = Chain()
-    a = c.add(Embedding, "embed", inputs=("label",), classes=5, dim=6)
+    a = c.add(Embedding, "embed", inputs=("label",), classes=classes, dim=6)
     c.add(Concat, "joined", inputs=("z", a))
     c.add(Linear, "out", in_features=10, out_features=12)
     c.add(Reshape, "grid", shape=(3, 2, 2))
-    return GeneratorSpec("test", 4, "normal", (3, 2, 2), (-1.0, 1.0), tuple(c), classes=5)
+    return GeneratorSpec("test", 4, "normal", (3, 2, 2), (-1.0, 1.0), tuple(c), classes=classes)
 
 
 def close(got: np.ndarray, want: np.ndarray) -> bool:
@@ -158,6 +159,91 @@ def test_bad_input_is_said_in_a_line(tmp_path: Path) -> None:
     path.write_bytes(encode(labelled, random_weights(labelled)))
     assert 'label 5: 0 to 4 are possible, or "random", or "all"' in draw(path, {"request": {"label": 5}})[0]["error"]
     assert "ENOENT" in draw(tmp_path / "missing.gan", {"request": {}})[0]["error"]
+
+
+def in_node(body: str, folder: Path, gan: Path, *given: object) -> str:
+    """What a script in `folder` prints that has `open` of the module `gan`, and `given`."""
+    begin = "const [gan, ...given] = process.argv.slice(2); const { open } = await import(gan);"
+    script = folder / "script.mjs"
+    script.write_text(begin + body)
+    return run_node(script, gan, *given)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    spec = transposed((24, 16), 1, 20)
+    path = tmp_path / "small.gan"
+    path.write_bytes(encode(spec, random_weights(spec)))
+    return path
+
+
+@needs_node
+@needs_engine
+def test_the_bytes_of_a_file_may_be_used_again(small: Path, tmp_path: Path) -> None:
+    printed = in_node(
+        """import { readFileSync } from "node:fs";
+        const bytes = readFileSync(given[0]);
+        const generator = await open(bytes, { threads: 2 });
+        bytes.fill(0);
+        const { data } = await generator.generate({ seed: 7n, count: 64 });
+        await generator.generate({ count: 1 });
+        console.log(JSON.stringify([generator.backend, [...data]]));
+        generator.close();""",
+        tmp_path,
+        WEB / "gan.js",
+        small,
+    )
+    backend, data = json.loads(printed)
+    assert "2 workers" in backend
+    with Model(small) as model:
+        assert close(np.array(data, np.uint8), model.generate(7, 64))
+
+
+@needs_node
+@needs_engine
+def test_workers_that_cant_start_are_done_without(small: Path, tmp_path: Path) -> None:
+    for name in (*web.MODULE, *web.ENGINES, "package.json"):
+        shutil.copyfile(WEB / name, tmp_path / name)
+    printed = in_node(
+        """import { rmSync } from "node:fs";
+        const generator = await open(given[0], { threads: 4 });
+        rmSync(given[1]);
+        const both = await Promise.all([1, 2].map(() => generator.generate({ seed: 7n, count: 128 })));
+        await generator.generate({ count: 128 });
+        console.log(JSON.stringify([generator.backend, ...both.map(({ data }) => [...data])]));
+        generator.close();""",
+        tmp_path,
+        tmp_path / "gan.js",
+        small,
+        tmp_path / "worker.js",
+    )
+    backend, *both = json.loads(printed)
+    assert "1 worker" in backend
+    assert "1 workers" not in backend
+    with Model(small) as model:
+        want = model.generate(7, 128)
+    assert all(close(np.array(data, np.uint8), want) for data in both)
+
+
+@needs_node
+@needs_engine
+def test_closing_ends_what_is_on_its_way_and_what_comes_later(small: Path, tmp_path: Path) -> None:
+    printed = in_node(
+        """const generator = await open(given[0], { threads: 2 });
+        const said = [];
+        const asked = generator.generate({ count: 1 }).catch((e) => said.push(e.message));
+        await new Promise((resolve) => setTimeout(resolve));
+        for (const begun = Date.now(); Date.now() - begun < 500; ); // until the answer lies in the queue
+        generator.close();
+        await asked;
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        await generator.generate({ count: 64 }).catch((e) => said.push(e.message));
+        console.log(JSON.stringify(said));""",
+        tmp_path,
+        WEB / "gan.js",
+        small,
+    )
+    assert json.loads(printed) == ["a worker failed: it was closed", "the generator is closed"]
 
 
 @needs_node
