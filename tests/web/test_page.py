@@ -7,6 +7,7 @@ import functools
 import http.server
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,10 @@ def wait(browser: Any, text: str) -> str:
     return str(browser.find_element("id", "status").text)
 
 
+def controls(browser: Any) -> list[Any]:
+    return list(browser.find_elements("css selector", "main button, main input, main select"))
+
+
 def grid(browser: Any, columns: int, name: str = "grid") -> np.ndarray:
     """A canvas's own pixels, (pictures, H, W, RGBA)."""
     script = """const c = document.getElementById(arguments[0]);
@@ -109,6 +114,7 @@ def test_the_page_draws_pythons_pictures_and_its_controls_work(browser: Any, tmp
         # the first picture bears the mark of the chosen one
         assert close(grid(browser, 8)[1:, :, :, 0].ravel(), model.generate(7, 64)[1:])
         assert "WebAssembly engine, simd128" in browser.find_element("id", "backend").text
+        assert all(control.is_enabled() for control in controls(browser))
 
         seed = browser.find_element("id", "seed")
         seed.clear()
@@ -187,11 +193,130 @@ def test_it_fits_and_says_what_everything_is(browser: Any, width: int, scheme: s
 
 @needs_chromium
 @needs_engine
+def test_a_walk_yields_to_what_the_user_does(browser: Any, tmp_path: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    spec = transposed((24, 16), 1, 20)
+    web.write_site(tmp_path / "site", lambda target: target.write_bytes(encode(spec, random_weights(spec))))
+    click = """const grid = document.getElementById('grid'), box = grid.getBoundingClientRect();
+        const clientX = box.left + box.width * (arguments[0] + 0.5) / 8, clientY = box.top + box.height / 16;
+        grid.dispatchEvent(new MouseEvent('click', {clientX, clientY, bubbles: true}));"""
+    with Model(tmp_path / "site" / "generator.gan") as model, served(tmp_path / "site") as address:
+        browser.get(address)
+        wait(browser, "images/s")
+        walk = browser.find_element("id", "walk")
+
+        def stands_at(index: int) -> None:
+            time.sleep(0.7)
+            assert walk.get_attribute("aria-pressed") == "false"
+            assert close(grid(browser, 1, "single")[0, :, :, 0].ravel(), model.generate(7, 1, start=index))
+
+        walk.click()
+        browser.execute_script(click, 5)
+        stands_at(5)
+        walk.click()
+        browser.find_element("id", "more").click()
+        wait(browser, "Pictures 64 to 127")
+        stands_at(64 + 5)
+        walk.click()
+        slider = browser.find_element("css selector", "#sliders input")
+        slider.send_keys(Keys.HOME)
+        time.sleep(0.7)
+        assert walk.get_attribute("aria-pressed") == "false"
+        assert slider.get_attribute("value") == "-3"
+        browser.find_element("id", "reset").click()
+        stands_at(64 + 5)
+
+
+@needs_chromium
+@needs_engine
+def test_what_is_asked_counts_once_it_is_drawn(browser: Any, tmp_path: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    spec = conditional()
+    web.write_site(tmp_path / "site", lambda target: target.write_bytes(encode(spec, random_weights(spec))))
+    with served(tmp_path / "site") as address:
+        browser.get(address)
+        wait(browser, "images/s")
+        seed, more = browser.find_element("id", "seed"), browser.find_element("id", "more")
+        chance, every, *_ = browser.find_elements("css selector", "#labels button")
+        seed.clear()
+        for refused_one in (more, every):
+            refused_one.click()
+            wait(browser, "0 to 2^64-1")
+        assert [b.get_attribute("aria-pressed") for b in (chance, every)] == ["true", "false"]
+        seed.send_keys("7")
+        more.click()
+        assert "label" not in wait(browser, "Pictures 64 to 127 of seed 7")
+        browser.execute_script("for (const _ of [1, 2]) document.getElementById('more').click()")
+        wait(browser, "Pictures 192 to 255 of seed 7")
+
+        browser.execute_script(
+            """window.said = [];
+            const status = document.getElementById('status');
+            new MutationObserver(() => said.push(status.textContent)).observe(status, {childList: true});
+            document.getElementById('seed').value = '8';
+            for (const id of ['draw', 'save']) document.getElementById(id).click();"""
+        )
+
+        def both(b: Any) -> list[str]:
+            said = b.execute_script("return said")
+            return said if all(any(word in s for s in said) for word in ("Saved", "of seed 8")) else []
+
+        said = WebDriverWait(browser, 60).until(both)
+        assert [s for s in said if "Saved" in s] == ["Saved seed-7.png"]
+        seed.clear()
+        seed.send_keys("9", Keys.ENTER)
+        wait(browser, "Pictures 0 to 63 of seed 9")
+
+
+@needs_chromium
+@needs_engine
+def test_a_label_of_many_is_typed(browser: Any, tmp_path: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    spec = conditional(120)
+    web.write_site(tmp_path / "site", lambda target: target.write_bytes(encode(spec, random_weights(spec))))
+    with Model(tmp_path / "site" / "generator.gan") as model, served(tmp_path / "site") as address:
+        browser.get(address)
+        wait(browser, "images/s")
+        buttons = browser.find_elements("css selector", "#labels button")
+        assert [b.text for b in buttons] == ["random", "all"]
+        assert "0 to 119" in browser.find_element("id", "labels").text
+        field = browser.find_element("id", "label")
+        field.send_keys("119", Keys.ENTER)
+        wait(browser, "label 119")
+        assert close(grid(browser, 8)[1:, :, :, :3].ravel(), model.generate(7, 64, label=119)[1:])
+        assert [b.get_attribute("aria-pressed") for b in buttons] == ["false", "false"]
+        field.send_keys("9", Keys.TAB)
+        wait(browser, "A label is a whole number from 0 to 119.")
+        buttons[1].click()
+        wait(browser, "label all")
+        assert field.get_attribute("value") == ""
+
+
+@needs_chromium
+@needs_engine
 def test_a_damaged_generator_is_said_on_the_page(browser: Any, tmp_path: Path) -> None:
     web.write_site(tmp_path / "site", lambda target: target.write_bytes(b"no generator at all"))
     with served(tmp_path / "site") as address:
         browser.get(address)
         wait(browser, "no .gan file")
+        assert not any(control.is_enabled() for control in controls(browser))
+
+
+@needs_chromium
+@needs_engine
+def test_a_site_without_its_list_is_said_on_the_page(browser: Any, tmp_path: Path) -> None:
+    spec = conditional()
+    web.write_site(tmp_path / "site", lambda target: target.write_bytes(encode(spec, random_weights(spec))))
+    (tmp_path / "site" / "site.json").unlink()
+    with served(tmp_path / "site") as address:
+        browser.get(address)
+        wait(browser, "site.json: the server says 404")
+        assert not any(control.is_enabled() for control in controls(browser))
+    browser.get_log("browser")
 
 
 @needs_engine

@@ -4,10 +4,13 @@ import { labels } from "./latents.js";
 
 const SLIDERS = 12; // latents moved by hand; the others keep their values
 const STEPS = 60; // pictures a walk draws from one latent to the next
+const BUTTONS = 100; // labels at most that have a button each; of more one is typed
 const at = (id) => document.getElementById(id);
 
-const site = await (await fetch("site.json")).json();
-const state = { seed: 7n, start: 0n, label: "random", chosen: 0, latents: null, walking: false, pictures: null, busy: 0, backend: "engine" };
+// What is shown; `wish` is what the next grid begins at, and its label, until it is drawn or refused.
+const state = { seed: 7n, start: 0n, label: "random", chosen: 0, latents: null, walking: false, pictures: null, backend: "engine" };
+const wish = { start: 0n, label: "random" };
+const turns = { grid: 0, single: 0, walk: 0 }; // of each kind only the latest one counts
 let generator;
 
 function say(text, isError = false) {
@@ -21,6 +24,18 @@ async function attempt(work) {
     await work();
   } catch (e) {
     say(e.message, true);
+  }
+}
+
+// Pictures of a request; null where a later one of its kind has overtaken it.
+async function latest(kind, request) {
+  const turn = ++turns[kind];
+  try {
+    const pictures = await generator.generate(request);
+    return turn === turns[kind] ? pictures : null;
+  } catch (e) {
+    if (turn !== turns[kind]) return null;
+    throw e;
   }
 }
 
@@ -53,24 +68,33 @@ function describeLabel() {
 }
 
 async function drawGrid() {
-  const turn = ++state.busy;
+  turns.grid++; // one that is on its way is overtaken even where this one is refused
   const count = Number(at("count").value);
-  state.seed = readSeed();
-  const pictures = await generator.generate({ seed: state.seed, start: state.start, count, label: state.label });
-  if (turn !== state.busy) return; // a later wish has overtaken this one
-  state.pictures = pictures;
-  state.chosen = Math.min(state.chosen, count - 1);
+  const request = { ...wish, count };
+  let pictures;
+  try {
+    request.seed = readSeed();
+    pictures = await latest("grid", request);
+  } catch (e) {
+    Object.assign(wish, { start: state.start, label: state.label });
+    throw e;
+  }
+  if (!pictures) return;
+  const { seed, start, label } = request;
+  Object.assign(state, { seed, start, label, pictures, chosen: Math.min(state.chosen, count - 1) });
+  showLabel();
   paint(at("grid"), pictures, columnsOf(count));
-  const last = state.start + BigInt(count) - 1n;
-  const range = count === 1 ? `Picture ${last}` : `Pictures ${state.start} to ${last}`;
-  at("grid").setAttribute("aria-label", `${range} of seed ${state.seed}${describeLabel()}; picture ${state.start + BigInt(state.chosen)} is chosen`);
+  const last = start + BigInt(count) - 1n;
+  const range = count === 1 ? `Picture ${last}` : `Pictures ${start} to ${last}`;
+  at("grid").setAttribute("aria-label", `${range} of seed ${seed}${describeLabel()}; picture ${start + BigInt(state.chosen)} is chosen`);
   const rate = Math.round((count / pictures.milliseconds) * 1000);
-  say(`${range} of seed ${state.seed}${describeLabel()}: ${rate.toLocaleString("en")} images/s`);
+  say(`${range} of seed ${seed}${describeLabel()}: ${rate.toLocaleString("en")} images/s`);
   at("backend").textContent = `Backend: ${generator.backend}`;
   await choose(state.chosen);
 }
 
 async function choose(i) {
+  stopWalking();
   state.chosen = i;
   if (state.pictures) paint(at("grid"), state.pictures, columnsOf(state.pictures.count));
   state.latents = generator.latents({ seed: state.seed, start: state.start + BigInt(i) });
@@ -87,8 +111,8 @@ function singleLabel() {
 }
 
 async function drawSingle() {
-  const pictures = await generator.generate({ latents: state.latents, label: singleLabel() });
-  paint(at("single"), pictures, 1);
+  const pictures = await latest("single", { latents: state.latents, label: singleLabel() });
+  if (pictures) paint(at("single"), pictures, 1);
 }
 
 function showLatents() {
@@ -101,32 +125,41 @@ function showLatents() {
 
 // Who may draw: the engine, and onnxruntime-web where it lies beside the page.
 const here = (name) => new URL(name, import.meta.url);
-const BACKENDS = { engine: { title: "WebAssembly engine", open: () => open(here(site.generator)) } };
-for (const provider of Object.keys(site.onnx?.bundles ?? {}))
-  if (provider !== "webgpu" || navigator.gpu)
-    BACKENDS[provider] = { title: `onnxruntime-web, ${provider}`, open: () => openOnnx(provider) };
+const backends = {};
 
-async function openOnnx(provider) {
-  const runtime = here(site.onnx.runtime);
-  const ort = await import(new URL(site.onnx.bundles[provider], runtime));
+async function findBackends() {
+  const answer = await fetch(here("site.json"));
+  if (!answer.ok) throw new Error(`site.json: the server says ${answer.status}`);
+  const { generator: file, onnx } = await answer.json();
+  backends.engine = { title: "WebAssembly engine", open: () => open(here(file)) };
+  for (const provider of Object.keys(onnx?.bundles ?? {}))
+    if (provider !== "webgpu" || navigator.gpu)
+      backends[provider] = { title: `onnxruntime-web, ${provider}`, open: () => openOnnx(onnx, provider) };
+}
+
+async function openOnnx(onnx, provider) {
+  const runtime = here(onnx.runtime);
+  const ort = await import(new URL(onnx.bundles[provider], runtime));
   ort.env.wasm.wasmPaths = runtime.href;
-  return open(here(site.onnx.generator), { ort, providers: [provider] });
+  return open(here(onnx.generator), { ort, providers: [provider] });
 }
 
 function makeBackends() {
-  const names = Object.keys(BACKENDS);
+  const names = Object.keys(backends);
   at("backends").hidden = names.length === 1;
-  at("choice").append(...names.map((name) => new Option(BACKENDS[name].title, name)));
+  at("choice").append(...names.map((name) => new Option(backends[name].title, name)));
 }
 
 // The same pictures by another backend; where it can't start the present one goes on.
 async function change() {
   const name = at("choice").value;
-  setWalking(false);
-  say(`Loading ${BACKENDS[name].title} …`);
+  stopWalking();
+  say(`Loading ${backends[name].title} …`);
   at("choice").disabled = true;
   try {
-    const next = await BACKENDS[name].open();
+    const next = await backends[name].open();
+    stopWalking();
+    for (const kind of ["grid", "single"]) turns[kind]++; // what the one that is closed refuses is no error
     generator.close();
     generator = next;
     state.backend = name;
@@ -148,6 +181,7 @@ function makeSliders() {
     const value = document.createElement("output");
     input.addEventListener("input", () =>
       attempt(async () => {
+        stopWalking();
         state.latents[i] = Number(input.value);
         value.textContent = Number(input.value).toFixed(2);
         await drawSingle();
@@ -158,22 +192,42 @@ function makeSliders() {
   }
 }
 
+function wishLabel(label) {
+  wish.label = label;
+  return drawGrid();
+}
+
 function makeLabels() {
   const { classes } = generator.info;
   if (!classes) return;
   at("labels").hidden = false;
-  for (const name of ["random", "all", ...Array(Math.min(classes, 100)).keys()]) {
+  const box = at("labels").querySelector(".buttons");
+  for (const name of ["random", "all", ...Array(classes <= BUTTONS ? classes : 0).keys()]) {
     const button = Object.assign(document.createElement("button"), { type: "button", textContent: name });
-    button.setAttribute("aria-pressed", String(name === state.label));
-    button.addEventListener("click", () =>
-      attempt(async () => {
-        state.label = name;
-        for (const other of at("labels").querySelectorAll("button")) other.setAttribute("aria-pressed", String(other === button));
-        await drawGrid();
-      }),
-    );
-    at("labels").querySelector(".buttons").append(button);
+    button.addEventListener("click", () => attempt(() => wishLabel(name)));
+    box.append(button);
   }
+  if (classes > BUTTONS) box.append(labelInput(classes - 1));
+  showLabel();
+}
+
+function labelInput(most) {
+  const label = Object.assign(document.createElement("label"), { textContent: `0 to ${most}: ` });
+  const input = Object.assign(document.createElement("input"), { type: "number", id: "label", min: 0, max: most });
+  input.addEventListener("change", () =>
+    attempt(() => {
+      if (!input.validity.valid || !input.value) throw new RangeError(`A label is a whole number from 0 to ${most}.`);
+      return wishLabel(Number(input.value));
+    }),
+  );
+  label.append(input);
+  return label;
+}
+
+function showLabel() {
+  for (const button of at("labels").querySelectorAll("button"))
+    button.setAttribute("aria-pressed", String(button.textContent === String(state.label)));
+  if (at("label")) at("label").value = typeof state.label === "number" ? state.label : "";
 }
 
 function setWalking(walking) {
@@ -182,37 +236,48 @@ function setWalking(walking) {
   at("walk").textContent = walking ? "Stop" : "Walk";
 }
 
+function stopWalking() {
+  turns.walk++;
+  setWalking(false);
+}
+
 // From picture to picture of the seed, by straight lines between latents of the prior's own length.
 async function walk() {
-  setWalking(!state.walking);
+  if (state.walking) return stopWalking();
+  const turn = ++turns.walk;
+  setWalking(true);
   let next = BigInt(state.chosen);
-  while (state.walking) {
-    const from = state.latents.slice();
-    next += 1n;
-    const to = generator.latents({ seed: state.seed, start: state.start + next });
-    for (let step = 1; step <= STEPS && state.walking; step++) {
-      const t = step / STEPS;
-      const norm = Math.hypot(t, 1 - t); // a mix of two normals keeps variance 1 when divided by it
-      const scale = generator.info.prior === "normal" ? norm : 1;
-      state.latents = from.map((v, i) => ((1 - t) * v + t * to[i]) / scale);
-      showLatents();
-      await drawSingle();
-      await new Promise((resume) => requestAnimationFrame(resume));
+  try {
+    while (turn === turns.walk) {
+      const from = state.latents.slice();
+      next += 1n;
+      const to = generator.latents({ seed: state.seed, start: state.start + next });
+      for (let step = 1; step <= STEPS && turn === turns.walk; step++) {
+        const t = step / STEPS;
+        const norm = Math.hypot(t, 1 - t); // a mix of two normals keeps variance 1 when divided by it
+        const scale = generator.info.prior === "normal" ? norm : 1;
+        state.latents = from.map((v, i) => ((1 - t) * v + t * to[i]) / scale);
+        showLatents();
+        await drawSingle();
+        await new Promise((resume) => requestAnimationFrame(resume));
+      }
     }
+  } finally {
+    if (turn === turns.walk) setWalking(false);
   }
 }
 
 async function save() {
-  const pictures = state.pictures;
+  const { pictures, seed } = state;
   if (!pictures) throw new Error("There are no pictures to save yet.");
   const canvas = document.createElement("canvas");
   const columns = columnsOf(pictures.count);
   paint(canvas, pictures, columns);
   const blob = await new Promise((give) => canvas.toBlob(give, "image/png"));
-  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `seed-${state.seed}.png` });
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `seed-${seed}.png` });
   link.click();
   URL.revokeObjectURL(link.href);
-  say(`Saved seed-${state.seed}.png`);
+  say(`Saved seed-${seed}.png`);
 }
 
 function on(id, event, work) {
@@ -223,11 +288,12 @@ function on(id, event, work) {
 }
 
 function restart() {
-  state.start = 0n;
+  wish.start = 0n;
   return drawGrid();
 }
 
 function pick(event) {
+  if (!state.pictures) return undefined;
   const { count } = state.pictures;
   const columns = columnsOf(count);
   const box = at("grid").getBoundingClientRect();
@@ -257,7 +323,7 @@ on("random", "click", () => {
   return restart();
 });
 on("more", "click", () => {
-  state.start += BigInt(at("count").value);
+  wish.start += BigInt(at("count").value);
   return drawGrid();
 });
 on("save", "click", save);
@@ -266,12 +332,15 @@ on("walk", "click", walk);
 on("reset", "click", () => choose(state.chosen));
 
 await attempt(async () => {
-  generator = await BACKENDS.engine.open();
+  await findBackends();
+  generator = await backends.engine.open();
   const { width, height, channels, latentSize, classes } = generator.info;
   const kinds = classes ? `, ${classes} labels` : "";
   at("about").textContent = `${width} × ${height}, ${channels === 1 ? "grey" : `${channels} channels`}, from ${latentSize} random numbers each${kinds}. Drawn here, in this browser.`;
   makeBackends();
   makeSliders();
   makeLabels();
+  state.latents = generator.latents({ seed: state.seed }); // the sliders move them even where no grid can be drawn
+  for (const control of document.querySelectorAll("main :disabled")) control.disabled = false;
   await drawGrid();
 });
