@@ -10,35 +10,43 @@ Requests that arrive together are drawn together.  What can't be met is answered
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
+import hashlib
 import io
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from fastapi import FastAPI, HTTPException, Query, Response
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import JSONResponse
 from PIL import Image
 
-from gan_export import images, latents
+from gan_export import artifact, images, latents
 from gan_export.errors import GanExportError
 from gan_export.sampling import Generator, choose_labels, open_generator
 
-BATCH = 64  # pictures drawn at once
-MOST_PICTURES = 256  # of one grid
-MOST_WAITING = 1024  # pictures; beyond it a client is asked to come again
+# Each is a number of pictures, or as many as hold so many pixels where those are fewer.
+BATCH = 64, 1 << 22  # drawn at once
+GRID = 256, 1 << 24
+WAITING = 1024, 1 << 26  # beyond it a client is asked to come again
+FEW = 1 << 14  # pixels that are encoded sooner than another thread takes them
 INDEX = 2**64 - 1
 
 Whole = Annotated[int, Query(ge=0, le=INDEX)]
+Lay = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Latents (n, nz), labels (n,) or None, and where the pictures go."""
+    """Pictures start .. start+count-1 of a seed, no more than a batch; labels (count,) or None; where they go."""
 
-    z: np.ndarray
+    seed: int
+    start: int
+    count: int
     labels: np.ndarray | None
     done: asyncio.Future[np.ndarray]
 
@@ -48,56 +56,99 @@ class Painter:
 
     def __init__(self, generator: Generator) -> None:
         self.generator = generator
-        self._wishes: asyncio.Queue[Wish | None] = asyncio.Queue()
+        _, height, width = generator.facts.image
+        self.batch, self.grid, self.most_waiting = (
+            max(1, min(pictures, pixels // (height * width))) for pictures, pixels in (BATCH, GRID, WAITING)
+        )
+        self._seeded = generator.session.info.inputs == "seed"
+        self._wishes: collections.deque[Wish] = collections.deque()
+        self._news = asyncio.Event()
+        self._ending = False
         self._waiting = 0
 
-    async def draw(self, seed: int, start: int, count: int, label: int | None) -> np.ndarray:
-        """uint8 (count, H, W, C)."""
+    async def png(self, lay: Lay, seed: int, start: int, count: int, label: int | None) -> bytes:
+        """The picture that `lay` makes of uint8 (count, H, W, C)."""
+        self._check(start, count, label)
+        labels = choose_labels(self.generator.facts, "random" if label is None else label, seed, start, count)
+        new = asyncio.get_running_loop().create_future
+        wishes = []
+        for first in range(0, count, self.batch):
+            rows = slice(first, min(first + self.batch, count))
+            mine = None if labels is None else labels[rows]
+            wishes.append(Wish(seed, start + first, rows.stop - first, mine, new()))
+        self._waiting += count
+        try:
+            self._wishes.extend(wishes)
+            self._news.set()
+            drawn = await asyncio.gather(*(wish.done for wish in wishes))
+            few = sum(pictures[..., 0].size for pictures in drawn) <= FEW
+            return encode(lay, drawn) if few else await asyncio.to_thread(encode, lay, drawn)
+        finally:
+            self._waiting -= count
+            for wish in wishes:
+                wish.done.cancel()  # what isn't drawn yet, where another one failed
+
+    def _check(self, start: int, count: int, label: int | None) -> None:
         facts = self.generator.facts
+        if count > self.grid:
+            _, height, width = facts.image
+            raise HTTPException(422, f"count {count}: 1 to {self.grid} pictures of {height} x {width} are possible")
         if start + count - 1 > INDEX:
             raise HTTPException(422, "indices end at 2^64-1")
         if label is not None and not 0 <= label < facts.classes:
             raise HTTPException(
                 422, f"label {label}: " + (f"0 to {facts.classes - 1}" if facts.classes else "none here")
             )
-        if self._waiting + count > MOST_WAITING:
+        if self._waiting + count > self.most_waiting:
             raise HTTPException(503, "too many pictures are waited for; try again", {"Retry-After": "1"})
-        z = latents.draw(seed, start, count, facts.nz, facts.prior)
-        labels = choose_labels(facts, "random" if label is None else label, seed, start, count)
-        wish = Wish(z, labels, asyncio.get_running_loop().create_future())
-        self._waiting += count
-        try:
-            self._wishes.put_nowait(wish)
-            return await wish.done
-        finally:
-            self._waiting -= count
 
     async def work(self) -> None:
-        """Until None comes; every wish before it is met."""
-        while (wish := await self._wishes.get()) is not None:
-            batch = [wish]
-            while sum(len(w.z) for w in batch) < BATCH and not self._wishes.empty():
-                following = self._wishes.get_nowait()
-                if following is None:
-                    self._wishes.put_nowait(None)
-                    break
-                batch.append(following)
-            z = np.concatenate([w.z for w in batch])
-            labels = np.concatenate([w.labels for w in batch]) if batch[0].labels is not None else None
-            try:
-                pictures = await asyncio.to_thread(self.generator.bytes, z, labels)
-            except Exception as e:
-                for w in batch:
-                    if not w.done.done():
-                        w.done.set_exception(e)
+        """Until `stop`; every wish before it is met."""
+        while self._wishes or not self._ending:
+            if not self._wishes:
+                self._news.clear()
+                await self._news.wait()
                 continue
-            for w in batch:
-                mine, pictures = pictures[: len(w.z)], pictures[len(w.z) :]
-                if not w.done.done():  # its client may have gone
-                    w.done.set_result(mine)
+            batch = [wish for wish in self._next() if not wish.done.done()]
+            try:
+                pictures = await asyncio.to_thread(self._paint, batch) if batch else []
+            except Exception as e:
+                for wish in batch:
+                    if not wish.done.done():
+                        wish.done.set_exception(e)
+                continue
+            for wish, mine in zip(batch, pictures, strict=True):
+                if not wish.done.done():  # its client may have gone
+                    wish.done.set_result(mine)
+
+    def _next(self) -> list[Wish]:
+        """The first wishes that fit a batch; of a file that draws from a seed, one."""
+        batch = [self._wishes.popleft()]
+        room = 0 if self._seeded else self.batch - batch[0].count
+        while self._wishes and self._wishes[0].count <= room:
+            batch.append(self._wishes.popleft())
+            room -= batch[-1].count
+        return batch
+
+    def _paint(self, batch: list[Wish]) -> list[np.ndarray]:
+        if self._seeded:
+            return [self.generator.draw_labelled(w.seed, w.start, w.count, w.labels) for w in batch]
+        facts = self.generator.facts
+        z = np.concatenate([latents.draw(w.seed, w.start, w.count, facts.nz, facts.prior) for w in batch])
+        labels = np.concatenate([w.labels for w in batch]) if facts.classes else None
+        return np.split(self.generator.bytes(z, labels), np.cumsum([w.count for w in batch])[:-1])
 
     def stop(self) -> None:
-        self._wishes.put_nowait(None)
+        self._ending = True
+        self._news.set()
+
+
+def encode(lay: Lay, drawn: list[np.ndarray]) -> bytes:
+    """What `lay` makes of the pictures, (H, W, C), as PNG."""
+    pixels = lay(np.concatenate(drawn))
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def generator_file() -> Path:
@@ -115,11 +166,20 @@ def generator_file() -> Path:
 FILE = generator_file()
 
 
+def digest(path: Path) -> str:
+    """SHA-256 of the generator's files."""
+    found = hashlib.sha256()
+    for file in artifact.files(path).values():
+        with open(file, "rb") as f:
+            found.update(hashlib.file_digest(f, "sha256").digest())
+    return found.hexdigest()
+
+
 @contextlib.asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """The generator is open while the server runs; wishes that wait at its end are met."""
     with open_generator(FILE) as generator:
-        app.state.painter = Painter(generator)
+        app.state.painter, app.state.digest = Painter(generator), digest(FILE)
         working = asyncio.create_task(app.state.painter.work())
         yield
         app.state.painter.stop()
@@ -129,27 +189,39 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 app = FastAPI(title="Generated pictures", lifespan=lifespan)
 
 
-def png(pixels: np.ndarray) -> Response:
-    """(H, W, C) as an answer; a picture of a seed never changes, so that it may be kept."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
-    return Response(buffer.getvalue(), media_type="image/png", headers={"Cache-Control": "public, max-age=31536000"})
+@app.exception_handler(GanExportError)
+async def refused(_: Request, error: GanExportError) -> Response:
+    """What the generator's file itself doesn't take: a seed that its graph can't hold."""
+    return JSONResponse({"detail": str(error)}, 422)
+
+
+async def answer(request: Request, lay: Lay, which: tuple[int, int, int, int | None]) -> Response:
+    """A PNG of seed, start, count and label; a client asks whether its copy is still that of what is served."""
+    wanted = repr((app.state.digest, request.url.path, which))
+    tag = f'"{hashlib.sha256(wanted.encode()).hexdigest()}"'
+    headers = {"Cache-Control": "no-cache", "ETag": tag}
+    if tag in request.headers.get("If-None-Match", ""):
+        return Response(status_code=304, headers=headers)
+    png = await app.state.painter.png(lay, *which)
+    return Response(png, media_type="image/png", headers=headers)
 
 
 @app.get("/image")
-async def image(seed: Whole, index: Whole = 0, label: int | None = None) -> Response:
-    pictures = await app.state.painter.draw(seed, index, 1, label)
-    return png(pictures[0])
+async def image(request: Request, seed: Whole, index: Whole = 0, label: int | None = None) -> Response:
+    return await answer(request, lambda pictures: pictures[0], (seed, index, 1, label))
 
 
 @app.get("/grid")
 async def grid(
+    request: Request,
     seed: Whole,
     start: Whole = 0,
-    count: Annotated[int, Query(ge=1, le=MOST_PICTURES)] = 64,
+    count: Annotated[int | None, Query(ge=1)] = None,
     label: int | None = None,
 ) -> Response:
-    return png(images.grid(await app.state.painter.draw(seed, start, count, label)))
+    """64 pictures where no count is named, or as many as a grid may hold."""
+    named = min(64, app.state.painter.grid) if count is None else count
+    return await answer(request, images.grid, (seed, start, named, label))
 
 
 @app.get("/health")

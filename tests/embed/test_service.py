@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import io
 import json
 import os
@@ -13,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +22,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan_export import images
+from gan_export import artifact, checkpoint, images
+from gan_export.arch.spec import GeneratorSpec
+from gan_export.artifact import Facts, Manifest, Tolerance
+from gan_export.export import find
+from gan_export.export.base import Options
 from gan_export.export.native import encode
 from gan_export.runtimes.native import NATIVE, Model
 from tests.native.conftest import random_weights, transposed
+from tests.web.test_engine import conditional
 
 SERVICE = Path(__file__).resolve().parents[2] / "embed" / "service"
 pytestmark = pytest.mark.skipif(not NATIVE.availability().ok, reason="the C engine was not built")
@@ -36,27 +42,31 @@ class Running:
     address: str
     file: Path
 
-    def get(self, path: str) -> tuple[int, bytes]:
+    def ask(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, Mapping[str, str], bytes]:
         try:
-            with urllib.request.urlopen(self.address + path, timeout=60) as answer:
-                return answer.status, answer.read()
+            request = urllib.request.Request(self.address + path, headers=dict(headers or {}))
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as e:
-            return e.code, e.read()
+            return e.code, e.headers, e.read()
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        status, _, body = self.ask(path)
+        return status, body
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Running]:
+def write(spec: GeneratorSpec, file: Path, seed: int = 0) -> Path:
+    """A .gan file of random weights."""
+    empty = artifact.pack_references(np.zeros((8, *spec.image)))
+    manifest = Manifest("native", Facts.of(spec), "float", "fp32", Tolerance(None, 1.0, 255), "", {}, {}, empty)
+    file.write_bytes(encode(spec, random_weights(spec, seed), manifest.to_json()))
+    return file
+
+
+@contextlib.contextmanager
+def serving(file: Path) -> Iterator[Running]:
     pytest.importorskip("fastapi", reason="fastapi is not installed (pip install fastapi uvicorn)")
     pytest.importorskip("uvicorn", reason="uvicorn is not installed (pip install fastapi uvicorn)")
-    spec = transposed((24, 16), 1, 20)
-    file = tmp_path / "g.gan"
-    from gan_export import artifact
-    from gan_export.artifact import Facts, Manifest, Tolerance
-
-    facts = Facts("test", 20, "normal", 0, spec.image, (-1.0, 1.0))
-    empty = artifact.pack_references(np.zeros((8, *spec.image)))
-    manifest = Manifest("native", facts, "float", "fp32", Tolerance(None, 1.0, 255), "", {}, {}, empty)
-    file.write_bytes(encode(spec, random_weights(spec), manifest.to_json()))
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -65,17 +75,25 @@ def service(tmp_path: Path) -> Iterator[Running]:
         cwd=SERVICE, env={**os.environ, "GENERATOR": str(file)},
     )  # fmt: skip
     running = Running(process, f"http://127.0.0.1:{port}", file)
-    for _ in range(600):
-        if process.poll() is not None:
-            pytest.fail("the service ended at once")
-        try:
-            running.get("/health")
-            break
-        except OSError:
-            time.sleep(0.1)
-    yield running
-    process.terminate()
-    process.wait(60)
+    try:
+        for _ in range(600):
+            if process.poll() is not None:
+                pytest.fail("the service ended at once")
+            try:
+                running.get("/health")
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield running
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Running]:
+    with serving(write(transposed((24, 16), 1, 20), tmp_path / "g.gan")) as running:
+        yield running
 
 
 def pixels(data: bytes) -> np.ndarray:
@@ -125,6 +143,75 @@ def test_the_service(service: Running) -> None:
         service.process.send_signal(signal.SIGTERM)
         assert [a.result()[0] for a in asked] == [200] * 4
     assert service.process.wait(60) is not None
+
+
+def test_a_copy_is_right_as_long_as_the_generator_and_the_request_are(service: Running, tmp_path: Path) -> None:
+    path = "/image?seed=7&index=3"
+    status, headers, body = service.ask(path)
+    assert (status, headers["Cache-Control"]) == (200, "no-cache")
+    known = {"If-None-Match": f'"another", {headers["ETag"]}'}
+    for same in (path, "/image?index=3&seed=07"):
+        status, again, nothing = service.ask(same, known)
+        assert (status, again["ETag"], nothing) == (304, headers["ETag"], b"")
+    for other in ("/image?seed=7&index=4", "/image?seed=8&index=3", "/grid?seed=7&start=3&count=1"):
+        assert service.ask(other, known)[0] == 200
+    spec = transposed((24, 16), 1, 20)
+    with serving(write(spec, tmp_path / "other.gan", seed=1)) as another:
+        status, _, fresh = another.ask(path, known)
+    assert status == 200
+    assert fresh != body
+
+
+def test_labels_of_a_grid_of_several_batches(tmp_path: Path) -> None:
+    file = write(conditional(), tmp_path / "l.gan")
+    with Model(file) as model, serving(file) as service:
+        for asked, label in (("", "random"), ("&label=3", 3)):
+            want = images.grid(model.generate(7, 200, start=5, label=label))
+            status, body = service.get(f"/grid?seed=7&start=5&count=200{asked}")
+            assert status == 200
+            assert close(pixels(body), want)
+        status, body = service.get("/image?seed=7&label=5")
+        assert (status, json.loads(body)["detail"]) == (422, "label 5: 0 to 4")
+
+
+@pytest.mark.long
+def test_a_file_that_draws_from_a_seed(classic_pth: Path, tmp_path: Path) -> None:
+    read = checkpoint.read(classic_pth)
+    find("onnx").write(read, tmp_path / "g.sampler.onnx", Options(sampler=True))
+    find("native").write(read, tmp_path / "g.gan", Options())
+    with Model(tmp_path / "g.gan") as model:
+        want = model.generate(7, 100)
+    with serving(tmp_path / "g.sampler.onnx") as service:
+        assert close(pixels(service.get("/grid?seed=7&count=100")[1]), images.grid(want)[..., 0])
+        paths = [f"/image?seed={7 if i % 2 else 2**63}&index={i}" for i in range(40)]
+        with concurrent.futures.ThreadPoolExecutor(40) as pool:
+            answers = list(pool.map(service.get, paths))
+        for i, (status, body) in enumerate(answers):
+            if i % 2:
+                assert close(pixels(body), want[i, ..., 0])
+            else:
+                assert status == 422
+                assert "2^63" in json.loads(body)["detail"]
+
+
+@pytest.mark.long
+def test_large_pictures_are_counted_by_their_pixels(tmp_path: Path) -> None:
+    file = write(transposed((2,) * 8, 1, 4), tmp_path / "large.gan")
+    with serving(file) as service:
+        status, body = service.get("/grid?seed=7&count=17")
+        assert (status, json.loads(body)["detail"]) == (422, "count 17: 1 to 16 pictures of 1024 x 1024 are possible")
+        status, body = service.get("/grid?seed=7")
+        assert status == 200
+        assert pixels(body).shape == (4 * 1026 + 2, 4 * 1026 + 2)
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:  # four grids are 2^26 pixels
+            answers = [pool.submit(service.ask, f"/grid?seed=7&start={i}") for i in range(12)]
+            found = [a.result() for a in answers]
+        statuses = [status for status, _, _ in found]
+        assert set(statuses) == {200, 503}
+        assert statuses.count(200) >= 4
+        assert all(headers["Retry-After"] == "1" for status, headers, _ in found if status == 503)
+        with Model(file) as model:
+            assert close(pixels(service.get("/image?seed=7&index=9")[1]), model.generate(7, 1, start=9)[0, ..., 0])
 
 
 def test_a_file_that_is_no_generator_ends_it_with_a_line(tmp_path: Path) -> None:
