@@ -104,8 +104,25 @@ static float *read_latents(const char *path, int64_t nz, int64_t *count) {
     return latents;
 }
 
+/* Whether the file holds `text`, whose first letter is nowhere else in it. */
+static int holds(const char *path, const char *text) {
+    FILE *file = fopen(path, "rb");
+    char part[1 << 16];
+    size_t found = 0;
+    for (size_t n; file && text[found] && (n = fread(part, 1, sizeof part, file));)
+        for (size_t i = 0; i < n && text[found]; i++) found = part[i] == text[found] ? found + 1 : part[i] == *text;
+    if (file) fclose(file);
+    return !text[found];
+}
+
+/* Whether values are in [-1, 1]: the manifest says so, JSON that every export carries, escaped in OpenVINO's XML. */
+static int usual_range(const char *path) {
+    return holds(path, "range\":[-1.0,1.0]") || holds(path, "range&quot;:[-1.0,1.0]") ||
+           holds(path, "range\":null") || holds(path, "range&quot;:null");
+}
+
 /* uint8 (N, H, W, C), or float (N, C, H, W) in [-1, 1], to bytes (N, H, W, C) on standard output. */
-static void write_pictures(const ov_tensor_t *image) {
+static void write_pictures(const ov_tensor_t *image, const char *path) {
     ov_shape_t shape;
     ov_element_type_e type;
     void *data;
@@ -113,6 +130,8 @@ static void write_pictures(const ov_tensor_t *image) {
     check(ov_tensor_get_element_type(image, &type), "image");
     check(ov_tensor_data(image, &data), "image");
     if ((type != F32 && type != U8) || shape.rank != 4) fail("the model draws neither bytes nor float32 (N, C, H, W)");
+    if (type == F32 && !usual_range(path))
+        fail("%s: values in [-1, 1] are needed; export it without --raw, or with --uint8", path);
     const int64_t channels = shape.dims[1], plane = shape.dims[2] * shape.dims[3];
     const size_t picture = (size_t)(channels * plane);
     uint8_t *pixels = malloc(picture);
@@ -161,7 +180,7 @@ int main(int argc, char **argv) {
     check(ov_infer_request_infer(request), latents ? argv[1] : "the seed or label may be out of range");
     ov_tensor_t *image;
     check(ov_infer_request_get_output_tensor(request, &image), "image");
-    write_pictures(image);
+    write_pictures(image, argv[1]);
 
     ov_tensor_free(image);
     ov_infer_request_free(request);

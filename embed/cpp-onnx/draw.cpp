@@ -13,6 +13,8 @@ static std::int64_t classes_of(const Ort::Session &session) {
     const std::string manifest = found ? found.get() : "", key = "\"classes\":";
     const auto at = manifest.find(key);
     if (at == std::string::npos) throw std::runtime_error("the model is no file of gan-export onnx");
+    if (manifest.find("\"range\":[-1.0,1.0]") == std::string::npos && manifest.find("\"range\":null") == std::string::npos)
+        throw std::runtime_error("values in [-1, 1] are needed; export the model without --raw");
     return std::stoll(manifest.substr(at + key.size()));
 }
 

@@ -82,8 +82,12 @@ static void draw(const std::string &path, const Arguments &given) {
 
     const c10::InferenceMode mode;
     at::Tensor pixels = module.forward(sampler ? from_seed(given, classes) : from_latents(given, classes, nz)).toTensor();
-    if (pixels.scalar_type() != torch::kUInt8)  // float (N, C, H, W) in [-1, 1]
+    if (pixels.scalar_type() != torch::kUInt8) {  // float (N, C, H, W) in [-1, 1]
+        const auto none = std::string::npos;
+        if (manifest.find("\"range\":[-1.0,1.0]") == none && manifest.find("\"range\":null") == none)
+            throw std::runtime_error("values in [-1, 1] are needed; export the model without --raw, or with --uint8");
         pixels = (pixels * 127.5 + 128).floor().clamp(0, 255).to(torch::kUInt8).permute({0, 2, 3, 1});
+    }
     pixels = pixels.contiguous();
     if (!std::cout.write(static_cast<const char *>(pixels.const_data_ptr()), pixels.nbytes()).flush())
         throw std::runtime_error("the pictures can't be written");

@@ -16,7 +16,12 @@ def draw(model: str, z: np.ndarray, label: int | None = None) -> np.ndarray:
         raise ValueError(f"label {label}: " + (f"0 to {classes - 1} are possible" if classes else "there are none"))
     if classes:
         feeds["label"] = np.arange(len(z)) % classes if label is None else np.full(len(z), label)
-    image = session.run(None, feeds)[0]  # (N, C, H, W) in [-1, 1]
+    image = session.run(None, feeds)[0]
+    if image.dtype == np.uint8:  # with --uint8: (N, H, W, C)
+        return image
+    low, high = facts["range"] or (-1, 1)
+    if (low, high) != (-1, 1):  # with --raw; (N, C, H, W) in [-1, 1] otherwise
+        image = (image - np.float32(low)) * np.float32(2 / (high - low)) - np.float32(1)
     pixels = np.clip(np.floor(image * np.float32(127.5) + np.float32(128)), 0, 255).astype(np.uint8)
     return pixels.transpose(0, 2, 3, 1)
 

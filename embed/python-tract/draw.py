@@ -23,7 +23,13 @@ def draw(model: str, z: np.ndarray, label: int | None = None) -> np.ndarray:
     feeds = [z]
     if classes:
         feeds.append(np.arange(len(z)) % classes if label is None else np.full(len(z), label))
-    image = graph.into_runnable().run(feeds)[0].to_numpy()  # (N, C, H, W) in [-1, 1]
+    image = graph.into_runnable().run(feeds)[0].to_numpy()
+    if image.dtype == np.uint8:  # with --uint8: (N, H, W, C)
+        return image
+    span = re.search(r'"range":\[(.+?),(.+?)\]', manifest)
+    low, high = map(float, span.groups() if span else (-1, 1))
+    if (low, high) != (-1, 1):  # with --raw; (N, C, H, W) in [-1, 1] otherwise
+        image = (image - np.float32(low)) * np.float32(2 / (high - low)) - np.float32(1)
     pixels = np.clip(np.floor(image * np.float32(127.5) + np.float32(128)), 0, 255).astype(np.uint8)
     return pixels.transpose(0, 2, 3, 1)
 

@@ -73,6 +73,30 @@ def scripts(files: Path, classic_pth: Path, labelled: checkpoint.Checkpoint) -> 
 
 
 @pytest.fixture(scope="session")
+def kinds(classic_pth: Path) -> dict[str, tuple[checkpoint.Checkpoint, Options]]:
+    """By a file's stem: what its values may be but float32 in [-1, 1]: bytes, in [0, 1], and without bounds."""
+    read = checkpoint.read
+    return {
+        "u": (read(classic_pth), Options(output="bytes")),
+        "r": (read(classic_pth, checkpoint.Overrides(output="sigmoid", raw=True)), Options()),
+        "n": (read(classic_pth, checkpoint.Overrides(output="none")), Options()),
+    }
+
+
+@pytest.fixture(scope="session")
+def want_kinds(files: Path, kinds: dict[str, tuple[checkpoint.Checkpoint, Options]]) -> dict[str, np.ndarray]:
+    """Puts the .onnx file of each kind into the folder; the first COUNT pictures of SEED by the C engine."""
+    want = {}
+    for stem, (read, options) in kinds.items():
+        find("onnx").write(read, files / f"{stem}.onnx", options)
+        find("native").write(read, files / f"{stem}.gan", Options())
+        with Model(files / f"{stem}.gan") as model:
+            want[stem] = model.generate(SEED, COUNT)
+    assert np.abs(want["r"].astype(int) - want["u"]).max() > 8
+    return want
+
+
+@pytest.fixture(scope="session")
 def want_labels(files: Path) -> dict[int, np.ndarray]:
     """Of the generator with labels: the pictures with random labels (-1), with i mod classes (ALL) and with LABEL."""
     with Model(files / "l.gan") as model:

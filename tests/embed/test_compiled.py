@@ -21,6 +21,7 @@ pytestmark = [
     ),
 ]
 needs_cmake = pytest.mark.skipif(not shutil.which("cmake"), reason="cmake is not installed (apt-get install cmake)")
+Kinds = dict[str, tuple[checkpoint.Checkpoint, Options]]
 
 
 def draws_from_latents(
@@ -68,28 +69,50 @@ def draws_from_seeds(
 
 @pytest.mark.parametrize("name", ["c-onnx", "cpp-onnx"])
 def test_onnxruntime(
-    name: str, samplers: Path, want: np.ndarray, want_labels: dict[int, np.ndarray], tmp_path: Path
+    name: str,
+    samplers: Path,
+    want: np.ndarray,
+    want_labels: dict[int, np.ndarray],
+    want_kinds: dict[str, np.ndarray],
+    tmp_path: Path,
 ) -> None:
     folder = as_written(name, tmp_path)
-    sample, draw = folder / "sample", folder / "draw"
+    sample, draw, latents = folder / "sample", folder / "draw", samplers / "latents.raw"
     draws_from_seeds(sample, (samplers / "g.sampler.onnx", samplers / "l.sampler.onnx"), want, want_labels)
     draws_from_latents(draw, (samplers / "g.onnx", samplers / "l.onnx"), want, want_labels, tmp_path)
+    same(drew(draw, samplers / "n.onnx", latents), want_kinds["n"])
+    refuses(draw, samplers / "r.onnx", latents, said="values in [-1, 1] are needed")
+    refuses(draw, samplers / "u.onnx", latents, said="the model draws no float32")
     refuses(sample, samplers / "g.onnx", SEED, COUNT, said="Invalid input name: seed")
-    refuses(draw, samplers / "g.sampler.onnx", samplers / "latents.raw", said="first input is no latents")
+    refuses(draw, samplers / "g.sampler.onnx", latents, said="first input is no latents")
     refuses("env", "ONNXRUNTIME=/none.so", sample, samplers / "g.onnx", SEED, 1, said="/none.so: no ONNX Runtime")
 
 
 @needs_cmake
-def test_torchscript(scripts: Path, want: np.ndarray, want_labels: dict[int, np.ndarray], tmp_path: Path) -> None:
+def test_torchscript(
+    scripts: Path,
+    kinds: Kinds,
+    want: np.ndarray,
+    want_labels: dict[int, np.ndarray],
+    want_kinds: dict[str, np.ndarray],
+    tmp_path: Path,
+) -> None:
     draw = as_written("cpp-torchscript", tmp_path) / "build/draw"
     draws_from_seeds(draw, (scripts / "g.sampler.pt", scripts / "l.sampler.pt"), want, want_labels)
     draws_from_latents(draw, (scripts / "g.pt", scripts / "l.pt"), want, want_labels, tmp_path)
     refuses(draw, scripts / "g.pt", SEED, said="7: can't be read")
+    draws_kinds(draw, "torchscript", scripts, kinds, want_kinds)
 
 
 @needs_cmake
 def test_openvino(
-    samplers: Path, classic_pth: Path, want: np.ndarray, want_labels: dict[int, np.ndarray], tmp_path: Path
+    samplers: Path,
+    kinds: Kinds,
+    want: np.ndarray,
+    want_labels: dict[int, np.ndarray],
+    want_kinds: dict[str, np.ndarray],
+    classic_pth: Path,
+    tmp_path: Path,
 ) -> None:
     pytest.importorskip("openvino", reason="openvino is not installed (pip install openvino)")
     find("openvino").write(checkpoint.read(classic_pth), samplers / "g.xml", Options())
@@ -112,6 +135,22 @@ def test_openvino(
     refuses(draw, samplers / "l.onnx", latents, said="takes a label for each latent")
     refuses(draw, samplers / "g.onnx", samplers / "missing", said="missing: can't be read")
     refuses(draw, samplers / "g.onnx", samplers / "junk", said="1 to 4096 whole rows of 100 floats")
+    draws_kinds(draw, "openvino", samplers, kinds, want_kinds)
+    for stem in ("u", "n"):
+        same(drew(draw, samplers / f"{stem}.onnx", latents), want_kinds[stem])
+    refuses(draw, samplers / "r.onnx", latents, said="values in [-1, 1] are needed")
+
+
+def draws_kinds(draw: Path, name: str, folder: Path, kinds: Kinds, want: dict[str, np.ndarray]) -> None:
+    """Of the exporter called `name`: files of bytes and of values without bounds; those in [0, 1] are refused."""
+    exporter = find(name)
+    for stem, (read, options) in kinds.items():
+        file = folder / f"{stem}{exporter.suffix}"
+        exporter.write(read, file, options)
+        if stem == "r":
+            refuses(draw, file, folder / "latents.raw", said="values in [-1, 1] are needed")
+        else:
+            same(drew(draw, file, folder / "latents.raw"), want[stem])
 
 
 @pytest.mark.skipif(

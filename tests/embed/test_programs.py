@@ -31,12 +31,23 @@ def test_python_onnx(files: Path, want: np.ndarray) -> None:
 
 
 @pytest.mark.long
-def test_python_tract(samplers: Path, want: np.ndarray, want_labels: dict[int, np.ndarray]) -> None:
+def test_python_onnx_of_other_values(files: Path, want_kinds: dict[str, np.ndarray]) -> None:
+    program, out = (sys.executable, EMBED / "python-onnx/draw.py"), files / "k.npy"
+    for stem, pictures in want_kinds.items():
+        same(drew(*program, files / f"{stem}.onnx", files / "latents.npy", out, out=out), pictures)
+
+
+@pytest.mark.long
+def test_python_tract(
+    samplers: Path, want: np.ndarray, want_labels: dict[int, np.ndarray], want_kinds: dict[str, np.ndarray]
+) -> None:
     pytest.importorskip("tract", reason="tract is not installed (pip install tract)")
     program = (sys.executable, EMBED / "python-tract/draw.py")
     latents, out, no = samplers / "latents.npy", samplers / "t.npy", samplers / "no.npy"
     same(drew(*program, samplers / "g.onnx", latents, out, out=out), want)
     same(drew(*program, samplers / "l.onnx", latents, out, out=out), want_labels[ALL])
+    for stem, pictures in want_kinds.items():
+        same(drew(*program, samplers / f"{stem}.onnx", latents, out, out=out), pictures)
     same(drew(*program, samplers / "l.onnx", latents, out, LABEL, out=out), want_labels[LABEL])
     refuses(*program, samplers / "missing", latents, no, said="missing")
     for file in ("junk", "cut.onnx"):
@@ -149,7 +160,7 @@ def test_wasm_in_python(files: Path, want: np.ndarray) -> None:
 
 @pytest.mark.long
 @pytest.mark.skipif(not shutil.which("npm"), reason="npm is not installed (apt-get install npm)")
-def test_node_onnx(files: Path, want: np.ndarray) -> None:
+def test_node_onnx(files: Path, want: np.ndarray, want_kinds: dict[str, np.ndarray]) -> None:
     folder = files / "node"
     shutil.copytree(EMBED / "node-onnx", folder)
     # its install script only fetches GPU libraries; the CPU's are in the package
@@ -158,5 +169,9 @@ def test_node_onnx(files: Path, want: np.ndarray) -> None:
         pytest.skip(f"onnxruntime-node can't be installed: {os.fsdecode(installed.stderr[-200:])}")
     program, out = ("node", folder / "draw.js"), files / "n.raw"
     same(drew(*program, files / "g.onnx", 100, files / "latents.raw", out, out=out), want)
+    for stem in ("u", "n"):
+        same(drew(*program, files / f"{stem}.onnx", 100, files / "latents.raw", out, out=out), want_kinds[stem])
+    refuses(*program, files / "r.onnx", 100, files / "latents.raw", files / "no.raw", said="values in [-1, 1]")
     refuses(*program, files / "junk", 100, files / "latents.raw", files / "no.raw", said="draw: ")
     refuses(*program, files / "g.onnx", 99, files / "latents.raw", files / "no.raw", said="whole rows")
+    assert not (files / "no.raw").exists()
