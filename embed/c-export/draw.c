@@ -57,7 +57,7 @@ int main(int argc, char **argv) {
 #else
         generator_bytes(&weights, z, workspace, picture);
 #endif
-        if (fwrite(picture, sizeof picture, 1, stdout) != 1) {
+        if (fwrite(picture, sizeof picture, 1, stdout) != 1 || (i + 1 == count && fflush(stdout))) {
             fprintf(stderr, "draw: the pictures can't be written\n");
             return 2;
         }

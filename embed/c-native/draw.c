@@ -22,9 +22,10 @@ static int draw(gan_model *model, gan_context *context, uint64_t seed, uint64_t 
     for (uint64_t i = 0; i < count && status == GAN_OK; i++) {
         const gan_request request = {.seed = seed, .start = i, .count = 1, .label = GAN_LABEL_RANDOM};
         status = gan_generate_bytes(context, &request, pixels, picture);
-        if (status == GAN_OK && fwrite(pixels, 1, picture, stdout) != picture) {
+        if (status != GAN_OK) break;
+        if (fwrite(pixels, 1, picture, stdout) != picture || (i + 1 == count && fflush(stdout))) {
             fprintf(stderr, "draw: the pictures can't be written\n");
-            status = GAN_ERROR_FILE;
+            exit(2);
         }
     }
     free(pixels);

@@ -77,6 +77,7 @@ static void write_pictures(OrtValue *image) {
             }
         if (fwrite(pixels, (size_t)(channels * plane), 1, stdout) != 1) fail("the pictures can't be written");
     }
+    if (fflush(stdout)) fail("the pictures can't be written");
     free(pixels);
     ort->ReleaseTensorTypeAndShapeInfo(info);
 }

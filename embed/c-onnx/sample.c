@@ -29,7 +29,7 @@ int main(int argc, char **argv) {
     check(ort->GetTensorTypeAndShape(image, &shape));
     check(ort->GetTensorShapeElementCount(shape, &size));
     check(ort->GetTensorMutableData(image, (void **)&pixels));
-    if (fwrite(pixels, 1, size, stdout) != size) fail("the pictures can't be written");
+    if (fwrite(pixels, 1, size, stdout) != size || fflush(stdout)) fail("the pictures can't be written");
 
     ort->ReleaseTensorTypeAndShapeInfo(shape);
     ort->ReleaseValue(image);

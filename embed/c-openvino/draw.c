@@ -146,6 +146,7 @@ static void write_pictures(const ov_tensor_t *image, const char *path) {
             }
         if (fwrite(pixels, picture, 1, stdout) != 1) fail("the pictures can't be written");
     }
+    if (fflush(stdout)) fail("the pictures can't be written");
     free(pixels);
     ov_shape_free(&shape);
 }

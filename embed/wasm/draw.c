@@ -96,7 +96,8 @@ int main(int argc, char **argv) {
         const u32 at = put(&request, sizeof request);
         check(W(gan_generate_bytes)(&e, context, at, pixels, (u32)now * picture), argv[1]);
         W(free)(&e, at);
-        if (fwrite(W(memory)(&e)->data + pixels, picture, (size_t)now, stdout) != now) {
+        if (fwrite(W(memory)(&e)->data + pixels, picture, (size_t)now, stdout) != now ||
+            (start + now == count && fflush(stdout))) {
             fprintf(stderr, "draw: the pictures can't be written\n");
             return 2;
         }

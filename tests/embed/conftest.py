@@ -19,7 +19,7 @@ from .programs import ALL, COUNT, LABEL, SEED
 
 @pytest.fixture(scope="session")
 def files(classic_pth: Path, labelled: checkpoint.Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with g.onnx, g.gan, l.gan (with labels), latents as .npy and .raw, and junk."""
+    """A folder with g.onnx, g.gan, l.gan (with labels), latents as .npy and .raw, the first as one.raw, and junk."""
     if not NATIVE.availability().ok:
         pytest.skip("the C engine was not built")
     folder = tmp_path_factory.mktemp("embed")
@@ -31,6 +31,7 @@ def files(classic_pth: Path, labelled: checkpoint.Checkpoint, tmp_path_factory: 
     z = latents.draw(SEED, 0, COUNT, 100)
     np.save(folder / "latents.npy", z)
     z.tofile(folder / "latents.raw")
+    z[:1].tofile(folder / "one.raw")
     (folder / "junk").write_bytes(b"no model at all")
     assert not report_path(folder / "g.gan").exists()
     return folder

@@ -78,3 +78,13 @@ def refuses(*command: object, said: str) -> None:
     assert len(text.strip().splitlines()) <= 3, text
     for trace in ("    at ", "Traceback", "terminate called"):
         assert trace not in text
+
+
+def stops_at_a_full_disk(program: Path, *arguments: object) -> None:
+    """What the program can't write any more, the last bytes too, is said in one line, with exit code 2."""
+    if not Path("/dev/full").exists():
+        return
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([program, *map(str, arguments)], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines() == [f"{program.name}: the pictures can't be written"]

@@ -12,7 +12,7 @@ from gan_export import checkpoint
 from gan_export.export import find
 from gan_export.export.base import Options
 
-from .programs import ALL, COUNT, LABEL, SEED, STRICT, as_written, built, drew, refuses, same
+from .programs import ALL, COUNT, LABEL, SEED, STRICT, as_written, built, drew, refuses, same, stops_at_a_full_disk
 
 pytestmark = [
     pytest.mark.long,
@@ -45,6 +45,7 @@ def draws_from_latents(
     np.zeros((4097, 100), np.float32).tofile(too_many)
     for file in (graph.parent / "junk", too_many, Path("/dev/null")):
         refuses(draw, graph, file, said="1 to 4096 whole rows of 100 floats")
+    stops_at_a_full_disk(draw, graph, graph.parent / "one.raw")
 
 
 def draws_from_seeds(
@@ -65,6 +66,7 @@ def draws_from_seeds(
     refuses(sample, graph, SEED, COUNT, LABEL, said="label 3: ")
     refuses(sample, labelled, SEED, COUNT, 10, said="10")
     refuses(sample, graph, said="usage")
+    stops_at_a_full_disk(sample, graph, SEED, 1)
 
 
 @pytest.mark.parametrize("name", ["c-onnx", "cpp-onnx"])
@@ -139,6 +141,8 @@ def test_openvino(
     for stem in ("u", "n"):
         same(drew(draw, samplers / f"{stem}.onnx", latents), want_kinds[stem])
     refuses(draw, samplers / "r.onnx", latents, said="values in [-1, 1] are needed")
+    stops_at_a_full_disk(draw, graph, SEED, 1)
+    stops_at_a_full_disk(draw, samplers / "g.xml", samplers / "one.raw")
 
 
 def draws_kinds(draw: Path, name: str, folder: Path, kinds: Kinds, want: dict[str, np.ndarray]) -> None:
@@ -166,3 +170,4 @@ def test_wasm(files: Path, want: np.ndarray, tmp_path: Path) -> None:
     refuses(draw, files / "missing", SEED, COUNT, said="can't be read")
     for wrong in ((-1, 4), (SEED, 0), ("x", 4), (2**64, 4), ()):
         refuses(draw, files / "g.gan", *wrong, said="usage")
+    stops_at_a_full_disk(draw, files / "g.gan", SEED, 1)

@@ -15,7 +15,7 @@ from gan_export.export import find
 from gan_export.export.base import Options
 from gan_export.runtimes.native import library_path
 
-from .programs import ALL, COUNT, EMBED, LABEL, ROOT, SEED, built, drew, refuses, run, same
+from .programs import ALL, COUNT, EMBED, LABEL, ROOT, SEED, built, drew, refuses, run, same, stops_at_a_full_disk
 
 
 def test_python_onnx(files: Path, want: np.ndarray) -> None:
@@ -103,6 +103,7 @@ def test_c_native(files: Path, want: np.ndarray) -> None:
     refuses(program, files / "missing", SEED, COUNT, said="can't be read")
     for wrong in (("-1", 4), (SEED, 0), ("x", 4), (2**64, 4)):
         refuses(program, files / "g.gan", *wrong, said="usage")
+    stops_at_a_full_disk(program, files / "g.gan", SEED, 1)
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not installed (apt-get install gcc)")
@@ -127,6 +128,7 @@ def test_c_export(
     plain, weights = program("plain", checkpoint.read(classic_pth))
     same(drew(plain, weights, SEED, COUNT), want)
     refuses(plain, weights, SEED, COUNT, LABEL, said="label 3: this generator has none")
+    stops_at_a_full_disk(plain, weights, SEED, 1)
     labels, others = program("labels", labelled, "-DLABELS")
     same(drew(labels, others, SEED, COUNT), want_labels[-1])
     same(drew(labels, others, SEED, COUNT, LABEL), want_labels[LABEL])
