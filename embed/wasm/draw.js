@@ -6,6 +6,10 @@ if (!/^\d+$/.test(seed) || !/^\d+$/.test(count)) {
   console.error("usage: node draw.js g.gan SEED COUNT > pictures.raw");
   process.exit(2);
 }
+process.stdout.on("error", () => {
+  console.error("draw: the pictures can't be written");
+  process.exit(2);
+});
 try {
   const generator = await open(file);
   const pictures = await generator.generate({ seed: BigInt(seed), count: Number(count) });

@@ -80,11 +80,12 @@ def refuses(*command: object, said: str) -> None:
         assert trace not in text
 
 
-def stops_at_a_full_disk(program: Path, *arguments: object) -> None:
+def stops_at_a_full_disk(*command: object) -> None:
     """What the program can't write any more, the last bytes too, is said in one line, with exit code 2."""
     if not Path("/dev/full").exists():
         return
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([program, *map(str, arguments)], stdout=full, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run([str(c) for c in command], stdout=full, stderr=subprocess.PIPE, check=False)
     assert done.returncode == 2
-    assert done.stderr.decode().splitlines() == [f"{program.name}: the pictures can't be written"]
+    (line,) = done.stderr.decode().splitlines()
+    assert line.endswith(": the pictures can't be written")

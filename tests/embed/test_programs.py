@@ -146,6 +146,7 @@ def test_wasm_in_node(files: Path, want: np.ndarray) -> None:
     refuses(*program, files / "junk", SEED, COUNT, said="no .gan file")
     refuses(*program, files / "g.gan", SEED, 0, said="count 0")
     refuses(*program, files / "g.gan", SEED, 10**9, said="pictures at once are possible")
+    stops_at_a_full_disk(*program, files / "g.gan", SEED, 1)
 
 
 def test_wasm_in_python(files: Path, want: np.ndarray) -> None:
