@@ -1,6 +1,6 @@
 """Images a second of the trainer's step against the classic loop as written: same batch, same updates, in turns.
 
-    python benchmarks/train_step.py [--device cuda] [--data-root DIR] [--rounds 8] [--steps 3] [--threads N]
+    python benchmarks/train_step.py [--device cuda] [--data-root DIR] [--rounds 8] [--steps 3] [--threads N] [--bf16]
 
 Each contender lives in a process of its own and runs `steps` steps a turn while the others wait.  The first is
 train/classic.py's loop with its data in memory (a GPU's own, there); those after it leave out or change one thing
@@ -50,6 +50,7 @@ class Contender:
 
 
 SIDE = {"cpu": 2048, "cuda": 8192}  # of the yardstick's matrices: float32, bfloat16
+BF16 = Contender("+ bf16", trainer=True, channels_last=True, settings=("compute.autocast=bf16",))
 CONTENDERS = (
     Contender("classic loop, data in memory"),
     Contender("classic loop, its own DataLoader", loader=True),
@@ -57,6 +58,7 @@ CONTENDERS = (
     Contender("+ no weight gradients of D in G's turn", no_generator_backward=True, no_discriminator_gradients=True),
     Contender("+ fused Adam", no_generator_backward=True, no_discriminator_gradients=True, fused=True),
     Contender("+ channels_last: the trainer", trainer=True, channels_last=True),
+    BF16,
     Contender("matrix product", product=True),
 )
 CUDA_CONTENDERS = (
@@ -66,7 +68,7 @@ CUDA_CONTENDERS = (
     Contender("+ recorded steps: the trainer", trainer=True, channels_last=True),
     Contender("the same again", trainer=True, channels_last=True),
     Contender("+ what cuDNN likes", trainer=True, channels_last=True, settings=("compute.deterministic=false",)),
-    Contender("+ bf16", trainer=True, channels_last=True, settings=("compute.autocast=bf16",)),
+    BF16,
     Contender(
         "+ bf16, what cuDNN likes",
         trainer=True,
@@ -214,11 +216,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--steps", type=int, help="a turn; 3 on the CPU, 50 on CUDA")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--bf16", action="store_true", help="the trainer in bf16, too, on a CPU that is quicker in it")
     parser.add_argument("--name", help="of the result file; the device")
     parser.add_argument("--folder", type=Path, default=HERE / "results", help="of the result file")
     given = parser.parse_args()
     listed, steps = (CONTENDERS, 3) if given.device == "cpu" else (CUDA_CONTENDERS, 50)
-    contenders = [c for c in listed if given.data_root or not c.loader]
+    narrow = given.bf16 or given.device != "cpu"
+    contenders = [c for c in listed if (given.data_root or not c.loader) and (narrow or c != BF16)]
     steps = given.steps or steps
 
     context = multiprocessing.get_context("spawn")
