@@ -70,6 +70,7 @@ def test_between_opposite_latents_it_goes_straight() -> None:
     assert np.allclose(walk.between(a, b, 0.5, "normal"), [[-0.15]], atol=1e-6)
 
 
+@pytest.mark.long
 def test_many_small_walks_are_one_film(command: Command, tmp_path: Path) -> None:
     """The sheet of them all is large enough to be shown as it is."""
     result = command("gan-sample", of_channels(3, tmp_path), "--walk", 12, "-n", 64, "-o", tmp_path / "w.gif")

@@ -239,6 +239,7 @@ def test_a_range_of_its_own_is_brought_to_bytes(gan_bench: Command, files: dict[
     assert {"model", "end_to_end"} <= set((tmp_path / "raw.csv").read_text().replace("\n", ",").split(","))
 
 
+@pytest.mark.long
 def test_an_export_is_judged_by_what_the_flags_say_of_its_checkpoint(
     gan_bench: Command, files: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -253,6 +254,7 @@ def test_an_export_is_judged_by_what_the_flags_say_of_its_checkpoint(
     assert "wrong pictures" in done.stdout
 
 
+@pytest.mark.long
 def test_recalibrated_exports_are_judged_by_their_own_statistics(
     gan_bench: Command, files: dict[str, Path], tmp_path: Path
 ) -> None:

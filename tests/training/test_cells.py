@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from gan_export import checkpoint, latents
@@ -58,6 +59,7 @@ def test_fewer_directions_make_a_smaller_file_and_nearly_the_same_pictures(tmp_p
     assert (tmp_path / "5.pth").stat().st_size < (tmp_path / "6.pth").stat().st_size
 
 
+@pytest.mark.long
 def test_bad_input_is_refused_in_one_line(tmp_path: Path) -> None:
     _generator(tmp_path / "g.pth")
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
