@@ -162,19 +162,7 @@ def _cells(lines: Sequence[Line]) -> list[tuple[str, ...]]:
 
 
 def _aside(run: Run) -> list[tuple[str, ...]]:
-    return [
-        (
-            summary.title(e),
-            e.version,
-            e.precision,
-            summary.seconds_text(min(e.starts)),
-            summary.seconds_text(min(e.loads)),
-            summary.size_text(e.peak_memory),
-            summary.size_text(e.size),
-            "folded" if e.folded else "kept",
-        )
-        for e in run.entries
-    ]
+    return [(*summary.aside(e), "folded" if e.folded else "kept") for e in run.entries]
 
 
 def _index(runs: dict[str, Run]) -> list[tuple[str, ...]]:

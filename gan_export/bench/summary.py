@@ -87,6 +87,19 @@ def title(entry: Entry) -> str:
     return " ".join(words)
 
 
+def aside(entry: Entry) -> tuple[str, ...]:
+    """What a runtime costs apart from speed: title, version, precision, start, loading, peak memory, file."""
+    return (
+        title(entry),
+        entry.version,
+        entry.precision,
+        seconds_text(min(entry.starts)),
+        seconds_text(min(entry.loads)),
+        size_text(entry.peak_memory),
+        size_text(entry.size),
+    )
+
+
 def doubts(run: Run) -> list[str]:
     """Why the run's figures are unstable, a sentence each; empty for a quiet run."""
     found = []

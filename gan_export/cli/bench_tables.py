@@ -31,18 +31,7 @@ def print_run(run: Run) -> None:
     print_table(
         "apart from speed",
         ("runtime", "version", "precision", "start to first picture", "load", "peak memory", "file"),
-        [
-            (
-                summary.title(e),
-                e.version,
-                e.precision,
-                summary.seconds_text(min(e.starts)),
-                summary.seconds_text(min(e.loads)),
-                summary.size_text(e.peak_memory),
-                summary.size_text(e.size),
-            )
-            for e in run.entries
-        ],
+        [summary.aside(e) for e in run.entries],
     )
     if run.peak:
         flops = ", ".join(f"{name} {value / 1e9:,.0f} GFLOP/s" for name, value in run.peak.flops.items())

@@ -308,21 +308,6 @@ def test_a_pickled_modules_own_settings(tmp_path: Path) -> None:
     assert any("bn_eps 0.001" in n and "slope 0.1" in n for n in checkpoint.reading.notes)
 
 
-def quietly(module: nn.Module, given: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
-    """A hook that changes nothing; whoever reads the file can't know that."""
-
-
-def test_a_pickled_modules_hooks_are_named(tmp_path: Path) -> None:
-    net = generator()
-    net[4].register_forward_hook(quietly)
-    nn.utils.spectral_norm(net[0])
-    net.eval()
-    checkpoint = read(saved(tmp_path / "m.pt", net))
-    (note,) = [n for n in checkpoint.reading.notes if "hook" in n]
-    assert note.startswith(f"4 ({__name__}.quietly): ")
-    assert not [n for n in read(saved(tmp_path / "n.pt", generator())).reading.notes if "hook" in n]
-
-
 class Both(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -169,3 +169,18 @@ def test_a_flag_that_contradicts_it_is_refused(tmp_path: Path) -> None:
 def test_a_plain_state_dict_says_what_was_assumed_of_strides(tmp_path: Path) -> None:
     assumed = read(saved(tmp_path / "g.pth", stages().state_dict())).reading.assumed
     assert any("strides" in a.what and "32x32" in a.value for a in assumed)
+
+
+def quietly(module: nn.Module, given: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
+    """A hook that changes nothing; whoever reads the file can't know that."""
+
+
+def test_a_pickled_modules_hooks_are_named(tmp_path: Path) -> None:
+    net = stages()
+    net[4].register_forward_hook(quietly)
+    nn.utils.spectral_norm(net[0])
+    net.eval()
+    checkpoint = read(saved(tmp_path / "m.pt", net))
+    (note,) = [n for n in checkpoint.reading.notes if "hook" in n]
+    assert note.startswith(f"4 ({__name__}.quietly): ")
+    assert not [n for n in read(saved(tmp_path / "n.pt", stages())).reading.notes if "hook" in n]
