@@ -42,7 +42,7 @@ def check(
 
     Raises GanExportError for what is no dataset or another generator, CheckFailedError for an unfinished run.
     """
-    store = open_store(target)
+    store = open_store(target, writing=False)
     found = manifest.read(store)
     if found is None:
         job = manifest.job_under_way(store)

@@ -8,6 +8,6 @@ from gan_export.scale.remote import Remote
 from gan_export.scale.store import Folder, Store
 
 
-def open_store(target: str) -> Store:
-    """Raises GanExportError for what can't be written to.  Makes nothing yet."""
-    return Remote(target) if "://" in target else Folder(Path(target))
+def open_store(target: str, *, writing: bool = True) -> Store:
+    """Raises GanExportError for what can't be written to, unless nothing is to be.  Makes nothing yet."""
+    return Remote(target) if "://" in target else Folder(Path(target), writing=writing)

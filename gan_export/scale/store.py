@@ -80,8 +80,8 @@ class Store(Protocol):
 class Folder:
     """A folder of this machine, or of a file system that several machines mount."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises GanExportError for a path that can be no folder to write in.  Makes nothing yet."""
+    def __init__(self, path: Path, *, writing: bool = True) -> None:
+        """Raises GanExportError for a path that can be no folder, or none to write in.  Makes nothing yet."""
         self.path = path
         self.shown = printable(str(path))
         if path.exists() and not path.is_dir():
@@ -89,7 +89,7 @@ class Folder:
         there = path
         while not there.exists():
             there = there.parent
-        if not os.access(there, os.W_OK | os.X_OK):
+        if writing and not os.access(there, os.W_OK | os.X_OK):
             raise GanExportError(f"{printable(str(there))}: no right to write there; name another folder with -o")
 
     def write(self, name: str, data: bytes) -> None:

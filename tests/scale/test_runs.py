@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,6 +80,22 @@ def test_a_finished_dataset_is_checked_and_left(command: Command, gan: Path, who
     assert result.code == 0, result
     assert "nothing: all was there" in result.out
     assert {p: p.stat().st_mtime_ns for p in whole.rglob("*")} == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write everywhere")
+def test_a_dataset_that_may_only_be_read_is_checked(gan: Path, whole: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(whole, tmp_path / "d"))
+    for place in (folder, *folder.rglob("*")):
+        place.chmod(0o555 if place.is_dir() else 0o444)
+    less = "-dac_override,-dac_read_search"
+    unprivileged = ["setpriv", f"--bounding-set={less}", f"--inh-caps={less}"] if os.geteuid() == 0 else []
+    program = [*unprivileged, sys.executable, "-c", "from gan_export.cli.sample import main; main()"]
+    checked = subprocess.run([*program, "check", folder, "-g", gan], capture_output=True, text=True, check=False)
+    drawn = subprocess.run([*program, gan, *map(str, ARGUMENTS), "png", "-o", folder], capture_output=True, check=False)
+    folder.chmod(0o755)
+    assert checked.returncode == 0, checked.stderr
+    assert drawn.returncode == 2
+    assert b"no right to write" in drawn.stderr
 
 
 @pytest.mark.parametrize("format", ["npy", "raw"])
