@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from gan_export._lib.registry import hint
 from gan_export.arch.draft import DoesNotFitError, Draft, Family
 from gan_export.arch.layers import Shape
 from gan_export.arch.reading import Alternative, Mismatch, Overrides, Reading
@@ -20,7 +20,7 @@ FEW = 6  # keys named of each
 
 
 def recognise(
-    shapes: Mapping[str, Shape], overrides: Overrides | None = None, archs: tuple[Family, ...] = ARCHS
+    shapes: Mapping[str, Shape], overrides: Overrides | None = None, archs: Iterable[Family] = ARCHS
 ) -> Reading:
     """Read `shapes` (key -> shape, prefixes such as `module.` already gone) as a generator of one of `archs`.
 
@@ -59,15 +59,12 @@ def recognise(
     raise NotRecognisedError(_refusal(state, mismatches, overrides))
 
 
-def named(name: str, archs: tuple[Family, ...] = ARCHS) -> Family:
+def named(name: str, archs: Iterable[Family] = ARCHS) -> Family:
     """The family of that name.  Raises GanExportError naming the nearest."""
-    for family in archs:
-        if family.name == name:
-            return family
-    names = [f.name for f in archs]
-    near = difflib.get_close_matches(name, names, 1, 0.5)
-    which = f"did you mean {near[0]}?" if near else f"one of {', '.join(names)}"
-    raise GanExportError(f"--arch {printable(name, 60)}: no such architecture; {which}")
+    known = {f.name: f for f in archs}
+    if name not in known:
+        raise GanExportError(f"--arch {printable(name, 60)}: no such architecture; {hint(name, known)}")
+    return known[name]
 
 
 def check(overrides: Overrides) -> None:

@@ -3,6 +3,7 @@ other an alternative, and the generic one comes last."""
 
 from __future__ import annotations
 
+from gan_export._lib.registry import Registry
 from gan_export.arch.draft import Family
 from gan_export.arch.families import (
     blocks,
@@ -24,22 +25,25 @@ from gan_export.arch.families import (
     znxlwm,
 )
 
-ARCHS: tuple[Family, ...] = (
-    dcgan.FAMILY,
-    numbered.FAMILY,
-    wassersteingan.FAMILY,
-    gan_zoo.FAMILY,
-    coursera.FAMILY,
-    torchgan.FAMILY,
-    blocks.FAMILY,
-    projected.FAMILY,
-    udacity.FAMILY,
-    studiogan.FAMILY,
-    znxlwm.FAMILY,
-    caogang.FAMILY,
-    resize_conv.FAMILY,
-    mimicry.FAMILY,
-    gan_collections.FAMILY,
-    mlp.FAMILY,
-    chain.FAMILY,
+ARCHS: Registry[Family] = Registry(
+    "architecture",
+    (
+        dcgan.FAMILY,
+        numbered.FAMILY,
+        wassersteingan.FAMILY,
+        gan_zoo.FAMILY,
+        coursera.FAMILY,
+        torchgan.FAMILY,
+        blocks.FAMILY,
+        projected.FAMILY,
+        udacity.FAMILY,
+        studiogan.FAMILY,
+        znxlwm.FAMILY,
+        caogang.FAMILY,
+        resize_conv.FAMILY,
+        mimicry.FAMILY,
+        gan_collections.FAMILY,
+        mlp.FAMILY,
+        chain.FAMILY,
+    ),
 )

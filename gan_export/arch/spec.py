@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
+from gan_export._lib.schema import decode
 from gan_export.arch.layers import (
     ARITY,
     LAYERS,
@@ -22,9 +23,7 @@ from gan_export.arch.layers import (
     layer_flops,
     layer_parameters,
     output_shape,
-    want,
 )
-from gan_export.arch.typed import wrong_field
 from gan_export.arch.words import Prior
 from gan_export.errors import GanExportError, printable
 
@@ -78,17 +77,34 @@ class GeneratorSpec:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> GeneratorSpec:
         """Raises GanExportError for what is not a spec, or one whose shapes don't chain."""
-        ops = {c.__name__: c for c in LAYERS}
-        try:
-            layers = tuple(ops[d["op"]](**{k: _tuple(v) for k, v in d.items() if k != "op"}) for d in data["layers"])
-            head = {k: _tuple(v) for k, v in data.items() if k != "layers"}
-            for layer in layers:
-                want((wrong := wrong_field(layer)) is None, f"{wrong} of {type(layer).__name__}")
-            spec = GeneratorSpec(layers=layers, **head)
-            want((wrong := wrong_field(spec)) is None, f"{wrong}")
-            return spec
-        except (KeyError, TypeError, AttributeError, ValueError) as e:
-            raise GanExportError(f"not a generator spec: {printable(str(e))}") from None
+        where = "not a generator spec"
+        head = decode(_Head, data, where)
+        layers = tuple(_layer(d, where, f"layers[{i}]") for i, d in enumerate(head.layers))
+        return GeneratorSpec(head.arch, head.nz, head.prior, head.image, head.range, layers, head.classes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """A spec as JSON holds it."""
+
+    arch: str
+    nz: int
+    prior: Prior
+    image: tuple[int, int, int]
+    range: tuple[float, float] | None
+    layers: tuple[Mapping[str, Any], ...]
+    classes: int = 0
+
+
+_OPS = {c.__name__: c for c in LAYERS}
+
+
+def _layer(data: Mapping[str, Any], where: str, path: str) -> Layer:
+    op = data.get("op")
+    if not isinstance(op, str) or op not in _OPS:
+        raise GanExportError(f"{where}: {path}.op {printable(repr(op), 40)} is no layer; {', '.join(_OPS)} are known")
+    layer: Layer = decode(_OPS[op], {k: v for k, v in data.items() if k != "op"}, where, path)
+    return layer
 
 
 def infer_shapes(spec: GeneratorSpec) -> dict[str, Shape]:
@@ -124,10 +140,6 @@ def flops(spec: GeneratorSpec) -> dict[str, int]:
 def _without_defaults(layer: Layer) -> dict[str, Any]:
     given = asdict(layer)
     return {f.name: given[f.name] for f in fields(layer) if f.default is MISSING or given[f.name] != f.default}
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 class Chain:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from typing import Any
 
-from gan_export.errors import GanExportError, printable
+from gan_export._lib.registry import Registry
 
 BOTH = ("cpu", "cuda")
 CPU = ("cpu",)
@@ -37,59 +36,54 @@ class Contender:
     fewer_products: bool = False
 
 
-CONTENDERS: tuple[Contender, ...] = (
-    Contender("eager", "PyTorch eager", "eager", folded=False),
-    Contender("eager-folded", "PyTorch eager, folded", "eager-folded"),
-    Contender("channels-last", "PyTorch channels_last", "channels-last"),
-    Contender("torchscript", "TorchScript", "torchscript", "torchscript"),
-    Contender("script", "TorchScript scripted", "torchscript", "torchscript", {"method": "script"}),
-    Contender("trace", "TorchScript traced", "torchscript", "torchscript", {"method": "trace"}),
-    Contender("torchscript-sampler", "TorchScript, from a seed", "torchscript", "torchscript", SEEDED, usual=False),
-    Contender("compile", "torch.compile", "compile"),
-    Contender("compile-autotune", "torch.compile max-autotune", "compile-autotune", usual=False),
-    Contender("aotinductor", "AOTInductor", "aotinductor", "aoti"),
-    Contender("onnxruntime", "ONNX Runtime", "onnxruntime", "onnx"),
-    Contender("onnx-sampler", "ONNX Runtime, from a seed", "onnxruntime", "onnx", SEEDED, usual=False),
-    Contender("onnxruntime-fp16", "ONNX Runtime fp16", "onnxruntime", "onnx", {"precision": "fp16"}, usual=False),
-    Contender("onnxruntime-int8", "ONNX Runtime int8", "onnxruntime", "onnx", {"precision": "int8"}, CPU, usual=False),
-    Contender("openvino", "OpenVINO", "openvino", "onnx", devices=CPU),
-    Contender("pt2", "torch.export", "pt2", "pt2", devices=CPU, usual=False),
-    Contender("pt2-sampler", "torch.export, from a seed", "pt2", "pt2", SEEDED, CPU, usual=False),
-    Contender("openvino-ir", "OpenVINO IR", "openvino-ir", "openvino", devices=CPU, usual=False),
-    Contender(
-        "openvino-ir-int8", "OpenVINO IR int8", "openvino-ir", "openvino", {"precision": "int8"}, CPU, usual=False
+CONTENDERS: Registry[Contender] = Registry(
+    "runtime",
+    (
+        Contender("eager", "PyTorch eager", "eager", folded=False),
+        Contender("eager-folded", "PyTorch eager, folded", "eager-folded"),
+        Contender("channels-last", "PyTorch channels_last", "channels-last"),
+        Contender("torchscript", "TorchScript", "torchscript", "torchscript"),
+        Contender("script", "TorchScript scripted", "torchscript", "torchscript", {"method": "script"}),
+        Contender("trace", "TorchScript traced", "torchscript", "torchscript", {"method": "trace"}),
+        Contender("torchscript-sampler", "TorchScript, from a seed", "torchscript", "torchscript", SEEDED, usual=False),
+        Contender("compile", "torch.compile", "compile"),
+        Contender("compile-autotune", "torch.compile max-autotune", "compile-autotune", usual=False),
+        Contender("aotinductor", "AOTInductor", "aotinductor", "aoti"),
+        Contender("onnxruntime", "ONNX Runtime", "onnxruntime", "onnx"),
+        Contender("onnx-sampler", "ONNX Runtime, from a seed", "onnxruntime", "onnx", SEEDED, usual=False),
+        Contender("onnxruntime-fp16", "ONNX Runtime fp16", "onnxruntime", "onnx", {"precision": "fp16"}, usual=False),
+        Contender(
+            "onnxruntime-int8", "ONNX Runtime int8", "onnxruntime", "onnx", {"precision": "int8"}, CPU, usual=False
+        ),
+        Contender("openvino", "OpenVINO", "openvino", "onnx", devices=CPU),
+        Contender("pt2", "torch.export", "pt2", "pt2", devices=CPU, usual=False),
+        Contender("pt2-sampler", "torch.export, from a seed", "pt2", "pt2", SEEDED, CPU, usual=False),
+        Contender("openvino-ir", "OpenVINO IR", "openvino-ir", "openvino", devices=CPU, usual=False),
+        Contender(
+            "openvino-ir-int8", "OpenVINO IR int8", "openvino-ir", "openvino", {"precision": "int8"}, CPU, usual=False
+        ),
+        Contender("native", "gan-export native", "native", "native", devices=CPU, fewer_products=True),
+        Contender("c", "plain C, one thread", "c", "c", devices=CPU, usual=False),
+        Contender("ncnn", "ncnn", "ncnn", "ncnn", devices=CPU),
+        Contender("litert", "LiteRT", "litert", "litert", devices=CPU),
+        Contender("executorch", "ExecuTorch, XNNPACK", "executorch", "executorch", devices=CPU),
+        Contender("coreml", "Core ML", "coreml", "coreml", devices=CPU),
+        Contender(
+            "executorch-portable",
+            "ExecuTorch, portable",
+            "executorch",
+            "executorch",
+            {"backend": "portable"},
+            CPU,
+            usual=False,
+        ),
+        Contender("eager-tf32", "PyTorch TF32", "eager-tf32", devices=CUDA),
+        Contender("eager-bf16", "PyTorch bf16", "eager-bf16", devices=CUDA),
+        Contender("eager-fp16", "PyTorch fp16", "eager-fp16", devices=CUDA),
+        Contender("compile-fp16", "torch.compile fp16", "compile-fp16", devices=CUDA),
     ),
-    Contender("native", "gan-export native", "native", "native", devices=CPU, fewer_products=True),
-    Contender("c", "plain C, one thread", "c", "c", devices=CPU, usual=False),
-    Contender("ncnn", "ncnn", "ncnn", "ncnn", devices=CPU),
-    Contender("litert", "LiteRT", "litert", "litert", devices=CPU),
-    Contender("executorch", "ExecuTorch, XNNPACK", "executorch", "executorch", devices=CPU),
-    Contender("coreml", "Core ML", "coreml", "coreml", devices=CPU),
-    Contender(
-        "executorch-portable",
-        "ExecuTorch, portable",
-        "executorch",
-        "executorch",
-        {"backend": "portable"},
-        CPU,
-        usual=False,
-    ),
-    Contender("eager-tf32", "PyTorch TF32", "eager-tf32", devices=CUDA),
-    Contender("eager-bf16", "PyTorch bf16", "eager-bf16", devices=CUDA),
-    Contender("eager-fp16", "PyTorch fp16", "eager-fp16", devices=CUDA),
-    Contender("compile-fp16", "torch.compile fp16", "compile-fp16", devices=CUDA),
 )
-
-
-def find(name: str) -> Contender:
-    """Raises GanExportError, naming the nearest, where there is none of that name."""
-    for contender in CONTENDERS:
-        if contender.name == name:
-            return contender
-    names = [c.name for c in CONTENDERS]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
-    raise GanExportError(f"no runtime is called {printable(name) or 'the empty name'}; {hint}")
+find = CONTENDERS.find
 
 
 def usual(device: str) -> tuple[Contender, ...]:

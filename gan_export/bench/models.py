@@ -5,14 +5,13 @@ Speed doesn't depend on the weights; parity wants values that spread over [-1, 1
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from gan_export.errors import GanExportError, printable
+from gan_export._lib.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +28,14 @@ class BuiltIn:
     bias: bool
 
 
-BUILT_IN: tuple[BuiltIn, ...] = (
-    BuiltIn("classic", "the classic DCGAN, 32x32x1", "model", (100, 512, 256, 128, 1), bias=True),
-    BuiltIn("dcgan64", "the DCGAN of pytorch/examples, 64x64x3", "main", (100, 512, 256, 128, 64, 3), bias=False),
+BUILT_IN: Registry[BuiltIn] = Registry(
+    "built-in generator",
+    (
+        BuiltIn("classic", "the classic DCGAN, 32x32x1", "model", (100, 512, 256, 128, 1), bias=True),
+        BuiltIn("dcgan64", "the DCGAN of pytorch/examples, 64x64x3", "main", (100, 512, 256, 128, 64, 3), bias=False),
+    ),
 )
-
-
-def find(name: str) -> BuiltIn:
-    """Raises GanExportError, naming the nearest, where there is none of that name."""
-    for model in BUILT_IN:
-        if model.name == name:
-            return model
-    names = [m.name for m in BUILT_IN]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
-    raise GanExportError(f"no built-in generator is called {printable(name)}; {hint}")
+find = BUILT_IN.find
 
 
 def write_checkpoint(model: BuiltIn, path: Path, seed: int = 0) -> None:

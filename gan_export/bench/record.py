@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Literal
 
+from gan_export._lib.schema import decode
 from gan_export.bench.machine import Machine
 from gan_export.bench.peak import Peak
 from gan_export.errors import GanExportError, printable
@@ -20,7 +20,6 @@ from gan_export.files import atomic_file
 FAMILY = "gan-export/bench/"
 SCHEMA = f"{FAMILY}1"
 Quantity = Literal["model", "end_to_end"]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,52 +214,7 @@ def parse(text: str, name: str) -> Run:
     if schema != SCHEMA:
         said = f"of schema {printable(str(schema), 60)}" if schema else "no result of gan-bench"
         raise GanExportError(f"{where} is {said}; this program reads {SCHEMA}")
-    return _build(Run, data, where, "the run")
-
-
-def _build(kind: type[T], data: Any, where: str, what: str) -> T:
-    if not isinstance(data, dict):
-        raise GanExportError(f"{where}: {what} is no object")
-    hints = get_type_hints(kind)
-    known = fields(kind)  # type: ignore[arg-type]
-    names = [f.name for f in known]
-    if missing := [f.name for f in known if f.name not in data and f.default is MISSING]:
-        raise GanExportError(f"{where}: {what} lacks {missing[0]}")
-    if extra := [n for n in data if n not in names]:
-        raise GanExportError(f"{where}: {what} has an unknown field {printable(extra[0])}")
-    return kind(**{n: _value(hints[n], data[n], where, f"{what}'s {n}") for n in names if n in data})
-
-
-def _value(hint: Any, value: Any, where: str, what: str) -> Any:
-    """`value` as `hint` says; JSON's lists become tuples and its objects dataclasses."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        return _value(next(a for a in arguments if a is not type(None)), value, where, what)
-    if hasattr(hint, "__dataclass_fields__"):
-        return _build(hint, value, where, what)
-    fits = True
-    if origin is tuple:
-        fits = isinstance(value, list) and (arguments[-1] is ... or len(arguments) == len(value))
-        if fits:
-            kinds = [arguments[0]] * len(value) if arguments[-1] is ... else arguments
-            return tuple(_value(k, v, where, what) for k, v in zip(kinds, value, strict=True))
-    elif origin is Literal:
-        fits = value in arguments
-    elif origin is not None:  # a mapping
-        fits = isinstance(value, dict)
-        if fits:
-            return {str(k): _value(arguments[1], v, where, what) for k, v in value.items()}
-    elif hint is float:
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
-    elif hint is int:
-        fits = isinstance(value, int) and not isinstance(value, bool)
-    else:
-        fits = isinstance(value, hint)
-    if not fits:
-        raise GanExportError(f"{where}: {what} is {printable(str(value), 40)}, which doesn't fit the schema")
-    return value
+    return decode(Run, data, name)
 
 
 def file_name(run: Run) -> str:

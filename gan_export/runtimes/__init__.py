@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-
-from gan_export.errors import GanExportError, printable
+from gan_export._lib.registry import Registry
 from gan_export.runtimes.aoti import AOTINDUCTOR
 from gan_export.runtimes.base import Runtime
 from gan_export.runtimes.c_source import C
@@ -30,38 +28,31 @@ from gan_export.runtimes.open_vino import OPENVINO, OPENVINO_IR
 from gan_export.runtimes.pt2 import PT2
 from gan_export.runtimes.torchscript import TORCHSCRIPT
 
-RUNTIMES: tuple[Runtime, ...] = (
-    EAGER,
-    FOLDED,
-    CHANNELS_LAST,
-    TORCHSCRIPT,
-    COMPILE,
-    AUTOTUNE,
-    AOTINDUCTOR,
-    ONNXRUNTIME,
-    OPENVINO,
-    NATIVE,
-    C,
-    PT2,
-    OPENVINO_IR,
-    SAFETENSORS,
-    NCNN,
-    LITERT,
-    EXECUTORCH,
-    COREML,
-    TF32,
-    BF16,
-    FP16,
-    COMPILE_FP16,
+RUNTIMES: Registry[Runtime] = Registry(
+    "runtime",
+    (
+        EAGER,
+        FOLDED,
+        CHANNELS_LAST,
+        TORCHSCRIPT,
+        COMPILE,
+        AUTOTUNE,
+        AOTINDUCTOR,
+        ONNXRUNTIME,
+        OPENVINO,
+        NATIVE,
+        C,
+        PT2,
+        OPENVINO_IR,
+        SAFETENSORS,
+        NCNN,
+        LITERT,
+        EXECUTORCH,
+        COREML,
+        TF32,
+        BF16,
+        FP16,
+        COMPILE_FP16,
+    ),
 )
-
-
-def find(name: str) -> Runtime:
-    """The runtime of that name.  Raises GanExportError, naming the nearest ones, where there is none."""
-    for runtime in RUNTIMES:
-        if runtime.name == name:
-            return runtime
-    names = [r.name for r in RUNTIMES]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
-    raise GanExportError(f"no runtime is called {printable(name)}; {hint}")
+find = RUNTIMES.find

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from gan_export import latents
+from gan_export._lib.schema import decode
 from gan_export.artifact import Facts
 from gan_export.errors import GanExportError, printable
 
@@ -87,15 +88,9 @@ class Job:
 
     @staticmethod
     def from_data(data: Mapping[str, Any]) -> Job:
-        """Raises GanExportError for what is no job."""
-        try:
-            facts = dict(data["facts"])
-            interval = tuple(facts["range"]) if facts["range"] else None
-            facts = {**facts, "image": tuple(facts["image"]), "range": interval}
-            job = Job(**{**data, "facts": Facts(**facts), "filters": tuple(data["filters"])})
-            job.check()
-        except (KeyError, TypeError, ValueError, AttributeError) as e:
-            raise GanExportError(f"its job can't be read: {printable(str(e))}") from None
+        """Return the job that `to_data` gave `data` for.  Raises GanExportError if it is none."""
+        job = decode(Job, data, "its job can't be read")
+        job.check()
         return job
 
     def difference(self, other: Job) -> str:

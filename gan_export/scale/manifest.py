@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gan_export._lib.schema import decode
 from gan_export.errors import GanExportError, printable
 from gan_export.scale.job import Job
 from gan_export.scale.pieces import Record, total
@@ -40,6 +41,18 @@ class Manifest:
         return f'{text},\n "shards": [\n{lines}\n]}}\n'.encode()
 
 
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """MANIFEST.json as it lies there."""
+
+    version: int
+    job: Mapping[str, Any]
+    notes: Mapping[str, Any]
+    pictures: int
+    bytes: int
+    shards: tuple[Mapping[str, Any], ...]
+
+
 def read(store: Store) -> Manifest | None:
     """The manifest of a finished dataset; None where there is none.  Raises GanExportError for a spoilt one."""
     data = store.read(MANIFEST)
@@ -47,16 +60,17 @@ def read(store: Store) -> Manifest | None:
         return None
     try:
         found = json.loads(data)
-        if found["version"] != VERSION:
-            raise GanExportError(f"{MANIFEST} is of version {found['version']}; this program reads {VERSION}")
-        job = Job.from_data(found["job"])
-        records = tuple(Record.from_data(r) for r in found["shards"])
-        notes = dict(found["notes"])
-    except (ValueError, KeyError, TypeError) as e:
+    except (ValueError, RecursionError) as e:
         raise GanExportError(f"{MANIFEST} can't be read: {printable(str(e))}") from None
+    version = found.get("version") if isinstance(found, dict) else None
+    if version != VERSION:
+        raise GanExportError(f"{MANIFEST} is of version {printable(repr(version), 40)}; this program reads {VERSION}")
+    head = decode(_Head, found, MANIFEST)
+    job = Job.from_data(head.job)
+    records = tuple(Record.from_data(r) for r in head.shards)
     if [r.index for r in records] != list(range(job.shards)):
         raise GanExportError(f"{MANIFEST} doesn't list each of its {job.shards:,} shards once")
-    return Manifest(job, records, notes)
+    return Manifest(job, records, head.notes)
 
 
 def job_under_way(store: Store) -> Job | None:
@@ -66,7 +80,7 @@ def job_under_way(store: Store) -> Job | None:
         return None
     try:
         return Job.from_data(json.loads(data))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise GanExportError(f"{JOB} can't be read; remove the folder {STATE} to begin again") from None
 
 
@@ -92,7 +106,7 @@ def read_record(store: Store, job: Job, k: int) -> Record | None:
         return None
     try:
         record = Record.from_data(json.loads(data))
-    except (ValueError, GanExportError):
+    except (ValueError, RecursionError, GanExportError):
         return None
     return record if record.index == k else None
 

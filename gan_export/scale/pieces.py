@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from gan_export.errors import GanExportError, printable
+from gan_export._lib.schema import decode
+from gan_export.errors import GanExportError
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +58,10 @@ class Record:
 
     @staticmethod
     def from_data(data: Mapping[str, Any]) -> Record:
-        """Raises GanExportError for what is no record."""
-        try:
-            pieces = tuple(Piece(**p) for p in data["pieces"])
-            record = Record(**{**data, "pieces": pieces})
-            if not all(isinstance(p.name, str) and safe(p.name) for p in pieces):
-                raise GanExportError("a record of a shard that names a path outside its folder")
-        except (KeyError, TypeError) as e:
-            raise GanExportError(f"a record of a shard can't be read: {printable(str(e))}") from None
+        """Return the record that `to_data` gave `data` for.  Raises GanExportError if it is none."""
+        record = decode(Record, data, "a record of a shard can't be read")
+        if not all(safe(p.name) for p in record.pieces):
+            raise GanExportError("a record of a shard that names a path outside its folder")
         return record
 
 

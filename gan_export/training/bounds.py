@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from gan_export._lib.schema import did_you_mean
 from gan_export.errors import GanExportError, printable
 
 if TYPE_CHECKING:
@@ -14,17 +13,6 @@ if TYPE_CHECKING:
 
 DIGITS = ("mnist-10k", "mnist")  # what the classifier that ships can measure
 SOURCES = ("mnist-10k", "mnist", "fashion-mnist", "cifar10", "folder", "npz")
-
-
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """` (did you mean ...?)` of the choice most like `word`; empty where none is."""
-    choices = list(choices)
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
-    if not close:  # the right name in the wrong section, or without one
-        last = word.rpartition(".")[2]
-        by_last = {c.rpartition(".")[2]: c for c in choices}
-        close = [by_last[m] for m in difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)]
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def check(recipe: Recipe) -> None:
@@ -97,7 +85,7 @@ def check(recipe: Recipe) -> None:
 def _check_data(data: Data) -> int:
     """How often pictures are halved down to 4x4."""
     if data.source not in SOURCES:
-        near = nearest(data.source, SOURCES)
+        near = did_you_mean(data.source, SOURCES)
         raise GanExportError(f"data.source is {printable(data.source)}{near}; {', '.join(SOURCES)} are known")
     if data.source == "folder" and not data.path:
         raise GanExportError("data.path is missing: name the folder of pictures, --set data.path=DIR")

@@ -10,14 +10,14 @@ import copy
 import dataclasses
 import json
 import tomllib
-import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from gan_export._lib.schema import decode, did_you_mean
 from gan_export.errors import GanExportError, printable
-from gan_export.training.bounds import check, nearest
+from gan_export.training.bounds import check
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ def load(name: str, settings: Iterable[str] = ()) -> Recipe:
         path = Path(name)
         if path.suffix != ".toml" and not path.exists():
             raise GanExportError(
-                f"no recipe is called {printable(name)}{nearest(name, recipes)}; "
+                f"no recipe is called {printable(name)}{did_you_mean(name, recipes)}; "
                 "`gan-train list` shows them all, and a TOML file is named by its path"
             )
     try:
@@ -259,56 +259,6 @@ def resumed(recipe: Recipe, settings: Iterable[str]) -> Recipe:
 
 def from_data(data: Mapping[str, Any], where: str) -> Recipe:
     """A recipe from plain data, every field checked.  `where` names the origin in messages."""
-    recipe = _build(Recipe, data, "", where)
-    assert isinstance(recipe, Recipe)
+    recipe = decode(Recipe, data, where)
     check(recipe)
     return recipe
-
-
-def _build(kind: Any, data: Any, path: str, where: str) -> Any:
-    origin = f"{printable(where)}: "
-    if not isinstance(data, Mapping):
-        raise GanExportError(f"{origin}{path} is a section, not a value")
-    hints = typing.get_type_hints(kind)
-    names = [f.name for f in dataclasses.fields(kind)]
-    for key in data:
-        if key not in names:
-            full = f"{path}.{key}" if path else str(key)
-            choices = [f"{path}.{n}" if path else n for n in names] + ([] if path else _every_field())
-            raise GanExportError(f"{origin}unknown field {printable(full)}{nearest(full, choices)}")
-    for f in dataclasses.fields(kind):
-        if f.name not in data and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-            raise GanExportError(f"{origin}{path}{'.' if path else ''}{f.name} is missing")
-    values = {}
-    for key, value in data.items():
-        hint, full = hints[key], f"{path}.{key}" if path else key
-        if dataclasses.is_dataclass(hint):
-            values[key] = _build(hint, value, full, where)
-        else:
-            values[key] = _convert(hint, value, full, origin)
-    return kind(**values)
-
-
-def _convert(hint: Any, value: Any, path: str, origin: str) -> Any:
-    kind = typing.get_origin(hint) or hint
-    if kind is Literal:
-        choices = typing.get_args(hint)
-        if value not in choices:
-            known = ", ".join(choices)
-            raise GanExportError(f"{origin}{path} is {printable(repr(value))}; {known} are known")
-        return value
-    if kind is tuple:
-        if isinstance(value, (list, tuple)) and all(type(v) is int for v in value):
-            return tuple(value)
-        raise GanExportError(f"{origin}{path} is {printable(repr(value))}; a list of whole numbers is needed")
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        needed = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[kind]
-        raise GanExportError(f"{origin}{path} is {printable(repr(value))}; {needed} is needed")
-    return value
-
-
-def _every_field() -> list[str]:
-    hints = typing.get_type_hints(Recipe)
-    return [f"{n}.{f.name}" for n, h in hints.items() if dataclasses.is_dataclass(h) for f in dataclasses.fields(h)]

@@ -1,0 +1,1 @@
+"""What is small, shared by several rooms and knows nothing of generators."""

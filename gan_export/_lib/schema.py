@@ -1,0 +1,156 @@
+"""One checked decoder: plain data, as JSON and TOML give it, to frozen dataclasses.
+
+A dataclass's annotations are the schema.  Known are int, float, bool, str, None, Any, Literal, unions of those,
+tuples, Mapping[str, X] and dataclasses of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from gan_export.errors import GanExportError, printable
+
+MAX_INT = 1 << 63  # of any whole number's magnitude: what follows must fit 64 bits
+_SHOWN = 40  # characters of a wrong value in a message
+_NEEDED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+T = TypeVar("T")
+_hints: dict[type, dict[str, Any]] = {}  # annotations resolved, once per class
+
+
+def decode(kind: type[T], data: Any, where: str, path: str = "") -> T:
+    """Build a `kind` from plain data, every field checked.
+
+    where: what the data is or came from; every message begins with it
+    path:  of `data` inside that, in messages: "optimizer.generator"
+
+    Lists become tuples, and whole numbers become floats where a float is wanted.  A bool is no number, and NaN,
+    infinities and whole numbers from 2^63 on are refused.
+    Raises GanExportError, on one line, for a missing or an unknown field (with the nearest name) or a value that
+    doesn't fit; whatever the class's own __post_init__ raises passes through.
+    """
+    if not isinstance(data, Mapping):
+        raise _refused(where, path, data, "an object with named fields")
+    hints = _resolved(kind)
+    known = {f.name: f for f in dataclasses.fields(kind) if f.init}  # type: ignore[arg-type]
+    for key in data:
+        if key not in known:
+            full = _join(path, str(key))
+            choices = [_join(path, n) for n in known] + ([] if path else _nested(kind))
+            raise GanExportError(
+                f"{printable(where)}: unknown field {printable(full, 80)}{did_you_mean(full, choices)}"
+            )
+    for f in known.values():
+        if f.name not in data and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise GanExportError(f"{printable(where)}: {_join(path, f.name)} is missing")
+    return kind(**{key: _value(hints[key], value, where, _join(path, key)) for key, value in data.items()})
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Return " (did you mean NEAREST?)", or "" if no choice is near.
+
+    For dotted names the right last part in the wrong section, or in none, counts as near.
+    """
+    choices = list(choices)
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    if not close:
+        by_last = {c.rpartition(".")[2]: c for c in choices}
+        close = [by_last[m] for m in difflib.get_close_matches(word.rpartition(".")[2], by_last, n=1, cutoff=0.6)]
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _value(hint: Any, value: Any, where: str, path: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _union(arguments, value, where, path)
+    if dataclasses.is_dataclass(hint):
+        return decode(hint, value, where, path)  # type: ignore[arg-type]
+    if origin is Literal:
+        if type(value) in {type(a) for a in arguments} and value in arguments:
+            return value
+        raise _refused(where, path, value, f"one of {', '.join(map(str, arguments))}")
+    if origin is tuple:
+        return _tuple(arguments, value, where, path)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping) or not all(isinstance(k, str) for k in value):
+            raise _refused(where, path, value, "an object with named fields")
+        return {k: _value(arguments[1], v, where, _join(path, k)) for k, v in value.items()}
+    if hint is Any:
+        return value
+    if hint is float and type(value) in (int, float) and abs(value) < MAX_INT**16 and math.isfinite(value):
+        return float(value)
+    if hint is int and type(value) is int and abs(value) < MAX_INT:
+        return value
+    if hint in (bool, str, types.NoneType) and type(value) is hint:
+        return value
+    raise _refused(where, path, value, _needed(hint))
+
+
+def _union(arguments: Collection[Any], value: Any, where: str, path: str) -> Any:
+    if value is None and types.NoneType in arguments:
+        return None
+    kinds = [a for a in arguments if a is not types.NoneType]
+    if len(kinds) > 1:
+        for kind in kinds:
+            try:
+                return _value(kind, value, where, path)
+            except GanExportError:
+                continue
+        raise _refused(where, path, value, " or ".join(_needed(k) for k in kinds))
+    return _value(kinds[0], value, where, path)
+
+
+def _tuple(arguments: tuple[Any, ...], value: Any, where: str, path: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise _refused(where, path, value, "a list")
+    kinds = (arguments[0],) * len(value) if arguments[-1:] == (Ellipsis,) else arguments
+    if len(kinds) != len(value):
+        raise _refused(where, path, value, f"a list of {len(kinds)}")
+    return tuple(_value(k, v, where, f"{path}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+
+
+def _needed(hint: Any) -> str:
+    if hint in _NEEDED:
+        return _NEEDED[hint]
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
+    return "a list" if get_origin(hint) is tuple else "an object with named fields"
+
+
+def _refused(where: str, path: str, value: Any, needed: str) -> GanExportError:
+    shown = printable(value if isinstance(value, str) else _short(value), _SHOWN)
+    return GanExportError(
+        f"{printable(where)}: {f'{printable(path, 80)} is {shown}' if path else shown}; {needed} is needed"
+    )
+
+
+def _short(value: Any) -> str:
+    """Return a value's text at a cost that doesn't grow with it."""
+    match value:
+        case Mapping() | list() | tuple():
+            return f"{'an object' if isinstance(value, Mapping) else 'a list'} of {len(value)}"
+        case int() if not isinstance(value, bool) and abs(value) >= MAX_INT:
+            return f"a whole number of {value.bit_length()} bits"
+        case _:
+            return repr(value)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _resolved(kind: type) -> dict[str, Any]:
+    if kind not in _hints:
+        _hints[kind] = get_type_hints(kind)
+    return _hints[kind]
+
+
+def _nested(kind: type) -> list[str]:
+    """Every field of the dataclasses that are fields of `kind`, as section.field."""
+    sections = {n: h for n, h in _resolved(kind).items() if dataclasses.is_dataclass(h)}
+    return [f"{n}.{f.name}" for n, h in sections.items() for f in dataclasses.fields(h)]
