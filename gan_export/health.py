@@ -8,29 +8,22 @@ two are compared and, on request, the running ones are estimated anew.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from gan_export import latents
+from gan_export import statistics
 from gan_export.arch.layers import BatchNorm
-from gan_export.arch.spec import GeneratorSpec
 from gan_export.errors import GanExportError
 
 if TYPE_CHECKING:
-    import torch
-
     from gan_export.checkpoint import Checkpoint
 
 Doubles = npt.NDArray[np.float64]
 
-SEED = 1  # of the latents that statistics are taken from
-COUNT = 256
 LIMIT = 0.25  # nats a channel: a mean off by 0.7 standard deviations, or a variance off by a factor of 2.5
-_PIECE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +43,15 @@ class NormHealth:
         return self.finite and self.divergence <= LIMIT
 
 
-def check(checkpoint: Checkpoint, count: int = COUNT) -> tuple[NormHealth, ...]:
-    """Each BatchNorm of the generator, judged on `count` prior latents with the layers before it as stored."""
+def check(checkpoint: Checkpoint, count: int | None = None) -> tuple[NormHealth, ...]:
+    """Judge each BatchNorm of the generator on `count` prior latents, or as many as are enough, in one pass."""
+    found = statistics.moments(checkpoint.spec, checkpoint.weights, count or statistics.enough(checkpoint.spec))
     result = []
-    for norm, mean, var in _statistics(checkpoint, count, recalibrate=False):
+    for norm in statistics.norms(checkpoint.spec):
         stored_mean, stored_var = _stored(checkpoint, norm)
         finite = bool(np.isfinite(stored_mean).all() and np.isfinite(stored_var).all() and (stored_var >= 0).all())
-        divergence = _divergence(mean, var, stored_mean, stored_var, norm.eps) if finite else math.inf
+        moments = found[norm.name]
+        divergence = _divergence(moments.mean, moments.var, stored_mean, stored_var, norm.eps) if finite else math.inf
         result.append(NormHealth(norm.name, divergence, finite))
     return tuple(result)
 
@@ -76,7 +71,7 @@ def warning(norms: tuple[NormHealth, ...]) -> str | None:
 
 def refuse_unusable(checkpoint: Checkpoint) -> None:
     """Raises GanExportError for statistics that are not finite, or variances below zero."""
-    for norm in _norms(checkpoint.spec):
+    for norm in statistics.norms(checkpoint.spec):
         mean, var = _stored(checkpoint, norm)
         if not (np.isfinite(mean).all() and np.isfinite(var).all() and (var >= 0).all()):
             raise GanExportError(
@@ -92,76 +87,10 @@ def recalibrated(checkpoint: Checkpoint, count: int) -> Checkpoint:
     if count < 2:
         raise GanExportError(f"--recalibrate {count}: at least 2 latents are needed")
     weights = dict(checkpoint.weights)
-    for norm, mean, var in _statistics(checkpoint, count, recalibrate=True):
-        weights[f"{norm.name}.running_mean"] = mean.astype(np.float32)
-        weights[f"{norm.name}.running_var"] = var.astype(np.float32)
+    for name, found in statistics.estimated(checkpoint.spec, checkpoint.weights, count):
+        weights[f"{name}.running_mean"] = found.mean.astype(np.float32)
+        weights[f"{name}.running_var"] = found.var.astype(np.float32)
     return replace(checkpoint, weights=weights)
-
-
-def _statistics(
-    checkpoint: Checkpoint, count: int, *, recalibrate: bool
-) -> Iterator[tuple[BatchNorm, Doubles, Doubles]]:
-    """Each BatchNorm with the mean and variance a channel of what it reads, in the order of the layers."""
-    import torch
-
-    from gan_export.module import submodule_names, to_module
-
-    spec = checkpoint.spec
-    module, names = to_module(spec, checkpoint.weights), submodule_names(spec)
-    for norm in _norms(spec):
-        total: Any = 0.0
-        squares: Any = 0.0
-        size = 0
-        for inputs in _inputs(spec, count):
-            x = _input_of(module.get_submodule(names[norm.name]), module, inputs)
-            total = total + x.sum(dim=1).numpy()
-            squares = squares + (x * x).sum(dim=1).numpy()
-            size += x.shape[1]
-        mean = total / size
-        var = np.maximum(squares / size - mean * mean, 0.0)
-        if recalibrate:
-            layer = module.get_submodule(names[norm.name])
-            layer.running_mean.copy_(torch.from_numpy(mean))  # type: ignore[operator]
-            layer.running_var.copy_(torch.from_numpy(var))  # type: ignore[operator]
-        yield norm, mean, var
-
-
-def _inputs(spec: GeneratorSpec, count: int) -> Iterator[tuple[torch.Tensor, ...]]:
-    import torch
-
-    for start in range(0, count, _PIECE):
-        n = min(_PIECE, count - start)
-        z = torch.from_numpy(latents.draw(SEED, start, n, spec.nz, spec.prior))
-        yield (z, torch.arange(start, start + n) % spec.classes) if spec.classes else (z,)
-
-
-class _Reached(Exception):
-    """Ends a forward pass at the layer of interest."""
-
-
-def _input_of(layer: torch.nn.Module, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """What `layer` of `module` reads, float64 (C, everything else); later layers are not run."""
-    import torch
-
-    caught: list[torch.Tensor] = []
-
-    def catch(_: object, arguments: tuple[torch.Tensor, ...]) -> None:
-        caught.append(arguments[0])
-        raise _Reached
-
-    handle = layer.register_forward_pre_hook(catch)
-    try:
-        with torch.inference_mode():
-            module(*inputs)
-    except _Reached:
-        pass
-    finally:
-        handle.remove()
-    return caught[0].double().transpose(0, 1).flatten(1)
-
-
-def _norms(spec: GeneratorSpec) -> list[BatchNorm]:
-    return [layer for layer in spec.layers if isinstance(layer, BatchNorm)]
 
 
 def _stored(checkpoint: Checkpoint, norm: BatchNorm) -> tuple[Doubles, Doubles]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_export import checkpoint, export, health, latents, ship
+from gan_export import checkpoint, export, health, latents, ship, statistics
 from gan_export.errors import GanExportError
 from gan_export.export.base import Options
 from gan_export.module import to_module
@@ -40,7 +40,7 @@ def test_statistics_that_do_not_fit_are_told_and_mended(classic: nn.Module, tmp_
     mended = health.recalibrated(read, 512)
     assert health.warning(health.check(mended)) is None
     # what train mode draws from one large batch is what the mended one draws in evaluation mode
-    z = torch.from_numpy(latents.draw(health.SEED, 0, 512, 100))
+    z = torch.from_numpy(latents.draw(statistics.SEED, 0, 512, 100))
     with torch.no_grad():
         train_mode = model.train()(z[:, :, None, None])
     assert (to_module(mended.spec, mended.weights)(z) - train_mode).abs().max() < 1e-3
