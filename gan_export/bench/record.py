@@ -12,6 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from gan_export import plaindata
 from gan_export.bench.machine import Machine
 from gan_export.bench.peak import Peak
 from gan_export.errors import GanExportError, printable
@@ -198,7 +199,7 @@ def read(path: Path) -> Run:
 def is_run(path: Path) -> bool:
     """Whether a JSON file calls itself a run of gan-bench, of whatever version."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = plaindata.from_json(path.read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(data, dict) and str(data.get("schema", "")).startswith(FAMILY)
@@ -208,7 +209,7 @@ def parse(text: str, name: str) -> Run:
     """`name` is used in messages alone."""
     where = printable(name)
     try:
-        data = json.loads(text)
+        data = plaindata.from_json(text)
     except ValueError:
         raise GanExportError(f"{where} is no JSON; a result of gan-bench is wanted") from None
     schema = data.get("schema") if isinstance(data, dict) else None

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from gan_export import latents
+from gan_export.arch.reading import Overrides
+from gan_export.arch.typed import wrong_field
 from gan_export.artifact import Facts
 from gan_export.errors import GanExportError, printable
 
 _MOST = (1 << 63) - 1  # signed 64-bit counts are what readers of every format have
+
+_LARGEST_PICTURE = 1 << 28  # values
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +97,27 @@ class Job:
             interval = tuple(facts["range"]) if facts["range"] else None
             facts = {**facts, "image": tuple(facts["image"]), "range": interval}
             job = Job(**{**data, "facts": Facts(**facts), "filters": tuple(data["filters"])})
-            job.check()
+            odd = job.odd_field()
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise GanExportError(f"its job can't be read: {printable(str(e))}") from None
+        if odd:
+            raise GanExportError(f"its job can't be read: its {odd} can't be gan-sample's")
+        job.check()
         return job
+
+    def odd_field(self) -> str | None:
+        """The first field that isn't of its type, or holds what no generator has; None where all are sound."""
+        for name in ("seed", "start", "count"):  # of 64 bits, more than other numbers have
+            if type(getattr(self, name)) is not int:
+                return name
+        said = Overrides(**self.overrides)
+        small = replace(self, seed=0, start=0, count=1)
+        if odd := wrong_field(small) or wrong_field(self.facts) or wrong_field(said):
+            return odd
+        facts = self.facts
+        if facts.nz < 1 or facts.classes < 0 or min(facts.image) < 1 or self.picture_bytes > _LARGEST_PICTURE:
+            return "facts"
+        return None
 
     def difference(self, other: Job) -> str:
         """The first thing in which two jobs differ, in words; empty when they are one."""
@@ -127,7 +148,8 @@ class Slice:
     def parse(text: str) -> Slice:
         """From "3/16".  Raises GanExportError for what is none."""
         first, slash, second = text.partition("/")
-        if not slash or not first.isdecimal() or not second.isdecimal() or not 1 <= int(first) <= int(second):
+        numbers = first.isdecimal() and second.isdecimal() and max(len(first), len(second)) < 20
+        if not slash or not numbers or not 1 <= int(first) <= int(second):
             raise GanExportError(f"--shard {printable(text)}: 1/16 to 16/16 are the parts of 16")
         return Slice(int(first), int(second))
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
+from gan_export.arch.typed import wrong_field
 from gan_export.errors import GanExportError, printable
 
 
@@ -61,17 +62,25 @@ class Record:
         try:
             pieces = tuple(Piece(**p) for p in data["pieces"])
             record = Record(**{**data, "pieces": pieces})
-            if not all(isinstance(p.name, str) and safe(p.name) for p in pieces):
-                raise GanExportError("a record of a shard that names a path outside its folder")
+            odd = next((f for r in (replace(record, start=0), *pieces) if (f := wrong_field(r))), "")
         except (KeyError, TypeError) as e:
             raise GanExportError(f"a record of a shard can't be read: {printable(str(e))}") from None
+        counts = [] if odd else [record.index, record.count, record.kept, *_counts(pieces)]
+        if odd or type(record.start) is not int or min(record.start, *counts) < 0:
+            raise GanExportError(f"a record of a shard can't be read: its {odd or 'numbers'} can't be gan-sample's")
+        if not all(safe(p.name) for p in pieces):
+            raise GanExportError("a record of a shard that names a path outside its folder")
         return record
+
+
+def _counts(pieces: Iterable[Piece]) -> list[int]:
+    return [n for p in pieces for n in (p.bytes, p.files, p.offset or 0)]
 
 
 def safe(name: str) -> bool:
     """Whether a name stays inside the dataset's folder."""
     parts = name.rstrip("/").split("/")
-    return not name.startswith("/") and all(p not in ("", ".", "..") for p in parts) and "\\" not in name
+    return all(p not in ("", ".", "..") and not {*p} & {*"\\:\0"} for p in parts)
 
 
 class TreeDigest:
