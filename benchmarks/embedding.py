@@ -180,7 +180,7 @@ class Client:
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
-        command = [sys.executable, "-m", "uvicorn", "service:app", "--port", str(self.port), "--log-level", "warning",
+        command = [sys.executable, "service.py", "--port", str(self.port), "--log-level", "warning",
                    "--timeout-keep-alive", "600"]  # while others take their turns  # fmt: skip
         environment = {**os.environ, "GENERATOR": str(file)}
         self.process = subprocess.Popen(command, cwd=ROOT / "embed/service", env=environment)

@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -24,9 +25,9 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     temporary = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
     try:
         yield temporary
-        _fsync(temporary)
+        sync(temporary)
         os.replace(temporary, target)
-        _fsync(target.parent)
+        sync(target.parent)
     except OSError as e:
         raise _cannot_write(target, e) from e
     finally:
@@ -64,7 +65,7 @@ def atomic_group(path: Path | str, keep: Collection[Path] = ()) -> Iterator[Path
         yield folder / target.name
         files = sorted(folder.iterdir(), key=lambda file: (file.name == target.name, file.name))
         for file in files:
-            _fsync(file)
+            sync(file)
         beside = [target.with_name(file.name) for file in files if file.name != target.name]
         for name in beside:
             refuse_to_replace(name, keep)
@@ -75,7 +76,7 @@ def atomic_group(path: Path | str, keep: Collection[Path] = ()) -> Iterator[Path
                 )
         for file in files:
             os.replace(file, target.with_name(file.name))
-        _fsync(target.parent)
+        sync(target.parent)
     except OSError as e:
         raise _cannot_write(target, e) from e
     finally:
@@ -104,7 +105,7 @@ def atomic_folder(path: Path | str, keep: Collection[Path] = (), replaces: bool 
         yield temporary
         for file in sorted(temporary.rglob("*")):
             if file.is_file():
-                _fsync(file)
+                sync(file)
         if target.exists() and not any(target.iterdir()):
             target.rmdir()
         elif target.exists():
@@ -115,7 +116,7 @@ def atomic_folder(path: Path | str, keep: Collection[Path] = (), replaces: bool 
             if aside.exists():
                 os.replace(aside, target)
             raise
-        _fsync(target.parent)
+        sync(target.parent)
         shutil.rmtree(aside, ignore_errors=True)
     except OSError as e:
         raise _cannot_write(target, e) from e
@@ -131,6 +132,18 @@ def refuse_to_replace(path: Path, keep: Collection[Path]) -> None:
                 raise GanExportError(
                     f"{printable(str(path))} is the checkpoint itself and would be written over; name another with -o"
                 )
+
+
+def refuse_link(path: Path) -> None:
+    """Raises GanExportError if `path` is a link, or another name of a file: what is written there lands elsewhere."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink > 1):
+        raise GanExportError(
+            f"{printable(str(path))} is a link, and what is written there would land elsewhere; put a copy in its place"
+        )
 
 
 def sha256_file(path: Path | str) -> str:
@@ -162,10 +175,12 @@ def _cannot_write(target: Path, error: OSError) -> GanExportError:
     return GanExportError(f"{printable(str(target))} can't be written: {error.strerror or error}")
 
 
-def _fsync(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():
+def sync(path: Path) -> None:
+    """A file's content, or a folder's names, survive a loss of power from now on."""
+    folder = path.is_dir()
+    if os.name == "nt" and folder:
         return  # a folder can't be opened there, and its rename is already journalled
-    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)  # Windows flushes what may be written
+    handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)  # not every system flushes what may only be read
     try:
         os.fsync(handle)
     finally:

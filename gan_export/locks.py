@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _TRIES = 100  # folders of a lock that are made, each removed by another process before the lock is in it
 
 
@@ -45,7 +46,7 @@ def _opened(path: Path) -> IO[bytes]:
     for _ in range(_TRIES):
         with contextlib.suppress(FileNotFoundError, FileExistsError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            return open(path, "ab")
+            return os.fdopen(os.open(path, _FLAGS, 0o666), "ab")
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 
 

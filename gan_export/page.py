@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, first_line, printable
 from gan_export.files import atomic_file
 from gan_export.training import folder
+from gan_export.training.recipe import Recipe
 
 _STOPS, _WALKS = 6, 9  # of the walk on the page: some hundred kilobytes
 _PREVIEWS = 60  # shown at most, spread over the run
@@ -26,8 +28,22 @@ _FIGURES = ("frechet", "sure_share", "precision", "recall", "coverage", "label_a
 def write(run: Path, target: Path) -> None:
     """The page of the run in `run`.  Raises GanExportError where there is none, or nothing is logged yet."""
     recipe = folder.recipe(run)
-    lines = _log(run)
-    data = {
+    lines = folder.log(run)
+    try:
+        data = _data(run, recipe, lines)
+    except (KeyError, TypeError, AttributeError, ValueError) as e:
+        raise GanExportError(
+            f"{printable(str(run / folder.LOG))} is no log of gan-train: {first_line(e, 100)}; "
+            "start the run anew in another folder"
+        ) from None
+    text = json.dumps(data).replace("<", "\\u003c")
+    template = resources.files("gan_export").joinpath("page.html").read_text(encoding="utf-8")
+    with atomic_file(target) as temporary:
+        temporary.write_text(template.replace("{{DATA}}", text), encoding="utf-8")
+
+
+def _data(run: Path, recipe: Recipe, lines: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
         "name": recipe.name,
         "about": recipe.about,
         "settings": _flat(recipe.to_json()),
@@ -39,24 +55,6 @@ def write(run: Path, target: Path) -> None:
         "previews": _previews(run),
         "walk": _walk(run),
     }
-    text = json.dumps(data).replace("<", "\\u003c")
-    template = resources.files("gan_export").joinpath("page.html").read_text(encoding="utf-8")
-    with atomic_file(target) as temporary:
-        temporary.write_text(template.replace("{{DATA}}", text), encoding="utf-8")
-
-
-def _log(run: Path) -> list[dict[str, Any]]:
-    file = run / folder.LOG
-    lines: list[dict[str, Any]] = []
-    if file.is_file():
-        for line in file.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(line))
-            except ValueError:
-                break  # the last line of a run that goes on, or was killed
-    if not lines:
-        raise GanExportError(f"{printable(str(run))} has logged nothing yet; `gan-train resume` goes on with it")
-    return lines
 
 
 def _numbers(event: dict[str, Any]) -> dict[str, float]:
@@ -75,7 +73,7 @@ def _thinned(points: list[dict[str, float]]) -> list[dict[str, float]]:
 
 
 def _previews(run: Path) -> list[dict[str, Any]]:
-    files = sorted((run / folder.PREVIEWS).glob("*_grid.png"))
+    files = sorted(p for p in (run / folder.PREVIEWS).glob("*_grid.png") if re.fullmatch("[0-9]{4,9}_grid", p.stem))
     every = max(1, -(-len(files) // _PREVIEWS))
     chosen = sorted({*files[::every], *files[-1:]})
     return [{"epoch": int(f.name.partition("_")[0]), "image": _inline(f.read_bytes(), "png")} for f in chosen]
@@ -83,7 +81,8 @@ def _previews(run: Path) -> list[dict[str, Any]]:
 
 def _walk(run: Path) -> str | None:
     """An animated picture of the newest checkpoint's latents; None before the first checkpoint."""
-    kept = sorted(run.glob("generator_*.pth"), key=lambda p: int(p.stem.rpartition("_")[2]))
+    named = (p for p in run.glob("generator_*.pth") if re.fullmatch("generator_[0-9]{1,9}", p.stem))
+    kept = sorted(named, key=lambda p: int(p.stem.rpartition("_")[2]))
     if not kept:
         return None
     from gan_export import sampling, walk

@@ -12,7 +12,6 @@ of the generator that would be saved) and the steps it came to.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from gan_export.errors import GanExportError
+from gan_export.training import folder as runs
 
 HERE = Path(__file__).resolve().parent
 BASE = "mnist32-best"
@@ -106,10 +108,9 @@ class _Refused(Exception):
 
 def ended(folder: Path) -> dict[str, Any] | None:
     """What a run came to; None while it hasn't ended."""
-    log = folder / "log.jsonl"
-    if not log.is_file():
+    if not (folder / runs.LOG).is_file():
         return None
-    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    lines = runs.log(folder)
     scored = [line for line in lines if line["event"] == "scored"]
     if not scored or lines[-1]["event"] != "ended" or lines[-1]["interrupted"]:
         return None
@@ -171,7 +172,7 @@ def main() -> None:
             run(given)
             return
         TABLE.write_text(table(given.out), encoding="utf-8")
-    except _Refused as e:
+    except (_Refused, GanExportError) as e:
         print(f"ablate.py: {e}", file=sys.stderr)
         raise SystemExit(2) from None
     print(f"wrote {TABLE}")

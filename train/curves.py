@@ -9,7 +9,6 @@ each stood when the shortest one ended, and how long each took to where the firs
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+from gan_export import plaindata  # noqa: E402
 from gan_export.bench import plots  # noqa: E402
+from gan_export.errors import GanExportError  # noqa: E402
+from gan_export.training import folder  # noqa: E402
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,11 @@ class Curve:
 def read(run: Path) -> Curve:
     """Raises ValueError for a folder without a log, or with one that measured nothing."""
     try:
-        name = json.loads((run / "recipe.json").read_text(encoding="utf-8"))["name"]
-        lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError, KeyError) as error:
+        name = plaindata.from_json((run / folder.RECIPE).read_bytes())["name"]
+        lines = folder.log(run)
+        points = tuple((e["seconds"], e["figures"]["frechet"]) for e in lines if e["event"] == "scored")
+    except (OSError, ValueError, KeyError, TypeError, GanExportError) as error:
         raise ValueError(f"{run} is no run's folder: {error}") from error
-    points = tuple((e["seconds"], e["figures"]["frechet"]) for e in lines if e["event"] == "scored")
     if not points:
         raise ValueError(f"{run} measured nothing while it trained: output.metrics_every is its steps between two")
     return Curve(name, points)

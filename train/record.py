@@ -29,7 +29,7 @@ def main() -> None:
     given = parser.parse_args()
     try:
         told = keep(given.run, given.folder, given.name)
-    except (OSError, ValueError, GanExportError) as error:
+    except (OSError, ValueError, KeyError, TypeError, GanExportError) as error:
         print(f"record.py: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     print(json.dumps(told, indent=2))
@@ -43,9 +43,12 @@ def keep(run: Path, records: Path, name: str | None) -> dict[str, object]:
     if not checkpoints or not snapshots:
         raise ValueError(f"{run} holds no checkpoint and snapshot yet; record it when its first ones are there")
     checkpoint = checkpoints[-1]
-    events = [json.loads(line) for line in (run / folder.LOG).read_text(encoding="utf-8").splitlines()]
-    step = next(e["step"] for e in reversed(events) if e.get("path") == checkpoint.name)
-    seconds = [e["seconds"] for e in events if e["event"] == "measured" and e["step"] <= step][-1]
+    events = folder.log(run)
+    steps = [e["step"] for e in events if e.get("path") == checkpoint.name]
+    seconds = [e["seconds"] for e in events if e["event"] == "measured" and steps and e["step"] <= steps[-1]]
+    if not seconds:
+        raise ValueError(f"the log of {run} doesn't tell of {checkpoint.name}")
+    step = steps[-1]
     epoch = int(checkpoint.stem.rpartition("_")[2])
     record = records / (name or recipe.name)
     record.mkdir(parents=True, exist_ok=True)
@@ -58,7 +61,7 @@ def keep(run: Path, records: Path, name: str | None) -> dict[str, object]:
         "recipe": recipe.name,
         "epochs": epoch,
         "steps": step,
-        "seconds_of_training": round(seconds),
+        "seconds_of_training": round(seconds[-1]),
         "machine": state.read(snapshots[-1])["machine"],
         "generator_sha256": sha256_file(checkpoint),
         "generator_bytes": checkpoint.stat().st_size,

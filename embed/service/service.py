@@ -1,4 +1,4 @@
-"""Pictures over HTTP: GENERATOR=g.gan uvicorn service:app.  Anything that gan-sample runs will do.
+"""Pictures over HTTP: GENERATOR=g.gan python service.py.  Anything that gan-sample runs will do.
 
 GET /image?seed=7&index=3[&label=2]           one picture, PNG
 GET /grid?seed=7&start=0&count=64[&label=2]   a grid of them, PNG
@@ -9,6 +9,7 @@ Requests that arrive together are drawn together.  What can't be met is answered
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import collections
 import contextlib
@@ -18,12 +19,14 @@ import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
+import uvicorn
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
 from PIL import Image
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gan_export import artifact, images, latents
 from gan_export.errors import GanExportError
@@ -35,6 +38,7 @@ GRID = 256, 1 << 24
 WAITING = 1024, 1 << 26  # beyond it a client is asked to come again
 FEW = 1 << 14  # pixels that are encoded sooner than another thread takes them
 INDEX = 2**64 - 1
+HEADERS = 5.0, 1 << 14  # seconds that a client has for a request's line and headers, and bytes
 
 Whole = Annotated[int, Query(ge=0, le=INDEX)]
 Lay = Callable[[np.ndarray], np.ndarray]
@@ -68,7 +72,9 @@ class Painter:
 
     async def png(self, lay: Lay, seed: int, start: int, count: int, label: int | None) -> bytes:
         """The picture that `lay` makes of uint8 (count, H, W, C)."""
-        self._check(start, count, label)
+        self.check(start, count, label)
+        if self._waiting + count > self.most_waiting:
+            raise HTTPException(503, "too many pictures are waited for; try again", {"Retry-After": "1"})
         labels = choose_labels(self.generator.facts, "random" if label is None else label, seed, start, count)
         new = asyncio.get_running_loop().create_future
         wishes = []
@@ -88,7 +94,8 @@ class Painter:
             for wish in wishes:
                 wish.done.cancel()  # what isn't drawn yet, where another one failed
 
-    def _check(self, start: int, count: int, label: int | None) -> None:
+    def check(self, start: int, count: int, label: int | None) -> None:
+        """Raises HTTPException for pictures that there are none of."""
         facts = self.generator.facts
         if count > self.grid:
             _, height, width = facts.image
@@ -99,8 +106,6 @@ class Painter:
             raise HTTPException(
                 422, f"label {label}: " + (f"0 to {facts.classes - 1}" if facts.classes else "none here")
             )
-        if self._waiting + count > self.most_waiting:
-            raise HTTPException(503, "too many pictures are waited for; try again", {"Retry-After": "1"})
 
     async def work(self) -> None:
         """Until `stop`; every wish before it is met."""
@@ -154,7 +159,7 @@ def encode(lay: Lay, drawn: list[np.ndarray]) -> bytes:
 def generator_file() -> Path:
     """What GENERATOR names, opened once for a plain message before the server starts."""
     if not os.environ.get("GENERATOR"):
-        raise SystemExit("service: name a generator's file: GENERATOR=g.gan uvicorn service:app")
+        raise SystemExit("service: name a generator's file: GENERATOR=g.gan python service.py")
     path = Path(os.environ["GENERATOR"])
     try:
         with open_generator(path):
@@ -196,14 +201,24 @@ async def refused(_: Request, error: GanExportError) -> Response:
 
 
 async def answer(request: Request, lay: Lay, which: tuple[int, int, int, int | None]) -> Response:
-    """A PNG of seed, start, count and label; a client asks whether its copy is still that of what is served."""
+    """A PNG of seed, start, count and label; a client asks whether its copy is still that of what is served.
+
+    The tag is weak: a byte of an image may differ by one with the images that it is generated among.
+    """
+    app.state.painter.check(*which[1:])
     wanted = repr((app.state.digest, request.url.path, which))
-    tag = f'"{hashlib.sha256(wanted.encode()).hexdigest()}"'
+    tag = f'W/"{hashlib.sha256(wanted.encode()).hexdigest()}"'
     headers = {"Cache-Control": "no-cache", "ETag": tag}
-    if tag in request.headers.get("If-None-Match", ""):
+    if held(request.headers.get("If-None-Match", ""), tag):
         return Response(status_code=304, headers=headers)
     png = await app.state.painter.png(lay, *which)
     return Response(png, media_type="image/png", headers=headers)
+
+
+def held(condition: str, tag: str) -> bool:
+    """Whether If-None-Match names the tag, compared weakly, or `*`, which is any.  Source: RFC 9110, 13.1.2."""
+    named = {part.strip().removeprefix("W/") for part in condition.split(",")}
+    return condition.strip() == "*" or tag.removeprefix("W/") in named
 
 
 @app.get("/image")
@@ -234,3 +249,55 @@ async def health() -> dict[str, object]:
         "classes": facts.classes,
         "runtime": painter.generator.session.info.runtime,
     }
+
+
+class Prompt(H11Protocol):
+    """uvicorn's HTTP/1.1, which closes a connection whose headers don't come: its own timeout is for what follows one.
+
+    A client has HEADERS seconds from its connection, or from a later request's first byte, however many it sends.
+    """
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._cease()  # the headers are there, and the request is being answered
+        else:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cease()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        if self._late is None:
+            self._late = self.loop.call_later(HEADERS[0], self.transport.abort)
+
+    def _cease(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--log-level", default="info")
+    parser.add_argument("--timeout-keep-alive", type=int, default=5, help="seconds between a client's requests")
+    given = parser.parse_args()
+    uvicorn.run(
+        app, host=given.host, port=given.port, log_level=given.log_level, http=Prompt,
+        timeout_keep_alive=given.timeout_keep_alive, h11_max_incomplete_event_size=HEADERS[1],
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from gan_export.errors import GanExportError, printable
 
-MAX_INT = 1 << 63  # of any whole number's magnitude: what follows must fit 64 bits
+MAX_INT = 1 << 64  # above any whole number's magnitude: a seed has 64 bits
 _SHOWN = 40  # characters of a wrong value in a message
 _NEEDED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
@@ -30,7 +30,7 @@ def decode(kind: type[T], data: Any, where: str, path: str = "") -> T:
     path:  of `data` inside that, in messages: "optimizer.generator"
 
     Lists become tuples, and whole numbers become floats where a float is wanted.  A bool is no number, and NaN,
-    infinities and whole numbers from 2^63 on are refused.
+    infinities and whole numbers from 2^64 on are refused.
     Raises GanExportError, on one line, for a missing or an unknown field (with the nearest name) or a value that
     doesn't fit; whatever the class's own __post_init__ raises passes through.
     """

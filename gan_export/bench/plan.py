@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
+from gan_export import plaindata
 from gan_export.bench import contenders, models
 from gan_export.bench.contenders import Contender
 from gan_export.bench.machine import memory_available, usable_processors
@@ -98,8 +98,8 @@ def from_suite(name: str) -> Plan:
     """
     path = _suite_path(name)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        data = plaindata.from_toml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
         raise GanExportError(f"{printable(str(path))}: {printable(str(e))}") from None
     return _from_mapping(data, path)
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from gan_export import plaindata
 from gan_export._lib.schema import decode
 from gan_export.bench.machine import Machine
 from gan_export.bench.peak import Peak
@@ -197,7 +198,7 @@ def read(path: Path) -> Run:
 def is_run(path: Path) -> bool:
     """Whether a JSON file calls itself a run of gan-bench, of whatever version."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = plaindata.from_json(path.read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(data, dict) and str(data.get("schema", "")).startswith(FAMILY)
@@ -207,7 +208,7 @@ def parse(text: str, name: str) -> Run:
     """`name` is used in messages alone."""
     where = printable(name)
     try:
-        data = json.loads(text)
+        data = plaindata.from_json(text)
     except ValueError:
         raise GanExportError(f"{where} is no JSON; a result of gan-bench is wanted") from None
     schema = data.get("schema") if isinstance(data, dict) else None

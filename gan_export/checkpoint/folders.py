@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
+from gan_export import plaindata
 from gan_export.checkpoint import files
 from gan_export.checkpoint.candidates import tensors_of
 from gan_export.checkpoint.files import Snapshot
@@ -62,11 +62,11 @@ def _sharded(folder: Path, index: str) -> tuple[list[Snapshot], Content]:
     try:
         if len(first.data) > MAX_INDEX:
             raise ValueError
-        table = json.loads(bytes(first.data))["weight_map"]
+        table = plaindata.from_json(bytes(first.data))["weight_map"]
         shards = {str(k): v for k, v in table.items() if isinstance(v, str)}
         if len(shards) != len(table):
             raise ValueError
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise GanExportError(f"{where} is no index of shards; fetch it again") from None
     names = sorted(set(shards.values()))
     if len(names) > MAX_SHARDS:

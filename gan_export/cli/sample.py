@@ -192,7 +192,7 @@ def _label(text: str | None) -> Label:
         return "random"
     if text == "all":
         return "all"
-    if text.isdecimal():
+    if text.isdecimal() and len(text) < 20:
         return int(text)
     raise GanExportError(f"--label {text}: a label's number, or all")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gan_export import sampling
-from gan_export.errors import CheckFailedError, GanExportError, printable
+from gan_export.errors import CheckFailedError, GanExportError, first_line, printable
 from gan_export.scale import formats, manifest
 from gan_export.scale.generator_files import sha256
 from gan_export.scale.job import Job
@@ -48,7 +48,7 @@ def check(
         job = manifest.job_under_way(store)
         if job is None:
             raise GanExportError(f"{store.shown} holds no {MANIFEST}: no dataset of gan-sample, or not a finished one")
-        done = len(manifest.finished(store, job, range(job.shards)))
+        done = len(manifest.finished(store, range(job.shards)))
         raise CheckFailedError(
             f"{store.shown} is not finished: {done:,} of {job.shards:,} shards; run the command that began it again"
         )
@@ -92,10 +92,15 @@ def _redraw(store: Store, job: Job, sound: list[Record], source: Source, picture
             share = -(-pictures // len(chosen))
             rows = set(chance.sample(range(record.kept), min(share, record.kept)))
             with store.local(record.pieces) as folder:
-                for row, got in enumerate(format.read(folder, job, record)):
-                    if row in rows:
-                        drawn += 1
-                        wrong += _compare(generator, job, record, got)
+                try:
+                    for row, got in enumerate(format.read(folder, job, record)):
+                        if row in rows:
+                            drawn += 1
+                            wrong += _compare(generator, job, record, got)
+                except GanExportError:
+                    raise
+                except Exception as e:  # each format's library has its own; the hashes are a stranger's, too
+                    wrong.append(f"shard {record.index} can't be read as {job.format}: {first_line(e, 100)}")
     return drawn, wrong
 
 
@@ -104,6 +109,8 @@ def _compare(
 ) -> list[str]:
     """What is wrong with a picture; it is drawn among those that it was drawn with, since sums depend on them."""
     index, picture, label = got
+    if not record.start <= index < record.start + record.count:
+        return [f"picture {index} is none of shard {record.index}"]
     batch = batch_size(job)
     first = record.start + (index - record.start) // batch * batch
     n = min(batch, record.start + record.count - first)

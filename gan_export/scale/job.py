@@ -8,10 +8,13 @@ from typing import Any
 
 from gan_export import latents
 from gan_export._lib.schema import decode
+from gan_export.arch.reading import Overrides
 from gan_export.artifact import Facts
 from gan_export.errors import GanExportError, printable
 
 _MOST = (1 << 63) - 1  # signed 64-bit counts are what readers of every format have
+
+_LARGEST_PICTURE = 1 << 28  # values
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,12 @@ class Job:
     @staticmethod
     def from_data(data: Mapping[str, Any]) -> Job:
         """Return the job that `to_data` gave `data` for.  Raises GanExportError if it is none."""
-        job = decode(Job, data, "its job can't be read")
+        where = "its job can't be read"
+        job = decode(Job, data, where)
+        decode(Overrides, job.overrides, where, "overrides")
+        facts = job.facts
+        if facts.nz < 1 or facts.classes < 0 or min(facts.image) < 1 or job.picture_bytes > _LARGEST_PICTURE:
+            raise GanExportError(f"{where}: no generator has its facts")
         job.check()
         return job
 
@@ -122,7 +130,8 @@ class Slice:
     def parse(text: str) -> Slice:
         """From "3/16".  Raises GanExportError for what is none."""
         first, slash, second = text.partition("/")
-        if not slash or not first.isdecimal() or not second.isdecimal() or not 1 <= int(first) <= int(second):
+        numbers = first.isdecimal() and second.isdecimal() and max(len(first), len(second)) < 20
+        if not slash or not numbers or not 1 <= int(first) <= int(second):
             raise GanExportError(f"--shard {printable(text)}: 1/16 to 16/16 are the parts of 16")
         return Slice(int(first), int(second))
 

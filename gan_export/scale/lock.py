@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from gan_export import locks
+from gan_export import files, locks
 from gan_export.errors import GanExportError, printable
 from gan_export.scale.job import Slice
 from gan_export.scale.store import STATE
@@ -21,6 +21,8 @@ def hold(folder: Path, slice: Slice) -> Iterator[None]:
     Raises GanExportError when another process holds it.  On a network file system without locks it holds nothing;
     two runs there do the same work twice, and write the same bytes.
     """
+    for name in (STATE, f"{STATE}/lock"):
+        files.refuse_link(folder / name)
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(locks.taken(folder / STATE / "lock", shared=slice.of > 1))

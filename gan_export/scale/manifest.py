@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gan_export import plaindata
 from gan_export._lib.schema import decode
 from gan_export.errors import GanExportError, printable
 from gan_export.scale.job import Job
@@ -14,6 +15,8 @@ from gan_export.scale.pieces import Record, total
 from gan_export.scale.store import MANIFEST, STATE, Store
 
 VERSION = 1
+_NOTED_TEXTS = {"judge", "hash"}  # what filters note in words
+_LARGEST = 1 << 63  # of a noted number
 JOB = f"{STATE}/job.json"
 NOTES = f"{STATE}/notes.json"
 
@@ -59,8 +62,8 @@ def read(store: Store) -> Manifest | None:
     if data is None:
         return None
     try:
-        found = json.loads(data)
-    except (ValueError, RecursionError) as e:
+        found = plaindata.from_json(data)
+    except ValueError as e:
         raise GanExportError(f"{MANIFEST} can't be read: {printable(str(e))}") from None
     version = found.get("version") if isinstance(found, dict) else None
     if version != VERSION:
@@ -68,9 +71,27 @@ def read(store: Store) -> Manifest | None:
     head = decode(_Head, found, MANIFEST)
     job = Job.from_data(head.job)
     records = tuple(Record.from_data(r) for r in head.shards)
-    if [r.index for r in records] != list(range(job.shards)):
+    try:
+        notes = _notes(head.notes)
+    except (ValueError, TypeError, AttributeError) as e:
+        raise GanExportError(f"{MANIFEST} can't be read: {printable(str(e))}") from None
+    if len(records) != job.shards or any(r.index != k for k, r in enumerate(records)):
         raise GanExportError(f"{MANIFEST} doesn't list each of its {job.shards:,} shards once")
-    return Manifest(job, records, head.notes)
+    return Manifest(job, records, notes)
+
+
+def _notes(found: Any) -> dict[str, Any]:
+    """Raises ValueError for what `run` and the filters don't note: numbers by name, of each by its name."""
+    for name, note in found.items():
+        texts = [k for k, v in note.items() if isinstance(v, str)] if isinstance(note, dict) else []
+        values = [v for k, v in note.items() if k not in texts] if isinstance(note, dict) else [note]
+        if {*texts} - _NOTED_TEXTS or not all(type(v) in (int, float) and abs(v) < _LARGEST for v in values):
+            raise ValueError(f"its note of {name} holds no numbers")
+    if "psi" in found and {"psi", "variety", "of"} - {*found["psi"]}:
+        raise ValueError("its note of psi lacks what was measured")
+    if any({"dropped", "of"} - {*note} for name, note in found.items() if isinstance(note, dict) and name != "psi"):
+        raise ValueError("its note of a filter lacks what it left out")
+    return dict(found)
 
 
 def job_under_way(store: Store) -> Job | None:
@@ -79,8 +100,8 @@ def job_under_way(store: Store) -> Job | None:
     if data is None:
         return None
     try:
-        return Job.from_data(json.loads(data))
-    except (ValueError, RecursionError):
+        return Job.from_data(plaindata.from_json(data))
+    except (ValueError, GanExportError):
         raise GanExportError(f"{JOB} can't be read; remove the folder {STATE} to begin again") from None
 
 
@@ -105,16 +126,17 @@ def read_record(store: Store, job: Job, k: int) -> Record | None:
     if data is None:
         return None
     try:
-        record = Record.from_data(json.loads(data))
-    except (ValueError, RecursionError, GanExportError):
+        record = Record.from_data(plaindata.from_json(data))
+    except (ValueError, GanExportError):
         return None
     return record if record.index == k else None
 
 
-def finished(store: Store, job: Job, wanted: Iterable[int]) -> list[int]:
-    """Which of the shards have a record."""
-    there = set(store.names(f"{STATE}/shards"))
-    return [k for k in wanted if f"{job.name(k)}.json" in there]
+def finished(store: Store, wanted: range) -> list[int]:
+    """Which of the shards have a record, in order; a job may claim more of them than could be counted."""
+    stems = (n.removesuffix(".json") for n in store.names(f"{STATE}/shards") if n.endswith(".json"))
+    numbers = (int(s) for s in stems if s.isdecimal() and len(s) < 20)
+    return [k for k in numbers if k in wanted]
 
 
 def write_notes(store: Store, notes: Mapping[str, Any]) -> None:
@@ -125,7 +147,12 @@ def write_notes(store: Store, notes: Mapping[str, Any]) -> None:
 def read_notes(store: Store) -> dict[str, Any]:
     """Nothing where nothing was noted."""
     data = store.read(NOTES)
-    return dict(json.loads(data)) if data else {}
+    try:
+        return _notes(plaindata.from_json(data)) if data else {}
+    except (ValueError, TypeError, AttributeError) as e:
+        raise GanExportError(
+            f"{NOTES} can't be read: {printable(str(e))}; remove the folder {STATE} to begin again"
+        ) from None
 
 
 def kept(store: Store, job: Job) -> int:

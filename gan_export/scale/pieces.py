@@ -58,17 +58,22 @@ class Record:
 
     @staticmethod
     def from_data(data: Mapping[str, Any]) -> Record:
-        """Return the record that `to_data` gave `data` for.  Raises GanExportError if it is none."""
         record = decode(Record, data, "a record of a shard can't be read")
+        if min(record.index, record.start, record.count, record.kept, *_counts(record.pieces)) < 0:
+            raise GanExportError("a record of a shard can't be read: a number below 0")
         if not all(safe(p.name) for p in record.pieces):
             raise GanExportError("a record of a shard that names a path outside its folder")
         return record
 
 
+def _counts(pieces: Iterable[Piece]) -> list[int]:
+    return [n for p in pieces for n in (p.bytes, p.files, p.offset or 0)]
+
+
 def safe(name: str) -> bool:
     """Whether a name stays inside the dataset's folder."""
     parts = name.rstrip("/").split("/")
-    return not name.startswith("/") and all(p not in ("", ".", "..") for p in parts) and "\\" not in name
+    return all(p not in ("", ".", "..") and not {*p} & {*"\\:\0"} for p in parts)
 
 
 class TreeDigest:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from gan_export import files
 from gan_export.scale import filters, formats, lock, manifest
 from gan_export.scale.job import Job, Slice
 from gan_export.scale.manifest import Manifest
@@ -91,7 +92,7 @@ def _prepare(store: Store, job: Job, slice: Slice, survey: Callable[[list[int]],
         if store.read(MANIFEST) is not None:
             return None
         _make_wholes(store, job)
-        records = [manifest.read_record(store, job, k) for k in manifest.finished(store, job, wanted)]
+        records = [manifest.read_record(store, job, k) for k in manifest.finished(store, wanted)]
     sound = tuple(r for r in records if r is not None)
     if finished is None:
         damaged = _damage(store, sound)
@@ -146,6 +147,8 @@ def _make_wholes(store: Store, job: Job) -> None:
         return
     for whole in formats.find(job.format).wholes(job, manifest.kept(store, job)):
         path, final = store.path / STATE / whole.name, store.path / whole.name
+        for named in (store.path / STATE, path, final):
+            files.refuse_link(named)
         if final.exists() and not path.exists():  # a run was stopped just before its manifest, or reopened
             os.replace(final, path)
         if not path.exists() or path.stat().st_size != whole.size:  # one that has begun to write must not be cut
@@ -162,7 +165,7 @@ def _conclude(store: Store, job: Job) -> int:
     and the manifest is looked for once more before it is written.
     """
     notes = manifest.read_notes(store)
-    there = manifest.finished(store, job, range(job.shards))
+    there = manifest.finished(store, range(job.shards))
     if len(there) < job.shards:
         return job.shards - len(there)
     records = [manifest.read_record(store, job, k) for k in there]

@@ -157,7 +157,7 @@ class _Count:
         if store.read(MANIFEST) is not None:
             self.missing = 0
         else:
-            done = len(store.names(f"{STATE}/shards")) if slice.of == 1 else len(manifest.finished(store, job, wanted))
+            done = len(store.names(f"{STATE}/shards")) if slice.of == 1 else len(manifest.finished(store, wanted))
             self.missing = max(0, len(wanted) - done) * job.shard_size
 
 
@@ -166,7 +166,7 @@ def _survey(
 ) -> None:
     """Every shard drawn once for the filters, and their decision."""
     if shards:
-        done = set(manifest.finished(store, job, range(job.shards)))
+        done = set(manifest.finished(store, range(job.shards)))
         later = [k for k in range(job.shards) if k not in done]
         expect(_pictures(job, shards) + _pictures(job, later))
         for _ in crew.draw(shards, lambda n: progress(n, 0), look=True):

@@ -131,7 +131,7 @@ class Folder:
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
-        folder = self.path / STATE / "scratch"
+        folder = self._inside(f"{STATE}/scratch/any").parent
         try:
             folder.mkdir(exist_ok=True)
         except FileNotFoundError:  # its parents are not made again: the rest of the run is not in them
@@ -145,11 +145,11 @@ class Folder:
 
     def publish(self, scratch: Path, piece: Piece) -> None:
         if piece.offset is not None:  # written in place
-            sync(self.path / STATE / piece.name)
+            files.sync(self._inside(f"{STATE}/{piece.name}"))
             return
-        target, source = self.path / piece.name, scratch / piece.name
+        target, source = self._inside(piece.name), scratch / piece.name
         if not piece.name.endswith("/"):
-            sync(source)
+            files.sync(source)
             os.replace(source, target)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -182,8 +182,8 @@ class Folder:
         yield self.path
 
     def remove(self, name: str) -> None:
-        path = self.path / name
-        if path.is_dir():
+        path = self._inside(name)
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
@@ -197,24 +197,24 @@ class Folder:
             there = there.parent
         return shutil.disk_usage(there).free
 
+    def _inside(self, name: str) -> Path:
+        """Where a name is written.  Raises GanExportError where a folder on the way is a link: a dataset may be a
+        stranger's, and nothing of it leads out of it.
+        """
+        parts = name.rstrip("/").split("/")
+        for depth in range(1, len(parts)):
+            files.refuse_link(self.path.joinpath(*parts[:depth]))
+        return self.path / name
+
     @contextlib.contextmanager
     def _beside(self, name: str) -> Iterator[Path]:
-        target = self.path / name
+        target = self._inside(name)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
         try:
             yield temporary
         finally:
             temporary.unlink(missing_ok=True)
-
-
-def sync(path: Path) -> None:
-    """A file's content survives a loss of power."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def room(folder: Path) -> int:

@@ -15,9 +15,10 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from gan_export import locks
-from gan_export.errors import GanExportError, printable
+from gan_export import files, locks, plaindata
+from gan_export.errors import GanExportError, first_line, printable
 from gan_export.files import atomic_file
 from gan_export.training.recipe import Recipe, from_data
 
@@ -26,6 +27,7 @@ LOG = "log.jsonl"
 BOARD = "tensorboard"
 PREVIEWS = "previews"
 _LOCK = ".lock"
+_OWN = (RECIPE, LOG, BOARD, PREVIEWS, "snapshots", _LOCK)  # what a run writes to, or into
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNFINISHED = "." + "[0-9a-f]" * 8  # how `atomic_file` begins a temporary's name
 _WRITTEN = tuple(
@@ -58,10 +60,35 @@ def recipe(run: Path) -> Recipe:
     if not file.is_file():
         raise GanExportError(f"{printable(str(run))} holds no run ({RECIPE} is missing); `gan-train RECIPE` starts one")
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = plaindata.from_json(file.read_bytes())
     except ValueError:
         raise GanExportError(f"{printable(str(file))} is damaged; start the run anew in another folder") from None
     return from_data(data, str(file))
+
+
+def log(run: Path) -> list[dict[str, Any]]:
+    """Every event that was logged, but for a last line that is half written.
+
+    Raises GanExportError for a line before it that is no event, and where nothing is logged yet.
+    """
+    file = run / LOG
+    lines: list[dict[str, Any]] = []
+    written = file.read_bytes().split(b"\n") if file.is_file() else []
+    for number, line in enumerate(written, 1):
+        try:
+            found = plaindata.from_json(line)
+            if not isinstance(found, dict) or not isinstance(found.get("event"), str):
+                raise ValueError("no event")
+            lines.append(found)
+        except ValueError as e:
+            if number < len(written):
+                raise GanExportError(
+                    f"{printable(str(file))}, line {number} is no event of a run: {first_line(e, 100)}; "
+                    "start the run anew in another folder"
+                ) from None
+    if not lines:
+        raise GanExportError(f"{printable(str(run))} has logged nothing yet; `gan-train resume` goes on with it")
+    return lines
 
 
 def checkpoint(run: Path, net: str, epoch: int) -> Path:
@@ -79,11 +106,16 @@ def snapshot(run: Path, step: int) -> Path:
 
 @contextmanager
 def held(run: Path) -> Iterator[None]:
-    """Makes the run's folder where need be and holds it.  Raises GanExportError when another gan-train does."""
+    """Makes the run's folder where need be and holds it.  Raises GanExportError when another gan-train does.
+
+    It raises that, too, for a run that keeps its files elsewhere by a link: a run may come from a stranger.
+    """
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise GanExportError(f"{printable(str(run))} can't be made: {e.strerror}; name another with -o") from None
+    for name in _OWN:
+        files.refuse_link(run / name)
     try:
         with locks.taken(run / _LOCK):
             try:

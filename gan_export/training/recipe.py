@@ -9,12 +9,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from gan_export import plaindata
 from gan_export._lib.schema import decode, did_you_mean
 from gan_export.errors import GanExportError, printable
 from gan_export.training.bounds import check
@@ -215,8 +215,8 @@ def load(name: str, settings: Iterable[str] = ()) -> Recipe:
                 "`gan-train list` shows them all, and a TOML file is named by its path"
             )
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        data = plaindata.from_toml(path.read_text(encoding="utf-8"))
+    except ValueError as e:
         raise GanExportError(f"{printable(str(path))} is no recipe in TOML: {printable(str(e))}") from None
     except OSError as e:
         raise GanExportError(f"{printable(str(path))}: {e.strerror}; `gan-train list` shows the recipes") from None
@@ -238,8 +238,8 @@ def override(data: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]
             if not isinstance(place, dict):
                 raise GanExportError(f"--set {printable(setting)}: {printable(section)} is no section")
         try:
-            place[last] = tomllib.loads(f"x = {text}")["x"]
-        except tomllib.TOMLDecodeError:
+            place[last] = plaindata.from_toml(f"x = {text}")["x"]
+        except ValueError:
             place[last] = text.strip()
     return result
 

@@ -71,7 +71,7 @@ def serving(file: Path) -> Iterator[Running]:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "service:app", "--port", str(port), "--log-level", "warning"],
+        [sys.executable, "service.py", "--port", str(port), "--log-level", "warning"],
         cwd=SERVICE, env={**os.environ, "GENERATOR": str(file)},
     )  # fmt: skip
     running = Running(process, f"http://127.0.0.1:{port}", file)
@@ -149,6 +149,7 @@ def test_a_copy_is_right_as_long_as_the_generator_and_the_request_are(service: R
     path = "/image?seed=7&index=3"
     status, headers, body = service.ask(path)
     assert (status, headers["Cache-Control"]) == (200, "no-cache")
+    assert headers["ETag"].startswith('W/"')
     known = {"If-None-Match": f'"another", {headers["ETag"]}'}
     for same in (path, "/image?index=3&seed=07"):
         status, again, nothing = service.ask(same, known)
@@ -172,6 +173,37 @@ def test_labels_of_a_grid_of_several_batches(tmp_path: Path) -> None:
             assert close(pixels(body), want)
         status, body = service.get("/image?seed=7&label=5")
         assert (status, json.loads(body)["detail"]) == (422, "label 5: 0 to 4")
+
+
+def test_any_copy_is_current(service: Running) -> None:
+    tag = service.ask("/image?seed=7")[1]["ETag"]
+    for condition in ("*", " * ", tag, tag.removeprefix("W/"), f'"x",{tag}'):
+        assert service.ask("/image?seed=7", {"If-None-Match": condition})[0] == 304, condition
+    for condition in ("", '"x"', tag[:-2] + '"', f"{tag}*"):
+        assert service.ask("/image?seed=7", {"If-None-Match": condition})[0] == 200, condition
+    assert service.ask("/image?seed=7&label=5", {"If-None-Match": "*"})[0] == 422  # there is none to have a copy of
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /image?seed=7 HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["first", "later"])
+def test_headers_that_dont_come_end_the_connection(service: Running, begun: bytes) -> None:
+    """However often another byte of them does; a request that is complete has all the time that it needs."""
+    host, port = service.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as s:
+        s.settimeout(0.5)
+        s.sendall(begun + b"GET /image?seed=7 HTTP/1.1\r\n")
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            try:
+                s.sendall(b"X: y\r\n")
+                if s.recv(1 << 20) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+        else:
+            pytest.fail("the connection is still open after a minute")
+    assert service.get("/health")[0] == 200
 
 
 @pytest.mark.long
@@ -220,7 +252,7 @@ def test_a_file_that_is_no_generator_ends_it_with_a_line(tmp_path: Path) -> None
     for name, said in (("", "GENERATOR=g.gan"), ("missing.gan", "no such file"), ("cut.gan", "cut.gan")):
         file = str(tmp_path / name) if name else ""
         done = subprocess.run(
-            [sys.executable, "-m", "uvicorn", "service:app", "--port", "0"],
+            [sys.executable, "service.py", "--port", "0"],
             cwd=SERVICE, env={**os.environ, "GENERATOR": file}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode != 0

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gan_export import files
 from gan_export.artifact import Facts
 from gan_export.scale.formats.base import Bytes, Part, Place, Whole, usual_shard
 from gan_export.scale.job import Job, Shard
@@ -124,7 +125,7 @@ class Raw:
         columns = _columns(job)
         hashes = [hashlib.sha256() for _ in columns]
         with contextlib.ExitStack() as stack:
-            files = [stack.enter_context(open(place.shared / f"{c.stem}.npy", "r+b", buffering=0)) for c in columns]
+            files = [stack.enter_context(_opened(place.shared / f"{c.stem}.npy")) for c in columns]
             offsets = [_header_size(f) + place.row * c.row_bytes for f, c in zip(files, columns, strict=True)]
             for f, offset in zip(files, offsets, strict=True):
                 f.seek(offset)
@@ -146,6 +147,12 @@ class Raw:
             first = ((piece.offset or 0) - whole.offset) // column.row_bytes
             arrays.append(whole[first : first + record.kept])
         return _rows(job, record, arrays)
+
+
+def _opened(path: Path) -> FileIO:
+    """The file to be filled in place.  Raises GanExportError for a link."""
+    files.refuse_link(path)
+    return open(path, "r+b", buffering=0)
 
 
 def _header_size(f: FileIO) -> int:

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from gan_export import plaindata
 from gan_export.artifact import Facts
 from gan_export.scale.formats import png
 from gan_export.scale.formats.base import Bytes, Part, Place, Whole, usual_shard
 from gan_export.scale.job import Job, Shard
 from gan_export.scale.pieces import Piece, Record, digest
+
+_LARGEST = 1 << 28  # bytes of a file in a shard: a sparse entry claims any size for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +68,12 @@ class WebDataset:
         with tarfile.open(folder / record.pieces[0].name) as archive:
             picture: Bytes | None = None
             for entry in archive:
-                file = archive.extractfile(entry)
+                file = archive.extractfile(entry) if entry.isreg() and entry.size <= _LARGEST else None
                 data = file.read() if file else b""
                 if entry.name.endswith(self.picture.suffix):
                     picture = self.picture.decode(data)
                 elif entry.name.endswith(".json") and picture is not None:
-                    said = json.loads(data)
+                    said = plaindata.from_json(data)
                     yield int(said["index"]), picture, said.get("label")
 
     def _files(self, job: Job, part: Part) -> Iterator[tuple[str, bytes]]:
