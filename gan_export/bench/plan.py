@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -92,21 +94,21 @@ class Plan:
 
 
 def from_suite(name: str) -> Plan:
-    """A plan from `NAME.toml` under benchmarks/suites, or from a path to a TOML file.
+    """Return the plan of a suite that ships, or of a TOML file by its path.
 
     Raises GanExportError for a suite that is not there, and for a field that no plan has, naming the nearest.
     """
-    path = _suite_path(name)
+    file = _suite(name)
     try:
-        data = plaindata.from_toml(path.read_text(encoding="utf-8"))
+        data = plaindata.from_toml(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
-        raise GanExportError(f"{printable(str(path))}: {printable(str(e))}") from None
-    return _from_mapping(data, path)
+        raise GanExportError(f"{printable(str(file))}: {printable(str(e))}") from None
+    return _from_mapping(data, file.name)
 
 
 def suite_names() -> list[str]:
-    """Those under benchmarks/suites."""
-    return sorted({p.stem for folder in _suite_folders() for p in folder.glob("*.toml")})
+    """Return the names of the suites that ship."""
+    return sorted(_suites())
 
 
 def merged(plan: Plan, given: Mapping[str, Any]) -> Plan:
@@ -132,7 +134,7 @@ def check_memory(batch: int, bytes_at_work: int, bytes_out: int, entrants: int, 
         )
 
 
-def _from_mapping(data: Mapping[str, Any], path: Path) -> Plan:
+def _from_mapping(data: Mapping[str, Any], file: str) -> Plan:
     hidden = ("suite", "description")
     known = [f.name for f in fields(Plan) if f.name not in hidden]
     values: dict[str, Any] = {}
@@ -142,27 +144,26 @@ def _from_mapping(data: Mapping[str, Any], path: Path) -> Plan:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise GanExportError(f"{printable(path.name)}: no field is called {printable(key)}; {hint}")
+            raise GanExportError(f"{printable(file)}: no field is called {printable(key)}; {hint}")
         values[key] = tuple(value) if isinstance(value, list) else value
     try:
-        return Plan(**values, suite=path.stem)
+        return Plan(**values, suite=file.removesuffix(".toml"))
     except TypeError as e:
-        raise GanExportError(f"{printable(path.name)}: {printable(str(e))}") from None
+        raise GanExportError(f"{printable(file)}: {printable(str(e))}") from None
     except GanExportError as e:
-        raise GanExportError(f"{printable(path.name)}: {e}") from None
+        raise GanExportError(f"{printable(file)}: {e}") from None
 
 
-def _suite_folders() -> list[Path]:
-    here = [Path("benchmarks/suites"), Path(__file__).resolve().parents[2] / "benchmarks" / "suites"]
-    return [folder for folder in here if folder.is_dir()]
+def _suites() -> dict[str, Traversable]:
+    folder = resources.files("gan_export.bench").joinpath("suites")
+    return {file.name.removesuffix(".toml"): file for file in folder.iterdir() if file.name.endswith(".toml")}
 
 
-def _suite_path(name: str) -> Path:
+def _suite(name: str) -> Traversable:
     if name.endswith(".toml"):
         return Path(name)
-    for folder in _suite_folders():
-        if name in {p.stem for p in folder.glob("*.toml")}:
-            return folder / f"{name}.toml"
+    if found := _suites().get(name):
+        return found
     names = suite_names()
     near = difflib.get_close_matches(name, names, n=1)
     known = f"there are {', '.join(names)}" if names else "give the path of a .toml file"

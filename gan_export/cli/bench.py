@@ -26,7 +26,7 @@ HELP = """Measure runtimes on the same latents, each in a fresh process, in turn
 gan-bench --batch 512                 the classic generator
 gan-bench g.pth --batch 1,64          your checkpoint, exported for each runtime
 gan-bench g.pth g.onnx                your own export of it
-gan-bench --suite quick               what benchmarks/suites/quick.toml asks for
+gan-bench --suite quick               what gan_export/bench/suites/quick.toml asks for
 gan-bench compare A.json B.json       two runs, row by row
 gan-bench report DIR                  the page of all runs in DIR
 """

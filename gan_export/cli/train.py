@@ -169,9 +169,12 @@ def list_recipes() -> None:
     for r in read:
         size = f"{r.data.channels}x{r.data.size}x{r.data.size}"
         print(f"{r.name:{width}}  {r.data.source:13} {size:9} {r.train.epochs:3} epochs  {r.about}")
-    recorded = [r.name for r in read if recipes.record(r.name) is not None]
+    if (recorded := recipes.recorded()) is None:
+        print("records of what they gave: train/records in the source repository")
+        return
     without = [r.name for r in read if r.name not in recorded]
-    print(f"with a record of what it gave (train/records): {', '.join(recorded) or 'none'}")
+    have = [r.name for r in read if r.name in recorded]
+    print(f"with a record of what it gave (train/records): {', '.join(have) or 'none'}")
     print(f"without one: {', '.join(without) or 'none'}")
 
 

@@ -1,7 +1,7 @@
 """A recipe: everything that decides what a training run computes, as frozen data read from TOML.
 
 Nothing here imports torch, so that `gan-train list` and every message about a recipe are quick.
-`train/recipes/` holds the recipes that ship; docs/training.md says every field in words.
+`recipes/` beside this file holds the recipes that ship; docs/training.md says every field in words.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -178,25 +180,17 @@ RESUMABLE = (
 )  # fmt: skip
 
 
-def folders() -> tuple[Path, ...]:
-    """Where recipes are looked for by name: the installed package's, or the checkout's."""
-    here = Path(__file__).resolve()
-    return (here.parent / "recipes", here.parents[2] / "train" / "recipes")
+def known() -> dict[str, Traversable]:
+    """Return every recipe that ships: name -> file."""
+    folder = resources.files("gan_export.training").joinpath("recipes")
+    files = {file.name.removesuffix(".toml"): file for file in folder.iterdir() if file.name.endswith(".toml")}
+    return dict(sorted(files.items()))
 
 
-def known() -> dict[str, Path]:
-    """Every recipe that ships: name -> file."""
-    found: dict[str, Path] = {}
-    for folder in folders():
-        for file in sorted(folder.glob("*.toml")):
-            found.setdefault(file.stem, file)
-    return found
-
-
-def record(name: str) -> Path | None:
-    """The record of what the recipe `name` gave, where this checkout has one."""
-    file = folders()[-1].parent / "records" / name / "record.json"
-    return file if file.is_file() else None
+def recorded() -> list[str] | None:
+    """Return the names of the recipes with a record of what they gave; None outside a checkout, which holds those."""
+    folder = Path(__file__).resolve().parents[2] / "train" / "records"
+    return sorted(file.parent.name for file in folder.glob("*/record.json")) if folder.is_dir() else None
 
 
 def load(name: str, settings: Iterable[str] = ()) -> Recipe:
@@ -206,22 +200,20 @@ def load(name: str, settings: Iterable[str] = ()) -> Recipe:
     one), a value of the wrong type or outside its bounds.
     """
     recipes = known()
-    path = recipes.get(name)
-    if path is None:
-        path = Path(name)
-        if path.suffix != ".toml" and not path.exists():
-            raise GanExportError(
-                f"no recipe is called {printable(name)}{did_you_mean(name, recipes)}; "
-                "`gan-train list` shows them all, and a TOML file is named by its path"
-            )
+    file: Traversable = recipes.get(name, Path(name))
+    if name not in recipes and not name.endswith(".toml") and not Path(name).exists():
+        raise GanExportError(
+            f"no recipe is called {printable(name)}{did_you_mean(name, recipes)}; "
+            "`gan-train list` shows them all, and a TOML file is named by its path"
+        )
     try:
-        data = plaindata.from_toml(path.read_text(encoding="utf-8"))
+        data = plaindata.from_toml(file.read_text(encoding="utf-8"))
     except ValueError as e:
-        raise GanExportError(f"{printable(str(path))} is no recipe in TOML: {printable(str(e))}") from None
+        raise GanExportError(f"{printable(str(file))} is no recipe in TOML: {printable(str(e))}") from None
     except OSError as e:
-        raise GanExportError(f"{printable(str(path))}: {e.strerror}; `gan-train list` shows the recipes") from None
-    data.setdefault("name", path.stem)
-    return from_data(override(data, settings), where=str(path))
+        raise GanExportError(f"{printable(str(file))}: {e.strerror}; `gan-train list` shows the recipes") from None
+    data.setdefault("name", file.name.removesuffix(".toml"))
+    return from_data(override(data, settings), where=str(file))
 
 
 def override(data: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:

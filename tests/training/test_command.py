@@ -162,7 +162,7 @@ def test_an_empty_folder_of_pictures(tmp_path: Path) -> None:
 def test_list_names_every_recipe() -> None:
     result = gan_train("list")
     assert result.returncode == 0
-    for file in (ROOT / "train" / "recipes").glob("*.toml"):
+    for file in (ROOT / "gan_export" / "training" / "recipes").glob("*.toml"):
         assert file.stem in result.stdout
 
 
