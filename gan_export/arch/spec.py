@@ -9,6 +9,7 @@ bears the layer's name, and the last layer's output is the image (N, C, H, W).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
@@ -28,6 +29,9 @@ from gan_export.arch.typed import wrong_field
 from gan_export.arch.words import Prior
 from gan_export.errors import GanExportError, printable
 
+MOST_LATENTS = 1 << 18  # of one image; the largest known generator takes 2,048
+MOST_VALUES = 1 << 28  # of one layer's output: a gibibyte of float32; a file whose shapes claim more is none of ours
+MOST_LAYERS = 1 << 14
 SPEC_KEY = "gan-export.spec"  # in the metadata of a safetensors file that holds its own spec, as JSON
 
 
@@ -80,6 +84,7 @@ class GeneratorSpec:
         """Raises GanExportError for what is not a spec, or one whose shapes don't chain."""
         ops = {c.__name__: c for c in LAYERS}
         try:
+            want(len(data["layers"]) <= MOST_LAYERS, f"{len(data['layers']):,} layers")
             layers = tuple(ops[d["op"]](**{k: _tuple(v) for k, v in d.items() if k != "op"}) for d in data["layers"])
             head = {k: _tuple(v) for k, v in data.items() if k != "layers"}
             for layer in layers:
@@ -93,8 +98,8 @@ class GeneratorSpec:
 
 def infer_shapes(spec: GeneratorSpec) -> dict[str, Shape]:
     """Every value's shape by name, the inputs' too.  Raises GanExportError at the first layer that doesn't fit."""
-    if spec.nz < 1:
-        raise GanExportError(f"latent size {spec.nz}: at least 1 is needed")
+    if not 1 <= spec.nz <= MOST_LATENTS:
+        raise GanExportError(f"latent size {spec.nz:,}: 1 to {MOST_LATENTS:,} are possible")
     shapes: dict[str, Shape] = {"z": (spec.nz,)}
     if spec.classes:
         shapes["label"] = ()
@@ -109,6 +114,8 @@ def infer_shapes(spec: GeneratorSpec) -> dict[str, Shape]:
             shape = output_shape(la, [shapes[i] for i in la.inputs])
         except ValueError as e:
             raise GanExportError(f"layer {printable(la.name)} ({type(la).__name__}): {e}") from None
+        if math.prod(shape) > MOST_VALUES:
+            raise GanExportError(f"layer {printable(la.name)} ({type(la).__name__}) gives {shape}: too large an image")
         if any(d < 1 for d in shape):
             raise GanExportError(f"layer {printable(la.name)} ({type(la).__name__}) gives nothing: {shape}")
         shapes[la.name] = shape
