@@ -27,6 +27,7 @@ from gan_export import latents, protobuf
 from gan_export.arch.reading import Overrides
 from gan_export.arch.typed import wrong_field
 from gan_export.arch.words import Prior
+from gan_export.budget import Budget, BudgetError, read_json
 from gan_export.errors import GanExportError, first_line, printable
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _GRID = 2.0**20  # reference values are multiples of 2^-20: far finer than any t
 
 OPENVINO_KEYS = ("gan-export", "manifest")  # of rt_info: an element in an element
 _MOST_VALUES = 1 << 28  # of one picture
+_MOST_LATENTS = 1 << 18  # as arch.spec's
 _LARGEST_TEXT = 1 << 27  # bytes of a manifest, or of what one is looked for in
 
 Kind = Literal[
@@ -185,7 +187,12 @@ def _wrong(manifest: Manifest) -> str | None:
         if wrong := wrong_field(record):
             return wrong
     facts = manifest.facts
-    if facts.nz < 1 or facts.classes < 0 or min(facts.image) < 1 or math.prod(facts.image) > _MOST_VALUES:
+    if (
+        not 1 <= facts.nz <= _MOST_LATENTS
+        or facts.classes < 0
+        or min(facts.image) < 1
+        or math.prod(facts.image) > _MOST_VALUES
+    ):
         return "facts"
     if not all(isinstance(v, str) for v in manifest.versions.values()):
         return "versions"
@@ -360,9 +367,9 @@ def _safetensors_metadata(f: BinaryIO) -> dict[str, str]:
         return {}
     f.seek(8)
     try:
-        found = json.loads(f.read(size)).get("__metadata__", {})
+        found = read_json(f.read(size), Budget(size)).get("__metadata__", {})
         return {k: v for k, v in found.items() if isinstance(v, str)}
-    except (ValueError, AttributeError, RecursionError):
+    except (ValueError, AttributeError, RecursionError, BudgetError):
         return {}
 
 

@@ -38,14 +38,18 @@ def last_line(error: BaseException, limit: int = 300) -> str:
 
 
 def _line(error: BaseException, number: int, limit: int) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = str(error)
+    text = text[: 100 * limit] if number == 0 else text[-100 * limit :]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return printable(lines[number] if lines else type(error).__name__, limit)
 
 
 def printable(text: str, limit: int = 200) -> str:
     """`text` safe to print: control characters escaped, at most `limit` characters.
 
-    Key names and file names come from strangers; a terminal escape in one must not reach a terminal.
+    Key names and file names come from strangers; a terminal escape in one must not reach a terminal.  It is cut before
+    it is escaped, so that a name of 100 MB costs as much as one of `limit` characters.
     """
-    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    cut = text[: limit + 1]
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
     return escaped if len(escaped) <= limit else escaped[: limit - 1] + "…"

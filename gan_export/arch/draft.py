@@ -29,14 +29,12 @@ from gan_export.arch.layers import (
     output_shape,
 )
 from gan_export.arch.reading import Alternative, Assumption, Overrides, Reading
-from gan_export.arch.spec import Chain, GeneratorSpec
+from gan_export.arch.spec import MOST_LATENTS, MOST_VALUES, Chain, GeneratorSpec
 from gan_export.arch.state import PICTURE_CHANNELS, DoesNotFitError, Module, State
 from gan_export.arch.words import LabelOrder, Output, Prior, UpsampleMode
 from gan_export.errors import GanExportError
 
 __all__ = ["DoesNotFitError", "Draft", "Family"]
-
-MOST_VALUES = 1 << 28  # of one layer's output: a gibibyte of float32; a file whose shapes claim more is none of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +347,7 @@ class Draft:
         return tuple(key for m in modules if m.key not in known for key in m.keys().values())
 
     def _start(self, nz: int) -> None:
-        if nz < 2:  # a discriminator read backwards has one
+        if not 2 <= nz <= MOST_LATENTS:  # a discriminator read backwards has one
             raise DoesNotFitError(f"a latent of {nz}")
         self.shapes["z"] = (nz,)
 

@@ -15,6 +15,7 @@ from gan_export.arch.verdict import other_than_generator
 from gan_export.errors import GanExportError, NotRecognisedError, printable
 
 MOST_MODULES = 2000  # the largest known generator has 40
+LONGEST_KEY = 200  # characters; patterns of families take up to the square of that
 NEAREST = 3  # families named when none fits
 FEW = 6  # keys named of each
 
@@ -32,10 +33,12 @@ def recognise(
     check(overrides)
     if not shapes:
         raise NotRecognisedError("no arrays here: nothing to recognise")
+    modules = len({key.rpartition(".")[0] for key in shapes})
+    if modules > MOST_MODULES:
+        raise NotRecognisedError(f"{len(shapes):,} arrays of {modules:,} modules: this is no DCGAN-family generator")
+    if long := next((key for key in shapes if len(key) > LONGEST_KEY), None):
+        raise NotRecognisedError(f"{printable(long, 60)} has {len(long):,} characters: no generator has such a key")
     state = State.of(shapes)
-    if len(state.modules) > MOST_MODULES:
-        what = other_than_generator(state) or "no DCGAN-family generator"
-        raise NotRecognisedError(f"{len(shapes)} arrays of {len(state.modules)} modules: this is {what}")
     families = (named(overrides.arch, archs),) if overrides.arch else archs
     mismatches: list[Mismatch] = []
     refused: list[GanExportError] = []  # families that fit but for an override

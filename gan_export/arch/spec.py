@@ -9,6 +9,7 @@ bears the layer's name, and the last layer's output is the image (N, C, H, W).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
@@ -27,6 +28,9 @@ from gan_export.arch.layers import (
 from gan_export.arch.words import Prior
 from gan_export.errors import GanExportError, printable
 
+MOST_LATENTS = 1 << 18  # of one image; the largest known generator takes 2,048
+MOST_VALUES = 1 << 28  # of one layer's output: a gibibyte of float32; a file whose shapes claim more is none of ours
+MOST_LAYERS = 1 << 14
 SPEC_KEY = "gan-export.spec"  # in the metadata of a safetensors file that holds its own spec, as JSON
 
 
@@ -79,6 +83,8 @@ class GeneratorSpec:
         """Raises GanExportError for what is not a spec, or one whose shapes don't chain."""
         where = "not a generator spec"
         head = decode(_Head, data, where)
+        if len(head.layers) > MOST_LAYERS:
+            raise GanExportError(f"{where}: {len(head.layers):,} layers; at most {MOST_LAYERS:,} are possible")
         layers = tuple(_layer(d, where, f"layers[{i}]") for i, d in enumerate(head.layers))
         return GeneratorSpec(head.arch, head.nz, head.prior, head.image, head.range, layers, head.classes)
 
@@ -109,8 +115,8 @@ def _layer(data: Mapping[str, Any], where: str, path: str) -> Layer:
 
 def infer_shapes(spec: GeneratorSpec) -> dict[str, Shape]:
     """Every value's shape by name, the inputs' too.  Raises GanExportError at the first layer that doesn't fit."""
-    if spec.nz < 1:
-        raise GanExportError(f"latent size {spec.nz}: at least 1 is needed")
+    if not 1 <= spec.nz <= MOST_LATENTS:
+        raise GanExportError(f"latent size {spec.nz:,}: 1 to {MOST_LATENTS:,} are possible")
     shapes: dict[str, Shape] = {"z": (spec.nz,)}
     if spec.classes:
         shapes["label"] = ()
@@ -125,6 +131,8 @@ def infer_shapes(spec: GeneratorSpec) -> dict[str, Shape]:
             shape = output_shape(la, [shapes[i] for i in la.inputs])
         except ValueError as e:
             raise GanExportError(f"layer {printable(la.name)} ({type(la).__name__}): {e}") from None
+        if math.prod(shape) > MOST_VALUES:
+            raise GanExportError(f"layer {printable(la.name)} ({type(la).__name__}) gives {shape}: too large an image")
         if any(d < 1 for d in shape):
             raise GanExportError(f"layer {printable(la.name)} ({type(la).__name__}) gives nothing: {shape}")
         shapes[la.name] = shape

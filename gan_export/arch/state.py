@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -19,7 +19,7 @@ _SPOKEN: dict[Kind, str] = {
     "other": "something else",
 }  # fmt: skip
 COUNTERS = ("num_batches_tracked", "n_averaged")  # what torch keeps beside weights and evaluation never reads
-_EMBEDDING = re.compile(r"(?:^|[._])(?:\w*emb(?:ed|eds|edding|eddings)?)(?:$|[._\d])", re.IGNORECASE)
+_EMBEDDING = re.compile(r"emb(?:ed|eds|edding|eddings)?(?:$|[._\d])", re.IGNORECASE)
 
 
 class DoesNotFitError(Exception):
@@ -37,29 +37,17 @@ class Module:
     path: the prefix, without what all modules of the file have in common (`main.`, `model.`)
     key:  the prefix as the file has it
     arrays: parameter name -> shape
+    kind: convolutions and transposed ones are one kind: which it is, only the flow of channels says
     """
 
     path: str
     key: str
     arrays: Mapping[str, Shape]
 
-    @property
-    def kind(self) -> Kind:
-        """Convolutions and transposed ones are one kind: which it is, only the flow of channels tells."""
-        weight = self.arrays.get("weight", ())
-        names = set(self.arrays)
-        if any(d < 1 for s in self.arrays.values() for d in s):
-            return "other"
-        if names in ({"running_mean", "running_var"}, {"weight", "bias", "running_mean", "running_var"}):
-            same = set(self.arrays.values())
-            return "batchnorm" if len(same) == 1 and all(len(s) == 1 for s in same) else "other"
-        if not names or names - {"weight", "bias"} or len(self.arrays.get("bias", (0,))) != 1:
-            return "other"
-        if len(weight) == 4 and weight[2] == weight[3]:
-            return "conv"
-        if len(weight) == 2:
-            return "embedding" if names == {"weight"} and _EMBEDDING.search(self.path) else "linear"
-        return "other"
+    kind: Kind = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", _kind(self.path, self.arrays))
 
     @property
     def weight(self) -> Shape:
@@ -151,6 +139,23 @@ class State:
         """Modules whose whole path matches, with the pattern's groups, in natural order."""
         compiled = re.compile(pattern)
         return [(m.groups(), mod) for path, mod in self.modules.items() if (m := compiled.fullmatch(path))]
+
+
+def _kind(path: str, arrays: Mapping[str, Shape]) -> Kind:
+    weight = arrays.get("weight", ())
+    names = set(arrays)
+    if any(d < 1 for s in arrays.values() for d in s):
+        return "other"
+    if names in ({"running_mean", "running_var"}, {"weight", "bias", "running_mean", "running_var"}):
+        same = set(arrays.values())
+        return "batchnorm" if len(same) == 1 and all(len(s) == 1 for s in same) else "other"
+    if not names or names - {"weight", "bias"} or len(arrays.get("bias", (0,))) != 1:
+        return "other"
+    if len(weight) == 4 and weight[2] == weight[3]:
+        return "conv"
+    if len(weight) == 2:
+        return "embedding" if names == {"weight"} and _EMBEDDING.search(path) else "linear"
+    return "other"
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:

@@ -11,9 +11,11 @@ import struct
 import zlib
 from dataclasses import dataclass
 
+from gan_export.budget import Budget
 from gan_export.errors import GanExportError, printable
 
 MAX_ENTRIES = 200_000
+_ENTRY, _HELD = 12, 300  # steps and bytes of one; its name is counted with the directory
 _END, _END64, _LOCATOR64, _CENTRAL, _LOCAL = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07", b"PK\x01\x02", b"PK\x03\x04"
 
 
@@ -31,12 +33,12 @@ class Entry:
 class Archive:
     """The entries of `data` by name.  Raises GanExportError for what is damaged, forged or not as PyTorch writes."""
 
-    def __init__(self, data: memoryview) -> None:
+    def __init__(self, data: memoryview, budget: Budget) -> None:
         self._data = data
         self.entries: dict[str, Entry] = {}
         self.compressed: list[str] = []  # names only; reading such an archive's content is refused
         try:
-            self._read_directory()
+            self._read_directory(budget)
         except struct.error:
             raise _damaged("its directory ends early") from None
 
@@ -68,13 +70,16 @@ class Archive:
                 raise _damaged(f"the entry {printable(entry.name, 60)} overlaps another")
             behind = entry.start + entry.size
 
-    def _read_directory(self) -> None:
+    def _read_directory(self, budget: Budget) -> None:
         data = self._data
         count, size, start, limit = self._end_record()
         if count > MAX_ENTRIES:
             raise GanExportError(f"a zip archive of {count:,} entries: no checkpoint has so many")
         if start + size > limit:
             raise _damaged("its directory lies beyond its end")
+        budget.grant(size)
+        budget.spend(_ENTRY * count)
+        budget.hold(_HELD * count + 8 * size)
         at = start
         for _ in range(count):
             if at + 46 > start + size or data[at : at + 4] != _CENTRAL:

@@ -122,7 +122,7 @@ def _array(shape: object, dtype: object, fortran: bool, raw: object) -> Tensor |
     found = _numpy_dtype(dtype)
     if isinstance(raw, str):
         raw = _latin1(raw)
-    if found is None or not isinstance(shape, tuple) or not isinstance(raw, bytes):
+    if found is None or not isinstance(shape, tuple) or not isinstance(raw, (bytes, memoryview)):
         return None  # an array of objects, text or dates
     name, big = found
     if not all(type(n) is int for n in shape):
@@ -182,7 +182,8 @@ def _ordered(pairs: object = ()) -> dict[object, object]:
     for pair in pairs:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not isinstance(pair[0], (str, int)):
             raise _Otherwise
-        if isinstance(pair[0], int) and abs(pair[0]) >= 2**59:
+        long = len(pair[0]) > 1024 if isinstance(pair[0], str) else abs(pair[0]) >= 2**59
+        if long:
             raise _Otherwise  # as pickles._hashable
         result[pair[0]] = pair[1]
     return result

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from gan_export.budget import Budget
 from gan_export.checkpoint.keys import WRAPPERS
 from gan_export.checkpoint.modules import Recovered, is_module, recover, submodule
 from gan_export.checkpoint.values import FLOATS, Record, Tensor, as_tensor
@@ -33,13 +34,15 @@ class Candidate:
     """One state dict of the file.
 
     path: its dotted path, "" for the file itself.  tensors: by the file's keys, those under `path` without it.
-    module: where it was a pickled nn.Module, what else that says.
+    module: if it was a pickled nn.Module, what else that says.
+    calls: keys whose values are the result of a call, and no tensor here -> what is called.
     """
 
     path: str
     role: Role
     tensors: Mapping[str, Tensor]
     module: Recovered | None = None
+    calls: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +53,27 @@ class Found:
     optimisers: tuple[str, ...]
 
 
-def find(root: object) -> Found:
+def find(root: object, budget: Budget) -> Found:
     """Every dict or pickled module that holds tensors, to a depth of three, and the parts of those that hold several
     networks."""
     whole: list[Candidate] = []
     optimisers: list[str] = []
-    for path, value in _walk(root):
+    for path, value in _walk(root, budget):
         if _is_optimiser(value):
             optimisers.append(path)
             continue
-        module = recover(value) if isinstance(value, Record) and is_module(value) else None
-        tensors = module.tensors if module else tensors_of(value)
+        module = recover(value, budget) if isinstance(value, Record) and is_module(value) else None
+        tensors, calls = (module.tensors, module.calls) if module else _contents(value, budget)
         if tensors:
-            whole.append(Candidate(path, role_of(path), tensors, module))
+            whole.append(Candidate(path, role_of(path), tensors, module, calls))
         if len(whole) >= MAX_CANDIDATES:
             break
-    everything = [c for w in whole for c in (w, *_parts(w))]
+    everything = [c for w in whole for c in (w, *_parts(w, budget))]
     ranked = sorted(everything, key=lambda c: _ORDER.index(c.role))  # stable: in the file's order among equals
     return Found(tuple(ranked[:MAX_CANDIDATES]), tuple(optimisers))
 
 
-def at_path(found: Found, path: str) -> Candidate | None:
+def at_path(found: Found, path: str, budget: Budget) -> Candidate | None:
     """The candidate that `--key` names: by its whole path, a part of a state dict, or its last name if only one
     has it."""
     for candidate in found.candidates:
@@ -78,7 +81,7 @@ def at_path(found: Found, path: str) -> Candidate | None:
             return candidate
     for candidate in found.candidates:
         head = f"{candidate.path}." if candidate.path else ""
-        if path.startswith(head) and (part := _under(candidate, path[len(head) :])):
+        if path.startswith(head) and (part := _under(candidate, path[len(head) :], budget)):
             return part
     named = [c for c in found.candidates if c.path.endswith("." + path)]
     return named[0] if len(named) == 1 else None
@@ -100,7 +103,7 @@ def role_of(path: str) -> Role:
     return "unknown"
 
 
-def _walk(root: object) -> Iterator[tuple[str, object]]:
+def _walk(root: object, budget: Budget) -> Iterator[tuple[str, object]]:
     """(path, value) of dicts and records, outermost first."""
     level: list[tuple[str, object]] = [("", root)]
     seen: set[int] = set()
@@ -118,6 +121,7 @@ def _walk(root: object) -> Iterator[tuple[str, object]]:
                 left -= 1
                 if left < 0:
                     return
+                budget.spend(2)
                 if isinstance(child, (dict, Record)):
                     following.append((f"{path}.{name}" if path else name, child))
         level = following
@@ -136,11 +140,25 @@ def _children(value: object) -> Iterator[tuple[str, object]]:
         yield str(i), child
 
 
-def tensors_of(value: object) -> dict[str, Tensor]:
+def tensors_of(value: object, budget: Budget) -> dict[str, Tensor]:
     """The tensors of a dict, or of a record that is one (a subclass of dict)."""
+    return _contents(value, budget)[0]
+
+
+def _contents(value: object, budget: Budget) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(the tensors, what else is the result of a call) of a dict or a record that is one, by key."""
     table = value if isinstance(value, dict) else (value.items if isinstance(value, Record) else None)
-    found = {k: t for k, v in (table or {}).items() if isinstance(k, str) and (t := as_tensor(v)) is not None}
-    return found if any(t.shape and t.dtype in FLOATS for t in found.values()) else {}
+    found: dict[str, Tensor] = {}
+    calls: dict[str, str] = {}
+    budget.spend(len(table or ()))
+    for key, inner in (table or {}).items():
+        if not isinstance(key, str):
+            continue
+        if (tensor := as_tensor(inner)) is not None:
+            found[key] = tensor
+        elif isinstance(inner, Record):
+            calls[key] = str(inner.name)
+    return (found, calls) if any(t.shape and t.dtype in FLOATS for t in found.values()) else ({}, {})
 
 
 def _is_optimiser(value: object) -> bool:
@@ -150,16 +168,17 @@ def _is_optimiser(value: object) -> bool:
     return isinstance(state.get("param_groups"), list) and "state" in state
 
 
-def _parts(whole: Candidate) -> list[Candidate]:
-    """The networks within a state dict that holds several, or a copy of one: told by the names before their keys."""
-    groups: dict[str, int] = {}
-    for key in whole.tensors:
+def _parts(whole: Candidate, budget: Budget) -> list[Candidate]:
+    """The networks within a state dict that holds several, or a copy of one: known by the names before their keys."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in whole.tensors.items():
+        budget.text(len(key))
         head = _head(key)
-        groups[head] = groups.get(head, 0) + 1
+        groups.setdefault(head, {})[key[len(head) + 1 :]] = tensor
     roles = {h: role_of(h.rpartition(".")[2]) for h in groups if h and len(h) <= _MAX_NAME}
     if len(groups) < 2 or len(roles) > 32 or all(r == "unknown" for r in roles.values()):
         return []
-    return [p for h, r in roles.items() if r != "unknown" and (p := _under(whole, h))]
+    return [_part(whole, h, groups[h], budget) for h, r in roles.items() if r != "unknown"]
 
 
 def _head(key: str) -> str:
@@ -171,12 +190,18 @@ def _head(key: str) -> str:
     return ""
 
 
-def _under(whole: Candidate, prefix: str) -> Candidate | None:
+def _under(whole: Candidate, prefix: str, budget: Budget) -> Candidate | None:
+    budget.spend(len(whole.tensors))
     inner = {k[len(prefix) + 1 :]: t for k, t in whole.tensors.items() if k.startswith(prefix + ".")}
+    return _part(whole, prefix, inner, budget) if inner else None
+
+
+def _part(whole: Candidate, prefix: str, inner: Mapping[str, Tensor], budget: Budget) -> Candidate:
     path = f"{whole.path}.{prefix}" if whole.path else prefix
     part = submodule(whole.module.record, prefix) if whole.module else None
     # The settings of the whole aren't the part's: a discriminator's LeakyReLU says nothing of the generator.
-    module = recover(part) if part else None
+    module = recover(part, budget) if part else None
     if module:
         module.whole = False  # and what the whole does with the part's values, its own code says
-    return Candidate(path, role_of(prefix.rpartition(".")[2]), inner, module) if inner else None
+    calls = {k[len(prefix) + 1 :]: c for k, c in whole.calls.items() if k.startswith(prefix + ".")}
+    return Candidate(path, role_of(prefix.rpartition(".")[2]), inner, module, calls)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gan_export.budget import Budget
 from gan_export.checkpoint import files, safetensors
 from gan_export.checkpoint.archive import Archive
 from gan_export.checkpoint.pickles import PickleDamage
@@ -34,29 +35,33 @@ _OTHERS: tuple[tuple[int, bytes, str], ...] = (
 _OLD_TAR = ("sys_info", "pickle", "tensors", "storages")  # members of PyTorch 0.1's format
 
 
-def read_content(path: Path) -> tuple[str, str, Content]:
-    """(name, sha256, content) of a file.  Raises GanExportError, beginning with its name, for what isn't read."""
+def read_content(path: Path) -> tuple[str, str, Content, Budget]:
+    """(name, sha256, content, what is left of its budget) of a file.
+
+    Raises GanExportError, beginning with its name, for what isn't read.
+    """
     snapshot = files.take(path)
+    budget = Budget(len(snapshot.data))
     try:
-        content = decode(snapshot.data, snapshot.name)
+        content = decode(snapshot.data, budget, snapshot.name)
     except GanExportError as e:
         raise type(e)(f"{printable(snapshot.name)}: {e}") from None
     content.size = len(snapshot.data)
     content.files = (path.absolute(),)
-    return snapshot.name, snapshot.sha256, content
+    return snapshot.name, snapshot.sha256, content, budget
 
 
-def decode(data: memoryview, name: str = "the file") -> Content:
+def decode(data: memoryview, budget: Budget, name: str = "the file") -> Content:
     """The content of a file's bytes; `name` only for advice in messages."""
     head = bytes(data[:512])
     if not head:
         raise GanExportError("the file is empty; fetch or save it again")
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return _zip(Archive(data), name)
+        return _zip(Archive(data, budget), budget, name)
     if MAGIC_BYTES in head[:24]:
-        return read_stream(data)
+        return read_stream(data, budget)
     if safetensors.looks_like(data):
-        return safetensors.read(data)
+        return safetensors.read(data, budget)
     for offset, magic, what in _OTHERS:
         if head[offset : offset + len(magic)] == magic:
             raise GanExportError(what)
@@ -67,10 +72,10 @@ def decode(data: memoryview, name: str = "the file") -> Content:
             f"an ONNX file, not a checkpoint; {_SAVE}; if gan-export wrote it, gan-export verify {printable(name)} "
             "checks it"
         )
-    return _pickle_or_nothing(data, head)
+    return _pickle_or_nothing(data, head, budget)
 
 
-def _zip(archive: Archive, name: str) -> Content:
+def _zip(archive: Archive, budget: Budget, name: str) -> Content:
     names = list(archive.entries)
     # Entries lie in a folder called as the file was, which can be anything.
     if any(n.split("/")[1:2] in (["constants.pkl"], ["code"]) for n in names):
@@ -80,7 +85,7 @@ def _zip(archive: Archive, name: str) -> Content:
         )
     pickles = [n for n in names if n.rpartition("/")[2] == "data.pkl" and n.count("/") <= 1]
     if len(pickles) == 1:
-        return read_zip(archive, pickles[0][: -len("data.pkl")])
+        return read_zip(archive, pickles[0][: -len("data.pkl")], budget)
     if names and all(n.endswith(".npy") for n in names):
         raise GanExportError(f"an archive of NumPy arrays (.npz), not a checkpoint; {_SAVE}")
     few = ", ".join(printable(n, 40) for n in names[:3]) or "nothing"
@@ -102,9 +107,9 @@ def _looks_like_onnx(head: bytes) -> bool:
     return len(head) > 3 and head[0] == 0x08 and 1 <= head[1] <= 64 and head[2] in (0x12, 0x1A, 0x22, 0x28, 0x3A, 0x42)
 
 
-def _pickle_or_nothing(data: memoryview, head: bytes) -> Content:
+def _pickle_or_nothing(data: memoryview, head: bytes, budget: Budget) -> Content:
     try:
-        return read_pickle(data)
+        return read_pickle(data, budget)
     except PickleDamage as e:
         start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
         if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+from gan_export.budget import Budget
 from gan_export.errors import GanExportError, printable
 
 # What DataParallel, torch.compile, FSDP and activation checkpointing put before or within keys.
@@ -16,6 +17,7 @@ WRAPPERS = (
 _OWNERS = re.compile(r"(net_?|model_?)?(generator|gen|g)(_?ema)?|ema_model|model|net|state_dict|shadow", re.IGNORECASE)
 _COUNTERS = ("num_batches_tracked", "n_averaged")
 MAX_ATTEMPTS = 5
+_LONG = 100  # characters; longer keys are counted by their length
 T = TypeVar("T")
 
 
@@ -24,10 +26,13 @@ def is_counter(key: str) -> bool:
     return key.rpartition(".")[2] in _COUNTERS
 
 
-def normalise(table: Mapping[str, T]) -> dict[str, T]:
-    """The table without wrappers' components in its keys.  Raises GanExportError where two keys become one."""
+def normalise(table: Mapping[str, T], budget: Budget) -> dict[str, T]:
+    """The table without wrappers' components in its keys.  Raises GanExportError if two keys become one."""
     result: dict[str, T] = {}
+    budget.spend(2 * len(table))
     for key, value in table.items():
+        if len(key) > _LONG:
+            budget.text(4 * len(key))
         short = ".".join(c for c in key.split(".") if c not in WRAPPERS) if any(w in key for w in WRAPPERS) else key
         if short in result:
             raise GanExportError(f"two keys mean the same parameter, {printable(short, 80)}; save one of them alone")
@@ -38,7 +43,7 @@ def normalise(table: Mapping[str, T]) -> dict[str, T]:
 def attempts(keys: Iterable[str]) -> list[str]:
     """Prefixes to take off, one attempt each: none first, then each longer one that all keys share and that names
     an owner (`generator.`, `netG.`)."""
-    parts = [k.split(".") for k in keys]
+    parts = [k.split(".", MAX_ATTEMPTS) for k in keys]
     prefixes = [""]
     if not parts:
         return prefixes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -12,14 +11,18 @@ from typing import cast
 
 import numpy as np
 
-from gan_export.arch import recognise
+from gan_export.arch import ARCHS, recognise
 from gan_export.arch.layers import layer_parameters
 from gan_export.arch.reading import Alternative, Overrides, Reading
+from gan_export.arch.recognition import MOST_MODULES
 from gan_export.arch.spec import GeneratorSpec
-from gan_export.checkpoint import borrow, folders, keys, told
+from gan_export.budget import Budget, BudgetError, read_json
+from gan_export.checkpoint import folders, keys, told
+from gan_export.checkpoint.borrow import Lenders
 from gan_export.checkpoint.candidates import Candidate, Found, at_path, find
 from gan_export.checkpoint.formats import read_content
 from gan_export.checkpoint.modules import Recovered
+from gan_export.checkpoint.names import named_first
 from gan_export.checkpoint.norms import Array, Folded, fold
 from gan_export.checkpoint.torch_files import Content
 from gan_export.checkpoint.types import Checkpoint, Source
@@ -27,22 +30,25 @@ from gan_export.checkpoint.values import FLOATS, Float32, Tensor
 from gan_export.errors import GanExportError, NotRecognisedError, printable
 
 _SHOWN = 12  # candidates listed in a message
-SPARE_BYTES = 768 << 20  # reading takes at most twice the file's size and 1 GiB: the file, its weights, and the rest
+_FAMILY = 20  # steps of holding one module against all families
+_BLOCK = 1 << 20  # values looked at together
 
 
 def read(path: Path | str, overrides: Overrides | None = None) -> Checkpoint:
     """The generator in a checkpoint file or Hugging Face folder.  Nothing that the file holds is run.
 
-    Raises GanExportError, beginning with the file's name: HostileFileError for a file that carries code,
-    NotRecognisedError where no architecture fits.
+    Raises GanExportError, beginning with the file's name: NotRecognisedError if no architecture fits, BudgetError if
+    reading costs more than a file of its size may, HostileFileError for a file without a generator that names what
+    would run code elsewhere.  With a generator such names are in `source.code`.
     """
     where = Path(path)
     if os.path.isdir(where):  # unlike Path's, this takes any name
-        name, digest, content = folders.read_folder(where)
+        name, digest, content, budget = folders.read_folder(where)
     else:
-        name, digest, content = read_content(where)
+        name, digest, content, budget = read_content(where)
     try:
-        return _checkpoint(name, digest, content, overrides or Overrides())
+        with named_first(content.names):
+            return _checkpoint(name, digest, content, overrides or Overrides(), budget)
     except GanExportError as e:
         raise type(e)(f"{printable(name)}: {e}") from None
 
@@ -57,27 +63,30 @@ class _Match:
     prefix: str
 
 
-def _checkpoint(name: str, digest: str, content: Content, overrides: Overrides) -> Checkpoint:
+def _checkpoint(name: str, digest: str, content: Content, overrides: Overrides, budget: Budget) -> Checkpoint:
     if content.spec is not None:
-        return _as_written(name, digest, content, overrides)
-    found = find(content.root)
-    match, notes = _choose(found, overrides)
-    _check_memory(match, content.size)
+        return _as_written(name, digest, content, overrides, budget)
+    found = find(content.root, budget)
+    match, notes = _choose(found, overrides, budget)
+    _refuse_calls(match)
+    _check_memory(match, budget)
     weights, faults = _weights(match)
     reading = dataclasses.replace(match.reading, notes=(*notes, *match.folded.notes, *match.reading.notes, *faults))
     used = {k for key in reading.keys.values() for k in match.folded.arrays[key].keys}
     ignored = tuple(k for k in match.candidate.tensors if k not in used)
-    names = tuple(sorted(content.names))
-    source = Source(name, digest, content.container, match.candidate.path, ignored, names, content.files)
+    names = content.names
+    source = Source(
+        name, digest, content.container, match.candidate.path, ignored, names.records, names.code, content.files
+    )
     return Checkpoint(weights, source, reading, overrides)
 
 
-def _as_written(name: str, digest: str, content: Content, overrides: Overrides) -> Checkpoint:
+def _as_written(name: str, digest: str, content: Content, overrides: Overrides, budget: Budget) -> Checkpoint:
     """A file of gan-export's own, which says what it is: nothing is recognised and nothing assumed."""
     if overrides != Overrides():
         raise GanExportError("gan-export wrote it with its layers inside: leave out the flags that say what they are")
     try:
-        spec = GeneratorSpec.from_json(json.loads(content.spec or ""))
+        spec = GeneratorSpec.from_json(read_json((content.spec or "").encode("utf-8", "surrogatepass"), budget))
     except (ValueError, RecursionError):
         raise GanExportError("damaged: its generator spec can't be read; export it again") from None
     tensors = cast(Mapping[str, Tensor], content.root)
@@ -87,27 +96,32 @@ def _as_written(name: str, digest: str, content: Content, overrides: Overrides) 
     if odd := next((k for k, shape in wanted.items() if tensors[k].shape != shape), None):
         raise GanExportError(f"damaged: {printable(odd, 80)} is {tensors[odd].shape}, its spec says {wanted[odd]}")
     source = Source(name, digest, "a safetensors file of gan-export", files=content.files)
+    budget.hold(4 * sum(math.prod(shape) for shape in wanted.values()))
     weights = {k: tensors[k].floats() for k in wanted}
     return Checkpoint(weights, source, Reading(spec, {k: k for k in wanted}))
 
 
-def _choose(found: Found, overrides: Overrides) -> tuple[_Match, tuple[str, ...]]:
+def _choose(found: Found, overrides: Overrides, budget: Budget) -> tuple[_Match, tuple[str, ...]]:
     """The best candidate that an architecture fits, and what to say of the choice."""
     tried: tuple[Candidate, ...] = found.candidates
     if overrides.key is not None:
-        one = at_path(found, overrides.key)
+        one = at_path(found, overrides.key, budget)
         if one is None:
             raise GanExportError(f"--key {printable(overrides.key, 80)}: no such state dict here; {_listed(found)}")
         tried = (one,)
     matches: list[_Match] = []
     refusals: list[tuple[Candidate, GanExportError]] = []
+    lenders = Lenders(found.candidates, budget)
     borrowed: dict[str, str] = {}  # averaged weights without statistics -> whose they take
     for candidate in tried:
         try:
-            lender = borrow.lender(candidate, found.candidates)
-            matches.append(_match(borrow.completed(candidate, lender) if lender else candidate, overrides))
+            lender = lenders.of(candidate)
+            whole = lenders.completed(candidate, lender) if lender else candidate
+            matches.append(_match(whole, overrides, budget))
             if lender:
                 borrowed[candidate.path] = printable(lender.path, 60) or "the file itself"
+        except BudgetError:
+            raise
         except GanExportError as e:
             refusals.append((candidate, e))
     if not matches:
@@ -142,8 +156,9 @@ def _flag(match: _Match) -> str:
     return f"--key {printable(match.candidate.path, 80)}"
 
 
-def _match(candidate: Candidate, overrides: Overrides) -> _Match:
+def _match(candidate: Candidate, overrides: Overrides, budget: Budget) -> _Match:
     """Raises NotRecognisedError where no architecture fits its keys, with or without the owner's name before them."""
+    budget.spend(20 * len(candidate.tensors))
     if flat := next((k for k in candidate.tensors if k.endswith(("_flat_param", ".flat_param"))), None):
         raise NotRecognisedError(
             f"flattened by FSDP ({printable(flat, 60)}); save it with StateDictType.FULL_STATE_DICT"
@@ -154,12 +169,13 @@ def _match(candidate: Candidate, overrides: Overrides) -> _Match:
             f"quantised weights ({printable(quantised[0], 60)}), which aren't read; save the float model"
         )
     weights = {k: t for k, t in candidate.tensors.items() if t.dtype in FLOATS and not keys.is_counter(k)}
-    origins = keys.normalise({k: k for k in weights})
+    origins = keys.normalise({k: k for k in weights}, budget)
     folded = fold({short: weights[key] for short, key in origins.items()})
     whole = {k: a for k, a in folded.arrays.items() if a.shape}  # a single number is no layer's
     first: NotRecognisedError | None = None
     for prefix in keys.attempts(whole):
         arrays = {k[len(prefix) :]: a for k, a in whole.items()}
+        budget.spend(_cost(arrays, candidate))
         try:
             reading, said = _recognise(arrays, origins, candidate, overrides)
         except NotRecognisedError as e:
@@ -168,6 +184,25 @@ def _match(candidate: Candidate, overrides: Overrides) -> _Match:
         named = {k: Array(a.shape, tuple(origins[o] for o in a.keys), a.load) for k, a in arrays.items()}
         return _Match(candidate, reading, Folded(named, (*said, *folded.notes)), prefix)
     raise first or NotRecognisedError("no weights here")
+
+
+def _cost(arrays: Mapping[str, Array], candidate: Candidate) -> int:
+    """Steps of holding them against every family."""
+    modules = len({k.rpartition(".")[0] for k in arrays})
+    held = _FAMILY * len(ARCHS) * modules if modules <= MOST_MODULES else 0  # more are refused at once
+    return 10 * len(arrays) + held + (10 * len(candidate.module.leaves) if candidate.module else 0)
+
+
+def _refuse_calls(match: _Match) -> None:
+    """Raises GanExportError if a weight of the layers that were read is the result of a call, which isn't made."""
+    owners = {k.rpartition(".")[0] for key in match.reading.keys.values() for k in match.folded.arrays[key].keys}
+    for key, called in match.candidate.calls.items():
+        owner, _, name = key.rpartition(".")
+        if owner in owners and name != "_extra_state":
+            raise GanExportError(
+                f"{printable(key, 80)} is what {printable(called, 80)} gives, and nothing that a file names is called: "
+                "the weights beside it can't be read without it; save the state_dict with tensors alone"
+            )
 
 
 def _recognise(
@@ -227,16 +262,13 @@ def _listed(found: Found) -> str:
     return f"--key can name {', '.join(names[:_SHOWN])}{more}"
 
 
-def _check_memory(match: _Match, size: int) -> None:
-    """Raises GanExportError where the weights would take much more than the file: tensors that share their bytes."""
+def _check_memory(match: _Match, budget: Budget) -> None:
+    """Raises BudgetError if the weights would take much more than the file: tensors that share their bytes."""
     arrays = [match.folded.arrays[k] for k in match.reading.keys.values()]
     # float32 each; folding takes three float64 copies of one weight at a time.
     kept = sum(4 * math.prod(a.shape) for a in arrays)
     passing = max((24 * math.prod(a.shape) for a in arrays if len(a.keys) > 1), default=0)
-    if kept + passing > size + SPARE_BYTES:
-        raise GanExportError(
-            f"its weights take {kept / 2**30:.1f} GiB, far more than the file: forged, or save it in float32"
-        )
+    budget.hold(kept + passing)
 
 
 def _weights(match: _Match) -> tuple[dict[str, Float32], tuple[str, ...]]:
@@ -249,6 +281,11 @@ def _weights(match: _Match) -> tuple[dict[str, Float32], tuple[str, ...]]:
         if array.shape != shape:
             raise GanExportError(f"{printable(key, 80)} has the shape {array.shape}, {shape} is wanted")
         weights[name] = array.load()
-        if bad := int(np.count_nonzero(~np.isfinite(weights[name]))):
+        if bad := _not_finite(weights[name]):
             faults.append(f"{printable(key, 80)}: {bad:,} of {weights[name].size:,} values are NaN or infinite")
     return weights, tuple(faults)
+
+
+def _not_finite(array: Float32) -> int:
+    flat = array.reshape(-1)
+    return sum(int(np.count_nonzero(~np.isfinite(flat[i : i + _BLOCK]))) for i in range(0, flat.size, _BLOCK))

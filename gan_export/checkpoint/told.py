@@ -7,10 +7,9 @@ shapes alone would have it read as another network.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from gan_export.arch.draft import MOST_VALUES
 from gan_export.arch.layers import (
     Activation,
     BatchNorm,
@@ -28,7 +27,7 @@ from gan_export.arch.layers import (
     output_shape,
 )
 from gan_export.arch.reading import Overrides, Reading
-from gan_export.arch.spec import GeneratorSpec
+from gan_export.arch.spec import MOST_VALUES, GeneratorSpec
 from gan_export.arch.stack import GEOMETRY
 from gan_export.arch.words import ActivationKind, Output, UpsampleMode
 from gan_export.checkpoint.modules import Leaf, Recovered
@@ -56,7 +55,7 @@ def last_activation(module: Recovered, reading: Reading, homes: Mapping[str, str
     _, after, ended = _around(module, homes[owners[-1]])
     found = [leaf for leaf in after if leaf.kind in _ACTIVATIONS]
     if not found and ended and not module.whole:
-        loose = {leaf.kind for leaf in _loose(module) if leaf.kind in ("Tanh", "Sigmoid")}
+        loose = {leaf.kind for leaf in module.loose if leaf.kind in ("Tanh", "Sigmoid")}
         return {"Tanh": "tanh", "Sigmoid": "sigmoid"}.get(loose.pop()) if len(loose) == 1 else None  # type: ignore[return-value]
     if not found:
         return "none" if ended else None
@@ -229,7 +228,7 @@ def _without(
 ) -> Layer:
     """A layer without weights as the module has it: by its place, or else as all loose ones of the module are."""
     if isinstance(la, Upsample):
-        found = [leaf] if leaf else [one for one in _loose(module) if one.kind in _UPSAMPLING]
+        found = [leaf] if leaf else [one for one in module.loose if one.kind in _UPSAMPLING]
         modes = {_mode(one) for one in found}
         if overrides.upsample is not None:
             return la
@@ -250,7 +249,7 @@ def _without(
         return la
     if leaf is not None:
         return replace(la, kind=_kind(leaf), slope=_slope(leaf))
-    kinds = {(_kind(one), _slope(one)) for one in _loose(module) if one.kind in ("ReLU", "LeakyReLU")}
+    kinds = {(_kind(one), _slope(one)) for one in module.loose if one.kind in ("ReLU", "LeakyReLU")}
     if len(kinds) > 1:
         raise GanExportError(
             f"{la.name}: the module's activations differ and it doesn't say which is where; say --slope"
@@ -290,31 +289,21 @@ def _check_size(leaf: Leaf | None, shape: Shape) -> None:
 # -- places in a Sequential
 
 
-def _loose(module: Recovered) -> list[Leaf]:
-    """The modules whose place only the module's own code tells: in no Sequential, or in one without weights."""
-    placed: set[str] = set()
-    for sequence in module.sequences:
-        if any(path and module.leaves[path].tensors for path in sequence):
-            placed.update(sequence)
-    return [leaf for path, leaf in module.leaves.items() if path not in placed]
-
-
 def _around(module: Recovered, path: str) -> tuple[list[Leaf], list[Leaf], bool]:
     """What a Sequential has right before and right behind a layer with weights, and whether it ends there.
 
     What a class of its own does ends it too: nobody reads that.
     """
-    for sequence in module.sequences:
-        if path not in sequence:
-            continue
-        at = sequence.index(path)
-        before, _ = _run(module, sequence[:at][::-1])
-        after, ended = _run(module, sequence[at + 1 :])
-        return before[::-1], after, ended
-    return [], [], True
+    if path not in module.places:
+        return [], [], True
+    number, at = module.places[path]
+    sequence = module.sequences[number]
+    before, _ = _run(module, (sequence[i] for i in range(at - 1, -1, -1)))
+    after, ended = _run(module, (sequence[i] for i in range(at + 1, len(sequence))))
+    return before[::-1], after, ended
 
 
-def _run(module: Recovered, paths: list[str]) -> tuple[list[Leaf], bool]:
+def _run(module: Recovered, paths: Iterable[str]) -> tuple[list[Leaf], bool]:
     """What changes values up to the next layer with weights, and whether there is none."""
     found: list[Leaf] = []
     for path in paths:

@@ -11,16 +11,20 @@ import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gan_export.budget import Budget
 from gan_export.checkpoint import builders
 from gan_export.checkpoint.archive import Archive
+from gan_export.checkpoint.names import Names, named_first, warning
 from gan_export.checkpoint.pickles import Machine, PickleDamage
 from gan_export.checkpoint.values import ITEMSIZES, Storage
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, HostileFileError, printable
 
 MAX_PICKLE = 256 << 20  # the pickle alone; weights lie outside it but in plain pickles
 MAGIC = 0x1950A86A20F9469CFC6C
 MAGIC_BYTES = MAGIC.to_bytes(10, "little")
+MAX_STORAGE_KEY = 256  # characters; torch numbers them
 _PROTOCOL = 1001
+_STREAM = 60  # steps of a stream, whatever it holds
 
 
 @dataclass(slots=True)
@@ -33,7 +37,7 @@ class Content:
 
     container: str
     root: object
-    names: set[str] = field(default_factory=set)
+    names: Names = field(default_factory=Names)
     size: int = 0
     spec: str | None = None
     files: tuple[Path, ...] = ()
@@ -42,7 +46,7 @@ class Content:
 # -- zip
 
 
-def read_zip(archive: Archive, folder: str) -> Content:
+def read_zip(archive: Archive, folder: str, budget: Budget) -> Content:
     """The value of `folder/data.pkl`, whose tensors lie in `folder/data/`."""
     archive.refuse_tricks()
     raw = archive.checked(f"{folder}data.pkl")
@@ -50,7 +54,7 @@ def read_zip(archive: Archive, folder: str) -> Content:
         raise GanExportError(f"a pickle of {len(raw):,} bytes; save the generator's state_dict alone")
     big = f"{folder}byteorder" in archive.entries and bytes(archive.checked(f"{folder}byteorder")) == b"big"
     storages: dict[str, Storage] = {}
-    names: set[str] = set()
+    names = Names()
 
     def persistent(identity: object) -> object:
         kind, key, _, numel, _ = _identity(identity)
@@ -71,11 +75,12 @@ def read_zip(archive: Archive, folder: str) -> Content:
             raise GanExportError(f"storage {printable(key, 40)} is claimed in two ways: damaged or forged")
         return known
 
-    machine = Machine(raw, 0, persistent, names)
-    try:
-        root = machine.run()
-    except PickleDamage as e:
-        raise GanExportError(f"damaged: its pickle can't be read, {e}; fetch the file again") from None
+    machine = Machine(raw, persistent, names, budget)
+    with named_first(names):
+        try:
+            root = machine.run()
+        except PickleDamage as e:
+            raise GanExportError(f"damaged: its pickle can't be read, {e}; fetch the file again") from None
     return Content("a PyTorch checkpoint", root, names)
 
 
@@ -83,7 +88,8 @@ def _identity(identity: object) -> tuple[object, str, str, int, object]:
     """(storage type, key, location, elements, view) of a persistent id."""
     if isinstance(identity, tuple) and len(identity) in (5, 6) and identity[0] == "storage":
         _, kind, key, location, numel, *view = identity
-        if isinstance(key, str) and isinstance(location, str) and type(numel) is int and 0 <= numel < 1 << 62:
+        words = isinstance(key, str) and isinstance(location, str) and len(key) <= MAX_STORAGE_KEY
+        if words and type(numel) is int and 0 <= numel < 1 << 62:
             return kind, key, location, numel, view[0] if view else None
     raise GanExportError("a reference to something that is no tensor storage: damaged or forged")
 
@@ -91,16 +97,18 @@ def _identity(identity: object) -> tuple[object, str, str, int, object]:
 # -- before zip
 
 
-def read_stream(data: memoryview) -> Content:
+def read_stream(data: memoryview, budget: Budget) -> Content:
     """Magic number, protocol, the writer's sizes, the value, the storages' keys, then each storage's bytes."""
-    names: set[str] = set()
-    try:
-        return Content("a PyTorch checkpoint of the format before 1.6", _stream_value(data, names), names)
-    except PickleDamage as e:
-        raise GanExportError(f"damaged or cut off: its pickle can't be read, {e}; fetch the file again") from None
+    names = Names()
+    with named_first(names):
+        try:
+            return Content("a PyTorch checkpoint of the format before 1.6", _stream_value(data, names, budget), names)
+        except PickleDamage as e:
+            raise GanExportError(f"damaged or cut off: its pickle can't be read, {e}; fetch the file again") from None
 
 
-def _stream_value(data: memoryview, names: set[str]) -> object:
+def _stream_value(data: memoryview, names: Names, budget: Budget) -> object:
+    budget.spend(_STREAM)
     storages: dict[str, Storage] = {}
 
     def persistent(identity: object) -> object:
@@ -115,7 +123,7 @@ def _stream_value(data: memoryview, names: set[str]) -> object:
             raise GanExportError("a tensor in a view of a storage, as PyTorch wrote them before 0.4; save it again")
         return known
 
-    machine = Machine(data, 0, persistent, names)
+    machine = Machine(data, persistent, names, budget)
     magic, protocol, sizes = machine.run(), _next(machine), _next(machine)
     if magic != MAGIC or protocol != _PROTOCOL or not isinstance(sizes, dict):
         raise GanExportError("a PyTorch file of an unknown version; save it again with torch.save")
@@ -124,6 +132,7 @@ def _stream_value(data: memoryview, names: set[str]) -> object:
     if not isinstance(keys, list) or not all(isinstance(k, str) for k in keys) or len(set(keys)) != len(keys):
         raise GanExportError("damaged: the list of its storages can't be read; fetch the file again")
     position = machine.position
+    budget.spend(4 * len(keys))
     for key in keys:
         storage = storages.get(key)
         if storage is None:
@@ -149,7 +158,7 @@ def _stream_value(data: memoryview, names: set[str]) -> object:
 
 def _next(machine: Machine) -> object:
     """The stream's next pickle, with a stack and memo of its own."""
-    following = Machine(machine.data, machine.position, machine.persistent, machine.names)
+    following = Machine(machine.data, machine.persistent, machine.names, machine.budget, position=machine.position)
     try:
         return following.run()
     finally:
@@ -159,26 +168,32 @@ def _next(machine: Machine) -> object:
 # -- plain pickles
 
 
-def read_pickle(data: memoryview) -> Content:
+def read_pickle(data: memoryview, budget: Budget) -> Content:
     """A state dict or arrays pickled without torch.save.  Raises PickleDamage where this is no pickle.
 
     There, each storage is a stream of the old format within the pickle.
     """
-    names: set[str] = set()
+    names = Names()
     left = 2 * len(data)  # each is read once; a stream named again and again would cost its length each time
 
     def persistent(identity: object) -> object:
         raise GanExportError("a pickle that refers to something outside it; save the state_dict with torch.save")
 
-    def embedded(raw: bytes) -> object:
+    def embedded(raw: memoryview) -> object:
         nonlocal left
         left -= len(raw)
         if left < 0:
             raise GanExportError("a pickle that repeats its tensors without end: forged")
-        return _stream_value(memoryview(raw), names)
+        return _stream_value(raw, names, budget)
 
-    machine = Machine(data, 0, persistent, names, embedded)
-    root = machine.run()
-    if machine.position != len(data):
-        raise PickleDamage(f"{len(data) - machine.position:,} bytes lie behind the pickle's end")
+    machine = Machine(data, persistent, names, budget, embedded=embedded)
+    with named_first(names):
+        try:
+            root = machine.run()
+            if machine.position != len(data):
+                raise PickleDamage(f"{len(data) - machine.position:,} bytes lie behind the pickle's end")
+        except PickleDamage as e:
+            if not names.code:
+                raise
+            raise HostileFileError(f"{warning(names.code)}; its pickle can't be read, {e}") from None
     return Content("a Python pickle", root, names)

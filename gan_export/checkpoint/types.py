@@ -21,6 +21,7 @@ class Source:
     key:       dotted path of the state dict within it, "" where the file is one
     ignored:   keys of that state dict that nothing uses
     records:   names that the file gives and we neither import nor build: "argparse.Namespace", ...
+    code:      those of them by which a program that unpickles the file would run something
     files:     all that was read, which nothing may be written over
     """
 
@@ -30,6 +31,7 @@ class Source:
     key: str = ""
     ignored: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
 
 

@@ -172,7 +172,9 @@ def check_window(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, 
 
 def _to_float32(window: npt.NDArray[np.generic], dtype: str) -> Float32:
     if dtype == "bfloat16":
-        return np.ascontiguousarray(window, np.dtype("=u4")).__lshift__(16).view(np.float32)  # its upper half
+        wide = window.astype(np.uint32, order="C")
+        wide <<= 16  # its upper half
+        return wide.view(np.float32)
     if dtype.startswith("float8"):
         return np.ascontiguousarray(_float8_table(dtype)[window.astype(np.uint8)])
     with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes inf, which is reported later

@@ -6,6 +6,7 @@ an activation after each but the last.  Kernels of 4 double the size, but for th
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from typing import Literal
 
 from gan_export.arch.draft import DoesNotFitError, Draft, Family
@@ -41,7 +42,12 @@ def _flow(convs: list[Module]) -> list[Stage]:
 def _build(draft: Draft) -> None:
     modules = list(draft.state.modules.values())
     linears = [m for m in modules if m.kind == "linear"]
-    norms = [m for m in modules if m.kind == "batchnorm"]
+    count = 0
+    norms: dict[int, deque[Module]] = defaultdict(deque)  # by their channels
+    for m in modules:
+        if m.kind == "batchnorm":
+            count += 1
+            norms[m.channels].append(m)
     stages = _flow([m for m in modules if m.kind == "conv"])
     if len(stages) + len(linears) < 2:
         raise DoesNotFitError("one layer alone is no chain")
@@ -51,8 +57,10 @@ def _build(draft: Draft) -> None:
     width = first.conv[0] if stages[0].kind == "conv" else first.transposed[0]
     if linears:
         draft.project(linears[0], width)
-        if len(norms) == len(stages):  # one of them on the projection itself
-            draft.batch_norm("fc_bn", _take(norms, width))
+        if count == len(stages):  # one of them on the projection itself
+            if not norms[width]:
+                raise DoesNotFitError(f"no BatchNorm of {width} channels is left")
+            draft.batch_norm("fc_bn", norms[width].popleft())
             draft.activation("", "fc_")
         else:
             draft.notes.append("nothing is taken to stand between the first Linear and what follows it")
@@ -61,16 +69,8 @@ def _build(draft: Draft) -> None:
     hidden = []
     for s in stages[:-1]:
         wide = s.conv.conv[1] if s.kind == "conv" else s.conv.transposed[1]
-        hidden.append(Stage(s.conv, _take(norms, wide) if any(n.channels == wide for n in norms) else None, s.kind))
+        hidden.append(Stage(s.conv, norms[wide].popleft() if norms[wide] else None, s.kind))
     stack(draft, [*hidden, stages[-1]])
-
-
-def _take(norms: list[Module], channels: int) -> Module:
-    for n in norms:
-        if n.channels == channels:
-            norms.remove(n)
-            return n
-    raise DoesNotFitError(f"no BatchNorm of {channels} channels is left")
 
 
 FAMILY = Family("chain", "any names, by the flow of channels", _build, generic=True)
