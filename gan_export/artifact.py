@@ -28,6 +28,7 @@ from gan_export.arch.reading import Overrides
 from gan_export.arch.typed import wrong_field
 from gan_export.arch.words import Prior
 from gan_export.errors import GanExportError, first_line, printable
+from gan_export.escape import Json, Text, is_plain_name, json_text
 
 if TYPE_CHECKING:
     from gan_export.arch.spec import GeneratorSpec
@@ -144,7 +145,11 @@ class Manifest:
 
     def to_json(self) -> str:
         """One line of JSON, keys sorted: the same manifest gives the same bytes."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return str(self.to_text()).rstrip("\n")
+
+    def to_text(self) -> Text[Json]:
+        """The same as the text of a file."""
+        return json_text(asdict(self), sort_keys=True, separators=(",", ":"))
 
     @staticmethod
     def from_json(text: str) -> Manifest:
@@ -185,6 +190,8 @@ def _wrong(manifest: Manifest) -> str | None:
         if wrong := wrong_field(record):
             return wrong
     facts = manifest.facts
+    if not is_plain_name(facts.arch):
+        return "architecture"
     if facts.nz < 1 or facts.classes < 0 or min(facts.image) < 1 or math.prod(facts.image) > _MOST_VALUES:
         return "facts"
     if not all(isinstance(v, str) for v in manifest.versions.values()):

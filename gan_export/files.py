@@ -9,8 +9,10 @@ import secrets
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 from gan_export.errors import GanExportError, printable
+from gan_export.escape import Text
 
 
 @contextlib.contextmanager
@@ -131,6 +133,11 @@ def refuse_to_replace(path: Path, keep: Collection[Path]) -> None:
                 raise GanExportError(
                     f"{printable(str(path))} is the checkpoint itself and would be written over; name another with -o"
                 )
+
+
+def write_text(path: Path, text: Text[Any]) -> None:
+    """Write a text file in UTF-8, with Unix line ends; its strings have been through `escape`."""
+    path.write_text(str(text), encoding="utf-8", newline="\n")
 
 
 def sha256_file(path: Path | str) -> str:

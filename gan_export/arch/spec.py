@@ -27,6 +27,7 @@ from gan_export.arch.layers import (
 from gan_export.arch.typed import wrong_field
 from gan_export.arch.words import Prior
 from gan_export.errors import GanExportError, printable
+from gan_export.escape import is_plain_name
 
 SPEC_KEY = "gan-export.spec"  # in the metadata of a safetensors file that holds its own spec, as JSON
 
@@ -53,6 +54,10 @@ class GeneratorSpec:
     classes: int = 0
 
     def __post_init__(self) -> None:
+        if not is_plain_name(self.arch):
+            raise GanExportError(
+                f"the architecture {printable(str(self.arch), 60)}: 1 to 64 small letters, digits, _ and - are possible"
+            )
         shapes = infer_shapes(self)
         if not self.layers:
             raise GanExportError("a generator without layers")

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from gan_export import locks
 from gan_export.errors import GanExportError, printable
-from gan_export.files import atomic_file
+from gan_export.escape import json_text
+from gan_export.files import atomic_file, write_text
 from gan_export.training.recipe import Recipe, from_data
 
 RECIPE = "recipe.json"
@@ -49,7 +50,7 @@ def make(run: Path, recipe: Recipe) -> None:
     for left in (p for pattern in _WRITTEN for p in run.glob(pattern)):
         left.unlink(missing_ok=True)
     with atomic_file(run / RECIPE) as temporary:
-        temporary.write_text(json.dumps(recipe.to_json(), indent=2) + "\n", encoding="utf-8")
+        write_text(temporary, json_text(recipe.to_json(), indent=2))
 
 
 def recipe(run: Path) -> Recipe:
