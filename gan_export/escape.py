@@ -56,46 +56,46 @@ L = TypeVar("L", C, Html, Markdown, Json, Csv)
 class Text(Generic[L]):
     """Text of the language L: literals of ours and escaped strings, nothing else.  Made by the functions below."""
 
-    __slots__ = ("_language", "_text")
+    __slots__ = ("_escaped", "_language")
     _language: type
-    _text: str
+    _escaped: str
 
     def __init__(self) -> None:
         raise TypeError("a Text is made by the functions of gan_export.escape")
 
     def __str__(self) -> str:
-        return self._text
+        return self._escaped
 
     def __format__(self, spec: str) -> NoReturn:
         raise TypeError("a Text goes into a template of gan_export.escape, never into an f-string")
 
     def __bool__(self) -> bool:
-        return bool(self._text)
+        return bool(self._escaped)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Text) and (self._language, self._text) == (other._language, other._text)
+        return isinstance(other, Text) and (self._language, self._escaped) == (other._language, other._escaped)
 
     def __hash__(self) -> int:
-        return hash((self._language, self._text))
+        return hash((self._language, self._escaped))
 
     def __contains__(self, part: Text[L]) -> bool:
-        return _same(self, part)._text in self._text
+        return _same(self, part)._escaped in self._escaped
 
     def __add__(self, other: Text[L]) -> Text[L]:
-        return _made(self._language, self._text + _same(self, other)._text)
+        return _made(self._language, self._escaped + _same(self, other)._escaped)
 
     def join(self, parts: Iterable[Text[L]]) -> Text[L]:
         """As str.join."""
-        return _made(self._language, self._text.join(_same(self, part)._text for part in parts))
+        return _made(self._language, self._escaped.join(_same(self, part)._escaped for part in parts))
 
     def replace(self, mark: str, value: Text[L]) -> Text[L]:
         """As str.replace."""
-        return _made(self._language, self._text.replace(mark, _same(self, value)._text))
+        return _made(self._language, self._escaped.replace(mark, _same(self, value)._escaped))
 
     def wrapped(self, width: int, indent: str) -> Text[L]:
         """Broken at spaces into lines of at most `width` characters, each after `indent`."""
         lines = textwrap.fill(
-            self._text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+            self._escaped, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
         )
         return _made(self._language, lines)
 
@@ -133,6 +133,14 @@ def resource(language: type[L], package: str, *name: str) -> Text[L]:
 # ---- escapers: each takes any string at all
 
 
+def shown(text: str, limit: int = MOST_SHOWN) -> str:
+    """Return `text` on one line of plain characters, cut to `limit`: what a terminal takes, and the others begin with.
+
+    Control characters, marks of direction, separators of lines and what is no text are shown as their escapes.
+    """
+    return printable(text[: limit + 1], limit)
+
+
 def c_comment(text: str) -> Text[C]:
     """Escape for the inside of a comment, on one line: nothing in it ends, opens or continues one."""
     shown = re.sub(r"[*\\?]|[^ -~]|^/", _hexadecimal, text[: _MOST_COMMENT + 1])
@@ -156,7 +164,7 @@ def c_numbers(values: Iterable[float], suffix: str = "") -> Text[C]:
 
 def html_text(text: str) -> Text[Html]:
     """Escape for text and for quoted attributes."""
-    return _made(Html, markup.escape(printable(text, MOST_SHOWN)))
+    return _made(Html, markup.escape(shown(text)))
 
 
 def html_script(data: object) -> Text[Html]:
@@ -166,19 +174,19 @@ def html_script(data: object) -> Text[Html]:
 
 def markdown_text(text: str) -> Text[Markdown]:
     """Escape for running text, a list's item or a table's cell: no markup, no link, no HTML."""
-    shown = printable(text, MOST_SHOWN).strip()
-    shown = re.sub(r"[\\`*\[\]<>|~&$@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", shown)
-    shown = re.sub(r"(?i)(?<=:)//|(?<=www)\.", r"\\\g<0>", shown)  # what GitHub makes links of
-    shown = re.sub(r"^(\d+)([.)])", r"\1\\\2", shown)  # and what begins a list, a heading or a line below one
-    return _made(Markdown, re.sub(r"^[#+=-]", r"\\\g<0>", shown))
+    plain = shown(text).strip()
+    plain = re.sub(r"[\\`*\[\]<>|~&$@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", plain)
+    plain = re.sub(r"(?i)(?<=:)//|(?<=www)\.", r"\\\g<0>", plain)  # what GitHub makes links of
+    plain = re.sub(r"^(\d+)([.)])", r"\1\\\2", plain)  # and what begins a list, a heading or a line below one
+    return _made(Markdown, re.sub(r"^[#+=-]", r"\\\g<0>", plain))
 
 
 def markdown_code(text: str) -> Text[Markdown]:
     """Show as code, between as many backquotes as it takes."""
-    shown = printable(text, MOST_SHOWN)
-    longest = max((len(run) for run in re.findall("`+", shown)), default=0)
+    plain = shown(text)
+    longest = max((len(run) for run in re.findall("`+", plain)), default=0)
     fence, space = "`" * (longest + 1), " " if longest else ""
-    return _made(Markdown, f"{fence}{space}{shown}{space}{fence}")
+    return _made(Markdown, f"{fence}{space}{plain}{space}{fence}")
 
 
 def json_text(
@@ -186,6 +194,18 @@ def json_text(
 ) -> Text[Json]:
     """Write data as a file of JSON, which ends with its line."""
     return _made(Json, json.dumps(data, indent=indent, sort_keys=sort_keys, separators=separators) + "\n")
+
+
+def json_lines(data: Mapping[str, object], lists: Sequence[str]) -> Text[Json]:
+    """Write an object as a file of JSON with a line for each key, and for each element of the lists named."""
+    lines = []
+    for key, value in data.items():
+        if key in lists and isinstance(value, list | tuple) and value:
+            inner = ",\n  ".join(json.dumps(item) for item in value)
+            lines.append(f"{json.dumps(key)}: [\n  {inner}\n ]")
+        else:
+            lines.append(f"{json.dumps(key)}: {json.dumps(value)}")
+    return _made(Json, "{" + ",\n ".join(lines) + "}\n")
 
 
 def csv_rows(rows: Iterable[Sequence[object]]) -> Text[Csv]:
@@ -226,7 +246,7 @@ class _Filler(string.Formatter):
 
     def format_field(self, value: Any, format_spec: str) -> str:
         if isinstance(value, Text) and value._language is self._language and not format_spec:
-            return value._text
+            return value._escaped
         if isinstance(value, int | float) and not isinstance(value, bool):
             return format(value, format_spec)
         raise TypeError(f"a {type(value).__name__} in a template of {self._language.__name__}: escape it first")
@@ -242,7 +262,7 @@ def _filled(language: type, template: str, values: Mapping[str, Any]) -> str:
 
 def _made(language: type[L], text: str) -> Text[L]:
     made: Text[L] = object.__new__(Text)
-    made._language, made._text = language, text
+    made._language, made._escaped = language, text
     return made
 
 
@@ -263,4 +283,4 @@ def _float32(value: float) -> str:
 
 
 def _inert(cell: str) -> str:
-    return f"'{printable(cell, MOST_SHOWN)}" if cell[:1] in tuple("=+-@\t\r") else printable(cell, MOST_SHOWN)
+    return f"'{shown(cell)}" if cell[:1] in tuple("=+-@\t\r") else shown(cell)

@@ -1,4 +1,4 @@
-"""A spec's `arch` once stood unescaped in the comment of emitted C: the compiler ran what a `.safetensors` file said."""
+"""A spec's `arch` once stood unescaped in a comment of emitted C, and a `.safetensors` file ran code by it."""
 
 from __future__ import annotations
 

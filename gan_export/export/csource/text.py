@@ -54,7 +54,7 @@ def header(s: Source) -> Text[C]:
         bound = c("in [{low:g}, {high:g}]", low=spec.range[0], high=spec.range[1])
     label = c("uint32_t label, ") if spec.classes else c("")
     struct = c("\n").join(
-        c("    {declared} /* {comment} */", comment=c_comment(m.comment), declared=_declared(s, m)) for m in s.members
+        c("    {declared} /* {comment} */", comment=m.comment, declared=_declared(s, m)) for m in s.members
     )
     members = c("") if not s.members else struct
     files = c("{symbol}.c", symbol=s.symbol) + (c(" {symbol}_weights.c", symbol=s.symbol) if s.embedded else c(""))
@@ -192,7 +192,7 @@ def embedded_weights(s: Source) -> Text[C]:
             c(
                 "    /* {member}, {comment} */\n    {{\n{body}\n    }}",
                 body=body,
-                comment=c_comment(m.comment),
+                comment=m.comment,
                 member=s.member(m),
             )
         )
