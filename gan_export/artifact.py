@@ -29,6 +29,7 @@ from gan_export.arch.typed import wrong_field
 from gan_export.arch.words import Prior
 from gan_export.budget import Budget, BudgetError, read_json
 from gan_export.errors import GanExportError, first_line, printable
+from gan_export.escape import Json, Text, is_plain_name, json_text
 from gan_export.references import References
 from gan_export.tolerance import Tolerance
 
@@ -129,9 +130,13 @@ class Manifest:
 
     def to_json(self) -> str:
         """One line of JSON, keys sorted: the same manifest gives the same bytes."""
+        return str(self.to_text()).rstrip("\n")
+
+    def to_text(self) -> Text[Json]:
+        """The same as the text of a file."""
         later = _SINCE_2 if self.version == 1 else ()
         data = {name: value for name, value in asdict(self).items() if name not in later}
-        return json.dumps(data, sort_keys=True, separators=(",", ":"))
+        return json_text(data, sort_keys=True, separators=(",", ":"))
 
     @staticmethod
     def from_json(text: str) -> Manifest:
@@ -170,6 +175,8 @@ def _wrong(manifest: Manifest) -> str | None:
         if wrong := wrong_field(record):
             return wrong
     facts = manifest.facts
+    if not is_plain_name(facts.arch):
+        return "architecture"
     if (
         not 1 <= facts.nz <= _MOST_LATENTS
         or facts.classes < 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gan_export import runtimes
+from gan_export.escape import Markdown, Text, markdown_code, markdown_text
+from gan_export.escape import markdown as md
 from gan_export.export import EXPORTERS
 from gan_export.export.base import Exporter, missing
 
@@ -33,21 +35,21 @@ def lines() -> tuple[Line, ...]:
     return tuple(_line(exporter) for exporter in EXPORTERS)
 
 
-def markdown() -> str:
+def markdown() -> Text[Markdown]:
     """The formats as a Markdown table: what they are, and nothing of the machine that prints it."""
-    head = (
-        "| Format | `gan-export` | File | Precision | Runs on | Run by | To install |",
-        "|---|---|---|---|---|---|---|",
-    )
-    rows = []
+    rows = [
+        md("| Format | `gan-export` | File | Precision | Runs on | Run by | To install |"),
+        md("|---|---|---|---|---|---|---|"),
+    ]
     for line in lines():
         e = line.exporter
-        install = f"`pip install {e.install}`" if e.install else ""
-        rows.append(
-            f"| {e.title} | `{e.name}` | `{e.suffix}` | {', '.join(e.precisions)} | {line.devices} | {e.runs} "
-            f"| {install} |"
-        )
-    return "\n".join([*head, *rows]) + "\n"
+        install = markdown_code(f"pip install {e.install}") if e.install else md("")
+        cells = (
+            markdown_text(e.title), markdown_code(e.name), markdown_code(e.suffix),
+            markdown_text(", ".join(e.precisions)), markdown_text(line.devices), markdown_text(e.runs), install,
+        )  # fmt: skip
+        rows.append(md("| {cells} |", cells=md(" | ").join(cells)))
+    return md("\n").join([*rows, md("")])
 
 
 def _line(exporter: Exporter) -> Line:

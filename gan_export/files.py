@@ -10,8 +10,10 @@ import shutil
 import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 from gan_export.errors import GanExportError, printable
+from gan_export.escape import Text
 
 
 @contextlib.contextmanager
@@ -144,6 +146,11 @@ def refuse_link(path: Path) -> None:
         raise GanExportError(
             f"{printable(str(path))} is a link, and what is written there would land elsewhere; put a copy in its place"
         )
+
+
+def write_text(path: Path, text: Text[Any]) -> None:
+    """Write a text file in UTF-8, with Unix line ends; its strings have been through `escape`."""
+    path.write_text(str(text), encoding="utf-8", newline="\n")
 
 
 def sha256_file(path: Path | str) -> str:

@@ -1,21 +1,20 @@
 """A run as one HTML file that needs nothing beside it: curves, the previews over time, a latent walk, settings.
 
 It reads the run's folder alone and can be made while the run goes on.  `page.html` is the template; the data goes
-into it as JSON, in which no `<` is left, so that no text of a recipe or a warning can be taken for markup.
+into it as JSON that `escape` makes, so that no text of a recipe or a warning can be taken for markup.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import re
 import tempfile
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from gan_export.errors import GanExportError, first_line, printable
-from gan_export.files import atomic_file
+from gan_export.escape import Html, html_script, resource
+from gan_export.files import atomic_file, write_text
 from gan_export.training import folder
 from gan_export.training.recipe import Recipe
 
@@ -36,10 +35,9 @@ def write(run: Path, target: Path) -> None:
             f"{printable(str(run / folder.LOG))} is no log of gan-train: {first_line(e, 100)}; "
             "start the run anew in another folder"
         ) from None
-    text = json.dumps(data).replace("<", "\\u003c")
-    template = resources.files("gan_export").joinpath("page.html").read_text(encoding="utf-8")
+    template = resource(Html, "gan_export", "page.html")
     with atomic_file(target) as temporary:
-        temporary.write_text(template.replace("{{DATA}}", text), encoding="utf-8")
+        write_text(temporary, template.replace("{{DATA}}", html_script(data)))
 
 
 def _data(run: Path, recipe: Recipe, lines: list[dict[str, Any]]) -> dict[str, Any]:

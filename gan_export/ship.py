@@ -16,8 +16,9 @@ from gan_export import artifact, bisect, content, health, parity, proof, runtime
 from gan_export.arch.reading import Overrides
 from gan_export.artifact import Manifest
 from gan_export.errors import CheckFailedError, GanExportError, printable
+from gan_export.escape import json_text
 from gan_export.export.base import Exporter, Options, check_options, require, write
-from gan_export.files import atomic_file, atomic_folder, atomic_group, refuse_to_replace, sha256_file
+from gan_export.files import atomic_file, atomic_folder, atomic_group, refuse_to_replace, sha256_file, write_text
 from gan_export.parity import ParityError, ParityReport, Quality
 from gan_export.runtimes.base import Pictures
 from gan_export.runtimes.base import require as require_runtime
@@ -239,7 +240,7 @@ def write_report(
         **({"quality": asdict(quality)} if quality else {}),
     }
     with atomic_file(artifact.report_path(target)) as temporary:
-        temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+        write_text(temporary, json_text(data, indent=2))
 
 
 def _files(target: Path) -> list[Path]:

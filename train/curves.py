@@ -70,7 +70,7 @@ def picture(curves: list[Curve]) -> str:
     letters = list(zip(curves, plots.LETTERS, strict=False))
     drawn = [plots.Curve(letter, tuple((s / 60, d) for s, d in c.points)) for c, letter in letters]
     legend = [f"{letter}  {c.name}" for c, letter in letters]
-    return plots.lines(drawn, "minutes of training", "Frechet distance", legend=legend)
+    return str(plots.lines(drawn, "minutes of training", "Frechet distance", legend=legend))
 
 
 def main() -> None:

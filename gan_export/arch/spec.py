@@ -27,6 +27,7 @@ from gan_export.arch.layers import (
 )
 from gan_export.arch.words import Prior
 from gan_export.errors import GanExportError, printable
+from gan_export.escape import is_plain_name
 
 MOST_LATENTS = 1 << 18  # of one image; the largest known generator takes 2,048
 MOST_VALUES = 1 << 28  # of one layer's output: a gibibyte of float32; a file whose shapes claim more is none of ours
@@ -56,6 +57,10 @@ class GeneratorSpec:
     classes: int = 0
 
     def __post_init__(self) -> None:
+        if not is_plain_name(self.arch):
+            raise GanExportError(
+                f"the architecture {printable(str(self.arch), 60)}: 1 to 64 small letters, digits, _ and - are possible"
+            )
         shapes = infer_shapes(self)
         if not self.layers:
             raise GanExportError("a generator without layers")

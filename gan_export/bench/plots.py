@@ -5,14 +5,15 @@ All are WIDTH units wide, so that at 400 pixels a unit is a pixel and the smalle
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gan_export.escape import Html, Text, html, html_text
+
 WIDTH = 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 22, 36
-_FONT = 'font-family="sans-serif" font-size="10.5"'
+_FONT = html('font-family="sans-serif" font-size="10.5"')
 _APART = 13  # between the centres of two letters
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -67,47 +68,61 @@ def lines(
     roofs: Sequence[tuple[str, Sequence[tuple[float, float]]]] = (),
     legend: Sequence[str] = (),
     height: int = 280,
-) -> str:
+) -> Text[Html]:
     """Curves on two logarithmic axes; a roof is a dashed line with its name; a legend stands at the top right."""
     roofed = [p for _, points in roofs for p in points]
     xs = [x for c in curves for x, _ in c.points] + [x for x, _ in roofed]
     ys = [y for c in curves for _, y in c.points] + [v for c in curves for i in c.intervals for v in i]
     ys += [y for _, y in roofed]
     if not xs or not ys:
-        return ""
+        return html("")
     across = _Axis(*_padded(min(xs), max(xs), 1.35), _LEFT, WIDTH - _RIGHT)
     up = _Axis(*_padded(min(ys), max(ys), 1.25), height - _BOTTOM, _TOP)
     parts = _frame(across, up, (x_title, y_title), x_ticks or across.ticks())
     names = []
     for name, points in roofs:
-        path = " ".join(f"{across.at(x):.1f},{up.at(y):.1f}" for x, y in points)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="#000" stroke-width="1.2" stroke-dasharray="5 3"/>')
+        path = html(" ").join(html("{x:.1f},{y:.1f}", x=across.at(x), y=up.at(y)) for x, y in points)
+        parts.append(
+            html(
+                '<polyline points="{path}" fill="none" stroke="#000" stroke-width="1.2" stroke-dasharray="5 3"/>',
+                path=path,
+            )
+        )
         (x, y), (end, top) = points[0], points[-1]
         steep = _text(across.at(x) + 14, up.at(y) + 2, name, "start")
         names.append(steep if top > y else _text(across.at(end), up.at(top) - 5, name, "end"))
     for curve in curves:
-        path = " ".join(f"{across.at(x):.1f},{up.at(y):.1f}" for x, y in curve.points)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="#888" stroke-width="0.8"/>')
+        path = html(" ").join(html("{x:.1f},{y:.1f}", x=across.at(x), y=up.at(y)) for x, y in curve.points)
+        parts.append(html('<polyline points="{path}" fill="none" stroke="#888" stroke-width="0.8"/>', path=path))
         for (x, _), (low, high) in zip(curve.points, curve.intervals, strict=False):
             at = across.at(x)
-            parts.append(f'<path d="M{at:.1f} {up.at(low):.1f}V{up.at(high):.1f}" stroke="#000" stroke-width="1"/>')
+            parts.append(
+                html(
+                    '<path d="M{at:.1f} {low:.1f}V{high:.1f}" stroke="#000" stroke-width="1"/>',
+                    at=at,
+                    high=up.at(high),
+                    low=up.at(low),
+                )
+            )
     sparse: list[_Mark] = []
     dense: list[_Mark] = []
     for curve in curves:
         kept = _thinned([(across.at(x), up.at(y)) for x, y in curve.points])
         (sparse if len(kept) == len(curve.points) else dense).extend((x, y, curve.letter) for x, y in kept)
     for (x, y), letter in _where_free(dense, _spread(sparse)):
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6.5" fill="#fff" stroke="#000" stroke-width="0.8"/>')
+        parts.append(
+            html('<circle cx="{x:.1f}" cy="{y:.1f}" r="6.5" fill="#fff" stroke="#000" stroke-width="0.8"/>', x=x, y=y)
+        )
         parts.append(_text(x, y + 3.5, letter, "middle"))
     names += [_text(WIDTH - _RIGHT, _TOP + 12 + 14 * i, text, "end") for i, text in enumerate(legend)]
-    parts.append(f'<g stroke="#fff" stroke-width="3" paint-order="stroke">{"".join(names)}</g>')
+    parts.append(html('<g stroke="#fff" stroke-width="3" paint-order="stroke">{names}</g>', names=html("").join(names)))
     return _svg(parts, height, f"{y_title} against {x_title}")
 
 
-def strips(rows: Sequence[Strip], x_title: str) -> str:
+def strips(rows: Sequence[Strip], x_title: str) -> Text[Html]:
     """A row each, its name above it: a line from percentile 1 to 99, a box from 25 to 75, a bar at the median."""
     if not rows:
-        return ""
+        return html("")
     step = 36
     height = _TOP + step * len(rows) + _BOTTOM
     values = [v for r in rows for v in r.values]
@@ -116,30 +131,67 @@ def strips(rows: Sequence[Strip], x_title: str) -> str:
     parts = []
     for tick in across.ticks():
         x = across.at(tick)
-        parts.append(f'<path d="M{x:.1f} {_TOP - 12}V{base}" stroke="#ccc" stroke-width="0.7"/>')
+        parts.append(
+            html(
+                '<path d="M{x:.1f} {top}V{base}" stroke="#ccc" stroke-width="0.7"/>',
+                base=base,
+                top=_TOP - 12,
+                x=x,
+            )
+        )
         parts.append(_text(x, base + 13, _number(tick), "middle"))
     parts.append(_text(WIDTH / 2, base + 29, x_title, "middle"))
     for i, row in enumerate(rows):
         y = _TOP + step * i + 18
         low, quarter, middle, three, high = (across.at(v) for v in row.values)
         parts.append(_text(14, y - 11, row.label, "start"))
-        parts.append(f'<path d="M{low:.1f} {y}H{high:.1f}" stroke="#000" stroke-width="1"/>')
-        box = f'x="{quarter:.1f}" y="{y - 5}" width="{max(1.0, three - quarter):.1f}" height="10"'
-        parts.append(f'<rect {box} fill="#ddd" stroke="#000" stroke-width="0.8"/>')
-        parts.append(f'<path d="M{middle:.1f} {y - 7}V{y + 7}" stroke="#000" stroke-width="2.2"/>')
+        parts.append(
+            html('<path d="M{low:.1f} {y}H{high:.1f}" stroke="#000" stroke-width="1"/>', high=high, low=low, y=y)
+        )
+        box = html(
+            'x="{quarter:.1f}" y="{top}" width="{width:.1f}" height="10"',
+            quarter=quarter,
+            width=max(1.0, three - quarter),
+            top=y - 5,
+        )
+        parts.append(html('<rect {box} fill="#ddd" stroke="#000" stroke-width="0.8"/>', box=box))
+        parts.append(
+            html(
+                '<path d="M{middle:.1f} {top}V{end}" stroke="#000" stroke-width="2.2"/>',
+                middle=middle,
+                top=y - 7,
+                end=y + 7,
+            )
+        )
     return _svg(parts, height, x_title)
 
 
-def _frame(across: _Axis, up: _Axis, titles: tuple[str, str], x_ticks: Sequence[float]) -> list[str]:
+def _frame(across: _Axis, up: _Axis, titles: tuple[str, str], x_ticks: Sequence[float]) -> list[Text[Html]]:
     base = up.begin
     x_title, y_title = titles
-    parts = [f'<path d="M{_LEFT} {_TOP}V{base}H{WIDTH - _RIGHT}" fill="none" stroke="#000"/>']
+    parts = [
+        html(
+            '<path d="M{_LEFT} {_TOP}V{base}H{right}" fill="none" stroke="#000"/>',
+            _LEFT=_LEFT,
+            _TOP=_TOP,
+            base=base,
+            right=WIDTH - _RIGHT,
+        )
+    ]
     for tick in x_ticks:
         x = across.at(tick)
-        parts.append(f'<path d="M{x:.1f} {base}v4" stroke="#000"/>' + _text(x, base + 15, _number(tick), "middle"))
+        parts.append(
+            html('<path d="M{x:.1f} {base}v4" stroke="#000"/>', base=base, x=x)
+            + _text(x, base + 15, _number(tick), "middle")
+        )
     for tick in up.ticks():
         y = up.at(tick)
-        grid = f'<path d="M{_LEFT} {y:.1f}H{WIDTH - _RIGHT}" stroke="#ddd" stroke-width="0.7"/>'
+        grid = html(
+            '<path d="M{_LEFT} {y:.1f}H{right}" stroke="#ddd" stroke-width="0.7"/>',
+            _LEFT=_LEFT,
+            right=WIDTH - _RIGHT,
+            y=y,
+        )
         parts.append(grid + _text(_LEFT - 5, y + 3.5, _number(tick), "end"))
     parts.append(_text((_LEFT + WIDTH - _RIGHT) / 2, base + 30, x_title, "middle"))
     parts.append(_text(4, 12, y_title, "start"))
@@ -190,10 +242,21 @@ def _number(value: float) -> str:
     return f"{value:g}"
 
 
-def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {_FONT}>{html.escape(text)}</text>'
+def _text(x: float, y: float, text: str, anchor: str) -> Text[Html]:
+    return html(
+        '<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {font}>{text}</text>',
+        font=_FONT,
+        anchor=html_text(anchor),
+        text=html_text(text),
+        x=x,
+        y=y,
+    )
 
 
-def _svg(parts: Sequence[str], height: int, label: str) -> str:
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img"'
-    return f'{head} aria-label="{html.escape(label)}">{"".join(parts)}</svg>'
+def _svg(parts: Sequence[Text[Html]], height: int, label: str) -> Text[Html]:
+    head = html(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img"', WIDTH=WIDTH, height=height
+    )
+    return html(
+        '{head} aria-label="{label}">{parts}</svg>', head=head, label=html_text(label), parts=html("").join(parts)
+    )

@@ -5,7 +5,6 @@ Everything a report or a comparison says is computed from these fields; nothing 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from gan_export._lib.schema import decode
 from gan_export.bench.machine import Machine
 from gan_export.bench.peak import Peak
 from gan_export.errors import GanExportError, printable
-from gan_export.files import atomic_file
+from gan_export.escape import Json, Text, file_stem, json_lines
+from gan_export.files import atomic_file, write_text
 
 FAMILY = "gan-export/bench/"
 SCHEMA = f"{FAMILY}1"
@@ -162,17 +162,9 @@ class Run:
     absent: tuple[Absent, ...]
 
 
-def to_text(run: Run) -> str:
+def to_text(run: Run) -> Text[Json]:
     """One JSON object, a line for each entry and row so that two runs can be read side by side."""
-    data = asdict(run)
-    lines = []
-    for key, value in data.items():
-        if key in ("entries", "rows", "absent") and value:
-            inner = ",\n  ".join(json.dumps(item, separators=(", ", ": ")) for item in value)
-            lines.append(f"{json.dumps(key)}: [\n  {inner}\n ]")
-        else:
-            lines.append(f"{json.dumps(key)}: {json.dumps(value)}")
-    return "{" + ",\n ".join(lines) + "}\n"
+    return json_lines(asdict(run), ("entries", "rows", "absent"))
 
 
 def write(run: Run, path: Path) -> None:
@@ -182,7 +174,7 @@ def write(run: Run, path: Path) -> None:
             f"{printable(str(path))} is there already, and a result is never overwritten; name another"
         )
     with atomic_file(path) as temporary:
-        temporary.write_text(to_text(run), encoding="utf-8")
+        write_text(temporary, to_text(run))
 
 
 def read(path: Path) -> Run:
@@ -221,5 +213,5 @@ def parse(text: str, name: str) -> Run:
 def file_name(run: Run) -> str:
     """Of a kept run: when, what, where, so that a folder of them sorts and reads."""
     when = run.created[:19].replace("-", "").replace(":", "").replace("T", "-")
-    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in Path(run.model.name).stem)
-    return f"{when}-{run.suite or 'run'}-{name}-{run.settings.device}.json"
+    name = Path(run.model.name).stem
+    return "-".join(file_stem(part) for part in (when, run.suite or "run", name, run.settings.device)) + ".json"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,9 @@ from gan_export.bench import plots, record, summary
 from gan_export.bench.record import Run
 from gan_export.bench.summary import Line
 from gan_export.errors import GanExportError, printable
-from gan_export.files import atomic_file
+from gan_export.escape import Html, Markdown, Text, html, html_text, markdown_code, markdown_text
+from gan_export.escape import markdown as md
+from gan_export.files import atomic_file, write_text
 
 NAMES = ("REPORT.md", "report.html")
 SELF_CHECK = "SELF_CHECK.md"  # what `benchmarks/self_check.py` leaves beside them
@@ -27,9 +29,10 @@ def write(folder: Path, out: Path) -> list[Path]:
     if not out.is_dir():
         raise GanExportError(f"{printable(str(out))} is no folder; make it first")
     targets = [out / name for name in NAMES]
-    for target, text in zip(targets, (markdown(runs, checked=(out / SELF_CHECK).is_file()), page(runs)), strict=True):
+    made: tuple[Text[Markdown] | Text[Html], ...] = (markdown(runs, checked=(out / SELF_CHECK).is_file()), page(runs))
+    for target, text in zip(targets, made, strict=True):
         with atomic_file(target) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            write_text(temporary, text)
     return targets
 
 
@@ -54,53 +57,90 @@ def newest(runs: dict[str, Run]) -> dict[str, Run]:
     return {name: runs[name] for name in found.values()}
 
 
-def markdown(runs: dict[str, Run], *, checked: bool = False) -> str:
+def markdown(runs: dict[str, Run], *, checked: bool = False) -> Text[Markdown]:
     """Tables of the newest run of each kind, and a list of all.  `checked`: SELF_CHECK lies beside it."""
-    parts = ["# Benchmarks", "", _preamble(), ""]
+    parts = [md("# Benchmarks\n"), md("{text}\n", text=_in_markdown(_preamble()))]
     if checked:
-        parts += [f"[{SELF_CHECK}]({SELF_CHECK}) says how far the bench itself was found to tell the truth.", ""]
+        parts.append(
+            md(
+                "[{name}]({name}) says how far the bench itself was found to tell the truth.\n",
+                name=markdown_text(SELF_CHECK),
+            )
+        )
     for name, run in newest(runs).items():
-        parts += [f"## {_heading(run)}", "", *(f"- {fact}" for fact in _facts(name, run)), ""]
+        parts.append(md("## {heading}\n", heading=markdown_text(_heading(run))))
+        parts += [md("- {fact}", fact=_in_markdown(fact)) for fact in _facts(name, run)]
+        parts.append(md(""))
         for quantity, batch, lines in _groups(run):
-            parts += [
-                f"### {summary.QUANTITY_NAMES[quantity]}, batch {batch}",
-                "",
-                *_md_table(_COLUMNS, _cells(lines)),
-                "",
-            ]
-        parts += ["### apart from speed", "", *_md_table(_ASIDE, _aside(run)), ""]
+            what = markdown_text(summary.QUANTITY_NAMES[quantity])
+            parts.append(md("### {what}, batch {batch}\n", what=what, batch=batch))
+            parts += [*_md_table(_COLUMNS, _cells(lines)), md("")]
+        parts += [md("### apart from speed\n"), *_md_table(_ASIDE, _aside(run)), md("")]
         if run.absent:
-            parts += ["Not measured:", "", *(f"- {a.title}: {a.reason}" for a in run.absent), ""]
-    parts += ["## All runs", "", *_md_table(_INDEX, _index(runs)), ""]
-    return "\n".join(parts)
+            parts.append(md("Not measured:\n"))
+            parts += [
+                md("- {title}: {reason}", title=markdown_text(a.title), reason=markdown_text(a.reason))
+                for a in run.absent
+            ]
+            parts.append(md(""))
+    parts += [md("## All runs\n"), *_md_table(_INDEX, _index(runs)), md("")]
+    return md("\n").join(parts)
 
 
-def page(runs: dict[str, Run]) -> str:
+def page(runs: dict[str, Run]) -> Text[Html]:
     """One HTML file that needs nothing else."""
-    parts = [f"<h1>Benchmarks</h1><p>{_prose(_preamble())}</p>"]
+    parts = [html("<h1>Benchmarks</h1><p>{text}</p>", text=_in_html(_preamble()))]
     for name, run in newest(runs).items():
-        facts = "".join(f"<li>{_prose(fact)}</li>" for fact in _facts(name, run))
-        parts.append(f"<section><h2>{html.escape(_heading(run))}</h2><ul>{facts}</ul>")
+        facts = html("").join(html("<li>{fact}</li>", fact=_in_html(fact)) for fact in _facts(name, run))
+        heading = html_text(_heading(run))
+        parts.append(html("<section><h2>{heading}</h2><ul>{facts}</ul>", heading=heading, facts=facts))
         parts.append(_figures(run))
         for quantity, batch, lines in _groups(run):
-            parts.append(f"<h3>{summary.QUANTITY_NAMES[quantity]}, batch {batch}</h3>")
+            what = html_text(summary.QUANTITY_NAMES[quantity])
+            parts.append(html("<h3>{what}, batch {batch}</h3>", what=what, batch=batch))
             parts.append(_html_table(_COLUMNS, _cells(lines), [line.struck for line in lines]))
-        parts.append("<h3>apart from speed</h3>" + _html_table(_ASIDE, _aside(run)))
+        parts.append(html("<h3>apart from speed</h3>") + _html_table(_ASIDE, _aside(run)))
         if run.absent:
-            items = "".join(f"<li>{html.escape(a.title)}: {html.escape(a.reason)}</li>" for a in run.absent)
-            parts.append(f"<h3>not measured</h3><ul>{items}</ul>")
-        parts.append("</section>")
-    parts.append("<h2>All runs</h2>" + _html_table(_INDEX, _index(runs)))
-    return _PAGE.replace("BODY", "\n".join(parts))
+            items = html("").join(
+                html("<li>{title}: {reason}</li>", title=html_text(a.title), reason=html_text(a.reason))
+                for a in run.absent
+            )
+            parts.append(html("<h3>not measured</h3><ul>{items}</ul>", items=items))
+        parts.append(html("</section>"))
+    parts.append(html("<h2>All runs</h2>") + _html_table(_INDEX, _index(runs)))
+    return _PAGE.replace("BODY", html("\n").join(parts))
 
 
-def _preamble() -> str:
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """What a page shows as code."""
+
+    text: str
+
+
+_Prose = tuple[str | _Code, ...]
+
+
+def _in_markdown(prose: _Prose) -> Text[Markdown]:
+    # markdown_text strips what it escapes, since spaces at a line's start mean something
+    shown = [markdown_code(p.text) if isinstance(p, _Code) else markdown_text(p) for p in prose]
+    return md(" ").join(shown)
+
+
+def _in_html(prose: _Prose) -> Text[Html]:
+    shown = [html("<code>{p}</code>", p=html_text(p.text)) if isinstance(p, _Code) else html_text(p) for p in prose]
+    return html(" ").join(shown)
+
+
+def _preamble() -> _Prose:
     return (
-        "Made by `gan-bench report` from the runs in results/, and from nothing else. Every runtime in a fresh "
+        "Made by",
+        _Code("gan-bench report"),
+        "from the runs in results/, and from nothing else. Every runtime in a fresh "
         "process, turns in blocks, medians over the blocks with a 95 % interval: Student's t for up to five, two of "
         "them that enclose the truth for more. model: latents in the device's memory to pictures in the device's "
         "memory; end to end: a seed to uint8 pictures in host memory. A runtime whose pictures are wrong, or were not "
-        "judged after timing, has no speed."
+        "judged after timing, has no speed.",
     )
 
 
@@ -110,21 +150,23 @@ def _heading(run: Run) -> str:
     return f"{run.model.name}, {w}x{h}x{c}, on {what}"
 
 
-def _facts(name: str, run: Run) -> list[str]:
+def _facts(name: str, run: Run) -> list[_Prose]:
     flops = f"{run.model.flops / 1e6:,.0f} MFLOP an image; " if run.model.flops else ""
     processes = f"{run.settings.processes} process{'es' if run.settings.processes > 1 else ''}"
-    facts = [
-        f"{flops}{run.settings.threads} threads, {run.settings.rounds} rounds of at least "
-        f"{run.settings.block_seconds:g} s, {processes}",
-        f"{run.created}, `{run.command}`, commit {run.commit or 'none'}, {name}",
-        ", ".join(f"{package} {version}" for package, version in run.versions.items()),
+    facts: list[_Prose] = [
+        (
+            f"{flops}{run.settings.threads} threads, {run.settings.rounds} rounds of at least "
+            f"{run.settings.block_seconds:g} s, {processes}",
+        ),
+        (f"{run.created}:", _Code(run.command), f"at commit {run.commit or 'none'}, {name}"),
+        (", ".join(f"{package} {version}" for package, version in run.versions.items()),),
     ]
     if run.peak:
         products = ", ".join(f"{k} {v / 1e9:,.0f} GFLOP/s" for k, v in run.peak.flops.items())
-        facts.append(f"the machine's peak: matrix product {products}; copy {run.peak.bytes / 1e9:,.1f} GB/s")
+        facts.append((f"the machine's peak: matrix product {products}; copy {run.peak.bytes / 1e9:,.1f} GB/s",))
     if run.partial:
-        facts.append("partial: interrupted before the end; what was not judged after timing has no speed")
-    facts += [f"unstable: {doubt}" for doubt in summary.doubts(run)]
+        facts.append(("partial: interrupted before the end; what was not judged after timing has no speed",))
+    facts += [(f"unstable: {doubt}",) for doubt in summary.doubts(run)]
     return facts
 
 
@@ -179,20 +221,24 @@ def _index(runs: dict[str, Run]) -> list[tuple[str, ...]]:
     ]
 
 
-def _figures(run: Run) -> str:
+def _figures(run: Run) -> Text[Html]:
     """Throughput against batch, the calls' distribution at the smallest batch, the roofline."""
     lines = [line for line in summary.lines(run) if line.quantity == "model" and line.rate is not None]
     if not lines:
-        return ""
+        return html("")
     names = list(dict.fromkeys(line.entry.contender for line in lines))
     letters = dict(zip(names, plots.LETTERS, strict=False))
     titles = {line.entry.contender: summary.title(line.entry) for line in lines}
-    key = "".join(f"<li><b>{letters[n]}</b> {html.escape(titles[n])}</li>" for n in names)
+    key = html("").join(
+        html("<li><b>{letter}</b> {title}</li>", letter=html_text(letters[n]), title=html_text(titles[n]))
+        for n in names
+    )
     figures = [_throughput(lines, letters), _distribution(run, lines, titles), _roofline(run, lines, letters)]
-    return f'<ul class="key">{key}</ul><div class="figures">{"".join(figures)}</div>'
+    together = html("").join(figures)
+    return html('<ul class="key">{key}</ul><div class="figures">{figures}</div>', key=key, figures=together)
 
 
-def _throughput(lines: Sequence[Line], letters: dict[str, str]) -> str:
+def _throughput(lines: Sequence[Line], letters: dict[str, str]) -> Text[Html]:
     curves = []
     for name, letter in letters.items():
         own = [(line.batch, line.rate) for line in lines if line.entry.contender == name and line.rate]
@@ -205,7 +251,7 @@ def _throughput(lines: Sequence[Line], letters: dict[str, str]) -> str:
     )
 
 
-def _distribution(run: Run, lines: Sequence[Line], titles: dict[str, str]) -> str:
+def _distribution(run: Run, lines: Sequence[Line], titles: dict[str, str]) -> Text[Html]:
     batch = min(line.batch for line in lines)
     shown = {line.entry.contender for line in lines if line.batch == batch}
     strips = []
@@ -218,10 +264,10 @@ def _distribution(run: Run, lines: Sequence[Line], titles: dict[str, str]) -> st
     return _figure(plots.strips(strips, "milliseconds a call"), caption)
 
 
-def _roofline(run: Run, lines: Sequence[Line], letters: dict[str, str]) -> str:
+def _roofline(run: Run, lines: Sequence[Line], letters: dict[str, str]) -> Text[Html]:
     model, peak = run.model, run.peak
     if peak is None or not model.flops or not model.bytes or not model.weights:
-        return ""
+        return html("")
     curves = []
     spots: list[float] = []
     for name, letter in letters.items():
@@ -245,33 +291,35 @@ def _roofline(run: Run, lines: Sequence[Line], letters: dict[str, str]) -> str:
     )
 
 
-def _figure(svg: str, caption: str) -> str:
-    return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>" if svg else ""
+def _figure(svg: Text[Html], caption: str) -> Text[Html]:
+    if not svg:
+        return svg
+    return html("<figure>{svg}<figcaption>{caption}</figcaption></figure>", svg=svg, caption=html_text(caption))
 
 
-def _prose(text: str) -> str:
-    """Escaped, with what stands between backquotes as code."""
-    pieces = html.escape(text).split("`")
-    return "".join(f"<code>{piece}</code>" if i % 2 else piece for i, piece in enumerate(pieces))
+def _md_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Text[Markdown]]:
+    """The first column is a name, at the left."""
+
+    def row(cells: Sequence[str]) -> Text[Markdown]:
+        return md("| {cells} |", cells=md(" | ").join(markdown_text(cell) for cell in cells))
+
+    rule = md(" | ").join(md("---") if i == 0 else md("---:") for i in range(len(columns)))
+    return [row(columns), md("| {rule} |", rule=rule), *(row(cells) for cells in rows)]
 
 
-def _md_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    cell = [[c.replace("|", "\\|") for c in row] for row in rows]
-    head = f"| {' | '.join(columns)} |"
-    rule = f"| {' | '.join('---' if i == 0 else '---:' for i in range(len(columns)))} |"
-    return [head, rule, *(f"| {' | '.join(row)} |" for row in cell)]
-
-
-def _html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], struck: Sequence[bool] = ()) -> str:
-    head = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
+def _html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], struck: Sequence[bool] = ()) -> Text[Html]:
+    head = html("").join(html("<th>{cell}</th>", cell=html_text(cell)) for cell in columns)
     body = []
     for i, row in enumerate(rows):
-        kind = ' class="wrong"' if struck and struck[i] else ""
-        body.append(f"<tr{kind}>{''.join(f'<td>{html.escape(c)}</td>' for c in row)}</tr>")
-    return f'<div class="wide"><table><tr>{head}</tr>{"".join(body)}</table></div>'
+        kind = html(' class="wrong"') if struck and struck[i] else html("")
+        cells = html("").join(html("<td>{cell}</td>", cell=html_text(cell)) for cell in row)
+        body.append(html("<tr{kind}>{cells}</tr>", kind=kind, cells=cells))
+    table = html("<table><tr>{head}</tr>{body}</table>", head=head, body=html("").join(body))
+    return html('<div class="wide">{table}</div>', table=table)
 
 
-_PAGE = """<!doctype html>
+_PAGE = html(
+    """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Benchmarks</title><style>
 body { font: 15px/1.45 sans-serif; color: #000; background: #fff; max-width: 1240px; margin: 0 auto; padding: 8px; }
@@ -287,3 +335,4 @@ td:first-child, th:first-child { text-align: left; } .wrong { text-decoration: l
 BODY
 </body></html>
 """
+)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +9,7 @@ import numpy as np
 from gan_export.bench import clock
 from gan_export.bench.contenders import CONTENDERS
 from gan_export.bench.record import Entry, Parity, Quantity, Row, Run
+from gan_export.escape import Csv, Text, csv_rows
 
 MOST_SPREAD = 0.05  # half an interval, as a share of the median
 MOST_FOREIGN = 0.05  # of all processors' time, taken by other processes while a block ran
@@ -137,11 +136,9 @@ def parity_text(parity: Parity | None) -> str:
     return f"{value}, {share}" if value else share
 
 
-def to_csv(run: Run) -> str:
+def to_csv(run: Run) -> Text[Csv]:
     """One line a row, seconds and images a second in full precision."""
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(_COLUMNS)
+    table: list[tuple[object, ...]] = [_COLUMNS]
     prepare = {(r.contender, r.batch, r.quantity): r.prepare for r in run.rows}
     for line in lines(run):
         rate = (line.rate.value, line.rate.low, line.rate.high) if line.rate else ("", "", "")
@@ -149,8 +146,8 @@ def to_csv(run: Run) -> str:
         key = (line.entry.contender, line.batch, line.quantity)
         call = line.call or ("", "", "")
         ran = (line.entry.provider, line.entry.precision)
-        table.writerow([key[0], *ran, *key[1:], *rate, *call, *judged, prepare[key], line.verdict])
-    return out.getvalue()
+        table.append((key[0], *ran, *key[1:], *rate, *call, *judged, prepare[key], line.verdict))
+    return csv_rows(table)
 
 
 def seconds_text(seconds: float) -> str:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, cast
 import typer
 from typer.core import TyperGroup
 
+from gan_export.cli.say import say
 from gan_export.errors import GanExportError, printable
 
 INTERRUPTED = 130
@@ -158,5 +159,5 @@ def _fail(program: str, message: str, code: int) -> NoReturn:
         import traceback
 
         traceback.print_exc()
-    print(f"{program}: {printable(message, limit=2000)}", file=sys.stderr)
+    say(f"{program}: {printable(message, limit=2000)}", error=True)
     sys.exit(code)

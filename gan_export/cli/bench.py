@@ -13,6 +13,7 @@ from gan_export.arch.reading import Overrides
 from gan_export.cli import app as common
 from gan_export.cli.bench_tables import print_run, print_table
 from gan_export.cli.options import reads_checkpoints
+from gan_export.cli.say import put, say
 
 if TYPE_CHECKING:
     from gan_export.bench.measure import Progress
@@ -140,7 +141,7 @@ def compare(
     print_table(None, ("runtime", "batch", "quantity", "ratio", "95 % interval", "AFTER is"), rows)
     for side, keys in ((before, found.only_before), (after, found.only_after)):
         for key in keys:
-            typer.echo(f"only in {side.name}: {key}")
+            say(f"only in {side.name}: {key}")
     if fail_below is not None:
         comparing.check(found, fail_below)
 
@@ -158,7 +159,7 @@ def report(
     from gan_export.bench import report as reports
 
     for path in reports.write(folder, out or folder.resolve().parent):
-        typer.echo(path)
+        say(path)
 
 
 @app.command(name="list")
@@ -196,13 +197,13 @@ def _measure(plan: Plan, source: Source | str, json: str | None, csv: str | None
         run = measure.run(plan, source, bar.show, command=_command_line())
     kept, lost = _keep(run, json, csv, keep)
     if json == "-":
-        sys.stdout.write(record.to_text(run))
+        put(record.to_text(run))
     elif csv == "-":
-        sys.stdout.write(summary.to_csv(run))
+        put(summary.to_csv(run))
     else:
         print_run(run)
         for path in kept:
-            typer.echo(f"kept: {path}")
+            say(f"kept: {path}")
     if lost:
         raise GanExportError("; ".join(lost))
     if run.partial:
@@ -218,11 +219,11 @@ def _keep(run: Run, json: str | None, csv: str | None, keep: Path | None) -> tup
     """Write to every target; gives what was written, and why what wasn't, with the place of the run in its stead."""
     from gan_export.bench import record, summary
     from gan_export.errors import GanExportError
-    from gan_export.files import atomic_file
+    from gan_export.files import atomic_file, write_text
 
     def table(path: Path) -> None:
         with atomic_file(path) as temporary:
-            temporary.write_text(summary.to_csv(run), encoding="utf-8")
+            write_text(temporary, summary.to_csv(run))
 
     targets: list[tuple[Path, Callable[[Path], None]]] = []
     if json and json != "-":
@@ -253,7 +254,7 @@ def _rescued(run: Run) -> str:
     try:
         handle, name = tempfile.mkstemp(".json", f"{Path(record.file_name(run)).stem}-")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(record.to_text(run))
+            file.write(str(record.to_text(run)))
     except OSError as e:
         return f"nor can {tempfile.gettempdir()}: {e.strerror or e}"
     return f"the run was kept in {name}"
@@ -272,7 +273,7 @@ def _sources(files: list[Path], plan: Plan, overrides: Overrides) -> list[Source
     source = sort_files(files, overrides)
     if source.overrides != overrides:
         said = printable(source.overrides.flags(), limit=500)
-        print(f"note: the checkpoint is read with {said}, as the manifests of its exports say", file=sys.stderr)
+        say(f"note: the checkpoint is read with {said}, as the manifests of its exports say", error=True)
     if plan.runtimes:
         for kind, path in idle(source, plan.entrants("cpu")).items():
             raise GanExportError(
@@ -344,7 +345,10 @@ class _Bar:
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
-        columns = (BarColumn(30), TextColumn("{task.percentage:>3.0f} %  {task.fields[left]}  {task.description}"))
+        columns = (
+            BarColumn(30),
+            TextColumn("{task.percentage:>3.0f} %  {task.fields[left]}  {task.description}", markup=False),
+        )
         console = Console(stderr=True)
         self._bar = RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._bar.add_task("", total=1.0, left="")
@@ -355,8 +359,10 @@ class _Bar:
         self._bar.stop()
 
     def show(self, progress: Progress) -> None:
+        from gan_export.errors import printable
+
         left = "" if progress.seconds_left is None else f"{_clock(progress.seconds_left)} left"
-        self._bar.update(self._task, completed=progress.done, description=progress.what, left=left)
+        self._bar.update(self._task, completed=progress.done, description=printable(progress.what), left=left)
 
 
 def _clock(seconds: float) -> str:

@@ -6,11 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import typer
+from gan_export.cli.say import say, table
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from gan_export.bench.record import Run
     from gan_export.bench.summary import Line
 
@@ -20,8 +18,8 @@ def print_run(run: Run) -> None:
 
     c, h, w = run.model.image
     work = "" if run.model.flops is None else f", {run.model.flops / 1e6:,.0f} MFLOP an image"
-    typer.echo(f"{run.model.name} ({run.model.arch}), {w}x{h}x{c}{work}")
-    typer.echo(f"{run.machine.gpu or run.machine.cpu}, {run.settings.threads} threads, device {run.settings.device}")
+    say(f"{run.model.name} ({run.model.arch}), {w}x{h}x{c}{work}")
+    say(f"{run.machine.gpu or run.machine.cpu}, {run.settings.threads} threads, device {run.settings.device}")
     found = summary.lines(run)
     for batch, quantity in dict.fromkeys((line.batch, line.quantity) for line in found):
         rows = [line for line in found if (line.batch, line.quantity) == (batch, quantity)]
@@ -35,13 +33,13 @@ def print_run(run: Run) -> None:
     )
     if run.peak:
         flops = ", ".join(f"{name} {value / 1e9:,.0f} GFLOP/s" for name, value in run.peak.flops.items())
-        typer.echo(f"peak of this machine: matrix product {flops}; copy {run.peak.bytes / 1e9:,.1f} GB/s")
+        say(f"peak of this machine: matrix product {flops}; copy {run.peak.bytes / 1e9:,.1f} GB/s")
     for a in run.absent:
-        typer.echo(f"{'failed' if a.failed else 'not measured'}: {a.title}: {a.reason}")
+        say(f"{'failed' if a.failed else 'not measured'}: {a.title}: {a.reason}")
     for doubt in summary.doubts(run):
-        typer.echo(f"unstable: {doubt}")
+        say(f"unstable: {doubt}")
     if run.partial:
-        typer.echo("partial: interrupted before the end")
+        say("partial: interrupted before the end")
 
 
 def _cells(line: Line) -> tuple[str, ...]:
@@ -63,35 +61,15 @@ def _cells(line: Line) -> tuple[str, ...]:
     )
 
 
-def _console() -> Console:
-    from rich.console import Console
-
-    # A table that is piped or redirected keeps its full lines; in a terminal it fits the window.
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=160)
+_AT_THE_RIGHT = frozenset(("images/s", "95 % interval", "vs eager", "of peak", "ratio", "batch", "peak memory", "file"))
 
 
 def print_table(
     heading: str | None,
     columns: tuple[str, ...],
     rows: Sequence[tuple[str, ...]],
-    struck: list[bool] | None = None,
+    struck: Sequence[bool] = (),
 ) -> None:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, column in enumerate(columns):
-        numeric = column in (
-            "images/s",
-            "95 % interval",
-            "vs eager",
-            "of peak",
-            "ratio",
-            "batch",
-            "peak memory",
-            "file",
-        )
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=i == 0)
-    for i, row in enumerate(rows):
-        table.add_row(*row, style="strike" if struck and struck[i] else None)
-    _console().print(table)
+    # A table that is piped or redirected keeps its full lines; in a terminal it fits the window.
+    width = None if sys.stdout.isatty() else 160
+    table(columns, rows, heading=heading, right=_AT_THE_RIGHT, struck=struck, width=width, whole_first=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +13,8 @@ from gan_export.arch.reading import Overrides
 from gan_export.cli import app as common
 from gan_export.cli import shown
 from gan_export.cli.options import Out, reads_checkpoints
+from gan_export.cli.say import put, say, table
+from gan_export.escape import json_text
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
@@ -149,7 +150,7 @@ def export_all(
         rows.append((exporter.name, shown.size(shipped.size), error, loaded, str(shipped.path)))
     if written:
         _print_assumed(checkpoint)
-    shown.table(("format", "size", "largest error", "loaded in", "file, or why not"), rows)
+    table(("format", "size", "largest error", "loaded in", "file, or why not"), rows)
     if 1 in failed:
         raise typer.Exit(1)
     if not written:
@@ -209,8 +210,8 @@ def export_web(
 
         size = write_site(out, put(native), Onnx(put(onnx), runtime) if runtime else None)
         _print_assumed(checkpoint)
-    print(f"wrote {out} ({shown.size(size)}): any static server shows it, and it needs no network")
-    print(f"  python -m http.server -d {out} 8000    then open http://localhost:8000")
+    say(f"wrote {out} ({shown.size(size)}): any static server shows it, and it needs no network")
+    say(f"  python -m http.server -d {out} 8000    then open http://localhost:8000")
 
 
 @app.command(name="list", short_help="The formats there are.")
@@ -222,14 +223,14 @@ def list_formats(
     from gan_export import catalogue
 
     if markdown:
-        print(catalogue.markdown(), end="")
+        put(catalogue.markdown())
         return
     rows = []
     for line in catalogue.lines():
         e = line.exporter
         here = line.reason or (f"yes, but unproven: {line.unproven}" if line.unproven else "yes")
         rows.append((e.name, e.title, e.suffix, ", ".join(e.precisions), line.devices, e.runs, here))
-    shown.table(("format", "means", "suffix", "precisions", "on", "run by", "available here"), rows)
+    table(("format", "means", "suffix", "precisions", "on", "run by", "available here"), rows)
 
 
 @app.command(short_help="Does an exported file draw the right pictures?")
@@ -282,7 +283,7 @@ def inspect(
         _print_health(checkpoint)
         description = describe(checkpoint)
         if as_json:
-            print(json.dumps(description.to_json(), indent=2))
+            put(json_text(description.to_json(), indent=2))
         else:
             shown.print_description(description)
         return
@@ -293,9 +294,9 @@ def inspect(
         raise GanExportError(f"{file} is {kind}, and has no manifest of gan-export inside")
     data = json.loads(manifest.to_json())
     if as_json:
-        print(json.dumps(data, indent=2))
+        put(json_text(data, indent=2))
         return
-    shown.table(("", ""), [(k, shown.flat(v)) for k, v in data.items() if k != "references"])
+    table(("", ""), [(k, shown.flat(v)) for k, v in data.items() if k != "references"])
 
 
 def main() -> None:
@@ -315,10 +316,10 @@ def _read(file: Path, overrides: Overrides) -> Checkpoint:
 
     read = checkpoint.read(file, overrides)
     for note in read.reading.notes:
-        print(f"note: {printable(note, limit=500)}", file=sys.stderr)
+        say(f"note: {printable(note, limit=500)}", error=True)
     for alternative in read.reading.alternatives:
         line = f"it could also be {alternative.title}; say so with {alternative.flag}"
-        print(f"note: {printable(line, limit=500)}", file=sys.stderr)
+        say(f"note: {printable(line, limit=500)}", error=True)
     return read
 
 
@@ -332,7 +333,7 @@ def _as_exported(artifact: Path, checkpoint: Path, overrides: Overrides) -> Over
     if said in (overrides, Overrides()) or sniff(checkpoint) == "safetensors":  # which has its layers inside
         return overrides
     how = "read with" if overrides == Overrides() else "it was exported with"
-    print(f"note: {how} {printable(said.flags(), limit=500)}, as its manifest says", file=sys.stderr)
+    say(f"note: {how} {printable(said.flags(), limit=500)}, as its manifest says", error=True)
     return said if overrides == Overrides() else overrides
 
 
@@ -342,14 +343,14 @@ def _print_assumed(checkpoint: Checkpoint) -> None:
 
     if assumed := checkpoint.reading.assumed:
         told = "; ".join(f"{a.what}: {a.value}" + (f" ({a.flag})" if a.flag else "") for a in assumed)
-        print(f"assumed: {printable(told, limit=1000)}", file=sys.stderr)
+        say(f"assumed: {printable(told, limit=1000)}", error=True)
 
 
 def _print_health(checkpoint: Checkpoint) -> None:
     from gan_export import health
 
     if line := health.warning(health.check(checkpoint)):
-        print(f"warning: {line}", file=sys.stderr)
+        say(f"warning: {line}", error=True)
 
 
 def _ship(checkpoint: Checkpoint, exporter: Exporter, target: Path, options: Options) -> Shipped:
@@ -360,11 +361,20 @@ def _ship(checkpoint: Checkpoint, exporter: Exporter, target: Path, options: Opt
 
     with Console(stderr=True).status("") as status:
         try:
-            return ship.ship(checkpoint, exporter, target, options, progress=lambda what: status.update(f"{what} ..."))
+            return ship.ship(checkpoint, exporter, target, options, progress=lambda what: status.update(_status(what)))
         except ParityError as e:
             status.stop()
             shown.print_report(e.report)
             raise
+
+
+def _status(what: str) -> Any:
+    """As rich takes text that is no markup."""
+    from rich.text import Text
+
+    from gan_export.errors import printable
+
+    return Text(f"{printable(what)} ...")
 
 
 def _in_folder(folder: Path, file: Path, suffix: str) -> Path:

@@ -11,6 +11,7 @@ import typer
 from gan_export.arch.reading import Overrides
 from gan_export.cli import app as common
 from gan_export.cli.options import Device, Seed, Threads, check_device, reads_checkpoints
+from gan_export.cli.say import say
 from gan_export.errors import GanExportError
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def sample(
 
             kept = chosen if label is not None else "all"
             drawn = walks.write(generator, target, seed=seed, stops=walk, count=total, start=start, label=kept)
-            print(f"wrote {out}: {drawn} frames over {walk} stops, looping")
+            say(f"wrote {out}: {drawn} frames over {walk} stops, looping")
             return
         z = sampling.read_latents(latents, generator.facts.nz) if latents else None
         if z is None and label == "all" and generator.facts.classes and not target.suffix:
@@ -153,7 +154,7 @@ def sample(
                 )
     drawn = len(z) if z is not None else total
     info = generator.session.info
-    print(f"wrote {out}: {drawn} picture{'s' if drawn > 1 else ''} by {info.runtime} ({info.provider})")
+    say(f"wrote {out}: {drawn} picture{'s' if drawn > 1 else ''} by {info.runtime} ({info.provider})")
 
 
 def _check_latents(format: str | None, chosen: bool) -> None:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gan_export.cli.say import say
 from gan_export.errors import CheckFailedError
 
 if TYPE_CHECKING:
@@ -39,14 +40,16 @@ class Progress:
 
     def close(self) -> None:
         if self._live:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
 
     def _show(self, seconds: float) -> None:
         speed = (self._drawn - self._before) / max(seconds, 1e-9)
         total = max(self._total, self._drawn)  # what a worker that died had drawn is drawn again
         left = f"  {_time((total - self._drawn) / speed)} left" if speed else ""
         text = f"{self._drawn:,} of {total:,}  {speed:,.0f} img/s  {_bytes(self._bytes)}{left}"
-        print(f"\r\033[K{text}" if self._live else text, end="" if self._live else "\n", file=sys.stderr, flush=True)
+        sys.stderr.write(f"\r\033[K{text}" if self._live else f"{text}\n")  # numbers and words of ours
+        sys.stderr.flush()
 
 
 def draw(source: Source, wish: Wish, target: str) -> None:
@@ -59,7 +62,7 @@ def draw(source: Source, wish: Wish, target: str) -> None:
     finally:
         progress.close()
     for line in lines(report, target, wish.format):
-        print(line)
+        say(line)
 
 
 def lines(report: Report, target: str, format: str) -> list[str]:
@@ -104,23 +107,23 @@ def check(target: str, generator: Path | None, runtime: str | None, device: str,
 
     verdict = checking.check(target, generator, runtime=runtime, device=device, pictures=pictures)
     for fault in verdict.faults[:_SHOWN]:
-        print(f"damaged: {fault}")
+        say(f"damaged: {fault}")
     if len(verdict.faults) > _SHOWN:
-        print(f"damaged: {len(verdict.faults) - _SHOWN:,} more")
+        say(f"damaged: {len(verdict.faults) - _SHOWN:,} more")
     shards = len(verdict.manifest.records)
     if verdict.faults:
         raise CheckFailedError(
             f"{target}: {len(verdict.faults):,} faults in {shards:,} shards; "
             "run the command that drew it again to mend them"
         )
-    print(
+    say(
         f"{target}: {verdict.pictures:,} pictures in {shards:,} shards, {_bytes(verdict.bytes)}: "
         "all as the manifest says"
     )
     if generator is None:
-        print(f"  no picture was drawn again; --generator {verdict.manifest.job.generator} proves some")
+        say(f"  no picture was drawn again; --generator {verdict.manifest.job.generator} proves some")
     else:
-        print(f"  {verdict.drawn} pictures drawn again: the same")
+        say(f"  {verdict.drawn} pictures drawn again: the same")
 
 
 def _bytes(n: float) -> str:

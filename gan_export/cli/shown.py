@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gan_export.cli.say import say, table
+
 if TYPE_CHECKING:
     from gan_export.bisect import Step
     from gan_export.parity import ParityReport, Quality
@@ -20,19 +22,19 @@ _CONTENTS: Mapping[Contents, str] = {
 
 def print_proof(shipped: Shipped, title: str) -> None:
     if shipped.report is None:
-        print(f"{title}: UNPROVEN HERE, nothing has run what was written. {shipped.unproven}; verify it there.")
+        say(f"{title}: UNPROVEN HERE, nothing has run what was written. {shipped.unproven}; verify it there.")
     else:
         print_report(shipped.report)
     if points := shipped.manifest.options.get("points"):
         smaller = f"of {points} points a side at most" if points > 2 else "not at all"
-        print(f"its weights are so large that the engine's usual transforms round too much: it transforms {smaller}")
+        say(f"its weights are so large that the engine's usual transforms round too much: it transforms {smaller}")
     if shipped.quality is not None:
         print_quality(shipped.quality, shipped.manifest.precision)
 
 
 def print_report(report: ParityReport) -> None:
     info = report.session
-    print(f"{info.runtime} {info.version}, {info.provider}, against {report.against}:")
+    say(f"{info.runtime} {info.version}, {info.provider}, against {report.against}:")
     rows = []
     for row in report.rows:
         values = ("-", "-") if row.max_abs is None else (f"{row.max_abs:.2e}", f"{row.mean_abs:.2e}")
@@ -57,7 +59,7 @@ def print_verification(found: Verification, path: Path) -> None:
 def print_quality(quality: Quality, precision: str) -> None:
     row = quality.row
     frechet = "-" if quality.frechet is None else f"{quality.frechet:.4f}"
-    print(f"what {precision} costs, against the checkpoint's own pictures:")
+    say(f"what {precision} costs, against the checkpoint's own pictures:")
     cells = (str(row.batch), f"{row.psnr:.1f}", f"{row.identical:.2%}", str(row.byte_step), frechet)
     table(("pictures", "PSNR dB", "equal bytes", "largest step", "Frechet distance"), [cells])
 
@@ -70,40 +72,25 @@ def print_steps(steps: Sequence[Step]) -> None:
         [(s.layer, f"{s.error:.2e}", f"{s.size:.2e}", "same" if s.passed else "OTHER") for s in shown],
     )
     if first is None:
-        print(f"all {len(steps)} layers give the checkpoint's values")
+        say(f"all {len(steps)} layers give the checkpoint's values")
     else:
-        print(f"the first layer that is wrong: {steps[first].layer}")
+        say(f"the first layer that is wrong: {steps[first].layer}")
 
 
 def print_shipped(shipped: Shipped, source: Path) -> None:
     from gan_export.artifact import report_path
 
-    print(f"wrote {shipped.path} ({size(shipped.size)}) and {report_path(shipped.path).name}")
+    say(f"wrote {shipped.path} ({size(shipped.size)}) and {report_path(shipped.path).name}")
     if shipped.unproven:
-        print(f"  gan-export verify {shipped.path}")
+        say(f"  gan-export verify {shipped.path}")
         return
-    print(f"  gan-sample {shipped.path} -n 64 --seed 7 -o grid.png")
-    print(f"  gan-bench {source} --batch 512")
+    say(f"  gan-sample {shipped.path} -n 64 --seed 7 -o grid.png")
+    say(f"  gan-bench {source} --batch 512")
 
 
 def print_description(description: Any) -> None:
     table(("", ""), description.rows())
     table(("layer", "gives", "parameters", "MFLOP"), description.layer_rows())
-
-
-def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from gan_export.errors import printable
-
-    lines = Table(box=box.SIMPLE_HEAD, show_header=any(head), show_edge=False, pad_edge=False)
-    for name in head:
-        lines.add_column(name, overflow="fold")
-    for row in rows:
-        lines.add_row(*(printable(cell, limit=500).replace("[", "\\[") for cell in row))
-    Console().print(lines)
 
 
 def flat(value: Any) -> str:

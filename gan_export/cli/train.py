@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,8 @@ from gan_export.arch.reading import Overrides
 from gan_export.cli import app as common
 from gan_export.cli.options import Device as SampleDevice
 from gan_export.cli.options import Seed, Threads, check_device, reads_checkpoints
-from gan_export.errors import GanExportError
+from gan_export.cli.say import say
+from gan_export.errors import GanExportError, printable
 
 if TYPE_CHECKING:
     from gan_export.metrics import Report
@@ -118,11 +118,10 @@ def evaluate(
     overrides: Overrides,
 ) -> None:
     """Measure FILE's digits: sure share, Frechet distance, precision, recall, coverage, each beside real digits'."""
-    import json
-
     from gan_export import evaluate as evaluation
     from gan_export import images, sampling
-    from gan_export.files import atomic_file
+    from gan_export.escape import json_text
+    from gan_export.files import atomic_file, write_text
 
     check_device(device)
     if count < 1000:
@@ -136,13 +135,11 @@ def evaluate(
         figures |= {"neighbour_ratio": memory.ratio, "neighbours_searched": memory.searched}
     if json_file is not None:
         with atomic_file(json_file) as temporary:
-            temporary.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+            write_text(temporary, json_text(figures, indent=2))
     _say_report(report)
     if memory is not None:
-        print(
-            f"nearest of {memory.searched:,} training digits: {memory.ratio:.2f} times as far as for {memory.held_out}"
-        )
-        print(f"wrote {neighbours}")
+        say(f"nearest of {memory.searched:,} training digits: {memory.ratio:.2f} times as far as for {memory.held_out}")
+        say(f"wrote {neighbours}")
 
 
 @app.command("page")
@@ -156,7 +153,7 @@ def page(
 
     target = out or run / "page.html"
     pages.write(run, target)
-    print(f"wrote {target}")
+    say(f"wrote {target}")
 
 
 @app.command("list")
@@ -168,14 +165,14 @@ def list_recipes() -> None:
     width = max(len(r.name) for r in read)
     for r in read:
         size = f"{r.data.channels}x{r.data.size}x{r.data.size}"
-        print(f"{r.name:{width}}  {r.data.source:13} {size:9} {r.train.epochs:3} epochs  {r.about}")
+        say(f"{r.name:{width}}  {r.data.source:13} {size:9} {r.train.epochs:3} epochs  {r.about}")
     if (recorded := recipes.recorded()) is None:
-        print("records of what they gave: train/records in the source repository")
+        say("records of what they gave: train/records in the source repository")
         return
     without = [r.name for r in read if r.name not in recorded]
     have = [r.name for r in read if r.name in recorded]
-    print(f"with a record of what it gave (train/records): {', '.join(have) or 'none'}")
-    print(f"without one: {', '.join(without) or 'none'}")
+    say(f"with a record of what it gave (train/records): {', '.join(have) or 'none'}")
+    say(f"without one: {', '.join(without) or 'none'}")
 
 
 def _say_report(report: Report) -> None:
@@ -189,11 +186,11 @@ def _say_report(report: Report) -> None:
     ]
     if report.agreement is not None:
         rows.append(("agreement with the label", f"{report.agreement:.2%}", f"{report.judge_test_accuracy:.2%}"))
-    print(f"{'':32}  {'generated':>10}  {'real':>8}")
+    say(f"{'':32}  {'generated':>10}  {'real':>8}")
     for name, generated, real in rows:
-        print(f"{name:32}  {generated:>10}  {real:>8}")
-    print("each digit, 0 to 9: " + " ".join(f"{share:.1%}" for share in report.digits))
-    print(
+        say(f"{name:32}  {generated:>10}  {real:>8}")
+    say("each digit, 0 to 9: " + " ".join(f"{share:.1%}" for share in report.digits))
+    say(
         f"{report.pictures:,} pictures; distances to MNIST's test digits in the features of the classifier that "
         f"ships ({report.judge_test_accuracy:.2%} of them right).  real: {report.floor_pictures:,} training digits; "
         "for the confidence, the test digits"
@@ -218,7 +215,7 @@ class _Stop:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        print("\nstopping after this step; once more to stop at once", file=sys.stderr)
+        say("stopping after this step; once more to stop at once", error=True)
 
 
 @contextmanager
@@ -249,13 +246,17 @@ def _finish(run: Path, ended: Ended, plan: Plan) -> None:
         by = "".join(
             f" --{name} {count}" for name, count in (("devices", plan.devices), ("nodes", plan.nodes)) if count > 1
         )
-        said = f"stopped at step {ended.step}, all of it kept.  Go on with:\n  gan-train resume {run}{by}"
-        print(said, file=sys.stderr)
+        say(f"stopped at step {ended.step}, all of it kept.  Go on with:", error=True)
+        say(f"  gan-train resume {run}{by}", error=True)
         raise typer.Exit(common.INTERRUPTED)
     generator = folder.checkpoint(run, "generator", ended.epoch)
-    print(f"done: {ended.step} steps in {ended.seconds:.0f} s of training")
-    print(f"  generator  {generator}\n  previews   {run / folder.PREVIEWS}\n  log        {run / folder.LOG}")
-    print(f"next:\n  gan-export onnx {generator}\n  gan-sample {generator} -n 64 --seed 7 -o grid.png")
+    say(f"done: {ended.step} steps in {ended.seconds:.0f} s of training")
+    say(f"  generator  {generator}")
+    say(f"  previews   {run / folder.PREVIEWS}")
+    say(f"  log        {run / folder.LOG}")
+    say("next:")
+    say(f"  gan-export onnx {generator}")
+    say(f"  gan-sample {generator} -n 64 --seed 7 -o grid.png")
 
 
 class _Display:
@@ -328,9 +329,9 @@ class _Display:
 
     def _say(self, text: str, *, error: bool = False) -> None:
         if self._bar.live.is_started:
-            self._bar.console.print(text, markup=False, highlight=False)
+            self._bar.console.print(printable(text, limit=2000), markup=False, highlight=False)
         else:
-            print(text, file=sys.stderr if error else sys.stdout, flush=True)
+            say(text, error=error)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gan_export.artifact import C_MANIFEST, Manifest
 from gan_export.export.base import Options, make_manifest
+from gan_export.files import write_text
 from gan_export.lowering import lower
 
 if TYPE_CHECKING:
@@ -39,12 +40,12 @@ class PlainC:
         """As `Exporter.write`, into the folder `target`.  The precision is that of the weights; sums are float32."""
         from gan_export.export.csource import names, plan, text, weights
 
-        names.check_symbol(options.symbol)
+        symbol = names.checked_symbol(options.symbol)
         spec, arrays = lower(checkpoint.spec, checkpoint.weights)
         layout = plan.make(spec)
         manifest = make_manifest(self, checkpoint, options, {})
         source = text.Source(
-            symbol=options.symbol,
+            symbol=symbol,
             plan=layout,
             members=weights.members(layout, arrays, options.precision),
             names=names.for_layers([layer.name for layer in spec.layers], options.symbol),
@@ -56,14 +57,14 @@ class PlainC:
             f"{options.symbol}.h": text.header(source),
             f"{options.symbol}.c": text.source(source),
             "example.c": text.example(source),
-            C_MANIFEST: manifest.to_json() + "\n",
         }
         if options.embed_weights:
             files[f"{options.symbol}_weights.c"] = text.embedded_weights(source)
         else:
             (target / f"{options.symbol}.weights").write_bytes(source.data)
         for name, content in files.items():
-            (target / name).write_text(content, encoding="utf-8", newline="\n")
+            write_text(target / name, content)
+        write_text(target / C_MANIFEST, manifest.to_text())
         return manifest
 
 

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from gan_export.artifact import COREML_FILES, COREML_MODEL, KEY, Manifest
 from gan_export.errors import GanExportError, first_line
+from gan_export.escape import json_text
 from gan_export.export.base import Options, example_inputs, lowered_module, make_manifest, quiet
+from gan_export.files import write_text
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
@@ -118,4 +120,4 @@ def _lay_down(made: Path, target: Path, manifest: Manifest) -> None:
             beside.parent.mkdir(parents=True, exist_ok=True)
             beside.write_bytes(file.read_bytes())
     (target / COREML_MODEL).write_bytes(model.SerializeToString(deterministic=True))
-    (target / COREML_FILES).write_text(json.dumps(contents, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_text(target / COREML_FILES, json_text(contents, indent=2, sort_keys=True))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from gan_export.artifact import Manifest, manifest_path
 from gan_export.errors import GanExportError, printable
 from gan_export.export.base import Options, example_inputs, lowered_module, make_manifest, quiet
+from gan_export.files import write_text
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
@@ -64,8 +65,9 @@ class Ncnn:
             made = Path(folder) / "model.ncnn.param"
             _check_layers(made.read_text(encoding="utf-8"))
             shutil.copyfile(made.with_suffix(".bin"), target.with_suffix(".bin"))
-            manifest_path(target).write_text(manifest.to_json() + "\n", encoding="utf-8")
-            target.write_text(_with_sizes(made.read_text(encoding="utf-8"), checkpoint.spec.nz), encoding="utf-8")
+            write_text(manifest_path(target), manifest.to_text())
+            made.write_text(_with_sizes(made.read_text(encoding="utf-8"), checkpoint.spec.nz), encoding="utf-8")
+            shutil.copyfile(made, target)
         return manifest
 
 

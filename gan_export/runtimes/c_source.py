@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gan_export import artifact, latents
+from gan_export import artifact, escape, latents
 from gan_export.errors import GanExportError, UnavailableError, printable
+from gan_export.escape import Text, c, c_identifier
+from gan_export.files import write_text
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
@@ -37,7 +39,8 @@ from gan_export.runtimes.base import (
 FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror", "-pedantic", "-shared", "-fPIC")
 _MISSING = "no C compiler was found; install gcc or clang, or name one in CC"
 # What ctypes calls; a user's own code looks like it.
-_CALLER = """
+_CALLER = c(
+    """
 #include "SYMBOL.h"
 
 static float workspace[LOUD_WORKSPACE];
@@ -82,6 +85,7 @@ void model_sizes(int64_t *out)
     out[0] = LOUD_LATENT, out[1] = LOUD_CHANNELS, out[2] = LOUD_HEIGHT, out[3] = LOUD_WIDTH, out[4] = COUNT_LABELS;
 }
 """
+)
 
 
 def compiler() -> list[str]:
@@ -121,12 +125,12 @@ class CSession:
     def __init__(self, path: Path, manifest: artifact.Manifest) -> None:
         facts = manifest.facts
         self._facts = facts
-        self._symbol = str(manifest.options.get("symbol", "generator"))
+        self._symbol = c_identifier(str(manifest.options.get("symbol", "generator")))
         embedded = bool(manifest.options.get("embed_weights", False))
         self._library: Any = _compiled(path, self._symbol, facts.classes, embedded)
         self._hold_to_source(path)
         self._weights = self._read_weights(path, embedded)
-        if not getattr(self._library, f"{self._symbol}_check")(self._weights):
+        if not getattr(self._library, f"{self._symbol!s}_check")(self._weights):
             raise GanExportError(f"{printable(str(path))}: the weights don't belong to the source, or are damaged")
         self._check_latents(path)
         version = _ask([*compiler(), "-dumpversion"])
@@ -197,8 +201,8 @@ class CSession:
     def _read_weights(self, path: Path, embedded: bool) -> Any:
         """A pointer to the weights; `_held` keeps those of a file alive."""
         if embedded:
-            return ctypes.byref(ctypes.c_char.in_dll(self._library, f"{self._symbol}_embedded"))
-        file, size = path / f"{self._symbol}.weights", int(self._library.weights_size())
+            return ctypes.byref(ctypes.c_char.in_dll(self._library, f"{self._symbol!s}_embedded"))
+        file, size = path / f"{self._symbol!s}.weights", int(self._library.weights_size())
         try:
             self._held = np.fromfile(file, np.uint8)
         except OSError as e:
@@ -230,22 +234,26 @@ class CBound:
         return self._out.copy()
 
 
-def _compiled(path: Path, symbol: str, classes: int, embedded: bool) -> ctypes.CDLL:
-    label = (
-        ("(uint32_t)labels[i],", f"labels ? (uint32_t)labels[i] : (uint32_t)((start + (uint64_t)i) % {classes}u),")
-        if classes
-        else ("", "")
-    )
+def _compiled(path: Path, symbol: Text[escape.C], classes: int, embedded: bool) -> ctypes.CDLL:
+    label = (c(""), c(""))
+    if classes:
+        given = c("labels ? (uint32_t)labels[i] : (uint32_t)((start + (uint64_t)i) % {classes}u),", classes=classes)
+        label = (c("(uint32_t)labels[i],"), given)
     caller = _CALLER
     for mark, value in (
         ("FLOATS_LABEL", label[0]), ("BYTES_LABEL", label[1]),
-        ("COUNT_LABELS", "LOUD_CLASSES" if classes else "0"), ("SYMBOL", symbol), ("LOUD", symbol.upper()),
+        ("COUNT_LABELS", c("LOUD_CLASSES" if classes else "0")), ("SYMBOL", symbol),
+        ("LOUD", c_identifier(str(symbol).upper())),
     ):  # fmt: skip
         caller = caller.replace(mark, value)
     with tempfile.TemporaryDirectory(prefix="gan-c-") as folder:
-        (Path(folder) / "caller.c").write_text(caller, encoding="utf-8")
+        write_text(Path(folder) / "caller.c", caller)
         library = Path(folder) / "generator.so"
-        sources = [path / f"{symbol}.c", *([path / f"{symbol}_weights.c"] if embedded else []), f"{folder}/caller.c"]
+        sources = [
+            path / f"{symbol!s}.c",
+            *([path / f"{symbol!s}_weights.c"] if embedded else []),
+            f"{folder}/caller.c",
+        ]
         arguments = [*FLAGS, f"-I{path.resolve()}", *map(str, sources), "-lm", "-o", str(library)]
         _ask([*compiler(), *arguments])
         try:

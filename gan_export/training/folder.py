@@ -11,7 +11,6 @@ tensorboard/                                   where it was asked for
 from __future__ import annotations
 
 import errno
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,8 @@ from typing import Any
 
 from gan_export import files, locks, plaindata
 from gan_export.errors import GanExportError, first_line, printable
-from gan_export.files import atomic_file
+from gan_export.escape import json_text
+from gan_export.files import atomic_file, write_text
 from gan_export.training.recipe import Recipe, from_data
 
 RECIPE = "recipe.json"
@@ -51,7 +51,7 @@ def make(run: Path, recipe: Recipe) -> None:
     for left in (p for pattern in _WRITTEN for p in run.glob(pattern)):
         left.unlink(missing_ok=True)
     with atomic_file(run / RECIPE) as temporary:
-        temporary.write_text(json.dumps(recipe.to_json(), indent=2) + "\n", encoding="utf-8")
+        write_text(temporary, json_text(recipe.to_json(), indent=2))
 
 
 def recipe(run: Path) -> Recipe:

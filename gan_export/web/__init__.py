@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -10,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gan_export.errors import GanExportError, printable
-from gan_export.files import atomic_folder
+from gan_export.escape import json_text
+from gan_export.files import atomic_folder, write_text
 
 MODULE = ("gan.js", "gan.d.ts", "engine.js", "worker.js", "latents.js", "onnx.js")
 ENGINES = ("gan.wasm", "gan-simd.wasm", "gan-relaxed.wasm")  # for any browser, with SIMD, with relaxed SIMD
@@ -74,5 +74,5 @@ def write_site(target: Path, put_generator: Put, onnx: Onnx | None = None) -> in
             shutil.copyfile(_HERE / name, folder / name)
         for name in PAGE:
             shutil.copyfile(_HERE / "page" / name, folder / name)
-        (folder / "site.json").write_text(json.dumps(site) + "\n", encoding="utf-8")
+        write_text(folder / "site.json", json_text(site))
     return sum(f.stat().st_size for f in target.rglob("*") if f.is_file())

@@ -90,9 +90,9 @@ def test_a_narrower_file_bears_its_precision_and_is_held_to_it(
     for line in summary.lines(run):
         assert not line.struck, (line.entry.contender, line.parity)
         assert precisions[line.entry.contender] in summary.title(line.entry)
-    header, *rows = (row.split(",") for row in summary.to_csv(run).splitlines())
+    header, *rows = (row.split(",") for row in str(summary.to_csv(run)).splitlines())
     assert {row[0]: row[header.index("precision")] for row in rows} == {name: precisions[name] for name in names}
-    assert "ONNX Runtime int8 CPU" in report.markdown({"run.json": run})
+    assert "ONNX Runtime int8 CPU" in str(report.markdown({"run.json": run}))
     full = measure.run(plan, Source(files["checkpoint"], {"onnx": files["onnx"]}), lambda _: None)
     assert not any(line.struck for line in summary.lines(full))
     with pytest.raises(GanExportError, match="onnxruntime's precision: fp32 and int8"):
@@ -137,9 +137,9 @@ def test_wrong_pictures_have_no_speed(fault: str, planted: Callable[..., Run]) -
     assert line.parity is not None
     assert not line.parity.passed
     assert (line.rate, line.call, line.of_peak) == (None, None, None)
-    table = report.markdown({"run.json": run})
+    table = str(report.markdown({"run.json": run}))
     assert "wrong pictures" in table
-    assert 'class="wrong"' in report.page({"run.json": run})
+    assert 'class="wrong"' in str(report.page({"run.json": run}))
     if fault == "wrong":
         assert run.rows[0].blocks == ()  # known before it was timed
         assert line.parity.max_abs == pytest.approx(0.01, rel=0.01)
@@ -174,11 +174,11 @@ def test_who_dies_after_it_was_timed_has_no_speed(fault: str, planted: Callable[
     assert len(run.rows[0].blocks) >= 2  # its samples are kept
     assert (died.entry.contender, died.verdict, died.rate) == ("onnxruntime", "failed", None)
     assert (lived.entry.contender, lived.verdict) == ("openvino", "")
-    assert record.parse(record.to_text(run), "run.json") == run
+    assert record.parse(str(record.to_text(run)), "run.json") == run
     whole = planted("steady")
     (pair,) = compare.compare(whole, run).pairs
     assert pair.broken
-    page = report.page({"run.json": run})
+    page = str(report.page({"run.json": run}))
     assert "SIGABRT" in page
     assert len(re.findall('class="wrong"', page)) == 1
 

@@ -21,7 +21,7 @@ def test_read_back_equal(measured: Run, tmp_path: Path) -> None:
     path = tmp_path / record.file_name(measured)
     record.write(measured, path)
     assert record.read(path) == measured
-    assert record.to_text(record.read(path)) == path.read_text()
+    assert str(record.to_text(record.read(path))) == path.read_text()
 
 
 def test_never_overwritten(measured: Run, tmp_path: Path) -> None:
@@ -33,13 +33,13 @@ def test_never_overwritten(measured: Run, tmp_path: Path) -> None:
 
 
 def test_holds_no_place_of_this_machine(measured: Run, files: dict[str, Path]) -> None:
-    text = record.to_text(measured)
+    text = str(record.to_text(measured))
     for place in (str(Path.home()), str(files["onnx"].parent), str(Path.cwd())):
         assert place not in text
 
 
 def test_a_record_from_before_a_field_is_read(measured: Run) -> None:
-    data = json.loads(record.to_text(measured))
+    data = json.loads(str(record.to_text(measured)))
     for row in data["rows"]:
         del row["unproven"]
     assert record.parse(json.dumps(data), "run.json") == measured
@@ -63,7 +63,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_does_not_fit_the_schema_is_refused(name: str, measured: Run) -> None:
     change, message = CHANGES[name]
-    data = json.loads(record.to_text(measured))
+    data = json.loads(str(record.to_text(measured)))
     change(data)
     with pytest.raises(GanExportError, match=message):
         record.parse(json.dumps(data), "run.json")
@@ -78,7 +78,7 @@ def test_what_is_no_run_is_refused(text: str) -> None:
 def test_the_written_schema_names_the_same_fields(measured: Run) -> None:
     schema = json.loads(SCHEMA.read_text())
     assert schema["properties"]["schema"]["const"] == record.SCHEMA
-    _fits(schema, json.loads(record.to_text(measured)), schema, "run")
+    _fits(schema, json.loads(str(record.to_text(measured))), schema, "run")
 
 
 def _fits(schema: dict[str, Any], value: Any, root: dict[str, Any], where: str) -> None:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(900)  # the first test measures for all: slow w
 
 
 def test_the_table_holds_the_medians(measured: Run) -> None:
-    text = report.markdown({"run.json": measured})
+    text = str(report.markdown({"run.json": measured}))
     for line in summary.lines(measured):
         assert line.rate is not None
         assert f"| {summary.title(line.entry)} | {summary.rate_text(line.rate.value)} |" in text
@@ -26,7 +26,7 @@ def test_the_table_holds_the_medians(measured: Run) -> None:
 
 
 def test_the_page_has_three_figures_that_are_sound(measured: Run) -> None:
-    page = report.page({"run.json": measured})
+    page = str(report.page({"run.json": measured}))
     figures = re.findall(r"<svg.*?</svg>", page, re.S)
     assert len(figures) == 3
     for figure in figures:
@@ -42,7 +42,7 @@ def test_the_page_has_three_figures_that_are_sound(measured: Run) -> None:
 
 
 def test_nothing_is_drawn_outside_its_frame(measured: Run) -> None:
-    for figure in re.findall(r"<svg.*?</svg>", report.page({"run.json": measured}), re.S):
+    for figure in re.findall(r"<svg.*?</svg>", str(report.page({"run.json": measured})), re.S):
         height = int(re.search(r'viewBox="0 0 400 (\d+)"', figure)[1])  # type: ignore[index]
         for x, y in re.findall(r'c?x="([\d.-]+)" c?y="([\d.-]+)"', figure):
             assert 0 <= float(x) <= plots.WIDTH
@@ -63,7 +63,7 @@ def test_the_newest_of_a_kind_is_shown_and_all_are_listed(measured: Run, tmp_pat
     record.write(old, tmp_path / "old.json")
     record.write(measured, tmp_path / "new.json")
     (tmp_path / "another-tool.json").write_text('{"rows": []}')
-    text = report.markdown(report.read_all(tmp_path))
+    text = str(report.markdown(report.read_all(tmp_path)))
     assert measured.command in text
     assert "gan-bench of old" not in text
     assert "| old.json |" in text
@@ -72,14 +72,14 @@ def test_the_newest_of_a_kind_is_shown_and_all_are_listed(measured: Run, tmp_pat
 
 
 def test_a_run_of_another_version_is_refused(measured: Run, tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text(record.to_text(measured).replace(record.SCHEMA, f"{record.FAMILY}99"))
+    (tmp_path / "run.json").write_text(str(record.to_text(measured)).replace(record.SCHEMA, f"{record.FAMILY}99"))
     with pytest.raises(GanExportError, match="gan-export/bench/99"):
         report.read_all(tmp_path)
 
 
 def test_names_out_of_a_run_do_not_reach_the_page_as_markup(measured: Run) -> None:
     hostile = dataclasses.replace(measured, model=dataclasses.replace(measured.model, name="<script>alert(1)</script>"))
-    assert "<script>" not in report.page({"run.json": hostile})
+    assert "<script>" not in str(report.page({"run.json": hostile}))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from gan_export.errors import GanExportError, printable
+from gan_export.escape import C, Text, c, c_identifier
 
 _LONGEST = 40
 # Words of C and C++, and what the emitted functions call their own.
@@ -23,17 +24,18 @@ _WORDS = """
 _RESERVED = frozenset(_WORDS.split())
 
 
-def check_symbol(symbol: str) -> None:
+def checked_symbol(symbol: str) -> Text[C]:
     """Raises GanExportError for a name that no C identifier can begin with."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", symbol) or symbol in _RESERVED:
         raise GanExportError(
             f"{printable(symbol)} can't name C functions; use small letters, digits and _, a letter first"
         )
+    return c_identifier(symbol)
 
 
-def for_layers(names: Iterable[str], symbol: str) -> dict[str, str]:
+def for_layers(names: Iterable[str], symbol: str) -> dict[str, Text[C]]:
     """A C identifier for each layer, alike where it can be, no two the same."""
-    given = {"z": "z", "label": "label"}
+    given = {"z": c("z"), "label": c("label")}
     used = {"z", "label"}
     for name in names:
         plain = re.sub(r"[^A-Za-z0-9_]", "_", name)[:_LONGEST].strip("_") or "layer"
@@ -43,5 +45,5 @@ def for_layers(names: Iterable[str], symbol: str) -> dict[str, str]:
         while unique in used:
             unique, n = f"{plain}_{n}", n + 1
         used.add(unique)
-        given[name] = unique
+        given[name] = c_identifier(unique)
     return given

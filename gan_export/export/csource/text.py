@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +9,7 @@ import numpy as np
 
 from gan_export.arch.layers import Activation, Conv, ConvTranspose, Linear
 from gan_export.artifact import Manifest
+from gan_export.escape import C, Text, c, c_comment, c_identifier, c_numbers, resource
 from gan_export.export.csource import layers
 from gan_export.export.csource.plan import Plan, Step, is_folded
 from gan_export.export.csource.weights import TYPES, Member, checksums
@@ -24,7 +23,7 @@ class Source:
     names:  of the layers, in C
     """
 
-    symbol: str
+    symbol: Text[C]
     plan: Plan
     members: Sequence[Member]
     names: layers.Names
@@ -36,42 +35,56 @@ class Source:
         """The weights as they lie in memory: the struct, little-endian."""
         return b"".join(np.ascontiguousarray(m.values).tobytes() for m in self.members)
 
-    def member(self, m: Member) -> str:
+    def member(self, m: Member) -> Text[C]:
         """Its name in the struct."""
-        return f"{self.names[m.layer]}_{m.part}"
+        return c("{layer}_{part}", layer=self.names[m.layer], part=c_identifier(m.part))
 
-    def fill(self, text: str) -> str:
+    def fill(self, text: Text[C]) -> Text[C]:
         """`text` of a part with this generator's names."""
-        return text.replace("GENERATOR", self.symbol.upper()).replace("generator_", f"{self.symbol}_")
+        loud = text.replace("GENERATOR", c_identifier(str(self.symbol).upper()))
+        return loud.replace("generator_", c("{symbol}_", symbol=self.symbol))
 
 
-def header(s: Source) -> str:
+def header(s: Source) -> Text[C]:
     """SYMBOL.h."""
     spec, facts = s.plan.spec, s.manifest.facts
-    c, h, w = spec.image
-    low, high = spec.range or (None, None)
-    label = "uint32_t label, " if spec.classes else ""
-    struct = "\n".join(f"    {_declared(s, m)} /* {m.comment} */" for m in s.members)
-    members = "" if not s.members else struct
-    files = f"{s.symbol}.c" + (f" {s.symbol}_weights.c" if s.embedded else "")
+    channels, h, w = spec.image
+    bound = c("without bounds")
+    if spec.range is not None:
+        bound = c("in [{low:g}, {high:g}]", low=spec.range[0], high=spec.range[1])
+    label = c("uint32_t label, ") if spec.classes else c("")
+    struct = c("\n").join(
+        c("    {declared} /* {comment} */", comment=m.comment, declared=_declared(s, m)) for m in s.members
+    )
+    members = c("") if not s.members else struct
+    files = c("{symbol}.c", symbol=s.symbol) + (c(" {symbol}_weights.c", symbol=s.symbol) if s.embedded else c(""))
     where = (
-        f" * The weights are {s.symbol}_embedded, in {s.symbol}_weights.c.\n"
+        c(" * The weights are {symbol}_embedded, in {symbol}_weights.c.\n", symbol=s.symbol)
         if s.embedded
-        else f" * Read {s.symbol}.weights into a {s.symbol}_weights, or map it (little-endian machines alone).\n"
+        else c(
+            " * Read {symbol}.weights into a {symbol}_weights, or map it (little-endian machines alone).\n",
+            symbol=s.symbol,
+        )
     )
-    classes = f"    GENERATOR_CLASSES = {spec.classes}, /* labels are 0 .. CLASSES-1 */\n" if spec.classes else ""
-    labels = (
-        "/* The random label of picture `index` of `seed`. */\n"
-        "uint32_t generator_label(uint64_t seed, uint64_t index);\n\n"
+    classes = (
+        c("    GENERATOR_CLASSES = {classes}, /* labels are 0 .. CLASSES-1 */\n", classes=spec.classes)
         if spec.classes
-        else ""
+        else c("")
     )
-    embedded = "extern const generator_weights generator_embedded;\n\n" if s.embedded else ""
-    bound = "without bounds" if low is None else f"in [{low:g}, {high:g}]"
-    text = f"""\
-/* {s.symbol}.h: draws the pictures of one generator, {w}x{h}x{c}, in plain C and with nothing else.
+    labels = (
+        c(
+            "/* The random label of picture `index` of `seed`. */\n"
+            "uint32_t generator_label(uint64_t seed, uint64_t index);\n\n"
+        )
+        if spec.classes
+        else c("")
+    )
+    embedded = c("extern const generator_weights generator_embedded;\n\n") if s.embedded else c("")
+    text = c(
+        """\
+/* {symbol}.h: draws the pictures of one generator, {w}x{h}x{c}, in plain C and with nothing else.
  *
-{_provenance(s)}
+{provenance}
  *
  *   cc -std=c99 -O3 -march=native {files} example.c -lm -o example
  *
@@ -88,21 +101,21 @@ extern "C" {{
 #endif
 
 enum {{
-    GENERATOR_LATENT = {facts.nz},
+    GENERATOR_LATENT = {nz},
 {classes}    GENERATOR_CHANNELS = {c},
     GENERATOR_HEIGHT = {h},
     GENERATOR_WIDTH = {w},
-    GENERATOR_WORKSPACE = {s.plan.workspace} /* floats, {4 * s.plan.workspace / 1024:.0f} KB */
+    GENERATOR_WORKSPACE = {workspace} /* floats, {kilobytes:.0f} KB */
 }};
 
 typedef struct generator_weights {{
 {members}
-}} generator_weights; /* {len(s.data)} bytes */
+}} generator_weights; /* {size} bytes */
 
 {embedded}/* 1 if these are the weights that this code was written for, in this machine's byte order; otherwise 0. */
 int generator_check(const generator_weights *weights);
 
-/* The latents of picture `index` of `seed`: {_prior(s)}. */
+/* The latents of picture `index` of `seed`: {prior}. */
 void generator_latent(uint64_t seed, uint64_t index, float z[GENERATOR_LATENT]);
 
 {labels}/* One picture, float [CHANNELS][HEIGHT][WIDTH], {bound}.  `workspace`: GENERATOR_WORKSPACE floats. */
@@ -115,23 +128,44 @@ void generator_bytes(const generator_weights *weights, const float *z, {label}fl
 }}
 #endif
 #endif
-"""
+""",
+        bound=bound,
+        c=channels,
+        classes=classes,
+        embedded=embedded,
+        files=files,
+        h=h,
+        kilobytes=4 * s.plan.workspace / 1024,
+        label=label,
+        labels=labels,
+        members=members,
+        nz=facts.nz,
+        prior=_prior(s),
+        provenance=_provenance(s),
+        size=len(s.data),
+        symbol=s.symbol,
+        w=w,
+        where=where,
+        workspace=s.plan.workspace,
+    )
     return s.fill(text)
 
 
-def source(s: Source) -> str:
+def source(s: Source) -> Text[C]:
     """SYMBOL.c."""
     plan, spec, precision = s.plan, s.plan.spec, s.manifest.precision
     kinds = {step.layer.kind for step in plan.steps if isinstance(step.layer, Activation)}
     products = [step.layer for step in plan.steps if isinstance(step.layer, Linear | Conv | ConvTranspose)]
     normal = spec.prior == "normal"
     parts = [
-        f"/* {s.symbol}.c: see {s.symbol}.h.\n *\n{_provenance(s)}\n */\n",
-        f'#include "{s.symbol}.h"\n\n' + ("#include <math.h>\n" if normal else "") + "#include <string.h>\n",
+        c("/* {symbol}.c: see {symbol}.h.\n *\n{provenance}\n */\n", provenance=_provenance(s), symbol=s.symbol),
+        c('#include "{symbol}.h"\n\n', symbol=s.symbol)
+        + (c("#include <math.h>\n") if normal else c(""))
+        + c("#include <string.h>\n"),
         _part("latents") + _part("normal" if normal else "uniform"),
     ]
     if products:
-        parts.append(_part("tiles") + (_part(precision) if precision != "fp32" else "") + _products(precision))
+        parts.append(_part("tiles") + (_part(precision) if precision != "fp32" else c("")) + _products(precision))
     begins = any(p.bias and not is_folded(p) for p in products)
     clears = any(not p.bias or is_folded(p) for p in products)
     helpers = [
@@ -140,66 +174,86 @@ def source(s: Source) -> str:
         ("exponential", bool(kinds & {"tanh", "sigmoid"})),
         *((kind, kind in kinds) for kind in ("relu", "leaky_relu", "tanh", "sigmoid")),
     ]
-    chosen = "".join(_part(name) for name, used in helpers if used)
-    parts.append("/* ---- the layers, each picture as [row][column][channel] ---- */\n" + chosen)
+    chosen = c("").join(_part(name) for name, used in helpers if used)
+    parts.append(c("/* ---- the layers, each picture as [row][column][channel] ---- */\n") + chosen)
     for step in plan.steps:
         if step.layer.name not in plan.views and (text := layers.function(plan, step, s.names, precision)):
             parts.append(text.replace("@symbol@", s.symbol))
     parts += [_picture(s), _public(s)]
-    return s.fill("\n".join(parts))
+    return s.fill(c("\n").join(parts))
 
 
-def embedded_weights(s: Source) -> str:
+def embedded_weights(s: Source) -> Text[C]:
     """SYMBOL_weights.c: the weights as constants."""
     arrays = []
     for m in s.members:
-        text = ", ".join(layers.number(float(v)) if m.values.dtype == np.float32 else str(v) for v in m.values.tolist())
-        body = textwrap.fill(text, 118, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
-        arrays.append(f"    /* {s.member(m)}, {m.comment} */\n    {{\n{body}\n    }}")
-    head = f"/* {s.symbol}_weights.c: the weights of {s.symbol}.h.\n *\n{_provenance(s)}\n */\n"
-    body = ",\n".join(arrays)
-    return s.fill(f'{head}#include "{s.symbol}.h"\n\nconst generator_weights generator_embedded = {{\n{body}\n}};\n')
+        body = c_numbers(m.values.tolist()).wrapped(118, "    ")
+        arrays.append(
+            c(
+                "    /* {member}, {comment} */\n    {{\n{body}\n    }}",
+                body=body,
+                comment=m.comment,
+                member=s.member(m),
+            )
+        )
+    head = c(
+        "/* {symbol}_weights.c: the weights of {symbol}.h.\n *\n{provenance}\n */\n",
+        provenance=_provenance(s),
+        symbol=s.symbol,
+    )
+    body = c(",\n").join(arrays)
+    return s.fill(
+        c(
+            '{head}#include "{symbol}.h"\n\nconst generator_weights generator_embedded = {{\n{body}\n}};\n',
+            body=body,
+            head=head,
+            symbol=s.symbol,
+        )
+    )
 
 
-def example(s: Source) -> str:
+def example(s: Source) -> Text[C]:
     """example.c: one picture to a PNM file."""
     spec = s.plan.spec
-    c = spec.image[0]
-    read = "" if s.embedded else _READ
-    files = f"{s.symbol}.c {s.symbol}_weights.c" if s.embedded else f"{s.symbol}.c"
-    before = "" if s.embedded else f"{s.symbol}.weights "
-    picture = "picture.ppm" if c == 3 else "picture.pgm"
-    label = " [label]" if spec.classes else ""
+    channels = spec.image[0]
+    read = c("") if s.embedded else _READ
+    files = c("{symbol}.c {symbol}_weights.c", symbol=s.symbol) if s.embedded else c("{symbol}.c", symbol=s.symbol)
+    before = c("") if s.embedded else c("{symbol}.weights ", symbol=s.symbol)
+    picture = c("picture.ppm") if channels == 3 else c("picture.pgm")
+    label = c(" [label]") if spec.classes else c("")
     given = 2 if s.embedded else 3
-    chosen = (
+    chosen = c(
         "    const uint32_t label = argc > given + 2\n"
         "                               ? (uint32_t)(strtoul(argv[given + 2], NULL, 10) % GENERATOR_CLASSES)\n"
         "                               : generator_label(seed, index);\n"
     )
-    grey_planes = """\
+    grey_planes = c(
+        """\
     for (int c = 0; c < GENERATOR_CHANNELS; c++) /* no PNM has so many channels: one below the other, in grey */
         for (int i = 0; i < GENERATOR_HEIGHT * GENERATOR_WIDTH; i++)
             fputc(picture[i * GENERATOR_CHANNELS + c], file);"""
+    )
     text = _part("example")
     for mark, value in {
         "symbol": s.symbol,
-        "compile": f"cc -std=c99 -O3 -march=native {files} example.c -lm -o example",
-        "arguments": f"{before}{picture} [seed [index{label}]]",
-        "storage": "" if s.embedded else "static generator_weights weights;\n",
-        "given": str(given),
-        "label": chosen if spec.classes else "",
+        "compile": c("cc -std=c99 -O3 -march=native {files} example.c -lm -o example", files=files),
+        "arguments": c("{before}{picture} [seed [index{label}]]", before=before, label=label, picture=picture),
+        "storage": c("") if s.embedded else c("static generator_weights weights;\n"),
+        "given": c("{n}", n=given),
+        "label": chosen if spec.classes else c(""),
         "read": read,
-        "weights": "&generator_embedded" if s.embedded else "&weights",
-        "pass": "label, " if spec.classes else "",
-        "pnm": "P6\\n%d %d\\n255\\n" if c == 3 else "P5\\n%d %d\\n255\\n",
-        "rows": "GENERATOR_HEIGHT" if c in (1, 3) else "GENERATOR_HEIGHT * GENERATOR_CHANNELS",
-        "write": "    fwrite(picture, 1, sizeof picture, file);" if c in (1, 3) else grey_planes,
+        "weights": c("&generator_embedded") if s.embedded else c("&weights"),
+        "pass": c("label, ") if spec.classes else c(""),
+        "pnm": c("P6\\n%d %d\\n255\\n") if channels == 3 else c("P5\\n%d %d\\n255\\n"),
+        "rows": c("GENERATOR_HEIGHT") if channels in (1, 3) else c("GENERATOR_HEIGHT * GENERATOR_CHANNELS"),
+        "write": c("    fwrite(picture, 1, sizeof picture, file);") if channels in (1, 3) else grey_planes,
     }.items():
         text = text.replace(f"@{mark}@", value)
-    return s.fill(text.replace("\n\n\n", "\n\n"))
+    return s.fill(text.replace("\n\n\n", c("\n\n")))
 
 
-_READ = """\
+_READ = c(
+    """\
     file = fopen(argv[1], "rb");
     if (file == NULL || fread(&weights, 1, sizeof weights, file) != sizeof weights || !generator_check(&weights)) {
         fprintf(stderr, "%s can't be read, or isn't the weights of this generator\\n", argv[1]);
@@ -207,64 +261,89 @@ _READ = """\
     }
     fclose(file);
 """
+)
 
 
-def _part(name: str) -> str:
-    files = importlib.resources.files("gan_export.export.csource") / "parts" / f"{name}.c"
-    return files.read_text(encoding="utf-8")
+def _part(name: str) -> Text[C]:
+    return resource(C, "gan_export.export.csource", "parts", f"{name}.c")
 
 
-def _products(precision: str) -> str:
+def _products(precision: str) -> Text[C]:
     """product(), for the type that weights are stored in."""
     text = _part("product")
-    arguments = {"fp16": "w + k * PANEL, some * PANEL, wide", "int8": "w + k * PANEL, unit, some, wide"}.get(precision)
-    slice_ = f"        float wide[SLICE * PANEL];\n        widen({arguments});\n" if arguments else ""
-    text = text.replace("@slice@\n", slice_).replace("@weights@", "wide" if arguments else "w + k * PANEL")
-    units = " const float *unit," if precision == "int8" else ""
-    return text.replace("@weight@", TYPES[precision]).replace("@scale_parameter@", units)
+    widened = {"fp16": c("w + k * PANEL, some * PANEL, wide"), "int8": c("w + k * PANEL, unit, some, wide")}
+    arguments = widened.get(precision)
+    slice_ = (
+        c("        float wide[SLICE * PANEL];\n        widen({arguments});\n", arguments=arguments)
+        if arguments
+        else c("")
+    )
+    text = text.replace("@slice@\n", slice_).replace("@weights@", c("wide") if arguments else c("w + k * PANEL"))
+    units = c(" const float *unit,") if precision == "int8" else c("")
+    return text.replace("@weight@", c_identifier(TYPES[precision])).replace("@scale_parameter@", units)
 
 
-def _picture(s: Source) -> str:
+def _picture(s: Source) -> Text[C]:
     """The function that runs the layers in turn."""
     plan, names = s.plan, s.names
-    label = "uint32_t label, " if plan.spec.classes else ""
+    label = c("uint32_t label, ") if plan.spec.classes else c("")
     lines = []
     for step in plan.steps:
         lines += _lines(plan, step, names)
     reads = {name for step in plan.steps for name in step.layer.inputs}
     unused = [name for name in ("z", "label") if name not in reads and (name == "z" or plan.spec.classes)]
     unused += [] if s.members else ["weights"]
-    ignored = "".join(f"    (void){name};\n" for name in unused)
-    body = "\n".join(f"    {line}" for line in lines)
-    return f"""\
-/* The layers in turn; gives the last one's output, {layers.shape(plan.grids[plan.spec.output])}. */
+    ignored = c("").join(c("    (void){name};\n", name=c_identifier(name)) for name in unused)
+    body = c("\n").join(c("    {line}", line=line) for line in lines)
+    return c(
+        """\
+/* The layers in turn; gives the last one's output, {shape}. */
 static const float *draw(const generator_weights *weights, const float *z, {label}float *workspace)
 {{
 {ignored}{body}
-    return {names[plan.spec.output]};
+    return {output};
 }}
-"""
+""",
+        body=body,
+        ignored=ignored,
+        label=label,
+        output=names[plan.spec.output],
+        shape=layers.shape(plan.grids[plan.spec.output]),
+    )
 
 
-def _lines(plan: Plan, step: Step, names: layers.Names) -> list[str]:
+def _lines(plan: Plan, step: Step, names: layers.Names) -> list[Text[C]]:
     layer, own = step.layer, names[step.layer.name]
     shape = layers.shape(plan.grids[layer.name])
-    if layer.name in plan.views:
-        return [f"const float *const {own} = {names[layer.inputs[0]]}; /* as {shape} */"]
-    kept = ", in place" if step.in_place else ""
-    return [f"float *const {own} = workspace + {step.at}; /* {shape}{kept} */", layers.call(plan, step, names)]
+    if step.at is None:
+        return [
+            c(
+                "const float *const {own} = {source}; /* as {shape} */",
+                own=own,
+                shape=shape,
+                source=names[layer.inputs[0]],
+            )
+        ]
+    kept = c(", in place") if step.in_place else c("")
+    return [
+        c("float *const {own} = workspace + {at}; /* {shape}{kept} */", at=step.at, kept=kept, own=own, shape=shape),
+        layers.call(plan, step, names),
+    ]
 
 
-def _public(s: Source) -> str:
+def _public(s: Source) -> Text[C]:
     spec = s.plan.spec
-    c, h, w = spec.image
+    channels, h, w = spec.image
     low, high = spec.range or (-1.0, 1.0)
-    label, passed = ("uint32_t label, ", "label, ") if spec.classes else ("", "")
+    label, passed = (c("uint32_t label, "), c("label, ")) if spec.classes else (c(""), c(""))
     first, second = checksums(s.data)
-    value = "x[i]"
+    value = c("x[i]")
     if (low, high) != (-1.0, 1.0):
-        value = f"((x[i] - {layers.number(low)}) * {layers.number(2.0 / (high - low))} - 1.0f)"
-    labels = """
+        value = c(
+            "((x[i] - {low}) * {factor} - 1.0f)", factor=layers.number(2.0 / (high - low)), low=layers.number(low)
+        )
+    labels = c(
+        """
 uint32_t generator_label(uint64_t seed, uint64_t index)
 {
     uint32_t c[4];
@@ -272,7 +351,9 @@ uint32_t generator_label(uint64_t seed, uint64_t index)
     return (uint32_t)(((uint64_t)c[0] * GENERATOR_CLASSES) >> 32);
 }
 """
-    return f"""\
+    )
+    return c(
+        """\
 int generator_check(const generator_weights *weights)
 {{
     const unsigned char *bytes = (const unsigned char *)weights;
@@ -283,7 +364,7 @@ int generator_check(const generator_weights *weights)
         first += word;
         second += first;
     }}
-    return sizeof *weights == {len(s.data)} && first == 0x{first:08x}u && second == 0x{second:08x}u;
+    return sizeof *weights == {size} && first == 0x{first:08x}u && second == 0x{second:08x}u;
 }}
 
 void generator_latent(uint64_t seed, uint64_t index, float z[GENERATOR_LATENT])
@@ -291,10 +372,10 @@ void generator_latent(uint64_t seed, uint64_t index, float z[GENERATOR_LATENT])
     uint32_t c[4] = {{0}};
     for (uint32_t i = 0; i < GENERATOR_LATENT; i++) {{
         if (i % 8 == 0) random_words(seed, index, i / 8, 0, c); /* eight coordinates of 16 bits */
-        z[i] = {"normal" if spec.prior == "normal" else "uniform"}((c[i % 8 / 2] >> (i % 2 * 16)) & 0xFFFFu);
+        z[i] = {draw}((c[i % 8 / 2] >> (i % 2 * 16)) & 0xFFFFu);
     }}
 }}
-{labels if spec.classes else ""}
+{labels}
 void generator_floats(const generator_weights *weights, const float *z, {label}float *workspace, float *picture)
 {{
     const float *x = draw(weights, z, {passed}workspace);
@@ -310,25 +391,42 @@ void generator_bytes(const generator_weights *weights, const float *z, {label}fl
         picture[i] = (unsigned char)(!(level > 0.0f) ? 0.0f : level >= 255.0f ? 255.0f : level);
     }}
 }}
-"""
+""",
+        c=channels,
+        draw=c_identifier(spec.prior),
+        first=first,
+        h=h,
+        label=label,
+        labels=labels if spec.classes else c(""),
+        passed=passed,
+        second=second,
+        size=len(s.data),
+        value=value,
+        w=w,
+    )
 
 
-def _declared(s: Source, m: Member) -> str:
-    kind = {"float32": "float", "uint16": "uint16_t", "int8": "int8_t"}[m.values.dtype.name]
-    return f"{kind} {s.member(m)}[{m.values.size}];"
+def _declared(s: Source, m: Member) -> Text[C]:
+    kind = {"float32": c("float"), "uint16": c("uint16_t"), "int8": c("int8_t")}[m.values.dtype.name]
+    return c("{kind} {member}[{size}];", kind=kind, member=s.member(m), size=m.values.size)
 
 
-def _prior(s: Source) -> str:
-    return "N(0, 1)" if s.plan.spec.prior == "normal" else "U(-1, 1)"
+def _prior(s: Source) -> Text[C]:
+    return c("N(0, 1)") if s.plan.spec.prior == "normal" else c("U(-1, 1)")
 
 
-def _provenance(s: Source) -> str:
+def _provenance(s: Source) -> Text[C]:
     m = s.manifest
     words = [
-        f"Written by gan-export {m.versions['gan-export']} from a checkpoint of the family {m.facts.arch}.",
-        f"Source sha256: {m.source_sha256}",
-        f"Weights: {m.precision}; latents: {m.latent_law}",
+        c(
+            "Written by gan-export {version} from a checkpoint of the family {arch}.",
+            arch=c_comment(m.facts.arch),
+            version=c_comment(m.versions["gan-export"]),
+        ),
+        c("Source sha256: {sha256}", sha256=c_comment(m.source_sha256)),
+        c("Weights: {precision}; latents: {law}", law=c_comment(m.latent_law), precision=c_comment(m.precision)),
     ]
     if m.options:
-        words.append("Options: " + ", ".join(f"{key} {value}" for key, value in sorted(m.options.items())))
-    return "\n".join(f" * {line}" for line in words)
+        given = ", ".join(f"{key} {value}" for key, value in sorted(m.options.items()))
+        words.append(c("Options: {given}", given=c_comment(given)))
+    return c("\n").join(c(" * {line}", line=line) for line in words)

@@ -16,6 +16,7 @@ from gan_export.arch.layers import (
     Linear,
 )
 from gan_export.errors import GanExportError, printable
+from gan_export.escape import C, Text, c
 from gan_export.export.csource.plan import PANEL, Plan, is_folded
 
 Floats = npt.NDArray[np.float32]
@@ -30,7 +31,7 @@ class Member:
     layer: str
     part: str
     values: Array
-    comment: str
+    comment: Text[C]
 
 
 def members(plan: Plan, weights: Mapping[str, Floats], precision: str) -> list[Member]:
@@ -45,9 +46,11 @@ def members(plan: Plan, weights: Mapping[str, Floats], precision: str) -> list[M
             if part == "weight" and isinstance(layer, Linear | Conv | ConvTranspose):
                 found += _packed(layer, _matrix(plan, layer, values), precision)
             elif part == "bias" and layer.name in plan.flattened:
-                found.append(_member(layer, part, values[_order(plan, layer.name)], f"[{len(values)}]"))
+                found.append(_member(layer, part, values[_order(plan, layer.name)], c("[{n}]", n=len(values))))
             else:
-                shape = f"[{layer.classes}][{layer.dim}]" if isinstance(layer, Embedding) else f"[{len(values)}]"
+                shape = c("[{n}]", n=len(values))
+                if isinstance(layer, Embedding):
+                    shape = c("[{classes}][{dim}]", classes=layer.classes, dim=layer.dim)
                 found.append(_member(layer, part, values.ravel(), shape))
     return sorted(found, key=lambda m: -m.values.itemsize)
 
@@ -60,7 +63,7 @@ def checksums(data: bytes) -> tuple[int, int]:
     return first, int(running.sum(dtype=np.uint64)) & 0xFFFFFFFF
 
 
-def _member(layer: Layer, part: str, values: Floats, comment: str) -> Member:
+def _member(layer: Layer, part: str, values: Floats, comment: Text[C]) -> Member:
     return Member(layer.name, part, np.ascontiguousarray(values, np.float32), comment)
 
 
@@ -70,12 +73,12 @@ def _order(plan: Plan, name: str) -> npt.NDArray[np.intp]:
     return np.arange(to.size).reshape(to.c, to.h, to.w).transpose(1, 2, 0).ravel()
 
 
-def _matrix(plan: Plan, layer: Linear | Conv | ConvTranspose, weight: Floats) -> tuple[Floats, str]:
+def _matrix(plan: Plan, layer: Linear | Conv | ConvTranspose, weight: Floats) -> tuple[Floats, Text[C]]:
     """(taps, in, out), and what the taps are: each tap's weights are one product."""
     match layer:
         case Linear(name=name):
             rows = weight[_order(plan, name)] if name in plan.flattened else weight
-            return rows.T[None], ""
+            return rows.T[None], c("")
         case ConvTranspose(kernel=k):
             taps = weight.transpose(2, 3, 0, 1)  # (k, k, in, out)
         case Conv(kernel=k):
@@ -83,18 +86,19 @@ def _matrix(plan: Plan, layer: Linear | Conv | ConvTranspose, weight: Floats) ->
             if is_folded(layer):
                 taps = taps[::-1, ::-1]
     if is_folded(layer):
-        return taps.transpose(2, 0, 1, 3).reshape(1, taps.shape[2], -1), f"{k} * {k} * {layer.out_channels}"
-    return taps.reshape(k * k, *taps.shape[2:]), f"[{k} * {k}]"
+        return taps.transpose(2, 0, 1, 3).reshape(1, taps.shape[2], -1), c("{k} * {k} * {n}", k=k, n=layer.out_channels)
+    return taps.reshape(k * k, *taps.shape[2:]), c("[{k} * {k}]", k=k)
 
 
-def _packed(layer: Linear | Conv | ConvTranspose, matrix: tuple[Floats, str], precision: str) -> list[Member]:
+def _packed(layer: Linear | Conv | ConvTranspose, matrix: tuple[Floats, Text[C]], precision: str) -> list[Member]:
     taps, of = matrix
     count, depth, out = taps.shape
     panels = -(-out // PANEL)
     padded = np.zeros((count, depth, panels * PANEL), np.float32)
     padded[:, :, :out] = taps
-    columns = f"  {of} columns in panels of {PANEL}" if of and not of.startswith("[") else ""
-    shape = f"[{panels}]{of if of.startswith('[') else ''}[{depth}][{PANEL}]{columns}"
+    shape = c("[{panels}]{of}[{depth}][{n}]", panels=panels, of=of, depth=depth, n=PANEL)
+    if is_folded(layer):
+        shape = c("[{panels}][{depth}][{n}]  {of} columns in panels of {n}", panels=panels, depth=depth, n=PANEL, of=of)
 
     def panel(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         return values.reshape(count, depth, panels, PANEL).transpose(2, 0, 1, 3).ravel()
@@ -111,6 +115,6 @@ def _packed(layer: Linear | Conv | ConvTranspose, matrix: tuple[Floats, str], pr
         case "int8":
             unit = np.abs(padded).max(axis=(0, 1)) / np.float32(127)
             whole = np.rint(padded / np.where(unit > 0, unit, 1)).astype(np.int8)
-            units = Member(layer.name, "unit", unit.astype(np.float32), f"[{panels}][{PANEL}]")
+            units = Member(layer.name, "unit", unit.astype(np.float32), c("[{panels}][{n}]", panels=panels, n=PANEL))
             return [units, Member(layer.name, "weight", panel(whole), shape)]  # type: ignore[arg-type]
     return [Member(layer.name, "weight", panel(padded), shape)]  # type: ignore[arg-type]
