@@ -240,6 +240,10 @@ def verify(
     checkpoint: Annotated[Path | None, typer.Argument(help="The checkpoint that it was made from.")] = None,
     *,
     bisect: Annotated[bool, typer.Option("--bisect", help="ONNX: name the first layer that is wrong.")] = False,
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", help="Judge as fp32, fp16, bf16 or int8.", show_default="the file's own"),
+    ] = None,
     max_error: MaxError = None,
     overrides: Overrides,
 ) -> None:
@@ -252,8 +256,8 @@ def verify(
     if checkpoint is None and overrides != Overrides():
         raise GanExportError(f"{overrides.flags()} says what a checkpoint is; name the checkpoint too, or leave it out")
     read = _read(checkpoint, _as_exported(artifact, checkpoint, overrides)) if checkpoint else None
-    found = ship.verify(artifact, read, max_error)
-    shown.print_verification(found, artifact)
+    found = ship.verify(artifact, read, precision=precision, max_error=max_error)
+    shown.print_verification(found, artifact, precision)
     if bisect and read is not None:
         shown.print_steps(ship.first_wrong_layers(artifact, read))
     if not found.passed:
