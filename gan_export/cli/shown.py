@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gan_export.arch.reading import Overrides
     from gan_export.bisect import Step
+    from gan_export.checkpoint import Checkpoint
     from gan_export.parity import ParityReport, Quality
     from gan_export.ship import Shipped
+
+
+def warn_of_code(checkpoint: Checkpoint) -> None:
+    """On standard error, before anything else is shown of a checkpoint that names what runs code elsewhere."""
+    from gan_export.checkpoint import code_warning
+    from gan_export.errors import printable
+
+    if checkpoint.source.code:
+        print(f"warning: {printable(checkpoint.source.name)} {code_warning(checkpoint.source.code)}", file=sys.stderr)
+
+
+def check_source(file: Path, overrides: Overrides, strict: bool) -> None:
+    """As `warn_of_code` and `--strict`, for a file that other processes will read."""
+    from gan_export import artifact, checkpoint
+
+    if file.exists() and artifact.sniff(file) == "checkpoint":
+        read = checkpoint.read(file, overrides)
+        if strict:
+            checkpoint.check_strictly(read)
+        warn_of_code(read)
 
 
 def print_proof(shipped: Shipped, title: str) -> None:
