@@ -66,6 +66,7 @@ class Description:
             "notes": list(reading.notes),
             "ignored": list(source.ignored),
             "records": list(source.records),
+            "code": list(source.code),
         }
 
     def rows(self) -> list[tuple[str, str]]:
@@ -74,6 +75,7 @@ class Description:
         channels, height, width = spec.image
         low_high = "unbounded" if spec.range is None else f"[{spec.range[0]:g}, {spec.range[1]:g}]"
         rows = [
+            *([("RUNS CODE", f"elsewhere, not here: {_few(source.code)}")] if source.code else []),
             ("file", f"{source.name} ({source.container})"),
             ("sha256", source.sha256),
             *([("read from", source.key)] if source.key else []),

@@ -38,6 +38,7 @@ class Generator:
     facts: Facts
     session: Session
     psi: float = 1.0  # latents are shrunk by it: nearer to the mean picture, and less varied
+    warnings: tuple[str, ...] = ()  # of what the file names, if it is a checkpoint
 
     def bytes(self, z: Floats, labels: Labels | None = None) -> Bytes:
         """Pictures of latents (N, nz) as uint8 (N, H, W, C)."""
@@ -78,11 +79,14 @@ def open_generator(
     device: str = "cpu",
     threads: int | None = None,
     psi: float = 1.0,
+    strict: bool = False,
 ) -> Iterator[Generator]:
     """A checkpoint or an artifact, told apart by content, loaded in `runtime` or the first that takes its kind.
 
-    Raises GanExportError for a file that none takes, or a runtime that takes another kind.
+    strict: as `checkpoint.check_strictly`.  Raises GanExportError for a file that none takes, or a runtime that takes
+    another kind.
     """
+    warnings: tuple[str, ...] = ()
     if not path.exists():
         raise GanExportError(f"{printable(str(path))}: no such file")
     if not 0.0 <= psi <= 1.0:
@@ -99,6 +103,10 @@ def open_generator(
 
         assert isinstance(chosen, CheckpointRuntime)
         read = checkpoint.read(path, overrides)
+        if strict:
+            checkpoint.check_strictly(read)
+        if read.source.code:
+            warnings = (f"{printable(read.source.name)} {checkpoint.code_warning(read.source.code)}",)
         facts = Facts.of(read.spec)
         session: Session = chosen.open(read, device=device, threads=threads)
     else:
@@ -113,7 +121,7 @@ def open_generator(
             hold_to(session, facts)
         except GanExportError as e:
             raise GanExportError(f"{printable(str(path))}: {e}") from None
-        yield Generator(facts, session, psi)
+        yield Generator(facts, session, psi, warnings)
     finally:
         session.close()
 

@@ -69,8 +69,8 @@ def bench(
     processes: Processes = None,
     sweep: Annotated[bool, typer.Option("--sweep", help="Powers of two, until memory or the knee.")] = False,
     suite: Annotated[str | None, typer.Option("--suite", help="A suite's name, or a .toml file.")] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit 1 when a runtime failed or the run is unstable.")
+    fail_on_unstable: Annotated[
+        bool, typer.Option("--fail-on-unstable", help="Exit 1 when a runtime failed or the run is unstable.")
     ] = False,
     json: Annotated[str | None, typer.Option("--json", help="Keep the run in this new file; - prints it.")] = None,
     keep: Annotated[
@@ -105,7 +105,7 @@ def bench(
         raise GanExportError(f"this suite measures {len(sources)} generators; keep their runs with --keep DIR")
     _check_targets(json, csv, keep, files or [])
     unstable = [_measure(plan, source, json, csv, keep) for source in sources]
-    if strict and any(unstable):
+    if fail_on_unstable and any(unstable):
         raise typer.Exit(1)
 
 

@@ -12,7 +12,7 @@ import typer
 from gan_export.arch.reading import Overrides
 from gan_export.cli import app as common
 from gan_export.cli import shown
-from gan_export.cli.options import Out, reads_checkpoints
+from gan_export.cli.options import Out, Strict, reads_checkpoints
 from gan_export.cli.say import put, say, table
 from gan_export.escape import json_text
 
@@ -87,6 +87,7 @@ def export(
     sampler: Sampler = False,
     device: Device = "cpu",
     backend: Backend = "xnnpack",
+    strict: Strict = False,
     overrides: Overrides,
 ) -> None:
     """Export FILE to FORMAT; the target changes only after the new file has drawn the same pictures."""
@@ -100,7 +101,7 @@ def export(
         sampler=sampler, device=device, backend=backend,
     )  # fmt: skip
     check_options(exporter, options)
-    checkpoint = _read(file, overrides)
+    checkpoint = _read(file, overrides, strict)
     if recalibrate is None:
         _print_health(checkpoint)
     target = out or _beside(file, f".sampler{exporter.suffix}" if sampler else exporter.suffix)
@@ -116,6 +117,7 @@ def export_all(
     file: CheckpointFile,
     *,
     out: Annotated[Path, typer.Option("-o", "--out", help="A folder; made where it isn't there.")],
+    strict: Strict = False,
     overrides: Overrides,
 ) -> None:
     """Export FILE to every format that can be written here, and say what was left out and why."""
@@ -123,7 +125,7 @@ def export_all(
     from gan_export.errors import GanExportError, UnavailableError
     from gan_export.export.base import Options
 
-    checkpoint = _read(file, overrides)
+    checkpoint = _read(file, overrides, strict)
     _print_health(checkpoint)
     out.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[str, ...]] = []
@@ -174,6 +176,7 @@ def export_web(
             metavar="DIR",
         ),
     ] = None,
+    strict: Strict = False,
     overrides: Overrides,
 ) -> None:
     """Write a static page that draws FILE's pictures in the browser, with nothing loaded from elsewhere."""
@@ -202,7 +205,7 @@ def export_web(
             raise typer.Exit(1)
         size = write_site(out, lambda target: shutil.copyfile(file, target))
     else:
-        checkpoint = _read(file, overrides)
+        checkpoint = _read(file, overrides, strict)
         _print_health(checkpoint)
 
         def put(exporter: Exporter) -> Callable[[Path], None]:
@@ -245,6 +248,7 @@ def verify(
         typer.Option("--precision", help="Judge as fp32, fp16, bf16 or int8.", show_default="the file's own"),
     ] = None,
     max_error: MaxError = None,
+    strict: Strict = False,
     overrides: Overrides,
 ) -> None:
     """Run ARTIFACT in its own runtime against CHECKPOINT, or against the reference pictures inside it."""
@@ -255,7 +259,7 @@ def verify(
         raise GanExportError("--bisect compares with a checkpoint's layers; name the checkpoint too")
     if checkpoint is None and overrides != Overrides():
         raise GanExportError(f"{overrides.flags()} says what a checkpoint is; name the checkpoint too, or leave it out")
-    read = _read(checkpoint, _as_exported(artifact, checkpoint, overrides)) if checkpoint else None
+    read = _read(checkpoint, _as_exported(artifact, checkpoint, overrides), strict) if checkpoint else None
     found = ship.verify(artifact, read, precision=precision, max_error=max_error)
     shown.print_verification(found, artifact, precision)
     if bisect and read is not None:
@@ -270,6 +274,7 @@ def inspect(
     file: Annotated[Path, typer.Argument(help="A checkpoint, or an exported file.")],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    strict: Strict = False,
     overrides: Overrides,
 ) -> None:
     """What FILE is: family, sizes, layers, what was assumed and what was ignored."""
@@ -283,7 +288,7 @@ def inspect(
     if kind == "checkpoint":
         from gan_export.describe import describe
 
-        checkpoint = _read(file, overrides)
+        checkpoint = _read(file, overrides, strict)
         _print_health(checkpoint)
         description = describe(checkpoint)
         if as_json:
@@ -314,11 +319,14 @@ def _options(*, uint8: bool, **said: Any) -> Options:
     return Options(output="bytes" if uint8 else "float", **said)
 
 
-def _read(file: Path, overrides: Overrides) -> Checkpoint:
+def _read(file: Path, overrides: Overrides, strict: bool) -> Checkpoint:
     from gan_export import checkpoint
     from gan_export.errors import printable
 
     read = checkpoint.read(file, overrides)
+    if strict:
+        checkpoint.check_strictly(read)
+    shown.warn_of_code(read)
     for note in read.reading.notes:
         say(f"note: {printable(note, limit=500)}", error=True)
     for alternative in read.reading.alternatives:

@@ -17,6 +17,10 @@ from gan_export.errors import GanExportError
 Seed = Annotated[int, typer.Option("--seed", help="0 to 2^64-1; with the index it decides an image's latents.")]
 Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 Threads = Annotated[int | None, typer.Option("--threads", help="Of the runtime; its own default without.", min=1)]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Refuse a checkpoint that could be read in another way, or names what runs code."),
+]
 Out = Annotated[Path | None, typer.Option("-o", "--out", help="Where to write.", show_default=False)]
 
 # What a checkpoint doesn't say and a user can: a flag for each field of Overrides.

@@ -10,7 +10,7 @@ import typer
 
 from gan_export.arch.reading import Overrides
 from gan_export.cli import app as common
-from gan_export.cli.options import Device, Seed, Threads, check_device, reads_checkpoints
+from gan_export.cli.options import Device, Seed, Strict, Threads, check_device, reads_checkpoints
 from gan_export.cli.say import say
 from gan_export.errors import GanExportError
 
@@ -79,6 +79,7 @@ def sample(
     runtime: Annotated[str | None, typer.Option("--runtime", help="Another runtime than the first that fits.")] = None,
     device: Device = "cpu",
     threads: Threads = None,
+    strict: Strict = False,
     overrides: Overrides,
 ) -> None:
     """Draw COUNT pictures of FILE into OUT."""
@@ -89,12 +90,13 @@ def sample(
     def dataset(format: str) -> None:
         from dataclasses import asdict
 
-        from gan_export.cli import scale
+        from gan_export.cli import scale, shown
         from gan_export.scale.filters import Reject
         from gan_export.scale.job import Slice
         from gan_export.scale.run import Wish
         from gan_export.scale.writer import Source
 
+        shown.check_source(file, overrides, strict)
         unsure = (Reject.parse(reject).name,) if reject is not None else ()
         filters = unsure + tuple(name for name, on in (("dedupe", dedupe), ("balance", balance)) if on)
         part = Slice.parse(shard) if shard else Slice()
@@ -117,21 +119,22 @@ def sample(
     if format is not None:
         dataset(format)
         return
-    only = {
-        "--shard": shard,
-        "--shard-size": shard_size,
-        "--workers": workers,
-        "--ray": ray,
-        "--reject": reject,
-        "--dedupe": dedupe,
-        "--balance": balance,
-    }
-    for name, said in only.items():
-        if said:
-            raise GanExportError(f"{name} is for datasets; add --format, and a folder with -o")
+    _refuse_of_one_file(
+        {
+            "--shard": shard,
+            "--shard-size": shard_size,
+            "--workers": workers,
+            "--ray": ray,
+            "--reject": reject,
+            "--dedupe": dedupe,
+            "--balance": balance,
+        }
+    )
     with sampling.open_generator(
-        file, overrides, runtime=runtime, device=device, threads=threads, psi=psi
+        file, overrides, runtime=runtime, device=device, threads=threads, psi=psi, strict=strict
     ) as generator:
+        for line in generator.warnings:
+            print(f"warning: {line}", file=sys.stderr)
         if walk is not None:
             from gan_export import walk as walks
 
@@ -155,6 +158,13 @@ def sample(
     drawn = len(z) if z is not None else total
     info = generator.session.info
     say(f"wrote {out}: {drawn} picture{'s' if drawn > 1 else ''} by {info.runtime} ({info.provider})")
+
+
+def _refuse_of_one_file(flags: dict[str, object]) -> None:
+    """Raises GanExportError for a flag that only a dataset has a use for."""
+    for name, said in flags.items():
+        if said:
+            raise GanExportError(f"{name} is for datasets; add --format, and a folder with -o")
 
 
 def _check_latents(format: str | None, chosen: bool) -> None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from gan_export.cli.say import say, table
 
 if TYPE_CHECKING:
+    from gan_export.arch.reading import Overrides
     from gan_export.bisect import Step
+    from gan_export.checkpoint import Checkpoint
     from gan_export.parity import ParityReport, Quality
     from gan_export.ship import Contents, Shipped, Verification
 
@@ -18,6 +20,26 @@ _CONTENTS: Mapping[Contents, str] = {
     "altered": "NOT as they were exported",
     "unhashed": "no hash of them inside; an older gan-export wrote it",
 }
+
+
+def warn_of_code(checkpoint: Checkpoint) -> None:
+    """On standard error, before anything else is shown of a checkpoint that names what runs code elsewhere."""
+    from gan_export.checkpoint import code_warning
+    from gan_export.errors import printable
+
+    if checkpoint.source.code:
+        say(f"warning: {printable(checkpoint.source.name)} {code_warning(checkpoint.source.code)}", error=True)
+
+
+def check_source(file: Path, overrides: Overrides, strict: bool) -> None:
+    """As `warn_of_code` and `--strict`, for a file that other processes will read."""
+    from gan_export import artifact, checkpoint
+
+    if file.exists() and artifact.sniff(file) == "checkpoint":
+        read = checkpoint.read(file, overrides)
+        if strict:
+            checkpoint.check_strictly(read)
+        warn_of_code(read)
 
 
 def print_proof(shipped: Shipped, title: str) -> None:

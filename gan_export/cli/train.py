@@ -50,7 +50,9 @@ def run(
     data_root: Root = None,
     device: Device = None,
     seed: Annotated[int | None, typer.Option("--seed", help="The same seed gives the same weights.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse pictures that can't be read.")] = False,
+    fail_on_unreadable: Annotated[
+        bool, typer.Option("--fail-on-unreadable", help="Refuse images that can't be read instead of skipping them.")
+    ] = False,
     tensorboard: Tensorboard = False,
     devices: Devices = 1,
     nodes: Nodes = 1,
@@ -60,7 +62,7 @@ def run(
     from gan_export.training import recipe as recipes
 
     more = [f"train.seed={seed}"] if seed is not None else []
-    more += ["data.strict=true"] if strict else []
+    more += ["data.strict=true"] if fail_on_unreadable else []
     read = recipes.load(recipe, [*(settings or []), *more, *_device(device)])
     into = out or Path("runs") / read.name
     folder.check_new(into)  # before torch is imported: an answer at once

@@ -111,7 +111,7 @@ def test_corrupt_pictures_are_named_or_refused(tmp_path: Path, pictures: Path) -
     assert result.returncode == 0, result.stderr
     assert "1 pictures can't be read" in result.stderr
     assert "broken.png" in result.stderr
-    refused(gan_train(recipe, "-o", tmp_path / "strict", "--strict"), "1 of 101", "broken.png")
+    refused(gan_train(recipe, "-o", tmp_path / "strict", "--fail-on-unreadable"), "1 of 101", "broken.png")
     assert not (tmp_path / "strict").exists()
 
 
