@@ -40,7 +40,7 @@ _NEVER = ("as_custom_obj", "as_operator", "as_graph", "custom_obj")
 
 
 def check(data: memoryview) -> None:
-    """Raises HostileFileError for a file that holds more than a graph and its weights, GanExportError for a damaged one."""
+    """Raises HostileFileError for more than a graph and its weights, GanExportError for a damaged file."""
     archive = Archive(data)
     archive.refuse_tricks()
     roots = {name.partition("/")[0] for name in archive.entries}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import pickle
 import struct
 import zipfile
 import zlib
@@ -16,74 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.checkpoint.makers import torch_stream, torch_zip
-
-CANARY = "gan_export_canary"
-TOUCH = f"touch {CANARY}"
-CODE = f"open('{CANARY}', 'w')"
-
-# (module, name, arguments): what published bypasses of block lists call, and what they reach it through.
-CALLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("os", "system", (TOUCH,)), ("posix", "system", (TOUCH,)), ("nt", "system", (TOUCH,)), ("os", "popen", (TOUCH,)),
-    ("subprocess", "getoutput", (TOUCH,)), ("subprocess", "check_output", (TOUCH,)), ("commands", "getoutput", (TOUCH,)),
-    ("builtins", "eval", (CODE,)), ("builtins", "exec", (CODE,)), ("__builtin__", "eval", (CODE,)),
-    ("builtins", "open", (CANARY, "w")), ("io", "open", (CANARY, "w")), ("_io", "open", (CANARY, "w")),
-    ("_io", "FileIO", (CANARY, "w")), ("codecs", "open", (CANARY, "w")), ("_pyio", "open", (CANARY, "w")),
-    ("bz2", "open", (CANARY, "w")), ("gzip", "open", (CANARY, "w")), ("lzma", "open", (CANARY, "w")),
-    ("tarfile", "open", (CANARY, "w")), ("zipfile", "ZipFile", (CANARY, "w")), ("shelve", "open", (CANARY,)),
-    ("dbm.dumb", "open", (CANARY,)), ("sqlite3", "connect", (CANARY,)), ("logging", "FileHandler", (CANARY,)),
-    ("distutils.file_util", "write_file", (CANARY, "x")), ("os", "mkdir", (CANARY,)), ("os", "mknod", (CANARY,)),
-    ("pip", "main", ("install", CANARY)), ("pip._internal", "main", ("install", CANARY)),
-    ("ensurepip", "_run_pip", ("install",)), ("venv", "create", (CANARY,)), ("pty", "spawn", (TOUCH,)),
-    ("runpy", "run_path", (f"{CANARY}.py",)), ("runpy", "run_module", (CANARY,)), ("runpy", "_run_code", (CODE, "")),
-    ("importlib", "import_module", (CANARY,)), ("builtins", "__import__", (CANARY,)),
-    ("importlib._bootstrap", "_gcd_import", (CANARY,)), ("_frozen_importlib", "_gcd_import", (CANARY,)),
-    ("pkgutil", "resolve_name", (f"{CANARY}:x",)), ("pydoc", "locate", (CANARY,)), ("pydoc", "safeimport", (CANARY,)),
-    ("zipimport", "zipimporter", (CANARY,)), ("imp", "load_source", (CANARY, f"{CANARY}.py")),
-    ("unittest.mock", "_importer", (CANARY,)), ("test.support.import_helper", "import_module", (CANARY,)),
-    ("cProfile", "run", (CODE,)), ("profile", "run", (CODE,)), ("profile", "Profile.run", (CODE,)),
-    ("timeit", "timeit", (CODE,)), ("timeit", "main", (CODE,)), ("trace", "Trace.run", (CODE,)), ("pdb", "run", (CODE,)),
-    ("bdb", "Bdb.run", (CODE,)), ("doctest", "debug_script", (CODE,)), ("code", "InteractiveInterpreter.runcode", (CODE,)),
-    ("codeop", "compile_command", (CODE,)), ("marshal", "loads", (CODE,)), ("types", "FunctionType", (CODE,)),
-    ("types", "CodeType", (CODE,)), ("site", "execsitecustomize", ()), ("site", "addsitedir", (CANARY,)),
-    ("atexit", "_run_exitfuncs", ()), ("_posixsubprocess", "fork_exec", (TOUCH,)), ("_xxsubinterpreters", "run_string", ("0", CODE)),
-    ("ctypes", "CDLL", (CANARY,)), ("ctypes.util", "find_library", (CANARY,)), ("_ctypes", "dlopen", (CANARY, "0")),
-    ("cffi", "FFI.dlopen", (CANARY,)), ("operator", "attrgetter", ("system",)), ("_operator", "attrgetter", ("system",)),
-    ("operator", "methodcaller", ("system", TOUCH)), ("_operator", "methodcaller", ("system", TOUCH)),
-    ("operator", "itemgetter", ("exec",)), ("inspect", "getattr_static", ("system",)), ("builtins", "getattr", ("os", "system")),
-    ("functools", "partial", (TOUCH,)), ("functools", "reduce", (TOUCH,)), ("builtins", "map", (TOUCH,)),
-    ("builtins", "__dict__", ()), ("asyncio.unix_events", "_UnixSubprocessTransport._start", (TOUCH,)),
-    ("asyncio", "create_subprocess_shell", (TOUCH,)), ("multiprocessing.util", "spawnv_passfds", (TOUCH,)),
-    ("idlelib.pyshell", "ModifiedInterpreter.runcommand", (CODE,)), ("idlelib.run", "Executive.runcode", (CODE,)),
-    ("idlelib.debugobj", "ObjectTreeItem.SetText", (CODE,)), ("idlelib.autocomplete", "AutoComplete.get_entity", (CODE,)),
-    ("idlelib.calltip", "get_entity", (CODE,)), ("lib2to3.pgen2.grammar", "Grammar.loads", (CODE,)),
-    ("lib2to3.pgen2.pgen", "ParserGenerator.make_label", (CODE,)), ("nturl2path", "url2pathname", (TOUCH,)),
-    ("webbrowser", "open", (CANARY,)), ("urllib.request", "urlopen", (f"http://127.0.0.1:9/{CANARY}",)),
-    ("http.client", "HTTPSConnection", ("127.0.0.1",)), ("socket", "create_connection", ("127.0.0.1",)),
-    ("ssl", "get_server_certificate", ("127.0.0.1",)), ("smtplib", "SMTP", ("127.0.0.1",)), ("requests", "get", (CANARY,)),
-    ("aiohttp.client", "ClientSession", ()), ("telnetlib", "Telnet", ("127.0.0.1",)), ("pickle", "loads", (CODE,)),
-    ("_pickle", "loads", (CODE,)), ("dill", "loads", (CODE,)), ("cloudpickle", "loads", (CODE,)), ("joblib", "load", (CANARY,)),
-    ("pandas", "read_pickle", (CANARY,)), ("pandas.io.pickle", "read_pickle", (CANARY,)), ("pandas", "eval", (CODE,)),
-    ("numpy", "load", (CANARY,)), ("numpy.testing._private.utils", "runstring", (CODE,)),
-    ("numpy.f2py.crackfortran", "getlincoef", (CODE,)), ("numpy.f2py.crackfortran", "_eval_length", (CODE,)),
-    ("numpy.f2py.crackfortran", "myeval", (CODE,)), ("numpy.distutils.exec_command", "exec_command", (TOUCH,)),
-    ("sympy", "sympify", (CODE,)), ("sympy.parsing.sympy_parser", "parse_expr", (CODE,)), ("torch", "load", (CANARY,)),
-    ("torch.serialization", "load", (CANARY,)), ("torch.jit", "load", (CANARY,)), ("torch.hub", "load", (CANARY, "x")),
-    ("torch.package", "PackageImporter", (CANARY,)), ("torch.storage", "_load_from_bytes", (CODE,)),
-    ("torch.serialization", "os.system", (TOUCH,)), ("torch", "os.system", (TOUCH,)), ("torch.nn.modules.module", "os.system", (TOUCH,)),
-    ("torch._utils", "sys.modules", ()), ("torch.utils._config_module", "ConfigModule.load_config", (CODE,)),
-    ("torch.utils._config_module", "load_config", (CODE,)), ("torch._dynamo.guards", "GuardBuilder.get", (CODE,)),
-    ("torch.fx.experimental.symbolic_shapes", "ShapeEnv.evaluate_guards_expression", (CODE,)),
-    ("torch.utils.bottleneck.__main__", "run_cprofile", (CODE,)), ("torch.utils.bottleneck.__main__", "run_autograd_prof", (CODE,)),
-    ("torch.utils.collect_env", "run", (TOUCH,)), ("torch.utils.data.datapipes.utils.decoder", "basichandlers", ("pkl", CODE)),
-    ("torch.testing._internal.common_utils", "exec", (CODE,)), ("torch._inductor.codecache", "compile_file", (CANARY,)),
-    ("torch.utils.cpp_extension", "load_inline", (CANARY, CODE)), ("torch.ops", "load_library", (CANARY,)),
-    ("torch.classes", "load_library", (CANARY,)), ("torch.jit.unsupported_tensor_ops", "execWrapper", (CODE,)),
-    ("torch.onnx.utils", "export", (CANARY,)), ("tensorflow.python.framework.load_library", "load_library", (CANARY,)),
-    ("keras.models", "load_model", (CANARY,)), ("sklearn.utils._testing", "exec", (CODE,)), ("decimal", "os.system", (TOUCH,)),
-    ("random", "_os.system", (TOUCH,)), ("collections", "_sys.modules", ()), ("glob", "os.system", (TOUCH,)),
-    ("shutil", "rmtree", (CANARY,)), ("shutil", "copyfile", (CANARY, "x")), ("tempfile", "mkdtemp", ("", CANARY)),
-    (CANARY, "Config", ()), (f"{CANARY}.inner", "Config", ()),
-)  # fmt: skip
+from tests.security.calls import CALLS, CANARY, CODE, TOUCH
 
 
 def _text(s: str) -> bytes:
@@ -125,57 +57,157 @@ WAYS: dict[str, bytes] = {
     "framed_wrongly": b"\x80\x04\x95\xff\xff\xff\x7f\x00\x00\x00\x00" + RUN + b".",
     "no_stop": b"\x80\x02" + RUN,
     "broken_after": b"\x80\x02" + RUN + b"\xff\xff",
-    "stack_global_memo": b"\x80\x04" + _short("os") + b"\x94" + _short("system") + b"\x9400h\x00h\x01\x93"
-    + _short(TOUCH) + b"\x85R.",
-    "stack_global_put_and_memoize": b"\x80\x04" + _text("os") + b"q\x00" + _text("system") + b"q\x01" + _text("torch._utils")
-    + b"\x94" + _text("_rebuild_tensor_v2") + b"\x94h\x00h\x01\x93" + _text(TOUCH) + b"\x85R.",
+    "stack_global_memo": b"\x80\x04"
+    + _short("os")
+    + b"\x94"
+    + _short("system")
+    + b"\x9400h\x00h\x01\x93"
+    + _short(TOUCH)
+    + b"\x85R.",
+    "stack_global_put_and_memoize": b"\x80\x04"
+    + _text("os")
+    + b"q\x00"
+    + _text("system")
+    + b"q\x01"
+    + _text("torch._utils")
+    + b"\x94"
+    + _text("_rebuild_tensor_v2")
+    + b"\x94h\x00h\x01\x93"
+    + _text(TOUCH)
+    + b"\x85R.",
     "stack_global_of_bytes": b"\x80\x04C\x02osC\x06system\x93" + _text(TOUCH) + b"\x85R.",
     "stack_global_of_strings": b"\x80\x04U\x02osU\x06system\x93" + _text(TOUCH) + b"\x85R.",
-    "stack_global_computed": b"\x80\x04" + _global("builtins", "str.lower") + _text("OS") + b"\x85R" + _text("system")
-    + b"\x93" + _text(TOUCH) + b"\x85R.",
-    "stack_global_of_a_join": b"\x80\x04" + _global("builtins", "str.join") + _text("") + b"](" + _text("o") + _text("s")
-    + b"e\x86R" + _text("system") + b"\x93" + _text(TOUCH) + b"\x85R.",
+    "stack_global_computed": b"\x80\x04"
+    + _global("builtins", "str.lower")
+    + _text("OS")
+    + b"\x85R"
+    + _text("system")
+    + b"\x93"
+    + _text(TOUCH)
+    + b"\x85R.",
+    "stack_global_of_a_join": b"\x80\x04"
+    + _global("builtins", "str.join")
+    + _text("")
+    + b"]("
+    + _text("o")
+    + _text("s")
+    + b"e\x86R"
+    + _text("system")
+    + b"\x93"
+    + _text(TOUCH)
+    + b"\x85R.",
     "unicode_name": b"\x80\x04" + _short("o\u017f") + _short("system") + b"\x93" + _short(TOUCH) + b"\x85R.",
     "name_with_newline": b"\x80\x04" + _short("torch\nos") + _short("system") + b"\x93" + _short(TOUCH) + b"\x85R.",
-    "ext1": b"\x80\x02\x82\x01.", "ext2": b"\x80\x02\x83\x01\x00.", "ext4": b"\x80\x02\x84\x01\x00\x00\x00.",
-    "ext_registered_in_the_file": b"\x80\x02" + _global("copyreg", "add_extension") + _text("os") + _text("system")
-    + b"K\x01\x87R0\x82\x01" + _text(TOUCH) + b"\x85R.",
-    "dispatch_registered": b"\x80\x02" + _global("copyreg", "pickle") + _global("builtins", "int") + _global("os", "system") + b"\x86R.",
-    "persid": b"Pos.system\n.", "binpersid": b"\x80\x02" + RUN + b"Q.",
+    "ext1": b"\x80\x02\x82\x01.",
+    "ext2": b"\x80\x02\x83\x01\x00.",
+    "ext4": b"\x80\x02\x84\x01\x00\x00\x00.",
+    "ext_registered_in_the_file": b"\x80\x02"
+    + _global("copyreg", "add_extension")
+    + _text("os")
+    + _text("system")
+    + b"K\x01\x87R0\x82\x01"
+    + _text(TOUCH)
+    + b"\x85R.",
+    "dispatch_registered": b"\x80\x02"
+    + _global("copyreg", "pickle")
+    + _global("builtins", "int")
+    + _global("os", "system")
+    + b"\x86R.",
+    "persid": b"Pos.system\n.",
+    "binpersid": b"\x80\x02" + RUN + b"Q.",
     "persid_of_a_module": b"\x80\x02(" + _text("module") + _global(CANARY, "G") + _text("g.py") + _text(CODE) + b"tQ.",
-    "build_setstate": b"\x80\x02" + _global("torch.nn.modules.module", "Module") + b")\x81}" + _text("__setstate__")
-    + _global("os", "system") + b"sb" + _text(TOUCH) + b"b.",
-    "build_class": b"\x80\x02" + _global("enum", "Enum") + b"}" + _text("__reduce__") + _global("os", "system") + b"sb.",
+    "build_setstate": b"\x80\x02"
+    + _global("torch.nn.modules.module", "Module")
+    + b")\x81}"
+    + _text("__setstate__")
+    + _global("os", "system")
+    + b"sb"
+    + _text(TOUCH)
+    + b"b.",
+    "build_class": b"\x80\x02"
+    + _global("enum", "Enum")
+    + b"}"
+    + _text("__reduce__")
+    + _global("os", "system")
+    + b"sb.",
     "build_environ": b"\x80\x02" + _global("os", "environ") + b"}" + _text("PATH") + _text(".") + b"sb.",
-    "build_slots": b"\x80\x02" + _global("collections", "OrderedDict") + b")RN}" + _text("__class__") + RUN + b"s\x86b.",
+    "build_slots": b"\x80\x02"
+    + _global("collections", "OrderedDict")
+    + b")RN}"
+    + _text("__class__")
+    + RUN
+    + b"s\x86b.",
     "setitem_of_modules": b"\x80\x02" + _global("sys", "modules") + _text("json") + _global("os", "system") + b"s.",
     "appends_to_path": b"\x80\x02" + _global("sys", "path") + _text(".") + b"a.",
-    "nested_load_from_bytes": b"\x80\x02" + _global("torch.storage", "_load_from_bytes") + _inner(torch_stream(RUN + b".")) + b"\x85R.",
-    "nested_twice": b"\x80\x02" + _global("torch.storage", "_load_from_bytes")
-    + _inner(torch_stream(_global("torch.storage", "_load_from_bytes") + _inner(torch_stream(RUN + b".")) + b"\x85R.")) + b"\x85R.",
-    "nested_zip": b"\x80\x02" + _global("torch.storage", "_load_from_bytes") + _inner(torch_zip(RUN + b".")) + b"\x85R.",
+    "nested_load_from_bytes": b"\x80\x02"
+    + _global("torch.storage", "_load_from_bytes")
+    + _inner(torch_stream(RUN + b"."))
+    + b"\x85R.",
+    "nested_twice": b"\x80\x02"
+    + _global("torch.storage", "_load_from_bytes")
+    + _inner(torch_stream(_global("torch.storage", "_load_from_bytes") + _inner(torch_stream(RUN + b".")) + b"\x85R."))
+    + b"\x85R.",
+    "nested_zip": b"\x80\x02"
+    + _global("torch.storage", "_load_from_bytes")
+    + _inner(torch_zip(RUN + b"."))
+    + b"\x85R.",
     "nested_pickle_loads": b"\x80\x02" + _global("pickle", "loads") + _inner(RUN + b".") + b"\x85R.",
-    "nested_torch_load": b"\x80\x02" + _global("torch.serialization", "load") + _global("io", "BytesIO") + _inner(torch_stream(RUN + b"."))
+    "nested_torch_load": b"\x80\x02"
+    + _global("torch.serialization", "load")
+    + _global("io", "BytesIO")
+    + _inner(torch_stream(RUN + b"."))
     + b"\x85R\x85R.",
-    "partial_of_a_partial": b"\x80\x02" + _global("functools", "partial") + _global("functools", "partial") + b"\x85R"
-    + _global("os", "system") + b"\x85R.",
+    "partial_of_a_partial": b"\x80\x02"
+    + _global("functools", "partial")
+    + _global("functools", "partial")
+    + b"\x85R"
+    + _global("os", "system")
+    + b"\x85R.",
     "tensor_with_hooks": b"\x80\x02" + _global("torch._utils", "_rebuild_parameter") + b"N\x88" + RUN + b"\x87R.",
-    "tensor_from_type": b"\x80\x02" + _global("torch._tensor", "_rebuild_from_type_v2") + b"(" + _global("os", "system")
-    + _global("torch", "Tensor") + _text(TOUCH) + b"\x85NtR.",
-    "wrapper_subclass": b"\x80\x02" + _global("torch._utils", "_rebuild_wrapper_subclass") + b"(" + _global(CANARY, "T") + b"NNNNNtR.",
+    "tensor_from_type": b"\x80\x02"
+    + _global("torch._tensor", "_rebuild_from_type_v2")
+    + b"("
+    + _global("os", "system")
+    + _global("torch", "Tensor")
+    + _text(TOUCH)
+    + b"\x85NtR.",
+    "wrapper_subclass": b"\x80\x02"
+    + _global("torch._utils", "_rebuild_wrapper_subclass")
+    + b"("
+    + _global(CANARY, "T")
+    + b"NNNNNtR.",
     "device_named": b"\x80\x02" + _global("torch._utils", "_rebuild_device_tensor_from_numpy") + RUN + b"\x85R.",
-    "ordered_dict_of_calls": b"\x80\x02" + _global("collections", "OrderedDict") + b"]" + RUN + _text("x") + b"\x86a\x85R.",
+    "ordered_dict_of_calls": b"\x80\x02"
+    + _global("collections", "OrderedDict")
+    + b"]"
+    + RUN
+    + _text("x")
+    + b"\x86a\x85R.",
     "defaultdict_of_system": b"\x80\x02" + _global("collections", "defaultdict") + _global("os", "system") + b"\x85R.",
-    "getattr_chain": b"\x80\x02" + _global("builtins", "getattr") + _global("builtins", "__import__") + _text("os") + b"\x85R"
-    + _text("system") + b"\x86R" + _text(TOUCH) + b"\x85R.",
-    "itemgetter_of_builtins": b"\x80\x02" + _global("operator", "itemgetter") + _text("exec") + b"\x85R"
-    + _global("builtins", "__dict__") + b"\x85R" + _text(CODE) + b"\x85R.",
+    "getattr_chain": b"\x80\x02"
+    + _global("builtins", "getattr")
+    + _global("builtins", "__import__")
+    + _text("os")
+    + b"\x85R"
+    + _text("system")
+    + b"\x86R"
+    + _text(TOUCH)
+    + b"\x85R.",
+    "itemgetter_of_builtins": b"\x80\x02"
+    + _global("operator", "itemgetter")
+    + _text("exec")
+    + b"\x85R"
+    + _global("builtins", "__dict__")
+    + b"\x85R"
+    + _text(CODE)
+    + b"\x85R.",
     "dotted": b"\x80\x04" + _short("torch") + _short("serialization.os.system") + b"\x93" + _short(TOUCH) + b"\x85R.",
     "dunder_chain": b"\x80\x04" + _short("collections") + _short("OrderedDict.__init__.__globals__") + b"\x93.",
-    "bytearray_out_of_band": b"\x80\x05\x97.", "readonly_buffer": b"\x80\x05\x97\x98.",
+    "bytearray_out_of_band": b"\x80\x05\x97.",
+    "readonly_buffer": b"\x80\x05\x97\x98.",
     "self_reference": b"\x80\x02]q\x00h\x00a" + RUN + b"0.",
     "deep": b"\x80\x02" + b"]" * 20_000 + RUN + b"a" * 20_000 + b".",
-}  # fmt: skip
+}
 
 CONTAINERS: dict[str, Callable[[bytes], bytes]] = {"zip": torch_zip, "stream": torch_stream, "plain": lambda raw: raw}
 PAYLOAD = b"\x80\x02" + RUN + b"."
@@ -241,13 +273,28 @@ def _zips() -> Iterator[tuple[str, bytes]]:
     yield "seven_zip.pt", b"7z\xbc\xaf\x27\x1c\0\4" + zlib.crc32(PAYLOAD).to_bytes(4, "little") + PAYLOAD
     yield "gzip.pt", zlib.compress(PAYLOAD, wbits=31)
     yield "joblib.pt", zlib.compress(PAYLOAD)
-    yield "torch_package.pt", _zip([
-        ("p/.data/extern_modules", b"os"), ("p/.data/version", b"1"), ("p/model/model.pkl", PAYLOAD),
-        (f"p/{CANARY}/__init__.py", CODE.encode()),
-    ])  # fmt: skip
-    yield "torchscript_as_checkpoint.pt", _zip([
-        ("m/constants.pkl", b"\x80\x02)."), ("m/data.pkl", PAYLOAD), ("m/code/__torch__.py", CODE.encode()), ("m/version", b"3"),
-    ])  # fmt: skip
+    yield (
+        "torch_package.pt",
+        _zip(
+            [
+                ("p/.data/extern_modules", b"os"),
+                ("p/.data/version", b"1"),
+                ("p/model/model.pkl", PAYLOAD),
+                (f"p/{CANARY}/__init__.py", CODE.encode()),
+            ]
+        ),
+    )
+    yield (
+        "torchscript_as_checkpoint.pt",
+        _zip(
+            [
+                ("m/constants.pkl", b"\x80\x02)."),
+                ("m/data.pkl", PAYLOAD),
+                ("m/code/__torch__.py", CODE.encode()),
+                ("m/version", b"3"),
+            ]
+        ),
+    )
     yield "tar_of_torch_01.pt", _tar("pickle", PAYLOAD)
     yield "nemo.nemo", _tar("model_weights.ckpt", evil)
 
@@ -287,7 +334,7 @@ def checkpoints() -> dict[str, bytes]:
         if i % 2:  # by turns, the names on the stack
             call = b"\x80\x04" + _short(module) + _short(name) + b"\x93" + _tuple(args) + b"R."
         kind = list(CONTAINERS)[i % 3]
-        found[f"call_{i:03d}_{module}.{name}.{kind}.pt"] = CONTAINERS[kind](call)
+        found[f"call_{i:03d}_{module}.{name}.{kind}.pt".replace(CANARY, "own")] = CONTAINERS[kind](call)
     for way, raw in WAYS.items():
         for kind, container in CONTAINERS.items():
             found[f"way_{way}.{kind}.pt"] = container(raw)
@@ -326,9 +373,14 @@ def texts() -> dict[str, str]:
         "digits_within.json": f'{{"schema": "gan-export/bench/1", "created": {digits}}}',
         "huge_float.json": '{"schema": 1e999999, "version": -1e999999}',
         "not_a_number.json": '{"schema": NaN, "version": Infinity}',
-        "list.json": "[]", "null.json": "null", "text.json": '"' + run.replace('"', "'") + '"', "empty.json": "",
-        "surrogates.json": '{"schema": "\\ud800"}', "nul.json": '{"schema": "\\u0000"}', "latin.json": '{"schema": "\xff"}',
-    }  # fmt: skip
+        "list.json": "[]",
+        "null.json": "null",
+        "text.json": '"' + run.replace('"', "'") + '"',
+        "empty.json": "",
+        "surrogates.json": '{"schema": "\\ud800"}',
+        "nul.json": '{"schema": "\\u0000"}',
+        "latin.json": '{"schema": "\xff"}',
+    }
 
 
 def write(folder: Path) -> list[Path]:
@@ -339,8 +391,3 @@ def write(folder: Path) -> list[Path]:
         path.write_bytes(raw)
         made.append(path)
     return made
-
-
-def pickled_module() -> bytes:
-    """Of a class in a module that writes a file when it is imported."""
-    return pickle.dumps({"a": 1}, 2)[:-1] + _global(CANARY, "Config") + b"0."

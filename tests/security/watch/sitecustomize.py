@@ -14,7 +14,8 @@ _RUNS = (
     "pickle.find_class", "ftplib.connect", "smtplib.connect", "sqlite3.connect", "import", "os.putenv", "os.kill",
 )  # fmt: skip
 _CHANGES = (
-    "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "shutil.rmtree",
+    "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod",
+    "shutil.rmtree",
 )  # fmt: skip
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
