@@ -102,6 +102,7 @@ def sample(
 
     check_device(device)
     chosen = _label(label)
+    common.print_program(file)
     if walk is not None and (latents is not None or format is not None):
         raise GanExportError("--walk draws its own latents into one film; leave --latents and --format out")
     if "://" in out and format is None:
