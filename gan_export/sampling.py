@@ -307,16 +307,13 @@ def _facts(path: Path, kind: Kind) -> Facts:
     return manifest.facts
 
 
-def _read_tensor(path: Path) -> npt.NDArray[np.generic]:
-    import pickle
+def _read_tensor(path: Path) -> npt.NDArray[np.float32]:
+    """By our own reader: torch.load's is safe only while its list of what it trusts is."""
+    from gan_export.checkpoint.formats import read_content
+    from gan_export.checkpoint.values import as_tensor
 
-    import torch
-
-    try:
-        values = torch.load(path, weights_only=True, map_location="cpu")
-    except (pickle.UnpicklingError, RuntimeError, AttributeError, KeyError) as e:
-        raise GanExportError(f"{printable(str(path))} holds no tensor: {printable(str(e).splitlines()[0])}") from None
-    if not isinstance(values, torch.Tensor):
-        raise GanExportError(f"{printable(str(path))} holds no tensor but {type(values).__name__}")
-    array: npt.NDArray[np.generic] = values.detach().float().numpy()
-    return array
+    _, _, content, _ = read_content(path)
+    tensor = as_tensor(content.root)
+    if tensor is None:
+        raise GanExportError(f"{printable(str(path))} holds no tensor; name a .npy, or a tensor that torch.save wrote")
+    return tensor.floats()

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import typer
@@ -88,6 +89,14 @@ def main(app: typer.Typer, program: str) -> NoReturn:
         if code == INTERRUPTED:  # typer has caught the interrupt, and says nothing
             _fail(program, *ending.said())
         sys.exit(code or 0)
+
+
+def print_program(path: Path) -> None:
+    """Say, before it is run, that a file is a program of who knows whom; nothing for any other file."""
+    from gan_export import programs
+
+    if line := programs.note(path):
+        say(f"warning: {line}", error=True)
 
 
 def _usage(error: Any) -> str:

@@ -270,6 +270,8 @@ def _sources(files: list[Path], plan: Plan, overrides: Overrides) -> list[Source
                 "a flag that says what a checkpoint is needs one; name its FILE, or leave the flag out"
             )
         return list(plan.models)
+    for file in files:
+        common.print_program(file)
     source = sort_files(files, overrides)
     if source.overrides != overrides:
         said = printable(source.overrides.flags(), limit=500)

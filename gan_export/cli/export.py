@@ -259,6 +259,7 @@ def verify(
         raise GanExportError("--bisect compares with a checkpoint's layers; name the checkpoint too")
     if checkpoint is None and overrides != Overrides():
         raise GanExportError(f"{overrides.flags()} says what a checkpoint is; name the checkpoint too, or leave it out")
+    common.print_program(artifact)
     read = _read(checkpoint, _as_exported(artifact, checkpoint, overrides), strict) if checkpoint else None
     found = ship.verify(artifact, read, precision=precision, max_error=max_error)
     shown.print_verification(found, artifact, precision)

@@ -37,7 +37,7 @@ app = common.new_app(HELP, default="sample")
 
 @app.command(hidden=True)
 @reads_checkpoints
-def sample(
+def sample(  # noqa: PLR0915
     file: Annotated[Path, typer.Argument(help="A checkpoint or an export, told apart by content.")],
     *,
     count: Annotated[int | None, typer.Option("-n", "--count", help="How many pictures.", show_default="64")] = None,
@@ -105,6 +105,7 @@ def sample(
 
     check_device(device)
     chosen = _label(label)
+    common.print_program(file)
     if walk is not None and (latents is not None or format is not None):
         raise GanExportError("--walk draws its own latents into one film; leave --latents and --format out")
     if "://" in out and format is None:
@@ -134,7 +135,7 @@ def sample(
         file, overrides, runtime=runtime, device=device, threads=threads, psi=psi, strict=strict
     ) as generator:
         for line in generator.warnings:
-            print(f"warning: {line}", file=sys.stderr)
+            say(f"warning: {line}", error=True)
         if walk is not None:
             from gan_export import walk as walks
 

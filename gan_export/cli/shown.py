@@ -70,13 +70,13 @@ def print_verification(found: Verification, path: Path, precision: str | None = 
     """precision: the user's word for what it is judged as."""
     report, manifest = found.report, found.manifest
     print_report(report)
-    print(f"judged as {precision or manifest.precision}, by the verifier's own tolerance: {report.tolerance}")
+    say(f"judged as {precision or manifest.precision}, by the verifier's own tolerance: {report.tolerance}")
     if found.too_wide:
-        print(f"WIDER IN ITS MANIFEST: {manifest.tolerance}")
-    print(f"contents: {_CONTENTS[found.contents]}")
-    print(f"{path}: {'the same pictures' if report.passed else 'OTHER PICTURES'} as {report.against}")
+        say(f"WIDER IN ITS MANIFEST: {manifest.tolerance}")
+    say(f"contents: {_CONTENTS[found.contents]}")
+    say(f"{path}: {'the same pictures' if report.passed else 'OTHER PICTURES'} as {report.against}")
     if found.too_wide:
-        print("FAILED: it states a tolerance that nobody here allowed; --max-error E allows one")
+        say("FAILED: it states a tolerance that nobody here allowed; --max-error E allows one")
 
 
 def print_quality(quality: Quality, precision: str) -> None:

@@ -1,13 +1,16 @@
-"""A `.pt2` by torch.export.load, for a file that the user named as an artifact."""
+"""A `.pt2` by torch.export.load, once `pt2_check` has found nothing in it that that would run."""
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gan_export import artifact
+from gan_export.checkpoint import files
 from gan_export.errors import GanExportError, printable
+from gan_export.runtimes import pt2_check
 from gan_export.runtimes.base import Availability, Format, Shapes, graph_shapes, require
 from gan_export.runtimes.seeded import SeededSession, is_seeded
 from gan_export.runtimes.torch_session import (
@@ -43,8 +46,13 @@ class Pt2Runtime:
         prepare_torch(device, threads)
         if not path.is_file():
             raise GanExportError(f"{printable(str(path))} is no file")
+        snapshot = files.take(path)  # what is checked is what is loaded
         try:
-            program = torch.export.load(str(path))
+            pt2_check.check(snapshot.data)
+        except GanExportError as e:
+            raise type(e)(f"{printable(str(path))}: {e}") from None
+        try:
+            program = torch.export.load(io.BytesIO(snapshot.data))
             module = program.module()
         except Exception as e:  # its reader has no exception type of its own
             why = printable(" ".join(str(e).split()) or type(e).__name__, limit=200)

@@ -1,0 +1,38 @@
+"""Which exports are programs: they can't be used without running code that lies in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from gan_export import artifact
+from gan_export.artifact import Kind
+from gan_export.errors import GanExportError, printable
+
+PROGRAMS: Mapping[Kind, str] = {
+    "c": "C source, which is compiled and called",
+    "aoti": "an AOTInductor package, a compiled library",
+    "torchscript": "TorchScript, a program",
+}
+
+
+def note(path: Path) -> str:
+    """One line for a program that isn't known to be gan-export's, before it is run; empty for any other file."""
+    kind = artifact.sniff(path)
+    if kind not in PROGRAMS or is_ours(path, kind):
+        return ""
+    return (
+        f"{printable(str(path))} is {PROGRAMS[kind]}: it runs code of its own, and is not as gan-export writes one; "
+        "run none from a stranger"
+    )
+
+
+def is_ours(path: Path, kind: Kind) -> bool:
+    """Whether the file is what gan-export wrote, by what it says of itself.
+
+    So far that is its manifest; that its content has the manifest's hash is still to be held here.
+    """
+    try:
+        return artifact.read_manifest(path, kind) is not None
+    except (GanExportError, OSError):
+        return False

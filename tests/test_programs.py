@@ -1,0 +1,43 @@
+"""Exports that are programs are named before they are run, unless they are as gan-export writes them."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan_export import programs
+from gan_export.artifact import KEY
+from tests.checkpoint.makers import torch_zip
+
+
+def _archive(path: Path, *entries: str) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in entries:
+            archive.writestr(name, b"")
+    return path
+
+
+def test_programs_of_others_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    folder.mkdir()
+    (folder / "manifest.json").write_text(json.dumps({"format": "c"}))
+    scripted = tmp_path / "g.pt"
+    torch.jit.save(torch.jit.script(torch.nn.Identity()), str(scripted))
+    compiled = _archive(tmp_path / "g.pt2", "g/archive_format", "g/data/aotinductor/model/x.so")
+    for path, what in ((folder, "C source"), (scripted, "TorchScript"), (compiled, "AOTInductor")):
+        line = programs.note(path)
+        assert what in line
+        assert "runs code of its own" in line
+        assert line.isprintable()
+
+
+@pytest.mark.parametrize("name", ["g.pth", "\x1b[2J.pth"])
+def test_other_files_are_not(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(torch_zip(b"\x80\x02}."))
+    assert programs.note(tmp_path / name) == ""
+    assert programs.note(tmp_path / "missing") == ""
+    assert programs.note(_archive(tmp_path / "g.pt2", "g/archive_format", f"g/extra/{KEY}")) == ""
