@@ -208,7 +208,11 @@ def parse(text: str, name: str) -> Run:
     if schema != SCHEMA:
         said = f"of schema {printable(str(schema), 60)}" if schema else "no result of gan-bench"
         raise GanExportError(f"{where} is {said}; this program reads {SCHEMA}")
-    return _build(Run, data, where, "the run")
+    run = _build(Run, data, where, "the run")
+    entries = {entry.contender for entry in run.entries}
+    if stray := next((row.contender for row in run.rows if row.contender not in entries), None):
+        raise GanExportError(f"{where}: a row of {printable(stray, 40)}, which no entry is of")
+    return run
 
 
 def _build(kind: type[T], data: Any, where: str, what: str) -> T:
