@@ -335,7 +335,7 @@ def _manifest_text(path: Path, kind: Kind) -> bytes | None:
         elif kind in ("litert", "executorch"):
             text = _marked(f)
         elif kind == "safetensors":
-            text = _safetensors_metadata(f)[KEY].encode()
+            text = _safetensors_metadata(f)[KEY].encode("utf-8", "replace")
         elif kind == "gan":
             text = _gan_manifest(f)
     return text

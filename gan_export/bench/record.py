@@ -207,7 +207,11 @@ def parse(text: str, name: str) -> Run:
     if schema != SCHEMA:
         said = f"of schema {printable(str(schema), 60)}" if schema else "no result of gan-bench"
         raise GanExportError(f"{where} is {said}; this program reads {SCHEMA}")
-    return decode(Run, data, name)
+    run = decode(Run, data, name)
+    entries = {entry.contender for entry in run.entries}
+    if stray := next((row.contender for row in run.rows if row.contender not in entries), None):
+        raise GanExportError(f"{where}: a row of {printable(stray, 40)}, which no entry is of")
+    return run
 
 
 def file_name(run: Run) -> str:

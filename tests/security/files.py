@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,13 @@ import numpy as np
 
 from gan_export.arch.layers import Activation, Linear, Reshape
 from gan_export.arch.spec import SPEC_KEY, Chain, GeneratorSpec
+from gan_export.artifact import pack_references
+from gan_export.bench.record import SCHEMA, Run
+from gan_export.export.native import encode
+from gan_export.latents import LAW
+from gan_export.scale.job import Job
+from gan_export.training.events import Began, Ended, Measured, Scored, Warned, Wrote
+from tests.security.hostile import Place, planted, sample
 
 
 def small_spec() -> GeneratorSpec:
@@ -50,3 +57,114 @@ def own_safetensors(path: Path, spec: Mapping[str, Any], metadata: Mapping[str, 
     tensors = weights_of({f"{name}.weight": (4, 4), f"{name}.bias": (4,)})
     path.write_bytes(safetensors_bytes(tensors, {SPEC_KEY: json.dumps(spec), **(metadata or {})}))
     return path
+
+
+def manifest_data() -> dict[str, Any]:
+    """A manifest of `small_spec`, whose reference images are zeros."""
+    facts = {"arch": "dcgan", "nz": 4, "prior": "normal", "classes": 0, "image": [1, 2, 2], "range": [-1.0, 1.0]}
+    return {
+        "format": "c",
+        "facts": facts,
+        "output": "float",
+        "precision": "fp32",
+        "tolerance": {"max_abs": 2e-5, "byte_share": 1e-4, "byte_step": 1, "psnr": None},
+        "source_sha256": "0" * 64,
+        "versions": {"gan-export": "0.1.0"},
+        "options": {},
+        "references": pack_references(np.zeros((8, 1, 2, 2))),
+        "latent_law": LAW,
+        "version": 1,
+    }
+
+
+def gan_bytes(manifest: str) -> bytes:
+    """A `.gan` file of `small_spec`."""
+    spec = small_spec()
+    return encode(spec, weights_of(spec.parameters()), manifest)
+
+
+def onnx_model() -> Any:
+    """z (N, 4) to image (N, 4) with a text in each field that has one, a weight that lies outside included."""
+    from onnx import TensorProto, helper
+
+    weight = TensorProto(name="weight", data_type=TensorProto.FLOAT, dims=(4, 4), data_location=TensorProto.EXTERNAL)
+    weight.external_data.add(key="location", value="weight.bin")
+    weight.doc_string = "weight"
+    node = helper.make_node("MatMul", ["z", "weight"], ["image"], name="matmul", doc_string="product")
+    node.attribute.append(helper.make_attribute("note", 1))
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ("N", 4), doc_string=n) for n in ("z", "image")]
+    graph = helper.make_graph([node], "graph", values[:1], values[1:], [weight], doc_string="graph")
+    model = helper.make_model(graph, producer_name="x", producer_version="1", domain="x", doc_string="x")
+    model.metadata_props.add(key="author", value="x")
+    return model
+
+
+def run_data() -> dict[str, Any]:
+    """A bench run with figures enough for every table and figure."""
+    data: dict[str, Any] = sample(Run)
+    row = {
+        **data["rows"][0],
+        "batch": 4,
+        "blocks": [[1000, 1100], [1050, 1000], [1020, 1010]],
+        "process": [0, 0, 0],
+        "foreign": [0.0] * 3,
+        "stolen": [0.0] * 3,
+        "unproven": [],
+    }
+    return {**data, "schema": SCHEMA, "created": "2026-01-02T03:04:05", "rows": [row, {**row, "batch": 8}]}
+
+
+def toml_text(data: Mapping[str, Any]) -> str:
+    """Plain data as TOML; what TOML has no way to hold stays raw."""
+    scalars = {k: v for k, v in data.items() if not isinstance(v, dict)}
+    lines = [f"{_toml_string(k)} = {_toml(v)}" for k, v in scalars.items()]
+    for name, table in ((k, v) for k, v in data.items() if isinstance(v, dict)):
+        lines += [f"[{_toml_string(name)}]", *(f"{_toml_string(k)} = {_toml(v)}" for k, v in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, str):
+        return _toml_string(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)
+
+
+def _toml_string(text: str) -> str:
+    """A basic string is JSON's, but for what stands outside the basic plane."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def training_log(change: Callable[[str, dict[str, Any]], Any]) -> str:
+    """log.jsonl with a line of each event, as `change` makes it of its name and data."""
+    figures = {"frechet": 1.0, "sure_share_real_test": 0.9, "digits": [0.1] * 10}
+    lines = []
+    for event in (Began, Measured, Scored, Warned, Wrote, Ended):
+        data = sample(event)
+        if event is Scored:
+            data["figures"] = figures
+        changed = change(event.__name__, data)
+        lines.append(json.dumps({"event": event.__name__.lower(), **changed}))
+    return "\n".join(lines) + "\n"
+
+
+def dataset_manifest(place: Place, text: str) -> dict[str, Any]:
+    """MANIFEST.json of a dataset of one shard, with `text` at a place of its schema."""
+    piece = {"name": "00000.npy", "bytes": 1, "sha256": "0" * 64}
+    data = {
+        "job": {
+            **sample(Job),
+            "facts": manifest_data()["facts"],
+            "format": "npy",
+            "count": 1,
+            "shard_size": 1,
+            "filters": [],
+            "label": "random",
+            "overrides": {},
+        },
+        "records": [{"index": 0, "start": 1, "count": 1, "kept": 1, "pieces": [piece]}],
+        "notes": {},
+    }
+    changed = planted(data, place, text)
+    return {"version": 1, "job": changed["job"], "notes": changed["notes"], "shards": changed["records"]}
