@@ -53,11 +53,11 @@ static void upsample(worker *w, const step *st, rows r, uint64_t row) {
         /* half-pixel centres: output o lies at (o + 0.5) / f - 0.5, held within the picture */
         const float at = ((float)y + 0.5f) / (float)f - 0.5f, y_at = at > 0 ? at : 0;
         const uint64_t above = (uint64_t)y_at, below = above + 1 < in.h ? above + 1 : above;
-        k->mix(from + above * in_row, from + below * in_row, y_at - (float)above, w->own, (long)in_row);
+        k->mix(from + above * in_row, from + below * in_row, y_at - (float)above, w->own, (ptrdiff_t)in_row);
         for (uint64_t x = 0; x < in.w * f; x++) {
             const float across = ((float)x + 0.5f) / (float)f - 0.5f, x_at = across > 0 ? across : 0;
             const uint64_t left = (uint64_t)x_at, right = left + 1 < in.w ? left + 1 : left;
-            k->mix(w->own + left * wide, w->own + right * wide, x_at - (float)left, to + x * wide, (long)wide);
+            k->mix(w->own + left * wide, w->own + right * wide, x_at - (float)left, to + x * wide, (ptrdiff_t)wide);
         }
     }
 }
@@ -86,7 +86,7 @@ void gan_i_run_plain(worker *w, const step *st) {
     const uint64_t wide = padded(out.c, k), row = width_of(out) * wide;
     for (rows r; take_rows(w, st->output, &r);) {
         float *to = value_at(w, st->output, r.image) + r.y0 * row;
-        const long n = (long)(row * (r.y1 - r.y0));
+        const ptrdiff_t n = (ptrdiff_t)(row * (r.y1 - r.y0));
         const int label = st->inputs[0] == VALUE_LABEL;
         const float *a = label ? NULL : value_at(w, st->inputs[0], r.image) + r.y0 * row;
         const float *constants = s->constants + st->constants;
@@ -94,7 +94,7 @@ void gan_i_run_plain(worker *w, const step *st) {
         case STEP_AFFINE:
             if (st->layer->op == OP_ACTIVATION) k->activate(a, to, n, st->act);
             else if (st->layer->op == OP_SCALE) k->affine(a, constants, constants + k->nr, to, n / k->nr, k->nr, st->act);
-            else k->affine(a, constants, constants + wide, to, n / (long)wide, (long)wide, st->act);
+            else k->affine(a, constants, constants + wide, to, n / (ptrdiff_t)wide, (ptrdiff_t)wide, st->act);
             break;
         case STEP_ADD:
             k->add(a, value_at(w, st->inputs[1], r.image) + r.y0 * row, to, n);

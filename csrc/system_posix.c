@@ -1,4 +1,5 @@
 /* Linux, macOS and their like. */
+#if !defined(_WIN32) && !defined(__wasm__)
 #define _GNU_SOURCE
 #include "system.h"
 
@@ -17,12 +18,18 @@
 
 enum { CACHE_LINE = 64, HUGE_PAGE = 2 << 20 };
 
+/* Not aligned_alloc, which Android has from API 28 on and iOS from 13. */
+static void *aligned(size_t unit, size_t size) {
+    void *memory = NULL;
+    return posix_memalign(&memory, unit, size) ? NULL : memory;
+}
+
 float *gan_i_allocate(uint64_t floats) {
     if (floats > SIZE_MAX / sizeof(float) - HUGE_PAGE) return NULL;
     const size_t bytes = (size_t)floats * sizeof(float);
     if (bytes < HUGE_PAGE) return gan_i_allocate_bytes(bytes);
     const size_t whole = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-    void *memory = aligned_alloc(HUGE_PAGE, whole);
+    void *memory = aligned(HUGE_PAGE, whole);
 #if defined(MADV_HUGEPAGE)
     if (memory) madvise(memory, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* the rest takes what it needs */
 #endif
@@ -31,7 +38,7 @@ float *gan_i_allocate(uint64_t floats) {
 
 void *gan_i_allocate_bytes(size_t size) {
     if (size > SIZE_MAX - CACHE_LINE) return NULL;
-    return aligned_alloc(CACHE_LINE, size ? (size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE : CACHE_LINE);
+    return aligned(CACHE_LINE, size ? size : 1);
 }
 
 void gan_i_free(void *memory) { free(memory); }
@@ -186,3 +193,6 @@ uint64_t gan_i_last_level_cache(void) {
 }
 
 uint64_t gan_i_process(void) { return (uint64_t)getpid(); }
+#else
+typedef int gan_i_no_posix;
+#endif

@@ -1,4 +1,5 @@
 /* Windows 7 and later. */
+#if defined(_WIN32)
 #define WIN32_LEAN_AND_MEAN
 #undef _WIN32_WINNT /* some compilers say the latest */
 #define _WIN32_WINNT 0x0601
@@ -117,3 +118,6 @@ int gan_i_usable_cores(void) {
 uint64_t gan_i_last_level_cache(void) { return 0; }
 
 uint64_t gan_i_process(void) { return GetCurrentProcessId(); }
+#else
+typedef int gan_i_no_windows;
+#endif
