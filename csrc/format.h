@@ -8,63 +8,67 @@
 #include "gan.h"
 
 typedef enum gan_op {
-    OP_LINEAR = 1,     /* args: in, out */
-    OP_CONV_TRANSPOSE, /* args: in, out, kernel, stride, padding, output_padding */
-    OP_CONV,           /* args: in, out, kernel, stride, padding */
-    OP_AFFINE,         /* args: channels */
-    OP_ACTIVATION,     /* args: gan_activation; fargs: slope */
-    OP_UPSAMPLE,       /* args: factor, bilinear */
-    OP_ADD,
-    OP_MULTIPLY,
-    OP_CONCAT,
-    OP_RESHAPE, /* args: channels, height, width; height 0 for a vector */
-    OP_CROP,    /* args: top, left, height, width */
-    OP_SCALE,   /* fargs: factor, offset */
-    OP_EMBEDDING, /* args: classes, dim */
-    OP_ONE_HOT, /* args: classes */
-    OP_COUNT
+#define OPERATION(number, NAME, ...) OP_##NAME = number,
+#include "operations.def"
+#undef OPERATION
 } gan_op;
 
 typedef enum gan_activation { ACT_NONE, ACT_RELU, ACT_LEAKY_RELU, ACT_TANH, ACT_SIGMOID, ACT_COUNT } gan_activation;
-typedef enum gan_dtype { DTYPE_F32 = 0, DTYPE_F16, DTYPE_BF16, DTYPE_COUNT } gan_dtype;
+typedef enum gan_dtype { DTYPE_F32 = 0, DTYPE_F16, DTYPE_BF16, DTYPE_I64, DTYPE_U8, DTYPE_I8, DTYPE_COUNT } gan_dtype;
 
-enum { MAX_LAYERS = 512, MAX_INPUTS = 8, MAX_ARGS = 8, VALUE_Z = 0, VALUE_LABEL = 1, FIRST_LAYER = 2 };
+enum {
+    MAX_LAYERS = 16384,
+    MAX_INPUTS = 64,
+    MAX_ARGS = 8,
+    MAX_RANK = 6,
+    MAX_SIDE = 65536,      /* of an image, and numbers in a latent */
+    MAX_ARG = 1 << 20,
+    MAX_VALUE = 1 << 28,   /* numbers in one value of one image */
+    MAX_KERNEL = 64,
+    MAX_STRIDE = 64,
+    MAX_FACTOR = 64,       /* of an upsampling */
+    VALUE_Z = 0,
+    VALUE_LABEL = 1,
+    FIRST_LAYER = 2
+};
 
-/* One value's shape for one picture.  A vector has h = w = 0 and its length in c; a label is all zeros. */
+/* One value's shape for one image.  A vector has h = w = 0 and its length in c; a label is all zeros. */
 typedef struct shape {
     uint32_t c, h, w;
 } shape;
 
-/* An array in the file: `count` numbers of `dtype`, or count 0 where the layer has none. */
+/* An array in the file: `count` numbers, 0 if the layer has none. */
 typedef struct tensor {
     const void *data;
     uint64_t count;
+    gan_dtype dtype; /* one of the floats */
 } tensor;
 
 typedef struct layer {
     gan_op op;
-    gan_dtype dtype;
-    uint32_t n_inputs, inputs[MAX_INPUTS]; /* value indices: 0 z, 1 label, 2 + i layer i */
-    uint32_t args[MAX_ARGS];
-    float fargs[2];
+    uint32_t n_inputs;
+    const uint32_t *inputs;  /* values: 0 the latent, 1 the label, 2 + i the output of layer i */
+    uint32_t args[MAX_ARGS]; /* in the order of operations.def's integer attributes */
+    float fargs[2];          /* likewise its real ones */
     tensor weight, bias;
     shape out;
-    char name[65];
 } layer;
 
 typedef struct file {
     uint32_t nz, prior, classes, n_layers;
     shape image;
     float low, high; /* the range of the last layer's values; bytes are made from it brought to [-1, 1] */
-    uint32_t points; /* a side of the largest transform that keeps its rounding small; 0: any does */
+    float error_budget; /* the largest error of a convolution's algorithm; 0: any (pack.h, FORM_ERRORS) */
     uint64_t weight_bytes;
     const char *manifest;
     size_t manifest_size;
-    layer *layers; /* n_layers, allocated */
+    layer *layers;    /* n_layers, allocated */
+    uint32_t *inputs; /* what the layers' inputs point into, allocated */
 } file;
 
-/* Check `size` bytes at `data` and describe them in `out`; free(out->layers) afterwards. */
+/* Check `size` bytes at `data` and describe them in `out`; gan_i_file_free(out) afterwards. */
 gan_status gan_i_parse(const void *data, size_t size, file *out);
+void gan_i_file_free(file *f);
 
 static inline uint64_t shape_pixels(shape s) { return s.h ? (uint64_t)s.h * s.w : 1; }
 static inline shape value_shape(const file *f, uint32_t value) {
@@ -74,6 +78,6 @@ static inline shape value_shape(const file *f, uint32_t value) {
 }
 
 /* Element i of a tensor as float. */
-float gan_i_element(const tensor *t, gan_dtype dtype, uint64_t i);
+float gan_i_element(const tensor *t, uint64_t i);
 
 #endif

@@ -2,24 +2,50 @@
 #include "model.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "latents.h"
 
-gan_status gan_i_packed(gan_model *m, uint32_t index, form f, const float **out) {
-    float **slot = &m->packed[index * FORM_COUNT + f];
-    const step *st = &m->s.steps[index];
-    const conv *c = &st->conv;
-    if (!*slot) {
-        const uint64_t floats = gan_i_form_floats(c, f, m->k);
-        float *dense = gan_i_allocate(gan_i_pack_scratch(c, f, m->k));
-        float *packed = dense ? gan_i_allocate(floats) : NULL;
-        if (packed) gan_i_pack(st, f, m->k, dense, packed);
-        gan_i_free(dense);
-        if (!packed) return GAN_ERROR_MEMORY;
-        *slot = packed;
+enum { PATIENCE = 1000 }; /* yields: a thread of this process marks the lock as its own within a few */
+
+gan_status gan_i_model_enter(gan_model *m) {
+    const unsigned forks = gan_i_forks();
+    for (int i = 0; i < PATIENCE; i++) {
+        if (atomic_load(&m->forks) == forks) {
+            gan_i_enter(m->lock);
+            return GAN_OK;
+        }
+        if (gan_i_try_enter(m->lock)) { /* a child, and nobody was inside at the fork */
+            atomic_store(&m->forks, forks);
+            return GAN_OK;
+        }
+        gan_i_yield();
     }
-    *out = *slot;
+    return GAN_ERROR_BUSY;
+}
+
+void gan_i_model_leave(gan_model *m) { gan_i_leave(m->lock); }
+
+gan_status gan_i_acquire_weights(gan_model *m, uint32_t index, form f, const float **out) {
+    packed *p = &m->packed[(size_t)index * FORM_COUNT + f];
+    const step *st = &m->s.steps[index];
+    if (!p->users) {
+        float *dense = gan_i_allocate(gan_i_pack_scratch(&st->conv, f, m->k));
+        p->floats = dense ? gan_i_allocate(gan_i_form_floats(&st->conv, f, m->k)) : NULL;
+        if (p->floats) gan_i_pack(st, f, m->k, dense, p->floats);
+        gan_i_free(dense);
+        if (!p->floats) return GAN_ERROR_MEMORY;
+    }
+    p->users++;
+    *out = p->floats;
     return GAN_OK;
+}
+
+void gan_i_release_weights(gan_model *m, uint32_t index, form f) {
+    packed *p = &m->packed[(size_t)index * FORM_COUNT + f];
+    if (--p->users) return;
+    gan_i_free(p->floats);
+    p->floats = NULL;
 }
 
 static gan_status prepare(gan_model *m) {
@@ -31,14 +57,16 @@ static gan_status prepare(gan_model *m) {
     if (status != GAN_OK) return status;
     uint64_t widest = MAX_NR; /* what convolutions read of beyond a picture's edge */
     for (uint32_t i = 0; i < m->s.n_steps; i++) {
-        const uint64_t c = m->s.steps[i].kind == STEP_CONV ? padded(m->s.steps[i].conv.in.c, m->k) : 0;
+        const uint64_t c = !m->s.steps[i].run ? padded(m->s.steps[i].conv.in.c, m->k) : 0;
         widest = c > widest ? c : widest;
     }
     m->table = malloc(LATENT_TABLE * sizeof *m->table);
     m->zeros = calloc(widest, sizeof *m->zeros);
     m->packed = calloc((size_t)m->s.n_steps * FORM_COUNT, sizeof *m->packed);
-    m->users = calloc((size_t)m->s.n_steps * FORM_COUNT, sizeof *m->users);
-    if (!m->table || !m->zeros || !m->packed || !m->users) return GAN_ERROR_MEMORY;
+    m->manifest = malloc(m->f.manifest_size + 1);
+    if (!m->table || !m->zeros || !m->packed || !m->manifest) return GAN_ERROR_MEMORY;
+    memcpy(m->manifest, m->f.manifest, m->f.manifest_size);
+    m->manifest[m->f.manifest_size] = 0;
     if (m->f.prior == GAN_PRIOR_NORMAL) gan_i_normal_table(m->table);
     else gan_i_uniform_table(m->table);
     return GAN_OK;
@@ -55,6 +83,7 @@ static gan_status open_model(const void *data, size_t size, void *owned, gan_mod
     m->size = size;
     m->owned = owned;
     m->lock = gan_i_monitor_new();
+    atomic_init(&m->forks, gan_i_forks());
     const gan_status status = m->lock ? prepare(m) : GAN_ERROR_MEMORY;
     if (status == GAN_OK) *out = m;
     else gan_close(m);
@@ -82,13 +111,13 @@ gan_status gan_open(const char *path, gan_model **model) {
 void gan_close(gan_model *m) {
     if (!m) return;
     CALLER_ERROR(atomic_load(&m->contexts));
-    for (uint32_t i = 0; m->packed && i < m->s.n_steps * FORM_COUNT; i++) gan_i_free(m->packed[i]);
+    for (uint32_t i = 0; m->packed && i < m->s.n_steps * FORM_COUNT; i++) gan_i_free(m->packed[i].floats);
     free(m->packed);
-    free(m->users);
+    free(m->manifest);
     free(m->zeros);
     free(m->table);
     gan_i_schedule_free(&m->s);
-    free(m->f.layers);
+    gan_i_file_free(&m->f);
     gan_i_monitor_free(m->lock);
     gan_i_free(m->owned);
     free(m);
@@ -98,7 +127,7 @@ void gan_describe(const gan_model *m, gan_info *info) {
     if (!m || !info) return;
     *info = (gan_info){.latent_size = m->f.nz, .channels = m->f.image.c, .height = m->f.image.h, .width = m->f.image.w,
                        .classes = m->f.classes, .prior = m->f.prior, .weights = m->f.weight_bytes,
-                       .manifest = m->f.manifest, .manifest_size = m->f.manifest_size, .cpu = m->k->name};
+                       .manifest = m->manifest, .manifest_size = m->f.manifest_size, .cpu = m->k->name};
 }
 
 void gan_range(const gan_model *m, float *low, float *high) {
@@ -128,7 +157,7 @@ const char *gan_status_string(gan_status status) {
     case GAN_ERROR_FILE:
         return "the file can't be read";
     case GAN_ERROR_FORMAT:
-        return "the file is no .gan file";
+        return "not a .gan file";
     case GAN_ERROR_VERSION:
         return "the file is of a later format than this library reads";
     case GAN_ERROR_CORRUPT:
@@ -141,6 +170,8 @@ const char *gan_status_string(gan_status status) {
         return "a thread can't be started";
     case GAN_ERROR_LABEL:
         return "a label is not one of the model's classes";
+    case GAN_ERROR_BUSY:
+        return "the context is drawing, or another thread was in the model when this process was forked: open it anew";
     }
     return "an unknown status";
 }

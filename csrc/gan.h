@@ -7,10 +7,10 @@
  *   }
  *
  * A model may be shared by any number of threads; a context (scratch memory and a team of threads) serves one
- * call at a time.  Nothing here prints, exits or keeps global state, and generating allocates nothing.  The team
+ * call at a time and answers GAN_ERROR_BUSY to a second.  Nothing here prints, exits or keeps global state, and generating allocates nothing.  The team
  * takes no signals but those of its own faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT).  After a fork the
- * child may go on with what was open, if no other thread was in the library then: its old contexts draw with the
- * calling thread alone, new ones have a team.
+ * child goes on with what was open: its old contexts draw with the calling thread alone, new ones have a team.  What
+ * another thread was using at the fork answers GAN_ERROR_BUSY; no call waits for a thread that isn't there.
  * docs/FORMAT.md describes the file, docs/LATENTS.md how a seed becomes pictures.
  */
 #ifndef GAN_H
@@ -37,13 +37,14 @@ typedef enum gan_status {
     GAN_OK = 0,
     GAN_ERROR_ARGUMENT,    /* a null pointer, an impossible number, a buffer that is too small */
     GAN_ERROR_FILE,        /* the file can't be opened or read */
-    GAN_ERROR_FORMAT,      /* it is no .gan file */
+    GAN_ERROR_FORMAT,      /* not a .gan file */
     GAN_ERROR_VERSION,     /* a .gan file of a later format */
     GAN_ERROR_CORRUPT,     /* cut short, or changed since it was written */
     GAN_ERROR_UNSUPPORTED, /* a layer, size or chain of layers, or a GAN_CPU, that this library doesn't take */
     GAN_ERROR_MEMORY,      /* no memory, or more needed than max_memory allows */
     GAN_ERROR_THREAD,      /* a thread can't be started */
-    GAN_ERROR_LABEL        /* a label outside 0 .. classes-1; an array of labels, or gan_labels, without classes */
+    GAN_ERROR_LABEL,       /* a label outside 0 .. classes-1; an array of labels, or gan_labels, without classes */
+    GAN_ERROR_BUSY         /* the context is drawing; or a forked child's model was in use by another thread at the fork */
 } gan_status;
 
 typedef struct gan_model gan_model;
@@ -51,7 +52,8 @@ typedef struct gan_context gan_context;
 
 enum { GAN_PRIOR_NORMAL = 0, GAN_PRIOR_UNIFORM = 1 };
 
-/* What a model is.  `manifest` is JSON in UTF-8, not terminated, and lives as long as the model. */
+/* What a model is.  `manifest` is as the file has it, JSON in UTF-8 if gan-export wrote it; a NUL follows its
+ * manifest_size bytes.  It lives as long as the model. */
 typedef struct gan_info {
     uint32_t latent_size, channels, height, width;
     uint32_t classes; /* 0: no labels */
@@ -66,7 +68,8 @@ typedef struct gan_info {
 typedef struct gan_options {
     uint32_t threads;    /* 0: gan_threads_default(); more than 1,024 are refused (GAN_ERROR_ARGUMENT) */
     uint32_t batch;      /* most pictures drawn at once, rounded up to a multiple of the threads; 0: 1.  More take turns */
-    uint64_t max_memory; /* bytes for transformed weights (the whole model's) and scratch; 0: no bound */
+    uint64_t max_memory; /* bytes for transformed weights (the whole model's) and scratch; 0: half of what the machine,
+                            or its cgroup, has */
 } gan_options;
 
 enum { GAN_LABEL_RANDOM = -1, GAN_LABEL_ALL = -2 }; /* by the law of latents; index i has label i mod classes */
@@ -92,11 +95,10 @@ GAN_API void gan_describe(const gan_model *model, gan_info *info);
 /* The range of the last layer's values by the file; -1 and 1 where nothing bounds them. */
 GAN_API void gan_range(const gan_model *model, float *low, float *high);
 
-/* The cores that this process may use, at most 1,024: what a context without a number of threads takes. */
+/* The cores that the calling thread may use, at most 1,024: what a context without a number of threads takes. */
 GAN_API uint32_t gan_threads_default(void);
 /* Bytes of scratch that a context with these options takes, and of all transformed weights that the model then holds,
- * other contexts' included: contexts share them, and they stay until gan_close, but for those that no context left
- * draws by when a new one would not keep to its max_memory otherwise. */
+ * other contexts' included.  Contexts share them; weights that no context uses any more are freed. */
 GAN_API gan_status gan_context_size(gan_model *model, const gan_options *options, uint64_t *scratch, uint64_t *weights);
 GAN_API gan_status gan_context_new(gan_model *model, const gan_options *options, gan_context **context);
 GAN_API void gan_context_free(gan_context *context);

@@ -7,20 +7,32 @@
 #include "pack.h"
 #include "system.h"
 
+/* A step's weights in one form, and how many contexts draw by them: none, and they are freed. */
+typedef struct packed {
+    float *floats;
+    uint32_t users;
+} packed;
+
 struct gan_model {
     const void *data;
     size_t size;
     void *owned; /* the file that gan_open read, or NULL */
     file f;
+    char *manifest; /* the file's, with a NUL behind it */
     const gan_kernels *k;
     schedule s;
     float *table; /* of the prior */
     float *zeros;
-    monitor *lock; /* guards the two that follow */
-    float **packed;       /* [step][FORM_COUNT]; a form stays until gan_close, an unused one at most */
-    uint32_t *users;      /* of each: the contexts that draw by it */
+    monitor *lock;  /* guards `packed` */
+    packed *packed; /* [step][FORM_COUNT] */
+    atomic_uint forks;    /* gan_i_forks() of the process that last held the lock */
     atomic_uint contexts; /* not yet freed */
 };
+
+/* Take the model's lock.  GAN_ERROR_BUSY in a child that was forked while another thread held it: nobody is there to
+ * give it back. */
+gan_status gan_i_model_enter(gan_model *m);
+void gan_i_model_leave(gan_model *m);
 
 /* What gan.h forbids a caller is caught in debug builds (GAN_DEBUG), where it ends the program. */
 #if defined(GAN_DEBUG)
@@ -30,7 +42,8 @@ struct gan_model {
 #define CALLER_ERROR(wrong) ((void)0)
 #endif
 
-/* The packed weights of step `step`, made at the first call.  Takes no lock. */
-gan_status gan_i_packed(gan_model *m, uint32_t step, form f, const float **out);
+/* The weights of step `step` in a form, packed if no other context has them: one user more.  In the lock. */
+gan_status gan_i_acquire_weights(gan_model *m, uint32_t step, form f, const float **out);
+void gan_i_release_weights(gan_model *m, uint32_t step, form f);
 
 #endif

@@ -2,6 +2,19 @@
 
 #include <string.h>
 
+const float GAN_I_FORM_ERRORS[FORM_COUNT] = {2e-6f, 2e-6f, 4e-6f, 6e-6f, 2e-5f};
+
+int gan_i_points_within(float budget) {
+    for (int f = FORM_COUNT - 1; f >= (int)FORM_TOOM3; f--)
+        if (!(budget > 0) || GAN_I_FORM_ERRORS[f] <= budget) return form_points((form)f);
+    return 0;
+}
+
+float gan_i_error_of_points(uint32_t points) {
+    if (points < 3) return GAN_I_FORM_ERRORS[FORM_DIRECT];
+    return GAN_I_FORM_ERRORS[points < MAX_TOOM ? FORM_TOOM3 + (points - 3) : FORM_COUNT - 1];
+}
+
 int gan_i_form_fits(const conv *c, form f) {
     if (f == FORM_DIRECT) return 1;
     if (c->in_stride != 1 || c->pixel_bias || c->kh != c->kw || c->pad < 0) return 0;
@@ -11,7 +24,9 @@ int gan_i_form_fits(const conv *c, form f) {
     if ((int32_t)c->out.w + c->pad > ((int32_t)c->in.w - 1) * s + k) return 0;
     if (f == FORM_FOLD) return k >= s && (uint64_t)k * (uint64_t)k * c->out.c <= 1024;
     const int32_t taps = (int32_t)conv_taps(c, c->kh), tile = form_points(f) + 1 - taps;
-    return taps >= 2 && tile >= 2 && c->in.h >= 2 && c->in.w >= 2 && c->out_stride <= 4;
+    const uint64_t points = (uint64_t)form_points(f), grown = points * points * c->out_stride * c->out_stride;
+    return taps >= 2 && tile >= 2 && c->in.h >= 2 && c->in.w >= 2 && c->out_stride <= 4 &&
+           grown <= (uint64_t)MAX_GROWTH * c->layer_kernel * c->layer_kernel;
 }
 
 static uint64_t fold_columns(const conv *c, const gan_kernels *k) {
@@ -44,14 +59,14 @@ static void to_dense(const step *st, channels of, float *dense) {
         for (uint64_t o = 0; o < n; o++)
             for (uint64_t p = 0; p < elements; p++)
                 for (uint64_t i = 0; i < in; i++)
-                    dense[(p * in + i) * n + o] = gan_i_element(t, la->dtype, ((of.first + o) * elements + p) * in + i);
+                    dense[(p * in + i) * n + o] = gan_i_element(t, ((of.first + o) * elements + p) * in + i);
         return;
     }
     if (la->op == OP_CONV_TRANSPOSE) { /* (in, out, ky, kx) */
         for (uint64_t i = 0; i < in; i++)
             for (uint64_t o = 0; o < n; o++)
                 for (uint64_t p = 0; p < elements; p++)
-                    dense[(p * in + i) * n + o] = gan_i_element(t, la->dtype, (i * out + of.first + o) * elements + p);
+                    dense[(p * in + i) * n + o] = gan_i_element(t, (i * out + of.first + o) * elements + p);
         return;
     }
     const uint64_t side = la->args[2]; /* (out, in, ky, kx) */
@@ -71,7 +86,7 @@ static void to_dense(const step *st, channels of, float *dense) {
             float *to = dense + ((uint64_t)y * c->kw + (uint64_t)x) * in * n;
             for (uint64_t o = 0; o < n; o++)
                 for (uint64_t i = 0; i < in; i++)
-                    to[i * n + o] += gan_i_element(t, la->dtype, ((of.first + o) * in + i) * side * side + (uint64_t)e);
+                    to[i * n + o] += gan_i_element(t, ((of.first + o) * in + i) * side * side + (uint64_t)e);
         }
     }
 }

@@ -18,8 +18,16 @@ static inline uint32_t phase_taps(const conv *c, uint32_t k, uint32_t phase) {
     return phase < k ? (k - phase + c->out_stride - 1) / c->out_stride : 0;
 }
 
+/* The largest error of each form, over the standard deviation of its outputs, for inputs and weights that are drawn from
+ * a standard normal distribution: docs/FORMAT.md, "Error budget".  tests/checklayers.c holds every table of kernels to it. */
+extern const float GAN_I_FORM_ERRORS[FORM_COUNT];
+/* The most points a side of a form that is within a file's budget (0: any); 0 if no transform is. */
+int gan_i_points_within(float budget);
+/* The budget of a file of version 2 that allows transforms of `points` points a side. */
+float gan_i_error_of_points(uint32_t points);
+
 int gan_i_form_fits(const conv *c, form f);
-/* Floats that the packed weights take. */
+/* Floats that the packed weights take; at most MAX_GROWTH times those of the file's, with the outputs padded. */
 uint64_t gan_i_form_floats(const conv *c, form f, const gan_kernels *k);
 
 /* Pack a step's weights:

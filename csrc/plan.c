@@ -52,27 +52,33 @@ static double rows_cost(double rows, const gan_kernels *k, const machine *m) {
     return tiles * (full > LATENCY ? full : LATENCY);
 }
 
+/* Along one dimension: how many kernel elements reach an output that exists, and how many pixels all of them reach. */
+typedef struct reached {
+    uint64_t elements, pixels;
+} reached;
+
+static reached reach_of(const conv *c, uint32_t kernel, uint32_t in, uint32_t out) {
+    if (c->in_stride > 1) return (reached){kernel, (uint64_t)kernel * out};
+    const int32_t s = (int32_t)c->out_stride;
+    reached r = {0};
+    for (int32_t e = 0; e < (int32_t)kernel; e++) {
+        const int32_t first = ceil_div(c->pad - e, s), last = floor_div((int32_t)out - 1 + c->pad - e, s);
+        const int32_t from = first > 0 ? first : 0, to = last < (int32_t)in - 1 ? last : (int32_t)in - 1;
+        if (to < from) continue;
+        r.elements++;
+        r.pixels += (uint64_t)(to - from + 1);
+    }
+    return r;
+}
+
 double gan_i_conv_cost(const conv *c, form f, const gan_kernels *k, uint32_t images, int crew, const machine *m) {
     const double in = c->in.c, panels = (double)padded(c->out.c, k) / k->nr, vectors = (double)m->fma_per_cycle / 2;
     const double bytes = 4.0 * (double)gan_i_form_floats(c, f, k), phases = (double)c->out_stride * c->out_stride;
     double work = 0, other = 0, reads = 1, parts = panels * phases;
     if (f == FORM_DIRECT) {
-        for (uint32_t ky = 0; ky < c->kh; ky++)
-            for (uint32_t kx = 0; kx < c->kw; kx++) {
-                double valid = (double)c->in.h * c->in.w;
-                if (c->in_stride == 1) { /* outputs that this element reaches, of those inside the picture */
-                    const int32_t s = (int32_t)c->out_stride;
-                    const int32_t y0 = ceil_div(c->pad - (int32_t)ky, s), x0 = ceil_div(c->pad - (int32_t)kx, s);
-                    const int32_t y1 = floor_div((int32_t)c->out.h - 1 + c->pad - (int32_t)ky, s);
-                    const int32_t x1 = floor_div((int32_t)c->out.w - 1 + c->pad - (int32_t)kx, s);
-                    const int32_t h = (y1 < (int32_t)c->in.h - 1 ? y1 : (int32_t)c->in.h - 1) - (y0 > 0 ? y0 : 0) + 1;
-                    const int32_t w = (x1 < (int32_t)c->in.w - 1 ? x1 : (int32_t)c->in.w - 1) - (x0 > 0 ? x0 : 0) + 1;
-                    valid = h > 0 && w > 0 ? (double)h * w : 0;
-                } else {
-                    valid = (double)c->out.h * c->out.w;
-                }
-                if (valid > 0) work += rows_cost(valid * images, k, m) * in * panels;
-            }
+        const reached y = reach_of(c, c->kh, c->in.h, c->out.h), x = reach_of(c, c->kw, c->in.w, c->out.w);
+        const double elements = (double)y.elements * x.elements; /* of the kernel, that reach anything */
+        if (elements > 0) work = elements * rows_cost((double)y.pixels * x.pixels / elements * images, k, m) * in * panels;
         other = 3.0 * images * c->out.h * c->out.w * panels * k->nr / vectors;
         parts *= 4;
     } else if (f == FORM_FOLD) {
@@ -102,7 +108,7 @@ static double schedule_cost(const schedule *s, const gan_kernels *k, const form 
     double cost = crew > 1 ? 4 * BARRIER : 0;
     for (uint32_t i = 0; i < s->n_steps; i++) {
         const step *st = &s->steps[i];
-        if (st->kind == STEP_CONV) cost += gan_i_conv_cost(&st->conv, forms[i], k, images, crew, &s->machine);
+        if (!st->run) cost += gan_i_conv_cost(&st->conv, forms[i], k, images, crew, &s->machine);
         else cost += (double)s->values[st->output].per_image * images / crew / 4;
     }
     return cost;
@@ -125,17 +131,16 @@ plan gan_i_plan(const schedule *s, const gan_kernels *k, const form *forms, uint
 }
 
 plan gan_i_plan_forms(const schedule *s, const gan_kernels *k, uint64_t count, int threads, uint32_t largest,
-                      int points, form *forms) {
+                      int points, form *forms, form *trial) {
     plan best = {0};
     for (int together = 1; together >= 0; together--) {
         const int crew = together ? threads : 1;
         const uint64_t most = (uint64_t)largest * (uint64_t)threads, rounds = (count + most - 1) / most;
         const uint64_t share = rounds * (uint64_t)(threads / crew);
         const uint32_t images = (uint32_t)((count + share - 1) / share);
-        form trial[MAX_LAYERS];
         for (uint32_t i = 0; i < s->n_steps; i++) {
             trial[i] = FORM_DIRECT;
-            if (s->steps[i].kind != STEP_CONV) continue;
+            if (s->steps[i].run) continue;
             const conv *c = &s->steps[i].conv;
             double least = gan_i_conv_cost(c, FORM_DIRECT, k, images, crew, &s->machine);
             for (int f = FORM_FOLD; f < FORM_COUNT; f++) {
@@ -161,7 +166,7 @@ needs gan_i_needs(const schedule *s, const gan_kernels *k, const form *forms, in
     for (uint32_t i = 0; i < s->n_steps; i++) {
         const conv *c = &s->steps[i].conv;
         uint64_t mine = 0;
-        if (s->steps[i].kind != STEP_CONV) continue;
+        if (s->steps[i].run) continue;
         if (forms[i] == FORM_FOLD) {
             const uint64_t columns = round_up((uint64_t)c->kh * c->kw * c->out.c, (uint64_t)k->nr);
             mine = c->in.w * columns + (uint64_t)c->kh * (((uint64_t)c->in.w - 1) * c->out_stride + c->kw) * c->out.c;

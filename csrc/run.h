@@ -16,6 +16,7 @@ typedef struct job {
     const gan_request *request;
     uint32_t nz, classes;
     float factor, offset; /* bring the values to [-1, 1]: x * factor + offset */
+    atomic_int *bad_label; /* set if one of the caller's labels is none of the model's */
     uint8_t *bytes; /* where the pictures go: one of the two */
     float *floats;
 } job;
@@ -30,6 +31,11 @@ typedef struct worker {
     uint32_t images;
 } worker;
 
+/* Rows y0 .. y1-1 of an image. */
+typedef struct rows {
+    uint32_t image, y0, y1;
+} rows;
+
 /* Called by every member of the crew. */
 void gan_i_run_chunk(worker *w);
 
@@ -37,7 +43,6 @@ void gan_i_run_chunk(worker *w);
 void gan_i_run_direct(worker *w, const step *st, const float *weights);
 void gan_i_run_toom(worker *w, const step *st, form f, const float *weights);
 void gan_i_run_fold(worker *w, const step *st, const float *weights, int last);
-void gan_i_run_plain(worker *w, const step *st);
 
 /* n finished values as bytes. */
 static inline void put_bytes(const job *j, float *x, uint8_t *out, int64_t n) {

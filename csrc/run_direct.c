@@ -57,7 +57,7 @@ static void run_item(worker *w, const step *st, const item *it, const float *wei
         /* this item's rows of the rectangle, as whole pictures and rests */
         const int64_t wide = part.x1 - part.x0;
         for (uint32_t k0 = 0; k0 < c->in.c; k0 += SLICE) {
-            const long depth = c->in.c - k0 < SLICE ? (long)(c->in.c - k0) : (long)SLICE;
+            const ptrdiff_t depth = c->in.c - k0 < SLICE ? (ptrdiff_t)(c->in.c - k0) : (ptrdiff_t)SLICE;
             const float *a[MAX_MR];
             float *to[MAX_MR];
             int64_t left = 0;
@@ -116,7 +116,7 @@ static void run_pixel(worker *w, const step *st, uint32_t panel, uint32_t i0, ui
             float *to[MAX_MR];
             for (int i = 0; i < m; i++) to[i] = products + i * nr;
             for (uint32_t k0 = 0; k0 < c->in.c; k0 += SLICE) {
-                const long depth = c->in.c - k0 < SLICE ? (long)(c->in.c - k0) : (long)SLICE;
+                const ptrdiff_t depth = c->in.c - k0 < SLICE ? (ptrdiff_t)(c->in.c - k0) : (ptrdiff_t)SLICE;
                 for (int i = 0; i < m; i++) a[i] = value_at(w, st->inputs[0], image + (uint32_t)i) + k0;
                 /* each tile fetches its share of the next weights */
                 const float *next = weights + (k0 + depth) * nr;

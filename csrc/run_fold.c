@@ -37,7 +37,7 @@ static void multiply(const worker *w, const conv *c, const float *row, const flo
     const int64_t nr = k->nr, in_c = padded(c->in.c, k), tiles = (c->in.w + k->mr - 1) / k->mr;
     for (int64_t first = 0; first < columns; first += nr) {
         for (uint32_t k0 = 0; k0 < c->in.c; k0 += SLICE) {
-            const long depth = c->in.c - k0 < SLICE ? (long)(c->in.c - k0) : (long)SLICE;
+            const ptrdiff_t depth = c->in.c - k0 < SLICE ? (ptrdiff_t)(c->in.c - k0) : (ptrdiff_t)SLICE;
             for (int64_t n = 0, x = 0; n < tiles; n++) {
                 const int m = next_part(c->in.w - x, tiles - n);
                 const float *a[MAX_MR];

@@ -27,7 +27,7 @@ static void transform(worker *w, const step *st, const tiling *t, uint32_t first
     const conv *c = &st->conv;
     const gan_kernels *k = w->j->k;
     const int64_t in_c = padded(c->in.c, k), tile = t->tile;
-    const long blocks = (c->in.c + KBLOCK - 1) / KBLOCK;
+    const ptrdiff_t blocks = (c->in.c + KBLOCK - 1) / KBLOCK;
     for (uint64_t n; gan_i_crew_take(&w->place, (uint64_t)images * t->ty, &n);) {
         const float *image = value_at(w, st->inputs[0], first + (uint32_t)(n / t->ty));
         uint32_t part = 0;
@@ -46,7 +46,7 @@ static void transform(worker *w, const step *st, const tiling *t, uint32_t first
             const int64_t row = (int64_t)(n - start) * t->tx + x;
             const int64_t head = register_tile((int64_t)(end - start) * t->tx, row, k, &m);
             float *v = w->transformed + ((uint64_t)start * t->tx + (uint64_t)head) * t->row + (row - head) * KBLOCK;
-            k->toom_in(t->points, t->tile, pixels, blocks, v, (long)m * KBLOCK);
+            k->toom_in(t->points, t->tile, pixels, blocks, v, (ptrdiff_t)m * KBLOCK);
         }
     }
     gan_i_crew_barrier(&w->place);
@@ -63,7 +63,7 @@ static void multiply(const worker *w, const tiling *t, const float *v, int64_t r
         for (int64_t u = 0; u < units; u++) {
             const float *panel = weights + u * unit_floats + p * channels * nr;
             for (uint32_t k0 = 0; k0 < channels; k0 += SLICE) {
-                const long depth = channels - k0 < SLICE ? (long)(channels - k0) : (long)SLICE;
+                const ptrdiff_t depth = channels - k0 < SLICE ? (ptrdiff_t)(channels - k0) : (ptrdiff_t)SLICE;
                 const int last = k0 + SLICE >= channels;
                 const float *slice = panel + k0 * nr, *next = slice + depth * nr;
                 if (last && u + 1 < units) next = panel + unit_floats;

@@ -41,9 +41,9 @@ static shape as_picture(shape s) { return s.h ? s : (shape){s.c, 1, 1}; }
 static void conv_geometry(const layer *la, shape in, step *st) {
     conv *c = &st->conv;
     *c = (conv){.in = as_picture(in), .out = as_picture(la->out), .kh = 1, .kw = 1, .out_stride = 1, .in_stride = 1,
-                .upsampled = 1};
+                .upsampled = 1, .layer_kernel = 1};
     if (la->op == OP_LINEAR) return;
-    c->kh = c->kw = la->args[2];
+    c->kh = c->kw = c->layer_kernel = la->args[2];
     c->layer_pad = (int32_t)la->args[4];
     if (la->op == OP_CONV_TRANSPOSE) {
         c->out_stride = la->args[3];
@@ -57,7 +57,6 @@ static void conv_geometry(const layer *la, shape in, step *st) {
 }
 
 static void build_conv(builder *b, const layer *la, step *st) {
-    st->kind = STEP_CONV;
     conv_geometry(la, value_shape(b->f, la->inputs[0]), st);
     fuse_activation(b, st);
     const layer *next = only_reader(b, st->output);
@@ -74,12 +73,12 @@ static void build_conv(builder *b, const layer *la, step *st) {
 /* Output y = f m + rho of a convolution over f-fold nearest upsampling reads input m + d for the kernel element
  * kk with d = floor((rho - pad + kk) / f): a transposed convolution of stride f and kernel element
  * rho - f d + pad', where pad' is the largest f d - rho. */
-static int build_upsampled_conv(builder *b, const layer *up, step *st) {
+static void build_upsampled_conv(builder *b, const layer *up, step *st) {
     const layer *la = only_reader(b, st->output);
     const uint32_t factor = up->args[0];
-    if (up->args[1] || factor < 2 || factor > 8 || !la || la->op != OP_CONV || la->args[3] != 1) return 0;
+    if (up->args[1] || factor < 2 || factor > 8 || !la || la->op != OP_CONV || la->args[3] != 1) return;
     const int32_t f = (int32_t)factor, k = (int32_t)la->args[2], pad = (int32_t)la->args[4];
-    if (k > 16 || pad > 16 || la->out.h % factor || la->out.w % factor) return 0;
+    if (k < 2 || k > 16 || pad > 16 || la->out.h % factor || la->out.w % factor) return;
     const shape in = value_shape(b->f, up->inputs[0]);
     int32_t most = -(1 << 20), least = 1 << 20;
     for (int32_t rho = 0; rho < f; rho++) {
@@ -89,66 +88,34 @@ static int build_upsampled_conv(builder *b, const layer *up, step *st) {
             least = reach < least ? reach : least;
         }
     }
+    const int32_t kernel = most - least + 1;
+    if (kernel * kernel > MAX_GROWTH * k * k) return;
     take(b, la);
-    st->kind = STEP_CONV;
     st->layer = la;
+    st->run = NULL;
     st->output = value_of(b, la);
-    st->conv = (conv){.in = in, .out = la->out, .pad = most, .kh = (uint32_t)(most - least + 1), .out_stride = factor,
-                      .in_stride = 1, .upsampled = factor, .layer_pad = pad};
+    st->conv = (conv){.in = in, .out = la->out, .pad = most, .kh = (uint32_t)kernel, .out_stride = factor,
+                      .in_stride = 1, .upsampled = factor, .layer_pad = pad, .layer_kernel = (uint32_t)k};
     st->conv.kw = st->conv.kh;
     fuse_activation(b, st);
-    return 1;
 }
 
 static void build_step(builder *b, const layer *la) {
     schedule *s = b->s;
     step *st = &s->steps[s->n_steps];
-    *st = (step){.layer = la, .n_inputs = la->n_inputs, .output = value_of(b, la)};
-    memcpy(st->inputs, la->inputs, sizeof st->inputs);
-    switch (la->op) {
-    case OP_LINEAR:
-    case OP_CONV:
-    case OP_CONV_TRANSPOSE:
+    const operation *op = gan_i_operation(la->op);
+    *st = (step){.layer = la, .n_inputs = la->n_inputs, .inputs = la->inputs, .run = op->run, .output = value_of(b, la)};
+    if (op->rule == RUN_PRODUCT) {
         build_conv(b, la, st);
-        break;
-    case OP_AFFINE:
-    case OP_SCALE:
-        st->kind = STEP_AFFINE;
-        fuse_activation(b, st);
-        break;
-    case OP_ACTIVATION:
-        st->kind = STEP_AFFINE;
+    } else if (la->op == OP_UPSAMPLE) {
+        build_upsampled_conv(b, la, st);
+    } else if (la->op == OP_ACTIVATION) {
         st->act = (gan_activate){(gan_activation)la->args[0], la->fargs[0]};
-        break;
-    case OP_ADD:
-        st->kind = STEP_ADD;
-        break;
-    case OP_MULTIPLY:
-        st->kind = STEP_MULTIPLY;
-        break;
-    case OP_CONCAT:
-        st->kind = STEP_CONCAT;
-        break;
-    case OP_UPSAMPLE:
-        if (!build_upsampled_conv(b, la, st)) st->kind = STEP_UPSAMPLE;
-        break;
-    case OP_RESHAPE: {
-        const shape in = value_shape(b->f, la->inputs[0]);
-        if (shape_pixels(in) == 1 && shape_pixels(la->out) == 1) {
-            s->values[st->output].alias = s->values[la->inputs[0]].alias;
-            return;
-        }
-        st->kind = STEP_RESHAPE;
-        break;
-    }
-    case OP_CROP:
-        st->kind = STEP_CROP;
-        break;
-    case OP_EMBEDDING:
-        st->kind = STEP_EMBEDDING;
-        break;
-    default:
-        st->kind = STEP_ONE_HOT;
+    } else if (la->op == OP_RESHAPE && shape_pixels(value_shape(b->f, la->inputs[0])) == 1 && shape_pixels(la->out) == 1) {
+        s->values[st->output].alias = s->values[la->inputs[0]].alias;
+        return;
+    } else if (op->rule == RUN_SCALED) {
+        fuse_activation(b, st);
     }
     s->n_steps++;
 }
@@ -156,7 +123,7 @@ static void build_step(builder *b, const layer *la) {
 /* Bias of a convolution, [Cout padded] or [pixel][Cout padded]; scale and shift of an affine step. */
 static uint64_t constants_of(const builder *b, const step *st) {
     const uint32_t c = padded(b->s->values[st->output].shape.c, b->k);
-    if (st->kind == STEP_CONV) return st->conv.pixel_bias ? c * shape_pixels(st->conv.out) : c;
+    if (!st->run) return st->conv.pixel_bias ? c * shape_pixels(st->conv.out) : c;
     if (st->layer->op == OP_SCALE) return 2ull * (uint64_t)b->k->nr; /* all channels alike: one panel's */
     return st->layer->op == OP_AFFINE ? 2ull * c : 0;
 }
@@ -164,23 +131,25 @@ static uint64_t constants_of(const builder *b, const step *st) {
 static void fill_constants(const builder *b, const step *st, float *to) {
     const layer *la = st->layer;
     const uint32_t channels = b->s->values[st->output].shape.c, wide = padded(channels, b->k);
-    if (st->kind == STEP_CONV) {
+    if (!st->run) {
         const uint64_t pixels = st->conv.pixel_bias ? shape_pixels(st->conv.out) : 1;
         for (uint64_t p = 0; p < pixels && la->bias.count; p++)
-            for (uint32_t c = 0; c < channels; c++) to[p * wide + c] = gan_i_element(&la->bias, la->dtype, c * pixels + p);
+            for (uint32_t c = 0; c < channels; c++) to[p * wide + c] = gan_i_element(&la->bias, c * pixels + p);
     } else if (la->op == OP_SCALE) {
         for (int i = 0; i < b->k->nr; i++) to[i] = la->fargs[0], to[b->k->nr + i] = la->fargs[1];
     } else if (la->op == OP_AFFINE) {
         for (uint32_t c = 0; c < channels; c++) {
-            to[c] = gan_i_element(&la->weight, la->dtype, c);
-            to[wide + c] = gan_i_element(&la->bias, la->dtype, c);
+            to[c] = gan_i_element(&la->weight, c);
+            to[wide + c] = gan_i_element(&la->bias, c);
         }
     }
 }
 
 /* Give every stored value a place that no value alive at the same time has: first fit in order of birth.
- * last[v]: the last step that reads v, counted from 1, and beyond all for the picture. */
-static void place_values(schedule *s, uint32_t *last) {
+ * last[v]: the last step that reads v, counted from 1, and beyond all for the image.  `alive`: scratch for the values
+ * in use, kept in order of offset. */
+static void place_values(schedule *s, uint32_t *last, uint32_t *alive) {
+    uint32_t n_alive = 0;
     for (uint32_t v = 0; v < s->n_values; v++) last[v] = 0;
     for (uint32_t n = 0; n < s->n_steps; n++)
         for (uint32_t m = 0; m < s->steps[n].n_inputs; m++) last[s->values[s->steps[n].inputs[m]].alias] = n + 1;
@@ -189,20 +158,20 @@ static void place_values(schedule *s, uint32_t *last) {
         const uint32_t born = i ? s->steps[i - 1].output : VALUE_Z;
         value *v = &s->values[born];
         if (v->alias != born) continue;
-        uint64_t at = 0;
-        for (int moved = 1; moved;) {
-            moved = 0;
-            for (uint32_t j = 0; j < i; j++) {
-                const uint32_t other = j ? s->steps[j - 1].output : VALUE_Z;
-                const value *w = &s->values[other];
-                if (w->alias != other || at + v->per_image <= w->offset || w->offset + w->per_image <= at) continue;
-                if (last[other] < i) continue; /* read for the last time before this step */
-                at = w->offset + w->per_image;
-                moved = 1;
-            }
+        uint32_t kept = 0, to = 0;
+        for (uint32_t j = 0; j < n_alive; j++) /* what was read for the last time before this step is gone */
+            if (last[alive[j]] >= i) alive[kept++] = alive[j];
+        n_alive = kept;
+        for (uint64_t at = 0; to < n_alive; to++) {
+            const value *w = &s->values[alive[to]];
+            if (at + v->per_image <= w->offset) break;
+            at = v->offset = w->offset + w->per_image;
         }
-        v->offset = at;
-        if (at + v->per_image > s->values_per_image) s->values_per_image = at + v->per_image;
+        memmove(alive + to + 1, alive + to, sizeof *alive * (n_alive - to));
+        alive[to] = born;
+        n_alive++;
+        const uint64_t end = v->offset + v->per_image;
+        s->values_per_image = end > s->values_per_image ? end : s->values_per_image;
     }
 }
 
@@ -214,8 +183,8 @@ void gan_i_schedule_free(schedule *s) {
 }
 
 machine gan_i_machine(const gan_kernels *k) {
-    const uint64_t cache = gan_i_last_level_cache();
-    return (machine){gan_i_fma_per_cycle(k), cache ? cache : USUAL_CACHE};
+    const uint64_t cache = gan_i_last_level_cache(), memory = gan_i_memory();
+    return (machine){gan_i_fma_per_cycle(k), cache ? cache : USUAL_CACHE, memory ? memory : UINT64_MAX};
 }
 
 gan_status gan_i_schedule(const file *f, const gan_kernels *k, schedule *s) {
@@ -259,7 +228,7 @@ gan_status gan_i_schedule(const file *f, const gan_kernels *k, schedule *s) {
     s->constants = calloc(s->n_constants + 1, sizeof *s->constants);
     if (!s->constants) goto done;
     for (uint32_t i = 0; i < s->n_steps; i++) fill_constants(&b, &s->steps[i], s->constants + s->steps[i].constants);
-    place_values(s, b.uses);
+    place_values(s, b.uses, b.reader);
     status = GAN_OK;
 done:
     free(b.uses);

@@ -3,20 +3,14 @@
 #ifndef GAN_SCHEDULE_H
 #define GAN_SCHEDULE_H
 
-#include "kernels/kernels.h"
+#include <stdbool.h>
 
-typedef enum step_kind {
-    STEP_CONV,
-    STEP_AFFINE, /* Affine, Scale and free-standing activations */
-    STEP_ADD,
-    STEP_MULTIPLY,
-    STEP_CONCAT,
-    STEP_UPSAMPLE,
-    STEP_RESHAPE,
-    STEP_CROP,
-    STEP_EMBEDDING,
-    STEP_ONE_HOT
-} step_kind;
+#include "kernels/kernels.h"
+#include "operations.h"
+
+/* Packed weights are at most so many times as many as the layer has, counted with padded outputs: what a file of a given
+ * size can ask for is bounded, and what a form needs more than that for never pays. */
+enum { MAX_GROWTH = 16 };
 
 /* Every convolution, transposed or not, and every linear layer, one dimension at a time:
  * input i meets output o = out_stride x j + phase - pad through kernel element k = out_stride x t + phase,
@@ -29,15 +23,18 @@ typedef struct conv {
     int pixel_bias;     /* the bias differs by pixel: a linear layer that makes a picture */
     uint32_t upsampled; /* factor of the nearest upsampling folded in, 1 for none */
     int32_t layer_pad;  /* of the convolution before the upsampling was folded in */
+    uint32_t layer_kernel; /* likewise its side */
 } conv;
 
 typedef struct step {
-    step_kind kind;
-    const layer *layer;
-    uint32_t n_inputs, inputs[MAX_INPUTS], output; /* values; see `alias` */
+    const layer *layer; /* whose weights are the step's */
+    uint32_t n_inputs;
+    const uint32_t *inputs; /* values; see `alias` */
+    void (*run)(const struct worker *w, const struct step *st, const struct rows *r); /* NULL for a product */
+    uint32_t output; /* a value */
     gan_activate act;
-    conv conv;
-    uint32_t constants; /* STEP_CONV: offset of its bias, STEP_AFFINE: of its scale, then shift, in floats */
+    conv conv;          /* of a product */
+    uint32_t constants; /* of a product: the offset of its bias; of RUN_SCALED: of its factors, then summands; in floats */
 } step;
 
 typedef struct value {
@@ -47,10 +44,11 @@ typedef struct value {
     uint64_t offset;    /* floats from the start of the values' memory, for one picture */
 } value;
 
-/* What the cost model knows of the machine, asked for once. */
+/* What plans depend on of the machine, asked for once. */
 typedef struct machine {
     int fma_per_cycle;
-    uint64_t cache; /* bytes of the last level */
+    uint64_t cache;  /* bytes of the last level */
+    uint64_t memory; /* bytes that this process may use, UINT64_MAX if that is unknown */
 } machine;
 
 typedef struct schedule {

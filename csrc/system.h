@@ -26,6 +26,8 @@ typedef struct monitor monitor;
 monitor *gan_i_monitor_new(void);
 void gan_i_monitor_free(monitor *m);
 void gan_i_enter(monitor *m);
+/* Enter if nobody is inside; whether it did. */
+int gan_i_try_enter(monitor *m);
 void gan_i_leave(monitor *m);
 /* Inside: leave, sleep until woken (or for no reason), enter. */
 void gan_i_wait(monitor *m);
@@ -41,14 +43,19 @@ void gan_i_yield(void);
 
 /* ---- the machine and the process ---- */
 
-/* The cores that this process may use, at most 1,024: its affinity and its cgroups' quotas. */
+/* The cores that the calling thread may use, at most 1,024: its affinity, which threads that it starts inherit, and the
+ * process's cgroups' quotas. */
 int gan_i_usable_cores(void);
 /* system_posix.c: the cores that the least quota of a process's cgroup and of those above it allows, 0 for no quota.
  * `membership` is like /proc/self/cgroup, `mount` like /sys/fs/cgroup. */
 double gan_i_cpu_quota(const char *membership, const char *mount);
+/* Likewise bytes of memory; 0 for no bound. */
+double gan_i_memory_bound(const char *membership, const char *mount);
 /* Bytes of the last-level cache, 0 where that is unknown. */
 uint64_t gan_i_last_level_cache(void);
-/* Differs in a child that was forked. */
-uint64_t gan_i_process(void);
+/* Bytes of the machine's memory, or of what the cgroups allow this process of it; 0 where that is unknown. */
+uint64_t gan_i_memory(void);
+/* How often this process was forked from one that had asked before: differs in a child, whatever its process number. */
+unsigned gan_i_forks(void);
 
 #endif

@@ -1,4 +1,5 @@
 /* Linux, macOS and their like. */
+#if !defined(_WIN32) && !defined(__wasm__)
 #define _GNU_SOURCE
 #include "system.h"
 
@@ -17,12 +18,18 @@
 
 enum { CACHE_LINE = 64, HUGE_PAGE = 2 << 20 };
 
+/* Not aligned_alloc, which Android has from API 28 on and iOS from 13. */
+static void *aligned(size_t unit, size_t size) {
+    void *memory = NULL;
+    return posix_memalign(&memory, unit, size) ? NULL : memory;
+}
+
 float *gan_i_allocate(uint64_t floats) {
     if (floats > SIZE_MAX / sizeof(float) - HUGE_PAGE) return NULL;
     const size_t bytes = (size_t)floats * sizeof(float);
     if (bytes < HUGE_PAGE) return gan_i_allocate_bytes(bytes);
     const size_t whole = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-    void *memory = aligned_alloc(HUGE_PAGE, whole);
+    void *memory = aligned(HUGE_PAGE, whole);
 #if defined(MADV_HUGEPAGE)
     if (memory) madvise(memory, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* the rest takes what it needs */
 #endif
@@ -31,7 +38,7 @@ float *gan_i_allocate(uint64_t floats) {
 
 void *gan_i_allocate_bytes(size_t size) {
     if (size > SIZE_MAX - CACHE_LINE) return NULL;
-    return aligned_alloc(CACHE_LINE, size ? (size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE : CACHE_LINE);
+    return aligned(CACHE_LINE, size ? size : 1);
 }
 
 void gan_i_free(void *memory) { free(memory); }
@@ -89,6 +96,7 @@ void gan_i_monitor_free(monitor *m) {
 }
 
 void gan_i_enter(monitor *m) { pthread_mutex_lock(&m->lock); }
+int gan_i_try_enter(monitor *m) { return !pthread_mutex_trylock(&m->lock); }
 void gan_i_leave(monitor *m) { pthread_mutex_unlock(&m->lock); }
 void gan_i_wait(monitor *m) { pthread_cond_wait(&m->wake, &m->lock); }
 void gan_i_wake_all(monitor *m) { pthread_cond_broadcast(&m->wake); }
@@ -136,9 +144,10 @@ static int numbers(const char *folder, const char *name, double *first, double *
     return found;
 }
 
-double gan_i_cpu_quota(const char *membership, const char *mount) {
+/* The least that a file of the process's cgroup (version 2) and of those above it gives, by `read`; 0 for none. */
+static double least_of_groups(const char *membership, const char *mount, double (*read)(const char *folder)) {
     char folder[PATH_MAX] = "/", line[PATH_MAX], path[PATH_MAX];
-    double least = 0, share = 0, period = 0;
+    double least = 0;
     FILE *f = fopen(membership, "re");
     while (f && fgets(line, sizeof line, f)) {
         if (strncmp(line, "0::/", 4)) continue;
@@ -150,13 +159,44 @@ double gan_i_cpu_quota(const char *membership, const char *mount) {
     for (char *end = folder + strlen(folder); end; end = strrchr(folder, '/')) {
         *end = 0;
         const int length = snprintf(path, sizeof path, "%s%s", mount, folder);
-        if (length < 0 || (size_t)length >= sizeof path || numbers(path, "cpu.max", &share, &period) != 2) continue;
-        if (share > 0 && period > 0 && (!least || share / period < least)) least = share / period;
+        if (length < 0 || (size_t)length >= sizeof path) continue;
+        const double bound = read(path);
+        if (bound > 0 && (!least || bound < least)) least = bound;
     }
-    if (!least && numbers(mount, "cpu/cpu.cfs_quota_us", &share, &period) == 1 && share > 0 &&
-        numbers(mount, "cpu/cpu.cfs_period_us", &period, &period) == 1 && period > 0)
-        least = share / period; /* the older kind of groups */
     return least;
+}
+
+static double quota_of(const char *folder) {
+    double share = 0, period = 0;
+    return numbers(folder, "cpu.max", &share, &period) == 2 && share > 0 && period > 0 ? share / period : 0;
+}
+
+static double memory_of(const char *folder) {
+    double bytes = 0, none = 0;
+    return numbers(folder, "memory.max", &bytes, &none) >= 1 && bytes > 0 ? bytes : 0;
+}
+
+double gan_i_cpu_quota(const char *membership, const char *mount) {
+    double share = 0, period = 0, none = 0;
+    const double least = least_of_groups(membership, mount, quota_of);
+    if (least) return least;
+    const int older = numbers(mount, "cpu/cpu.cfs_quota_us", &share, &none) == 1 && share > 0 &&
+                      numbers(mount, "cpu/cpu.cfs_period_us", &period, &none) == 1 && period > 0;
+    return older ? share / period : 0; /* cgroups of version 1 */
+}
+
+double gan_i_memory_bound(const char *membership, const char *mount) {
+    double bytes = 0, none = 0;
+    const double least = least_of_groups(membership, mount, memory_of);
+    if (least) return least;
+    return numbers(mount, "memory/memory.limit_in_bytes", &bytes, &none) == 1 && bytes > 0 ? bytes : 0;
+}
+
+uint64_t gan_i_memory(void) {
+    const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    const uint64_t whole = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
+    const double bound = gan_i_memory_bound("/proc/self/cgroup", "/sys/fs/cgroup");
+    return bound > 0 && (!whole || bound < (double)whole) ? (uint64_t)bound : whole;
 }
 
 int gan_i_usable_cores(void) {
@@ -185,4 +225,16 @@ uint64_t gan_i_last_level_cache(void) {
     return 0;
 }
 
-uint64_t gan_i_process(void) { return (uint64_t)getpid(); }
+/* A process number would not do: a child in a PID namespace of its own can bear its parent's. */
+static volatile unsigned forks;
+static void count_fork(void) { forks++; }
+static void count_forks(void) { pthread_atfork(NULL, NULL, count_fork); }
+
+unsigned gan_i_forks(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, count_forks);
+    return forks;
+}
+#else
+typedef int gan_i_no_posix;
+#endif

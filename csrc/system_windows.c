@@ -1,4 +1,5 @@
 /* Windows 7 and later. */
+#if defined(_WIN32)
 #define WIN32_LEAN_AND_MEAN
 #undef _WIN32_WINNT /* some compilers say the latest */
 #define _WIN32_WINNT 0x0601
@@ -72,6 +73,7 @@ monitor *gan_i_monitor_new(void) {
 
 void gan_i_monitor_free(monitor *m) { free(m); }
 void gan_i_enter(monitor *m) { AcquireSRWLockExclusive(&m->lock); }
+int gan_i_try_enter(monitor *m) { return TryAcquireSRWLockExclusive(&m->lock); }
 void gan_i_leave(monitor *m) { ReleaseSRWLockExclusive(&m->lock); }
 void gan_i_wait(monitor *m) { SleepConditionVariableSRW(&m->wake, &m->lock, INFINITE, 0); }
 void gan_i_wake_all(monitor *m) { WakeAllConditionVariable(&m->wake); }
@@ -116,4 +118,12 @@ int gan_i_usable_cores(void) {
 
 uint64_t gan_i_last_level_cache(void) { return 0; }
 
-uint64_t gan_i_process(void) { return GetCurrentProcessId(); }
+uint64_t gan_i_memory(void) {
+    MEMORYSTATUSEX about = {.dwLength = sizeof about};
+    return GlobalMemoryStatusEx(&about) ? about.ullTotalPhys : 0;
+}
+
+unsigned gan_i_forks(void) { return 0; } /* Windows doesn't fork */
+#else
+typedef int gan_i_no_windows;
+#endif

@@ -20,6 +20,8 @@ void gan_i_team_run(team *t, void (*work)(void *arg, int member), void *arg);
 typedef struct crew {
     _Alignas(64) atomic_ullong ticket; /* phase << 32 | next item */
     _Alignas(64) atomic_uint done;     /* items of the phase that are finished */
+    atomic_uint sleepers;              /* members that wait for the phase's end in the team's lock */
+    team *team;                        /* whose members they are; NULL if there is only one */
     int size;
 } crew;
 
@@ -30,10 +32,10 @@ typedef struct place {
     int holding; /* an item that is not finished yet */
 } place;
 
-void gan_i_crew_init(crew *c, int size);
+void gan_i_crew_init(crew *c, team *t, int size);
 /* Finish the item held and take the next of the phase's `items` (at least 1): 1 and *item, or 0 where none is left. */
 int gan_i_crew_take(place *p, uint64_t items, uint64_t *item);
-/* Wait until the phase is over.  Call it once, after take has given 0. */
+/* Wait until the phase is over, asleep if that takes long.  Call it once, after take has given 0. */
 void gan_i_crew_barrier(place *p);
 
 #endif

@@ -7,7 +7,7 @@
 enum { NR = 16, MR = 6 };
 
 /* The value at each point of the polynomial with coefficients x[0 .. tile-1]; at infinity it is the last of them. */
-static void evaluate(int points, int tile, const float *x, long xs, float *y, long ys) {
+static void evaluate(int points, int tile, const float *x, ptrdiff_t xs, float *y, ptrdiff_t ys) {
     const float a = x[0], b = x[xs], c = tile > 2 ? x[2 * xs] : 0, d = tile > 3 ? x[3 * xs] : 0;
     y[0] = a;
     if (points == 3) {
@@ -24,7 +24,7 @@ static void evaluate(int points, int tile, const float *x, long xs, float *y, lo
 }
 
 /* The coefficients of the polynomial of degree points-1 with these values: the inverse Vandermonde matrix. */
-static void interpolate(int points, const float *p, long ps, float *c, long cs) {
+static void interpolate(int points, const float *p, ptrdiff_t ps, float *c, ptrdiff_t cs) {
     const float z = p[0], u = p[ps], h = p[2 * ps], inf = p[(points - 1) * ps];
     c[0] = z;
     c[(points - 1) * cs] = inf;
@@ -56,12 +56,12 @@ static float activated(float x, gan_activate act) {
     }
 }
 
-static void gemm(int m, long k, const float *const *a, long a_step, const float *b, float *const *c, int accumulate,
+static void gemm(int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b, float *const *c, int accumulate,
                  const float *next) {
     (void)next;
     for (int i = 0; i < m; i++) {
         float sum[NR] = {0};
-        for (long j = 0; j < k; j++) {
+        for (ptrdiff_t j = 0; j < k; j++) {
             const float x = a[i][j / KBLOCK * a_step + j % KBLOCK];
             for (int n = 0; n < NR; n++) sum[n] += x * b[j * NR + n];
         }
@@ -69,7 +69,7 @@ static void gemm(int m, long k, const float *const *a, long a_step, const float 
     }
 }
 
-static void gemm_near(int m, long k, const float *a, long a_step, const float *b, float *c, long c_step, int accumulate,
+static void gemm_near(int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c, ptrdiff_t c_step, int accumulate,
                       const float *next, int quarters, const float *next_a) {
     (void)quarters, (void)next_a;
     const float *rows[MR];
@@ -78,8 +78,8 @@ static void gemm_near(int m, long k, const float *a, long a_step, const float *b
     gemm(m, k, rows, a_step, b, to, accumulate, next);
 }
 
-static void toom_in(int points, int tile, const float *const *x, long blocks, float *v, long v_step) {
-    for (long c = 0; c < blocks * KBLOCK; c++) {
+static void toom_in(int points, int tile, const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t v_step) {
+    for (ptrdiff_t c = 0; c < blocks * KBLOCK; c++) {
         float pixel[MAX_TOOM * MAX_TOOM] = {0}, half[MAX_TOOM * MAX_TOOM], full[MAX_TOOM * MAX_TOOM];
         for (int i = 0; i < tile * tile; i++) pixel[i] = x[i][c];
         for (int i = 0; i < tile; i++) evaluate(points, tile, pixel + i * tile, 1, half + i * points, 1);
@@ -89,11 +89,11 @@ static void toom_in(int points, int tile, const float *const *x, long blocks, fl
     }
 }
 
-static void toom_out(int points, int tile, const float *p, float *strip, long row, int above, int left) {
+static void toom_out(int points, int tile, const float *p, float *strip, ptrdiff_t row, int above, int left) {
     const int kept = points - tile;
     for (int n = 0; n < NR; n++) {
         float half[MAX_TOOM * MAX_TOOM], full[MAX_TOOM * MAX_TOOM];
-        for (int i = 0; i < points; i++) interpolate(points, p + (long)i * points * NR + n, NR, half + i * points, 1);
+        for (int i = 0; i < points; i++) interpolate(points, p + (ptrdiff_t)i * points * NR + n, NR, half + i * points, 1);
         for (int j = 0; j < points; j++) interpolate(points, half + j, points, full + j, points);
         for (int i = 0; i < points; i++)
             for (int j = 0; j < points; j++) {
@@ -103,44 +103,44 @@ static void toom_out(int points, int tile, const float *p, float *strip, long ro
     }
 }
 
-static void finish(const float *x, long x_step, const float *bias, float *y, long y_step, long pixels,
+static void finish(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels,
                    gan_activate act) {
-    for (long i = 0; i < pixels; i++)
+    for (ptrdiff_t i = 0; i < pixels; i++)
         for (int n = 0; n < NR; n++) y[i * y_step + n] = activated(x[i * x_step + n] + bias[n], act);
 }
 
-static void activate(const float *x, float *y, long n, gan_activate act) {
-    for (long i = 0; i < n; i++) y[i] = activated(x[i], act);
+static void activate(const float *x, float *y, ptrdiff_t n, gan_activate act) {
+    for (ptrdiff_t i = 0; i < n; i++) y[i] = activated(x[i], act);
 }
 
-static void bytes(const float *x, uint8_t *out, long n) {
-    for (long i = 0; i < n; i++) {
+static void bytes(const float *x, uint8_t *out, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) {
         const float scaled = x[i] * 127.5f, y = scaled + 128.0f;
         out[i] = !(y > 0) ? 0 : y >= 255 ? 255 : (uint8_t)y;
     }
 }
 
-static void add_rows(const float *x, long x_step, float *y, long y_step, long rows, long n) {
-    for (long i = 0; i < rows; i++)
-        for (long j = 0; j < n; j++) y[i * y_step + j] += x[i * x_step + j];
+static void add_rows(const float *x, ptrdiff_t x_step, float *y, ptrdiff_t y_step, ptrdiff_t rows, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t j = 0; j < n; j++) y[i * y_step + j] += x[i * x_step + j];
 }
 
-static void add(const float *a, const float *b, float *y, long n) {
-    for (long i = 0; i < n; i++) y[i] = a[i] + b[i];
+static void add(const float *a, const float *b, float *y, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) y[i] = a[i] + b[i];
 }
 
-static void multiply(const float *a, const float *b, float *y, long n) {
-    for (long i = 0; i < n; i++) y[i] = a[i] * b[i];
+static void multiply(const float *a, const float *b, float *y, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) y[i] = a[i] * b[i];
 }
 
-static void affine(const float *x, const float *scale, const float *shift, float *y, long pixels, long channels,
+static void affine(const float *x, const float *scale, const float *shift, float *y, ptrdiff_t pixels, ptrdiff_t channels,
                    gan_activate act) {
-    for (long i = 0; i < pixels * channels; i++)
+    for (ptrdiff_t i = 0; i < pixels * channels; i++)
         y[i] = activated(x[i] * scale[i % channels] + shift[i % channels], act);
 }
 
-static void mix(const float *a, const float *b, float t, float *y, long n) {
-    for (long i = 0; i < n; i++) y[i] = a[i] + (b[i] - a[i]) * t;
+static void mix(const float *a, const float *b, float t, float *y, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) y[i] = a[i] + (b[i] - a[i]) * t;
 }
 
 const gan_kernels gan_i_generic = {

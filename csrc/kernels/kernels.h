@@ -7,6 +7,7 @@
 #ifndef GAN_KERNELS_H
 #define GAN_KERNELS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "../format.h"
@@ -25,18 +26,19 @@ typedef struct gan_activate {
 
 typedef struct gan_kernels {
     const char *name;
+    int (*runs)(void); /* whether this processor and system can run the table */
     int nr, mr;
     /* Multiply-adds a cycle that the processor can start: the cost model's unit. */
     int fma_per_cycle;
     /* c[i][n] (+)= sum over k of A[i][k] x b[k][n] for i < m <= mr, n < nr.  A[i][k] = a[i][k / 16 x a_step + k % 16].
      * The sum starts from zero and is added to c, or without `accumulate` overwrites it.  `next`: weights that are
      * wanted soon, of which the first k / KBLOCK x 4 nr are fetched into the second-level cache, or NULL. */
-    void (*gemm)(int m, long k, const float *const *a, long a_step, const float *b, float *const *c, int accumulate,
+    void (*gemm)(int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b, float *const *c, int accumulate,
                  const float *next);
     /* The same of rows that lie side by side: A[i][k] = a[k / 16 x a_step + i x 16 + k % 16], c[i][n] = c[i x c_step + n].
      * `next`: weights wanted soon, of which the first k / KBLOCK x 4 nr x `quarters` (1, 2 or 4) are fetched into the
      * second-level cache; `next_a`: the rows wanted next, as many, which are fetched into the first. */
-    void (*gemm_near)(int m, long k, const float *a, long a_step, const float *b, float *c, long c_step, int accumulate,
+    void (*gemm_near)(int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c, ptrdiff_t c_step, int accumulate,
                       const float *next, int quarters, const float *next_a);
     /* Toom-Cook.  The points are 0, -1, inf (3), 0, 1, -1, inf (4) or 0, 1, -1/2, -2, inf (5 a side): toom_in gives the
      * value at each of the polynomial with coefficients x (at infinity the last coefficient), toom_out goes back.  A
@@ -44,46 +46,56 @@ typedef struct gan_kernels {
      * `taps` weights takes `points` multiplications.
      * x: tile^2 pixels in rows, 2 <= tile < points, each `blocks` x 16 channels.  v: [block][points^2][v_step], of
      * which the first 16 are written.  v = E x E', E the evaluation (points, tile). */
-    void (*toom_in)(int points, int tile, const float *const *x, long blocks, float *v, long v_step);
+    void (*toom_in)(int points, int tile, const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t v_step);
     /* p: [points^2][nr].  Puts the interpolation C p C' into strip[i x row + j x nr + n], i, j < points.  The tiles
      * above and to the left, where there are any, have been there: it is added to their last points - tile rows or
      * columns, and overwrites elsewhere. */
-    void (*toom_out)(int points, int tile, const float *p, float *strip, long row, int above, int left);
+    void (*toom_out)(int points, int tile, const float *p, float *strip, ptrdiff_t row, int above, int left);
     /* y[i x y_step + n] = act(x[i x x_step + n] + bias[n]) for i < pixels, n < nr. */
-    void (*finish)(const float *x, long x_step, const float *bias, float *y, long y_step, long pixels, gan_activate act);
+    void (*finish)(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels, gan_activate act);
     /* y[i] = act(x[i]); x may be y. */
-    void (*activate)(const float *x, float *y, long n, gan_activate act);
+    void (*activate)(const float *x, float *y, ptrdiff_t n, gan_activate act);
     /* out[i] = clamp(floor(x[i] * 127.5 + 128), 0, 255), each operation rounded to float; 0 for what is no number. */
-    void (*bytes)(const float *x, uint8_t *out, long n);
+    void (*bytes)(const float *x, uint8_t *out, ptrdiff_t n);
     /* y[i x y_step + j] += x[i x x_step + j] for i < rows, j < n; the rows of y are apart. */
-    void (*add_rows)(const float *x, long x_step, float *y, long y_step, long rows, long n);
+    void (*add_rows)(const float *x, ptrdiff_t x_step, float *y, ptrdiff_t y_step, ptrdiff_t rows, ptrdiff_t n);
     /* y[i] = a[i] + b[i], y[i] = a[i] x b[i]. */
-    void (*add)(const float *a, const float *b, float *y, long n);
-    void (*multiply)(const float *a, const float *b, float *y, long n);
+    void (*add)(const float *a, const float *b, float *y, ptrdiff_t n);
+    void (*multiply)(const float *a, const float *b, float *y, ptrdiff_t n);
     /* y[i][j] = x[i][j] x scale[j] + shift[j], then act, for i < pixels, j < channels. */
-    void (*affine)(const float *x, const float *scale, const float *shift, float *y, long pixels, long channels,
+    void (*affine)(const float *x, const float *scale, const float *shift, float *y, ptrdiff_t pixels, ptrdiff_t channels,
                    gan_activate act);
     /* y[i] = a[i] + (b[i] - a[i]) x t. */
-    void (*mix)(const float *a, const float *b, float t, float *y, long n);
+    void (*mix)(const float *a, const float *b, float t, float *y, ptrdiff_t n);
 } gan_kernels;
 
+/* Every kernel file is compiled everywhere and is empty unless its processor is the target's.  A new table takes its
+ * file, a line below, and a line in dispatch.c's list. */
+#if defined(__x86_64__) && !defined(GAN_NO_VECTORS)
+#define GAN_X86 1
+#else
+#define GAN_X86 0
+#endif
+#if defined(__aarch64__) && defined(__ARM_NEON)
+#define GAN_ARM 1
+#else
+#define GAN_ARM 0
+#endif
+#if defined(__wasm_simd128__)
+#define GAN_WASM 1
+#else
+#define GAN_WASM 0
+#endif
+
 extern const gan_kernels gan_i_generic;
-#if defined(GAN_HAVE_AVX2)
-extern const gan_kernels gan_i_avx2;
-#endif
-#if defined(GAN_HAVE_AVX512)
-extern const gan_kernels gan_i_avx512;
-#endif
-#if defined(GAN_HAVE_NEON)
-extern const gan_kernels gan_i_neon;
-#endif
-#if defined(GAN_HAVE_SIMD128)
-extern const gan_kernels gan_i_simd128;
-#endif
+extern const gan_kernels gan_i_neon;    /* if GAN_ARM */
+extern const gan_kernels gan_i_simd128; /* if GAN_WASM */
+extern const gan_kernels gan_i_avx2;    /* if GAN_X86 */
+extern const gan_kernels gan_i_avx512;  /* if GAN_X86 */
 
 /* The best table that this processor and GAN_CPU allow; NULL for a GAN_CPU that is unknown or can't run here. */
 const gan_kernels *gan_i_kernels(void);
-/* k's fma_per_cycle, or less where this processor takes its vectors in halves.  Asks CPUID, which is slow in a guest. */
+/* k's fma_per_cycle, or less if this processor takes its vectors in halves. */
 int gan_i_fma_per_cycle(const gan_kernels *k);
 /* The i-th table that this processor can run, from generic up; NULL past the last. */
 const gan_kernels *gan_i_kernels_at(int i);

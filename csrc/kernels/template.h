@@ -1,6 +1,6 @@
 /* The fast kernels over a vector of VL floats and a register tile of MR rows by NV vectors.
  *
- * The file that includes this one defines, for its processor: VL, MR, NV, NAME, TABLE, FMA_PER_CYCLE; the
+ * The file that includes this one defines, for its processor: VL, MR, NV, NAME, RUNS, TABLE, FMA_PER_CYCLE; the
  * type `vf` of VL floats; and v_load, v_store, v_set1, v_add, v_sub, v_mul, v_fma (a x b + c, one rounding or
  * two), v_fnma (c - a x b), v_max, v_min (the second operand where the first is no number), v_div,
  * v_pow2 (2^n for whole n within -126..127), v_bytes (store clamped truncations to 0..255).
@@ -56,8 +56,8 @@ INLINE void interpolate(const int points, const vf *p, const int ps, vf *c, cons
     c[(points - 1) * cs] = inf;
 }
 
-INLINE void in_points(const int points, const int tile, const float *const *x, long blocks, float *v, long v_step) {
-    for (long block = 0; block < blocks; block++, v += points * points * v_step) {
+INLINE void in_points(const int points, const int tile, const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t v_step) {
+    for (ptrdiff_t block = 0; block < blocks; block++, v += points * points * v_step) {
         for (int part = 0; part < KBLOCK; part += VL) {
             vf rows[(MAX_TOOM - 1) * MAX_TOOM];
 #pragma GCC unroll 8
@@ -78,7 +78,7 @@ INLINE void in_points(const int points, const int tile, const float *const *x, l
     }
 }
 
-static void toom_in(int points, int tile, const float *const *x, long blocks, float *v, long v_step) {
+static void toom_in(int points, int tile, const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t v_step) {
     switch (points * 8 + tile) {
     case 3 * 8 + 2:
         in_points(3, 2, x, blocks, v, v_step);
@@ -102,14 +102,14 @@ static void toom_in(int points, int tile, const float *const *x, long blocks, fl
 }
 
 /* `kept`, the coefficients that neighbouring tiles share, is a constant in every use too. */
-INLINE void out_points(const int points, const int kept, const float *p, float *strip, long row, int above, int left) {
+INLINE void out_points(const int points, const int kept, const float *p, float *strip, ptrdiff_t row, int above, int left) {
     for (int part = 0; part < NR; part += VL) {
         vf columns[MAX_TOOM * MAX_TOOM];
 #pragma GCC unroll 8
         for (int j = 0; j < points; j++) {
             vf value[MAX_TOOM];
 #pragma GCC unroll 8
-            for (int i = 0; i < points; i++) value[i] = v_load(p + (long)(i * points + j) * NR + part);
+            for (int i = 0; i < points; i++) value[i] = v_load(p + (ptrdiff_t)(i * points + j) * NR + part);
             interpolate(points, value, 1, columns + j, points);
         }
 #pragma GCC unroll 8
@@ -118,7 +118,7 @@ INLINE void out_points(const int points, const int kept, const float *p, float *
             interpolate(points, columns + i * points, 1, out, 1);
 #pragma GCC unroll 8
             for (int j = 0; j < points; j++) {
-                float *y = strip + i * row + (long)j * NR + part;
+                float *y = strip + i * row + (ptrdiff_t)j * NR + part;
                 const int old = (i < kept && above) || (j < kept && left);
                 v_store(y, old ? v_add(v_load(y), out[j]) : out[j]);
             }
@@ -126,7 +126,7 @@ INLINE void out_points(const int points, const int kept, const float *p, float *
     }
 }
 
-static void toom_out(int points, int tile, const float *p, float *strip, long row, int above, int left) {
+static void toom_out(int points, int tile, const float *p, float *strip, ptrdiff_t row, int above, int left) {
     switch (points * 8 + points - tile) {
     case 3 * 8 + 1:
         out_points(3, 1, p, strip, row, above, left);
@@ -201,25 +201,25 @@ INLINE vf v_act(vf x, const gan_activation kind, vf slope) {
         call(ACT_NONE); \
     }
 
-INLINE void finish_kind(const float *x, long x_step, const float *bias, float *y, long y_step, long pixels,
+INLINE void finish_kind(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels,
                         const gan_activation kind, float slope) {
     vf shift[NV];
     for (int j = 0; j < NV; j++) shift[j] = v_load(bias + j * VL);
-    for (long i = 0; i < pixels; i++)
+    for (ptrdiff_t i = 0; i < pixels; i++)
 #pragma GCC unroll 8
         for (int j = 0; j < NV; j++)
             v_store(y + i * y_step + j * VL, v_act(v_add(v_load(x + i * x_step + j * VL), shift[j]), kind, v_set1(slope)));
 }
 
-static void finish(const float *x, long x_step, const float *bias, float *y, long y_step, long pixels,
+static void finish(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels,
                    gan_activate act) {
 #define CALL(kind) finish_kind(x, x_step, bias, y, y_step, pixels, kind, act.slope)
     BY_KIND(CALL)
 #undef CALL
 }
 
-INLINE void activate_kind(const float *x, float *y, long n, const gan_activation kind, float slope) {
-    long i = 0;
+INLINE void activate_kind(const float *x, float *y, ptrdiff_t n, const gan_activation kind, float slope) {
+    ptrdiff_t i = 0;
     for (; i + VL <= n; i += VL) v_store(y + i, v_act(v_load(x + i), kind, v_set1(slope)));
     if (i < n) {
         float rest[VL] = {0};
@@ -229,7 +229,7 @@ INLINE void activate_kind(const float *x, float *y, long n, const gan_activation
     }
 }
 
-static void activate(const float *x, float *y, long n, gan_activate act) {
+static void activate(const float *x, float *y, ptrdiff_t n, gan_activate act) {
 #define CALL(kind) activate_kind(x, y, n, kind, act.slope)
     BY_KIND(CALL)
 #undef CALL
@@ -237,9 +237,9 @@ static void activate(const float *x, float *y, long n, gan_activate act) {
 
 /* ---- bytes and elementwise ---- */
 
-static void bytes(const float *x, uint8_t *out, long n) {
+static void bytes(const float *x, uint8_t *out, ptrdiff_t n) {
     const vf factor = v_set1(127.5f), offset = v_set1(128);
-    long i = 0;
+    ptrdiff_t i = 0;
     for (; i + VL <= n; i += VL) v_bytes(out + i, v_add(v_mul(v_load(x + i), factor), offset));
     if (i < n) {
         float rest[VL] = {0};
@@ -253,45 +253,45 @@ static void bytes(const float *x, uint8_t *out, long n) {
 /* Rows of 4 to 16 floats are the rule here (a kernel's width times the picture's channels): groups of four. */
 typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
 
-static void add_rows(const float *x, long x_step, float *y, long y_step, long rows, long n) {
-    for (long i = 0; i < rows; i++, x += x_step, y += y_step) {
-        long j = 0;
+static void add_rows(const float *x, ptrdiff_t x_step, float *y, ptrdiff_t y_step, ptrdiff_t rows, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < rows; i++, x += x_step, y += y_step) {
+        ptrdiff_t j = 0;
         for (; j + 4 <= n; j += 4) *(four *)(y + j) += *(const four *)(x + j);
         for (; j < n; j++) y[j] += x[j];
     }
 }
 
-static void add(const float *a, const float *b, float *y, long n) {
-    long i = 0;
+static void add(const float *a, const float *b, float *y, ptrdiff_t n) {
+    ptrdiff_t i = 0;
     for (; i + VL <= n; i += VL) v_store(y + i, v_add(v_load(a + i), v_load(b + i)));
     for (; i < n; i++) y[i] = a[i] + b[i];
 }
 
-static void multiply(const float *a, const float *b, float *y, long n) {
-    long i = 0;
+static void multiply(const float *a, const float *b, float *y, ptrdiff_t n) {
+    ptrdiff_t i = 0;
     for (; i + VL <= n; i += VL) v_store(y + i, v_mul(v_load(a + i), v_load(b + i)));
     for (; i < n; i++) y[i] = a[i] * b[i];
 }
 
-INLINE void affine_kind(const float *x, const float *scale, const float *shift, float *y, long pixels, long channels,
+INLINE void affine_kind(const float *x, const float *scale, const float *shift, float *y, ptrdiff_t pixels, ptrdiff_t channels,
                         const gan_activation kind, float slope) {
-    for (long i = 0; i < pixels; i++)
-        for (long j = 0; j < channels; j += VL)
+    for (ptrdiff_t i = 0; i < pixels; i++)
+        for (ptrdiff_t j = 0; j < channels; j += VL)
             v_store(y + i * channels + j, v_act(v_fma(v_load(x + i * channels + j), v_load(scale + j), v_load(shift + j)),
                                                 kind, v_set1(slope)));
 }
 
 /* `channels` is a multiple of NR. */
-static void affine(const float *x, const float *scale, const float *shift, float *y, long pixels, long channels,
+static void affine(const float *x, const float *scale, const float *shift, float *y, ptrdiff_t pixels, ptrdiff_t channels,
                    gan_activate act) {
 #define CALL(kind) affine_kind(x, scale, shift, y, pixels, channels, kind, act.slope)
     BY_KIND(CALL)
 #undef CALL
 }
 
-static void mix(const float *a, const float *b, float t, float *y, long n) {
+static void mix(const float *a, const float *b, float t, float *y, ptrdiff_t n) {
     const vf weight = v_set1(t);
-    long i = 0;
+    ptrdiff_t i = 0;
     for (; i + VL <= n; i += VL) {
         const vf from = v_load(a + i);
         v_store(y + i, v_fma(v_sub(v_load(b + i), from), weight, from));
@@ -300,7 +300,7 @@ static void mix(const float *a, const float *b, float t, float *y, long n) {
 }
 
 const gan_kernels TABLE = {
-    .name = NAME, .nr = NR, .mr = MR, .fma_per_cycle = FMA_PER_CYCLE,
+    .name = NAME, .runs = RUNS, .nr = NR, .mr = MR, .fma_per_cycle = FMA_PER_CYCLE,
     .gemm = gemm, .gemm_near = gemm_near, .toom_in = toom_in, .toom_out = toom_out,
     .finish = finish, .activate = activate, .bytes = bytes,
     .add_rows = add_rows, .add = add, .multiply = multiply, .affine = affine, .mix = mix,

@@ -1,7 +1,7 @@
 /* The matrix products of template.h, which includes this file. */
 
 /* `m` is a constant in every use, so that the sums live in registers. */
-INLINE void tile(const int m, long k, const float *const *a, long a_step, const float *b, float *const *c,
+INLINE void tile(const int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b, float *const *c,
                  int accumulate, const float *next) {
     vf sum[MR][NV];
     const float *p[MR];
@@ -16,16 +16,16 @@ INLINE void tile(const int m, long k, const float *const *a, long a_step, const 
         for (int kk = 0; kk < KBLOCK; kk++) {
             vf w[NV];
 #pragma GCC unroll 16
-            for (int j = 0; j < NV; j++) w[j] = v_load(b + (long)kk * NR + j * VL);
+            for (int j = 0; j < NV; j++) w[j] = v_load(b + (ptrdiff_t)kk * NR + j * VL);
 #pragma GCC unroll 16
             for (int i = 0; i < m; i++) {
                 const vf x = v_set1(p[i][kk]);
 #pragma GCC unroll 16
                 for (int j = 0; j < NV; j++) sum[i][j] = v_fma(x, w[j], sum[i][j]);
             }
-            if (next && kk * NR % 64 == 0) __builtin_prefetch(next + (long)kk * NR / 4, 0, 2);
+            if (next && kk * NR % 64 == 0) __builtin_prefetch(next + (ptrdiff_t)kk * NR / 4, 0, 2);
         }
-        b += (long)KBLOCK * NR;
+        b += (ptrdiff_t)KBLOCK * NR;
         if (next) next += 4 * NR;
 #pragma GCC unroll 16
         for (int i = 0; i < m; i++) {
@@ -36,7 +36,7 @@ INLINE void tile(const int m, long k, const float *const *a, long a_step, const 
     for (int kk = 0; kk < k; kk++) {
         vf w[NV];
 #pragma GCC unroll 16
-        for (int j = 0; j < NV; j++) w[j] = v_load(b + (long)kk * NR + j * VL);
+        for (int j = 0; j < NV; j++) w[j] = v_load(b + (ptrdiff_t)kk * NR + j * VL);
 #pragma GCC unroll 16
         for (int i = 0; i < m; i++) {
             const vf x = v_set1(p[i][kk]);
@@ -54,7 +54,7 @@ INLINE void tile(const int m, long k, const float *const *a, long a_step, const 
 }
 
 /* Rows that lie side by side take one address between them, and what comes next is known. */
-INLINE void near_tile(const int m, long k, const float *a, long a_step, const float *b, float *c, long c_step,
+INLINE void near_tile(const int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c, ptrdiff_t c_step,
                       int accumulate, const float *next, int quarters, const float *next_a) {
     vf sum[MR][NV];
 #pragma GCC unroll 16
@@ -68,14 +68,14 @@ INLINE void near_tile(const int m, long k, const float *a, long a_step, const fl
         for (int kk = 0; kk < KBLOCK; kk++) {
             vf w[NV];
 #pragma GCC unroll 16
-            for (int j = 0; j < NV; j++) w[j] = v_load(b + (long)kk * NR + j * VL);
+            for (int j = 0; j < NV; j++) w[j] = v_load(b + (ptrdiff_t)kk * NR + j * VL);
 #pragma GCC unroll 16
             for (int i = 0; i < m; i++) {
                 const vf x = v_set1(a[i * KBLOCK + kk]);
 #pragma GCC unroll 16
                 for (int j = 0; j < NV; j++) sum[i][j] = v_fma(x, w[j], sum[i][j]);
             }
-            if (kk * NR % 64 == 0) __builtin_prefetch(next + (long)kk * NR / 4, 0, 2);
+            if (kk * NR % 64 == 0) __builtin_prefetch(next + (ptrdiff_t)kk * NR / 4, 0, 2);
         }
         if (quarters > 1) {
 #pragma GCC unroll 16
@@ -87,7 +87,7 @@ INLINE void near_tile(const int m, long k, const float *a, long a_step, const fl
         }
 #pragma GCC unroll 16
         for (int i = 0; i < m; i++) __builtin_prefetch(next_a + i * KBLOCK, 0, 3);
-        b += (long)KBLOCK * NR;
+        b += (ptrdiff_t)KBLOCK * NR;
         next += quarters * 4 * NR;
         a += a_step;
         next_a += a_step;
@@ -95,7 +95,7 @@ INLINE void near_tile(const int m, long k, const float *a, long a_step, const fl
     for (int kk = 0; kk < k; kk++) {
         vf w[NV];
 #pragma GCC unroll 16
-        for (int j = 0; j < NV; j++) w[j] = v_load(b + (long)kk * NR + j * VL);
+        for (int j = 0; j < NV; j++) w[j] = v_load(b + (ptrdiff_t)kk * NR + j * VL);
 #pragma GCC unroll 16
         for (int i = 0; i < m; i++) {
             const vf x = v_set1(a[i * KBLOCK + kk]);
@@ -129,7 +129,7 @@ INLINE void near_tile(const int m, long k, const float *a, long a_step, const fl
 #endif
 #define CASES(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASES_TO_6(CASE) CASES_TO_8(CASE) CASES_TO_14(CASE) /* up to MR */
 
-static void gemm(int m, long k, const float *const *a, long a_step, const float *b, float *const *c, int accumulate,
+static void gemm(int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b, float *const *c, int accumulate,
                  const float *next) {
 #define CASE(M) \
     case M: \
@@ -139,7 +139,7 @@ static void gemm(int m, long k, const float *const *a, long a_step, const float 
 #undef CASE
 }
 
-static void gemm_near(int m, long k, const float *a, long a_step, const float *b, float *c, long c_step, int accumulate,
+static void gemm_near(int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c, ptrdiff_t c_step, int accumulate,
                       const float *next, int quarters, const float *next_a) {
 #define CASE(M) \
     case M: \

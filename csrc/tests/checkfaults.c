@@ -12,13 +12,13 @@ enum { READ_WELL, READ_SHORT, READ_FAILS, READ_ENDS_EARLY, READ_GOES_ON };
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
-void *__real_aligned_alloc(size_t unit, size_t size);
+int __real_posix_memalign(void **to, size_t unit, size_t size);
 void __real_free(void *p);
 int __real_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*run)(void *), void *arg);
 ssize_t __real_read(int handle, void *to, size_t size);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_aligned_alloc(size_t unit, size_t size);
+int __wrap_posix_memalign(void **to, size_t unit, size_t size);
 void __wrap_free(void *p);
 int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*run)(void *), void *arg);
 ssize_t __wrap_read(int handle, void *to, size_t size);
@@ -31,7 +31,11 @@ static int refused(void) { return __atomic_fetch_add(&allocations, 1, __ATOMIC_R
 
 void *__wrap_malloc(size_t size) { return refused() ? NULL : counted(__real_malloc(size)); }
 void *__wrap_calloc(size_t n, size_t size) { return refused() ? NULL : counted(__real_calloc(n, size)); }
-void *__wrap_aligned_alloc(size_t unit, size_t size) { return refused() ? NULL : counted(__real_aligned_alloc(unit, size)); }
+int __wrap_posix_memalign(void **to, size_t unit, size_t size) {
+    if (refused() || __real_posix_memalign(to, unit, size)) return ENOMEM;
+    counted(*to);
+    return 0;
+}
 void __wrap_free(void *p) {
     if (p) __atomic_fetch_sub(&live, 1, __ATOMIC_RELAXED);
     __real_free(p);

@@ -5,19 +5,19 @@
 enum { HALF = 16 }; /* generic.c's panel width; a wider panel is checked half by half */
 
 /* The 16 columns of a [rows][nr] panel from `first` on. */
-static float *columns(const float *b, long rows, int nr, int first) {
+static float *columns(const float *b, ptrdiff_t rows, int nr, int first) {
     float *out = floats((uint64_t)rows * HALF);
-    for (long i = 0; i < rows; i++) memcpy(out + i * HALF, b + i * nr + first, sizeof *out * HALF);
+    for (ptrdiff_t i = 0; i < rows; i++) memcpy(out + i * HALF, b + i * nr + first, sizeof *out * HALF);
     return out;
 }
 
 /* Rows side by side against the same rows by their addresses. */
 static int check_gemm_near(const gan_kernels *k) {
-    const long depths[] = {1, 16, 33, 128};
+    const ptrdiff_t depths[] = {1, 16, 33, 128};
     int failed = 0;
     for (size_t d = 0; d < sizeof depths / sizeof *depths; d++) {
         for (int m = 1; m <= k->mr; m++) {
-            const long depth = depths[d], step = 3 * m * KBLOCK, c_step = 2 * k->nr;
+            const ptrdiff_t depth = depths[d], step = 3 * m * KBLOCK, c_step = 2 * k->nr;
             const uint64_t size = (uint64_t)(m * c_step);
             float *a = floats((uint64_t)(step * (depth / KBLOCK + 1))), *b = floats((uint64_t)(depth * k->nr));
             float *c = floats(size), *want = floats(size);
@@ -41,10 +41,10 @@ static int check_gemm_near(const gan_kernels *k) {
 }
 
 static int check_gemm(const gan_kernels *k) {
-    const long depths[] = {1, 2, 15, 16, 17, 33, 100, 256};
+    const ptrdiff_t depths[] = {1, 2, 15, 16, 17, 33, 100, 256};
     int failed = 0;
     for (size_t d = 0; d < sizeof depths / sizeof *depths; d++) {
-        const long depth = depths[d], step = d % 2 ? 16 : 48, row = (depth / KBLOCK + 1) * step;
+        const ptrdiff_t depth = depths[d], step = d % 2 ? 16 : 48, row = (depth / KBLOCK + 1) * step;
         float *a = floats((uint64_t)(row * MAX_MR)), *b = floats((uint64_t)(depth * k->nr)), *c = floats(MAX_MR * MAX_NR);
         float *want = floats(MAX_MR * MAX_NR);
         fill(a, (uint64_t)(row * MAX_MR), 1);
@@ -77,7 +77,7 @@ static int check_gemm(const gan_kernels *k) {
 
 static int check_toom_out(const gan_kernels *k, int points, int tile, int above, int left) {
     const int all = points * points;
-    const long row = (points + 2) * k->nr, half_row = (points + 2) * HALF;
+    const ptrdiff_t row = (points + 2) * k->nr, half_row = (points + 2) * HALF;
     float *p = floats((uint64_t)(all * k->nr)), *strip = floats((uint64_t)(row * points)), *want = floats((uint64_t)(row * points));
     fill(p, (uint64_t)(all * k->nr), 5);
     fill(strip, (uint64_t)(row * points), 6);
@@ -86,7 +86,7 @@ static int check_toom_out(const gan_kernels *k, int points, int tile, int above,
     for (int first = 0; first < k->nr; first += HALF) {
         float *half_p = columns(p, all, k->nr, first), *half = columns(want, points * (points + 2), k->nr, first);
         gan_i_generic.toom_out(points, tile, half_p, half, half_row, above, left);
-        for (long i = 0; i < points * (points + 2); i++) memcpy(want + i * k->nr + first, half + i * HALF, sizeof *half * HALF);
+        for (ptrdiff_t i = 0; i < points * (points + 2); i++) memcpy(want + i * k->nr + first, half + i * HALF, sizeof *half * HALF);
         release(half_p), release(half);
     }
     const double error = largest_difference(strip, want, (uint64_t)(row * points));
@@ -99,8 +99,8 @@ static int check_toom(const gan_kernels *k) {
     for (int points = 3; points <= MAX_TOOM; points++) {
         const int all = points * points;
         for (int tile = 2; tile < points; tile++) {
-            for (long blocks = 1; blocks <= 3; blocks++) {
-                const long step = blocks * KBLOCK; /* as of so many rows side by side */
+            for (ptrdiff_t blocks = 1; blocks <= 3; blocks++) {
+                const ptrdiff_t step = blocks * KBLOCK; /* as of so many rows side by side */
                 const uint64_t in = (uint64_t)(tile * tile * blocks * KBLOCK), out = (uint64_t)(all * blocks * step);
                 float *x = floats(in), *v = floats(out), *want = floats(out);
                 const float *pixels[MAX_TOOM * MAX_TOOM];
@@ -128,7 +128,7 @@ static int check_activations(const gan_kernels *k) {
     x[0] = -INFINITY, x[1] = INFINITY, x[2] = 1e-41f, x[3] = -0.0f, x[4] = 3e38f, x[5] = -3e38f;
     for (int kind = ACT_NONE; kind < ACT_COUNT; kind++) {
         const gan_activate act = {(gan_activation)kind, 0.2f};
-        for (long n = 0; n <= 40; n++) {
+        for (ptrdiff_t n = 0; n <= 40; n++) {
             fill(y, 64, 9), fill(want, 64, 9);
             k->activate(x + n, y, n, act);
             gan_i_generic.activate(x + n, want, n, act);
@@ -144,7 +144,7 @@ static int check_activations(const gan_kernels *k) {
         k->activate(x, y, 8, act);
         failed += expect(isnan(y[7]), k->name, "activate keeps what is no number", y[7]);
         x[7] = 0;
-        const long steps[] = {k->nr, 3 * k->nr};
+        const ptrdiff_t steps[] = {k->nr, 3 * k->nr};
         k->finish(x + 100, steps[1], x + 2000, y, steps[0], 5, act);
         for (int i = 0; i < 5; i++)
             for (int n = 0; n < k->nr; n++) want[n + i * k->nr] = x[100 + i * steps[1] + n] + x[2000 + n];
@@ -166,7 +166,7 @@ static int check_rows(const gan_kernels *k) {
     uint8_t bytes[N + 1], wanted[N + 1];
     fill(a, 4 * N, 7), fill(b, 4 * N, 8);
     for (int i = 0; i < N; i++) a[i] *= 1.1f;
-    for (long n = 0; n <= N; n++) {
+    for (ptrdiff_t n = 0; n <= N; n++) {
         memset(bytes, 77, sizeof bytes), memset(wanted, 77, sizeof wanted);
         k->bytes(a, bytes, n), gan_i_generic.bytes(a, wanted, n);
         failed += expect(!memcmp(bytes, wanted, sizeof bytes), k->name, "bytes", 0);
@@ -187,7 +187,7 @@ static int check_rows(const gan_kernels *k) {
 }
 
 /* Billions of operations a second of products whose operands stay in the first-level cache: what a core can do. */
-static double gemm_rate(const gan_kernels *k, int m, long depth) {
+static double gemm_rate(const gan_kernels *k, int m, ptrdiff_t depth) {
     float *a = floats((uint64_t)(m * depth)), *b = floats((uint64_t)(depth * k->nr)), *c = floats(MAX_MR * MAX_NR);
     const float *rows[MAX_MR];
     float *to[MAX_MR];

@@ -51,11 +51,12 @@ static void restate(const geometry *g, const layer *la, network *n) {
 
 /* z is the input picture, flattened; reshape, [upsampling], the layer, leaky ReLU. */
 static void build(const geometry *g, network *n, int restated) {
+    static const uint32_t reads[] = {VALUE_Z, FIRST_LAYER, FIRST_LAYER + 1}; /* each layer the one before */
     uint32_t h = g->h * g->factor, w = g->w * g->factor;
     *n = (network){0};
     layer *la = n->layers;
-    (*la++) = (layer){.op = OP_RESHAPE, .n_inputs = 1, .inputs = {VALUE_Z}, .args = {g->in, g->h, g->w}, .out = {g->in, g->h, g->w}};
-    if (g->factor > 1) (*la++) = (layer){.op = OP_UPSAMPLE, .n_inputs = 1, .inputs = {2}, .args = {g->factor}, .out = {g->in, h, w}};
+    (*la++) = (layer){.op = OP_RESHAPE, .n_inputs = 1, .inputs = &reads[0], .args = {g->in, g->h, g->w}, .out = {g->in, g->h, g->w}};
+    if (g->factor > 1) (*la++) = (layer){.op = OP_UPSAMPLE, .n_inputs = 1, .inputs = &reads[1], .args = {g->factor}, .out = {g->in, h, w}};
     const uint64_t weights = (uint64_t)g->in * g->out * g->kernel * g->kernel;
     n->weight = floats(weights), n->bias = floats(g->out);
     fill(n->weight, weights, 11), fill(n->bias, g->out, 12);
@@ -63,9 +64,9 @@ static void build(const geometry *g, network *n, int restated) {
     const int transposed = g->op == OP_CONV_TRANSPOSE;
     const uint32_t oh = transposed ? (uint32_t)((h - 1) * g->stride + grow + g->output_padding) : (uint32_t)((h - grow) / g->stride + 1);
     const uint32_t ow = transposed ? (uint32_t)((w - 1) * g->stride + grow + g->output_padding) : (uint32_t)((w - grow) / g->stride + 1);
-    *la = (layer){.op = g->op, .n_inputs = 1, .inputs = {(uint32_t)(la - n->layers) + 1},
+    *la = (layer){.op = g->op, .n_inputs = 1, .inputs = &reads[la - n->layers],
                   .args = {g->in, g->out, g->kernel, g->stride, g->padding, g->output_padding}, .out = {g->out, oh, ow},
-                  .weight = {n->weight, weights}, .bias = {n->bias, g->out}};
+                  .weight = {n->weight, weights, DTYPE_F32}, .bias = {n->bias, g->out, DTYPE_F32}};
     n->f = (file){.nz = g->in * g->h * g->w, .n_layers = (uint32_t)(la - n->layers) + 1, .layers = n->layers, .image = la->out};
     n->outputs = (uint64_t)g->images * g->out * oh * ow;
     n->input = floats((uint64_t)g->images * n->f.nz), n->want = floats(n->outputs);
@@ -79,8 +80,8 @@ static void clear(network *n) { release(n->weight), release(n->bias), release(n-
 static double run(const gan_kernels *k, network *n, uint32_t images, form f, int rounds, float *out, conv *of) {
     schedule s;
     if (gan_i_schedule(&n->f, k, &s) != GAN_OK) exit(2);
-    form forms[MAX_LAYERS] = {0};
-    const float *packed[MAX_LAYERS] = {0};
+    form forms[3] = {0};
+    const float *packed[3] = {0};
     uint32_t at = s.n_steps - 1;
     step *st = &s.steps[at];
     st->act = (gan_activate){ACT_LEAKY_RELU, 0.2f};
@@ -98,7 +99,7 @@ static double run(const gan_kernels *k, network *n, uint32_t images, form f, int
         const job j = {.s = &s, .k = k, .forms = forms, .packed = packed, .zeros = zeros, .request = &q, .nz = n->f.nz, .factor = 1,
                        .floats = out};
         crew alone;
-        gan_i_crew_init(&alone, 1);
+        gan_i_crew_init(&alone, NULL, 1);
         worker w = {.j = &j, .place = {.crew = &alone}, .values = memory, .own = memory + need.shared, .images = images};
         w.transformed = memory + s.values_per_image * images;
         gan_i_run_chunk(&w);

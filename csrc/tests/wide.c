@@ -6,6 +6,7 @@
 #define MR 14
 #define NV 2
 #define NAME "wide"
+#define RUNS NULL
 #define TABLE gan_i_wide
 #define FMA_PER_CYCLE 32
 

@@ -16,13 +16,12 @@ build() {
     -fno-ident -fvisibility=hidden -Wall -Wextra -Werror -nostdlib -I wasm/include -DGAN_BUILD \
     $(for name in $exports; do printf ' -Wl,--export=%s' "$name"; done) \
     -Wl,--no-entry -Wl,--gc-sections -Wl,-s -Wl,-z,stack-size=262144 -Wl,--stack-first \
-    format.c latents.c schedule.c pack.c plan.c team.c run.c run_direct.c run_toom.c run_fold.c gan.c context.c \
-    kernels/generic.c kernels/dispatch.c wasm/system.c wasm/libc.c $kernels -o "$file"
+    $sources wasm/system.c wasm/libc.c -o "$file"
 }
 
-modern='-mbulk-memory -msign-ext -mnontrapping-fptoint -msimd128 -DGAN_HAVE_SIMD128'
-kernels=''
+from=$(dirname format.c)
+sources=$(ls "$from"/*.c "$from"/kernels/*.c "$from"/kernels/*/*.c)
+modern='-mbulk-memory -msign-ext -mnontrapping-fptoint -msimd128'
 build gan.wasm -fno-builtin
-kernels=kernels/wasm/simd128.c
 build gan-simd.wasm $modern
 build gan-relaxed.wasm $modern -mrelaxed-simd

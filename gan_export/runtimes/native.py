@@ -7,6 +7,7 @@ import functools
 import os
 import sys
 import threading
+import time
 import weakref
 from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ _NAMES = {"darwin": "libgan.dylib", "win32": "gan.dll"}  # as CMake names them
 _LARGEST_BATCH = 64  # beyond it the engine works in rounds, and its way of working no longer changes
 _KEPT = 3  # contexts a model keeps, each with its scratch memory and threads
 _LABELS = {"random": -1, "all": -2}
+_FORK_PATIENCE = 1.0  # seconds that os.fork() waits for calls under way
 
 
 class _Info(ctypes.Structure):
@@ -119,7 +121,7 @@ class Model:
         """Raises GanExportError for what is no sound `.gan` file, UnavailableError where there is no engine."""
         self._path = str(path)
         self._lib = _library()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may fork inside of a call of this thread
         self._max_memory = max_memory
         self._contexts: dict[tuple[int, int], c_void_p] = {}
         self._handle: c_void_p | None = None
@@ -220,12 +222,13 @@ class Model:
                 self._lib.gan_close(self._handle)
             self._handle = None
 
-    def _forked(self) -> None:
-        """In a child: the lock may be another thread's of the parent, and the contexts' threads aren't here."""
-        self._lock = threading.Lock()
-        for context in self._contexts.values():
-            self._lib.gan_context_free(context)
+    def _after_fork_in_child(self, held: bool) -> None:
+        """Give the contexts up: their threads aren't here.  What a call was in (not `held`) is left as it is."""
+        if held:
+            for context in self._contexts.values():
+                self._lib.gan_context_free(context)
         self._contexts.clear()
+        self._lock = threading.RLock()
 
     def __enter__(self) -> Model:
         return self
@@ -292,12 +295,27 @@ class Model:
 
 _OPEN: weakref.WeakSet[Model] = weakref.WeakSet()
 if hasattr(os, "register_at_fork"):
+    # For each os.fork() under way, the models that were open, and whether their locks were taken: no call is in flight.
+    _forks: list[list[tuple[Model, bool]]] = []
+    _forking = threading.RLock()
 
-    def _after_fork() -> None:
-        for model in list(_OPEN):
-            model._forked()
+    def _before_fork() -> None:
+        _forking.acquire()
+        end = time.monotonic() + _FORK_PATIENCE
+        _forks.append([(m, m._lock.acquire(timeout=max(end - time.monotonic(), 0))) for m in list(_OPEN)])
 
-    os.register_at_fork(after_in_child=_after_fork)
+    def _after_fork_in_parent() -> None:
+        for model, held in _forks.pop():
+            if held:
+                model._lock.release()
+        _forking.release()
+
+    def _after_fork_in_child() -> None:
+        for model, held in _forks.pop():
+            model._after_fork_in_child(held)
+        _forking.release()
+
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 def _array(out: Pictures | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Pictures:

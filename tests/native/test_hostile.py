@@ -130,6 +130,55 @@ os._exit(not same)
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == 0
 
 
+FORKS = """
+import os, signal, sys, threading, gan_export
+from gan_export.errors import GanExportError
+model = gan_export.open(sys.argv[1])
+want = [model.generate(3, n, threads=2).tobytes() for n in (1, 4)]
+ends = []
+
+def draw():  # five contexts in turn, of which three are kept: some are being made at any moment
+    while not ends:
+        for n in (1, 2, 4, 8, 16):
+            model.generate(3, n, threads=2)
+
+thread = threading.Thread(target=draw)
+thread.start()
+hung = refused = wrong = 0
+for i in range(int(sys.argv[2])):
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        try:
+            same = [model.generate(3, n, threads=2).tobytes() for n in (1, 4)] == want if i % 20 == 0 else True
+            model.memory(4)
+        except GanExportError as e:
+            os._exit(2 if str(e).count("\\n") == 0 else 3)
+        os._exit(not same)
+    how = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    hung, refused, wrong = hung + (how < 0), refused + (how == 2), wrong + (how in (1, 3))
+ends.append(1)
+thread.join()
+print(hung, refused, wrong)
+"""
+
+
+def fork_beside_a_drawing(path: Path, forks: int) -> None:
+    done = subprocess.run([sys.executable, "-c", FORKS, path, str(forks)], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["0", "0", "0"], done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
+def test_forks_beside_a_drawing_thread_never_hang(write: Write) -> None:
+    fork_beside_a_drawing(write(SPEC, random_weights(SPEC)), 60)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
+def test_a_thousand_forks_beside_a_drawing_thread_never_hang(write: Write) -> None:
+    fork_beside_a_drawing(write(SPEC, random_weights(SPEC)), 1000)
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
 def test_signals_during_a_drawing(write: Write) -> None:
     seen = []

@@ -137,7 +137,7 @@ def test_strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: Path) 
         with pytest.raises(GanExportError, match="can't be read"):
             gan_export.open(stranger)
     (tmp_path / "text.gan").write_text("a text " * 100)
-    with pytest.raises(GanExportError, match=r"no \.gan file"):
+    with pytest.raises(GanExportError, match=r"not a \.gan file"):
         gan_export.open(tmp_path / "text.gan")
     monkeypatch.setenv("GAN_CPU", "z80")
     with pytest.raises(GanExportError, match="GAN_CPU"):

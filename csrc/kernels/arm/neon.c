@@ -1,10 +1,14 @@
 /* NEON on AArch64: tiles of 6 x 16, 24 sums, 4 weights and an input of 32 registers. */
+#include "../kernels.h"
+
+#if GAN_ARM
 #include <arm_neon.h>
 
 #define VL 4
 #define MR 6
 #define NV 4
 #define NAME "neon"
+#define RUNS NULL
 #define TABLE gan_i_neon
 #define FMA_PER_CYCLE 8
 
@@ -31,3 +35,4 @@ OP void v_bytes(unsigned char *out, vf x) {
 }
 
 #include "../template.h"
+#endif

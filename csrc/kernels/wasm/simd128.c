@@ -1,10 +1,14 @@
 /* WebAssembly's 128-bit vectors: tiles of MR x 16.  Built twice: with relaxed SIMD, whose multiply-add is the
  * processor's own where it has one, and without. */
+#include "../kernels.h"
+
+#if GAN_WASM
 #include <wasm_simd128.h>
 
 #define VL 4
 #define MR 3
 #define NV 4
+#define RUNS NULL
 #define TABLE gan_i_simd128
 #define FMA_PER_CYCLE 8
 
@@ -39,3 +43,4 @@ OP void v_bytes(unsigned char *out, vf x) {
 }
 
 #include "../template.h"
+#endif

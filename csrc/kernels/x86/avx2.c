@@ -1,10 +1,24 @@
 /* AVX2 with FMA: tiles of 6 x 16, 12 sums, 2 weights and an input of 16 registers. */
+#include "../cpu.h"
+#include "../kernels.h"
+
+#if GAN_X86
 #include <immintrin.h>
+#include <string.h>
+
+/* From here on, whatever the rest of the library is compiled for. */
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
 
 #define VL 8
 #define MR 6
 #define NV 2
 #define NAME "avx2"
+#define RUNS runs
 #define TABLE gan_i_avx2
 #define FMA_PER_CYCLE 16
 
@@ -33,4 +47,13 @@ OP void v_bytes(unsigned char *out, vf x) {
     _mm_storel_epi64((__m128i *)(void *)out, _mm_packus_epi16(words, words));
 }
 
+static int runs(void) { return (gan_i_x86_features() & X86_AVX2) != 0; }
+
 #include "../template.h"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif

@@ -1,10 +1,24 @@
 /* AVX-512 (F, BW, DQ, VL): tiles of 14 x 32, 28 sums, 2 weights and an input of 32 registers. */
+#include "../cpu.h"
+#include "../kernels.h"
+
+#if GAN_X86
 #include <immintrin.h>
+#include <string.h>
+
+/* From here on, whatever the rest of the library is compiled for. */
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma")
+#endif
 
 #define VL 16
 #define MR 14
 #define NV 2
 #define NAME "avx512"
+#define RUNS runs
 #define TABLE gan_i_avx512
 #define FMA_PER_CYCLE 32
 
@@ -30,4 +44,13 @@ OP void v_bytes(unsigned char *out, vf x) {
     _mm_storeu_si128((__m128i *)(void *)out, _mm512_cvtusepi32_epi8(_mm512_cvttps_epi32(bounded)));
 }
 
+static int runs(void) { return (gan_i_x86_features() & X86_AVX512) != 0; }
+
 #include "../template.h"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif

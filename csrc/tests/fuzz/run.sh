@@ -9,15 +9,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$out/found"
 out=$(cd "$out" && pwd)
 cd "$here/../.."
-engine='format.c latents.c schedule.c pack.c plan.c team.c run.c run_direct.c run_toom.c run_fold.c gan.c context.c
-  system_posix.c kernels/generic.c kernels/dispatch.c'
+from=$(dirname format.c)
+engine=$(ls "$from"/*.c "$from"/kernels/*.c "$from"/kernels/*/*.c)
 flags='-std=gnu11 -gline-tables-only -O1 -ffp-contract=off -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined
   -fno-sanitize-recover=all -DGAN_BUILD -DGAN_DEBUG -I.'
-if [ "$(uname -m)" = x86_64 ]; then
-  "${CC:-clang}" $flags -mavx2 -mfma -c kernels/x86/avx2.c -o "$out/avx2.o"
-  "${CC:-clang}" $flags -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -c kernels/x86/avx512.c -o "$out/avx512.o"
-  flags="$flags -DGAN_HAVE_AVX2 -DGAN_HAVE_AVX512 $out/avx2.o $out/avx512.o"
-fi
 "${CC:-clang}" $flags $engine "$here/fuzz.c" -lm -lpthread -o "$out/fuzz"
 cd "$out"
 if [ "$seconds" = 0 ]; then

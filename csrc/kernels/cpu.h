@@ -1,0 +1,15 @@
+/* What an x86 processor and its system can do, found out once: CPUID traps to the host in a virtual machine. */
+#ifndef GAN_CPU_H
+#define GAN_CPU_H
+
+#include <stdint.h>
+
+enum {
+    X86_AVX2 = 1,   /* with FMA, and its registers saved by the system */
+    X86_AVX512 = 2, /* F, BW, DQ and VL, likewise */
+    X86_FULL_512 = 4 /* starts two 512-bit multiply-adds a cycle; the others take halves, or have one port for them */
+};
+
+uint32_t gan_i_x86_features(void);
+
+#endif
