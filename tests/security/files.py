@@ -11,10 +11,10 @@ import numpy as np
 
 from gan_export.arch.layers import Activation, Linear, Reshape
 from gan_export.arch.spec import SPEC_KEY, Chain, GeneratorSpec
-from gan_export.artifact import pack_references
 from gan_export.bench.record import SCHEMA, Run
 from gan_export.export.native import encode
 from gan_export.latents import LAW
+from gan_export.references import pack as pack_references
 from gan_export.scale.job import Job
 from gan_export.training.events import Began, Ended, Measured, Scored, Warned, Wrote
 from tests.security.hostile import Place, planted, sample
