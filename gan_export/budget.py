@@ -14,7 +14,7 @@ from gan_export.errors import GanExportError
 
 BASE_STEPS = 2_000_000  # 1 s; a state dict of 10,000 keys takes 700,000
 BYTES_PER_STEP = 5  # of pickle or header: 10 MB grant another second
-MOST_STEPS = 6_000_000  # whatever the file's size; they leave 600 MB
+MOST_STEPS = 4_000_000  # whatever the file's size; they leave 400 MB
 SPARE_BYTES = 640 << 20  # over twice the file's size: 768 MiB less the interpreter and its libraries
 HELD_PER_STEP = 100  # bytes
 

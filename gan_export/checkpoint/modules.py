@@ -17,7 +17,8 @@ from gan_export.checkpoint.values import Name, Record, Tensor, as_tensor
 MAX_DEPTH = 32
 MAX_MODULES = 20_000
 MAX_NAME = 200  # characters of an attribute's name
-_VISIT = 12  # steps of one module, its children and tensors apart
+MAX_HOOKS = 100  # of all that a module holds; a few are shown
+_VISIT = 20  # steps of one module, its children and tensors apart
 _WRAPPERS = ("DataParallel", "DistributedDataParallel")
 
 
@@ -108,7 +109,9 @@ def recover(module: Record, budget: Budget) -> Recovered:
                     found.tensors[key] = tensor
                 elif isinstance(value, Record):
                     found.calls[key] = str(value.name)
-        found.hooks.extend((prefix[:-1], str(hook)) for hook in _hooks(state, budget))
+        if len(found.hooks) < MAX_HOOKS:
+            hooks = itertools.islice(_hooks(state, budget), MAX_HOOKS)
+            found.hooks.extend((prefix[:-1], str(hook)) for hook in hooks)
         if tree.children(record):
             if tree.in_turn(record) and prefix not in inner:
                 sequence = list(itertools.islice(_sequence(prefix, record, inner, tree), left))
@@ -127,7 +130,7 @@ def _hooks(state: Mapping[object, object], budget: Budget) -> Iterator[Name]:
     for kind in ("_forward_pre_hooks", "_forward_hooks"):
         table = state.get(kind)
         for hook in table.values() if isinstance(table, dict) else ():
-            budget.spend(2)
+            budget.spend(4)
             name = hook.name if isinstance(hook, Record) else hook
             if isinstance(name, Name) and not name.module.startswith("torch.nn."):
                 yield name

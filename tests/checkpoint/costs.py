@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .recipes import KINDS, MOST_BYTES, Recipe, drawn, made, varied
@@ -66,15 +66,12 @@ def _pace() -> float:
 # -- the search
 
 
-def measured(raw: bytes, folder: Path) -> Cost:
+def measured(path: Path) -> Cost:
     """What reading the file takes, in a fork of its own."""
     from gan_export.checkpoint import read
     from gan_export.errors import GanExportError
 
-    path = folder / "f"
-    path.write_bytes(raw)
-    size = len(raw)
-    del raw
+    size = path.stat().st_size
     receive, send = os.pipe()
     child = os.fork()
     if not child:
@@ -126,8 +123,9 @@ def search(minutes: float, seed: int, show: Callable[[str], None]) -> list[tuple
             raw = made(recipe)
             if len(raw) > 2 * MOST_BYTES:
                 continue
-            cost = measured(raw, Path(name))
+            (Path(name) / "f").write_bytes(raw)
             del raw
+            cost = measured(Path(name) / "f")
             tried += 1
             for each in (0, 1):
                 ranked = pool.setdefault((kind, each), [])
@@ -155,11 +153,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--read", type=Path, nargs="+", help="measure these files, as JSON, and search for none")
     parser.add_argument("--keep", type=Path, help="write the worst ten recipes to this file")
     said = parser.parse_args()
     import gan_export.arch.recognition
     import gan_export.checkpoint  # noqa: F401  # before the first fork, so that no child pays for it
 
+    if said.read:
+        for path in said.read:
+            print(json.dumps(asdict(measured(path))))
+        return
     found = search(said.minutes, said.seed, lambda text: print(text, flush=True))[:10]
     for recipe, cost in found:
         print(line(recipe, cost))

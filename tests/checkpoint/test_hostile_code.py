@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 import functools
+import operator
 import os
 import pickle
 import sys
@@ -15,13 +17,14 @@ from typing import Any
 import pytest
 import torch
 
-from gan_export.checkpoint import read
-from gan_export.errors import HostileFileError, NotRecognisedError
+from gan_export.checkpoint import check_strictly, read
+from gan_export.errors import GanExportError, HostileFileError, NotRecognisedError
 
 from .guard import nothing_runs
-from .makers import FORMATS, Calls, generator, prefixed, refused, saved, torch_stream, torch_zip
+from .makers import FORMATS, Calls, generator, prefixed, refused, same_weights, saved, torch_stream, torch_zip
 
-STATE = prefixed(generator().state_dict())
+NET = generator()
+STATE = prefixed(NET.state_dict())
 
 
 def hostile(path: Path, raw: bytes, match: str) -> None:
@@ -70,13 +73,27 @@ POSITIONS: dict[str, Callable[[], Any]] = {
 }  # fmt: skip
 
 
+DECIDES = ("alone", "deep", "within the state dict")  # no weights, or weights beside what nobody computes: refused
+
+
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "stream"])
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize("position", POSITIONS)
 def test_code_in_every_position(tmp_path: Path, position: str, zipped: bool, protocol: int) -> None:
-    saved(tmp_path / "g.pth", POSITIONS[position](), _use_new_zipfile_serialization=zipped, pickle_protocol=protocol)
-    with nothing_runs(), pytest.raises(HostileFileError, match=r"posix\.system"):
-        read(tmp_path / "g.pth")
+    path = saved(
+        tmp_path / "g.pth", POSITIONS[position](), _use_new_zipfile_serialization=zipped, pickle_protocol=protocol
+    )
+    if position in DECIDES:
+        with nothing_runs(), pytest.raises(HostileFileError, match=r"^g\.pth: names posix\.system: a program"):
+            read(path)
+    else:
+        with nothing_runs():
+            checkpoint = read(path)
+        assert checkpoint.source.code == ("posix.system",)
+        assert "posix.system" in checkpoint.source.records
+        same_weights(checkpoint, NET)
+        with pytest.raises(HostileFileError, match=r"posix\.system.*--strict"):
+            check_strictly(checkpoint)
     assert not Path("ran").exists()
 
 
@@ -135,11 +152,11 @@ def test_code_around_a_streams_value(tmp_path: Path, where: str) -> None:
 
 NAMES = [
     "os system", "posix popen", "nt system", "subprocess Popen", "sys exit", "builtins eval", "builtins exec",
-    "builtins getattr", "builtins compile", "builtins __import__", "builtins open", "__builtin__ eval",
+    "builtins compile", "builtins __import__", "builtins open", "__builtin__ eval",
     "__builtin__ apply", "__builtin__ file", "builtins setattr", "builtins globals", "builtins breakpoint",
     "builtins str.format", "builtins dict.__init__", "importlib import_module", "importlib._bootstrap _load",
     "socket socket", "ctypes CDLL", "shutil rmtree", "runpy run_path", "pty spawn", "webbrowser open",
-    "operator attrgetter", "operator methodcaller", "_operator methodcaller", "functools reduce", "torch.hub load",
+    "operator methodcaller", "_operator methodcaller", "functools reduce", "torch.hub load",
     "torch load", "torch.serialization load", "torch.jit load", "torch.utils.cpp_extension load_inline",
     "numpy load", "numpy.testing._private.utils runstring", "pickle loads", "_pickle loads", "dill loads",
     "cloudpickle loads", "cloudpickle.cloudpickle _make_function", "marshal loads", "types CodeType",
@@ -154,7 +171,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_that_no_checkpoint_has_a_use_for(tmp_path: Path, name: str) -> None:
+def test_names_that_run_something(tmp_path: Path, name: str) -> None:
     module, qualname = name.split(" ")
     shown = f"{module}.{qualname}".replace(".", r"\.")
     loaded = set(sys.modules)
@@ -167,6 +184,7 @@ def test_names_that_no_checkpoint_has_a_use_for(tmp_path: Path, name: str) -> No
 
 
 HARMLESS = [
+    "builtins getattr", "builtins map", "builtins filter", "operator itemgetter", "operator attrgetter",
     "argparse Namespace", "__main__ Config", "models.code.generator Generator", "pathlib PosixPath",
     "torch.nn.modules.conv Conv2d", "torch.optim.adam Adam", "omegaconf.dictconfig DictConfig", "easydict EasyDict",
     "numpy.random._pickle __randomstate_ctor", "datetime datetime", "decimal Decimal", "uuid UUID", "enum Enum",
@@ -190,8 +208,48 @@ def test_other_names_become_records(tmp_path: Path, name: str) -> None:
             checkpoint = read(path)
         assert set(sys.modules) == loaded
         assert checkpoint.spec.image == (1, 32, 32)
+        assert not checkpoint.source.code
         if name != "torch float16":
             assert f"{module}.{qualname}" in checkpoint.source.records
+
+
+class Color(enum.Flag):
+    RED = 1
+
+
+class Schedule:
+    def step(self) -> None: ...
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_what_honest_programs_keep_beside_their_weights(tmp_path: Path, protocol: int) -> None:
+    beside = {
+        "method": Schedule().step, "getter": operator.itemgetter(0, 2), "map": map(str, [1, 2]), "color": Color.RED,
+        "path": Path("a"), "sorted": functools.partial(sorted, key=operator.attrgetter("name")),
+    }  # fmt: skip
+    path = saved(tmp_path / "g.pth", {"netG": STATE, **beside}, pickle_protocol=protocol)
+    with nothing_runs():
+        checkpoint = read(path)
+    assert not checkpoint.source.code
+    if protocol == 4:  # older ones have Python 2's names
+        assert {"builtins.getattr", "operator.itemgetter", "builtins.map"} <= set(checkpoint.source.records)
+    same_weights(checkpoint, NET)
+
+
+def test_getters_that_reach_for_more_run_code(tmp_path: Path) -> None:
+    for reached in ("__globals__", "system", "a.__init__"):
+        path = saved(tmp_path / "g.pth", {"netG": STATE, "x": Calls(getattr, (Schedule, reached))})
+        with nothing_runs():
+            assert read(path).source.code == ("__builtin__.getattr",)
+
+
+@pytest.mark.parametrize("call", [(getattr, (1, "real")), (os.system, ("touch ran",)), (Schedule, ())])
+def test_weights_that_a_call_would_give_are_refused(tmp_path: Path, call: tuple[Any, Any]) -> None:
+    """A bias that is a call's result: left out, the layer would be read as one without."""
+    state = {**STATE, "model.0.bias": Calls(*call)}
+    with nothing_runs(), pytest.raises(GanExportError, match=r"model\.0\.bias"):
+        read(saved(tmp_path / "g.pth", state))
+    assert not Path("ran").exists()
 
 
 def test_a_module_that_would_run_on_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
