@@ -29,7 +29,7 @@ def test_what_is_sound_is_read() -> None:
     "text",
     [
         "[" * 100_000 + "]" * 100_000, '{"a":' * 100_000, "[" * 66 + "]" * 66, "9" * 5000, "-" + "9" * 5000, "9" * 21,
-        "[1, " + "9" * 4000 + "]", "", "{", "\0", b"\xff\xfe", b"\xef\xbb\xbf{}", "nope",
+        "[1, " + "9" * 4000 + "]", "", "{", "\0", b"\xff\xfe", "nope",
     ],
 )  # fmt: skip
 def test_json_that_is_none(text: str | bytes) -> None:

@@ -104,17 +104,14 @@ def sample(  # noqa: PLR0915
         scale.draw(Source(file, runtime, device, threads, asdict(overrides)), wish, out)
 
     check_device(device)
-    chosen = _label(label)
     common.print_program(file)
+    chosen = _label(label)
     if walk is not None and (latents is not None or format is not None):
         raise GanExportError("--walk draws its own latents into one film; leave --latents and --format out")
     if "://" in out and format is None:
         raise GanExportError(f"-o {out}: a dataset alone goes to a URL; add --format")
     target = Path(out)
-    if total < 1:
-        raise GanExportError(f"-n {total}: ask for at least one picture")
-    if batch < 1:
-        raise GanExportError(f"--batch {batch}: at least 1 is needed")
+    _check_counts(total, batch)
     if latents is not None:
         _check_latents(format, count is not None or bool(seed or start) or psi != 1.0)
     if format is not None:
@@ -166,6 +163,13 @@ def _refuse_of_one_file(flags: dict[str, object]) -> None:
     for name, said in flags.items():
         if said:
             raise GanExportError(f"{name} is for datasets; add --format, and a folder with -o")
+
+
+def _check_counts(total: int, batch: int) -> None:
+    if total < 1:
+        raise GanExportError(f"-n {total}: ask for at least one picture")
+    if batch < 1:
+        raise GanExportError(f"--batch {batch}: at least 1 is needed")
 
 
 def _check_latents(format: str | None, chosen: bool) -> None:

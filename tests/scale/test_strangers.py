@@ -73,8 +73,11 @@ def test_nor_into_a_folder_by_a_link(gan: Path, tmp_path: Path, where: str, form
         (precious / "job.json").write_bytes(job)
     (out / where).symlink_to(precious)
     before = {p: p.read_bytes() for p in precious.iterdir()}
-    with pytest.raises(GanExportError, match="is a link"):
+    if where.endswith("scratch"):  # what a kill left there is removed: the link itself, and nothing behind it
         draw(gan, out, format)
+    else:
+        with pytest.raises(GanExportError, match="is a link"):
+            draw(gan, out, format)
     assert {p: p.read_bytes() for p in precious.iterdir()} == before
 
 

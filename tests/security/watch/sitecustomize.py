@@ -29,10 +29,8 @@ def _install() -> None:
             writes = (isinstance(mode, str) and set(mode) & set("wax+")) or (isinstance(flags, int) and flags & _WRITES)
             if not writes or args[0] == os.environ["GAN_WATCH"]:
                 return
-        elif event in ("exec", "compile"):
-            code = args[0]
-            told = f"{code.co_names} {code.co_consts}" if hasattr(code, "co_names") else str(code)
-            if CANARY not in told:
+        elif event == "exec":  # not `compile`: NumPy parses the header of an array as a literal
+            if CANARY not in f"{args[0].co_names} {args[0].co_consts}":
                 return
         elif event not in _RUNS and event not in _CHANGES:
             return
