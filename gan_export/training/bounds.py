@@ -18,6 +18,13 @@ SOURCES = ("mnist-10k", "mnist", "fashion-mnist", "cifar10", "folder", "npz")
 def check(recipe: Recipe) -> None:
     """Raises GanExportError at the first field outside its bounds, or at odds with another, saying what is possible."""
     r = recipe
+    plain = r.name.isprintable() and r.name == r.name.strip(". ") and not {"/", "\\", ":"} & set(r.name)
+    _bound(
+        plain and 1 <= len(r.name) <= 100,
+        "name",
+        printable(r.name, 60),
+        "the name of a folder, of 1 to 100 characters,",
+    )
     levels = _check_data(r.data)
     for net, widths in (("generator", r.generator.widths), ("discriminator", r.discriminator.widths)):
         fits = len(widths) == levels and all(1 <= w <= 8192 for w in widths)
