@@ -1,6 +1,6 @@
-"""Pictures a second out of a folder that doesn't fit in memory, by data.workers: opening it, and its batches.
+"""Images per second out of a folder that doesn't fit in memory: opening it, and its batches on demand and ahead.
 
-    python benchmarks/decoding.py [--pictures 2000] [--workers 0 2] [--rounds 3] [--name NAME]
+    python benchmarks/decoding.py [--pictures 2000] [--rounds 3] [--name NAME]
 
 The pictures are 256x256, of smooth colours with some noise, brought to 3x64x64 in batches of 64.  The batches are
 asked for one after another, and with 0.1 s in between, as a step on a GPU takes them: the CPU is idle meanwhile.
@@ -14,7 +14,6 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -34,12 +33,12 @@ def make(folder: Path, suffix: str, count: int) -> None:
         Image.fromarray(noisy).save(folder / f"{i:06d}{suffix}")
 
 
-def measure(folder: Path, workers: int) -> dict[str, float]:
+def measure(folder: Path, ahead: bool) -> dict[str, float]:
     """Seconds of opening the folder, and of an epoch's whole batches without and with steps between them."""
     from gan_export.training import data, recipe
     from gan_export.training.batches import epoch_order
 
-    settings = recipe.Data("folder", str(folder), size=SIZE, channels=3, memory=0, workers=workers)
+    settings = recipe.Data("folder", str(folder), size=SIZE, channels=3, memory=0)
     began = time.perf_counter()
     source = data.open_source(settings, None)
     found = {"open": time.perf_counter() - began}
@@ -48,14 +47,15 @@ def measure(folder: Path, workers: int) -> dict[str, float]:
     for name, pause in (("batches", 0.0), ("beside", STEP)):
         began = time.perf_counter()
         for i, indices in enumerate(batches):
-            source.expect(batches[i + 1 :])
             source.read(indices)
+            if ahead and i + 1 < len(batches):
+                source.expect(batches[i + 1])
             time.sleep(pause)
         found[name] = time.perf_counter() - began
     return found
 
 
-def main(pictures: int, workers: Sequence[int], rounds: int, name: str) -> None:
+def main(pictures: int, rounds: int, name: str) -> None:
     from gan_export.bench import machine
 
     before = machine.load()
@@ -64,16 +64,19 @@ def main(pictures: int, workers: Sequence[int], rounds: int, name: str) -> None:
         with tempfile.TemporaryDirectory() as place:
             make(Path(place), suffix, pictures)
             runs += [
-                {"suffix": suffix, "workers": w, **measure(Path(place), w)} for _ in range(rounds) for w in workers
+                {"suffix": suffix, "ahead": a, **measure(Path(place), a)} for _ in range(rounds) for a in (False, True)
             ]
     figures = []
     for suffix in (".png", ".jpg"):
-        for w in workers:
-            mine = [r for r in runs if (r["suffix"], r["workers"]) == (suffix, w)]
+        for a in (False, True):
+            mine = [r for r in runs if (r["suffix"], r["ahead"]) == (suffix, a)]
             counts = {"open": pictures, "batches": pictures // BATCH * BATCH, "beside": pictures // BATCH * BATCH}
             rates = {k: round(n / statistics.median(r[k] for r in mine)) for k, n in counts.items()}
-            figures.append({"suffix": suffix, "workers": w, **rates})
-            print(f"{suffix} workers {w}: " + ", ".join(f"{k} {rate:,} img/s" for k, rate in rates.items()))
+            figures.append({"suffix": suffix, "ahead": a, **rates})
+            print(
+                f"{suffix} {'ahead' if a else 'on demand'}: "
+                + ", ".join(f"{k} {rate:,} img/s" for k, rate in rates.items())
+            )
     after = machine.load()
     result = {
         "what": f"{pictures} pictures of 256x256 to 3x{SIZE}x{SIZE}, batches of {BATCH}, steps of {STEP} s",
@@ -86,8 +89,7 @@ def main(pictures: int, workers: Sequence[int], rounds: int, name: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--pictures", type=int, default=2000)
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--name", default="here")
     asked = parser.parse_args()
-    main(asked.pictures, asked.workers, asked.rounds, asked.name)
+    main(asked.pictures, asked.rounds, asked.name)

@@ -20,12 +20,15 @@ import string
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, NoReturn, Protocol, TypeVar, final
+from xml.etree import ElementTree
 
 from gan_export.errors import GanExportError, printable
 
 MOST_SHOWN = 2000  # characters of one string that a file brings
 _MOST_COMMENT = 300  # the same in a comment
 _PLAIN = re.compile(r"[a-z0-9_-]{1,64}")
+_SVG_ELEMENTS = ("svg", "g", "path", "defs", "use", "clipPath", "rect", "text", "tspan", "line", "circle", "polyline")
+_SVG_ATTRIBUTE = re.compile(r"(?!on)[a-z][a-zA-Z-]*|href")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
 
 
@@ -165,6 +168,23 @@ def c_numbers(values: Iterable[float], suffix: str = "") -> Text[C]:
 def html_text(text: str) -> Text[Html]:
     """Escape for text and for quoted attributes."""
     return _made(Html, markup.escape(shown(text)))
+
+
+def svg(text: str) -> Text[Html]:
+    """Take an <svg> element that a library drew.
+
+    Raises ValueError unless it is well-formed, of elements and attributes that only draw, and links to itself alone.
+    """
+    root = ElementTree.fromstring(text)
+    for element in root.iter():
+        name = str(element.tag).removeprefix("{http://www.w3.org/2000/svg}")
+        if name not in _SVG_ELEMENTS:
+            raise ValueError(f"an SVG image with the element {printable(name, 40)}")
+        for key, value in element.items():
+            linked = key != "href" or value.startswith("#")
+            if not _SVG_ATTRIBUTE.fullmatch(key) or not linked or re.search(r"url\((?!#)|@import", value):
+                raise ValueError(f"an SVG image with the attribute {printable(key, 40)}={printable(value, 40)}")
+    return _made(Html, text)
 
 
 def html_script(data: object) -> Text[Html]:

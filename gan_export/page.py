@@ -1,7 +1,7 @@
 """A run as one HTML file that needs nothing beside it: curves, the previews over time, a latent walk, settings.
 
-It reads the run's folder alone and can be made while the run goes on.  `page.html` is the template; the data goes
-into it as JSON that `escape` makes, so that no text of a recipe or a warning can be taken for markup.
+It reads the run's folder alone and can be made while the run goes on.  `page.html` is the template; the charts go into
+it as SVG, the rest as JSON that `escape` makes, so that no text of a recipe or a warning can be taken for markup.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from gan_export import charts
+from gan_export.charts import Series
 from gan_export.errors import GanExportError, first_line, printable
-from gan_export.escape import Html, html_script, resource
+from gan_export.escape import Html, Text, html, html_script, resource
 from gan_export.files import atomic_file, write_text
 from gan_export.training import folder
 from gan_export.training.recipe import Recipe
@@ -21,23 +23,40 @@ from gan_export.training.recipe import Recipe
 _STOPS, _WALKS = 6, 9  # of the walk on the page: some hundred kilobytes
 _PREVIEWS = 60  # shown at most, spread over the run
 _POINTS = 1500  # of a curve; more is thinned
-_FIGURES = ("frechet", "sure_share", "precision", "recall", "coverage", "label_agreement")
+_SCORES = {  # in a log's event: how the page calls it, and what real images score
+    "frechet": ("Fréchet distance", "frechet_floor"),
+    "sure_share": ("share recognized with 90 % confidence", "sure_share_real_test"),
+    "precision": ("precision", "precision_floor"),
+    "recall": ("recall", "recall_floor"),
+    "coverage": ("coverage", "coverage_floor"),
+    "label_agreement": ("agreement with the label", "judge_test_accuracy"),
+}
+_TRAINING = {  # charts of the training: series by their name in a log's event
+    "loss": {"loss_d": "discriminator", "loss_g": "generator"},
+    "score": {"score_real": "real images", "score_generated": "generated images"},
+    "images per second": {"images_per_second": "images per second"},
+}
 
 
 def write(run: Path, target: Path) -> None:
-    """The page of the run in `run`.  Raises GanExportError where there is none, or nothing is logged yet."""
+    """Write the page of the run in `run`.
+
+    Raises GanExportError if there is no run or nothing is logged yet, UnavailableError without matplotlib.
+    """
+    charts.require()
     recipe = folder.recipe(run)
     lines = folder.log(run)
     try:
         data = _data(run, recipe, lines)
+        scores, training = _score_charts(lines), _training_charts(lines)
     except (KeyError, TypeError, AttributeError, ValueError) as e:
         raise GanExportError(
             f"{printable(str(run / folder.LOG))} is no log of gan-train: {first_line(e, 100)}; "
             "start the run anew in another folder"
         ) from None
-    template = resource(Html, "gan_export", "page.html")
+    page = resource(Html, "gan_export", "page.html").replace("{{SCORES}}", scores).replace("{{TRAINING}}", training)
     with atomic_file(target) as temporary:
-        write_text(temporary, template.replace("{{DATA}}", html_script(data)))
+        write_text(temporary, page.replace("{{DATA}}", html_script(data)))  # last: the data is not ours
 
 
 def _data(run: Path, recipe: Recipe, lines: list[dict[str, Any]]) -> dict[str, Any]:
@@ -48,8 +67,7 @@ def _data(run: Path, recipe: Recipe, lines: list[dict[str, Any]]) -> dict[str, A
         "began": [e for e in lines if e["event"] == "began"][-1:],
         "ended": [e for e in lines if e["event"] == "ended"][-1:],
         "warnings": [{"step": e["step"], "text": e["text"]} for e in lines if e["event"] == "warned"],
-        "measured": _thinned([_numbers(e) for e in lines if e["event"] == "measured"]),
-        "scored": [_scores(e) for e in lines if e["event"] == "scored"],
+        "newest": [_numbers(e) for e in lines if e["event"] == "measured"][-1:],
         "previews": _previews(run),
         "walk": _walk(run),
     }
@@ -59,14 +77,38 @@ def _numbers(event: dict[str, Any]) -> dict[str, float]:
     return {k: v for k, v in event.items() if isinstance(v, int | float)}
 
 
-def _scores(event: dict[str, Any]) -> dict[str, Any]:
-    figures = event["figures"]
-    kept = {k: figures[k] for n in _FIGURES for k in (n, f"{n}_floor") if k in figures}
-    kept["sure_share_floor"] = figures["sure_share_real_test"]
-    return {"step": event["step"], "seconds": event["seconds"], "digits": figures["digits"], **kept}
+def _score_charts(lines: list[dict[str, Any]]) -> Text[Html]:
+    """Return a chart per score of the generated images, with that of real images as its reference."""
+    scored = [e for e in lines if e["event"] == "scored"]
+    found = []
+    for key, (title, real) in _SCORES.items():
+        ours, theirs = (_points([{"step": e["step"], **e["figures"]} for e in scored], k) for k in (key, real))
+        if ours:
+            series = [Series("generated images", ours), Series("real images", theirs, reference=True)]
+            found.append(charts.lines(series, "step", title))
+    return _figures(found)
 
 
-def _thinned(points: list[dict[str, float]]) -> list[dict[str, float]]:
+def _training_charts(lines: list[dict[str, Any]]) -> Text[Html]:
+    """Return a chart per entry of _TRAINING over the run's steps."""
+    measured = _thinned([e for e in lines if e["event"] == "measured"])
+    found = []
+    for title, named in _TRAINING.items():
+        series = [Series(name, _points(measured, key)) for key, name in named.items()]
+        found.append(charts.lines(series, "step", title))
+    return _figures(found)
+
+
+def _points(events: list[dict[str, Any]], key: str) -> tuple[tuple[float, float], ...]:
+    numbers = (_numbers(e) for e in events)
+    return tuple((e["step"], e[key]) for e in numbers if key in e and "step" in e)
+
+
+def _figures(svgs: list[Text[Html]]) -> Text[Html]:
+    return html("").join(html("<figure>{svg}</figure>", svg=svg) for svg in svgs if svg)
+
+
+def _thinned(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return points[:: max(1, -(-len(points) // _POINTS))]
 
 

@@ -16,8 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from gan_export import plaindata  # noqa: E402
-from gan_export.bench import plots  # noqa: E402
+from gan_export import charts, plaindata  # noqa: E402
 from gan_export.errors import GanExportError  # noqa: E402
 from gan_export.training import folder  # noqa: E402
 
@@ -65,12 +64,8 @@ def told(curves: list[Curve]) -> str:
 
 def picture(curves: list[Curve]) -> str:
     """SVG."""
-    if len(curves) > len(plots.LETTERS):
-        raise ValueError(f"{len(curves)} runs; a plot has letters for {len(plots.LETTERS)}")
-    letters = list(zip(curves, plots.LETTERS, strict=False))
-    drawn = [plots.Curve(letter, tuple((s / 60, d) for s, d in c.points)) for c, letter in letters]
-    legend = [f"{letter}  {c.name}" for c, letter in letters]
-    return str(plots.lines(drawn, "minutes of training", "Frechet distance", legend=legend))
+    series = [charts.Series(c.name, tuple((s / 60, d) for s, d in c.points)) for c in curves]
+    return str(charts.lines(series, "minutes of training", "Frechet distance", log="xy"))
 
 
 def main() -> None:
@@ -83,7 +78,7 @@ def main() -> None:
         if len({c.name for c in curves}) < len(curves):  # variants of one recipe
             curves = [replace(c, name=run.resolve().name) for c, run in zip(curves, given.runs, strict=True)]
         given.out.write_text(picture(curves) + "\n", encoding="utf-8")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, GanExportError) as error:
         print(f"curves.py: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     print(told(curves))

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from gan_export import charts
 from gan_export.bench import plots, record, summary
 from gan_export.bench.record import Run
 from gan_export.bench.summary import Line
@@ -23,8 +22,9 @@ SELF_CHECK = "SELF_CHECK.md"  # what `benchmarks/self_check.py` leaves beside th
 def write(folder: Path, out: Path) -> list[Path]:
     """Both pages into `out`, with a link to SELF_CHECK where it lies there.
 
-    Raises GanExportError where `folder` holds no run.
+    Raises GanExportError if `folder` holds no run, and UnavailableError if matplotlib is not installed.
     """
+    charts.require()
     runs = read_all(folder)
     if not out.is_dir():
         raise GanExportError(f"{printable(str(out))} is no folder; make it first")
@@ -222,79 +222,11 @@ def _index(runs: dict[str, Run]) -> list[tuple[str, ...]]:
 
 
 def _figures(run: Run) -> Text[Html]:
-    """Throughput against batch, the calls' distribution at the smallest batch, the roofline."""
-    lines = [line for line in summary.lines(run) if line.quantity == "model" and line.rate is not None]
-    if not lines:
-        return html("")
-    names = list(dict.fromkeys(line.entry.contender for line in lines))
-    letters = dict(zip(names, plots.LETTERS, strict=False))
-    titles = {line.entry.contender: summary.title(line.entry) for line in lines}
-    key = html("").join(
-        html("<li><b>{letter}</b> {title}</li>", letter=html_text(letters[n]), title=html_text(titles[n]))
-        for n in names
-    )
-    figures = [_throughput(lines, letters), _distribution(run, lines, titles), _roofline(run, lines, letters)]
-    together = html("").join(figures)
-    return html('<ul class="key">{key}</ul><div class="figures">{figures}</div>', key=key, figures=together)
-
-
-def _throughput(lines: Sequence[Line], letters: dict[str, str]) -> Text[Html]:
-    curves = []
-    for name, letter in letters.items():
-        own = [(line.batch, line.rate) for line in lines if line.entry.contender == name and line.rate]
-        points = tuple((float(b), r.value) for b, r in own)
-        curves.append(plots.Curve(letter, points, tuple((r.low, r.high) for _, r in own)))
-    batches = sorted({float(line.batch) for line in lines})
-    return _figure(
-        plots.lines(curves, "batch, images a call", "images a second", x_ticks=batches),
-        "Throughput. The bars are 95 % intervals.",
-    )
-
-
-def _distribution(run: Run, lines: Sequence[Line], titles: dict[str, str]) -> Text[Html]:
-    batch = min(line.batch for line in lines)
-    shown = {line.entry.contender for line in lines if line.batch == batch}
-    strips = []
-    for row in run.rows:
-        if (row.quantity, row.batch) == ("model", batch) and row.contender in shown:
-            calls = np.concatenate([np.asarray(b, np.float64) for b in summary.proven(row)[0]]) * 1e-6
-            low, quarter, middle, three, high = (float(v) for v in np.percentile(calls, (1, 25, 50, 75, 99)))
-            strips.append(plots.Strip(titles[row.contender], (low, quarter, middle, three, high)))
-    caption = f"A call at batch {batch}: line from percentile 1 to 99, box from 25 to 75, bar at the median."
-    return _figure(plots.strips(strips, "milliseconds a call"), caption)
-
-
-def _roofline(run: Run, lines: Sequence[Line], letters: dict[str, str]) -> Text[Html]:
-    model, peak = run.model, run.peak
-    if peak is None or not model.flops or not model.bytes or not model.weights:
-        return html("")
-    curves = []
-    spots: list[float] = []
-    for name, letter in letters.items():
-        points = []
-        for line in lines:
-            if line.entry.contender == name and line.rate is not None:
-                intensity = model.flops / (model.bytes + model.weights / line.batch)
-                points.append((intensity, model.flops * line.rate.value / 1e9))
-                spots.append(intensity)
-        curves.append(plots.Curve(letter, tuple(points)))
-    top = max(peak.flops.values()) / 1e9
-    ridge = top / (peak.bytes / 1e9)
-    low, high = min(*spots, ridge) / 1.5, max(*spots, ridge) * 1.5
-    roofs = [
-        ("matrix product", [(ridge, top), (high, top)]),
-        ("memory", [(low, low * peak.bytes / 1e9), (ridge, top)]),
+    drawn = [
+        html("<figure>{svg}<figcaption>{caption}</figcaption></figure>", svg=svg, caption=html_text(caption))
+        for svg, caption in plots.figures(run)
     ]
-    return _figure(
-        plots.lines(curves, "FLOP a byte moved", "GFLOP a second", roofs=roofs),
-        "Roofline. Bytes: each layer's input and output once, the weights once a call. Dashed: measured on the spot.",
-    )
-
-
-def _figure(svg: Text[Html], caption: str) -> Text[Html]:
-    if not svg:
-        return svg
-    return html("<figure>{svg}<figcaption>{caption}</figcaption></figure>", svg=svg, caption=html_text(caption))
+    return html('<div class="figures">{drawn}</div>', drawn=html("").join(drawn))
 
 
 def _md_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Text[Markdown]]:
@@ -325,7 +257,6 @@ _PAGE = html(
 body { font: 15px/1.45 sans-serif; color: #000; background: #fff; max-width: 1240px; margin: 0 auto; padding: 8px; }
 h1 { font-size: 24px; } h2 { font-size: 18px; border-top: 2px solid #000; padding-top: 12px; } h3 { font-size: 15px; }
 ul { padding-left: 18px; overflow-wrap: anywhere; }
-.key { list-style: none; padding: 0; columns: 190px; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(384px, 100%), 1fr)); gap: 12px; }
 figure { margin: 0; } figcaption { font-size: 13px; } svg { width: 100%; height: auto; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; }

@@ -37,7 +37,7 @@ app = common.new_app(HELP, default="sample")
 
 @app.command(hidden=True)
 @reads_checkpoints
-def sample(  # noqa: PLR0915
+def sample(
     file: Annotated[Path, typer.Argument(help="A checkpoint or an export, told apart by content.")],
     *,
     count: Annotated[int | None, typer.Option("-n", "--count", help="How many pictures.", show_default="64")] = None,

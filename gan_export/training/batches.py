@@ -6,7 +6,6 @@ The order is a function of the seed and the epoch, so a run's place in its data 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -59,9 +58,10 @@ class Batches:
 
     def get(self, epoch: int, within: int) -> Tensor:
         """Float32 (n, C, S, S) in [-1, 1]; epoch and step count from 0; an epoch's last may be smaller."""
+        taken = self._bytes(self._indices(epoch, within))
         if self._resident is None:
-            self._source.expect(self._coming(epoch, within))
-        pictures = self._bytes(self._indices(epoch, within)).to(torch.float32).div_(127.5).sub_(1.0)
+            self._source.expect(self._after(epoch, within))
+        pictures = taken.to(torch.float32).div_(127.5).sub_(1.0)
         return pictures.contiguous(memory_format=self._layout)
 
     def labels(self, epoch: int, within: int) -> Tensor | None:
@@ -86,13 +86,11 @@ class Batches:
         rows = whole // self._group.size * self._group.size  # all processes have as many
         return slice(first + self._group.rank, first + rows, self._group.size)
 
-    def _coming(self, epoch: int, within: int) -> Iterator[npt.NDArray[np.int64]]:
-        """The indices of the batches after this one, on and on."""
-        while True:
-            within += 1
-            if within == self._per_epoch:
-                epoch, within = epoch + 1, 0
-            yield self._order_of(epoch)[self._rows(within)]
+    def _after(self, epoch: int, within: int) -> npt.NDArray[np.int64]:
+        """Return the indices of the batch after this one."""
+        if within + 1 == self._per_epoch:
+            return self._order_of(epoch + 1)[self._rows(0)]
+        return self._order_of(epoch)[self._rows(within + 1)]
 
     def _order_of(self, epoch: int) -> npt.NDArray[np.int64]:
         """An epoch's order, kept until the one after the next is asked for."""

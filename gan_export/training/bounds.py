@@ -99,7 +99,6 @@ def _check_data(data: Data) -> int:
     if data.source == "npz" and not data.path:
         raise GanExportError("data.path is missing: name the file of arrays, --set data.path=FILE.npz")
     _bound(0 <= data.memory <= 2**20, "data.memory", data.memory, "0 to 2^20 GiB")
-    _bound(0 <= data.workers <= 1024, "data.workers", data.workers, "0 to 1024")
     levels = math.log2(data.size / 4) if data.size >= 8 else 0
     _bound(levels >= 1 and levels == int(levels) and data.size <= 1024, "data.size", data.size, "8, 16, 32 ... 1024")
     _bound(data.channels in (1, 3), "data.channels", data.channels, "1 or 3")

@@ -12,7 +12,6 @@ import lzma
 import socket
 import zipfile
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -24,7 +23,7 @@ from PIL import Image
 
 from gan_export.errors import GanExportError, first_line, printable
 from gan_export.training import recipe
-from gan_export.training.decoding import Bytes, Decoders, Shape
+from gan_export.training.decoding import Bytes, Decoder, Shape
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _PATIENCE = 20.0  # seconds without a byte, after which a mirror is given up
@@ -57,8 +56,8 @@ class DataSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def expect(self, batches: Iterable[Indices]) -> None:
-        """`read` will be asked for these, in this order and without end: a source may begin with the first of them."""
+    def expect(self, indices: Indices) -> None:
+        """Prepare for `read` to be called with `indices` next; a source may do nothing."""
         ...
 
     def read(self, indices: Indices) -> Bytes:
@@ -83,7 +82,7 @@ class InMemory:
     def __len__(self) -> int:
         return len(self.images)
 
-    def expect(self, batches: Iterable[Indices]) -> None:
+    def expect(self, indices: Indices) -> None:
         pass
 
     def read(self, indices: Indices) -> Bytes:
@@ -92,25 +91,25 @@ class InMemory:
 
 @dataclass(frozen=True)
 class OnDisk:
-    """Files decoded when they are asked for, or before; each was readable when the source was opened."""
+    """Files decoded when they are asked for, or one batch ahead; each was readable when the source was opened."""
 
     name: str
     files: tuple[Path, ...]
     shape: Shape
-    decoders: Decoders
+    decoder: Decoder
     skipped: tuple[str, ...] = ()
     labels: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def expect(self, batches: Iterable[Indices]) -> None:
-        self.decoders.expect((self._at(indices) for indices in batches), self.shape)
+    def expect(self, indices: Indices) -> None:
+        self.decoder.expect(self._at(indices), self.shape)
 
     def read(self, indices: Indices) -> Bytes:
         files = self._at(indices)
         pictures = []
-        for file, got in zip(files, self.decoders.batch(files, self.shape), strict=True):
+        for file, got in zip(files, self.decoder.batch(files, self.shape), strict=True):
             if isinstance(got, str):
                 raise GanExportError(f"{printable(str(file))} can't be read any more: {got}; put it back")
             pictures.append(got)
@@ -201,8 +200,8 @@ def folder(data: recipe.Data, shape: Shape) -> DataSource:
     kept: list[Path] = []
     images: list[Bytes] = []
     skipped: list[str] = []
-    decoders = Decoders(data.workers)
-    for file, got in zip(files, decoders.each(files, shape), strict=True):
+    decoder = Decoder()
+    for file, got in zip(files, decoder.each(files, shape), strict=True):
         if isinstance(got, str):
             skipped.append(f"{printable(str(file.relative_to(path)))}: {got}")
             continue
@@ -216,7 +215,7 @@ def folder(data: recipe.Data, shape: Shape) -> DataSource:
         )
     if fits:
         return InMemory("folder", np.stack(images), tuple(skipped), _classes(path, kept))
-    return OnDisk("folder", tuple(kept), shape, decoders, tuple(skipped), _classes(path, kept))
+    return OnDisk("folder", tuple(kept), shape, decoder, tuple(skipped), _classes(path, kept))
 
 
 def arrays(path: Path, shape: Shape) -> DataSource:

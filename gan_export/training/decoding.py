@@ -1,33 +1,26 @@
-"""Files to pictures of one shape: by threads of the process that trains, or by processes of their own.
+"""Files to images of one shape, by threads, one batch ahead of the training.
 
-The bytes are the same either way.  Nothing here imports torch, so that a process which decodes is soon there.
+Pillow releases the GIL while it decodes and resizes, so threads use every core.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import islice
-from multiprocessing.util import Finalize
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import printable
 
 Bytes = npt.NDArray[np.uint8]
 Shape = tuple[int, int, int]  # (C, H, W) of one picture
 
 _PIECE = 16  # files decoded in one go when a folder is opened
-_DEATHS = 3  # of the processes, until a run gives up
 
 
 def decode(file: Path, shape: Shape) -> Bytes:
@@ -75,77 +68,26 @@ def _tried(file: Path, shape: Shape) -> Bytes | str:
         return printable(str(e).splitlines()[0] if str(e) else type(e).__name__, 100)
 
 
-class Decoders:
-    """Decodes lists of files, in their order, by `workers` processes; 0: by threads of this process.
+class Decoder:
+    """Decodes lists of files, in their order, by threads.  One thread of the caller at a time."""
 
-    The processes end with this object and with this process, whatever ends it, and leave Ctrl-C to it.
-    """
-
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
-        self._pool = self._started()
-        self._expected: dict[tuple[Path, ...], Future[list[Bytes | str]]] = {}
-        self._deaths = 0
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+        self._ahead = ThreadPoolExecutor(1)  # waits for the pool: in it, it would take the place of a thread that works
+        self._next: tuple[tuple[Path, ...], Future[list[Bytes | str]]] | None = None
 
     def each(self, files: Sequence[Path], shape: Shape) -> Iterator[Bytes | str]:
-        """Every file's picture, or why it can't be read."""
+        """Yield every file's image, or why it can't be read."""
         pieces = [files[i : i + _PIECE] for i in range(0, len(files), _PIECE)]
-        try:
-            for piece in self._pool.map(partial(tried, shape=shape), pieces):
-                yield from piece
-        except BrokenProcessPool:
-            raise _dead() from None
+        for piece in self._pool.map(partial(tried, shape=shape), pieces):
+            yield from piece
 
-    def expect(self, batches: Iterable[tuple[Path, ...]], shape: Shape) -> None:
-        """`batch` will be asked for these, in this order: the processes begin with as many as keep all of them busy."""
-        try:
-            for files in islice(batches, self._workers + 1 if self._workers else 0):
-                if files not in self._expected:
-                    self._expected[files] = self._pool.submit(tried, files, shape)
-        except BrokenProcessPool:
-            self._replace()
+    def expect(self, files: tuple[Path, ...], shape: Shape) -> None:
+        """Start decoding the batch that the next call of `batch` will ask for."""
+        self._next = files, self._ahead.submit(lambda: list(self.each(files, shape)))
 
     def batch(self, files: tuple[Path, ...], shape: Shape) -> list[Bytes | str]:
-        """As `each`, of one batch; what was expected is there already, or soon."""
-        if expected := self._expected.pop(files, None):
-            try:
-                return expected.result()
-            except BrokenProcessPool:
-                self._replace()
+        """Return what `each` yields of one batch; without a wait if it was expected and is ready."""
+        if self._next and self._next[0] == files:
+            return self._next[1].result()
         return list(self.each(files, shape))
-
-    def _started(self) -> Executor:
-        if not self._workers:
-            return ThreadPoolExecutor(min(8, os.cpu_count() or 1))
-        # forking a process in which torch runs threads is not safe
-        pool = ProcessPoolExecutor(self._workers, multiprocessing.get_context("spawn"), initializer=_follow)
-        # at a process's end, which waits for those that it started: before multiprocessing's queues close, at 10
-        Finalize(self, pool.shutdown, kwargs={"cancel_futures": True}, exitpriority=20)
-        return pool
-
-    def _replace(self) -> None:
-        """New processes where one was killed; what they had begun is decoded anew."""
-        self._deaths += 1
-        if self._deaths > _DEATHS:
-            raise _dead()
-        self._expected.clear()
-        self._pool = self._started()
-
-
-def _dead() -> GanExportError:
-    return GanExportError(
-        "a process that decodes pictures was killed again and again, by a lack of memory perhaps; lower data.workers"
-    )
-
-
-def _follow() -> None:
-    """A process that decodes: leaves Ctrl-C to its parent, and ends with it even where that is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def end() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=end, daemon=True).start()

@@ -33,7 +33,6 @@ class Data:
     strict: bool = False  # a picture that can't be read stops the run instead of being skipped
     drop_last: bool = False  # leave out an epoch's last batch where it is not a whole one
     memory: float = 4.0  # GiB of a folder's decoded pictures that are kept; more are decoded batch by batch
-    workers: int = 0  # processes that decode a folder's pictures, ahead of the steps; 0: threads of this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +175,7 @@ class Recipe:
 
 # What may change when a run is resumed: how long it goes on, where, and what it writes; never what it computes.
 RESUMABLE = (
-    "train.epochs", "train.minutes", "output.", "compute.device", "data.path", "data.memory", "data.workers",
+    "train.epochs", "train.minutes", "output.", "compute.device", "data.path", "data.memory",
 )  # fmt: skip
 
 
@@ -244,7 +243,7 @@ def resumed(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         if not any(key == r or (r.endswith(".") and key.startswith(r)) for r in RESUMABLE):
             raise GanExportError(
                 f"--set {printable(key)}: a resumed run keeps its recipe; only train.epochs, train.minutes, "
-                "output.*, compute.device, data.path, data.memory and data.workers can change"
+                "output.*, compute.device, data.path and data.memory can change"
             )
     return from_data(override(recipe.to_json(), wanted), where="--set")
 

@@ -33,8 +33,11 @@ def test_it_compares_at_equal_times(tmp_path: Path) -> None:
     assert rows[0] == ["", "after 3.0 minutes", "to 90.0, where slow ended"]
     assert rows[2:] == [["slow", "90.0", "180 s"], ["fast", "10.0", "40 s"]]
     drawn = ET.parse(tmp_path / "plot.svg").getroot()
-    circles = [e for e in drawn.iter() if e.tag.endswith("circle")]
-    assert len(circles) == 7
+    texts = {e.text for e in drawn.iter() if e.tag.endswith("text")}
+    assert {"slow", "fast", "minutes of training", "Frechet distance"} <= texts
+    again = _curves(slow, fast, "-o", tmp_path / "again.svg")
+    assert again.returncode == 0
+    assert (tmp_path / "again.svg").read_bytes() == (tmp_path / "plot.svg").read_bytes()
 
 
 def test_variants_of_a_recipe_go_by_their_folders(tmp_path: Path) -> None:

@@ -143,13 +143,12 @@ def test_a_picture_that_breaks_later_is_named(tmp_path: Path, pictures: Path) ->
         source.read(np.arange(10))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_folder_past_the_memory_limit_gives_the_same_pictures_from_disk(pictures: Path, workers: int) -> None:
-    kept, read = _folder(pictures), _folder(pictures, memory=0, workers=workers)
+def test_a_folder_past_the_memory_limit_gives_the_same_pictures_from_disk(pictures: Path) -> None:
+    kept, read = _folder(pictures), _folder(pictures, memory=0)
     assert isinstance(read, data.OnDisk)
     some, others = np.array([7, 0, 99]), np.arange(50)
-    read.expect(iter([some, others]))
     for indices in (some, others, some):
+        read.expect(others)
         assert np.array_equal(kept.read(indices), read.read(indices))
 
 

@@ -48,14 +48,22 @@ def _data(page: Path) -> dict[str, object]:
 
 def test_it_holds_the_run_and_needs_nothing_beside_it(page: Path) -> None:
     data = _data(page)
-    assert [m["step"] for m in data["measured"]] == [5, 7, 12, 14]  # type: ignore[attr-defined]
-    assert [s["step"] for s in data["scored"]] == [7, 14]  # type: ignore[attr-defined]
+    assert [m["step"] for m in data["newest"]] == [14]  # type: ignore[attr-defined]
+    charts = re.findall(r"<svg.*?</svg>", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(charts) == 5 + 3  # five scores beside those of real digits, three charts of training
+    for chart, names in zip(
+        charts[5:], (("discriminator", "generator"), ("real images",), ("images per second",)), strict=True
+    ):
+        assert all(f">{name}</text>" in chart for name in names)
+    assert all(">real images</text>" in chart for chart in charts[:5])
     assert data["settings"]["train.batch"] == 16  # type: ignore[index]
     shown = [p["image"] for p in data["previews"]]  # type: ignore[attr-defined]
     kept = sorted((page.parent / "previews").glob("*_grid.png"))
     assert [base64.b64decode(i.partition(",")[2]) for i in shown] == [k.read_bytes() for k in kept]
     assert base64.b64decode(str(data["walk"]).partition(",")[2])[8:12] == b"WEBP"
-    assert not re.search(r'(?:src|href)="|url\(|@import|https?://(?!www\.w3\.org/2000/svg)', page.read_text("utf-8"))
+    assert not re.search(
+        r'(?:src|href)="(?!#)|url\((?!#)|@import|https?://(?!www\.w3\.org/2000/svg)', page.read_text("utf-8")
+    )
 
 
 def test_no_text_of_the_run_becomes_markup(page: Path) -> None:
@@ -81,7 +89,7 @@ def test_a_browser_draws_it(page: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     dom = result.stdout
     assert "<title>tiny</title>" in dom, result.stderr
-    assert dom.count("<svg") == 5 + 3  # five figures against real digits, three of training
+    assert dom.count("<svg") == 5 + 3
     assert 'id="preview" alt="pictures of the same latents at an epoch" src="data:image/png' in dom
     assert "epoch 2; the same latents at each" in dom
     assert "&lt;/script&gt;&lt;script&gt;" in dom
