@@ -69,9 +69,10 @@ class Record:
 
 
 def safe(name: str) -> bool:
-    """Whether a name stays inside the dataset's folder."""
+    """Whether a name stays inside the dataset's folder, and is one that a file system takes."""
     parts = name.rstrip("/").split("/")
-    return not name.startswith("/") and all(p not in ("", ".", "..") for p in parts) and "\\" not in name
+    inside = not name.startswith("/") and all(p not in ("", ".", "..") for p in parts) and "\\" not in name
+    return inside and name.isprintable()
 
 
 class TreeDigest:
