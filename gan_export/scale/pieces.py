@@ -71,9 +71,10 @@ def _counts(pieces: Iterable[Piece]) -> list[int]:
 
 
 def safe(name: str) -> bool:
-    """Whether a name stays inside the dataset's folder."""
+    """Whether a name stays inside the dataset's folder, and is one that a file system takes."""
     parts = name.rstrip("/").split("/")
-    return all(p not in ("", ".", "..") and not {*p} & {*"\\:\0"} for p in parts)
+    inside = all(p not in ("", ".", "..") and not {*p} & {*"\\:"} for p in parts)
+    return inside and name.isprintable()
 
 
 class TreeDigest:
