@@ -1,6 +1,6 @@
 """What reading one file may cost, counted instead of timed: every walk over foreign data spends from one Budget.
 
-A step is what CPython does in about half a microsecond, and leaves at most 100 bytes behind.  So a file costs at most
+A step is what CPython does in about 0.4 microseconds, and leaves at most 100 bytes behind.  So a file costs at most
 1 s, and 1 s more per 10 MB of pickle or header; and the process holds at most twice the file and 768 MiB, the
 interpreter and the file itself included.  The sums over weights (hashes, decoding) are linear by themselves.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from gan_export import plaindata
 from gan_export.errors import GanExportError
 
-BASE_STEPS = 2_000_000  # 1 s; a state dict of 10,000 keys takes 700,000
+BASE_STEPS = 2_500_000  # 1 s; a training state of 10,000 parameters takes about as many
 BYTES_PER_STEP = 5  # of pickle or header: 10 MB grant another second
 MOST_STEPS = 4_000_000  # whatever the file's size; they leave 400 MB
 SPARE_BYTES = 640 << 20  # over twice the file's size: 768 MiB less the interpreter and its libraries

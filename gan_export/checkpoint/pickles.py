@@ -25,7 +25,7 @@ MAX_ARGUMENTS = 16  # of a builder
 MAX_LINE = 64 * 8**5  # 2 MiB
 MAX_KEY = 1024  # characters of a dict's key, of a parameter's name
 MAX_NAME = 1024  # characters of a class's name with its module's
-_BUILD = 16  # steps of building a tensor
+_BUILD = 8  # steps of building a tensor
 _ROUND = 1000  # operations between two looks at the budget
 _EMBEDDED = Name("torch.storage", "_load_from_bytes")
 
