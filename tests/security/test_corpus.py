@@ -189,7 +189,10 @@ def test_texts_are_refused_in_a_line(place: Place) -> None:
             ("dataset", "sample", ["check", str(dataset)]), ("unfinished", "sample", ["check", str(unfinished)]),
             ("index", "export", ["inspect", str(folder)]),
         ]  # fmt: skip
-        jobs += [(f"{door} of {name}", program, words) for door, program, words in own]
+        # An empty text is a sound recipe and a sound suite, which would be run.
+        jobs += [
+            (f"{door} of {name}", *to) for door, *to in own if (door in ("recipe", "suite")) == (path.suffix == ".toml")
+        ]
     for name, (code, said) in place.run(jobs).items():
         if not name.startswith(HONEST):
             assert code == 2, (name, said)
