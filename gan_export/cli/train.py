@@ -18,7 +18,7 @@ from gan_export.cli.options import Seed, Threads, check_device, reads_checkpoint
 from gan_export.errors import GanExportError
 
 if TYPE_CHECKING:
-    from gan_export.metrics import Report
+    from gan_export.digits import Report
     from gan_export.training import events
     from gan_export.training.events import Ended, Event
     from gan_export.training.loop import Options
