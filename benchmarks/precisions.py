@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_export import artifact, checkpoint, evaluate, latents, metrics, runtimes, ship
+from gan_export import artifact, checkpoint, digits, evaluate, latents, metrics, runtimes, ship
 from gan_export import export as formats
 from gan_export.export.base import Options
 from gan_export.sampling import Generator
@@ -76,14 +76,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         made = [make(read, name, precision, Path(folder), arguments.n) for name, precision in FORMS]
         seconds = times(made, read)
-        judge = metrics.judge()
+        judge = digits.judge()
         full = {one.format: one.pictures for one in made if one.precision == "fp32"}
         print("| " + " | ".join(HEAD) + " |\n" + "|---" * len(HEAD) + "|")
         for one, spent in zip(made, seconds, strict=True):
             wanted = full[one.format]
             square = float(np.mean((one.pictures.astype(np.float64) - wanted) ** 2))
             ours, theirs = (
-                metrics.Gaussian.of(judge.classifier.features(metrics.readable(pictures)))
+                metrics.Gaussian.of(judge.classifier.features(digits.readable(pictures)))
                 for pictures in (one.pictures, wanted)
             )
             row = (

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gan_export import images, latents, metrics
+from gan_export import digits, images, latents, metrics
+from gan_export.digits import Report
 from gan_export.errors import GanExportError, printable
-from gan_export.metrics import Report
 from gan_export.sampling import BATCH, Generator, choose_labels
 
 Bytes = npt.NDArray[np.uint8]
@@ -43,7 +43,7 @@ def evaluate(generator: Generator, count: int = COUNT, seed: int = SEED) -> Repo
     """
     _check_readable(generator)
     labels = choose_labels(generator.facts, "all", seed, 0, count) if generator.facts.classes else None
-    return metrics.evaluate(draw(generator, count, seed), labels)
+    return digits.evaluate(draw(generator, count, seed), labels)
 
 
 def draw(generator: Generator, count: int, seed: int) -> Bytes:
@@ -60,7 +60,7 @@ def memory(generator: Generator, data_root: Path | None, seed: int = SEED) -> Me
     The ratio compares with MNIST's test digits, or with the last 1,000 of those that ship.
     """
     _check_readable(generator)
-    pictures = metrics.readable(draw(generator, SHOWN, seed))
+    pictures = digits.readable(draw(generator, SHOWN, seed))
     training, held_out, said = _real(data_root)
     where, apart = metrics.nearest(pictures, training)
     _, usual = metrics.nearest(held_out, training)
@@ -72,7 +72,7 @@ def memory(generator: Generator, data_root: Path | None, seed: int = SEED) -> Me
 def _real(data_root: Path | None) -> tuple[Bytes, Bytes, str]:
     from gan_export.training import data
 
-    shape = (1, metrics.SIZE, metrics.SIZE)
+    shape = (1, digits.SIZE, digits.SIZE)
     if data_root is None:
         shipped = data.packed_digits(shape)
         taken = shipped.read(np.arange(len(shipped))).transpose(0, 2, 3, 1)
@@ -87,4 +87,4 @@ def _real(data_root: Path | None) -> tuple[Bytes, Bytes, str]:
 def _check_readable(generator: Generator) -> None:
     """Raises GanExportError before 10,000 pictures are drawn for nothing."""
     channels, height, width = generator.facts.image
-    metrics.readable(np.zeros((1, height, width, channels), np.uint8))
+    digits.readable(np.zeros((1, height, width, channels), np.uint8))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from gan_export import images, latents, metrics
+from gan_export import evaluators, images, latents, metrics
 from gan_export.artifact import Facts, Manifest
 from gan_export.errors import CheckFailedError, GanExportError
 from gan_export.references import References
@@ -223,10 +223,12 @@ def quality(session: Session, reference: Reference, facts: Facts, tolerance: Tol
     row = judge(drawn, true, facts, tolerance)  # type: ignore[arg-type]
     mine = drawn if drawn.dtype == np.uint8 else images.to_bytes(cast(Floats, drawn), facts.range)
     sides = (mine, _bytes(true, facts))
+    evaluator = evaluators.find("digits")
     try:
-        features = [metrics.judge().classifier.features(metrics.readable(cast(Bytes, side))) for side in sides]
+        evaluator.check(facts.image)
     except GanExportError:  # another kind of pictures
         return Quality(row, None)
+    features = [evaluator.features(cast(Bytes, side)) for side in sides]
     ours, theirs = (metrics.Gaussian.of(f) for f in features)
     return Quality(row, max(0.0, metrics.frechet(ours, theirs)))
 

@@ -14,6 +14,7 @@ import scipy.linalg
 from PIL import Image
 
 from gan_export import evaluate, metrics
+from gan_export.digits import Digits, readable
 from gan_export.errors import GanExportError
 from gan_export.training import data, recipe
 from tests.conftest import Artifacts, Command, refused
@@ -69,7 +70,7 @@ def test_the_nearest_is_found_and_a_copy_is_at_no_distance(digits: tuple[np.ndar
 def test_the_judge_is_small_and_sure_of_real_digits(digits: tuple[np.ndarray, np.ndarray]) -> None:
     assert len(resources.files("gan_export").joinpath("data", "digits-judge.npz").read_bytes()) < 1_000_000
     pictures, labels = digits
-    report = metrics.evaluate(pictures, labels)
+    report = Digits().evaluate(pictures, labels)
     assert report.judge_test_accuracy >= 0.993
     assert report.agreement is not None
     assert report.agreement > 0.99
@@ -79,7 +80,7 @@ def test_the_judge_is_small_and_sure_of_real_digits(digits: tuple[np.ndarray, np
     assert report.distances.frechet < 2 * report.floor.frechet
     assert report.distances.coverage > 0.6
     noise = np.random.default_rng(0).integers(0, 256, (1000, 32, 32, 1), np.uint8)
-    of_noise = metrics.evaluate(noise)
+    of_noise = Digits().evaluate(noise)
     assert of_noise.distances.frechet > 50 * report.distances.frechet
     assert of_noise.distances.precision < 0.05
     assert of_noise.agreement is None
@@ -90,7 +91,7 @@ def test_the_judge_is_small_and_sure_of_real_digits(digits: tuple[np.ndarray, np
 def test_its_accuracy_is_what_it_says() -> None:
     test = data.torchvision_set("mnist", DATA_ROOT, SHAPE, train=False)
     assert test.labels is not None
-    report = metrics.evaluate(test.read(np.arange(len(test))).transpose(0, 2, 3, 1), test.labels)
+    report = Digits().evaluate(test.read(np.arange(len(test))).transpose(0, 2, 3, 1), test.labels)
     assert report.agreement == pytest.approx(report.judge_test_accuracy, abs=2e-4)  # rounding of another machine
     assert report.sure_share == pytest.approx(report.sure_share_real_test, abs=5e-4)
     assert report.distances.frechet < 0.01  # test digits against themselves
@@ -99,12 +100,12 @@ def test_its_accuracy_is_what_it_says() -> None:
 def test_small_digits_are_read_too_and_other_pictures_are_not() -> None:
     small = np.zeros((2, 28, 28, 1), np.uint8)
     small[:, 10:20, 13:15] = 255
-    larger = metrics.readable(small)
+    larger = readable(small)
     want = np.asarray(Image.fromarray(small[0, :, :, 0]).resize((32, 32), Image.Resampling.BILINEAR))
     assert np.array_equal(larger[0, :, :, 0], want)
     for shape in ((1, 32, 32, 3), (1, 64, 64, 1)):
         with pytest.raises(GanExportError, match="no features are at hand"):
-            metrics.readable(np.zeros(shape, np.uint8))
+            readable(np.zeros(shape, np.uint8))
 
 
 def test_evaluate_says_the_same_of_every_form(

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_export import metrics
+from gan_export.digits import SURE, Classifier
 from gan_export.files import atomic_file
 from gan_export.training.data import resized
 
@@ -173,7 +174,7 @@ def _of_real_digits(arrays: dict[str, npt.NDArray[np.generic]], root: str) -> di
     def layer(name: str) -> tuple[metrics.Floats, metrics.Floats]:
         return arrays[f"{name}.weight"].astype(np.float32), arrays[f"{name}.bias"].astype(np.float32)
 
-    classifier = metrics.Classifier(tuple(layer(f"conv{i}") for i in range(4)), layer("dense"), layer("head"))
+    classifier = Classifier(tuple(layer(f"conv{i}") for i in range(4)), layer("dense"), layer("head"))
 
     def features(train: bool, every: int = 1) -> tuple[metrics.Floats, npt.NDArray[np.int64]]:
         pictures, labels = digits(root, train)
@@ -191,7 +192,7 @@ def _of_real_digits(arrays: dict[str, npt.NDArray[np.generic]], root: str) -> di
         floors.append((count, d.frechet, d.precision, d.recall, d.coverage))
     return {
         "accuracy": np.float64((chances.argmax(1) == labels).mean()),
-        "sure_share": np.float64((chances.max(1) >= metrics.SURE).mean()),
+        "sure_share": np.float64((chances.max(1) >= SURE).mean()),
         "test.mean": gaussian.mean.astype(np.float32),
         "test.covariance": gaussian.covariance.astype(np.float32),
         "neighbours": near,

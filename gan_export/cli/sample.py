@@ -57,12 +57,16 @@ def sample(
     format: Annotated[
         str | None, typer.Option("--format", help="Of a dataset in the folder OUT.", show_default=False)
     ] = None,
-    reject: Annotated[
+    filter: Annotated[
         str | None,
-        typer.Option("--reject", help="Leave unsure digits out: 'confidence<0.9'.", show_default=False),
+        typer.Option(
+            "--filter", help="Leave out what a classifier is unsure of: 'confidence<0.9'.", show_default=False
+        ),
     ] = None,
-    dedupe: Annotated[bool, typer.Option("--dedupe", help="Of pictures that look alike keep the first.")] = False,
-    balance: Annotated[bool, typer.Option("--balance", help="As many of each label as of the rarest.")] = False,
+    classifier: Annotated[
+        str | None,
+        typer.Option("--classifier", help="The one of --filter: a name, or an ONNX file.", show_default="digits"),
+    ] = None,
     shard: Annotated[
         str | None, typer.Option("--shard", help="Draw a part alone: 3/16.", show_default="all of it")
     ] = None,
@@ -91,17 +95,16 @@ def sample(
         from dataclasses import asdict
 
         from gan_export.cli import scale, shown
-        from gan_export.scale.filters import Reject
+        from gan_export.scale.filters import DIGITS
         from gan_export.scale.job import Slice
         from gan_export.scale.run import Wish
         from gan_export.scale.writer import Source
 
         shown.check_source(file, overrides, strict)
-        unsure = (Reject.parse(reject).name,) if reject is not None else ()
-        filters = unsure + tuple(name for name, on in (("dedupe", dedupe), ("balance", balance)) if on)
         part = Slice.parse(shard) if shard else Slice()
-        wish = Wish(seed, start, total, format, chosen, psi, filters, shard_size, part, workers, ray)
-        scale.draw(Source(file, runtime, device, threads, asdict(overrides)), wish, out)
+        wish = Wish(seed, start, total, format, chosen, psi, filter, shard_size, part, workers, ray)
+        source = Source(file, runtime, device, threads, classifier or DIGITS, overrides=asdict(overrides))
+        scale.draw(source, wish, out)
 
     check_device(device)
     common.print_program(file)
@@ -114,6 +117,7 @@ def sample(
     _check_counts(total, batch)
     if latents is not None:
         _check_latents(format, count is not None or bool(seed or start) or psi != 1.0)
+    _check_classifier(classifier, filter)
     if format is not None:
         dataset(format)
         return
@@ -123,9 +127,8 @@ def sample(
             "--shard-size": shard_size,
             "--workers": workers,
             "--ray": ray,
-            "--reject": reject,
-            "--dedupe": dedupe,
-            "--balance": balance,
+            "--filter": filter,
+            "--classifier": classifier,
         }
     )
     with sampling.open_generator(
@@ -170,6 +173,11 @@ def _check_counts(total: int, batch: int) -> None:
         raise GanExportError(f"-n {total}: ask for at least one picture")
     if batch < 1:
         raise GanExportError(f"--batch {batch}: at least 1 is needed")
+
+
+def _check_classifier(classifier: str | None, filter: str | None) -> None:
+    if classifier is not None and filter is None:
+        raise GanExportError("--classifier is for --filter; add --filter 'confidence<0.9'")
 
 
 def _check_latents(format: str | None, chosen: bool) -> None:

@@ -18,7 +18,7 @@ from gan_export.cli.say import say
 from gan_export.errors import GanExportError, printable
 
 if TYPE_CHECKING:
-    from gan_export.metrics import Report
+    from gan_export.digits import Report
     from gan_export.training import events
     from gan_export.training.events import Ended, Event
     from gan_export.training.loop import Options
@@ -58,14 +58,16 @@ def run(
     nodes: Nodes = 1,
 ) -> None:
     """Train RECIPE (the default: `gan-train RECIPE`)."""
-    from gan_export.training import folder
+    from gan_export.training import folder, torchrun
     from gan_export.training import recipe as recipes
 
     more = [f"train.seed={seed}"] if seed is not None else []
     more += ["data.strict=true"] if fail_on_unreadable else []
     read = recipes.load(recipe, [*(settings or []), *more, *_device(device)])
     into = out or Path("runs") / read.name
-    folder.check_new(into)  # before torch is imported: an answer at once
+    place = torchrun.place()
+    if place is None or place.rank == 0:  # the others may find the folder that the first has made
+        folder.check_new(into)  # before torch is imported: an answer at once
 
     from gan_export.training import processes
 
@@ -86,7 +88,7 @@ def resume(
     devices: Devices = 1,
     nodes: Nodes = 1,
 ) -> None:
-    """Go on with RUN exactly; --set can change where it ends, output.*, its device, data.path, .memory and .workers."""
+    """Go on with RUN exactly; --set can change where it ends, output.*, its device, data.path and data.memory."""
     from gan_export.training import folder
     from gan_export.training import recipe as recipes
 
@@ -242,8 +244,11 @@ def _options(data_root: Path | None, tensorboard: bool, stop: _Stop, shown: _Dis
 
 
 def _finish(run: Path, ended: Ended, plan: Plan) -> None:
-    from gan_export.training import folder
+    from gan_export.training import folder, torchrun
 
+    place = torchrun.place()
+    if place and place.rank:
+        raise typer.Exit(common.INTERRUPTED if ended.interrupted else 0)
     if ended.interrupted:
         by = "".join(
             f" --{name} {count}" for name, count in (("devices", plan.devices), ("nodes", plan.nodes)) if count > 1

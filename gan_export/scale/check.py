@@ -61,7 +61,7 @@ def check(
     wrong = [fault for _, fault in checked if fault] + _wholes(store, found)
     drawn = 0
     if generator is not None:
-        source = Source(generator, runtime or found.job.runtime, device, None, dict(found.job.overrides))
+        source = Source(generator, runtime or found.job.runtime, device, overrides=dict(found.job.overrides))
         sound = [r for r, fault in checked if not fault and r.kept]
         drawn, different = _redraw(store, found.job, sound, source, pictures)
         wrong += different

@@ -83,7 +83,9 @@ def _work(setting: Message, asked: Asked, say: Say) -> None:
     progress = _Progress(say)
     with source.open(job.psi) as generator, ThreadPoolExecutor(1) as pool:
         shared = shared_folder(Path(setting["target"]))
-        writer = ShardWriter(generator, job, store, shared, ahead=setting["ahead"], progress=progress)
+        writer = ShardWriter(
+            generator, job, store, shared, classifier=source.classifier, ahead=setting["ahead"], progress=progress
+        )
         work = writer.look if setting["look"] else writer.lay
         say({"ready": True})
         begun = time.perf_counter()

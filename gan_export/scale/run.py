@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gan_export import evaluators
 from gan_export.arch.reading import Overrides
 from gan_export.errors import GanExportError
 from gan_export.sampling import Generator, choose_labels
@@ -70,7 +71,7 @@ class Wish:
     format: str
     label: int | str = "random"
     psi: float = 1.0
-    filters: tuple[str, ...] = ()
+    filter: str | None = None  # "confidence<0.9", by source.classifier
     shard_size: int | None = None
     slice: Slice = field(default_factory=Slice)
     workers: int | None = None
@@ -82,17 +83,22 @@ def make_job(source: Source, wish: Wish, generator: Generator) -> Job:
     format = formats.find(wish.format)
     facts, info = generator.facts, generator.session.info
     format.check(facts)
-    for name in wish.filters:
-        filters.find(name).check(facts)
+    names = []
+    if wish.filter is not None:
         if wish.slice.of > 1:
-            raise GanExportError("--reject, --dedupe and --balance decide over the whole run; leave --shard out")
+            raise GanExportError("--filter decides over the whole run; leave --shard out")
+        if wish.ray is not None and source.classifier != filters.DIGITS:
+            raise GanExportError("a classifier's file doesn't travel to a cluster's nodes; leave --ray out")
+        classifier = evaluators.find(source.classifier)
+        classifier.check(facts.image)
+        names.append(filters.Confidence.parse(wish.filter, classifier.name).name)
     choose_labels(facts, wish.label, 0, 0, 1)  # type: ignore[arg-type]
     said = {k: v for k, v in source.overrides.items() if v != getattr(Overrides(), k)}
     job = Job(
         generator=source.path.name, sha256=generator_files.sha256(source.path), facts=facts, runtime=info.runtime,
         version=info.version, seed=wish.seed, start=wish.start, count=wish.count, format=format.name,
         shard_size=format.shard_size(facts) if wish.shard_size is None else wish.shard_size, label=wish.label,
-        psi=wish.psi, filters=wish.filters, overrides=said, encoder=format.encoder(),
+        psi=wish.psi, filters=tuple(names), overrides=said, encoder=format.encoder(),
     )  # fmt: skip
     job.check()
     return job

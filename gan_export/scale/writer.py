@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from gan_export import sampling
+from gan_export import evaluators, sampling
 from gan_export.arch.reading import Overrides
 from gan_export.scale import formats, manifest
-from gan_export.scale.filters import look, look_name
+from gan_export.scale.filters import DIGITS, look, look_name
 from gan_export.scale.formats.base import Meter, Part, Place
 from gan_export.scale.job import Job, Shard
 from gan_export.scale.keep import read_keep
@@ -33,6 +33,7 @@ class Source:
     runtime: str | None = None
     device: str = "cpu"
     threads: int | None = None
+    classifier: str = DIGITS  # the evaluator that filters ask: a name, or an ONNX file's path
     overrides: dict[str, Any] = field(default_factory=dict)
 
     def to_data(self) -> dict[str, Any]:
@@ -67,6 +68,7 @@ class ShardWriter:
         store: Store,
         shared: Path,
         *,
+        classifier: str = DIGITS,
         ahead: bool = False,
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
@@ -77,6 +79,7 @@ class ShardWriter:
         self._store = store
         self._shared = shared
         self._format = formats.find(job.format)
+        self._classifier = classifier
         self._ahead = ahead
         self._progress = progress
 
@@ -85,9 +88,10 @@ class ShardWriter:
         return self.lay(k)()
 
     def look(self, k: int) -> Callable[[], Record]:
-        """Draw shard k for the filters' eyes alone; the returned call notes what was seen."""
+        """Draw shard k for the filters alone; the returned call notes what the classifier gave."""
         shard = self._job.shard(k)
-        looks = [look(part, self._job) for part in self.parts(shard, None)]
+        evaluator = evaluators.find(self._classifier)
+        looks = [look(part, evaluator) for part in self.parts(shard, None)]
         data = np.concatenate(looks).tobytes()
 
         def note() -> Record:

@@ -61,12 +61,13 @@ ALONE = Group()
 
 
 @contextmanager
-def joined(rank: int, size: int, meeting: str, local: int = 0) -> Iterator[Group]:
-    """The group of all processes that come to `meeting`: file://PATH, or tcp://HOST:PORT of rank 0's machine.
+def joined(rank: int, size: int, meeting: str, local: int = 0, *, nccl: bool = False) -> Iterator[Group]:
+    """Join the processes that come to `meeting`: file://PATH, tcp://HOST:PORT of rank 0's machine, or env://.
 
-    local: this process's number on its machine.
+    local: this process's number on its machine
+    nccl:  tensors on a GPU go by NCCL, each process's on a GPU of its own; all others go by gloo
     """
-    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if nccl else "gloo", init_method=meeting, rank=rank, world_size=size)
     try:
         yield Group(rank, size, local)
     finally:

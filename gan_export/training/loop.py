@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gan_export import metrics
+from gan_export import evaluators
 from gan_export.errors import CheckFailedError, GanExportError
 from gan_export.training import devices, events, folder, health, losses, preview, state, step
 from gan_export.training.batches import Batches, steps_per_epoch
@@ -202,7 +202,9 @@ class _Sitting:
             for s in starts
         ]
         labels = state.labels(settings, 0, count, torch.device("cpu"))
-        report = metrics.evaluate(np.concatenate(pieces), None if labels is None else labels.numpy())
+        judge = evaluators.find("digits")
+        assert isinstance(judge, evaluators.Measures)
+        report = judge.evaluate(np.concatenate(pieces), None if labels is None else labels.numpy())
         self.tell(events.Scored(self.now.step, epoch, seconds, report.to_json()))
 
     def _save(self, epoch: int) -> None:

@@ -1,4 +1,4 @@
-"""Several processes for one run: started here, on this machine, as ranks of a group that may span several machines.
+"""Several processes for one run: started here or by torchrun, as ranks of a group that may span several machines.
 
 The process that was asked is the first of its machine and shows what goes on; the others follow it silently.  One
 machine meets in a file; several meet at MASTER_ADDR:MASTER_PORT, each told its place by NODE_RANK, the names that
@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import torch.distributed as dist
 
-from gan_export.errors import GanExportError, first_line
-from gan_export.training import events, loop
+from gan_export.errors import GanExportError, first_line, printable
+from gan_export.training import events, folder, loop, torchrun
 from gan_export.training.group import joined
-from gan_export.training.recipe import Recipe
+from gan_export.training.recipe import Recipe, resumed
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,15 +36,18 @@ class Plan:
     nodes: int = 1
 
 
-def run(plan: Plan, recipe: Recipe | None, folder: Path, settings: list[str], options: loop.Options) -> events.Ended:
+def run(plan: Plan, recipe: Recipe | None, run: Path, settings: list[str], options: loop.Options) -> events.Ended:
     """`loop.train` of `recipe`, or without one `loop.resume`, by plan.devices x plan.nodes processes.
 
+    In a process that torchrun has started: as one of its processes.
     Raises GanExportError for a plan that can't be, and when another process of the run has failed.
     """
+    if place := torchrun.place():
+        return _run_in_place(place, plan, _Work(recipe, run, settings, options.data_root), options)
     if plan.devices < 1 or plan.nodes < 1:
         raise GanExportError(f"--devices {plan.devices} --nodes {plan.nodes}: at least 1 of each is needed")
     if plan == Plan():
-        return _go(recipe, folder, settings, options)
+        return _go(recipe, run, settings, options)
     with ExitStack() as stack:
         meeting, node = stack.enter_context(_meeting(plan))
         size, first = plan.devices * plan.nodes, node * plan.devices
@@ -51,8 +55,9 @@ def run(plan: Plan, recipe: Recipe | None, folder: Path, settings: list[str], op
         whole = torch.get_num_threads()
         threads = max(1, whole // plan.devices)
         said = spawn.SimpleQueue()  # what ends a process that isn't the first
-        work = _Work(recipe, folder, settings, options.data_root)
-        places = [_Place(first + i, size, meeting, i, threads) for i in range(1, plan.devices)]
+        work = _Work(recipe, run, settings, options.data_root)
+        nccl = _uses_nccl(work, plan.devices)
+        places = [_Place(first + i, size, meeting, i, threads, nccl) for i in range(1, plan.devices)]
         others = [spawn.Process(target=_follow, args=(place, work, said)) for place in places]
         for process in others:
             process.start()
@@ -62,13 +67,13 @@ def run(plan: Plan, recipe: Recipe | None, folder: Path, settings: list[str], op
         if first:  # the first machine's first process shows what goes on
             options = dataclasses.replace(options, observe=lambda event: None)
         try:
-            group = stack.enter_context(joined(first, size, meeting))
+            group = stack.enter_context(joined(first, size, meeting, nccl=nccl))
         except (RuntimeError, ValueError) as e:
             raise GanExportError(f"the processes can't meet at {meeting}: {first_line(e, 200)}") from None
         try:
-            ended = _go(recipe, folder, settings, dataclasses.replace(options, group=group))
+            ended = _go(recipe, run, settings, dataclasses.replace(options, group=group))
         except RuntimeError as e:
-            if "gloo" not in str(e).lower() and "connection" not in str(e).lower():
+            if not _is_lost_peer(e):
                 raise
             why = _word(said, others) or "another process of the run has ended"
             raise GanExportError(f"{why}; `gan-train resume` goes on") from e
@@ -77,18 +82,55 @@ def run(plan: Plan, recipe: Recipe | None, folder: Path, settings: list[str], op
         return ended
 
 
-def _go(recipe: Recipe | None, folder: Path, settings: list[str], options: loop.Options) -> events.Ended:
-    return loop.resume(folder, settings, options) if recipe is None else loop.train(recipe, folder, options)
+def _run_in_place(place: torchrun.Place, plan: Plan, work: _Work, options: loop.Options) -> events.Ended:
+    if plan != Plan():
+        raise GanExportError("torchrun decides how many processes there are; leave out --devices and --nodes")
+    if place.size == 1:
+        return _go(work.recipe, work.folder, work.settings, options)
+    if place.rank:
+        options = dataclasses.replace(options, observe=lambda event: None)
+    if place.local_size == place.size:
+        _stay_on_this_machine()
+    with ExitStack() as stack:
+        nccl = _uses_nccl(work, place.local_size)
+        try:
+            group = stack.enter_context(joined(place.rank, place.size, "env://", place.local, nccl=nccl))
+        except (RuntimeError, ValueError) as e:
+            where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+            raise GanExportError(f"the processes can't meet at {printable(where)}: {first_line(e, 200)}") from None
+        try:
+            return _go(work.recipe, work.folder, work.settings, dataclasses.replace(options, group=group))
+        except RuntimeError as e:
+            if not _is_lost_peer(e):
+                raise
+            raise GanExportError("another process of the run has ended; `gan-train resume` goes on") from e
+
+
+def _is_lost_peer(error: RuntimeError) -> bool:
+    return any(word in str(error).lower() for word in ("gloo", "nccl", "connection"))
+
+
+def _uses_nccl(work: _Work, local_size: int) -> bool:
+    """Whether each of the machine's processes has a GPU of its own: NCCL refuses two processes on one."""
+    recipe = work.recipe or resumed(folder.recipe(work.folder), work.settings)
+    if recipe.compute.device not in ("auto", "cuda") or not dist.is_nccl_available():
+        return False
+    return torch.cuda.device_count() >= local_size
+
+
+def _go(recipe: Recipe | None, run: Path, settings: list[str], options: loop.Options) -> events.Ended:
+    return loop.resume(run, settings, options) if recipe is None else loop.train(recipe, run, options)
 
 
 class _Place(NamedTuple):
-    """A process's rank of `size`, where they meet, its number on its machine, and its threads."""
+    """A process's rank of `size`, where they meet, its number on its machine, its threads, and how they speak."""
 
     rank: int
     size: int
     meeting: str
     local: int
     threads: int
+    nccl: bool
 
 
 class _Work(NamedTuple):
@@ -106,7 +148,7 @@ def _follow(place: _Place, work: _Work, said: SimpleQueue[str]) -> None:
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(place.threads)
     try:
-        with joined(place.rank, place.size, place.meeting, place.local) as group:
+        with joined(place.rank, place.size, place.meeting, place.local, nccl=place.nccl) as group:
             _go(work.recipe, work.folder, work.settings, loop.Options(work.root, group=group))
     except (GanExportError, RuntimeError, OSError) as e:  # of what all meet with, the first process tells itself
         said.put(f"process {place.rank}: {first_line(e)}")
@@ -124,8 +166,7 @@ def _word(said: SimpleQueue[str], others: list[multiprocessing.context.SpawnProc
 def _meeting(plan: Plan) -> Iterator[tuple[str, int]]:
     """Where the processes meet, and this machine's place among the machines."""
     if plan.nodes == 1:
-        if sys.platform == "linux":
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        _stay_on_this_machine()
         with tempfile.TemporaryDirectory() as place:
             yield f"file://{place}/meeting", 0
         return
@@ -136,6 +177,12 @@ def _meeting(plan: Plan) -> Iterator[tuple[str, int]]:
     if not rank.isdecimal() or int(rank) >= plan.nodes:
         raise GanExportError(f"NODE_RANK is {rank}; 0 to {plan.nodes - 1} are possible with --nodes {plan.nodes}")
     yield f"tcp://{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}", int(rank)
+
+
+def _stay_on_this_machine() -> None:
+    """Have gloo speak through the loopback interface: the machine's own name may not resolve."""
+    if sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 
 
 def _end(processes: list[multiprocessing.context.SpawnProcess]) -> None:

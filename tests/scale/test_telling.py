@@ -70,7 +70,7 @@ def test_progress_is_told_what_is_still_to_be_drawn(labelled_gan: Path, tmp_path
         )
         return expected, sum(drawn)
 
-    assert draw("filtered", filters=("balance",)) == ([2 * COUNT, COUNT], 2 * COUNT)
+    assert draw("filtered", filter="confidence<0.1") == ([2 * COUNT, COUNT], 2 * COUNT)
     assert draw("plain", slice=Slice(1, 2)) == ([40], 40)
     assert draw("plain") == ([30], 30)
     assert draw("plain") == ([], 0)
@@ -83,7 +83,7 @@ def test_the_bar_of_a_filtered_run_counts_each_picture_twice(gan: Path, tmp_path
     count = 20_000
     terminal, end = pty.openpty()
     program = "from gan_export.cli.sample import main; main()"
-    words = [gan, "-n", count, "--format", "npy", "--dedupe", "-o", tmp_path / "d"]
+    words = [gan, "-n", count, "--format", "npy", "--filter", "confidence<0.1", "-o", tmp_path / "d"]
     run = subprocess.Popen([sys.executable, "-c", program, *map(str, words)], stdout=subprocess.DEVNULL, stderr=end)
     os.close(end)
     said = b""

@@ -144,6 +144,38 @@ def test_two_machines_train_as_two_processes_of_one(tmp_path: Path, pictures: Pa
 
 
 @pytest.mark.long
+def test_torchrun_trains_what_our_own_processes_train(tmp_path: Path, pictures: Path) -> None:
+    """To the bit, by gloo on the CPU; the first process alone speaks, and a resumed run goes on under torchrun too."""
+    recipe = tiny_recipe(tmp_path, pictures)
+    few = (*SETTINGS, "compute.device=cpu")
+    assert gan_train(recipe, "-o", tmp_path / "ours", "--devices", 2, *_words(few)).returncode == 0
+
+    def torchrun(*words: object) -> subprocess.CompletedProcess[str]:
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "gan_export.cli.train"]
+        return subprocess.run(
+            [sys.executable, *launch, *map(str, words)],
+            env=environment(), capture_output=True, text=True, timeout=240, check=False,
+        )  # fmt: skip
+
+    done = torchrun(recipe, "-o", tmp_path / "theirs", *_words((*few, "train.epochs=1")))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("done: ") == 1
+    done = torchrun("resume", tmp_path / "theirs", "--set", "train.epochs=2")
+    assert done.returncode == 0, done.stderr
+    for name in ("generator_2.pth", "discriminator_2.pth"):
+        assert (tmp_path / "theirs" / name).read_bytes() == (tmp_path / "ours" / name).read_bytes()
+
+
+@pytest.mark.long
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="NCCL needs a GPU per process; there are not two")
+def test_two_gpus_speak_by_nccl(tmp_path: Path, pictures: Path) -> None:
+    recipe = tiny_recipe(tmp_path, pictures)
+    few = (*SETTINGS, "compute.device=cuda", "train.epochs=1")
+    done = gan_train(recipe, "-o", tmp_path / "two", "--devices", 2, *_words(few), timeout=240)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.long
 def test_what_ends_another_process_is_told_by_the_first(tmp_path: Path, pictures: Path) -> None:
     recipe = tiny_recipe(tmp_path, pictures)
     breaks = (
@@ -194,4 +226,12 @@ def test_plans_that_can_not_be_are_refused(tmp_path: Path, pictures: Path, monke
         for port in ("abc", str(taken.getsockname()[1])):
             monkeypatch.setenv("MASTER_PORT", port)
             refused(gan_train(recipe, "-o", tmp_path / "run", "--nodes", 2), f"can't meet at tcp://127.0.0.1:{port}")
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    refused(gan_train(recipe, "-o", tmp_path / "run", "--devices", 2), "torchrun decides", "leave out --devices")
+    monkeypatch.setenv("RANK", "2")
+    refused(gan_train(recipe, "-o", tmp_path / "run"), "RANK=2, WORLD_SIZE=2", "a rank must be below its size")
+    monkeypatch.setenv("RANK", "-1")
+    refused(gan_train(recipe, "-o", tmp_path / "run"), "whole numbers are needed")
     assert not (tmp_path / "run").exists()
