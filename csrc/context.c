@@ -79,10 +79,10 @@ static gan_status lay_out(const gan_model *m, const gan_options *o, layout *l) {
     const uint32_t share = (uint32_t)(((uint64_t)batch + (uint64_t)l->threads - 1) / (uint64_t)l->threads);
     const uint32_t most = fit < 1 ? 1 : fit < chunk ? (uint32_t)fit : chunk, first = share < most ? share : most;
     const uint64_t bound = o && o->max_memory ? o->max_memory : m->s.machine.memory / 2;
-    const int limit = gan_i_points_within(m->f.error_budget);
     for (l->largest = first; l->largest; l->largest /= 2) {
-        for (int points = limit > 2 ? limit : 2; points >= 2; points--) { /* 2: no transform */
-            gan_i_plan_forms(&m->s, m->k, batch, l->threads, l->largest, points, l->forms, l->forms + m->s.n_steps);
+        for (int points = MAX_TOOM; points >= 2; points--) { /* 2: no transform */
+            const limits allowed = {points, m->f.error_budget};
+            gan_i_plan_forms(&m->s, m->k, batch, l->threads, l->largest, allowed, l->forms, l->forms + m->s.n_steps);
             if (measure(m, l, batch) <= bound) return GAN_OK;
         }
     }

@@ -2,17 +2,10 @@
 
 #include <string.h>
 
-const float GAN_I_FORM_ERRORS[FORM_COUNT] = {2e-6f, 2e-6f, 4e-6f, 6e-6f, 2e-5f};
-
-int gan_i_points_within(float budget) {
-    for (int f = FORM_COUNT - 1; f >= (int)FORM_TOOM3; f--)
-        if (!(budget > 0) || GAN_I_FORM_ERRORS[f] <= budget) return form_points((form)f);
-    return 0;
-}
+const float GAN_I_FORM_ERRORS[FORM_COUNT] = {2e-6f, 2e-6f, 6e-6f, 3e-6f, 1e-5f};
 
 float gan_i_error_of_points(uint32_t points) {
-    if (points < 3) return GAN_I_FORM_ERRORS[FORM_DIRECT];
-    return GAN_I_FORM_ERRORS[points < MAX_TOOM ? FORM_TOOM3 + (points - 3) : FORM_COUNT - 1];
+    return GAN_I_FORM_ERRORS[points < 3 ? FORM_DIRECT : points < MAX_TOOM ? FORM_TOOM3 : FORM_TOOM5];
 }
 
 int gan_i_form_fits(const conv *c, form f) {

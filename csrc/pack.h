@@ -21,8 +21,8 @@ static inline uint32_t phase_taps(const conv *c, uint32_t k, uint32_t phase) {
 /* The largest error of each form, over the standard deviation of its outputs, for inputs and weights that are drawn from
  * a standard normal distribution: docs/FORMAT.md, "Error budget".  tests/checklayers.c holds every table of kernels to it. */
 extern const float GAN_I_FORM_ERRORS[FORM_COUNT];
-/* The most points a side of a form that is within a file's budget (0: any); 0 if no transform is. */
-int gan_i_points_within(float budget);
+/* Whether a form is within a file's budget; 0: any is. */
+static inline int form_is_within(form f, float budget) { return !(budget > 0) || f <= FORM_FOLD || GAN_I_FORM_ERRORS[f] <= budget; }
 /* The budget of a file of version 2 that allows transforms of `points` points a side. */
 float gan_i_error_of_points(uint32_t points);
 

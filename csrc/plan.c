@@ -131,7 +131,7 @@ plan gan_i_plan(const schedule *s, const gan_kernels *k, const form *forms, uint
 }
 
 plan gan_i_plan_forms(const schedule *s, const gan_kernels *k, uint64_t count, int threads, uint32_t largest,
-                      int points, form *forms, form *trial) {
+                      limits allowed, form *forms, form *trial) {
     plan best = {0};
     for (int together = 1; together >= 0; together--) {
         const int crew = together ? threads : 1;
@@ -144,7 +144,8 @@ plan gan_i_plan_forms(const schedule *s, const gan_kernels *k, uint64_t count, i
             const conv *c = &s->steps[i].conv;
             double least = gan_i_conv_cost(c, FORM_DIRECT, k, images, crew, &s->machine);
             for (int f = FORM_FOLD; f < FORM_COUNT; f++) {
-                if (form_points((form)f) > points || !gan_i_form_fits(c, (form)f)) continue;
+                if (form_points((form)f) > allowed.points || !form_is_within((form)f, allowed.error_budget)) continue;
+                if (!gan_i_form_fits(c, (form)f)) continue;
                 const double cost = gan_i_conv_cost(c, (form)f, k, images, crew, &s->machine);
                 if (cost < least) {
                     least = cost;

@@ -33,10 +33,16 @@ void gan_i_tile(const conv *c, form f, const gan_kernels *k, uint32_t chunk, int
  * thread, and of all together. */
 plan gan_i_plan(const schedule *s, const gan_kernels *k, const form *forms, uint64_t count, int threads,
                 uint32_t largest_chunk, uint32_t largest_together);
-/* The best forms for `count` images with transforms of at most `points`, by step; returns the plan that goes with them.
+/* What a form must keep to: points a side, and a file's error budget. */
+typedef struct limits {
+    int points;
+    float error_budget;
+} limits;
+
+/* The best allowed forms for `count` images, by step; returns the plan that goes with them.
  * `trial` is scratch for as many forms. */
 plan gan_i_plan_forms(const schedule *s, const gan_kernels *k, uint64_t count, int threads, uint32_t largest_chunk,
-                      int points, form *forms, form *trial);
+                      limits allowed, form *forms, form *trial);
 
 needs gan_i_needs(const schedule *s, const gan_kernels *k, const form *forms, int crew, uint32_t chunk);
 /* Estimated cycles of one convolution for `images` pictures by `crew` threads. */

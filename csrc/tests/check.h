@@ -60,6 +60,7 @@ extern const gan_kernels gan_i_wide; /* tests/wide.c */
 #endif
 
 int check_layers(const gan_kernels *k);
+int check_errors(const gan_kernels *k, int print);
 void bench_layers(const gan_kernels *k, double peak);
 
 #endif

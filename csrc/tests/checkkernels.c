@@ -1,5 +1,5 @@
 /* Every kernel of every table against generic.c's, on odd sizes and misaligned buffers; then every way to compute
- * a layer (checklayers.c).  With --bench: the share of the multiply-add peak, kernel by kernel and layer by layer. */
+ * a layer (checklayers.c).  With --errors: how far each form is from float64 as well.  With --bench: the share of the multiply-add peak, kernel by kernel and layer by layer. */
 #include "check.h"
 
 enum { HALF = 16 }; /* generic.c's panel width; a wider panel is checked half by half */
@@ -221,7 +221,7 @@ int main(int argc, char **argv) {
             if (i) bench_layers(k, peak);
             continue;
         }
-        const int bad = check_gemm(k) + check_gemm_near(k) + check_toom(k) + check_activations(k) + check_rows(k) + check_layers(k);
+        const int bad = check_gemm(k) + check_gemm_near(k) + check_toom(k) + check_activations(k) + check_rows(k) + check_layers(k) + check_errors(k, argc > 1);
         printf("%s: %s\n", k->name, bad ? "FAILED" : "agrees with generic");
         failed += bad;
     }

@@ -158,6 +158,54 @@ int check_layers(const gan_kernels *k) {
     return failed;
 }
 
+/* Twelve uniform numbers: as good as normal here. */
+static void fill_normal(float *x, uint64_t n, uint64_t seed) {
+    for (uint64_t i = 0; i < n; i++) {
+        float sum = 0;
+        for (int j = 0; j < 12; j++) sum += next_number(&seed);
+        x[i] = sum / 2;
+    }
+}
+
+/* The largest error of each form over the spread of what it gives, which docs/FORMAT.md's error budget is about. */
+int check_errors(const gan_kernels *k, int print) {
+    const geometry all[] = {
+        {OP_CONV_TRANSPOSE, 512, 32, 4, 2, 1, 0, 4, 4, 4, 1}, {OP_CONV_TRANSPOSE, 64, 32, 4, 2, 1, 0, 8, 8, 4, 1},
+        {OP_CONV, 256, 32, 3, 1, 1, 0, 8, 8, 4, 1},           {OP_CONV_TRANSPOSE, 128, 3, 4, 2, 1, 0, 16, 16, 4, 1},
+        {OP_CONV_TRANSPOSE, 128, 32, 5, 2, 2, 1, 8, 8, 4, 1}, {OP_CONV_TRANSPOSE, 16, 32, 4, 2, 1, 0, 16, 16, 4, 1},
+    };
+    double worst[FORM_COUNT] = {0};
+    int failed = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        const geometry *g = &all[i];
+        network n;
+        build(g, &n, 0);
+        fill_normal(n.weight, n.layers[n.f.n_layers - 1].weight.count, 21);
+        fill_normal(n.input, (uint64_t)g->images * n.f.nz, 22);
+        memset(n.bias, 0, sizeof *n.bias * g->out);
+        restate(g, &n.layers[n.f.n_layers - 1], &n);
+        double squares = 0;
+        for (uint64_t j = 0; j < n.outputs; j++) { /* the slope of what lies below zero taken away */
+            const double x = n.want[j] < 0 ? n.want[j] / 0.2 : n.want[j];
+            squares += x * x;
+        }
+        float *got = floats(n.outputs);
+        for (int f = 0; f < FORM_COUNT; f++) {
+            conv c;
+            if (run(k, &n, g->images, (form)f, 0, got, &c) < 0) continue;
+            const double error = largest_difference(got, n.want, n.outputs) / sqrt(squares / (double)n.outputs);
+            worst[f] = error > worst[f] ? error : worst[f];
+        }
+        release(got);
+        clear(&n);
+    }
+    for (int f = 0; f < FORM_COUNT; f++) {
+        if (print) printf("  %-6s %.1e\n", FORMS[f], worst[f]);
+        failed += expect(worst[f] <= (double)GAN_I_FORM_ERRORS[f], k->name, FORMS[f], worst[f]);
+    }
+    return failed;
+}
+
 void bench_layers(const gan_kernels *k, double peak) {
     const geometry all[] = {
         {OP_CONV_TRANSPOSE, 100, 512, 4, 1, 0, 0, 1, 1, 0, 1}, {OP_CONV_TRANSPOSE, 512, 256, 4, 2, 1, 0, 4, 4, 0, 1},

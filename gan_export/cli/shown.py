@@ -47,9 +47,8 @@ def print_proof(shipped: Shipped, title: str) -> None:
         say(f"{title}: UNPROVEN HERE, nothing has run what was written. {shipped.unproven}; verify it there.")
     else:
         print_report(shipped.report)
-    if points := shipped.manifest.options.get("points"):
-        smaller = f"of {points} points a side at most" if points > 2 else "not at all"
-        say(f"its weights are so large that the engine's usual transforms round too much: it transforms {smaller}")
+    if budget := shipped.manifest.options.get("error_budget"):
+        say(f"its weights are so large that the engine's usual transforms round too much: it keeps to {budget:g}")
     if shipped.quality is not None:
         print_quality(shipped.quality, shipped.manifest.precision)
 

@@ -42,7 +42,7 @@ class Options:
     fp16_io:   latents and pictures in fp16 too, not only what lies between
     device:    that it is compiled for, where a format compiles
     backend:   ExecuTorch's
-    points:    native: a side of the largest transform that the engine may take, 0 for any; never asked by a user
+    error_budget: native: how much a way to compute a convolution may round, 0 for any; no user gives it
     max_error: the error of a value that is allowed instead of the verifier's own, in half ranges
     """
 
@@ -59,7 +59,7 @@ class Options:
     fp16_io: bool = False
     device: str = "cpu"
     backend: str = "xnnpack"
-    points: int = 0
+    error_budget: float = 0.0
     max_error: float | None = None
 
     def asked(self) -> dict[str, Any]:

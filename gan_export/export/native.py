@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +28,11 @@ from gan_export.arch.layers import (
     Upsample,
 )
 from gan_export.arch.spec import GeneratorSpec
-from gan_export.artifact import GAN_MAGIC, Manifest
+from gan_export.artifact import Manifest
 from gan_export.errors import GanExportError, printable
+from gan_export.export import gan_file
 from gan_export.export.base import Options, make_manifest
+from gan_export.export.gan_file import PortEntry, Record, TensorEntry
 from gan_export.lowering import lower
 
 if TYPE_CHECKING:
@@ -39,15 +40,15 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 
-VERSION, LIMITED = 1, 2  # the second where the largest transform is given
-HEADER, RECORD, ALIGN = 128, 192, 64
-MAX_LAYERS, MAX_INPUTS, MAX_SIDE, MAX_KERNEL, MAX_STRIDE = 512, 8, 65536, 1024, 64
-OPS: tuple[type[Layer], ...] = (
-    Linear, ConvTranspose, Conv, Affine, Activation, Upsample, Add, Multiply, Concat, Reshape, Crop, Scale,
-    Embedding, OneHot,
-)  # fmt: skip
+MAX_SIDE, MAX_ARGUMENT, MAX_KERNEL, MAX_STRIDE, MAX_FACTOR = 65536, 1 << 20, 64, 64, 64
+OPERATIONS: Mapping[type[Layer], int] = {  # csrc/operations.def's numbers
+    Linear: 1, ConvTranspose: 2, Conv: 3, Affine: 4, Activation: 5, Upsample: 6, Add: 7, Multiply: 8, Concat: 9,
+    Reshape: 10, Crop: 11, Scale: 12, Embedding: 13, OneHot: 14,
+}  # fmt: skip
 ACTIVATIONS = {"relu": 1, "leaky_relu": 2, "tanh": 3, "sigmoid": 4}
-DTYPES = {"fp32": 0, "fp16": 1, "bf16": 2}
+DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+# Error budgets that leave out, one after the other, the transform of 5 points a side, that of 3, and that of 4.
+STEADIER = (6e-6, 3e-6, 2e-6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,48 +73,47 @@ class Native:
         """As `Exporter.write`.  The precision is that of the stored weights; arithmetic is float32 always."""
         spec, weights = lower(checkpoint.spec, checkpoint.weights)
         manifest = make_manifest(self, checkpoint, options, {})
-        target.write_bytes(encode(spec, weights, manifest.to_json(), options.precision, options.points))
+        target.write_bytes(encode(spec, weights, manifest.to_json(), options.precision, options.error_budget))
         return manifest
 
     def steadier(self, options: Options) -> Iterator[Options]:
-        """Smaller transforms, which round less, down to none: 2 points a side are as many as a product has."""
-        for points in (4, 3, 2):
-            yield replace(options, points=points)
+        """Yield the options with smaller error budgets, down to one that no transform is within."""
+        for budget in STEADIER:
+            yield replace(options, error_budget=budget)
 
 
 def encode(
-    spec: GeneratorSpec, weights: Mapping[str, Floats], manifest: str = "{}", precision: str = "fp32", points: int = 0
+    spec: GeneratorSpec,
+    weights: Mapping[str, Floats],
+    manifest: str = "{}",
+    precision: str = "fp32",
+    error_budget: float = 0.0,
 ) -> bytes:
-    """A lowered generator as the bytes of a `.gan` file.  Raises GanExportError naming a layer that it can't hold.
+    """Return a lowered generator as the bytes of a `.gan` file.
 
-    points: a side of the largest transform that the engine may take, from 2 (none); 0: any
+    Raises GanExportError naming a layer that the file can't hold.  error_budget: docs/FORMAT.md; 0 allows any error.
     """
-    if len(spec.layers) > MAX_LAYERS:
-        raise GanExportError(f"native takes {MAX_LAYERS} layers, this generator has {len(spec.layers)}")
-    low, high = spec.range or (-1.0, 1.0)
-    values = {"z": 0, "label": 1} | {layer.name: 2 + i for i, layer in enumerate(spec.layers)}
-    records, arrays, at = [], [], 0
-    for layer in spec.layers:
-        tensors: list[int] = []
-        for name in ("weight", "bias"):
-            array = weights.get(f"{layer.name}.{name}")
-            stored = b"" if array is None else _stored(array, precision)
-            tensors += [at if stored else 0, 0 if array is None else array.size]
-            arrays.append(stored + bytes(-len(stored) % ALIGN))
-            at += len(arrays[-1])
-        records.append(_record(layer, values, tensors, DTYPES[precision]))
-    text = manifest.encode()
-    head = b"".join(records) + text
-    head += bytes(-(HEADER + len(head)) % ALIGN)
-    data = b"".join(arrays)
-    fixed = struct.pack(
-        "<8sIIQQQQQIIIIIII2fI",
-        GAN_MAGIC, LIMITED if points else VERSION, RECORD, HEADER + len(head) + len(data),
-        HEADER + RECORD * len(records), len(text), HEADER + len(head), len(data),
-        len(records), spec.nz, ["normal", "uniform"].index(spec.prior), spec.classes, *spec.image, low, high, points,
-    )  # fmt: skip
-    sums = struct.pack("<QQ", *_sums(fixed + bytes(32 - 16) + struct.pack("<QQ", *_sums(data)) + head))
-    return fixed + sums + struct.pack("<QQ", *_sums(data)) + head + data
+    inputs = [_latent(spec), *([_label(spec)] if spec.classes else [])]
+    values = {port.name: i for i, port in enumerate(inputs)}
+    values |= {layer.name: len(inputs) + i for i, layer in enumerate(spec.layers)}
+    image = PortEntry(
+        "image", "image", _fixed(*spec.image), range=spec.range, output=True, value=len(inputs) + len(spec.layers) - 1
+    )
+    records = [_record(layer, values, weights, precision) for layer in spec.layers]
+    return gan_file.encode((*inputs, image), records, manifest, error_budget=error_budget)
+
+
+def _fixed(*sides: int) -> tuple[gan_file.Dim, ...]:
+    return tuple((0, side, 1) for side in sides)
+
+
+def _latent(spec: GeneratorSpec) -> PortEntry:
+    prior = ("uniform", -1.0, 1.0) if spec.prior == "uniform" else ("normal", 0.0, 0.0)
+    return PortEntry("z", "latent", _fixed(spec.nz), prior=prior)
+
+
+def _label(spec: GeneratorSpec) -> PortEntry:
+    return PortEntry("label", "label", dtype="int64", classes=spec.classes, stream=1)
 
 
 def _stored(array: Floats, precision: str) -> bytes:
@@ -132,69 +132,61 @@ def _stored(array: Floats, precision: str) -> bytes:
     return array.astype("<f4").tobytes()
 
 
-def _record(layer: Layer, values: Mapping[str, int], tensors: list[int], dtype: int) -> bytes:
+def _record(layer: Layer, values: Mapping[str, int], weights: Mapping[str, Floats], precision: str) -> Record:
     where = f"native can't hold layer {printable(layer.name)} ({type(layer).__name__})"
-    if type(layer) not in OPS:
+    if type(layer) not in OPERATIONS:
         raise GanExportError(f"{where}: it knows no such layer")
-    if len(layer.inputs) > MAX_INPUTS:
-        raise GanExportError(f"{where}: it reads {len(layer.inputs)} values, {MAX_INPUTS} are possible")
-    args, reals = _arguments(layer)
-    if any(not 0 <= a <= 16 * MAX_SIDE for a in args):
-        raise GanExportError(f"{where}: a size of {max(args)} is too large")
+    integers, reals = attributes(layer)
+    if any(not 0 <= number <= MAX_ARGUMENT for number in integers.values()):
+        raise GanExportError(f"{where}: a size of {max(integers.values())} is too large")
     if isinstance(layer, Conv | ConvTranspose) and (layer.kernel > MAX_KERNEL or layer.stride > MAX_STRIDE):
         raise GanExportError(
             f"{where}: kernel {layer.kernel}, stride {layer.stride}; {MAX_KERNEL} and {MAX_STRIDE} are the most"
         )
-    inputs = [values[name] for name in layer.inputs]
-    return struct.pack(
-        "<II8I8I2f4QI12x64s",
-        1 + OPS.index(type(layer)),
-        len(inputs),
-        *inputs, *[0] * (MAX_INPUTS - len(inputs)),
-        *args, *[0] * (8 - len(args)),
-        *reals,
-        *tensors,
-        dtype,
-        layer.name.encode()[:64],
-    )  # fmt: skip
+    if isinstance(layer, Upsample) and layer.factor > MAX_FACTOR:
+        raise GanExportError(f"{where}: factor {layer.factor}; {MAX_FACTOR} is the most")
+    tensors = [
+        TensorEntry(role, DTYPES[precision], array.shape, _stored(array, precision))
+        for role in gan_file.ROLES
+        if (array := weights.get(f"{layer.name}.{role}")) is not None
+    ]
+    return Record(
+        OPERATIONS[type(layer)],
+        layer.name,
+        [values[name] for name in layer.inputs],
+        tensors,
+        {key: (number,) for key, number in integers.items()},
+        {key: (number,) for key, number in reals.items()},
+    )
 
 
-def _arguments(layer: Layer) -> tuple[list[int], tuple[float, float]]:
-    """The integers and the two reals of a record, in docs/FORMAT.md's order."""
-    reals = (0.0, 0.0)
-    args: list[Any] = []
+def attributes(layer: Layer) -> tuple[dict[str, int], dict[str, float]]:
+    """Return the integer and the real attributes of a layer's record, each one number."""
     match layer:
         case Linear(in_features=i, out_features=o):
-            args = [i, o]
+            return {"in": i, "out": o}, {}
         case ConvTranspose(in_channels=i, out_channels=o, kernel=k, stride=s, padding=p, output_padding=q):
-            args = [i, o, k, s, p, q]
+            return {"in": i, "out": o, "kernel": k, "stride": s, "padding": p, "output_padding": q}, {}
         case Conv(in_channels=i, out_channels=o, kernel=k, stride=s, padding=p):
-            args = [i, o, k, s, p]
+            return {"in": i, "out": o, "kernel": k, "stride": s, "padding": p}, {}
         case Affine(channels=c):
-            args = [c]
+            return {"channels": c}, {}
         case Activation(kind=kind, slope=slope):
-            args, reals = [ACTIVATIONS[kind]], (slope, 0.0)
+            return {"kind": ACTIVATIONS[kind]}, {"slope": slope}
         case Upsample(factor=f, mode=mode):
-            args = [f, int(mode == "bilinear")]
+            return {"factor": f, "bilinear": int(mode == "bilinear")}, {}
         case Reshape(shape=shape):
-            args = [*shape, 0, 0][:3]
+            channels, height, width = [*shape, 0, 0][:3]
+            return {"channels": channels, "height": height, "width": width}, {}
         case Crop(top=t, left=left, height=h, width=w):
-            args = [t, left, h, w]
+            return {"top": t, "left": left, "height": h, "width": w}, {}
         case Scale(factor=factor, offset=offset):
-            reals = (factor, offset)
+            return {}, {"factor": factor, "offset": offset}
         case Embedding(classes=n, dim=d):
-            args = [n, d]
+            return {"classes": n, "length": d}, {}
         case OneHot(classes=n):
-            args = [n]
-    return args, reals
-
-
-def _sums(data: bytes) -> tuple[int, int]:
-    """The sum of the 64-bit words and the sum of (i + 1) x word i, both mod 2^64."""
-    words = np.frombuffer(data + bytes(-len(data) % 8), "<u8").astype(np.uint64)
-    with np.errstate(over="ignore"):
-        weighted = words * np.arange(1, len(words) + 1, dtype=np.uint64)
-        return int(words.sum(dtype=np.uint64)), int(weighted.sum(dtype=np.uint64))
+            return {"classes": n}, {}
+    return {}, {}
 
 
 NATIVE = Native()

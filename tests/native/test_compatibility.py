@@ -15,9 +15,10 @@ import pytest
 
 import gan_export
 from gan_export import latents
+from gan_export.export.native import OPERATIONS, attributes
 from gan_export.runtimes import native
 
-from .test_engine import LEVELS, opened
+from .test_engine import LABELLED, LEVELS, SPECS, opened
 
 ROOT = Path(__file__).parents[2]
 KNOWN = ROOT / "csrc/tests/known"
@@ -49,18 +50,32 @@ def test_labels_stay_what_they_were(seed: int, start: int) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("name", ["chain", "labels"])
+@pytest.mark.parametrize("name", ["chain", "labels", "chain-3", "labels-3"])
 def test_pictures_stay_what_they_were(name: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files of format version 1 and the pictures that float64 gives, at most 1 byte in 10,000 off, by 1."""
+    """Files of format versions 1 and 3 and the pictures that float64 gives, at most 1 byte in 10,000 off, by 1."""
     with opened(KNOWN / f"{name}.gan", level, monkeypatch) as model:
         channels, height, width = model.image
-        want = np.fromfile(KNOWN / f"{name}.bytes", np.uint8).reshape(-1, height, width, channels)
+        want = np.fromfile(KNOWN / f"{name.removesuffix('-3')}.bytes", np.uint8).reshape(-1, height, width, channels)
         for threads in (1, 2):
             off = np.abs(model.generate(SEED, len(want), threads=threads).astype(int) - want)
             assert off.max() <= 1
             assert np.count_nonzero(off) <= max(off.size / 10_000, 1)
         singly = np.concatenate([model.generate(SEED, 1, start=i) for i in range(len(want))])
         assert np.count_nonzero(singly != want) <= want.size / 10_000
+
+
+def test_the_writer_knows_the_operations_that_the_engine_is_made_of() -> None:
+    """csrc/operations.def is the one list: numbers, names and attributes."""
+    line = r'OPERATION\((\d+), (\w+), \d+, \d+, \w+, \w+, "([^"]*)", "([^"]*)"\)'
+    listed = re.findall(line, (ROOT / "csrc/operations.def").read_text())
+    written = {kind.__name__.upper(): number for kind, number in OPERATIONS.items()}
+    assert {name.replace("_", ""): int(number) for number, name, *_ in listed} == written
+    spec_layers = [layer for spec in (*SPECS.values(), LABELLED) for layer in spec.layers]
+    by_number = {int(number): (integers.split(), reals.split()) for number, _, integers, reals in listed}
+    assert {OPERATIONS[type(layer)] for layer in spec_layers} == set(by_number)
+    for layer in spec_layers:
+        integers, reals = attributes(layer)
+        assert ([*integers], [*reals]) == by_number[OPERATIONS[type(layer)]]
 
 
 def _listed(kind: str) -> dict[str, list[int]]:

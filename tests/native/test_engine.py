@@ -152,7 +152,7 @@ def test_less_memory_gives_the_same_pictures(level: str, write: Write, monkeypat
         model.generate(5, 20)
 
 
-def test_labels(write: Write) -> None:
+def _labelled() -> GeneratorSpec:
     c = Chain()
     a = c.add(Embedding, "embed", inputs=("label",), classes=5, dim=6)
     b = c.add(OneHot, "hot", inputs=("label",), classes=5)
@@ -162,7 +162,14 @@ def test_labels(write: Write) -> None:
     c.add(Linear, "out", in_features=15, out_features=12)
     c.add(Reshape, "grid", shape=(3, 2, 2))
     c.add(Activation, "tanh", kind="tanh")
-    spec = GeneratorSpec("test", 4, "normal", (3, 2, 2), (-1.0, 1.0), tuple(c), classes=5)
+    return GeneratorSpec("test", 4, "normal", (3, 2, 2), (-1.0, 1.0), tuple(c), classes=5)
+
+
+LABELLED = _labelled()
+
+
+def test_labels(write: Write) -> None:
+    spec = LABELLED
     weights = random_weights(spec)
     module = to_module(spec, weights)
     with Model(write(spec, weights)) as model:

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,13 @@ import pytest
 from gan_export.arch.layers import Activation, ConvTranspose, Linear, Reshape
 from gan_export.arch.spec import Chain, GeneratorSpec
 from gan_export.errors import GanExportError
-from gan_export.export.native import HEADER, RECORD, encode
+from gan_export.export import gan_file
+from gan_export.export.gan_file import PortEntry, Record, TensorEntry
+from gan_export.export.native import encode
 from gan_export.runtimes.native import Model
 
 from .conftest import Write, random_weights, transposed
-from .mutate import MAX_MEMORY, reseal
+from .mutate import MAX_MEMORY, SLOWEST, reseal
 
 ROOT = Path(__file__).parents[2]
 SPEC = transposed((24, 16), 3, 13)
@@ -65,6 +68,14 @@ def test_what_the_picture_does_not_depend_on_is_left_out(tmp_path: Path) -> None
     assert np.abs(got - want).max() < 1e-6
 
 
+def with_attribute(data: bytes, key: str, number: int) -> bytes:
+    """A file whose only layer with this integer attribute has another number in it."""
+    changed = bytearray(data)
+    at = data.index(key.encode().ljust(16, b"\0"))
+    struct.pack_into("<q", changed, at + 24, number)
+    return reseal(changed)
+
+
 def test_a_stride_beyond_reason_is_refused(write: Write, tmp_path: Path) -> None:
     c = Chain()
     c.add(Reshape, "seed", shape=(3, 1, 1))
@@ -73,9 +84,7 @@ def test_a_stride_beyond_reason_is_refused(write: Write, tmp_path: Path) -> None
     path = write(spec, random_weights(spec))
     with Model(path) as model:  # 64 is possible
         assert model.generate(1, 2, threads=2).shape == (2, 1, 1, 1)
-    data = bytearray(path.read_bytes())
-    struct.pack_into("<I", data, HEADER + RECORD + 40 + 4 * 3, 65536)
-    path.write_bytes(reseal(data))
+    path.write_bytes(with_attribute(path.read_bytes(), "stride", 65536))
     with pytest.raises(GanExportError, match="layer or size"):
         Model(path)
     up = dataclasses.replace(spec.layers[1], stride=65)
@@ -94,11 +103,130 @@ def test_a_transposed_convolution_that_leaves_no_pixels_is_refused(write: Write)
     path = write(spec, random_weights(spec))
     with Model(path) as model:
         assert model.generate(1, 2).shape == (2, 2, 2, 1)
-    data = bytearray(path.read_bytes())
-    struct.pack_into("<3I", data, HEADER + RECORD + 40 + 4 * 3, 2, 1, 1)  # stride, padding, output padding
-    path.write_bytes(reseal(data))
+    data = path.read_bytes()
+    for key, number in (("stride", 2), ("padding", 1), ("output_padding", 1)):
+        data = with_attribute(data, key, number)
+    path.write_bytes(data)
     with pytest.raises(GanExportError, match="layer or size"):
         Model(path)
+
+
+def ported(nz: int, image: tuple[int, int, int], layers: int) -> tuple[PortEntry, ...]:
+    def fixed(*sides: int) -> tuple[gan_file.Dim, ...]:
+        return tuple((0, side, 1) for side in sides)
+
+    z = PortEntry("z", "latent", fixed(nz), prior=("normal", 0.0, 0.0))
+    return z, PortEntry("image", "image", fixed(*image), output=True, value=layers)
+
+
+def to_one_pixel(inputs: int = 1) -> Record:
+    shape = {"channels": (inputs,), "height": (1,), "width": (1,)}
+    return Record(10, "pixel", (0,), (), shape)
+
+
+def convolutions(count: int, inputs: int, kernel: int, dtype: str) -> bytes:
+    """Layers of kernel x kernel weights, which all lie in the same bytes of the file."""
+    at = dict.fromkeys(("in", "out"), (inputs,)) | {"kernel": (kernel,), "stride": (1,), "padding": (kernel // 2,)}
+    weight = TensorEntry("weight", dtype, (inputs, inputs, kernel, kernel), b"")
+    records = [to_one_pixel(inputs), *(Record(3, f"conv{i}", (i + 1,), (weight,), at) for i in range(count))]
+    head = bytearray(gan_file.encode(ported(inputs, (inputs, 1, 1), count + 1), records))
+    data = bytes(-(-inputs * inputs * kernel * kernel * (4 if dtype == "float32" else 2) // 64) * 64)
+    struct.pack_into("<Q", head, 16, len(head) + len(data))
+    struct.pack_into("<Q", head, 48, len(data))
+    return gan_file.sealed(bytes(head), data)
+
+
+@pytest.mark.parametrize(
+    ("count", "inputs", "kernel", "dtype"),
+    [(255, 32, 33, "bfloat16"), (510, 1, 63, "float32"), (511, 600, 1, "bfloat16")],
+    ids=["large kernels", "long to plan", "linear"],
+)
+def test_weights_that_lie_in_one_place_are_refused(
+    count: int, inputs: int, kernel: int, dtype: str, tmp_path: Path
+) -> None:
+    """Megabytes once asked for gigabytes, or for minutes of planning."""
+    path = tmp_path / "shared.gan"
+    path.write_bytes(convolutions(count, inputs, kernel, dtype))
+    with pytest.raises(GanExportError, match="changed since"):
+        Model(path)
+    path.write_bytes(convolutions(1, inputs, kernel, dtype))  # one has them for itself
+    with Model(path) as model:
+        assert sum(model.memory(1, threads=1)) < 1024 * path.stat().st_size + (1 << 20)
+
+
+def test_a_kernel_or_an_upsampling_beyond_reason_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large.gan"
+    path.write_bytes(convolutions(1, 1, 65, "float32"))
+    with pytest.raises(GanExportError, match="layer or size"):
+        Model(path)
+    for factor in (65, 16384):
+        grow = Record(6, "grow", (1,), (), {"factor": (factor,), "bilinear": (0,)})
+        path.write_bytes(gan_file.encode(ported(1, (1, factor, factor), 2), [to_one_pixel(), grow]))
+        with pytest.raises(GanExportError, match="layer or size"):
+            Model(path)
+
+
+def test_half_of_the_machine_s_memory_is_the_bound_unless_one_is_given(tmp_path: Path) -> None:
+    """A file of a thousand bytes whose image is 2^28 numbers once asked for 32 GiB."""
+    path = tmp_path / "large.gan"
+    grow = [Record(6, f"grow{i}", (i + 1,), (), {"factor": (f,), "bilinear": (1,)}) for i, f in enumerate((64, 64, 4))]
+    path.write_bytes(gan_file.encode(ported(1, (1, 16384, 16384), 4), [to_one_pixel(), *grow]))
+    half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE") // 2
+    with Model(path) as model:
+        try:
+            assert sum(model.memory(1, threads=1)) <= half
+        except GanExportError as e:
+            assert "memory" in str(e)  # noqa: PT017
+    with Model(path, max_memory=64 << 30) as model:
+        assert sum(model.memory(1, threads=1)) > 16 << 30
+
+
+def test_many_layers_are_opened_and_planned_in_little_time(tmp_path: Path) -> None:
+    """16,384 layers, half of their values alive at once; SLOWEST seconds are the fuzzer's bound, too."""
+    path = tmp_path / "many.gan"
+    acts = [Record(5, "a", (i + 1,), (), {"kind": (1,)}, {"slope": (0.0,)}) for i in range(8191)]
+    adds = [Record(7, "s", (8192 + i, 8191 - i), ()) for i in range(8191)]
+    path.write_bytes(gan_file.encode(ported(1, (1, 1, 1), 1 + 8191 + 8191), [to_one_pixel(), *acts, *adds]))
+    began = time.process_time()
+    with Model(path, max_memory=64 << 20) as model:
+        assert model.generate(1, 3, threads=1).shape == (3, 1, 1, 1)
+    assert time.process_time() - began < SLOWEST
+    with pytest.raises(GanExportError, match="16384 layers"):
+        gan_file.encode((), [to_one_pixel()] * 16385)
+
+
+def test_every_pair_of_flipped_bits_shows() -> None:
+    """In the checksum of 16 words: no pair of bits cancels, nor does any exchange of two words."""
+    rng = np.random.default_rng(5)
+    data = bytearray(rng.integers(0, 256, 128, dtype=np.uint8).tobytes())
+    whole = gan_file.checksum(bytes(data))
+    changes = []
+    for bit in range(8 * len(data)):
+        data[bit // 8] ^= 1 << bit % 8
+        first, second = gan_file.checksum(bytes(data))
+        changes.append((first ^ whole[0], second ^ whole[1]))
+        data[bit // 8] ^= 1 << bit % 8
+    assert (0, 0) not in changes
+    assert len(set(changes)) == len(changes)  # the checksum is linear: two changes cancel only if they are alike
+    for i in range(15):
+        for j in range(i + 1, 16):
+            other = bytearray(data)
+            other[8 * i : 8 * i + 8], other[8 * j : 8 * j + 8] = data[8 * j : 8 * j + 8], data[8 * i : 8 * i + 8]
+            assert gan_file.checksum(bytes(other)) != whole
+
+
+def test_two_flipped_signs_of_weights_are_refused(write: Write) -> None:
+    """The sums of versions 1 and 2 cancel in words of one parity."""
+    path = write(SPEC, random_weights(SPEC))
+    whole = path.read_bytes()
+    data = struct.unpack_from("<Q", whole, 40)[0]
+    for one, other in ((7, 23), (7, 15), (3, 19), (7, 7 + 64), (1, 5)):
+        damaged = bytearray(whole)
+        damaged[data + one] ^= 0x80
+        damaged[data + other] ^= 0x80
+        path.write_bytes(bytes(damaged))
+        with pytest.raises(GanExportError, match="changed since"):
+            Model(path)
 
 
 def test_changing_the_file_changes_nothing_that_is_open(write: Write) -> None:

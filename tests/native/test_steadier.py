@@ -1,4 +1,4 @@
-"""A generator whose weights are large: its .gan file names the largest transform that rounds little enough."""
+"""A generator whose weights are large: its .gan file says how much a transform may round."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ def strong(tmp_path: Path) -> Path:
     return path
 
 
-def _header(path: Path) -> tuple[int, int]:
-    """Version, and points a side."""
+def _header(path: Path) -> tuple[int, float]:
+    """Version, and error budget."""
     data = path.read_bytes()
-    return struct.unpack_from("<I", data, 8)[0], struct.unpack_from("<I", data, 92)[0]
+    return struct.unpack_from("<I", data, 8)[0], struct.unpack_from("<f", data, 80)[0]
 
 
 def test_it_is_exported_with_smaller_transforms(command: Command, strong: Path, tmp_path: Path) -> None:
     told = command("gan-export", "native", strong, "-o", tmp_path / "strong.gan")
     assert told.code == 0, told.err
-    version, points = _header(tmp_path / "strong.gan")
-    assert version == 2
-    assert 2 <= points <= 4
-    assert f"of {points} points a side at most" in told.out or (points == 2 and "not at all" in told.out)
+    version, budget = _header(tmp_path / "strong.gan")
+    assert version == 3
+    assert 2e-6 <= budget <= 6e-6
+    assert f"it keeps to {budget:g}" in told.out
     assert command("gan-export", "verify", tmp_path / "strong.gan", strong).code == 0
-    assert f"points {points}" in command("gan-export", "inspect", tmp_path / "strong.gan").out
+    assert f"error_budget {budget:g}" in command("gan-export", "inspect", tmp_path / "strong.gan").out
 
 
-def test_any_other_is_of_version_1(command: Command, tmp_path: Path) -> None:
+def test_any_other_has_no_budget(command: Command, tmp_path: Path) -> None:
     write_checkpoint(find("classic"), tmp_path / "g.pth")
     assert command("gan-export", "native", tmp_path / "g.pth", "-o", tmp_path / "g.gan").code == 0
-    assert _header(tmp_path / "g.gan") == (1, 0)
+    assert _header(tmp_path / "g.gan") == (3, 0)
 
 
 def test_the_engine_keeps_to_it(command: Command, strong: Path, tmp_path: Path) -> None:
@@ -55,8 +55,8 @@ def test_the_engine_keeps_to_it(command: Command, strong: Path, tmp_path: Path) 
     assert command("gan-export", "native", strong, "-o", tmp_path / "strong.gan").code == 0
     data = bytearray((tmp_path / "strong.gan").read_bytes())
     pictures, sizes = [], []
-    for points in (5, 3, 2):
-        struct.pack_into("<I", data, 92, points)
+    for budget in (1e-5, 6e-6, 2e-6):
+        struct.pack_into("<f", data, 80, budget)
         (tmp_path / "held.gan").write_bytes(reseal(bytearray(data)))
         with gan_export.open(tmp_path / "held.gan") as model:
             pictures.append(model.generate_floats(7, 64, threads=1))
