@@ -8,6 +8,7 @@ from typing import Any
 
 _MOST_LATENTS = 1 << 20  # that BatchNorm's statistics are estimated from; more change no digit, and cost the verifier
 _MOST_IMAGES = 1 << 16  # that a graph is fixed to
+_MOST_ERROR = 1e6  # in standard deviations of an output
 
 
 def fit(options: Mapping[str, Any]) -> bool:
@@ -34,7 +35,8 @@ def _is_symbol(value: Any) -> bool:
 _READ: Mapping[str, Callable[[Any], bool]] = {
     "recalibrate": _is_count(_MOST_LATENTS),
     "static": _is_count(_MOST_IMAGES),
-    "points": _is_count(_MOST_IMAGES),
+    "points": _is_count(_MOST_IMAGES),  # of a .gan file of version 2
+    "error_budget": lambda value: type(value) in (int, float) and 0 <= value < _MOST_ERROR,
     "device": lambda value: value in ("cpu", "cuda"),
     "backend": lambda value: value in ("xnnpack", "portable"),
     "sampler": _is_flag,
