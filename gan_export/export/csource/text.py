@@ -13,7 +13,8 @@ from gan_export.arch.layers import Activation, Conv, ConvTranspose, Linear
 from gan_export.artifact import Manifest
 from gan_export.export.csource import layers
 from gan_export.export.csource.plan import Plan, Step, is_folded
-from gan_export.export.csource.weights import TYPES, Member, checksums
+from gan_export.export.csource.weights import TYPES, Member
+from gan_export.export.gan_file import checksum
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,8 @@ class Source:
 
     @property
     def data(self) -> bytes:
-        """The weights as they lie in memory: the struct, little-endian."""
-        return b"".join(np.ascontiguousarray(m.values).tobytes() for m in self.members)
+        """The weights as they lie in memory: the struct, little-endian; without any, its one zero."""
+        return b"".join(np.ascontiguousarray(m.values).tobytes() for m in self.members) or b"\0"
 
     def member(self, m: Member) -> str:
         """Its name in the struct."""
@@ -52,7 +53,7 @@ def header(s: Source) -> str:
     low, high = spec.range or (None, None)
     label = "uint32_t label, " if spec.classes else ""
     struct = "\n".join(f"    {_declared(s, m)} /* {m.comment} */" for m in s.members)
-    members = "" if not s.members else struct
+    members = struct or "    char none; /* this generator has no weights */"
     files = f"{s.symbol}.c" + (f" {s.symbol}_weights.c" if s.embedded else "")
     where = (
         f" * The weights are {s.symbol}_embedded, in {s.symbol}_weights.c.\n"
@@ -158,7 +159,9 @@ def embedded_weights(s: Source) -> str:
         arrays.append(f"    /* {s.member(m)}, {m.comment} */\n    {{\n{body}\n    }}")
     head = f"/* {s.symbol}_weights.c: the weights of {s.symbol}.h.\n *\n{_provenance(s)}\n */\n"
     body = ",\n".join(arrays)
-    return s.fill(f'{head}#include "{s.symbol}.h"\n\nconst generator_weights generator_embedded = {{\n{body}\n}};\n')
+    return s.fill(
+        f'{head}#include "{s.symbol}.h"\n\nconst generator_weights generator_embedded = {{\n{body or "    0"}\n}};\n'
+    )
 
 
 def example(s: Source) -> str:
@@ -260,10 +263,12 @@ def _public(s: Source) -> str:
     c, h, w = spec.image
     low, high = spec.range or (-1.0, 1.0)
     label, passed = ("uint32_t label, ", "label, ") if spec.classes else ("", "")
-    first, second = checksums(s.data)
+    first, second = checksum(s.data)
     value = "x[i]"
-    if (low, high) != (-1.0, 1.0):
-        value = f"((x[i] - {layers.number(low)}) * {layers.number(2.0 / (high - low))} - 1.0f)"
+    if (low, high) != (-1.0, 1.0):  # as docs/FORMAT.md says it, each operation in float32
+        factor = np.float32(2) / (np.float32(high) - np.float32(low))
+        offset = np.float32(-1) - np.float32(low) * factor
+        value = f"(x[i] * {layers.number(float(factor))} + {layers.number(float(offset))})"
     labels = """
 uint32_t generator_label(uint64_t seed, uint64_t index)
 {
@@ -276,14 +281,15 @@ uint32_t generator_label(uint64_t seed, uint64_t index)
 int generator_check(const generator_weights *weights)
 {{
     const unsigned char *bytes = (const unsigned char *)weights;
-    uint32_t first = 0, second = 0;
-    for (unsigned long i = 0; i + 4 <= sizeof *weights; i += 4) {{
-        uint32_t word;
-        memcpy(&word, bytes + i, sizeof word);
-        first += word;
-        second += first;
+    uint64_t first = 0, second = 0; /* the xor of the words, and their polynomial at x in GF(2^64) */
+    for (unsigned long i = 0; i < sizeof *weights; i += 8) {{
+        const unsigned long left = sizeof *weights - i;
+        uint64_t word = 0;
+        memcpy(&word, bytes + i, left < 8 ? left : 8);
+        first ^= word;
+        second = (second << 1) ^ (0x1B & (0 - (second >> 63))) ^ word;
     }}
-    return sizeof *weights == {len(s.data)} && first == 0x{first:08x}u && second == 0x{second:08x}u;
+    return sizeof *weights == {len(s.data)} && first == UINT64_C(0x{first:016x}) && second == UINT64_C(0x{second:016x});
 }}
 
 void generator_latent(uint64_t seed, uint64_t index, float z[GENERATOR_LATENT])
