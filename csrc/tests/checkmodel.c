@@ -10,8 +10,15 @@
 #include <unistd.h>
 
 #include "samples.h"
+#include "team.h"
 
 static uint8_t *want; /* the known pictures */
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 static int draws(gan_context *context, uint64_t start, uint64_t count) {
     uint8_t *out = malloc(KNOWN_BYTES);
@@ -82,32 +89,118 @@ static int check_counts(gan_model *model) {
     return failed;
 }
 
-/* What a context's transformed weights took is there for the next one's, if that is needed and nobody draws by them. */
+static uint64_t size_of(gan_model *model, const gan_options *options) {
+    uint64_t scratch = 0, weights = 0;
+    return gan_context_size(model, options, &scratch, &weights) == GAN_OK ? scratch + weights : 0;
+}
+
+/* Transformed weights are counted: those that no context uses take nothing from the next one, so that a bound that a
+ * fresh model keeps to costs no speed. */
 static int check_memory(void) {
     gan_model *model, *fresh;
-    gan_context *many, *one;
+    gan_context *many, *one, *again;
     const gan_options large = {.threads = 1, .batch = 14};
     gan_options small = {.threads = 1, .batch = 1};
-    uint64_t scratch = 0, weights = 0, again = 0;
     int failed = 0;
     if (gan_open(KNOWN "/chain.gan", &model) != GAN_OK || gan_open(KNOWN "/chain.gan", &fresh) != GAN_OK) exit(2);
-    if (gan_context_size(fresh, &large, &scratch, &again) != GAN_OK) return 1;
-    if (gan_context_size(fresh, &small, &scratch, &weights) != GAN_OK) return 1;
+    const uint64_t need_large = size_of(fresh, &large), need_small = size_of(fresh, &small);
     gan_close(fresh);
-    if (again == weights) { /* both draw by the same */
-        gan_close(model);
-        return 0;
-    }
-    small.max_memory = scratch + weights;
     if (gan_context_new(model, &large, &many) != GAN_OK) return 1;
-    failed += check(gan_context_new(model, &small, &one) == GAN_ERROR_MEMORY && !one, "memory that another context needs");
+    const int shared = size_of(model, &small) == need_small; /* both draw by the same */
+    small.max_memory = need_small;
+    if (!shared) failed += check(gan_context_new(model, &small, &one) == GAN_ERROR_MEMORY && !one, "memory that another context needs");
+    if (gan_context_new(model, &large, &again) != GAN_OK) return 1;
     gan_context_free(many);
-    failed += check(gan_context_size(model, &small, &scratch, &again) == GAN_OK && again == weights, "the size told");
+    if (!shared) failed += check(size_of(model, &small) == 0, "the other of two still needs it");
+    gan_context_free(again);
+    failed += check(size_of(model, &small) == need_small, "as much as a fresh model needs");
     if (gan_context_new(model, &small, &one) != GAN_OK) return check(0, "memory that no context needs any more");
     failed += check(draws(one, 0, 14), "drawing with other weights");
     failed += check(draws_anew(model, 1, 14, 0, 14) && draws(one, 3, 9), "drawing with both again");
-    failed += check(gan_context_size(model, &large, &scratch, &again) == GAN_OK && again > weights, "both are counted");
+    failed += check(size_of(model, &large) >= need_large, "both are counted");
     gan_context_free(one);
+    failed += check(size_of(model, &large) == need_large, "nothing is left of the other");
+    gan_close(model);
+    return failed;
+}
+
+/* Two threads with one context: each call draws the known images or is told that the context is busy. */
+typedef struct sharing {
+    gan_context *context;
+    long drawn, busy, wrong;
+} sharing;
+
+static void *share(void *arg) {
+    sharing *s = arg;
+    uint8_t *out = malloc(KNOWN_BYTES);
+    const gan_request request = known_request(0, KNOWN_PICTURES);
+    for (int i = 0; out && i < 300; i++) {
+        const gan_status status = gan_generate_bytes(s->context, &request, out, KNOWN_BYTES);
+        if (status == GAN_OK) s->drawn++;
+        if (status == GAN_ERROR_BUSY) s->busy++;
+        s->wrong += status == GAN_OK ? !alike(out, want, KNOWN_BYTES) : status != GAN_ERROR_BUSY;
+    }
+    free(out);
+    return NULL;
+}
+
+static int check_sharing(gan_model *model) {
+    gan_context *context;
+    const gan_options options = {.threads = 2, .batch = 14};
+    pthread_t threads[3];
+    sharing all[3] = {{0}};
+    long drawn = 0, wrong = 0;
+    if (gan_context_new(model, &options, &context) != GAN_OK) return 1;
+    for (int i = 0; i < 3; i++) {
+        all[i].context = context;
+        if (pthread_create(&threads[i], NULL, share, &all[i])) exit(2);
+    }
+    for (int i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+        drawn += all[i].drawn, wrong += all[i].wrong;
+    }
+    gan_context_free(context);
+    return check(drawn > 0 && !wrong, "a shared context draws, or answers that it is busy");
+}
+
+/* Labels that another thread writes to: each is read once, so that it is refused or in its place in the table. */
+static volatile int64_t moving[KNOWN_PICTURES];
+static atomic_int moved;
+
+static void *move_labels(void *arg) {
+    (void)arg;
+#if defined(__SANITIZE_THREAD__)
+    atomic_store(&moved, 1); /* the race is what this is about */
+#endif
+    for (int64_t i = 0; !atomic_load(&moved); i++) moving[i % KNOWN_PICTURES] = i % 3 ? i % 2 : (int64_t)1 << 40;
+    return NULL;
+}
+
+static int check_labels(void) {
+    gan_model *model;
+    gan_context *context;
+    gan_info info;
+    pthread_t thread;
+    int failed = 0;
+    if (gan_open(KNOWN "/labels.gan", &model) != GAN_OK || gan_context_new(model, NULL, &context) != GAN_OK) exit(2);
+    gan_describe(model, &info);
+    const size_t size = (size_t)info.channels * info.height * info.width * KNOWN_PICTURES;
+    uint8_t *out = malloc(size);
+    gan_request request = {.seed = 7, .count = KNOWN_PICTURES, .labels = (const int64_t *)(uintptr_t)moving};
+    if (!out || pthread_create(&thread, NULL, move_labels, NULL)) exit(2);
+    for (int i = 0; i < 300; i++) {
+        const gan_status status = gan_generate_bytes(context, &request, out, size);
+        failed += check(status == GAN_OK || status == GAN_ERROR_LABEL, "labels that change meanwhile");
+    }
+    atomic_store(&moved, 1);
+    pthread_join(thread, NULL);
+    const int64_t bad[KNOWN_PICTURES] = {0, 1, 0, info.classes}, good[KNOWN_PICTURES] = {0};
+    request.labels = bad;
+    failed += check(gan_generate_bytes(context, &request, out, size) == GAN_ERROR_LABEL, "a label that there isn't");
+    request.labels = good;
+    failed += check(gan_generate_bytes(context, &request, out, size) == GAN_OK, "labels that there are");
+    free(out);
+    gan_context_free(context);
     gan_close(model);
     return failed;
 }
@@ -160,6 +253,78 @@ static int check_fork(gan_model *model) {
     return failed;
 }
 #endif
+
+/* Forks beside a thread that makes contexts: a child goes on or is told that the model is busy, and never waits. */
+static atomic_int forked;
+
+static void *make_contexts(void *arg) {
+    for (uint32_t i = 0; !atomic_load(&forked); i++) draws_anew(arg, 2, 1 + i % 14, 0, 1);
+    return NULL;
+}
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) /* whose own locks a child may find taken */
+static int check_forks(gan_model *model) { return !model || !make_contexts; }
+#else
+static int check_forks(gan_model *model) {
+    enum { FORKS = 200 };
+    pthread_t thread;
+    int went_on = 0, busy = 0, failed = 0;
+    if (pthread_create(&thread, NULL, make_contexts, model)) exit(2);
+    fflush(stdout);
+    for (int i = 0; i < FORKS; i++) {
+        const pid_t child = fork();
+        if (!child) {
+            gan_context *context;
+            const gan_options options = {.threads = 2, .batch = 14};
+            alarm(30);
+            const gan_status status = gan_context_new(model, &options, &context);
+            if (status == GAN_ERROR_BUSY) _exit(2);
+            const int ok = status == GAN_OK && draws(context, 0, 14);
+            gan_context_free(context);
+            _exit(!ok);
+        }
+        int how = 0;
+        if (waitpid(child, &how, 0) != child || !WIFEXITED(how)) failed++;
+        else if (WEXITSTATUS(how) == 2) busy++;
+        else if (WEXITSTATUS(how) == 0) went_on++;
+        else failed++;
+    }
+    atomic_store(&forked, 1);
+    pthread_join(thread, NULL);
+    printf("%d forks beside a thread that makes contexts: %d went on, %d were told busy, %d failed\n", FORKS, went_on, busy, failed);
+    return check(!failed, "forks beside a thread that makes contexts");
+}
+#endif
+
+/* A member that holds an item for long is waited for asleep: yields would burn what it may need. */
+static void slow_member(void *arg, int index) {
+    place p = {.crew = arg};
+    uint64_t item;
+    while (gan_i_crew_take(&p, 2, &item)) {
+        if (index) usleep(300000);
+        else usleep(1000); /* so that the other one comes */
+    }
+    gan_i_crew_barrier(&p);
+}
+
+static int check_waiting(void) {
+    static crew c;
+    team *t;
+    struct timespec began, ended;
+    if (gan_i_team_new(2, &t) != GAN_OK) return 1;
+    int slept = 0;
+    for (int i = 0; i < 10 && !slept; i++) { /* until the other member comes in time to hold an item */
+        gan_i_crew_init(&c, t, 2);
+        const double start = seconds();
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &began);
+        gan_i_team_run(t, slow_member, &c);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ended);
+        const double used = (double)(ended.tv_sec - began.tv_sec) + 1e-9 * (double)(ended.tv_nsec - began.tv_nsec);
+        slept = seconds() - start > 0.25 && used < 0.05;
+    }
+    gan_i_team_free(t);
+    return check(slept, "waiting for long is sleeping");
+}
 
 static volatile sig_atomic_t signals, strangers;
 static pthread_t caller;
@@ -231,6 +396,7 @@ static int check_masks(gan_model *model) {
 #endif
 
 double gan_i_cpu_quota(const char *membership, const char *mount); /* csrc/system.h */
+double gan_i_memory_bound(const char *membership, const char *mount);
 
 static char *put_file(const char *folder, const char *name, const char *text) {
     static char path[200];
@@ -265,6 +431,12 @@ static int check_quotas(void) {
     failed += check(gan_i_cpu_quota(membership, top) == 2, "a name from outside of a container");
     put_file(top, "membership", "0::/\n");
     failed += check(gan_i_cpu_quota(membership, top) == 2, "the top itself");
+    failed += check(gan_i_memory_bound(membership, top) == 0, "no bound of memory");
+    put_file(top, "memory.max", "max\n");
+    failed += check(gan_i_memory_bound(membership, top) == 0, "a bound that is none");
+    put_file(top, "memory.max", "1048576\n");
+    failed += check(gan_i_memory_bound(membership, top) == 1048576, "a bound of memory");
+    unlink(put_file(top, "memory.max", ""));
     const char *files[] = {"membership", "cpu.max", "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us", "outer/cpu.max",
                            "outer/inner/cpu.max"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) unlink(put_file(top, files[i], ""));
@@ -333,6 +505,7 @@ int main(int argc, char **argv) {
     if (size != KNOWN_BYTES || gan_open(KNOWN "/chain.gan", &model) != GAN_OK) return 2;
     int failed = check(draws_anew(model, 2, 14, 0, 14), "the known pictures");
     failed += check_arguments(model) + check_counts(model) + check_memory() + check_files() + check_fork(model);
+    failed += check_forks(model) + check_sharing(model) + check_labels() + check_waiting();
     failed += check_signals(model);
     failed += check_masks(model) + check_quotas() + check_caller_errors(model);
     failed += check_many_threads(model, argc > 1 ? atoi(argv[1]) : 1);

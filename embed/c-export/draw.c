@@ -3,6 +3,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#if defined(_WIN32)
+#include <fcntl.h>
+#include <io.h>
+#endif
 
 #include "generator.h"
 
@@ -28,6 +32,9 @@ static int read_weights(const char *path) {
 int main(int argc, char **argv) {
     uint64_t seed, count, label = 0;
     const int labelled = argc == 5;
+#if defined(_WIN32)
+    _setmode(_fileno(stdout), _O_BINARY); /* else each byte 10 goes out as two */
+#endif
     if ((argc != 4 && !labelled) || !number(argv[2], &seed) || !number(argv[3], &count) || !count ||
         (labelled && !number(argv[4], &label))) {
         fprintf(stderr, "usage: draw generator.weights SEED COUNT [LABEL] > pictures.raw, "

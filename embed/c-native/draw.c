@@ -2,6 +2,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#if defined(_WIN32)
+#include <fcntl.h>
+#include <io.h>
+#endif
 
 #include "gan.h"
 
@@ -13,7 +17,7 @@ static int number(const char *text, uint64_t *value) {
     return *text >= '0' && *text <= '9' && !*end && !errno;
 }
 
-static int draw(gan_model *model, gan_context *context, uint64_t seed, uint64_t count) {
+static gan_status draw(gan_model *model, gan_context *context, uint64_t seed, uint64_t count) {
     gan_info info;
     gan_describe(model, &info);
     const size_t picture = (size_t)info.channels * info.height * info.width;
@@ -34,6 +38,9 @@ static int draw(gan_model *model, gan_context *context, uint64_t seed, uint64_t 
 
 int main(int argc, char **argv) {
     uint64_t seed, count;
+#if defined(_WIN32)
+    _setmode(_fileno(stdout), _O_BINARY); /* else each byte 10 goes out as two */
+#endif
     if (argc != 4 || !number(argv[2], &seed) || !number(argv[3], &count) || !count) {
         fprintf(stderr, "usage: draw FILE.gan SEED COUNT > pictures.raw, with SEED 0 to 2^64-1 and COUNT at least 1\n");
         return 2;

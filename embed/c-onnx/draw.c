@@ -65,7 +65,9 @@ static void write_pictures(OrtValue *image) {
     check(ort->GetDimensionsCount(info, &rank));
     if (type != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT || rank != 4) fail("the model draws no float32 (N, C, H, W)");
     check(ort->GetDimensions(info, shape, 4));
-    check(ort->GetTensorMutableData(image, (void **)&values));
+    void *data;
+    check(ort->GetTensorMutableData(image, &data));
+    values = data;
     const int64_t channels = shape[1], plane = shape[2] * shape[3];
     uint8_t *pixels = malloc((size_t)(channels * plane));
     if (!pixels) fail("no memory");

@@ -23,12 +23,12 @@ int main(int argc, char **argv) {
         values[i] = tensor(given[i], sizeof *given[i], &one, i == 3, ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64);
     check(ort->Run(session, NULL, names, (const OrtValue *const *)values, inputs < 4 ? 3 : 4, outputs, 1, &image));
 
-    uint8_t *pixels;
+    void *pixels;
     size_t size;
     OrtTensorTypeAndShapeInfo *shape;
     check(ort->GetTensorTypeAndShape(image, &shape));
     check(ort->GetTensorShapeElementCount(shape, &size));
-    check(ort->GetTensorMutableData(image, (void **)&pixels));
+    check(ort->GetTensorMutableData(image, &pixels));
     if (fwrite(pixels, 1, size, stdout) != size || fflush(stdout)) fail("the pictures can't be written");
 
     ort->ReleaseTensorTypeAndShapeInfo(shape);

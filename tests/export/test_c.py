@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shlex
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from gan_export import artifact, latents, parity, tolerance
+from gan_export.arch.layers import Activation
 from gan_export.artifact import Facts
 from gan_export.errors import GanExportError, UnavailableError
 from gan_export.export.base import Options
@@ -181,6 +183,48 @@ def test_weights_that_do_not_belong_are_refused(tmp_path: Path) -> None:
         (folder / "generator.weights").write_bytes(wrong)
         with pytest.raises(GanExportError, match="weights"):
             RUNTIME.load(folder)
+
+
+@needs_compiler
+def test_two_flipped_signs_of_weights_are_refused(tmp_path: Path) -> None:
+    """Sums of 32-bit words once cancelled in them."""
+    folder = write("odd", tmp_path / "c")
+    damaged = bytearray((folder / "generator.weights").read_bytes())
+    damaged[3] ^= 0x80
+    damaged[3 + 64] ^= 0x80
+    (folder / "generator.weights").write_bytes(damaged)
+    with pytest.raises(GanExportError, match="weights"):
+        RUNTIME.load(folder)
+
+
+@needs_compiler
+@pytest.mark.parametrize("standard", ["c99", "gnu11"])
+def test_layers_named_like_macros_compile(standard: str, tmp_path: Path) -> None:
+    taken = ("INFINITY", "NAN", "M_PI", "typeof", "uint32_t", "INT8_MAX", "signgam", "linux", "asm", "y", "draw")
+    spec = SPECS["odd"]
+    names = dict(zip((layer.name for layer in spec.layers), taken, strict=False))
+    layers = tuple(
+        dataclasses.replace(
+            layer, name=names.get(layer.name, layer.name), inputs=tuple(names.get(i, i) for i in layer.inputs)
+        )
+        for layer in spec.layers
+    )
+    EXPORTER.write(checkpoint_of(dataclasses.replace(spec, layers=layers)), tmp_path, Options())
+    drawn = example(tmp_path, ["cc", f"-std={standard}", *STRICT[:3], "-O1"])
+    assert drawn.size
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", ["tanh", "sigmoid"])
+def test_what_is_not_a_number_stays_so(kind: str, tmp_path: Path) -> None:
+    """As in the C engine: a broken model shows."""
+    spec = SPECS["odd"]
+    layers = (*spec.layers, Activation("act", (spec.layers[-1].name,), kind))  # type: ignore[arg-type]
+    EXPORTER.write(checkpoint_of(dataclasses.replace(spec, layers=layers)), tmp_path, Options())
+    session = RUNTIME.load(tmp_path)
+    z = np.full((1, spec.nz), np.nan, np.float32)
+    assert np.isnan(session.generate(z)).any()
+    session.close()
 
 
 # Every way of compiling that there is: the command, what runs its program, and what it needs.

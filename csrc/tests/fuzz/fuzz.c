@@ -7,47 +7,75 @@
 #include <string.h>
 #include <sys/time.h>
 
+#include "checksum.h"
 #include "gan.h"
 
-enum { HEADER = 128, RECORD = 192, MEMORY = 1 << 20, PICTURE = 1 << 16, SLOWEST = 5 };
+enum { MEMORY = 4 << 20, PICTURE = 1 << 16, SLOWEST = 5 };
 
 static void put(unsigned char *p, uint64_t value, int bytes) {
     for (int i = 0; i < bytes; i++) p[i] = (unsigned char)(value >> 8 * i);
 }
 
-static uint64_t get(const unsigned char *p, int bytes) {
-    uint64_t value = 0;
-    for (int i = bytes; i--;) value = value << 8 | p[i];
-    return value;
+static void seal(unsigned char *p, uint64_t data, uint64_t size, int head_at,
+                 void (*sum)(checksum *, const unsigned char *, uint64_t)) {
+    checksum of_data = {0}, of_head = {0};
+    sum(&of_data, p + data, size - data);
+    put(p + head_at + 16, of_data.first, 8), put(p + head_at + 24, of_data.second, 8);
+    memset(p + head_at, 0, 16);
+    sum(&of_head, p, data);
+    put(p + head_at, of_head.first, 8), put(p + head_at + 8, of_head.second, 8);
 }
 
-static void sums(const unsigned char *p, uint64_t size, unsigned char *to) {
-    uint64_t a = 0, b = 0;
-    for (uint64_t i = 0; i < size; i += 8) {
-        const uint64_t word = get(p + i, size - i < 8 ? (int)(size - i) : 8);
-        a += word;
-        b += (i / 8 + 1) * word;
-    }
-    put(to, a, 8), put(to + 8, b, 8);
-}
-
-/* docs/FORMAT.md, "Header": everything that only says where the rest lies. */
-static void repair(unsigned char *p, uint64_t size) {
-    const uint64_t layers = get(p + 56, 4) % 8 + 1, head = HEADER + RECORD * layers;
-    if (size < head + 64) return;
-    memcpy(p, "\x89GAN\r\n\x1a\n", 8);
-    put(p + 8, get(p + 8, 4) % 2 + 1, 4), put(p + 12, RECORD, 4), put(p + 16, size, 8), put(p + 24, head, 8);
+/* docs/FORMAT.md, "Header" of versions 1 and 2: everything that only says where the rest lies.  As many layers as the
+ * input has room for, at most what it says. */
+static void repair_old(unsigned char *p, uint64_t size) {
+    enum { HEADER = 128, RECORD = 192 };
+    if (size < HEADER + RECORD + 64) return;
+    const uint64_t room = (size - HEADER - 64) / RECORD, said = u32_at(p + 56) % 512 + 1, layers = said < room ? said : room;
+    const uint64_t head = HEADER + RECORD * layers;
+    put(p + 12, RECORD, 4), put(p + 16, size, 8), put(p + 24, head, 8);
     put(p + 56, layers, 4);
-    uint64_t data = get(p + 40, 8);
+    uint64_t data = u64_at(p + 40);
     if (data % 64 || data < head || data > size) data = (head + 63) / 64 * 64;
     if (data > size) return;
-    if (get(p + 32, 8) > data - head) put(p + 32, data - head, 8);
+    if (u64_at(p + 32) > data - head) put(p + 32, data - head, 8);
     put(p + 40, data, 8), put(p + 48, size - data, 8);
-    sums(p + data, size - data, p + 112);
-    memset(p + 96, 0, 16);
-    sums(p, data, p + 96);
+    seal(p, data, size, 96, gan_i_sum_words);
 }
 
+/* Likewise version 3: the records go on while their sizes fit, and the manifest is what is left before the data. */
+static void repair_3(unsigned char *p, uint64_t size) {
+    enum { HEADER = 144, PORT = 192, RECORD = 24 };
+    const uint64_t ports = u32_at(p + 60) % 4 + 1;
+    if (size < HEADER + PORT * ports + RECORD) return;
+    uint64_t data = u64_at(p + 40), at = HEADER + PORT * ports, layers = 0, said = u32_at(p + 56) % 16384 + 1;
+    if (data % 64 || data < at + RECORD || data > size) data = size / 64 * 64;
+    const uint64_t records = at;
+    while (layers < said && at + RECORD <= data && u32_at(p + at) >= RECORD && u32_at(p + at) % 8 == 0 &&
+           u32_at(p + at) <= data - at)
+        at += u32_at(p + at), layers++;
+    if (!layers) return;
+    const uint64_t manifest = data - at < 64 && u64_at(p + 32) > data - at ? data - at : data - at < 64 ? u64_at(p + 32) : data - at;
+    memset(p + at + manifest, 0, data - at - manifest);
+    put(p + 12, HEADER, 4), put(p + 16, size, 8), put(p + 24, at, 8), put(p + 32, manifest, 8), put(p + 40, data, 8);
+    put(p + 48, size - data, 8), put(p + 56, layers, 4), put(p + 60, ports, 4), put(p + 64, 0, 8), put(p + 72, at - records, 8);
+    put(p + 88, 0, 8), put(p + 96, 0, 8), put(p + 104, 0, 8);
+    for (uint64_t i = 0; i < ports; i++) { /* the image is the last layer's */
+        unsigned char *port = p + HEADER + PORT * i;
+        put(port + 124, 0, 4);
+        if (u32_at(port)) put(port + 120, ports - 1 + layers - 1, 4);
+    }
+    seal(p, data, size, 112, gan_i_check_words);
+}
+
+static void repair(unsigned char *p, uint64_t size) {
+    memcpy(p, "\x89GAN\r\n\x1a\n", 8);
+    put(p + 8, u32_at(p + 8) % 3 + 1, 4);
+    if (u32_at(p + 8) < 3) repair_old(p, size);
+    else repair_3(p, size);
+}
+
+/* By seed, by label, by arrays of latents and labels: what the count's lowest bits say. */
 static void draw(gan_model *model, uint32_t threads, uint64_t count) {
     gan_info info;
     gan_context *context;
@@ -58,22 +86,38 @@ static void draw(gan_model *model, uint32_t threads, uint64_t count) {
     if (picture > PICTURE || gan_context_size(model, &options, &scratch, &weights) != GAN_OK) return;
     if (scratch + weights > MEMORY) abort();
     if (gan_context_new(model, &options, &context) != GAN_OK) return;
-    const gan_request request = {.seed = 7, .start = 1ull << 40, .count = count, .label = GAN_LABEL_RANDOM};
     uint8_t *bytes = malloc((size_t)(picture * count));
     float *floats = malloc((size_t)(picture * count * sizeof *floats));
-    if (!bytes || !floats) abort();
+    float *latents = malloc((size_t)(info.latent_size * count * sizeof *latents));
+    int64_t *labels = malloc((size_t)count * sizeof *labels);
+    if (!bytes || !floats || !latents || !labels) abort();
+    gan_request request = {.seed = 7, .start = 1ull << 40, .count = count, .label = GAN_LABEL_RANDOM};
     if (gan_generate_bytes(context, &request, bytes, (size_t)(picture * count)) != GAN_OK) abort();
+    request.label = GAN_LABEL_ALL;
     if (gan_generate_floats(context, &request, floats, (size_t)(picture * count)) != GAN_OK) abort();
-    free(bytes);
-    free(floats);
+    if (gan_latents(model, 7, 9, count, latents) != GAN_OK) abort();
+    request.latents = latents;
+    if (info.classes) {
+        if (gan_labels(model, 7, 9, count, labels) != GAN_OK) abort();
+        request.labels = labels;
+    }
+    if (gan_generate_floats(context, &request, floats, (size_t)(picture * count)) != GAN_OK) abort();
+    if (info.classes) {
+        labels[count - 1] = info.classes;
+        if (gan_generate_bytes(context, &request, bytes, (size_t)(picture * count)) != GAN_ERROR_LABEL) abort();
+    }
+    free(bytes), free(floats), free(latents), free(labels);
     gan_context_free(context);
 }
 
+/* By the best kernels, or by generic.c's for every other size of input. */
 static void try_bytes(const unsigned char *bytes, size_t size) {
     gan_model *model;
+    setenv("GAN_CPU", size / 8 % 2 ? "generic" : "", 1);
     if (gan_open_memory(bytes, size, &model) != GAN_OK) return;
     draw(model, 1, 1);
     draw(model, 1, 3);
+    draw(model, 2, 5);
     gan_close(model);
 }
 
@@ -96,7 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     watch();
     if (size) memcpy(copy, data, size);
     try_bytes(copy, size);
-    if (size >= HEADER) {
+    if (size >= 144) {
         repair(copy, size);
         try_bytes(copy, size);
     }

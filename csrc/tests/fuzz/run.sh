@@ -20,5 +20,5 @@ if [ "$seconds" = 0 ]; then
   exit 0
 fi
 # not by exec: a process's peak of memory, which is what the limit is held to, outlives that
-./fuzz -timeout=120 -rss_limit_mb=1024 -max_len=8192 -max_total_time="$seconds" -print_final_stats=1 found "$here/corpus"
+./fuzz -timeout=120 -rss_limit_mb=1024 -max_len=65536 -len_control=50 -max_total_time="$seconds" -print_final_stats=1 found "$here/corpus"
 exit 0

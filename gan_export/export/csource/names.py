@@ -19,9 +19,13 @@ _WORDS = """
     virtual void volatile wchar_t while xor xor_eq
     main linux unix vec tile load begin clear widen product source target normal uniform polynomial exponential
     i386 ROW WEIGHT STORE MORE TILE ZERO TALLEST
-    weights workspace label z x y w NULL PANEL SLICE LANES FUSED sqrt memcpy near far
+    weights workspace label z x y w PANEL SLICE LANES FUSED sqrt memcpy near far
+    typeof typeof_unqual fortran math_errhandling signgam mips sparc sun vax hppa arm vector pixel
 """
 _RESERVED = frozenset(_WORDS.split())
+# Macros of the headers that the source includes, of which a C library may have more than the standard says (INFINITY,
+# NAN, M_PI, UINT8_MAX), and types.
+_LIKELY_TAKEN = re.compile(r"[A-Z][A-Z0-9_]*|\w+_t", re.ASCII)
 
 
 def checked_symbol(symbol: str) -> Text[C]:
@@ -39,7 +43,12 @@ def for_layers(names: Iterable[str], symbol: str) -> dict[str, Text[C]]:
     used = {"z", "label"}
     for name in names:
         plain = re.sub(r"[^A-Za-z0-9_]", "_", name)[:_LONGEST].strip("_") or "layer"
-        if plain[0].isdigit() or plain in _RESERVED or plain.startswith(("run_", "apply_", "tile_", symbol)):
+        if (
+            plain[0].isdigit()
+            or plain in _RESERVED
+            or _LIKELY_TAKEN.fullmatch(plain)
+            or plain.startswith(("run_", "apply_", "tile_", symbol))
+        ):
             plain = f"layer_{plain}"
         unique, n = plain, 2
         while unique in used:

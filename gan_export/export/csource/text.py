@@ -12,7 +12,8 @@ from gan_export.artifact import Manifest
 from gan_export.escape import C, Text, c, c_comment, c_identifier, c_numbers, resource
 from gan_export.export.csource import layers
 from gan_export.export.csource.plan import Plan, Step, is_folded
-from gan_export.export.csource.weights import TYPES, Member, checksums
+from gan_export.export.csource.weights import TYPES, Member
+from gan_export.export.gan_file import checksum
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,8 @@ class Source:
 
     @property
     def data(self) -> bytes:
-        """The weights as they lie in memory: the struct, little-endian."""
-        return b"".join(np.ascontiguousarray(m.values).tobytes() for m in self.members)
+        """The weights as they lie in memory: the struct, little-endian; without any, its one zero."""
+        return b"".join(np.ascontiguousarray(m.values).tobytes() for m in self.members) or b"\0"
 
     def member(self, m: Member) -> Text[C]:
         """Its name in the struct."""
@@ -56,7 +57,7 @@ def header(s: Source) -> Text[C]:
     struct = c("\n").join(
         c("    {declared} /* {comment} */", comment=m.comment, declared=_declared(s, m)) for m in s.members
     )
-    members = c("") if not s.members else struct
+    members = struct if s.members else c("    char none; /* this generator has no weights */")
     files = c("{symbol}.c", symbol=s.symbol) + (c(" {symbol}_weights.c", symbol=s.symbol) if s.embedded else c(""))
     where = (
         c(" * The weights are {symbol}_embedded, in {symbol}_weights.c.\n", symbol=s.symbol)
@@ -201,7 +202,7 @@ def embedded_weights(s: Source) -> Text[C]:
         provenance=_provenance(s),
         symbol=s.symbol,
     )
-    body = c(",\n").join(arrays)
+    body = c(",\n").join(arrays) if arrays else c("    0")
     return s.fill(
         c(
             '{head}#include "{symbol}.h"\n\nconst generator_weights generator_embedded = {{\n{body}\n}};\n',
@@ -336,11 +337,13 @@ def _public(s: Source) -> Text[C]:
     channels, h, w = spec.image
     low, high = spec.range or (-1.0, 1.0)
     label, passed = (c("uint32_t label, "), c("label, ")) if spec.classes else (c(""), c(""))
-    first, second = checksums(s.data)
+    first, second = checksum(s.data)
     value = c("x[i]")
-    if (low, high) != (-1.0, 1.0):
+    if (low, high) != (-1.0, 1.0):  # as docs/FORMAT.md says it, each operation in float32
+        factor = np.float32(2) / (np.float32(high) - np.float32(low))
+        offset = np.float32(-1) - np.float32(low) * factor
         value = c(
-            "((x[i] - {low}) * {factor} - 1.0f)", factor=layers.number(2.0 / (high - low)), low=layers.number(low)
+            "(x[i] * {factor} + {offset})", factor=layers.number(float(factor)), offset=layers.number(float(offset))
         )
     labels = c(
         """
@@ -357,14 +360,15 @@ uint32_t generator_label(uint64_t seed, uint64_t index)
 int generator_check(const generator_weights *weights)
 {{
     const unsigned char *bytes = (const unsigned char *)weights;
-    uint32_t first = 0, second = 0;
-    for (unsigned long i = 0; i + 4 <= sizeof *weights; i += 4) {{
-        uint32_t word;
-        memcpy(&word, bytes + i, sizeof word);
-        first += word;
-        second += first;
+    uint64_t first = 0, second = 0; /* the xor of the words, and their polynomial at x in GF(2^64) */
+    for (unsigned long i = 0; i < sizeof *weights; i += 8) {{
+        const unsigned long left = sizeof *weights - i;
+        uint64_t word = 0;
+        memcpy(&word, bytes + i, left < 8 ? left : 8);
+        first ^= word;
+        second = (second << 1) ^ (0x1B & (0 - (second >> 63))) ^ word;
     }}
-    return sizeof *weights == {size} && first == 0x{first:08x}u && second == 0x{second:08x}u;
+    return sizeof *weights == {size} && first == UINT64_C(0x{first:016x}) && second == UINT64_C(0x{second:016x});
 }}
 
 void generator_latent(uint64_t seed, uint64_t index, float z[GENERATOR_LATENT])

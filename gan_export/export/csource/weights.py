@@ -55,14 +55,6 @@ def members(plan: Plan, weights: Mapping[str, Floats], precision: str) -> list[M
     return sorted(found, key=lambda m: -m.values.itemsize)
 
 
-def checksums(data: bytes) -> tuple[int, int]:
-    """Sums over the 32-bit words: of the words, and of those sums."""
-    words = np.frombuffer(data, "<u4").astype(np.uint64)
-    first = int(words.sum(dtype=np.uint64)) & 0xFFFFFFFF
-    running = np.cumsum(words, dtype=np.uint64) & np.uint64(0xFFFFFFFF)
-    return first, int(running.sum(dtype=np.uint64)) & 0xFFFFFFFF
-
-
 def _member(layer: Layer, part: str, values: Floats, comment: Text[C]) -> Member:
     return Member(layer.name, part, np.ascontiguousarray(values, np.float32), comment)
 
