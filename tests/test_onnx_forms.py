@@ -20,7 +20,7 @@ from gan_export import export as formats
 from gan_export.errors import CheckFailedError, GanExportError, HostileFileError
 from gan_export.export import onnx as onnx_export
 from gan_export.export import quantised
-from gan_export.export.base import Options
+from gan_export.export.base import Options, write
 from gan_export.protobuf import check_external_data, external_files
 from gan_export.runtimes.onnx_runtime import ONNXRUNTIME
 from tests.conftest import Artifacts, ClassicGenerator, Command, each_format, lively, refused
@@ -81,7 +81,7 @@ def test_int8_is_judged_and_says_what_it_kept(wide_pth: Path, tmp_path: Path) ->
     axes = {a.i for n in model.graph.node if n.op_type == "DequantizeLinear" for a in n.attribute if a.name == "axis"}
     assert axes  # a scale for each channel, not one for a whole weight
     again = tmp_path / "again.onnx"
-    ONNX.write(read, again, Options(precision="int8"))
+    write(ONNX, read, again, Options(precision="int8"))
     assert again.read_bytes() == shipped.path.read_bytes()
 
 

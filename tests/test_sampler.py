@@ -16,7 +16,7 @@ from torch import nn
 from gan_export import checkpoint, images, latents, ship
 from gan_export import export as formats
 from gan_export.errors import GanExportError
-from gan_export.export.base import Options
+from gan_export.export.base import Options, write
 from gan_export.export.sampler_graph import ALL, RANDOM, REFUSAL
 from gan_export.runtimes import find
 from gan_export.runtimes.seeded import SeededSession
@@ -30,7 +30,7 @@ def sampler(original: str, folder: Path, exporter: str = "onnx") -> Path:
     known = next(o for o in ORIGINALS if o.name == original)
     file = known.save(known.model(known.other_width), folder / f"model{known.suffix}")
     path = folder / f"g.sampler{formats.find(exporter).suffix}"
-    formats.find(exporter).write(checkpoint.read(file, known.overrides), path, Options(sampler=True))
+    write(formats.find(exporter), checkpoint.read(file, known.overrides), path, Options(sampler=True))
     return path
 
 
@@ -222,5 +222,5 @@ def test_the_bench_measures_it_from_a_seed(plain: Path, classic_pth: Path) -> No
 
 def test_the_same_bytes_each_time(classic_pth: Path, plain: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.onnx"
-    formats.find("onnx").write(checkpoint.read(classic_pth), again, Options(sampler=True))
+    write(formats.find("onnx"), checkpoint.read(classic_pth), again, Options(sampler=True))
     assert again.read_bytes() == plain.read_bytes()

@@ -47,8 +47,8 @@ def test_the_same_bytes_from_another_process_and_folder(
     program = (
         "import sys, warnings; warnings.simplefilter('ignore'); from pathlib import Path\n"
         "from gan_export import checkpoint, export\n"
-        "from gan_export.export.base import Options\n"
-        "export.find(sys.argv[2]).write(checkpoint.read(sys.argv[1]), Path(sys.argv[3]), Options())\n"
+        "from gan_export.export.base import Options, write\n"
+        "write(export.find(sys.argv[2]), checkpoint.read(sys.argv[1]), Path(sys.argv[3]), Options())\n"
     )
     arguments = [sys.executable, "-c", program, str(classic_pth), name, first.name]
     subprocess.run(arguments, cwd=tmp_path, check=True, capture_output=True)

@@ -237,14 +237,14 @@ def test_the_same_bytes_from_any_folder_and_process(
     program = (
         "import sys, torch, warnings; warnings.simplefilter('ignore'); from pathlib import Path\n"
         "from gan_export import checkpoint, export\n"
-        "from gan_export.export.base import Options, missing\n"
+        "from gan_export.export.base import Options, missing, write\n"
         "if sys.argv[2] == 'busy': torch.jit.script(torch.nn.Conv2d(1, 1, 1)); torch.rand(3)\n"
         "read = checkpoint.read(sys.argv[1])\n"
         f"for method in {methods}:\n"
-        "    export.find('torchscript').write(read, Path(f'{method}.pt'), Options(method=method))\n"
+        "    write(export.find('torchscript'), read, Path(f'{method}.pt'), Options(method=method))\n"
         f"for name in {names}:\n"
         "    exporter = export.find(name)\n"
-        "    missing(exporter) or exporter.write(read, Path(f'g{exporter.suffix}'), Options())\n"
+        "    missing(exporter) or write(exporter, read, Path(f'g{exporter.suffix}'), Options())\n"
     )
     digests = []
     for name in ("calm", "busy"):
