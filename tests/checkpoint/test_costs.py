@@ -170,13 +170,21 @@ BREAKERS: dict[str, Callable[[], bytes]] = {
 REFUSED = ("records that share a table", "lists in a header", "tables in a header", "a million tensors", "640,000 keys")
 
 
-def test_known_breakers(tmp_path: Path) -> None:
+QUICK = (
+    "a module in itself", "a wider module in itself", "wide modules", "names of memoised parts", "a latent of 10^8",
+    "keys with many numbers", "escapes", "records that share a table", "lists in a header",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "names", [QUICK, pytest.param(tuple(n for n in BREAKERS if n not in QUICK), marks=pytest.mark.long)]
+)
+def test_known_breakers(tmp_path: Path, names: tuple[str, ...]) -> None:
     paths = []
-    for i, name in enumerate(BREAKERS):
+    for i, name in enumerate(names):
         paths.append(tmp_path / f"{i}")
         paths[-1].write_bytes(BREAKERS[name]())
-    for name, cost in zip(BREAKERS, costs(*paths), strict=True):
-        print(name, cost)
+    for name, cost in zip(names, costs(*paths), strict=True):
         bounded(cost)
         if name in REFUSED:
             assert cost.end == "BudgetError", (name, cost)
@@ -185,7 +193,7 @@ def test_known_breakers(tmp_path: Path) -> None:
 WORST: tuple[Recipe, ...] = tuple(json.loads(Path(__file__).with_name("worst.json").read_text()))
 
 
-@pytest.mark.parametrize("recipe", WORST, ids=range(len(WORST)))
+@pytest.mark.parametrize("recipe", [WORST[0], *(pytest.param(r, marks=pytest.mark.long) for r in WORST[1:])])
 def test_the_worst_that_the_search_found(tmp_path: Path, recipe: Recipe) -> None:
     (tmp_path / "f").write_bytes(made(recipe))
     bounded(*costs(tmp_path / "f"))
