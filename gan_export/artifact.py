@@ -43,6 +43,7 @@ _GRID = 2.0**20  # reference values are multiples of 2^-20: far finer than any t
 
 OPENVINO_KEYS = ("gan-export", "manifest")  # of rt_info: an element in an element
 _MOST_VALUES = 1 << 28  # of one picture
+_MOST_REFERENCES = 1 << 28  # bytes of all of them: eight of 3 x 1024 x 1024 take 96 MiB
 _MOST_LATENTS = 1 << 18  # as arch.spec's
 _LARGEST_TEXT = 1 << 27  # bytes of a manifest, or of what one is looked for in
 
@@ -173,7 +174,11 @@ class Manifest:
     def reference_pictures(self) -> npt.NDArray[np.float32]:
         """The reference pictures, float32 (8, C, H, W) in the range of `facts`."""
         shape = (REFERENCE_COUNT, *self.facts.image)
-        size = 4 * int(np.prod(shape))
+        size = 4 * math.prod(shape)
+        if size > _MOST_REFERENCES:
+            raise GanExportError(
+                f"its manifest's reference pictures take {size / 2**20:,.0f} MiB: too large to be read"
+            )
         try:
             raw = zlib.decompressobj().decompress(base64.b64decode(self.references, validate=True), size + 1)
             return np.frombuffer(raw, "<i4").reshape(shape).astype(np.float32) / np.float32(_GRID)
