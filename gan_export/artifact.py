@@ -45,6 +45,7 @@ UNSEALED = "0" * 64  # of `content_sha256`, until the file is complete
 
 OPENVINO_KEYS = ("gan-export", "manifest")  # of rt_info: an element in an element
 _MOST_VALUES = 1 << 28  # of one picture
+_MOST_REFERENCES = 1 << 28  # bytes of all of them: eight of 3 x 1024 x 1024 take 96 MiB
 _MOST_LATENTS = 1 << 18  # as arch.spec's
 _LARGEST_TEXT = 1 << 27  # bytes of a manifest, or of what one is looked for in
 

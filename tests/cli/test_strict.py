@@ -55,7 +55,7 @@ def test_strict_refuses_what_is_not_settled(command: Command, classic_pth: Path,
     shutil.copy(classic_pth, tmp_path / "g.pth")
     state = torch.load(tmp_path / "g.pth")
     both = tmp_path / "both.pth"
-    torch.save({"netG": state, "netG_B": state}, both)
+    torch.save({"netG": dict(state), "netG_B": dict(state)}, both)
     line = refused(command("gan-export", "inspect", both, "--strict"))
     assert "it could also be the generator netG_B (--key netG_B)" in line
     assert command("gan-export", "inspect", both, "--key", "netG", "--strict").code == 0
