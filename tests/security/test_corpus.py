@@ -299,7 +299,6 @@ def test_a_pt2_that_is_a_program(place: Place, exported: dict[str, bytes]) -> No
         for door, program, words in (
             ("sample", "sample", [str(path), "-n", "1", "-o", str(place.out / "s.png")]),
             ("verify", "export", ["verify", str(path)]), ("inspect", "export", ["inspect", str(path)]),
-            ("bench", "bench", [str(path), "--runtimes", "pt2", "--rounds", "2", "--batch", "1"]),
         ):  # fmt: skip
             jobs.append((f"{name}: {door}", program, words))
     for name, (code, said) in place.run(jobs).items():
