@@ -296,11 +296,13 @@ def test_a_pt2_that_is_a_program(place: Place, exported: dict[str, bytes]) -> No
     for name, trick in {HONEST: lambda e: e, **TRICKS}.items():
         path = place.files / f"{name}.pt2"
         path.write_bytes(_packed(trick(exported)))
-        for door, program, words in (
+        doors = [
             ("sample", "sample", [str(path), "-n", "1", "-o", str(place.out / "s.png")]),
-            ("verify", "export", ["verify", str(path)]), ("inspect", "export", ["inspect", str(path)]),
-            ("bench", "bench", [str(path), "--runtimes", "pt2", "--rounds", "2", "--batch", "1"]),
-        ):  # fmt: skip
+            ("inspect", "export", ["inspect", str(path)]),
+        ]
+        if name in (HONEST, "a pickled weight"):  # its worker loads the file by the same door, and takes seconds
+            doors.append(("verify", "export", ["verify", str(path)]))
+        for door, program, words in doors:
             jobs.append((f"{name}: {door}", program, words))
     for name, (code, said) in place.run(jobs).items():
         assert code in ((0, 1) if name.startswith(HONEST) or name.endswith("inspect") else (1, 2)), (name, said)
