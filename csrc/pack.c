@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "kernels/points.h"
+
 const float GAN_I_FORM_ERRORS[FORM_COUNT] = {2e-6f, 2e-6f, 6e-6f, 3e-6f, 1e-5f};
 
 float gan_i_error_of_points(uint32_t points) {
@@ -84,15 +86,13 @@ static void to_dense(const step *st, channels of, float *dense) {
     }
 }
 
-static const double POINTS[3][4] = {{0, -1}, {0, 1, -1}, {0, 1, -0.5, -2}}; /* and infinity */
-
 /* g[point][tap]: the filter's polynomial with coefficients by tap, evaluated. */
 static void filter_matrix(int points, int taps, double g[MAX_TOOM][MAX_TOOM]) {
     for (int p = 0; p < points; p++) {
         double power = 1;
         for (int t = 0; t < taps; t++) {
             g[p][t] = p == points - 1 ? (t == taps - 1) : power;
-            if (p < points - 1) power *= POINTS[points - 3][p];
+            if (p < points - 1) power *= (double)TOOM_POINTS[points - 3][p];
         }
     }
 }

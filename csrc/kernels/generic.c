@@ -2,23 +2,16 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels.h"
+#include "points.h"
 
 enum { NR = 16, MR = 6 };
 
 /* The value at each point of the polynomial with coefficients x[0 .. tile-1]; at infinity it is the last of them. */
 static void evaluate(int points, int tile, const float *x, ptrdiff_t xs, float *y, ptrdiff_t ys) {
-    const float a = x[0], b = x[xs], c = tile > 2 ? x[2 * xs] : 0, d = tile > 3 ? x[3 * xs] : 0;
-    y[0] = a;
-    if (points == 3) {
-        y[ys] = a - b;
-    } else if (points == 4) {
-        y[ys] = a + c + b;
-        y[2 * ys] = a + c - b;
-    } else {
-        y[ys] = a + b + c + d;
-        y[2 * ys] = a - 0.5f * (b - 0.5f * (c - 0.5f * d));
-        y[3 * ys] = a - 2.0f * (b - 2.0f * (c - 2.0f * d));
+    for (int p = 0; p < points - 1; p++) {
+        float sum = x[(tile - 1) * xs];
+        for (int i = tile - 2; i >= 0; i--) sum = x[i * xs] + TOOM_POINTS[points - 3][p] * sum;
+        y[p * ys] = sum;
     }
     y[(points - 1) * ys] = x[(tile - 1) * xs];
 }

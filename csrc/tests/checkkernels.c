@@ -1,6 +1,7 @@
 /* Every kernel of every table against generic.c's, on odd sizes and misaligned buffers; then every way to compute
  * a layer (checklayers.c).  With --errors: how far each form is from float64 as well.  With --bench: the share of the multiply-add peak, kernel by kernel and layer by layer. */
 #include "check.h"
+#include "kernels/points.h"
 
 enum { HALF = 16 }; /* generic.c's panel width; a wider panel is checked half by half */
 
@@ -92,6 +93,57 @@ static int check_toom_out(const gan_kernels *k, int points, int tile, int above,
     const double error = largest_difference(strip, want, (uint64_t)(row * points));
     release(p), release(strip), release(want);
     return expect(error <= 3e-5, k->name, "toom_out", error);
+}
+
+/* The value of a polynomial at a point of the table; beyond the finite ones, at infinity. */
+static double value_of(const double *x, int n, int points, int p) {
+    if (p == points - 1) return x[n - 1];
+    double sum = 0;
+    for (int i = n; i--;) sum = sum * (double)TOOM_POINTS[points - 3][p] + x[i];
+    return sum;
+}
+
+/* Both directions against points.h: values of a tile's polynomial, and a polynomial's coefficients from its values. */
+static int check_points(const gan_kernels *k) {
+    int failed = 0;
+    for (int points = 3; points <= MAX_TOOM; points++) {
+        const int all = points * points;
+        double x[MAX_TOOM][MAX_TOOM], half[MAX_TOOM][MAX_TOOM], line[MAX_TOOM];
+        uint64_t state = (uint64_t)points;
+        for (int i = 0; i < all; i++) x[i / points][i % points] = (double)next_number(&state);
+        /* of degree points-1 in both directions: what toom_out is to find again */
+        float *p = floats((uint64_t)(all * k->nr)), *strip = floats((uint64_t)(all * k->nr));
+        for (int i = 0; i < points; i++)
+            for (int q = 0; q < points; q++) half[i][q] = value_of(x[i], points, points, q);
+        for (int q = 0; q < points; q++) {
+            for (int i = 0; i < points; i++) line[i] = half[i][q];
+            for (int r = 0; r < points; r++)
+                for (int n = 0; n < k->nr; n++) p[(r * points + q) * k->nr + n] = (float)value_of(line, points, points, r);
+        }
+        k->toom_out(points, 2, p, strip, points * k->nr, 0, 0);
+        double error = 0;
+        for (int i = 0; i < all; i++) {
+            const double d = fabs((double)strip[i * k->nr] - x[i / points][i % points]);
+            error = d > error ? d : error;
+        }
+        failed += expect(error <= 1e-4, k->name, "toom_out of a polynomial's values", error);
+        /* one tile of two by two pixels: what toom_in is to give */
+        float pixels[4][KBLOCK], v[MAX_TOOM * MAX_TOOM * KBLOCK];
+        const float *at[4] = {pixels[0], pixels[1], pixels[2], pixels[3]};
+        for (int i = 0; i < 4; i++)
+            for (int c = 0; c < KBLOCK; c++) pixels[i][c] = (float)x[i / 2][i % 2];
+        k->toom_in(points, 2, at, 1, v, KBLOCK);
+        error = 0;
+        for (int r = 0; r < points; r++)
+            for (int q = 0; q < points; q++) {
+                const double rows[2] = {value_of(x[0], 2, points, q), value_of(x[1], 2, points, q)};
+                const double d = fabs((double)v[(r * points + q) * KBLOCK] - value_of(rows, 2, points, r));
+                error = d > error ? d : error;
+            }
+        failed += expect(error <= 1e-5, k->name, "toom_in of a polynomial", error);
+        release(p), release(strip);
+    }
+    return failed;
 }
 
 static int check_toom(const gan_kernels *k) {
@@ -221,7 +273,7 @@ int main(int argc, char **argv) {
             if (i) bench_layers(k, peak);
             continue;
         }
-        const int bad = check_gemm(k) + check_gemm_near(k) + check_toom(k) + check_activations(k) + check_rows(k) + check_layers(k) + check_errors(k, argc > 1);
+        const int bad = check_gemm(k) + check_gemm_near(k) + check_toom(k) + check_points(k) + check_activations(k) + check_rows(k) + check_layers(k) + check_errors(k, argc > 1);
         printf("%s: %s\n", k->name, bad ? "FAILED" : "agrees with generic");
         failed += bad;
     }
