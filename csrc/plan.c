@@ -1,19 +1,47 @@
-/* A small cost model.  Its constants are estimates for one kind of processor, not fits; what matters is their ratios. */
+/* A small cost model: cycles of each way to compute a convolution, of which the cheapest is taken.
+ *
+ * Its constants are estimates for Zen 4, not fits; what matters is their ratios, and choices change only near a tie:
+ * docs/engine.md says what each means and what raising it does, and how to see what was chosen. */
 #include "plan.h"
 
-/* Bytes a cycle that one thread streams, from the last-level cache and from memory. */
+/* Bytes per cycle that one thread streams from the last-level cache, and from memory.  They price reading the weights.
+ * Raising them makes large transforms, whose weights are 25/16 to 4 times as many, pay at smaller batches. */
 static const double CACHE_RATE = 10.0, MEMORY_RATE = 3.0;
-static const double LATENCY = 4.0;     /* cycles of a dependent multiply-add: the least for a step of a tile */
-static const double KEPT = 0.3;        /* of the last-level cache: so much of a layer's weights stays for the next one */
-static const double BARRIER = 3000.0;  /* cycles, with what is lost to unequal shares */
-static const double EFFICIENCY = 0.92; /* of the peak that full tiles reach */
+/* Cycles of a dependent multiply-add: the least that a step of a register tile takes, however few rows it has.  Raising
+ * it makes small batches prefer ways that fill tiles. */
+static const double LATENCY = 4.0;
+/* The share of the last-level cache in which a layer's weights survive until the next call.  Raising it makes batch 1
+ * take larger transforms, which is wrong once the layers' weights evict each other. */
+static const double KEPT = 0.3;
+/* Cycles of a barrier, with what is lost to unequal shares.  Raising it makes threads draw images of their own earlier,
+ * instead of sharing one. */
+static const double BARRIER = 3000.0;
+static const double CHUNK_BARRIERS = 4; /* those that a chunk has beside one per layer */
+/* The share of the peak that full register tiles reach.  It scales all products alike; raising it weighs transforms,
+ * adds and streaming more. */
+static const double EFFICIENCY = 0.92;
+/* Operations per output float of a direct convolution beside its products (bias, sums read and written, activation), and
+ * per transformed value of Toom-Cook, in and out.  Raising one drives layers from that way to the others. */
+static const double DIRECT_EXTRA = 3.0, TOOM_IN = 4.0, TOOM_OUT = 8.0;
+/* Cycles per input pixel of the fold: per column of products, and for the pixel itself. */
+static const double FOLD_COLUMN = 0.5, FOLD_PIXEL = 8.0;
+/* Parts that a step is cut into for each thread, so that late members cost little.  Raising it reads weights more often. */
+static const double PARTS = 4;
+/* Floats per cycle of the steps that are no products. */
+static const double ROWS_RATE = 4;
 
 enum {
-    /* for each row of the register tile, so that the tiles are about as full and as many on every processor */
-    V_BYTES = 320000,      /* transformed inputs a thread: they are read again from the last-level cache */
-    BLOCK_ROWS = 11,       /* tiles that share a read of the weights */
-    PRODUCT_BYTES = 43700, /* products of a group of panels: they stay in half a second-level cache */
-    MOST_PANELS = 4
+    /* For each row of the register tile, so that tiles are about as full and as many on every processor. */
+    /* Bytes of transformed inputs per thread: all panels read them again, from the last-level cache.  Raising it makes
+     * longer passes, which read the weights less often and evict more. */
+    V_BYTES = 320000,
+    /* Tiles that share a read of a point's weights.  Raising it reads weights less often; their products must stay in
+     * the second-level cache. */
+    BLOCK_ROWS = 11,
+    /* Bytes of products of a group of panels: half a second-level cache at 14 rows.  Raising it makes larger groups,
+     * which read a point's inputs less often. */
+    PRODUCT_BYTES = 43700,
+    MOST_PANELS = 4 /* of a group */
 };
 
 void gan_i_tile(const conv *c, form f, const gan_kernels *k, uint32_t chunk, int crew, tiling *t) {
@@ -79,13 +107,13 @@ double gan_i_conv_cost(const conv *c, form f, const gan_kernels *k, uint32_t ima
         const reached y = reach_of(c, c->kh, c->in.h, c->out.h), x = reach_of(c, c->kw, c->in.w, c->out.w);
         const double elements = (double)y.elements * x.elements; /* of the kernel, that reach anything */
         if (elements > 0) work = elements * rows_cost((double)y.pixels * x.pixels / elements * images, k, m) * in * panels;
-        other = 3.0 * images * c->out.h * c->out.w * panels * k->nr / vectors;
-        parts *= 4;
+        other = DIRECT_EXTRA * images * c->out.h * c->out.w * panels * k->nr / vectors;
+        parts *= PARTS;
     } else if (f == FORM_FOLD) {
         const double columns = (double)gan_i_form_floats(c, f, k) / in;
         work = rows_cost(c->in.w, k, m) * c->in.h * images * in * columns / k->nr;
-        other = images * c->in.h * c->in.w * (columns / 2 + 8);
-        parts = images * 4.0;
+        other = images * c->in.h * c->in.w * (columns * FOLD_COLUMN + FOLD_PIXEL);
+        parts = images * PARTS;
         reads = images;
     } else {
         tiling t;
@@ -94,8 +122,7 @@ double gan_i_conv_cost(const conv *c, form f, const gan_kernels *k, uint32_t ima
         const double block = (double)t.block * t.tx, rows = tiles * images;
         work = rows_cost(rows < block ? rows : block, k, m) * (rows < block ? 1 : rows / block) * in * panels * phases *
                points;
-        /* adds and loads: about 4 a point in and 8 a point out, for each vector of channels */
-        other = images * tiles * points * (4 * in + 8 * panels * k->nr * phases) / vectors / 2;
+        other = images * tiles * points * (TOOM_IN * in + TOOM_OUT * panels * k->nr * phases) / vectors / 2;
         reads = (images + t.pass - 1) / t.pass;
     }
     const double kept = KEPT * (double)m->cache, near = bytes < kept ? bytes : kept;
@@ -105,11 +132,11 @@ double gan_i_conv_cost(const conv *c, form f, const gan_kernels *k, uint32_t ima
 }
 
 static double schedule_cost(const schedule *s, const gan_kernels *k, const form *forms, uint32_t images, int crew) {
-    double cost = crew > 1 ? 4 * BARRIER : 0;
+    double cost = crew > 1 ? CHUNK_BARRIERS * BARRIER : 0;
     for (uint32_t i = 0; i < s->n_steps; i++) {
         const step *st = &s->steps[i];
         if (!st->run) cost += gan_i_conv_cost(&st->conv, forms[i], k, images, crew, &s->machine);
-        else cost += (double)s->values[st->output].per_image * images / crew / 4;
+        else cost += (double)s->values[st->output].per_image * images / crew / ROWS_RATE;
     }
     return cost;
 }
