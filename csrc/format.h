@@ -13,7 +13,7 @@ typedef enum gan_op {
 #undef OPERATION
 } gan_op;
 
-typedef enum gan_activation { ACT_NONE, ACT_RELU, ACT_LEAKY_RELU, ACT_TANH, ACT_SIGMOID, ACT_COUNT } gan_activation;
+typedef enum activation_kind { ACT_NONE, ACT_RELU, ACT_LEAKY_RELU, ACT_TANH, ACT_SIGMOID, ACT_COUNT } activation_kind;
 typedef enum gan_dtype { DTYPE_F32 = 0, DTYPE_F16, DTYPE_BF16, DTYPE_I64, DTYPE_U8, DTYPE_I8, DTYPE_COUNT } gan_dtype;
 
 enum {
@@ -58,7 +58,7 @@ typedef struct file {
     uint32_t nz, prior, classes, n_layers;
     shape image;
     float low, high; /* the range of the last layer's values; bytes are made from it brought to [-1, 1] */
-    float error_budget; /* the largest error of a convolution's algorithm; 0: any (pack.h, FORM_ERRORS) */
+    float error_budget; /* the largest error of a convolution's algorithm; 0: any (pack.h, METHOD_ERRORS) */
     uint64_t weight_bytes;
     const char *manifest;
     size_t manifest_size;

@@ -26,12 +26,12 @@ gan_status gan_i_model_enter(gan_model *m) {
 
 void gan_i_model_leave(gan_model *m) { gan_i_leave(m->lock); }
 
-gan_status gan_i_acquire_weights(gan_model *m, uint32_t index, form f, const float **out) {
-    packed *p = &m->packed[(size_t)index * FORM_COUNT + f];
+gan_status gan_i_acquire_weights(gan_model *m, uint32_t index, method f, const float **out) {
+    packed *p = &m->packed[(size_t)index * METHOD_COUNT + f];
     const step *st = &m->s.steps[index];
     if (!p->users) {
         float *dense = gan_i_allocate(gan_i_pack_scratch(&st->conv, f, m->k));
-        p->floats = dense ? gan_i_allocate(gan_i_form_floats(&st->conv, f, m->k)) : NULL;
+        p->floats = dense ? gan_i_allocate(gan_i_method_floats(&st->conv, f, m->k)) : NULL;
         if (p->floats) gan_i_pack(st, f, m->k, dense, p->floats);
         gan_i_free(dense);
         if (!p->floats) return GAN_ERROR_MEMORY;
@@ -41,8 +41,8 @@ gan_status gan_i_acquire_weights(gan_model *m, uint32_t index, form f, const flo
     return GAN_OK;
 }
 
-void gan_i_release_weights(gan_model *m, uint32_t index, form f) {
-    packed *p = &m->packed[(size_t)index * FORM_COUNT + f];
+void gan_i_release_weights(gan_model *m, uint32_t index, method f) {
+    packed *p = &m->packed[(size_t)index * METHOD_COUNT + f];
     if (--p->users) return;
     gan_i_free(p->floats);
     p->floats = NULL;
@@ -62,7 +62,7 @@ static gan_status prepare(gan_model *m) {
     }
     m->table = malloc(LATENT_TABLE * sizeof *m->table);
     m->zeros = calloc(widest, sizeof *m->zeros);
-    m->packed = calloc((size_t)m->s.n_steps * FORM_COUNT, sizeof *m->packed);
+    m->packed = calloc((size_t)m->s.n_steps * METHOD_COUNT, sizeof *m->packed);
     m->manifest = malloc(m->f.manifest_size + 1);
     if (!m->table || !m->zeros || !m->packed || !m->manifest) return GAN_ERROR_MEMORY;
     memcpy(m->manifest, m->f.manifest, m->f.manifest_size);
@@ -111,7 +111,7 @@ gan_status gan_open(const char *path, gan_model **model) {
 void gan_close(gan_model *m) {
     if (!m) return;
     CALLER_ERROR(atomic_load(&m->contexts));
-    for (uint32_t i = 0; m->packed && i < m->s.n_steps * FORM_COUNT; i++) gan_i_free(m->packed[i].floats);
+    for (uint32_t i = 0; m->packed && i < m->s.n_steps * METHOD_COUNT; i++) gan_i_free(m->packed[i].floats);
     free(m->packed);
     free(m->manifest);
     free(m->zeros);

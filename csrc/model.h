@@ -7,7 +7,7 @@
 #include "pack.h"
 #include "system.h"
 
-/* A step's weights in one form, and how many contexts draw by them: none, and they are freed. */
+/* A step's weights in one method, and how many contexts draw by them: none, and they are freed. */
 typedef struct packed {
     float *floats;
     uint32_t users;
@@ -24,7 +24,7 @@ struct gan_model {
     float *table; /* of the prior */
     float *zeros;
     monitor *lock;  /* guards `packed` */
-    packed *packed; /* [step][FORM_COUNT] */
+    packed *packed; /* [step][METHOD_COUNT] */
     atomic_uint forks;    /* gan_i_forks() of the process that last held the lock */
     atomic_uint contexts; /* not yet freed */
 };
@@ -42,8 +42,8 @@ void gan_i_model_leave(gan_model *m);
 #define CALLER_ERROR(wrong) ((void)0)
 #endif
 
-/* The weights of step `step` in a form, packed if no other context has them: one user more.  In the lock. */
-gan_status gan_i_acquire_weights(gan_model *m, uint32_t step, form f, const float **out);
-void gan_i_release_weights(gan_model *m, uint32_t step, form f);
+/* The weights of step `step` in a method, packed if no other context has them: one user more.  In the lock. */
+gan_status gan_i_acquire_weights(gan_model *m, uint32_t step, method f, const float **out);
+void gan_i_release_weights(gan_model *m, uint32_t step, method f);
 
 #endif

@@ -2,22 +2,24 @@
 
 #include <string.h>
 
-const float GAN_I_FORM_ERRORS[FORM_COUNT] = {2e-6f, 2e-6f, 6e-6f, 3e-6f, 1e-5f};
+#include "kernels/points.h"
+
+const float GAN_I_METHOD_ERRORS[METHOD_COUNT] = {2e-6f, 2e-6f, 6e-6f, 3e-6f, 1e-5f};
 
 float gan_i_error_of_points(uint32_t points) {
-    return GAN_I_FORM_ERRORS[points < 3 ? FORM_DIRECT : points < MAX_TOOM ? FORM_TOOM3 : FORM_TOOM5];
+    return GAN_I_METHOD_ERRORS[points < 3 ? METHOD_DIRECT : points < MAX_TOOM ? METHOD_TOOM3 : METHOD_TOOM5];
 }
 
-int gan_i_form_fits(const conv *c, form f) {
-    if (f == FORM_DIRECT) return 1;
+int gan_i_method_fits(const conv *c, method f) {
+    if (f == METHOD_DIRECT) return 1;
     if (c->in_stride != 1 || c->pixel_bias || c->kh != c->kw || c->pad < 0) return 0;
     const int32_t s = (int32_t)c->out_stride, k = (int32_t)c->kh;
     /* every output has an input pixel's worth of kernel over it, whether or not that pixel exists */
     if ((int32_t)c->out.h + c->pad > ((int32_t)c->in.h - 1) * s + k) return 0;
     if ((int32_t)c->out.w + c->pad > ((int32_t)c->in.w - 1) * s + k) return 0;
-    if (f == FORM_FOLD) return k >= s && (uint64_t)k * (uint64_t)k * c->out.c <= 1024;
-    const int32_t taps = (int32_t)conv_taps(c, c->kh), tile = form_points(f) + 1 - taps;
-    const uint64_t points = (uint64_t)form_points(f), grown = points * points * c->out_stride * c->out_stride;
+    if (f == METHOD_FOLD) return k >= s && (uint64_t)k * (uint64_t)k * c->out.c <= 1024;
+    const int32_t taps = (int32_t)conv_taps(c, c->kh), tile = method_points(f) + 1 - taps;
+    const uint64_t points = (uint64_t)method_points(f), grown = points * points * c->out_stride * c->out_stride;
     return taps >= 2 && tile >= 2 && c->in.h >= 2 && c->in.w >= 2 && c->out_stride <= 4 &&
            grown <= (uint64_t)MAX_GROWTH * c->layer_kernel * c->layer_kernel;
 }
@@ -26,15 +28,15 @@ static uint64_t fold_columns(const conv *c, const gan_kernels *k) {
     return round_up((uint64_t)c->kh * c->kw * c->out.c, (uint64_t)k->nr);
 }
 
-uint64_t gan_i_form_floats(const conv *c, form f, const gan_kernels *k) {
-    const uint64_t in = c->in.c, out = padded(c->out.c, k), points = (uint64_t)form_points(f);
-    if (f == FORM_DIRECT) return in * out * c->kh * c->kw;
-    if (f == FORM_FOLD) return in * fold_columns(c, k);
+uint64_t gan_i_method_floats(const conv *c, method f, const gan_kernels *k) {
+    const uint64_t in = c->in.c, out = padded(c->out.c, k), points = (uint64_t)method_points(f);
+    if (f == METHOD_DIRECT) return in * out * c->kh * c->kw;
+    if (f == METHOD_FOLD) return in * fold_columns(c, k);
     return in * out * points * points * c->out_stride * c->out_stride;
 }
 
-uint64_t gan_i_pack_scratch(const conv *c, form f, const gan_kernels *k) {
-    return (uint64_t)c->kh * c->kw * c->in.c * (f == FORM_FOLD ? c->out.c : (uint64_t)k->nr);
+uint64_t gan_i_pack_scratch(const conv *c, method f, const gan_kernels *k) {
+    return (uint64_t)c->kh * c->kw * c->in.c * (f == METHOD_FOLD ? c->out.c : (uint64_t)k->nr);
 }
 
 /* Some of a step's output channels. */
@@ -84,15 +86,13 @@ static void to_dense(const step *st, channels of, float *dense) {
     }
 }
 
-static const double POINTS[3][4] = {{0, -1}, {0, 1, -1}, {0, 1, -0.5, -2}}; /* and infinity */
-
 /* g[point][tap]: the filter's polynomial with coefficients by tap, evaluated. */
 static void filter_matrix(int points, int taps, double g[MAX_TOOM][MAX_TOOM]) {
     for (int p = 0; p < points; p++) {
         double power = 1;
         for (int t = 0; t < taps; t++) {
             g[p][t] = p == points - 1 ? (t == taps - 1) : power;
-            if (p < points - 1) power *= POINTS[points - 3][p];
+            if (p < points - 1) power *= (double)TOOM_POINTS[points - 3][p];
         }
     }
 }
@@ -122,7 +122,7 @@ static void toom_panel(const conv *c, const float *dense, uint32_t py, uint32_t 
     }
 }
 
-/* One phase's panel of the direct form, every tap. */
+/* One phase's panel of the direct method, every tap. */
 static void direct_panel(const conv *c, const float *dense, uint32_t py, uint32_t px, uint64_t width, uint64_t nr,
                          float *to) {
     const uint32_t s = c->out_stride;
@@ -151,12 +151,12 @@ static void pack_fold(const step *st, const gan_kernels *k, float *dense, float 
     }
 }
 
-void gan_i_pack(const step *st, form f, const gan_kernels *k, float *dense, float *to) {
+void gan_i_pack(const step *st, method f, const gan_kernels *k, float *dense, float *to) {
     const conv *c = &st->conv;
     const uint64_t in = c->in.c, out = c->out.c, nr = (uint64_t)k->nr, panels = padded(c->out.c, k) / nr;
     const uint32_t s = c->out_stride;
-    const int points = form_points(f);
-    if (f == FORM_FOLD) {
+    const int points = method_points(f);
+    if (f == METHOD_FOLD) {
         pack_fold(st, k, dense, to);
         return;
     }
@@ -167,8 +167,8 @@ void gan_i_pack(const step *st, form f, const gan_kernels *k, float *dense, floa
         for (uint32_t py = 0; py < s; py++) {
             for (uint32_t px = 0; px < s; px++) {
                 const uint64_t taps = (uint64_t)phase_taps(c, c->kh, py) * phase_taps(c, c->kw, px);
-                const uint64_t own = (f == FORM_DIRECT ? taps : (uint64_t)(points * points)) * in * nr;
-                if (f == FORM_DIRECT) direct_panel(c, dense, py, px, width, nr, phase + panel * own);
+                const uint64_t own = (f == METHOD_DIRECT ? taps : (uint64_t)(points * points)) * in * nr;
+                if (f == METHOD_DIRECT) direct_panel(c, dense, py, px, width, nr, phase + panel * own);
                 else toom_panel(c, dense, py, px, width, points, nr, phase + panel * own);
                 phase += panels * own;
             }

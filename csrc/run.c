@@ -7,10 +7,10 @@
 /* The next share of the rows of a value; 0 when there is none left. */
 static int take_rows(worker *w, uint32_t v, rows *r) {
     const shape s = w->j->s->values[v].shape;
-    const uint32_t h = s.h ? s.h : 1, wanted = 4 * (uint32_t)w->place.crew->size;
+    const uint32_t h = s.h ? s.h : 1, wanted = 4 * (uint32_t)w->cursor.crew->size;
     const uint32_t spread = w->images >= wanted ? 1 : (wanted + w->images - 1) / w->images, parts = spread < h ? spread : h;
     uint64_t n;
-    if (!gan_i_crew_take(&w->place, (uint64_t)w->images * parts, &n)) return 0;
+    if (!gan_i_crew_take(&w->cursor, (uint64_t)w->images * parts, &n)) return 0;
     const uint32_t part = (uint32_t)(n % parts);
     *r = (rows){(uint32_t)(n / parts), (uint32_t)((uint64_t)h * part / parts), (uint32_t)((uint64_t)h * (part + 1) / parts)};
     return 1;
@@ -19,7 +19,7 @@ static int take_rows(worker *w, uint32_t v, rows *r) {
 /* A step that is no product, rows of an image at a time. */
 static void run_rows(worker *w, const step *st) {
     for (rows r; take_rows(w, st->output, &r);) st->run(w, st, &r);
-    gan_i_crew_barrier(&w->place);
+    gan_i_crew_barrier(&w->cursor);
 }
 
 /* ---- the ends ---- */
@@ -29,7 +29,7 @@ static void begin(worker *w) {
     const job *j = w->j;
     const gan_request *q = j->request;
     const uint64_t wide = padded(j->nz, j->k);
-    for (uint64_t n; gan_i_crew_take(&w->place, w->images, &n);) {
+    for (uint64_t n; gan_i_crew_take(&w->cursor, w->images, &n);) {
         const uint64_t at = w->first + n, index = q->start + at;
         float *z = value_at(w, VALUE_Z, (uint32_t)n);
         if (q->latents) memcpy(z, q->latents + at * j->nz, sizeof *z * j->nz);
@@ -45,7 +45,7 @@ static void begin(worker *w) {
         if (!known) atomic_store_explicit(j->bad_label, 1, memory_order_relaxed);
         w->labels[n] = known ? label : 0;
     }
-    gan_i_crew_barrier(&w->place);
+    gan_i_crew_barrier(&w->cursor);
 }
 
 /* The last value to the caller's buffer, where the last step hasn't put it there itself. */
@@ -66,7 +66,7 @@ static void end(worker *w, uint32_t v) {
             }
         }
     }
-    gan_i_crew_barrier(&w->place);
+    gan_i_crew_barrier(&w->cursor);
 }
 
 void gan_i_run_chunk(worker *w) {
@@ -74,12 +74,12 @@ void gan_i_run_chunk(worker *w) {
     begin(w);
     for (uint32_t i = 0; i < s->n_steps; i++) {
         const step *st = &s->steps[i];
-        const form f = w->j->forms[i];
+        const method f = w->j->methods[i];
         const int last = i + 1 == s->n_steps;
         if (st->run) run_rows(w, st);
-        else if (f == FORM_DIRECT) gan_i_run_direct(w, st, w->j->packed[i]);
-        else if (f == FORM_FOLD) gan_i_run_fold(w, st, w->j->packed[i], last);
+        else if (f == METHOD_DIRECT) gan_i_run_direct(w, st, w->j->packed[i]);
+        else if (f == METHOD_FOLD) gan_i_run_fold(w, st, w->j->packed[i], last);
         else gan_i_run_toom(w, st, f, w->j->packed[i]);
-        if (last && (st->run || f != FORM_FOLD)) end(w, s->n_values - 1);
+        if (last && (st->run || f != METHOD_FOLD)) end(w, s->n_values - 1);
     }
 }

@@ -9,8 +9,8 @@
 typedef struct job {
     const schedule *s;
     const gan_kernels *k;
-    const form *forms;           /* by step */
-    const float *const *packed;  /* by step: the weights in that form */
+    const method *methods;           /* by step */
+    const float *const *packed;  /* by step: the weights in that method */
     const float *table;          /* the prior's LATENT_TABLE values */
     const float *zeros;          /* as many as any value has channels */
     const gan_request *request;
@@ -24,8 +24,8 @@ typedef struct job {
 /* A member's view of its crew's chunk. */
 typedef struct worker {
     const job *j;
-    place place;
-    float *values, *transformed, *own; /* the first two are the crew's */
+    cursor cursor;
+    float *values, *transformed, *thread_scratch; /* the first two are the crew's */
     int64_t *labels;
     uint64_t first; /* of the chunk, counted from the request's start */
     uint32_t images;
@@ -41,14 +41,14 @@ void gan_i_run_chunk(worker *w);
 
 /* The parts, one a file. */
 void gan_i_run_direct(worker *w, const step *st, const float *weights);
-void gan_i_run_toom(worker *w, const step *st, form f, const float *weights);
+void gan_i_run_toom(worker *w, const step *st, method f, const float *weights);
 void gan_i_run_fold(worker *w, const step *st, const float *weights, int last);
 
 /* n finished values as bytes. */
 static inline void put_bytes(const job *j, float *x, uint8_t *out, int64_t n) {
     if (j->factor != 1 || j->offset != 0)
         for (int64_t i = 0; i < n; i++) x[i] = x[i] * j->factor + j->offset;
-    j->k->bytes(x, out, n);
+    j->k->to_bytes(x, out, n);
 }
 
 /* Where value `v` of the chunk's picture `image` lies, [pixel][channels padded]. */

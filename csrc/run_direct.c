@@ -39,12 +39,12 @@ static void run_item(worker *w, const step *st, const item *it, const float *wei
         const int64_t pixel = y * c->out.w + x;
         float *to = value_at(w, st->output, r / rows) + pixel * out_c + it->panel * nr;
         if (!c->pixel_bias) {
-            k->finish(w->j->zeros, 0, bias + it->panel * nr, to, x_step, all.x1 - all.x0, (gan_activate){ACT_NONE, 0});
+            k->bias_act(w->j->zeros, 0, bias + it->panel * nr, to, x_step, all.x1 - all.x0, (activation){ACT_NONE, 0});
             continue;
         }
         for (int32_t i = 0; i < all.x1 - all.x0; i++)
-            k->finish(w->j->zeros, 0, bias + (pixel + (int64_t)i * s) * out_c + it->panel * nr, to + i * x_step, 0, 1,
-                      (gan_activate){ACT_NONE, 0});
+            k->bias_act(w->j->zeros, 0, bias + (pixel + (int64_t)i * s) * out_c + it->panel * nr, to + i * x_step, 0, 1,
+                      (activation){ACT_NONE, 0});
     }
     const uint32_t taps_y = phase_taps(c, c->kh, it->py), taps_x = phase_taps(c, c->kw, it->px);
     for (uint32_t tap = 0; tap < taps_y * taps_x; tap++, weights += (int64_t)c->in.c * nr) {
@@ -92,7 +92,7 @@ static void run_item(worker *w, const step *st, const item *it, const float *wei
         const int64_t y = s * (all.y0 + (int32_t)(r % rows)) + shift_y;
         float *to = value_at(w, st->output, r / rows) +
                     (y * c->out.w + (int64_t)s * all.x0 + shift_x) * out_c + it->panel * nr;
-        k->finish(to, x_step, w->j->zeros, to, x_step, all.x1 - all.x0, st->act);
+        k->bias_act(to, x_step, w->j->zeros, to, x_step, all.x1 - all.x0, st->act);
     }
 }
 
@@ -124,7 +124,7 @@ static void run_pixel(worker *w, const step *st, uint32_t panel, uint32_t i0, ui
                 k->gemm(m, depth, a, KBLOCK, next - depth * nr, to, k0 > 0, share < depth * nr ? next + share : NULL);
             }
             float *out = value_at(w, st->output, image) + pixel * out_c + panel * nr;
-            k->finish(products, nr, bias + (c->pixel_bias ? pixel * out_c : 0), out, per_image, m, st->act);
+            k->bias_act(products, nr, bias + (c->pixel_bias ? pixel * out_c : 0), out, per_image, m, st->act);
             image += (uint32_t)m;
         }
     }
@@ -135,13 +135,13 @@ void gan_i_run_direct(worker *w, const step *st, const float *weights) {
     const int64_t nr = w->j->k->nr;
     const uint32_t s = c->out_stride, panels = padded(c->out.c, w->j->k) / (uint32_t)nr;
     /* enough items for every member to find work, and no more: each reads its panel's weights again */
-    const uint32_t units = s * s * panels, wanted = 4 * (uint32_t)w->place.crew->size;
-    const uint32_t parts = w->place.crew->size == 1 || units >= wanted ? 1 : (wanted + units - 1) / units;
+    const uint32_t units = s * s * panels, wanted = 4 * (uint32_t)w->cursor.crew->size;
+    const uint32_t parts = w->cursor.crew->size == 1 || units >= wanted ? 1 : (wanted + units - 1) / units;
     const uint64_t items = (uint64_t)units * parts;
     /* whether every output has a kernel element over the one pixel */
     const int pixel = c->in.h == 1 && c->in.w == 1 && c->in_stride == 1 && s == 1 && c->pad >= 0 &&
                       c->out.h + (uint32_t)c->pad <= c->kh && c->out.w + (uint32_t)c->pad <= c->kw;
-    for (uint64_t n; gan_i_crew_take(&w->place, items, &n);) {
+    for (uint64_t n; gan_i_crew_take(&w->cursor, items, &n);) {
         if (pixel) {
             const uint64_t part = n % parts, panel = n / parts;
             run_pixel(w, st, (uint32_t)panel, (uint32_t)(w->images * part / parts),
@@ -164,5 +164,5 @@ void gan_i_run_direct(worker *w, const step *st, const float *weights) {
         const uint64_t own = (uint64_t)phase_taps(c, c->kh, it.py) * phase_taps(c, c->kw, it.px);
         run_item(w, st, &it, weights + (before * panels + own * it.panel) * c->in.c * (uint64_t)nr);
     }
-    gan_i_crew_barrier(&w->place);
+    gan_i_crew_barrier(&w->cursor);
 }

@@ -63,7 +63,7 @@ static void run_band(worker *w, const step *st, const float *weights, uint32_t i
     const int32_t s = (int32_t)c->out_stride, kernel = (int32_t)c->kh;
     const int64_t nc = c->out.c, columns = (int64_t)round_up((uint64_t)(kernel * kernel) * (uint64_t)nc, (uint64_t)k->nr);
     const int64_t line = ((int64_t)(c->in.w - 1) * s + kernel) * nc, group = (kernel + s - 1) / s;
-    float *products = w->own, *sums = products + c->in.w * columns; /* sums: the `kernel` output rows in progress */
+    float *products = w->thread_scratch, *sums = products + c->in.w * columns; /* sums: the `kernel` output rows in progress */
     const float *bias = w->j->s->constants + st->constants;
     int32_t from = ceil_div(y0 + c->pad - kernel + 1, s), to = floor_div(y1 - 1 + c->pad, s);
     from = from > 0 ? from : 0;
@@ -88,14 +88,14 @@ static void run_band(worker *w, const step *st, const float *weights, uint32_t i
 }
 
 void gan_i_run_fold(worker *w, const step *st, const float *weights, int last) {
-    const uint32_t height = st->conv.out.h, size = (uint32_t)w->place.crew->size;
+    const uint32_t height = st->conv.out.h, size = (uint32_t)w->cursor.crew->size;
     const uint32_t wanted = size == 1 || w->images >= 4 * size ? 1 : (4 * size + w->images - 1) / w->images;
     /* a band reads up to one kernel's rows of inputs again */
     const uint32_t most = height / (4 * st->conv.kh) ? height / (4 * st->conv.kh) : 1, bands = wanted < most ? wanted : most;
-    for (uint64_t n; gan_i_crew_take(&w->place, (uint64_t)w->images * bands, &n);) {
+    for (uint64_t n; gan_i_crew_take(&w->cursor, (uint64_t)w->images * bands, &n);) {
         const uint32_t image = (uint32_t)(n / bands), band = (uint32_t)(n % bands);
         run_band(w, st, weights, image, (int32_t)((uint64_t)height * band / bands),
                  (int32_t)((uint64_t)height * (band + 1) / bands), last);
     }
-    gan_i_crew_barrier(&w->place);
+    gan_i_crew_barrier(&w->cursor);
 }

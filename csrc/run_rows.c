@@ -76,11 +76,11 @@ void gan_i_run_UPSAMPLE(const worker *w, const step *st, const rows *r) {
         /* half-pixel centers: output o lies at (o + 0.5) / f - 0.5, held within the image */
         const float at = ((float)y + 0.5f) / (float)f - 0.5f, y_at = at > 0 ? at : 0;
         const uint64_t above = (uint64_t)y_at, below = above + 1 < in.h ? above + 1 : above;
-        k->mix(from + above * in_row, from + below * in_row, y_at - (float)above, w->own, (ptrdiff_t)in_row);
+        k->lerp(from + above * in_row, from + below * in_row, y_at - (float)above, w->thread_scratch, (ptrdiff_t)in_row);
         for (uint64_t x = 0; x < in.w * f; x++) {
             const float across = ((float)x + 0.5f) / (float)f - 0.5f, x_at = across > 0 ? across : 0;
             const uint64_t left = (uint64_t)x_at, right = left + 1 < in.w ? left + 1 : left;
-            k->mix(w->own + left * wide, w->own + right * wide, x_at - (float)left, to + x * wide, (ptrdiff_t)wide);
+            k->lerp(w->thread_scratch + left * wide, w->thread_scratch + right * wide, x_at - (float)left, to + x * wide, (ptrdiff_t)wide);
         }
     }
 }

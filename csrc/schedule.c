@@ -7,7 +7,7 @@
 
 enum {
     MAX_CONSTANTS = 1 << 25, /* 128 MiB, whatever a file of a few bytes says */
-    USUAL_CACHE = 16000000
+    DEFAULT_LLC_BYTES = 16000000
 };
 
 typedef struct builder {
@@ -15,7 +15,7 @@ typedef struct builder {
     const gan_kernels *k;
     schedule *s;
     uint32_t *uses, *reader; /* by value: how many layers read it, and the last of them */
-    unsigned char *taken;    /* by layer: fused into a step before it, or read by nobody */
+    unsigned char *absorbed;    /* by layer: fused into a step before it, or read by nobody */
 } builder;
 
 /* The only layer that reads `v`, or NULL. */
@@ -25,14 +25,14 @@ static const layer *only_reader(const builder *b, uint32_t v) {
 
 static uint32_t value_of(const builder *b, const layer *la) { return FIRST_LAYER + (uint32_t)(la - b->f->layers); }
 
-static void take(builder *b, const layer *la) { b->taken[la - b->f->layers] = 1; }
+static void absorb(builder *b, const layer *la) { b->absorbed[la - b->f->layers] = 1; }
 
 /* Fuse the activation that alone reads the step's output. */
 static void fuse_activation(builder *b, step *st) {
     const layer *next = only_reader(b, st->output);
     if (!next || next->op != OP_ACTIVATION) return;
-    take(b, next);
-    st->act = (gan_activate){(gan_activation)next->args[0], next->fargs[0]};
+    absorb(b, next);
+    st->act = (activation){(activation_kind)next->args[0], next->fargs[0]};
     st->output = value_of(b, next);
 }
 
@@ -61,7 +61,7 @@ static void build_conv(builder *b, const layer *la, step *st) {
     fuse_activation(b, st);
     const layer *next = only_reader(b, st->output);
     if (la->op != OP_LINEAR || !next || next->op != OP_RESHAPE || !next->args[1]) return;
-    take(b, next);
+    absorb(b, next);
     st->output = value_of(b, next);
     st->conv.out = next->out;
     st->conv.kh = next->out.h;
@@ -90,7 +90,7 @@ static void build_upsampled_conv(builder *b, const layer *up, step *st) {
     }
     const int32_t kernel = most - least + 1;
     if (kernel * kernel > MAX_GROWTH * k * k) return;
-    take(b, la);
+    absorb(b, la);
     st->layer = la;
     st->run = NULL;
     st->output = value_of(b, la);
@@ -110,7 +110,7 @@ static void build_step(builder *b, const layer *la) {
     } else if (la->op == OP_UPSAMPLE) {
         build_upsampled_conv(b, la, st);
     } else if (la->op == OP_ACTIVATION) {
-        st->act = (gan_activate){(gan_activation)la->args[0], la->fargs[0]};
+        st->act = (activation){(activation_kind)la->args[0], la->fargs[0]};
     } else if (la->op == OP_RESHAPE && shape_pixels(value_shape(b->f, la->inputs[0])) == 1 && shape_pixels(la->out) == 1) {
         s->values[st->output].alias = s->values[la->inputs[0]].alias;
         return;
@@ -184,7 +184,7 @@ void gan_i_schedule_free(schedule *s) {
 
 machine gan_i_machine(const gan_kernels *k) {
     const uint64_t cache = gan_i_last_level_cache(), memory = gan_i_memory();
-    return (machine){gan_i_fma_per_cycle(k), cache ? cache : USUAL_CACHE, memory ? memory : UINT64_MAX};
+    return (machine){gan_i_fma_per_cycle(k), cache ? cache : DEFAULT_LLC_BYTES, memory ? memory : UINT64_MAX};
 }
 
 gan_status gan_i_schedule(const file *f, const gan_kernels *k, schedule *s) {
@@ -195,13 +195,13 @@ gan_status gan_i_schedule(const file *f, const gan_kernels *k, schedule *s) {
     s->values = calloc(n_values, sizeof *s->values);
     b.uses = calloc(n_values, sizeof *b.uses);
     b.reader = calloc(n_values, sizeof *b.reader);
-    b.taken = calloc(f->n_layers, 1);
+    b.absorbed = calloc(f->n_layers, 1);
     gan_status status = GAN_ERROR_MEMORY;
-    if (!s->steps || !s->values || !b.uses || !b.reader || !b.taken) goto done;
+    if (!s->steps || !s->values || !b.uses || !b.reader || !b.absorbed) goto done;
     /* What the picture doesn't depend on is left out, so that the last step is the one that makes it. */
     for (uint32_t i = f->n_layers; i--;) {
-        b.taken[i] = i + 1 < f->n_layers && !b.uses[FIRST_LAYER + i];
-        for (uint32_t j = 0; j < f->layers[i].n_inputs && !b.taken[i]; j++) {
+        b.absorbed[i] = i + 1 < f->n_layers && !b.uses[FIRST_LAYER + i];
+        for (uint32_t j = 0; j < f->layers[i].n_inputs && !b.absorbed[i]; j++) {
             if (!b.uses[f->layers[i].inputs[j]]) b.reader[f->layers[i].inputs[j]] = i;
             b.uses[f->layers[i].inputs[j]]++;
         }
@@ -213,13 +213,13 @@ gan_status gan_i_schedule(const file *f, const gan_kernels *k, schedule *s) {
         to->per_image = shape_pixels(to->shape) * padded(to->shape.c, k);
     }
     for (uint32_t i = 0; i < f->n_layers; i++)
-        if (!b.taken[i]) build_step(&b, &f->layers[i]);
+        if (!b.absorbed[i]) build_step(&b, &f->layers[i]);
     status = GAN_ERROR_UNSUPPORTED;
     if (!s->n_steps) goto done; /* a generator that only renames its latent */
     for (uint32_t i = 0; i < s->n_steps; i++) {
         const shape out = s->values[s->steps[i].output].shape;
         const uint64_t row = (uint64_t)(out.h ? out.w : 1) * padded(out.c, k);
-        s->widest = row > s->widest ? row : s->widest;
+        s->max_row_floats = row > s->max_row_floats ? row : s->max_row_floats;
         s->steps[i].constants = (uint32_t)s->n_constants;
         s->n_constants += constants_of(&b, &s->steps[i]);
         if (s->n_constants > MAX_CONSTANTS) goto done;
@@ -233,7 +233,7 @@ gan_status gan_i_schedule(const file *f, const gan_kernels *k, schedule *s) {
 done:
     free(b.uses);
     free(b.reader);
-    free(b.taken);
+    free(b.absorbed);
     if (status != GAN_OK) gan_i_schedule_free(s);
     return status;
 }

@@ -9,7 +9,7 @@
 #include "operations.h"
 
 /* Packed weights are at most so many times as many as the layer has, counted with padded outputs: what a file of a given
- * size can ask for is bounded, and what a form needs more than that for never pays. */
+ * size can ask for is bounded, and what a method needs more than that for never pays. */
 enum { MAX_GROWTH = 16 };
 
 /* Every convolution, transposed or not, and every linear layer, one dimension at a time:
@@ -32,7 +32,7 @@ typedef struct step {
     const uint32_t *inputs; /* values; see `alias` */
     void (*run)(const struct worker *w, const struct step *st, const struct rows *r); /* NULL for a product */
     uint32_t output; /* a value */
-    gan_activate act;
+    activation act;
     conv conv;          /* of a product */
     uint32_t constants; /* of a product: the offset of its bias; of RUN_SCALED: of its factors, then summands; in floats */
 } step;
@@ -56,7 +56,7 @@ typedef struct schedule {
     uint32_t n_steps, n_values;
     value *values;
     float *constants;
-    uint64_t n_constants, values_per_image, widest; /* `widest`: most floats in a row of pixels of any value */
+    uint64_t n_constants, values_per_image, max_row_floats; /* `max_row_floats`: most floats in a row of pixels of any value */
     machine machine;
 } schedule;
 

@@ -146,7 +146,7 @@ void gan_i_crew_init(crew *c, team *t, int size) {
     c->size = size;
 }
 
-int gan_i_crew_take(place *p, uint64_t items, uint64_t *item) {
+int gan_i_crew_take(cursor *p, uint64_t items, uint64_t *item) {
     crew *c = p->crew;
     if (p->holding) {
         p->holding = 0;
@@ -166,9 +166,9 @@ int gan_i_crew_take(place *p, uint64_t items, uint64_t *item) {
     return 1;
 }
 
-static int is_over(const place *p) { return (uint32_t)(atomic_load(&p->crew->ticket) >> 32) != p->phase; }
+static int is_over(const cursor *p) { return (uint32_t)(atomic_load(&p->crew->ticket) >> 32) != p->phase; }
 
-void gan_i_crew_barrier(place *p) {
+void gan_i_crew_barrier(cursor *p) {
     int over = is_over(p);
     for (int i = 0; !over && patient(i); i++) over = is_over(p);
     if (!over) {

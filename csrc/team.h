@@ -26,16 +26,16 @@ typedef struct crew {
 } crew;
 
 /* A member's place in its crew's phases.  Starts at zeros with each job. */
-typedef struct place {
+typedef struct cursor {
     crew *crew;
     uint32_t phase;
     int holding; /* an item that is not finished yet */
-} place;
+} cursor;
 
 void gan_i_crew_init(crew *c, team *t, int size);
 /* Finish the item held and take the next of the phase's `items` (at least 1): 1 and *item, or 0 where none is left. */
-int gan_i_crew_take(place *p, uint64_t items, uint64_t *item);
+int gan_i_crew_take(cursor *p, uint64_t items, uint64_t *item);
 /* Wait until the phase is over, asleep if that takes long.  Call it once, after take has given 0. */
-void gan_i_crew_barrier(place *p);
+void gan_i_crew_barrier(cursor *p);
 
 #endif

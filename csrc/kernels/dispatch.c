@@ -6,7 +6,9 @@
 #include "kernels.h"
 
 static const gan_kernels *const TABLES[] = {
+#if !GAN_WASM /* a module that has vectors is started only where they run: the plain kernels would be dead weight */
     &gan_i_generic,
+#endif
 #if GAN_ARM
     &gan_i_neon,
 #endif

@@ -2,23 +2,16 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels.h"
+#include "points.h"
 
 enum { NR = 16, MR = 6 };
 
 /* The value at each point of the polynomial with coefficients x[0 .. tile-1]; at infinity it is the last of them. */
 static void evaluate(int points, int tile, const float *x, ptrdiff_t xs, float *y, ptrdiff_t ys) {
-    const float a = x[0], b = x[xs], c = tile > 2 ? x[2 * xs] : 0, d = tile > 3 ? x[3 * xs] : 0;
-    y[0] = a;
-    if (points == 3) {
-        y[ys] = a - b;
-    } else if (points == 4) {
-        y[ys] = a + c + b;
-        y[2 * ys] = a + c - b;
-    } else {
-        y[ys] = a + b + c + d;
-        y[2 * ys] = a - 0.5f * (b - 0.5f * (c - 0.5f * d));
-        y[3 * ys] = a - 2.0f * (b - 2.0f * (c - 2.0f * d));
+    for (int p = 0; p < points - 1; p++) {
+        float sum = x[(tile - 1) * xs];
+        for (int i = tile - 2; i >= 0; i--) sum = x[i * xs] + TOOM_POINTS[points - 3][p] * sum;
+        y[p * ys] = sum;
     }
     y[(points - 1) * ys] = x[(tile - 1) * xs];
 }
@@ -41,7 +34,7 @@ static void interpolate(int points, const float *p, ptrdiff_t ps, float *c, ptrd
     }
 }
 
-static float activated(float x, gan_activate act) {
+static float activated(float x, activation act) {
     switch (act.kind) {
     case ACT_RELU:
         return x < 0 ? 0 : x; /* what is no number stays none */
@@ -69,9 +62,9 @@ static void gemm(int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, co
     }
 }
 
-static void gemm_near(int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c, ptrdiff_t c_step, int accumulate,
-                      const float *next, int quarters, const float *next_a) {
-    (void)quarters, (void)next_a;
+static void gemm_packed(int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c, ptrdiff_t c_step, int accumulate,
+                      const float *next, int prefetch_quarters, const float *next_a) {
+    (void)prefetch_quarters, (void)next_a;
     const float *rows[MR];
     float *to[MR];
     for (int i = 0; i < m; i++) rows[i] = a + i * KBLOCK, to[i] = c + i * c_step;
@@ -103,17 +96,17 @@ static void toom_out(int points, int tile, const float *p, float *strip, ptrdiff
     }
 }
 
-static void finish(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels,
-                   gan_activate act) {
+static void bias_act(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels,
+                   activation act) {
     for (ptrdiff_t i = 0; i < pixels; i++)
         for (int n = 0; n < NR; n++) y[i * y_step + n] = activated(x[i * x_step + n] + bias[n], act);
 }
 
-static void activate(const float *x, float *y, ptrdiff_t n, gan_activate act) {
+static void activate(const float *x, float *y, ptrdiff_t n, activation act) {
     for (ptrdiff_t i = 0; i < n; i++) y[i] = activated(x[i], act);
 }
 
-static void bytes(const float *x, uint8_t *out, ptrdiff_t n) {
+static void to_bytes(const float *x, uint8_t *out, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i++) {
         const float scaled = x[i] * 127.5f, y = scaled + 128.0f;
         out[i] = !(y > 0) ? 0 : y >= 255 ? 255 : (uint8_t)y;
@@ -134,18 +127,18 @@ static void multiply(const float *a, const float *b, float *y, ptrdiff_t n) {
 }
 
 static void affine(const float *x, const float *scale, const float *shift, float *y, ptrdiff_t pixels, ptrdiff_t channels,
-                   gan_activate act) {
+                   activation act) {
     for (ptrdiff_t i = 0; i < pixels * channels; i++)
         y[i] = activated(x[i] * scale[i % channels] + shift[i % channels], act);
 }
 
-static void mix(const float *a, const float *b, float t, float *y, ptrdiff_t n) {
+static void lerp(const float *a, const float *b, float t, float *y, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i++) y[i] = a[i] + (b[i] - a[i]) * t;
 }
 
 const gan_kernels gan_i_generic = {
     .name = "generic", .nr = NR, .mr = MR, .fma_per_cycle = 1,
-    .gemm = gemm, .gemm_near = gemm_near, .toom_in = toom_in, .toom_out = toom_out,
-    .finish = finish, .activate = activate, .bytes = bytes,
-    .add_rows = add_rows, .add = add, .multiply = multiply, .affine = affine, .mix = mix,
+    .gemm = gemm, .gemm_packed = gemm_packed, .toom_in = toom_in, .toom_out = toom_out,
+    .bias_act = bias_act, .activate = activate, .to_bytes = to_bytes,
+    .add_rows = add_rows, .add = add, .multiply = multiply, .affine = affine, .lerp = lerp,
 };

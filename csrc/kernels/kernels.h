@@ -19,10 +19,10 @@ enum {
     MAX_TOOM = 5  /* points a side of the largest transform */
 };
 
-typedef struct gan_activate {
-    gan_activation kind;
+typedef struct activation {
+    activation_kind kind;
     float slope;
-} gan_activate;
+} activation;
 
 typedef struct gan_kernels {
     const char *name;
@@ -36,10 +36,10 @@ typedef struct gan_kernels {
     void (*gemm)(int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b, float *const *c, int accumulate,
                  const float *next);
     /* The same of rows that lie side by side: A[i][k] = a[k / 16 x a_step + i x 16 + k % 16], c[i][n] = c[i x c_step + n].
-     * `next`: weights wanted soon, of which the first k / KBLOCK x 4 nr x `quarters` (1, 2 or 4) are fetched into the
+     * `next`: weights wanted soon, of which the first k / KBLOCK x 4 nr x `prefetch_quarters` (1, 2 or 4) are fetched into the
      * second-level cache; `next_a`: the rows wanted next, as many, which are fetched into the first. */
-    void (*gemm_near)(int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c, ptrdiff_t c_step, int accumulate,
-                      const float *next, int quarters, const float *next_a);
+    void (*gemm_packed)(int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c, ptrdiff_t c_step, int accumulate,
+                      const float *next, int prefetch_quarters, const float *next_a);
     /* Toom-Cook.  The points are 0, -1, inf (3), 0, 1, -1, inf (4) or 0, 1, -1/2, -2, inf (5 a side): toom_in gives the
      * value at each of the polynomial with coefficients x (at infinity the last coefficient), toom_out goes back.  A
      * product of polynomials is a product at each point, so that a convolution of `points + 1 - taps` inputs with
@@ -52,11 +52,11 @@ typedef struct gan_kernels {
      * columns, and overwrites elsewhere. */
     void (*toom_out)(int points, int tile, const float *p, float *strip, ptrdiff_t row, int above, int left);
     /* y[i x y_step + n] = act(x[i x x_step + n] + bias[n]) for i < pixels, n < nr. */
-    void (*finish)(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels, gan_activate act);
+    void (*bias_act)(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels, activation act);
     /* y[i] = act(x[i]); x may be y. */
-    void (*activate)(const float *x, float *y, ptrdiff_t n, gan_activate act);
+    void (*activate)(const float *x, float *y, ptrdiff_t n, activation act);
     /* out[i] = clamp(floor(x[i] * 127.5 + 128), 0, 255), each operation rounded to float; 0 for what is no number. */
-    void (*bytes)(const float *x, uint8_t *out, ptrdiff_t n);
+    void (*to_bytes)(const float *x, uint8_t *out, ptrdiff_t n);
     /* y[i x y_step + j] += x[i x x_step + j] for i < rows, j < n; the rows of y are apart. */
     void (*add_rows)(const float *x, ptrdiff_t x_step, float *y, ptrdiff_t y_step, ptrdiff_t rows, ptrdiff_t n);
     /* y[i] = a[i] + b[i], y[i] = a[i] x b[i]. */
@@ -64,9 +64,9 @@ typedef struct gan_kernels {
     void (*multiply)(const float *a, const float *b, float *y, ptrdiff_t n);
     /* y[i][j] = x[i][j] x scale[j] + shift[j], then act, for i < pixels, j < channels. */
     void (*affine)(const float *x, const float *scale, const float *shift, float *y, ptrdiff_t pixels, ptrdiff_t channels,
-                   gan_activate act);
+                   activation act);
     /* y[i] = a[i] + (b[i] - a[i]) x t. */
-    void (*mix)(const float *a, const float *b, float t, float *y, ptrdiff_t n);
+    void (*lerp)(const float *a, const float *b, float t, float *y, ptrdiff_t n);
 } gan_kernels;
 
 /* Every kernel file is compiled everywhere and is empty unless its processor is the target's.  A new table takes its

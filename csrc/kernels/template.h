@@ -168,7 +168,7 @@ INLINE vf v_exp(vf x) {
 }
 
 /* `kind` is a constant in every use.  What is no number stays none, so that a broken model shows. */
-INLINE vf v_act(vf x, const gan_activation kind, vf slope) {
+INLINE vf v_act(vf x, const activation_kind kind, vf slope) {
     const vf one = v_set1(1), zero = v_set1(0);
     if (kind == ACT_RELU) return v_max(zero, x);
     if (kind == ACT_LEAKY_RELU) return v_fma(v_min(zero, x), slope, v_max(zero, x));
@@ -201,8 +201,8 @@ INLINE vf v_act(vf x, const gan_activation kind, vf slope) {
         call(ACT_NONE); \
     }
 
-INLINE void finish_kind(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels,
-                        const gan_activation kind, float slope) {
+INLINE void bias_act_kind(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels,
+                        const activation_kind kind, float slope) {
     vf shift[NV];
     for (int j = 0; j < NV; j++) shift[j] = v_load(bias + j * VL);
     for (ptrdiff_t i = 0; i < pixels; i++)
@@ -211,14 +211,14 @@ INLINE void finish_kind(const float *x, ptrdiff_t x_step, const float *bias, flo
             v_store(y + i * y_step + j * VL, v_act(v_add(v_load(x + i * x_step + j * VL), shift[j]), kind, v_set1(slope)));
 }
 
-static void finish(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels,
-                   gan_activate act) {
-#define CALL(kind) finish_kind(x, x_step, bias, y, y_step, pixels, kind, act.slope)
+static void bias_act(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels,
+                   activation act) {
+#define CALL(kind) bias_act_kind(x, x_step, bias, y, y_step, pixels, kind, act.slope)
     BY_KIND(CALL)
 #undef CALL
 }
 
-INLINE void activate_kind(const float *x, float *y, ptrdiff_t n, const gan_activation kind, float slope) {
+INLINE void activate_kind(const float *x, float *y, ptrdiff_t n, const activation_kind kind, float slope) {
     ptrdiff_t i = 0;
     for (; i + VL <= n; i += VL) v_store(y + i, v_act(v_load(x + i), kind, v_set1(slope)));
     if (i < n) {
@@ -229,7 +229,7 @@ INLINE void activate_kind(const float *x, float *y, ptrdiff_t n, const gan_activ
     }
 }
 
-static void activate(const float *x, float *y, ptrdiff_t n, gan_activate act) {
+static void activate(const float *x, float *y, ptrdiff_t n, activation act) {
 #define CALL(kind) activate_kind(x, y, n, kind, act.slope)
     BY_KIND(CALL)
 #undef CALL
@@ -237,7 +237,7 @@ static void activate(const float *x, float *y, ptrdiff_t n, gan_activate act) {
 
 /* ---- bytes and elementwise ---- */
 
-static void bytes(const float *x, uint8_t *out, ptrdiff_t n) {
+static void to_bytes(const float *x, uint8_t *out, ptrdiff_t n) {
     const vf factor = v_set1(127.5f), offset = v_set1(128);
     ptrdiff_t i = 0;
     for (; i + VL <= n; i += VL) v_bytes(out + i, v_add(v_mul(v_load(x + i), factor), offset));
@@ -274,7 +274,7 @@ static void multiply(const float *a, const float *b, float *y, ptrdiff_t n) {
 }
 
 INLINE void affine_kind(const float *x, const float *scale, const float *shift, float *y, ptrdiff_t pixels, ptrdiff_t channels,
-                        const gan_activation kind, float slope) {
+                        const activation_kind kind, float slope) {
     for (ptrdiff_t i = 0; i < pixels; i++)
         for (ptrdiff_t j = 0; j < channels; j += VL)
             v_store(y + i * channels + j, v_act(v_fma(v_load(x + i * channels + j), v_load(scale + j), v_load(shift + j)),
@@ -283,13 +283,13 @@ INLINE void affine_kind(const float *x, const float *scale, const float *shift, 
 
 /* `channels` is a multiple of NR. */
 static void affine(const float *x, const float *scale, const float *shift, float *y, ptrdiff_t pixels, ptrdiff_t channels,
-                   gan_activate act) {
+                   activation act) {
 #define CALL(kind) affine_kind(x, scale, shift, y, pixels, channels, kind, act.slope)
     BY_KIND(CALL)
 #undef CALL
 }
 
-static void mix(const float *a, const float *b, float t, float *y, ptrdiff_t n) {
+static void lerp(const float *a, const float *b, float t, float *y, ptrdiff_t n) {
     const vf weight = v_set1(t);
     ptrdiff_t i = 0;
     for (; i + VL <= n; i += VL) {
@@ -301,7 +301,7 @@ static void mix(const float *a, const float *b, float t, float *y, ptrdiff_t n) 
 
 const gan_kernels TABLE = {
     .name = NAME, .runs = RUNS, .nr = NR, .mr = MR, .fma_per_cycle = FMA_PER_CYCLE,
-    .gemm = gemm, .gemm_near = gemm_near, .toom_in = toom_in, .toom_out = toom_out,
-    .finish = finish, .activate = activate, .bytes = bytes,
-    .add_rows = add_rows, .add = add, .multiply = multiply, .affine = affine, .mix = mix,
+    .gemm = gemm, .gemm_packed = gemm_packed, .toom_in = toom_in, .toom_out = toom_out,
+    .bias_act = bias_act, .activate = activate, .to_bytes = to_bytes,
+    .add_rows = add_rows, .add = add, .multiply = multiply, .affine = affine, .lerp = lerp,
 };

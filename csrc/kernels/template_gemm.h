@@ -54,8 +54,8 @@ INLINE void tile(const int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_st
 }
 
 /* Rows that lie side by side take one address between them, and what comes next is known. */
-INLINE void near_tile(const int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c, ptrdiff_t c_step,
-                      int accumulate, const float *next, int quarters, const float *next_a) {
+INLINE void packed_tile(const int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c, ptrdiff_t c_step,
+                      int accumulate, const float *next, int prefetch_quarters, const float *next_a) {
     vf sum[MR][NV];
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++) {
@@ -77,18 +77,18 @@ INLINE void near_tile(const int m, ptrdiff_t k, const float *a, ptrdiff_t a_step
             }
             if (kk * NR % 64 == 0) __builtin_prefetch(next + (ptrdiff_t)kk * NR / 4, 0, 2);
         }
-        if (quarters > 1) {
+        if (prefetch_quarters > 1) {
 #pragma GCC unroll 16
             for (int i = 0; i < 4 * NR; i += 16) __builtin_prefetch(next + 4 * NR + i, 0, 2);
         }
-        if (quarters > 2) {
+        if (prefetch_quarters > 2) {
 #pragma GCC unroll 16
             for (int i = 0; i < 8 * NR; i += 16) __builtin_prefetch(next + 8 * NR + i, 0, 2);
         }
 #pragma GCC unroll 16
         for (int i = 0; i < m; i++) __builtin_prefetch(next_a + i * KBLOCK, 0, 3);
         b += (ptrdiff_t)KBLOCK * NR;
-        next += quarters * 4 * NR;
+        next += prefetch_quarters * 4 * NR;
         a += a_step;
         next_a += a_step;
     }
@@ -139,11 +139,11 @@ static void gemm(int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, co
 #undef CASE
 }
 
-static void gemm_near(int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c, ptrdiff_t c_step, int accumulate,
-                      const float *next, int quarters, const float *next_a) {
+static void gemm_packed(int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c, ptrdiff_t c_step, int accumulate,
+                      const float *next, int prefetch_quarters, const float *next_a) {
 #define CASE(M) \
     case M: \
-        near_tile(M, k, a, a_step, b, c, c_step, accumulate, next, quarters, next_a); \
+        packed_tile(M, k, a, a_step, b, c, c_step, accumulate, next, prefetch_quarters, next_a); \
         break;
     switch (m) { CASES(CASE) }
 #undef CASE

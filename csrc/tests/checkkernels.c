@@ -1,6 +1,7 @@
 /* Every kernel of every table against generic.c's, on odd sizes and misaligned buffers; then every way to compute
- * a layer (checklayers.c).  With --errors: how far each form is from float64 as well.  With --bench: the share of the multiply-add peak, kernel by kernel and layer by layer. */
+ * a layer (checklayers.c).  With --errors: how far each method is from float64 as well.  With --bench: the share of the multiply-add peak, kernel by kernel and layer by layer. */
 #include "check.h"
+#include "kernels/points.h"
 
 enum { HALF = 16 }; /* generic.c's panel width; a wider panel is checked half by half */
 
@@ -12,7 +13,7 @@ static float *columns(const float *b, ptrdiff_t rows, int nr, int first) {
 }
 
 /* Rows side by side against the same rows by their addresses. */
-static int check_gemm_near(const gan_kernels *k) {
+static int check_gemm_packed(const gan_kernels *k) {
     const ptrdiff_t depths[] = {1, 16, 33, 128};
     int failed = 0;
     for (size_t d = 0; d < sizeof depths / sizeof *depths; d++) {
@@ -30,7 +31,7 @@ static int check_gemm_near(const gan_kernels *k) {
                 memcpy(want, c, sizeof *c * size);
                 for (int i = 0; i < m; i++) rows[i] = a + i * KBLOCK, to[i] = want + i * c_step;
                 k->gemm(m, depth, rows, step, b, to, accumulate, NULL);
-                k->gemm_near(m, depth, a, step, b, c, c_step, accumulate, b, 1 << d % 3, a);
+                k->gemm_packed(m, depth, a, step, b, c, c_step, accumulate, b, 1 << d % 3, a);
                 const double error = largest_difference(c, want, size);
                 failed += expect(error <= 1e-6 * sqrt((double)depth), k->name, "gemm_near", error);
             }
@@ -94,6 +95,57 @@ static int check_toom_out(const gan_kernels *k, int points, int tile, int above,
     return expect(error <= 3e-5, k->name, "toom_out", error);
 }
 
+/* The value of a polynomial at a point of the table; beyond the finite ones, at infinity. */
+static double value_of(const double *x, int n, int points, int p) {
+    if (p == points - 1) return x[n - 1];
+    double sum = 0;
+    for (int i = n; i--;) sum = sum * (double)TOOM_POINTS[points - 3][p] + x[i];
+    return sum;
+}
+
+/* Both directions against points.h: values of a tile's polynomial, and a polynomial's coefficients from its values. */
+static int check_points(const gan_kernels *k) {
+    int failed = 0;
+    for (int points = 3; points <= MAX_TOOM; points++) {
+        const int all = points * points;
+        double x[MAX_TOOM][MAX_TOOM], half[MAX_TOOM][MAX_TOOM], line[MAX_TOOM];
+        uint64_t state = (uint64_t)points;
+        for (int i = 0; i < all; i++) x[i / points][i % points] = (double)next_number(&state);
+        /* of degree points-1 in both directions: what toom_out is to find again */
+        float *p = floats((uint64_t)(all * k->nr)), *strip = floats((uint64_t)(all * k->nr));
+        for (int i = 0; i < points; i++)
+            for (int q = 0; q < points; q++) half[i][q] = value_of(x[i], points, points, q);
+        for (int q = 0; q < points; q++) {
+            for (int i = 0; i < points; i++) line[i] = half[i][q];
+            for (int r = 0; r < points; r++)
+                for (int n = 0; n < k->nr; n++) p[(r * points + q) * k->nr + n] = (float)value_of(line, points, points, r);
+        }
+        k->toom_out(points, 2, p, strip, points * k->nr, 0, 0);
+        double error = 0;
+        for (int i = 0; i < all; i++) {
+            const double d = fabs((double)strip[i * k->nr] - x[i / points][i % points]);
+            error = d > error ? d : error;
+        }
+        failed += expect(error <= 1e-4, k->name, "toom_out of a polynomial's values", error);
+        /* one tile of two by two pixels: what toom_in is to give */
+        float pixels[4][KBLOCK], v[MAX_TOOM * MAX_TOOM * KBLOCK];
+        const float *at[4] = {pixels[0], pixels[1], pixels[2], pixels[3]};
+        for (int i = 0; i < 4; i++)
+            for (int c = 0; c < KBLOCK; c++) pixels[i][c] = (float)x[i / 2][i % 2];
+        k->toom_in(points, 2, at, 1, v, KBLOCK);
+        error = 0;
+        for (int r = 0; r < points; r++)
+            for (int q = 0; q < points; q++) {
+                const double rows[2] = {value_of(x[0], 2, points, q), value_of(x[1], 2, points, q)};
+                const double d = fabs((double)v[(r * points + q) * KBLOCK] - value_of(rows, 2, points, r));
+                error = d > error ? d : error;
+            }
+        failed += expect(error <= 1e-5, k->name, "toom_in of a polynomial", error);
+        release(p), release(strip);
+    }
+    return failed;
+}
+
 static int check_toom(const gan_kernels *k) {
     int failed = 0;
     for (int points = 3; points <= MAX_TOOM; points++) {
@@ -127,7 +179,7 @@ static int check_activations(const gan_kernels *k) {
     for (int i = 0; i < N; i++) x[i] = (float)(i - N / 2) / 50.0f;
     x[0] = -INFINITY, x[1] = INFINITY, x[2] = 1e-41f, x[3] = -0.0f, x[4] = 3e38f, x[5] = -3e38f;
     for (int kind = ACT_NONE; kind < ACT_COUNT; kind++) {
-        const gan_activate act = {(gan_activation)kind, 0.2f};
+        const activation act = {(activation_kind)kind, 0.2f};
         for (ptrdiff_t n = 0; n <= 40; n++) {
             fill(y, 64, 9), fill(want, 64, 9);
             k->activate(x + n, y, n, act);
@@ -145,7 +197,7 @@ static int check_activations(const gan_kernels *k) {
         failed += expect(isnan(y[7]), k->name, "activate keeps what is no number", y[7]);
         x[7] = 0;
         const ptrdiff_t steps[] = {k->nr, 3 * k->nr};
-        k->finish(x + 100, steps[1], x + 2000, y, steps[0], 5, act);
+        k->bias_act(x + 100, steps[1], x + 2000, y, steps[0], 5, act);
         for (int i = 0; i < 5; i++)
             for (int n = 0; n < k->nr; n++) want[n + i * k->nr] = x[100 + i * steps[1] + n] + x[2000 + n];
         gan_i_generic.activate(want, want, 5 * k->nr, act);
@@ -168,19 +220,19 @@ static int check_rows(const gan_kernels *k) {
     for (int i = 0; i < N; i++) a[i] *= 1.1f;
     for (ptrdiff_t n = 0; n <= N; n++) {
         memset(bytes, 77, sizeof bytes), memset(wanted, 77, sizeof wanted);
-        k->bytes(a, bytes, n), gan_i_generic.bytes(a, wanted, n);
+        k->to_bytes(a, bytes, n), gan_i_generic.to_bytes(a, wanted, n);
         failed += expect(!memcmp(bytes, wanted, sizeof bytes), k->name, "bytes", 0);
         k->add(a, b, y, n), gan_i_generic.add(a, b, want, n);
         failed += expect(largest_difference(y, want, 4 * N) == 0, k->name, "add", 0);
         k->multiply(a, b, y, n), gan_i_generic.multiply(a, b, want, n);
         failed += expect(largest_difference(y, want, 4 * N) == 0, k->name, "multiply", 0);
-        k->mix(a, b, 0.25f, y, n), gan_i_generic.mix(a, b, 0.25f, want, n);
+        k->lerp(a, b, 0.25f, y, n), gan_i_generic.lerp(a, b, 0.25f, want, n);
         failed += expect(largest_difference(y, want, 4 * N) <= 3e-7, k->name, "mix", 0);
         k->add_rows(a, n + 1, y, n, 3, n), gan_i_generic.add_rows(a, n + 1, want, n, 3, n);
         failed += expect(largest_difference(y, want, 4 * N) <= 3e-7, k->name, "add_rows", 0);
     }
     const float odd[] = {NAN, INFINITY, -INFINITY, 1, -1, 0.99607843f, 2, -2, 1e-41f};
-    k->bytes(odd, bytes, 9), gan_i_generic.bytes(odd, wanted, 9);
+    k->to_bytes(odd, bytes, 9), gan_i_generic.to_bytes(odd, wanted, 9);
     failed += expect(!memcmp(bytes, wanted, 9), k->name, "bytes of odd numbers", 0);
     release(a), release(b), release(y), release(want);
     return failed;
@@ -221,7 +273,7 @@ int main(int argc, char **argv) {
             if (i) bench_layers(k, peak);
             continue;
         }
-        const int bad = check_gemm(k) + check_gemm_near(k) + check_toom(k) + check_activations(k) + check_rows(k) + check_layers(k) + check_errors(k, argc > 1);
+        const int bad = check_gemm(k) + check_gemm_packed(k) + check_toom(k) + check_points(k) + check_activations(k) + check_rows(k) + check_layers(k) + check_errors(k, argc > 1);
         printf("%s: %s\n", k->name, bad ? "FAILED" : "agrees with generic");
         failed += bad;
     }

@@ -76,38 +76,38 @@ static void build(const geometry *g, network *n, int restated) {
 
 static void clear(network *n) { release(n->weight), release(n->bias), release(n->input), release(n->want); }
 
-/* Runs one form with one thread; then seconds of the fastest of `rounds` more, or -1 where the form doesn't fit. */
-static double run(const gan_kernels *k, network *n, uint32_t images, form f, int rounds, float *out, conv *of) {
+/* Runs one method with one thread; then seconds of the fastest of `rounds` more, or -1 where the method doesn't fit. */
+static double run(const gan_kernels *k, network *n, uint32_t images, method f, int rounds, float *out, conv *of) {
     schedule s;
     if (gan_i_schedule(&n->f, k, &s) != GAN_OK) exit(2);
-    form forms[3] = {0};
+    method methods[3] = {0};
     const float *packed[3] = {0};
     uint32_t at = s.n_steps - 1;
     step *st = &s.steps[at];
-    st->act = (gan_activate){ACT_LEAKY_RELU, 0.2f};
+    st->act = (activation){ACT_LEAKY_RELU, 0.2f};
     *of = st->conv;
     double best = -1;
-    if (gan_i_form_fits(&st->conv, f)) {
+    if (gan_i_method_fits(&st->conv, f)) {
         const conv *c = &st->conv;
-        forms[at] = f;
-        float *dense = floats(gan_i_pack_scratch(c, f, k)), *to = floats(gan_i_form_floats(c, f, k));
+        methods[at] = f;
+        float *dense = floats(gan_i_pack_scratch(c, f, k)), *to = floats(gan_i_method_floats(c, f, k));
         gan_i_pack(st, f, k, dense, to);
         packed[at] = to;
-        const needs need = gan_i_needs(&s, k, forms, 1, images);
-        float *memory = floats(need.shared + need.own), *zeros = floats(n->f.nz + MAX_NR);
+        const needs need = gan_i_needs(&s, k, methods, 1, images);
+        float *memory = floats(need.shared + need.thread_scratch), *zeros = floats(n->f.nz + MAX_NR);
         const gan_request q = {.count = images, .latents = n->input};
-        const job j = {.s = &s, .k = k, .forms = forms, .packed = packed, .zeros = zeros, .request = &q, .nz = n->f.nz, .factor = 1,
+        const job j = {.s = &s, .k = k, .methods = methods, .packed = packed, .zeros = zeros, .request = &q, .nz = n->f.nz, .factor = 1,
                        .floats = out};
         crew alone;
         gan_i_crew_init(&alone, NULL, 1);
-        worker w = {.j = &j, .place = {.crew = &alone}, .values = memory, .own = memory + need.shared, .images = images};
+        worker w = {.j = &j, .cursor = {.crew = &alone}, .values = memory, .thread_scratch = memory + need.shared, .images = images};
         w.transformed = memory + s.values_per_image * images;
         gan_i_run_chunk(&w);
         best = 0;
         for (int r = 0; r < rounds; r++) { /* the layer alone, its input in place */
             const double start = cpu_seconds();
-            if (f == FORM_DIRECT) gan_i_run_direct(&w, st, to);
-            else if (f == FORM_FOLD) gan_i_run_fold(&w, st, to, 1);
+            if (f == METHOD_DIRECT) gan_i_run_direct(&w, st, to);
+            else if (f == METHOD_FOLD) gan_i_run_fold(&w, st, to, 1);
             else gan_i_run_toom(&w, st, f, to);
             const double took = cpu_seconds() - start;
             best = !r || took < best ? took : best;
@@ -118,7 +118,7 @@ static double run(const gan_kernels *k, network *n, uint32_t images, form f, int
     return best;
 }
 
-static const char *const FORMS[FORM_COUNT] = {"direct", "fold", "toom3", "toom4", "toom5"};
+static const char *const METHODS[METHOD_COUNT] = {"direct", "fold", "toom3", "toom4", "toom5"};
 
 int check_layers(const gan_kernels *k) {
     const geometry all[] = {
@@ -143,14 +143,14 @@ int check_layers(const gan_kernels *k) {
         network n;
         build(g, &n, 1);
         float *got = floats(n.outputs);
-        for (int f = 0; f < FORM_COUNT; f++) {
+        for (int f = 0; f < METHOD_COUNT; f++) {
             conv c;
             memset(got, 0xFF, sizeof *got * n.outputs);
-            if (run(k, &n, g->images, (form)f, 0, got, &c) < 0) continue;
+            if (run(k, &n, g->images, (method)f, 0, got, &c) < 0) continue;
             const double error = largest_difference(got, n.want, n.outputs);
             char what[80];
-            snprintf(what, sizeof what, "layer %zu by %s", i, FORMS[f]);
-            failed += expect(error <= 3e-6 * sqrt((double)g->in * g->kernel * g->kernel) * (f == FORM_TOOM5 ? 4 : 1), k->name, what, error);
+            snprintf(what, sizeof what, "layer %zu by %s", i, METHODS[f]);
+            failed += expect(error <= 3e-6 * sqrt((double)g->in * g->kernel * g->kernel) * (f == METHOD_TOOM5 ? 4 : 1), k->name, what, error);
         }
         release(got);
         clear(&n);
@@ -167,14 +167,14 @@ static void fill_normal(float *x, uint64_t n, uint64_t seed) {
     }
 }
 
-/* The largest error of each form over the spread of what it gives, which docs/FORMAT.md's error budget is about. */
+/* The largest error of each method over the spread of what it gives, which docs/FORMAT.md's error budget is about. */
 int check_errors(const gan_kernels *k, int print) {
     const geometry all[] = {
         {OP_CONV_TRANSPOSE, 512, 32, 4, 2, 1, 0, 4, 4, 4, 1}, {OP_CONV_TRANSPOSE, 64, 32, 4, 2, 1, 0, 8, 8, 4, 1},
         {OP_CONV, 256, 32, 3, 1, 1, 0, 8, 8, 4, 1},           {OP_CONV_TRANSPOSE, 128, 3, 4, 2, 1, 0, 16, 16, 4, 1},
         {OP_CONV_TRANSPOSE, 128, 32, 5, 2, 2, 1, 8, 8, 4, 1}, {OP_CONV_TRANSPOSE, 16, 32, 4, 2, 1, 0, 16, 16, 4, 1},
     };
-    double worst[FORM_COUNT] = {0};
+    double worst[METHOD_COUNT] = {0};
     int failed = 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         const geometry *g = &all[i];
@@ -190,18 +190,18 @@ int check_errors(const gan_kernels *k, int print) {
             squares += x * x;
         }
         float *got = floats(n.outputs);
-        for (int f = 0; f < FORM_COUNT; f++) {
+        for (int f = 0; f < METHOD_COUNT; f++) {
             conv c;
-            if (run(k, &n, g->images, (form)f, 0, got, &c) < 0) continue;
+            if (run(k, &n, g->images, (method)f, 0, got, &c) < 0) continue;
             const double error = largest_difference(got, n.want, n.outputs) / sqrt(squares / (double)n.outputs);
             worst[f] = error > worst[f] ? error : worst[f];
         }
         release(got);
         clear(&n);
     }
-    for (int f = 0; f < FORM_COUNT; f++) {
-        if (print) printf("  %-6s %.1e\n", FORMS[f], worst[f]);
-        failed += expect(worst[f] <= (double)GAN_I_FORM_ERRORS[f], k->name, FORMS[f], worst[f]);
+    for (int f = 0; f < METHOD_COUNT; f++) {
+        if (print) printf("  %-6s %.1e\n", METHODS[f], worst[f]);
+        failed += expect(worst[f] <= (double)GAN_I_METHOD_ERRORS[f], k->name, METHODS[f], worst[f]);
     }
     return failed;
 }
@@ -225,22 +225,22 @@ void bench_layers(const gan_kernels *k, double peak) {
             network n;
             build(&g, &n, 0);
             float *got = floats(n.outputs);
-            for (int f = 0; f < FORM_COUNT; f++) {
+            for (int f = 0; f < METHOD_COUNT; f++) {
                 conv c;
-                const double took = run(k, &n, g.images, (form)f, b == 2 ? 6 : 12, got, &c);
+                const double took = run(k, &n, g.images, (method)f, b == 2 ? 6 : 12, got, &c);
                 if (took < 0) continue;
-                const double done = 2e-9 * (double)gan_i_form_floats(&c, (form)f, k) / (c.out_stride * c.out_stride);
+                const double done = 2e-9 * (double)gan_i_method_floats(&c, (method)f, k) / (c.out_stride * c.out_stride);
                 tiling t = {.ty = c.in.h, .tx = c.in.w};
                 double places = (double)c.in.h * c.in.w * c.out_stride * c.out_stride;
-                if (form_points((form)f)) {
-                    gan_i_tile(&c, (form)f, k, g.images, 1, &t);
+                if (method_points((method)f)) {
+                    gan_i_tile(&c, (method)f, k, g.images, 1, &t);
                     places = (double)t.ty * t.tx * c.out_stride * c.out_stride;
-                } else if (f == FORM_FOLD || f == FORM_DIRECT) {
+                } else if (f == METHOD_FOLD || f == METHOD_DIRECT) {
                     places = (double)c.in.h * c.in.w * c.out_stride * c.out_stride;
                 }
                 printf("  %3u->%3u k%u s%u %2ux%-2u x%-2u n %2u %-6s %8.1f us %4.0f %% %8.1f\n", g.in, g.out, g.kernel, g.stride, g.h, g.w,
-                       g.factor, g.images, FORMS[f], 1e6 * took / g.images, 100 * done * places * g.images / took / peak,
-                       1e-3 * gan_i_conv_cost(&c, (form)f, k, g.images, 1, &here) / g.images / 3.2);
+                       g.factor, g.images, METHODS[f], 1e6 * took / g.images, 100 * done * places * g.images / took / peak,
+                       1e-3 * gan_i_conv_cost(&c, (method)f, k, g.images, 1, &here) / g.images / 3.2);
             }
             release(got);
             clear(&n);

@@ -298,7 +298,7 @@ static int check_forks(gan_model *model) {
 
 /* A member that holds an item for long is waited for asleep: yields would burn what it may need. */
 static void slow_member(void *arg, int index) {
-    place p = {.crew = arg};
+    cursor p = {.crew = arg};
     uint64_t item;
     while (gan_i_crew_take(&p, 2, &item)) {
         if (index) usleep(300000);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import struct
 import sys
 import threading
 import time
@@ -40,6 +41,10 @@ _NAMES = {"darwin": "libgan.dylib", "win32": "gan.dll"}  # as CMake names them
 _LARGEST_BATCH = 64  # beyond it the engine works in rounds, and its way of working no longer changes
 _KEPT = 3  # contexts a model keeps, each with its scratch memory and threads
 _LABELS = {"random": -1, "all": -2}
+_UNSUPPORTED = 6  # GAN_ERROR_UNSUPPORTED
+# Of a `.gan` file of version 3 (docs/FORMAT.md): the size of its header and of a port, and the kinds of ports.
+_HEADER, _PORT = 144, 192
+_KINDS = ("latent", "style", "label", "scalar", "noise", "image", "volume", "video", "audio", "values")
 _FORK_PATIENCE = 1.0  # seconds that os.fork() waits for calls under way
 
 
@@ -109,6 +114,26 @@ def _library() -> ctypes.CDLL:
     return lib
 
 
+def _foreign_port(path: str) -> str:
+    """Return what the first port that the engine doesn't run is, by name; "" if the ports are not what it refuses."""
+    with open(path, "rb") as f:
+        head = f.read(_HEADER)
+        if len(head) < _HEADER or struct.unpack_from("<I", head, 8)[0] != 3:
+            return ""
+        seen: set[str] = set()
+        for _ in range(min(struct.unpack_from("<I", head, 60)[0], 128)):
+            port = f.read(_PORT)
+            if len(port) < _PORT:
+                return ""
+            output, kind = struct.unpack_from("<2I", port)
+            what = _KINDS[kind] if kind < len(_KINDS) else "unknown"
+            name = printable(port[128:192].rstrip(b"\0").decode("ascii", "replace"))
+            if what in seen or what not in (("image",) if output else ("latent", "label")):
+                return f"the {'output' if output else 'input'} {name} is {what}"
+            seen.add(what)
+    return ""
+
+
 def _check(status: int, where: str) -> None:
     if status:
         raise GanExportError(f"{printable(where)}: {_library().gan_status_string(status).decode()}")
@@ -129,7 +154,10 @@ class Model:
         name = os.fsencode(path)
         if b"\0" in name:
             raise GanExportError(f"{printable(self._path)}: a path holds no NUL")
-        _check(self._lib.gan_open(name, byref(handle)), self._path)
+        status = self._lib.gan_open(name, byref(handle))
+        if status == _UNSUPPORTED and (port := _foreign_port(self._path)):
+            raise GanExportError(f"{printable(self._path)}: the C engine runs a latent and a label to an image; {port}")
+        _check(status, self._path)
         self._handle = handle
         _OPEN.add(self)
         info = _Info()

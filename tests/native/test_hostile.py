@@ -205,6 +205,17 @@ def restated(data: bytes) -> tuple[int, int]:
     return first, second
 
 
+def test_ports_that_the_engine_does_not_run_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "noise.gan"
+    z, image = ported(1, (1, 1, 1), 1)
+    noise = PortEntry("noise0", "noise", ((0, 4, 1), (0, 4, 1)), prior=("normal", 0.0, 0.0), stream=16)
+    second = dataclasses.replace(z, name="z2")
+    for port, said in ((noise, "the input noise0 is noise"), (second, "the input z2 is latent")):
+        path.write_bytes(gan_file.encode((z, port, dataclasses.replace(image, value=2)), [to_one_pixel()]))
+        with pytest.raises(GanExportError, match=said):
+            Model(path)
+
+
 def test_every_pair_of_flipped_bits_shows() -> None:
     """In the checksum of 40 words: no pair of bits cancels, nor does any exchange of two words."""
     rng = np.random.default_rng(5)

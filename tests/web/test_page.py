@@ -302,7 +302,7 @@ def test_a_damaged_generator_is_said_on_the_page(browser: Any, tmp_path: Path) -
     web.write_site(tmp_path / "site", lambda target: target.write_bytes(b"no generator at all"))
     with served(tmp_path / "site") as address:
         browser.get(address)
-        wait(browser, "no .gan file")
+        wait(browser, "not a .gan file")
         assert not any(control.is_enabled() for control in controls(browser))
 
 

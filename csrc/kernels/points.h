@@ -1,0 +1,11 @@
+/* The points at which the Toom-Cook transforms take a polynomial, for 3, 4 and 5 points a side; the last point is
+ * infinity, where a polynomial's value is its last coefficient.  pack.c and generic.c compute with this table;
+ * template.h has its sums written out, and checkkernels.c holds both directions of every table of kernels to it. */
+#ifndef GAN_POINTS_H
+#define GAN_POINTS_H
+
+#include "kernels.h"
+
+static const float TOOM_POINTS[MAX_TOOM - 2][MAX_TOOM - 1] = {{0, -1}, {0, 1, -1}, {0, 1, -0.5f, -2}};
+
+#endif
