@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 import numpy.typing as npt
 
-from gan_export import latents, manifest_options, protobuf, references
+from gan_export import gan_header, latents, manifest_options, protobuf, references
 from gan_export.arch.reading import Overrides
 from gan_export.arch.spec import SPEC_KEY, GeneratorSpec
 from gan_export.arch.typed import wrong_field
@@ -36,6 +36,7 @@ from gan_export.tolerance import Tolerance
 VERSION = 2
 _READ = (1, VERSION)
 _SINCE_2 = ("rounding", "content_sha256")
+_GAN_LEAST = 92  # bytes of a .gan file before its manifest
 KEY = "gan-export.manifest"  # in ONNX metadata; the extra file of a TorchScript archive bears the same name
 MARK = KEY.encode() + b"\n"  # before a manifest that a zero byte ends, in formats whose own readers are heavy
 SAID = "overrides"  # among a manifest's options: the flags that the checkpoint was read with
@@ -57,8 +58,6 @@ C_MANIFEST = "manifest.json"  # in a folder of C source
 COREML_FILES, COREML_MODEL = "Manifest.json", "Data/com.apple.CoreML/model.mlmodel"  # in an .mlpackage
 _NCNN_MAGIC = b"7767517\n"
 GAN_MAGIC = b"\x89GAN\r\n\x1a\n"
-_GAN_FACTS, _GAN_FACTS_AT = struct.Struct("<IIIIII2f"), 60  # nz, prior, classes, image, range: docs/FORMAT.md
-_GAN_TYPE_AT = 128 + 112  # of the first layer's weights, which is all layers'
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +289,7 @@ def _hold(manifest: Manifest, path: Path, kind: Kind) -> None:
     if kind not in ("gan", "safetensors"):
         return
     with open(path, "rb") as f:
-        there = _gan_header(f) if kind == "gan" else _safetensors_facts(f)
+        there = gan_header.read(f) if kind == "gan" else _safetensors_facts(f)
     facts = manifest.facts
     if there != (facts if kind == "safetensors" else _as_header(manifest)):
         raise GanExportError("its manifest and its layers state different generators; export it again")
@@ -303,18 +302,12 @@ def _safetensors_facts(f: BinaryIO) -> Facts:
         raise GanExportError("its layers can't be read; export it again") from None
 
 
-def _gan_header(f: BinaryIO) -> tuple[float, ...]:
-    head = f.read(_GAN_TYPE_AT + 4)
-    if len(head) < _GAN_TYPE_AT + 4:
-        raise GanExportError("a .gan file that is cut off")
-    return (*_GAN_FACTS.unpack_from(head, _GAN_FACTS_AT), int.from_bytes(head[_GAN_TYPE_AT:], "little"))
-
-
-def _as_header(manifest: Manifest) -> tuple[float, ...]:
+def _as_header(manifest: Manifest) -> gan_header.Header:
     facts, types = manifest.facts, ("fp32", "fp16", "bf16")
     stored = types.index(manifest.precision) if manifest.precision in types else len(types)
-    span = (np.float32(v).item() for v in facts.range or (-1.0, 1.0))
-    return facts.nz, ("normal", "uniform").index(facts.prior), facts.classes, *facts.image, *span, stored
+    low, high = (np.float32(v).item() for v in facts.range or (-1.0, 1.0))
+    prior = ("normal", "uniform").index(facts.prior)
+    return gan_header.Header(facts.nz, prior, facts.classes, facts.image, (low, high), stored)
 
 
 def _manifest_text(path: Path, kind: Kind) -> bytes | None:
@@ -349,7 +342,7 @@ def _gan_manifest(f: BinaryIO) -> bytes | None:
         return None
     offset, size = struct.unpack_from("<QQ", head, 24)
     f.seek(0, 2)
-    if offset < _GAN_FACTS_AT + _GAN_FACTS.size or offset + size > f.tell():
+    if offset < _GAN_LEAST or offset + size > f.tell():
         raise GanExportError("a .gan file that is cut off")
     f.seek(offset)
     return f.read(size)

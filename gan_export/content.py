@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from gan_export import artifact
+from gan_export import artifact, gan_header
 from gan_export.artifact import UNSEALED, Kind, Manifest
 from gan_export.errors import GanExportError, printable
 from gan_export.protobuf import check_external_data
@@ -25,7 +25,7 @@ _QUOTE = rb'(?:\\?"|&quot;)'  # in JSON, in JSON as a string of JSON, in XML
 _DIGITS = re.compile(rb"content_sha256" + _QUOTE + rb":" + _QUOTE + rb"([0-9a-f]{64})" + _QUOTE)
 _ZIPPED = ("torchscript", "pt2", "aoti")
 _PIECE = 1 << 20
-_GAN_SUMS, _GAN_DATA = 96, 40  # in the header: the first checksum, and the offset of the data that it ends before
+_GAN_DATA = 40  # in the header: the offset of the data, which the first checksum ends before
 
 
 class Patch(NamedTuple):
@@ -129,23 +129,11 @@ def _patches(holder: Path, kind: Kind, digits: bytes) -> tuple[Patch, ...]:
 
 
 def _gan_sums(data: mmap.mmap, patch: Patch) -> Patch:
-    """The header's sums of 64-bit words and of (i + 1) x word i, changed by what the patch changes."""
+    """The header's checksum of what lies before the data, changed by what the patch changes."""
     (end,) = struct.unpack_from("<Q", data, _GAN_DATA)
-    first, last = patch.at // 8, -(-(patch.at + len(patch.data)) // 8)
-    if 8 * last > end or end > len(data):
-        raise ValueError("its manifest lies outside the header's part")
-    before = bytes(data[8 * first : 8 * last])
-    after = bytearray(before)
-    inside = patch.at - 8 * first
-    after[inside : inside + len(patch.data)] = patch.data
-    sums = list(struct.unpack_from("<QQ", data, _GAN_SUMS))
-    count = last - first
-    for i, (old, new) in enumerate(
-        zip(struct.unpack(f"<{count}Q", before), struct.unpack(f"<{count}Q", after), strict=True)
-    ):
-        sums[0] += new - old
-        sums[1] += (first + i + 1) * (new - old)
-    return Patch(_GAN_SUMS, struct.pack("<QQ", *(s % (1 << 64) for s in sums)))
+    if end > len(data):
+        raise ValueError("its data lies outside the file")
+    return Patch(*gan_header.patched_sums(data[:end], patch.at, patch.data, end))
 
 
 def _zip_sums(f: BinaryIO, data: mmap.mmap, patch: Patch) -> Iterator[Patch]:

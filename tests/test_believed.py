@@ -22,10 +22,9 @@ import torch
 from gan_export import artifact, checkpoint, content, references, tolerance
 from gan_export.artifact import KEY, Manifest
 from gan_export.errors import GanExportError
-from gan_export.export import EXPORTERS
+from gan_export.export import EXPORTERS, gan_file
 from gan_export.export import find as find_format
 from gan_export.export.base import Options, missing, write
-from gan_export.export.native import _sums
 from tests.conftest import ROOT, Artifacts, Command, refused
 
 WIDE = {"max_abs": 2.5, "byte_share": 1.0, "byte_step": 255, "psnr": None}
@@ -78,14 +77,11 @@ def write_gan(path: Path, manifest: bytes) -> None:
     """Another manifest in a `.gan` file, sizes, offsets and checksums made right: docs/FORMAT.md."""
     raw = path.read_bytes()
     at, _, data = struct.unpack_from("<QQQ", raw, 24)
-    head = raw[128:at] + manifest
-    head += bytes(-(128 + len(head)) % 64)
-    fixed = bytearray(raw[:128])
-    struct.pack_into("<Q", fixed, 16, 128 + len(head) + len(raw) - data)
-    struct.pack_into("<QQQ", fixed, 24, at, len(manifest), 128 + len(head))
-    fixed[96:112] = bytes(16)
-    fixed[96:112] = struct.pack("<QQ", *_sums(bytes(fixed) + head))
-    path.write_bytes(bytes(fixed) + head + raw[data:])
+    head = bytearray(raw[:at] + manifest)
+    head += bytes(-len(head) % gan_file.ALIGN)
+    struct.pack_into("<Q", head, 16, len(head) + len(raw) - data)
+    struct.pack_into("<QQQ", head, 24, at, len(manifest), len(head))
+    path.write_bytes(gan_file.sealed(bytes(head), raw[data:]))
 
 
 def hashed_again(path: Path) -> None:
@@ -275,11 +271,9 @@ def test_a_sealed_file_is_a_sound_one(name: str, sealed: Callable[[str], Path]) 
         with zipfile.ZipFile(path) as archive:
             assert archive.testzip() is None
     if name == "native":
-        raw = bytearray(path.read_bytes())
+        raw = path.read_bytes()
         data = struct.unpack_from("<Q", raw, 40)[0]
-        there = bytes(raw[96:112])
-        raw[96:112] = bytes(16)
-        assert struct.pack("<QQ", *_sums(bytes(raw[:data]))) == there
+        assert gan_file.sealed(raw[:data], raw[data:]) == raw
 
 
 def test_the_digest_is_what_the_docs_say(sealed: Callable[[str], Path]) -> None:
