@@ -242,7 +242,7 @@ def _compiled(path: Path, symbol: Text[escape.C], classes: int, embedded: bool) 
     caller = _CALLER
     for mark, value in (
         ("FLOATS_LABEL", label[0]), ("BYTES_LABEL", label[1]),
-        ("COUNT_LABELS", c("LOUD_CLASSES" if classes else "0")), ("SYMBOL", symbol),
+        ("COUNT_LABELS", c("LOUD_CLASSES") if classes else c("0")), ("SYMBOL", symbol),
         ("LOUD", c_identifier(str(symbol).upper())),
     ):  # fmt: skip
         caller = caller.replace(mark, value)

@@ -15,7 +15,7 @@ from gan_export.scale.pieces import Record, total
 from gan_export.scale.store import MANIFEST, STATE, Store
 
 VERSION = 1
-_NOTED_TEXTS = {"judge", "hash"}  # what filters note in words
+_NOTED_TEXTS = {"classifier", "judge", "hash"}  # what filters note in words; the last two are of earlier ones
 _LARGEST = 1 << 63  # of a noted number
 JOB = f"{STATE}/job.json"
 NOTES = f"{STATE}/notes.json"

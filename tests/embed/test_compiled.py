@@ -166,7 +166,7 @@ def test_wasm(files: Path, want: np.ndarray, tmp_path: Path) -> None:
     built("cc", *STRICT.split(), "-std=c11", "-fsyntax-only", "draw.c", cwd=folder)
     draw = folder / "draw"
     same(drew(draw, files / "g.gan", SEED, COUNT), want)
-    refuses(draw, files / "junk", SEED, COUNT, said="no .gan file")
+    refuses(draw, files / "junk", SEED, COUNT, said="not a .gan file")
     refuses(draw, files / "missing", SEED, COUNT, said="can't be read")
     for wrong in ((-1, 4), (SEED, 0), ("x", 4), (2**64, 4), ()):
         refuses(draw, files / "g.gan", *wrong, said="usage")

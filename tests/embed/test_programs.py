@@ -99,7 +99,7 @@ def test_c_native(files: Path, want: np.ndarray) -> None:
     flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'csrc'}"]
     built("gcc", *flags, EMBED / "c-native/draw.c", library, f"-Wl,-rpath,{library.parent}", "-o", program)
     same(drew(program, files / "g.gan", SEED, COUNT), want)
-    refuses(program, files / "junk", SEED, COUNT, said="no .gan file")
+    refuses(program, files / "junk", SEED, COUNT, said="not a .gan file")
     refuses(program, files / "missing", SEED, COUNT, said="can't be read")
     for wrong in (("-1", 4), (SEED, 0), ("x", 4), (2**64, 4)):
         refuses(program, files / "g.gan", *wrong, said="usage")
@@ -143,7 +143,7 @@ def test_c_export(
 def test_wasm_in_node(files: Path, want: np.ndarray) -> None:
     program = ("node", EMBED / "wasm/draw.js")
     same(drew(*program, files / "g.gan", SEED, COUNT), want)
-    refuses(*program, files / "junk", SEED, COUNT, said="no .gan file")
+    refuses(*program, files / "junk", SEED, COUNT, said="not a .gan file")
     refuses(*program, files / "g.gan", SEED, 0, said="count 0")
     refuses(*program, files / "g.gan", SEED, 10**9, said="pictures at once are possible")
     stops_at_a_full_disk(*program, files / "g.gan", SEED, 1)
@@ -155,7 +155,7 @@ def test_wasm_in_python(files: Path, want: np.ndarray) -> None:
     for build in ("gan.wasm", "gan-simd.wasm"):
         engine = ROOT / "gan_export/web" / build
         same(drew(*program, engine, files / "g.gan", SEED, COUNT, out, out=out), want)
-    refuses(*program, engine, files / "junk", SEED, COUNT, files / "no.npy", said="no .gan file")
+    refuses(*program, engine, files / "junk", SEED, COUNT, files / "no.npy", said="not a .gan file")
     refuses(*program, engine, files / "missing", SEED, COUNT, files / "no.npy", said="missing")
     for seed, count in ((SEED, 0), (2**64, 1)):
         refuses(*program, engine, files / "g.gan", seed, count, files / "no.npy", said="1 to 4096 pictures")
