@@ -66,8 +66,7 @@ class Ncnn:
             _check_layers(made.read_text(encoding="utf-8"))
             shutil.copyfile(made.with_suffix(".bin"), target.with_suffix(".bin"))
             write_text(manifest_path(target), manifest.to_text())
-            made.write_text(_with_sizes(made.read_text(encoding="utf-8"), checkpoint.spec.nz), encoding="utf-8")
-            shutil.copyfile(made, target)
+            target.write_bytes(_with_size(made.read_bytes(), checkpoint.spec.nz))
         return manifest
 
 
@@ -94,9 +93,9 @@ def _convert(checkpoint: Checkpoint, folder: Path, fp16: str) -> None:
         raise GanExportError(f"ncnn: pnnx failed: {printable(said[-1] if said else f'exit code {done.returncode}')}")
 
 
-def _with_sizes(param: str, nz: int) -> str:
-    """With the length of the latents in the line of their input: ncnn itself goes by what it is given."""
-    return re.sub(r"(?m)^(Input +in0 .*)$", lambda line: f"{line[1]} 0={nz}", param, count=1)
+def _with_size(param: bytes, nz: int) -> bytes:
+    """Add the length of the latents to the line of their input: ncnn itself takes any."""
+    return re.sub(rb"(?m)^(Input +in0 .*)$", lambda line: line[1] + b" 0=%d" % nz, param, count=1)
 
 
 def _check_layers(param: str) -> None:
