@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from gan_export import artifact
+from gan_export import artifact, content
 from gan_export.artifact import Kind
 from gan_export.errors import GanExportError, printable
 
@@ -28,11 +28,12 @@ def note(path: Path) -> str:
 
 
 def is_ours(path: Path, kind: Kind) -> bool:
-    """Whether the file is what gan-export wrote, by what it says of itself.
+    """Whether the contents are those that the file's manifest was written for.
 
-    So far that is its manifest; that its content has the manifest's hash is still to be held here.
+    A forger can write both; this tells an export that was altered, or has none, from one as it was written.
     """
     try:
-        return artifact.read_manifest(path, kind) is not None
+        manifest = artifact.read_manifest(path, kind)
+        return manifest is not None and manifest.content_sha256 == content.sha256(path)
     except (GanExportError, OSError):
         return False

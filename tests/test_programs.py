@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from gan_export import programs
+from gan_export import checkpoint, export, programs, ship
 from gan_export.artifact import KEY
+from gan_export.export.base import Options
 from tests.checkpoint.makers import torch_zip
 
 
@@ -41,3 +42,12 @@ def test_other_files_are_not(tmp_path: Path, name: str) -> None:
     assert programs.note(tmp_path / name) == ""
     assert programs.note(tmp_path / "missing") == ""
     assert programs.note(_archive(tmp_path / "g.pt2", "g/archive_format", f"g/extra/{KEY}")) == ""
+
+
+def test_an_export_is_named_once_it_is_altered(classic_pth: Path, tmp_path: Path) -> None:
+    target = tmp_path / "g.pt"
+    ship.ship(checkpoint.read(classic_pth), export.find("torchscript"), target, Options())
+    assert programs.note(target) == ""
+    with zipfile.ZipFile(target, "a") as archive:
+        archive.writestr("g/code/more.py", "")
+    assert "TorchScript" in programs.note(target)
