@@ -19,6 +19,8 @@ MAX_INT = 1 << 64  # above any whole number's magnitude: a seed has 64 bits
 _SHOWN = 40  # characters of a wrong value in a message
 _NEEDED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
+_PLURALS = {int: "whole numbers", float: "numbers", bool: "truths", str: "texts"}
+
 T = TypeVar("T")
 _hints: dict[type, dict[str, Any]] = {}  # annotations resolved, once per class
 
@@ -107,7 +109,7 @@ def _union(arguments: Collection[Any], value: Any, where: str, path: str) -> Any
 
 def _tuple(arguments: tuple[Any, ...], value: Any, where: str, path: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise _refused(where, path, value, "a list")
+        raise _refused(where, path, value, _list_of(arguments))
     kinds = (arguments[0],) * len(value) if arguments[-1:] == (Ellipsis,) else arguments
     if len(kinds) != len(value):
         raise _refused(where, path, value, f"a list of {len(kinds)}")
@@ -119,7 +121,13 @@ def _needed(hint: Any) -> str:
         return _NEEDED[hint]
     if get_origin(hint) is Literal:
         return f"one of {', '.join(map(str, get_args(hint)))}"
-    return "a list" if get_origin(hint) is tuple else "an object with named fields"
+    if get_origin(hint) is tuple:
+        return _list_of(get_args(hint))
+    return "an object with named fields"
+
+
+def _list_of(arguments: tuple[Any, ...]) -> str:
+    return f"a list of {_PLURALS[arguments[0]]}" if arguments[0] in _PLURALS else "a list"
 
 
 def _refused(where: str, path: str, value: Any, needed: str) -> GanExportError:

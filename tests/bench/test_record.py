@@ -48,15 +48,21 @@ def test_a_record_from_before_a_field_is_read(measured: Run) -> None:
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "another schema": (lambda d: d.update(schema="gan-export/bench/99"), "of schema gan-export/bench/99"),
     "no schema": (lambda d: d.pop("schema"), "no result of gan-bench"),
-    "a field less": (lambda d: d.pop("rows"), "lacks rows"),
+    "a field less": (lambda d: d.pop("rows"), "rows is missing"),
     "a field more": (lambda d: d.update(extra=1), "unknown field extra"),
-    "a field less inside": (lambda d: d["rows"][0].pop("blocks"), "lacks blocks"),
-    "text for a number": (lambda d: d["settings"].update(rounds="7"), "doesn't fit"),
-    "a truth for a number": (lambda d: d["settings"].update(rounds=True), "doesn't fit"),
-    "a number for samples": (lambda d: d["rows"][0].update(blocks=5), "doesn't fit"),
-    "text for a sample": (lambda d: d["rows"][0].update(blocks=[["x"]]), "doesn't fit"),
-    "an unknown quantity": (lambda d: d["rows"][0].update(quantity="guess"), "doesn't fit"),
-    "a picture of two sides": (lambda d: d["model"].update(image=[1, 2]), "doesn't fit"),
+    "a field less inside": (lambda d: d["rows"][0].pop("blocks"), r"rows\[0\].blocks is missing"),
+    "text for a number": (lambda d: d["settings"].update(rounds="7"), "settings.rounds is 7; a whole number is needed"),
+    "a truth for a number": (
+        lambda d: d["settings"].update(rounds=True),
+        "settings.rounds is True; a whole number is needed",
+    ),
+    "a number for samples": (lambda d: d["rows"][0].update(blocks=5), "a list is needed"),
+    "text for a sample": (lambda d: d["rows"][0].update(blocks=[["x"]]), "x; a whole number is needed"),
+    "an unknown quantity": (
+        lambda d: d["rows"][0].update(quantity="guess"),
+        "guess; one of model, end_to_end is needed",
+    ),
+    "a picture of two sides": (lambda d: d["model"].update(image=[1, 2]), "a list of 3 is needed"),
 }
 
 

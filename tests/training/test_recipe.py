@@ -66,7 +66,7 @@ def test_settings_override_fields_of_every_type() -> None:
         ("generator.widths=512", ("generator.widths", "list of whole numbers")),
         ("loss.kind=wgan", ("loss.kind", "bce", "hinge")),
         ("loss.one_call=1", ("loss.one_call", "true or false")),
-        ("loss=1", ("loss is a section",)),
+        ("loss=1", ("loss is 1", "named fields")),
         ("train.epochs.x=1", ("train.epochs", "whole number")),
         ("train.epochs", ("section.field=value",)),
     ],
