@@ -27,6 +27,7 @@ from gan_export.arch.layers import (
 from gan_export.arch.typed import wrong_field
 from gan_export.arch.words import Prior
 from gan_export.errors import GanExportError, printable
+from gan_export.signature import Signature
 
 SPEC_KEY = "gan-export.spec"  # in the metadata of a safetensors file that holds its own spec, as JSON
 
@@ -64,6 +65,11 @@ class GeneratorSpec:
     def output(self) -> str:
         """The name of the value that is the image."""
         return self.layers[-1].name
+
+    @property
+    def signature(self) -> Signature:
+        """What goes in and comes out: z, and label if there are classes, to image."""
+        return Signature.of_latent(self.nz, self.prior, self.image, self.classes, self.range)
 
     def parameters(self) -> dict[str, Shape]:
         """`layer.param` -> shape of every array that the weights must hold, in the order of the layers."""
