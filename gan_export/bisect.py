@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_export import latents
 from gan_export.errors import GanExportError, printable
 from gan_export.protobuf import check_external_data
+from gan_export.signature import Feeds
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
@@ -40,10 +40,9 @@ def bisect(path: Path, checkpoint: Checkpoint, precision: str, batch: int = BATC
     Raises GanExportError for a graph whose layers are not the checkpoint's.
     """
     check_external_data(path)
-    z = latents.draw(SEED, 0, batch, checkpoint.spec.nz, checkpoint.spec.prior)
-    labels = np.arange(batch, dtype=np.int64) % checkpoint.spec.classes if checkpoint.spec.classes else None
-    wanted = _layers(checkpoint, z, labels)
-    got = _values(path, tuple(wanted), z, labels)
+    feeds = checkpoint.spec.signature.feeds(SEED, range(batch))
+    wanted = _layers(checkpoint, feeds)
+    got = _values(path, tuple(wanted), feeds)
     if not got:
         raise GanExportError(f"{printable(path.name)} names none of the checkpoint's layers, so none can be compared")
     bound = BOUNDS[precision]
@@ -57,9 +56,7 @@ def bisect(path: Path, checkpoint: Checkpoint, precision: str, batch: int = BATC
     return tuple(steps)
 
 
-def _layers(
-    checkpoint: Checkpoint, z: npt.NDArray[np.float32], labels: npt.NDArray[np.int64] | None
-) -> dict[str, npt.NDArray[np.float32]]:
+def _layers(checkpoint: Checkpoint, feeds: Feeds) -> dict[str, npt.NDArray[np.float32]]:
     """The values of the lowered layers, by the names that their submodules have and the file's values bear."""
     import torch
     from torch import fx
@@ -80,15 +77,12 @@ def _layers(
                 values[next(names)] = result.numpy()
             return result
 
-    arguments = [torch.from_numpy(z)] + ([torch.from_numpy(labels)] if labels is not None else [])
     with torch.inference_mode():
-        Watched(module).run(*arguments)
+        Watched(module).run(*[torch.from_numpy(array) for array in feeds.values()])
     return values
 
 
-def _values(
-    path: Path, names: tuple[str, ...], z: npt.NDArray[np.float32], labels: npt.NDArray[np.int64] | None
-) -> dict[str, npt.NDArray[Any]]:
+def _values(path: Path, names: tuple[str, ...], feeds: Feeds) -> dict[str, npt.NDArray[Any]]:
     """The values of the graph at `path` that bear those names; its output stands for the last one."""
     import onnx
     import onnxruntime
@@ -101,18 +95,20 @@ def _values(
         model.graph.output.add(name=name)
     if model.graph.output[0].type.tensor_type.elem_type != onnx.TensorProto.UINT8:
         wanted = [*wanted, names[-1]]
-    feeds: dict[str, npt.NDArray[Any]] = {model.graph.input[0].name: z}
-    if model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16:
-        feeds[model.graph.input[0].name] = z.astype(np.float16)
-    if labels is not None:
-        feeds[model.graph.input[1].name] = labels
+    types = {
+        value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        for value in model.graph.input
+    }
+    if set(types) != set(feeds):
+        raise GanExportError(f"{printable(path.name)} doesn't take {', '.join(feeds)}, as the checkpoint does")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     # Without fusions every layer's value is there to be seen.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        drawn = session.run([last if name == names[-1] else name for name in wanted], feeds)
+        given = {name: array.astype(types[name], copy=False) for name, array in feeds.items()}
+        drawn = session.run([last if name == names[-1] else name for name in wanted], given)
     except Exception as e:  # onnxruntime has an exception type a status code, with no base of their own
         why = printable(" ".join(str(e).split()), limit=300)
         raise GanExportError(f"{printable(path.name)}: ONNX Runtime can't run its layers: {why}") from e

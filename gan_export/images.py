@@ -16,19 +16,24 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def to_bytes(images: Floats, span: tuple[float, float] | None = None) -> Bytes:
-    """clamp(floor(x × 127.5 + 128), 0, 255): float32 (N, C, H, W) in [-1, 1] to uint8 (N, H, W, C).
+    """`levels` of float32 (N, C, H, W) as uint8 (N, H, W, C)."""
+    return np.ascontiguousarray(levels(images, span).transpose(0, 2, 3, 1))
+
+
+def levels(values: Floats, span: tuple[float, float] | None = None) -> Bytes:
+    """clamp(floor(x × 127.5 + 128), 0, 255) of float32 in [-1, 1]: uint8 of the same shape.
 
     torchvision's and NVlabs' rule alike, computed in float32.  NaN gives 0.
 
-    span: (low, high) of the values where it is another, brought to [-1, 1] first; None where nothing bounds them
+    span: (low, high) of the values if it is another, brought to [-1, 1] first; None if nothing bounds them
     """
     low, high = span or (-1.0, 1.0)
     if (low, high) != (-1.0, 1.0):
-        images = (images - np.float32(low)) * np.float32(2.0 / (high - low)) - np.float32(1.0)
-    near = np.fmin(np.fmax(images, np.float32(-2.0)), np.float32(2.0))  # fmax makes NaN the lowest
+        values = (values - np.float32(low)) * np.float32(2.0 / (high - low)) - np.float32(1.0)
+    near = np.fmin(np.fmax(values, np.float32(-2.0)), np.float32(2.0))  # fmax makes NaN the lowest
     scaled = np.floor(near * np.float32(127.5) + np.float32(128.0))
-    clamped = np.clip(scaled, 0.0, 255.0).astype(np.uint8)
-    return np.ascontiguousarray(clamped.transpose(0, 2, 3, 1))
+    clamped: Bytes = np.clip(scaled, 0.0, 255.0).astype(np.uint8)
+    return clamped
 
 
 def from_bytes(images: Bytes) -> Floats:

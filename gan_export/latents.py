@@ -26,6 +26,10 @@ TABLE_SHA256 = (
 
 STREAM_LATENTS = 0
 STREAM_LABELS = 1
+STREAM_FURTHER = range(2, 8)  # second and further latents and labels of one generator
+STREAM_PROBES = range(8, 16)  # images and other arrays that an export is judged on
+STREAM_NOISE = range(16, 4096)  # the k-th noise input
+STREAM_DROPOUT = range(4096, 8192)  # the k-th dropout
 
 _ROUNDS = 10
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -56,20 +60,53 @@ def draw_at(seed: int, indices: npt.NDArray[np.uint64], nz: int, prior: str = "n
     return result
 
 
+def draw_table(
+    seed: int, indices: npt.NDArray[np.uint64], size: int, table: npt.NDArray[Any], stream: int
+) -> npt.NDArray[Any]:
+    """Values of images in any order, (N, size) of the table's type: `table[u]` for each coordinate's u.
+
+    table: (65536,), what each 16-bit number stands for.  stream: which of an image's streams of numbers is read.
+    """
+    check(seed, 0, 0)
+    result = np.empty((len(indices), max(size, 0)), table.dtype)
+    _look_up(result, seed, indices, table, stream)
+    return result
+
+
+def dropout_keeps(
+    seed: int, indices: npt.NDArray[np.uint64], size: int, rate: float, layer: int = 0
+) -> npt.NDArray[np.bool_]:
+    """Which values the `layer`-th dropout keeps, bool (N, size): those whose u is at least round(rate × 65536).
+
+    rate is the share that is dropped, 0 up to but not 1; halves are rounded to even.
+    """
+    if not 0.0 <= rate < 1.0:
+        raise GanExportError(f"dropout rate {rate}: 0 up to, but not, 1 is possible")
+    if not 0 <= layer < len(STREAM_DROPOUT):
+        raise GanExportError(f"dropout {layer}: 0 to {len(STREAM_DROPOUT) - 1} are possible")
+    keeps = np.arange(65536) >= round(rate * 65536)
+    return draw_table(seed, indices, size, keeps, STREAM_DROPOUT[layer])
+
+
 def _fill(result: Floats, seed: int, indices: npt.NDArray[np.uint64], prior: str) -> None:
-    count, nz = result.shape
-    if nz < 1:
-        raise GanExportError(f"latent size {nz}: at least 1 is needed")
-    table = _table(prior)
-    blocks = -(-nz // 8)
-    rows = max(1, _PIECE // blocks)
+    if result.shape[1] < 1:
+        raise GanExportError(f"latent size {result.shape[1]}: at least 1 is needed")
+    _look_up(result, seed, indices, _table(prior), STREAM_LATENTS)
+
+
+def _look_up(
+    result: npt.NDArray[Any], seed: int, indices: npt.NDArray[np.uint64], table: npt.NDArray[Any], stream: int
+) -> None:
+    count, size = result.shape
+    blocks = -(-size // 8)
+    rows = max(1, _PIECE // max(blocks, 1))
     for first in range(0, count, rows):
         n = min(rows, count - first)
-        words = _words(seed, indices[first : first + n], blocks, STREAM_LATENTS)  # (n, blocks, 4)
+        words = _words(seed, indices[first : first + n], blocks, stream)  # (n, blocks, 4)
         halves = np.empty((n, blocks, 4, 2), np.intp)
         halves[..., 0] = words & np.uint32(0xFFFF)
         halves[..., 1] = words >> np.uint32(16)
-        result[first : first + n] = table[halves.reshape(n, blocks * 8)[:, :nz]]
+        result[first : first + n] = table[halves.reshape(n, blocks * 8)[:, :size]]
 
 
 def labels(seed: int, start: int, count: int, classes: int) -> npt.NDArray[np.int64]:
@@ -162,9 +199,29 @@ def normal_table() -> Floats:
 
 
 @functools.cache
-def uniform_table() -> Floats:
-    """(u + 0.5) / 32768 - 1 for u = 0 .. 65535, float32 (65536,): every value is exact."""
-    table = ((np.arange(65536, dtype=np.float64) + 0.5) / 32768.0 - 1.0).astype(np.float32)
+def uniform_table(low: float = -1.0, high: float = 1.0) -> Floats:
+    """float32 of (u + 0.5) / 65536 × (high - low) + low for u = 0 .. 65535, float32 (65536,).
+
+    Each operation is of doubles and rounded on its own.  On (-1, 1) every value is exact.
+    """
+    unit = (np.arange(65536, dtype=np.float64) + 0.5) / 65536.0
+    table = (unit * (high - low) + low).astype(np.float32)
+    table.flags.writeable = False
+    return table
+
+
+@functools.cache
+def truncated_normal_table(bound: float) -> Floats:
+    """The normal distribution cut off beyond ±bound, float32 (65536,): T[first + floor(u × m / 65536)].
+
+    T[first .. first+m-1] are the entries of `normal_table` of at most `bound` in size.  Whole numbers alone choose
+    among them, so that every language chooses the same; a value's share is off by at most 1 in 65,536.
+    """
+    normal = normal_table()
+    inside = np.flatnonzero(np.abs(normal) <= np.float32(bound))
+    if not len(inside):
+        raise GanExportError(f"a normal distribution truncated at {bound}: the bound must be above 0")
+    table: Floats = normal[inside[0] + ((np.arange(65536) * len(inside)) >> 16)]
     table.flags.writeable = False
     return table
 

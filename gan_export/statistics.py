@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_export import latents
 from gan_export.arch.layers import BatchNorm
 from gan_export.arch.spec import GeneratorSpec, flops
 
@@ -138,5 +137,5 @@ def _inputs(spec: GeneratorSpec, count: int) -> Iterator[tuple[torch.Tensor, ...
 
     for start in range(0, count, _BATCH):
         n = min(_BATCH, count - start)
-        z = torch.from_numpy(latents.draw(SEED, start, n, spec.nz, spec.prior))
-        yield (z, torch.arange(start, start + n) % spec.classes) if spec.classes else (z,)
+        feeds = spec.signature.feeds(SEED, range(start, start + n))
+        yield tuple(torch.from_numpy(array) for array in feeds.values())

@@ -28,6 +28,7 @@ from gan_export.arch.layers import (
 from gan_export.arch.words import Prior
 from gan_export.errors import GanExportError, printable
 from gan_export.escape import is_plain_name
+from gan_export.signature import Signature
 
 MOST_LATENTS = 1 << 18  # of one image; the largest known generator takes 2,048
 MOST_VALUES = 1 << 28  # of one layer's output: a gibibyte of float32; a file whose shapes claim more is none of ours
@@ -72,6 +73,11 @@ class GeneratorSpec:
     def output(self) -> str:
         """The name of the value that is the image."""
         return self.layers[-1].name
+
+    @property
+    def signature(self) -> Signature:
+        """What goes in and comes out: z, and label if there are classes, to image."""
+        return Signature.of_latent(self.nz, self.prior, self.image, self.classes, self.range)
 
     def parameters(self) -> dict[str, Shape]:
         """`layer.param` -> shape of every array that the weights must hold, in the order of the layers."""

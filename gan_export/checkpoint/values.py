@@ -135,6 +135,20 @@ class Tensor:
         window = np.lib.stride_tricks.as_strided(whole[self.offset :], self.shape, steps, writeable=False)
         return _to_float32(window, self.dtype)
 
+    def integers(self) -> npt.NDArray[np.int64]:
+        """The values as int64, C-contiguous and our own.  Raises GanExportError for a type of fractions."""
+        if not self.dtype.startswith(("int", "uint", "bool")):
+            raise GanExportError(f"a tensor of {self.dtype} where whole numbers are wanted")
+        size = ITEMSIZES[self.dtype]
+        order = ">" if self.storage.big_endian else "<"
+        kind = f"{order}{'i' if self.dtype.startswith('int') else 'u'}{size}"
+        if not self.numel:
+            return np.zeros(self.shape, np.int64)
+        whole = np.frombuffer(self.storage.raw(), kind, count=self.storage.nbytes // size)
+        steps = tuple(s * size for s in self.strides)
+        window = np.lib.stride_tricks.as_strided(whole[self.offset :], self.shape, steps, writeable=False)
+        return np.array(window, np.int64, order="C")
+
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Row-major strides, in elements."""

@@ -68,7 +68,7 @@ class Onnx:
             sampler_graph.prepend(model, Facts.of(checkpoint.spec))
         versions = {"torch": torch.__version__.split("+")[0], "onnx": onnx.__version__}
         if options.precision == "int8":
-            narrow = quantised(model, checkpoint.spec)
+            narrow = quantised(model, checkpoint.spec.signature)
             model = narrow.model
             manifest = narrow.noted(make_manifest(self, checkpoint, options, versions | narrow.versions))
         else:

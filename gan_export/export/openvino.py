@@ -48,7 +48,7 @@ class OpenVinoIr:
         graph = to_model(checkpoint, plain, DEFAULT_OPSET)
         versions = {"torch": torch.__version__.split("+")[0], "openvino": openvino.__version__.split("-")[0]}
         if options.precision == "int8":
-            narrow = quantised(graph, checkpoint.spec)
+            narrow = quantised(graph, checkpoint.spec.signature)
             graph = narrow.model
             manifest = narrow.noted(make_manifest(self, checkpoint, options, versions | narrow.versions))
         else:

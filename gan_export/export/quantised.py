@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_export import images, latents
-from gan_export.arch.spec import GeneratorSpec
+from gan_export import images
 from gan_export.errors import GanExportError
 from gan_export.export.base import quiet
+from gan_export.signature import Array, Signature
 
 if TYPE_CHECKING:
     import onnx
@@ -52,7 +52,7 @@ class Quantised:
         return replace(manifest, options={**manifest.options, "kept_fp32": list(self.kept)})
 
 
-def quantised(model: onnx.ModelProto, spec: GeneratorSpec) -> Quantised:
+def quantised(model: onnx.ModelProto, signature: Signature) -> Quantised:
     """The graph with as many layers quantised as draw every picture well enough.
 
     Raises GanExportError where not even one layer can be quantised.
@@ -63,32 +63,32 @@ def quantised(model: onnx.ModelProto, spec: GeneratorSpec) -> Quantised:
     names = [node.name for node in model.graph.node if node.op_type in QUANTISED]
     if not names:
         raise GanExportError("int8: no layer of this generator can be quantised")
-    wanted = _pictures(model, spec)
+    wanted = _bytes(model, signature)
 
     def error(graph: onnx.ModelProto) -> float:
         """The mean square of the worst picture."""
-        return float(np.mean((_pictures(graph, spec).astype(np.float64) - wanted) ** 2, axis=(1, 2, 3)).max())
+        return float(np.mean((_bytes(graph, signature).astype(np.float64) - wanted) ** 2, axis=1).max())
 
-    whole = _quantise(model, spec, names)
+    whole = _quantise(model, signature, names)
     if _decibels(error(whole)) >= GOOD:
         return Quantised(whole, (), versions)
-    harm = {name: error(_quantise(model, spec, [name])) for name in names}
+    harm = {name: error(_quantise(model, signature, [name])) for name in names}
     kept: list[str] = []
     for name in sorted(names, key=lambda name: -harm[name])[:-1]:
         kept.append(name)
-        candidate = _quantise(model, spec, [n for n in names if n not in kept])
+        candidate = _quantise(model, signature, [n for n in names if n not in kept])
         if _decibels(error(candidate)) >= GOOD:
             return Quantised(candidate, tuple(n for n in names if n in kept), versions)
     raise GanExportError(f"int8: no choice of layers draws every picture within {GOOD:g} dB; use --precision fp16")
 
 
-def _quantise(model: onnx.ModelProto, spec: GeneratorSpec, names: Collection[str]) -> onnx.ModelProto:
+def _quantise(model: onnx.ModelProto, signature: Signature, names: Collection[str]) -> onnx.ModelProto:
     import onnx
     from onnxruntime import quantization as q
 
     class Reader(q.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self._batches = _inputs(spec)
+            self._batches = _inputs(signature)
 
         def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
             return next(self._batches, None)
@@ -114,20 +114,25 @@ def _quantise(model: onnx.ModelProto, spec: GeneratorSpec, names: Collection[str
         return onnx.load(target)
 
 
-def _inputs(spec: GeneratorSpec) -> Iterator[dict[str, npt.NDArray[Any]]]:
+def _inputs(signature: Signature) -> Iterator[dict[str, Array]]:
     for start in range(0, CALIBRATION, _BATCH):
-        feeds: dict[str, npt.NDArray[Any]] = {"z": latents.draw(CALIBRATION_SEED, start, _BATCH, spec.nz, spec.prior)}
-        if spec.classes:
-            feeds["label"] = np.arange(start, start + _BATCH, dtype=np.int64) % spec.classes
-        yield feeds
+        yield signature.feeds(CALIBRATION_SEED, range(start, start + _BATCH))
 
 
-def _pictures(model: onnx.ModelProto, spec: GeneratorSpec) -> npt.NDArray[np.uint8]:
+def _bytes(model: onnx.ModelProto, signature: Signature) -> npt.NDArray[np.uint8]:
+    """Every output of every image as bytes: (CALIBRATION, values)."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    drawn = np.concatenate([session.run(None, feeds)[0] for feeds in _inputs(spec)])
-    return drawn if drawn.dtype == np.uint8 else images.to_bytes(drawn, spec.range)
+    batches = []
+    for feeds in _inputs(signature):
+        made = session.run([p.name for p in signature.outputs], feeds)
+        parts = [
+            array if array.dtype == np.uint8 else images.levels(array, port.range)
+            for port, array in zip(signature.outputs, made, strict=True)
+        ]
+        batches.append(np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1))
+    return np.concatenate(batches)
 
 
 def _decibels(square: float) -> float:

@@ -1,0 +1,92 @@
+"""The state dict of a file for a class that is at hand: read as data, and held against the class's own keys."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from gan_export.budget import Budget
+from gan_export.checkpoint import folders, keys
+from gan_export.checkpoint.candidates import Candidate, at_path, find
+from gan_export.checkpoint.formats import read_content
+from gan_export.checkpoint.types import Source
+from gan_export.checkpoint.values import FLOATS, Tensor
+from gan_export.errors import GanExportError, printable
+
+_SHOWN = 4  # keys listed in a message
+
+Wanted = Mapping[str, tuple[tuple[int, ...], bool]]  # key -> (shape, whether its values are floats)
+
+
+def read_state_dict(path: Path, wanted: Wanted, key: str | None = None) -> tuple[dict[str, npt.NDArray[Any]], Source]:
+    """Return the arrays of `path` by the keys of `wanted`, float32 or int64, and where they came from.
+
+    Of several state dicts in the file the first that fits is taken, or the one that `key` names; wrappers' prefixes
+    ("module.", "generator.") are taken off.  Every key must be there in its shape, and no other but torch's own
+    counters.  Nothing that the file names is imported or run.
+    Raises GanExportError, beginning with the file's name, that says which keys differ.
+    """
+    name, digest, content, budget = folders.read_folder(path) if os.path.isdir(path) else read_content(path)
+    found = find(content.root, budget)
+    tried = found.candidates
+    if key is not None:
+        one = at_path(found, key, budget)
+        tried = (one,) if one else ()
+    if not tried:
+        what = f"no state dict is called {printable(key, 80)}" if key is not None else "no state dict is in it"
+        raise GanExportError(f"{printable(name)}: {what}")
+    best: tuple[int, str] | None = None
+    for candidate in tried:
+        for tensors in _spellings(candidate, budget):
+            differences = _differences(tensors, wanted)
+            if not differences:
+                arrays = {k: _array(tensors.get(k), floats) for k, (_, floats) in wanted.items()}
+                source = Source(
+                    name,
+                    digest,
+                    content.container,
+                    candidate.path,
+                    records=content.names.records,
+                    code=content.names.code,
+                    files=content.files,
+                )
+                return {k: a for k, a in arrays.items() if a is not None}, source
+            ranked = (len(differences), _shown(differences))
+            best = ranked if best is None or ranked[0] < best[0] else best
+    assert best is not None
+    raise GanExportError(f"{printable(name)}: its keys are not those of the class: {best[1]}")
+
+
+def _spellings(candidate: Candidate, budget: Budget) -> list[Mapping[str, Tensor]]:
+    """The tensors by the file's keys, without wrappers, and without each owner's name that all keys begin with."""
+    plain = keys.normalise(candidate.tensors, budget)
+    owned = [{k[len(p) :]: t for k, t in plain.items()} for p in keys.attempts(plain)]
+    return [candidate.tensors, *owned]
+
+
+def _differences(tensors: Mapping[str, Tensor], wanted: Wanted) -> list[str]:
+    lacking = [k for k in wanted if k not in tensors and not keys.is_counter(k)]
+    extra = [k for k in tensors if k not in wanted and not keys.is_counter(k)]
+    found = [f"{k} is missing" for k in lacking] + [f"{k} is not in the class" for k in extra]
+    for k in (k for k in wanted if k in tensors and not keys.is_counter(k)):
+        shape, floats = wanted[k]
+        if tensors[k].shape != shape:
+            found.append(f"{k} is {tensors[k].shape}, the class has {shape}")
+        elif (tensors[k].dtype in FLOATS) != floats:
+            found.append(f"{k} is {tensors[k].dtype}, the class has {'floats' if floats else 'whole numbers'}")
+    return found
+
+
+def _array(tensor: Tensor | None, floats: bool) -> npt.NDArray[Any] | None:
+    if tensor is None:  # a counter that the file hasn't
+        return None
+    return tensor.floats() if floats else tensor.integers()
+
+
+def _shown(differences: list[str]) -> str:
+    more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+    return "; ".join(printable(d, 160) for d in differences[:_SHOWN]) + more
