@@ -17,9 +17,15 @@ PROGRAMS: Mapping[Kind, str] = {
 
 
 def note(path: Path) -> str:
-    """One line for a program that isn't known to be gan-export's, before it is run; empty for any other file."""
+    """Return one line for a program that isn't known to be gan-export's, before it is run; "" for any other file.
+
+    A file whose manifest is damaged gets none: the command refuses it, and runs nothing.
+    """
     kind = artifact.sniff(path)
-    if kind not in PROGRAMS or is_ours(path, kind):
+    try:
+        if kind not in PROGRAMS or is_as_exported(path, kind):
+            return ""
+    except (GanExportError, OSError):
         return ""
     return (
         f"{printable(str(path))} is {PROGRAMS[kind]}: it runs code of its own, and is not as gan-export writes one; "
@@ -27,13 +33,16 @@ def note(path: Path) -> str:
     )
 
 
-def is_ours(path: Path, kind: Kind) -> bool:
+def is_as_exported(path: Path, kind: Kind) -> bool:
     """Whether the contents are those that the file's manifest was written for.
 
     A forger can write both; this tells an export that was altered, or has none, from one as it was written.
+    Raises GanExportError if the manifest can't be read.
     """
+    manifest = artifact.read_manifest(path, kind)
+    if manifest is None:
+        return False
     try:
-        manifest = artifact.read_manifest(path, kind)
-        return manifest is not None and manifest.content_sha256 == content.sha256(path)
-    except (GanExportError, OSError):
+        return manifest.content_sha256 == content.sha256(path)
+    except GanExportError:
         return False

@@ -38,7 +38,7 @@ def test_it_is_exported_with_smaller_transforms(command: Command, strong: Path, 
     assert told.code == 0, told.err
     version, budget = _header(tmp_path / "strong.gan")
     assert version == 3
-    assert 2e-6 <= budget <= 6e-6
+    assert 1.9e-6 < budget < 6.1e-6  # a float32 in the file
     assert f"it keeps to {budget:g}" in told.out
     assert command("gan-export", "verify", tmp_path / "strong.gan", strong).code == 0
     assert f"error_budget {budget:g}" in command("gan-export", "inspect", tmp_path / "strong.gan").out
