@@ -13,6 +13,7 @@ from gan_export import checkpoint, export, programs, ship
 from gan_export.artifact import KEY
 from gan_export.export.base import Options
 from tests.checkpoint.makers import torch_zip
+from tests.security.files import manifest_data
 
 
 def _archive(path: Path, *entries: str) -> Path:
@@ -25,7 +26,7 @@ def _archive(path: Path, *entries: str) -> Path:
 def test_programs_of_others_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "c"
     folder.mkdir()
-    (folder / "manifest.json").write_text(json.dumps({"format": "c"}))
+    (folder / "manifest.json").write_text(json.dumps({**manifest_data(), "format": "c"}))
     scripted = tmp_path / "g.pt"
     torch.jit.save(torch.jit.script(torch.nn.Identity()), str(scripted))
     compiled = _archive(tmp_path / "g.pt2", "g/archive_format", "g/data/aotinductor/model/x.so")
