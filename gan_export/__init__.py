@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from gan_export.arch.draft import Family
     from gan_export.checkpoint import Checkpoint, Overrides
     from gan_export.runtimes.native import Model
     from gan_export.sampling import Label
@@ -29,6 +30,18 @@ def load(path: Path | str, overrides: Overrides | None = None) -> Checkpoint:
     from gan_export import checkpoint
 
     return checkpoint.read(path, overrides)
+
+
+def register_architecture(family: Family, before: str | None = None) -> None:
+    """Make an architecture known to `load` and every command; docs/adding-an-architecture.md builds one.
+
+    It is tried before the architecture called `before`, or before the generic reading, which comes last.  A package
+    does this in the function that its entry point of the group `gan_export.plugins` names.
+    Raises GanExportError if its name is taken, or no architecture is called `before`.
+    """
+    from gan_export.arch.registry import ARCHS
+
+    ARCHS.add(family, before or next(f.name for f in ARCHS if f.generic))
 
 
 def open(path: Path | str, *, max_memory: int = 0) -> Model:

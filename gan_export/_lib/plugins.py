@@ -1,7 +1,7 @@
 """Packages that extend gan-export.
 
 Each entry point of the group `gan_export.plugins` names a function that is called once, without arguments.
-It registers what its package brings, by `gan_export.register_architecture` and its siblings.
+It registers what its package brings, by `gan_export.register_architecture`.
 """
 
 from __future__ import annotations
