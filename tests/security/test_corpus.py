@@ -305,7 +305,8 @@ def test_a_pt2_that_is_a_program(place: Place, exported: dict[str, bytes]) -> No
         for door, program, words in doors:
             jobs.append((f"{name}: {door}", program, words))
     for name, (code, said) in place.run(jobs).items():
-        assert code in ((0, 1) if name.startswith(HONEST) or name.endswith("inspect") else (1, 2)), (name, said)
+        wanted = (0, 1) if name.startswith(HONEST) else (0, 1, 2) if name.endswith("inspect") else (1, 2)
+        assert code in wanted, (name, said)
         assert "Traceback" not in said
 
 
