@@ -6,7 +6,6 @@ A manifest depends on the checkpoint and the versions alone; what was measured l
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 import math
@@ -18,27 +17,29 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from gan_export import latents, protobuf
+from gan_export import latents, manifest_options, protobuf, references
 from gan_export.arch.reading import Overrides
+from gan_export.arch.spec import SPEC_KEY, GeneratorSpec
 from gan_export.arch.typed import wrong_field
 from gan_export.arch.words import Prior
 from gan_export.errors import GanExportError, first_line, printable
+from gan_export.references import References
+from gan_export.tolerance import Tolerance
 
-if TYPE_CHECKING:
-    from gan_export.arch.spec import GeneratorSpec
-
-VERSION = 1
+VERSION = 2
+_READ = (1, VERSION)
+_SINCE_2 = ("rounding", "content_sha256")
 KEY = "gan-export.manifest"  # in ONNX metadata; the extra file of a TorchScript archive bears the same name
 MARK = KEY.encode() + b"\n"  # before a manifest that a zero byte ends, in formats whose own readers are heavy
 SAID = "overrides"  # among a manifest's options: the flags that the checkpoint was read with
 REFERENCE_SEED = 0
 REFERENCE_COUNT = 8
-_GRID = 2.0**20  # reference values are multiples of 2^-20: far finer than any tolerance, coarser than float64's noise
+UNSEALED = "0" * 64  # of `content_sha256`, until the file is complete
 
 OPENVINO_KEYS = ("gan-export", "manifest")  # of rt_info: an element in an element
 _MOST_VALUES = 1 << 28  # of one picture
@@ -52,37 +53,14 @@ C_MANIFEST = "manifest.json"  # in a folder of C source
 COREML_FILES, COREML_MODEL = "Manifest.json", "Data/com.apple.CoreML/model.mlmodel"  # in an .mlpackage
 _NCNN_MAGIC = b"7767517\n"
 GAN_MAGIC = b"\x89GAN\r\n\x1a\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """How far an export may be from the eager module.
-
-    max_abs:     largest absolute error of a value, in the unit of [-1, 1]; None leaves values unjudged
-    byte_share:  largest share of differing bytes
-    byte_step:   largest difference of a byte
-    psnr:        smallest peak signal-to-noise ratio of the bytes, in dB; None leaves it unjudged
-    """
-
-    max_abs: float | None
-    byte_share: float
-    byte_step: int
-    psnr: float | None = None
-
-
-TOLERANCES: Mapping[str, Tolerance] = {
-    "fp32": Tolerance(max_abs=2e-5, byte_share=1e-4, byte_step=1),
-    "fp16": Tolerance(max_abs=None, byte_share=1.0, byte_step=255, psnr=45.0),
-    "bf16": Tolerance(max_abs=None, byte_share=1.0, byte_step=255, psnr=35.0),
-    "int8": Tolerance(max_abs=None, byte_share=1.0, byte_step=255, psnr=28.0),
-}
+_GAN_FACTS, _GAN_FACTS_AT = struct.Struct("<IIIIII2f"), 60  # nz, prior, classes, image, range: docs/FORMAT.md
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a program needs to know to draw from a generator, whatever its form.
 
-    arch:    the family's name, or the class's for a user's own module
+    arch:    the family's name
     nz:      length of a latent; prior: what it is drawn from
     classes: number of labels, 0 for none
     image:   (C, H, W)
@@ -111,7 +89,10 @@ class Manifest:
     source_sha256: of the checkpoint
     latent_law:    `latents.LAW`
     versions:      of the tools that wrote the file
-    references:    pictures of REFERENCE_SEED's first images (with labels i mod classes), computed in float64
+    references:    of REFERENCE_SEED's first images (with labels i mod classes), computed in float64: `references.pack`
+    tolerance:     what the export was judged by; a verifier has its own
+    rounding:      eager float32's own error in half ranges: `tolerance.worth_stating`; since version 2
+    content_sha256: `content.sha256` of the export; UNSEALED in version 1, which has none
     """
 
     format: str
@@ -124,6 +105,8 @@ class Manifest:
     options: Mapping[str, Any]
     references: str
     latent_law: str = latents.LAW
+    rounding: float = 0.0
+    content_sha256: str = UNSEALED
     version: int = VERSION
 
     def overrides(self) -> Overrides:
@@ -144,15 +127,20 @@ class Manifest:
 
     def to_json(self) -> str:
         """One line of JSON, keys sorted: the same manifest gives the same bytes."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        later = _SINCE_2 if self.version == 1 else ()
+        data = {name: value for name, value in asdict(self).items() if name not in later}
+        return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
     @staticmethod
     def from_json(text: str) -> Manifest:
         """Raises GanExportError for what is not a manifest of this version."""
         try:
             data = json.loads(text)
-            if data["version"] != VERSION:
-                raise GanExportError(f"a manifest of version {data['version']}; this program reads {VERSION}")
+            version = data["version"]
+            if type(version) is not int or version not in _READ:
+                raise GanExportError(f"a manifest of version {printable(str(version), 40)}; this program reads 1 and 2")
+            if any((name in data) != (version > 1) for name in _SINCE_2):
+                raise GanExportError(f"its manifest isn't of version {version}, as it states; export it again")
             facts = data.pop("facts")
             interval = tuple(facts["range"]) if facts["range"] else None
             manifest = Manifest(
@@ -168,15 +156,10 @@ class Manifest:
         except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as e:
             raise GanExportError(f"its manifest can't be read: {printable(str(e))}") from None
 
-    def reference_pictures(self) -> npt.NDArray[np.float32]:
-        """The reference pictures, float32 (8, C, H, W) in the range of `facts`."""
-        shape = (REFERENCE_COUNT, *self.facts.image)
-        size = 4 * int(np.prod(shape))
-        try:
-            raw = zlib.decompressobj().decompress(base64.b64decode(self.references, validate=True), size + 1)
-            return np.frombuffer(raw, "<i4").reshape(shape).astype(np.float32) / np.float32(_GRID)
-        except (ValueError, zlib.error):
-            raise GanExportError("its manifest's reference pictures can't be read") from None
+    def reference_values(self) -> References:
+        """The reference images' values in the range of `facts`."""
+        size = math.prod(self.facts.image)
+        return references.unpack(self.references, size, REFERENCE_COUNT, whole=self.version == 1)
 
 
 def _wrong(manifest: Manifest) -> str | None:
@@ -187,24 +170,30 @@ def _wrong(manifest: Manifest) -> str | None:
     facts = manifest.facts
     if facts.nz < 1 or facts.classes < 0 or min(facts.image) < 1 or math.prod(facts.image) > _MOST_VALUES:
         return "facts"
+    if facts.range is not None and not facts.range[0] < facts.range[1]:
+        return "facts"
     if not all(isinstance(v, str) for v in manifest.versions.values()):
         return "versions"
-    counts = [n for n in (manifest.options.get("recalibrate"), manifest.options.get("static")) if n is not None]
-    if any(type(n) is not int or n < 1 for n in counts) or manifest.options.get("device", "cpu") not in ("cpu", "cuda"):
+    if not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in (manifest.content_sha256, manifest.source_sha256)):
+        return "sha256"
+    if manifest.latent_law != latents.LAW:
+        return "latent_law"
+    if manifest.rounding < 0.0:
+        return "rounding"
+    if not manifest_options.fit(manifest.options):
         return "options"
     return None
-
-
-def pack_references(pictures: npt.NDArray[np.float64]) -> str:
-    """float64 (8, C, H, W) as text for a manifest: multiples of 2^-20, so that no last bit of a sum shows."""
-    steps = np.rint(pictures * _GRID).astype("<i4")
-    return base64.b64encode(zlib.compress(steps.tobytes(), 9)).decode("ascii")
 
 
 def reference_inputs(facts: Facts) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64] | None]:
     """Latents (8, nz) and labels (8,) of the reference pictures."""
     z = latents.draw(REFERENCE_SEED, 0, REFERENCE_COUNT, facts.nz, facts.prior)
     return z, np.arange(REFERENCE_COUNT, dtype=np.int64) % facts.classes if facts.classes else None
+
+
+def format_of(kind: Kind) -> str:
+    """The name of the exporter that writes such files."""
+    return "native" if kind == "gan" else kind
 
 
 def report_path(artifact: Path) -> Path:
@@ -261,14 +250,51 @@ def sniff(path: Path) -> Kind:
 
 
 def read_manifest(path: Path, kind: Kind) -> Manifest | None:
-    """The manifest inside an artifact, None where there is none; nothing of the file is run."""
+    """The manifest inside an artifact, None where there is none; nothing of the file is run.
+
+    Raises GanExportError if it isn't what gan-export writes, or if the file's own header says otherwise.
+    """
     try:
         text = _manifest_text(path, kind)
         if not text:
             return None
-        return Manifest.from_json(text.decode("utf-8", "replace"))
+        manifest = Manifest.from_json(text.decode("utf-8", "replace"))
+        _hold(manifest, path, kind)
+        return manifest
     except GanExportError as e:
         raise GanExportError(f"{printable(str(path))}: {e}") from None
+
+
+def _hold(manifest: Manifest, path: Path, kind: Kind) -> None:
+    """Raises GanExportError if the manifest states another generator or format than the rest of the file."""
+    if manifest.format != format_of(kind):
+        raise GanExportError(
+            f"its manifest is of {printable(manifest.format, 40)}, the file is {kind}; export it again"
+        )
+    if kind not in ("gan", "safetensors"):
+        return
+    with open(path, "rb") as f:
+        there = _gan_header(f) if kind == "gan" else _safetensors_facts(f)
+    facts = manifest.facts
+    if there != (facts if kind == "safetensors" else _as_header(facts)):
+        raise GanExportError("its manifest and its layers state different generators; export it again")
+
+
+def _safetensors_facts(f: BinaryIO) -> Facts:
+    try:
+        return Facts.of(GeneratorSpec.from_json(json.loads(_safetensors_metadata(f).get(SPEC_KEY, "null"))))
+    except (ValueError, RecursionError):
+        raise GanExportError("its layers can't be read; export it again") from None
+
+
+def _gan_header(f: BinaryIO) -> tuple[float, ...]:
+    head = f.read(_GAN_FACTS_AT + _GAN_FACTS.size)
+    return _GAN_FACTS.unpack_from(head, _GAN_FACTS_AT)  # read_manifest has found more bytes than these
+
+
+def _as_header(facts: Facts) -> tuple[float, ...]:
+    span = (np.float32(v).item() for v in facts.range or (-1.0, 1.0))
+    return facts.nz, ("normal", "uniform").index(facts.prior), facts.classes, *facts.image, *span
 
 
 def _manifest_text(path: Path, kind: Kind) -> bytes | None:
@@ -303,7 +329,7 @@ def _gan_manifest(f: BinaryIO) -> bytes | None:
         return None
     offset, size = struct.unpack_from("<QQ", head, 24)
     f.seek(0, 2)
-    if offset + size > f.tell():
+    if offset < _GAN_FACTS_AT + _GAN_FACTS.size or offset + size > f.tell():
         raise GanExportError("a .gan file that is cut off")
     f.seek(offset)
     return f.read(size)

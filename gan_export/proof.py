@@ -1,4 +1,4 @@
-"""What was written, run by its own runtime in a fresh process, against the checkpoint in eager PyTorch."""
+"""What was written, run by its own runtime in a fresh process, against the checkpoint in PyTorch."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
-from gan_export import artifact, parity
+from gan_export import artifact, parity, tolerance
 from gan_export.artifact import Manifest
 from gan_export.errors import GanExportError, printable
 from gan_export.export.base import Exporter, Options, Steadier, write
 from gan_export.images import Bytes
 from gan_export.parity import ParityReport, Quality
-from gan_export.runtimes.base import Floats, Labels
 from gan_export.runtimes.remote import RemoteSession, open_remote
+from gan_export.tolerance import Rule
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
@@ -50,11 +50,14 @@ def written(
     for attempt in attempts:
         progress(f"writing {exporter.title}")
         manifest = write(exporter, checkpoint, target, attempt)
-        progress(f"comparing with eager PyTorch in {exporter.runtime}")
+        progress(f"comparing {exporter.runtime} with {parity.AGAINST}")
+        rule = tolerance.rule(exporter.name, attempt.precision, attempt.max_error)
         threads = (None, 1) if len(attempts) > 1 else (None,)
-        found = [Proven(manifest, *prove(checkpoint, exporter.runtime, target, manifest, threads=n)) for n in threads]
+        found = [
+            Proven(manifest, *prove(checkpoint, exporter.runtime, target, manifest, rule, threads=n)) for n in threads
+        ]
         tried.append(max(found, key=_error))
-        if _error(tried[-1]) <= (False, _MARGIN * (manifest.tolerance.max_abs or np.inf)):
+        if _error(tried[-1]) <= (False, _MARGIN * (tried[-1].report.tolerance.max_abs or np.inf)):
             return tried[-1]
     nearest = min(range(len(tried)), key=lambda n: _error(tried[n]))
     if nearest + 1 < len(tried):
@@ -72,11 +75,15 @@ def prove(
     runtime: str,
     path: Path,
     manifest: Manifest,
+    rule: Rule,
     *,
     weigh: bool = True,
     threads: int | None = None,
 ) -> tuple[ParityReport, float, Quality | None]:
-    """The report, the seconds that loading took, and to `weigh` int8 that draws the right pictures, what it costs."""
+    """The report by `rule`, the seconds that loading took, and to `weigh` int8 that is right, what it costs.
+
+    Raises GanExportError if the file states another generator than the checkpoint's, or than its own model.
+    """
     facts = manifest.facts
     mine = artifact.Facts.of(checkpoint.spec)
     if (mine.nz, mine.classes, mine.image) != (facts.nz, facts.classes, facts.image):
@@ -84,31 +91,22 @@ def prove(
             f"{printable(path.name)} draws {facts.image} from {facts.nz} latents, "
             f"the checkpoint {mine.image} from {mine.nz}: they don't belong together"
         )
-    wanted = reference(checkpoint)
-    with open_remote(runtime, path, manifest.options.get("device", "cpu"), threads) as session:
+    if (mine.prior, mine.range) != (facts.prior, facts.range):
+        raise GanExportError(
+            f"{printable(path.name)} states values in {facts.range} of {facts.prior} latents, "
+            f"the checkpoint gives {mine.range} of {mine.prior} ones: they don't belong together"
+        )
+    wanted = parity.eager_reference(checkpoint)
+    device = manifest.options.get("device", "cpu")
+    with open_remote(runtime, path, device, threads, facts=facts) as session:
         if session.info.inputs == "seed":
             draw = drawer(session, facts)
-            report = parity.compare_draws(draw, wanted, facts, manifest.tolerance, session.info)
+            report = parity.compare_draws(draw, wanted, facts, rule, session.info)
         else:
-            report = parity.compare(session, wanted, facts, manifest.tolerance)
+            report = parity.compare(session, wanted, facts, rule)
         costs = weigh and manifest.precision == "int8" and report.passed and session.info.inputs == "latents"
-        quality = parity.quality(session, wanted, facts, manifest.tolerance) if costs else None
+        quality = parity.quality(session, wanted, facts, report.tolerance) if costs else None
         return report, session.seconds_to_load, quality
-
-
-def reference(checkpoint: Checkpoint) -> parity.Reference:
-    """Eager PyTorch, which raises GanExportError for a checkpoint that draws no pictures."""
-    eager = parity.eager_reference(checkpoint)
-
-    def run(z: Floats, labels: Labels | None) -> Floats:
-        pictures = eager(z, labels)
-        if not np.isfinite(pictures).all():
-            raise GanExportError(
-                "the checkpoint itself draws NaN or infinite values; see `gan-export inspect` for its weights"
-            )
-        return pictures
-
-    return run
 
 
 def drawer(session: RemoteSession, facts: artifact.Facts) -> Callable[[int, int, int], Bytes]:

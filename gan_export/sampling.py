@@ -21,7 +21,7 @@ from gan_export.errors import GanExportError, printable
 from gan_export.files import atomic_file, settle
 from gan_export.runtimes import RUNTIMES
 from gan_export.runtimes import find as find_runtime
-from gan_export.runtimes.base import DrawsBytes, Session
+from gan_export.runtimes.base import DrawsBytes, Session, check_images, hold_to
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -44,6 +44,7 @@ class Generator:
         if z.ndim != 2 or z.shape[1] != self.facts.nz:
             raise GanExportError(f"latents of shape {z.shape}; this generator takes (N, {self.facts.nz})")
         pictures = self.session.generate(z, labels)
+        check_images(pictures, len(z), self.facts)
         if pictures.dtype == np.uint8:
             return pictures  # type: ignore[return-value]
         return images.to_bytes(pictures, self.facts.range)  # type: ignore[arg-type]
@@ -55,7 +56,9 @@ class Generator:
     def draw_labelled(self, seed: int, start: int, count: int, labels: Labels | None) -> Bytes:
         """As `draw`, with the labels (N,) at hand; None for a generator without classes."""
         if self.psi == 1.0 and isinstance(self.session, DrawsBytes):
-            return self.session.draw_bytes(seed, start, count, labels)
+            drawn = self.session.draw_bytes(seed, start, count, labels)
+            check_images(drawn, count, self.facts)
+            return drawn
         z = latents.draw(seed, start, count, self.facts.nz, self.facts.prior)
         return self.bytes(z if self.psi == 1.0 else z * np.float32(self.psi), labels)
 
@@ -106,6 +109,10 @@ def open_generator(
         facts = _facts(path, kind)
         session = chosen.load(path, device=device, threads=threads)
     try:
+        try:
+            hold_to(session, facts)
+        except GanExportError as e:
+            raise GanExportError(f"{printable(str(path))}: {e}") from None
         yield Generator(facts, session, psi)
     finally:
         session.close()

@@ -10,22 +10,25 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from gan_export import artifact, bisect, health, parity, proof, runtimes
+from gan_export import artifact, bisect, content, health, parity, proof, runtimes, tolerance
 from gan_export.arch.reading import Overrides
 from gan_export.artifact import Manifest
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import CheckFailedError, GanExportError, printable
 from gan_export.export.base import Exporter, Options, check_options, require, write
 from gan_export.files import atomic_file, atomic_folder, atomic_group, refuse_to_replace, sha256_file
 from gan_export.parity import ParityError, ParityReport, Quality
 from gan_export.runtimes.base import Pictures
+from gan_export.runtimes.base import require as require_runtime
 from gan_export.runtimes.remote import open_remote
+from gan_export.tolerance import Rule
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
 
 Progress = Callable[[str], None]
+Contents = Literal["whole", "altered", "unhashed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def ship(
     found = runtimes.find(exporter.runtime).availability()
     unproven = found.reason if found.elsewhere else ""
     report = loading = quality = None
-    proof.reference(checkpoint)(*artifact.reference_inputs(artifact.Facts.of(checkpoint.spec)))  # does it draw at all?
+    parity.eager_reference(checkpoint)(*artifact.reference_inputs(artifact.Facts.of(checkpoint.spec)))  # finite at all?
     sources = checkpoint.source.files
     refuse_to_replace(artifact.report_path(target), sources)
     publish = atomic_folder(target, sources, _is_export(target)) if exporter.folder else atomic_group(target, sources)
@@ -109,11 +112,33 @@ def _is_export(folder: Path) -> bool:
     return True
 
 
-def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What `verify` found.
+
+    report:   by the verifier's own tolerance
+    manifest: what the file states, its tolerance among it
+    contents: the hash of the file's contents is what its manifest states, or not, or it states none (version 1)
+    too_wide: the file states a tolerance that passes more than the verifier's
+    """
+
+    report: ParityReport
+    manifest: Manifest
+    contents: Contents
+    too_wide: bool
+
+    @property
+    def passed(self) -> bool:
+        """The right images, by a file that doesn't ask for more than the verifier allows."""
+        return self.report.passed and not self.too_wide
+
+
+def verify(path: Path, checkpoint: Checkpoint | None = None, max_error: float | None = None) -> Verification:
     """Run the artifact at `path` in its own runtime, in a fresh process, against `checkpoint`.
 
-    Without one, against the reference pictures in its manifest.  Gives the report, passed or not.
-    Raises GanExportError for what is no artifact of ours, or can't be run.
+    Without one, against the reference images in its manifest, and only if its contents are those that it was exported
+    with.  The tolerance is the verifier's; max_error, in half ranges, is the user's instead.
+    Raises CheckFailedError for other contents; GanExportError for what is no artifact of ours, or can't be run.
     """
     kind = artifact.sniff(path)
     if not path.exists():
@@ -123,23 +148,48 @@ def verify(path: Path, checkpoint: Checkpoint | None = None) -> ParityReport:
     manifest = artifact.read_manifest(path, kind)
     if manifest is None:
         raise GanExportError(f"{printable(str(path))} has no manifest of gan-export inside, so nothing to verify it by")
-    runtime = next(r.name for r in runtimes.RUNTIMES if r.format == kind)
+    rule = tolerance.rule(artifact.format_of(kind), manifest.precision, max_error)
+    runtime = next(r for r in runtimes.RUNTIMES if r.format == kind)
+    require_runtime(runtime, manifest.options.get("device", "cpu"))
+    contents = _contents(path, manifest)
     if checkpoint is not None:
-        as_exported = _as_asked(checkpoint, manifest.options.get("recalibrate"))
-        report, _, _ = proof.prove(as_exported, runtime, path, manifest, weigh=False)
-        if checkpoint.source.sha256 != manifest.source_sha256:
-            against = f"{report.against} (another checkpoint than the one it was made from)"
-            report = replace(report, against=against)
+        report = _against_checkpoint(path, manifest, runtime.name, rule, checkpoint)
+    elif contents == "altered":
+        raise CheckFailedError(
+            f"{printable(str(path))}: its contents are not those that it was exported with, and nothing of it was run; "
+            "name its checkpoint too to judge what it generates, or export it again"
+        )
+    else:
+        report = _against_references(path, manifest, runtime.name, rule)
+    allowed = (report.tolerance, Rule(rule.line).given(report.rounding))  # a user's flag may also narrow
+    return Verification(report, manifest, contents, all(map(manifest.tolerance.wider_than, allowed)))
+
+
+def _contents(path: Path, manifest: Manifest) -> Contents:
+    if manifest.version == 1:
+        return "unhashed"
+    return "whole" if content.sha256(path) == manifest.content_sha256 else "altered"
+
+
+def _against_checkpoint(
+    path: Path, manifest: Manifest, runtime: str, rule: Rule, checkpoint: Checkpoint
+) -> ParityReport:
+    as_exported = _as_asked(checkpoint, manifest.options.get("recalibrate"))
+    report, _, _ = proof.prove(as_exported, runtime, path, manifest, rule, weigh=False)
+    if checkpoint.source.sha256 == manifest.source_sha256:
         return report
-    with open_remote(runtime, path, manifest.options.get("device", "cpu")) as session:
+    return replace(report, against=f"{report.against} (another checkpoint than the one it was made from)")
+
+
+def _against_references(path: Path, manifest: Manifest, runtime: str, rule: Rule) -> ParityReport:
+    facts, n = manifest.facts, manifest.reference_values().images
+    with open_remote(runtime, path, manifest.options.get("device", "cpu"), facts=facts) as session:
         if session.info.inputs == "seed":
-            pictures: Pictures = proof.drawer(session, manifest.facts)(
-                artifact.REFERENCE_SEED, 0, artifact.REFERENCE_COUNT
-            )
+            images: Pictures = proof.drawer(session, facts)(artifact.REFERENCE_SEED, 0, n)
         else:
-            pictures = session.generate(*artifact.reference_inputs(manifest.facts))
-        row = parity.judge(pictures, manifest.reference_pictures(), manifest.facts, manifest.tolerance)
-        return ParityReport("its reference pictures", session.info, manifest.tolerance, (row,))
+            z, labels = artifact.reference_inputs(facts)
+            images = session.generate(z[:n], labels[:n] if labels is not None else None)
+        return parity.compare_values(images, manifest, rule, session.info)
 
 
 def said(path: Path) -> Overrides:
@@ -184,6 +234,7 @@ def write_report(
         **({"beside": others} if others else {}),
         "format": manifest.format,
         "source_sha256": manifest.source_sha256,
+        "content_sha256": manifest.content_sha256,
         **({"parity": None, "unproven": report} if isinstance(report, str) else {"parity": report.to_json()}),
         **({"quality": asdict(quality)} if quality else {}),
     }

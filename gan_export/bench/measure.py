@@ -24,10 +24,22 @@ from gan_export.bench.ledger import Ledger
 from gan_export.bench.peak import Peak, measure_peak
 from gan_export.bench.plan import LARGEST_BATCH, Plan, check_memory
 from gan_export.bench.record import SCHEMA, Quantity, Run, Settings
-from gan_export.bench.subject import SEED, Referee, Source, Subject, built_in, from_files, idle, precision, runner
+from gan_export.bench.subject import (
+    SEED,
+    Referee,
+    Source,
+    Subject,
+    built_in,
+    from_files,
+    idle,
+    precision,
+    rule,
+    runner,
+)
 from gan_export.errors import GanExportError, first_line
 from gan_export.runtimes import remote
 from gan_export.runtimes.remote import REGISTRY, RemoteSession
+from gan_export.tolerance import Rule
 
 KNEE = 1.05  # a sweep goes on while the fastest contender gains this much from one doubling to the next
 
@@ -56,13 +68,13 @@ class Registry:
 class _Entrant:
     """A contender with a live worker.
 
-    precision: of what it draws with, which its pictures are judged by
+    rule: what its images are judged by
     pace:      seconds a call by quantity, for the batch at hand
     """
 
     contender: Contender
     session: RemoteSession
-    precision: str
+    rule: Rule
     pace: dict[Quantity, float] = field(default_factory=dict)
 
 
@@ -219,10 +231,11 @@ class _Bench:
                 pin=self.pin,
                 registry=self.registry.module,
                 search=self.registry.search,
+                facts=self.subject.facts,
             )
             self.subject.first(session)
             seconds = time.perf_counter() - before
-            held_to = precision(path, session.info)
+            drawn_with, held_to = precision(path, session.info), rule(path, session.info)
         except GanExportError as e:
             if session is not None:
                 session.kill()
@@ -239,7 +252,7 @@ class _Bench:
             if session is not None:
                 session.kill()
             raise
-        self.ledger.enter(contender, session, path, held_to, seconds)
+        self.ledger.enter(contender, session, path, drawn_with, seconds)
         return _Entrant(contender, session, held_to)
 
     def _batch(self, entrants: Sequence[_Entrant], batch: int, generation: int, span: tuple[float, float]) -> None:
@@ -300,7 +313,7 @@ class _Bench:
             pictures = entrant.session.pictures()
         else:
             pictures = entrant.session.draw(seed=SEED, start=0, count=batch, facts=self.subject.facts)
-        parity = self.referee.judge(pictures, entrant.precision)
+        parity = self.referee.judge(pictures, entrant.rule)
         self.ledger.series(entrant.contender, batch, quantity).judge(parity)
         return parity.passed
 

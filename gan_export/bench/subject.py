@@ -7,20 +7,23 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from gan_export import artifact, latents, parity, runtimes
+from gan_export import artifact, latents, parity, runtimes, tolerance
 from gan_export.arch import spec as arch
 from gan_export.arch.reading import Overrides
-from gan_export.artifact import TOLERANCES, Facts, Manifest, Tolerance
+from gan_export.artifact import Facts, Manifest
 from gan_export.bench import contenders, models
 from gan_export.bench.contenders import Contender
 from gan_export.bench.record import Model, Parity
 from gan_export.errors import GanExportError, printable
+from gan_export.runtimes import exact
 from gan_export.runtimes.base import Floats, Labels, Pictures, SessionInfo
 from gan_export.runtimes.remote import RemoteBound, RemoteSession, open_remote
+from gan_export.tolerance import Rounding, Rule
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
@@ -93,27 +96,36 @@ class Subject:
 
 
 class Referee:
-    """Draws the reference pictures as they are needed, and judges."""
+    """Draws the reference images as they are needed, and judges."""
 
     def __init__(self, subject: Subject, threads: int) -> None:
         self._subject = subject
         self._threads = threads
         self._session: RemoteSession | None = None
         if subject.checkpoint is not None:
-            self.against = "eager PyTorch float32 on the CPU"
-            self._known = np.empty((0, *subject.facts.image), np.float32)
+            self.against = "eager PyTorch float64 on the CPU"
         else:
-            self.against = "the reference pictures in the file"
-            self._known = _manifest_pictures(subject)
+            self.against = "the reference images in the file"
+        self._known = np.empty((2, 0, *subject.facts.image), np.float64)  # exact, and as float32 gives them
 
-    def judge(self, pictures: Pictures, precision: str) -> Parity:
-        """The pictures of a batch, image 0 first, by the tolerance of `precision`."""
-        wanted = self._first(len(pictures))
-        row = parity.judge(pictures[: len(wanted)], wanted, self._subject.facts, tolerance(precision))
+    def judge(self, pictures: Pictures, rule: Rule) -> Parity:
+        """The images of a batch, image 0 first, by `rule`."""
+        facts = self._subject.facts
+        if self._subject.checkpoint is None:
+            manifest = _first_manifest(self._subject)
+            held = manifest.reference_values()
+            held = held.of_first(min(len(pictures), held.images))
+            allowed = rule.given(Rounding.stated(manifest.rounding))
+            row = parity.judge_values(pictures[: held.images], held, facts, allowed)
+        else:
+            true, eager = self._first(len(pictures))
+            expected = parity.Expected(true, eager.astype(np.float32))
+            allowed = rule.given(parity.rounding_of([expected], facts))
+            row = parity.judge(pictures[: len(true)], true, facts, allowed)
         return Parity(
             passed=row.passed,
             against=self.against,
-            images=len(wanted),
+            images=row.batch,
             max_abs=_finite(row.max_abs),
             mean_abs=_finite(row.mean_abs),
             identical=row.identical,
@@ -126,43 +138,48 @@ class Referee:
             self._session.close()
             self._session = None
 
-    def _first(self, count: int) -> Floats:
+    def _first(self, count: int) -> npt.NDArray[np.float64]:
+        """float64 (2, N, C, H, W) of the first `count` images, MOST_COMPARED at most."""
+        assert self._subject.checkpoint is not None
         count = min(count, MOST_COMPARED)
-        if self._subject.checkpoint is None:
-            return self._known[:count]
-        missing = count - len(self._known)
-        if missing > 0:
+        if count > self._known.shape[1]:
             if self._session is None:
-                self._session = open_remote("eager", self._subject.checkpoint, "cpu", self._threads)
+                path = self._subject.checkpoint
+                self._session = open_remote(exact.NAME, path, "cpu", self._threads, registry=exact.REGISTRY)
             z, labels = self._subject.inputs(count)
-            pieces = [self._known]
-            for start in range(len(self._known), count, _PIECE):
+            pieces: list[Any] = [self._known]
+            for start in range(self._known.shape[1], count, _PIECE):
                 piece = slice(start, min(start + _PIECE, count))
-                pieces.append(self._session.generate(z[piece], labels[piece] if labels is not None else None))  # type: ignore[arg-type]
-            self._known = np.concatenate(pieces)
-        return self._known[:count]
+                pieces.append(self._session.generate(z[piece], labels[piece] if labels is not None else None))
+            self._known = np.concatenate(pieces, axis=1)
+        return self._known[:, :count]
 
 
 def precision(path: Path, info: SessionInfo) -> str:
-    """Of what a session draws with: the file's own where that is narrower than float32, else what the session says.
+    """Of what a session draws with: the file's own if that is narrower than float32, else what the session says.
 
     A runtime that computes in float32 with weights of eight bits draws what those give: the row bears their name.
-    Raises GanExportError for a manifest that names no precision known here.
     """
-    manifest = _manifest(path)
-    stored = manifest.precision if manifest else "fp32"
-    if stored not in TOLERANCES:
-        known = ", ".join(TOLERANCES)
-        raise GanExportError(
-            f"{printable(path.name)}: its manifest says precision {printable(str(stored), 40)}, and {known} are known; "
-            "export it again"
-        )
+    stored = _stored(path)
     return info.precision if stored == "fp32" else stored
 
 
-def tolerance(precision: str) -> Tolerance:
-    """TF32 rounds to fp16's ten bits of mantissa, and is held to fp16's bound."""
-    return TOLERANCES["fp16" if precision == "tf32" else precision]
+def rule(path: Path, info: SessionInfo) -> Rule:
+    """What a session is judged by: the line of its file's format, or of torch for what a session itself narrows.
+
+    Raises GanExportError for a manifest that names no precision of its format.
+    """
+    stored, kind = _stored(path), artifact.sniff(path)
+    try:
+        of_file = tolerance.rule(artifact.format_of(kind), stored)
+    except GanExportError as e:
+        raise GanExportError(f"{printable(path.name)}: {e}; export it again") from None
+    return of_file if stored != "fp32" or info.precision == "fp32" else tolerance.rule("checkpoint", info.precision)
+
+
+def _stored(path: Path) -> str:
+    manifest = _manifest(path)
+    return manifest.precision if manifest else "fp32"
 
 
 def sort_files(files: Sequence[Path], overrides: Overrides = NOTHING_SAID) -> Source:
@@ -344,12 +361,12 @@ def _export(checkpoint_path: Path, contender: Contender, device: str, folder: Pa
     return target
 
 
-def _manifest_pictures(subject: Subject) -> Floats:
+def _first_manifest(subject: Subject) -> Manifest:
     path = next(iter(subject.artifacts.values()))
     manifest = _manifest(path)
     if manifest is None:
-        raise GanExportError(f"{printable(path.name)} carries no reference pictures")
-    return manifest.reference_pictures()
+        raise GanExportError(f"{printable(path.name)} carries no reference images")
+    return manifest
 
 
 def _manifest(path: Path) -> artifact.Manifest | None:

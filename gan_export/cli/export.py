@@ -57,7 +57,11 @@ Device = Annotated[str, typer.Option("--device", help="AOTInductor: what it is c
 Backend = Annotated[str, typer.Option("--backend", help="ExecuTorch: xnnpack, or portable for its own kernels.")]
 MaxError = Annotated[
     float | None,
-    typer.Option("--max-error", help="Hold the values to this absolute error.", show_default="the precision's own"),
+    typer.Option(
+        "--max-error",
+        help="Allow this error of a value, in half ranges, instead of the precision's own.",
+        show_default=False,
+    ),
 ]
 
 
@@ -191,9 +195,9 @@ def export_web(
             raise GanExportError(f"{file} is an export: --onnxruntime-web needs the checkpoint, to write ONNX as well")
         if precision != "fp32" or overrides != Overrides():
             raise GanExportError(f"{file} is an export: its precision, and what a flag says of a checkpoint, are fixed")
-        report = ship.verify(file)
-        shown.print_report(report)
-        if not report.passed:
+        found = ship.verify(file)
+        shown.print_verification(found, file)
+        if not found.passed:
             raise typer.Exit(1)
         size = write_site(out, lambda target: shutil.copyfile(file, target))
     else:
@@ -235,6 +239,7 @@ def verify(
     checkpoint: Annotated[Path | None, typer.Argument(help="The checkpoint that it was made from.")] = None,
     *,
     bisect: Annotated[bool, typer.Option("--bisect", help="ONNX: name the first layer that is wrong.")] = False,
+    max_error: MaxError = None,
     overrides: Overrides,
 ) -> None:
     """Run ARTIFACT in its own runtime against CHECKPOINT, or against the reference pictures inside it."""
@@ -246,12 +251,11 @@ def verify(
     if checkpoint is None and overrides != Overrides():
         raise GanExportError(f"{overrides.flags()} says what a checkpoint is; name the checkpoint too, or leave it out")
     read = _read(checkpoint, _as_exported(artifact, checkpoint, overrides)) if checkpoint else None
-    report = ship.verify(artifact, read)
-    shown.print_report(report)
-    print(f"{artifact}: {'the same pictures' if report.passed else 'OTHER PICTURES'} as {report.against}")
+    found = ship.verify(artifact, read, max_error)
+    shown.print_verification(found, artifact)
     if bisect and read is not None:
         shown.print_steps(ship.first_wrong_layers(artifact, read))
-    if not report.passed:
+    if not found.passed:
         raise typer.Exit(1)
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gan_export.bisect import Step
     from gan_export.parity import ParityReport, Quality
-    from gan_export.ship import Shipped
+    from gan_export.ship import Contents, Shipped, Verification
+
+_CONTENTS: Mapping[Contents, str] = {
+    "whole": "as they were exported",
+    "altered": "NOT as they were exported",
+    "unhashed": "no hash of them inside; an older gan-export wrote it",
+}
 
 
 def print_proof(shipped: Shipped, title: str) -> None:
@@ -34,6 +40,18 @@ def print_report(report: ParityReport) -> None:
         verdict = "same" if row.passed else "OTHER"
         rows.append((str(row.batch), *values, identical, str(row.byte_step), f"{row.psnr:.1f}", verdict))
     table(("batch", "max error", "mean error", "equal bytes", "largest step", "PSNR dB", "pictures"), rows)
+
+
+def print_verification(found: Verification, path: Path) -> None:
+    report, manifest = found.report, found.manifest
+    print_report(report)
+    print(f"judged as {manifest.precision}, by the verifier's own tolerance: {report.tolerance}")
+    if found.too_wide:
+        print(f"WIDER IN ITS MANIFEST: {manifest.tolerance}")
+    print(f"contents: {_CONTENTS[found.contents]}")
+    print(f"{path}: {'the same pictures' if report.passed else 'OTHER PICTURES'} as {report.against}")
+    if found.too_wide:
+        print("FAILED: it states a tolerance that nobody here allowed; --max-error E allows one")
 
 
 def print_quality(quality: Quality, precision: str) -> None:

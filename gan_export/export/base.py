@@ -8,13 +8,13 @@ import logging
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from gan_export import __version__
+from gan_export import __version__, content, references, tolerance
 from gan_export.arch.spec import GeneratorSpec
-from gan_export.artifact import SAID, TOLERANCES, Facts, Manifest, Tolerance, pack_references, reference_inputs
+from gan_export.artifact import SAID, Facts, Manifest, reference_inputs
 from gan_export.errors import GanExportError, UnavailableError, first_line
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Options:
     device:    that it is compiled for, where a format compiles
     backend:   ExecuTorch's
     points:    native: a side of the largest transform that the engine may take, 0 for any; never asked by a user
-    max_error: replaces the precision's own bound on a value's absolute error
+    max_error: the error of a value that is allowed instead of the verifier's own, in half ranges
     """
 
     precision: str = "fp32"
@@ -66,11 +66,6 @@ class Options:
         """What differs from the defaults in the file itself, by name."""
         names = [f.name for f in fields(self) if f.name != "max_error" and getattr(self, f.name) != f.default]
         return {name: getattr(self, name) for name in names}
-
-    def tolerance(self, usual: Mapping[str, Tolerance] = TOLERANCES) -> Tolerance:
-        """What the export is held to; `usual` by precision."""
-        found = usual[self.precision]
-        return found if self.max_error is None else replace(found, max_abs=self.max_error)
 
 
 class Exporter(Protocol):
@@ -140,7 +135,7 @@ class Exporter(Protocol):
         ...
 
     def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
-        """Write `target` in place and give the manifest that it carries.
+        """Write `target` in place and give the manifest that it carries, unsealed: `write` below seals it.
 
         A format of several files writes the others beside `target`, by names that begin with its stem; for one that is
         a folder, `target` may be there, and empty.
@@ -176,12 +171,12 @@ def require(exporter: Exporter) -> None:
 
 
 def write(exporter: Exporter, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
-    """`exporter.write`, whose libraries may fail in any way: beside a torch that they don't know, above all.
+    """`exporter.write`, whose libraries may fail in any way, and the hash of what it wrote into the manifest.
 
     Raises UnavailableError for a library that can't be imported, GanExportError for whatever else is its own.
     """
     try:
-        return exporter.write(checkpoint, target, options)
+        return content.seal(target, exporter.write(checkpoint, target, options))
     except (GanExportError, OSError, MemoryError):
         raise
     except ImportError as e:
@@ -225,28 +220,23 @@ def check_options(exporter: Exporter, options: Options) -> None:
 
 
 def make_manifest(
-    exporter: Exporter,
-    checkpoint: Checkpoint,
-    options: Options,
-    versions: Mapping[str, str],
-    usual: Mapping[str, Tolerance] = TOLERANCES,
+    exporter: Exporter, checkpoint: Checkpoint, options: Options, versions: Mapping[str, str]
 ) -> Manifest:
-    """The manifest of an export of `checkpoint`; its reference pictures are computed here, in float64.
-
-    `usual`: what an export is held to, by precision, where the format has bounds of its own.
-    """
+    """The manifest of an export of `checkpoint`; its reference images are computed here, in float64."""
     facts = Facts.of(checkpoint.spec)
     said = checkpoint.overrides.said()
+    images, rounding = _references(checkpoint, facts)
     return Manifest(
         format=exporter.name,
         facts=facts,
         output=options.output,
         precision=options.precision,
-        tolerance=options.tolerance(usual),
+        tolerance=tolerance.rule(exporter.name, options.precision, options.max_error).given(),
         source_sha256=checkpoint.source.sha256,
         versions={"gan-export": __version__, **versions},
         options=options.asked() | ({SAID: said} if said else {}),
-        references=_references(checkpoint, facts),
+        references=images,
+        rounding=rounding,
     )
 
 
@@ -268,13 +258,19 @@ def example_inputs(spec: GeneratorSpec, batch: int) -> tuple[Any, ...]:
     return (z, torch.arange(batch) % spec.classes) if spec.classes else (z,)
 
 
-def _references(checkpoint: Checkpoint, facts: Facts) -> str:
+def _references(checkpoint: Checkpoint, facts: Facts) -> tuple[str, float]:
+    """The reference images, packed, and how far eager float32 is from them as a manifest states it."""
+    import numpy as np
     import torch
 
     from gan_export.module import to_module
 
     z, labels = reference_inputs(facts)
-    module = to_module(checkpoint.spec, checkpoint.weights).double()
-    arguments = [torch.from_numpy(z).double()] + ([torch.from_numpy(labels)] if labels is not None else [])
+    given = torch.from_numpy(z)
+    rest = [torch.from_numpy(labels)] if labels is not None else []
+    module = to_module(checkpoint.spec, checkpoint.weights)
     with torch.inference_mode():
-        return pack_references(module(*arguments).numpy())
+        eager = module(given, *rest).numpy()
+        exact = module.double()(given.double(), *rest).numpy()
+    error = float(np.abs(eager - exact).max()) / tolerance.half_range(facts.range, exact)
+    return references.pack(exact), tolerance.worth_stating(error)

@@ -6,6 +6,7 @@ Neither has a place for a manifest, which lies beside them too.
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import subprocess
 import tempfile
@@ -64,7 +65,7 @@ class Ncnn:
             _check_layers(made.read_text(encoding="utf-8"))
             shutil.copyfile(made.with_suffix(".bin"), target.with_suffix(".bin"))
             manifest_path(target).write_text(manifest.to_json() + "\n", encoding="utf-8")
-            shutil.copyfile(made, target)
+            target.write_text(_with_sizes(made.read_text(encoding="utf-8"), checkpoint.spec.nz), encoding="utf-8")
         return manifest
 
 
@@ -89,6 +90,11 @@ def _convert(checkpoint: Checkpoint, folder: Path, fp16: str) -> None:
     if done.returncode or not (folder / "model.ncnn.param").is_file() or not (folder / "model.ncnn.bin").is_file():
         said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         raise GanExportError(f"ncnn: pnnx failed: {printable(said[-1] if said else f'exit code {done.returncode}')}")
+
+
+def _with_sizes(param: str, nz: int) -> str:
+    """With the length of the latents in the line of their input: ncnn itself goes by what it is given."""
+    return re.sub(r"(?m)^(Input +in0 .*)$", lambda line: f"{line[1]} 0={nz}", param, count=1)
 
 
 def _check_layers(param: str) -> None:

@@ -6,14 +6,18 @@ runtimes costs nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gan_export.errors import GanExportError, UnavailableError
+
+if TYPE_CHECKING:
+    from gan_export.artifact import Facts
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -65,6 +69,28 @@ class SessionInfo:
     output: Output = "float"
     precision: str = "fp32"
     inputs: Inputs = "latents"
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """What a loaded model itself tells of what it takes and gives; None for what its library doesn't tell.
+
+    nz:      length of a latent
+    image:   (C, H, W), each None if it is free
+    labels:  whether it takes labels; classes: how many there are, 0 for none
+    """
+
+    nz: int | None = None
+    image: tuple[int | None, int | None, int | None] | None = None
+    labels: bool | None = None
+    classes: int | None = None
+
+
+@runtime_checkable
+class TellsShapes(Protocol):
+    """A session whose library tells what the model takes and gives."""
+
+    def shapes(self) -> Shapes: ...
 
 
 class Bound(Protocol):
@@ -164,6 +190,49 @@ def require(runtime: Runtime, device: str) -> None:
     found = runtime.availability(device)
     if not found.ok:
         raise UnavailableError(f"{runtime.name}: {found.reason}{'; do this there' if found.elsewhere else ''}")
+
+
+def graph_shapes(inputs: Sequence[Sequence[Any]], output: Sequence[Any], *, bytes: bool, seeded: bool) -> Shapes:
+    """Of a graph's inputs and first output, by their dimensions: ints, and anything else for a free one."""
+    free = [[d if isinstance(d, int) else None for d in shape] for shape in (output, *inputs)]
+    image, first = free[0], free[1]
+    if len(image) != 4:
+        raise GanExportError(f"the model gives an array of {len(image)} dimensions; images have four")
+    if bytes:
+        image = [image[0], image[3], image[1], image[2]]
+    labels = len(inputs) > (3 if seeded else 1)
+    nz = None if seeded or len(first) < 2 else first[1]
+    return Shapes(nz, (image[1], image[2], image[3]), labels)
+
+
+def hold_to(session: Session, facts: Facts) -> None:
+    """Raises GanExportError unless what a file states of its generator is what the loaded model takes and gives."""
+    found = session.shapes() if isinstance(session, TellsShapes) else Shapes()
+    for what, stated, there in (
+        ("latents of length", facts.nz, found.nz),
+        ("images (C, H, W) of", facts.image, found.image),
+        ("labels" if not facts.classes else "a number of labels,", facts.classes, found.classes),
+    ):
+        if isinstance(stated, tuple) and isinstance(there, tuple):
+            fits = len(stated) == len(there) and all(t in (None, s) for s, t in zip(stated, there, strict=True))
+        else:
+            fits = there in (None, stated)
+        if not fits:
+            raise GanExportError(f"the file states {what} {stated}, its model has {there}; export it again")
+    if found.labels not in (None, facts.classes > 0):
+        takes = "takes labels" if found.labels else "takes none"
+        raise GanExportError(f"the file states {facts.classes} labels, its model {takes}; export it again")
+
+
+def check_images(got: Pictures, count: int, facts: Facts) -> None:
+    """Raises GanExportError unless `got` are `count` images of the size that a file states: NCHW, or NHWC of bytes."""
+    channels, height, width = facts.image
+    wanted = (count, height, width, channels) if got.dtype == np.uint8 else (count, channels, height, width)
+    if got.dtype not in (np.uint8, np.float32) or got.shape != wanted:
+        raise GanExportError(
+            f"the file states images (C, H, W) of {facts.image}, its model gives {got.dtype} {got.shape} "
+            f"for {count}; export it again"
+        )
 
 
 def checked_latents(latents: Any) -> Floats:

@@ -28,7 +28,9 @@ from gan_export.runtimes.base import (
     Labels,
     Pictures,
     SessionInfo,
+    Shapes,
     checked_latents,
+    hold_to,
     require,
 )
 
@@ -44,6 +46,7 @@ void draw_bytes(const SYMBOL_weights *w, uint64_t seed, uint64_t start, const in
                 unsigned char *out);
 void draw_latents(uint64_t seed, uint64_t start, int64_t n, float *out);
 uint64_t weights_size(void);
+void model_sizes(int64_t *out);
 
 void draw_floats(const SYMBOL_weights *w, const float *z, const int64_t *labels, int64_t n, float *out)
 {
@@ -72,6 +75,11 @@ void draw_latents(uint64_t seed, uint64_t start, int64_t n, float *out)
 uint64_t weights_size(void)
 {
     return sizeof(SYMBOL_weights);
+}
+
+void model_sizes(int64_t *out)
+{
+    out[0] = LOUD_LATENT, out[1] = LOUD_CHANNELS, out[2] = LOUD_HEIGHT, out[3] = LOUD_WIDTH, out[4] = COUNT_LABELS;
 }
 """
 
@@ -116,6 +124,7 @@ class CSession:
         self._symbol = str(manifest.options.get("symbol", "generator"))
         embedded = bool(manifest.options.get("embed_weights", False))
         self._library: Any = _compiled(path, self._symbol, facts.classes, embedded)
+        self._hold_to_source(path)
         self._weights = self._read_weights(path, embedded)
         if not getattr(self._library, f"{self._symbol}_check")(self._weights):
             raise GanExportError(f"{printable(str(path))}: the weights don't belong to the source, or are damaged")
@@ -127,6 +136,9 @@ class CSession:
     @property
     def info(self) -> SessionInfo:
         return self._info
+
+    def shapes(self) -> Shapes:
+        return self._shapes
 
     def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
         bound = self.bind(latents, labels)
@@ -170,6 +182,17 @@ class CSession:
         if self._library is None:
             raise GanExportError("this session is closed")
         return self._library
+
+    def _hold_to_source(self, path: Path) -> None:
+        """Every buffer is of the size that the manifest states: it must be what the source writes."""
+        sizes = (ctypes.c_int64 * 5)()
+        self._library.model_sizes(sizes)
+        nz, channels, height, width, classes = sizes
+        self._shapes = Shapes(nz, (channels, height, width), classes > 0, classes)
+        try:
+            hold_to(self, self._facts)
+        except GanExportError as e:
+            raise GanExportError(f"{printable(str(path))}: {e}") from None
 
     def _read_weights(self, path: Path, embedded: bool) -> Any:
         """A pointer to the weights; `_held` keeps those of a file alive."""
@@ -215,7 +238,8 @@ def _compiled(path: Path, symbol: str, classes: int, embedded: bool) -> ctypes.C
     )
     caller = _CALLER
     for mark, value in (
-        ("FLOATS_LABEL", label[0]), ("BYTES_LABEL", label[1]), ("SYMBOL", symbol), ("LOUD", symbol.upper()),
+        ("FLOATS_LABEL", label[0]), ("BYTES_LABEL", label[1]),
+        ("COUNT_LABELS", "LOUD_CLASSES" if classes else "0"), ("SYMBOL", symbol), ("LOUD", symbol.upper()),
     ):  # fmt: skip
         caller = caller.replace(mark, value)
     with tempfile.TemporaryDirectory(prefix="gan-c-") as folder:
@@ -233,6 +257,7 @@ def _compiled(path: Path, symbol: str, classes: int, embedded: bool) -> ctypes.C
     loaded.draw_bytes.argtypes = [pointer, ctypes.c_uint64, ctypes.c_uint64, pointer, whole, pointer]
     loaded.draw_latents.argtypes = [ctypes.c_uint64, ctypes.c_uint64, whole, pointer]
     loaded.draw_floats.restype = loaded.draw_bytes.restype = loaded.draw_latents.restype = None
+    loaded.model_sizes.restype = None
     loaded.weights_size.restype = ctypes.c_uint64
     return loaded
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gan_export import artifact
 from gan_export.errors import GanExportError, printable
-from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, require
+from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, Shapes, graph_shapes, require
 from gan_export.runtimes.single import SingleSession
 
 _INPUTS = (("z", np.float32), ("label", np.int32))
@@ -60,7 +60,15 @@ class CoreMlRuntime:
             threads=os.cpu_count() or 1,
             precision=manifest.precision,
         )
-        return SingleSession(CoreMlDraws(model), info, conditional=bool(manifest.facts.classes))
+        shapes = _shapes(model.get_spec().description)
+        return SingleSession(CoreMlDraws(model), info, conditional=bool(shapes.labels), shapes=shapes)
+
+
+def _shapes(description: Any) -> Shapes:
+    """Of a model's description; its output's shape is not always there."""
+    inputs = [tuple(port.type.multiArrayType.shape) for port in description.input]
+    output = tuple(description.output[0].type.multiArrayType.shape) or (1, None, None, None)
+    return graph_shapes(inputs, output, bytes=False, seeded=False)
 
 
 class CoreMlDraws:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gan_export.runtimes.base import Availability, Format, require
+from gan_export.runtimes.base import Availability, Format, Shapes, require
 from gan_export.runtimes.torch_session import (
     Call,
     TorchSession,
@@ -53,7 +53,9 @@ class CheckpointRuntime:
         require(self, device)
         prepare_torch(device, threads)
         info = session_info(self.name, device, self.precision)
-        return TorchSession(self.build(read, device), info, conditional=read.spec.classes > 0)
+        spec = read.spec
+        shapes = Shapes(spec.nz, spec.image, spec.classes > 0, spec.classes)
+        return TorchSession(self.build(read, device), info, conditional=spec.classes > 0, shapes=shapes)
 
 
 def _eager(read: Checkpoint, device: str) -> Call:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gan_export import artifact
 from gan_export.errors import GanExportError, printable
-from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, require
+from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, Shapes, graph_shapes, require
 from gan_export.runtimes.onnx_runtime import captured_stderr
 from gan_export.runtimes.single import SingleSession
 
@@ -59,7 +59,13 @@ class ExecuTorchRuntime:
             provider=backend,
             threads=int(portable_lib._threadpool_get_thread_count()) if backend == "xnnpack" else 1,
         )
-        return SingleSession(ExecuTorchDraws(program, method), info, conditional=method.metadata.num_inputs() > 1)
+        shapes = _shapes(method.metadata)
+        return SingleSession(ExecuTorchDraws(program, method), info, conditional=bool(shapes.labels), shapes=shapes)
+
+
+def _shapes(metadata: Any) -> Shapes:
+    inputs = [tuple(metadata.input_tensor_meta(i).sizes()) for i in range(metadata.num_inputs())]
+    return graph_shapes(inputs, tuple(metadata.output_tensor_meta(0).sizes()), bytes=False, seeded=False)
 
 
 class ExecuTorchDraws:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_export.errors import GanExportError, printable
-from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, require
+from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, graph_shapes, require
 from gan_export.runtimes.single import SingleSession
 
 
@@ -54,7 +54,7 @@ class LiteRtRuntime:
             threads=used,
         )
         draws = LiteRtDraws(interpreter)
-        return SingleSession(draws, info, conditional=len(draws.places) > 1)
+        return SingleSession(draws, info, conditional=len(draws.places) > 1, shapes=draws.shapes)
 
 
 class LiteRtDraws:
@@ -65,7 +65,10 @@ class LiteRtDraws:
         entries = sorted(interpreter.get_input_details(), key=_name)
         self.places = [int(entry["index"]) for entry in entries]
         self._types = [entry["dtype"] for entry in entries]  # the converter makes labels int32
-        self._output = int(interpreter.get_output_details()[0]["index"])
+        output = interpreter.get_output_details()[0]
+        self._output = int(output["index"])
+        dimensions = [[int(d) for d in entry["shape"]] for entry in (*entries, output)]
+        self.shapes = graph_shapes(dimensions[:-1], dimensions[-1], bytes=False, seeded=False)
 
     def inputs(self, arrays: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
         return tuple(array.astype(dtype) for array, dtype in zip(arrays, self._types, strict=True))

@@ -27,6 +27,7 @@ from gan_export.runtimes.base import (
     Output,
     Pictures,
     SessionInfo,
+    Shapes,
     checked_latents,
     require,
 )
@@ -352,6 +353,9 @@ class NativeSession:
     @property
     def info(self) -> SessionInfo:
         return self._info
+
+    def shapes(self) -> Shapes:
+        return Shapes(self.model.nz, self.model.image, self.model.classes > 0, self.model.classes)
 
     def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
         return self.bind(latents, labels).run()

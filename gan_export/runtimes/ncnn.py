@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 
 from gan_export import artifact
 from gan_export.errors import GanExportError, printable
-from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, require
+from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, Shapes, require
 from gan_export.runtimes.single import SingleSession
 
 _NARROW = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage", "use_bf16_packed")
+
+_HEAD = 4096  # characters of a .param, among which the inputs are
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,15 @@ class NcnnRuntime:
             threads=int(net.opt.num_threads),
             precision=manifest.precision if manifest else "fp32",
         )
-        return SingleSession(NcnnDraws(net), info, conditional=len(net.input_names()) > 1)
+        labels = len(net.input_names()) > 1
+        return SingleSession(NcnnDraws(net), info, conditional=labels, shapes=Shapes(_latents(path), labels=labels))
+
+
+def _latents(path: Path) -> int | None:
+    """The length in the line of the first input, where exports since version 2 of the manifest have it."""
+    with open(path, encoding="utf-8", errors="replace") as f:
+        found = re.search(r"(?m)^Input +in0 .* 0=(\d{1,9})\s*$", f.read(_HEAD))
+    return int(found[1]) if found else None
 
 
 class NcnnDraws:

@@ -26,8 +26,10 @@ from gan_export.runtimes.base import (
     Labels,
     Pictures,
     SessionInfo,
+    Shapes,
     checked_labels,
     checked_latents,
+    graph_shapes,
     require,
 )
 from gan_export.runtimes.cuda import cuda_availability
@@ -124,6 +126,12 @@ class OnnxSession:
         first = session.get_inputs()[0].shape[:1]
         self._fixed = first[0] if first and isinstance(first[0], int) else None  # the batch that the graph is made for
         self._output = session.get_outputs()[0].name
+        self._shapes = graph_shapes(
+            [i.shape for i in session.get_inputs()],
+            session.get_outputs()[0].shape,
+            bytes=session.get_outputs()[0].type == "tensor(uint8)",
+            seeded=is_seeded(self.inputs),
+        )
         self._info = SessionInfo(
             runtime="onnxruntime",
             version=ort.__version__,
@@ -137,6 +145,9 @@ class OnnxSession:
     @property
     def info(self) -> SessionInfo:
         return self._info
+
+    def shapes(self) -> Shapes:
+        return self._shapes
 
     def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
         return self.run(self._feeds(latents, labels))

@@ -19,8 +19,10 @@ from gan_export.runtimes.base import (
     Labels,
     Pictures,
     SessionInfo,
+    Shapes,
     checked_labels,
     checked_latents,
+    graph_shapes,
     require,
 )
 from gan_export.runtimes.seeded import SeededSession, is_seeded
@@ -85,6 +87,16 @@ class OpenVinoSession:
     def info(self) -> SessionInfo:
         return self._info
 
+    def shapes(self) -> Shapes:
+        compiled = self._open()
+        inputs = [_dimensions(i) for i in compiled.inputs]
+        return graph_shapes(
+            inputs,
+            _dimensions(compiled.outputs[0]),
+            bytes=self._info.output == "bytes",
+            seeded=is_seeded(self.inputs),
+        )
+
     def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
         return self.run(self._feeds(latents, labels))
 
@@ -132,6 +144,14 @@ class OpenVinoBound:
     def pictures(self) -> Pictures:
         pictures: Pictures = np.array(self._request.get_output_tensor(0).data)
         return pictures
+
+
+def _dimensions(port: Any) -> list[int | None]:
+    """Of an input or an output, None for a free one."""
+    shape = port.get_partial_shape()
+    if shape.rank.is_dynamic:
+        return []
+    return [int(d.get_length()) if d.is_static else None for d in shape]
 
 
 def _precision(compiled: Any) -> str:

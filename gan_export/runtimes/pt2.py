@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gan_export import artifact
 from gan_export.errors import GanExportError, printable
-from gan_export.runtimes.base import Availability, Format, require
-from gan_export.runtimes.seeded import SeededSession
+from gan_export.runtimes.base import Availability, Format, Shapes, graph_shapes, require
+from gan_export.runtimes.seeded import SeededSession, is_seeded
 from gan_export.runtimes.torch_session import (
     TorchSession,
     artifact_session,
@@ -16,6 +17,9 @@ from gan_export.runtimes.torch_session import (
     session_info,
     torch_availability,
 )
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,19 @@ class Pt2Runtime:
             raise GanExportError(f"{printable(str(path))}: torch.export can't load it: {why}") from e
         manifest = artifact.read_manifest(path, "pt2")
         inputs = tuple(str(name) for name in program.graph_signature.user_inputs)
-        return artifact_session(module, session_info(self.name, device), manifest, inputs, torch.from_numpy)
+        info = session_info(self.name, device)
+        return artifact_session(module, info, manifest, inputs, torch.from_numpy, shapes=_shapes(program))
+
+
+def _shapes(program: ExportedProgram) -> Shapes:
+    """By the example values that the program's graph was traced with; a free dimension is a symbol there."""
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    signature = program.graph_signature
+    inputs = [getattr(values.get(str(name)), "shape", ()) for name in signature.user_inputs]
+    output = values.get(str(signature.user_outputs[0]))
+    as_bytes = str(getattr(output, "dtype", "")) == "torch.uint8"
+    seeded = is_seeded([str(name) for name in signature.user_inputs])
+    return graph_shapes(inputs, getattr(output, "shape", ()), bytes=as_bytes, seeded=seeded)
 
 
 PT2 = Pt2Runtime()

@@ -56,12 +56,22 @@ class RemoteSession:
         return self._process.pid
 
     def load(
-        self, runtime: str, path: Path, device: str, threads: int | None, *, pin: bool = False, registry: str = REGISTRY
+        self,
+        runtime: str,
+        path: Path,
+        device: str,
+        threads: int | None,
+        *,
+        pin: bool = False,
+        registry: str = REGISTRY,
+        facts: Facts | None = None,
     ) -> float:
-        """Gives the seconds that loading took inside the process."""
-        self._info, seconds = self._ask(
-            "load", registry=registry, runtime=runtime, path=str(path), device=device, threads=threads, pin=pin
-        )
+        """Gives the seconds that loading took inside the process.
+
+        facts: what the file states of its generator, if that is to be held against the loaded model.
+        """
+        where = {"registry": registry, "runtime": runtime, "path": str(path), "device": device}
+        self._info, seconds = self._ask("load", **where, threads=threads, pin=pin, facts=facts)
         return float(seconds)
 
     def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
@@ -197,17 +207,19 @@ def open_remote(
     pin: bool = False,
     registry: str = REGISTRY,
     search: tuple[str, ...] = (),
+    facts: Facts | None = None,
 ) -> RemoteSession:
     """`path` loaded by `runtime` in a fresh process.
 
     threads None leaves each library's own default; pin binds the process to as many processors.  `registry` is the
     module whose `find` gives the runtime, importable from this package's place or from the folders `search`.
+    facts: what the file states of its generator, if that is to be held against the loaded model.
     Raises GanExportError with the child's own line, or with how the child died.
     """
     started = time.perf_counter()
     session = start_worker(f"{runtime} ({device})", threads, search)
     try:
-        session.load(runtime, Path(path), device, threads, pin=pin, registry=registry)
+        session.load(runtime, Path(path), device, threads, pin=pin, registry=registry, facts=facts)
     except BaseException:
         session.kill()
         raise

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gan_export import latents as law
 from gan_export.errors import GanExportError
-from gan_export.runtimes.base import Bound, Floats, Labels, Pictures, SessionInfo
+from gan_export.runtimes.base import Bound, Floats, Labels, Pictures, SessionInfo, Shapes
 
 INPUTS = ("seed", "start", "count")  # int64 (), in this order; then label int64 (labels,), where there are labels
 REFUSAL = "is_out_of_range"  # in whatever such a file says when it refuses
@@ -27,6 +27,8 @@ class TakesFeeds(Protocol):
 
     @property
     def info(self) -> SessionInfo: ...
+
+    def shapes(self) -> Shapes: ...
 
     def run(self, feeds: dict[str, Any]) -> Pictures: ...
 
@@ -50,6 +52,9 @@ class SeededSession:
     @property
     def info(self) -> SessionInfo:
         return replace(self._inner.info, inputs="seed", output="bytes")
+
+    def shapes(self) -> Shapes:
+        return self._inner.shapes()
 
     def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
         raise GanExportError(_NO_LATENTS)

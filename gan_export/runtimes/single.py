@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_export.errors import GanExportError
-from gan_export.runtimes.base import Floats, Labels, Pictures, SessionInfo, checked_labels, checked_latents
+from gan_export.runtimes.base import Floats, Labels, Pictures, SessionInfo, Shapes, checked_labels, checked_latents
 
 
 class Draws(Protocol):
@@ -28,9 +28,10 @@ class Draws(Protocol):
 
 
 class SingleSession:
-    """`draws` does the work; `conditional`: whether it takes labels."""
+    """`draws` does the work; `conditional`: whether it takes labels; `shapes`: what else the library tells."""
 
-    def __init__(self, draws: Draws, info: SessionInfo, *, conditional: bool) -> None:
+    def __init__(self, draws: Draws, info: SessionInfo, *, conditional: bool, shapes: Shapes | None = None) -> None:
+        self._shapes = shapes or Shapes(labels=conditional)
         self._draws: Draws | None = draws
         self._info = info
         self._conditional = conditional
@@ -38,6 +39,9 @@ class SingleSession:
     @property
     def info(self) -> SessionInfo:
         return self._info
+
+    def shapes(self) -> Shapes:
+        return self._shapes
 
     def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
         bound = self.bind(latents, labels)

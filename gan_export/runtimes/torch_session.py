@@ -17,6 +17,7 @@ from gan_export.runtimes.base import (
     Labels,
     Pictures,
     SessionInfo,
+    Shapes,
     checked_labels,
     checked_latents,
 )
@@ -82,14 +83,18 @@ class TorchBound:
 class TorchSession:
     """`call` takes z (N, nz) and, where `conditional`, label (N,), both on `device`."""
 
-    def __init__(self, call: Call, info: SessionInfo, *, conditional: bool) -> None:
+    def __init__(self, call: Call, info: SessionInfo, *, conditional: bool, shapes: Shapes | None = None) -> None:
         self._call: Call | None = call
+        self._shapes = shapes or Shapes(labels=conditional)
         self._info = info
         self._conditional = conditional
 
     @property
     def info(self) -> SessionInfo:
         return self._info
+
+    def shapes(self) -> Shapes:
+        return self._shapes
 
     def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
         return _to_numpy(self.forward(*self._to_device(latents, labels)))
@@ -138,6 +143,9 @@ class NamedInputs:
     def info(self) -> SessionInfo:
         return self.session.info
 
+    def shapes(self) -> Shapes:
+        return self.session.shapes()
+
     def run(self, feeds: dict[str, Any]) -> Pictures:
         return self.bound(feeds).pictures()
 
@@ -156,18 +164,25 @@ class NamedInputs:
 
 
 def artifact_session(
-    module: Call, info: SessionInfo, manifest: Manifest | None, inputs: Sequence[str], number: Callable[[Any], Any]
+    module: Call,
+    info: SessionInfo,
+    manifest: Manifest | None,
+    inputs: Sequence[str],
+    number: Callable[[Any], Any],
+    *,
+    shapes: Shapes | None = None,
 ) -> TorchSession | SeededSession:
     """The session of a loaded artifact whose forward takes `inputs`: latents and perhaps labels, or a seed.
 
-    `number`: what a seeded artifact takes its numbers as.
+    number: what a seeded artifact takes its numbers as; shapes: what the artifact itself tells, if it does.
     """
     if manifest is not None:
         info = replace(info, output=manifest.output, precision=manifest.precision)
     if is_seeded(inputs):
-        named = NamedInputs(TorchSession(module, info, conditional=False), number)
+        shapes = shapes or Shapes(labels=len(inputs) > 3)
+        named = NamedInputs(TorchSession(module, info, conditional=False, shapes=shapes), number)
         return SeededSession(named, conditional=len(inputs) > 3)
-    return TorchSession(module, info, conditional=len(inputs) > 1)
+    return TorchSession(module, info, conditional=len(inputs) > 1, shapes=shapes)
 
 
 def session_info(runtime: str, device: str, precision: str = "fp32") -> SessionInfo:

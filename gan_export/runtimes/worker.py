@@ -57,7 +57,15 @@ class Worker:
         self._bound: Bound | None = None
 
     def load(
-        self, *, registry: str, runtime: str, path: str, device: str, threads: int | None, pin: bool
+        self,
+        *,
+        registry: str,
+        runtime: str,
+        path: str,
+        device: str,
+        threads: int | None,
+        pin: bool,
+        facts: Facts | None = None,
     ) -> tuple[SessionInfo, float]:
         """Load the artifact; gives what the session is and the seconds that loading took, imports included."""
         start = time.perf_counter()
@@ -65,7 +73,12 @@ class Worker:
             _pin(threads)
         found = importlib.import_module(registry).find(runtime)
         self._session = found.load(Path(path), device=device, threads=threads)
-        return self._session.info, time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        if facts is not None:
+            from gan_export.runtimes.base import hold_to
+
+            hold_to(self._session, facts)
+        return self._session.info, seconds
 
     def generate(self, latents: Floats, labels: Labels | None) -> Pictures:
         return self._loaded().generate(latents, labels)

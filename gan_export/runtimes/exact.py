@@ -1,0 +1,65 @@
+"""The reference in a process of its own: a checkpoint's layers in float64, and in float32 beside them.
+
+No contender and in no registry of runtimes: `open_remote` is given this module instead of one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_export.errors import GanExportError, printable
+from gan_export.runtimes.base import Floats, Labels, SessionInfo
+from gan_export.runtimes.torch_session import prepare_torch, session_info
+
+if TYPE_CHECKING:
+    from gan_export.checkpoint import Checkpoint
+
+REGISTRY = "gan_export.runtimes.exact"
+NAME = "exact"
+
+
+class ExactSession:
+    """Both modules of one checkpoint, on the CPU."""
+
+    def __init__(self, read: Checkpoint, info: SessionInfo) -> None:
+        from gan_export.module import to_module
+
+        self._modules: tuple[Any, ...] = tuple(to_module(read.spec, read.weights) for _ in range(2))
+        self._modules[0].double()
+        self.info = info
+
+    def generate(self, latents: Floats, labels: Labels | None = None) -> npt.NDArray[np.float64]:
+        """float64 (2, N, C, H, W): the exact values, then those that float32 gives."""
+        import torch
+
+        z = torch.from_numpy(latents)
+        rest = [torch.from_numpy(labels)] if labels is not None else []
+        exact, eager = self._modules
+        with torch.inference_mode():
+            return np.stack([exact(z.double(), *rest).numpy(), eager(z, *rest).numpy().astype(np.float64)])
+
+    def close(self) -> None:
+        self._modules = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """What `open_remote` asks for its session."""
+
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> ExactSession:
+        from gan_export import checkpoint
+
+        prepare_torch(device, threads)
+        return ExactSession(checkpoint.read(path), session_info(NAME, device))
+
+
+def find(name: str) -> Exact:
+    """The one entry of this registry."""
+    if name != NAME:
+        raise GanExportError(f"no reference is called {printable(name)}; there is {NAME}")
+    return Exact()
