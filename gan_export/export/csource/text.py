@@ -325,7 +325,7 @@ def _prior(s: Source) -> str:
 def _provenance(s: Source) -> str:
     m = s.manifest
     words = [
-        f"Written by gan-export {m.versions['gan-export']} from a checkpoint of the family {m.facts.arch}.",
+        f"Written by gan-export {m.versions['gan-export']} from a checkpoint of the family {m.arch}.",
         f"Source sha256: {m.source_sha256}",
         f"Weights: {m.precision}; latents: {m.latent_law}",
     ]
