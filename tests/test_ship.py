@@ -20,7 +20,7 @@ from torch import nn
 
 from gan_export import artifact, checkpoint, images, latents, ship
 from gan_export import export as formats
-from gan_export.errors import GanExportError, UnavailableError
+from gan_export.errors import CheckFailedError, GanExportError, UnavailableError
 from gan_export.export.base import Options, missing
 from gan_export.parity import ParityError
 from tests.conftest import ROOT, Artifacts, ExamplesGenerator, each_format, lively
@@ -77,7 +77,9 @@ def test_the_reference_pictures_are_the_float64_ones(classic: nn.Module, artifac
         with torch.no_grad():
             wanted = classic.double()(torch.from_numpy(z).double()[:, :, None, None]).numpy()
         classic.float()
-        assert np.abs(manifest.reference_pictures() - wanted).max() <= 2.0**-21 + 1e-7
+        held = manifest.reference_values()
+        assert (held.images, held.step, len(held.values)) == (8, 1, 8 * 32 * 32)
+        assert np.abs(held.values - held.of(wanted)).max() <= 2.0**-21 + 1e-7
 
 
 @each_format
@@ -205,17 +207,19 @@ def test_verify_tells_the_right_checkpoint_from_another(
     assert ship.verify(artifacts[name]).passed
     report = ship.verify(artifacts[name], checkpoint.read(tmp_path / "other.pth"))
     assert not report.passed
-    assert "another checkpoint" in report.against
+    assert "another checkpoint" in report.report.against
 
 
-def test_verify_finds_a_changed_weight(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_verify_finds_a_changed_weight(artifacts: Artifacts, classic_pth: Path, tmp_path: Path) -> None:
     model = onnx.load(artifacts["onnx"])
     tensor = next(t for t in model.graph.initializer if t.name == "convt1.weight")
     values = onnx.numpy_helper.to_array(tensor).copy()
     values[3, 2, 1, 0] += 0.05
     tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
     onnx.save(model, tmp_path / "g.onnx")
-    assert not ship.verify(tmp_path / "g.onnx").passed
+    with pytest.raises(CheckFailedError, match="contents are not those"):
+        ship.verify(tmp_path / "g.onnx")
+    assert not ship.verify(tmp_path / "g.onnx", checkpoint.read(classic_pth)).passed
 
 
 @pytest.mark.parametrize(
@@ -300,12 +304,15 @@ def test_an_ir_needs_its_own_weights(artifacts: Artifacts, classic_pth: Path, tm
     stale = np.frombuffer(weights, np.float32, offset=1024, count=40000)
     weights[1024 : 1024 + stale.nbytes] = (stale[::-1] * np.float32(1.5)).tobytes()
     (tmp_path / "g.bin").write_bytes(weights)  # of another training, as long
-    assert not ship.verify(tmp_path / "g.xml").passed
+    with pytest.raises(CheckFailedError, match="contents are not those"):
+        ship.verify(tmp_path / "g.xml")
+    read = checkpoint.read(classic_pth)
+    assert not ship.verify(tmp_path / "g.xml", read).passed
     (tmp_path / "g.bin").write_bytes(weights[:-5000])
     with pytest.raises(GanExportError, match="can't load it"):
-        ship.verify(tmp_path / "g.xml")
+        ship.verify(tmp_path / "g.xml", read)
     (tmp_path / "g.bin").unlink()
-    with pytest.raises(GanExportError, match="can't load it"):
+    with pytest.raises(GanExportError, match="is missing"):
         ship.verify(tmp_path / "g.xml")
 
 

@@ -133,7 +133,7 @@ def test_an_export_alone_is_measured_and_kept(gan_bench: Command, files: dict[st
     run = record.read(kept)
     assert run.model.name == files["onnx"].name
     assert run.rows[0].parity is not None
-    assert run.rows[0].parity.against == "the reference pictures in the file"
+    assert run.rows[0].parity.against == "the reference images in the file"
     assert "gan-bench small.onnx --runtimes onnxruntime" in run.command
 
 

@@ -37,7 +37,7 @@ def test_a_run_holds_every_row_with_its_samples_and_its_proof(measured: Run) -> 
         assert row.parity.passed
         assert row.parity.images == row.batch
         assert 0 <= max(row.foreign) <= 1
-    assert rows["eager", 3, "model"].parity.max_abs == 0  # type: ignore[union-attr]
+    assert rows["eager", 3, "model"].parity.max_abs < 1e-5  # type: ignore[union-attr]
 
 
 def test_a_run_says_what_it_ran_on(measured: Run, files: dict[str, Path]) -> None:

@@ -22,13 +22,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan_export import artifact, checkpoint, images
+from gan_export import checkpoint, images, references
 from gan_export.arch.spec import GeneratorSpec
-from gan_export.artifact import Facts, Manifest, Tolerance
+from gan_export.artifact import Facts, Manifest
 from gan_export.export import find
 from gan_export.export.base import Options
 from gan_export.export.native import encode
 from gan_export.runtimes.native import NATIVE, Model
+from gan_export.tolerance import Tolerance
 from tests.native.conftest import random_weights, transposed
 from tests.web.test_engine import conditional
 
@@ -57,8 +58,8 @@ class Running:
 
 def write(spec: GeneratorSpec, file: Path, seed: int = 0) -> Path:
     """A .gan file of random weights."""
-    empty = artifact.pack_references(np.zeros((8, *spec.image)))
-    manifest = Manifest("native", Facts.of(spec), "float", "fp32", Tolerance(None, 1.0, 255), "", {}, {}, empty)
+    empty = references.pack(np.zeros((8, *spec.image)))
+    manifest = Manifest("native", Facts.of(spec), "float", "fp32", Tolerance(None, 1.0, 255), "0" * 64, {}, {}, empty)
     file.write_bytes(encode(spec, random_weights(spec, seed), manifest.to_json()))
     return file
 

@@ -11,8 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from gan_export import checkpoint, latents, parity
-from gan_export.artifact import TOLERANCES, Facts
+from gan_export import checkpoint, latents, parity, tolerance
+from gan_export.artifact import Facts
 from gan_export.errors import GanExportError, UnavailableError
 from gan_export.export import EXPORTERS
 from gan_export.export.base import missing
@@ -39,13 +39,13 @@ def test_draws_the_reference_pictures(runtime: Runtime, files: dict[str, Path]) 
     read = checkpoint.read(files["checkpoint"])
     facts = Facts.of(read.spec)
     z = latents.draw(3, 0, 5, facts.nz)
-    wanted = parity.eager_reference(read)(z, None)
+    wanted = parity.eager_reference(read)(z, None).exact
     session = runtime.load(files[runtime.format], threads=1)
     try:
         assert (session.info.runtime, session.info.device, session.info.precision) == (runtime.name, "cpu", "fp32")
         got = session.generate(z)
         assert got.dtype == np.float32
-        assert parity.judge(got, wanted, facts, TOLERANCES["fp32"]).passed
+        assert parity.judge(got, wanted, facts, tolerance.rule("checkpoint", "fp32").given()).passed
         bound = session.bind(z)
         bound()
         np.testing.assert_allclose(bound.pictures(), got, atol=1e-6)

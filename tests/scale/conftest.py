@@ -17,9 +17,10 @@ from gan_export.arch.layers import (
     layer_parameters,
 )
 from gan_export.arch.spec import Chain, GeneratorSpec
-from gan_export.artifact import TOLERANCES, Facts, Manifest
+from gan_export.artifact import Facts, Manifest
 from gan_export.export.native import encode
 from gan_export.runtimes.native import NATIVE
+from gan_export.tolerance import rule
 
 COUNT, SEED = 70, 7
 
@@ -55,7 +56,8 @@ def write_generator(target: Path, classes: int, channels: int = 1, width: int = 
             weights[f"{layer.name}.{name}"] = (rng.standard_normal(shape) * scale).astype(np.float32)
     if classes:
         weights["up0.weight"][100:] *= 6.0  # so that a label shows
-    manifest = Manifest("native", Facts.of(spec), "bytes", "fp32", TOLERANCES["fp32"], "0" * 64, {}, {}, "")
+    held_to = rule("native", "fp32").given()
+    manifest = Manifest("native", Facts.of(spec), "bytes", "fp32", held_to, "0" * 64, {}, {}, "")
     target.write_bytes(encode(spec, weights, manifest.to_json()))
     return target
 
