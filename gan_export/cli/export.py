@@ -12,12 +12,13 @@ import typer
 
 from gan_export.arch.reading import Overrides
 from gan_export.cli import app as common
-from gan_export.cli import shown
+from gan_export.cli import modules, shown
 from gan_export.cli.options import Out, reads_checkpoints
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
     from gan_export.export.base import Exporter, Options
+    from gan_export.exportable import Exportable
     from gan_export.ship import Shipped
 
 HELP = """Export a GAN generator from its checkpoint, and prove that the export draws the same pictures.
@@ -55,6 +56,24 @@ Sampler = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="AOTInductor: what it is compiled for, cpu or cuda.")]
 Backend = Annotated[str, typer.Option("--backend", help="ExecuTorch: xnnpack, or portable for its own kernels.")]
+Module = Annotated[
+    str | None,
+    typer.Option(
+        "--module", help="FILE's own class: it is imported and run, and loaded strictly.", metavar="PKG.MOD:CLASS"
+    ),
+]
+Kwargs = Annotated[
+    str | None, typer.Option("--kwargs", help="What the class is made with, as JSON.", metavar='{"nz": 100}')
+]
+PythonPath = Annotated[
+    list[Path] | None, typer.Option("--pythonpath", help="A folder that its code lies in.", metavar="DIR")
+]
+SignatureFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--signature", help="What it takes and gives, in TOML.", metavar="FILE.toml", show_default="one latent z"
+    ),
+]
 MaxError = Annotated[
     float | None,
     typer.Option(
@@ -86,6 +105,10 @@ def export(
     sampler: Sampler = False,
     device: Device = "cpu",
     backend: Backend = "xnnpack",
+    module: Module = None,
+    kwargs: Kwargs = None,
+    pythonpath: PythonPath = None,
+    signature: SignatureFile = None,
     overrides: Overrides,
 ) -> None:
     """Export FILE to FORMAT; the target changes only after the new file has drawn the same pictures."""
@@ -99,12 +122,21 @@ def export(
         sampler=sampler, device=device, backend=backend,
     )  # fmt: skip
     check_options(exporter, options)
-    checkpoint = _read(file, overrides)
-    if recalibrate is None:
-        _print_health(checkpoint)
+    generator: Exportable
+    if module is not None:
+        generator = user = modules.read(
+            file, module, overrides, kwargs=kwargs, search=pythonpath or (), signature=signature
+        )
+        modules.print_assumed(user)
+    else:
+        modules.refuse_alone(kwargs, pythonpath, signature)
+        generator = checkpoint = _read(file, overrides)
+        if recalibrate is None:
+            _print_health(checkpoint)
     target = out or _beside(file, f".sampler{exporter.suffix}" if sampler else exporter.suffix)
-    shipped = _ship(checkpoint, exporter, target, options)
-    _print_assumed(checkpoint)
+    shipped = _ship(generator, exporter, target, options)
+    if module is None:
+        _print_assumed(checkpoint)
     shown.print_proof(shipped, exporter.title)
     shown.print_shipped(shipped, file)
 
@@ -240,21 +272,34 @@ def verify(
     *,
     bisect: Annotated[bool, typer.Option("--bisect", help="ONNX: name the first layer that is wrong.")] = False,
     max_error: MaxError = None,
+    module: Module = None,
+    kwargs: Kwargs = None,
+    pythonpath: PythonPath = None,
+    signature: SignatureFile = None,
     overrides: Overrides,
 ) -> None:
     """Run ARTIFACT in its own runtime against CHECKPOINT, or against the reference pictures inside it."""
     from gan_export import ship
     from gan_export.errors import GanExportError
+    from gan_export.exportable import known_layers
 
     if bisect and checkpoint is None:
         raise GanExportError("--bisect compares with a checkpoint's layers; name the checkpoint too")
     if checkpoint is None and overrides != Overrides():
         raise GanExportError(f"{overrides.flags()} says what a checkpoint is; name the checkpoint too, or leave it out")
-    read = _read(checkpoint, _as_exported(artifact, checkpoint, overrides)) if checkpoint else None
+    read: Exportable | None = None
+    if module is not None and checkpoint is not None:
+        read = modules.read(checkpoint, module, overrides, kwargs=kwargs, search=pythonpath or (), signature=signature)
+    elif module is not None:
+        raise GanExportError("--module is the class of a checkpoint's weights; name the checkpoint too")
+    else:
+        modules.refuse_alone(kwargs, pythonpath, signature)
+        if checkpoint is not None:
+            read = _read(checkpoint, _as_exported(artifact, checkpoint, overrides))
     found = ship.verify(artifact, read, max_error)
     shown.print_verification(found, artifact)
     if bisect and read is not None:
-        shown.print_steps(ship.first_wrong_layers(artifact, read))
+        shown.print_steps(ship.first_wrong_layers(artifact, known_layers(read, "--bisect")))
     if not found.passed:
         raise typer.Exit(1)
 
@@ -352,7 +397,7 @@ def _print_health(checkpoint: Checkpoint) -> None:
         print(f"warning: {line}", file=sys.stderr)
 
 
-def _ship(checkpoint: Checkpoint, exporter: Exporter, target: Path, options: Options) -> Shipped:
+def _ship(generator: Exportable, exporter: Exporter, target: Path, options: Options) -> Shipped:
     from rich.console import Console
 
     from gan_export import ship
@@ -360,7 +405,7 @@ def _ship(checkpoint: Checkpoint, exporter: Exporter, target: Path, options: Opt
 
     with Console(stderr=True).status("") as status:
         try:
-            return ship.ship(checkpoint, exporter, target, options, progress=lambda what: status.update(f"{what} ..."))
+            return ship.ship(generator, exporter, target, options, progress=lambda what: status.update(f"{what} ..."))
         except ParityError as e:
             status.stop()
             shown.print_report(e.report)
