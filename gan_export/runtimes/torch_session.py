@@ -190,6 +190,8 @@ def artifact_session(
     if manifest is not None:
         info = replace(info, output=manifest.output, precision=manifest.precision)
         outputs = [p.name for p in manifest.signature.outputs]
+        if not is_seeded(inputs) and len(inputs) == len(manifest.signature.inputs):
+            inputs = [p.name for p in manifest.signature.inputs]  # a trace may have named its arguments otherwise
     session = TorchSession(module, info, inputs, outputs, shapes)
     return SeededSession(NamedInputs(session, number), conditional=len(inputs) > 3) if is_seeded(inputs) else session
 
