@@ -55,6 +55,7 @@ COREML_FILES, COREML_MODEL = "Manifest.json", "Data/com.apple.CoreML/model.mlmod
 _NCNN_MAGIC = b"7767517\n"
 GAN_MAGIC = b"\x89GAN\r\n\x1a\n"
 _GAN_FACTS, _GAN_FACTS_AT = struct.Struct("<IIIIII2f"), 60  # nz, prior, classes, image, range: docs/FORMAT.md
+_GAN_TYPE_AT = 128 + 112  # of the first layer's weights, which is all layers'
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +332,7 @@ def _hold(manifest: Manifest, path: Path, kind: Kind) -> None:
         return
     with open(path, "rb") as f:
         there = _gan_header(f) if kind == "gan" else _safetensors_facts(f)
-    if there != ((manifest.arch, manifest.signature) if kind == "safetensors" else _as_header(manifest.facts)):
+    if there != ((manifest.arch, manifest.signature) if kind == "safetensors" else _as_header(manifest)):
         raise GanExportError("its manifest and its layers state different generators; export it again")
 
 
@@ -344,13 +345,17 @@ def _safetensors_facts(f: BinaryIO) -> tuple[str, Signature]:
 
 
 def _gan_header(f: BinaryIO) -> tuple[float, ...]:
-    head = f.read(_GAN_FACTS_AT + _GAN_FACTS.size)
-    return _GAN_FACTS.unpack_from(head, _GAN_FACTS_AT)  # read_manifest has found more bytes than these
+    head = f.read(_GAN_TYPE_AT + 4)
+    if len(head) < _GAN_TYPE_AT + 4:
+        raise GanExportError("a .gan file that is cut off")
+    return (*_GAN_FACTS.unpack_from(head, _GAN_FACTS_AT), int.from_bytes(head[_GAN_TYPE_AT:], "little"))
 
 
-def _as_header(facts: Facts) -> tuple[float, ...]:
+def _as_header(manifest: Manifest) -> tuple[float, ...]:
+    facts, types = manifest.facts, ("fp32", "fp16", "bf16")
+    stored = types.index(manifest.precision) if manifest.precision in types else len(types)
     span = (np.float32(v).item() for v in facts.range or (-1.0, 1.0))
-    return facts.nz, ("normal", "uniform").index(facts.prior), facts.classes, *facts.image, *span
+    return facts.nz, ("normal", "uniform").index(facts.prior), facts.classes, *facts.image, *span, stored
 
 
 def _manifest_text(path: Path, kind: Kind) -> bytes | None:

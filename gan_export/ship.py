@@ -156,11 +156,14 @@ class Verification:
         return self.report.passed and not self.too_wide
 
 
-def verify(path: Path, checkpoint: Exportable | None = None, max_error: float | None = None) -> Verification:
+def verify(
+    path: Path, checkpoint: Exportable | None = None, *, precision: str | None = None, max_error: float | None = None
+) -> Verification:
     """Run the artifact at `path` in its own runtime, in a fresh process, against `checkpoint`.
 
     Without one, against the reference images in its manifest, and only if its contents are those that it was exported
-    with.  The tolerance is the verifier's; max_error, in half ranges, is the user's instead.
+    with.  The tolerance is the verifier's, of `precision` if that is given and else of what the file says that it is;
+    max_error, in half ranges, is the user's instead.
     Raises CheckFailedError for other contents; GanExportError for what is no artifact of ours, or can't be run.
     """
     kind = artifact.sniff(path)
@@ -171,7 +174,7 @@ def verify(path: Path, checkpoint: Exportable | None = None, max_error: float | 
     manifest = artifact.read_manifest(path, kind)
     if manifest is None:
         raise GanExportError(f"{printable(str(path))} has no manifest of gan-export inside, so nothing to verify it by")
-    rule = tolerance.rule(artifact.format_of(kind), manifest.precision, max_error)
+    rule = tolerance.rule(artifact.format_of(kind), precision or manifest.precision, max_error)
     runtime = next(r for r in runtimes.RUNTIMES if r.format == kind)
     require_runtime(runtime, manifest.options.get("device", "cpu"))
     contents = _contents(path, manifest)

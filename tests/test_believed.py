@@ -205,6 +205,24 @@ def test_only_rounding_that_widens_the_table_is_stated(error: float) -> None:
     assert allowed.max_abs == max(2e-5, 3 * min(stated, 2e-4))
 
 
+def test_the_user_may_say_what_a_file_must_be(
+    command: Command, artifacts: Artifacts, classic_pth: Path, tmp_path: Path
+) -> None:
+    """float32 weights that stray by 1 %, in a file that calls itself int8."""
+    path, state = copied(artifacts["onnx"], tmp_path), torch.load(classic_pth)
+    state["model.9.weight"] *= 1.01
+    torch.save(state, tmp_path / "other.pth")
+    lie = {**WIDE, "max_abs": None, "psnr": 28.0}
+    forge(path, lambda data: data.update(precision="int8", tolerance=lie))
+    shown = command("gan-export", "verify", path, tmp_path / "other.pth")
+    assert shown.code == 0
+    assert "judged as int8" in shown.out
+    assert command("gan-export", "verify", path, tmp_path / "other.pth", "--precision", "fp32").code == 1
+    path = copied(artifacts["native"], tmp_path)
+    forge(path, lambda data: data.update(precision="fp16"))
+    assert "state different generators" in refused(command("gan-export", "verify", path))
+
+
 # ---- the hash of the contents ----
 
 HASHED = [

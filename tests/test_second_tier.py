@@ -63,7 +63,9 @@ def test_the_same_bytes_from_another_process_and_folder(
             assert path.encode() not in content, (file.name, path)
 
 
-def test_compiled_code_for_another_processor_is_refused(command: Command, artifacts: Artifacts, tmp_path: Path) -> None:
+def test_compiled_code_for_another_processor_is_refused(
+    command: Command, artifacts: Artifacts, classic_pth: Path, tmp_path: Path
+) -> None:
     path = artifacts["aoti"]
     edited = tmp_path / path.name
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(edited, "w") as made:
@@ -76,4 +78,4 @@ def test_compiled_code_for_another_processor_is_refused(command: Command, artifa
             made.writestr(entry.filename, data)
     with pytest.raises(UnavailableError, match="newer9, which this one lacks"):
         runtimes.find("aotinductor").load(edited)
-    assert "export it on this machine" in refused(command("gan-export", "verify", edited))
+    assert "export it on this machine" in refused(command("gan-export", "verify", edited, classic_pth))

@@ -271,6 +271,10 @@ def verify(
     checkpoint: Annotated[Path | None, typer.Argument(help="The checkpoint that it was made from.")] = None,
     *,
     bisect: Annotated[bool, typer.Option("--bisect", help="ONNX: name the first layer that is wrong.")] = False,
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", help="Judge as fp32, fp16, bf16 or int8.", show_default="the file's own"),
+    ] = None,
     max_error: MaxError = None,
     module: Module = None,
     kwargs: Kwargs = None,
@@ -296,8 +300,8 @@ def verify(
         modules.refuse_alone(kwargs, pythonpath, signature)
         if checkpoint is not None:
             read = _read(checkpoint, _as_exported(artifact, checkpoint, overrides))
-    found = ship.verify(artifact, read, max_error)
-    shown.print_verification(found, artifact)
+    found = ship.verify(artifact, read, precision=precision, max_error=max_error)
+    shown.print_verification(found, artifact, precision)
     if bisect and read is not None:
         shown.print_steps(ship.first_wrong_layers(artifact, known_layers(read, "--bisect")))
     if not found.passed:

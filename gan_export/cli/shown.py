@@ -42,10 +42,11 @@ def print_report(report: ParityReport) -> None:
     table(("batch", "max error", "mean error", "equal bytes", "largest step", "PSNR dB", "pictures"), rows)
 
 
-def print_verification(found: Verification, path: Path) -> None:
+def print_verification(found: Verification, path: Path, precision: str | None = None) -> None:
+    """precision: the user's word for what it is judged as."""
     report, manifest = found.report, found.manifest
     print_report(report)
-    print(f"judged as {manifest.precision}, by the verifier's own tolerance: {report.tolerance}")
+    print(f"judged as {precision or manifest.precision}, by the verifier's own tolerance: {report.tolerance}")
     if found.too_wide:
         print(f"WIDER IN ITS MANIFEST: {manifest.tolerance}")
     print(f"contents: {_CONTENTS[found.contents]}")
