@@ -131,7 +131,7 @@ class TorchSession:
                     torch.cuda.synchronize()
             except torch.OutOfMemoryError:
                 raise GanExportError("out of the device's memory; ask for a smaller batch") from None
-            except RuntimeError as e:
+            except (RuntimeError, IndexError) as e:  # torch has the second for a dimension that is not there
                 raise GanExportError(f"{self._info.runtime} can't run this model: {last_line(e)}") from e
         return [result] if isinstance(result, torch.Tensor) else list(result)
 
