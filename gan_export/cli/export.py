@@ -344,7 +344,9 @@ def inspect(
     if as_json:
         print(json.dumps(data, indent=2))
         return
-    shown.table(("", ""), [(k, shown.flat(v)) for k, v in data.items() if k != "references"])
+    ports = [(port.name, f"{port.kind}, {manifest.signature.describe(port)}") for port in manifest.signature]
+    rows = [(k, shown.flat(v)) for k, v in data.items() if k not in ("references", "signature")]
+    shown.table(("", ""), [*ports, *rows])
 
 
 def main() -> None:

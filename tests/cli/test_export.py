@@ -178,7 +178,7 @@ def test_inspect_prints_an_artifacts_manifest(
     assert data["source_sha256"] == hashlib.sha256(classic_pth.read_bytes()).hexdigest()
     assert data["references"]
     shown = command("gan-export", "inspect", artifacts[name]).out
-    assert "nz 100" in shown
+    assert "latent, float32 (N, 100)" in shown
     assert data["source_sha256"] in shown
 
 
