@@ -34,9 +34,11 @@ _RELATIONS = "GreaterThan|LessThan|StrictGreaterThan|StrictLessThan|Equality|Une
 _EXPRESSIONS = re.compile(
     rf"(?:{_SYMBOL}|(?:{_RELATIONS}|Add|Mul|Max|Min|Mod|FloorDiv|Integer)\(|-?[0-9]{{1,19}}|\)|, )*"
 )
+_SIZE = r"(?:L\['[a-z_][a-z0-9_]{0,63}'\]\.size\(\)\[[0-9]\]|[0-9]{1,19})"  # of an input, or a number
+_GUARD = re.compile(rf"{_SIZE} (?:==|!=|<=|>=|<|>) {_SIZE}")
 _LONGEST = 1000  # characters of an expression
 _SHAPES = (None, "builtins.tuple", "builtins.list", "builtins.dict")  # what arguments lie in
-_EMPTY = ("guards_code", "custom_obj_values", "treespec_namedtuple_fields", "metadata")  # in all that gan-export writes
+_EMPTY = ("custom_obj_values", "treespec_namedtuple_fields", "metadata")  # in all that gan-export writes
 _NEVER = ("as_custom_obj", "as_operator", "as_graph", "custom_obj")
 
 
@@ -93,6 +95,9 @@ def _check_table(table: dict[str, Any]) -> None:
     for key in _EMPTY:
         if table.get(key):
             raise _hostile(f"its {key}")
+    for guard in table.get("guards_code") or ():
+        if not (isinstance(guard, str) and _GUARD.fullmatch(guard)):
+            raise _hostile(f"the guard {printable(str(guard), 60)}")
     for key in _NEVER:
         if table.get(key) is not None:
             raise _hostile(f"a value {key}")
