@@ -3,7 +3,7 @@
 
 #include "run.h"
 
-/* What the functions below begin with: where the rows go, and floats in a row of the output. */
+/* Shared locals of the functions below: output row pointers, and floats per output row. */
 static uint64_t row_floats(const worker *w, const step *st) {
     const shape s = w->j->s->values[st->output].shape;
     return (s.h ? s.w : 1) * (uint64_t)padded(s.c, w->j->k);

@@ -53,7 +53,7 @@ double gan_i_cpu_quota(const char *membership, const char *mount);
 double gan_i_memory_bound(const char *membership, const char *mount);
 /* Bytes of the last-level cache, 0 where that is unknown. */
 uint64_t gan_i_last_level_cache(void);
-/* Bytes of the machine's memory, or of what the cgroups allow this process of it; 0 where that is unknown. */
+/* Bytes of the machine's memory, or the cgroup's limit on this process if that is less; 0 if unknown. */
 uint64_t gan_i_memory(void);
 /* How often this process was forked from one that had asked before: differs in a child, whatever its process number. */
 unsigned gan_i_forks(void);

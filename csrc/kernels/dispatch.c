@@ -6,7 +6,7 @@
 #include "kernels.h"
 
 static const gan_kernels *const TABLES[] = {
-#if !GAN_WASM /* a module that has vectors is started only where they run: the plain kernels would be dead weight */
+#if !GAN_WASM /* a build with vectors is loaded only if they run: it leaves the plain kernels out */
     &gan_i_generic,
 #endif
 #if GAN_ARM

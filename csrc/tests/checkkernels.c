@@ -152,7 +152,7 @@ static int check_toom(const gan_kernels *k) {
         const int all = points * points;
         for (int tile = 2; tile < points; tile++) {
             for (ptrdiff_t blocks = 1; blocks <= 3; blocks++) {
-                const ptrdiff_t step = blocks * KBLOCK; /* as of so many rows side by side */
+                const ptrdiff_t step = blocks * KBLOCK; /* the step between packed rows */
                 const uint64_t in = (uint64_t)(tile * tile * blocks * KBLOCK), out = (uint64_t)(all * blocks * step);
                 float *x = floats(in), *v = floats(out), *want = floats(out);
                 const float *pixels[MAX_TOOM * MAX_TOOM];
