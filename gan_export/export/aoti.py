@@ -72,7 +72,7 @@ class Aoti:
 
 def _compile(checkpoint: Checkpoint, options: Options) -> bytes:
     import torch
-    from torch._inductor import aoti_compile_and_package
+    from torch._inductor import aoti_compile_and_package, config
     from torch._inductor.utils import fresh_cache
 
     settings: dict[str, Any] = {
@@ -82,6 +82,8 @@ def _compile(checkpoint: Checkpoint, options: Options) -> bytes:
         "aot_inductor.enable_frame_pointer": False,
         "aot_inductor.precompile_headers": False,
     }
+    if hasattr(config.aot_inductor, "check_lowerbound"):  # else a batch of 1 is refused once inputs are checked
+        settings["aot_inductor.check_lowerbound"] = False
     with tempfile.TemporaryDirectory(prefix="gan-aoti-") as folder:
         package = Path(folder) / f"{_STEM}.pt2"
         try:

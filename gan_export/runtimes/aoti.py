@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from gan_export.runtimes.torch_session import (
     torch_availability,
 )
 
+# Read by compiled code at its first call: without it, inputs of other sizes are read beyond their ends.
+_CHECK_INPUTS = "AOTI_RUNTIME_CHECK_INPUTS"
 _OTHER_NAMES = {"fma": "fma3"}  # of the compiler's for instructions, in torch's words
 
 
@@ -49,6 +52,7 @@ class AotiRuntime:
             raise GanExportError(f"{printable(path.name)} was compiled for {made_for}; use --device {made_for}")
         _refuse_foreign(path, manifest.options.get("isa", ()), device)
         prepare_torch(device, threads)
+        os.environ[_CHECK_INPUTS] = "1"
         try:
             module = torch._inductor.aoti_load_package(str(path))
         except Exception as e:  # its reader has no exception type of its own
