@@ -56,7 +56,7 @@ def side(runtime: str, path: str, condition: Condition, batches: Sequence[int], 
     """Seconds of each call of a turn, for each batch that is asked for."""
     session = runtimes.find(runtime).load(Path(path), threads=condition.threads or machine.usable_processors())
     nz = models.find("classic").channels[0]
-    bound = {n: session.bind(latents.draw(7, 0, n, nz)) for n in batches}
+    bound = {n: session.bind({"z": latents.draw(7, 0, n, nz)}) for n in batches}
     dirt = np.zeros(EVICTING // 8)
     for call in bound.values():
         for _ in range(3):

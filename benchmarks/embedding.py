@@ -245,8 +245,8 @@ def python_side(name: str, files: Path) -> Callable[[int, int], Any]:
         graph = tract.onnx().load(str(files / file)).into_model().into_runnable()
 
         class Session:
-            def generate(self, z: Any, labels: Any = None) -> Any:
-                return graph.run([z])[0].to_numpy()
+            def run(self, feeds: Any) -> Any:
+                return {"image": graph.run([feeds["z"]])[0].to_numpy()}
 
         drawn = Generator(facts_of(files / file), Session())  # type: ignore[arg-type]
         return lambda start, n: drawn.draw(SEED, start, n)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_export import artifact, checkpoint, digits, evaluate, latents, metrics, runtimes, ship
+from gan_export import artifact, checkpoint, digits, evaluate, metrics, runtimes, ship
 from gan_export import export as formats
 from gan_export.export.base import Options
 from gan_export.sampling import Generator
@@ -54,9 +54,7 @@ def make(read: checkpoint.Checkpoint, name: str, precision: str, folder: Path, c
 
 def times(made: list[Made], read: checkpoint.Checkpoint) -> list[float]:
     """Median seconds of a call, each side in its turn."""
-    z = latents.draw(0, 0, BATCH, read.spec.nz, read.spec.prior)
-    labels = np.arange(BATCH, dtype=np.int64) % read.spec.classes if read.spec.classes else None
-    bound = [one.session.bind(z, labels) for one in made]
+    bound = [one.session.bind(read.signature.feeds(0, range(BATCH))) for one in made]
     spent: list[list[float]] = [[] for _ in made]
     for turn in range(TURNS + 5):
         for call, seconds in zip(bound, spent, strict=True):

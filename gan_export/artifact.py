@@ -15,12 +15,11 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from gan_export import gan_header, latents, manifest_options, protobuf, references
 from gan_export.arch.reading import Overrides
@@ -29,13 +28,15 @@ from gan_export.arch.typed import wrong_field
 from gan_export.arch.words import Prior
 from gan_export.budget import Budget, BudgetError, read_json
 from gan_export.errors import GanExportError, first_line, printable
-from gan_export.escape import Json, Text, is_plain_name, json_text
+from gan_export.escape import Json, Text, is_class_name, is_plain_name, json_text
+from gan_export.ports import Normal, Uniform
 from gan_export.references import References
+from gan_export.signature import Array, Signature
 from gan_export.tolerance import Tolerance
 
 VERSION = 2
 _READ = (1, VERSION)
-_SINCE_2 = ("rounding", "content_sha256")
+_SINCE_2 = ("arch", "signature", "rounding", "content_sha256")  # instead of facts
 _GAN_LEAST = 92  # bytes of a .gan file before its manifest
 KEY = "gan-export.manifest"  # in ONNX metadata; the extra file of a TorchScript archive bears the same name
 MARK = KEY.encode() + b"\n"  # before a manifest that a zero byte ends, in formats whose own readers are heavy
@@ -62,7 +63,7 @@ GAN_MAGIC = b"\x89GAN\r\n\x1a\n"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a program needs to know to draw from a generator, whatever its form.
+    """A generator from one latent, and a label if it has classes, to one image: what most rooms can use.
 
     arch:    the family's name
     nz:      length of a latent; prior: what it is drawn from
@@ -83,13 +84,34 @@ class Facts:
         """The facts of a spec."""
         return Facts(spec.arch, spec.nz, spec.prior, spec.classes, spec.image, spec.range)
 
+    @staticmethod
+    def of_signature(arch: str, signature: Signature) -> Facts:
+        """Those of a signature.  Raises GanExportError if it is that of another kind of generator."""
+        priors: dict[Any, Prior] = {Normal(): "normal", Uniform(): "uniform"}
+        z, *labels = signature.inputs
+        (image, *others) = signature.outputs
+        if (z.name, z.kind, len(z.shape), image.layout) == ("z", "latent", 1, "CHW") and z.prior in priors:
+            classes = labels[0].classes if labels and labels[0].name == "label" else 0
+            nz, sides = z.shape[0], tuple(d for d in image.shape if isinstance(d, int))
+            facts = Facts(arch, nz, priors[z.prior], classes, sides, image.range)  # type: ignore[arg-type]
+            if not others and isinstance(nz, int) and facts.signature() == replace(signature, batch=None):
+                return facts
+        ports = ", ".join(p.name for p in signature.inputs)
+        raise GanExportError(f"this generator takes {ports}; only one from a latent z to one image can be used here")
+
+    def signature(self) -> Signature:
+        """Of the same generator."""
+        return Signature.of_latent(self.nz, self.prior, self.image, self.classes, self.range)
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything that an exported file carries of itself.
 
     format:        the exporter's name; options: what it was asked for beyond its defaults
-    output:        "float" (N, C, H, W) float32, or "bytes" (N, H, W, C) uint8
+    arch:          the family's name, or the class's of a module of the user's own
+    signature:     of the generator, its images as floats
+    output:        "float", or "bytes" for images as uint8, channels last
     source_sha256: of the checkpoint
     latent_law:    `latents.LAW`
     versions:      of the tools that wrote the file
@@ -100,7 +122,8 @@ class Manifest:
     """
 
     format: str
-    facts: Facts
+    arch: str
+    signature: Signature
     output: Literal["float", "bytes"]
     precision: str
     tolerance: Tolerance
@@ -125,6 +148,15 @@ class Manifest:
         return found
 
     @property
+    def facts(self) -> Facts:
+        """What `signature` says of a generator from a latent to an image.  Raises GanExportError for another kind."""
+        return Facts.of_signature(self.arch, self.signature)
+
+    def file_signature(self) -> Signature:
+        """The signature of the file as it is: with its images as bytes if it gives bytes."""
+        return self.signature.as_bytes() if self.output == "bytes" else self.signature
+
+    @property
     def seeded(self) -> bool:
         """Whether the file takes seed, start and count, and draws its own latents."""
         return bool(self.options.get("sampler"))
@@ -135,8 +167,11 @@ class Manifest:
 
     def to_text(self) -> Text[Json]:
         """The same as the text of a file."""
-        later = _SINCE_2 if self.version == 1 else ()
-        data = {name: value for name, value in asdict(self).items() if name not in later}
+        data: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        data |= {"tolerance": asdict(self.tolerance), "signature": self.signature.to_data()}
+        if self.version == 1:
+            facts = asdict(self.facts)
+            data = {name: value for name, value in data.items() if name not in _SINCE_2} | {"facts": facts}
         return json_text(data, sort_keys=True, separators=(",", ":"))
 
     @staticmethod
@@ -149,10 +184,11 @@ class Manifest:
                 raise GanExportError(f"a manifest of version {printable(str(version), 40)}; this program reads 1 and 2")
             if any((name in data) != (version > 1) for name in _SINCE_2):
                 raise GanExportError(f"its manifest isn't of version {version}, as it states; export it again")
-            facts = data.pop("facts")
-            interval = tuple(facts["range"]) if facts["range"] else None
+            if version == 1:
+                facts = _old_facts(data.pop("facts"))
+                data |= {"arch": facts.arch, "signature": facts.signature().to_data()}
             manifest = Manifest(
-                facts=Facts(**{**facts, "image": tuple(facts["image"]), "range": interval}),
+                signature=Signature.from_data(data.pop("signature")),
                 tolerance=Tolerance(**data.pop("tolerance")),
                 **data,
             )
@@ -166,27 +202,18 @@ class Manifest:
 
     def reference_values(self) -> References:
         """The reference images' values in the range of `facts`."""
-        size = math.prod(self.facts.image)
-        return references.unpack(self.references, size, REFERENCE_COUNT, whole=self.version == 1)
+        return references.unpack(self.references, values_of(self.signature), REFERENCE_COUNT, whole=self.version == 1)
 
 
 def _wrong(manifest: Manifest) -> str | None:
     """The first field that isn't of its type, or holds what no generator has."""
-    for record in (manifest, manifest.facts, manifest.tolerance):
+    for record in (manifest, manifest.tolerance):
         if wrong := wrong_field(record):
             return wrong
-    facts = manifest.facts
-    if not is_plain_name(facts.arch):
+    if not (is_plain_name(manifest.arch) or is_class_name(manifest.arch)):
         return "architecture"
-    if (
-        not 1 <= facts.nz <= _MOST_LATENTS
-        or facts.classes < 0
-        or min(facts.image) < 1
-        or math.prod(facts.image) > _MOST_VALUES
-    ):
-        return "facts"
-    if facts.range is not None and not facts.range[0] < facts.range[1]:
-        return "facts"
+    if not _is_bearable(manifest.signature):
+        return "signature"
     if not all(isinstance(v, str) for v in manifest.versions.values()):
         return "versions"
     if not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in (manifest.content_sha256, manifest.source_sha256)):
@@ -200,10 +227,46 @@ def _wrong(manifest: Manifest) -> str | None:
     return None
 
 
-def reference_inputs(facts: Facts) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64] | None]:
-    """Latents (8, nz) and labels (8,) of the reference pictures."""
-    z = latents.draw(REFERENCE_SEED, 0, REFERENCE_COUNT, facts.nz, facts.prior)
-    return z, np.arange(REFERENCE_COUNT, dtype=np.int64) % facts.classes if facts.classes else None
+def _is_bearable(signature: Signature) -> bool:
+    """Whether what it takes and gives for one image, at usual sizes, is no more than a generator has."""
+    sizes = signature.usual_sizes()
+    values = [(port.kind, math.prod(port.dims(sizes))) for port in signature]
+    drawn = [count for kind, count in values if kind in ("latent", "style")]
+    return sum(count for _, count in values) <= 2 * _MOST_VALUES and max(drawn, default=0) <= _MOST_LATENTS
+
+
+def _old_facts(data: Mapping[str, Any]) -> Facts:
+    """Those of a manifest of version 1."""
+    interval = tuple(data["range"]) if data["range"] else None
+    facts = Facts(**{**data, "image": tuple(data["image"]), "range": interval})
+    if not is_plain_name(facts.arch):
+        raise GanExportError("its manifest's architecture is not what gan-export writes; export it again")
+    if (
+        wrong_field(facts)
+        or not 1 <= facts.nz <= _MOST_LATENTS
+        or facts.classes < 0
+        or min(facts.image) < 1
+        or math.prod(facts.image) > _MOST_VALUES
+        or (facts.range is not None and not facts.range[0] < facts.range[1])
+    ):
+        raise GanExportError("its manifest's facts is not what gan-export writes; export it again")
+    return facts
+
+
+def reference_feeds(signature: Signature) -> dict[str, Array]:
+    """The inputs of the reference images: the first of REFERENCE_SEED, at usual sizes."""
+    return signature.feeds(REFERENCE_SEED, range(REFERENCE_COUNT))
+
+
+def values_of(signature: Signature) -> int:
+    """Values of one image's outputs, all together, at usual sizes."""
+    return sum(math.prod(shape) for shape in signature.output_shapes(1).values())
+
+
+def joined_values(signature: Signature, outputs: Mapping[str, Array]) -> Array:
+    """Every output's values laid end to end, image by image, (N, values): the order of reference values."""
+    arrays = [outputs[p.name] for p in signature.outputs]
+    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
 
 
 def format_of(kind: Kind) -> str:
@@ -290,14 +353,14 @@ def _hold(manifest: Manifest, path: Path, kind: Kind) -> None:
         return
     with open(path, "rb") as f:
         there = gan_header.read(f) if kind == "gan" else _safetensors_facts(f)
-    facts = manifest.facts
-    if there != (facts if kind == "safetensors" else _as_header(manifest)):
+    if there != ((manifest.arch, manifest.signature) if kind == "safetensors" else _as_header(manifest)):
         raise GanExportError("its manifest and its layers state different generators; export it again")
 
 
-def _safetensors_facts(f: BinaryIO) -> Facts:
+def _safetensors_facts(f: BinaryIO) -> tuple[str, Signature]:
     try:
-        return Facts.of(GeneratorSpec.from_json(json.loads(_safetensors_metadata(f).get(SPEC_KEY, "null"))))
+        spec = GeneratorSpec.from_json(json.loads(_safetensors_metadata(f).get(SPEC_KEY, "null")))
+        return spec.arch, spec.signature
     except (ValueError, RecursionError):
         raise GanExportError("its layers can't be read; export it again") from None
 

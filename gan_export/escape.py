@@ -245,6 +245,11 @@ def is_plain_name(text: object) -> bool:
     return isinstance(text, str) and _PLAIN.fullmatch(text) is not None
 
 
+def is_class_name(text: object) -> bool:
+    """Whether it can name the class of a module of the user's own: an identifier of 1 to 64 ASCII characters."""
+    return isinstance(text, str) and len(text) <= 64 and _IDENTIFIER.fullmatch(text) is not None
+
+
 def file_stem(text: str) -> str:
     """Make a file's name, without its folder and suffix, of any string: letters, digits, `.`, `_`, `-`."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", text[:100]).lstrip(".") or "-"

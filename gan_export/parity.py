@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gan_export import evaluators, images, latents, metrics
-from gan_export.artifact import Facts, Manifest
+from gan_export import evaluators, images, metrics
+from gan_export.artifact import Manifest, joined_values
 from gan_export.errors import CheckFailedError, GanExportError
+from gan_export.exportable import Exportable, eager_module, exact_module, run_module
+from gan_export.ports import Port
 from gan_export.references import References
-from gan_export.runtimes.base import Session, SessionInfo, check_images
+from gan_export.runtimes.base import Outputs, Session, SessionInfo
+from gan_export.signature import Array, Feeds, Signature
 from gan_export.tolerance import Rounding, Rule, Tolerance, half_range
-
-if TYPE_CHECKING:
-    from gan_export.checkpoint import Checkpoint
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
-Reference = Callable[[Floats, Labels | None], "Expected"]
+Reference = Callable[[Feeds], "Expected"]
 
 BATCHES = (1, 2, 65)  # one picture, the batch that exporters trace with, and more than one register or cache line holds
 # of the batches from a seed: small numbers, what a signed 32-bit integer can't hold, and large ones, over a carry
@@ -37,10 +36,10 @@ AGAINST = "eager PyTorch in float64"
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a batch must be: `exact` float64 (N, C, H, W), and `eager`, the same layers in float32."""
+    """What a batch must be, by the names of the outputs: `exact` in float64, and `eager`, the same in float32."""
 
-    exact: Doubles
-    eager: Floats
+    exact: Mapping[str, Doubles]
+    eager: Mapping[str, Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,26 +114,22 @@ class ParityError(CheckFailedError):
         self.report = report
 
 
-def eager_reference(checkpoint: Checkpoint) -> Reference:
-    """The checkpoint's own layers in PyTorch on the CPU, evaluation mode, BatchNorm not folded: float64 and float32.
+def eager_reference(generator: Exportable) -> Reference:
+    """The generator itself in PyTorch on the CPU, evaluation mode, nothing folded: float64 and float32.
 
-    Raises GanExportError, when it is called, for a checkpoint that gives values which are not finite.
+    A module of the user's own that can't compute in float64 is exact as it is.
+    Raises GanExportError, when it is called, for a generator that gives values which are not finite.
     """
-    import torch
+    module, doubled = eager_module(generator), exact_module(generator)
+    signature = generator.signature
 
-    from gan_export.module import to_module
-
-    module = to_module(checkpoint.spec, checkpoint.weights)
-    doubled = to_module(checkpoint.spec, checkpoint.weights).double()
-
-    def run(z: Floats, labels: Labels | None) -> Expected:
-        rest = [torch.from_numpy(labels)] if labels is not None else []
-        with torch.inference_mode():
-            exact = doubled(torch.from_numpy(z).double(), *rest).numpy()
-            eager = module(torch.from_numpy(z), *rest).numpy()
-        half_range(checkpoint.spec.range, exact)
-        half_range(checkpoint.spec.range, eager)
-        return Expected(exact, eager)
+    def run(feeds: Feeds) -> Expected:
+        eager = run_module(module, signature, feeds)
+        exact = eager if doubled is None else run_module(doubled, signature, feeds, double=True)
+        for port in signature.outputs:
+            half_range(port.range, exact[port.name])
+            half_range(port.range, eager[port.name])
+        return Expected({name: array.astype(np.float64) for name, array in exact.items()}, eager)
 
     return run
 
@@ -142,27 +137,27 @@ def eager_reference(checkpoint: Checkpoint) -> Reference:
 def compare(
     session: Session,
     reference: Reference,
-    facts: Facts,
+    signature: Signature,
     rule: Rule,
     *,
     batches: Iterable[int] = BATCHES,
     against: str = AGAINST,
 ) -> ParityReport:
-    """Judge `session` on prior latents at each batch size."""
+    """Judge `session` at each batch size, and the second of them at every size to judge; `signature` is of floats."""
     judged = []
     start = 0
-    for batch in batches:
-        z = latents.draw(SEED, start, batch, facts.nz, facts.prior)
-        labels = np.arange(start, start + batch, dtype=np.int64) % facts.classes if facts.classes else None
-        judged.append((session.generate(z, labels), reference(z, labels)))
+    usual, *others = signature.judged_sizes()
+    for batch, sizes in [*((batch, usual) for batch in batches), *((2, sizes) for sizes in others)]:
+        feeds = signature.feeds(SEED, range(start, start + batch), sizes=sizes)
+        judged.append((session.run(feeds), reference(feeds)))
         start += batch
-    return _report(judged, facts, rule, session.info, against)
+    return _report(judged, signature, rule, session.info, against)
 
 
 def compare_draws(
-    draw: Callable[[int, int, int], Bytes],
+    draw: Callable[[int, int, int], Outputs],
     reference: Reference,
-    facts: Facts,
+    signature: Signature,
     rule: Rule,
     info: SessionInfo,
     *,
@@ -171,116 +166,151 @@ def compare_draws(
     """Judge a file that draws from a seed: `draw` of (seed, start, count), image i with label i mod classes."""
     judged = []
     for (seed, start), batch in zip(SPOTS, BATCHES, strict=True):
-        z = latents.draw(seed, start, batch, facts.nz, facts.prior)
-        labels = (start + np.arange(batch, dtype=np.int64)) % facts.classes if facts.classes else None
-        judged.append((draw(seed, start, batch), reference(z, labels)))
-    return _report(judged, facts, rule, info, against)
+        feeds = signature.feeds(seed, range(start, start + batch))
+        judged.append((draw(seed, start, batch), reference(feeds)))
+    return _report(judged, signature, rule, info, against)
 
 
-def compare_values(got: Floats | Bytes, manifest: Manifest, rule: Rule, info: SessionInfo) -> ParityReport:
-    """Judge the first images of the reference seed by the values that a file carries.
+def compare_values(got: Outputs, manifest: Manifest, rule: Rule, info: SessionInfo) -> ParityReport:
+    """Judge the first images of the reference seed by the values that a manifest carries.
 
     The error of eager float32 that it states counts up to `tolerance.MOST_STATED`.
     """
     rounding = Rounding.stated(manifest.rounding)
     tolerance = rule.given(rounding)
-    row = judge_values(got, manifest.reference_values(), manifest.facts, tolerance)
+    row = judge_values(got, manifest.reference_values(), manifest.signature, tolerance)
     return ParityReport("its reference images", info, tolerance, rounding, (row,))
 
 
-def rounding_of(expected: Sequence[Expected], facts: Facts) -> Rounding:
-    """Eager float32's own distance from the exact values over all of these batches."""
+def rounding_of(expected: Sequence[Expected], signature: Signature) -> Rounding:
+    """Eager float32's own distance from the exact values over all of these batches and all outputs."""
     error, off, size, largest = 0.0, 0, 0, 0
     for batch in expected:
-        unit = half_range(facts.range, batch.exact)
-        error = max(error, float(np.abs(batch.eager - batch.exact).max()) / unit)
-        step = _steps(images.to_bytes(batch.eager, facts.range), _bytes(batch.exact, facts))
-        off, size, largest = off + int((step != 0).sum()), size + step.size, max(largest, int(step.max()))
+        for port in signature.outputs:
+            exact, eager = batch.exact[port.name], batch.eager[port.name]
+            error = max(error, float(np.abs(eager - exact).max()) / half_range(port.range, exact))
+            step = _steps(levels(eager, port), levels(exact, port))
+            off, size, largest = off + int((step != 0).sum()), size + step.size, max(largest, int(step.max()))
     return Rounding(error, off / size, largest)
 
 
 def _report(
-    judged: Sequence[tuple[Floats | Bytes, Expected]], facts: Facts, rule: Rule, info: SessionInfo, against: str
+    judged: Sequence[tuple[Outputs, Expected]], signature: Signature, rule: Rule, info: SessionInfo, against: str
 ) -> ParityReport:
-    for _, expected in judged:
-        _check_checkpoint(expected.exact, facts)
-    rounding = rounding_of([expected for _, expected in judged], facts)
+    rounding = rounding_of([expected for _, expected in judged], signature)
     tolerance = rule.given(rounding)
-    rows = tuple(judge(got, expected.exact, facts, tolerance) for got, expected in judged)
+    rows = tuple(judge(got, expected.exact, signature, tolerance) for got, expected in judged)
     return ParityReport(against, info, tolerance, rounding, rows)
 
 
-def quality(session: Session, reference: Reference, facts: Facts, tolerance: Tolerance) -> Quality:
-    """`session` beside `reference` on QUALITY prior latents: enough for a distribution's distance, too."""
-    got, wanted = [], []
+def quality(session: Session, reference: Reference, signature: Signature, tolerance: Tolerance) -> Quality:
+    """`session` beside `reference` on QUALITY images: enough for a distribution's distance, too."""
+    got: list[Outputs] = []
+    wanted: list[Mapping[str, Doubles]] = []
     for start in range(0, QUALITY, _PIECE):
-        count = min(_PIECE, QUALITY - start)
-        z = latents.draw(QUALITY_SEED, start, count, facts.nz, facts.prior)
-        labels = np.arange(start, start + count, dtype=np.int64) % facts.classes if facts.classes else None
-        got.append(session.generate(z, labels))
-        wanted.append(reference(z, labels).exact)
-    drawn, true = np.concatenate(got), np.concatenate(wanted)
-    row = judge(drawn, true, facts, tolerance)  # type: ignore[arg-type]
-    mine = drawn if drawn.dtype == np.uint8 else images.to_bytes(cast(Floats, drawn), facts.range)
-    sides = (mine, _bytes(true, facts))
+        feeds = signature.feeds(QUALITY_SEED, range(start, min(start + _PIECE, QUALITY)))
+        got.append(session.run(feeds))
+        wanted.append(reference(feeds).exact)
+    drawn = {name: np.concatenate([g[name] for g in got]) for name in got[0]}
+    true = {name: np.concatenate([w[name] for w in wanted]) for name in wanted[0]}
+    row = judge(drawn, true, signature, tolerance)
+    first = signature.outputs[0]
+    sides = [signature.to_bytes(side)[first.name] for side in (drawn, true)]
+    if first.kind != "image":
+        return Quality(row, None)
+    _, h, w, c = sides[0].shape
     evaluator = evaluators.find("digits")
     try:
-        evaluator.check(facts.image)
-    except GanExportError:  # another kind of pictures
+        evaluator.check((c, h, w))
+    except GanExportError:  # another kind of images
         return Quality(row, None)
-    features = [evaluator.features(cast(Bytes, side)) for side in sides]
+    features = [evaluator.features(side) for side in sides]
     ours, theirs = (metrics.Gaussian.of(f) for f in features)
     return Quality(row, max(0.0, metrics.frechet(ours, theirs)))
 
 
-def judge(got: Floats | Bytes, exact: Doubles, facts: Facts, tolerance: Tolerance) -> Row:
-    """One batch: `got` as a session gives it, `exact` float64 (N, C, H, W)."""
-    _check_checkpoint(exact, facts)
-    check_images(got, len(exact), facts)
-    return _row(got, exact, len(exact), facts, tolerance)
+def judge(got: Outputs, exact: Mapping[str, Doubles], signature: Signature, tolerance: Tolerance) -> Row:
+    """One batch: `got` as a session gives it, `exact` float64 (N, ...) by the names of the outputs.
+
+    signature: of the generator, its images as floats.  Errors are of the worst output, bytes of all together.
+    """
+    rows = []
+    for port in signature.outputs:
+        true = exact[port.name]
+        mine = got.get(port.name)
+        if mine is None:
+            raise GanExportError(f"the file gives no {port.name}, which the checkpoint gives")
+        laid = _as_port(mine, port)
+        if laid.shape != true.shape:
+            raise GanExportError(f"the checkpoint gives {port.name} as {true.shape}, the file as {laid.shape}")
+        rows.append((laid, true, port))
+    return _row(rows, len(rows[0][1]), tolerance)
 
 
-def judge_values(got: Floats | Bytes, references: References, facts: Facts, tolerance: Tolerance) -> Row:
+def judge_values(got: Outputs, references: References, signature: Signature, tolerance: Tolerance) -> Row:
     """One batch by the values that a manifest carries of it: `got` holds `references.images` images."""
-    check_images(got, references.images, facts)
-    planes = got.transpose(0, 3, 1, 2) if got.dtype == np.uint8 else got
-    kept = references.of(planes)[None, None, None]  # one image of one line
-    mine: Any = kept.transpose(0, 2, 3, 1) if got.dtype == np.uint8 else kept
-    return _row(mine, references.values[None, None, None], references.images, facts, tolerance)
+    laid = {port.name: _as_port(got[port.name], port) for port in signature.outputs}
+    joined = references.of(joined_values(signature, laid))
+    values, at = references.values, 0
+    place = np.arange(len(values)) * references.step % references.size  # within an image
+    rows = []
+    for port in signature.outputs:
+        size = laid[port.name][0].size
+        inside = (place >= at) & (place < at + size)
+        if inside.any():
+            mine = joined[inside].astype(laid[port.name].dtype)
+            rows.append((mine, values[inside], port))
+        at += size
+    return _row(rows, references.images, tolerance)
 
 
-def _row(got: Floats | Bytes, exact: Doubles, batch: int, facts: Facts, tolerance: Tolerance) -> Row:
-    error = None
-    if got.dtype != np.uint8:
-        error = np.abs(got.astype(np.float64) - exact)
-        error[~np.isfinite(got)] = np.inf
-    mine = cast(Bytes, got) if got.dtype == np.uint8 else images.to_bytes(cast(Floats, got), facts.range)
-    step = _steps(mine, _bytes(exact, facts))
+def levels(values: npt.NDArray[Any], port: Port) -> Bytes:
+    """As bytes by the byte rule, which is float32's, in the shape that they have."""
+    return images.levels(values.astype(np.float32), port.range)
+
+
+def _as_port(array: Array, port: Port) -> Array:
+    """Bytes with their channels where the port has them; floats as they are."""
+    if array.dtype == np.uint8 and port.layout:
+        return np.moveaxis(array, -1, 1 + port.axis("C"))
+    return array
+
+
+def _row(outputs: Sequence[tuple[Array, Doubles, Port]], batch: int, tolerance: Tolerance) -> Row:
+    """Each output's values beside the exact ones."""
+    errors, means, steps = [], [], []
+    values = True
+    for got, exact, port in outputs:
+        if got.dtype != np.uint8:
+            error = np.abs(got.astype(np.float64) - exact)
+            error[~np.isfinite(got)] = np.inf
+            errors.append(float(error.max()))
+            means.append((float(error.mean()), error.size))
+            unit = half_range(port.range, exact)
+            values = values and (tolerance.max_abs is None or errors[-1] <= tolerance.max_abs * unit)
+            values = values and bool(np.isfinite(errors[-1]))
+        mine = got if got.dtype == np.uint8 else levels(got, port)
+        steps.append(_steps(mine, levels(exact, port)).reshape(-1))
+    step = np.concatenate(steps)
     square = float(np.mean(step.astype(np.float64) ** 2))
     row = Row(
         batch=batch,
-        max_abs=None if error is None else float(error.max()),
-        mean_abs=None if error is None else float(error.mean()),
+        max_abs=max(errors) if errors else None,
+        mean_abs=sum(m * n for m, n in means) / sum(n for _, n in means) if means else None,
         identical=float(np.mean(step == 0)),
         byte_step=int(step.max()),
         psnr=10.0 * math.log10(255.0**2 / square) if square else math.inf,
         passed=False,
     )
-    return _judged(row, step.size, tolerance, half_range(facts.range, exact))
-
-
-def _check_checkpoint(exact: Doubles, facts: Facts) -> None:
-    if exact.shape[1:] != facts.image:
-        raise GanExportError(f"the checkpoint draws {exact.shape[1:]}, the file says {facts.image}")
-
-
-def _bytes(exact: Doubles, facts: Facts) -> Bytes:
-    """By the byte rule, which is float32's."""
-    return images.to_bytes(exact.astype(np.float32), facts.range)
+    few = round((1.0 - row.identical) * step.size) <= most_bytes_off(step.size, tolerance.byte_share)
+    near = row.byte_step <= tolerance.byte_step
+    clear = tolerance.psnr is None or row.psnr >= tolerance.psnr
+    return replace(row, passed=values and few and near and clear)
 
 
 def _steps(mine: Bytes, theirs: Bytes) -> npt.NDArray[np.int16]:
-    return np.abs(mine.astype(np.int16) - theirs.astype(np.int16))
+    steps: npt.NDArray[np.int16] = np.abs(mine.astype(np.int16) - theirs)
+    return steps
 
 
 def most_bytes_off(size: int, share: float) -> int:
@@ -291,13 +321,3 @@ def most_bytes_off(size: int, share: float) -> int:
     """
     expected = min(share, 1.0) * size
     return max(1, math.floor(expected + 3.0 * math.sqrt(expected)))
-
-
-def _judged(row: Row, size: int, tolerance: Tolerance, unit: float) -> Row:
-    """unit: of the tolerance's error of a value."""
-    values = tolerance.max_abs is None or row.max_abs is None or row.max_abs <= tolerance.max_abs * unit
-    few = round((1.0 - row.identical) * size) <= most_bytes_off(size, tolerance.byte_share)
-    near = row.byte_step <= tolerance.byte_step
-    clear = tolerance.psnr is None or row.psnr >= tolerance.psnr
-    finite = row.max_abs is None or math.isfinite(row.max_abs)
-    return Row(**{**asdict(row), "passed": values and few and near and clear and finite})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -175,6 +175,14 @@ class Port:
     def dims(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """Return the shape of one image at these sizes."""
         return tuple(_dim_at(d, sizes) for d in self.shape)
+
+    def as_bytes(self) -> Port:
+        """Return the port of the same values as bytes, channels last; itself if it has no layout, or is of bytes."""
+        if not self.layout or self.dtype == "uint8":
+            return self
+        last = next(x for x in LAYOUTS[self.kind] if x == self.layout.replace("C", "") + "C")
+        shape = tuple(d for d, x in zip(self.shape, self.layout, strict=True) if x != "C")
+        return replace(self, shape=(*shape, self.shape[self.axis("C")]), layout=last, dtype="uint8", range=(0.0, 255.0))
 
     def axis(self, letter: str) -> int:
         """Return the place of the dimension called `letter` in the layout, N not counted."""

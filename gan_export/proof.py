@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
-from gan_export import artifact, parity, tolerance
+from gan_export import parity, tolerance
 from gan_export.artifact import Manifest
 from gan_export.errors import GanExportError, printable
 from gan_export.export.base import Exporter, Options, Steadier, write
-from gan_export.images import Bytes
+from gan_export.exportable import Exportable
 from gan_export.parity import ParityReport, Quality
+from gan_export.ports import Port
+from gan_export.runtimes.base import Outputs
 from gan_export.runtimes.remote import RemoteSession, open_remote
+from gan_export.signature import Signature
 from gan_export.tolerance import Rule
-
-if TYPE_CHECKING:
-    from gan_export.checkpoint import Checkpoint
 
 # Of the tolerance: what an error may be where a steadier way is left.  Other processors round otherwise.
 _MARGIN = 0.75
@@ -34,7 +35,7 @@ class Proven(NamedTuple):
 
 
 def written(
-    checkpoint: Checkpoint,
+    generator: Exportable,
     exporter: Exporter,
     target: Path,
     options: Options,
@@ -49,19 +50,19 @@ def written(
     tried: list[Proven] = []
     for attempt in attempts:
         progress(f"writing {exporter.title}")
-        manifest = write(exporter, checkpoint, target, attempt)
+        manifest = write(exporter, generator, target, attempt)
         progress(f"comparing {exporter.runtime} with {parity.AGAINST}")
         rule = tolerance.rule(exporter.name, attempt.precision, attempt.max_error)
         threads = (None, 1) if len(attempts) > 1 else (None,)
         found = [
-            Proven(manifest, *prove(checkpoint, exporter.runtime, target, manifest, rule, threads=n)) for n in threads
+            Proven(manifest, *prove(generator, exporter.runtime, target, manifest, rule, threads=n)) for n in threads
         ]
         tried.append(max(found, key=_error))
         if _error(tried[-1]) <= (False, _MARGIN * (tried[-1].report.tolerance.max_abs or np.inf)):
             return tried[-1]
     nearest = min(range(len(tried)), key=lambda n: _error(tried[n]))
     if nearest + 1 < len(tried):
-        write(exporter, checkpoint, target, attempts[nearest])
+        write(exporter, generator, target, attempts[nearest])
     return tried[nearest]
 
 
@@ -71,7 +72,7 @@ def _error(proven: Proven) -> tuple[bool, float]:
 
 
 def prove(
-    checkpoint: Checkpoint,
+    generator: Exportable,
     runtime: str,
     path: Path,
     manifest: Manifest,
@@ -84,38 +85,36 @@ def prove(
 
     Raises GanExportError if the file states another generator than the checkpoint's, or than its own model.
     """
-    facts = manifest.facts
-    mine = artifact.Facts.of(checkpoint.spec)
-    if (mine.nz, mine.classes, mine.image) != (facts.nz, facts.classes, facts.image):
+    mine, stated = generator.signature, replace(manifest.signature, batch=None)
+    if mine != stated:
         raise GanExportError(
-            f"{printable(path.name)} draws {facts.image} from {facts.nz} latents, "
-            f"the checkpoint {mine.image} from {mine.nz}: they don't belong together"
+            f"{printable(path.name)} states {_ports(stated)}, the checkpoint {_ports(mine)}: they don't belong together"
         )
-    if (mine.prior, mine.range) != (facts.prior, facts.range):
-        raise GanExportError(
-            f"{printable(path.name)} states values in {facts.range} of {facts.prior} latents, "
-            f"the checkpoint gives {mine.range} of {mine.prior} ones: they don't belong together"
-        )
-    wanted = parity.eager_reference(checkpoint)
+    wanted = parity.eager_reference(generator)
     device = manifest.options.get("device", "cpu")
-    with open_remote(runtime, path, device, threads, facts=facts) as session:
+    with open_remote(runtime, path, device, threads, signature=manifest.signature) as session:
         if session.info.inputs == "seed":
-            draw = drawer(session, facts)
-            report = parity.compare_draws(draw, wanted, facts, rule, session.info)
+            draw = drawer(session, stated)
+            report = parity.compare_draws(draw, wanted, stated, rule, session.info)
         else:
-            report = parity.compare(session, wanted, facts, rule)
+            report = parity.compare(session, wanted, stated, rule)
         costs = weigh and manifest.precision == "int8" and report.passed and session.info.inputs == "latents"
-        quality = parity.quality(session, wanted, facts, report.tolerance) if costs else None
+        quality = parity.quality(session, wanted, stated, report.tolerance) if costs else None
         return report, session.seconds_to_load, quality
 
 
-def drawer(session: RemoteSession, facts: artifact.Facts) -> Callable[[int, int, int], Bytes]:
-    """Pictures of (seed, start, count) by a session that draws its own latents."""
+def drawer(session: RemoteSession, signature: Signature) -> Callable[[int, int, int], Outputs]:
+    """Outputs of (seed, start, count) by a session that draws its own latents."""
+    return lambda seed, start, count: session.draw(seed=seed, start=start, count=count, signature=signature)
 
-    def draw(seed: int, start: int, count: int) -> Bytes:
-        return cast(
-            Bytes,
-            session.draw(seed=seed, start=start, count=count, facts=facts),
-        )
 
-    return draw
+def _ports(signature: Signature) -> str:
+    """What goes in and comes out, on one line."""
+
+    def text(port: Port) -> str:
+        prior = "" if port.prior is None else f" {port.prior}"
+        span = "" if port.range is None else f" in [{port.range[0]:g}, {port.range[1]:g}]"
+        return f"{port.name} {signature.describe(port)}{prior}{span}" + (f" of {port.classes}" if port.classes else "")
+
+    inputs, outputs = ([text(p) for p in ports] for ports in (signature.inputs, signature.outputs))
+    return f"{', '.join(inputs)} to {', '.join(outputs)}"

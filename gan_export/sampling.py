@@ -9,19 +9,20 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from gan_export import artifact, images, latents
 from gan_export.arch.reading import Overrides
-from gan_export.artifact import Facts, Kind
+from gan_export.artifact import Facts, Kind, Manifest
 from gan_export.errors import GanExportError, printable
 from gan_export.files import atomic_file, settle
 from gan_export.runtimes import RUNTIMES
 from gan_export.runtimes import find as find_runtime
-from gan_export.runtimes.base import DrawsBytes, Session, check_images, hold_to
+from gan_export.runtimes.base import DrawsBytes, Outputs, Session, check_outputs, hold_to
+from gan_export.signature import Signature
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -40,15 +41,14 @@ class Generator:
     psi: float = 1.0  # latents are shrunk by it: nearer to the mean picture, and less varied
     warnings: tuple[str, ...] = ()  # of what the file names, if it is a checkpoint
 
+    @property
+    def signature(self) -> Signature:
+        return self.facts.signature()
+
     def bytes(self, z: Floats, labels: Labels | None = None) -> Bytes:
         """Pictures of latents (N, nz) as uint8 (N, H, W, C)."""
-        if z.ndim != 2 or z.shape[1] != self.facts.nz:
-            raise GanExportError(f"latents of shape {z.shape}; this generator takes (N, {self.facts.nz})")
-        pictures = self.session.generate(z, labels)
-        check_images(pictures, len(z), self.facts)
-        if pictures.dtype == np.uint8:
-            return pictures  # type: ignore[return-value]
-        return images.to_bytes(pictures, self.facts.range)  # type: ignore[arg-type]
+        feeds: dict[str, Any] = {"z": z} if labels is None else {"z": z, "label": labels}
+        return self._first(self.session.run(self.signature.check(feeds)), len(z))
 
     def draw(self, seed: int, start: int, count: int, label: Label = "random") -> Bytes:
         """Images start .. start+count-1 of `seed` as uint8 (N, H, W, C): the same in every runtime and batch."""
@@ -57,11 +57,17 @@ class Generator:
     def draw_labelled(self, seed: int, start: int, count: int, labels: Labels | None) -> Bytes:
         """As `draw`, with the labels (N,) at hand; None for a generator without classes."""
         if self.psi == 1.0 and isinstance(self.session, DrawsBytes):
-            drawn = self.session.draw_bytes(seed, start, count, labels)
-            check_images(drawn, count, self.facts)
-            return drawn
+            return self._first(
+                {self.signature.outputs[0].name: self.session.draw_bytes(seed, start, count, labels)}, count
+            )
         z = latents.draw(seed, start, count, self.facts.nz, self.facts.prior)
         return self.bytes(z if self.psi == 1.0 else z * np.float32(self.psi), labels)
+
+    def _first(self, outputs: Outputs, count: int) -> Bytes:
+        """The first output as bytes, of the shape that the file states."""
+        as_bytes = self.signature.to_bytes(outputs)
+        check_outputs(as_bytes, count, self.signature.as_bytes(), {})
+        return as_bytes[self.signature.outputs[0].name]
 
 
 class Sink(Protocol):
@@ -107,18 +113,19 @@ def open_generator(
             checkpoint.check_strictly(read)
         if read.source.code:
             warnings = (f"{printable(read.source.name)} {checkpoint.code_warning(read.source.code)}",)
-        facts = Facts.of(read.spec)
+        facts, stated = Facts.of(read.spec), read.signature
         session: Session = chosen.open(read, device=device, threads=threads)
     else:
         if overrides != Overrides():
             raise GanExportError(
                 f"{printable(path.name)} is an export: what a flag says of a checkpoint is fixed in it"
             )
-        facts = _facts(path, kind)
+        manifest = _manifest(path, kind)
+        facts, stated = manifest.facts, manifest.signature
         session = chosen.load(path, device=device, threads=threads)
     try:
         try:
-            hold_to(session, facts)
+            hold_to(session, stated)
         except GanExportError as e:
             raise GanExportError(f"{printable(str(path))}: {e}") from None
         yield Generator(facts, session, psi, warnings)
@@ -297,14 +304,14 @@ def _npy_header(shape: tuple[int, ...]) -> bytes:
     return buffer.getvalue()
 
 
-def _facts(path: Path, kind: Kind) -> Facts:
+def _manifest(path: Path, kind: Kind) -> Manifest:
     manifest = artifact.read_manifest(path, kind)
     if manifest is None:
         raise GanExportError(
             f"{printable(str(path))} has no manifest of gan-export inside: its latents are not known; "
             "export the checkpoint with gan-export, or run the file in its own runtime"
         )
-    return manifest.facts
+    return manifest
 
 
 def _read_tensor(path: Path) -> npt.NDArray[np.float32]:

@@ -15,18 +15,21 @@ from typing import TYPE_CHECKING, Any, Literal
 from gan_export import artifact, bisect, content, health, parity, proof, runtimes, tolerance
 from gan_export.arch.reading import Overrides
 from gan_export.artifact import Manifest
+from gan_export.checkpoint.types import Checkpoint
 from gan_export.errors import CheckFailedError, GanExportError, printable
 from gan_export.escape import json_text
 from gan_export.export.base import Exporter, Options, check_options, require, write
+from gan_export.exportable import Exportable, known_layers
 from gan_export.files import atomic_file, atomic_folder, atomic_group, refuse_to_replace, sha256_file, write_text
 from gan_export.parity import ParityError, ParityReport, Quality
-from gan_export.runtimes.base import Pictures
 from gan_export.runtimes.base import require as require_runtime
 from gan_export.runtimes.remote import open_remote
 from gan_export.tolerance import Rule
 
 if TYPE_CHECKING:
-    from gan_export.checkpoint import Checkpoint
+    from torch import nn
+
+    from gan_export.signature import Signature
 
 Progress = Callable[[str], None]
 Contents = Literal["whole", "altered", "unhashed"]
@@ -55,44 +58,64 @@ class Shipped:
 
 
 def ship(
-    checkpoint: Checkpoint,
+    generator: Exportable,
     exporter: Exporter,
     target: Path,
     options: Options | None = None,
     *,
     progress: Progress = lambda _: None,
 ) -> Shipped:
-    """Write `checkpoint` to `target` by `exporter`, load it in its own runtime in a fresh process, compare, publish.
+    """Write `generator` to `target` by `exporter`, load it in its own runtime in a fresh process, compare, publish.
 
     Where that runtime is another system's, what was written is published without having been run.
 
-    Raises ParityError, with `target` as it was, where the pictures differ; GanExportError for what can't be
+    Raises ParityError, with `target` as it was, if the images differ; GanExportError for what can't be
     exported or written.  Beside the target comes NAME.report.json.
     """
     options = options or Options()
     check_options(exporter, options)
     started = time.perf_counter()
-    checkpoint = _as_asked(checkpoint, options.recalibrate)
+    generator = _as_asked(generator, options.recalibrate)
     require(exporter)
     found = runtimes.find(exporter.runtime).availability()
     unproven = found.reason if found.elsewhere else ""
     report = loading = quality = None
-    parity.eager_reference(checkpoint)(*artifact.reference_inputs(artifact.Facts.of(checkpoint.spec)))  # finite at all?
-    sources = checkpoint.source.files
+    parity.eager_reference(generator)(artifact.reference_feeds(generator.signature))  # finite at all?
+    sources = generator.source.files
     refuse_to_replace(artifact.report_path(target), sources)
     publish = atomic_folder(target, sources, _is_export(target)) if exporter.folder else atomic_group(target, sources)
     with publish as temporary:
         if unproven:
             progress(f"writing {exporter.title}")
-            manifest = write(exporter, checkpoint, temporary, options)
+            manifest = write(exporter, generator, temporary, options)
         else:
-            manifest, report, loading, quality = proof.written(checkpoint, exporter, temporary, options, progress)
+            manifest, report, loading, quality = proof.written(generator, exporter, temporary, options, progress)
             if not report.passed:
                 raise ParityError(f"{printable(target.name)}: {_verdict(report)}; nothing was written", report)
         made = _files(temporary if temporary.is_dir() else temporary.parent)
         files, size = [file.name for file in made], sum(file.stat().st_size for file in made)
     write_report(target, manifest, report or unproven, files, quality)
     return Shipped(target, size, manifest, report, unproven, loading, time.perf_counter() - started, quality)
+
+
+def export_module(
+    module: nn.Module,
+    format: str,
+    target: Path | str,
+    *,
+    signature: Signature | None = None,
+    options: Options | None = None,
+    progress: Progress = lambda _: None,
+) -> Shipped:
+    """Export a module of the caller's own to `target` in `format`, as `ship` does; the module is left as it is.
+
+    signature: one latent z if not given, whose length is found by trying.
+    Raises GanExportError for a format that needs the layers (native, c, safetensors), by name.
+    """
+    from gan_export import export, user_module
+
+    exporter = export.find(format)
+    return ship(user_module.from_module(module, signature), exporter, Path(target), options, progress=progress)
 
 
 def _is_export(folder: Path) -> bool:
@@ -135,7 +158,7 @@ class Verification:
 
 
 def verify(
-    path: Path, checkpoint: Checkpoint | None = None, *, precision: str | None = None, max_error: float | None = None
+    path: Path, checkpoint: Exportable | None = None, *, precision: str | None = None, max_error: float | None = None
 ) -> Verification:
     """Run the artifact at `path` in its own runtime, in a fresh process, against `checkpoint`.
 
@@ -176,7 +199,7 @@ def _contents(path: Path, manifest: Manifest) -> Contents:
 
 
 def _against_checkpoint(
-    path: Path, manifest: Manifest, runtime: str, rule: Rule, checkpoint: Checkpoint
+    path: Path, manifest: Manifest, runtime: str, rule: Rule, checkpoint: Exportable
 ) -> ParityReport:
     as_exported = _as_asked(checkpoint, manifest.options.get("recalibrate"))
     report, _, _ = proof.prove(as_exported, runtime, path, manifest, rule, weigh=False)
@@ -186,14 +209,14 @@ def _against_checkpoint(
 
 
 def _against_references(path: Path, manifest: Manifest, runtime: str, rule: Rule) -> ParityReport:
-    facts, n = manifest.facts, manifest.reference_values().images
-    with open_remote(runtime, path, manifest.options.get("device", "cpu"), facts=facts) as session:
+    signature, n = manifest.signature, manifest.reference_values().images
+    device = manifest.options.get("device", "cpu")
+    with open_remote(runtime, path, device, signature=manifest.signature) as session:
         if session.info.inputs == "seed":
-            images: Pictures = proof.drawer(session, facts)(artifact.REFERENCE_SEED, 0, n)
+            made = proof.drawer(session, signature)(artifact.REFERENCE_SEED, 0, n)
         else:
-            z, labels = artifact.reference_inputs(facts)
-            images = session.generate(z[:n], labels[:n] if labels is not None else None)
-        return parity.compare_values(images, manifest, rule, session.info)
+            made = session.run(signature.feeds(artifact.REFERENCE_SEED, range(n)))
+        return parity.compare_values(made, manifest, rule, session.info)
 
 
 def said(path: Path) -> Overrides:
@@ -213,14 +236,20 @@ def first_wrong_layers(path: Path, checkpoint: Checkpoint) -> tuple[bisect.Step,
     if manifest.seeded:
         raise GanExportError(f"{printable(path.name)} draws from a seed; --bisect looks into files that take latents")
     as_exported = _as_asked(checkpoint, manifest.options.get("recalibrate"))
-    return bisect.bisect(path, as_exported, manifest.precision, manifest.options.get("static") or bisect.BATCH)
+    return bisect.bisect(
+        path,
+        known_layers(as_exported, "a comparison by layer"),
+        manifest.precision,
+        manifest.options.get("static") or bisect.BATCH,
+    )
 
 
-def _as_asked(checkpoint: Checkpoint, recalibrate: int | None) -> Checkpoint:
+def _as_asked(generator: Exportable, recalibrate: int | None) -> Exportable:
     if recalibrate is not None:
-        return health.recalibrated(checkpoint, recalibrate)
-    health.refuse_unusable(checkpoint)
-    return checkpoint
+        return health.recalibrated(known_layers(generator, "recalibration"), recalibrate)
+    if isinstance(generator, Checkpoint):
+        health.refuse_unusable(generator)
+    return generator
 
 
 def write_report(

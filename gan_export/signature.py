@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from gan_export import latents
+from gan_export import images, latents
 from gan_export.errors import GanExportError, printable
 from gan_export.ports import (
     Kind,
@@ -205,6 +205,21 @@ class Signature:
         """Return the shape (N, ...) of each output for `count` images at `sizes`."""
         at = {**self.usual_sizes(), **(sizes or {})}
         return {p.name: (count, *p.dims(at)) for p in self.outputs}
+
+    def as_bytes(self) -> Signature:
+        """Return the signature of the same generator if its images leave it as bytes: uint8, channels last."""
+        return replace(self, outputs=tuple(p.as_bytes() for p in self.outputs))
+
+    def to_bytes(self, outputs: Feeds) -> dict[str, Array]:
+        """Return outputs as those of `as_bytes`, by the byte rule; what is bytes already, or no image, as it is."""
+        result: dict[str, Array] = {}
+        for port in self.outputs:
+            array = outputs[port.name]
+            if port.layout and array.dtype != np.uint8:
+                values = images.levels(np.asarray(array, np.float32), port.range)
+                array = np.ascontiguousarray(np.moveaxis(values, 1 + port.axis("C"), -1))
+            result[port.name] = array
+        return result
 
     def describe(self, port: Port, sizes: Mapping[str, int] | None = None) -> str:
         """Return a port's type as text, such as "float32 (N, 3, H, W), here 3 x 64 x 64"."""

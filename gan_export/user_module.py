@@ -15,17 +15,20 @@ import inspect
 import operator
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import fx, nn
 
+from gan_export.arch.reading import Overrides
 from gan_export.checkpoint.state_dict import read_state_dict
 from gan_export.checkpoint.types import Source
 from gan_export.errors import GanExportError, first_line, last_line, printable
+from gan_export.escape import is_class_name
+from gan_export.module import TO_BYTES
 from gan_export.ports import Normal, Port
 from gan_export.signature import Signature
 
@@ -41,15 +44,17 @@ class UserModule:
 
     graph:     takes the signature's inputs in order, by their names; gives one tensor, or a tuple in order of the
                outputs; float32, evaluation mode, on the CPU
-    signature: of `graph`; source: of its weights; name: of the class
+    signature: of `graph`; source: of its weights; arch: the class's name
     assumed:   what the user left out and was found by trying, a line each
+    overrides: none; what recognition may be told has no meaning here
     """
 
     graph: fx.GraphModule
     signature: Signature
     source: Source
-    name: str
+    arch: str
     assumed: tuple[str, ...] = ()
+    overrides: Overrides = field(default_factory=Overrides)
 
 
 def from_module(module: nn.Module, signature: Signature | None = None) -> UserModule:
@@ -58,7 +63,7 @@ def from_module(module: nn.Module, signature: Signature | None = None) -> UserMo
     signature: one latent z and one output if not given: z's length and the output's shape are found by trying.
     Raises GanExportError for a module that doesn't take or give what the signature states.
     """
-    name = type(module).__name__
+    name = _named(module)
     with torch.random.fork_rng(devices=[]):
         copied = _copied(module, name)
     return _prepared(copied, signature, Source(name, _digest(copied), "a module in memory"), name)
@@ -93,7 +98,15 @@ def from_class(
     arrays, source = read_state_dict(path, wanted, key)
     module.load_state_dict({k: torch.from_numpy(a).to(own[k].dtype) for k, a in arrays.items()}, strict=False)
     with _first_on_path(search):  # forward may import, too
-        return _prepared(_quiet(module), signature, source, type(module).__name__)
+        return _prepared(_quiet(module), signature, source, _named(module))
+
+
+def _named(module: nn.Module) -> str:
+    """The name of its class.  Raises GanExportError for one that no manifest takes."""
+    name = type(module).__name__
+    if not is_class_name(name):
+        raise GanExportError(f"class {printable(name)}: an export carries its name; make it 1 to 64 in ASCII")
+    return name
 
 
 def import_class(target: str, search: Iterable[Path] = ()) -> Any:
@@ -124,6 +137,39 @@ def double(user: UserModule) -> fx.GraphModule | None:
     except Exception:  # a constant of float32 somewhere in the user's code
         return None
     return graph
+
+
+def to_export(user: UserModule, output: Literal["float", "bytes"]) -> fx.GraphModule:
+    """Return a copy of the graph, its images as uint8, channels last, if `output` is "bytes"."""
+    graph = copy.deepcopy(user.graph)
+    if output == "bytes":
+        end = next(node for node in graph.graph.nodes if node.op == "output")
+        made = end.args[0] if isinstance(end.args[0], tuple) else (end.args[0],)
+        results = []
+        for port, value in zip(user.signature.outputs, made, strict=True):
+            if port.layout and port.dtype != "uint8":
+                graph.add_submodule(f"{TO_BYTES}_{port.name}", ToBytes(port))
+                with graph.graph.inserting_before(end):
+                    value = graph.graph.call_module(f"{TO_BYTES}_{port.name}", (value,))  # noqa: PLW2901
+            results.append(value)
+        end.args = (results[0] if len(results) == 1 else tuple(results),)
+        graph.recompile()
+    return graph
+
+
+class ToBytes(nn.Module):
+    """The byte rule of `images.levels` for a port's layout and range."""
+
+    def __init__(self, port: Port) -> None:
+        super().__init__()
+        self.low, self.high = port.range or (-1.0, 1.0)
+        rest = [1 + i for i, letter in enumerate(str(port.layout)) if letter != "C"]
+        self.order = [0, *rest, 1 + port.axis("C")]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if (self.low, self.high) != (-1.0, 1.0):
+            x = (x - self.low) * (2.0 / (self.high - self.low)) - 1.0
+        return (x * 127.5 + 128.0).floor().clamp(0.0, 255.0).to(torch.uint8).permute(self.order)
 
 
 @contextlib.contextmanager

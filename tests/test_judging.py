@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from gan_export import parity, tolerance
-from gan_export.artifact import Facts
+from gan_export.signature import Signature
 
-FACTS = Facts(arch="dcgan", nz=1, prior="normal", classes=0, image=(1, 32, 32), range=(-1.0, 1.0))
+SIGNATURE = Signature.of_latent(1, "normal", (1, 32, 32))
 
 
 def judged(pictures: int, off: int) -> parity.Row:
     """Pictures of zeros, byte 128, of which `off` values lie a millionth below: byte 127."""
-    wanted = np.zeros((pictures, *FACTS.image))
+    wanted = np.zeros((pictures, 1, 32, 32))
     got = wanted.astype(np.float32)
     got.reshape(-1)[:off] = -1e-6
-    return parity.judge(got, wanted, FACTS, tolerance.rule("onnx", "fp32").given())
+    return parity.judge({"image": got}, {"image": wanted}, SIGNATURE, tolerance.rule("onnx", "fp32").given())
 
 
 @pytest.mark.parametrize("pictures", [1, 16, 65, 2000])

@@ -22,6 +22,7 @@ from gan_export.export import onnx as onnx_export
 from gan_export.export import quantised
 from gan_export.export.base import Options, write
 from gan_export.protobuf import check_external_data, external_files
+from gan_export.runtimes.base import run_latents
 from gan_export.runtimes.onnx_runtime import ONNXRUNTIME
 from tests.conftest import Artifacts, ClassicGenerator, Command, each_format, lively, refused
 
@@ -56,7 +57,7 @@ def test_fp16_halves_the_file_and_keeps_the_pictures(wide_pth: Path, tmp_path: P
     assert [kind for _, _, kind in graph_inputs(narrow)] == ["tensor(float16)", "tensor(float16)"]
     session = ONNXRUNTIME.load(narrow)
     rule = tolerance.rule("onnx", "fp16")
-    report = parity.compare(session, parity.eager_reference(read), manifest.facts, rule, batches=(3,))
+    report = parity.compare(session, parity.eager_reference(read), manifest.signature, rule, batches=(3,))
     session.close()
     assert report.passed
 
@@ -93,7 +94,7 @@ def test_sensitive_layers_stay_float32(classic_pth: Path, tmp_path: Path, monkey
     session = ONNXRUNTIME.load(tmp_path / "all.onnx")
     reference = parity.eager_reference(read)
     rule = tolerance.rule("onnx", "int8")
-    reached = parity.compare(session, reference, manifest.facts, rule, batches=(64,)).rows[0].psnr
+    reached = parity.compare(session, reference, manifest.signature, rule, batches=(64,)).rows[0].psnr
     session.close()
     monkeypatch.setattr(quantised, "GOOD", reached + 1.0)
     manifest = ONNX.write(read, tmp_path / "g.onnx", Options(precision="int8"))
@@ -143,7 +144,7 @@ def test_a_fixed_batch_draws_any_number_of_the_same_pictures(
     assert [shape for _, shape, _ in graph_inputs(shipped.path)] == [[4, 100], [4, 1, 32, 32]]
     session = ONNXRUNTIME.load(shipped.path)
     z = latents.draw(0, 0, 10, 100)
-    got = session.generate(z)
+    got = run_latents(session, z)
     session.close()
     with torch.no_grad():
         assert np.abs(got - classic(torch.from_numpy(z)[:, :, None, None]).numpy()).max() < 2e-5

@@ -19,6 +19,7 @@ from gan_export import artifact, catalogue, checkpoint, runtimes
 from gan_export.arch import ARCHS
 from gan_export.export import EXPORTERS
 from gan_export.export.base import Exporter, Options
+from gan_export.runtimes.base import run_latents
 from tests.originals import ORIGINALS, Original
 
 BATCHES = (1, 3, 64)
@@ -74,7 +75,7 @@ def hold(original: Original, form: Form, batches: tuple[int, ...], width: int, f
         for batch in batches:
             z = original.latents(batch)
             labels = original.labels(batch).numpy().astype(np.int64) if original.classes else None
-            got = session.generate(z.flatten(1).numpy(), labels)
+            got = run_latents(session, z.flatten(1).numpy(), labels)
             eager = original.draw(model, z).numpy()
             wanted = original.draw(doubled, z.double()).numpy()
             assert got.shape == wanted.shape

@@ -17,6 +17,7 @@ from torch import nn
 from gan_export import artifact, latents, runtimes
 from gan_export.errors import UnavailableError
 from gan_export.export import EXPORTERS, find
+from gan_export.runtimes.base import run_latents
 from tests.conftest import ROOT, Artifacts, Command, refused
 
 OTHERS = [e.name for e in EXPORTERS if not e.core]
@@ -33,7 +34,7 @@ def test_draws_the_modules_pictures_at_two_batch_sizes(classic: nn.Module, artif
         z = latents.draw(5, 0, batch, 100)
         with torch.no_grad():
             wanted = classic(torch.from_numpy(z)[:, :, None, None]).numpy()
-        got = session.generate(z)
+        got = run_latents(session, z)
         assert got.shape == wanted.shape
         assert np.abs(got - wanted).max() < 2e-5
     session.close()

@@ -62,18 +62,17 @@ def test_the_onnx_file_is_readable_and_says_what_it_is(classic_pth: Path, artifa
     manifest = artifact.read_manifest(artifacts["onnx"], "onnx")
     assert manifest is not None
     assert manifest.source_sha256 == hashlib.sha256(classic_pth.read_bytes()).hexdigest()
-    assert manifest.facts.image == (1, 32, 32)
+    assert manifest.signature.output("image").shape == (1, 32, 32)
     assert manifest.latent_law == latents.LAW
     keys = {p.key for p in model.metadata_props}
-    assert {"gan-export.architecture", "gan-export.latents", "gan-export.source_sha256", artifact.KEY} <= keys
+    assert {"gan-export.architecture", "gan-export.z", "gan-export.source_sha256", artifact.KEY} <= keys
 
 
 def test_the_reference_pictures_are_the_float64_ones(classic: nn.Module, artifacts: Artifacts) -> None:
     for name, kind in (("onnx", "onnx"), ("torchscript", "torchscript")):
         manifest = artifact.read_manifest(artifacts[name], kind)  # type: ignore[arg-type]
         assert manifest is not None
-        z, labels = artifact.reference_inputs(manifest.facts)
-        assert labels is None
+        (z,) = artifact.reference_feeds(manifest.signature).values()
         with torch.no_grad():
             wanted = classic.double()(torch.from_numpy(z).double()[:, :, None, None]).numpy()
         classic.float()

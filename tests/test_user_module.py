@@ -88,7 +88,7 @@ def test_a_class_is_imported_and_its_weights_are_loaded(mine: Path, tmp_path: Pa
     module = built(mine, "Plain", nz=7)
     torch.save({"netG": {f"module.{k}": v for k, v in module.state_dict().items()}}, tmp_path / "g.pth")
     user = user_module.from_class(tmp_path / "g.pth", f"{mine.stem}:Plain", kwargs={"nz": 7}, search=[mine.parent])
-    assert user.name == "Plain"
+    assert user.arch == "Plain"
     assert user.source.key == "netG"
     assert [p.shape for p in user.signature.inputs] == [(7,)]
     assert user.signature.outputs[0] == Port("image", "image", (3, 4, 4), range=(-1, 1))

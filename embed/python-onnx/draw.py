@@ -10,8 +10,8 @@ import onnxruntime
 def draw(model: str, z: np.ndarray, label: int | None = None) -> np.ndarray:
     """Pictures of latents z, float32 (N, nz), as uint8 (N, H, W, C); without a label, label i mod classes."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    facts = json.loads(session.get_modelmeta().custom_metadata_map["gan-export.manifest"])["facts"]
-    classes, feeds = facts["classes"], {"z": z}
+    signature = json.loads(session.get_modelmeta().custom_metadata_map["gan-export.manifest"])["signature"]
+    classes, feeds = sum(port.get("classes", 0) for port in signature["inputs"]), {"z": z}
     if label is not None and not 0 <= label < classes:
         raise ValueError(f"label {label}: " + (f"0 to {classes - 1} are possible" if classes else "there are none"))
     if classes:
@@ -19,7 +19,7 @@ def draw(model: str, z: np.ndarray, label: int | None = None) -> np.ndarray:
     image = session.run(None, feeds)[0]
     if image.dtype == np.uint8:  # with --uint8: (N, H, W, C)
         return image
-    low, high = facts["range"] or (-1, 1)
+    low, high = signature["outputs"][0].get("range", (-1, 1))
     if (low, high) != (-1, 1):  # with --raw; (N, C, H, W) in [-1, 1] otherwise
         image = (image - np.float32(low)) * np.float32(2 / (high - low)) - np.float32(1)
     pixels = np.clip(np.floor(image * np.float32(127.5) + np.float32(128)), 0, 255).astype(np.uint8)

@@ -231,7 +231,7 @@ class _Bench:
                 pin=self.pin,
                 registry=self.registry.module,
                 search=self.registry.search,
-                facts=self.subject.facts,
+                signature=self.subject.signature,
             )
             self.subject.first(session)
             seconds = time.perf_counter() - before
@@ -310,10 +310,10 @@ class _Bench:
         The timed ones draw other images each, which no reference is drawn for.
         """
         if quantity == "model":
-            pictures = entrant.session.pictures()
+            outputs = entrant.session.outputs()
         else:
-            pictures = entrant.session.draw(seed=SEED, start=0, count=batch, facts=self.subject.facts)
-        parity = self.referee.judge(pictures, entrant.rule)
+            outputs = entrant.session.draw(seed=SEED, start=0, count=batch, signature=self.subject.signature)
+        parity = self.referee.judge(outputs, entrant.rule)
         self.ledger.series(entrant.contender, batch, quantity).judge(parity)
         return parity.passed
 
@@ -344,11 +344,10 @@ class _Bench:
         session = entrant.session
         if quantity == "model":
             return session.time_model(seconds, settle=settle)
-        facts = self.subject.facts
         return session.time_end_to_end(
             seed=self.plan.seed,
             count=batch,
-            facts=facts,
+            signature=self.subject.signature,
             min_seconds=seconds,
             settle=settle,
         )
@@ -367,7 +366,7 @@ class _Bench:
             entrant.session.kill()
 
     def _check_memory(self, batch: int) -> None:
-        picture = 4 * int(np.prod(self.subject.facts.image))
+        picture = self.subject.image_bytes
         check_memory(batch, self.subject.at_work, picture, len(self.contenders), self.device)
 
     def _say(self, share: float, what: str) -> None:

@@ -7,12 +7,12 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from gan_export import artifact, latents, parity, runtimes, tolerance
+from gan_export import artifact, parity, runtimes, tolerance
 from gan_export.arch import spec as arch
 from gan_export.arch.reading import Overrides
 from gan_export.artifact import Facts, Manifest
@@ -21,8 +21,9 @@ from gan_export.bench.contenders import Contender
 from gan_export.bench.record import Model, Parity
 from gan_export.errors import GanExportError, printable
 from gan_export.runtimes import exact
-from gan_export.runtimes.base import Floats, Labels, Pictures, SessionInfo
+from gan_export.runtimes.base import Outputs, SessionInfo
 from gan_export.runtimes.remote import RemoteBound, RemoteSession, open_remote
+from gan_export.signature import Array, Signature
 from gan_export.tolerance import Rounding, Rule
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Subject:
     """
 
     model: Model
-    facts: Facts
+    signature: Signature
     checkpoint: Path | None
     artifacts: dict[str, Path]
     at_work: int
@@ -81,18 +82,22 @@ class Subject:
         if session.info.inputs == "seed":
             session.bind_draw(SEED, 0, 1)
         else:
-            session.generate(*self.inputs(1))
+            session.run(self.feeds(1))
 
     def bind(self, session: RemoteSession, count: int) -> RemoteBound:
         """The first `count` images into `session`: their latents, or their seed where it draws its own."""
         if session.info.inputs == "seed":
             return session.bind_draw(SEED, 0, count)
-        return session.bind(*self.inputs(count))
+        return session.bind(self.feeds(count))
 
-    def inputs(self, count: int) -> tuple[Floats, Labels | None]:
-        """Latents and labels of the first `count` images."""
-        z = latents.draw(SEED, 0, count, self.facts.nz, self.facts.prior)
-        return z, np.arange(count, dtype=np.int64) % self.facts.classes if self.facts.classes else None
+    def feeds(self, count: int, start: int = 0) -> dict[str, Array]:
+        """The inputs of images start .. start+count-1."""
+        return self.signature.feeds(SEED, range(start, start + count))
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of one image's outputs as float32."""
+        return 4 * artifact.values_of(self.signature)
 
 
 class Referee:
@@ -106,22 +111,28 @@ class Referee:
             self.against = "eager PyTorch float64 on the CPU"
         else:
             self.against = "the reference images in the file"
-        self._known = np.empty((2, 0, *subject.facts.image), np.float64)  # exact, and as float32 gives them
+        self._exact: dict[str, npt.NDArray[np.float64]] = {}  # (N, 2, ...): exact, and as float32 gives them
 
-    def judge(self, pictures: Pictures, rule: Rule) -> Parity:
-        """The images of a batch, image 0 first, by `rule`."""
-        facts = self._subject.facts
+    def judge(self, outputs: Outputs, rule: Rule) -> Parity:
+        """The outputs of a batch, image 0 first, by `rule`."""
+        signature, count = self._subject.signature, len(next(iter(outputs.values())))
         if self._subject.checkpoint is None:
             manifest = _first_manifest(self._subject)
             held = manifest.reference_values()
-            held = held.of_first(min(len(pictures), held.images))
+            held = held.of_first(min(count, held.images))
             allowed = rule.given(Rounding.stated(manifest.rounding))
-            row = parity.judge_values(pictures[: held.images], held, facts, allowed)
+            first = {name: array[: held.images] for name, array in outputs.items()}
+            row = parity.judge_values(first, held, signature, allowed)
         else:
-            true, eager = self._first(len(pictures))
-            expected = parity.Expected(true, eager.astype(np.float32))
-            allowed = rule.given(parity.rounding_of([expected], facts))
-            row = parity.judge(pictures[: len(true)], true, facts, allowed)
+            count = min(count, MOST_COMPARED)
+            both = self._first(count)
+            expected = parity.Expected(
+                {name: array[:, 0] for name, array in both.items()},
+                {name: array[:, 1].astype(np.float32) for name, array in both.items()},
+            )
+            allowed = rule.given(parity.rounding_of([expected], signature))
+            first = {name: array[:count] for name, array in outputs.items()}
+            row = parity.judge(first, expected.exact, signature, allowed)
         return Parity(
             passed=row.passed,
             against=self.against,
@@ -138,21 +149,19 @@ class Referee:
             self._session.close()
             self._session = None
 
-    def _first(self, count: int) -> npt.NDArray[np.float64]:
-        """float64 (2, N, C, H, W) of the first `count` images, MOST_COMPARED at most."""
+    def _first(self, count: int) -> dict[str, npt.NDArray[np.float64]]:
+        """float64 (N, 2, ...) of the first `count` images, by the names of the outputs."""
         assert self._subject.checkpoint is not None
-        count = min(count, MOST_COMPARED)
-        if count > self._known.shape[1]:
+        known = len(next(iter(self._exact.values()), ()))
+        if count > known:
             if self._session is None:
                 path = self._subject.checkpoint
                 self._session = open_remote(exact.NAME, path, "cpu", self._threads, registry=exact.REGISTRY)
-            z, labels = self._subject.inputs(count)
-            pieces: list[Any] = [self._known]
-            for start in range(self._known.shape[1], count, _PIECE):
-                piece = slice(start, min(start + _PIECE, count))
-                pieces.append(self._session.generate(z[piece], labels[piece] if labels is not None else None))
-            self._known = np.concatenate(pieces, axis=1)
-        return self._known[:, :count]
+            pieces = [self._exact] if self._exact else []
+            for start in range(known, count, _PIECE):
+                pieces.append(self._session.run(self._subject.feeds(min(_PIECE, count - start), start)))
+            self._exact = {name: np.concatenate([p[name] for p in pieces]) for name in pieces[0]}
+        return {name: array[:count] for name, array in self._exact.items()}
 
 
 def precision(path: Path, info: SessionInfo) -> str:
@@ -262,7 +271,7 @@ def from_files(source: Source, folder: Path) -> Subject:
             "name the checkpoint it was made from too"
         )
     model = _model(path.name, manifest.facts, manifest.source_sha256, None)
-    return Subject(model, manifest.facts, None, source.artifacts, 0, folder)
+    return Subject(model, manifest.signature, None, source.artifacts, 0, folder)
 
 
 def built_in(name: str, folder: Path) -> Subject:
@@ -291,7 +300,7 @@ def _of_checkpoint(path: Path, read: Checkpoint, source: Source, folder: Path, n
     )
     if latent_count is not None or source.overrides != NOTHING_SAID:
         path = _as_said(read, latent_count, folder)
-    return Subject(model, facts, path, source.artifacts, _largest_layer(read.spec), folder)
+    return Subject(model, read.signature, path, source.artifacts, _largest_layer(read.spec), folder)
 
 
 def _as_said(read: Checkpoint, recalibrate: int | None, folder: Path) -> Path:

@@ -3,7 +3,7 @@
 from gan_export.arch.reading import Overrides
 from gan_export.checkpoint.names import warning as code_warning
 from gan_export.checkpoint.reader import read
-from gan_export.checkpoint.strict import check_strictly
+from gan_export.checkpoint.strict import check_strictly, refuse_code
 from gan_export.checkpoint.types import Checkpoint, Source
 
-__all__ = ["Checkpoint", "Overrides", "Source", "check_strictly", "code_warning", "read"]
+__all__ = ["Checkpoint", "Overrides", "Source", "check_strictly", "code_warning", "read", "refuse_code"]

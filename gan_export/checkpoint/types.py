@@ -9,6 +9,7 @@ from pathlib import Path
 from gan_export.arch.reading import Overrides, Reading
 from gan_export.arch.spec import GeneratorSpec
 from gan_export.checkpoint.values import Float32
+from gan_export.signature import Signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +52,11 @@ class Checkpoint:
     @property
     def spec(self) -> GeneratorSpec:
         return self.reading.spec
+
+    @property
+    def arch(self) -> str:
+        return self.spec.arch
+
+    @property
+    def signature(self) -> Signature:
+        return self.spec.signature

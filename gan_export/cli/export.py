@@ -11,7 +11,7 @@ import typer
 
 from gan_export.arch.reading import Overrides
 from gan_export.cli import app as common
-from gan_export.cli import shown
+from gan_export.cli import modules, shown
 from gan_export.cli.options import Out, Strict, reads_checkpoints
 from gan_export.cli.say import put, say, table
 from gan_export.escape import json_text
@@ -19,6 +19,7 @@ from gan_export.escape import json_text
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
     from gan_export.export.base import Exporter, Options
+    from gan_export.exportable import Exportable
     from gan_export.ship import Shipped
 
 HELP = """Export a GAN generator from its checkpoint, and prove that the export draws the same pictures.
@@ -56,6 +57,24 @@ Sampler = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="AOTInductor: what it is compiled for, cpu or cuda.")]
 Backend = Annotated[str, typer.Option("--backend", help="ExecuTorch: xnnpack, or portable for its own kernels.")]
+Module = Annotated[
+    str | None,
+    typer.Option(
+        "--module", help="FILE's own class: it is imported and run, and loaded strictly.", metavar="PKG.MOD:CLASS"
+    ),
+]
+Kwargs = Annotated[
+    str | None, typer.Option("--kwargs", help="What the class is made with, as JSON.", metavar='{"nz": 100}')
+]
+PythonPath = Annotated[
+    list[Path] | None, typer.Option("--pythonpath", help="A folder that its code lies in.", metavar="DIR")
+]
+SignatureFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--signature", help="What it takes and gives, in TOML.", metavar="FILE.toml", show_default="one latent z"
+    ),
+]
 MaxError = Annotated[
     float | None,
     typer.Option(
@@ -88,6 +107,10 @@ def export(
     device: Device = "cpu",
     backend: Backend = "xnnpack",
     strict: Strict = False,
+    module: Module = None,
+    kwargs: Kwargs = None,
+    pythonpath: PythonPath = None,
+    signature: SignatureFile = None,
     overrides: Overrides,
 ) -> None:
     """Export FILE to FORMAT; the target changes only after the new file has drawn the same pictures."""
@@ -101,12 +124,21 @@ def export(
         sampler=sampler, device=device, backend=backend,
     )  # fmt: skip
     check_options(exporter, options)
-    checkpoint = _read(file, overrides, strict)
-    if recalibrate is None:
-        _print_health(checkpoint)
+    generator: Exportable
+    if module is not None:
+        generator = user = modules.read(
+            file, module, overrides, kwargs=kwargs, search=pythonpath or (), signature=signature, strict=strict
+        )
+        modules.print_assumed(user)
+    else:
+        modules.refuse_alone(kwargs, pythonpath, signature)
+        generator = checkpoint = _read(file, overrides, strict)
+        if recalibrate is None:
+            _print_health(checkpoint)
     target = out or _beside(file, f".sampler{exporter.suffix}" if sampler else exporter.suffix)
-    shipped = _ship(checkpoint, exporter, target, options)
-    _print_assumed(checkpoint)
+    shipped = _ship(generator, exporter, target, options)
+    if module is None:
+        _print_assumed(checkpoint)
     shown.print_proof(shipped, exporter.title)
     shown.print_shipped(shipped, file)
 
@@ -249,22 +281,43 @@ def verify(
     ] = None,
     max_error: MaxError = None,
     strict: Strict = False,
+    module: Module = None,
+    kwargs: Kwargs = None,
+    pythonpath: PythonPath = None,
+    signature: SignatureFile = None,
     overrides: Overrides,
 ) -> None:
     """Run ARTIFACT in its own runtime against CHECKPOINT, or against the reference pictures inside it."""
     from gan_export import ship
     from gan_export.errors import GanExportError
+    from gan_export.exportable import known_layers
 
     if bisect and checkpoint is None:
         raise GanExportError("--bisect compares with a checkpoint's layers; name the checkpoint too")
     if checkpoint is None and overrides != Overrides():
         raise GanExportError(f"{overrides.flags()} says what a checkpoint is; name the checkpoint too, or leave it out")
     common.print_program(artifact)
-    read = _read(checkpoint, _as_exported(artifact, checkpoint, overrides), strict) if checkpoint else None
+    read: Exportable | None = None
+    if module is not None and checkpoint is not None:
+        read = modules.read(
+            checkpoint,
+            module,
+            overrides,
+            kwargs=kwargs,
+            search=pythonpath or (),
+            signature=signature,
+            strict=strict,
+        )
+    elif module is not None:
+        raise GanExportError("--module is the class of a checkpoint's weights; name the checkpoint too")
+    else:
+        modules.refuse_alone(kwargs, pythonpath, signature)
+        if checkpoint is not None:
+            read = _read(checkpoint, _as_exported(artifact, checkpoint, overrides), strict)
     found = ship.verify(artifact, read, precision=precision, max_error=max_error)
     shown.print_verification(found, artifact, precision)
     if bisect and read is not None:
-        shown.print_steps(ship.first_wrong_layers(artifact, read))
+        shown.print_steps(ship.first_wrong_layers(artifact, known_layers(read, "--bisect")))
     if not found.passed:
         raise typer.Exit(1)
 
@@ -306,7 +359,9 @@ def inspect(
     if as_json:
         put(json_text(data, indent=2))
         return
-    table(("", ""), [(k, shown.flat(v)) for k, v in data.items() if k != "references"])
+    ports = [(port.name, f"{port.kind}, {manifest.signature.describe(port)}") for port in manifest.signature]
+    rows = [(k, shown.flat(v)) for k, v in data.items() if k not in ("references", "signature")]
+    table(("", ""), [*ports, *rows])
 
 
 def main() -> None:
@@ -327,7 +382,7 @@ def _read(file: Path, overrides: Overrides, strict: bool) -> Checkpoint:
     read = checkpoint.read(file, overrides)
     if strict:
         checkpoint.check_strictly(read)
-    shown.warn_of_code(read)
+    shown.warn_of_code(read.source)
     for note in read.reading.notes:
         say(f"note: {printable(note, limit=500)}", error=True)
     for alternative in read.reading.alternatives:
@@ -366,7 +421,7 @@ def _print_health(checkpoint: Checkpoint) -> None:
         say(f"warning: {line}", error=True)
 
 
-def _ship(checkpoint: Checkpoint, exporter: Exporter, target: Path, options: Options) -> Shipped:
+def _ship(generator: Exportable, exporter: Exporter, target: Path, options: Options) -> Shipped:
     from rich.console import Console
 
     from gan_export import ship
@@ -374,7 +429,7 @@ def _ship(checkpoint: Checkpoint, exporter: Exporter, target: Path, options: Opt
 
     with Console(stderr=True).status("") as status:
         try:
-            return ship.ship(checkpoint, exporter, target, options, progress=lambda what: status.update(_status(what)))
+            return ship.ship(generator, exporter, target, options, progress=lambda what: status.update(_status(what)))
         except ParityError as e:
             status.stop()
             shown.print_report(e.report)

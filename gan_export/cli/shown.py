@@ -11,7 +11,7 @@ from gan_export.cli.say import say, table
 if TYPE_CHECKING:
     from gan_export.arch.reading import Overrides
     from gan_export.bisect import Step
-    from gan_export.checkpoint import Checkpoint
+    from gan_export.checkpoint import Source
     from gan_export.parity import ParityReport, Quality
     from gan_export.ship import Contents, Shipped, Verification
 
@@ -22,13 +22,13 @@ _CONTENTS: Mapping[Contents, str] = {
 }
 
 
-def warn_of_code(checkpoint: Checkpoint) -> None:
+def warn_of_code(source: Source) -> None:
     """On standard error, before anything else is shown of a checkpoint that names what runs code elsewhere."""
     from gan_export.checkpoint import code_warning
     from gan_export.errors import printable
 
-    if checkpoint.source.code:
-        say(f"warning: {printable(checkpoint.source.name)} {code_warning(checkpoint.source.code)}", error=True)
+    if source.code:
+        say(f"warning: {printable(source.name)} {code_warning(source.code)}", error=True)
 
 
 def check_source(file: Path, overrides: Overrides, strict: bool) -> None:
@@ -39,7 +39,7 @@ def check_source(file: Path, overrides: Overrides, strict: bool) -> None:
         read = checkpoint.read(file, overrides)
         if strict:
             checkpoint.check_strictly(read)
-        warn_of_code(read)
+        warn_of_code(read.source)
 
 
 def print_proof(shipped: Shipped, title: str) -> None:

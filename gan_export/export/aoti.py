@@ -21,7 +21,7 @@ from gan_export.export.base import Options, make_manifest, quiet
 from gan_export.export.pt2 import to_program
 
 if TYPE_CHECKING:
-    from gan_export.checkpoint import Checkpoint
+    from gan_export.exportable import Exportable
 
 _STEM = "generator"
 # Written afresh by the archive's writer, or sources, which hold paths and which nothing reads.
@@ -47,7 +47,7 @@ class Aoti:
     compilers: tuple[str, ...] = ("g++", "clang++", "cl")
     core: bool = False
 
-    def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+    def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`.  The bytes depend on the processor's vector extension and on the compiler, too.
 
         Raises UnavailableError where torch can't be held to the instructions that are recorded, or has no such device.
@@ -63,14 +63,14 @@ class Aoti:
             raise UnavailableError("aoti: this torch finds no CUDA device; leave --device out to compile for the CPU")
         with quiet():
             versions = {"torch": torch.__version__.split("+")[0], **_compiler()}
-            manifest = make_manifest(self, checkpoint, options, versions)
+            manifest = make_manifest(self, generator, options, versions)
             manifest = replace(manifest, options={**manifest.options, "isa": _instructions(options.device)})
-            archive = _compile(checkpoint, options)
+            archive = _compile(generator, options)
         target.write_bytes(_canonical(archive, manifest))
         return manifest
 
 
-def _compile(checkpoint: Checkpoint, options: Options) -> bytes:
+def _compile(generator: Exportable, options: Options) -> bytes:
     import torch
     from torch._inductor import aoti_compile_and_package, config
     from torch._inductor.utils import fresh_cache
@@ -87,7 +87,7 @@ def _compile(checkpoint: Checkpoint, options: Options) -> bytes:
     with tempfile.TemporaryDirectory(prefix="gan-aoti-") as folder:
         package = Path(folder) / f"{_STEM}.pt2"
         try:
-            program = to_program(checkpoint, options)
+            program = to_program(generator, options)
             with fresh_cache(dir=folder):
                 aoti_compile_and_package(program, package_path=str(package), inductor_configs=settings)
         except RuntimeError as e:  # torch's own errors of lowering and of the compiler are such

@@ -8,19 +8,17 @@ import logging
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from gan_export import __version__, content, references, tolerance
-from gan_export.arch.spec import GeneratorSpec
-from gan_export.artifact import SAID, Facts, Manifest, reference_inputs
+from gan_export.artifact import SAID, Manifest, joined_values, reference_feeds
 from gan_export.errors import GanExportError, UnavailableError, first_line
 
 if TYPE_CHECKING:
-    from torch import fx
-
-    from gan_export.checkpoint import Checkpoint
+    from gan_export.exportable import Exportable
+    from gan_export.signature import Signature
 
 Method = Literal["trace", "script", "freeze"]
 
@@ -134,12 +132,12 @@ class Exporter(Protocol):
         """Whether every architecture is tested in it; the others are tested with one."""
         ...
 
-    def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+    def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
         """Write `target` in place and give the manifest that it carries, unsealed: `write` below seals it.
 
         A format of several files writes the others beside `target`, by names that begin with its stem; for one that is
         a folder, `target` may be there, and empty.
-        The same checkpoint, options and versions give the same bytes, whatever the folder and the process.
+        The same weights, options and versions give the same bytes, whatever the folder and the process.
         Raises GanExportError naming the layer that the format can't take.
         """
         ...
@@ -170,13 +168,13 @@ def require(exporter: Exporter) -> None:
         raise UnavailableError(f"{exporter.name}: {reason}")
 
 
-def write(exporter: Exporter, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+def write(exporter: Exporter, generator: Exportable, target: Path, options: Options) -> Manifest:
     """`exporter.write`, whose libraries may fail in any way, and the hash of what it wrote into the manifest.
 
     Raises UnavailableError for a library that can't be imported, GanExportError for whatever else is its own.
     """
     try:
-        return content.seal(target, exporter.write(checkpoint, target, options))
+        return content.seal(target, exporter.write(generator, target, options))
     except (GanExportError, OSError, MemoryError):
         raise
     except ImportError as e:
@@ -219,20 +217,18 @@ def check_options(exporter: Exporter, options: Options) -> None:
         raise GanExportError(f"{exporter.name} has no precision {options.precision}; it has {known}")
 
 
-def make_manifest(
-    exporter: Exporter, checkpoint: Checkpoint, options: Options, versions: Mapping[str, str]
-) -> Manifest:
-    """The manifest of an export of `checkpoint`; its reference images are computed here, in float64."""
-    facts = Facts.of(checkpoint.spec)
-    said = checkpoint.overrides.said()
-    images, rounding = _references(checkpoint, facts)
+def make_manifest(exporter: Exporter, generator: Exportable, options: Options, versions: Mapping[str, str]) -> Manifest:
+    """The manifest of an export of `generator`; its reference images are computed here, in float64."""
+    said = generator.overrides.said()
+    images, rounding = _references(generator)
     return Manifest(
         format=exporter.name,
-        facts=facts,
+        arch=generator.arch,
+        signature=replace(generator.signature, batch=options.static),
         output=options.output,
         precision=options.precision,
         tolerance=tolerance.rule(exporter.name, options.precision, options.max_error).given(),
-        source_sha256=checkpoint.source.sha256,
+        source_sha256=generator.source.sha256,
         versions={"gan-export": __version__, **versions},
         options=options.asked() | ({SAID: said} if said else {}),
         references=images,
@@ -240,37 +236,39 @@ def make_manifest(
     )
 
 
-def lowered_module(checkpoint: Checkpoint, output: Literal["float", "bytes"]) -> fx.GraphModule:
-    """The generator to export: BatchNorm folded, in evaluation mode, giving floats or bytes."""
-    from gan_export.lowering import lower
-    from gan_export.module import to_module
-
-    return to_module(*lower(checkpoint.spec, checkpoint.weights), output=output)
-
-
-def example_inputs(spec: GeneratorSpec, batch: int) -> tuple[Any, ...]:
-    """Prior latents, and labels where the generator has them, as tensors for tracing."""
+def example_inputs(signature: Signature, batch: int) -> tuple[Any, ...]:
+    """Inputs for tracing, as tensors, in order; free sizes are unlike, so that no two are taken for one."""
     import torch
 
-    from gan_export import latents
+    sizes = signature.judged_sizes()
+    feeds = signature.feeds(0, range(batch), sizes=sizes[min(1, len(sizes) - 1)])
+    return tuple(torch.from_numpy(array) for array in feeds.values())
 
-    z = torch.from_numpy(latents.draw(0, 0, batch, spec.nz, spec.prior))
-    return (z, torch.arange(batch) % spec.classes) if spec.classes else (z,)
+
+def free_dimensions(signature: Signature, batch: Any) -> tuple[dict[int, Any], ...]:
+    """What torch.export calls dynamic shapes, an entry per input: `batch` first, and every dimension of a free size."""
+    import torch
+
+    return tuple(
+        {0: batch} | {1 + i: torch.export.Dim.AUTO for i, d in enumerate(port.shape) if isinstance(d, str)}
+        for port in signature.inputs
+    )
 
 
-def _references(checkpoint: Checkpoint, facts: Facts) -> tuple[str, float]:
+def _references(generator: Exportable) -> tuple[str, float]:
     """The reference images, packed, and how far eager float32 is from them as a manifest states it."""
     import numpy as np
-    import torch
 
-    from gan_export.module import to_module
+    from gan_export.exportable import eager_module, exact_module, run_module
 
-    z, labels = reference_inputs(facts)
-    given = torch.from_numpy(z)
-    rest = [torch.from_numpy(labels)] if labels is not None else []
-    module = to_module(checkpoint.spec, checkpoint.weights)
-    with torch.inference_mode():
-        eager = module(given, *rest).numpy()
-        exact = module.double()(given.double(), *rest).numpy()
-    error = float(np.abs(eager - exact).max()) / tolerance.half_range(facts.range, exact)
-    return references.pack(exact), tolerance.worth_stating(error)
+    signature = generator.signature
+    feeds = reference_feeds(signature)
+    eager = run_module(eager_module(generator), signature, feeds)
+    doubled = exact_module(generator)
+    exact = eager if doubled is None else run_module(doubled, signature, feeds, double=True)
+    errors = [
+        float(np.abs(eager[p.name] - exact[p.name]).max()) / tolerance.half_range(p.range, exact[p.name])
+        for p in signature.outputs
+    ]
+    values = joined_values(signature, exact).astype(np.float64)
+    return references.pack(values), tolerance.worth_stating(max(errors))

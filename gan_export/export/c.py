@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from gan_export.artifact import C_MANIFEST, Manifest
 from gan_export.export.base import Options, make_manifest
+from gan_export.exportable import known_layers
 from gan_export.files import write_text
 from gan_export.lowering import lower
 
 if TYPE_CHECKING:
-    from gan_export.checkpoint import Checkpoint
+    from gan_export.exportable import Exportable
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +37,15 @@ class PlainC:
     compilers: tuple[str, ...] = ()
     core: bool = True
 
-    def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+    def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`, into the folder `target`.  The precision is that of the weights; sums are float32."""
         from gan_export.export.csource import names, plan, text, weights
 
         symbol = names.checked_symbol(options.symbol)
+        checkpoint = known_layers(generator, "c")
         spec, arrays = lower(checkpoint.spec, checkpoint.weights)
         layout = plan.make(spec)
-        manifest = make_manifest(self, checkpoint, options, {})
+        manifest = make_manifest(self, generator, options, {})
         source = text.Source(
             symbol=symbol,
             plan=layout,

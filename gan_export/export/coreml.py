@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 from gan_export.artifact import COREML_FILES, COREML_MODEL, KEY, Manifest
 from gan_export.errors import GanExportError, first_line
 from gan_export.escape import json_text
-from gan_export.export.base import Options, example_inputs, lowered_module, make_manifest, quiet
+from gan_export.export.base import Options, example_inputs, make_manifest, quiet
+from gan_export.exportable import lowered_module
 from gan_export.files import write_text
 
 if TYPE_CHECKING:
-    from gan_export.checkpoint import Checkpoint
+    from gan_export.exportable import Exportable
 
 # Of coremltools' passes the one that makes a BatchNorm of x × weight + bias, and divides by root of 1 + 1e-5 with it:
 # in a deep residual generator that was an error of 1.7e-4.
@@ -51,7 +52,7 @@ class CoreMl:
     compilers: tuple[str, ...] = ()
     core: bool = False
 
-    def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+    def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`."""
         import torch
 
@@ -59,10 +60,10 @@ class CoreMl:
             "torch": torch.__version__.split("+")[0],
             "coremltools": importlib.metadata.version("coremltools"),
         }
-        manifest = make_manifest(self, checkpoint, options, versions)
+        manifest = make_manifest(self, generator, options, versions)
         with quiet(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            model = _convert(checkpoint, options.precision)
-            model.short_description = f"{manifest.facts.arch}, exported by gan-export"
+            model = _convert(generator, options.precision)
+            model.short_description = f"{manifest.arch}, exported by gan-export"
             with tempfile.TemporaryDirectory(prefix="gan-coreml-") as folder:
                 made = Path(folder) / "model.mlpackage"
                 model.save(str(made))
@@ -70,19 +71,19 @@ class CoreMl:
         return manifest
 
 
-def _convert(checkpoint: Checkpoint, precision: str) -> Any:
+def _convert(generator: Exportable, precision: str) -> Any:
     import coremltools as ct
     import numpy as np
     import torch
 
-    z, *labels = example_inputs(checkpoint.spec, 1)
+    z, *labels = example_inputs(generator.signature, 1)
     inputs = [ct.TensorType("z", shape=tuple(z.shape))]
     inputs += [ct.TensorType("label", shape=(1,), dtype=np.int32) for _ in labels]  # Core ML has no int64
     passes = ct.PassPipeline()
     passes.remove_passes({_INEXACT})
     try:
         with torch.inference_mode(False), torch.no_grad():
-            module = lowered_module(checkpoint, "float").eval()
+            module = lowered_module(generator, "float").eval()
             traced = torch.jit.trace(module, (z, *(label.int() for label in labels)), check_trace=False)  # type: ignore[no-untyped-call]
             return ct.convert(
                 traced,

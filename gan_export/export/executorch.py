@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from gan_export.artifact import MARK, Manifest
 from gan_export.errors import GanExportError, first_line, printable
-from gan_export.export.base import Options, example_inputs, lowered_module, make_manifest, quiet
+from gan_export.export.base import Options, example_inputs, make_manifest, quiet
+from gan_export.exportable import lowered_module
 
 if TYPE_CHECKING:
-    from gan_export.checkpoint import Checkpoint
+    from gan_export.exportable import Exportable
 
 BACKENDS = ("xnnpack", "portable")
 
@@ -38,7 +39,7 @@ class ExecuTorch:
     compilers: tuple[str, ...] = ()
     core: bool = False
 
-    def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+    def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`."""
         import torch
 
@@ -48,12 +49,12 @@ class ExecuTorch:
             "torch": torch.__version__.split("+")[0],
             "executorch": importlib.metadata.version("executorch").split("+")[0],
         }
-        manifest = make_manifest(self, checkpoint, options, versions)
-        target.write_bytes(_convert(checkpoint, options.backend, MARK.decode() + manifest.to_json()))
+        manifest = make_manifest(self, generator, options, versions)
+        target.write_bytes(_convert(generator, options.backend, MARK.decode() + manifest.to_json()))
         return manifest
 
 
-def _convert(checkpoint: Checkpoint, backend: str, manifest: str) -> bytes:
+def _convert(generator: Exportable, backend: str, manifest: str) -> bytes:
     import torch
 
     with quiet():
@@ -61,7 +62,7 @@ def _convert(checkpoint: Checkpoint, backend: str, manifest: str) -> bytes:
         from executorch.exir import to_edge_transform_and_lower
 
         partitioners: list[Any] = [XnnpackPartitioner()] if backend == "xnnpack" else []
-        module, inputs = lowered_module(checkpoint, "float"), example_inputs(checkpoint.spec, 1)
+        module, inputs = lowered_module(generator, "float"), example_inputs(generator.signature, 1)
         try:
             with torch.inference_mode(False), torch.no_grad():
                 program = torch.export.export(module, inputs)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from gan_export.artifact import KEY, MARK, Manifest
 from gan_export.errors import GanExportError, first_line
-from gan_export.export.base import Options, example_inputs, lowered_module, make_manifest, quiet
+from gan_export.export.base import Options, example_inputs, make_manifest, quiet
+from gan_export.exportable import lowered_module
 
 if TYPE_CHECKING:
-    from gan_export.checkpoint import Checkpoint
+    from gan_export.exportable import Exportable
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +37,25 @@ class LiteRt:
     compilers: tuple[str, ...] = ()
     core: bool = False
 
-    def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+    def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`."""
         import torch
 
         versions = {name: importlib.metadata.version(name) for name in ("litert-torch", "ai-edge-litert")}
         versions["torch"] = torch.__version__.split("+")[0]
-        manifest = make_manifest(self, checkpoint, options, versions)
-        target.write_bytes(_with_manifest(_convert(checkpoint), manifest))
+        manifest = make_manifest(self, generator, options, versions)
+        target.write_bytes(_with_manifest(_convert(generator), manifest))
         return manifest
 
 
-def _convert(checkpoint: Checkpoint) -> bytes:
+def _convert(generator: Exportable) -> bytes:
     """Quietly: the converter prints its progress."""
     import torch
 
     with quiet(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         import litert_torch
 
-        module, inputs = lowered_module(checkpoint, "float").eval(), example_inputs(checkpoint.spec, 1)
+        module, inputs = lowered_module(generator, "float").eval(), example_inputs(generator.signature, 1)
         try:
             with (
                 torch.inference_mode(False),

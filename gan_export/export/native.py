@@ -33,10 +33,11 @@ from gan_export.errors import GanExportError, printable
 from gan_export.export import gan_file
 from gan_export.export.base import Options, make_manifest
 from gan_export.export.gan_file import PortEntry, Record, TensorEntry
+from gan_export.exportable import known_layers
 from gan_export.lowering import lower
 
 if TYPE_CHECKING:
-    from gan_export.checkpoint import Checkpoint
+    from gan_export.exportable import Exportable
 
 Floats = npt.NDArray[np.float32]
 
@@ -69,10 +70,11 @@ class Native:
     compilers: tuple[str, ...] = ()
     core: bool = True
 
-    def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+    def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`.  The precision is that of the stored weights; arithmetic is float32 always."""
+        checkpoint = known_layers(generator, "native")
         spec, weights = lower(checkpoint.spec, checkpoint.weights)
-        manifest = make_manifest(self, checkpoint, options, {})
+        manifest = make_manifest(self, generator, options, {})
         target.write_bytes(encode(spec, weights, manifest.to_json(), options.precision, options.error_budget))
         return manifest
 

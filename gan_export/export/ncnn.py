@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 from gan_export.artifact import Manifest, manifest_path
 from gan_export.errors import GanExportError, printable
-from gan_export.export.base import Options, example_inputs, lowered_module, make_manifest, quiet
+from gan_export.export.base import Options, example_inputs, make_manifest, quiet
+from gan_export.exportable import known_layers, lowered_module
 from gan_export.files import write_text
 
 if TYPE_CHECKING:
-    from gan_export.checkpoint import Checkpoint
+    from gan_export.exportable import Exportable
 
 _PATIENCE = 600  # seconds that pnnx may take
 
@@ -46,7 +47,7 @@ class Ncnn:
     compilers: tuple[str, ...] = ()
     core: bool = False
 
-    def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+    def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`; the weights lie beside `target`, which ends in .param, under its stem and .bin."""
         import ncnn
         import pnnx
@@ -59,25 +60,25 @@ class Ncnn:
             "pnnx": str(pnnx.__version__),
             "ncnn": str(ncnn.__version__),
         }
-        manifest = make_manifest(self, checkpoint, options, versions)
+        manifest = make_manifest(self, generator, options, versions)
         with tempfile.TemporaryDirectory(prefix="gan-ncnn-") as folder:
-            _convert(checkpoint, Path(folder), "1" if options.precision == "fp16" else "0")
+            _convert(generator, Path(folder), "1" if options.precision == "fp16" else "0")
             made = Path(folder) / "model.ncnn.param"
             _check_layers(made.read_text(encoding="utf-8"))
             shutil.copyfile(made.with_suffix(".bin"), target.with_suffix(".bin"))
             write_text(manifest_path(target), manifest.to_text())
-            target.write_bytes(_with_size(made.read_bytes(), checkpoint.spec.nz))
+            target.write_bytes(_with_size(made.read_bytes(), known_layers(generator, "ncnn").spec.nz))
         return manifest
 
 
-def _convert(checkpoint: Checkpoint, folder: Path, fp16: str) -> None:
+def _convert(generator: Exportable, folder: Path, fp16: str) -> None:
     """model.ncnn.param and .bin in `folder`.  One picture: ncnn's layers know no batch."""
     import pnnx
     import torch
 
-    inputs = example_inputs(checkpoint.spec, 1)
+    inputs = example_inputs(generator.signature, 1)
     with quiet(), torch.no_grad():
-        traced = torch.jit.trace(lowered_module(checkpoint, "float"), inputs, check_trace=False)  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(lowered_module(generator, "float"), inputs, check_trace=False)  # type: ignore[no-untyped-call]
         buffer = io.BytesIO()  # whose failure to reach the disk is an OSError
         torch.jit.save(traced, buffer)
     (folder / "model.pt").write_bytes(buffer.getvalue())

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 from gan_export.artifact import KEY, Facts, Manifest
 from gan_export.errors import GanExportError
 from gan_export.export import sampler_graph
-from gan_export.export.base import Options, example_inputs, lowered_module, make_manifest
+from gan_export.export.base import Options, example_inputs, free_dimensions, make_manifest
 from gan_export.export.quantised import quantised
+from gan_export.exportable import known_layers, lowered_module
+from gan_export.ports import Port
 
 if TYPE_CHECKING:
     import onnx
 
-    from gan_export.checkpoint import Checkpoint
+    from gan_export.exportable import Exportable
 
 DEFAULT_OPSET = 18  # the oldest that the exporter writes without conversion, so the one that most runtimes take
 OPSETS = range(18, 25)
@@ -33,7 +35,7 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 
 @dataclass(frozen=True, slots=True)
 class Onnx:
-    """Input z (N, nz) float32, and label (N,) int64 where there are labels; output image; N is free.
+    """Inputs and outputs of the signature by name: z and perhaps label to image above all; N and its sizes are free.
 
     As a sampler: inputs and output of `sampler_graph.prepend`.
     """
@@ -52,7 +54,7 @@ class Onnx:
     compilers: tuple[str, ...] = ()
     core: bool = True
 
-    def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+    def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`; the file has passed ONNX's checker and shape inference."""
         import onnx
         import torch
@@ -63,16 +65,16 @@ class Onnx:
         _check(options)
         if options.sampler:
             options = replace(options, output="bytes")
-        model = to_model(checkpoint, options, opset)
+        model = to_model(generator, options, opset)
         if options.sampler:
-            sampler_graph.prepend(model, Facts.of(checkpoint.spec))
+            sampler_graph.prepend(model, Facts.of_signature(generator.arch, generator.signature))
         versions = {"torch": torch.__version__.split("+")[0], "onnx": onnx.__version__}
         if options.precision == "int8":
-            narrow = quantised(model, checkpoint.spec.signature)
+            narrow = quantised(model, generator.signature)
             model = narrow.model
-            manifest = narrow.noted(make_manifest(self, checkpoint, options, versions | narrow.versions))
+            manifest = narrow.noted(make_manifest(self, generator, options, versions | narrow.versions))
         else:
-            manifest = make_manifest(self, checkpoint, options, versions)
+            manifest = make_manifest(self, generator, options, versions)
         model.producer_name, model.producer_version = "gan-export", versions["torch"]
         model.graph.name = "sampler" if options.sampler else "generator"
         for key, value in _for_people(manifest).items():
@@ -103,32 +105,33 @@ def _check(options: Options) -> None:
         raise GanExportError("--static with --precision int8 is not possible; leave one out")
 
 
-def to_model(checkpoint: Checkpoint, options: Options, opset: int) -> onnx.ModelProto:
+def to_model(generator: Exportable, options: Options, opset: int) -> onnx.ModelProto:
     """The lowered generator as a graph that holds nothing of this machine."""
-    model = _convert(checkpoint, options, opset)
+    model = _convert(generator, options, opset)
     _strip(model)
     return model
 
 
-def _convert(checkpoint: Checkpoint, options: Options, opset: int) -> onnx.ModelProto:
+def _convert(generator: Exportable, options: Options, opset: int) -> onnx.ModelProto:
     import torch
 
-    module = lowered_module(checkpoint, options.output)
-    inputs = example_inputs(checkpoint.spec, options.static or 2)
+    signature = generator.signature
+    module = lowered_module(generator, options.output)
+    inputs = example_inputs(generator.signature, options.static or 2)
     if options.precision == "fp16":
         from gan_export.export.half import halved
 
+        known_layers(generator, "onnx in fp16")
         module = halved(module, fp16_io=options.fp16_io)
         inputs = (inputs[0].half(), *inputs[1:]) if options.fp16_io else inputs
-    names = ["z", "label"][: len(inputs)]
     with _quiet(), torch.inference_mode(False), torch.no_grad():
         program = torch.onnx.export(
             module,
             inputs,
             dynamo=True,
-            input_names=names,
-            output_names=["image"],
-            dynamic_shapes=None if options.static else tuple({0: "N"} for _ in inputs),
+            input_names=[p.name for p in signature.inputs],
+            output_names=[p.name for p in signature.outputs],
+            dynamic_shapes=None if options.static else free_dimensions(signature, "N"),
             opset_version=opset,
             verbose=False,
         )
@@ -177,16 +180,21 @@ def _layer(node: onnx.NodeProto) -> str:
 
 
 def _for_people(manifest: Manifest) -> dict[str, str]:
-    """The manifest's facts, one a key, for programs that show metadata."""
-    facts = manifest.facts
-    low_high = "unbounded" if facts.range is None else f"[{facts.range[0]:g}, {facts.range[1]:g}]"
+    """What the manifest says, a key each, for programs that show metadata."""
     inputs = {"gan-export.inputs": "seed, start, count; int64"} if manifest.seeded else {}
     return inputs | {
-        "gan-export.architecture": facts.arch,
-        "gan-export.image": "uint8 NHWC" if manifest.output == "bytes" else f"float32 NCHW in {low_high}",
-        "gan-export.latents": f"{facts.nz} x {facts.prior}, {manifest.latent_law}",
+        "gan-export.architecture": manifest.arch,
+        **{f"gan-export.{p.name}": _port_text(p, manifest) for p in manifest.file_signature()},
         "gan-export.source_sha256": manifest.source_sha256,
     }
+
+
+def _port_text(port: Port, manifest: Manifest) -> str:
+    """A port as a person reads it: float32 NCHW in [-1, 1]."""
+    form = f"N{port.layout}" if port.layout else manifest.signature.describe(port).split(" ", 1)[1]
+    prior = "" if port.prior is None else f" of {type(port.prior).__name__.lower()} prior, {manifest.latent_law}"
+    bounded = "" if port.range is None or port.dtype == "uint8" else f" in [{port.range[0]:g}, {port.range[1]:g}]"
+    return f"{port.dtype} {form}{bounded}{prior}"
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from gan_export.export.onnx import DEFAULT_OPSET, to_model
 from gan_export.export.quantised import quantised
 
 if TYPE_CHECKING:
-    from gan_export.checkpoint import Checkpoint
+    from gan_export.exportable import Exportable
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class OpenVinoIr:
     compilers: tuple[str, ...] = ()
     core: bool = True
 
-    def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+    def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`; the weights lie beside `target`, which ends in .xml, in STEM.bin."""
         import openvino
         import torch
@@ -45,14 +45,14 @@ class OpenVinoIr:
         if target.suffix != self.suffix:
             raise GanExportError(f"{printable(target.name)}: OpenVINO's files end in .xml and .bin; name one .xml")
         plain = replace(options, precision="fp32")
-        graph = to_model(checkpoint, plain, DEFAULT_OPSET)
+        graph = to_model(generator, plain, DEFAULT_OPSET)
         versions = {"torch": torch.__version__.split("+")[0], "openvino": openvino.__version__.split("-")[0]}
         if options.precision == "int8":
-            narrow = quantised(graph, checkpoint.spec.signature)
+            narrow = quantised(graph, generator.signature)
             graph = narrow.model
-            manifest = narrow.noted(make_manifest(self, checkpoint, options, versions | narrow.versions))
+            manifest = narrow.noted(make_manifest(self, generator, options, versions | narrow.versions))
         else:
-            manifest = make_manifest(self, checkpoint, options, versions)
+            manifest = make_manifest(self, generator, options, versions)
         try:
             model = openvino.Core().read_model(graph.SerializeToString(deterministic=True))
         except RuntimeError as e:

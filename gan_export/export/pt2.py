@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_export.artifact import KEY, Facts, Manifest
-from gan_export.export.base import Options, example_inputs, lowered_module, make_manifest
+from gan_export.export.base import Options, example_inputs, free_dimensions, make_manifest
+from gan_export.exportable import lowered_module
 
 if TYPE_CHECKING:
-    from gan_export.checkpoint import Checkpoint
+    from gan_export.exportable import Exportable
 
 _KEPT = ("val", "tensor_meta")  # of a node's metadata; the rest is source paths and stack traces of this machine
 
@@ -35,36 +36,36 @@ class Pt2:
     compilers: tuple[str, ...] = ()
     core: bool = True
 
-    def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+    def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`."""
         import torch
 
         if options.sampler:
             options = replace(options, output="bytes")
-        program = to_program(checkpoint, options)
+        program = to_program(generator, options)
         for node in program.graph.nodes:
             node.meta = {key: value for key, value in node.meta.items() if key in _KEPT}
         program.example_inputs = None
-        manifest = make_manifest(self, checkpoint, options, {"torch": torch.__version__.split("+")[0]})
+        manifest = make_manifest(self, generator, options, {"torch": torch.__version__.split("+")[0]})
         buffer = io.BytesIO()  # in a file's archive the entries would lie under the file's name
         torch.export.save(program, buffer, extra_files={KEY: manifest.to_json()})
         target.write_bytes(buffer.getvalue())
         return manifest
 
 
-def to_program(checkpoint: Checkpoint, options: Options) -> Any:
+def to_program(generator: Exportable, options: Options) -> Any:
     """The lowered generator as an exported program on `options.device`, whose batch, or count, is free."""
     import torch
 
-    module: torch.nn.Module = lowered_module(checkpoint, options.output)
+    module: torch.nn.Module = lowered_module(generator, options.output)
     module.to(options.device)
-    inputs = tuple(value.to(options.device) for value in example_inputs(checkpoint.spec, 4))
+    inputs = tuple(value.to(options.device) for value in example_inputs(generator.signature, 4))
     batch = torch.export.Dim("batch", min=1)
-    free: tuple[Any, ...] = tuple({0: batch} for _ in inputs)
+    free: tuple[Any, ...] = free_dimensions(generator.signature, batch)
     if options.sampler:
         from gan_export.export import sampler_program
 
-        facts = Facts.of(checkpoint.spec)
+        facts = Facts.of_signature(generator.arch, generator.signature)
         module, inputs = sampler_program.SamplerProgram(facts, module).eval(), sampler_program.example_inputs(facts)
         free = tuple({0: batch} if value.ndim else None for value in inputs)
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():

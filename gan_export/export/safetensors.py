@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from gan_export.arch.spec import SPEC_KEY
 from gan_export.artifact import KEY, Manifest
 from gan_export.export.base import Options, make_manifest
+from gan_export.exportable import known_layers
 
 if TYPE_CHECKING:
-    from gan_export.checkpoint import Checkpoint
+    from gan_export.exportable import Exportable
 
 _ALIGN = 8  # of the header's end, as the format asks
 
@@ -39,9 +40,10 @@ class Safetensors:
     compilers: tuple[str, ...] = ()
     core: bool = True
 
-    def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+    def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`."""
-        manifest = make_manifest(self, checkpoint, options, {})
+        manifest = make_manifest(self, generator, options, {})
+        checkpoint = known_layers(generator, "safetensors")
         spec = json.dumps(checkpoint.spec.to_json(), sort_keys=True, separators=(",", ":"))
         header: dict[str, object] = {"__metadata__": {KEY: manifest.to_json(), SPEC_KEY: spec}}
         at = 0

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from gan_export.artifact import KEY, Facts, Manifest
 from gan_export.errors import GanExportError
-from gan_export.export.base import Options, example_inputs, lowered_module, make_manifest
+from gan_export.export.base import Options, example_inputs, make_manifest
+from gan_export.exportable import lowered_module
 
 if TYPE_CHECKING:
-    from gan_export.checkpoint import Checkpoint
+    from gan_export.exportable import Exportable
 
 METHODS = ("trace", "script", "freeze")
 # Written afresh by the archive's writer, or holding source paths, or the example that a trace was made from.
@@ -45,7 +46,7 @@ class TorchScript:
     compilers: tuple[str, ...] = ()
     core: bool = True
 
-    def write(self, checkpoint: Checkpoint, target: Path, options: Options) -> Manifest:
+    def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`."""
         import torch
 
@@ -53,8 +54,8 @@ class TorchScript:
             raise GanExportError(f"no method is called {options.method}; there are {', '.join(METHODS)}")
         if options.sampler:
             options = replace(options, output="bytes")
-        scripted = _compile(checkpoint, options)
-        manifest = make_manifest(self, checkpoint, options, {"torch": torch.__version__.split("+")[0]})
+        scripted = _compile(generator, options)
+        manifest = make_manifest(self, generator, options, {"torch": torch.__version__.split("+")[0]})
         buffer = io.BytesIO()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch announces the future of torch.jit at every save
@@ -63,11 +64,11 @@ class TorchScript:
         return manifest
 
 
-def _compile(checkpoint: Checkpoint, options: Options) -> Any:
+def _compile(generator: Exportable, options: Options) -> Any:
     import torch
 
-    module = lowered_module(checkpoint, options.output)
-    inputs = example_inputs(checkpoint.spec, 2)
+    module = lowered_module(generator, options.output)
+    inputs = example_inputs(generator.signature, 2)
     with warnings.catch_warnings(), torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         warnings.simplefilter("ignore")  # and at every compilation
         if options.method == "script":
@@ -81,7 +82,7 @@ def _compile(checkpoint: Checkpoint, options: Options) -> Any:
         from gan_export.export.sampler_module import sampler
 
         # Not frozen: that would fix the device, which the sampler asks its table for.
-        return torch.jit.script(sampler(Facts.of(checkpoint.spec), compiled).eval())
+        return torch.jit.script(sampler(Facts.of_signature(generator.arch, generator.signature), compiled).eval())
 
 
 def _canonical(archive: bytes) -> bytes:

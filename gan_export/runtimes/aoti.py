@@ -58,7 +58,7 @@ class AotiRuntime:
         except Exception as e:  # its reader has no exception type of its own
             why = printable(" ".join(str(e).split()) or type(e).__name__, limit=200)
             raise GanExportError(f"{printable(str(path))}: torch can't load it: {why}") from e
-        inputs = ("z", "label") if manifest.facts.classes else ("z",)
+        inputs = [p.name for p in manifest.signature.inputs]
         return artifact_session(module, session_info(self.name, device), manifest, inputs, torch.from_numpy)
 
 

@@ -6,22 +6,22 @@ runtimes costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gan_export.errors import GanExportError, UnavailableError
-
-if TYPE_CHECKING:
-    from gan_export.artifact import Facts
+from gan_export.errors import GanExportError, UnavailableError, printable
+from gan_export.ports import Port
+from gan_export.signature import Array, Feeds, Signature
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Pictures = NDArray[np.float32] | NDArray[np.uint8]
+Outputs = dict[str, Array]
 Output = Literal["float", "bytes"]
 Inputs = Literal["latents", "seed"]
 Format = Literal[
@@ -56,7 +56,7 @@ class SessionInfo:
     device:   "cpu" or "cuda"
     provider: what executes the graph, in the library's own words ("CPUExecutionProvider", "AVX2", ...)
     threads:  how many the library uses for one call
-    output:   what `generate` gives: "float" (N, C, H, W) float32 in the artifact's range, or "bytes" (N, H, W, C) uint8
+    output:   what `run` gives of images: "float" float32 in the artifact's range, or "bytes" uint8, channels last
     precision: of the arithmetic: "fp32", "tf32", "bf16" or "fp16"
     inputs:   "latents"; "seed" for a file that draws its own, whose session is a `SeededSession`
     """
@@ -71,18 +71,18 @@ class SessionInfo:
     inputs: Inputs = "latents"
 
 
+Shape = tuple[int | None, ...]  # of one image; None for a free dimension
+
+
 @dataclass(frozen=True, slots=True)
 class Shapes:
-    """What a loaded model itself tells of what it takes and gives; None for what its library doesn't tell.
+    """What a loaded model itself tells of what it takes and gives, by name, without N; it may tell a part, or nothing.
 
-    nz:      length of a latent
-    image:   (C, H, W), each None if it is free
-    labels:  whether it takes labels; classes: how many there are, 0 for none
+    inputs, outputs: None for all, or for one, of which its library doesn't tell; classes: number of labels, 0 for none
     """
 
-    nz: int | None = None
-    image: tuple[int | None, int | None, int | None] | None = None
-    labels: bool | None = None
+    inputs: Mapping[str, Shape | None] | None = None
+    outputs: Mapping[str, Shape | None] | None = None
     classes: int | None = None
 
 
@@ -96,15 +96,15 @@ class TellsShapes(Protocol):
 class Bound(Protocol):
     """A model with its inputs already in the device's memory.
 
-    A call runs the model once and returns when the pictures lie in the device's memory.
+    A call runs the model once and returns when its outputs lie in the device's memory.
     """
 
     def __call__(self) -> None: ...
 
-    def pictures(self) -> Pictures:
-        """A copy, in host memory, of what the last call made; shape and type as `Session.generate` gives them.
+    def outputs(self) -> Outputs:
+        """A copy, in host memory, of what the last call made, as `Session.run` gives it.
 
-        Another bound input's calls and `generate` in between don't change it.
+        Another bound input's calls and `run` in between don't change it.
         """
         ...
 
@@ -115,16 +115,16 @@ class Session(Protocol):
     @property
     def info(self) -> SessionInfo: ...
 
-    def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
-        """latents (N, nz) float32, labels (N,) int64 where the model has classes.  N >= 1.
+    def run(self, feeds: Feeds) -> Outputs:
+        """Take every input of the generator's signature by name, (N, ...) with N >= 1, as `Signature.feeds` makes them.
 
-        Gives (N, C, H, W) float32, or (N, H, W, C) uint8 where `info.output` is "bytes".  The array is the caller's.
+        Gives every output by name, (N, ...): float32, or uint8 if the file gives bytes.  The arrays are the caller's.
         Raises GanExportError for inputs that the model doesn't take.
         """
         ...
 
-    def bind(self, latents: Floats, labels: Labels | None = None) -> Bound:
-        """Inputs as `generate` takes them, copied to the device once."""
+    def bind(self, feeds: Feeds) -> Bound:
+        """Inputs as `run` takes them, copied to the device once."""
         ...
 
     def close(self) -> None: ...
@@ -192,59 +192,84 @@ def require(runtime: Runtime, device: str) -> None:
         raise UnavailableError(f"{runtime.name}: {found.reason}{'; do this there' if found.elsewhere else ''}")
 
 
-def graph_shapes(inputs: Sequence[Sequence[Any]], output: Sequence[Any], *, bytes: bool, seeded: bool) -> Shapes:
-    """Of a graph's inputs and first output, by their dimensions: ints, and anything else for a free one."""
-    free = [[d if isinstance(d, int) else None for d in shape] for shape in (output, *inputs)]
-    image, first = free[0], free[1]
-    if len(image) != 4:
-        raise GanExportError(f"the model gives an array of {len(image)} dimensions; images have four")
-    if bytes:
-        image = [image[0], image[3], image[1], image[2]]
-    labels = len(inputs) > (3 if seeded else 1)
-    nz = None if seeded or len(first) < 2 else first[1]
-    return Shapes(nz, (image[1], image[2], image[3]), labels)
+def hold_to(session: Session, signature: Signature) -> None:
+    """Raise GanExportError unless what a file states of its generator is what the loaded model takes and gives.
 
-
-def hold_to(session: Session, facts: Facts) -> None:
-    """Raises GanExportError unless what a file states of its generator is what the loaded model takes and gives."""
+    signature: with images as floats, also for a file that gives bytes
+    """
+    if session.info.output == "bytes":
+        signature = signature.as_bytes()
     found = session.shapes() if isinstance(session, TellsShapes) else Shapes()
-    for what, stated, there in (
-        ("latents of length", facts.nz, found.nz),
-        ("images (C, H, W) of", facts.image, found.image),
-        ("labels" if not facts.classes else "a number of labels,", facts.classes, found.classes),
-    ):
-        if isinstance(stated, tuple) and isinstance(there, tuple):
-            fits = len(stated) == len(there) and all(t in (None, s) for s, t in zip(stated, there, strict=True))
-        else:
-            fits = there in (None, stated)
-        if not fits:
-            raise GanExportError(f"the file states {what} {stated}, its model has {there}; export it again")
-    if found.labels not in (None, facts.classes > 0):
-        takes = "takes labels" if found.labels else "takes none"
-        raise GanExportError(f"the file states {facts.classes} labels, its model {takes}; export it again")
+    inputs = None if session.info.inputs == "seed" else found.inputs
+    for what, ports, there in (("inputs", signature.inputs, inputs), ("outputs", signature.outputs, found.outputs)):
+        if there is None:
+            continue
+        if list(there) != [p.name for p in ports]:
+            stated = ", ".join(p.name for p in ports)
+            names = printable(", ".join(there) or "none")
+            raise GanExportError(f"the file states the {what} {stated}, its model has {names}; export it again")
+        for port in ports:
+            shape = there[port.name]
+            if shape is not None and not _fits(shape, port):
+                stated, own = f"{port.name} of {_dims(port.shape)}", _dims(shape)
+                raise GanExportError(f"the file states {stated}, its model has {own}; export it again")
+    classes = sum(p.classes for p in signature.inputs_of("label"))
+    if found.classes not in (None, classes):
+        raise GanExportError(f"the file states {classes} labels, its model has {found.classes}; export it again")
 
 
-def check_images(got: Pictures, count: int, facts: Facts) -> None:
-    """Raises GanExportError unless `got` are `count` images of the size that a file states: NCHW, or NHWC of bytes."""
-    channels, height, width = facts.image
-    wanted = (count, height, width, channels) if got.dtype == np.uint8 else (count, channels, height, width)
-    if got.dtype not in (np.uint8, np.float32) or got.shape != wanted:
-        raise GanExportError(
-            f"the file states images (C, H, W) of {facts.image}, its model gives {got.dtype} {got.shape} "
-            f"for {count}; export it again"
-        )
+def _fits(shape: Shape, port: Port) -> bool:
+    """Whether a model's dimensions are those of a port: a fixed one alike or free, a symbolic one free."""
+    return len(shape) == len(port.shape) and all(
+        there is None or there == stated for there, stated in zip(shape, port.shape, strict=True)
+    )
 
 
-def checked_latents(latents: Any) -> Floats:
-    """`latents` as C-contiguous float32 (N, nz), N >= 1."""
-    z = np.ascontiguousarray(latents, dtype=np.float32)
-    if z.ndim != 2 or not z.size:
-        raise GanExportError(f"latents of shape {z.shape}; (N, nz) with N at least 1 is needed")
-    return z
+def _dims(shape: Sequence[int | str | None]) -> str:
+    return f"({', '.join('free' if d is None else str(d) for d in shape)})"
 
 
-def checked_labels(labels: Any) -> Labels:
-    """`labels` as C-contiguous int64, for a generator that takes them; None is refused."""
-    if labels is None:
-        raise GanExportError("this generator is conditional: give it labels")
-    return np.ascontiguousarray(labels, np.int64)
+def without_batch(dimensions: Iterable[Any]) -> Shape:
+    """A graph's dimensions as a `Shape`: the first is left out, and what is no number is free."""
+    return tuple(d if type(d) is int else None for d in dimensions)[1:]
+
+
+def check_outputs(outputs: Outputs, count: int, signature: Signature, sizes: Mapping[str, int]) -> None:
+    """Raise GanExportError unless `outputs` are those of `count` images that a file states, in shape and type."""
+    shapes = signature.output_shapes(count, sizes)
+    for port in signature.outputs:
+        got = outputs.get(port.name)
+        if got is None:
+            raise GanExportError(f"the file states an output {port.name}, its model gives none; export it again")
+        if got.dtype != port.dtype or got.shape != shapes[port.name]:
+            raise GanExportError(
+                f"the file states {port.name} as {port.dtype} {shapes[port.name]}, its model gives {got.dtype} "
+                f"{got.shape} for {count} images; export it again"
+            )
+
+
+def checked_feeds(feeds: Feeds, names: Sequence[str]) -> dict[str, Array]:
+    """Return `feeds` in the order of `names`, C-contiguous, floats as float32 and whole numbers as int64.
+
+    Bytes stay what they are.  Raises GanExportError unless every name is there, no other is, and N >= 1 is the same.
+    """
+    if set(feeds) != set(names):
+        given = ", ".join(feeds) or "nothing"
+        raise GanExportError(f"feeds of {printable(given)}; this model takes {printable(', '.join(names))}")
+    arrays: dict[str, Array] = {}
+    for name in names:
+        array = np.asarray(feeds[name])
+        dtype = {"f": np.float32, "i": np.int64, "u": np.int64}.get(array.dtype.kind)
+        if dtype is None or array.ndim < 1 or not array.size:
+            raise GanExportError(f"{name} is {array.dtype} of shape {array.shape}; numbers (N, ...) are needed")
+        arrays[name] = np.ascontiguousarray(array, np.uint8 if array.dtype == np.uint8 else dtype)
+    if len({len(a) for a in arrays.values()}) > 1:
+        each = ", ".join(f"{len(a)} of {name}" for name, a in arrays.items())
+        raise GanExportError(f"feeds of different lengths: {each}")
+    return arrays
+
+
+def run_latents(session: Session, latents: Any, labels: Any = None) -> Pictures:
+    """`Session.run` of a generator from z and perhaps labels: its first output alone."""
+    feeds = {"z": np.asarray(latents)} if labels is None else {"z": np.asarray(latents), "label": np.asarray(labels)}
+    return next(iter(session.run(feeds).values()))

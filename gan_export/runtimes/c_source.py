@@ -28,13 +28,14 @@ from gan_export.runtimes.base import (
     Floats,
     Format,
     Labels,
-    Pictures,
+    Outputs,
     SessionInfo,
+    Shape,
     Shapes,
-    checked_latents,
     hold_to,
     require,
 )
+from gan_export.signature import Feeds
 
 FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror", "-pedantic", "-shared", "-fPIC")
 _MISSING = "no C compiler was found; install gcc or clang, or name one in CC"
@@ -124,18 +125,18 @@ class CSession:
 
     def __init__(self, path: Path, manifest: artifact.Manifest) -> None:
         facts = manifest.facts
-        self._facts = facts
+        self._facts, self._signature = facts, manifest.signature
         self._symbol = c_identifier(str(manifest.options.get("symbol", "generator")))
         embedded = bool(manifest.options.get("embed_weights", False))
         self._library: Any = _compiled(path, self._symbol, facts.classes, embedded)
+        version = _ask([*compiler(), "-dumpversion"])
+        flags = " ".join(flag for flag in FLAGS if flag.startswith(("-O", "-m")))
+        self._info = SessionInfo("c", version, "cpu", f"{Path(compiler()[0]).name} {flags}", 1)
         self._hold_to_source(path)
         self._weights = self._read_weights(path, embedded)
         if not getattr(self._library, f"{self._symbol!s}_check")(self._weights):
             raise GanExportError(f"{printable(str(path))}: the weights don't belong to the source, or are damaged")
         self._check_latents(path)
-        version = _ask([*compiler(), "-dumpversion"])
-        flags = " ".join(flag for flag in FLAGS if flag.startswith(("-O", "-m")))
-        self._info = SessionInfo("c", version, "cpu", f"{Path(compiler()[0]).name} {flags}", 1)
 
     @property
     def info(self) -> SessionInfo:
@@ -144,18 +145,16 @@ class CSession:
     def shapes(self) -> Shapes:
         return self._shapes
 
-    def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
-        bound = self.bind(latents, labels)
+    def run(self, feeds: Feeds) -> Outputs:
+        bound = self.bind(feeds)
         bound()
-        return bound.pictures()
+        return bound.outputs()
 
-    def bind(self, latents: Floats, labels: Labels | None = None) -> CBound:
-        z = checked_latents(latents)
-        if z.shape[1] != self._facts.nz:
-            raise GanExportError(f"latents of shape {z.shape}; this generator takes (N, {self._facts.nz})")
-        return CBound(self, z.copy(), self._checked(labels, len(z)) if self._facts.classes else None)
+    def bind(self, feeds: Feeds) -> CBound:
+        arrays = self._signature.check(feeds)
+        return CBound(self, arrays["z"].copy(), arrays.get("label"))
 
-    def run(self, z: Floats, labels: Labels | None, out: Floats) -> None:
+    def fill(self, z: Floats, labels: Labels | None, out: Floats) -> None:
         """Fill `out` (N, C, H, W) with the pictures of checked inputs."""
         at = None if labels is None else labels.ctypes.data
         self._loaded().draw_floats(self._weights, z.ctypes.data, at, len(z), out.ctypes.data)
@@ -192,9 +191,10 @@ class CSession:
         sizes = (ctypes.c_int64 * 5)()
         self._library.model_sizes(sizes)
         nz, channels, height, width, classes = sizes
-        self._shapes = Shapes(nz, (channels, height, width), classes > 0, classes)
+        label: dict[str, Shape | None] = {"label": ()} if classes else {}
+        self._shapes = Shapes({"z": (nz,), **label}, {"image": (channels, height, width)}, classes)
         try:
-            hold_to(self, self._facts)
+            hold_to(self, self._signature)
         except GanExportError as e:
             raise GanExportError(f"{printable(str(path))}: {e}") from None
 
@@ -228,10 +228,10 @@ class CBound:
         self._out = session.empty(len(z))
 
     def __call__(self) -> None:
-        self._session.run(self._z, self._labels, self._out)
+        self._session.fill(self._z, self._labels, self._out)
 
-    def pictures(self) -> Pictures:
-        return self._out.copy()
+    def outputs(self) -> Outputs:
+        return {"image": self._out.copy()}
 
 
 def _compiled(path: Path, symbol: Text[escape.C], classes: int, embedded: bool) -> ctypes.CDLL:

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from gan_export import artifact
 from gan_export.errors import GanExportError, printable
-from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, Shapes, graph_shapes, require
+from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, Shape, Shapes, require, without_batch
 from gan_export.runtimes.single import SingleSession
-
-_INPUTS = (("z", np.float32), ("label", np.int32))
+from gan_export.signature import Signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,34 +60,39 @@ class CoreMlRuntime:
             precision=manifest.precision,
         )
         shapes = _shapes(model.get_spec().description)
-        return SingleSession(CoreMlDraws(model), info, conditional=bool(shapes.labels), shapes=shapes)
+        return SingleSession(CoreMlDraws(model, manifest.signature), info, manifest.signature, shapes)
 
 
 def _shapes(description: Any) -> Shapes:
-    """Of a model's description; its output's shape is not always there."""
-    inputs = [tuple(port.type.multiArrayType.shape) for port in description.input]
-    output = tuple(description.output[0].type.multiArrayType.shape) or (1, None, None, None)
-    return graph_shapes(inputs, output, bytes=False, seeded=False)
+    """Of a model's description; an output's shape is not always there."""
+
+    def sides(ports: Any) -> dict[str, Shape | None]:
+        dims = {port.name: [int(d) for d in port.type.multiArrayType.shape] for port in ports}
+        return {name: without_batch(found) if found else None for name, found in dims.items()}
+
+    return Shapes(sides(description.input), sides(description.output))
 
 
 class CoreMlDraws:
     """As `single.Draws`, by a loaded MLModel."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, signature: Signature) -> None:
         self._model = model
+        self._signature = signature
 
     def inputs(self, arrays: tuple[NDArray[Any], ...]) -> dict[str, NDArray[Any]]:
-        return {name: array.astype(dtype) for (name, dtype), array in zip(_INPUTS, arrays, strict=False)}
+        narrow = [a.astype(np.int32) if a.dtype == np.int64 else a for a in arrays]
+        return {port.name: array for port, array in zip(self._signature.inputs, narrow, strict=True)}
 
-    def run(self, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         try:
-            made: NDArray[Any] = self._model.predict(inputs)["image"]
+            made: dict[str, NDArray[Any]] = self._model.predict(inputs)
         except RuntimeError as e:
             raise GanExportError(f"Core ML can't run this model: {printable(' '.join(str(e).split()))}") from e
         return made
 
-    def picture(self, made: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(made, np.float32)
+    def arrays(self, made: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        return [np.asarray(made[port.name], np.float32) for port in self._signature.outputs]
 
 
 COREML = CoreMlRuntime()

@@ -53,9 +53,10 @@ class CheckpointRuntime:
         require(self, device)
         prepare_torch(device, threads)
         info = session_info(self.name, device, self.precision)
-        spec = read.spec
-        shapes = Shapes(spec.nz, spec.image, spec.classes > 0, spec.classes)
-        return TorchSession(self.build(read, device), info, conditional=spec.classes > 0, shapes=shapes)
+        inputs, outputs = read.spec.signature.inputs, read.spec.signature.outputs
+        shapes = Shapes({p.name: p.dims({}) for p in inputs}, {p.name: p.dims({}) for p in outputs}, read.spec.classes)
+        names = [p.name for p in inputs]
+        return TorchSession(self.build(read, device), info, names, [p.name for p in outputs], shapes)
 
 
 def _eager(read: Checkpoint, device: str) -> Call:

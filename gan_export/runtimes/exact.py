@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gan_export.errors import GanExportError, printable
-from gan_export.runtimes.base import Floats, Labels, SessionInfo
+from gan_export.runtimes.base import Outputs, SessionInfo
 from gan_export.runtimes.torch_session import prepare_torch, session_info
+from gan_export.signature import Feeds
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
@@ -31,17 +31,19 @@ class ExactSession:
 
         self._modules: tuple[Any, ...] = tuple(to_module(read.spec, read.weights) for _ in range(2))
         self._modules[0].double()
+        self._signature = read.spec.signature
         self.info = info
 
-    def generate(self, latents: Floats, labels: Labels | None = None) -> npt.NDArray[np.float64]:
-        """float64 (2, N, C, H, W): the exact values, then those that float32 gives."""
+    def run(self, feeds: Feeds) -> Outputs:
+        """Each output twice, float64 (N, 2, ...): the exact values, and those that float32 gives."""
         import torch
 
-        z = torch.from_numpy(latents)
-        rest = [torch.from_numpy(labels)] if labels is not None else []
+        tensors = [torch.from_numpy(feeds[p.name]) for p in self._signature.inputs]
         exact, eager = self._modules
         with torch.inference_mode():
-            return np.stack([exact(z.double(), *rest).numpy(), eager(z, *rest).numpy().astype(np.float64)])
+            true = exact(*[t.double() if t.is_floating_point() else t for t in tensors]).numpy()
+            both = np.stack([true, eager(*tensors).numpy().astype(np.float64)], axis=1)
+        return {self._signature.outputs[0].name: both}
 
     def close(self) -> None:
         self._modules = ()

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from gan_export import artifact
 from gan_export.errors import GanExportError, printable
-from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, Shapes, graph_shapes, require
+from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, Shapes, require, without_batch
 from gan_export.runtimes.onnx_runtime import captured_stderr
-from gan_export.runtimes.single import SingleSession
+from gan_export.runtimes.single import SingleSession, needed_manifest
+from gan_export.signature import Signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,17 @@ class ExecuTorchRuntime:
             provider=backend,
             threads=int(portable_lib._threadpool_get_thread_count()) if backend == "xnnpack" else 1,
         )
-        shapes = _shapes(method.metadata)
-        return SingleSession(ExecuTorchDraws(program, method), info, conditional=bool(shapes.labels), shapes=shapes)
+        signature = needed_manifest(path, "executorch").signature
+        return SingleSession(ExecuTorchDraws(program, method), info, signature, _shapes(method.metadata, signature))
 
 
-def _shapes(metadata: Any) -> Shapes:
-    inputs = [tuple(metadata.input_tensor_meta(i).sizes()) for i in range(metadata.num_inputs())]
-    return graph_shapes(inputs, tuple(metadata.output_tensor_meta(0).sizes()), bytes=False, seeded=False)
+def _shapes(metadata: Any, signature: Signature) -> Shapes:
+    """By place: a program has no names."""
+    taken = [without_batch(metadata.input_tensor_meta(i).sizes()) for i in range(metadata.num_inputs())]
+    given = [without_batch(metadata.output_tensor_meta(i).sizes()) for i in range(metadata.num_outputs())]
+    inputs = [p.name for p in signature.inputs] if len(signature.inputs) == len(taken) else map(str, range(len(taken)))
+    outputs = [p.name for p in signature.outputs]
+    return Shapes(dict(zip(inputs, taken, strict=True)), dict(zip(outputs, given, strict=False)))
 
 
 class ExecuTorchDraws:
@@ -81,13 +86,12 @@ class ExecuTorchDraws:
 
     def run(self, inputs: list[Any]) -> Any:
         try:
-            return self._method.execute(inputs)[0].clone()
+            return [made.clone() for made in self._method.execute(inputs)]
         except RuntimeError as e:
             raise GanExportError(f"ExecuTorch can't run this model: {printable(' '.join(str(e).split()))}") from e
 
-    def picture(self, made: Any) -> NDArray[Any]:
-        array: NDArray[Any] = made.numpy()
-        return array
+    def arrays(self, made: Any) -> list[NDArray[Any]]:
+        return [tensor.numpy() for tensor in made]
 
 
 EXECUTORCH = ExecuTorchRuntime()

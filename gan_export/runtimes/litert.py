@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from gan_export.errors import GanExportError, printable
-from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, graph_shapes, require
-from gan_export.runtimes.single import SingleSession
+from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, Shape, Shapes, require, without_batch
+from gan_export.runtimes.single import SingleSession, needed_manifest
+from gan_export.signature import Signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,21 @@ class LiteRtRuntime:
             provider="XNNPACK",
             threads=used,
         )
-        draws = LiteRtDraws(interpreter)
-        return SingleSession(draws, info, conditional=len(draws.places) > 1, shapes=draws.shapes)
+        signature = needed_manifest(path, "litert").signature
+        return SingleSession(LiteRtDraws(interpreter), info, signature, _shapes(interpreter, signature))
+
+
+def _shapes(interpreter: Any, signature: Signature) -> Shapes:
+    """By place: the converter has names of its own."""
+    sides: list[dict[str, Shape | None]] = []
+    for entries, ports in (
+        (sorted(interpreter.get_input_details(), key=_name), signature.inputs),
+        (interpreter.get_output_details(), signature.outputs),
+    ):
+        found: list[Shape] = [without_batch(int(d) for d in entry["shape"]) for entry in entries]
+        names = [p.name for p in ports] if len(ports) == len(found) else [str(entry["name"]) for entry in entries]
+        sides.append(dict(zip(names, found, strict=True)))
+    return Shapes(inputs=sides[0], outputs=sides[1])
 
 
 class LiteRtDraws:
@@ -65,26 +78,22 @@ class LiteRtDraws:
         entries = sorted(interpreter.get_input_details(), key=_name)
         self.places = [int(entry["index"]) for entry in entries]
         self._types = [entry["dtype"] for entry in entries]  # the converter makes labels int32
-        output = interpreter.get_output_details()[0]
-        self._output = int(output["index"])
-        dimensions = [[int(d) for d in entry["shape"]] for entry in (*entries, output)]
-        self.shapes = graph_shapes(dimensions[:-1], dimensions[-1], bytes=False, seeded=False)
+        self._outputs = [int(entry["index"]) for entry in interpreter.get_output_details()]
 
     def inputs(self, arrays: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
         return tuple(array.astype(dtype) for array, dtype in zip(arrays, self._types, strict=True))
 
-    def run(self, inputs: tuple[NDArray[Any], ...]) -> NDArray[Any]:
+    def run(self, inputs: tuple[NDArray[Any], ...]) -> list[NDArray[Any]]:
         for place, array in zip(self.places, inputs, strict=True):
             self._interpreter.set_tensor(place, array)
         try:
             self._interpreter.invoke()
         except RuntimeError as e:
             raise GanExportError(f"LiteRT can't run this model: {printable(' '.join(str(e).split()))}") from e
-        made: NDArray[Any] = self._interpreter.get_tensor(self._output)
-        return made
+        return [self._interpreter.get_tensor(place) for place in self._outputs]
 
-    def picture(self, made: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(made)
+    def arrays(self, made: list[NDArray[Any]]) -> list[NDArray[Any]]:
+        return made
 
 
 def _name(entry: dict[str, Any]) -> str:

@@ -27,12 +27,15 @@ from gan_export.runtimes.base import (
     Format,
     Labels,
     Output,
+    Outputs,
     Pictures,
     SessionInfo,
+    Shape,
     Shapes,
-    checked_latents,
+    checked_feeds,
     require,
 )
+from gan_export.signature import Feeds
 
 Bytes = NDArray[np.uint8]
 Label = int | Literal["random", "all"]
@@ -364,7 +367,7 @@ def _as(array: NDArray[Any], kind: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class NativeRuntime:
-    """The engine as a runtime.  A session gives floats; `NativeSession.bytes` gives pictures as they are shown."""
+    """The engine as a runtime.  A session gives floats, or bytes."""
 
     name: str = "native"
     title: str = "gan-export native"
@@ -401,17 +404,20 @@ class NativeSession:
         return self._info
 
     def shapes(self) -> Shapes:
-        return Shapes(self.model.nz, self.model.image, self.model.classes > 0, self.model.classes)
+        label: dict[str, Shape | None] = {"label": ()} if self.model.classes else {}
+        return Shapes({"z": (self.model.nz,), **label}, {"image": self._image()}, self.model.classes)
 
-    def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
-        return self.bind(latents, labels).run()
+    def _image(self) -> Shape:
+        channels, height, width = self.model.image
+        return (height, width, channels) if self._runtime.output == "bytes" else (channels, height, width)
 
-    def bind(self, latents: Floats, labels: Labels | None = None) -> NativeBound:
-        if self.model.classes and labels is None:
-            raise GanExportError("this generator needs a label for each latent")
-        z = checked_latents(latents)
+    def run(self, feeds: Feeds) -> Outputs:
+        return self.bind(feeds).run()
+
+    def bind(self, feeds: Feeds) -> NativeBound:
+        arrays = checked_feeds(feeds, ["z", "label"] if self.model.classes else ["z"])
         draw = self.model.generate if self._runtime.output == "bytes" else self.model.generate_floats
-        return NativeBound(draw, z, labels, self._threads)
+        return NativeBound(draw, arrays["z"], arrays.get("label"), self._threads)
 
     def draw_bytes(self, seed: int, start: int, count: int, labels: Labels | None = None) -> Bytes:
         return self.model.generate(seed, count, start=start, label="all", labels=labels, threads=self._threads)
@@ -431,15 +437,15 @@ class NativeBound:
     def __call__(self) -> None:
         self._out = self._draw(**self._arguments, out=self._out)
 
-    def run(self) -> Pictures:
+    def run(self) -> Outputs:
         self()
         assert self._out is not None
-        return self._out
+        return {"image": self._out}
 
-    def pictures(self) -> Pictures:
+    def outputs(self) -> Outputs:
         if self._out is None:
             raise GanExportError("nothing was drawn yet")
-        return self._out.copy()
+        return {"image": self._out.copy()}
 
 
 NATIVE = NativeRuntime()

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gan_export import artifact
 from gan_export.errors import GanExportError, printable
 from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, Shapes, require
-from gan_export.runtimes.single import SingleSession
+from gan_export.runtimes.single import SingleSession, needed_manifest
 
 _NARROW = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage", "use_bf16_packed")
 
@@ -44,7 +43,7 @@ class NcnnRuntime:
         for file in (path, weights):
             if not file.is_file():
                 raise GanExportError(f"{printable(str(file))} is no file")
-        manifest = artifact.read_manifest(path, "ncnn")
+        manifest = needed_manifest(path, "ncnn")
         import ncnn
 
         net = ncnn.Net()
@@ -62,10 +61,17 @@ class NcnnRuntime:
             device="cpu",
             provider="CPU",
             threads=int(net.opt.num_threads),
-            precision=manifest.precision if manifest else "fp32",
+            precision=manifest.precision,
         )
-        labels = len(net.input_names()) > 1
-        return SingleSession(NcnnDraws(net), info, conditional=labels, shapes=Shapes(_latents(path), labels=labels))
+        signature = manifest.signature
+        names = [p.name for p in signature.inputs]
+        if len(net.input_names()) == len(names):
+            length = _latents(path)
+            first = None if length is None else (length,)
+            shapes = Shapes({**dict.fromkeys(names), names[0]: first})
+        else:
+            shapes = Shapes(dict.fromkeys(map(str, net.input_names())))
+        return SingleSession(NcnnDraws(net, len(signature.outputs)), info, signature, shapes)
 
 
 def _latents(path: Path) -> int | None:
@@ -78,26 +84,25 @@ def _latents(path: Path) -> int | None:
 class NcnnDraws:
     """As `single.Draws`, by a loaded net."""
 
-    def __init__(self, net: Any) -> None:
-        self._net = net
+    def __init__(self, net: Any, outputs: int) -> None:
+        self._net, self._outputs = net, outputs
 
     def inputs(self, arrays: tuple[NDArray[Any], ...]) -> list[Any]:
         import ncnn
 
-        latents, *labels = arrays
-        return [ncnn.Mat(a).clone() for a in (latents[0], *(label.astype(np.int32) for label in labels))]
+        return [ncnn.Mat(a[0] if a.ndim > 1 else a.astype(np.int32)).clone() for a in arrays]
 
     def run(self, inputs: list[Any]) -> Any:
         extractor = self._net.create_extractor()
         for number, array in enumerate(inputs):
             extractor.input(f"in{number}", array)
-        code, picture = extractor.extract("out0")
-        if code != 0:
+        made = [extractor.extract(f"out{number}") for number in range(self._outputs)]
+        if any(code != 0 for code, _ in made):
             raise GanExportError("ncnn can't run this model")
-        return picture
+        return [array for _, array in made]
 
-    def picture(self, made: Any) -> NDArray[Any]:
-        return np.array(made)
+    def arrays(self, made: Any) -> list[NDArray[Any]]:
+        return [np.array(array) for array in made]
 
 
 NCNN = NcnnRuntime()

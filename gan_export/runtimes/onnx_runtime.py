@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -21,19 +21,17 @@ from gan_export.protobuf import check_external_data
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
-    Floats,
     Format,
-    Labels,
-    Pictures,
+    Outputs,
     SessionInfo,
     Shapes,
-    checked_labels,
-    checked_latents,
-    graph_shapes,
+    checked_feeds,
     require,
+    without_batch,
 )
 from gan_export.runtimes.cuda import cuda_availability
 from gan_export.runtimes.seeded import SeededSession, is_seeded
+from gan_export.signature import Array, Feeds
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # TF32 off: float32 is what is asked for.  Everything else is the provider's own default.
@@ -116,21 +114,19 @@ def check_provider(given: list[str], device: str, noise: list[str]) -> None:
 
 
 class OnnxSession:
-    """A loaded graph: first input latents, a second one labels; the first output is the picture."""
+    """A loaded graph; inputs and outputs by the graph's own names."""
 
     def __init__(self, session: Any, ort: Any, device: str, threads: int | None, precision: str) -> None:
         self._session = session
         self._ort = ort
         self.inputs = [i.name for i in session.get_inputs()]
-        self._latents = np.float16 if session.get_inputs()[0].type == "tensor(float16)" else np.float32
+        self._halves = {i.name for i in session.get_inputs() if i.type == "tensor(float16)"}
         first = session.get_inputs()[0].shape[:1]
         self._fixed = first[0] if first and isinstance(first[0], int) else None  # the batch that the graph is made for
-        self._output = session.get_outputs()[0].name
-        self._shapes = graph_shapes(
-            [i.shape for i in session.get_inputs()],
-            session.get_outputs()[0].shape,
-            bytes=session.get_outputs()[0].type == "tensor(uint8)",
-            seeded=is_seeded(self.inputs),
+        self._outputs = [o.name for o in session.get_outputs()]
+        self._shapes = Shapes(
+            {i.name: without_batch(i.shape) for i in session.get_inputs()},
+            {o.name: without_batch(o.shape) for o in session.get_outputs()},
         )
         self._info = SessionInfo(
             runtime="onnxruntime",
@@ -149,97 +145,100 @@ class OnnxSession:
     def shapes(self) -> Shapes:
         return self._shapes
 
-    def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
-        return self.run(self._feeds(latents, labels))
+    def run(self, feeds: Feeds) -> Outputs:
+        return self.call(self._given(feeds))
 
-    def bind(self, latents: Floats, labels: Labels | None = None) -> CpuBound | CudaBound:
-        return self.bound(self._feeds(latents, labels))
-
-    def bound(self, feeds: dict[str, Any]) -> CpuBound | CudaBound:
-        """Inputs by name, copied to the device once."""
+    def bind(self, feeds: Feeds) -> CpuBound | CudaBound:
+        given = self._given(feeds)
         if self._info.device == "cpu":
-            return CpuBound(self, feeds)
-        return CudaBound(self._ort, self._open(), feeds, self._output, self.run(feeds))
+            return CpuBound(self, given)
+        return CudaBound(self._ort, self._open(), given, self.call(given))
 
     def close(self) -> None:
         self._session = None
 
-    def run(self, feeds: dict[str, Any]) -> Pictures:
-        """One call on inputs in host memory."""
+    def call(self, feeds: Feeds) -> Outputs:
+        """One call on inputs in host memory, of the graph's own types."""
         try:
-            call = self._open()
+            run = self._open().run
             if self._fixed is None:
-                pictures: Pictures = call.run([self._output], feeds)[0]
+                made = run(self._outputs, dict(feeds))
             else:
-                pictures = in_pieces(lambda piece: call.run([self._output], piece)[0], feeds, self._fixed)
+                made = in_pieces(lambda piece: run(self._outputs, piece), feeds, self._fixed)
         except GanExportError:
             raise
         except Exception as e:
             raise GanExportError(f"ONNX Runtime can't run this model: {_line(str(e))}") from e
-        return pictures.astype(np.float32) if pictures.dtype == np.float16 else pictures
+        return {name: widened(array) for name, array in zip(self._outputs, made, strict=True)}
 
     def _open(self) -> Any:
         if self._session is None:
             raise GanExportError("onnxruntime: the session is closed")
         return self._session
 
-    def _feeds(self, latents: Floats, labels: Labels | None) -> dict[str, Any]:
-        feeds: dict[str, Any] = {self.inputs[0]: checked_latents(latents).astype(self._latents, copy=False)}
-        if len(self.inputs) == 2:
-            feeds[self.inputs[1]] = checked_labels(labels)
-        return feeds
+    def _given(self, feeds: Feeds) -> dict[str, Array]:
+        if is_seeded(self.inputs):
+            return dict(feeds)
+        arrays = checked_feeds(feeds, self.inputs)
+        return {name: a.astype(np.float16) if name in self._halves else a for name, a in arrays.items()}
 
 
 class CpuBound:
     """On the CPU the device's memory is the host's: the plain call."""
 
-    def __init__(self, session: OnnxSession, feeds: dict[str, Any]) -> None:
+    def __init__(self, session: OnnxSession, feeds: dict[str, Array]) -> None:
         self._session, self._feeds = session, feeds
-        self._last: Pictures | None = None
+        self._last: Outputs | None = None
 
     def __call__(self) -> None:
-        self._last = self._session.run(self._feeds)
+        self._last = self._session.call(self._feeds)
 
-    def pictures(self) -> Pictures:
+    def outputs(self) -> Outputs:
         if self._last is None:
             self()
         assert self._last is not None
-        return self._last.copy()
+        return {name: array.copy() for name, array in self._last.items()}
 
 
 class CudaBound:
-    """I/O binding: inputs and output stay in device memory, the output allocated once."""
+    """I/O binding: inputs and outputs stay in device memory, the outputs allocated once, as `examples` are."""
 
-    def __init__(self, ort: Any, session: Any, feeds: dict[str, Any], output: str, example: Pictures) -> None:
+    def __init__(self, ort: Any, session: Any, feeds: dict[str, Array], examples: Outputs) -> None:
         self._session = session
         self._binding = session.io_binding()
         self._held = {name: ort.OrtValue.ortvalue_from_numpy(value, "cuda", 0) for name, value in feeds.items()}
         for name, value in self._held.items():
             self._binding.bind_ortvalue_input(name, value)
-        self._output = ort.OrtValue.ortvalue_from_numpy(np.zeros_like(example), "cuda", 0)
-        self._binding.bind_ortvalue_output(output, self._output)
+        types = {o.name: np.float16 for o in session.get_outputs() if o.type == "tensor(float16)"}
+        empty = {name: np.zeros(a.shape, types.get(name, a.dtype)) for name, a in examples.items()}
+        self._made = {name: ort.OrtValue.ortvalue_from_numpy(array, "cuda", 0) for name, array in empty.items()}
+        for name, value in self._made.items():
+            self._binding.bind_ortvalue_output(name, value)
         self._binding.synchronize_inputs()
 
     def __call__(self) -> None:
         self._session.run_with_iobinding(self._binding)
         self._binding.synchronize_outputs()
 
-    def pictures(self) -> Pictures:
-        pictures: Pictures = self._output.numpy()
-        return pictures.astype(np.float32) if pictures.dtype == np.float16 else pictures
+    def outputs(self) -> Outputs:
+        return {name: widened(value.numpy()) for name, value in self._made.items()}
 
 
-def in_pieces(run: Callable[[dict[str, Any]], Pictures], feeds: dict[str, Any], size: int) -> Pictures:
-    """Any number of pictures from a graph that draws `size` at a time: the last piece is filled up and cut off."""
+def widened(array: Array) -> Array:
+    """float16 as float32; other types as they are."""
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def in_pieces(run: Callable[[dict[str, Array]], list[Array]], feeds: Feeds, size: int) -> list[Array]:
+    """Any number of images from a graph that takes `size` at a time: the last piece is filled up and cut off."""
     count = len(next(iter(feeds.values())))
-    drawn: list[Any] = []
+    made: list[list[Array]] = []
     for start in range(0, count, size):
         piece = {name: value[start : start + size] for name, value in feeds.items()}
         lacking = size - len(next(iter(piece.values())))
         filled = {name: np.concatenate([v, np.repeat(v[-1:], lacking, axis=0)]) for name, v in piece.items()}
-        drawn.append(run(filled)[: size - lacking])
-    joined: Any = np.concatenate(drawn)
-    return cast(Pictures, joined)
+        made.append([array[: size - lacking] for array in run(filled)])
+    return [np.concatenate(arrays) for arrays in zip(*made, strict=True)]
 
 
 @contextlib.contextmanager

@@ -14,18 +14,16 @@ from gan_export.protobuf import check_external_data
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
-    Floats,
     Format,
-    Labels,
-    Pictures,
+    Outputs,
     SessionInfo,
     Shapes,
-    checked_labels,
-    checked_latents,
-    graph_shapes,
+    checked_feeds,
     require,
+    without_batch,
 )
 from gan_export.runtimes.seeded import SeededSession, is_seeded
+from gan_export.signature import Array, Feeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +65,13 @@ class OpenVino:
 
 
 class OpenVinoSession:
-    """A compiled graph: first input latents, a second one labels; the first output is the picture."""
+    """A compiled graph; inputs and outputs by the graph's own names."""
 
     def __init__(self, name: str, compiled: Any, version: str) -> None:
         self._compiled: Any = compiled
-        self._own: Any = None  # the request of `generate`
+        self._own: Any = None  # the request of `run`
         self.inputs = [i.any_name for i in compiled.inputs]
+        self._outputs = [o.any_name for o in compiled.outputs]
         self._info = SessionInfo(
             runtime=name,
             version=version.split("-", maxsplit=1)[0],
@@ -89,30 +88,19 @@ class OpenVinoSession:
 
     def shapes(self) -> Shapes:
         compiled = self._open()
-        inputs = [_dimensions(i) for i in compiled.inputs]
-        return graph_shapes(
-            inputs,
-            _dimensions(compiled.outputs[0]),
-            bytes=self._info.output == "bytes",
-            seeded=is_seeded(self.inputs),
+        return Shapes(
+            {i.any_name: without_batch(_dimensions(i)) for i in compiled.inputs},
+            {o.any_name: without_batch(_dimensions(o)) for o in compiled.outputs},
         )
 
-    def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
-        return self.run(self._feeds(latents, labels))
-
-    def bind(self, latents: Floats, labels: Labels | None = None) -> OpenVinoBound:
-        return self.bound(self._feeds(latents, labels))
-
-    def run(self, feeds: dict[str, Any]) -> Pictures:
-        """One call on inputs by name."""
+    def run(self, feeds: Feeds) -> Outputs:
         self._own = self._own or self._open().create_infer_request()
-        bound = OpenVinoBound(self._own, feeds)
+        bound = OpenVinoBound(self._own, self._given(feeds), self._outputs)
         bound()
-        return bound.pictures()
+        return bound.outputs()
 
-    def bound(self, feeds: dict[str, Any]) -> OpenVinoBound:
-        """Inputs by name, in a request of their own."""
-        return OpenVinoBound(self._open().create_infer_request(), feeds)
+    def bind(self, feeds: Feeds) -> OpenVinoBound:
+        return OpenVinoBound(self._open().create_infer_request(), self._given(feeds), self._outputs)
 
     def close(self) -> None:
         self._compiled = self._own = None
@@ -122,18 +110,15 @@ class OpenVinoSession:
             raise GanExportError("openvino: the session is closed")
         return self._compiled
 
-    def _feeds(self, latents: Floats, labels: Labels | None) -> dict[str, Any]:
-        feeds: dict[str, Any] = {self.inputs[0]: checked_latents(latents)}
-        if len(self.inputs) > 1:
-            feeds[self.inputs[1]] = checked_labels(labels)
-        return feeds
+    def _given(self, feeds: Feeds) -> dict[str, Array]:
+        return dict(feeds) if is_seeded(self.inputs) else checked_feeds(feeds, self.inputs)
 
 
 class OpenVinoBound:
-    """Inputs in host memory, which is the device's, shared and not copied; the output stays in a request of its own."""
+    """Inputs in host memory, which is the device's, shared and not copied; outputs stay in a request of their own."""
 
-    def __init__(self, request: Any, feeds: dict[str, Any]) -> None:
-        self._request, self._feeds = request, feeds
+    def __init__(self, request: Any, feeds: dict[str, Array], names: list[str]) -> None:
+        self._request, self._feeds, self._names = request, feeds, names
 
     def __call__(self) -> None:
         try:
@@ -141,9 +126,8 @@ class OpenVinoBound:
         except RuntimeError as e:
             raise GanExportError(f"OpenVINO can't run this model: {_line(str(e))}") from e
 
-    def pictures(self) -> Pictures:
-        pictures: Pictures = np.array(self._request.get_output_tensor(0).data)
-        return pictures
+    def outputs(self) -> Outputs:
+        return {name: np.array(self._request.get_output_tensor(i).data) for i, name in enumerate(self._names)}
 
 
 def _dimensions(port: Any) -> list[int | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,8 @@ from gan_export import artifact
 from gan_export.checkpoint import files
 from gan_export.errors import GanExportError, printable
 from gan_export.runtimes import pt2_check
-from gan_export.runtimes.base import Availability, Format, Shapes, graph_shapes, require
-from gan_export.runtimes.seeded import SeededSession, is_seeded
+from gan_export.runtimes.base import Availability, Format, Shapes, require, without_batch
+from gan_export.runtimes.seeded import SeededSession
 from gan_export.runtimes.torch_session import (
     TorchSession,
     artifact_session,
@@ -60,18 +61,17 @@ class Pt2Runtime:
         manifest = artifact.read_manifest(path, "pt2")
         inputs = tuple(str(name) for name in program.graph_signature.user_inputs)
         info = session_info(self.name, device)
-        return artifact_session(module, info, manifest, inputs, torch.from_numpy, shapes=_shapes(program))
+        outputs = [p.name for p in manifest.signature.outputs] if manifest else ["image"]
+        return artifact_session(module, info, manifest, inputs, torch.from_numpy, shapes=_shapes(program, outputs))
 
 
-def _shapes(program: ExportedProgram) -> Shapes:
+def _shapes(program: ExportedProgram, outputs: Sequence[str]) -> Shapes:
     """By the example values that the program's graph was traced with; a free dimension is a symbol there."""
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
-    signature = program.graph_signature
-    inputs = [getattr(values.get(str(name)), "shape", ()) for name in signature.user_inputs]
-    output = values.get(str(signature.user_outputs[0]))
-    as_bytes = str(getattr(output, "dtype", "")) == "torch.uint8"
-    seeded = is_seeded([str(name) for name in signature.user_inputs])
-    return graph_shapes(inputs, getattr(output, "shape", ()), bytes=as_bytes, seeded=seeded)
+    found = program.graph_signature
+    inputs = {str(name): without_batch(getattr(values.get(str(name)), "shape", ())) for name in found.user_inputs}
+    shapes = [without_batch(getattr(values.get(str(name)), "shape", ())) for name in found.user_outputs]
+    return Shapes(inputs, dict(zip(outputs, shapes, strict=False)))
 
 
 PT2 = Pt2Runtime()

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from gan_export.errors import CheckFailedError, GanExportError, printable
-from gan_export.runtimes.base import Floats, Labels, Pictures, SessionInfo
+from gan_export.runtimes.base import Outputs, SessionInfo
 from gan_export.runtimes.worker import Memory, receive, send
 
 if TYPE_CHECKING:
-    from gan_export.artifact import Facts
+    from gan_export.signature import Feeds, Signature
 
 REGISTRY = "gan_export.runtimes"
 # The child finds this package where the parent has it.  -P: nothing is imported from the folder it runs in.
@@ -64,57 +64,56 @@ class RemoteSession:
         *,
         pin: bool = False,
         registry: str = REGISTRY,
-        facts: Facts | None = None,
+        signature: Signature | None = None,
     ) -> float:
         """Gives the seconds that loading took inside the process.
 
-        facts: what the file states of its generator, if that is to be held against the loaded model.
+        signature: what the file states of its generator, if that is to be held against the loaded model.
         """
         where = {"registry": registry, "runtime": runtime, "path": str(path), "device": device}
-        self._info, seconds = self._ask("load", **where, threads=threads, pin=pin, facts=facts)
+        self._info, seconds = self._ask("load", **where, threads=threads, pin=pin, signature=signature)
         return float(seconds)
 
-    def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
-        return cast(Pictures, self._ask("generate", latents=latents, labels=labels))
+    def run(self, feeds: Feeds) -> Outputs:
+        return cast(Outputs, self._ask("run", feeds=feeds))
 
-    def bind(self, latents: Floats, labels: Labels | None = None) -> RemoteBound:
+    def bind(self, feeds: Feeds) -> RemoteBound:
         """Inputs into the child's device, and one run; the bound call costs a round trip, so time with `time_model`."""
-        seconds = float(self._ask("bind", latents=latents, labels=labels))
-        return RemoteBound(self, seconds)
+        return RemoteBound(self, float(self._ask("bind", feeds=feeds)))
 
     def bind_draw(self, seed: int, start: int, count: int) -> RemoteBound:
         """As `bind`, where `info.inputs` is "seed": a call draws these images; image i has label i mod classes."""
         return RemoteBound(self, float(self._ask("bind_draw", seed=seed, start=start, count=count)))
 
     def unbind(self) -> None:
-        """Let the child free the bound inputs and pictures."""
+        """Let the child free the bound inputs and outputs."""
         self._ask("unbind")
 
-    def pictures(self) -> Pictures:
+    def outputs(self) -> Outputs:
         """What the last timed call on the bound inputs made."""
-        return cast(Pictures, self._ask("pictures"))
+        return cast(Outputs, self._ask("outputs"))
 
     def time_model(self, min_seconds: float, min_calls: int = 1, settle: int = 0) -> list[int]:
         """Nanoseconds of each call on the bound inputs, device memory to device memory; `settle` calls uncounted."""
         return cast(list[int], self._ask("time_model", min_seconds=min_seconds, min_calls=min_calls, settle=settle))
 
-    def draw(self, *, seed: int, start: int, count: int, facts: Facts) -> Pictures:
-        """From a seed to uint8 (N, H, W, C) in host memory; image i has label i mod facts.classes."""
-        drawn = {"seed": seed, "start": start, "count": count, "facts": facts}
-        return cast(Pictures, self._ask("draw", **drawn))
+    def draw(self, *, seed: int, start: int, count: int, signature: Signature) -> Outputs:
+        """Outputs of a seed's images in host memory, as uint8, channels last; image i has label i mod classes."""
+        drawn = {"seed": seed, "start": start, "count": count, "signature": signature}
+        return cast(Outputs, self._ask("draw", **drawn))
 
     def time_end_to_end(
         self,
         *,
         seed: int,
         count: int,
-        facts: Facts,
+        signature: Signature,
         min_seconds: float,
         min_calls: int = 1,
         settle: int = 0,
     ) -> list[int]:
         """Nanoseconds of each `draw` of `count` images, each call others."""
-        drawn = {"seed": seed, "count": count, "facts": facts}
+        drawn = {"seed": seed, "count": count, "signature": signature}
         timing = {"min_seconds": min_seconds, "min_calls": min_calls, "settle": settle}
         return cast(list[int], self._ask("time_end_to_end", **drawn, **timing))
 
@@ -194,8 +193,8 @@ class RemoteBound:
     def __call__(self) -> None:
         self._session.time_model(0.0, min_calls=1)
 
-    def pictures(self) -> Pictures:
-        return self._session.pictures()
+    def outputs(self) -> Outputs:
+        return self._session.outputs()
 
 
 def open_remote(
@@ -207,19 +206,19 @@ def open_remote(
     pin: bool = False,
     registry: str = REGISTRY,
     search: tuple[str, ...] = (),
-    facts: Facts | None = None,
+    signature: Signature | None = None,
 ) -> RemoteSession:
     """`path` loaded by `runtime` in a fresh process.
 
     threads None leaves each library's own default; pin binds the process to as many processors.  `registry` is the
     module whose `find` gives the runtime, importable from this package's place or from the folders `search`.
-    facts: what the file states of its generator, if that is to be held against the loaded model.
+    signature: what the file states of its generator, if that is to be held against the loaded model.
     Raises GanExportError with the child's own line, or with how the child died.
     """
     started = time.perf_counter()
     session = start_worker(f"{runtime} ({device})", threads, search)
     try:
-        session.load(runtime, Path(path), device, threads, pin=pin, registry=registry, facts=facts)
+        session.load(runtime, Path(path), device, threads, pin=pin, registry=registry, signature=signature)
     except BaseException:
         session.kill()
         raise

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gan_export import latents as law
 from gan_export.errors import GanExportError
-from gan_export.runtimes.base import Bound, Floats, Labels, Pictures, SessionInfo, Shapes
+from gan_export.runtimes.base import Bound, Labels, Outputs, SessionInfo, Shapes
+from gan_export.signature import Feeds
 
 INPUTS = ("seed", "start", "count")  # int64 (), in this order; then label int64 (labels,), where there are labels
 REFUSAL = "is_out_of_range"  # in whatever such a file says when it refuses
 _ALL = np.array([-2], np.int64)  # image i has label i mod classes
 _SEEDS, _IMAGES = 1 << 63, 1 << 62
 _NO_LATENTS = "this file draws from a seed and takes no latents; export without --sampler for a file that does"
-
-Feeds = Mapping[str, NDArray[np.int64]]
 
 
 class TakesFeeds(Protocol):
@@ -30,9 +29,9 @@ class TakesFeeds(Protocol):
 
     def shapes(self) -> Shapes: ...
 
-    def run(self, feeds: dict[str, Any]) -> Pictures: ...
+    def run(self, feeds: Feeds) -> Outputs: ...
 
-    def bound(self, feeds: dict[str, Any]) -> Bound: ...
+    def bind(self, feeds: Feeds) -> Bound: ...
 
     def close(self) -> None: ...
 
@@ -56,17 +55,17 @@ class SeededSession:
     def shapes(self) -> Shapes:
         return self._inner.shapes()
 
-    def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
+    def run(self, feeds: Feeds) -> Outputs:
         raise GanExportError(_NO_LATENTS)
 
-    def bind(self, latents: Floats, labels: Labels | None = None) -> Bound:
+    def bind(self, feeds: Feeds) -> Bound:
         raise GanExportError(_NO_LATENTS)
 
     def draw_bytes(self, seed: int, start: int, count: int, labels: Labels | None = None) -> NDArray[np.uint8]:
         """As `DrawsBytes`.  Raises GanExportError for what the file, or this runtime's integers, can't hold."""
         feeds = self._feeds(seed, start, count, labels)
         try:
-            return cast(NDArray[np.uint8], self._inner.run(feeds))
+            return next(iter(self._inner.run(feeds).values()))
         except GanExportError as e:
             raise _explained(e, seed, start, count) from e
 
@@ -74,7 +73,7 @@ class SeededSession:
         """As `BindsDraws`."""
         feeds = self._feeds(seed, start, count, None)
         try:
-            return self._inner.bound(feeds)
+            return self._inner.bind(feeds)
         except GanExportError as e:
             raise _explained(e, seed, start, count) from e
 

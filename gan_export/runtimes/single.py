@@ -1,40 +1,52 @@
-"""A session over a runtime whose files draw one picture a call: the pictures of a batch one after the other."""
+"""A session over a runtime whose files take one image a call: the images of a batch one after the other."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gan_export.errors import GanExportError
-from gan_export.runtimes.base import Floats, Labels, Pictures, SessionInfo, Shapes, checked_labels, checked_latents
+from gan_export import artifact
+from gan_export.artifact import Manifest
+from gan_export.errors import GanExportError, printable
+from gan_export.runtimes.base import Outputs, SessionInfo, Shapes, checked_feeds
+from gan_export.signature import Array, Feeds, Signature
 
 
 class Draws(Protocol):
-    """What a library does with one picture."""
+    """What a library does with one image."""
 
-    def inputs(self, arrays: tuple[NDArray[Any], ...]) -> Any:
-        """Latents float32 (1, nz) and, where there are labels, int64 (1,), in the library's own form."""
+    def inputs(self, arrays: tuple[Array, ...]) -> Any:
+        """The signature's inputs (1, ...), float32 and int64, in the library's own form."""
         ...
 
     def run(self, inputs: Any) -> Any:
         """What the library gives for them.  Another call doesn't change it."""
         ...
 
-    def picture(self, made: Any) -> NDArray[Any]:
-        """It as an array of C x H x W values, which may be shared."""
+    def arrays(self, made: Any) -> Sequence[Array]:
+        """It as arrays of the signature's outputs' values, in order and of any shape, which may be shared."""
         ...
 
 
-class SingleSession:
-    """`draws` does the work; `conditional`: whether it takes labels; `shapes`: what else the library tells."""
+def needed_manifest(path: Path, kind: artifact.Kind) -> Manifest:
+    """Return the manifest of a file that says nothing else of its outputs.  Raises GanExportError if it has none."""
+    manifest = artifact.read_manifest(path, kind)
+    if manifest is None:
+        raise GanExportError(f"{printable(str(path))} has no manifest of gan-export: export it with gan-export {kind}")
+    return manifest
 
-    def __init__(self, draws: Draws, info: SessionInfo, *, conditional: bool, shapes: Shapes | None = None) -> None:
-        self._shapes = shapes or Shapes(labels=conditional)
+
+class SingleSession:
+    """`draws` does the work for a generator of this signature; `shapes`: what the library tells."""
+
+    def __init__(self, draws: Draws, info: SessionInfo, signature: Signature, shapes: Shapes | None = None) -> None:
+        self._shapes = shapes or Shapes()
         self._draws: Draws | None = draws
         self._info = info
-        self._conditional = conditional
+        self._signature = signature
 
     @property
     def info(self) -> SessionInfo:
@@ -43,37 +55,39 @@ class SingleSession:
     def shapes(self) -> Shapes:
         return self._shapes
 
-    def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
-        bound = self.bind(latents, labels)
+    def run(self, feeds: Feeds) -> Outputs:
+        bound = self.bind(feeds)
         bound()
-        return bound.pictures()
+        return bound.outputs()
 
-    def bind(self, latents: Floats, labels: Labels | None = None) -> SingleBound:
+    def bind(self, feeds: Feeds) -> SingleBound:
         if self._draws is None:
             raise GanExportError(f"{self._info.runtime}: the session is closed")
-        z = checked_latents(latents)
-        rows: list[tuple[NDArray[Any], ...]] = [(z[i : i + 1],) for i in range(len(z))]
-        if self._conditional:
-            numbers = checked_labels(labels)
-            rows = [(*row, numbers[i : i + 1]) for i, row in enumerate(rows)]
-        return SingleBound(self._draws, rows)
+        arrays = checked_feeds(feeds, [p.name for p in self._signature.inputs])
+        return SingleBound(self._draws, self._signature, arrays)
 
     def close(self) -> None:
         self._draws = None
 
 
 class SingleBound:
-    """Inputs of each picture, in host memory, and the last pictures there."""
+    """Inputs of each image, in host memory, and the last outputs there."""
 
-    def __init__(self, draws: Draws, rows: list[tuple[NDArray[Any], ...]]) -> None:
+    def __init__(self, draws: Draws, signature: Signature, feeds: dict[str, Array]) -> None:
+        sizes = signature.sizes_of(feeds)
         self._draws = draws
-        self._inputs = [draws.inputs(row) for row in rows]
+        self._shapes = {p.name: p.dims(sizes) for p in signature.outputs}
+        count = len(next(iter(feeds.values())))
+        self._inputs = [draws.inputs(tuple(a[i : i + 1] for a in feeds.values())) for i in range(count)]
         self._made: list[Any] = []
 
     def __call__(self) -> None:
         self._made = [self._draws.run(inputs) for inputs in self._inputs]
 
-    def pictures(self) -> Pictures:
-        """(N, C, H, W): a batch of one, which some libraries keep in front, is left out."""
-        found = [np.asarray(self._draws.picture(made)) for made in self._made]
-        return np.stack([picture.reshape(picture.shape[-3:]) for picture in found])
+    def outputs(self) -> Outputs:
+        """Each output's values in its own shape: some libraries keep a batch of one in front, or drop sides of one."""
+        rows = [self._draws.arrays(made) for made in self._made]
+        return {
+            name: np.stack([np.asarray(row[i]).reshape(shape) for row in rows])
+            for i, (name, shape) in enumerate(self._shapes.items())
+        }

@@ -13,23 +13,21 @@ from gan_export.errors import GanExportError, last_line, printable
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
-    Floats,
-    Labels,
-    Pictures,
+    Outputs,
     SessionInfo,
     Shapes,
-    checked_labels,
-    checked_latents,
+    checked_feeds,
 )
 from gan_export.runtimes.cuda import cuda_availability
 from gan_export.runtimes.seeded import SeededSession, is_seeded
+from gan_export.signature import Array, Feeds
 
 if TYPE_CHECKING:
     import torch
 
     from gan_export.artifact import Manifest
 
-Call = Callable[..., "torch.Tensor"]
+Call = Callable[..., "torch.Tensor | Sequence[torch.Tensor]"]
 
 
 def torch_availability(device: str) -> Availability:
@@ -67,27 +65,34 @@ def prepare_torch(device: str, threads: int | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TorchBound:
-    """Latents (and labels) on the device, and the last pictures there."""
+    """Inputs on the device, and the last outputs there."""
 
     session: TorchSession
     inputs: tuple[torch.Tensor | int, ...]
     last: list[torch.Tensor]
 
     def __call__(self) -> None:
-        self.last[:] = [self.session.forward(*self.inputs)]
+        self.last[:] = self.session.forward(*self.inputs)
 
-    def pictures(self) -> Pictures:
-        return _to_numpy(self.last[0])
+    def outputs(self) -> Outputs:
+        return self.session.named(self.last)
 
 
 class TorchSession:
-    """`call` takes z (N, nz) and, where `conditional`, label (N,), both on `device`."""
+    """`call` takes `inputs` by place, on the device, and gives a tensor or a tuple, which are `outputs` in order."""
 
-    def __init__(self, call: Call, info: SessionInfo, *, conditional: bool, shapes: Shapes | None = None) -> None:
+    def __init__(
+        self,
+        call: Call,
+        info: SessionInfo,
+        inputs: Sequence[str],
+        outputs: Sequence[str] = ("image",),
+        shapes: Shapes | None = None,
+    ) -> None:
         self._call: Call | None = call
-        self._shapes = shapes or Shapes(labels=conditional)
+        self._inputs, self._outputs = tuple(inputs), tuple(outputs)
+        self._shapes = shapes or Shapes(dict.fromkeys(inputs))
         self._info = info
-        self._conditional = conditional
 
     @property
     def info(self) -> SessionInfo:
@@ -96,18 +101,25 @@ class TorchSession:
     def shapes(self) -> Shapes:
         return self._shapes
 
-    def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
-        return _to_numpy(self.forward(*self._to_device(latents, labels)))
+    def run(self, feeds: Feeds) -> Outputs:
+        return self.named(self.forward(*self._to_device(feeds)))
 
-    def bind(self, latents: Floats, labels: Labels | None = None) -> TorchBound:
-        inputs = self._to_device(latents, labels)
-        return TorchBound(self, inputs, [self.forward(*inputs)])
+    def bind(self, feeds: Feeds) -> TorchBound:
+        inputs = self._to_device(feeds)
+        return TorchBound(self, inputs, self.forward(*inputs))
+
+    def named(self, tensors: Sequence[torch.Tensor]) -> Outputs:
+        """Tensors as `forward` gives them, in host memory, by name."""
+        if len(tensors) != len(self._outputs):
+            names = ", ".join(self._outputs)
+            raise GanExportError(f"{self._info.runtime} gives {len(tensors)} arrays; {names} was expected")
+        return {name: _to_numpy(tensor) for name, tensor in zip(self._outputs, tensors, strict=True)}
 
     def close(self) -> None:
         self._call = None
 
-    def forward(self, *inputs: torch.Tensor | int) -> torch.Tensor:
-        """One run on inputs that lie on the device; returns when the result does too."""
+    def forward(self, *inputs: torch.Tensor | int) -> list[torch.Tensor]:
+        """One run on inputs that lie on the device; returns when the outputs do too."""
         import torch
 
         if self._call is None:
@@ -119,17 +131,15 @@ class TorchSession:
                     torch.cuda.synchronize()
             except torch.OutOfMemoryError:
                 raise GanExportError("out of the device's memory; ask for a smaller batch") from None
-            except RuntimeError as e:
+            except (RuntimeError, IndexError) as e:  # torch has the second for a dimension that is not there
                 raise GanExportError(f"{self._info.runtime} can't run this model: {last_line(e)}") from e
-        return result
+        return [result] if isinstance(result, torch.Tensor) else list(result)
 
-    def _to_device(self, latents: Floats, labels: Labels | None) -> tuple[torch.Tensor, ...]:
+    def _to_device(self, feeds: Feeds) -> tuple[torch.Tensor, ...]:
         import torch
 
-        z = torch.from_numpy(checked_latents(latents)).to(self._info.device)
-        if not self._conditional:
-            return (z,)
-        return z, torch.from_numpy(checked_labels(labels)).to(self._info.device)
+        arrays = checked_feeds(feeds, self._inputs).values()
+        return tuple(torch.from_numpy(array).to(self._info.device) for array in arrays)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,16 +156,16 @@ class NamedInputs:
     def shapes(self) -> Shapes:
         return self.session.shapes()
 
-    def run(self, feeds: dict[str, Any]) -> Pictures:
-        return self.bound(feeds).pictures()
+    def run(self, feeds: Feeds) -> Outputs:
+        return self.bind(feeds).outputs()
 
-    def bound(self, feeds: dict[str, Any]) -> TorchBound:
+    def bind(self, feeds: Feeds) -> TorchBound:
         import torch
 
         device = self.session.info.device
         inputs = tuple(torch.from_numpy(v).to(device) if v.ndim else self.number(v) for v in feeds.values())
         try:
-            return TorchBound(self.session, inputs, [self.session.forward(*inputs)])
+            return TorchBound(self.session, inputs, self.session.forward(*inputs))
         except torch.jit.Error as e:  # what a scripted module itself raises
             raise GanExportError(printable(str(e).strip().splitlines()[-1])) from e
 
@@ -172,17 +182,18 @@ def artifact_session(
     *,
     shapes: Shapes | None = None,
 ) -> TorchSession | SeededSession:
-    """The session of a loaded artifact whose forward takes `inputs`: latents and perhaps labels, or a seed.
+    """The session of a loaded artifact whose forward takes `inputs`: those of its signature, or a seed.
 
     number: what a seeded artifact takes its numbers as; shapes: what the artifact itself tells, if it does.
     """
+    outputs: Sequence[str] = ("image",)
     if manifest is not None:
         info = replace(info, output=manifest.output, precision=manifest.precision)
-    if is_seeded(inputs):
-        shapes = shapes or Shapes(labels=len(inputs) > 3)
-        named = NamedInputs(TorchSession(module, info, conditional=False, shapes=shapes), number)
-        return SeededSession(named, conditional=len(inputs) > 3)
-    return TorchSession(module, info, conditional=len(inputs) > 1, shapes=shapes)
+        outputs = [p.name for p in manifest.signature.outputs]
+        if not is_seeded(inputs) and len(inputs) == len(manifest.signature.inputs):
+            inputs = [p.name for p in manifest.signature.inputs]  # a trace may have named its arguments otherwise
+    session = TorchSession(module, info, inputs, outputs, shapes)
+    return SeededSession(NamedInputs(session, number), conditional=len(inputs) > 3) if is_seeded(inputs) else session
 
 
 def session_info(runtime: str, device: str, precision: str = "fp32") -> SessionInfo:
@@ -211,8 +222,8 @@ def capability(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else torch.backends.cpu.get_cpu_capability()
 
 
-def _to_numpy(tensor: torch.Tensor) -> Pictures:
+def _to_numpy(tensor: torch.Tensor) -> Array:
     if tensor.dtype.is_floating_point:
         tensor = tensor.float()
-    pictures: Pictures = tensor.contiguous().cpu().numpy()
-    return pictures
+    array: Array = tensor.contiguous().cpu().numpy()
+    return array

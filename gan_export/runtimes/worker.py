@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
-    from gan_export.artifact import Facts
-    from gan_export.images import Bytes
-    from gan_export.runtimes.base import Bound, Floats, Labels, Pictures, Session, SessionInfo
+    from gan_export.runtimes.base import Bound, Outputs, Session, SessionInfo
+    from gan_export.signature import Feeds, Signature
 
 _LENGTH = struct.Struct("<Q")
 
@@ -65,7 +64,7 @@ class Worker:
         device: str,
         threads: int | None,
         pin: bool,
-        facts: Facts | None = None,
+        signature: Signature | None = None,
     ) -> tuple[SessionInfo, float]:
         """Load the artifact; gives what the session is and the seconds that loading took, imports included."""
         start = time.perf_counter()
@@ -74,20 +73,20 @@ class Worker:
         found = importlib.import_module(registry).find(runtime)
         self._session = found.load(Path(path), device=device, threads=threads)
         seconds = time.perf_counter() - start
-        if facts is not None:
+        if signature is not None:
             from gan_export.runtimes.base import hold_to
 
-            hold_to(self._session, facts)
+            hold_to(self._session, signature)
         return self._session.info, seconds
 
-    def generate(self, latents: Floats, labels: Labels | None) -> Pictures:
-        return self._loaded().generate(latents, labels)
+    def run(self, feeds: Feeds) -> Outputs:
+        return self._loaded().run(feeds)
 
-    def bind(self, latents: Floats, labels: Labels | None) -> float:
+    def bind(self, feeds: Feeds) -> float:
         """Bind the inputs and run once; gives the seconds, compilation included."""
         self._bound = None
         start = time.perf_counter()
-        self._bound = self._loaded().bind(latents, labels)
+        self._bound = self._loaded().bind(feeds)
         self._bound()
         return time.perf_counter() - start
 
@@ -105,32 +104,25 @@ class Worker:
         return time.perf_counter() - begin
 
     def unbind(self) -> None:
-        """Let go of the inputs and of the last pictures."""
+        """Let go of the inputs and of the last outputs."""
         self._bound = None
 
-    def pictures(self) -> Pictures:
+    def outputs(self) -> Outputs:
         """What the last timed call made."""
-        return self._running().pictures()
+        return self._running().outputs()
 
     def time_model(self, min_seconds: float, min_calls: int, settle: int) -> list[int]:
         """Nanoseconds of each call on the bound inputs, the first `settle` calls not counted."""
         return _time(self._running(), min_seconds, min_calls, settle)
 
-    def draw(self, *, seed: int, start: int, count: int, facts: Facts) -> Bytes:
-        """From a seed to uint8 (N, H, W, C); image i has label i mod facts.classes."""
-        import numpy as np
-
-        from gan_export.images import to_bytes
-        from gan_export.latents import draw
+    def draw(self, *, seed: int, start: int, count: int, signature: Signature) -> Outputs:
+        """Outputs of a seed's images, images as uint8, channels last; image i has label i mod classes."""
         from gan_export.runtimes.base import DrawsBytes
 
         session = self._loaded()
         if isinstance(session, DrawsBytes):
-            return session.draw_bytes(seed, start, count)
-        latents = draw(seed, start, count, facts.nz, facts.prior)
-        labels = (start + np.arange(count, dtype=np.int64)) % facts.classes if facts.classes else None
-        pictures = session.generate(latents, labels)
-        return pictures if pictures.dtype == np.uint8 else to_bytes(pictures, facts.range)  # type: ignore[arg-type,return-value]
+            return {signature.outputs[0].name: session.draw_bytes(seed, start, count)}
+        return signature.to_bytes(session.run(signature.feeds(seed, range(start, start + count))))
 
     def time_end_to_end(
         self, *, count: int, min_seconds: float, min_calls: int, settle: int, **drawn: Any
@@ -165,7 +157,7 @@ class Worker:
 
 
 OPERATIONS = (
-    "load", "generate", "bind", "bind_draw", "unbind", "pictures", "draw", "time_model", "time_end_to_end", "memory",
+    "load", "run", "bind", "bind_draw", "unbind", "outputs", "draw", "time_model", "time_end_to_end", "memory",
     "close",
 )  # fmt: skip
 

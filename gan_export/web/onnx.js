@@ -20,7 +20,7 @@ export class OnnxBackend {
     this.#ort = ort;
     this.#session = session;
     this.#manifest = JSON.parse(manifest);
-    const { nz, classes, image, prior } = this.#manifest.facts;
+    const { nz, classes, image, prior } = factsOf(this.#manifest);
     const [channels, height, width] = image;
     this.info = { latentSize: nz, channels, height, width, classes, prior, manifest };
     this.name = `ONNX Runtime ${ort.env?.versions?.common ?? ""}, ${provider}`;
@@ -76,7 +76,7 @@ export class OnnxBackend {
       return;
     }
     const { channels, height, width } = this.info;
-    const [low, high] = this.#manifest.facts.range ?? [-1, 1];
+    const [low, high] = factsOf(this.#manifest).range ?? [-1, 1];
     const unit = low === -1 && high === 1;
     const scale = Math.fround(2 / (high - low));
     const plane = height * width;
@@ -132,4 +132,17 @@ function* fields(bytes) {
     if (wire === 2) yield [Math.floor(tag / 8), bytes.subarray(at, at + length)];
     at += length;
   }
+}
+
+// A generator from z, and perhaps label, to one image: of a manifest's signature, or of version 1's facts.
+function factsOf({ facts, signature }) {
+  if (facts) return facts;
+  const { inputs, outputs, sizes } = signature;
+  const [z, label] = inputs;
+  const plain = z.name === "z" && z.kind === "latent" && z.shape.length === 1 && typeof z.prior === "string";
+  const labelled = inputs.length === 1 || (inputs.length === 2 && label.name === "label");
+  if (!plain || !labelled || outputs.length !== 1 || outputs[0].layout !== "CHW" || sizes)
+    throw new Error("this page draws from one latent z to one image; this generator takes other inputs");
+  const { shape, range } = outputs[0];
+  return { nz: z.shape[0], prior: z.prior, classes: label?.classes ?? 0, image: shape, range };
 }

@@ -174,11 +174,11 @@ def test_inspect_prints_an_artifacts_manifest(
 ) -> None:
     data = json.loads(command("gan-export", "inspect", artifacts[name], "--json").out)
     assert data["format"] == name
-    assert data["facts"]["nz"] == 100
+    assert data["signature"]["inputs"][0]["shape"] == [100]
     assert data["source_sha256"] == hashlib.sha256(classic_pth.read_bytes()).hexdigest()
     assert data["references"]
     shown = command("gan-export", "inspect", artifacts[name]).out
-    assert "nz 100" in shown
+    assert "latent, float32 (N, 100)" in shown
     assert data["source_sha256"] in shown
 
 

@@ -24,7 +24,7 @@ from PIL import Image
 
 from gan_export import checkpoint, images, references
 from gan_export.arch.spec import GeneratorSpec
-from gan_export.artifact import Facts, Manifest
+from gan_export.artifact import Manifest
 from gan_export.export import find
 from gan_export.export.base import Options
 from gan_export.export.native import encode
@@ -59,7 +59,9 @@ class Running:
 def write(spec: GeneratorSpec, file: Path, seed: int = 0) -> Path:
     """A .gan file of random weights."""
     empty = references.pack(np.zeros((8, *spec.image)))
-    manifest = Manifest("native", Facts.of(spec), "float", "fp32", Tolerance(None, 1.0, 255), "0" * 64, {}, {}, empty)
+    manifest = Manifest(
+        "native", spec.arch, spec.signature, "float", "fp32", Tolerance(None, 1.0, 255), "0" * 64, {}, {}, empty
+    )
     file.write_bytes(encode(spec, random_weights(spec, seed), manifest.to_json()))
     return file
 

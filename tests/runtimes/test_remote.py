@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 from gan_export import images, latents
-from gan_export.artifact import Facts
 from gan_export.errors import GanExportError
 from gan_export.runtimes import find
+from gan_export.runtimes.base import run_latents
 from gan_export.runtimes.remote import RemoteSession, open_remote
+from gan_export.signature import Signature
 
 REPOSITORY = str(Path(__file__).resolve().parents[2])
-FACTS = Facts("dcgan", 10, "normal", 0, (1, 32, 32), (-1.0, 1.0))
+SIGNATURE = Signature.of_latent(10, "normal", (1, 32, 32))
 Z = np.random.default_rng(0).standard_normal((4, 10), dtype=np.float32)
 
 
@@ -35,24 +36,24 @@ def test_draws_what_the_runtime_draws_here(files: dict[str, Path]) -> None:
         assert session.info == here.info
         assert session.pid != os.getpid()
         assert session.seconds_to_load > 0
-        np.testing.assert_array_equal(session.generate(Z), here.generate(Z))
-        bound = session.bind(Z)
+        np.testing.assert_array_equal(run_latents(session, Z), run_latents(here, Z))
+        bound = session.bind({"z": Z})
         bound()
-        np.testing.assert_array_equal(bound.pictures(), here.generate(Z))
+        np.testing.assert_array_equal(bound.outputs()["image"], run_latents(here, Z))
 
 
 def test_times_blocks(files: dict[str, Path]) -> None:
     with open_remote("onnxruntime", files["onnx"], threads=1) as session:
-        session.bind(Z)
+        session.bind({"z": Z})
         samples = session.time_model(0.1, min_calls=3)
         assert sum(samples) >= 0.1e9
         assert min(samples) > 0
         assert len(session.time_model(0.0, min_calls=5, settle=2)) == 5
-        whole = session.time_end_to_end(seed=1, count=4, facts=FACTS, min_seconds=0.0, min_calls=3)
+        whole = session.time_end_to_end(seed=1, count=4, signature=SIGNATURE, min_seconds=0.0, min_calls=3)
         assert len(whole) == 3
-        drawn = session.draw(seed=1, start=2, count=2, facts=FACTS)
+        drawn = session.draw(seed=1, start=2, count=2, signature=SIGNATURE)
         z = latents.draw(1, 0, 4, 10)
-        np.testing.assert_array_equal(drawn, images.to_bytes(session.generate(z)[2:]))  # type: ignore[arg-type]
+        np.testing.assert_array_equal(drawn["image"], images.to_bytes(run_latents(session, z)[2:]))  # type: ignore[arg-type]
         memory = session.memory()
         assert memory.peak is not None
         assert 20e6 < memory.peak < 2e9
@@ -63,17 +64,17 @@ def test_times_blocks(files: dict[str, Path]) -> None:
 
 def test_noise_on_stdout_does_not_break_the_messages(files: dict[str, Path], capfd: pytest.CaptureFixture[str]) -> None:
     with planted("noisy", files) as session:
-        assert session.generate(Z).shape == (4, 1, 32, 32)
+        assert run_latents(session, Z).shape == (4, 1, 32, 32)
     assert capfd.readouterr().out == ""
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_a_child_that_dies_is_said_so_with_the_signal(files: dict[str, Path]) -> None:
     session = planted("dying", files)
-    with pytest.raises(GanExportError, match="killed by SIGABRT during generate"):
-        session.generate(Z)
+    with pytest.raises(GanExportError, match="killed by SIGABRT during run"):
+        run_latents(session, Z)
     with pytest.raises(GanExportError, match="closed"):
-        session.generate(Z)
+        run_latents(session, Z)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
@@ -81,7 +82,7 @@ def test_a_killed_child_suggests_memory(files: dict[str, Path]) -> None:
     session = open_remote("onnxruntime", files["onnx"], threads=1)
     os.kill(session.pid, signal.SIGKILL)
     with pytest.raises(GanExportError, match=r"SIGKILL \(out of memory, most likely\)"):
-        session.generate(Z)
+        run_latents(session, Z)
 
 
 def test_errors_come_back_as_their_line(files: dict[str, Path], tmp_path: Path) -> None:
@@ -90,15 +91,15 @@ def test_errors_come_back_as_their_line(files: dict[str, Path], tmp_path: Path) 
     with pytest.raises(GanExportError, match="no runtime is called"):
         open_remote("nonesuch", files["onnx"])
     with open_remote("onnxruntime", files["onnx"], threads=1) as session:
-        with pytest.raises(GanExportError, match="shape"):
-            session.generate(np.zeros((2, 3, 4), np.float32))
-        assert session.generate(Z).shape == (4, 1, 32, 32)  # and the session lives on
+        with pytest.raises(GanExportError, match="can't run"):
+            run_latents(session, np.zeros((2, 3, 4), np.float32))
+        assert run_latents(session, Z).shape == (4, 1, 32, 32)  # and the session lives on
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_an_interruption_ends_the_child(files: dict[str, Path]) -> None:
     session = open_remote("onnxruntime", files["onnx"], threads=1)
-    session.bind(Z)
+    session.bind({"z": Z})
     pid = session.pid
     old = signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, 0.3)

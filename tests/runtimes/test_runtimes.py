@@ -12,12 +12,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from gan_export import checkpoint, latents, parity, tolerance
-from gan_export.artifact import Facts
 from gan_export.errors import GanExportError, UnavailableError
 from gan_export.export import EXPORTERS
 from gan_export.export.base import missing
 from gan_export.runtimes import RUNTIMES, find
-from gan_export.runtimes.base import Runtime
+from gan_export.runtimes.base import Runtime, run_latents
 from gan_export.runtimes.cuda import device_count
 from gan_export.runtimes.onnx_runtime import captured_stderr, check_provider
 
@@ -37,24 +36,23 @@ def test_draws_the_reference_pictures(runtime: Runtime, files: dict[str, Path]) 
     if why := next((missing(e) for e in EXPORTERS if e.runtime == runtime.name), ""):
         pytest.skip(why)
     read = checkpoint.read(files["checkpoint"])
-    facts = Facts.of(read.spec)
-    z = latents.draw(3, 0, 5, facts.nz)
-    wanted = parity.eager_reference(read)(z, None).exact
+    z = latents.draw(3, 0, 5, read.spec.nz)
+    wanted = parity.eager_reference(read)({"z": z}).exact
     session = runtime.load(files[runtime.format], threads=1)
     try:
         assert (session.info.runtime, session.info.device, session.info.precision) == (runtime.name, "cpu", "fp32")
-        got = session.generate(z)
+        got = run_latents(session, z)
         assert got.dtype == np.float32
-        assert parity.judge(got, wanted, facts, tolerance.rule("checkpoint", "fp32").given()).passed
-        bound = session.bind(z)
+        assert parity.judge({"image": got}, wanted, read.signature, tolerance.rule("checkpoint", "fp32").given()).passed
+        bound = session.bind({"z": z})
         bound()
-        np.testing.assert_allclose(bound.pictures(), got, atol=1e-6)
-        assert session.generate(z[:1]).shape == (1, 1, 32, 32)
+        np.testing.assert_allclose(bound.outputs()["image"], got, atol=1e-6)
+        assert run_latents(session, z[:1]).shape == (1, 1, 32, 32)
     finally:
         session.close()
         session.close()
     with pytest.raises(GanExportError, match="closed"):
-        session.generate(z)
+        run_latents(session, z)
 
 
 def test_pictures_belong_to_the_caller(files: dict[str, Path]) -> None:
@@ -63,9 +61,9 @@ def test_pictures_belong_to_the_caller(files: dict[str, Path]) -> None:
         if not runtime.availability().ok:
             continue
         session = runtime.load(files[runtime.format], threads=1)
-        first = session.generate(np.ones((2, 10), np.float32))
+        first = run_latents(session, np.ones((2, 10), np.float32))
         before = first.copy()
-        session.generate(np.full((2, 10), -1, np.float32))
+        run_latents(session, np.full((2, 10), -1, np.float32))
         assert np.array_equal(first, before), name
         session.close()
 
@@ -161,12 +159,12 @@ def test_labels_and_bytes(name: str, tmp_path: Path) -> None:
     session = runtime.load(path, threads=1)
     z = np.zeros((3, 4), np.float32)
     assert session.info.output == "bytes"
-    got = session.generate(z, np.array([7, 0, 9]))
+    got = run_latents(session, z, np.array([7, 0, 9]))
     assert got.dtype == np.uint8
     assert got.shape == (3, 1, 1, 1)
     assert got.ravel().tolist() == [7, 0, 9]
-    with pytest.raises(GanExportError, match="labels"):
-        session.generate(z)
+    with pytest.raises(GanExportError, match="this model takes z, label"):
+        run_latents(session, z)
 
 
 @pytest.mark.parametrize("name", ["eager", "onnxruntime"])
@@ -175,7 +173,7 @@ def test_latents_that_do_not_fit_are_refused(name: str, shape: tuple[int, ...], 
     runtime = find(name)
     session = runtime.load(files[runtime.format], threads=1)
     with pytest.raises(GanExportError):
-        session.generate(np.zeros(shape, np.float32))
+        run_latents(session, np.zeros(shape, np.float32))
 
 
 def _labelled_graph(path: Path) -> None:

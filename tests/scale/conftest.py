@@ -17,7 +17,7 @@ from gan_export.arch.layers import (
     layer_parameters,
 )
 from gan_export.arch.spec import Chain, GeneratorSpec
-from gan_export.artifact import Facts, Manifest
+from gan_export.artifact import Manifest
 from gan_export.export.native import encode
 from gan_export.runtimes.native import NATIVE
 from gan_export.tolerance import rule
@@ -57,7 +57,7 @@ def write_generator(target: Path, classes: int, channels: int = 1, width: int = 
     if classes:
         weights["up0.weight"][100:] *= 6.0  # so that a label shows
     held_to = rule("native", "fp32").given()
-    manifest = Manifest("native", Facts.of(spec), "bytes", "fp32", held_to, "0" * 64, {}, {}, "")
+    manifest = Manifest("native", "test", spec.signature, "bytes", "fp32", held_to, "0" * 64, {}, {}, "")
     target.write_bytes(encode(spec, weights, manifest.to_json()))
     return target
 

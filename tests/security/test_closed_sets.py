@@ -11,7 +11,7 @@ from gan_export.artifact import Manifest
 from gan_export.errors import GanExportError
 from gan_export.runtimes.c_source import C
 from gan_export.training import recipe
-from tests.security.files import manifest_data
+from tests.security.files import manifest_data, old_manifest_data
 
 
 @pytest.mark.parametrize("name", ["../../x", "a/b", "..", "", "a\nb", "a\x00", "c:x", "x" * 101, " x", "\u202ex"])
@@ -38,7 +38,14 @@ def test_a_folder_of_c_names_no_other_source(tmp_path: Path, symbol: str) -> Non
 
 @pytest.mark.parametrize("arch", ["x*/", "<b>", "", "A", "a" * 65, "a\n"])
 def test_a_manifest_names_an_architecture_plainly(arch: str) -> None:
-    data = manifest_data()
+    data = old_manifest_data()
     data["facts"]["arch"] = arch
     with pytest.raises(GanExportError, match="architecture"):
         Manifest.from_json(json.dumps(data))
+
+
+@pytest.mark.parametrize("arch", ["x*/", "<b>", "", "1A", "a" * 65, "a\n", "A.b", "\xc9"])
+def test_a_manifest_names_a_class_by_an_identifier(arch: str) -> None:
+    with pytest.raises(GanExportError, match="architecture"):
+        Manifest.from_json(json.dumps({**manifest_data(), "arch": arch}))
+    assert Manifest.from_json(json.dumps({**manifest_data(), "arch": "My_G2"})).arch == "My_G2"

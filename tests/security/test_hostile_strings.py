@@ -18,7 +18,7 @@ from gan_export import artifact
 from gan_export.arch.layers import LAYERS
 from gan_export.arch.reading import Overrides
 from gan_export.arch.spec import GeneratorSpec
-from gan_export.artifact import Manifest
+from gan_export.artifact import Facts, Manifest
 from gan_export.bench import record
 from gan_export.bench.plan import Plan
 from gan_export.bench.record import Run
@@ -35,6 +35,7 @@ from tests.security.files import (
     dataset_manifest,
     gan_bytes,
     manifest_data,
+    old_manifest_data,
     onnx_model,
     own_safetensors,
     run_data,
@@ -97,11 +98,13 @@ def _manifest_places() -> Iterator[Place]:
     yield from places(Manifest)
     yield from (("options", artifact.SAID, f.name) for f in dataclasses.fields(Overrides))
     yield ("options", "symbol")
+    yield from (("facts", *place) for place in places(Facts))  # of version 1
 
 
 def _manifest(make: Callable[[Path, str], None]) -> Files:
     def write(folder: Path, place: Place, text: str) -> None:
-        make(folder, json.dumps(planted(manifest_data(), place, text)))
+        whole = old_manifest_data() if place[0] == "facts" else manifest_data()
+        make(folder, json.dumps(planted(whole, place, text)))
 
     return write
 

@@ -424,7 +424,7 @@ def _provenance(s: Source) -> Text[C]:
     words = [
         c(
             "Written by gan-export {version} from a checkpoint of the family {arch}.",
-            arch=c_comment(m.facts.arch),
+            arch=c_comment(m.arch),
             version=c_comment(m.versions["gan-export"]),
         ),
         c("Source sha256: {sha256}", sha256=c_comment(m.source_sha256)),

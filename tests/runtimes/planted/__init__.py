@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from gan_export.runtimes import find as find_real
-from gan_export.runtimes.base import Availability, Bound, Floats, Labels, Pictures, Session, SessionInfo
+from gan_export.runtimes.base import Availability, Bound, Outputs, Pictures, Session, SessionInfo
+from gan_export.signature import Feeds
 
 CALL = 0.1  # seconds that a steady call takes at least: long beside the delays of a busy machine
 
@@ -27,8 +28,8 @@ class PlantedBound:
         self.before()
         self.inner()
 
-    def pictures(self) -> Pictures:
-        return self.change(self.inner.pictures())
+    def outputs(self) -> Outputs:
+        return {name: self.change(array) for name, array in self.inner.outputs().items()}
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,12 @@ class PlantedSession:
     def info(self) -> SessionInfo:
         return self.inner.info
 
-    def generate(self, latents: Floats, labels: Labels | None = None) -> Pictures:
+    def run(self, feeds: Feeds) -> Outputs:
         self.before()
-        return self.change(self.inner.generate(latents, labels))
+        return {name: self.change(array) for name, array in self.inner.run(feeds).items()}
 
-    def bind(self, latents: Floats, labels: Labels | None = None) -> PlantedBound:
-        return PlantedBound(self.inner.bind(latents, labels), self.before, self.change)
+    def bind(self, feeds: Feeds) -> PlantedBound:
+        return PlantedBound(self.inner.bind(feeds), self.before, self.change)
 
     def close(self) -> None:
         self.inner.close()

@@ -1,0 +1,99 @@
+"""--module, --kwargs, --pythonpath and --signature: a class of the user's own instead of a recognized checkpoint."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gan_export.arch.reading import Overrides
+from gan_export.cli import shown
+from gan_export.cli.say import say
+from gan_export.errors import GanExportError, printable
+
+if TYPE_CHECKING:
+    from gan_export.signature import Signature
+    from gan_export.user_module import UserModule
+
+
+def read(
+    file: Path,
+    target: str,
+    overrides: Overrides,
+    *,
+    kwargs: str | None,
+    search: Sequence[Path],
+    signature: Path | None,
+    strict: bool,
+) -> UserModule:
+    """Import the class that `target` names, and load FILE's weights into it.
+
+    strict: refuse a file that names what runs code; nothing of it is run either way.
+    Raises GanExportError for flags of recognition other than --key, which have no meaning for a class.
+    """
+    from gan_export import checkpoint, user_module
+
+    flags = {name for name in overrides.said() if name != "key"}
+    if flags:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(flags))
+        raise GanExportError(f"{named} says how a checkpoint is recognized, and --module's class is not; leave it out")
+    for folder in search:
+        if not folder.is_dir():
+            raise GanExportError(f"--pythonpath {printable(str(folder))}: no such folder")
+    user = user_module.from_class(
+        file,
+        target,
+        kwargs=_kwargs(kwargs),
+        search=search,
+        key=overrides.key,
+        signature=_signature(signature),
+    )
+    if strict:
+        checkpoint.refuse_code(user.source)
+    shown.warn_of_code(user.source)
+    return user
+
+
+def refuse_alone(kwargs: str | None, search: Sequence[Path] | None, signature: Path | None) -> None:
+    """Raise GanExportError for a flag that only --module gives a meaning."""
+    for flag, value in (("--kwargs", kwargs), ("--pythonpath", search), ("--signature", signature)):
+        if value:
+            raise GanExportError(f"{flag} goes with --module pkg.mod:Class; name the class too, or leave it out")
+
+
+def print_assumed(user: UserModule) -> None:
+    """Say what was found by trying, and the flag that states it."""
+    if user.assumed:
+        line = "; ".join(user.assumed)
+        say(f"assumed: {printable(line, limit=1000)} (--signature)", error=True)
+
+
+def _kwargs(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise GanExportError(f"--kwargs is no JSON: {printable(str(e))}") from None
+    if not isinstance(data, dict):
+        raise GanExportError('--kwargs is an object of JSON, such as {"nz": 100}')
+    return data
+
+
+def _signature(path: Path | None) -> Signature | None:
+    from gan_export.signature import Signature
+
+    if path is None:
+        return None
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise GanExportError(f"{printable(str(path))}: no such file") from None
+    except (OSError, ValueError, RecursionError) as e:
+        raise GanExportError(f"{printable(str(path))} can't be read as TOML: {printable(str(e))}") from None
+    try:
+        return Signature.from_data(data)
+    except GanExportError as e:
+        raise GanExportError(f"{printable(str(path))}: {e}") from None
