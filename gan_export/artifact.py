@@ -7,7 +7,6 @@ A manifest depends on the checkpoint and the versions alone; what was measured l
 from __future__ import annotations
 
 import html
-import json
 import math
 import mmap
 import re
@@ -49,6 +48,7 @@ OPENVINO_KEYS = ("gan-export", "manifest")  # of rt_info: an element in an eleme
 _MOST_VALUES = 1 << 28  # of one picture
 _MOST_REFERENCES = 1 << 28  # bytes of all of them: eight of 3 x 1024 x 1024 take 96 MiB
 _MOST_LATENTS = 1 << 18  # as arch.spec's
+_LARGEST_DIRECTORY = 1 << 22  # bytes of a zip archive's: of 50,000 entries, and an export has a hundred
 _LARGEST_TEXT = 1 << 27  # bytes of a manifest, or of what one is looked for in
 
 Kind = Literal[
@@ -178,7 +178,7 @@ class Manifest:
     def from_json(text: str) -> Manifest:
         """Raises GanExportError for what is not a manifest of this version."""
         try:
-            data = json.loads(text)
+            data = _parsed(text.encode())
             version = data["version"]
             if type(version) is not int or version not in _READ:
                 raise GanExportError(f"a manifest of version {printable(str(version), 40)}; this program reads 1 and 2")
@@ -359,7 +359,7 @@ def _hold(manifest: Manifest, path: Path, kind: Kind) -> None:
 
 def _safetensors_facts(f: BinaryIO) -> tuple[str, Signature]:
     try:
-        spec = GeneratorSpec.from_json(json.loads(_safetensors_metadata(f).get(SPEC_KEY, "null")))
+        spec = GeneratorSpec.from_json(_parsed(_safetensors_metadata(f).get(SPEC_KEY, "null").encode()))
         return spec.arch, spec.signature
     except (ValueError, RecursionError):
         raise GanExportError("its layers can't be read; export it again") from None
@@ -413,17 +413,28 @@ def _gan_manifest(f: BinaryIO) -> bytes | None:
 
 def _folder_kind(path: Path) -> Kind:
     try:
-        if (path / COREML_MODEL).is_file() and "rootModelIdentifier" in json.loads((path / COREML_FILES).read_bytes()):
+        if (path / COREML_MODEL).is_file() and "rootModelIdentifier" in _parsed((path / COREML_FILES).read_bytes()):
             return "coreml"
-        if (path / C_MANIFEST).is_file() and json.loads((path / C_MANIFEST).read_bytes())["format"] == "c":
+        if (path / C_MANIFEST).is_file() and _parsed((path / C_MANIFEST).read_bytes())["format"] == "c":
             return "c"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, BudgetError):
         pass
     return "checkpoint"
 
 
+def _parsed(text: bytes) -> Any:
+    return read_json(text, Budget(len(text)))
+
+
 def _zip_kind(f: BinaryIO) -> Kind:
+    """Of an archive with few entries; one with many is a checkpoint, which a stricter reader judges.
+
+    That reader, `checkpoint.archive`, is no floor below this one; what is found here decides nothing but who reads the
+    file next: `runtimes.pt2_check` strictly again, or the runtime of a format that is a program anyway.
+    """
     try:
+        if _directory_size(f) > _LARGEST_DIRECTORY:
+            return "checkpoint"
         with zipfile.ZipFile(f) as archive:
             names = archive.namelist()
     except _ZIP_DAMAGE:
@@ -433,6 +444,22 @@ def _zip_kind(f: BinaryIO) -> Kind:
     if any("/data/aotinductor/" in n for n in names):
         return "aoti"
     return "pt2" if any(n.endswith("/archive_format") for n in names) else "checkpoint"
+
+
+def _directory_size(f: BinaryIO) -> int:
+    """Bytes of an archive's directory, as its end states them.  Source: APPNOTE 6.3.10, 4.3.14 to 4.3.16."""
+    length = f.seek(0, 2)
+    f.seek(max(0, length - 65_557))
+    tail = f.read()
+    at = tail.rfind(b"PK\5\6")
+    if at < 0:
+        raise zipfile.BadZipFile("no end")
+    (size,) = struct.unpack_from("<I", tail, at + 12)
+    if at < 20 or tail[at - 20 : at - 16] != b"PK\6\7":
+        return int(size)
+    (where,) = struct.unpack_from("<Q", tail, at - 12)
+    f.seek(min(where, length) + 40)
+    return max(size if size < 0xFFFFFFFF else 0, int.from_bytes(f.read(8), "little"))
 
 
 def _openvino_manifest(f: BinaryIO) -> bytes | None:

@@ -22,6 +22,7 @@ from gan_export.training.recipe import Recipe
 
 _STOPS, _WALKS = 6, 9  # of the walk on the page: some hundred kilobytes
 _PREVIEWS = 60  # shown at most, spread over the run
+_LONGEST = 2000  # characters of a text: nobody reads more, and a log may hold any length
 _POINTS = 1500  # of a curve; more is thinned
 _SCORES = {  # in a log's event: how the page calls it, and what real images score
     "frechet": ("Fréchet distance", "frechet_floor"),
@@ -60,7 +61,7 @@ def write(run: Path, target: Path) -> None:
 
 
 def _data(run: Path, recipe: Recipe, lines: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
+    said = {
         "name": recipe.name,
         "about": recipe.about,
         "settings": _flat(recipe.to_json()),
@@ -68,9 +69,17 @@ def _data(run: Path, recipe: Recipe, lines: list[dict[str, Any]]) -> dict[str, A
         "ended": [e for e in lines if e["event"] == "ended"][-1:],
         "warnings": [{"step": e["step"], "text": e["text"]} for e in lines if e["event"] == "warned"],
         "newest": [_numbers(e) for e in lines if e["event"] == "measured"][-1:],
-        "previews": _previews(run),
-        "walk": _walk(run),
     }
+    return {**_cut(said), "previews": _previews(run), "walk": _walk(run)}
+
+
+def _cut(value: Any) -> Any:
+    """The same data, each text of it at most as long as a page has room for."""
+    if isinstance(value, str):
+        return value[:_LONGEST]
+    if isinstance(value, dict):
+        return {key[:_LONGEST]: _cut(item) for key, item in value.items()}
+    return [_cut(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _numbers(event: dict[str, Any]) -> dict[str, float]:

@@ -5,7 +5,6 @@ What nothing on this system can draw with is published unproven, and says so.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gan_export import artifact, bisect, content, health, parity, proof, runtimes, tolerance
 from gan_export.arch.reading import Overrides
 from gan_export.artifact import Manifest
+from gan_export.budget import Budget, BudgetError, read_json
 from gan_export.checkpoint.types import Checkpoint
 from gan_export.errors import CheckFailedError, GanExportError, printable
 from gan_export.escape import json_text
@@ -23,7 +23,7 @@ from gan_export.exportable import Exportable, known_layers
 from gan_export.files import atomic_file, atomic_folder, atomic_group, refuse_to_replace, sha256_file, write_text
 from gan_export.parity import ParityError, ParityReport, Quality
 from gan_export.runtimes.base import require as require_runtime
-from gan_export.runtimes.remote import open_remote
+from gan_export.runtimes.remote import RemoteSession, open_remote
 from gan_export.tolerance import Rule
 
 if TYPE_CHECKING:
@@ -126,8 +126,9 @@ def _is_export(folder: Path) -> bool:
     if artifact.sniff(folder) == "checkpoint":
         return False
     try:
-        known = dict(json.loads(artifact.report_path(folder).read_bytes())["files"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        report = artifact.report_path(folder).read_bytes()
+        known = dict(read_json(report, Budget(len(report)))["files"])
+    except (OSError, ValueError, KeyError, TypeError, BudgetError):
         return False
     if odd := next((name for name, digest in _hashes(folder)["files"].items() if known.get(name) != digest), None):
         raise GanExportError(
@@ -216,7 +217,20 @@ def _against_references(path: Path, manifest: Manifest, runtime: str, rule: Rule
             made = proof.drawer(session, signature)(artifact.REFERENCE_SEED, 0, n)
         else:
             made = session.run(signature.feeds(artifact.REFERENCE_SEED, range(n)))
+            for port in signature.inputs_of("label"):
+                if port.classes > n:  # the reference images' labels don't reach the last
+                    _check_last_label(session, signature, port.classes)
         return parity.compare_values(made, manifest, rule, session.info)
+
+
+def _check_last_label(session: RemoteSession, signature: Signature, classes: int) -> None:
+    """Raises GanExportError if the model takes fewer labels than its file states.  That it takes more isn't seen."""
+    try:
+        session.run(signature.feeds(artifact.REFERENCE_SEED, [classes - 1]))  # image i has label i mod classes
+    except GanExportError as e:
+        raise GanExportError(
+            f"the file states {classes:,} labels, and its model doesn't take the last of them: {e}; export it again"
+        ) from None
 
 
 def said(path: Path) -> Overrides:

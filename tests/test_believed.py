@@ -481,3 +481,11 @@ def test_version_1_reference_images_are_read_as_far_as_the_bound_goes() -> None:
     held = references.unpack(text, 3 * 256 * 256, 8, whole=True)
     assert (held.step, len(held.values), held.images) == (1, 1 << 18, 2)
     assert np.abs(held.values - values.reshape(-1)[: 1 << 18]).max() <= 2.0**-21
+
+
+def test_more_labels_than_the_model_takes(command: Command, tmp_path: Path) -> None:
+    """The reference images have the labels 0 to 7 whatever a manifest states, so the last one is tried as well."""
+    path = copied(ROOT / "exported" / "mnist32-conditional" / "generator.onnx", tmp_path)
+    assert command("gan-export", "verify", path).code == 0
+    forge(path, lambda data: data["facts"].update(classes=1000))
+    assert "states 1,000 labels, and its model doesn't take the last" in refused(command("gan-export", "verify", path))

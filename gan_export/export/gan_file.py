@@ -107,7 +107,7 @@ class Record:
             dims = (*tensor.shape, *[0] * (MAX_RANK - len(tensor.shape)))
             kind = ROLES.index(tensor.role), DTYPES.index(tensor.dtype)
             parts.append(struct.pack("<4I6IQ", *kind, len(tensor.shape), 0, *dims, offset))
-        name = _cut(self.name.encode(), MAX_NAME)
+        name = _cut(self.name.encode("utf-8", "replace"), MAX_NAME)
         parts.append(_filled(name, 8))
         for key, integers in self.integers.items():
             parts.append(struct.pack(f"<16s2I{len(integers)}q", key.encode(), 0, len(integers), *integers))
