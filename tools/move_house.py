@@ -35,6 +35,8 @@ import house_tables as tables
 from house_edits import BLOCKS, EDITS, INSTEAD, OPTIONAL
 from house_names import SYMBOLS
 
+# What may lie at the top of the package: public modules alone.
+PUBLIC = {"__init__.py", "api.py", "errors.py", "types.py", "latents.py", "images.py", "py.typed"}
 # Never read: records of what was, and this script.
 FROZEN = (
     "benchmarks/results/",
@@ -46,9 +48,9 @@ FROZEN = (
 )
 TEXT = {
     ".py", ".md", ".toml", ".txt", ".sh", ".c", ".h", ".hpp", ".cpp", ".in", ".cmake", ".json", ".ipynb", ".js", ".mjs",
-    ".ts", ".html", ".css", ".yml", ".yaml", ".pyi", ".supp",
+    ".ts", ".html", ".css", ".yml", ".yaml", ".pyi", ".supp", ".def",
 }  # fmt: skip
-TEXT_NAMES = {"Makefile", "CMakeLists.txt", ".gitignore", "run", "abi", "kat_vectors"}
+TEXT_NAMES = {"Makefile", "CMakeLists.txt", ".gitignore", "run", "abi", "kat_vectors", "stream_vectors"}
 TOP = ("gan_export", "csrc", "docs", "train", "tests", "benchmarks")
 
 
@@ -87,6 +89,7 @@ class Tree:
     folders: set[str] = field(default_factory=set)
     symbols: dict[str, dict[str, str]] = field(default_factory=dict)
     names: bool = False  # whether SYMBOLS are renamed too
+    tops: dict[str, set[str]] = field(default_factory=dict)  # old module -> what it defines at its top
     problems: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
 
@@ -796,6 +799,9 @@ def path_names(tree: Tree, path: str, text: str) -> str:
                 if base == "csrc":
                     new_base = "engine"
                 return posixpath.relpath(map_path(target), new_base)
+        within = f"gan_export/{token}"  # a page or a test may leave out the package
+        if "/" in token and token.endswith(".py") and within in tree.files and token not in tree.files:
+            return map_path(within).removeprefix("gan_export/")
         if "/" in token and token.split("/")[0] in TOP:
             return map_path(token)
         return token
@@ -815,6 +821,52 @@ BASES = {
     "csrc/wasm/build.sh": "csrc",
     "csrc/tests/fuzz/run.sh": "csrc",
 }
+
+
+TICKED = re.compile(r"`((?:\w+/)*\w+(?:\.\w+)*/?)(\([^`\n]*\))?`")
+
+
+def ticked_names(tree: Tree, path: str, text: str) -> str:
+    """Rewrite what prose names between backticks without the package: `module.name`, `room/module`, `room/`."""
+    own = posixpath.dirname(path)
+
+    def one(found: re.Match[str]) -> str:
+        name, call = found[1], found[2] or ""
+        if "/" in name:
+            within = f"gan_export/{name}".rstrip("/")
+            old = f"{within}.py" if f"{within}.py" in tree.files and not name.endswith("/") else within
+            if (old not in tree.files and old not in tree.folders) or name.rstrip("/") in tree.folders:
+                return found[0]
+            new = map_path(old).removesuffix(".py").removeprefix("gan_export/") + ("/" if name.endswith("/") else "")
+            return f"`{new}{call}`" if map_path(old) != old else found[0]
+        parts = name.split(".")
+        if len(parts) > 1 and f"gan_export/{name.replace('.', '/')}.py" in tree.files:
+            return f"`{tree.map_module(f'gan_export.{name}').removeprefix('gan_export.')}{call}`"
+        for n in range(len(parts) - 1, 0, -1):
+            inner = ".".join(parts[:n])
+            for base in (own.replace("/", "."), "gan_export"):
+                old = f"{base}.{inner}"
+                if parts[n] not in tree.tops.get(old, ()):
+                    continue
+                new = tree.modules.get(old, old)
+                short = new.rpartition(".")[2] if base != "gan_export" else new.removeprefix("gan_export.")
+                renamed = tree.symbols.get(old, {}).get(parts[n], parts[n])
+                return f"`{'.'.join([short, renamed, *parts[n + 1 :]])}{call}`"
+        return found[0]
+
+    return TICKED.sub(one, text)
+
+
+def top_names(source: str) -> set[str]:
+    """What a module defines at its top."""
+    names: set[str] = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {t.id for t in targets if isinstance(t, ast.Name)}
+    return names
 
 
 def depth(path: str) -> int:
@@ -919,6 +971,8 @@ def rewritten(tree: Tree, path: str, text: str, missing: dict[tuple[str, str], b
     elif path.endswith((".sh", ".toml")) or posixpath.basename(path) == "Makefile":
         text = code_in_text(tree, text)
     text = dotted_names(tree, text)
+    if path.endswith((".md", ".py")):
+        text = ticked_names(tree, path, text)
     return path_names(tree, path, text)
 
 
@@ -981,6 +1035,9 @@ def plan(root: Path, names: bool = False) -> tuple[Tree, dict[str, str], dict[st
         if is_text(path):
             with contextlib.suppress(UnicodeDecodeError):
                 texts[path] = (root / path).read_text(encoding="utf-8")
+    for path, text in texts.items():
+        if path.startswith("gan_export/") and path.endswith(".py"):
+            tree.tops[module_of(path)] = top_names(text)
     re_exports(tree, texts)
     missing = {(where, old): True for where, old, _ in EDITS}
     changed: dict[str, str] = {}
@@ -990,6 +1047,10 @@ def plan(root: Path, names: bool = False) -> tuple[Tree, dict[str, str], dict[st
             changed[path] = new
     tree.problems += [f"{where}: is not there; see EDITS" for (where, _), gone in missing.items() if gone]
     moves = {path: map_path(path) for path in tree.files if map_path(path) != path and not path.startswith("tools/")}
+    for path in tree.files:
+        folder, _, name = map_path(path).rpartition("/")
+        if folder == "gan_export" and name not in PUBLIC:
+            tree.problems.append(f"{path}: has no room; see PACKAGE in house_tables.py")
     for old, new in moves.items():
         if (root / new).is_file() and new not in moves:
             tree.problems.append(f"{old}: {new} is there already")
