@@ -243,6 +243,7 @@ one of them; a path ending in `.toml` is taken as it is.""",
 
 # Where a branch did the same in its own way: what is found instead.
 INSTEAD = {
+    "gan_export/arch/__init__.py": ('"recognize": "recognize.detect"',),  # after --names
     "gan_export/bench/plan.py": ('resources.files("gan_export.bench").joinpath("suites")',),
     "gan_export/training/recipe.py": ('resources.files("gan_export.training").joinpath("recipes")',),
     "gan_export/page.py": ('resource(Html, "gan_export.training", "report.html")',),

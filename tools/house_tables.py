@@ -280,7 +280,3 @@ UNALIAS = {
     "gan_export.latents": "law",
     "gan_export.arch.spec": "arch",
 }
-
-# --- members: (name before, name after, path prefixes where it holds, or () for everywhere) --------
-
-MEMBERS: tuple[tuple[str, str, tuple[str, ...]], ...] = ()

@@ -33,7 +33,7 @@ from pathlib import Path
 
 import house_tables as tables
 from house_edits import BLOCKS, EDITS, INSTEAD, OPTIONAL
-from house_names import SYMBOLS
+from house_names import SYMBOLS, WORDS
 
 # What may lie at the top of the package: public modules alone.
 PUBLIC = {"__init__.py", "api.py", "errors.py", "types.py", "latents.py", "images.py", "py.typed"}
@@ -87,7 +87,8 @@ class Tree:
     modules: dict[str, str] = field(default_factory=dict)  # old -> new
     news: set[str] = field(default_factory=set)  # modules of the new layout, all of them
     folders: set[str] = field(default_factory=set)
-    symbols: dict[str, dict[str, str]] = field(default_factory=dict)
+    symbols: dict[str, dict[str, str]] = field(default_factory=dict)  # module -> name -> new name, imported ones too
+    defined: dict[str, dict[str, str]] = field(default_factory=dict)  # the same without what modules import
     names: bool = False  # whether SYMBOLS are renamed too
     tops: dict[str, set[str]] = field(default_factory=dict)  # old module -> what it defines at its top
     problems: list[str] = field(default_factory=list)
@@ -113,8 +114,10 @@ class Tree:
             parts = module.split(".")
             self.news |= {".".join(parts[:n]) for n in range(1, len(parts))}
         for module, names in SYMBOLS.items() if self.names else ():
-            self.symbols[module] = dict(names)
-            self.symbols.setdefault(self.modules.get(module, module), {}).update(names)
+            for name in (module, module_of(map_path(module.replace(".", "/") + ".py"))):
+                if name.replace(".", "/") + ".py" in self.files:
+                    self.symbols.setdefault(name, {}).update(names)
+                    self.defined.setdefault(name, {}).update(names)
 
     def is_old(self, module: str) -> bool:
         """Whether `module` is a file of the old layout that is still there."""
@@ -555,7 +558,7 @@ class PythonFile:
     def definitions(self) -> None:
         """Rename what this module itself defines."""
         own = module_of(self.path)
-        for old, new in (SYMBOLS.get(own, {}) if self.tree.names else {}).items():
+        for old, new in self.tree.defined.get(own, {}).items():
             if old not in self.read.module.bound:
                 if new not in self.read.module.bound:
                     self.tree.left.append(f"{self.path}: defines neither {old} nor {new}")
@@ -569,22 +572,31 @@ class PythonFile:
             for use in self.uses_of(old, self.read.module):
                 self.rename(use, new)
 
-    def members(self) -> None:
-        for old, new, where in tables.MEMBERS:
-            if where and not self.path.startswith(where):
+    def words(self) -> None:
+        """Rename attributes, keywords, parameters and local names of the files that WORDS lists."""
+        for old, new, where in WORDS if self.tree.names else ():
+            if not map_path(self.path).startswith(where):
                 continue
             for name, end, string in self.read.attributes:
-                if name == old:
+                if name == old and (end - len(old.encode()), end) not in self.edits:  # a module's own name has its turn
                     self.rename_attribute(name, end, string, new)
             for name, start, string in self.read.keywords:
-                if name == old:
-                    if string is not None:
-                        self.tree.left.append(f"{self.path}: keyword {old}= inside of an f-string")
-                    else:
-                        self.edit(start, start + len(old), new)
+                if name == old and string is None:
+                    self.edit(start, start + len(old), new)
+                elif name == old:
+                    self.tree.left.append(f"{self.path}: keyword {old}= inside of an f-string")
             for name, start in self.read.members:
                 if name == old:
                     self.edit(start, start + len(old), new)
+            scopes = {id(u.scope): u.scope for u in self.read.uses if old in u.scope.bound}
+            for scope in scopes.values():
+                if scope.kind not in ("function", "comprehension"):
+                    continue
+                if self.free(old, new, scope):
+                    for use in self.uses_of(old, scope):
+                        self.rename(use, new)
+                else:
+                    self.tree.problems.append(f"{self.path}: {new} for {old} is not free; see WORDS")
 
     def strings(self) -> None:
         """Code inside of strings, names inside of f-strings, and `__all__`."""
@@ -596,20 +608,14 @@ class PythonFile:
                 text = _in_fields(text, name, new, attribute)
             if re.search(r"\bfrom (gan_export|tests)[\w.]* import", text):
                 text = code_in_text(self.tree, text)
-            if isinstance(node, ast.Constant) and node.value in renamed and re.fullmatch(r"[\"']\w+[\"']", text):
-                self.tree.left.append(f"{self.path}:{node.lineno}: the string {text} is a name that changes")
+            whole = isinstance(node, ast.Constant) and node.value in renamed and re.fullmatch(r"[\"']\w+[\"']", text)
+            if isinstance(node, ast.Constant) and whole and self.path.startswith("gan_export/"):
+                # `__all__`, a table of lazy names, a type in quotes
+                text = f'"{renamed[str(node.value)]}"'
+                self.tree.left.append(f"{self.path}:{node.lineno}: the string {old} becomes {text}")
             if text != old:
                 self.edits = {k: v for k, v in self.edits.items() if not start <= k[0] < end}
                 self.edit(start, end, text)
-        for node in self.read.body if renamed else ():
-            if isinstance(node, ast.Assign) and any(
-                isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets
-            ):
-                for item in ast.walk(node.value):
-                    if isinstance(item, ast.Constant) and isinstance(item.value, str):
-                        new = self.tree.symbols.get(module_of(self.path), {}).get(item.value)
-                        if new:
-                            self.edit(self.read.start(item), self.read.end(item), f'"{new}"')
 
     def paths(self) -> None:
         """Rewrite ROOT / "csrc" / "tests" / "x": pieces of a path from the root."""
@@ -643,7 +649,7 @@ class PythonFile:
         self.imports()
         self.attributes_of_modules()
         self.definitions()
-        self.members()
+        self.words()
         self.paths()
         self.strings()
         out = self.source
@@ -1088,9 +1094,9 @@ def carry_out(root: Path, moves: dict[str, str], changed: dict[str, str]) -> Non
 def tidy(root: Path, touched: list[str]) -> None:
     ruff = next((str(r) for r in (root / ".venv/bin/ruff",) if r.exists()), None) or shutil.which("ruff")
     if not ruff:
-        print("ruff is not here: run `ruff check --select I --fix . && ruff format .`")
+        print("ruff is not here: run `ruff check --select I,RUF022 --fix . && ruff format .`")
         return
-    subprocess.run([ruff, "check", "--quiet", "--select", "I", "--fix", "."], cwd=root, check=False)
+    subprocess.run([ruff, "check", "--quiet", "--select", "I,RUF022", "--fix", "."], cwd=root, check=False)
     subprocess.run([ruff, "format", "--quiet", "."], cwd=root, check=False)
     for path in touched:
         if path.endswith(".py"):
