@@ -941,7 +941,7 @@ def is_text(path: str) -> bool:
 
 def edited(tree: Tree, path: str, text: str, missing: dict[tuple[str, str], bool]) -> str:
     for where, old, new in OPTIONAL:
-        if path in (where, map_path(where)):
+        if path in (where, map_path(where)) and not (old in new and new in text):
             text = text.replace(old, new)
     for where, pattern, new in BLOCKS:
         if path in (where, map_path(where)):
