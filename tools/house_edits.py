@@ -72,9 +72,61 @@ IGNORED = """ignore_imports = [
   "gan_export.pipeline.evaluate -> gan_export.training.data",
 """
 
+SEES_NO_DIGITS = """source_modules = [
+  "gan_export.datasets",
+  "gan_export.verification",
+  "gan_export.training",
+  "gan_export.metrics.distances",
+  "gan_export.sampling",
+  "gan_export.bench",
+]"""
+
+DRAWN_FLOORS = """```
+7  cli                                             parse -> one library call -> print
+6  __init__                                        what a Python caller gets
+5  pipeline | bench | datasets | training | web    pipeline: export, verify, publish, evaluate
+4  sampling | verification | metrics
+3  exporters | runtimes
+2  checkpoint | formats
+1  recognize
+0  graph | latents | images                        (_lib and errors beneath all)
+----------------------------------------------     ctypes, or source text, only
+   engine/                                         C11; knows nothing of Python or ONNX
+```
+
+- `exporters` and `runtimes` meet only through a file on disk, in `verification` and `bench`."""
+
+ROOMS = """| Room | What it does |
+|---|---|
+| `errors`, `latents`, `images` | one-line errors with their exit codes; seed and index to latents, to the bit ([latent-rng.md](latent-rng.md)); values to bytes by one rule, grids, PNG |
+| `_lib/` | what is small, shared and knows nothing of GANs: files written whole or not at all, locks that end with their process, registries, plug-ins, one checked decoder, escaping, charts |
+| `graph/` | a generator as data: layers, spec, signature, ports; BatchNorm folding in float64; the interpreter in PyTorch, a torch.fx graph with a submodule per layer; BatchNorm's moments in one pass |
+| `recognize/` | state dict to spec: families, each one file (detect by structure, build a spec, map keys) |
+| `checkpoint/` | a file to tensors, nothing in it run; `containers/` has the formats of files ([checkpoints.md](checkpoints.md)) |
+| `formats/` | what an export file is: the manifest, its options, reference images and tolerance, the hash of its contents, which kinds are programs |
+| `exporters/` | `EXPORTERS`, one file or folder per format; `exporters/c/` writes C ([c.md](c.md)) |
+| `runtimes/` | `RUNTIMES`, one file per runtime, and sessions in a fresh process |
+| `verification/` | `compare`: a runtime against the checkpoint; `run`: a file in a fresh process; `layers`: an ONNX file layer by layer; `batchnorm`: stored statistics against latents |
+| `sampling/` | seeds to files; a looping film through latents |
+| `metrics/` | distances between sets of images; evaluators, a digit classifier among them |
+| `pipeline/` | `publish`: write beside, verify, rename, report; `evaluate`; `table`: the formats for commands and pages |
+| `datasets/` | datasets in shards: plan, formats, records and manifest, worker processes, Ray, file systems, torch datasets ([datasets.md](datasets.md)) |
+| `training/` | recipes, data, models, losses, augmentation, trainer, snapshots, several processes, a run as one HTML file ([training.md](training.md)) |
+| `bench/` | workers that take turns, statistics, records, reports, suites ([bench.md](bench.md)) |
+| `web/` | the engine as WebAssembly (`engine/wasm/build.sh` makes it), a JavaScript module over it, a page ([embedding.md](embedding.md)) |
+| `engine/` | the C engine: include, src, tests, tools ([gan-file-format.md](gan-file-format.md), [engine.md](engine.md)) |
+"""  # noqa: E501
+
 # Blocks that are replaced whole, whatever is in them: (path before, pattern, text after).
 BLOCKS: tuple[tuple[str, str, str], ...] = (
+    (
+        "docs/DESIGN.md",
+        r"```\n5  cli .*?```\n\n- `export` and `runtimes` meet only through a file on disk, in `proof` and `bench`\.",
+        DRAWN_FLOORS,
+    ),
+    ("docs/DESIGN.md", r"\| Room \| What it does \|\n.*?\n(?=\n)", ROOMS),
     ("pyproject.toml", r"layers = \[\n.*?\n\]", FLOORS),
+    ("pyproject.toml", r"source_modules = \[.*?\]", SEES_NO_DIGITS),
     ("pyproject.toml", r"ignore_imports = \[\n(?!  # to go)", IGNORED),
 )
 
@@ -158,6 +210,9 @@ EDITS: tuple[tuple[str, str, str], ...] = (
 one of them; a path ending in `.toml` is taken as it is.""",
     ),
     ("gan_export/scale/crew.py", 'module: str = "process"', 'module: str = "worker"'),
+    ("tests/security/test_lint.py", 'if name == "escape.py":', 'if name == "_lib/escape.py":'),
+    ("tests/security/test_lint.py", 'frozenset(("files.py",))', 'frozenset(("_lib/fs.py",))'),
+    ("tests/security/test_lint.py", "files.write_text does", "fs.write_text does"),
     ("train/ablate.py", 'HERE / "ABLATIONS.md"', 'HERE / "ablations.md"'),
     (
         "train/cas.py",
@@ -188,6 +243,7 @@ one of them; a path ending in `.toml` is taken as it is.""",
 
 # Where a branch did the same in its own way: what is found instead.
 INSTEAD = {
+    "gan_export/arch/__init__.py": ('"recognize": "recognize.detect"',),  # after --names
     "gan_export/bench/plan.py": ('resources.files("gan_export.bench").joinpath("suites")',),
     "gan_export/training/recipe.py": ('resources.files("gan_export.training").joinpath("recipes")',),
     "gan_export/page.py": ('resource(Html, "gan_export.training", "report.html")',),
@@ -197,6 +253,36 @@ INSTEAD = {
 
 # What only some branches have.
 OPTIONAL: tuple[tuple[str, str, str], ...] = (
+    ("docs/DESIGN.md", "`arch.spec.GeneratorSpec`", "`graph.spec.GeneratorSpec`"),
+    ("docs/DESIGN.md", "One interpreter (`module`) runs it", "One interpreter (`graph/torch_module`) runs it"),
+    ("docs/DESIGN.md", "one pass (`lowering`) folds", "one pass (`graph/fold`) folds"),
+    ("docs/DESIGN.md", "- `arch` recognises", "- `recognize` recognises"),
+    ("docs/DESIGN.md", "the verifier's (`tolerance`)", "the verifier's (`formats/tolerance`)"),
+    (
+        "docs/DESIGN.md",
+        """- `health` (BatchNorm's statistics) and `describe` (a checkpoint in words) are rooms of their own beside \
+`parity`: they need `checkpoint` and `module`, and the command line needs them without `ship`.
+- `files` sits beneath everything with `errors`: every floor writes files the same way.
+""",
+        """- `verification/compare` imports `metrics`, its sibling: int8 is judged by distances between sets of \
+images. The contract names that exception and `pipeline/evaluate`'s, which takes data sets from `training/data`.
+- `_lib/fs` sits beneath everything with `errors`: every floor writes files the same way.
+""",
+    ),
+    ("docs/security.md", "`page.html` |", "a run's `page.html` |"),
+    (
+        "docs/security.md",
+        "| `protobuf`, `artifact` |",
+        "| `formats.protobuf`, `formats.manifest` |",
+    ),
+    (
+        "gan_export/arch/spec.py",
+        "`module` interprets it in PyTorch, `lowering` folds it, exporters and the C\nengine take",
+        "`torch_module` interprets it in PyTorch, `fold` folds BatchNorm, exporters and\nthe C engine take",
+    ),
+    ("gan_export/training/loop.py", "`folder` says what lies where.", "`run_dir` says what lies where."),
+    ("gan_export/ship.py", "was written by `ship`, and", "was written by this module, and"),
+    ("gan_export/runtimes/worker.py", "side is `remote.py`", "side is `subprocess_session.py`"),
     (
         "gan_export/page.py",
         'resource(Html, "gan_export", "page.html")',

@@ -54,10 +54,12 @@ PACKAGE = {
     "checkpoint/told.py": "checkpoint/module_config.py",
     "describe.py": "checkpoint/summary.py",
     "user_module.py": "checkpoint/user_module.py",
+    "exportable.py": "checkpoint/exportable.py",
     # what an export file is
     "artifact.py": "formats/manifest.py",
     "protobuf.py": "formats/protobuf.py",
     "content.py": "formats/content.py",
+    "gan_header.py": "formats/gan_header.py",
     "manifest_options.py": "formats/manifest_options.py",
     "programs.py": "formats/programs.py",
     "references.py": "formats/references.py",
@@ -135,7 +137,14 @@ TESTS = {
     "arch/test_spec.py": "graph/test_spec.py",
     "arch/test_recognise.py": "recognize/test_detect.py",
     "test_module.py": "graph/test_torch_module.py",
+    "test_signature.py": "graph/test_signature.py",
+    "stream_vectors": "graph/stream_vectors",
+    "test_charts.py": "_lib/test_charts.py",
+    "test_plaindata.py": "_lib/test_plaindata.py",
+    "test_user_module.py": "checkpoint/test_user_module.py",
     "test_artifact.py": "formats/test_manifest.py",
+    "test_programs.py": "formats/test_programs.py",
+    "test_toy.py": "exporters/test_toy.py",
     "export/": "exporters/",
     "test_onnx_forms.py": "exporters/test_onnx.py",
     "test_sampler.py": "exporters/test_sampler.py",
@@ -192,6 +201,7 @@ BESIDE = {
     "docs/FORMAT.md": "docs/gan-file-format.md",
     "docs/FORMATS.md": "docs/export-formats.md",
     "docs/LATENTS.md": "docs/latent-rng.md",
+    "docs/SIGNATURE.md": "docs/signature.md",
     "docs/scale.md": "docs/datasets.md",
 }
 
@@ -216,6 +226,7 @@ NEW_FILES = {
     "gan_export/pipeline/__init__.py": '"""Export, verify and publish; evaluate; what the steps share."""\n',
     "gan_export/sampling/__init__.py": '"""Seeds to image files."""\n',
     "gan_export/metrics/__init__.py": '"""Measures of images."""\n',
+    "tests/_lib/__init__.py": "",
     "tests/graph/__init__.py": "",
     "tests/formats/__init__.py": "",
     "tests/verification/__init__.py": "",
@@ -269,7 +280,3 @@ UNALIAS = {
     "gan_export.latents": "law",
     "gan_export.arch.spec": "arch",
 }
-
-# --- members: (name before, name after, path prefixes where it holds, or () for everywhere) --------
-
-MEMBERS: tuple[tuple[str, str, tuple[str, ...]], ...] = ()

@@ -33,8 +33,10 @@ from pathlib import Path
 
 import house_tables as tables
 from house_edits import BLOCKS, EDITS, INSTEAD, OPTIONAL
-from house_names import SYMBOLS
+from house_names import SYMBOLS, WORDS
 
+# What may lie at the top of the package: public modules alone.
+PUBLIC = {"__init__.py", "api.py", "errors.py", "types.py", "latents.py", "images.py", "py.typed"}
 # Never read: records of what was, and this script.
 FROZEN = (
     "benchmarks/results/",
@@ -46,9 +48,9 @@ FROZEN = (
 )
 TEXT = {
     ".py", ".md", ".toml", ".txt", ".sh", ".c", ".h", ".hpp", ".cpp", ".in", ".cmake", ".json", ".ipynb", ".js", ".mjs",
-    ".ts", ".html", ".css", ".yml", ".yaml", ".pyi", ".supp",
+    ".ts", ".html", ".css", ".yml", ".yaml", ".pyi", ".supp", ".def",
 }  # fmt: skip
-TEXT_NAMES = {"Makefile", "CMakeLists.txt", ".gitignore", "run", "abi", "kat_vectors"}
+TEXT_NAMES = {"Makefile", "CMakeLists.txt", ".gitignore", "run", "abi", "kat_vectors", "stream_vectors"}
 TOP = ("gan_export", "csrc", "docs", "train", "tests", "benchmarks")
 
 
@@ -85,8 +87,10 @@ class Tree:
     modules: dict[str, str] = field(default_factory=dict)  # old -> new
     news: set[str] = field(default_factory=set)  # modules of the new layout, all of them
     folders: set[str] = field(default_factory=set)
-    symbols: dict[str, dict[str, str]] = field(default_factory=dict)
+    symbols: dict[str, dict[str, str]] = field(default_factory=dict)  # module -> name -> new name, imported ones too
+    defined: dict[str, dict[str, str]] = field(default_factory=dict)  # the same without what modules import
     names: bool = False  # whether SYMBOLS are renamed too
+    tops: dict[str, set[str]] = field(default_factory=dict)  # old module -> what it defines at its top
     problems: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
 
@@ -110,8 +114,10 @@ class Tree:
             parts = module.split(".")
             self.news |= {".".join(parts[:n]) for n in range(1, len(parts))}
         for module, names in SYMBOLS.items() if self.names else ():
-            self.symbols[module] = dict(names)
-            self.symbols.setdefault(self.modules.get(module, module), {}).update(names)
+            for name in (module, module_of(map_path(module.replace(".", "/") + ".py"))):
+                if name.replace(".", "/") + ".py" in self.files:
+                    self.symbols.setdefault(name, {}).update(names)
+                    self.defined.setdefault(name, {}).update(names)
 
     def is_old(self, module: str) -> bool:
         """Whether `module` is a file of the old layout that is still there."""
@@ -552,7 +558,7 @@ class PythonFile:
     def definitions(self) -> None:
         """Rename what this module itself defines."""
         own = module_of(self.path)
-        for old, new in (SYMBOLS.get(own, {}) if self.tree.names else {}).items():
+        for old, new in self.tree.defined.get(own, {}).items():
             if old not in self.read.module.bound:
                 if new not in self.read.module.bound:
                     self.tree.left.append(f"{self.path}: defines neither {old} nor {new}")
@@ -566,22 +572,31 @@ class PythonFile:
             for use in self.uses_of(old, self.read.module):
                 self.rename(use, new)
 
-    def members(self) -> None:
-        for old, new, where in tables.MEMBERS:
-            if where and not self.path.startswith(where):
+    def words(self) -> None:
+        """Rename attributes, keywords, parameters and local names of the files that WORDS lists."""
+        for old, new, where in WORDS if self.tree.names else ():
+            if not map_path(self.path).startswith(where):
                 continue
             for name, end, string in self.read.attributes:
-                if name == old:
+                if name == old and (end - len(old.encode()), end) not in self.edits:  # a module's own name has its turn
                     self.rename_attribute(name, end, string, new)
             for name, start, string in self.read.keywords:
-                if name == old:
-                    if string is not None:
-                        self.tree.left.append(f"{self.path}: keyword {old}= inside of an f-string")
-                    else:
-                        self.edit(start, start + len(old), new)
+                if name == old and string is None:
+                    self.edit(start, start + len(old), new)
+                elif name == old:
+                    self.tree.left.append(f"{self.path}: keyword {old}= inside of an f-string")
             for name, start in self.read.members:
                 if name == old:
                     self.edit(start, start + len(old), new)
+            scopes = {id(u.scope): u.scope for u in self.read.uses if old in u.scope.bound}
+            for scope in scopes.values():
+                if scope.kind not in ("function", "comprehension"):
+                    continue
+                if self.free(old, new, scope):
+                    for use in self.uses_of(old, scope):
+                        self.rename(use, new)
+                else:
+                    self.tree.problems.append(f"{self.path}: {new} for {old} is not free; see WORDS")
 
     def strings(self) -> None:
         """Code inside of strings, names inside of f-strings, and `__all__`."""
@@ -593,20 +608,14 @@ class PythonFile:
                 text = _in_fields(text, name, new, attribute)
             if re.search(r"\bfrom (gan_export|tests)[\w.]* import", text):
                 text = code_in_text(self.tree, text)
-            if isinstance(node, ast.Constant) and node.value in renamed and re.fullmatch(r"[\"']\w+[\"']", text):
-                self.tree.left.append(f"{self.path}:{node.lineno}: the string {text} is a name that changes")
+            whole = isinstance(node, ast.Constant) and node.value in renamed and re.fullmatch(r"[\"']\w+[\"']", text)
+            if isinstance(node, ast.Constant) and whole and self.path.startswith("gan_export/"):
+                # `__all__`, a table of lazy names, a type in quotes
+                text = f'"{renamed[str(node.value)]}"'
+                self.tree.left.append(f"{self.path}:{node.lineno}: the string {old} becomes {text}")
             if text != old:
                 self.edits = {k: v for k, v in self.edits.items() if not start <= k[0] < end}
                 self.edit(start, end, text)
-        for node in self.read.body if renamed else ():
-            if isinstance(node, ast.Assign) and any(
-                isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets
-            ):
-                for item in ast.walk(node.value):
-                    if isinstance(item, ast.Constant) and isinstance(item.value, str):
-                        new = self.tree.symbols.get(module_of(self.path), {}).get(item.value)
-                        if new:
-                            self.edit(self.read.start(item), self.read.end(item), f'"{new}"')
 
     def paths(self) -> None:
         """Rewrite ROOT / "csrc" / "tests" / "x": pieces of a path from the root."""
@@ -640,7 +649,7 @@ class PythonFile:
         self.imports()
         self.attributes_of_modules()
         self.definitions()
-        self.members()
+        self.words()
         self.paths()
         self.strings()
         out = self.source
@@ -796,6 +805,9 @@ def path_names(tree: Tree, path: str, text: str) -> str:
                 if base == "csrc":
                     new_base = "engine"
                 return posixpath.relpath(map_path(target), new_base)
+        within = f"gan_export/{token}"  # a page or a test may leave out the package
+        if "/" in token and token.endswith(".py") and within in tree.files and token not in tree.files:
+            return map_path(within).removeprefix("gan_export/")
         if "/" in token and token.split("/")[0] in TOP:
             return map_path(token)
         return token
@@ -815,6 +827,52 @@ BASES = {
     "csrc/wasm/build.sh": "csrc",
     "csrc/tests/fuzz/run.sh": "csrc",
 }
+
+
+TICKED = re.compile(r"`((?:\w+/)*\w+(?:\.\w+)*/?)(\([^`\n]*\))?`")
+
+
+def ticked_names(tree: Tree, path: str, text: str) -> str:
+    """Rewrite what prose names between backticks without the package: `module.name`, `room/module`, `room/`."""
+    own = posixpath.dirname(path)
+
+    def one(found: re.Match[str]) -> str:
+        name, call = found[1], found[2] or ""
+        if "/" in name:
+            within = f"gan_export/{name}".rstrip("/")
+            old = f"{within}.py" if f"{within}.py" in tree.files and not name.endswith("/") else within
+            if (old not in tree.files and old not in tree.folders) or name.rstrip("/") in tree.folders:
+                return found[0]
+            new = map_path(old).removesuffix(".py").removeprefix("gan_export/") + ("/" if name.endswith("/") else "")
+            return f"`{new}{call}`" if map_path(old) != old else found[0]
+        parts = name.split(".")
+        if len(parts) > 1 and f"gan_export/{name.replace('.', '/')}.py" in tree.files:
+            return f"`{tree.map_module(f'gan_export.{name}').removeprefix('gan_export.')}{call}`"
+        for n in range(len(parts) - 1, 0, -1):
+            inner = ".".join(parts[:n])
+            for base in (own.replace("/", "."), "gan_export"):
+                old = f"{base}.{inner}"
+                if parts[n] not in tree.tops.get(old, ()):
+                    continue
+                new = tree.modules.get(old, old)
+                short = new.rpartition(".")[2] if base != "gan_export" else new.removeprefix("gan_export.")
+                renamed = tree.symbols.get(old, {}).get(parts[n], parts[n])
+                return f"`{'.'.join([short, renamed, *parts[n + 1 :]])}{call}`"
+        return found[0]
+
+    return TICKED.sub(one, text)
+
+
+def top_names(source: str) -> set[str]:
+    """What a module defines at its top."""
+    names: set[str] = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {t.id for t in targets if isinstance(t, ast.Name)}
+    return names
 
 
 def depth(path: str) -> int:
@@ -883,7 +941,7 @@ def is_text(path: str) -> bool:
 
 def edited(tree: Tree, path: str, text: str, missing: dict[tuple[str, str], bool]) -> str:
     for where, old, new in OPTIONAL:
-        if path in (where, map_path(where)):
+        if path in (where, map_path(where)) and not (old in new and new in text):
             text = text.replace(old, new)
     for where, pattern, new in BLOCKS:
         if path in (where, map_path(where)):
@@ -919,6 +977,8 @@ def rewritten(tree: Tree, path: str, text: str, missing: dict[tuple[str, str], b
     elif path.endswith((".sh", ".toml")) or posixpath.basename(path) == "Makefile":
         text = code_in_text(tree, text)
     text = dotted_names(tree, text)
+    if path.endswith((".md", ".py")):
+        text = ticked_names(tree, path, text)
     return path_names(tree, path, text)
 
 
@@ -981,6 +1041,9 @@ def plan(root: Path, names: bool = False) -> tuple[Tree, dict[str, str], dict[st
         if is_text(path):
             with contextlib.suppress(UnicodeDecodeError):
                 texts[path] = (root / path).read_text(encoding="utf-8")
+    for path, text in texts.items():
+        if path.startswith("gan_export/") and path.endswith(".py"):
+            tree.tops[module_of(path)] = top_names(text)
     re_exports(tree, texts)
     missing = {(where, old): True for where, old, _ in EDITS}
     changed: dict[str, str] = {}
@@ -990,6 +1053,10 @@ def plan(root: Path, names: bool = False) -> tuple[Tree, dict[str, str], dict[st
             changed[path] = new
     tree.problems += [f"{where}: is not there; see EDITS" for (where, _), gone in missing.items() if gone]
     moves = {path: map_path(path) for path in tree.files if map_path(path) != path and not path.startswith("tools/")}
+    for path in tree.files:
+        folder, _, name = map_path(path).rpartition("/")
+        if folder == "gan_export" and name not in PUBLIC:
+            tree.problems.append(f"{path}: has no room; see PACKAGE in house_tables.py")
     for old, new in moves.items():
         if (root / new).is_file() and new not in moves:
             tree.problems.append(f"{old}: {new} is there already")
@@ -1027,9 +1094,9 @@ def carry_out(root: Path, moves: dict[str, str], changed: dict[str, str]) -> Non
 def tidy(root: Path, touched: list[str]) -> None:
     ruff = next((str(r) for r in (root / ".venv/bin/ruff",) if r.exists()), None) or shutil.which("ruff")
     if not ruff:
-        print("ruff is not here: run `ruff check --select I --fix . && ruff format .`")
+        print("ruff is not here: run `ruff check --select I,RUF022 --fix . && ruff format .`")
         return
-    subprocess.run([ruff, "check", "--quiet", "--select", "I", "--fix", "."], cwd=root, check=False)
+    subprocess.run([ruff, "check", "--quiet", "--select", "I,RUF022", "--fix", "."], cwd=root, check=False)
     subprocess.run([ruff, "format", "--quiet", "."], cwd=root, check=False)
     for path in touched:
         if path.endswith(".py"):
