@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-ENGINE_SOURCES := $(shell find csrc -name '*.[ch]' -o -name CMakeLists.txt)
+ENGINE_SOURCES := $(shell find engine -name '*.[ch]' -o -name CMakeLists.txt)
 SUFFIX := $(if $(filter Darwin,$(shell uname)),dylib,so)
 
 .PHONY: demo test test-long lint clean
@@ -57,8 +57,8 @@ lint: .venv/tested
 
 # In the source tree, where an editable install looks for it.  Without a compiler everything else still works.
 gan_export/libgan.$(SUFFIX): $(ENGINE_SOURCES) .venv/installed
-	-cmake -S csrc -B build/csrc -G Ninja -DCMAKE_BUILD_TYPE=Release -DGAN_TESTS=OFF -DGAN_VERSIONED=OFF > /dev/null \
-	  && cmake --build build/csrc > /dev/null && cp build/csrc/libgan.$(SUFFIX) $@.new && mv $@.new $@
+	-cmake -S engine -B build/engine -G Ninja -DCMAKE_BUILD_TYPE=Release -DGAN_TESTS=OFF -DGAN_VERSIONED=OFF > /dev/null \
+	  && cmake --build build/engine > /dev/null && cp build/engine/libgan.$(SUFFIX) $@.new && mv $@.new $@
 
 clean:
 	rm -rf build demo gan_export/libgan.*

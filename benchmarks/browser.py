@@ -26,7 +26,7 @@ from typing import Any
 from selenium import webdriver
 
 from gan_export import web
-from gan_export.bench import machine
+from gan_export.bench import environment
 
 RESULTS = Path(__file__).resolve().parent / "results"
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
@@ -133,7 +133,7 @@ def main() -> None:
     differ = dict(zip(list(sides)[1:], off, strict=True))
     record = {
         "chromium": version, "onnxruntime-web": onnxruntime,
-        "machine": asdict(machine.describe()), "commit": machine.commit(),
+        "machine": asdict(environment.describe()), "commit": environment.commit(),
         "first_picture_ms": first, "call_ms": times, "images_per_second": rates, "bytes_that_differ": differ,
     }  # fmt: skip
     print(json.dumps(record, indent=1))

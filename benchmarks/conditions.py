@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from gan_export import latents, runtimes
-from gan_export.bench import clock, machine, models
+from gan_export.bench import environment, models, stats
 
 HERE = Path(__file__).resolve().parent
 SIDES = {"native": "g.gan", "onnxruntime": "g.onnx", "openvino": "g.onnx"}
@@ -54,7 +54,7 @@ CONDITIONS = (
 
 def side(runtime: str, path: str, condition: Condition, batches: Sequence[int], pipe: Connection) -> None:
     """Seconds of each call of a turn, for each batch that is asked for."""
-    session = runtimes.find(runtime).load(Path(path), threads=condition.threads or machine.usable_processors())
+    session = runtimes.find(runtime).load(Path(path), threads=condition.threads or environment.usable_processors())
     nz = models.find("classic").channels[0]
     bound = {n: session.bind({"z": latents.draw(7, 0, n, nz)}) for n in batches}
     dirt = np.zeros(EVICTING // 8)
@@ -119,7 +119,7 @@ def rate(batch: int, turns: list[list[float]]) -> float:
 def step(before: int, batch: int, turns: dict[int, list[list[float]]]) -> str:
     """How the images a second of `batch` stand to those of the batch before, with the 95 % interval."""
     blocks = [[[round(1e9 * t / n) for t in turn] for turn in turns[n]] for n in (before, batch)]
-    found = clock.paired_ratio(*blocks)
+    found = stats.paired_ratio(*blocks)
     return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
 
 
@@ -144,15 +144,15 @@ def main() -> None:
         for kind, file in (("native", "g.gan"), ("onnx", "g.onnx")):
             export = [sys.executable, "-c", "from gan_export.cli.export import main; main()", kind]
             subprocess.run([*export, folder / "g.pth", "-o", folder / file], check=True, stdout=subprocess.DEVNULL)
-        before, used = machine.load(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        before, used = environment.load(), resource.getrusage(resource.RUSAGE_CHILDREN)
         chosen = [c for c in CONDITIONS if not given.only or c.title in given.only]
         spent = {c.title: measured(c, folder, given.rounds, batches) for c in chosen}
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     ours = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
-    foreign, stolen = machine.shares(before, machine.load(), ours)
+    foreign, stolen = environment.shares(before, environment.load(), ours)
     result = {
         "what": "seconds of calls of the classic generator, model alone, by condition, side, batch and turn",
-        "machine": asdict(machine.describe()), "versions": machine.versions(), "commit": machine.commit(),
+        "machine": asdict(environment.describe()), "versions": environment.versions(), "commit": environment.commit(),
         "foreign": foreign, "stolen": stolen, "calls": spent,
     }  # fmt: skip
     (HERE / "results" / f"conditions-{given.name}.json").write_text(json.dumps(result) + "\n", encoding="utf-8")

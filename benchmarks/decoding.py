@@ -56,9 +56,9 @@ def measure(folder: Path, ahead: bool) -> dict[str, float]:
 
 
 def main(pictures: int, rounds: int, name: str) -> None:
-    from gan_export.bench import machine
+    from gan_export.bench import environment
 
-    before = machine.load()
+    before = environment.load()
     runs = []
     for suffix in (".png", ".jpg"):
         with tempfile.TemporaryDirectory() as place:
@@ -77,10 +77,10 @@ def main(pictures: int, rounds: int, name: str) -> None:
                 f"{suffix} {'ahead' if a else 'on demand'}: "
                 + ", ".join(f"{k} {rate:,} img/s" for k, rate in rates.items())
             )
-    after = machine.load()
+    after = environment.load()
     result = {
         "what": f"{pictures} pictures of 256x256 to 3x{SIZE}x{SIZE}, batches of {BATCH}, steps of {STEP} s",
-        "machine": asdict(machine.describe()), "versions": machine.versions(), "commit": machine.commit(),
+        "machine": asdict(environment.describe()), "versions": environment.versions(), "commit": environment.commit(),
         "load_average": [before.average, after.average], "images_per_second": figures, "seconds": runs,
     }  # fmt: skip
     (HERE / "results" / f"decoding-{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -34,9 +34,10 @@ from typing import Any
 
 import numpy as np
 
-from gan_export import artifact, latents, runtimes
-from gan_export.bench import machine
-from gan_export.sampling import Generator
+from gan_export import latents, runtimes
+from gan_export.bench import environment
+from gan_export.formats import manifest as manifests
+from gan_export.sampling.generator import Generator
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -127,8 +128,8 @@ def sh(command: str, cwd: Path) -> None:
         raise SystemExit(f"{cwd.name}: {command}\n{done.stdout[-1000:]}{done.stderr[-1000:]}")
 
 
-def facts_of(file: Path) -> artifact.Facts:
-    manifest = artifact.read_manifest(file, artifact.sniff(file))
+def facts_of(file: Path) -> manifests.Facts:
+    manifest = manifests.read_manifest(file, manifests.sniff(file))
     assert manifest is not None, file
     return manifest.facts
 
@@ -155,7 +156,7 @@ def build(program: Program, checkpoint: Path, work: Path) -> Path:
     shutil.rmtree(where, ignore_errors=True)
     shutil.copytree(ROOT / "embed" / program.folder, folder)
     shutil.copyfile(checkpoint, folder / "g.pth")
-    for beside in ("gan_export", "csrc", "embed/onnxruntime-sdk.sh"):
+    for beside in ("gan_export", "engine", "embed/onnxruntime-sdk.sh"):
         (where / beside).symlink_to(ROOT / beside)
     if program.block is not None:
         page = (folder / "README.md").read_text(encoding="utf-8").split("\n\n")
@@ -336,7 +337,7 @@ def main() -> None:
     folders = [build(program, checkpoint, work) for program in programs]
     if given.prepare:
         return
-    before = machine.load()
+    before = environment.load()
     starts: dict[str, list[float]] = {program.title: [] for program in programs}
     if given.only in SERVICE:
         starts[SERVICE] = []
@@ -349,14 +350,14 @@ def main() -> None:
     node_modules = work / "node-onnx-0/embed/node-onnx/node_modules"
     spent = speeds(sides(files, node_modules, nz, given.only), given.rounds)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)  # everything has ended
-    foreign, stolen = machine.shares(before, machine.load(), used.ru_utime + used.ru_stime)
+    foreign, stolen = environment.shares(before, environment.load(), used.ru_utime + used.ru_stime)
     extra = {name: importlib.metadata.version(name) for name in ("tract", "wasmtime")}
     node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
     result = {
         "what": "embed/: seconds of a program that draws one picture; seconds of calls from a seed to bytes, by turn",
-        "machine": asdict(machine.describe()),
-        "versions": machine.versions() | extra | {"node": node},
-        "commit": machine.commit(),
+        "machine": asdict(environment.describe()),
+        "versions": environment.versions() | extra | {"node": node},
+        "commit": environment.commit(),
         "foreign": foreign,
         "stolen": stolen,
         "start_up": starts,

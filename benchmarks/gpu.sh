@@ -24,9 +24,9 @@ if [ -n "${DATA_ROOT:-}" ]; then
         recipe=${of%:*}
         "$python" -m gan_export.cli.train "$recipe" -o "$runs/$recipe" --device cuda --data-root "$DATA_ROOT" \
             --set output.metrics_every="${of#*:}" --set output.save_every=20 || status=1
-        "$python" train/record.py "$runs/$recipe" --folder "$out/train-records" || status=1
+        "$python" train/experiments/record.py "$runs/$recipe" --folder "$out/train-records" || status=1
     done
-    "$python" train/curves.py "$runs/mnist32-classic" "$runs/mnist32-best" -o "$out/CURVES.svg" || status=1
+    "$python" train/experiments/curves.py "$runs/mnist32-classic" "$runs/mnist32-best" -o "$out/CURVES.svg" || status=1
 fi
 "$python" -m pytest -q -k "cuda" tests || status=1
 "$python" benchmarks/train_step.py --device cuda --rounds 5 --folder "$out" || status=1

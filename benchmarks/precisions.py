@@ -20,10 +20,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gan_export import artifact, checkpoint, digits, evaluate, metrics, runtimes, ship
-from gan_export import export as formats
-from gan_export.export.base import Options
-from gan_export.sampling import Generator
+from gan_export import checkpoint, exporters, runtimes
+from gan_export.exporters.base import Options
+from gan_export.formats import manifest
+from gan_export.metrics import digits, distances
+from gan_export.pipeline import evaluate, publish
+from gan_export.sampling.generator import Generator
 
 FORMS = (
     ("onnx", "fp32"), ("onnx", "fp16"), ("onnx", "int8"), ("openvino", "fp32"), ("openvino", "int8"),
@@ -44,11 +46,11 @@ class Made:
 
 
 def make(read: checkpoint.Checkpoint, name: str, precision: str, folder: Path, count: int) -> Made:
-    exporter = formats.find(name)
+    exporter = exporters.find(name)
     target = folder / f"{name}-{precision}{exporter.suffix}"
-    shipped = ship.ship(read, exporter, target, Options(precision=precision))
+    shipped = publish.ship(read, exporter, target, Options(precision=precision))
     session = runtimes.find(exporter.runtime).load(target, threads=1)
-    drawn = evaluate.draw(Generator(artifact.Facts.of(read.spec), session), count, evaluate.SEED)
+    drawn = evaluate.draw(Generator(manifest.Facts.of(read.spec), session), count, evaluate.SEED)
     return Made(name, precision, shipped.size, session, drawn)
 
 
@@ -81,14 +83,14 @@ def main() -> None:
             wanted = full[one.format]
             square = float(np.mean((one.pictures.astype(np.float64) - wanted) ** 2))
             ours, theirs = (
-                metrics.Gaussian.of(judge.classifier.features(digits.readable(pictures)))
+                distances.Gaussian.of(judge.classifier.features(digits.readable(pictures)))
                 for pictures in (one.pictures, wanted)
             )
             row = (
                 one.format, one.precision, f"{one.size / 1e6:.2f} MB",
                 f"{10 * np.log10(255**2 / square):.1f} dB" if square else "-",
-                f"{(one.pictures == wanted).mean():.2%}", f"{max(0.0, metrics.frechet(ours, theirs)):.3f}",
-                f"{metrics.frechet(ours, judge.test):.2f}", f"{spent * 1e3:.2f} ms",
+                f"{(one.pictures == wanted).mean():.2%}", f"{max(0.0, distances.frechet(ours, theirs)):.3f}",
+                f"{distances.frechet(ours, judge.test):.2f}", f"{spent * 1e3:.2f} ms",
             )  # fmt: skip
             print("| " + " | ".join(row) + " |", flush=True)
 

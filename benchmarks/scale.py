@@ -29,7 +29,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from gan_export.bench import machine
+from gan_export.bench import environment
 
 ROOT = Path(__file__).resolve().parents[1]
 CORES = len(os.sched_getaffinity(0))
@@ -53,10 +53,10 @@ ENCODER = """
 import os, sys, time, tempfile, numpy as np
 from pathlib import Path
 import gan_export
-from gan_export.artifact import Facts
-from gan_export.scale.formats.base import Meter, Part, Place
-from gan_export.scale.formats.png import Png
-from gan_export.scale.job import Job
+from gan_export.formats.manifest import Facts
+from gan_export.datasets.formats.base import Meter, Part, Place
+from gan_export.datasets.formats.png import Png
+from gan_export.datasets.plan import Job
 model, seconds = gan_export.open(sys.argv[1]), float(sys.argv[2])
 c, h, w = model.image
 job = Job("g", "", Facts("", 1, "normal", 0, (c, h, w), None), "", "", 0, 0, 10**9, "png", 1000)
@@ -211,18 +211,18 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     generator = os.path.abspath(asked.generator)
-    before = machine.load()
+    before = environment.load()
     with tempfile.TemporaryDirectory() as temporary:
         folder = str(asked.folder or temporary)
         Path(folder).mkdir(parents=True, exist_ok=True)
         figures = measure(generator, asked.parts, asked.n, asked.seconds, folder)
-    record = {"machine": asdict(machine.describe()), "generator": Path(generator).name, "runs": []}
+    record = {"machine": asdict(environment.describe()), "generator": Path(generator).name, "runs": []}
     if asked.json and asked.json.exists():
         record = json.loads(asked.json.read_text())
-    after = machine.load()
+    after = environment.load()
     record["runs"].append({
-        "figures": figures, "pictures": asked.n, "seconds": asked.seconds, "versions": machine.versions(),
-        "commit": machine.commit(), "load_average": [getattr(x, "average", None) for x in (before, after)],
+        "figures": figures, "pictures": asked.n, "seconds": asked.seconds, "versions": environment.versions(),
+        "commit": environment.commit(), "load_average": [getattr(x, "average", None) for x in (before, after)],
     })  # fmt: skip
     if asked.json:
         asked.json.write_text(json.dumps(record, indent=1) + "\n")

@@ -18,11 +18,11 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from gan_export.bench import clock, machine, measure, record, summary  # noqa: E402
+from gan_export.bench import environment, measure, record, stats, summary  # noqa: E402
 from gan_export.bench.compare import compare  # noqa: E402
 from gan_export.bench.models import find, write_checkpoint  # noqa: E402
 from gan_export.bench.plan import Plan  # noqa: E402
-from gan_export.bench.subject import Source, built_in  # noqa: E402
+from gan_export.bench.target import Source, built_in  # noqa: E402
 
 BATCH = 64
 TURNS = 5
@@ -87,7 +87,7 @@ def main() -> int:
         checkpoint = folder / "classic.pth"
         write_checkpoint(find("classic"), checkpoint)
         subject = built_in("classic", folder)
-        from gan_export.bench.contenders import find as contender
+        from gan_export.bench.backends import find as contender
 
         onnx, gan = subject.file_for(contender("onnxruntime")), subject.file_for(contender("native"))
         source = Source(checkpoint, {"onnx": onnx, "gan": gan})
@@ -116,7 +116,7 @@ def agreement(name: str, code: str, file: Path, source: Source) -> tuple[str, fl
         done = subprocess.run([sys.executable, "-c", filled], capture_output=True, text=True, check=True)
         loops.append(float(done.stdout))
         run = measure.run(plan, source, lambda _: None)
-        benches.append(clock.median_seconds(run.rows[0].blocks).value)
+        benches.append(stats.median_seconds(run.rows[0].blocks).value)
     return name, statistics.median(loops), statistics.median(benches)
 
 
@@ -134,13 +134,13 @@ def coverage(source: Source) -> tuple[int, int]:
 
 def page(agreements: list[tuple[str, float, float]], covered: int, unstable: int, passed: bool) -> str:
     """What came out, with the machine."""
-    here = machine.describe()
+    here = environment.describe()
     lines = [
         "# Does gan-bench tell the truth?",
         "",
         "Written by `python benchmarks/self_check.py`.",
         "",
-        f"{here.cpu}, {here.usable} processors; commit {machine.commit()}; classic generator, batch {BATCH}.",
+        f"{here.cpu}, {here.usable} processors; commit {environment.commit()}; classic generator, batch {BATCH}.",
         "",
         "| runtime | hand-written loop | gan-bench | ratio |",
         "| --- | ---: | ---: | ---: |",

@@ -130,14 +130,14 @@ def _partly(c: Contender, p: Any, real: Tensor, draw: Callable[[int], Tensor]) -
 
 
 def _trainer(device: torch.device, settings: tuple[str, ...] = ()) -> Callable[[], None]:
-    from gan_export.training import recipe, state
+    from gan_export.training import recipe, snapshot
     from gan_export.training.batches import Batches
     from gan_export.training.data import open_source
-    from gan_export.training.loop import mover
+    from gan_export.training.trainer import mover
 
     own = ["data.source=mnist-10k", f"train.batch={BATCH}", "data.drop_last=true", f"compute.device={device}"]
     r = recipe.load("mnist32-classic", [*own, *settings])
-    now = state.start(r, device)
+    now = snapshot.start(r, device)
     source = open_source(r.data, None)
     batches = Batches(source, r, now.device)
     per_epoch = len(source) // BATCH
@@ -208,7 +208,7 @@ def flops_a_picture() -> float:
 
 
 def main() -> None:
-    from gan_export.bench import machine
+    from gan_export.bench import environment
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -237,7 +237,7 @@ def main() -> None:
     for pipe in pipes:  # warm-up, alone
         pipe.send(max(2, steps // 4))
         pipe.recv()
-    before = machine.load()
+    before = environment.load()
     rounds: list[list[list[float]]] = []  # round, contender, step
     for i in range(given.rounds):
         turn: dict[int, list[float]] = {}
@@ -247,7 +247,7 @@ def main() -> None:
             turn[j] = pipes[j].recv()
         rounds.append([turn[j] for j in range(len(pipes))])
         print(f"round {i + 1} of {given.rounds}", file=sys.stderr)
-    after = machine.load()
+    after = environment.load()
     for pipe in pipes:
         pipe.send(0)
 
@@ -267,7 +267,7 @@ def main() -> None:
         })  # fmt: skip
     result = {
         "what": "training step, batch 128, classic widths", "device": given.device, "threads": given.threads,
-        "machine": asdict(machine.describe()), "versions": machine.versions(), "commit": machine.commit(),
+        "machine": asdict(environment.describe()), "versions": environment.versions(), "commit": environment.commit(),
         "load_average": [before.average, after.average], "steps_a_turn": steps,
         "needed_flops_a_picture": work, "matrix_product_peak_flops": peak, "table": table,
         "contenders": [asdict(c) for c in contenders], "seconds": rounds,

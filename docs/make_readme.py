@@ -15,8 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from gan_export._lib.fs import atomic_file
 from gan_export.bench import report, summary
-from gan_export.files import atomic_file
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS: dict[str, tuple[str, ...]] = {

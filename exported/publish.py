@@ -13,9 +13,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from gan_export import checkpoint, evaluate, export, images, latents, sampling, ship
-from gan_export.artifact import report_path
-from gan_export.describe import describe
+from gan_export import checkpoint, exporters, images, latents
+from gan_export.checkpoint.summary import describe
+from gan_export.formats.manifest import report_path
+from gan_export.pipeline import evaluate
+from gan_export.pipeline import publish as publishing
+from gan_export.sampling import generator as generators
 
 FORMATS = ("onnx", "torchscript")
 SEED, COUNT = 7, 64
@@ -35,10 +38,10 @@ def publish(source: Path, folder: Path, trained: str) -> None:
     read = checkpoint.read(generator)
     shipped = []
     for name in FORMATS:
-        exporter = export.find(name)
-        shipped.append((exporter.title, ship.ship(read, exporter, folder / f"generator{exporter.suffix}")))
-    with sampling.open_generator(folder / "generator.onnx") as opened:
-        label: sampling.Label = "all" if opened.facts.classes else "random"
+        exporter = exporters.find(name)
+        shipped.append((exporter.title, publishing.ship(read, exporter, folder / f"generator{exporter.suffix}")))
+    with generators.open_generator(folder / "generator.onnx") as opened:
+        label: generators.Label = "all" if opened.facts.classes else "random"
         images.write_png(folder / "preview.png", images.grid(opened.draw(SEED, 0, COUNT, label)))
         judged = {"seed": evaluate.SEED, **evaluate.evaluate(opened).to_json()}
     (folder / "judged.json").write_text(json.dumps(judged, indent=2) + "\n", encoding="utf-8")
@@ -48,7 +51,7 @@ def publish(source: Path, folder: Path, trained: str) -> None:
 def readme(
     folder: Path,
     read: checkpoint.Checkpoint,
-    shipped: list[tuple[str, ship.Shipped]],
+    shipped: list[tuple[str, publishing.Shipped]],
     judged: dict[str, Any],
     trained: str,
 ) -> str:

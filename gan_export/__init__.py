@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     import torch
 
-    from gan_export.arch.draft import Family
     from gan_export.checkpoint import Checkpoint, Overrides
+    from gan_export.datasets.torch_dataset import Pictures, PictureStream
+    from gan_export.recognize.builder import Family
     from gan_export.runtimes.native import Model
-    from gan_export.sampling import Label
-    from gan_export.scale.torch_dataset import Pictures, PictureStream
+    from gan_export.sampling.generator import Label
 
 __version__ = "0.1.0"
 
@@ -39,7 +39,7 @@ def register_architecture(family: Family, before: str | None = None) -> None:
     does this in the function that its entry point of the group `gan_export.plugins` names.
     Raises GanExportError if its name is taken, or no architecture is called `before`.
     """
-    from gan_export.arch.registry import ARCHS
+    from gan_export.recognize.registry import ARCHS
 
     ARCHS.add(family, before or next(f.name for f in ARCHS if f.generic))
 
@@ -73,7 +73,7 @@ def dataset(
     """
     from pathlib import Path
 
-    from gan_export.scale.torch_dataset import Drawing, Pictures
+    from gan_export.datasets.torch_dataset import Drawing, Pictures
 
     return Pictures(Drawing(Path(path), seed, length, start, label, psi, device, threads, transform))
 
@@ -98,7 +98,7 @@ def stream(
     """
     from pathlib import Path
 
-    from gan_export.scale.torch_dataset import Drawing, PictureStream
+    from gan_export.datasets.torch_dataset import Drawing, PictureStream
 
     drawing = Drawing(Path(path), seed, length, start, label, psi, device, threads, transform)
     return PictureStream(drawing, rank, world)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gan_export._lib.fs import atomic_file
 from gan_export.errors import GanExportError
-from gan_export.files import atomic_file
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]

@@ -1,6 +1,6 @@
 """Seed -> latents: a function of (seed, image index, coordinate) and of nothing else.
 
-docs/LATENTS.md is the law, to the bit; csrc/tests/kat_vectors has its known answers, which every
+docs/latent-rng.md is the law, to the bit; engine/tests/kat_vectors has its known answers, which every
 language's tests read.  Philox4x32-10 is from Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"
 (2011); the normal table's rational approximations are Wichura's AS 241 (1988).
 """

@@ -147,14 +147,15 @@ class Artifacts:
         self.made: dict[str, Path] = {}
 
     def __getitem__(self, name: str) -> Path:
-        from gan_export import catalogue, checkpoint, ship
+        from gan_export import checkpoint
+        from gan_export.pipeline import publish, table
 
         if name not in self.made:
-            line = next(one for one in catalogue.lines() if one.exporter.name == name)
+            line = next(one for one in table.lines() if one.exporter.name == name)
             if not line.available:
                 pytest.skip(line.reason)
             target = self.folder / f"g{line.exporter.suffix}"
-            self.made[name] = ship.ship(checkpoint.read(self.source), line.exporter, target).path
+            self.made[name] = publish.ship(checkpoint.read(self.source), line.exporter, target).path
         return self.made[name]
 
 
@@ -164,7 +165,7 @@ def artifacts(classic_pth: Path, tmp_path_factory: pytest.TempPathFactory) -> Ar
 
 
 def _formats_of_files() -> Iterator[object]:
-    from gan_export.export import EXPORTERS
+    from gan_export.exporters import EXPORTERS
 
     for exporter in EXPORTERS:
         if not exporter.folder:

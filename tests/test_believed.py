@@ -20,12 +20,13 @@ import onnx
 import pytest
 import torch
 
-from gan_export import artifact, checkpoint, content, references, tolerance
-from gan_export.artifact import KEY, Manifest
+from gan_export import checkpoint
 from gan_export.errors import GanExportError
-from gan_export.export import EXPORTERS, gan_file
-from gan_export.export import find as find_format
-from gan_export.export.base import Options, missing, write
+from gan_export.exporters import EXPORTERS, gan_file
+from gan_export.exporters import find as find_format
+from gan_export.exporters.base import Options, missing, write
+from gan_export.formats import content, manifest, references, tolerance
+from gan_export.formats.manifest import KEY, Manifest
 from tests.conftest import ROOT, Artifacts, Command, Result, refused
 
 WIDE = {"max_abs": 2.5, "byte_share": 1.0, "byte_step": 255, "psnr": None}
@@ -33,21 +34,21 @@ Change = Callable[[dict[str, Any]], None]
 
 
 def manifest_of(path: Path) -> Manifest:
-    found = artifact.read_manifest(path, artifact.sniff(path))
+    found = manifest.read_manifest(path, manifest.sniff(path))
     assert found is not None
     return found
 
 
 def forge(path: Path, change: Change) -> None:
     """Rewrite the manifest of an ONNX, `.gan`, TorchScript, safetensors, IR, ncnn or C export as a forger would."""
-    kind = artifact.sniff(path)
-    old = artifact._manifest_text(path, kind)
+    kind = manifest.sniff(path)
+    old = manifest._manifest_text(path, kind)
     assert old is not None
     data = json.loads(old)
     change(data)
     new = json.dumps(data, sort_keys=True, separators=(",", ":")).encode()
     if kind in ("c", "ncnn"):
-        (path / artifact.C_MANIFEST if kind == "c" else artifact.manifest_path(path)).write_bytes(new)
+        (path / manifest.C_MANIFEST if kind == "c" else manifest.manifest_path(path)).write_bytes(new)
     elif kind == "onnx":
         model = onnx.load(path)
         next(p for p in model.metadata_props if p.key == KEY).value = new.decode()
@@ -75,7 +76,7 @@ def forge(path: Path, change: Change) -> None:
 
 
 def write_gan(path: Path, manifest: bytes) -> None:
-    """Another manifest in a `.gan` file, sizes, offsets and checksums made right: docs/FORMAT.md."""
+    """Another manifest in a `.gan` file, sizes, offsets and checksums made right: docs/gan-file-format.md."""
     raw = path.read_bytes()
     at, _, data = struct.unpack_from("<QQQ", raw, 24)
     head = bytearray(raw[:at] + manifest)
@@ -95,7 +96,7 @@ def copied(source: Path, folder: Path) -> Path:
     """An export with all its files."""
     if source.is_dir():
         return Path(shutil.copytree(source, folder / source.name))
-    for file in {*artifact.files(source).values(), artifact.manifest_path(source)}:
+    for file in {*manifest.files(source).values(), manifest.manifest_path(source)}:
         if file.is_file():
             shutil.copy(file, folder / file.name)
     return folder / source.name
@@ -183,7 +184,7 @@ def test_rounding_is_measured_with_a_checkpoint_and_stated_without(
     assert made.code == 0, made
     stated = manifest_of(path).rounding
     assert 2e-5 / 3 < stated == 2.0 ** round(np.log2(stated))
-    report = json.loads(artifact.report_path(path).read_text())["parity"]
+    report = json.loads(manifest.report_path(path).read_text())["parity"]
     assert report["tolerance"]["max_abs"] == pytest.approx(max(2e-5, 3 * report["rounding"]["error"]))
     assert report["rounding"]["error"] <= 4 * stated
     assert command("gan-export", "verify", path, harsh).code == 0
@@ -250,7 +251,7 @@ def sealed(classic_pth: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
 def test_the_contents_are_hashed_over_all_files(name: str, sealed: Callable[[str], Path], tmp_path: Path) -> None:
     path = copied(sealed(name), tmp_path)
     stated = manifest_of(path).content_sha256
-    assert stated == content.sha256(path) != artifact.UNSEALED
+    assert stated == content.sha256(path) != manifest.UNSEALED
     inside = sorted(f for f in tmp_path.rglob("*") if f.is_file())
     if name in ("onnx", "openvino", "ncnn", "c", "coreml"):
         assert len(inside) > 1

@@ -12,7 +12,7 @@ from torchvision.utils import save_image
 
 from gan_export import images
 from gan_export.errors import GanExportError
-from gan_export.module import ToBytes
+from gan_export.graph.torch_module import ToBytes
 
 
 def test_bytes_follow_the_rule() -> None:

@@ -14,7 +14,7 @@ from scipy import stats
 from gan_export import latents
 from gan_export.errors import GanExportError
 
-VECTORS = Path(__file__).resolve().parents[1] / "csrc" / "tests" / "kat_vectors"
+VECTORS = Path(__file__).resolve().parents[1] / "engine" / "tests" / "kat_vectors"
 
 
 def answers(kind: str) -> Iterator[tuple[list[str], list[str]]]:

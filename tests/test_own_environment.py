@@ -48,7 +48,7 @@ def python() -> Path:
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_format_is_written_proven_and_run(python: Path, name: str) -> None:
     tests = [
-        "tests/test_second_tier.py",
+        "tests/exporters/test_second_tier.py",
         "-m",
         "long",
         "-k",

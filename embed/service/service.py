@@ -28,9 +28,10 @@ from fastapi.responses import JSONResponse
 from PIL import Image
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from gan_export import artifact, images, latents
+from gan_export import images, latents
 from gan_export.errors import GanExportError
-from gan_export.sampling import Generator, choose_labels, open_generator
+from gan_export.formats import manifest
+from gan_export.sampling.generator import Generator, choose_labels, open_generator
 
 # Each is a number of pictures, or as many as hold so many pixels where those are fewer.
 BATCH = 64, 1 << 22  # drawn at once
@@ -174,7 +175,7 @@ FILE = generator_file()
 def digest(path: Path) -> str:
     """SHA-256 of the generator's files."""
     found = hashlib.sha256()
-    for file in artifact.files(path).values():
+    for file in manifest.files(path).values():
         with open(file, "rb") as f:
             found.update(hashlib.file_digest(f, "sha256").digest())
     return found.hexdigest()

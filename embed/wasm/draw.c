@@ -1,6 +1,6 @@
 /* Pictures of a seed by the WebAssembly engine, which wasm2c has turned into C: draw g.gan SEED COUNT > pictures.raw,
  * uint8 (count, height, width, channels).  Structures lie as wasm32 lays them out; this machine is little-endian. */
-#include "gan.h" /* wasm2c's, with the functions of csrc/gan.h */
+#include "gan.h" /* wasm2c's, with the functions of engine/include/gan.h */
 
 #include <errno.h>
 #include <stdio.h>

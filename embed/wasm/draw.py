@@ -1,6 +1,6 @@
 """Pictures of a seed by the WebAssembly engine in wasmtime: python draw.py gan-simd.wasm g.gan SEED COUNT pictures.npy.
 
-The functions are csrc/gan.h's; structures lie as wasm32 lays them out.
+The functions are engine/include/gan.h's; structures lie as wasm32 lays them out.
 """
 
 import argparse

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from gan_export.bench import clock, summary
+from gan_export.bench import stats, summary
 from gan_export.bench.record import Row, Run, Settings
 from gan_export.errors import CheckFailedError, GanExportError, printable
 
@@ -26,7 +26,7 @@ class Pair:
     contender: str
     batch: int
     quantity: str
-    ratio: clock.Interval | None
+    ratio: stats.Interval | None
     broken: bool = False
 
     @property
@@ -121,5 +121,5 @@ def _key(row: Row) -> tuple[str, int, str]:
     return row.contender, row.batch, row.quantity
 
 
-def _ratio(before: Row, after: Row) -> clock.Interval:
-    return clock.ratio(clock.units(*summary.proven(before)), clock.units(*summary.proven(after)))
+def _ratio(before: Row, after: Row) -> stats.Interval:
+    return stats.ratio(stats.units(*summary.proven(before)), stats.units(*summary.proven(after)))

@@ -18,28 +18,17 @@ from pathlib import Path
 
 import numpy as np
 
-from gan_export.bench import clock, machine
-from gan_export.bench.contenders import Contender
-from gan_export.bench.ledger import Ledger
-from gan_export.bench.peak import Peak, measure_peak
+from gan_export.bench import environment, stats
+from gan_export.bench.backends import Contender
 from gan_export.bench.plan import LARGEST_BATCH, Plan, check_memory
 from gan_export.bench.record import SCHEMA, Quantity, Run, Settings
-from gan_export.bench.subject import (
-    SEED,
-    Referee,
-    Source,
-    Subject,
-    built_in,
-    from_files,
-    idle,
-    precision,
-    rule,
-    runner,
-)
+from gan_export.bench.results import Ledger
+from gan_export.bench.roofline import Peak, measure_peak
+from gan_export.bench.target import SEED, Referee, Source, Subject, built_in, from_files, idle, precision, rule, runner
 from gan_export.errors import GanExportError, first_line
-from gan_export.runtimes import remote
-from gan_export.runtimes.remote import REGISTRY, RemoteSession
-from gan_export.tolerance import Rule
+from gan_export.formats.tolerance import Rule
+from gan_export.runtimes import subprocess_session
+from gan_export.runtimes.subprocess_session import REGISTRY, RemoteSession
 
 KNEE = 1.05  # a sweep goes on while the fastest contender gains this much from one doubling to the next
 
@@ -112,7 +101,7 @@ class _Bench:
         self.registry = registry
         self.device = plan.resolved_device()
         self.threads = plan.resolved_threads()
-        self.pin = self.threads < machine.usable_processors()
+        self.pin = self.threads < environment.usable_processors()
         self.contenders = taking
         self.referee = Referee(subject, self.threads)
         self.ledger = Ledger()
@@ -123,7 +112,7 @@ class _Bench:
     def run(self, command: str) -> Run:
         for batch in () if self.plan.sweep else self.plan.batches:
             self._check_memory(batch)
-        before = machine.load()
+        before = environment.load()
         peak, partial = None, False
         try:
             if self.plan.roofline:
@@ -147,9 +136,9 @@ class _Bench:
             command=command,
             suite=self.plan.suite,
             partial=partial,
-            machine=machine.describe(),
-            versions=machine.versions(),
-            commit=machine.commit(),
+            machine=environment.describe(),
+            versions=environment.versions(),
+            commit=environment.commit(),
             model=self.subject.model,
             settings=Settings(
                 device=self.device,
@@ -162,7 +151,7 @@ class _Bench:
                 processes=self.plan.processes,
             ),
             peak=peak,
-            load=(before.average, machine.load().average),
+            load=(before.average, environment.load().average),
             gpu_states=tuple(ledger.gpu_states),
             entries=tuple(ledger.entries.values()),
             rows=rows,
@@ -209,7 +198,7 @@ class _Bench:
         for series in self.ledger.all_series.values():
             smaller = self.ledger.all_series.get((series.contender.name, series.batch // 2, series.quantity))
             if series.batch == batch and smaller is not None and series.blocks and smaller.blocks:
-                ahead = 2 * clock.median_seconds(smaller.blocks).value / clock.median_seconds(series.blocks).value
+                ahead = 2 * stats.median_seconds(smaller.blocks).value / stats.median_seconds(series.blocks).value
                 if ahead > KNEE:
                     return True
         return False
@@ -223,7 +212,7 @@ class _Bench:
         try:
             path = self.subject.file_for(contender, self.device)
             before = time.perf_counter()
-            session = remote.open_remote(
+            session = subprocess_session.open_remote(
                 contender.runtime,
                 path,
                 self.device,
@@ -276,7 +265,7 @@ class _Bench:
         for entrant in fit:
             self._attempt(self._judge_again, entrant, batch, generation)
         if self.device == "cuda":
-            self.ledger.gpu_states.append({"batch": float(batch), **machine.gpu_state()})
+            self.ledger.gpu_states.append({"batch": float(batch), **environment.gpu_state()})
         self._say(span[1], f"batch {batch}: done")
 
     def _prepare(self, entrant: _Entrant, batch: int, _: int) -> None:
@@ -321,18 +310,18 @@ class _Bench:
         """Blocks that are not kept, until three in a row agree or the time is up; gives seconds a call."""
         end = time.monotonic() + self.plan.warm_seconds
         medians: list[float] = []
-        while not clock.is_warm(medians) and (time.monotonic() < end or not medians):
+        while not stats.is_warm(medians) and (time.monotonic() < end or not medians):
             samples = self._timed(entrant, batch, quantity, min(self.plan.block_seconds, 0.2), 0)
             medians.append(float(np.median(samples)) * 1e-9)
         return medians[-1]
 
     def _block(self, entrant: _Entrant, batch: int, quantity: Quantity, generation: int) -> None:
-        settle = clock.settle_calls(entrant.pace[quantity])
-        before, ours = machine.load(), machine.cpu_seconds([entrant.session.pid])
+        settle = stats.settle_calls(entrant.pace[quantity])
+        before, ours = environment.load(), environment.cpu_seconds([entrant.session.pid])
         samples = self._timed(entrant, batch, quantity, self.plan.block_seconds, settle)
-        after = machine.load()
-        ours = machine.cpu_seconds([entrant.session.pid]) - ours
-        foreign, stolen = machine.shares(before, after, ours)
+        after = environment.load()
+        ours = environment.cpu_seconds([entrant.session.pid]) - ours
+        foreign, stolen = environment.shares(before, after, ours)
         series = self.ledger.series(entrant.contender, batch, quantity)
         series.unproven.add(generation)  # until its pictures are judged again
         series.blocks.append(tuple(samples))

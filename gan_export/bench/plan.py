@@ -10,10 +10,10 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, get_args
 
-from gan_export import plaindata
-from gan_export.bench import contenders, models
-from gan_export.bench.contenders import Contender
-from gan_export.bench.machine import memory_available, usable_processors
+from gan_export._lib import plaindata
+from gan_export.bench import backends, models
+from gan_export.bench.backends import Contender
+from gan_export.bench.environment import memory_available, usable_processors
 from gan_export.bench.record import Quantity
 from gan_export.errors import GanExportError, printable
 
@@ -57,7 +57,7 @@ class Plan:
         for batch in self.batches:
             _check(_whole(batch) and 1 <= batch <= LARGEST_BATCH, f"batch {batch}: 1 to {LARGEST_BATCH} is needed")
         for name in self.runtimes:
-            contenders.find(name)
+            backends.find(name)
         for name in self.models:
             models.find(name)
         _check(bool(self.models), "no generator is given")
@@ -89,8 +89,8 @@ class Plan:
     def entrants(self, device: str) -> tuple[Contender, ...]:
         """Who takes part; the ones named, whether or not the device suits them, or the usual ones of the device."""
         if self.runtimes:
-            return tuple(contenders.find(name) for name in dict.fromkeys(self.runtimes))
-        return contenders.usual(device)
+            return tuple(backends.find(name) for name in dict.fromkeys(self.runtimes))
+        return backends.usual(device)
 
 
 def from_suite(name: str) -> Plan:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gan_export import charts
+from gan_export._lib import charts
+from gan_export._lib.escape import Html, Text, html
 from gan_export.bench import summary
 from gan_export.bench.record import Run
 from gan_export.bench.summary import Line
-from gan_export.escape import Html, Text, html
 
 Figure = tuple[Text[Html], str]  # an <svg> element and its caption
 

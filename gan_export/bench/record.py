@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from gan_export import plaindata
+from gan_export._lib import plaindata
+from gan_export._lib.escape import Json, Text, file_stem, json_lines
+from gan_export._lib.fs import atomic_file, write_text
 from gan_export._lib.schema import decode
-from gan_export.bench.machine import Machine
-from gan_export.bench.peak import Peak
+from gan_export.bench.environment import Machine
+from gan_export.bench.roofline import Peak
 from gan_export.errors import GanExportError, printable
-from gan_export.escape import Json, Text, file_stem, json_lines
-from gan_export.files import atomic_file, write_text
 
 FAMILY = "gan-export/bench/"
 SCHEMA = f"{FAMILY}1"

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gan_export import charts
+from gan_export._lib import charts
+from gan_export._lib.escape import Html, Markdown, Text, html, html_text, markdown_code, markdown_text
+from gan_export._lib.escape import markdown as md
+from gan_export._lib.fs import atomic_file, write_text
 from gan_export.bench import plots, record, summary
 from gan_export.bench.record import Run
 from gan_export.bench.summary import Line
 from gan_export.errors import GanExportError, printable
-from gan_export.escape import Html, Markdown, Text, html, html_text, markdown_code, markdown_text
-from gan_export.escape import markdown as md
-from gan_export.files import atomic_file, write_text
 
 NAMES = ("REPORT.md", "report.html")
 SELF_CHECK = "SELF_CHECK.md"  # what `benchmarks/self_check.py` leaves beside them

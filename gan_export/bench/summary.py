@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gan_export.bench import clock
-from gan_export.bench.contenders import CONTENDERS
+from gan_export._lib.escape import Csv, Text, csv_rows
+from gan_export.bench import stats
+from gan_export.bench.backends import CONTENDERS
 from gan_export.bench.record import Entry, Parity, Quantity, Row, Run
-from gan_export.escape import Csv, Text, csv_rows
 
 MOST_SPREAD = 0.05  # half an interval, as a share of the median
 MOST_FOREIGN = 0.05  # of all processors' time, taken by other processes while a block ran
@@ -37,9 +37,9 @@ class Line:
     batch: int
     quantity: Quantity
     parity: Parity | None
-    rate: clock.Interval | None
+    rate: stats.Interval | None
     call: tuple[float, float, float] | None
-    against: clock.Interval | None
+    against: stats.Interval | None
     of_peak: float | None
     verdict: str = ""
 
@@ -67,7 +67,7 @@ def verdict(run: Run, row: Row) -> str:
     blocks, process = proven(row)
     if not blocks:
         return "not proven after timing"
-    return "" if len(clock.units(blocks, process)) > 1 else "one block alone"
+    return "" if len(stats.units(blocks, process)) > 1 else "one block alone"
 
 
 def proven(row: Row) -> tuple[list[tuple[int, ...]], list[int]]:
@@ -176,12 +176,12 @@ def _line(run: Run, row: Row, entry: Entry) -> Line:
     if why := verdict(run, row):
         return Line(entry, row.batch, row.quantity, row.parity, None, None, None, None, why)
     blocks, process = proven(row)
-    call = clock.median_seconds(clock.units(blocks, process))
-    rate = clock.Interval(row.batch / call.high, row.batch / call.value, row.batch / call.low)
+    call = stats.median_seconds(stats.units(blocks, process))
+    rate = stats.Interval(row.batch / call.high, row.batch / call.value, row.batch / call.low)
     of_peak = None
     if run.peak is not None and run.model.flops is not None and entry.precision in run.peak.flops:
         of_peak = run.model.flops * rate.value / run.peak.flops[entry.precision]
-    points = clock.percentiles_seconds(blocks)
+    points = stats.percentiles_seconds(blocks)
     return Line(
         entry,
         row.batch,
@@ -194,10 +194,10 @@ def _line(run: Run, row: Row, entry: Entry) -> Line:
     )
 
 
-def _against(run: Run, row: Row) -> clock.Interval | None:
+def _against(run: Run, row: Row) -> stats.Interval | None:
     for other in run.rows:
         same = (other.batch, other.quantity) == (row.batch, row.quantity)
         if same and other.contender == BASELINE and row.contender != BASELINE and not verdict(run, other):
-            theirs, mine = clock.pairs(*proven(other), *proven(row))
-            return clock.paired_ratio(theirs, mine) if len(mine) > 1 else None
+            theirs, mine = stats.pairs(*proven(other), *proven(row))
+            return stats.paired_ratio(theirs, mine) if len(mine) > 1 else None
     return None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from gan_export.budget import Budget
+from gan_export._lib.budget import Budget
 from gan_export.errors import GanExportError, printable
 
 # What DataParallel, torch.compile, FSDP and activation checkpointing put before or within keys.

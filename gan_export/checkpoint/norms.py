@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gan_export.checkpoint.values import Float32, Tensor
+from gan_export.checkpoint.containers.tensors import Float32, Tensor
 
 # (suffix of the raw weight, then of what normalises it), as the hooks, a common hand-written class, and
 # torch.nn.utils.parametrizations name them.

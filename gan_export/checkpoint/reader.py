@@ -11,23 +11,24 @@ from typing import cast
 
 import numpy as np
 
-from gan_export.arch import ARCHS, recognise
-from gan_export.arch.layers import layer_parameters
-from gan_export.arch.reading import Alternative, Overrides, Reading
-from gan_export.arch.recognition import MOST_MODULES
-from gan_export.arch.spec import GeneratorSpec
-from gan_export.budget import Budget, BudgetError, read_json
-from gan_export.checkpoint import folders, keys, told
-from gan_export.checkpoint.borrow import Lenders
-from gan_export.checkpoint.candidates import Candidate, Found, at_path, find
-from gan_export.checkpoint.formats import read_content
-from gan_export.checkpoint.modules import Recovered
-from gan_export.checkpoint.names import named_first
+from gan_export._lib.budget import Budget, BudgetError, read_json
+from gan_export.checkpoint import keys, module_config
+from gan_export.checkpoint.checkpoint import Checkpoint, Source
+from gan_export.checkpoint.containers import hf_folder
+from gan_export.checkpoint.containers.denylist import named_first
+from gan_export.checkpoint.containers.detect import read_content
+from gan_export.checkpoint.containers.tensors import FLOATS, Float32, Tensor
+from gan_export.checkpoint.containers.torch import Content
 from gan_export.checkpoint.norms import Array, Folded, fold
-from gan_export.checkpoint.torch_files import Content
-from gan_export.checkpoint.types import Checkpoint, Source
-from gan_export.checkpoint.values import FLOATS, Float32, Tensor
+from gan_export.checkpoint.pickled_modules import Recovered
+from gan_export.checkpoint.state_dicts import Candidate, Found, at_path, find
+from gan_export.checkpoint.stats_donor import Lenders
 from gan_export.errors import GanExportError, NotRecognisedError, printable
+from gan_export.graph.layers import layer_parameters
+from gan_export.graph.spec import GeneratorSpec
+from gan_export.recognize import ARCHS, recognise
+from gan_export.recognize.detect import MOST_MODULES
+from gan_export.recognize.options import Alternative, Overrides, Reading
 
 _SHOWN = 12  # candidates listed in a message
 _FAMILY = 20  # steps of holding one module against all families
@@ -43,7 +44,7 @@ def read(path: Path | str, overrides: Overrides | None = None) -> Checkpoint:
     """
     where = Path(path)
     if os.path.isdir(where):  # unlike Path's, this takes any name
-        name, digest, content, budget = folders.read_folder(where)
+        name, digest, content, budget = hf_folder.read_folder(where)
     else:
         name, digest, content, budget = read_content(where)
     try:
@@ -219,14 +220,14 @@ def _recognise(
     keys = {name: arrays[reading.keys[f"{name}.{p}"]].keys[0] for name, p in owners.items() if p}
     homes = {name: _home(origins[key], module) for name, key in keys.items()}
     words = []
-    if overrides.output is None and (last := told.last_activation(module, reading, homes)) is not None:
+    if overrides.output is None and (last := module_config.last_activation(module, reading, homes)) is not None:
         before, asked = reading.spec, dataclasses.replace(asked, output=last)
         reading = recognise(shapes, asked)
         words += [f"output {last}"] if before.layers != reading.spec.layers else []
     if overrides.raw:
         reading = recognise(shapes, dataclasses.replace(asked, raw=True))
-    agreed = told.agreed(module, reading, homes, overrides)
-    words += [w] if (w := told.said(agreed.spec, reading.spec)) else []
+    agreed = module_config.agreed(module, reading, homes, overrides)
+    words += [w] if (w := module_config.said(agreed.spec, reading.spec)) else []
     return agreed, (f"the module itself says {', '.join(words)}",) if words else ()
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy.typing as npt
 
-from gan_export.budget import Budget
-from gan_export.checkpoint import folders, keys
-from gan_export.checkpoint.candidates import Candidate, at_path, find
-from gan_export.checkpoint.formats import read_content
-from gan_export.checkpoint.types import Source
-from gan_export.checkpoint.values import FLOATS, Tensor
+from gan_export._lib.budget import Budget
+from gan_export.checkpoint import keys
+from gan_export.checkpoint.checkpoint import Source
+from gan_export.checkpoint.containers import hf_folder
+from gan_export.checkpoint.containers.detect import read_content
+from gan_export.checkpoint.containers.tensors import FLOATS, Tensor
+from gan_export.checkpoint.state_dicts import Candidate, at_path, find
 from gan_export.errors import GanExportError, printable
 
 _SHOWN = 4  # keys listed in a message
@@ -30,7 +31,7 @@ def read_state_dict(path: Path, wanted: Wanted, key: str | None = None) -> tuple
     counters.  Nothing that the file names is imported or run.
     Raises GanExportError, beginning with the file's name, that says which keys differ.
     """
-    name, digest, content, budget = folders.read_folder(path) if os.path.isdir(path) else read_content(path)
+    name, digest, content, budget = hf_folder.read_folder(path) if os.path.isdir(path) else read_content(path)
     found = find(content.root, budget)
     tried = found.candidates
     if key is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gan_export.checkpoint.names import warning
-from gan_export.checkpoint.types import Checkpoint, Source
+from gan_export.checkpoint.checkpoint import Checkpoint, Source
+from gan_export.checkpoint.containers.denylist import warning
 from gan_export.errors import GanExportError, HostileFileError, printable
 
 

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gan_export.arch.reading import Overrides
-from gan_export.cli import app as common
+from gan_export.cli import common
 from gan_export.cli.bench_tables import print_run, print_table
 from gan_export.cli.options import reads_checkpoints
 from gan_export.cli.say import put, say
+from gan_export.recognize.options import Overrides
 
 if TYPE_CHECKING:
     from gan_export.bench.measure import Progress
     from gan_export.bench.plan import Plan
     from gan_export.bench.record import Run
-    from gan_export.bench.subject import Source
+    from gan_export.bench.target import Source
 
 HELP = """Measure runtimes on the same latents, each in a fresh process, in turns: the usual ones, or those you name.
 
@@ -166,7 +166,7 @@ def report(
 def list_runtimes(*, device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto") -> None:
     """The runtimes that can take part, and why the others can't."""
     from gan_export import runtimes
-    from gan_export.bench.contenders import CONTENDERS
+    from gan_export.bench.backends import CONTENDERS
     from gan_export.bench.plan import Plan
 
     where = Plan(device=device).resolved_device()
@@ -217,9 +217,9 @@ def _measure(plan: Plan, source: Source | str, json: str | None, csv: str | None
 
 def _keep(run: Run, json: str | None, csv: str | None, keep: Path | None) -> tuple[list[Path], list[str]]:
     """Write to every target; gives what was written, and why what wasn't, with the place of the run in its stead."""
+    from gan_export._lib.fs import atomic_file, write_text
     from gan_export.bench import record, summary
     from gan_export.errors import GanExportError
-    from gan_export.files import atomic_file, write_text
 
     def table(path: Path) -> None:
         with atomic_file(path) as temporary:
@@ -261,7 +261,7 @@ def _rescued(run: Run) -> str:
 
 
 def _sources(files: list[Path], plan: Plan, overrides: Overrides) -> list[Source | str]:
-    from gan_export.bench.subject import idle, runner, sort_files
+    from gan_export.bench.target import idle, runner, sort_files
     from gan_export.errors import GanExportError, printable
 
     if not files:
@@ -289,8 +289,8 @@ def _check_targets(json: str | None, csv: str | None, keep: Path | None, files: 
     """Before anything is measured: no result is lost for a place without a right to write, and no file for a result."""
     import tempfile
 
-    from gan_export import artifact
     from gan_export.errors import GanExportError
+    from gan_export.formats import manifest
 
     named = [Path(target) for target in (json, csv) if target and target != "-"]
     for target in named:
@@ -306,7 +306,7 @@ def _check_targets(json: str | None, csv: str | None, keep: Path | None, files: 
                 pass
         except OSError as e:
             raise GanExportError(f"{folder} takes no file ({e.strerror or e}); name another place") from None
-    measured = {part.resolve(): part for file in files for part in artifact.files(file).values()}
+    measured = {part.resolve(): part for file in files for part in manifest.files(file).values()}
     for target in named:
         if target.resolve() in measured:
             raise GanExportError(f"{target} is one of the files to measure; name another for the result")

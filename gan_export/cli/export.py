@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gan_export.arch.reading import Overrides
-from gan_export.cli import app as common
-from gan_export.cli import modules, shown
+from gan_export._lib.escape import json_text
+from gan_export.cli import common, modules, tables
 from gan_export.cli.options import Out, Strict, reads_checkpoints
 from gan_export.cli.say import put, say, table
-from gan_export.escape import json_text
+from gan_export.recognize.options import Overrides
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
-    from gan_export.export.base import Exporter, Options
-    from gan_export.exportable import Exportable
-    from gan_export.ship import Shipped
+    from gan_export.checkpoint.exportable import Exportable
+    from gan_export.exporters.base import Exporter, Options
+    from gan_export.pipeline.publish import Shipped
 
 HELP = """Export a GAN generator from its checkpoint, and prove that the export draws the same pictures.
 
@@ -114,10 +113,10 @@ def export(
     overrides: Overrides,
 ) -> None:
     """Export FILE to FORMAT; the target changes only after the new file has drawn the same pictures."""
-    from gan_export import export as formats
-    from gan_export.export.base import check_options
+    from gan_export import exporters
+    from gan_export.exporters.base import check_options
 
-    exporter = formats.find(format)
+    exporter = exporters.find(format)
     options = _options(
         opset=opset, uint8=uint8, method=method, precision=precision, static=static, external_data=external_data,
         fp16_io=fp16_io, recalibrate=recalibrate, max_error=max_error, embed_weights=embed_weights, symbol=symbol,
@@ -139,8 +138,8 @@ def export(
     shipped = _ship(generator, exporter, target, options)
     if module is None:
         _print_assumed(checkpoint)
-    shown.print_proof(shipped, exporter.title)
-    shown.print_shipped(shipped, file)
+    tables.print_proof(shipped, exporter.title)
+    tables.print_shipped(shipped, file)
 
 
 @app.command(name="all", short_help="Every format that can be written here.")
@@ -153,9 +152,9 @@ def export_all(
     overrides: Overrides,
 ) -> None:
     """Export FILE to every format that can be written here, and say what was left out and why."""
-    from gan_export import catalogue
     from gan_export.errors import GanExportError, UnavailableError
-    from gan_export.export.base import Options
+    from gan_export.exporters.base import Options
+    from gan_export.pipeline import table as format_table
 
     checkpoint = _read(file, overrides, strict)
     _print_health(checkpoint)
@@ -163,7 +162,7 @@ def export_all(
     rows: list[tuple[str, ...]] = []
     failed: list[int] = []
     written = 0
-    for line in catalogue.lines():
+    for line in format_table.lines():
         exporter = line.exporter
         if not line.available:
             rows.append((exporter.name, "-", "-", "-", f"skipped: {line.reason}"))
@@ -181,7 +180,7 @@ def export_all(
         worst = shipped.report.max_abs if shipped.report else None
         error = "unproven here" if shipped.unproven else "-" if worst is None else f"{worst:.1e}"
         loaded = "-" if shipped.loading is None else f"{shipped.loading:.2f} s"
-        rows.append((exporter.name, shown.size(shipped.size), error, loaded, str(shipped.path)))
+        rows.append((exporter.name, tables.size(shipped.size), error, loaded, str(shipped.path)))
     if written:
         _print_assumed(checkpoint)
     table(("format", "size", "largest error", "loaded in", "file, or why not"), rows)
@@ -214,25 +213,26 @@ def export_web(
     """Write a static page that draws FILE's pictures in the browser, with nothing loaded from elsewhere."""
     import shutil
 
-    from gan_export import artifact, ship
-    from gan_export import export as formats
+    from gan_export import exporters
     from gan_export.errors import GanExportError
-    from gan_export.export.base import check_options
+    from gan_export.exporters.base import check_options
+    from gan_export.formats import manifest as manifests
+    from gan_export.pipeline import publish
     from gan_export.web import Onnx, runtime_files, write_site
 
-    native, onnx = formats.find("native"), formats.find("onnx")
+    native, onnx = exporters.find("native"), exporters.find("onnx")
     options = _options(uint8=False, precision=precision)
     check_options(native, options)
     runtime = runtime_files(onnxruntime_web) if onnxruntime_web else ()
     if runtime:
         check_options(onnx, options)
-    if artifact.sniff(file) == "gan":
+    if manifests.sniff(file) == "gan":
         if runtime:
             raise GanExportError(f"{file} is an export: --onnxruntime-web needs the checkpoint, to write ONNX as well")
         if precision != "fp32" or overrides != Overrides():
             raise GanExportError(f"{file} is an export: its precision, and what a flag says of a checkpoint, are fixed")
-        found = ship.verify(file)
-        shown.print_verification(found, file)
+        found = publish.verify(file)
+        tables.print_verification(found, file)
         if not found.passed:
             raise typer.Exit(1)
         size = write_site(out, lambda target: shutil.copyfile(file, target))
@@ -241,11 +241,11 @@ def export_web(
         _print_health(checkpoint)
 
         def put(exporter: Exporter) -> Callable[[Path], None]:
-            return lambda target: shown.print_proof(_ship(checkpoint, exporter, target, options), exporter.title)
+            return lambda target: tables.print_proof(_ship(checkpoint, exporter, target, options), exporter.title)
 
         size = write_site(out, put(native), Onnx(put(onnx), runtime) if runtime else None)
         _print_assumed(checkpoint)
-    say(f"wrote {out} ({shown.size(size)}): any static server shows it, and it needs no network")
+    say(f"wrote {out} ({tables.size(size)}): any static server shows it, and it needs no network")
     say(f"  python -m http.server -d {out} 8000    then open http://localhost:8000")
 
 
@@ -255,13 +255,13 @@ def list_formats(
     markdown: Annotated[bool, typer.Option("--markdown", help="The table for a page, alike on every machine.")] = False,
 ) -> None:
     """The formats, what runs each, and whether it can be written and proven here."""
-    from gan_export import catalogue
+    from gan_export.pipeline import table as format_table
 
     if markdown:
-        put(catalogue.markdown())
+        put(format_table.markdown())
         return
     rows = []
-    for line in catalogue.lines():
+    for line in format_table.lines():
         e = line.exporter
         here = line.reason or (f"yes, but unproven: {line.unproven}" if line.unproven else "yes")
         rows.append((e.name, e.title, e.suffix, ", ".join(e.precisions), line.devices, e.runs, here))
@@ -288,9 +288,9 @@ def verify(
     overrides: Overrides,
 ) -> None:
     """Run ARTIFACT in its own runtime against CHECKPOINT, or against the reference pictures inside it."""
-    from gan_export import ship
+    from gan_export.checkpoint.exportable import known_layers
     from gan_export.errors import GanExportError
-    from gan_export.exportable import known_layers
+    from gan_export.pipeline import publish
 
     if bisect and checkpoint is None:
         raise GanExportError("--bisect compares with a checkpoint's layers; name the checkpoint too")
@@ -314,10 +314,10 @@ def verify(
         modules.refuse_alone(kwargs, pythonpath, signature)
         if checkpoint is not None:
             read = _read(checkpoint, _as_exported(artifact, checkpoint, overrides), strict)
-    found = ship.verify(artifact, read, precision=precision, max_error=max_error)
-    shown.print_verification(found, artifact, precision)
+    found = publish.verify(artifact, read, precision=precision, max_error=max_error)
+    tables.print_verification(found, artifact, precision)
     if bisect and read is not None:
-        shown.print_steps(ship.first_wrong_layers(artifact, known_layers(read, "--bisect")))
+        tables.print_steps(publish.first_wrong_layers(artifact, known_layers(read, "--bisect")))
     if not found.passed:
         raise typer.Exit(1)
 
@@ -332,15 +332,15 @@ def inspect(
     overrides: Overrides,
 ) -> None:
     """What FILE is: family, sizes, layers, what was assumed and what was ignored."""
-    from gan_export import artifact
+    from gan_export.formats import manifest as manifests
 
-    kind = artifact.sniff(file)
+    kind = manifests.sniff(file)
     if kind != "checkpoint" and overrides != Overrides():
         from gan_export.errors import GanExportError
 
         raise GanExportError(f"{file} is an export, what it is is fixed: leave out {overrides.flags()}")
     if kind == "checkpoint":
-        from gan_export.describe import describe
+        from gan_export.checkpoint.summary import describe
 
         checkpoint = _read(file, overrides, strict)
         _print_health(checkpoint)
@@ -348,9 +348,9 @@ def inspect(
         if as_json:
             put(json_text(description.to_json(), indent=2))
         else:
-            shown.print_description(description)
+            tables.print_description(description)
         return
-    manifest = artifact.read_manifest(file, kind)
+    manifest = manifests.read_manifest(file, kind)
     if manifest is None:
         from gan_export.errors import GanExportError
 
@@ -360,7 +360,7 @@ def inspect(
         put(json_text(data, indent=2))
         return
     ports = [(port.name, f"{port.kind}, {manifest.signature.describe(port)}") for port in manifest.signature]
-    rows = [(k, shown.flat(v)) for k, v in data.items() if k not in ("references", "signature")]
+    rows = [(k, tables.flat(v)) for k, v in data.items() if k not in ("references", "signature")]
     table(("", ""), [*ports, *rows])
 
 
@@ -370,7 +370,7 @@ def main() -> None:
 
 
 def _options(*, uint8: bool, **said: Any) -> Options:
-    from gan_export.export.base import Options
+    from gan_export.exporters.base import Options
 
     return Options(output="bytes" if uint8 else "float", **said)
 
@@ -382,7 +382,7 @@ def _read(file: Path, overrides: Overrides, strict: bool) -> Checkpoint:
     read = checkpoint.read(file, overrides)
     if strict:
         checkpoint.check_strictly(read)
-    shown.warn_of_code(read.source)
+    tables.warn_of_code(read.source)
     for note in read.reading.notes:
         say(f"note: {printable(note, limit=500)}", error=True)
     for alternative in read.reading.alternatives:
@@ -393,11 +393,11 @@ def _read(file: Path, overrides: Overrides, strict: bool) -> Checkpoint:
 
 def _as_exported(artifact: Path, checkpoint: Path, overrides: Overrides) -> Overrides:
     """What the artifact was exported with, where nothing else is said."""
-    from gan_export import ship
-    from gan_export.artifact import sniff
     from gan_export.errors import printable
+    from gan_export.formats.manifest import sniff
+    from gan_export.pipeline import publish
 
-    said = ship.said(artifact) if artifact.exists() else Overrides()
+    said = publish.said(artifact) if artifact.exists() else Overrides()
     if said in (overrides, Overrides()) or sniff(checkpoint) == "safetensors":  # which has its layers inside
         return overrides
     how = "read with" if overrides == Overrides() else "it was exported with"
@@ -415,24 +415,26 @@ def _print_assumed(checkpoint: Checkpoint) -> None:
 
 
 def _print_health(checkpoint: Checkpoint) -> None:
-    from gan_export import health
+    from gan_export.verification import batchnorm
 
-    if line := health.warning(health.check(checkpoint)):
+    if line := batchnorm.warning(batchnorm.check(checkpoint)):
         say(f"warning: {line}", error=True)
 
 
 def _ship(generator: Exportable, exporter: Exporter, target: Path, options: Options) -> Shipped:
     from rich.console import Console
 
-    from gan_export import ship
-    from gan_export.parity import ParityError
+    from gan_export.pipeline import publish
+    from gan_export.verification.compare import ParityError
 
     with Console(stderr=True).status("") as status:
         try:
-            return ship.ship(generator, exporter, target, options, progress=lambda what: status.update(_status(what)))
+            return publish.ship(
+                generator, exporter, target, options, progress=lambda what: status.update(_status(what))
+            )
         except ParityError as e:
             status.stop()
-            shown.print_report(e.report)
+            tables.print_report(e.report)
             raise
 
 
@@ -458,6 +460,6 @@ def _beside(file: Path, suffix: str) -> Path:
 
 def _is_wanted(target: Path, file: Path) -> bool:
     """Whether a file is there that is no export, which is replaced only where its name is given, or is `file`."""
-    from gan_export import artifact
+    from gan_export.formats import manifest as manifests
 
-    return target.is_file() and (target.samefile(file) or artifact.sniff(target) == "checkpoint")
+    return target.is_file() and (target.samefile(file) or manifests.sniff(target) == "checkpoint")

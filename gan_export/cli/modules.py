@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_export.arch.reading import Overrides
-from gan_export.cli import shown
+from gan_export.cli import tables
 from gan_export.cli.say import say
 from gan_export.errors import GanExportError, printable
+from gan_export.recognize.options import Overrides
 
 if TYPE_CHECKING:
-    from gan_export.signature import Signature
-    from gan_export.user_module import UserModule
+    from gan_export.checkpoint.user_module import UserModule
+    from gan_export.graph.signature import Signature
 
 
 def read(
@@ -33,7 +33,8 @@ def read(
     strict: refuse a file that names what runs code; nothing of it is run either way.
     Raises GanExportError for flags of recognition other than --key, which have no meaning for a class.
     """
-    from gan_export import checkpoint, user_module
+    from gan_export import checkpoint
+    from gan_export.checkpoint import user_module
 
     flags = {name for name in overrides.said() if name != "key"}
     if flags:
@@ -52,7 +53,7 @@ def read(
     )
     if strict:
         checkpoint.refuse_code(user.source)
-    shown.warn_of_code(user.source)
+    tables.warn_of_code(user.source)
     return user
 
 
@@ -83,7 +84,7 @@ def _kwargs(text: str | None) -> dict[str, Any]:
 
 
 def _signature(path: Path | None) -> Signature | None:
-    from gan_export.signature import Signature
+    from gan_export.graph.signature import Signature
 
     if path is None:
         return None

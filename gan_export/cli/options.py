@@ -11,8 +11,8 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from gan_export.arch.reading import Overrides
 from gan_export.errors import GanExportError
+from gan_export.recognize.options import Overrides
 
 Seed = Annotated[int, typer.Option("--seed", help="0 to 2^64-1; with the index it decides an image's latents.")]
 Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]

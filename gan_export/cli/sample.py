@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gan_export.arch.reading import Overrides
-from gan_export.cli import app as common
+from gan_export.cli import common
 from gan_export.cli.options import Device, Seed, Strict, Threads, check_device, reads_checkpoints
 from gan_export.cli.say import say
 from gan_export.errors import GanExportError
+from gan_export.recognize.options import Overrides
 
 if TYPE_CHECKING:
-    from gan_export.sampling import Label
+    from gan_export.sampling.generator import Label
 
 HELP = """Draw pictures from a generator: a checkpoint, or any export (.onnx, .pt, .gan, .xml, ...).
 
@@ -87,24 +87,24 @@ def sample(
     overrides: Overrides,
 ) -> None:
     """Draw COUNT pictures of FILE into OUT."""
-    from gan_export import sampling
+    from gan_export.sampling import generator as generators
 
     total = count if count is not None else (64 if walk is None else 1)
 
     def dataset(format: str) -> None:
         from dataclasses import asdict
 
-        from gan_export.cli import scale, shown
-        from gan_export.scale.filters import DIGITS
-        from gan_export.scale.job import Slice
-        from gan_export.scale.run import Wish
-        from gan_export.scale.writer import Source
+        from gan_export.cli import dataset, tables
+        from gan_export.datasets.filters import DIGITS
+        from gan_export.datasets.plan import Slice
+        from gan_export.datasets.run import Wish
+        from gan_export.datasets.writer import Source
 
-        shown.check_source(file, overrides, strict)
+        tables.check_source(file, overrides, strict)
         part = Slice.parse(shard) if shard else Slice()
         wish = Wish(seed, start, total, format, chosen, psi, filter, shard_size, part, workers, ray)
         source = Source(file, runtime, device, threads, classifier or DIGITS, overrides=asdict(overrides))
-        scale.draw(source, wish, out)
+        dataset.draw(source, wish, out)
 
     check_device(device)
     common.print_program(file)
@@ -131,29 +131,29 @@ def sample(
             "--classifier": classifier,
         }
     )
-    with sampling.open_generator(
+    with generators.open_generator(
         file, overrides, runtime=runtime, device=device, threads=threads, psi=psi, strict=strict
     ) as generator:
         for line in generator.warnings:
             say(f"warning: {line}", error=True)
         if walk is not None:
-            from gan_export import walk as walks
+            from gan_export.sampling import interpolate
 
             kept = chosen if label is not None else "all"
-            drawn = walks.write(generator, target, seed=seed, stops=walk, count=total, start=start, label=kept)
+            drawn = interpolate.write(generator, target, seed=seed, stops=walk, count=total, start=start, label=kept)
             say(f"wrote {out}: {drawn} frames over {walk} stops, looping")
             return
-        z = sampling.read_latents(latents, generator.facts.nz) if latents else None
+        z = generators.read_latents(latents, generator.facts.nz) if latents else None
         if z is None and label == "all" and generator.facts.classes and not target.suffix:
             dataset("classes")  # labels laid out as folders, which is what tools for classes read
             return
         with _Progress(len(z) if z is not None else total) as advance:
             if z is not None:
-                sampling.sample_latents(
+                generators.sample_latents(
                     generator, target, z, batch=batch, label=chosen if label else "all", progress=advance
                 )
             else:
-                sampling.sample(
+                generators.sample(
                     generator, target, seed=seed, start=start, count=total, batch=batch, label=chosen, progress=advance
                 )
     drawn = len(z) if z is not None else total
@@ -200,10 +200,10 @@ def check(
     device: Device = "cpu",
 ) -> None:
     """Verify a dataset: every hash, and some pictures drawn again."""
-    from gan_export.cli import scale
+    from gan_export.cli import dataset
 
     check_device(device)
-    scale.check(folder, generator, runtime, device, pictures)
+    dataset.check(folder, generator, runtime, device, pictures)
 
 
 def main() -> None:

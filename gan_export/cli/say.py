@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from gan_export.escape import Text, shown
+from gan_export._lib.escape import Text, shown
 
 _MOST_LINE = 20_000  # characters
 _MOST_CELL = 500

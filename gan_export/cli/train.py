@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from gan_export.arch.reading import Overrides
-from gan_export.cli import app as common
+from gan_export.cli import common
 from gan_export.cli.options import Device as SampleDevice
 from gan_export.cli.options import Seed, Threads, check_device, reads_checkpoints
 from gan_export.cli.say import say
 from gan_export.errors import GanExportError, printable
+from gan_export.recognize.options import Overrides
 
 if TYPE_CHECKING:
-    from gan_export.digits import Report
+    from gan_export.metrics.digits import Report
     from gan_export.training import events
     from gan_export.training.events import Ended, Event
-    from gan_export.training.loop import Options
     from gan_export.training.processes import Plan
+    from gan_export.training.trainer import Options
 
 app = common.new_app(
     "Train a GAN by a recipe.  RECIPE is a name that `gan-train list` shows, or a TOML file.\n\n"
@@ -58,8 +58,8 @@ def run(
     nodes: Nodes = 1,
 ) -> None:
     """Train RECIPE (the default: `gan-train RECIPE`)."""
-    from gan_export.training import folder, torchrun
     from gan_export.training import recipe as recipes
+    from gan_export.training import run_dir, torchrun
 
     more = [f"train.seed={seed}"] if seed is not None else []
     more += ["data.strict=true"] if fail_on_unreadable else []
@@ -67,7 +67,7 @@ def run(
     into = out or Path("runs") / read.name
     place = torchrun.place()
     if place is None or place.rank == 0:  # the others may find the folder that the first has made
-        folder.check_new(into)  # before torch is imported: an answer at once
+        run_dir.check_new(into)  # before torch is imported: an answer at once
 
     from gan_export.training import processes
 
@@ -89,11 +89,11 @@ def resume(
     nodes: Nodes = 1,
 ) -> None:
     """Go on with RUN exactly; --set can change where it ends, output.*, its device, data.path and data.memory."""
-    from gan_export.training import folder
     from gan_export.training import recipe as recipes
+    from gan_export.training import run_dir
 
     given = [*(settings or []), *_device(device)]
-    recipes.resumed(folder.recipe(run), given)  # before torch is imported: an answer at once
+    recipes.resumed(run_dir.recipe(run), given)  # before torch is imported: an answer at once
 
     from gan_export.training import processes
 
@@ -122,15 +122,16 @@ def evaluate(
     overrides: Overrides,
 ) -> None:
     """Measure FILE's digits: sure share, Frechet distance, precision, recall, coverage, each beside real digits'."""
-    from gan_export import evaluate as evaluation
-    from gan_export import images, sampling
-    from gan_export.escape import json_text
-    from gan_export.files import atomic_file, write_text
+    from gan_export import images
+    from gan_export._lib.escape import json_text
+    from gan_export._lib.fs import atomic_file, write_text
+    from gan_export.pipeline import evaluate as evaluation
+    from gan_export.sampling import generator as generators
 
     check_device(device)
     if count < 1000:
         raise GanExportError(f"-n {count}: at least 1000 pictures are needed")
-    with sampling.open_generator(file, overrides, runtime=runtime, device=device, threads=threads) as generator:
+    with generators.open_generator(file, overrides, runtime=runtime, device=device, threads=threads) as generator:
         report = evaluation.evaluate(generator, count, seed)
         memory = evaluation.memory(generator, data_root, seed) if neighbours else None
     figures = {**report.to_json(), "seed": seed}
@@ -153,10 +154,10 @@ def page(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The file; RUN/page.html without.")] = None,
 ) -> None:
     """Show RUN as one HTML file: curves, previews over time, a latent walk, settings."""
-    from gan_export import page as pages
+    from gan_export.training import report
 
     target = out or run / "page.html"
-    pages.write(run, target)
+    report.write(run, target)
     say(f"wrote {target}")
 
 
@@ -238,13 +239,13 @@ def _device(name: str | None) -> list[str]:
 
 
 def _options(data_root: Path | None, tensorboard: bool, stop: _Stop, shown: _Display) -> Options:
-    from gan_export.training.loop import Options
+    from gan_export.training.trainer import Options
 
     return Options(data_root, tensorboard, shown, stop)
 
 
 def _finish(run: Path, ended: Ended, plan: Plan) -> None:
-    from gan_export.training import folder, torchrun
+    from gan_export.training import run_dir, torchrun
 
     place = torchrun.place()
     if place and place.rank:
@@ -256,11 +257,11 @@ def _finish(run: Path, ended: Ended, plan: Plan) -> None:
         say(f"stopped at step {ended.step}, all of it kept.  Go on with:", error=True)
         say(f"  gan-train resume {run}{by}", error=True)
         raise typer.Exit(common.INTERRUPTED)
-    generator = folder.checkpoint(run, "generator", ended.epoch)
+    generator = run_dir.checkpoint(run, "generator", ended.epoch)
     say(f"done: {ended.step} steps in {ended.seconds:.0f} s of training")
     say(f"  generator  {generator}")
-    say(f"  previews   {run / folder.PREVIEWS}")
-    say(f"  log        {run / folder.LOG}")
+    say(f"  previews   {run / run_dir.PREVIEWS}")
+    say(f"  log        {run / run_dir.LOG}")
     say("next:")
     say(f"  gan-export onnx {generator}")
     say(f"  gan-sample {generator} -n 64 --seed 7 -o grid.png")

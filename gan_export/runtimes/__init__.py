@@ -5,8 +5,8 @@ from __future__ import annotations
 from gan_export._lib.registry import Registry
 from gan_export.runtimes.aoti import AOTINDUCTOR
 from gan_export.runtimes.base import Runtime
-from gan_export.runtimes.c_source import C
-from gan_export.runtimes.core_ml import COREML
+from gan_export.runtimes.c import C
+from gan_export.runtimes.coreml import COREML
 from gan_export.runtimes.eager import (
     AUTOTUNE,
     BF16,
@@ -23,8 +23,8 @@ from gan_export.runtimes.executorch import EXECUTORCH
 from gan_export.runtimes.litert import LITERT
 from gan_export.runtimes.native import NATIVE
 from gan_export.runtimes.ncnn import NCNN
-from gan_export.runtimes.onnx_runtime import ONNXRUNTIME
-from gan_export.runtimes.open_vino import OPENVINO, OPENVINO_IR
+from gan_export.runtimes.onnxruntime import ONNXRUNTIME
+from gan_export.runtimes.openvino import OPENVINO, OPENVINO_IR
 from gan_export.runtimes.pt2 import PT2
 from gan_export.runtimes.torchscript import TORCHSCRIPT
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gan_export import artifact
 from gan_export.errors import GanExportError, UnavailableError, printable
+from gan_export.formats import manifest as manifests
 from gan_export.runtimes.base import Availability, Format, require
-from gan_export.runtimes.seeded import SeededSession
+from gan_export.runtimes.builtin_sampler import SeededSession
 from gan_export.runtimes.torch_session import (
     TorchSession,
     artifact_session,
@@ -44,7 +44,7 @@ class AotiRuntime:
 
         if not path.is_file():
             raise GanExportError(f"{printable(str(path))} is no file")
-        manifest = artifact.read_manifest(path, "aoti") if artifact.sniff(path) == "aoti" else None
+        manifest = manifests.read_manifest(path, "aoti") if manifests.sniff(path) == "aoti" else None
         if manifest is None:
             raise GanExportError(f"{printable(str(path))} is no AOTInductor package of gan-export's")
         made_for = manifest.options.get("device", "cpu")

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_export.errors import GanExportError, UnavailableError, printable
-from gan_export.ports import Port
-from gan_export.signature import Array, Feeds, Signature
+from gan_export.graph.ports import Port
+from gan_export.graph.signature import Array, Feeds, Signature
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]

@@ -60,14 +60,14 @@ class CheckpointRuntime:
 
 
 def _eager(read: Checkpoint, device: str) -> Call:
-    from gan_export.module import to_module
+    from gan_export.graph.torch_module import to_module
 
     return to_module(read.spec, read.weights).to(device)
 
 
 def _folded(read: Checkpoint, device: str) -> Call:
-    from gan_export.lowering import lower
-    from gan_export.module import to_module
+    from gan_export.graph.fold import lower
+    from gan_export.graph.torch_module import to_module
 
     return to_module(*lower(read.spec, read.weights)).to(device)
 
@@ -75,8 +75,8 @@ def _folded(read: Checkpoint, device: str) -> Call:
 def _channels_last(read: Checkpoint, device: str) -> Call:
     import torch
 
-    from gan_export.lowering import lower
-    from gan_export.module import to_module
+    from gan_export.graph.fold import lower
+    from gan_export.graph.torch_module import to_module
 
     module = to_module(*lower(read.spec, read.weights)).to(device)
     return module.to(memory_format=torch.channels_last)

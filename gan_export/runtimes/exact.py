@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gan_export.errors import GanExportError, printable
+from gan_export.graph.signature import Feeds
 from gan_export.runtimes.base import Outputs, SessionInfo
 from gan_export.runtimes.torch_session import prepare_torch, session_info
-from gan_export.signature import Feeds
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
@@ -27,7 +27,7 @@ class ExactSession:
     """Both modules of one checkpoint, on the CPU."""
 
     def __init__(self, read: Checkpoint, info: SessionInfo) -> None:
-        from gan_export.module import to_module
+        from gan_export.graph.torch_module import to_module
 
         self._modules: tuple[Any, ...] = tuple(to_module(read.spec, read.weights) for _ in range(2))
         self._modules[0].double()

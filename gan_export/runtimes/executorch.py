@@ -10,12 +10,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gan_export import artifact
 from gan_export.errors import GanExportError, printable
+from gan_export.formats import manifest as manifests
+from gan_export.graph.signature import Signature
 from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, Shapes, require, without_batch
-from gan_export.runtimes.onnx_runtime import captured_stderr
-from gan_export.runtimes.single import SingleSession, needed_manifest
-from gan_export.signature import Signature
+from gan_export.runtimes.onnxruntime import captured_stderr
+from gan_export.runtimes.unbatched import SingleSession, needed_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class ExecuTorchRuntime:
         require(self, device)
         if not path.is_file():
             raise GanExportError(f"{printable(str(path))} is no file")
-        manifest = artifact.read_manifest(path, "executorch") if artifact.sniff(path) == "executorch" else None
+        manifest = manifests.read_manifest(path, "executorch") if manifests.sniff(path) == "executorch" else None
         with captured_stderr():  # it logs what it finds of the processor
             from executorch.extension.pybindings import portable_lib
             from executorch.runtime import Runtime
@@ -74,7 +74,7 @@ def _shapes(metadata: Any, signature: Signature) -> Shapes:
 
 
 class ExecuTorchDraws:
-    """As `single.Draws`.  The program is kept: its method lives in it."""
+    """As `unbatched.Draws`.  The program is kept: its method lives in it."""
 
     def __init__(self, program: Any, method: Any) -> None:
         self._program, self._method = program, method

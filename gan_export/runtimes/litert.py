@@ -12,9 +12,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gan_export.errors import GanExportError, printable
+from gan_export.graph.signature import Signature
 from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, Shape, Shapes, require, without_batch
-from gan_export.runtimes.single import SingleSession, needed_manifest
-from gan_export.signature import Signature
+from gan_export.runtimes.unbatched import SingleSession, needed_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def _shapes(interpreter: Any, signature: Signature) -> Shapes:
 
 
 class LiteRtDraws:
-    """As `single.Draws`, by an interpreter with its tensors allocated."""
+    """As `unbatched.Draws`, by an interpreter with its tensors allocated."""
 
     def __init__(self, interpreter: Any) -> None:
         self._interpreter = interpreter

@@ -1,4 +1,4 @@
-"""The project's own C engine (csrc/), through ctypes.  Nothing here imports torch."""
+"""The project's own C engine (engine/), through ctypes.  Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_export.errors import GanExportError, UnavailableError, printable
+from gan_export.graph.signature import Feeds
 from gan_export.latents import check as check_law
 from gan_export.runtimes.base import (
     AVAILABLE,
@@ -35,7 +36,6 @@ from gan_export.runtimes.base import (
     checked_feeds,
     require,
 )
-from gan_export.signature import Feeds
 
 Bytes = NDArray[np.uint8]
 Label = int | Literal["random", "all"]
@@ -45,7 +45,7 @@ _LARGEST_BATCH = 64  # beyond it the engine works in rounds, and its way of work
 _KEPT = 3  # contexts a model keeps, each with its scratch memory and threads
 _LABELS = {"random": -1, "all": -2}
 _UNSUPPORTED = 6  # GAN_ERROR_UNSUPPORTED
-# Of a `.gan` file of version 3 (docs/FORMAT.md): the size of its header and of a port, and the kinds of ports.
+# Of a `.gan` file of version 3 (docs/gan-file-format.md): the size of its header and of a port, and the kinds of ports.
 _HEADER, _PORT = 144, 192
 _KINDS = ("latent", "style", "label", "scalar", "noise", "image", "volume", "video", "audio", "values")
 _FORK_PATIENCE = 1.0  # seconds that os.fork() waits for calls under way

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gan_export.errors import GanExportError, printable
 from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, Shapes, require
-from gan_export.runtimes.single import SingleSession, needed_manifest
+from gan_export.runtimes.unbatched import SingleSession, needed_manifest
 
 _NARROW = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage", "use_bf16_packed")
 
@@ -82,7 +82,7 @@ def _latents(path: Path) -> int | None:
 
 
 class NcnnDraws:
-    """As `single.Draws`, by a loaded net."""
+    """As `unbatched.Draws`, by a loaded net."""
 
     def __init__(self, net: Any, outputs: int) -> None:
         self._net, self._outputs = net, outputs

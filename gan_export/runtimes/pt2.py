@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gan_export import artifact
-from gan_export.checkpoint import files
+from gan_export.checkpoint.containers import read_file
 from gan_export.errors import GanExportError, printable
+from gan_export.formats import manifest as manifests
 from gan_export.runtimes import pt2_check
 from gan_export.runtimes.base import Availability, Format, Shapes, require, without_batch
-from gan_export.runtimes.seeded import SeededSession
+from gan_export.runtimes.builtin_sampler import SeededSession
 from gan_export.runtimes.torch_session import (
     TorchSession,
     artifact_session,
@@ -47,7 +47,7 @@ class Pt2Runtime:
         prepare_torch(device, threads)
         if not path.is_file():
             raise GanExportError(f"{printable(str(path))} is no file")
-        snapshot = files.take(path)  # what is checked is what is loaded
+        snapshot = read_file.take(path)  # what is checked is what is loaded
         try:
             pt2_check.check(snapshot.data)
         except GanExportError as e:
@@ -58,7 +58,7 @@ class Pt2Runtime:
         except Exception as e:  # its reader has no exception type of its own
             why = printable(" ".join(str(e).split()) or type(e).__name__, limit=200)
             raise GanExportError(f"{printable(str(path))}: torch.export can't load it: {why}") from e
-        manifest = artifact.read_manifest(path, "pt2")
+        manifest = manifests.read_manifest(path, "pt2")
         inputs = tuple(str(name) for name in program.graph_signature.user_inputs)
         info = session_info(self.name, device)
         outputs = [p.name for p in manifest.signature.outputs] if manifest else ["image"]

@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from gan_export import plaindata
-from gan_export.budget import Budget
-from gan_export.checkpoint.archive import Archive
+from gan_export._lib import plaindata
+from gan_export._lib.budget import Budget
+from gan_export.checkpoint.containers.zip import Archive
 from gan_export.errors import GanExportError, HostileFileError, first_line, printable
 
 _WEIGHTS, _CONSTANTS = "data/weights/model_weights_config.json", "data/constants/model_constants_config.json"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gan_export.errors import GanExportError, last_line, printable
+from gan_export.graph.signature import Array, Feeds
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
@@ -18,14 +19,13 @@ from gan_export.runtimes.base import (
     Shapes,
     checked_feeds,
 )
+from gan_export.runtimes.builtin_sampler import SeededSession, is_seeded
 from gan_export.runtimes.cuda import cuda_availability
-from gan_export.runtimes.seeded import SeededSession, is_seeded
-from gan_export.signature import Array, Feeds
 
 if TYPE_CHECKING:
     import torch
 
-    from gan_export.artifact import Manifest
+    from gan_export.formats.manifest import Manifest
 
 Call = Callable[..., "torch.Tensor | Sequence[torch.Tensor]"]
 

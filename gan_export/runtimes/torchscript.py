@@ -6,10 +6,10 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from gan_export import artifact
 from gan_export.errors import GanExportError, first_line, printable
+from gan_export.formats import manifest as manifests
 from gan_export.runtimes.base import Availability, Format, require
-from gan_export.runtimes.seeded import SeededSession
+from gan_export.runtimes.builtin_sampler import SeededSession
 from gan_export.runtimes.torch_session import (
     TorchSession,
     artifact_session,
@@ -45,7 +45,7 @@ class TorchScriptRuntime:
             except (RuntimeError, ValueError) as e:
                 raise GanExportError(f"{printable(str(path))} is no TorchScript file: {first_line(e, 200)}") from e
         inputs = [a.name for a in module.forward.schema.arguments if a.name != "self"]
-        manifest = artifact.read_manifest(path, "torchscript")
+        manifest = manifests.read_manifest(path, "torchscript")
         return artifact_session(module, session_info(self.name, device), manifest, inputs, int)
 
 

@@ -1,6 +1,6 @@
 """The child's side of a remote session: one runtime in a fresh process, driven over its standard streams.
 
-The parent's side is `remote.py`.  A message is an 8-byte little-endian length and a pickle.  A request is
+The parent's side is `subprocess_session.py`.  A message is an 8-byte little-endian length and a pickle.  A request is
 (operation, keyword arguments); an answer ("ok", value) or ("error", exit code, line).  Both ends are this
 package in one version; nothing else is ever unpickled.  Descriptors 0 and 1 are duplicated and then replaced
 before anything else is imported, so that whatever a library prints goes to stderr and can't break a message.
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
+    from gan_export.graph.signature import Feeds, Signature
     from gan_export.runtimes.base import Bound, Outputs, Session, SessionInfo
-    from gan_export.signature import Feeds, Signature
 
 _LENGTH = struct.Struct("<Q")
 

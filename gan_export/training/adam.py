@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.optim.adam import adam as fused_adam
 
-from gan_export.training.dial import Dial
+from gan_export.training.step_scalar import Dial
 
 EPS = 1e-8
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gan_export.training import recipe
-from gan_export.training.dial import Dial
-from gan_export.training.group import ALONE, Group
+from gan_export.training.distributed import ALONE, Group
+from gan_export.training.step_scalar import Dial
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 from gan_export.errors import GanExportError
 from gan_export.training import recipe
 from gan_export.training.data import DataSource
-from gan_export.training.group import ALONE, Group
+from gan_export.training.distributed import ALONE, Group
 
 _PIECE = 4096  # pictures that are read and moved together
 

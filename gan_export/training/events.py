@@ -55,7 +55,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What the digit classifier says of the generator that would be saved now: `digits.Report.to_json`."""
+    """What the digit classifier says of the generator that would be saved now: `metrics.digits.Report.to_json`."""
 
     step: int
     epoch: int

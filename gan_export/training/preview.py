@@ -12,11 +12,11 @@ import numpy.typing as npt
 import torch
 
 from gan_export import images, latents
-from gan_export.training import folder
+from gan_export.training import run_dir
 from gan_export.training.data import DataSource
-from gan_export.training.nets import Generator
+from gan_export.training.models import Generator
 from gan_export.training.recipe import Generator as Settings
-from gan_export.training.state import State, labels, published
+from gan_export.training.snapshot import State, labels, published
 
 Bytes = npt.NDArray[np.uint8]
 SEED = 0  # of the previews' latents, whatever the run's own seed is
@@ -46,7 +46,7 @@ def draw(
 
 def write(sheets: dict[str, Bytes], run: Path, epoch: int) -> list[Path]:
     """Writes previews/EPOCH_NAME.png for each sheet; gives the paths in their order."""
-    paths = [folder.preview(run, epoch, name) for name in sheets]
+    paths = [run_dir.preview(run, epoch, name) for name in sheets]
     paths[0].parent.mkdir(exist_ok=True)
     for path, sheet in zip(paths, sheets.values(), strict=True):
         images.write_png(path, sheet)

@@ -23,8 +23,8 @@ import torch
 import torch.distributed as dist
 
 from gan_export.errors import GanExportError, first_line, printable
-from gan_export.training import events, folder, loop, torchrun
-from gan_export.training.group import joined
+from gan_export.training import events, run_dir, torchrun, trainer
+from gan_export.training.distributed import joined
 from gan_export.training.recipe import Recipe, resumed
 
 
@@ -36,8 +36,8 @@ class Plan:
     nodes: int = 1
 
 
-def run(plan: Plan, recipe: Recipe | None, run: Path, settings: list[str], options: loop.Options) -> events.Ended:
-    """`loop.train` of `recipe`, or without one `loop.resume`, by plan.devices x plan.nodes processes.
+def run(plan: Plan, recipe: Recipe | None, run: Path, settings: list[str], options: trainer.Options) -> events.Ended:
+    """`trainer.train` of `recipe`, or without one `trainer.resume`, by plan.devices x plan.nodes processes.
 
     In a process that torchrun has started: as one of its processes.
     Raises GanExportError for a plan that can't be, and when another process of the run has failed.
@@ -82,7 +82,7 @@ def run(plan: Plan, recipe: Recipe | None, run: Path, settings: list[str], optio
         return ended
 
 
-def _run_in_place(place: torchrun.Place, plan: Plan, work: _Work, options: loop.Options) -> events.Ended:
+def _run_in_place(place: torchrun.Place, plan: Plan, work: _Work, options: trainer.Options) -> events.Ended:
     if plan != Plan():
         raise GanExportError("torchrun decides how many processes there are; leave out --devices and --nodes")
     if place.size == 1:
@@ -112,14 +112,14 @@ def _is_lost_peer(error: RuntimeError) -> bool:
 
 def _uses_nccl(work: _Work, local_size: int) -> bool:
     """Whether each of the machine's processes has a GPU of its own: NCCL refuses two processes on one."""
-    recipe = work.recipe or resumed(folder.recipe(work.folder), work.settings)
+    recipe = work.recipe or resumed(run_dir.recipe(work.folder), work.settings)
     if recipe.compute.device not in ("auto", "cuda") or not dist.is_nccl_available():
         return False
     return torch.cuda.device_count() >= local_size
 
 
-def _go(recipe: Recipe | None, run: Path, settings: list[str], options: loop.Options) -> events.Ended:
-    return loop.resume(run, settings, options) if recipe is None else loop.train(recipe, run, options)
+def _go(recipe: Recipe | None, run: Path, settings: list[str], options: trainer.Options) -> events.Ended:
+    return trainer.resume(run, settings, options) if recipe is None else trainer.train(recipe, run, options)
 
 
 class _Place(NamedTuple):
@@ -149,7 +149,7 @@ def _follow(place: _Place, work: _Work, said: SimpleQueue[str]) -> None:
     torch.set_num_threads(place.threads)
     try:
         with joined(place.rank, place.size, place.meeting, place.local, nccl=place.nccl) as group:
-            _go(work.recipe, work.folder, work.settings, loop.Options(work.root, group=group))
+            _go(work.recipe, work.folder, work.settings, trainer.Options(work.root, group=group))
     except (GanExportError, RuntimeError, OSError) as e:  # of what all meet with, the first process tells itself
         said.put(f"process {place.rank}: {first_line(e)}")
         sys.exit(2)

@@ -16,7 +16,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
-from gan_export import plaindata
+from gan_export._lib import plaindata
 from gan_export._lib.schema import decode, did_you_mean
 from gan_export.errors import GanExportError, printable
 from gan_export.training.bounds import check

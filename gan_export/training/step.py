@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gan_export.training import augment, losses
-from gan_export.training.dial import Dial
 from gan_export.training.recipe import Recipe
-from gan_export.training.state import State
+from gan_export.training.snapshot import State
+from gan_export.training.step_scalar import Dial
 
 READINGS = ("loss_d", "loss_g", "score_generated", "score_real")
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gan_export._lib.escape import json_text
+from gan_export._lib.fs import atomic_folder, write_text
 from gan_export.errors import GanExportError, printable
-from gan_export.escape import json_text
-from gan_export.files import atomic_folder, write_text
 
 MODULE = ("gan.js", "gan.d.ts", "engine.js", "worker.js", "latents.js", "onnx.js")
 ENGINES = ("gan.wasm", "gan-simd.wasm", "gan-relaxed.wasm")  # for any browser, with SIMD, with relaxed SIMD

@@ -1,5 +1,5 @@
 // One instance of the WebAssembly engine with one generator in it.  Synchronous: gan.js runs it in workers.
-// The functions are those of csrc/gan.h; structures are read and written at the offsets that wasm32 gives them.
+// The functions are those of engine/include/gan.h; structures are read and written at the offsets that wasm32 gives them.
 
 const CHUNK = 32; // pictures drawn at once: the engine's own largest chunk for one thread
 

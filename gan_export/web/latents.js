@@ -1,4 +1,4 @@
-// Seed -> latents, to the bit of docs/LATENTS.md: for backends that don't draw them themselves.
+// Seed -> latents, to the bit of docs/latent-rng.md: for backends that don't draw them themselves.
 
 const M0 = 0xd2511f53;
 const M1 = 0xcd9e8d57;

@@ -12,7 +12,7 @@ import pytest
 from gan_export.bench import measure
 from gan_export.bench.plan import Plan
 from gan_export.bench.record import Run
-from gan_export.bench.subject import Source
+from gan_export.bench.target import Source
 from tests.runtimes.small import small_files
 
 REPOSITORY = Path(__file__).resolve().parents[2]

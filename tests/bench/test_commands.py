@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from gan_export import export, ship
-from gan_export.bench import machine, record
+from gan_export import exporters
+from gan_export.bench import environment, record
 from gan_export.bench.record import Run
 from gan_export.checkpoint import Overrides, read
-from gan_export.export.base import Options
-from gan_export.runtimes.c_source import compiler
+from gan_export.exporters.base import Options
+from gan_export.pipeline import publish
+from gan_export.runtimes.c import compiler
 from tests.bench.conftest import REPOSITORY, Command
 
 pytestmark = pytest.mark.timeout(900)  # the first test measures for all: slow where the machine is busy
@@ -188,7 +189,7 @@ def measuring(pid: int) -> bool:
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             with contextlib.suppress(OSError):
                 is_worker = b"runtimes.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
-                if is_worker and machine.cpu_seconds([int(child)]) > 1.0:
+                if is_worker and environment.cpu_seconds([int(child)]) > 1.0:
                     return True
     return False
 
@@ -231,7 +232,7 @@ def test_what_the_second_run_lost_is_a_regression(gan_bench: Command, measured: 
 
 def test_a_range_of_its_own_is_brought_to_bytes(gan_bench: Command, files: dict[str, Path], tmp_path: Path) -> None:
     checkpoint = read(files["checkpoint"], Overrides(output="sigmoid", raw=True))
-    ship.ship(checkpoint, export.find("torchscript"), tmp_path / "raw.pt")
+    publish.ship(checkpoint, exporters.find("torchscript"), tmp_path / "raw.pt")
     brief = ("--batch", 3, "--rounds", 2, "--seconds", 0.02, "--threads", 1, "--runtimes", "torchscript")
     done = gan_bench(tmp_path / "raw.pt", *brief, "--quantity", "model,end_to_end", "--csv", tmp_path / "raw.csv")
     assert done.returncode == 0, done.stderr
@@ -244,7 +245,7 @@ def test_an_export_is_judged_by_what_the_flags_say_of_its_checkpoint(
     gan_bench: Command, files: dict[str, Path], tmp_path: Path
 ) -> None:
     exported = tmp_path / "g.onnx"
-    ship.ship(read(files["checkpoint"], Overrides(output="sigmoid")), export.find("onnx"), exported)
+    publish.ship(read(files["checkpoint"], Overrides(output="sigmoid")), exporters.find("onnx"), exported)
     brief = (*OF_THREE, "eager,torchscript,onnxruntime")
     done = gan_bench(files["checkpoint"], exported, *brief, "--output", "sigmoid", "--json", tmp_path / "run.json")
     assert done.returncode == 0, done.stderr
@@ -259,8 +260,8 @@ def test_recalibrated_exports_are_judged_by_their_own_statistics(
     gan_bench: Command, files: dict[str, Path], tmp_path: Path
 ) -> None:
     for name, options in (("onnx", Options(recalibrate=64)), ("torchscript", Options())):
-        exporter = export.find(name)
-        ship.ship(read(files["checkpoint"]), exporter, tmp_path / f"g{exporter.suffix}", options)
+        exporter = exporters.find(name)
+        publish.ship(read(files["checkpoint"]), exporter, tmp_path / f"g{exporter.suffix}", options)
     brief = (*OF_THREE, "eager,onnxruntime,torchscript")
     kept = ("--csv", tmp_path / "g.csv")
     done = gan_bench(files["checkpoint"], tmp_path / "g.onnx", *brief, "--fail-on-unstable", *kept)
@@ -274,9 +275,9 @@ def test_recalibrated_exports_are_judged_by_their_own_statistics(
 def test_a_checkpoint_is_read_as_its_exports_were_made(
     gan_bench: Command, files: dict[str, Path], tmp_path: Path
 ) -> None:
-    exporter = export.find("onnx")
-    ship.ship(read(files["checkpoint"], Overrides(bn_eps=0.5)), exporter, tmp_path / "g.onnx", Options())
-    ship.ship(read(files["checkpoint"]), export.find("torchscript"), tmp_path / "h.pt", Options())
+    exporter = exporters.find("onnx")
+    publish.ship(read(files["checkpoint"], Overrides(bn_eps=0.5)), exporter, tmp_path / "g.onnx", Options())
+    publish.ship(read(files["checkpoint"]), exporters.find("torchscript"), tmp_path / "h.pt", Options())
     done = gan_bench(files["checkpoint"], tmp_path / "g.onnx", *OF_THREE, "eager,onnxruntime")
     assert done.returncode == 0, done.stderr
     assert "--bn-eps 0.5, as the manifests of its exports say" in done.stderr
@@ -292,14 +293,14 @@ def test_a_checkpoint_is_read_as_its_exports_were_made(
 def test_a_named_file_is_measured_by_whoever_runs_it(
     gan_bench: Command, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gan_export.bench import contenders, measure
+    from gan_export.bench import backends, measure
     from gan_export.bench.plan import Plan
-    from gan_export.bench.subject import sort_files
+    from gan_export.bench.target import sort_files
 
     folder = tmp_path / "g-c"
-    ship.ship(read(files["checkpoint"]), export.find("c"), folder)
-    eager = tuple(c for c in contenders.CONTENDERS if c.name == "eager")
-    monkeypatch.setattr(contenders, "usual", lambda _: eager)
+    publish.ship(read(files["checkpoint"]), exporters.find("c"), folder)
+    eager = tuple(c for c in backends.CONTENDERS if c.name == "eager")
+    monkeypatch.setattr(backends, "usual", lambda _: eager)
     plan = Plan(batches=(2,), rounds=2, block_seconds=0.02, warm_seconds=0.3, roofline=False, device="cpu", threads=1)
     run = measure.run(plan, sort_files([files["checkpoint"], folder]), lambda _: None)
     assert {r.contender: r.parity is not None and r.parity.passed for r in run.rows} == {"eager": True, "c": True}
@@ -342,7 +343,7 @@ def test_a_place_that_takes_no_file_is_refused_before_anything_is_measured(
 
 
 def test_list_names_everyone(gan_bench: Command) -> None:
-    from gan_export.bench.contenders import CONTENDERS
+    from gan_export.bench.backends import CONTENDERS
 
     done = gan_bench("list", "--device", "cpu")
     assert done.returncode == 0

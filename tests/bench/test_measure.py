@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gan_export import artifact, checkpoint, export
+from gan_export import checkpoint, exporters
 from gan_export.bench import compare, measure, record, report, summary
-from gan_export.bench.peak import Peak
 from gan_export.bench.plan import Plan
 from gan_export.bench.record import Run
-from gan_export.bench.subject import Source
+from gan_export.bench.roofline import Peak
+from gan_export.bench.target import Source
 from gan_export.errors import GanExportError
-from gan_export.export.base import Options, missing
+from gan_export.exporters.base import Options, missing
+from gan_export.formats import manifest
 from tests.bench.conftest import BRIEF, Command
 
 pytestmark = [
@@ -72,10 +73,10 @@ def narrow(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("narrow")
     read = checkpoint.read(files["checkpoint"])
     for name, precision in (("onnx", "int8"), ("native", "fp16"), ("openvino", "fp16")):
-        exporter = export.find(name)
+        exporter = exporters.find(name)
         if not missing(exporter):
             exporter.write(read, folder / f"g{exporter.suffix}", Options(precision=precision))
-    return {artifact.sniff(path): path for path in folder.iterdir() if artifact.sniff(path) != "checkpoint"}
+    return {manifest.sniff(path): path for path in folder.iterdir() if manifest.sniff(path) != "checkpoint"}
 
 
 def test_a_narrower_file_bears_its_precision_and_is_held_to_it(
@@ -226,7 +227,7 @@ def test_a_converter_that_raises_what_it_likes_is_a_failed_row(
     def broken(*_: object) -> None:
         raise ImportError("cannot import name 'x' from 'torch'\nmore of it")
 
-    monkeypatch.setattr(type(export.find("torchscript")), "write", broken)
+    monkeypatch.setattr(type(exporters.find("torchscript")), "write", broken)
     plan = dataclasses.replace(BRIEF, rounds=2, block_seconds=0.02, runtimes=("torchscript", "onnxruntime"))
     run = measure.run(plan, Source(files["checkpoint"], {"onnx": files["onnx"]}), lambda _: None)
     (absent,) = run.absent
@@ -244,7 +245,7 @@ def test_what_a_converter_left_half_written_is_no_other_ones_file(
         target.write_bytes(files["onnx"].read_bytes())  # it even loads
         raise GanExportError("the disk is full")
 
-    monkeypatch.setattr(type(export.find("onnx")), "write", half)
+    monkeypatch.setattr(type(exporters.find("onnx")), "write", half)
     plan = dataclasses.replace(BRIEF, rounds=2, block_seconds=0.02, runtimes=("onnxruntime", "openvino", "eager"))
     run = measure.run(plan, Source(files["checkpoint"], {}), lambda _: None)
     assert {a.contender: a.reason for a in run.absent} == dict.fromkeys(plan.runtimes[:2], "the disk is full")

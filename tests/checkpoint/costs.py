@@ -156,8 +156,8 @@ def main() -> None:
     parser.add_argument("--read", type=Path, nargs="+", help="measure these files, as JSON, and search for none")
     parser.add_argument("--keep", type=Path, help="write the worst ten recipes to this file")
     said = parser.parse_args()
-    import gan_export.arch.recognition
-    import gan_export.checkpoint  # noqa: F401  # before the first fork, so that no child pays for it
+    import gan_export.checkpoint  # before the first fork, so that no child pays for it
+    import gan_export.recognize.detect  # noqa: F401
 
     if said.read:
         for path in said.read:

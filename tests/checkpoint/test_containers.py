@@ -178,7 +178,7 @@ def test_types_become_float32(tmp_path: Path, dtype: torch.dtype, zipped: bool) 
     "dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz]
 )
 def test_every_float8_code(dtype: torch.dtype) -> None:
-    from gan_export.checkpoint.values import Storage, Tensor
+    from gan_export.checkpoint.containers.tensors import Storage, Tensor
 
     codes = np.arange(256, dtype=np.uint8)
     name = str(dtype).removeprefix("torch.")

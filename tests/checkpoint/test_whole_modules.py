@@ -11,7 +11,7 @@ from torch import nn
 
 from gan_export.checkpoint import Overrides, read
 from gan_export.errors import GanExportError
-from gan_export.module import to_module
+from gan_export.graph.torch_module import to_module
 from tests.originals.common import Named, randomised
 
 from .makers import saved

@@ -17,8 +17,8 @@ import pytest
 import torch
 from torch import nn
 
-from gan_export import catalogue
-from gan_export import export as formats
+from gan_export import exporters
+from gan_export.pipeline import table
 from tests.conftest import Artifacts, Command, each_format, refused
 
 
@@ -72,8 +72,8 @@ def test_a_failed_parity_exits_1_and_prints_the_table(command: Command, classic_
 def test_all_says_what_it_wrote_and_what_it_left_out(
     command: Command, classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    three = tuple(formats.find(name) for name in ("onnx", "openvino", "native"))
-    monkeypatch.setattr(catalogue, "EXPORTERS", three)  # the whole registry takes half a minute
+    three = tuple(exporters.find(name) for name in ("onnx", "openvino", "native"))
+    monkeypatch.setattr(table, "EXPORTERS", three)  # the whole registry takes half a minute
     monkeypatch.setitem(sys.modules, "openvino", None)
     result = command("gan-export", "all", classic_pth, "-o", tmp_path / "out")
     assert result.code == 0, result
@@ -87,7 +87,7 @@ def test_all_says_what_it_wrote_and_what_it_left_out(
 def test_all_of_nothing_is_refused(
     command: Command, classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalogue, "EXPORTERS", tuple(formats.find(name) for name in ("onnx", "native")))
+    monkeypatch.setattr(table, "EXPORTERS", tuple(exporters.find(name) for name in ("onnx", "native")))
     weights = torch.load(classic_pth, weights_only=True)
     next(w for w in weights.values() if w.ndim == 4)[0, 0, 0, 0] = float("nan")
     torch.save(weights, tmp_path / "nan.pth")
@@ -103,19 +103,19 @@ def test_all_of_nothing_is_refused(
 def test_all_writes_every_format(
     command: Command, classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    core = tuple(exporter for exporter in formats.EXPORTERS if exporter.core)  # the others compile and convert long
-    monkeypatch.setattr(catalogue, "EXPORTERS", core)
+    core = tuple(exporter for exporter in exporters.EXPORTERS if exporter.core)  # the others compile and convert long
+    monkeypatch.setattr(table, "EXPORTERS", core)
     result = command("gan-export", "all", classic_pth, "-o", tmp_path / "out")
     assert result.code == 0, result
     names = {p.name for p in (tmp_path / "out").iterdir()}
-    for line in catalogue.lines():
+    for line in table.lines():
         name = f"generator_20{line.exporter.suffix}"
         assert (name in names) == line.available
         assert (name in result.out) == line.available
 
 
 def test_list_names_every_exporter(command: Command) -> None:
-    from gan_export.export import EXPORTERS
+    from gan_export.exporters import EXPORTERS
 
     result = command("gan-export", "list")
     assert result.code == 0
@@ -342,7 +342,7 @@ def test_another_checkpoint_of_the_default_name_is_kept(command: Command, classi
 def test_a_second_run_replaces_what_the_first_wrote(
     command: Command, classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalogue, "EXPORTERS", tuple(formats.find(name) for name in ("c", "native")))
+    monkeypatch.setattr(table, "EXPORTERS", tuple(exporters.find(name) for name in ("c", "native")))
     checkpoint, out = tmp_path / "g.pth", tmp_path / "out"
     state = torch.load(classic_pth)
     made = []

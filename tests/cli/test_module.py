@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from gan_export import user_module
+from gan_export.checkpoint import user_module
+from tests.checkpoint.test_user_module import SOURCE
 from tests.conftest import Command, refused
-from tests.test_user_module import SOURCE
 
 FILE = """
 inputs = [

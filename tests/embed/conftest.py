@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from gan_export import checkpoint, latents
-from gan_export.artifact import report_path
-from gan_export.export import find
-from gan_export.export.base import Options
+from gan_export.exporters import find
+from gan_export.exporters.base import Options
+from gan_export.formats.manifest import report_path
 from gan_export.runtimes.native import NATIVE, Model
 from tests.originals import ORIGINALS
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from gan_export import checkpoint
-from gan_export.export import find
-from gan_export.export.base import Options
+from gan_export.exporters import find
+from gan_export.exporters.base import Options
 
 from .programs import ALL, COUNT, LABEL, SEED, STRICT, as_written, built, drew, refuses, same, stops_at_a_full_disk
 

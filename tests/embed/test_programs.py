@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from gan_export import checkpoint
-from gan_export.export import find
-from gan_export.export.base import Options
+from gan_export.exporters import find
+from gan_export.exporters.base import Options
 from gan_export.runtimes.native import library_path
 
 from .programs import ALL, COUNT, EMBED, LABEL, ROOT, SEED, built, drew, refuses, run, same, stops_at_a_full_disk
@@ -96,7 +96,7 @@ def test_the_lines_of_python_onnx_draw(
 @pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not installed (apt-get install gcc)")
 def test_c_native(files: Path, want: np.ndarray) -> None:
     library, program = library_path(), files / "draw"
-    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'csrc'}"]
+    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'engine/include'}"]
     built("gcc", *flags, EMBED / "c-native/draw.c", library, f"-Wl,-rpath,{library.parent}", "-o", program)
     same(drew(program, files / "g.gan", SEED, COUNT), want)
     refuses(program, files / "junk", SEED, COUNT, said="not a .gan file")

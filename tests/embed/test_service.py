@@ -22,15 +22,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan_export import checkpoint, images, references
-from gan_export.arch.spec import GeneratorSpec
-from gan_export.artifact import Manifest
-from gan_export.export import find
-from gan_export.export.base import Options
-from gan_export.export.native import encode
+from gan_export import checkpoint, images
+from gan_export.exporters import find
+from gan_export.exporters.base import Options
+from gan_export.exporters.native import encode
+from gan_export.formats import references
+from gan_export.formats.manifest import Manifest
+from gan_export.formats.tolerance import Tolerance
+from gan_export.graph.spec import GeneratorSpec
 from gan_export.runtimes.native import NATIVE, Model
-from gan_export.tolerance import Tolerance
-from tests.native.conftest import random_weights, transposed
+from tests.engine.conftest import random_weights, transposed
 from tests.web.test_engine import conditional
 
 SERVICE = Path(__file__).resolve().parents[2] / "embed" / "service"

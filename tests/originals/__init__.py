@@ -1,6 +1,6 @@
 """Generators of public repositories, restated: the ground truth that recognising and exporting are held to.
 
-Written from what their code does (keys, shapes, activations), apart from `gan_export.arch`.
+Written from what their code does (keys, shapes, activations), apart from `gan_export.recognize`.
 """
 
 from tests.originals import conditional, flat, named, projected, residual

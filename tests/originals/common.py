@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from gan_export.arch import Overrides
+from gan_export.recognize import Overrides
 
 Container = Callable[[nn.Module], Any]
 

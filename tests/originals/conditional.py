@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gan_export.arch import Overrides
+from gan_export.recognize import Overrides
 from tests.originals.common import Original
 from tests.originals.flat import ladder
 from tests.originals.named import aladdinpersson, coursera

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gan_export.arch import Overrides
+from gan_export.recognize import Overrides
 from tests.originals.common import Named, Original, optimiser_state
 
 

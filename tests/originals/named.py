@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gan_export.arch import Overrides
+from gan_export.recognize import Overrides
 from tests.originals.common import Named, Original, optimiser_state
 from tests.originals.flat import Viewed, descent, examples_critic
 from tests.originals.pickled import BaseConfig, HingeLoss

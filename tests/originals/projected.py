@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gan_export.arch import Overrides
+from gan_export.recognize import Overrides
 from tests.originals.common import Original, optimiser_state, unit_to_signed
 from tests.originals.flat import collections_container
 

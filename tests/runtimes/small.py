@@ -9,8 +9,8 @@ from pathlib import Path
 
 from gan_export import checkpoint, runtimes
 from gan_export.bench.models import BuiltIn, write_checkpoint
-from gan_export.export import EXPORTERS
-from gan_export.export.base import Options, missing
+from gan_export.exporters import EXPORTERS
+from gan_export.exporters.base import Options, missing
 
 SMALL = BuiltIn("small", "narrow classic", "model", (10, 32, 16, 8, 1), bias=True)
 

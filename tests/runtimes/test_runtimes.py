@@ -11,14 +11,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from gan_export import checkpoint, latents, parity, tolerance
+from gan_export import checkpoint, latents
 from gan_export.errors import GanExportError, UnavailableError
-from gan_export.export import EXPORTERS
-from gan_export.export.base import missing
+from gan_export.exporters import EXPORTERS
+from gan_export.exporters.base import missing
+from gan_export.formats import tolerance
 from gan_export.runtimes import RUNTIMES, find
 from gan_export.runtimes.base import Runtime, run_latents
 from gan_export.runtimes.cuda import device_count
-from gan_export.runtimes.onnx_runtime import captured_stderr, check_provider
+from gan_export.runtimes.onnxruntime import captured_stderr, check_provider
+from gan_export.verification import compare
 
 SLOW = ("compile-autotune",)  # tunes for a minute and runs the same code path as compile
 BUILT = ("compile", *(e.runtime for e in EXPORTERS if not e.core))  # wait for a compiler or a converter
@@ -37,13 +39,15 @@ def test_draws_the_reference_pictures(runtime: Runtime, files: dict[str, Path]) 
         pytest.skip(why)
     read = checkpoint.read(files["checkpoint"])
     z = latents.draw(3, 0, 5, read.spec.nz)
-    wanted = parity.eager_reference(read)({"z": z}).exact
+    wanted = compare.eager_reference(read)({"z": z}).exact
     session = runtime.load(files[runtime.format], threads=1)
     try:
         assert (session.info.runtime, session.info.device, session.info.precision) == (runtime.name, "cpu", "fp32")
         got = run_latents(session, z)
         assert got.dtype == np.float32
-        assert parity.judge({"image": got}, wanted, read.signature, tolerance.rule("checkpoint", "fp32").given()).passed
+        assert compare.judge(
+            {"image": got}, wanted, read.signature, tolerance.rule("checkpoint", "fp32").given()
+        ).passed
         bound = session.bind({"z": z})
         bound()
         np.testing.assert_allclose(bound.outputs()["image"], got, atol=1e-6)

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from gan_export.arch.layers import Activation, Linear, Reshape
-from gan_export.arch.spec import SPEC_KEY, Chain, GeneratorSpec
-from gan_export.artifact import UNSEALED
 from gan_export.bench.record import SCHEMA, Run
-from gan_export.export.native import encode
+from gan_export.datasets.plan import Job
+from gan_export.exporters.native import encode
+from gan_export.formats.manifest import UNSEALED
+from gan_export.formats.references import pack as pack_references
+from gan_export.graph.layers import Activation, Linear, Reshape
+from gan_export.graph.spec import SPEC_KEY, Chain, GeneratorSpec
 from gan_export.latents import LAW
-from gan_export.references import pack as pack_references
-from gan_export.scale.job import Job
 from gan_export.training.events import Began, Ended, Measured, Scored, Warned, Wrote
 from tests.security.hostile import Place, planted, sample
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gan_export.artifact import Manifest
 from gan_export.errors import GanExportError
-from gan_export.runtimes.c_source import C
+from gan_export.formats.manifest import Manifest
+from gan_export.runtimes.c import C
 from gan_export.training import recipe
 from tests.security.files import manifest_data, old_manifest_data
 

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from gan_export import checkpoint
-from gan_export.export import find
-from gan_export.export.base import Options
+from gan_export.exporters import find
+from gan_export.exporters.base import Options
 from gan_export.training import recipe
 from tests.checkpoint.makers import generator, prefixed, saved
 from tests.conftest import ROOT

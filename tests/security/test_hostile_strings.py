@@ -14,11 +14,6 @@ from typing import Any
 import pytest
 import torch
 
-from gan_export import artifact
-from gan_export.arch.layers import LAYERS
-from gan_export.arch.reading import Overrides
-from gan_export.arch.spec import GeneratorSpec
-from gan_export.artifact import Facts, Manifest
 from gan_export.bench import record
 from gan_export.bench.plan import Plan
 from gan_export.bench.record import Run
@@ -26,7 +21,12 @@ from gan_export.cli.bench import main as gan_bench
 from gan_export.cli.export import main as gan_export
 from gan_export.cli.sample import main as gan_sample
 from gan_export.cli.train import main as gan_train
-from gan_export.scale.manifest import Manifest as DatasetManifest
+from gan_export.datasets.manifest import Manifest as DatasetManifest
+from gan_export.formats import manifest as manifests
+from gan_export.formats.manifest import Facts, Manifest
+from gan_export.graph.layers import LAYERS
+from gan_export.graph.spec import GeneratorSpec
+from gan_export.recognize.options import Overrides
 from gan_export.training import events
 from gan_export.training.recipe import Recipe
 from tests.checkpoint.makers import generator, prefixed, saved
@@ -79,14 +79,14 @@ def _shown(main: Callable[[], object], *arguments: str, code: tuple[int, ...] = 
 
 def _emitted_c(folder: Path) -> None:
     """The C export without compiling and proving it, which a hostile name isn't needed for."""
-    from gan_export import checkpoint, export
+    from gan_export import checkpoint, exporters
     from gan_export.errors import GanExportError
-    from gan_export.export.base import Options
+    from gan_export.exporters.base import Options
 
     for embedded in (False, True):
         try:
             read = checkpoint.read(folder / "g.safetensors")
-            export.find("c").write(read, folder / "out" / f"c{embedded:d}", Options(embed_weights=embedded))
+            exporters.find("c").write(read, folder / "out" / f"c{embedded:d}", Options(embed_weights=embedded))
         except GanExportError:
             return
 
@@ -96,7 +96,7 @@ def _emitted_c(folder: Path) -> None:
 
 def _manifest_places() -> Iterator[Place]:
     yield from places(Manifest)
-    yield from (("options", artifact.SAID, f.name) for f in dataclasses.fields(Overrides))
+    yield from (("options", manifests.SAID, f.name) for f in dataclasses.fields(Overrides))
     yield ("options", "symbol")
     yield from (("facts", *place) for place in places(Facts))  # of version 1
 
@@ -110,7 +110,7 @@ def _manifest(make: Callable[[Path, str], None]) -> Files:
 
 
 def _in_safetensors(folder: Path, manifest: str) -> None:
-    own_safetensors(folder / "g.safetensors", spec_of(), {artifact.KEY: manifest})
+    own_safetensors(folder / "g.safetensors", spec_of(), {manifests.KEY: manifest})
 
 
 def _in_gan(folder: Path, manifest: str) -> None:
@@ -119,7 +119,7 @@ def _in_gan(folder: Path, manifest: str) -> None:
 
 def _in_onnx(folder: Path, manifest: str) -> None:
     model = onnx_model()
-    model.metadata_props.add(key=artifact.KEY, value=manifest)
+    model.metadata_props.add(key=manifests.KEY, value=manifest)
     (folder / "g.onnx").write_bytes(model.SerializeToString())
 
 
@@ -147,12 +147,12 @@ def _in_torchscript(folder: Path, manifest: str) -> None:
     import zipfile
 
     with zipfile.ZipFile(folder / "g.pt", "w") as archive:
-        for name, data in (("constants.pkl", "x"), ("code/x.py", "x"), (f"extra/{artifact.KEY}", manifest)):
+        for name, data in (("constants.pkl", "x"), ("code/x.py", "x"), (f"extra/{manifests.KEY}", manifest)):
             archive.writestr(f"g/{name}", data)
 
 
 def _in_litert(folder: Path, manifest: str) -> None:
-    (folder / "g.tflite").write_bytes(b"\0\0\0\0TFL3" + artifact.MARK + manifest.encode() + b"\0")
+    (folder / "g.tflite").write_bytes(b"\0\0\0\0TFL3" + manifests.MARK + manifest.encode() + b"\0")
 
 
 # ---- checkpoints
@@ -356,7 +356,7 @@ KINDS: dict[str, Kind] = {
     "spec in safetensors": Kind(_spec_places, _spec, {**_inspects("g.safetensors"), "emitted C": _emitted_c}),
     "checkpoint": Kind(_checkpoint_places, _checkpoint, _inspects("g.pth")),
     "tensors in safetensors": Kind(
-        lambda: iter([("tensor",), (hostile.KEY,), ("format",), ("gan-export.spec",), (artifact.KEY,)]),
+        lambda: iter([("tensor",), (hostile.KEY,), ("format",), ("gan-export.spec",), (manifests.KEY,)]),
         _tensors,
         _inspects("g.safetensors"),
     ),

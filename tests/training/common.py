@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from gan_export.training import events, loop
+from gan_export.training import events, trainer
 from gan_export.training.recipe import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,14 +51,14 @@ def gan_train(*args: object, cwd: Path | None = None, timeout: float = 120) -> s
 def train_here(recipe: Path, run: Path, *settings: str) -> list[events.Event]:
     """As the command does it, in this process: quicker where the command itself is not what is tested."""
     told: list[events.Event] = []
-    loop.train(load(str(recipe), settings), run, loop.Options(observe=told.append))
+    trainer.train(load(str(recipe), settings), run, trainer.Options(observe=told.append))
     return told
 
 
 def resume_here(run: Path, *settings: str) -> list[events.Event]:
     """`gan-train resume`, in this process."""
     told: list[events.Event] = []
-    loop.resume(run, list(settings), loop.Options(observe=told.append))
+    trainer.resume(run, list(settings), trainer.Options(observe=told.append))
     return told
 
 

@@ -1,4 +1,4 @@
-"""train/ablate.py: its settings are recipes, and its table is made from logs alone."""
+"""train/experiments/ablate.py: its settings are recipes, and its table is made from logs alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gan_export.training import recipe
 from tests.training.common import ROOT, environment
 from tests.training.test_step import _script
 
-ablate = _script("ablate")
+ablate = _script("experiments/ablate")
 
 
 def test_every_setting_is_a_recipe_with_one_thing_changed() -> None:
@@ -45,7 +45,8 @@ def test_the_table_is_what_the_logs_say(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_it_trains_and_passes_over_what_has_ended(tmp_path: Path) -> None:
     words = [
-        sys.executable, str(ROOT / "train" / "ablate.py"), "run", "-o", str(tmp_path), "--minutes", "0.01",
+        sys.executable, str(ROOT / "train" / "experiments" / "ablate.py"), "run", "-o", str(tmp_path), "--minutes",
+        "0.01",
         "--seeds", "0", "--only", "base,mixed", "--set", "data.source=mnist-10k", "--set", "ema.recalibrate=256",
         "--set", "compute.threads=1",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""train/cas.py, on the digits that ship, laid out as MNIST's own files."""
+"""train/experiments/cas.py, on the digits that ship, laid out as MNIST's own files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _cas(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(ROOT / "train" / "cas.py"), *map(str, words)],
+        [sys.executable, str(ROOT / "train" / "experiments" / "cas.py"), *map(str, words)],
         env=environment(), capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 

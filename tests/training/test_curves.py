@@ -1,4 +1,4 @@
-"""train/curves.py: what it prints and draws is what the logs say."""
+"""train/experiments/curves.py: what it prints and draws is what the logs say."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.training.common import ROOT, environment
 
 
 def _curves(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "train" / "curves.py"), *map(str, words)]
+    command = [sys.executable, str(ROOT / "train" / "experiments" / "curves.py"), *map(str, words)]
     return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gan_export.errors import GanExportError, UnavailableError
-from gan_export.training import devices, recipe, state
+from gan_export.training import devices, recipe, snapshot
 from gan_export.training.step import step
 
 CPU = torch.device("cpu")
@@ -61,8 +61,8 @@ def test_a_step_under_autocast_keeps_full_precision_where_it_matters(kind: str, 
     """With compute.autocast, as CUDA takes it too: losses and weights stay float32."""
     settings = [f"loss.kind={kind}", f"loss.one_call={one_call}", "train.seed=1"]
     real = torch.rand(8, 1, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    full = state.start(recipe.load("mnist32-demo", settings), CPU)
-    half = state.start(recipe.load("mnist32-demo", [*settings, "compute.autocast=bf16"]), CPU)
+    full = snapshot.start(recipe.load("mnist32-demo", settings), CPU)
+    half = snapshot.start(recipe.load("mnist32-demo", [*settings, "compute.autocast=bf16"]), CPU)
     exact, rounded = step(full, real), step(half, real)
     assert rounded.dtype == torch.float32
     assert all(p.dtype == torch.float32 for p in half.generator.parameters())

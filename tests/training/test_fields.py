@@ -11,14 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_export import checkpoint, images, sampling
-from gan_export.arch.reading import Overrides
+from gan_export import checkpoint, images
 from gan_export.errors import GanExportError
-from gan_export.training import events, loop, losses, nets, recipe, state
+from gan_export.recognize.options import Overrides
+from gan_export.sampling import generator as generators
+from gan_export.training import events, losses, models, recipe, snapshot, trainer
 from gan_export.training.adam import Adam
 from gan_export.training.augment import augmented, noise_at
-from gan_export.training.dial import Dial
 from gan_export.training.step import step
+from gan_export.training.step_scalar import Dial
 from tests.training.common import resume_here, same, tiny_recipe, train_here
 
 CPU = torch.device("cpu")
@@ -49,7 +50,7 @@ def double() -> object:
 def _gradient(*settings: str, at: int = 0) -> tuple[Tensor, Tensor]:
     """The weighted discriminator's weights before a step, and the gradient that the step moved them by."""
     wasserstein = ("loss.kind=wasserstein", "discriminator.spectral=true", "discriminator.norm=none")
-    now = state.start(recipe.load("mnist32-classic", [*SMALL, *wasserstein, *settings]), CPU)
+    now = snapshot.start(recipe.load("mnist32-classic", [*SMALL, *wasserstein, *settings]), CPU)
     now.discriminator = Weighted()  # type: ignore[assignment]
     now.optimiser_d = Adam(now.discriminator.parameters(), Dial(1e-3), (0.5, 0.999))
     now.step = at
@@ -138,7 +139,7 @@ def test_mixed_batches_hold_both_kinds() -> None:
         for mixed in ("true", "false"):
             widths = ["data.size=16", "generator.widths=[6, 6]", "discriminator.widths=[5, 5]"]
             settings = [f"loss.mixed={mixed}", f"discriminator.norm={norm}", *widths]
-            now = state.start(recipe.load("mnist32-classic", settings), CPU)
+            now = snapshot.start(recipe.load("mnist32-classic", settings), CPU)
             real = torch.rand(32, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.2 + 0.8
             readings.append(step(now, real)[[0, 2, 3]])
         assert torch.allclose(*readings, atol=1e-5) == equal
@@ -206,7 +207,7 @@ def test_weight_decay_shrinks_weights_beside_the_gradient() -> None:
 
 
 def test_the_critic_moves_as_often_as_asked() -> None:
-    now = state.start(recipe.load("mnist32-classic", [*SMALL, "train.critic_steps=3", "train.batch=4"]), CPU)
+    now = snapshot.start(recipe.load("mnist32-classic", [*SMALL, "train.critic_steps=3", "train.batch=4"]), CPU)
     step(now, torch.rand(12, 1, 8, 8))
     assert now.optimiser_d.state()["steps"][0] == 3
     assert now.optimiser_g.state()["steps"][0] == 1
@@ -231,11 +232,11 @@ def test_a_conditional_generator_is_read_from_its_file_alone(tmp_path: Path, cla
     path = tmp_path / "run" / "generator_1.pth"
     spec = checkpoint.read(path, Overrides()).spec
     assert (spec.nz, spec.classes, spec.image) == (8, 3, (1, 32, 32))
-    net = nets.Generator(8, (12, 8, 8), 1, 3, 5)
+    net = models.Generator(8, (12, 8, 8), 1, 3, 5)
     net.load_state_dict(torch.load(path, weights_only=True))
     net.eval()
     drawn = []
-    with sampling.open_generator(path) as generator:
+    with generators.open_generator(path) as generator:
         for label in range(3):
             z = torch.from_numpy(_z(9, 8))
             with torch.no_grad():
@@ -256,7 +257,7 @@ def test_the_discriminator_learns_to_name_and_the_generator_to_be_clear(tmp_path
     """With discriminator.names real pictures are soon named rightly; with loss.naming generated ones get surer."""
     unsure = []
     for naming in (0.0, 1.0):
-        now = state.start(
+        now = snapshot.start(
             recipe.load("mnist32-small", [
                 "data.size=8", "generator.widths=[12]", "discriminator.widths=[12]", "generator.nz=4",
                 "discriminator.names=2", f"loss.naming={naming}", "optimiser.generator.lr=5e-3", "train.seed=3",
@@ -311,13 +312,13 @@ def test_every_field_resumes_to_the_bit(tmp_path: Path, classes: Path, group: st
     file, settings = tiny_recipe(tmp_path, classes), ("output.snapshot_every=3", *GROUPS[group])
     train_here(file, tmp_path / "whole", *settings)
     with pytest.raises(DiedError):
-        loop.train(recipe.load(str(file), settings), tmp_path / "killed", loop.Options(observe=dies))
+        trainer.train(recipe.load(str(file), settings), tmp_path / "killed", trainer.Options(observe=dies))
     began = resume_here(tmp_path / "killed")[0]
     assert isinstance(began, events.Began)
     assert began.step == 3
     ends = []
     for run in (tmp_path / "whole", tmp_path / "killed"):
-        ends.append(state.read(sorted((run / "snapshots").glob("*.pt"))[-1]))
+        ends.append(snapshot.read(sorted((run / "snapshots").glob("*.pt"))[-1]))
         del ends[-1]["seconds"], ends[-1]["log_bytes"]
     same(*ends)
     for name in ("generator_2.pth", "discriminator_2.pth"):

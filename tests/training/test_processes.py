@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gan_export.training import state
+from gan_export.training import snapshot
 from gan_export.training.recipe import load
 from tests.training.common import PROGRAM, environment, gan_train, refused, same, tiny_recipe, train_here
 
@@ -36,9 +36,9 @@ def test_two_processes_train_what_one_trains(tmp_path: Path, pictures: Path) -> 
     result = gan_train(recipe, "-o", tmp_path / "two", "--devices", 2, *_words(few))
     assert result.returncode == 0, result.stderr
     train_here(recipe, tmp_path / "one", *few)
-    one, two = (state.read(tmp_path / run / "snapshots" / "00000006.pt") for run in ("one", "two"))
+    one, two = (snapshot.read(tmp_path / run / "snapshots" / "00000006.pt") for run in ("one", "two"))
     assert torch.equal(one["noise"], two["noise"])
-    start = state.start(load(str(recipe), few), torch.device("cpu"))
+    start = snapshot.start(load(str(recipe), few), torch.device("cpu"))
     for net in ("generator", "discriminator"):
         for name, before in getattr(start, net).state_dict().items():
             if name.endswith("bias") or not before.is_floating_point():
@@ -55,25 +55,25 @@ def test_both_processes_hold_the_same_weights(tmp_path: Path, pictures: Path) ->
         "import sys\n"
         "from pathlib import Path\n"
         "import torch\n"
-        "from gan_export.training import processes, recipe, state, loop\n"
-        "start = state.start\n"
+        "from gan_export.training import processes, recipe, snapshot, trainer\n"
+        "start = snapshot.start\n"
         "def watched(*args):\n"
         "    now = start(*args)\n"
         "    import atexit\n"
         "    end = lambda: torch.save([p.detach() for n in (now.generator, now.discriminator) for p in n.parameters()],"
         f" {str(tmp_path)!r} + f'/{{now.group.rank}}.pt')\n"
-        "    state.ended = end\n"
+        "    snapshot.ended = end\n"
         "    return now\n"
-        "state.start = watched\n"
+        "snapshot.start = watched\n"
         "go = processes._go\n"
         "def ending(*args):\n"
         "    ended = go(*args)\n"
-        "    state.ended()\n"
+        "    snapshot.ended()\n"
         "    return ended\n"
         "processes._go = ending\n"
         "if __name__ == '__main__':\n"
         f"    read = recipe.load({str(tiny_recipe(tmp_path, pictures))!r}, ['train.epochs=1'])\n"
-        f"    processes.run(processes.Plan(2), read, Path({str(tmp_path / 'run')!r}), [], loop.Options())\n"
+        f"    processes.run(processes.Plan(2), read, Path({str(tmp_path / 'run')!r}), [], trainer.Options())\n"
     )
     script = tmp_path / "watching.py"
     script.write_text(watching)
@@ -210,7 +210,7 @@ def test_half_precision_keeps_the_sums_over_both(tmp_path: Path, pictures: Path)
     result = gan_train(recipe, "-o", tmp_path / "two", "--devices", 2, *_words(few))
     assert result.returncode == 0, result.stderr
     train_here(recipe, tmp_path / "one", *few)
-    one, two = (state.read(tmp_path / run / "snapshots" / "00000006.pt") for run in ("one", "two"))
+    one, two = (snapshot.read(tmp_path / run / "snapshots" / "00000006.pt") for run in ("one", "two"))
     means = [s["generator"]["model.1.running_mean"] for s in (one, two)]
     torch.testing.assert_close(*means, rtol=0.05, atol=0.01)
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from gan_export import checkpoint
-from gan_export.arch.reading import Overrides
-from gan_export.training import events, loop, recipe
+from gan_export.recognize.options import Overrides
+from gan_export.training import events, recipe, trainer
 from tests.training.common import ROOT, gan_train
 
 NARROWER = 16
@@ -41,7 +41,7 @@ def test_every_recipe_takes_steps_and_gives_a_generator_that_is_read(name: str, 
          "compute.tf32=false", "compute.threads=1"],
     )  # fmt: skip
     told: list[events.Event] = []
-    loop.train(read, tmp_path / "run", loop.Options(observe=told.append))
+    trainer.train(read, tmp_path / "run", trainer.Options(observe=told.append))
     measured = [e for e in told if isinstance(e, events.Measured)]
     assert measured[-1].step == (2 if ours.data.drop_last else 3)
     spec = checkpoint.read(tmp_path / "run" / "generator_1.pth", Overrides()).spec

@@ -1,4 +1,4 @@
-"""train/record.py: what it keeps of a run, and under which name."""
+"""train/experiments/record.py: what it keeps of a run, and under which name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.training.common import ROOT, environment
 
 
 def _record(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "train" / "record.py"), *map(str, words)]
+    command = [sys.executable, str(ROOT / "train" / "experiments" / "record.py"), *map(str, words)]
     return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_export.training import losses, nets, recipe, state
+from gan_export.training import losses, models, recipe, snapshot
 from gan_export.training.adam import Adam
 from gan_export.training.step import step
 from tests.training.common import ROOT
@@ -32,9 +32,9 @@ def _script(name: str) -> ModuleType:
 classic = _script("classic")
 
 
-def _twins(settings: list[str]) -> tuple[state.State, Any]:
+def _twins(settings: list[str]) -> tuple[snapshot.State, Any]:
     """The trainer's state and the reference's players with equal weights."""
-    ours = state.start(recipe.load("mnist32-classic", settings), CPU)
+    ours = snapshot.start(recipe.load("mnist32-classic", settings), CPU)
     reference = classic.Players(ours.recipe.discriminator.widths[0])
     reference.g.load_state_dict(ours.generator.state_dict(), strict=True)
     reference.d.load_state_dict(ours.discriminator.state_dict(), strict=True)
@@ -113,7 +113,7 @@ def test_nets_fit_every_size_and_the_classic_keys(size: int, channels: int) -> N
         [f"data.size={size}", f"data.channels={channels}", f"generator.widths={widths}",
          f"discriminator.widths={widths}", "generator.nz=7"],
     )  # fmt: skip
-    g, d = nets.build(r)
+    g, d = models.build(r)
     pictures = g(torch.randn(3, 7, 1, 1))
     assert pictures.shape == (3, channels, size, size)
     assert pictures.abs().max() <= 1
@@ -124,7 +124,7 @@ def test_nets_fit_every_size_and_the_classic_keys(size: int, channels: int) -> N
 def test_the_start_is_a_function_of_the_seed_alone() -> None:
     def weights(seed: int) -> dict[str, Tensor]:
         torch.manual_seed(99 + seed)  # torch's own stream must not matter
-        return nets.build(recipe.load("mnist32-demo", [f"train.seed={seed}"]))[0].state_dict()
+        return models.build(recipe.load("mnist32-demo", [f"train.seed={seed}"]))[0].state_dict()
 
     one, again, other = weights(1), weights(1), weights(2)
     assert all(torch.equal(one[k], again[k]) for k in one)
@@ -132,7 +132,7 @@ def test_the_start_is_a_function_of_the_seed_alone() -> None:
 
 
 def test_normal_initialisation_has_its_moments() -> None:
-    g, d = nets.build(recipe.load("mnist32-classic"))
+    g, d = models.build(recipe.load("mnist32-classic"))
     for name, weight in [*g.state_dict().items(), *d.state_dict().items()]:
         if weight.ndim == 4:
             assert abs(weight.std().item() - 0.02) < 0.002, name
@@ -141,7 +141,7 @@ def test_normal_initialisation_has_its_moments() -> None:
 
 def test_spectral_norm_bounds_every_layer() -> None:
     r = recipe.load("mnist32-demo", ["discriminator.widths=[8, 8, 8]"])
-    _, d = nets.build(r)
+    _, d = models.build(r)
     for _ in range(30):  # the power iteration goes one step a call
         d(torch.rand(2, 1, 32, 32))
     convolutions = [m for m in d.modules() if isinstance(m, torch.nn.Conv2d)]
@@ -177,14 +177,14 @@ def test_losses_have_their_textbook_values() -> None:
 
 
 def test_the_average_follows_the_generator_and_its_batchnorm_is_measured_anew() -> None:
-    now = state.start(recipe.load("mnist32-demo", ["ema.decay=0.9", "ema.recalibrate=1024"]), CPU)
+    now = snapshot.start(recipe.load("mnist32-demo", ["ema.decay=0.9", "ema.recalibrate=1024"]), CPU)
     assert now.average is not None
     before = [p.clone() for p in now.average.parameters()]
     now.step = 1000  # past the first steps' smaller decay
     step(now, torch.rand(8, 1, 32, 32) * 2 - 1)
     for old, net, average in zip(before, now.generator.parameters(), now.average.parameters(), strict=True):
         torch.testing.assert_close(average, 0.9 * old + 0.1 * net.detach(), rtol=1e-4, atol=1e-6)
-    shown, again = state.published(now), state.published(now)
+    shown, again = snapshot.published(now), snapshot.published(now)
     assert not shown.training
     assert all(torch.equal(a, b) for a, b in zip(shown.buffers(), again.buffers(), strict=True))
     z = torch.randn(2048, 100, 1, 1)
@@ -210,6 +210,6 @@ def test_one_call_sees_generated_and_real_together(tmp_path: Path) -> None:
         for one_call in ("true", "false"):
             torch.manual_seed(0)
             settings = [f"loss.one_call={one_call}", f"discriminator.norm={norm}", "discriminator.spectral=false"]
-            now = state.start(recipe.load("mnist32-demo", settings), CPU)
+            now = snapshot.start(recipe.load("mnist32-demo", settings), CPU)
             readings.append(step(now, torch.rand(8, 1, 32, 32) * 2 - 1)[0].item())
         assert (abs(readings[0] - readings[1]) < 1e-5) == equal

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from gan_export import web
-from gan_export.arch.layers import Concat, Embedding, Linear, Reshape
-from gan_export.arch.spec import Chain, GeneratorSpec
-from gan_export.export.native import encode
+from gan_export.exporters.native import encode
+from gan_export.graph.layers import Concat, Embedding, Linear, Reshape
+from gan_export.graph.spec import Chain, GeneratorSpec
 from gan_export.runtimes.native import NATIVE, Model
-from tests.native.conftest import random_weights, transposed
-from tests.native.test_engine import SPECS
+from tests.engine.conftest import random_weights, transposed
+from tests.engine.test_engine import SPECS
 
 ROOT = Path(__file__).resolve().parents[2]
 WEB = ROOT / "gan_export" / "web"
@@ -248,7 +248,7 @@ def test_closing_ends_what_is_on_its_way_and_what_comes_later(small: Path, tmp_p
 
 @needs_node
 def test_known_answers_of_the_law_of_latents_in_javascript() -> None:
-    vectors = ROOT / "csrc" / "tests" / "kat_vectors"
+    vectors = ROOT / "engine" / "tests" / "kat_vectors"
     out = run_node(Path(__file__).with_name("vectors.mjs"), WEB / "latents.js", vectors).splitlines()
     assert len(out) == 1, out
     lines = [line.split(" ")[0] for line in vectors.read_text().splitlines() if line and not line.startswith("#")]
@@ -263,7 +263,7 @@ def test_the_script_rebuilds_the_shipped_files_byte_for_byte(tmp_path: Path) -> 
     version = subprocess.run([clang, "--version"], capture_output=True, text=True, check=True).stdout
     if not re.search(r"version 19\.1\.", version):
         pytest.skip(f"another compiler than the one that made them: {version.splitlines()[0]}")
-    subprocess.run(["sh", str(ROOT / "csrc" / "wasm" / "build.sh"), str(tmp_path)], check=True)
+    subprocess.run(["sh", str(ROOT / "engine" / "wasm" / "build.sh"), str(tmp_path)], check=True)
     for build in BUILDS:
         same = (tmp_path / build).read_bytes() == (WEB / build).read_bytes()
-        assert same, f"{build}: run sh csrc/wasm/build.sh gan_export/web"
+        assert same, f"{build}: run sh engine/wasm/build.sh gan_export/web"

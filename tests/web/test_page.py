@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from gan_export import web
-from gan_export.export.native import encode
+from gan_export.exporters.native import encode
 from gan_export.runtimes.native import NATIVE, Model
 from tests.conftest import Command, refused
-from tests.native.conftest import random_weights, transposed
+from tests.engine.conftest import random_weights, transposed
 
 from .test_engine import close, conditional
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gan_export.graph.signature import Feeds
 from gan_export.runtimes import find as find_real
 from gan_export.runtimes.base import Availability, Bound, Outputs, Pictures, Session, SessionInfo
-from gan_export.signature import Feeds
 
 CALL = 0.1  # seconds that a steady call takes at least: long beside the delays of a busy machine
 

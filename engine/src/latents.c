@@ -1,0 +1,76 @@
+/* Seed -> latents and labels.  Compiled without contraction of floating-point expressions: the table is
+ * defined by single roundings (docs/latent-rng.md, "The normal table"). */
+#include "latents.h"
+
+#include <math.h>
+
+#include "philox.h"
+
+/* AS 241's PPND16 (Wichura 1988), highest power first: the middle range and the tail that reaches 0.5 / 65536. */
+static const double MIDDLE_OVER[8] = {2.5090809287301226727e3, 3.3430575583588128105e4, 6.7265770927008700853e4,
+                                      4.5921953931549871457e4, 1.3731693765509461125e4, 1.9715909503065514427e3,
+                                      1.3314166789178437745e2, 3.3871328727963666080e0};
+static const double MIDDLE_UNDER[8] = {5.2264952788528545610e3, 2.8729085735721942674e4, 3.9307895800092710610e4,
+                                       2.1213794301586595867e4, 5.3941960214247511077e3, 6.8718700749205790830e2,
+                                       4.2313330701600911252e1, 1.0};
+static const double TAIL_OVER[8] = {7.74545014278341407640e-4, 2.27238449892691845833e-2, 2.41780725177450611770e-1,
+                                    1.27045825245236838258e0,  3.64784832476320460504e0,  5.76949722146069140550e0,
+                                    4.63033784615654529590e0,  1.42343711074968357734e0};
+static const double TAIL_UNDER[8] = {1.05075007164441684324e-9, 5.47593808499534494600e-4, 1.51986665636164571966e-2,
+                                     1.48103976427480074590e-1, 6.89767334985100004550e-1, 1.67638483018380384940e0,
+                                     2.05319162663775882187e0,  1.0};
+static const double LN2 = 0.6931471805599453;
+
+static double horner8(double x, const double a[8]) {
+    double value = a[0];
+    for (int i = 1; i < 8; i++) value = value * x + a[i];
+    return value;
+}
+
+/* -log(p) for p in (0, 1): p = m / 2^k with m in [1, 2), log m by 2 artanh((m - 1) / (m + 1)). */
+static double minus_log(double p) {
+    double m = p, k = 0.0;
+    while (m < 1.0) {
+        m *= 2.0;
+        k += 1.0;
+    }
+    const double s = (m - 1.0) / (m + 1.0), v = s * s;
+    double series = 1.0 / 35.0;
+    for (int n = 33; n > 0; n -= 2) series = series * v + 1.0 / n;
+    return k * LN2 - 2.0 * s * series;
+}
+
+void gan_i_normal_table(float table[LATENT_TABLE]) {
+    for (int u = 0; u < LATENT_TABLE / 2; u++) {
+        const double p = (u + 0.5) / 65536.0, q = 0.5 - p;
+        double x;
+        if (q <= 0.425) {
+            const double r = 0.180625 - q * q;
+            x = q * (horner8(r, MIDDLE_OVER) / horner8(r, MIDDLE_UNDER));
+        } else {
+            const double t = sqrt(minus_log(p)) - 1.6;
+            x = horner8(t, TAIL_OVER) / horner8(t, TAIL_UNDER);
+        }
+        table[u] = -(float)x;
+        table[LATENT_TABLE - 1 - u] = (float)x;
+    }
+}
+
+void gan_i_uniform_table(float table[LATENT_TABLE]) {
+    for (int u = 0; u < LATENT_TABLE; u++) table[u] = (float)((u + 0.5) / 32768.0 - 1.0);
+}
+
+void gan_i_latent(const float table[LATENT_TABLE], uint64_t seed, uint64_t index, uint32_t nz, float *out) {
+    for (uint32_t block = 0; block * 8u < nz; block++) {
+        uint32_t c[4] = {block, 0, (uint32_t)index, (uint32_t)(index >> 32)};
+        philox4x32(c, (uint32_t)seed, (uint32_t)(seed >> 32));
+        const uint32_t left = nz - block * 8u, n = left < 8u ? left : 8u;
+        for (uint32_t j = 0; j < n; j++) out[block * 8u + j] = table[(c[j / 2] >> (j % 2 * 16)) & 0xFFFFu];
+    }
+}
+
+int64_t gan_i_label(uint64_t seed, uint64_t index, uint32_t classes) {
+    uint32_t c[4] = {0, 1, (uint32_t)index, (uint32_t)(index >> 32)};
+    philox4x32(c, (uint32_t)seed, (uint32_t)(seed >> 32));
+    return (int64_t)(((uint64_t)c[0] * classes) >> 32);
+}

@@ -1,0 +1,17 @@
+/* Seed -> latents and labels, to the bit of docs/latent-rng.md. */
+#ifndef GAN_LATENTS_H
+#define GAN_LATENTS_H
+
+#include <stdint.h>
+
+enum { LATENT_TABLE = 65536 };
+
+/* T[u], the inverse normal distribution function at (u + 0.5) / 65536, or the uniform prior's values. */
+void gan_i_normal_table(float table[LATENT_TABLE]);
+void gan_i_uniform_table(float table[LATENT_TABLE]);
+
+/* The `nz` coordinates of one picture. */
+void gan_i_latent(const float table[LATENT_TABLE], uint64_t seed, uint64_t index, uint32_t nz, float *out);
+int64_t gan_i_label(uint64_t seed, uint64_t index, uint32_t classes);
+
+#endif

@@ -1,0 +1,516 @@
+/* Whole models under what a program does to them: odd arguments, other counts than asked for, files that change,
+ * forks, signals, and many threads.  checkmodel SECONDS keeps 64 threads on one handle for that long (1). */
+#include <dirent.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "samples.h"
+#include "team.h"
+
+static uint8_t *want; /* the known pictures */
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int draws(gan_context *context, uint64_t start, uint64_t count) {
+    uint8_t *out = malloc(KNOWN_BYTES);
+    const gan_request request = known_request(start, count);
+    if (!out) exit(2);
+    const gan_status status = gan_generate_bytes(context, &request, out, KNOWN_BYTES);
+    const int ok = status == GAN_OK && alike(out, want + start * KNOWN_PICTURE, count * KNOWN_PICTURE);
+    free(out);
+    return ok;
+}
+
+static int draws_anew(gan_model *model, uint32_t threads, uint32_t batch, uint64_t start, uint64_t count) {
+    gan_context *context;
+    const gan_options options = {.threads = threads, .batch = batch};
+    if (gan_context_new(model, &options, &context) != GAN_OK) return 0;
+    const int ok = draws(context, start, count);
+    gan_context_free(context);
+    return ok;
+}
+
+static int check_arguments(gan_model *model) {
+    static float floats[KNOWN_BYTES];
+    uint8_t byte[KNOWN_PICTURE];
+    int failed = 0;
+    gan_context *context;
+    gan_model *none;
+    uint64_t scratch, weights;
+    failed += check(gan_open(NULL, &none) == GAN_ERROR_ARGUMENT && !none, "no path");
+    failed += check(gan_open(KNOWN, &none) == GAN_ERROR_FILE && !none, "a folder");
+    failed += check(gan_open("/dev/zero", &none) == GAN_ERROR_FILE && !none, "a device");
+    failed += check(gan_open_memory(NULL, 9, &none) == GAN_ERROR_ARGUMENT, "no memory");
+    failed += check(gan_open("x", NULL) == GAN_ERROR_ARGUMENT, "nowhere for the model");
+    gan_close(NULL), gan_context_free(NULL), gan_describe(NULL, NULL), gan_range(NULL, NULL, NULL);
+    float low = 9, high = 9;
+    gan_range(model, &low, NULL), gan_range(model, NULL, &high);
+    failed += check(low == -1 && high == 1, "the range");
+    const gan_options many = {.threads = 1025}, huge = {.threads = 2, .batch = UINT32_MAX}, poor = {.max_memory = 1000};
+    failed += check(gan_context_size(model, &many, &scratch, &weights) == GAN_ERROR_ARGUMENT, "1025 threads");
+    failed += check(gan_context_size(model, &huge, &scratch, &weights) == GAN_OK, "a huge batch");
+    failed += check(gan_context_new(model, &poor, &context) == GAN_ERROR_MEMORY && !context, "1000 bytes");
+    failed += check(gan_threads_default() >= 1, "default threads");
+    if (gan_context_new(model, NULL, &context) != GAN_OK) return failed + 1;
+    gan_request request = {.start = 1ull << 40};
+    failed += check(gan_generate_bytes(context, &request, NULL, 0) == GAN_OK, "a count of zero");
+    failed += check(gan_generate_bytes(context, NULL, byte, sizeof byte) == GAN_ERROR_ARGUMENT, "no request");
+    request.count = 1;
+    failed += check(gan_generate_bytes(context, &request, byte, sizeof byte) == GAN_OK, "start 2^40");
+    failed += check(gan_generate_bytes(context, &request, byte, sizeof byte - 1) == GAN_ERROR_ARGUMENT, "a small buffer");
+    failed += check(gan_generate_bytes(context, &request, NULL, sizeof byte) == GAN_ERROR_ARGUMENT, "no buffer");
+    request.start = UINT64_MAX;
+    failed += check(gan_generate_floats(context, &request, floats, KNOWN_BYTES) == GAN_OK, "the last picture");
+    request.count = 2;
+    failed += check(gan_generate_floats(context, &request, floats, KNOWN_BYTES) == GAN_ERROR_ARGUMENT, "one beyond");
+    request.start = 0, request.count = UINT64_MAX;
+    failed += check(gan_generate_bytes(context, &request, byte, SIZE_MAX) == GAN_ERROR_ARGUMENT, "a huge count");
+    gan_context_free(context);
+    return failed;
+}
+
+/* Contexts made for other batches than what they draw: their scratch memory must do. */
+static int check_counts(gan_model *model) {
+    int failed = 0;
+    const uint32_t batches[] = {1, 2, 4, 7, 14, 100};
+    for (uint32_t threads = 1; threads <= 5; threads++)
+        for (size_t b = 0; b < sizeof batches / sizeof *batches; b++)
+            for (uint64_t count = 1; count <= KNOWN_PICTURES; count += threads % 2 ? 3 : 1)
+                failed += check(draws_anew(model, threads, batches[b], 0, count), "a count beside the batch");
+    return failed;
+}
+
+static uint64_t size_of(gan_model *model, const gan_options *options) {
+    uint64_t scratch = 0, weights = 0;
+    return gan_context_size(model, options, &scratch, &weights) == GAN_OK ? scratch + weights : 0;
+}
+
+/* Transformed weights are counted: those that no context uses take nothing from the next one, so that a bound that a
+ * fresh model keeps to costs no speed. */
+static int check_memory(void) {
+    gan_model *model, *fresh;
+    gan_context *many, *one, *again;
+    const gan_options large = {.threads = 1, .batch = 14};
+    gan_options small = {.threads = 1, .batch = 1};
+    int failed = 0;
+    if (gan_open(KNOWN "/chain.gan", &model) != GAN_OK || gan_open(KNOWN "/chain.gan", &fresh) != GAN_OK) exit(2);
+    const uint64_t need_large = size_of(fresh, &large), need_small = size_of(fresh, &small);
+    gan_close(fresh);
+    if (gan_context_new(model, &large, &many) != GAN_OK) return 1;
+    const int shared = size_of(model, &small) == need_small; /* both draw by the same */
+    small.max_memory = need_small;
+    if (!shared) failed += check(gan_context_new(model, &small, &one) == GAN_ERROR_MEMORY && !one, "memory that another context needs");
+    if (gan_context_new(model, &large, &again) != GAN_OK) return 1;
+    gan_context_free(many);
+    if (!shared) failed += check(size_of(model, &small) == 0, "the other of two still needs it");
+    gan_context_free(again);
+    failed += check(size_of(model, &small) == need_small, "as much as a fresh model needs");
+    if (gan_context_new(model, &small, &one) != GAN_OK) return check(0, "memory that no context needs any more");
+    failed += check(draws(one, 0, 14), "drawing with other weights");
+    failed += check(draws_anew(model, 1, 14, 0, 14) && draws(one, 3, 9), "drawing with both again");
+    failed += check(size_of(model, &large) >= need_large, "both are counted");
+    gan_context_free(one);
+    failed += check(size_of(model, &large) == need_large, "nothing is left of the other");
+    gan_close(model);
+    return failed;
+}
+
+/* Two threads with one context: each call draws the known images or is told that the context is busy. */
+typedef struct sharing {
+    gan_context *context;
+    long drawn, busy, wrong;
+} sharing;
+
+static void *share(void *arg) {
+    sharing *s = arg;
+    uint8_t *out = malloc(KNOWN_BYTES);
+    const gan_request request = known_request(0, KNOWN_PICTURES);
+    for (int i = 0; out && i < 300; i++) {
+        const gan_status status = gan_generate_bytes(s->context, &request, out, KNOWN_BYTES);
+        if (status == GAN_OK) s->drawn++;
+        if (status == GAN_ERROR_BUSY) s->busy++;
+        s->wrong += status == GAN_OK ? !alike(out, want, KNOWN_BYTES) : status != GAN_ERROR_BUSY;
+    }
+    free(out);
+    return NULL;
+}
+
+static int check_sharing(gan_model *model) {
+    gan_context *context;
+    const gan_options options = {.threads = 2, .batch = 14};
+    pthread_t threads[3];
+    sharing all[3] = {{0}};
+    long drawn = 0, wrong = 0;
+    if (gan_context_new(model, &options, &context) != GAN_OK) return 1;
+    for (int i = 0; i < 3; i++) {
+        all[i].context = context;
+        if (pthread_create(&threads[i], NULL, share, &all[i])) exit(2);
+    }
+    for (int i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+        drawn += all[i].drawn, wrong += all[i].wrong;
+    }
+    gan_context_free(context);
+    return check(drawn > 0 && !wrong, "a shared context draws, or answers that it is busy");
+}
+
+/* Labels that another thread writes to: each is read once, so that it is refused or in its place in the table. */
+static volatile int64_t moving[KNOWN_PICTURES];
+static atomic_int moved;
+
+static void *move_labels(void *arg) {
+    (void)arg;
+#if defined(__SANITIZE_THREAD__)
+    atomic_store(&moved, 1); /* the race is what this is about */
+#endif
+    for (int64_t i = 0; !atomic_load(&moved); i++) moving[i % KNOWN_PICTURES] = i % 3 ? i % 2 : (int64_t)1 << 40;
+    return NULL;
+}
+
+static int check_labels(void) {
+    gan_model *model;
+    gan_context *context;
+    gan_info info;
+    pthread_t thread;
+    int failed = 0;
+    if (gan_open(KNOWN "/labels.gan", &model) != GAN_OK || gan_context_new(model, NULL, &context) != GAN_OK) exit(2);
+    gan_describe(model, &info);
+    const size_t size = (size_t)info.channels * info.height * info.width * KNOWN_PICTURES;
+    uint8_t *out = malloc(size);
+    gan_request request = {.seed = 7, .count = KNOWN_PICTURES, .labels = (const int64_t *)(uintptr_t)moving};
+    if (!out || pthread_create(&thread, NULL, move_labels, NULL)) exit(2);
+    for (int i = 0; i < 300; i++) {
+        const gan_status status = gan_generate_bytes(context, &request, out, size);
+        failed += check(status == GAN_OK || status == GAN_ERROR_LABEL, "labels that change meanwhile");
+    }
+    atomic_store(&moved, 1);
+    pthread_join(thread, NULL);
+    const int64_t bad[KNOWN_PICTURES] = {0, 1, 0, info.classes}, good[KNOWN_PICTURES] = {0};
+    request.labels = bad;
+    failed += check(gan_generate_bytes(context, &request, out, size) == GAN_ERROR_LABEL, "a label that there isn't");
+    request.labels = good;
+    failed += check(gan_generate_bytes(context, &request, out, size) == GAN_OK, "labels that there are");
+    free(out);
+    gan_context_free(context);
+    gan_close(model);
+    return failed;
+}
+
+static int check_files(void) {
+    char path[] = "/tmp/gan-XXXXXX";
+    size_t size;
+    int failed = 0;
+    uint8_t *bytes = load(KNOWN "/chain.gan", &size);
+    const int handle = mkstemp(path);
+    gan_model *model, *again;
+    if (handle < 0 || write(handle, bytes, size) != (ssize_t)size || gan_open(path, &model) != GAN_OK) exit(2);
+    if (ftruncate(handle, 100)) exit(2);
+    failed += check(draws_anew(model, 2, 4, 0, 14), "a file cut after it was opened");
+    failed += check(gan_open(path, &again) == GAN_ERROR_FORMAT && !again, "a cut file");
+    for (size_t i = 0; i < size; i++) bytes[i] ^= 0x55;
+    if (pwrite(handle, bytes, size, 0) != (ssize_t)size) exit(2);
+    failed += check(draws_anew(model, 1, 1, 0, 14), "a file overwritten after it was opened");
+    unlink(path);
+    close(handle);
+    gan_close(model);
+    free(bytes);
+    return failed;
+}
+
+#if defined(__SANITIZE_THREAD__)
+static int check_fork(gan_model *model) { return !model; } /* ThreadSanitizer can't start a thread in a child of threads */
+#else
+static int ends_well(pid_t child) {
+    int how = 0;
+    return waitpid(child, &how, 0) == child && WIFEXITED(how) && WEXITSTATUS(how) == 0;
+}
+
+static int check_fork(gan_model *model) {
+    gan_context *context;
+    const gan_options options = {.threads = 3, .batch = 14};
+    if (gan_context_new(model, &options, &context) != GAN_OK || !draws(context, 0, 14)) return 1;
+    fflush(stdout);
+    const pid_t child = fork();
+    if (!child) {
+        alarm(60); /* a child that waits for threads it doesn't have would wait for ever */
+        int bad = !draws(context, 0, 14) + !draws_anew(model, 3, 14, 2, 9);
+        gan_context_free(context);
+        gan_close(model);
+        _exit(bad);
+    }
+    int failed = check(ends_well(child), "a child goes on with what was open");
+    failed += check(draws(context, 0, 14), "the parent goes on");
+    gan_context_free(context);
+    return failed;
+}
+#endif
+
+/* Forks beside a thread that makes contexts: a child goes on or is told that the model is busy, and never waits. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) /* whose own locks a child may find taken */
+static int check_forks(gan_model *model) { return !model; }
+#else
+static atomic_int forked;
+
+static void *make_contexts(void *arg) {
+    for (uint32_t i = 0; !atomic_load(&forked); i++) draws_anew(arg, 2, 1 + i % 14, 0, 1);
+    return NULL;
+}
+
+static int check_forks(gan_model *model) {
+    enum { FORKS = 200 };
+    pthread_t thread;
+    int went_on = 0, busy = 0, failed = 0;
+    if (pthread_create(&thread, NULL, make_contexts, model)) exit(2);
+    fflush(stdout);
+    for (int i = 0; i < FORKS; i++) {
+        const pid_t child = fork();
+        if (!child) {
+            gan_context *context;
+            const gan_options options = {.threads = 2, .batch = 14};
+            alarm(30);
+            const gan_status status = gan_context_new(model, &options, &context);
+            if (status == GAN_ERROR_BUSY) _exit(2);
+            const int ok = status == GAN_OK && draws(context, 0, 14);
+            gan_context_free(context);
+            _exit(!ok);
+        }
+        int how = 0;
+        if (waitpid(child, &how, 0) != child || !WIFEXITED(how)) failed++;
+        else if (WEXITSTATUS(how) == 2) busy++;
+        else if (WEXITSTATUS(how) == 0) went_on++;
+        else failed++;
+    }
+    atomic_store(&forked, 1);
+    pthread_join(thread, NULL);
+    printf("%d forks beside a thread that makes contexts: %d went on, %d were told busy, %d failed\n", FORKS, went_on, busy, failed);
+    return check(!failed, "forks beside a thread that makes contexts");
+}
+#endif
+
+/* A member that holds an item for long is waited for asleep: yields would burn what it may need. */
+static void slow_member(void *arg, int index) {
+    cursor p = {.crew = arg};
+    uint64_t item;
+    while (gan_i_crew_take(&p, 2, &item)) {
+        if (index) usleep(300000);
+        else usleep(1000); /* so that the other one comes */
+    }
+    gan_i_crew_barrier(&p);
+}
+
+static int check_waiting(void) {
+    static crew c;
+    team *t;
+    struct timespec began, ended;
+    if (gan_i_team_new(2, &t) != GAN_OK) return 1;
+    int slept = 0;
+    for (int i = 0; i < 10 && !slept; i++) { /* until the other member comes in time to hold an item */
+        gan_i_crew_init(&c, t, 2);
+        const double start = seconds();
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &began);
+        gan_i_team_run(t, slow_member, &c);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ended);
+        const double used = (double)(ended.tv_sec - began.tv_sec) + 1e-9 * (double)(ended.tv_nsec - began.tv_nsec);
+        slept = seconds() - start > 0.25 && used < 0.05;
+    }
+    gan_i_team_free(t);
+    return check(slept, "waiting for long is sleeping");
+}
+
+static volatile sig_atomic_t signals, strangers;
+static pthread_t caller;
+
+static void count_signal(int signal) {
+    (void)signal;
+    signals++;
+    if (!pthread_equal(pthread_self(), caller)) strangers++;
+}
+
+static int check_signals(gan_model *model) {
+    const struct sigaction handler = {.sa_handler = count_signal}, ignore = {.sa_handler = SIG_IGN};
+    const struct itimerval often = {{0, 500}, {0, 500}}, never = {{0, 0}, {0, 0}};
+    gan_context *context;
+    const gan_options options = {.threads = 3, .batch = 14};
+    int failed = 0;
+    if (gan_context_new(model, &options, &context) != GAN_OK) return 1;
+    caller = pthread_self();
+    sigaction(SIGALRM, &handler, NULL);
+    setitimer(ITIMER_REAL, &often, NULL);
+    for (int i = 0; i < 10000 && signals < 50; i++) failed += check(draws(context, 0, 14), "drawing among signals");
+    setitimer(ITIMER_REAL, &never, NULL);
+    sigaction(SIGALRM, &ignore, NULL);
+    failed += check(signals > 5 && !strangers, "signals go to the program's own thread");
+    gan_context_free(context);
+    return failed;
+}
+
+/* The team's threads take no signal of the process, and of their own the faults. */
+#if defined(__SANITIZE_THREAD__)
+static int check_masks(gan_model *model) { return !model; } /* ThreadSanitizer has a thread of its own */
+#else
+/* How many of the process's other threads block all of `others` and none of `faults`. */
+static int masked_threads(const int *faults, int n_faults, const int *others, int n_others) {
+    int right = 0;
+    DIR *folder = opendir("/proc/self/task");
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        char path[300], line[200];
+        if (entry->d_name[0] == '.' || atoi(entry->d_name) == (int)getpid()) continue;
+        snprintf(path, sizeof path, "/proc/self/task/%s/status", entry->d_name);
+        FILE *f = fopen(path, "r");
+        unsigned long long blocked = 0;
+        int ok = 1;
+        while (f && fgets(line, sizeof line, f))
+            if (sscanf(line, "SigBlk: %llx", &blocked) == 1) break;
+        if (f) fclose(f);
+        for (int i = 0; i < n_faults; i++) ok &= !(blocked >> (faults[i] - 1) & 1);
+        for (int i = 0; i < n_others; i++) ok &= (int)(blocked >> (others[i] - 1) & 1);
+        right += ok;
+    }
+    if (folder) closedir(folder);
+    return right;
+}
+
+static int check_masks(gan_model *model) {
+    gan_context *context;
+    const gan_options options = {.threads = 3};
+    const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}, others[] = {SIGALRM, SIGTERM, SIGUSR1};
+    int right = 0;
+    if (gan_context_new(model, &options, &context) != GAN_OK) return 1;
+    /* a thread that only starts has everything blocked */
+    for (int i = 0; i < 5000 && right != 2; i++) {
+        right = masked_threads(faults, 6, others, 3);
+        usleep(1000);
+    }
+    gan_context_free(context);
+    return check(right == 2, "the team's threads take their own faults alone");
+}
+#endif
+
+double gan_i_cpu_quota(const char *membership, const char *mount); /* engine/src/system.h */
+double gan_i_memory_bound(const char *membership, const char *mount);
+
+static char *put_file(const char *folder, const char *name, const char *text) {
+    static char path[200];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "w");
+    if (!f || fputs(text, f) < 0 || fclose(f)) exit(2);
+    return path;
+}
+
+/* The least quota of a process's group and of those above it, in a tree like /sys/fs/cgroup. */
+static int check_quotas(void) {
+    char top[] = "/tmp/gan-XXXXXX", outer[100], inner[100], older[100];
+    int failed = 0;
+    if (!mkdtemp(top)) exit(2);
+    snprintf(outer, sizeof outer, "%s/outer", top), snprintf(inner, sizeof inner, "%s/outer/inner", top);
+    snprintf(older, sizeof older, "%s/cpu", top);
+    if (mkdir(outer, 0700) || mkdir(inner, 0700) || mkdir(older, 0700)) exit(2);
+    const char *membership = strdup(put_file(top, "membership", "3:cpu:/other\n0::/outer/inner\n"));
+    failed += check(gan_i_cpu_quota("/nowhere", top) == 0, "no groups");
+    failed += check(gan_i_cpu_quota(membership, top) == 0, "groups without quotas");
+    put_file(older, "cpu.cfs_quota_us", "-1\n"), put_file(older, "cpu.cfs_period_us", "100000\n");
+    failed += check(gan_i_cpu_quota(membership, top) == 0, "no quota of the older kind");
+    put_file(older, "cpu.cfs_quota_us", "700000\n");
+    failed += check(gan_i_cpu_quota(membership, top) == 7, "a quota of the older kind");
+    put_file(inner, "cpu.max", "300000 100000\n");
+    failed += check(gan_i_cpu_quota(membership, top) == 3, "the group's own quota");
+    put_file(outer, "cpu.max", "150000 100000\n");
+    failed += check(gan_i_cpu_quota(membership, top) == 1.5, "a lower one above it");
+    put_file(outer, "cpu.max", "max 100000\n"), put_file(top, "cpu.max", "200000 100000\n");
+    failed += check(gan_i_cpu_quota(membership, top) == 2, "one at the top");
+    put_file(top, "membership", "0::/seen/from/outside\n");
+    failed += check(gan_i_cpu_quota(membership, top) == 2, "a name from outside of a container");
+    put_file(top, "membership", "0::/\n");
+    failed += check(gan_i_cpu_quota(membership, top) == 2, "the top itself");
+    failed += check(gan_i_memory_bound(membership, top) == 0, "no bound of memory");
+    put_file(top, "memory.max", "max\n");
+    failed += check(gan_i_memory_bound(membership, top) == 0, "a bound that is none");
+    put_file(top, "memory.max", "1048576\n");
+    failed += check(gan_i_memory_bound(membership, top) == 1048576, "a bound of memory");
+    unlink(put_file(top, "memory.max", ""));
+    const char *files[] = {"membership", "cpu.max", "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us", "outer/cpu.max",
+                           "outer/inner/cpu.max"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) unlink(put_file(top, files[i], ""));
+    rmdir(inner), rmdir(outer), rmdir(older), rmdir(top);
+    free((char *)(uintptr_t)membership);
+    return failed;
+}
+
+typedef struct drawer {
+    gan_model *model;
+    int index;
+    time_t end;
+    long done, wrong;
+} drawer;
+
+static void *draw_on(void *arg) {
+    drawer *d = arg;
+    do {
+        const uint64_t start = (uint64_t)((d->index + d->done) % KNOWN_PICTURES);
+        d->wrong += !draws_anew(d->model, d->index % 8 ? 1 : 2, 1u << d->index % 4, start, KNOWN_PICTURES - start);
+        d->done++;
+    } while (time(NULL) < d->end);
+    return NULL;
+}
+
+static int check_many_threads(gan_model *model, int seconds) {
+    enum { MANY = 64 };
+    pthread_t threads[MANY];
+    static drawer drawers[MANY];
+    long done = 0, wrong = 0;
+    for (int i = 0; i < MANY; i++) {
+        drawers[i] = (drawer){.model = model, .index = i, .end = time(NULL) + seconds};
+        if (pthread_create(&threads[i], NULL, draw_on, &drawers[i])) exit(2);
+    }
+    for (int i = 0; i < MANY; i++) {
+        pthread_join(threads[i], NULL);
+        done += drawers[i].done, wrong += drawers[i].wrong;
+    }
+    printf("64 threads on one handle, %d s: %ld drawings, %ld wrong\n", seconds, done, wrong);
+    return wrong || done < MANY;
+}
+
+#if defined(GAN_DEBUG)
+static int check_caller_errors(gan_model *model) {
+    gan_context *context;
+    int how = 0;
+    if (gan_context_new(model, NULL, &context) != GAN_OK) return 1;
+    fflush(stdout);
+    const pid_t child = fork();
+    if (!child) {
+        gan_close(model); /* while its context lives */
+        _exit(0);
+    }
+    gan_context_free(context);
+    const int aborted = waitpid(child, &how, 0) == child && WIFSIGNALED(how) && WTERMSIG(how) == SIGABRT;
+    return check(aborted, "a handle closed too early is caught");
+}
+#else
+static int check_caller_errors(gan_model *model) { return !model; }
+#endif
+
+int main(int argc, char **argv) {
+    size_t size;
+    gan_model *model;
+    want = load(KNOWN "/chain.bytes", &size);
+    if (size != KNOWN_BYTES || gan_open(KNOWN "/chain.gan", &model) != GAN_OK) return 2;
+    int failed = check(draws_anew(model, 2, 14, 0, 14), "the known pictures");
+    failed += check_arguments(model) + check_counts(model) + check_memory() + check_files() + check_fork(model);
+    failed += check_forks(model) + check_sharing(model) + check_labels() + check_waiting();
+    failed += check_signals(model);
+    failed += check_masks(model) + check_quotas() + check_caller_errors(model);
+    failed += check_many_threads(model, argc > 1 ? atoi(argv[1]) : 1);
+    gan_close(model);
+    free(want);
+    printf("%d failures\n", failed);
+    return failed != 0;
+}

@@ -1,1 +1,0 @@
-"""One file per architecture; `arch.registry` lists them."""

@@ -1,0 +1,114 @@
+"""What a run has found so far: its rows while they grow, who takes part, and who couldn't."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from gan_export._lib.fs import sha256_file
+from gan_export.bench.backends import Contender
+from gan_export.bench.record import Absent, Entry, Parity, Quantity, Row
+from gan_export.formats import manifest
+from gan_export.runtimes.subprocess_session import RemoteSession
+
+
+@dataclass(slots=True)
+class Series:
+    """A row while it grows.  `unproven`: the processes that are not judged after timing, yet or for good."""
+
+    contender: Contender
+    batch: int
+    quantity: Quantity
+    prepare: float = 0.0
+    parity: Parity | None = None
+    blocks: list[tuple[int, ...]] = field(default_factory=list)
+    process: list[int] = field(default_factory=list)
+    foreign: list[float] = field(default_factory=list)
+    stolen: list[float] = field(default_factory=list)
+    unproven: set[int] = field(default_factory=set)
+
+    def judge(self, parity: Parity) -> None:
+        """What the last pictures came to; what failed once, in whichever process, stays failed."""
+        if self.parity is None or self.parity.passed:
+            self.parity = parity
+
+    def row(self) -> Row:
+        return Row(
+            self.contender.name,
+            self.batch,
+            self.quantity,
+            self.prepare,
+            self.parity,
+            tuple(self.blocks),
+            tuple(self.process),
+            tuple(self.foreign),
+            tuple(self.stolen),
+            tuple(sorted(self.unproven)),
+        )
+
+
+@dataclass(slots=True)
+class Ledger:
+    """`entries` and `absent` are by contender."""
+
+    all_series: dict[tuple[str, int, Quantity], Series] = field(default_factory=dict)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    absent: dict[str, Absent] = field(default_factory=dict)
+    gpu_states: list[Mapping[str, float]] = field(default_factory=list)
+
+    def series(self, contender: Contender, batch: int, quantity: Quantity) -> Series:
+        """The one of these, begun where there is none."""
+        return self.all_series.setdefault((contender.name, batch, quantity), Series(contender, batch, quantity))
+
+    def rows(self) -> tuple[Row, ...]:
+        """Of what was timed, or struck out."""
+        return tuple(s.row() for s in self.all_series.values() if s.blocks or (s.parity and not s.parity.passed))
+
+    def enter(self, contender: Contender, session: RemoteSession, path: Path, precision: str, seconds: float) -> None:
+        """`contender` has loaded `path` in a fresh process, and drawn its first picture after `seconds`."""
+        known = self.entries.get(contender.name)
+        info = session.info
+        self.entries[contender.name] = Entry(
+            contender=contender.name,
+            title=contender.title,
+            runtime=info.runtime,
+            version=info.version,
+            device=info.device,
+            provider=info.provider,
+            threads=info.threads,
+            precision=precision,
+            folded=contender.folded,
+            format=contender.export or "checkpoint",
+            size=manifest.size(path),
+            sha256=sha256_file(path) if path.is_file() else "",
+            starts=(*(known.starts if known else ()), seconds),
+            loads=(*(known.loads if known else ()), session.seconds_to_load),
+            peak_memory=known.peak_memory if known else None,
+            peak_device_memory=known.peak_device_memory if known else None,
+        )
+
+    def weigh(self, contender: Contender, session: RemoteSession) -> None:
+        """The most memory that its processes ever took."""
+        if contender.name in self.absent:
+            return
+        memory, entry = session.memory(), self.entries[contender.name]
+        self.entries[contender.name] = replace(
+            entry,
+            peak_memory=_largest(entry.peak_memory, memory.peak),
+            peak_device_memory=_largest(entry.peak_device_memory, memory.device_peak),
+        )
+
+    def doubt(self, contender: Contender, process: int, batch: int | None = None) -> None:
+        """`contender` failed in `process`: its rows of `batch`, or all of them, are not proven."""
+        for series in self.all_series.values():
+            if series.contender.name == contender.name and batch in (None, series.batch):
+                series.unproven.add(process)
+
+    def give_up(self, contender: Contender, reason: str, *, failed: bool) -> None:
+        """The first reason stands."""
+        self.absent.setdefault(contender.name, Absent(contender.name, contender.title, reason, failed))
+
+
+def _largest(a: int | None, b: int | None) -> int | None:
+    return max((v for v in (a, b) if v is not None), default=None)

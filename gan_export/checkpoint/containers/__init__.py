@@ -1,0 +1,1 @@
+"""Containers: zip, pickle, safetensors, folders."""

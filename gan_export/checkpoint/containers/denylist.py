@@ -1,0 +1,146 @@
+"""Which of a checkpoint's names would run something in a program that unpickles it.
+
+Nothing that a file names is ever imported or called here, so this list protects no one on this path: it is there to
+say plainly that a file may be an attack, before its reader opens it with something that does call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+
+from gan_export.checkpoint.containers.tensors import Name
+from gan_export.errors import GanExportError, HostileFileError, printable
+
+MAX_NAMES = 10_000  # of one file; a training state has a few dozen
+_SHOWN = 3
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Modules that reach the system, or run what they are given.
+_ROOTS = _words(
+    "os posix nt sys subprocess _posixsubprocess importlib _frozen_importlib _frozen_importlib_external _imp imp "
+    "zipimport pkgutil socket _socket ssl ctypes _ctypes cffi shutil runpy pty webbrowser antigravity pickle _pickle "
+    "cPickle marshal shelve dill cloudpickle joblib signal asyncio concurrent multiprocessing threading _thread "
+    "pdb bdb cProfile timeit pydoc doctest pip ensurepip venv setuptools distutils http urllib urllib2 httplib "
+    "requests httpx aiohttp ftplib smtplib telnetlib poplib imaplib xmlrpc socketserver paramiko pexpect "
+    "popen2 tempfile fileinput linecache sqlite3 dbm gc inspect faulthandler tracemalloc atexit "
+    "winreg _winreg _winapi msvcrt pwd spwd crypt resource mmap fcntl idlelib tkinter turtle"
+)
+_BUILTINS = _words(
+    "eval exec execfile compile __import__ open file setattr delattr globals locals vars dir breakpoint input "
+    "raw_input apply reduce reload help exit quit __build_class__"
+)
+# Of modules that otherwise are common: whole dotted names, or what others begin with.
+_NAMES = _words(
+    "_functools.reduce _io.FileIO _io.open _io.open_code _operator.call "
+    "_operator.methodcaller code.InteractiveConsole code.InteractiveInterpreter "
+    "code.interact codecs.open codeop.CommandCompiler codeop.compile_command commands.getoutput "
+    "commands.getstatusoutput copyreg.add_extension functools.reduce "
+    "io.FileIO io.OpenWrapper io.open io.open_code itertools.starmap logging.config numpy.ctypeslib "
+    "numpy.distutils numpy.f2py numpy.fromfile numpy.genfromtxt numpy.load numpy.loadtxt numpy.save "
+    "numpy.testing operator.call operator.methodcaller pandas.eval "
+    "pandas.read_pickle platform.popen profile.Profile profile.run site.main sympy.sympify test.support "
+    "torch._C._jit torch._inductor torch.classes torch.compile torch.distributed.elastic "
+    "torch.distributed.launch torch.distributed.rpc torch.hub torch.jit._script torch.jit.frontend "
+    "torch.jit.load torch.load torch.multiprocessing torch.ops torch.package torch.serialization.load "
+    "torch.testing._internal torch.utils._config_module torch.utils.bottleneck torch.utils.collect_env "
+    "torch.utils.cpp_extension torch_utils.persistence trace.Trace types.BuiltinFunctionType types.CodeType "
+    "types.FunctionType "
+    "types.GeneratorType types.LambdaType types.MethodType types.ModuleType types.coroutine unittest.mock"
+)
+_LONGEST = max(n.count(".") + 1 for n in _NAMES)
+# Reached through a dotted name ("torch", "serialization.os.system"): what these modules have imported.
+_WITHIN = _words(
+    "os posix nt sys subprocess builtins importlib socket ctypes shutil runpy pty webbrowser pickle marshal"
+)
+
+
+# What hands out the parts of another object, harmless for an object's own.
+_GETTERS = _words("builtins.getattr __builtin__.getattr operator.attrgetter _operator.attrgetter")
+
+
+class Names:
+    """The names in one file that stand for no value of ours.
+
+    known: those met, in order -> whether a program that unpickles the file would run something by them
+    """
+
+    __slots__ = ("known",)
+
+    def __init__(self) -> None:
+        self.known: dict[str, bool] = {}
+
+    def add(self, name: Name) -> None:
+        """Raises GanExportError for more names than any checkpoint has."""
+        if len(self.known) >= MAX_NAMES:
+            raise GanExportError(f"it names over {MAX_NAMES:,} classes: forged, or save the state_dict alone")
+        self.known.setdefault(str(name), runs(name))
+
+    def call(self, function: Name, args: object) -> None:
+        """Note a call that stays an inert record, if its arguments make it more than its name says."""
+        if str(function) in _GETTERS and isinstance(args, tuple):
+            words = [a for a in args[:MAX_WORDS] if isinstance(a, str)]
+            if any(part.startswith("__") or part in _REACHED for w in words for part in w[:200].split(".")):
+                self.known[str(function)] = True
+
+    def merge(self, other: Names) -> None:
+        """Take the names of another file of the same checkpoint."""
+        for name, code in other.known.items():
+            self.known[name] = code or self.known.get(name, False)
+
+    @property
+    def records(self) -> tuple[str, ...]:
+        """All of them, sorted."""
+        return tuple(sorted(self.known))
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """Those that would run something, in the file's order."""
+        return tuple(name for name, code in self.known.items() if code)
+
+
+MAX_WORDS = 8  # arguments of a getter that are looked at
+_REACHED = _BUILTINS | _WITHIN | _words("system popen spawn Popen loads")
+
+
+def warning(code: Iterable[str]) -> str:
+    """One line on the names of a file that would run something elsewhere."""
+    names = list(code)
+    shown = ", ".join(printable(n, 80) for n in names[:_SHOWN])
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return (
+        f"names {shown}{more}: a program that unpickles it runs that (nothing of it was run here); don't load it "
+        "elsewhere"
+    )
+
+
+@contextlib.contextmanager
+def named_first(names: Names) -> Iterator[None]:
+    """Within it, a refusal of a file that names what runs code elsewhere says so first, as a HostileFileError."""
+    try:
+        yield
+    except HostileFileError:
+        raise
+    except GanExportError as e:
+        if names.code:
+            raise HostileFileError(f"{warning(names.code)}; {e}") from None
+        raise
+
+
+def runs(name: Name) -> bool:
+    """Whether unpickling the name, or calling what it stands for, can run a program of the file's choice."""
+    module, dotted = name.module, f"{name.module}.{name.qualname}"
+    root = module.split(".", 1)[0]
+    parts, path = name.qualname.split("."), dotted.split(".", _LONGEST)
+    return (
+        root in _ROOTS
+        or (root in ("builtins", "__builtin__", "__builtins__") and (parts[0] in _BUILTINS or len(parts) > 1))
+        or any(".".join(path[:n]) in _NAMES for n in range(2, _LONGEST + 1))
+        or any(p in _WITHIN for p in parts)
+        or (len(parts) > 1 and any(p.startswith("__") for p in parts))
+        or "__builtins__" in module.split(".")
+    )

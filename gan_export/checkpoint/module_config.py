@@ -1,0 +1,383 @@
+"""What a pickled module says of itself, held against its reading: strides, eps, and what stands between layers.
+
+Where a spec can take what the module says it does; where it can't, the file is refused with the layer's name: keys and
+shapes alone would have it read as another network.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from gan_export.checkpoint.pickled_modules import Leaf, Recovered
+from gan_export.errors import GanExportError, printable
+from gan_export.graph.layers import (
+    Activation,
+    BatchNorm,
+    Conv,
+    ConvTranspose,
+    Crop,
+    Embedding,
+    Layer,
+    Linear,
+    Reshape,
+    Scale,
+    Shape,
+    Upsample,
+    layer_parameters,
+    output_shape,
+)
+from gan_export.graph.spec import MOST_VALUES, GeneratorSpec
+from gan_export.graph.words import ActivationKind, Output, UpsampleMode
+from gan_export.recognize.conv_stack import GEOMETRY
+from gan_export.recognize.options import Overrides, Reading
+
+_NEUTRAL = (
+    "Identity", "Flatten", "Unflatten", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout",
+    "FeatureAlphaDropout", "Sequential", "ModuleList", "ModuleDict", "Module", "ParameterList", "ParameterDict",
+)  # fmt: skip
+_ACTIVATIONS: dict[str, ActivationKind] = {
+    "ReLU": "relu", "LeakyReLU": "leaky_relu", "Tanh": "tanh", "Sigmoid": "sigmoid",
+}  # fmt: skip
+_UPSAMPLING = ("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d")
+_OWNED: dict[type, tuple[str, ...]] = {
+    ConvTranspose: ("ConvTranspose2d",), Conv: ("Conv2d",), Linear: ("Linear", "NonDynamicallyQuantizableLinear"),
+    BatchNorm: ("BatchNorm1d", "BatchNorm2d", "SyncBatchNorm"), Embedding: ("Embedding",),
+}  # fmt: skip
+_BETWEEN = (Activation, Upsample)  # what has a place between two layers with weights, and none in a state dict
+_LARGEST = 1 << 12  # of a stride or a padding
+
+
+def last_activation(module: Recovered, reading: Reading, homes: Mapping[str, str]) -> Output | None:
+    """What the module ends in; None where its own code, which nobody reads, may say so."""
+    owners = [la.name for la in reading.spec.layers if layer_parameters(la)]
+    _, after, ended = _around(module, homes[owners[-1]])
+    found = [leaf for leaf in after if leaf.kind in _ACTIVATIONS]
+    if not found and ended and not module.whole:
+        loose = {leaf.kind for leaf in module.loose if leaf.kind in ("Tanh", "Sigmoid")}
+        return {"Tanh": "tanh", "Sigmoid": "sigmoid"}.get(loose.pop()) if len(loose) == 1 else None  # type: ignore[return-value]
+    if not found:
+        return "none" if ended else None
+    if len(found) == 1 and found[0].kind in ("Tanh", "Sigmoid"):
+        return "tanh" if found[0].kind == "Tanh" else "sigmoid"
+    raise _no_place(found[0], "at the end")
+
+
+def agreed(module: Recovered, reading: Reading, homes: Mapping[str, str], overrides: Overrides) -> Reading:
+    """The reading with what the module says of itself.  homes: the layers with weights -> the paths that they lie at.
+
+    Raises GanExportError, naming the layer, for what has no place in the spec, or contradicts a flag.
+    """
+    for one in module.leaves.values():
+        _check_kind(one)
+    shapes: dict[str, Shape] = {"z": (reading.spec.nz,), "label": ()}
+    between = _between(module, reading.spec, homes, overrides)
+    layers: list[Layer] = []
+    unsaid: set[str] = set()  # what some layer's class or place doesn't say
+    for la in reading.spec.layers:
+        leaf = module.leaves.get(homes.get(la.name, "\0"))
+        told = la
+        if leaf is not None:
+            told = _with_weights(la, leaf, shapes[la.inputs[0]], overrides, unsaid)
+        elif isinstance(la, _BETWEEN):
+            told = _without(la, between.get(la.name), module, overrides, unsaid)
+        try:
+            shapes[la.name] = output_shape(told, [shapes[i] for i in told.inputs])
+        except ValueError as e:
+            raise GanExportError(
+                f"{_where(leaf)}{la.name} ({type(la).__name__}) {e}: read as another network"
+            ) from None
+        if any(d < 1 for d in shapes[la.name]) or math.prod(shapes[la.name]) > MOST_VALUES:
+            raise GanExportError(f"{_where(leaf)}{la.name} gives {shapes[la.name]}, no picture")
+        _check_size(between.get(la.name), shapes[la.name])
+        layers.append(told)
+    image = shapes[layers[-1].name]
+    if len(image) != 3:
+        raise GanExportError(f"the last layer gives {image}, no picture")
+    size = overrides.image_size
+    if size is not None and image[1:] != (size, size):
+        raise GanExportError(f"--image-size {size}: the module itself draws {image[2]}x{image[1]}; leave it out")
+    spec = replace(reading.spec, layers=tuple(layers), image=(image[0], image[1], image[2]))
+    known = {"--bn-eps", "--slope", "--upsample", GEOMETRY} - unsaid
+    assumed = tuple(a for a in reading.assumed if a.flag not in known and a.what not in known)
+    also = tuple(a for a in reading.alternatives if not a.flag.startswith("--image-size"))
+    return replace(reading, spec=spec, assumed=assumed, alternatives=also, notes=(*reading.notes, *_own_code(module)))
+
+
+def said(spec: GeneratorSpec, before: GeneratorSpec) -> str:
+    """What a module told that a state dict wouldn't have, for people; empty where it is what had been assumed."""
+    words: list[str] = []
+    eps = sorted({la.eps for la in spec.layers if isinstance(la, BatchNorm)})
+    if eps and [la.eps for la in spec.layers if isinstance(la, BatchNorm)] != [
+        la.eps for la in before.layers if isinstance(la, BatchNorm)
+    ]:
+        words.append(f"bn_eps {', '.join(map(str, eps))}")
+    if _hidden(spec) != _hidden(before):
+        words.append(f"slope {', '.join(dict.fromkeys(map(str, _hidden(spec))))}")
+    if _modes(spec) != _modes(before):
+        words.append(f"upsample {', '.join(sorted(set(_modes(spec))))}")
+    if spec.image != before.image:
+        words.append(f"pictures of {spec.image[2]}x{spec.image[1]}")
+    return ", ".join(words)
+
+
+def _hidden(spec: GeneratorSpec) -> list[float | str]:
+    """Slopes of the hidden activations, or their kinds."""
+    found = [la for la in spec.layers if isinstance(la, Activation)]
+    return [la.slope if la.kind in ("relu", "leaky_relu") else la.kind for la in found if la.name not in _ENDS]
+
+
+_ENDS = ("tanh", "sigmoid")  # what a Draft calls the last activation
+
+
+def _modes(spec: GeneratorSpec) -> list[str]:
+    return [la.mode for la in spec.layers if isinstance(la, Upsample)]
+
+
+def _check_kind(leaf: Leaf) -> None:
+    """Raises GanExportError for a module of torch's that changes values and has no place in a spec."""
+    if leaf.tensors or not leaf.own or leaf.kind in _NEUTRAL or leaf.kind.endswith("Loss"):
+        return
+    if leaf.kind in _UPSAMPLING:
+        mode = leaf.settings.get("mode", "nearest")
+        if mode not in ("nearest", "bilinear") or (mode == "bilinear" and leaf.settings.get("align_corners") is True):
+            corners = ", align_corners" if mode == "bilinear" else ""
+            raise GanExportError(f"{_at(leaf)} enlarges by {_shown(mode)}{corners}, {_UNREAD}")
+    elif leaf.kind not in _ACTIVATIONS:
+        raise _no_place(leaf)
+
+
+_UNREAD = "which no generator that is read here has; export the module with torch's own exporter"
+
+
+def _no_place(leaf: Leaf, where: str = "") -> GanExportError:
+    return GanExportError(f"{_at(leaf)} is {printable(leaf.kind, 40)}{' ' if where else ''}{where}, {_UNREAD}")
+
+
+def _at(leaf: Leaf) -> str:
+    return printable(leaf.path, 80) or "the module"
+
+
+def _where(leaf: Leaf | None) -> str:
+    return f"{_at(leaf)}: " if leaf else ""
+
+
+def _shown(value: object) -> str:
+    """A setting for people; of what is no plain value its kind alone, since it can be anything, and of any depth."""
+    parts = value if isinstance(value, tuple) else (value,)
+    plain = len(parts) < 8 and all(isinstance(v, str | float | int) or v is None for v in parts)
+    return printable(str(value), 40) if plain else "no plain number"
+
+
+def _mode(leaf: Leaf) -> UpsampleMode:
+    return "bilinear" if leaf.settings.get("mode") == "bilinear" else "nearest"  # others are refused
+
+
+def _with_weights(la: Layer, leaf: Leaf, given: Shape, overrides: Overrides, unsaid: set[str]) -> Layer:
+    """The layer as the module has it."""
+    if leaf.own and leaf.kind not in _OWNED.get(type(la), ()):
+        raise GanExportError(
+            f"{_at(leaf)} is {printable(leaf.kind, 40)} and was taken for {type(la).__name__}: no network that is known"
+        )
+    s = leaf.settings
+    match la:
+        case ConvTranspose() | Conv() if isinstance(transposed := s.get("transposed"), bool):
+            if transposed != isinstance(la, ConvTranspose):
+                what = "a transposed convolution" if transposed else "a convolution"
+                raise GanExportError(f"{_at(leaf)} is {what}, and was taken for a {type(la).__name__}")
+            for name, usual in (("dilation", 1), ("groups", 1)):
+                if (value := _square(leaf, name, usual)) != usual:
+                    raise GanExportError(f"{_at(leaf)} has a {name} of {value}, {_UNREAD}")
+            if (mode := s.get("padding_mode", "zeros")) != "zeros":
+                raise GanExportError(f"{_at(leaf)} has the padding mode {_shown(mode)}, {_UNREAD}")
+            stride = _square(leaf, "stride", 1)
+            words = {"same": la.kernel // 2, "valid": 0}
+            padding = words[word] if (word := s.get("padding")) in ("same", "valid") else _square(leaf, "padding", 0)
+            if isinstance(la, Conv):
+                return replace(la, stride=stride, padding=padding)
+            extra = _square(leaf, "output_padding", 0)
+            if given[1:] == (1, 1) and not extra:
+                stride = la.stride  # decides nothing on one pixel
+            return replace(la, stride=stride, padding=padding, output_padding=extra)
+        case ConvTranspose() | Conv():
+            unsaid.add(GEOMETRY)
+        case BatchNorm() if overrides.bn_eps is None and "eps" in s:
+            eps = _number(s["eps"])
+            if eps is None or eps <= 0:
+                raise GanExportError(f"{_at(leaf)} has an eps of {_shown(s['eps'])}; it must be above 0")
+            return replace(la, eps=eps)
+        case BatchNorm() if overrides.bn_eps is None:
+            unsaid.add("--bn-eps")
+        case Embedding() if s.get("max_norm") is not None:
+            raise GanExportError(f"{_at(leaf)} is an Embedding with max_norm, {_UNREAD}")
+    return la
+
+
+def _square(leaf: Leaf, name: str, usual: int) -> int:
+    value = leaf.settings.get(name, usual)
+    parts = value if isinstance(value, tuple) and value else (value,)
+    one = parts[0]
+    if type(one) is not int or any(type(v) is not int or v != one for v in parts) or not 0 <= one <= _LARGEST:
+        raise GanExportError(f"{_at(leaf)} has a {name} of {_shown(value)}, {_UNREAD}")
+    return one
+
+
+def _without(
+    la: Activation | Upsample, leaf: Leaf | None, module: Recovered, overrides: Overrides, unsaid: set[str]
+) -> Layer:
+    """A layer without weights as the module has it: by its place, or else as all loose ones of the module are."""
+    if isinstance(la, Upsample):
+        found = [leaf] if leaf else [one for one in module.loose if one.kind in _UPSAMPLING]
+        modes = {_mode(one) for one in found}
+        if overrides.upsample is not None:
+            return la
+        if len(modes) > 1:
+            raise GanExportError(
+                f"{la.name}: the module enlarges in several ways and doesn't say where; say --upsample"
+            )
+        if not modes:
+            unsaid.add("--upsample")
+        if leaf and (times := leaf.settings.get("scale_factor")) is not None:
+            times = times[0] if isinstance(times, tuple) and times else times
+            if times != la.factor:
+                raise GanExportError(f"{_at(leaf)} enlarges {_shown(times)} times, {la.factor} is read here")
+        return replace(la, mode=modes.pop()) if modes else la
+    if la.name in _ENDS:
+        return la
+    if overrides.slope is not None and (leaf is None or leaf.kind in ("ReLU", "LeakyReLU")):
+        return la
+    if leaf is not None:
+        return replace(la, kind=_kind(leaf), slope=_slope(leaf))
+    kinds = {(_kind(one), _slope(one)) for one in module.loose if one.kind in ("ReLU", "LeakyReLU")}
+    if len(kinds) > 1:
+        raise GanExportError(
+            f"{la.name}: the module's activations differ and it doesn't say which is where; say --slope"
+        )
+    if not kinds:
+        unsaid.add("--slope")
+    return replace(la, kind=next(iter(kinds))[0], slope=next(iter(kinds))[1]) if kinds else la
+
+
+def _kind(leaf: Leaf) -> ActivationKind:
+    return "relu" if leaf.kind == "LeakyReLU" and not _slope(leaf) else _ACTIVATIONS[leaf.kind]
+
+
+def _slope(leaf: Leaf) -> float:
+    if leaf.kind != "LeakyReLU":
+        return 0.0
+    slope = _number(value := leaf.settings.get("negative_slope", 0.01))
+    if slope is None or not 0 <= slope <= 1:
+        raise GanExportError(f"{_at(leaf)} has a slope of {_shown(value)}; 0 to 1 is read here")
+    return slope
+
+
+def _number(value: object) -> float | None:
+    """A finite number that the file gives, None for anything else."""
+    if type(value) is float:
+        return value if math.isfinite(value) else None
+    return float(value) if type(value) is int and abs(value) < 1 << 62 else None
+
+
+def _check_size(leaf: Leaf | None, shape: Shape) -> None:
+    if leaf and leaf.kind in _UPSAMPLING and (size := leaf.settings.get("size")) is not None:
+        sides = size if isinstance(size, tuple) else (size, size)
+        if sides != shape[1:]:
+            raise GanExportError(f"{_at(leaf)} enlarges to {_shown(size)}, and was read as to {shape[1:]}")
+
+
+# -- places in a Sequential
+
+
+def _around(module: Recovered, path: str) -> tuple[list[Leaf], list[Leaf], bool]:
+    """What a Sequential has right before and right behind a layer with weights, and whether it ends there.
+
+    What a class of its own does ends it too: nobody reads that.
+    """
+    if path not in module.places:
+        return [], [], True
+    number, at = module.places[path]
+    sequence = module.sequences[number]
+    before, _ = _run(module, (sequence[i] for i in range(at - 1, -1, -1)))
+    after, ended = _run(module, (sequence[i] for i in range(at + 1, len(sequence))))
+    return before[::-1], after, ended
+
+
+def _run(module: Recovered, paths: Iterable[str]) -> tuple[list[Leaf], bool]:
+    """What changes values up to the next layer with weights, and whether there is none."""
+    found: list[Leaf] = []
+    for path in paths:
+        leaf = module.leaves.get(path)
+        if leaf is None:  # a part with code of its own
+            return found, True
+        if leaf.tensors:
+            return found, False
+        if leaf.own and (leaf.kind in _ACTIVATIONS or leaf.kind in _UPSAMPLING):
+            found.append(leaf)
+    return found, True
+
+
+def _between(module: Recovered, spec: GeneratorSpec, homes: Mapping[str, str], overrides: Overrides) -> dict[str, Leaf]:
+    """The activations and interpolations of the spec -> the modules that they are, by their place in a Sequential.
+
+    Raises GanExportError where another kind stands there.
+    """
+    readers: dict[str, list[Layer]] = {}
+    givers = {la.name: la for la in spec.layers}
+    for la in spec.layers:
+        for name in la.inputs:
+            readers.setdefault(name, []).append(la)
+    found: dict[str, Leaf] = {}
+    for name, path in homes.items():
+        before, after, ended = _around(module, path)
+        ours = _follow(givers[name], lambda la: readers.get(la.name, []))
+        if overrides.output is not None and ended and name == list(homes)[-1]:
+            after = after[: len(ours)]  # the flag says what it ends in
+        _pair(found, path, ours, after, whole=not ended)
+        _pair(
+            found, path, _follow(givers[name], lambda la: [givers[i] for i in la.inputs if i in givers]), before[::-1]
+        )
+    return found
+
+
+def _follow(start: Layer, step: Callable[[Layer], list[Layer]]) -> list[Layer]:
+    """The layers between `start` and the next with weights, as long as each leads to one alone."""
+    chain: list[Layer] = []
+    here = start
+    while len(following := step(here)) == 1:
+        here = following[0]
+        if layer_parameters(here) or not isinstance(here, (*_BETWEEN, Reshape, Crop, Scale)):
+            break
+        if isinstance(here, _BETWEEN):
+            chain.append(here)
+    return chain
+
+
+def _pair(found: dict[str, Leaf], path: str, ours: list[Layer], theirs: list[Leaf], whole: bool = False) -> None:
+    """whole: nothing but `theirs` stands there, else the module's own code may add to it."""
+    for la, leaf in zip(ours, theirs, strict=False):
+        if isinstance(la, Upsample) != (leaf.kind in _UPSAMPLING):
+            raise GanExportError(f"{_at(leaf)} is {leaf.kind}, and was taken for {la.name}: no network that is known")
+        found[la.name] = leaf
+    if len(theirs) > len(ours):
+        raise _no_place(theirs[len(ours)], f"beside {printable(path, 60)}")
+    if whole and len(ours) > len(theirs):
+        raise GanExportError(
+            f"{printable(path, 80)}: no {ours[len(theirs)].name} follows it in the module: no network that is known"
+        )
+
+
+def _own_code(module: Recovered) -> tuple[str, ...]:
+    """What is said of layers whose class is the file's own, and of hooks."""
+    strange = [leaf for leaf in module.leaves.values() if not leaf.own]
+    names = ", ".join(dict.fromkeys(f"{_at(leaf)} ({printable(leaf.kind, 40)})" for leaf in strange[:4]))
+    hooked = ", ".join(
+        dict.fromkeys(
+            f"{printable(path, 80) or 'the module'} ({printable(hook, 60)})" for path, hook in module.hooks[:4]
+        )
+    )
+    notes = (
+        (names, "classes of the file's own, whose code isn't read; taken to be torch's, or to reshape alone"),
+        (hooked, "hooks, whose code isn't read; taken to change nothing"),
+    )
+    return tuple(f"{where}: {what}" for where, what in notes if where)

@@ -1,0 +1,230 @@
+"""A pickled nn.Module (`torch.save(model)`) as a state dict, without its class.
+
+A module's record holds `_parameters`, `_buffers` and `_modules`: all that `state_dict()` would have given.  It
+also holds what a state dict leaves out: what each layer is, its strides, its eps, and what stands between layers.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from gan_export._lib.budget import Budget
+from gan_export.checkpoint.containers.tensors import Name, Record, Tensor, as_tensor
+
+MAX_DEPTH = 32
+MAX_MODULES = 20_000
+MAX_NAME = 200  # characters of an attribute's name
+MAX_HOOKS = 100  # of all that a module holds; a few are shown
+_VISIT = 20  # steps of one module, its children and tensors apart
+_WRAPPERS = ("DataParallel", "DistributedDataParallel")
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A module without children.
+
+    path: "main.3".  kind: its class.  own: whether that is torch's.  settings: its attributes, as the file has them.
+    tensors: whether it holds any.
+    """
+
+    path: str
+    kind: str
+    own: bool
+    settings: Mapping[object, object]
+    tensors: bool
+
+
+@dataclass
+class Recovered:
+    """A module's tensors by key, and what its record says of its parts.
+
+    leaves: by path.  sequences: paths in the order in which a Sequential runs them, those within it included; "" stands
+    for a part whose own code says how it runs.  whole: whether the module is nothing but torch's own Sequential.
+    hooks: (path, what is called whenever that part is), for those that aren't torch's own.
+    calls: parameters that are the result of a call, by key -> what is called.
+    """
+
+    record: Record
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    leaves: dict[str, Leaf] = field(default_factory=dict)
+    sequences: list[list[str]] = field(default_factory=list)
+    whole: bool = False
+    hooks: list[tuple[str, str]] = field(default_factory=list)
+    calls: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def places(self) -> dict[str, tuple[int, int]]:
+        """Path -> which of the sequences has it first, and where."""
+        found: dict[str, tuple[int, int]] = {}
+        for number, sequence in enumerate(self.sequences):
+            for at, path in enumerate(sequence):
+                found.setdefault(path, (number, at))
+        return found
+
+    @cached_property
+    def loose(self) -> tuple[Leaf, ...]:
+        """The modules whose place only the module's own code tells: in no Sequential, or in one without weights."""
+        placed: set[str] = set()
+        for sequence in self.sequences:
+            if any(path in self.leaves and self.leaves[path].tensors for path in sequence):
+                placed.update(sequence)
+        return tuple(leaf for path, leaf in self.leaves.items() if path not in placed)
+
+
+def is_module(value: object) -> bool:
+    """Whether a record is a pickled nn.Module: by what it holds, since its class can be anyone's."""
+    if not isinstance(value, Record):
+        return False
+    state = value.attributes()
+    return isinstance(state.get("_modules"), dict) and isinstance(state.get("_parameters"), dict)
+
+
+def recover(module: Record, budget: Budget) -> Recovered:
+    """What `module.state_dict()` would hold, in its order."""
+    found = Recovered(module)
+    tree = _Tree(budget)
+    inner: set[str] = set()  # Sequentials that are a part of another
+    left = MAX_MODULES
+    for prefix, record in _walk(module, tree, budget):
+        state, before = record.attributes(), len(found.tensors)
+        hidden = state.get("_non_persistent_buffers_set")
+        elements = hidden.elements if isinstance(hidden, Record) else hidden
+        elements = elements if isinstance(elements, list) else []
+        budget.spend(len(elements))
+        skip = {e for e in elements if isinstance(e, str)}
+        for kind in ("_parameters", "_buffers"):
+            table = state.get(kind)
+            table = table if isinstance(table, dict) else {}
+            budget.spend(2 * len(table))
+            for name, value in table.items():
+                if not isinstance(name, str) or len(name) > MAX_NAME or (kind == "_buffers" and name in skip):
+                    continue
+                key = prefix + name
+                if (tensor := as_tensor(value)) is not None:
+                    budget.text(len(key))
+                    budget.hold(len(key))
+                    found.tensors[key] = tensor
+                elif isinstance(value, Record):
+                    found.calls[key] = str(value.name)
+        if len(found.hooks) < MAX_HOOKS:
+            hooks = itertools.islice(_hooks(state, budget), MAX_HOOKS)
+            found.hooks.extend((prefix[:-1], str(hook)) for hook in hooks)
+        if tree.children(record):
+            if tree.in_turn(record) and prefix not in inner:
+                sequence = list(itertools.islice(_sequence(prefix, record, inner, tree), left))
+                found.sequences.append(sequence)
+                left -= len(sequence)
+                found.whole = found.whole or (not prefix and tree.all_own(record))
+        else:
+            own = record.name.module.startswith("torch.nn.")
+            path, tensors = prefix[:-1], len(found.tensors) > before
+            found.leaves[path] = Leaf(path, record.name.qualname, own, state, tensors)
+    return found
+
+
+def _hooks(state: Mapping[object, object], budget: Budget) -> Iterator[Name]:
+    """Whose code runs before and behind a module's own; torch's spectral and weight norm are such hooks too."""
+    for kind in ("_forward_pre_hooks", "_forward_hooks"):
+        table = state.get(kind)
+        for hook in table.values() if isinstance(table, dict) else ():
+            budget.spend(4)
+            name = hook.name if isinstance(hook, Record) else hook
+            if isinstance(name, Name) and not name.module.startswith("torch.nn."):
+                yield name
+
+
+def submodule(module: Record, path: str) -> Record | None:
+    """`module.get_submodule(path)`, as far as the file has it."""
+    for name in path.split(".", MAX_DEPTH)[:MAX_DEPTH]:
+        children = module.attributes().get("_modules")
+        child = children.get(name) if isinstance(children, dict) else None
+        if not isinstance(child, Record):
+            return None
+        module = child
+    return module
+
+
+class _Tree:
+    """A module's parts by identity: one that is a part of many is looked at once."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self._children: dict[int, dict[str, Record]] = {}
+        self._in_turn: dict[int, bool] = {}
+
+    def children(self, record: Record) -> dict[str, Record]:
+        known = self._children.get(id(record))
+        if known is None:
+            table = record.attributes().get("_modules")
+            table = table if isinstance(table, dict) else {}
+            self.budget.spend(1 + len(table))
+            items = ((n, c) for n, c in table.items() if isinstance(n, str) and isinstance(c, Record))
+            known = self._children[id(record)] = {n: c for n, c in items if len(n) <= MAX_NAME}
+        return known
+
+    def in_turn(self, record: Record) -> bool:
+        """Whether its children run one after the other: a Sequential, one by a subclass's numbers, or a wrapper of
+        one."""
+        known = self._in_turn.get(id(record))
+        if known is None:
+            children = self.children(record)
+            if record.name.module.startswith("torch.nn."):
+                known = _own(record, "Sequential", *_WRAPPERS)
+            else:
+                self.budget.spend(len(children))
+                known = all(n == str(i) for i, n in enumerate(children))
+            self._in_turn[id(record)] = known
+        return known
+
+    def all_own(self, record: Record) -> bool:
+        """Whether no code but torch's own says what happens around the last of it."""
+        for _ in range(MAX_DEPTH):
+            children = self.children(record)
+            if not children:
+                return True
+            if not _own(record, "Sequential", *_WRAPPERS):
+                return False
+            record = next(reversed(children.values()))
+        return False
+
+
+def _walk(module: Record, tree: _Tree, budget: Budget) -> Iterator[tuple[str, Record]]:
+    """(prefix, record), parents before children, in the order of `_modules`; a module isn't looked for in itself."""
+    waiting: list[tuple[str, Record, tuple[int, ...]]] = [("", module, ())]
+    for _ in range(MAX_MODULES):
+        if not waiting:
+            return
+        prefix, record, above = waiting.pop()
+        budget.spend(_VISIT)
+        yield prefix, record
+        children = tree.children(record)
+        if len(above) >= MAX_DEPTH:
+            continue
+        budget.spend(len(children))
+        budget.hold(len(children) * len(prefix))
+        here = (*above, id(record))
+        waiting.extend((f"{prefix}{n}.", c, here) for n, c in reversed(children.items()) if id(c) not in here)
+
+
+def _own(record: Record, *kinds: str) -> bool:
+    return record.name.module.startswith("torch.nn.") and record.name.qualname in kinds
+
+
+def _sequence(prefix: str, record: Record, inner: set[str], tree: _Tree, above: tuple[int, ...] = ()) -> Iterator[str]:
+    """Paths in the order in which they run; as `_walk`, not looking for a module in itself."""
+    above = (*above, id(record))
+    for name, child in tree.children(record).items():
+        tree.budget.text(len(prefix))
+        here = f"{prefix}{name}"
+        if id(child) in above:
+            continue
+        if not tree.children(child):
+            yield here
+        elif tree.in_turn(child) and len(above) < MAX_DEPTH and len(inner) < MAX_MODULES:
+            inner.add(f"{here}.")
+            yield from _sequence(f"{here}.", child, inner, tree, above)
+        else:
+            yield ""

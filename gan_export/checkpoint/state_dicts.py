@@ -1,0 +1,207 @@
+"""Which state dicts a file holds, and in what order they are worth a try."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gan_export._lib.budget import Budget
+from gan_export.checkpoint.containers.tensors import FLOATS, Record, Tensor, as_tensor
+from gan_export.checkpoint.keys import WRAPPERS
+from gan_export.checkpoint.pickled_modules import Recovered, is_module, recover, submodule
+
+MAX_DEPTH = 3
+MAX_CANDIDATES = 64
+MAX_VISITED = 100_000
+_MAX_NAME = 200  # a wrapper's key; longer ones are no names that anyone would give with --key
+
+Role = Literal["ema", "generator", "unknown", "discriminator"]
+_ORDER: tuple[Role, ...] = ("ema", "generator", "unknown", "discriminator")
+
+# A wrapper's key without separators and case, made of these alone.
+_AROUND = r"(?:net|model|state|dict|params?|weights?|pretrained|trained|best|last|latest|module|\d)*"
+_GENERATOR = re.compile(rf"{_AROUND}(?:generator|gen|g|decoder){_AROUND}")
+_DISCRIMINATOR = re.compile(rf"{_AROUND}(?:discriminator\w*|disc|dis|critic\w*|d|encoder){_AROUND}")
+_EMA = re.compile(
+    rf"{_AROUND}(?:generator|gen|g)?(?:ema|avg|averaged?|swa|shadow|runningavg)(?:generator|gen|g)?{_AROUND}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One state dict of the file.
+
+    path: its dotted path, "" for the file itself.  tensors: by the file's keys, those under `path` without it.
+    module: if it was a pickled nn.Module, what else that says.
+    calls: keys whose values are the result of a call, and no tensor here -> what is called.
+    """
+
+    path: str
+    role: Role
+    tensors: Mapping[str, Tensor]
+    module: Recovered | None = None
+    calls: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """candidates: best first.  optimisers: paths of their states, which are never tried."""
+
+    candidates: tuple[Candidate, ...]
+    optimisers: tuple[str, ...]
+
+
+def find(root: object, budget: Budget) -> Found:
+    """Every dict or pickled module that holds tensors, to a depth of three, and the parts of those that hold several
+    networks."""
+    whole: list[Candidate] = []
+    optimisers: list[str] = []
+    for path, value in _walk(root, budget):
+        if _is_optimiser(value):
+            optimisers.append(path)
+            continue
+        module = recover(value, budget) if isinstance(value, Record) and is_module(value) else None
+        tensors, calls = (module.tensors, module.calls) if module else _contents(value, budget)
+        if tensors:
+            whole.append(Candidate(path, role_of(path), tensors, module, calls))
+        if len(whole) >= MAX_CANDIDATES:
+            break
+    everything = [c for w in whole for c in (w, *_parts(w, budget))]
+    ranked = sorted(everything, key=lambda c: _ORDER.index(c.role))  # stable: in the file's order among equals
+    return Found(tuple(ranked[:MAX_CANDIDATES]), tuple(optimisers))
+
+
+def at_path(found: Found, path: str, budget: Budget) -> Candidate | None:
+    """The candidate that `--key` names: by its whole path, a part of a state dict, or its last name if only one
+    has it."""
+    for candidate in found.candidates:
+        if candidate.path == path:
+            return candidate
+    for candidate in found.candidates:
+        head = f"{candidate.path}." if candidate.path else ""
+        if path.startswith(head) and (part := _under(candidate, path[len(head) :], budget)):
+            return part
+    named = [c for c in found.candidates if c.path.endswith("." + path)]
+    return named[0] if len(named) == 1 else None
+
+
+def role_of(path: str) -> Role:
+    """What the names on the path say, the innermost that says something."""
+    for name in reversed(path.split(".")):
+        plain = re.sub(r"[^a-z0-9]", "", name.lower())
+        camel = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+        if len(plain) > 60:
+            continue
+        if _EMA.fullmatch(plain) or re.search(r"(^|[^a-z])(ema|avg|swa|shadow|averaged?)($|[^a-z])", camel):
+            return "discriminator" if re.search(r"(^|[^a-z])(d|disc\w*|net_?d)($|[^a-z])", camel) else "ema"
+        if _GENERATOR.fullmatch(plain):
+            return "generator"
+        if _DISCRIMINATOR.fullmatch(plain):
+            return "discriminator"
+    return "unknown"
+
+
+def _walk(root: object, budget: Budget) -> Iterator[tuple[str, object]]:
+    """(path, value) of dicts and records, outermost first."""
+    level: list[tuple[str, object]] = [("", root)]
+    seen: set[int] = set()
+    left = MAX_VISITED
+    for depth in range(MAX_DEPTH + 1):
+        following: list[tuple[str, object]] = []
+        for path, value in level:
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            yield path, value
+            if depth == MAX_DEPTH or is_module(value) or _is_optimiser(value):
+                continue
+            for name, child in _children(value):
+                left -= 1
+                if left < 0:
+                    return
+                budget.spend(2)
+                if isinstance(child, (dict, Record)):
+                    following.append((f"{path}.{name}" if path else name, child))
+        level = following
+
+
+def _children(value: object) -> Iterator[tuple[str, object]]:
+    tables = (
+        (value,) if isinstance(value, dict) else (value.items, value.attributes()) if isinstance(value, Record) else ()
+    )
+    for table in tables:
+        for key, child in (table or {}).items():
+            if isinstance(key, (str, int)) and not (isinstance(key, str) and len(key) > _MAX_NAME):
+                yield str(key), child
+    elements = value.elements if isinstance(value, Record) else None
+    for i, child in enumerate(elements or ()):
+        yield str(i), child
+
+
+def tensors_of(value: object, budget: Budget) -> dict[str, Tensor]:
+    """The tensors of a dict, or of a record that is one (a subclass of dict)."""
+    return _contents(value, budget)[0]
+
+
+def _contents(value: object, budget: Budget) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(the tensors, what else is the result of a call) of a dict or a record that is one, by key."""
+    table = value if isinstance(value, dict) else (value.items if isinstance(value, Record) else None)
+    found: dict[str, Tensor] = {}
+    calls: dict[str, str] = {}
+    budget.spend(len(table or ()))
+    for key, inner in (table or {}).items():
+        if not isinstance(key, str):
+            continue
+        if (tensor := as_tensor(inner)) is not None:
+            found[key] = tensor
+        elif isinstance(inner, Record):
+            calls[key] = str(inner.name)
+    return (found, calls) if any(t.shape and t.dtype in FLOATS for t in found.values()) else ({}, {})
+
+
+def _is_optimiser(value: object) -> bool:
+    if isinstance(value, dict):
+        return isinstance(value.get("param_groups"), list) and isinstance(value.get("state"), dict)
+    state = value.attributes() if isinstance(value, Record) else {}
+    return isinstance(state.get("param_groups"), list) and "state" in state
+
+
+def _parts(whole: Candidate, budget: Budget) -> list[Candidate]:
+    """The networks within a state dict that holds several, or a copy of one: known by the names before their keys."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in whole.tensors.items():
+        budget.text(len(key))
+        head = _head(key)
+        groups.setdefault(head, {})[key[len(head) + 1 :]] = tensor
+    roles = {h: role_of(h.rpartition(".")[2]) for h in groups if h and len(h) <= _MAX_NAME}
+    if len(groups) < 2 or len(roles) > 32 or all(r == "unknown" for r in roles.values()):
+        return []
+    return [_part(whole, h, groups[h], budget) for h, r in roles.items() if r != "unknown"]
+
+
+def _head(key: str) -> str:
+    """The first component of a key that is no wrapper's, with the wrappers before it."""
+    parts = key.split(".")
+    for i, part in enumerate(parts[:-1]):
+        if part not in WRAPPERS:
+            return ".".join(parts[: i + 1])
+    return ""
+
+
+def _under(whole: Candidate, prefix: str, budget: Budget) -> Candidate | None:
+    budget.spend(len(whole.tensors))
+    inner = {k[len(prefix) + 1 :]: t for k, t in whole.tensors.items() if k.startswith(prefix + ".")}
+    return _part(whole, prefix, inner, budget) if inner else None
+
+
+def _part(whole: Candidate, prefix: str, inner: Mapping[str, Tensor], budget: Budget) -> Candidate:
+    path = f"{whole.path}.{prefix}" if whole.path else prefix
+    part = submodule(whole.module.record, prefix) if whole.module else None
+    # The settings of the whole aren't the part's: a discriminator's LeakyReLU says nothing of the generator.
+    module = recover(part, budget) if part else None
+    if module:
+        module.whole = False  # and what the whole does with the part's values, its own code says
+    calls = {k[len(prefix) + 1 :]: c for k, c in whole.calls.items() if k.startswith(prefix + ".")}
+    return Candidate(path, role_of(prefix.rpartition(".")[2]), inner, module, calls)

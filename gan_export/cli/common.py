@@ -1,0 +1,172 @@
+"""What the four commands share: the default-group pattern, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import typer
+from typer.core import TyperGroup
+
+from gan_export.cli.say import say
+from gan_export.errors import GanExportError, printable
+
+INTERRUPTED = 130
+WRONG_USAGE: type[Exception] = cast(Any, typer.BadParameter.__mro__[1])  # UsageError, which typer keeps for itself
+
+
+def default_group(command: str) -> type[TyperGroup]:
+    """A group in which a first word that is no sub-command belongs to `command`.
+
+    So `gan-sample g.onnx` and `gan-sample check DIR` live side by side; the few reserved words win.
+    """
+
+    class DefaultGroup(TyperGroup):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            wants_help = bool(args) and args[0] in ("--help", "-h")
+            if not wants_help and (not args or args[0] not in self.commands):
+                args = [command, *args]
+            return super().parse_args(ctx, args)
+
+        def format_usage(self, ctx: Any, formatter: Any) -> None:
+            """The default command's usage: it is what is typed most."""
+            default = self.commands[command]
+            formatter.write_usage(ctx.command_path, " ".join(default.collect_usage_pieces(ctx)))
+
+        def format_options(self, ctx: Any, formatter: Any) -> None:
+            """The default command's arguments and options, then the sub-commands."""
+            default = self.commands[command]
+            default.format_options(ctx, formatter)
+            self.format_commands(ctx, formatter)
+
+    return DefaultGroup
+
+
+def new_app(help: str, default: str) -> typer.Typer:
+    """A typer application with plain errors, no completion installer, and `default` as its default command."""
+    app = typer.Typer(
+        cls=default_group(default),
+        help=help,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode=None,
+    )
+    app.callback()(_group)
+    return app
+
+
+def _group() -> None:
+    """Keeps an application of one command a group."""
+
+
+def main(app: typer.Typer, program: str) -> NoReturn:
+    """Run `app` as `program`; never a traceback for what a user can cause.
+
+    Exit code 0 done, 1 a check failed, 2 bad input or an unusable environment, 130 interrupted, 128 and a signal's
+    number ended by it.  GAN_EXPORT_TRACEBACK=1 shows the traceback too, for a bug report.
+    """
+    with _ended_as_interrupted() as ending:
+        try:
+            code = app(prog_name=program, standalone_mode=False)
+        except GanExportError as e:
+            _fail(program, str(e), e.exit_code)
+        except WRONG_USAGE as e:
+            _fail(program, _usage(e), 2)
+        except (KeyboardInterrupt, typer.Abort):
+            _fail(program, *ending.said())
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        except (OSError, MemoryError) as e:
+            _fail(program, describe(e), 2)
+        if code == INTERRUPTED:  # typer has caught the interrupt, and says nothing
+            _fail(program, *ending.said())
+        sys.exit(code or 0)
+
+
+def print_program(path: Path) -> None:
+    """Say, before it is run, that a file is a program of who knows whom; nothing for any other file."""
+    from gan_export.formats import programs
+
+    if line := programs.note(path):
+        say(f"warning: {line}", error=True)
+
+
+def _usage(error: Any) -> str:
+    """One line for a word on the command line that typer can't take: what it is, and where the right ones are."""
+    message: str = error.format_message().strip().rstrip(".")
+    help = f"; see `{error.ctx.command_path} -h`" if error.ctx else ""
+    return " ".join((message[:1].lower() + message[1:]).split()) + help
+
+
+class _Ending:
+    """Takes a signal that ends a program for a Ctrl-C, so that whatever is half written is removed.
+
+    Once: `timeout` and others send two, and the second must not end the removing.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def take(self, number: int, frame: object) -> None:
+        if not self.number:
+            self.number = number
+            raise KeyboardInterrupt
+
+    def said(self) -> tuple[str, int]:
+        """The message and the exit code."""
+        if not self.number:
+            return "interrupted", INTERRUPTED
+        return f"ended by {signal.Signals(self.number).name}", 128 + self.number
+
+
+@contextlib.contextmanager
+def _ended_as_interrupted() -> Iterator[_Ending]:
+    """SIGTERM and SIGHUP as a Ctrl-C, but for those that this process was started without, as by nohup."""
+    ending, before = _Ending(), {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+                before[number] = signal.signal(number, ending.take)
+    own = os.getpid()
+
+    def forked() -> None:
+        if before and os.getpid() != own:
+            for number in before:
+                signal.signal(number, signal.SIG_DFL)
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=forked)
+    try:
+        yield ending
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        before.clear()
+
+
+def describe(error: BaseException) -> str:
+    """One line for an operating-system error: the file and the reason."""
+    if isinstance(error, MemoryError):
+        return "out of memory; ask for fewer or smaller pictures at once"
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
+    return str(error) or type(error).__name__
+
+
+def _fail(program: str, message: str, code: int) -> NoReturn:
+    if os.environ.get("GAN_EXPORT_TRACEBACK"):
+        import traceback
+
+        traceback.print_exc()
+    say(f"{program}: {printable(message, limit=2000)}", error=True)
+    sys.exit(code)

@@ -1,0 +1,177 @@
+"""Arrays without compression: shards of `.npy`, and one file that every process fills in place.
+
+The "small header" of the one file is NumPy's own, so that numpy.load(..., mmap_mode="r") reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan_export._lib import fs
+from gan_export.datasets.formats.base import Bytes, Part, Place, Whole, usual_shard
+from gan_export.datasets.plan import Job, Shard
+from gan_export.datasets.records import Piece, Record
+from gan_export.formats.manifest import Facts
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One array of a dataset: its file's stem, its type, and the shape of a row."""
+
+    stem: str
+    dtype: np.dtype[Any]
+    row: tuple[int, ...]
+
+    def header(self, count: int) -> bytes:
+        buffer = io.BytesIO()
+        description = {"descr": self.dtype.str, "fortran_order": False, "shape": (count, *self.row)}
+        np.lib.format.write_array_header_1_0(buffer, description)
+        return buffer.getvalue()
+
+    @property
+    def row_bytes(self) -> int:
+        return self.dtype.itemsize * int(np.prod(self.row, dtype=np.int64))
+
+    def of(self, part: Part) -> Array:
+        values = {"images": part.pictures, "labels": part.labels, "indices": part.indices}[self.stem]
+        return np.ascontiguousarray(values, self.dtype)
+
+
+def _columns(job: Job) -> tuple[_Column, ...]:
+    """Pictures; labels where there are any; indices where a filter leaves gaps in them."""
+    channels, height, width = job.facts.image
+    columns = [_Column("images", np.dtype("u1"), (height, width, channels))]
+    if job.facts.classes:
+        columns.append(_Column("labels", np.dtype("<i8"), ()))
+    if job.filters:
+        columns.append(_Column("indices", np.dtype("<u8"), ()))
+    return tuple(columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Npy:
+    """images-00000.npy, with labels-00000.npy and indices-00000.npy where they say something."""
+
+    name: str = "npy"
+    title: str = "shards of uint8 (N, H, W, C) as .npy"
+
+    def check(self, facts: Facts) -> None: ...
+
+    def shard_size(self, facts: Facts) -> int:
+        return usual_shard(facts)
+
+    def encoder(self) -> str:
+        return ""
+
+    def wholes(self, job: Job, kept: int) -> tuple[Whole, ...]:
+        return ()
+
+    def write(self, place: Place, job: Job, shard: Shard, parts: Iterable[Part]) -> tuple[Piece, ...]:
+        columns = _columns(job)
+        names = [f"{c.stem}-{job.name(shard.index)}.npy" for c in columns]
+        hashes = [hashlib.sha256() for _ in columns]
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context(open(place.scratch / name, "wb")) for name in names]
+            for f, h, c in zip(files, hashes, columns, strict=True):
+                h.update(c.header(place.kept))
+                f.write(c.header(place.kept))
+            for part in parts:
+                with place.meter.of("disk"):
+                    for f, h, c in zip(files, hashes, columns, strict=True):
+                        data = c.of(part).data
+                        h.update(data)
+                        f.write(data)
+            sizes = [f.tell() for f in files]
+        return tuple(Piece(n, s, h.hexdigest()) for n, s, h in zip(names, sizes, hashes, strict=True))
+
+    def read(self, folder: Path, job: Job, record: Record) -> Iterator[tuple[int, Bytes, int | None]]:
+        arrays = [np.load(folder / p.name, mmap_mode="r") for p in record.pieces]
+        return _rows(job, record, arrays)
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """images.npy, filled in place, with labels.npy and indices.npy likewise."""
+
+    name: str = "raw"
+    title: str = "one uint8 (N, H, W, C) file to memory-map, written in place"
+
+    def check(self, facts: Facts) -> None: ...
+
+    def shard_size(self, facts: Facts) -> int:
+        return usual_shard(facts)
+
+    def encoder(self) -> str:
+        return ""
+
+    def wholes(self, job: Job, kept: int) -> tuple[Whole, ...]:
+        return tuple(
+            Whole(f"{c.stem}.npy", c.header(kept), len(c.header(kept)) + kept * c.row_bytes) for c in _columns(job)
+        )
+
+    def write(self, place: Place, job: Job, shard: Shard, parts: Iterable[Part]) -> tuple[Piece, ...]:
+        columns = _columns(job)
+        hashes = [hashlib.sha256() for _ in columns]
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context(_opened(place.shared / f"{c.stem}.npy")) for c in columns]
+            offsets = [_header_size(f) + place.row * c.row_bytes for f, c in zip(files, columns, strict=True)]
+            for f, offset in zip(files, offsets, strict=True):
+                f.seek(offset)
+            for part in parts:
+                with place.meter.of("disk"):
+                    for f, h, c in zip(files, hashes, columns, strict=True):
+                        data = c.of(part).data
+                        _write_all(f, data)
+                        h.update(data)
+        return tuple(
+            Piece(f"{c.stem}.npy", place.kept * c.row_bytes, h.hexdigest(), offset=offset)
+            for c, h, offset in zip(columns, hashes, offsets, strict=True)
+        )
+
+    def read(self, folder: Path, job: Job, record: Record) -> Iterator[tuple[int, Bytes, int | None]]:
+        arrays = []
+        for piece, column in zip(record.pieces, _columns(job), strict=True):
+            whole = np.load(folder / piece.name, mmap_mode="r")
+            first = ((piece.offset or 0) - whole.offset) // column.row_bytes
+            arrays.append(whole[first : first + record.kept])
+        return _rows(job, record, arrays)
+
+
+def _opened(path: Path) -> FileIO:
+    """The file to be filled in place.  Raises GanExportError for a link."""
+    fs.refuse_link(path)
+    return open(path, "r+b", buffering=0)
+
+
+def _header_size(f: FileIO) -> int:
+    """Where the rows of an open .npy file begin; its first version, which `_Column.header` writes."""
+    np.lib.format.read_magic(f)
+    np.lib.format.read_array_header_1_0(f)
+    return f.tell()
+
+
+def _write_all(f: FileIO, data: memoryview) -> None:
+    """A file without a buffer may take a part."""
+    left = data.cast("B")
+    while left:
+        left = left[f.write(left) :]
+
+
+def _rows(job: Job, record: Record, arrays: list[Array]) -> Iterator[tuple[int, Bytes, int | None]]:
+    by_stem = dict(zip((c.stem for c in _columns(job)), arrays, strict=True))
+    labels, indices = by_stem.get("labels"), by_stem.get("indices")
+    for i, picture in enumerate(by_stem["images"]):
+        index = record.start + i if indices is None else int(indices[i])
+        yield index, picture, None if labels is None else int(labels[i])

@@ -1,0 +1,149 @@
+"""PNG: its encoder, folders of 1,000 pictures, and class folders.
+
+A picture of a GAN is small, and a general encoder spends more on setting up than on compressing: this one
+makes the rows of a batch at once and gives each picture to zlib, four times as fast as Pillow at 32x32.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gan_export import images
+from gan_export.datasets.formats.base import Bytes, Part, Place, Whole
+from gan_export.datasets.plan import Job, Shard
+from gan_export.datasets.records import Piece, Record, TreeDigest
+from gan_export.errors import GanExportError
+from gan_export.formats.manifest import Facts
+
+FOLDER = 1000
+_COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> PNG's colour type: grey, grey with alpha, RGB, RGBA
+_LEVEL = 1  # of zlib: half the time of level 6, and 5 % more bytes at 32x32
+_Namer = Callable[[int], str]  # a label -> the folder of its pictures, with / at the end
+_MAGIC = b"\x89PNG\r\n\x1a\n"
+
+
+def encode(pictures: Bytes) -> list[bytes]:
+    """uint8 (N, H, W, C) as N PNG files.  Raises GanExportError for channels that a PNG doesn't have."""
+    n, height, width, channels = pictures.shape
+    check_channels(channels)
+    rows = np.zeros((n, height, 1 + width * channels), np.uint8)  # each row's first byte: filter 0, none
+    rows[:, :, 1:] = pictures.reshape(n, height, width * channels)
+    header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR[channels], 0, 0, 0)
+    before, after = _MAGIC + _chunk(b"IHDR", header), _chunk(b"IEND", b"")
+    compress = zlib.compress
+    return [before + _chunk(b"IDAT", compress(picture, _LEVEL)) + after for picture in rows]
+
+
+def decode(data: bytes) -> Bytes:
+    """A PNG file as uint8 (H, W, C)."""
+    import io
+
+    from PIL import Image
+
+    picture = np.asarray(Image.open(io.BytesIO(data)))
+    return picture[:, :, None] if picture.ndim == 2 else picture
+
+
+def check_channels(channels: int) -> None:
+    """Raises GanExportError for what a PNG can't hold."""
+    images.check_png(channels, "--format npy or raw")
+
+
+def library() -> str:
+    """zlib and its version: another one may compress to other bytes."""
+    return f"zlib {zlib.ZLIB_RUNTIME_VERSION}"
+
+
+@dataclass(frozen=True, slots=True)
+class Png:
+    """00000/00000042.png: folders of 1,000."""
+
+    name: str = "png"
+    title: str = "one PNG a picture, in folders of 1,000"
+
+    def check(self, facts: Facts) -> None:
+        check_channels(facts.image[0])
+
+    def shard_size(self, facts: Facts) -> int:
+        return FOLDER
+
+    def encoder(self) -> str:
+        return library()
+
+    def wholes(self, job: Job, kept: int) -> tuple[Whole, ...]:
+        return ()
+
+    def write(self, place: Place, job: Job, shard: Shard, parts: Iterable[Part]) -> tuple[Piece, ...]:
+        name = job.name(shard.index)
+        return _write(place, job, parts, lambda label: f"{name}/")
+
+    def read(self, folder: Path, job: Job, record: Record) -> Iterator[tuple[int, Bytes, int | None]]:
+        return _read(folder, record, labelled=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """3/00000/00000042.png: a folder a class, as torchvision's ImageFolder reads it, and in it folders of shards."""
+
+    name: str = "classes"
+    title: str = "PNGs in a folder a class, for torchvision's ImageFolder"
+
+    def check(self, facts: Facts) -> None:
+        if not facts.classes:
+            raise GanExportError("this generator has no labels to make class folders of; use --format png")
+        check_channels(facts.image[0])
+
+    def shard_size(self, facts: Facts) -> int:
+        return FOLDER * min(facts.classes, 10)
+
+    def encoder(self) -> str:
+        return library()
+
+    def wholes(self, job: Job, kept: int) -> tuple[Whole, ...]:
+        return ()
+
+    def write(self, place: Place, job: Job, shard: Shard, parts: Iterable[Part]) -> tuple[Piece, ...]:
+        name = job.name(shard.index)
+        width = len(str(job.facts.classes - 1))  # ImageFolder numbers classes in the order of their names
+        return _write(place, job, parts, lambda label: f"{label:0{width}d}/{name}/")
+
+    def read(self, folder: Path, job: Job, record: Record) -> Iterator[tuple[int, Bytes, int | None]]:
+        return _read(folder, record, labelled=True)
+
+
+def _write(place: Place, job: Job, parts: Iterable[Part], folder_of: _Namer) -> tuple[Piece, ...]:
+    digests: dict[str, TreeDigest] = {}
+    for part in parts:
+        with place.meter.of("encoding"):
+            files = encode(part.pictures)
+        with place.meter.of("disk"):
+            labels = part.labels.tolist() if part.labels is not None else [0] * len(files)
+            for index, label, data in zip(part.indices.tolist(), labels, files, strict=True):
+                folder = folder_of(label)
+                digest = digests.get(folder)
+                if digest is None:
+                    digest = digests[folder] = TreeDigest()
+                    (place.scratch / folder).mkdir(parents=True)
+                name = f"{job.file_name(index)}.png"
+                with open(f"{place.scratch}/{folder}{name}", "wb", buffering=0) as f:
+                    f.write(data)
+                digest.add(name, data)
+    return tuple(digests[f].piece(f) for f in sorted(digests))
+
+
+def _read(folder: Path, record: Record, *, labelled: bool) -> Iterator[tuple[int, Bytes, int | None]]:
+    files = [f for piece in record.pieces for f in (folder / piece.name).iterdir()]
+    for file in sorted(files, key=lambda f: f.name):
+        label = int(file.parent.parent.name) if labelled else None
+        yield int(file.stem), decode(file.read_bytes()), label
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    body = kind + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))

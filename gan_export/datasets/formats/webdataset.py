@@ -1,0 +1,110 @@
+"""Tar shards as the webdataset library reads them: a picture, its label, and what it was drawn from as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gan_export._lib import plaindata
+from gan_export.datasets.formats import png
+from gan_export.datasets.formats.base import Bytes, Part, Place, Whole, usual_shard
+from gan_export.datasets.plan import Job, Shard
+from gan_export.datasets.records import Piece, Record, digest
+from gan_export.formats.manifest import Facts
+
+_LARGEST = 1 << 28  # bytes of a file in a shard: a sparse entry claims any size for nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """How a picture lies in the tar: its suffix, how a batch becomes files, and back."""
+
+    suffix: str
+    library: Callable[[], str]
+    check: Callable[[int], None]
+    encode: Callable[[Bytes], list[bytes]]
+    decode: Callable[[bytes], Bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class WebDataset:
+    """pictures-00000.tar with KEY.png, KEY.json and, where there are labels, KEY.cls; the key is the index."""
+
+    name: str
+    title: str
+    picture: Picture
+
+    def check(self, facts: Facts) -> None:
+        self.picture.check(facts.image[0])
+
+    def shard_size(self, facts: Facts) -> int:
+        return usual_shard(facts)
+
+    def encoder(self) -> str:
+        return self.picture.library()
+
+    def wholes(self, job: Job, kept: int) -> tuple[Whole, ...]:
+        return ()
+
+    def write(self, place: Place, job: Job, shard: Shard, parts: Iterable[Part]) -> tuple[Piece, ...]:
+        path = place.scratch / f"pictures-{job.name(shard.index)}.tar"
+        with open(path, "wb") as f, tarfile.open(fileobj=f, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+            for part in parts:
+                with place.meter.of("encoding"):
+                    files = list(self._files(job, part))
+                with place.meter.of("disk"):
+                    for name, data in files:
+                        _add(archive, name, data)
+        with place.meter.of("disk"), open(path, "rb") as written:
+            return (Piece(path.name, path.stat().st_size, digest(written)),)
+
+    def read(self, folder: Path, job: Job, record: Record) -> Iterator[tuple[int, Bytes, int | None]]:
+        with tarfile.open(folder / record.pieces[0].name) as archive:
+            picture: Bytes | None = None
+            for entry in archive:
+                file = archive.extractfile(entry) if entry.isreg() and entry.size <= _LARGEST else None
+                data = file.read() if file else b""
+                if entry.name.endswith(self.picture.suffix):
+                    picture = self.picture.decode(data)
+                elif entry.name.endswith(".json") and picture is not None:
+                    said = plaindata.from_json(data)
+                    yield int(said["index"]), picture, said.get("label")
+
+    def _files(self, job: Job, part: Part) -> Iterator[tuple[str, bytes]]:
+        labels = part.labels.tolist() if part.labels is not None else None
+        for i, (index, data) in enumerate(zip(part.indices.tolist(), self.picture.encode(part.pictures), strict=True)):
+            key = job.file_name(index)
+            yield f"{key}.{self.picture.suffix}", data
+            said = {"index": index, "seed": job.seed}
+            if labels is not None:
+                said["label"] = labels[i]
+                yield f"{key}.cls", b"%d" % labels[i]
+            yield f"{key}.json", json.dumps(said).encode()
+
+
+def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    entry = tarfile.TarInfo(name)  # dated 1970, of no owner: the same pictures give the same bytes
+    entry.size = len(data)
+    archive.addfile(entry, io.BytesIO(data))
+
+
+def _npy(pictures: Bytes) -> list[bytes]:
+    header = io.BytesIO()
+    description = {"descr": "|u1", "fortran_order": False, "shape": pictures.shape[1:]}
+    np.lib.format.write_array_header_1_0(header, description)
+    return [header.getvalue() + p.tobytes() for p in pictures]
+
+
+def _from_npy(data: bytes) -> Bytes:
+    picture: Bytes = np.load(io.BytesIO(data), allow_pickle=False)
+    return picture
+
+
+PNG = Picture("png", png.library, png.check_channels, png.encode, png.decode)
+NPY = Picture("npy", lambda: "", lambda channels: None, _npy, _from_npy)

@@ -1,0 +1,321 @@
+"""A run's seat in a Ray cluster: a process that lets actors draw the shards that its parent names.
+
+Parent to this: the setting, then for each time that shards are drawn {"draw": how and how many}, and
+{"shard": k or null} to each {"ready": true}; {"end": true} at last.  This to parent: {"cluster": ...} when it has
+joined, {"ready": true} for a shard more, {"done": record}, {"meter": ...}, {"drawn": true}, or {"error": text}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gan_export.datasets import formats, generator_files, manifest
+from gan_export.datasets.generator_files import Contents
+from gan_export.datasets.plan import Job
+from gan_export.datasets.records import Record
+from gan_export.datasets.storage import open_store
+from gan_export.datasets.worker import Asked, Message, Say, serve, told
+from gan_export.datasets.writer import ShardWriter, Source, shared_folder
+from gan_export.errors import GanExportError, first_line, printable
+
+_JOINS = 30.0  # seconds in which a cluster is joined
+_STARTS = 120.0  # seconds in which one is started here
+_COMES = 300.0  # seconds in which the first actor has a place: longer than most clusters take to grow a node
+_LEAVES = 15.0  # seconds for a farewell
+_DEATHS = 3  # of actors over one shard, or in a row before any was ready, until a run gives up
+_AT_ONCE = 2  # shards that an actor has: one that it draws, one on its way to the disk
+_LOOKS = 5.0  # seconds after which it is seen whether anything has a place at all
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+
+def main() -> None:
+    """The entry point."""
+    serve(_serve)
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What an actor takes of its node, and how many threads it draws with; None for the runtime's own default."""
+
+    cpus: float
+    gpus: float
+    threads: int | None
+
+
+class Drawer:
+    """An actor: draws a shard while the one before is on its way to the disk.  Two threads may call `draw`.
+
+    What a user is to be told comes back as {"error": text}; anything else that is raised is a fault of the program.
+    """
+
+    def __init__(self, setting: Message, contents: Contents, threads: int | None) -> None:
+        self._setting, self._contents = setting, contents
+        self._job = Job.from_data(setting["job"])
+        self._source = replace(Source.from_data(setting["source"]), threads=threads)
+        self._turn = threading.Lock()
+        self._pool = ThreadPoolExecutor(1)
+        self._pending: Future[Record] | None = None
+
+    def ready(self) -> Message:
+        """Load the generator, and see that this node draws and writes as the others do."""
+        return _answer(self._open)
+
+    def draw(self, k: int) -> Message:
+        """Draw, lay down and record shard k."""
+        return _answer(lambda: {"done": self._draw(k).to_data()})
+
+    def meter(self) -> dict[str, float]:
+        """Seconds spent since `ready`, by what they were spent on."""
+        return {**self._writer.meter.seconds, "all": time.perf_counter() - self._begun}
+
+    def _open(self) -> Message:
+        job, setting = self._job, self._setting
+        with tempfile.TemporaryDirectory(prefix="gan-sample-") as folder:  # every runtime reads its file whole
+            generator_files.lay_down(self._contents, Path(folder))
+            self._contents = {}
+            path = Path(folder) / self._source.path.name
+            if generator_files.sha256(path) != job.sha256:
+                raise GanExportError(f"{printable(path.name)} arrived damaged, or was changed; run the command again")
+            self._stack = contextlib.ExitStack()  # as long as the process
+            generator = self._stack.enter_context(replace(self._source, path=path).open(job.psi))
+        for what, here, there in (
+            (job.runtime, generator.session.info.version, job.version),
+            ("the encoder", formats.find(job.format).encoder(), job.encoder),
+        ):
+            if here != there:
+                raise GanExportError(f"{what} is {here} here and {there} where the run began; install the same")
+        store = open_store(setting["target"])
+        found = manifest.job_under_way(store)
+        if found is None or job.difference(found):
+            raise GanExportError(
+                f"{store.shown} is not the folder that the run began in; "
+                "name one with -o that all nodes mount, or a URL"
+            )
+        ahead = self._source.device != "cpu" or not setting["light"]
+        self._writer = ShardWriter(generator, job, store, shared_folder(Path(setting["target"])), ahead=ahead)
+        self._begun = time.perf_counter()
+        return {"ready": True}
+
+    def _draw(self, k: int) -> Record:
+        with self._turn:
+            publish = (self._writer.look if self._setting["look"] else self._writer.lay)(k)
+            with self._writer.meter.of("disk"):
+                if self._pending is not None:
+                    self._pending.exception()
+            own = self._pending = self._pool.submit(publish)
+        return own.result()
+
+
+def _answer(work: Callable[[], Message]) -> Message:
+    try:
+        return work()
+    except (GanExportError, MemoryError, OSError) as e:
+        import ray
+
+        return {"error": f"node {ray.util.get_node_ip_address()}: {told(e)}"}
+
+
+def _serve(setting: Message, asked: Asked, say: Say) -> None:
+    address = setting["ray"]
+    os.environ.update(_QUIET)
+    patience, late = (_STARTS, "Ray didn't start") if address == "local" else (_JOINS, "no cluster of Ray answered")
+    late = f"--ray {printable(address)}: {late} in {patience:.0f} seconds"
+    with _in_time(patience, lambda: say({"error": late})):
+        _join(address, setting["store"])
+    import ray
+
+    places = seats(
+        [node["Resources"] for node in ray.nodes() if node["Alive"]],
+        Source.from_data(setting["source"]),
+        setting["workers"],
+        light=setting["light"],
+    )
+    say({"cluster": True})
+    while "draw" in (message := asked.get()):
+        _Stage({**setting, **message["draw"]}, places, asked, say).draw()
+        say({"drawn": True})
+    with _in_time(_LEAVES, lambda: None):
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def _in_time(seconds: float, late: Callable[[], None]) -> Iterator[None]:
+    """End the process, after a last word, when the block takes longer: Ray may wait for ever."""
+
+    def end() -> None:
+        late()
+        os._exit(0)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _join(address: str, store: int) -> None:
+    import ray
+
+    own = {"include_dashboard": False, "object_store_memory": store} if address == "local" else {}
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
+    except Exception as e:  # Ray raises many types here, some of them long
+        if address == "auto" and isinstance(e, ConnectionError):
+            reason = "no cluster runs on this machine; start one with ray start --head, or use --ray local"
+        else:
+            reason = first_line(e, 200)
+        raise GanExportError(f"--ray {printable(address)}: {reason}") from None
+
+
+@dataclass(eq=False, slots=True)
+class _Actor:
+    """shards: those that it was given and that aren't finished; ready: whether it has a place and has loaded."""
+
+    handle: Any
+    seat: Seat
+    shards: set[int] = field(default_factory=set)
+    ready: bool = False
+
+
+class _Stage:
+    """The actors of one `draw`; one that dies is replaced, its shards drawn by whichever is free first.
+
+    Ray could restart an actor and its calls itself, but the calls would wait for that very actor, which may find
+    no place while the others are idle.
+    """
+
+    def __init__(self, setting: Message, places: Sequence[Seat], asked: Asked, say: Say) -> None:
+        import ray
+
+        self._ray, self._setting, self._asked, self._say = ray, setting, asked, say
+        self._places = places[: setting["shards"]]
+        self._contents = ray.put(generator_files.read(Path(setting["source"]["path"])))  # once to each node
+        self._actors: set[_Actor] = set()
+        self._calls: dict[Any, tuple[_Actor, int | None]] = {}  # what is awaited: of an actor, for a shard
+        self._again: deque[int] = deque()
+        self._deaths: Counter[int | None] = Counter()  # by the shard that was lost; None: before any shard
+        self._exhausted = False
+
+    def draw(self) -> None:
+        """Raises GanExportError for what stops an actor, and for actors that die again and again."""
+        for seat in self._places:
+            self._start(seat)
+        deadline = time.monotonic() + _COMES
+        while True:
+            done, _ = self._ray.wait(list(self._calls), timeout=_LOOKS)
+            for call in done:
+                self._take(call)
+            self._give()
+            if any(actor.ready for actor in self._actors):
+                deadline = time.monotonic() + _COMES
+                if not any(actor.shards for actor in self._actors):
+                    break  # those that still wait for a place aren't needed
+            elif time.monotonic() > deadline:
+                raise GanExportError(
+                    f"none of the cluster's nodes had a place in {_COMES / 60:.0f} minutes; "
+                    "wait for other work on it to end, and run the command again"
+                )
+        meters = [actor.handle.meter.remote() for actor in self._actors if actor.ready]
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            for meter in self._ray.get(meters, timeout=_LEAVES):
+                self._say({"meter": meter})
+        for actor in self._actors:
+            self._ray.kill(actor.handle)
+
+    def _start(self, seat: Seat) -> None:
+        drawer = self._ray.remote(Drawer).options(
+            num_cpus=seat.cpus, num_gpus=seat.gpus, max_concurrency=_AT_ONCE, max_restarts=0
+        )
+        actor = _Actor(drawer.remote(self._setting, self._contents, seat.threads), seat)
+        self._actors.add(actor)
+        self._calls[actor.handle.ready.remote()] = (actor, None)
+
+    def _give(self) -> None:
+        """Keep each actor busy: first one shard for each, then a second one."""
+        for level in range(_AT_ONCE):
+            for actor in [a for a in self._actors if a.ready and len(a.shards) == level]:
+                k = self._next()
+                if k is None:
+                    return
+                actor.shards.add(k)
+                self._calls[actor.handle.draw.remote(k)] = (actor, k)
+
+    def _next(self) -> int | None:
+        if self._again:
+            return self._again.popleft()
+        if self._exhausted:
+            return None
+        self._say({"ready": True})
+        k: int | None = self._asked.get()["shard"]
+        self._exhausted = k is None
+        return k
+
+    def _take(self, call: Any) -> None:
+        actor, k = self._calls.pop(call)
+        if actor not in self._actors:
+            return  # it died meanwhile
+        try:
+            answer = self._ray.get(call)
+        except self._ray.exceptions.RayTaskError as e:
+            raise GanExportError(f"a worker failed: {printable(str(e.cause))}") from e
+        except self._ray.exceptions.RayError as e:
+            self._bury(actor, str(e))
+            return
+        if "error" in answer:
+            raise GanExportError(answer["error"])
+        self._deaths[k] = 0
+        if k is None:
+            actor.ready = True
+        else:
+            actor.shards.discard(k)
+            self._say(answer)
+
+    def _bury(self, actor: _Actor, why: str) -> None:
+        if "ModuleNotFoundError" in why:
+            raise GanExportError("a node of the cluster lacks gan-export; install the same version on all of them")
+        lost: set[int | None] = {*actor.shards} or {None}
+        self._deaths.update(lost)
+        if max(self._deaths.values()) > _DEATHS:
+            raise GanExportError(
+                "workers die again and again, perhaps for want of memory; "
+                "what is finished is kept: run the command again, with fewer --workers"
+            )
+        self._actors.discard(actor)
+        self._again.extend(sorted(actor.shards))
+        self._start(actor.seat)
+
+
+def seats(nodes: Sequence[Mapping[str, float]], source: Source, asked: int | None, *, light: bool) -> list[Seat]:
+    """The places that actors are to take, by the nodes' resources.  asked: how many; by their room without.
+
+    An engine that is light gets an actor a core, each with one thread, as on one machine: a process encodes on one
+    core alone, and a shard lost is one core's.  GPUs get an actor each, PyTorch one a node with all its threads.
+    Raises GanExportError where no node has what is needed.
+    """
+    if source.device == "cuda":
+        found = [Seat(1, 1, source.threads)] * sum(int(node.get("GPU", 0)) for node in nodes)
+        lacks = "no GPU; leave --device cuda out"
+    elif light:
+        threads = source.threads or 1
+        found = [Seat(threads, 0, threads)] * sum(int(node.get("CPU", 0)) // threads for node in nodes)
+        lacks = f"no node with {threads} free CPUs; ask for fewer --threads" if threads > 1 else "no CPU for work"
+    else:
+        cores = [int(node.get("CPU", 0)) for node in nodes]
+        found = [Seat(n, 0, source.threads or n) for n in cores if n]
+        lacks = "no CPU for work"
+    if not found:
+        raise GanExportError(f"the cluster's nodes have {lacks}")
+    return [found[i % len(found)] for i in range(asked or len(found))]

@@ -1,0 +1,232 @@
+"""Where a dataset lies: what a run needs of a place, and a folder of this machine as one.
+
+While a run is under way, its job, its records, its scratch and its locks lie in `.gan-sample/` inside the
+dataset; when MANIFEST.json is written, that folder goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from gan_export._lib import fs
+from gan_export.datasets.records import Piece, TreeDigest, changed, digest
+from gan_export.errors import GanExportError, printable
+
+STATE = ".gan-sample"
+MANIFEST = "MANIFEST.json"
+_BLOCK = 4096  # what a file takes at least, on nearly every file system
+
+
+class Store(Protocol):
+    """A place for a dataset.  Names are relative to it, with /.  shown: how messages name it."""
+
+    shown: str
+
+    def write(self, name: str, data: bytes) -> None:
+        """Whole or not at all."""
+        ...
+
+    def create(self, name: str, data: bytes) -> bool:
+        """As `write`, and only where nothing bears the name; whether it was written."""
+        ...
+
+    def read(self, name: str) -> bytes | None:
+        """None for what is not there."""
+        ...
+
+    def head(self, name: str, size: int) -> tuple[bytes, int] | None:
+        """The first bytes of a file, at most `size`, and how many it has; None where no file bears the name."""
+        ...
+
+    def names(self, folder: str) -> list[str]:
+        """What lies in a folder, sorted; nothing for a folder that is not there."""
+        ...
+
+    def scratch(self) -> contextlib.AbstractContextManager[Path]:
+        """An empty folder of this machine, gone at the block's end."""
+        ...
+
+    def publish(self, scratch: Path, piece: Piece) -> None:
+        """Move a piece from a scratch folder to its name, replacing what is there; whole or not at all."""
+        ...
+
+    def fault(self, piece: Piece) -> str:
+        """What is wrong with a piece that should be there, in words; empty when nothing is."""
+        ...
+
+    def local(self, pieces: Iterable[Piece]) -> contextlib.AbstractContextManager[Path]:
+        """A folder of this machine in which the pieces can be read under their names."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """A file, or a folder with all in it; fine where it is not there."""
+        ...
+
+    def settle(self) -> None:
+        """Everything written so far survives a loss of power."""
+        ...
+
+    def free(self) -> int | None:
+        """Bytes that there is room for; None where nobody knows."""
+        ...
+
+
+class Folder:
+    """A folder of this machine, or of a file system that several machines mount."""
+
+    def __init__(self, path: Path, *, writing: bool = True) -> None:
+        """Raises GanExportError for a path that can be no folder, or none to write in.  Makes nothing yet."""
+        self.path = path
+        self.shown = printable(str(path))
+        if path.exists() and not path.is_dir():
+            raise GanExportError(f"{self.shown} is a file; name a folder with -o")
+        there = path
+        while not there.exists():
+            there = there.parent
+        if writing and not os.access(there, os.W_OK | os.X_OK):
+            raise GanExportError(f"{printable(str(there))}: no right to write there; name another folder with -o")
+
+    def write(self, name: str, data: bytes) -> None:
+        with self._beside(name) as temporary:
+            temporary.write_bytes(data)
+            os.replace(temporary, self.path / name)
+
+    def create(self, name: str, data: bytes) -> bool:
+        with self._beside(name) as temporary:
+            temporary.write_bytes(data)
+            try:
+                os.link(temporary, self.path / name)
+            except FileExistsError:
+                return False
+            except OSError:  # a file system without hard links
+                if (self.path / name).exists():
+                    return False
+                os.replace(temporary, self.path / name)
+        return True
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def head(self, name: str, size: int) -> tuple[bytes, int] | None:
+        try:
+            with open(self.path / name, "rb") as f:
+                return f.read(size), os.fstat(f.fileno()).st_size
+        except (FileNotFoundError, IsADirectoryError):
+            return None
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            return sorted(os.listdir(self.path / folder))
+        except FileNotFoundError:
+            return []
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        folder = self._inside(f"{STATE}/scratch/any").parent
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileNotFoundError:  # its parents are not made again: the rest of the run is not in them
+            raise GanExportError(f"{self.shown} vanished during the run; run the command again") from None
+        path = folder / f"{os.getpid()}-{secrets.token_hex(4)}"
+        path.mkdir()
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def publish(self, scratch: Path, piece: Piece) -> None:
+        if piece.offset is not None:  # written in place
+            fs.sync(self._inside(f"{STATE}/{piece.name}"))
+            return
+        target, source = self._inside(piece.name), scratch / piece.name
+        if not piece.name.endswith("/"):
+            fs.sync(source)
+            os.replace(source, target)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():  # a damaged folder can't be replaced in one step
+            os.replace(target, scratch / f"{secrets.token_hex(4)}.old")
+        os.replace(source, target)
+
+    def fault(self, piece: Piece) -> str:
+        path = self.path / piece.name
+        if piece.offset is not None and (under_way := self.path / STATE / piece.name).exists():
+            path = under_way
+        try:
+            if piece.name.endswith("/"):
+                return _folder_fault(path, piece)
+            size = path.stat().st_size
+            if piece.offset is None and size != piece.bytes:
+                return f"{piece.name} has {size:,} bytes, not {piece.bytes:,}"
+            with open(path, "rb") as f:
+                f.seek(piece.offset or 0)
+                if digest(f, piece.bytes) != piece.sha256:
+                    return changed(piece)
+        except FileNotFoundError:
+            return f"{piece.name} is missing"
+        except OSError as e:
+            return f"{piece.name} can't be read: {e.strerror}"
+        return ""
+
+    @contextlib.contextmanager
+    def local(self, pieces: Iterable[Piece]) -> Iterator[Path]:
+        yield self.path
+
+    def remove(self, name: str) -> None:
+        path = self._inside(name)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+    def settle(self) -> None:
+        fs.settle(self.path)
+
+    def free(self) -> int | None:
+        there = self.path
+        while not there.exists():
+            there = there.parent
+        return shutil.disk_usage(there).free
+
+    def _inside(self, name: str) -> Path:
+        """Where a name is written.  Raises GanExportError where a folder on the way is a link: a dataset may be a
+        stranger's, and nothing of it leads out of it.
+        """
+        parts = name.rstrip("/").split("/")
+        for depth in range(1, len(parts)):
+            fs.refuse_link(self.path.joinpath(*parts[:depth]))
+        return self.path / name
+
+    @contextlib.contextmanager
+    def _beside(self, name: str) -> Iterator[Path]:
+        target = self._inside(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def room(folder: Path) -> int:
+    """Bytes that the files of a folder take on a disk."""
+    sizes = (f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    return sum(-(-size // _BLOCK) * _BLOCK for size in sizes)
+
+
+def _folder_fault(path: Path, piece: Piece) -> str:
+    tree = TreeDigest()
+    for name in sorted(os.listdir(path)):
+        tree.add(name, (path / name).read_bytes())
+    if tree.files != piece.files:
+        return f"{piece.name} holds {tree.files:,} files, not {piece.files:,}"
+    return "" if tree.piece(piece.name) == piece else changed(piece)

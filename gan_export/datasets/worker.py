@@ -1,0 +1,127 @@
+"""A worker: one process that writes the shards that its parent names, over a pipe in lines of JSON.
+
+Parent to worker: the setting, then {"shard": k} each.  Worker to parent: {"ready": true} when it takes a shard,
+{"drawn": n}, {"laid": k} when it takes another one, {"done": record}, at the end {"meter": ...}, or {"error": text}.
+When the parent is gone the pipe closes, and the worker ends at once: what it was writing lies in a scratch folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from gan_export.datasets.plan import Job
+from gan_export.datasets.records import Record
+from gan_export.datasets.storage import open_store
+from gan_export.datasets.writer import ShardWriter, Source, shared_folder
+from gan_export.errors import GanExportError
+
+Message = dict[str, Any]
+Asked = queue.Queue[Message]  # what the parent said
+Say = Callable[[Message], None]
+
+_EVERY = 0.2  # seconds between two words of progress
+
+
+def main() -> None:
+    """The worker's entry point."""
+    serve(_work)
+
+
+def serve(work: Callable[[Message, Asked, Say], None]) -> None:
+    """Call `work` with the parent's first message, a queue of its later ones and the way to answer; then end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    said = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what a library prints must not break the pipe
+    asked: Asked = queue.Queue()
+    setting = json.loads(sys.stdin.readline())
+    threading.Thread(target=_listen, args=(asked,), daemon=True).start()
+
+    def say(message: Message) -> None:
+        print(json.dumps(message), file=said)
+
+    try:
+        work(setting, asked, say)
+    except (GanExportError, MemoryError, OSError) as e:
+        say({"error": told(e)})
+    said.flush()
+    os._exit(0)  # the listener holds standard input
+
+
+def told(error: GanExportError | MemoryError | OSError) -> str:
+    """What a user is told of it, on one line."""
+    match error:
+        case GanExportError():
+            return str(error)
+        case MemoryError():
+            return "out of memory; ask for fewer --workers"
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
+
+
+def _listen(asked: Asked) -> None:
+    for line in sys.stdin:
+        message = json.loads(line)
+        asked.put(message)
+        if "end" in message:
+            return
+    os._exit(1)  # the parent is gone
+
+
+def _work(setting: Message, asked: Asked, say: Say) -> None:
+    job, source = Job.from_data(setting["job"]), Source.from_data(setting["source"])
+    store = open_store(setting["target"])
+    progress = _Progress(say)
+    with source.open(job.psi) as generator, ThreadPoolExecutor(1) as pool:
+        shared = shared_folder(Path(setting["target"]))
+        writer = ShardWriter(
+            generator, job, store, shared, classifier=source.classifier, ahead=setting["ahead"], progress=progress
+        )
+        work = writer.look if setting["look"] else writer.lay
+        say({"ready": True})
+        begun = time.perf_counter()
+        pending: Future[Record] | None = None
+        while "shard" in (message := asked.get()):
+            publish = work(message["shard"])
+            progress.flush()
+            with writer.meter.of("disk"):  # waits while the shard before is still on its way to the disk
+                if pending is not None:
+                    say({"done": pending.result().to_data()})
+            pending = pool.submit(publish)
+            say({"laid": message["shard"]})
+        with writer.meter.of("disk"):
+            if pending is not None:
+                say({"done": pending.result().to_data()})
+        say({"meter": {**writer.meter.seconds, "all": time.perf_counter() - begun}})
+
+
+class _Progress:
+    """Adds up, and speaks a few times a second."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._count = 0
+        self._last = time.monotonic()
+
+    def __call__(self, n: int) -> None:
+        self._count += n
+        if time.monotonic() - self._last >= _EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        self._say({"drawn": self._count})
+        self._count = 0
+        self._last = time.monotonic()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""Where each value of a generator lies while its C source runs, and in which order its numbers are.
+
+A picture lies as [row][column][channel]: what a product reads is then contiguous.  Every value is a part of one
+workspace that the caller owns; parts are reused as soon as nobody reads them any more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+from gan_export.graph.layers import Activation, Affine, Conv, ConvTranspose, Layer, Linear, Reshape, Scale, Shape
+from gan_export.graph.spec import GeneratorSpec, infer_shapes
+
+PANEL = 16  # output channels that a product makes at once
+IN_PLACE = (Activation, Affine, Scale)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A value's (rows, columns, channels); a vector is one pixel."""
+
+    h: int
+    w: int
+    c: int
+
+    @property
+    def size(self) -> int:
+        """Numbers in it."""
+        return self.h * self.w * self.c
+
+    @property
+    def plain(self) -> bool:
+        """Whether [row][column][channel] and [channel][row][column] are the same order."""
+        return self.c == 1 or self.h * self.w == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One layer and where it works.
+
+    at:      of its output in the workspace, in floats; None where it is a view of its input
+    in_place: the output takes its input's memory
+    scratch: (place, floats) of what it needs beside, by the name that its code gives it
+    """
+
+    layer: Layer
+    at: int | None
+    in_place: bool
+    scratch: dict[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All of a generator's steps.
+
+    grids:     of every value
+    flattened: Linear layers whose rows are reordered, name -> the picture that their output is read as
+    views:     Reshape layers that change nothing in memory
+    workspace: floats that the caller must give
+    """
+
+    spec: GeneratorSpec
+    grids: dict[str, Grid]
+    flattened: dict[str, Grid]
+    views: frozenset[str]
+    steps: tuple[Step, ...]
+    workspace: int
+
+
+def grid(shape: Shape) -> Grid:
+    """The grid of a shape (C,) or (C, H, W)."""
+    return Grid(shape[1], shape[2], shape[0]) if len(shape) == 3 else Grid(1, 1, math.prod(shape))
+
+
+def is_folded(layer: Layer) -> bool:
+    """Whether a layer has so few output channels that all elements of its kernel share panels.
+
+    Then each input pixel's whole neighbourhood is one product, and neighbourhoods are added up.  A convolution
+    of stride 1 is a transposed one with its kernel turned.
+    """
+    match layer:
+        case ConvTranspose(out_channels=o, kernel=k):
+            return o < PANEL and k > 1
+        case Conv(out_channels=o, kernel=k, stride=1, padding=p):
+            return o < PANEL and k > 1 and p < k
+    return False
+
+
+def folded_padding(layer: Conv | ConvTranspose) -> int:
+    """Of the transposed convolution that a folded layer is computed as."""
+    return layer.kernel - 1 - layer.padding if isinstance(layer, Conv) else layer.padding
+
+
+def make(spec: GeneratorSpec) -> Plan:
+    """Lay out a lowered spec."""
+    grids = {name: grid(shape) for name, shape in infer_shapes(spec).items()}
+    flattened, views = _orders(spec, grids)
+    by_name = {layer.name: layer for layer in spec.layers}
+    home = {"z": "z", "label": "label"}  # a value -> the first one that lies in the same memory
+    last = {}  # the same -> the last step that reads it
+    for i, layer in enumerate(spec.layers):
+        home[layer.name] = home[layer.inputs[0]] if layer.name in views else layer.name
+        last[home[layer.name]] = i
+        last.update({home[name]: i for name in layer.inputs})
+    last[home[spec.output]] = len(spec.layers)
+    taken: dict[str, tuple[int, int]] = {}  # home -> (from, to) in the workspace
+    steps: list[Step] = []
+    top = 0
+
+    def place(key: str, size: int) -> int:
+        nonlocal top
+        at = 0
+        for start, end in sorted(taken.values()):
+            if at + size <= start:
+                break
+            at = max(at, end)
+        taken[key] = (at, at + size)
+        top = max(top, at + size)
+        return at
+
+    for i, layer in enumerate(spec.layers):
+        source = home[layer.inputs[0]]
+        at: int | None = None
+        in_place = False
+        scratch: dict[str, tuple[int, int]] = {}
+        if layer.name not in views:
+            if isinstance(layer, IN_PLACE) and source in taken and last[source] == i:
+                taken[layer.name] = taken.pop(source)
+                at = taken[layer.name][0]
+                in_place = True
+                home = {name: layer.name if at_home == source else at_home for name, at_home in home.items()}
+            else:
+                at = place(layer.name, grids[layer.name].size)
+            if is_folded(layer):
+                kernel = by_name[layer.name]
+                assert isinstance(kernel, Conv | ConvTranspose)
+                scratch = {
+                    name: (place(f"{layer.name}/{name}", size), size)
+                    for name, size in _folding(kernel, grids[layer.inputs[0]]).items()
+                }
+        steps.append(Step(layer, at, in_place, scratch))
+        taken = {key: part for key, part in taken.items() if "/" not in key and last[key] > i}
+    return Plan(spec, grids, flattened, frozenset(views), tuple(steps), max(top, 1))
+
+
+def wide(layer: Conv | ConvTranspose, source: Grid) -> Grid:
+    """All that the neighbourhoods of a folded layer's input reach, before the padding is cut off."""
+    stride = layer.stride if isinstance(layer, ConvTranspose) else 1
+    extra = layer.output_padding if isinstance(layer, ConvTranspose) else 0
+    h, w = ((side - 1) * stride + layer.kernel + extra for side in (source.h, source.w))
+    return Grid(h, w, layer.out_channels)
+
+
+def _folding(layer: Conv | ConvTranspose, source: Grid) -> dict[str, int]:
+    return {"patches": source.w * layer.kernel**2 * layer.out_channels, "wide": wide(layer, source).size}
+
+
+def _orders(spec: GeneratorSpec, grids: dict[str, Grid]) -> tuple[dict[str, Grid], set[str]]:
+    """The Linear layers that may write a picture's order at once, and the Reshapes that then do nothing."""
+    readers = Counter(name for layer in spec.layers for name in layer.inputs)
+    by_name = {layer.name: layer for layer in spec.layers}
+    flattened: dict[str, Grid] = {}
+    views = set()
+    for layer in spec.layers:
+        if not isinstance(layer, Reshape):
+            continue
+        before, after = grids[layer.inputs[0]], grids[layer.name]
+        if (before.plain and after.plain) or before == after:
+            views.add(layer.name)
+            continue
+        source = by_name.get(layer.inputs[0])
+        while isinstance(source, Activation | Scale) and readers[source.name] == 1:
+            source = by_name.get(source.inputs[0])
+        if isinstance(source, Linear) and readers[source.name] == 1 and readers[layer.inputs[0]] == 1:
+            flattened[source.name] = after
+            views.add(layer.name)
+    return flattened, views

@@ -1,0 +1,74 @@
+"""ExecuTorch's .pte: one picture a call, by XNNPACK or by the portable kernels alone.
+
+The manifest is a constant method of the program, called `gan_export_manifest`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gan_export.checkpoint.exportable import lowered_module
+from gan_export.errors import GanExportError, first_line, printable
+from gan_export.exporters.base import Options, example_inputs, make_manifest, quiet
+from gan_export.formats.manifest import MARK, Manifest
+
+if TYPE_CHECKING:
+    from gan_export.checkpoint.exportable import Exportable
+
+BACKENDS = ("xnnpack", "portable")
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuTorch:
+    """forward: latents (1, nz), a label int64 (1,) where there are any; to (1, C, H, W)."""
+
+    name: str = "executorch"
+    title: str = "ExecuTorch"
+    suffix: str = ".pte"
+    folder: bool = False
+    runtime: str = "executorch"
+    takes: tuple[str, ...] = ("backend",)
+    precisions: tuple[str, ...] = ("fp32",)
+    devices: tuple[str, ...] = ("cpu",)
+    runs: str = "ExecuTorch, with XNNPACK or without"
+    needs: tuple[str, ...] = ("torch", "executorch")
+    install: str = "executorch"
+    compilers: tuple[str, ...] = ()
+    core: bool = False
+
+    def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
+        """As `Exporter.write`."""
+        import torch
+
+        if options.backend not in BACKENDS:
+            raise GanExportError(f"no backend is called {printable(options.backend)}; there are {', '.join(BACKENDS)}")
+        versions = {
+            "torch": torch.__version__.split("+")[0],
+            "executorch": importlib.metadata.version("executorch").split("+")[0],
+        }
+        manifest = make_manifest(self, generator, options, versions)
+        target.write_bytes(_convert(generator, options.backend, MARK.decode() + manifest.to_json()))
+        return manifest
+
+
+def _convert(generator: Exportable, backend: str, manifest: str) -> bytes:
+    import torch
+
+    with quiet():
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+
+        partitioners: list[Any] = [XnnpackPartitioner()] if backend == "xnnpack" else []
+        module, inputs = lowered_module(generator, "float"), example_inputs(generator.signature, 1)
+        try:
+            with torch.inference_mode(False), torch.no_grad():
+                program = torch.export.export(module, inputs)
+                edge = to_edge_transform_and_lower(
+                    program, partitioner=partitioners, constant_methods={"gan_export_manifest": manifest}
+                )
+                return bytes(edge.to_executorch().buffer)
+        except (RuntimeError, ValueError, NotImplementedError) as e:
+            raise GanExportError(f"executorch can't hold this generator: {first_line(e)}") from e

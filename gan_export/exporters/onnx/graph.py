@@ -1,0 +1,213 @@
+"""ONNX through torch.onnx's dynamo exporter, stripped of what belongs to the machine that wrote it."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gan_export.checkpoint.exportable import known_layers, lowered_module
+from gan_export.errors import GanExportError
+from gan_export.exporters.base import Options, example_inputs, free_dimensions, make_manifest
+from gan_export.exporters.onnx import sampler
+from gan_export.exporters.onnx.int8 import quantised
+from gan_export.formats.manifest import KEY, Facts, Manifest
+from gan_export.graph.ports import Port
+
+if TYPE_CHECKING:
+    import onnx
+
+    from gan_export.checkpoint.exportable import Exportable
+
+DEFAULT_OPSET = 18  # the oldest that the exporter writes without conversion, so the one that most runtimes take
+OPSETS = range(18, 25)
+LARGEST_INLINE = (1 << 31) - (1 << 24)  # bytes of weights; a protobuf message ends at 2 GiB
+_KEPT_INLINE = 1024  # bytes of a weight that isn't worth a place in a second file
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+@dataclass(frozen=True, slots=True)
+class Onnx:
+    """Inputs and outputs of the signature by name: z and perhaps label to image above all; N and its sizes are free.
+
+    As a sampler: inputs and output of `sampler.prepend`.
+    """
+
+    name: str = "onnx"
+    title: str = "ONNX"
+    suffix: str = ".onnx"
+    folder: bool = False
+    runtime: str = "onnxruntime"
+    takes: tuple[str, ...] = ("output", "opset", "precision", "static", "external_data", "fp16_io", "sampler")
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
+    devices: tuple[str, ...] = ("cpu", "cuda")
+    runs: str = "ONNX Runtime, OpenVINO, and whatever else reads ONNX"
+    needs: tuple[str, ...] = ("torch", "onnx", "onnxscript")
+    install: str = ""
+    compilers: tuple[str, ...] = ()
+    core: bool = True
+
+    def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
+        """As `Exporter.write`; the file has passed ONNX's checker and shape inference."""
+        import onnx
+        import torch
+
+        opset = options.opset or DEFAULT_OPSET
+        if opset not in OPSETS:
+            raise GanExportError(f"opset {opset}: {OPSETS.start} to {OPSETS.stop - 1} are possible")
+        _check(options)
+        if options.sampler:
+            options = replace(options, output="bytes")
+        model = to_model(generator, options, opset)
+        if options.sampler:
+            sampler.prepend(model, Facts.of_signature(generator.arch, generator.signature))
+        versions = {"torch": torch.__version__.split("+")[0], "onnx": onnx.__version__}
+        if options.precision == "int8":
+            narrow = quantised(model, generator.signature)
+            model = narrow.model
+            manifest = narrow.noted(make_manifest(self, generator, options, versions | narrow.versions))
+        else:
+            manifest = make_manifest(self, generator, options, versions)
+        model.producer_name, model.producer_version = "gan-export", versions["torch"]
+        model.graph.name = "sampler" if options.sampler else "generator"
+        for key, value in _for_people(manifest).items():
+            model.metadata_props.add(key=key, value=value)
+        model.metadata_props.add(key=KEY, value=manifest.to_json())
+        if options.external_data or sum(len(t.raw_data) for t in model.graph.initializer) > LARGEST_INLINE:
+            # onnx.save_model would look for a file of that name where the process runs, and refuse
+            for tensor in (t for t in model.graph.initializer if len(t.raw_data) >= _KEPT_INLINE):
+                onnx.external_data_helper.set_external_data(tensor, f"{target.name}.data")
+            onnx.save_model(model, target)
+            onnx.checker.check_model(str(target), full_check=True)
+        else:
+            onnx.checker.check_model(model, full_check=True)
+            target.write_bytes(model.SerializeToString(deterministic=True))
+        return manifest
+
+
+def _check(options: Options) -> None:
+    if options.static is not None and options.static < 1:
+        raise GanExportError(f"--static {options.static}: at least 1 picture is needed")
+    if options.fp16_io and options.precision != "fp16":
+        raise GanExportError("--fp16-io goes with --precision fp16")
+    if options.fp16_io and options.output == "bytes":
+        raise GanExportError("--fp16-io and --uint8: pictures are the one or the other")
+    if options.sampler and (options.static is not None or options.precision != "fp32"):
+        raise GanExportError("--sampler with --static or --precision is not possible; leave one out")
+    if options.static is not None and options.precision == "int8":
+        raise GanExportError("--static with --precision int8 is not possible; leave one out")
+
+
+def to_model(generator: Exportable, options: Options, opset: int) -> onnx.ModelProto:
+    """The lowered generator as a graph that holds nothing of this machine."""
+    model = _convert(generator, options, opset)
+    _strip(model)
+    return model
+
+
+def _convert(generator: Exportable, options: Options, opset: int) -> onnx.ModelProto:
+    import torch
+
+    signature = generator.signature
+    module = lowered_module(generator, options.output)
+    inputs = example_inputs(generator.signature, options.static or 2)
+    if options.precision == "fp16":
+        from gan_export.exporters.onnx.fp16 import halved
+
+        known_layers(generator, "onnx in fp16")
+        module = halved(module, fp16_io=options.fp16_io)
+        inputs = (inputs[0].half(), *inputs[1:]) if options.fp16_io else inputs
+    with _quiet(), torch.inference_mode(False), torch.no_grad():
+        program = torch.onnx.export(
+            module,
+            inputs,
+            dynamo=True,
+            input_names=[p.name for p in signature.inputs],
+            output_names=[p.name for p in signature.outputs],
+            dynamic_shapes=None if options.static else free_dimensions(signature, "N"),
+            opset_version=opset,
+            verbose=False,
+        )
+    assert program is not None  # with dynamo=True it always returns one
+    return program.model_proto
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Name nodes and values after the layers, and drop metadata: it holds source paths of this machine."""
+    graph = model.graph
+    outputs = {o.name for o in graph.output}
+    last = {_layer(node): i for i, node in enumerate(graph.node)}
+    seen: Counter[str] = Counter()
+    new_names: dict[str, str] = {}
+    for i, node in enumerate(graph.node):
+        layer = _layer(node)
+        name = layer if last[layer] == i else f"{layer}/{node.op_type.lower()}{seen[layer]}"
+        seen[layer] += 1
+        node.name = name
+        for k, output in enumerate(node.output):
+            if output and output not in outputs:
+                new_names[output] = name if k == 0 else f"{name}.{k}"
+    constants = [t.name for t in graph.initializer if "." not in t.name]
+    new_names |= {old: f"constant{i}" for i, old in enumerate(constants)}
+    for node in graph.node:
+        node.input[:] = [new_names.get(v, v) for v in node.input]
+        node.output[:] = [new_names.get(v, v) for v in node.output]
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in [*graph.initializer, *graph.value_info, *graph.input, *graph.output]:
+        value.name = new_names.get(value.name, value.name)
+        del value.metadata_props[:]
+        value.doc_string = ""
+    keep = [v for v in graph.value_info if v.name not in {t.name for t in graph.initializer}]
+    del graph.value_info[:]
+    graph.value_info.extend(keep)
+    del graph.metadata_props[:]
+    graph.doc_string = ""
+
+
+def _layer(node: onnx.NodeProto) -> str:
+    """The layer that a node came from: the outermost of its named scopes."""
+    text = next((p.value for p in node.metadata_props if p.key == _SCOPES), "[]")
+    scopes = [s for s in ast.literal_eval(text) if s]
+    return str(scopes[0]) if scopes else node.name or node.op_type.lower()
+
+
+def _for_people(manifest: Manifest) -> dict[str, str]:
+    """What the manifest says, a key each, for programs that show metadata."""
+    inputs = {"gan-export.inputs": "seed, start, count; int64"} if manifest.seeded else {}
+    return inputs | {
+        "gan-export.architecture": manifest.arch,
+        **{f"gan-export.{p.name}": _port_text(p, manifest) for p in manifest.file_signature()},
+        "gan-export.source_sha256": manifest.source_sha256,
+    }
+
+
+def _port_text(port: Port, manifest: Manifest) -> str:
+    """A port as a person reads it: float32 NCHW in [-1, 1]."""
+    form = f"N{port.layout}" if port.layout else manifest.signature.describe(port).split(" ", 1)[1]
+    prior = "" if port.prior is None else f" of {type(port.prior).__name__.lower()} prior, {manifest.latent_law}"
+    bounded = "" if port.range is None or port.dtype == "uint8" else f" in [{port.range[0]:g}, {port.range[1]:g}]"
+    return f"{port.dtype} {form}{bounded}{prior}"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress lines and deprecation warnings out of the user's sight."""
+    loggers: list[Any] = [logging.getLogger(n) for n in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

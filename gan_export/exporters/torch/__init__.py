@@ -1,0 +1,1 @@
+"""The formats that torch itself writes."""

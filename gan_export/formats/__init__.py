@@ -1,0 +1,1 @@
+"""What an export file is: its kind, its manifest, its files."""

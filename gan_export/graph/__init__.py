@@ -1,0 +1,1 @@
+"""A generator as data, BatchNorm folding, the torch interpreter."""

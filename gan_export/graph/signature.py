@@ -1,0 +1,383 @@
+"""What goes into a generator and what comes out: named ports, with everything that a caller must know to feed it.
+
+A spec, a manifest and a session each carry a `Signature`; nothing above them assumes that the input is a latent or
+that the output is one image.  Feeds for a seed are built by `Signature.feeds` and checked by `Signature.check`, and
+nowhere else.  Which random numbers a port gets is docs/latent-rng.md's to say.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_export import images, latents
+from gan_export._lib import plaindata
+from gan_export.errors import GanExportError, printable
+from gan_export.graph.ports import (
+    Kind,
+    Normal,
+    Port,
+    Prior,
+    Size,
+    Uniform,
+    check_fields,
+    dim_parts,
+    port_data,
+    ports_from,
+    size_from,
+    size_of,
+    typed,
+    want,
+)
+from gan_export.graph.probes import probe_bytes
+
+Array = npt.NDArray[Any]
+Feeds = Mapping[str, Array]
+LabelChoice = Literal["all", "random"]
+MOST_PORTS = 64
+_USUAL_SIDE = 64  # what a free size is judged at
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The ports of a generator, in the order in which it takes and gives them.
+
+    sizes: of each symbolic size, the values that it may have; every one is a dimension of an input
+    batch: the number of images that a graph is fixed to, None if it takes any; a session takes any, by pieces
+    """
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    sizes: Mapping[str, Size] = field(default_factory=dict, hash=False)
+    batch: int | None = None
+
+    def __post_init__(self) -> None:
+        want(0 < len(self.inputs) <= MOST_PORTS, f"a signature has 1 to {MOST_PORTS} inputs, not {len(self.inputs)}")
+        want(0 < len(self.outputs) <= MOST_PORTS, f"a signature has 1 to {MOST_PORTS} outputs, not {len(self.outputs)}")
+        names = [p.name for p in (*self.inputs, *self.outputs)]
+        twice = next((n for n in names if names.count(n) > 1), None)
+        want(twice is None, f"two ports are called {twice}")
+        want("sizes" not in names, "no port can be called sizes")
+        want(self.batch is None or (type(self.batch) is int and self.batch > 0), "batch is at least 1")
+        sizes = {s: v if isinstance(v, Size) else Size(*v) for s, v in self.sizes.items()}
+        object.__setattr__(self, "sizes", sizes)
+        object.__setattr__(self, "inputs", _with_streams(self.inputs))
+        for port in self.inputs:
+            drawn = port.kind in ("latent", "style", "noise")
+            want(not drawn or port.prior is not None, f"port {port.name}: a {port.kind} that goes in has a prior")
+        free = dict.fromkeys(s for p in self.inputs for s in p.symbols)
+        for port in self.outputs:
+            want(port.prior is None and port.stream is None, f"port {port.name}: no output has a prior or a stream")
+            unknown = next((s for s in port.symbols if s not in free), None)
+            want(unknown is None, f"port {port.name}: no input has the size {unknown}")
+        want(set(sizes) == set(free), f"sizes are stated of {_list(sizes)}, the inputs have {_list(free)}")
+        for symbol, _, over in (dim_parts(d) for p in self for d in p.shape if isinstance(d, str)):
+            want(
+                sizes[symbol].multiple % over == 0, f"{symbol}/{over} is whole only if {symbol} is a multiple of {over}"
+            )
+
+    def __iter__(self) -> Iterator[Port]:
+        return iter((*self.inputs, *self.outputs))
+
+    @staticmethod
+    def of_latent(
+        nz: int,
+        prior: Prior | Literal["normal", "uniform"],
+        image: tuple[int, int, int],
+        classes: int = 0,
+        range: tuple[float, float] | None = (-1.0, 1.0),
+    ) -> Signature:
+        """Return the signature of a generator from z (nz,), and a label if it has classes, to an image (C, H, W)."""
+        known: dict[Any, Prior] = {"normal": Normal(), "uniform": Uniform()}
+        z = Port("z", "latent", (nz,), prior=known.get(prior, prior))  # type: ignore[arg-type]
+        label = (Port("label", "label", classes=classes),) if classes else ()
+        return Signature((z, *label), (Port("image", "image", image, range=range),))
+
+    def input(self, name: str) -> Port:
+        """Return the input called `name`.  Raises GanExportError if there is none."""
+        return _named(self.inputs, name, "input")
+
+    def output(self, name: str) -> Port:
+        """Return the output called `name`.  Raises GanExportError if there is none."""
+        return _named(self.outputs, name, "output")
+
+    def inputs_of(self, *kinds: Kind) -> tuple[Port, ...]:
+        return tuple(p for p in self.inputs if p.kind in kinds)
+
+    def usual_sizes(self) -> dict[str, int]:
+        """Return the sizes that an example has unless others are given: 64, or the nearest that is allowed."""
+        return {symbol: size.nearest(_USUAL_SIDE) for symbol, size in self.sizes.items()}
+
+    def judged_sizes(self) -> tuple[dict[str, int], ...]:
+        """Return the sizes to verify an export at: usual ones, unlike ones, and the least; {} alone if none is free."""
+        unlike = {
+            symbol: size.nearest(_USUAL_SIDE + (i + 1) * max(size.multiple, 16))
+            for i, (symbol, size) in enumerate(self.sizes.items())
+        }
+        least = {symbol: size.least for symbol, size in self.sizes.items()}
+        found = (self.usual_sizes(), unlike, least)
+        return tuple(s for i, s in enumerate(found) if s not in found[:i])
+
+    def feeds(
+        self,
+        seed: int,
+        indices: npt.ArrayLike | range,
+        /,
+        *,
+        sizes: Mapping[str, int] | None = None,
+        **given: npt.ArrayLike | LabelChoice,
+    ) -> dict[str, Array]:
+        """Return every input of the images `indices` (N,) of `seed`, by name, in the order of the inputs: (N, ...).
+
+        An array of an image depends on (seed, index, sizes) alone: latents, styles, noise and values with a prior
+        are drawn from it, image i has label i mod classes, images and values without a prior are probes, scalars
+        without a prior are 1, or the nearest in their range.
+
+        given: an input's own values instead, (N, ...) or one for all images; for a label also "all" (i mod classes)
+        and "random".  sizes: `usual_sizes` if not given; those of given arrays go first.
+        """
+        latents.check(seed, 0, 0)
+        index = _indices(indices)
+        unknown = next((name for name in given if name not in {p.name for p in self.inputs}), None)
+        if unknown is not None:
+            raise GanExportError(
+                f"no input is called {printable(unknown)}; there are {_list(p.name for p in self.inputs)}"
+            )
+        arrays = {
+            p.name: _spread(p, given[p.name], len(index))
+            for p in self.inputs
+            if p.name in given and not isinstance(given[p.name], str)
+        }
+        at = self._checked_sizes({**self.usual_sizes(), **(sizes or {}), **self.sizes_of(arrays)})
+        for port in self.inputs:
+            if port.name not in arrays:
+                arrays[port.name] = _drawn(port, seed, index, port.dims(at), given.get(port.name))
+        return self.check({p.name: arrays[p.name] for p in self.inputs})
+
+    def check(self, feeds: Feeds) -> dict[str, Array]:
+        """Return `feeds` as C-contiguous arrays of the ports' types, in the order of the inputs.
+
+        Every input must be there, and no other; N >= 1 is the same for all; sizes agree and are allowed; floats of
+        another width are converted, labels are 0 to classes-1.  Values are not held against the ports' ranges.
+        Raises GanExportError naming the first port that doesn't fit.
+        """
+        lacking = [p.name for p in self.inputs if p.name not in feeds]
+        extra = [name for name in feeds if name not in {p.name for p in self.inputs}]
+        if lacking or extra:
+            names = _list(p.name for p in self.inputs)
+            raise GanExportError(f"feeds of {_list(feeds) or 'nothing'}; this generator takes {names}")
+        arrays = {p.name: typed(p, feeds[p.name]) for p in self.inputs}
+        self._checked_sizes(self.sizes_of(arrays))
+        counts = {name: len(array) for name, array in arrays.items()}
+        if len(set(counts.values())) != 1 or 0 in counts.values():
+            each = ", ".join(f"{n} of {name}" for name, n in counts.items())
+            raise GanExportError(f"feeds of different lengths, or empty: {each}")
+        for port in self.inputs_of("label"):
+            _check_labels(port, arrays[port.name])
+        return arrays
+
+    def sizes_of(self, feeds: Feeds) -> dict[str, int]:
+        """Return the symbolic sizes that arrays (N, ...) of inputs have.  Raises GanExportError if they disagree."""
+        found: dict[str, int] = {}
+        for port in (p for p in self.inputs if p.name in feeds):
+            shape = feeds[port.name].shape[1:]
+            sides = [size_of(d, n) for d, n in zip(port.shape, shape, strict=False)]
+            for symbol, size in (s for s in sides if s is not None):
+                found.setdefault(symbol, size)
+            at = {s: found.get(s, 0) for s in port.symbols}
+            if feeds[port.name].ndim != 1 + len(port.shape) or port.dims(at) != shape:
+                raise GanExportError(
+                    f"{port.name} of shape {feeds[port.name].shape}; {self.describe(port, at)} is needed"
+                )
+        return found
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether a seed alone says what is generated: no input is an image or another array that a caller brings."""
+        return all(p.prior is not None or p.kind in ("label", "scalar") for p in self.inputs)
+
+    def output_shapes(self, count: int, sizes: Mapping[str, int] | None = None) -> dict[str, tuple[int, ...]]:
+        """Return the shape (N, ...) of each output for `count` images at `sizes`."""
+        at = {**self.usual_sizes(), **(sizes or {})}
+        return {p.name: (count, *p.dims(at)) for p in self.outputs}
+
+    def as_bytes(self) -> Signature:
+        """Return the signature of the same generator if its images leave it as bytes: uint8, channels last."""
+        return replace(self, outputs=tuple(p.as_bytes() for p in self.outputs))
+
+    def to_bytes(self, outputs: Feeds) -> dict[str, Array]:
+        """Return outputs as those of `as_bytes`, by the byte rule; what is bytes already, or no image, as it is."""
+        result: dict[str, Array] = {}
+        for port in self.outputs:
+            array = outputs[port.name]
+            if port.layout and array.dtype != np.uint8:
+                values = images.levels(np.asarray(array, np.float32), port.range)
+                array = np.ascontiguousarray(np.moveaxis(values, 1 + port.axis("C"), -1))
+            result[port.name] = array
+        return result
+
+    def describe(self, port: Port, sizes: Mapping[str, int] | None = None) -> str:
+        """Return a port's type as text, such as "float32 (N, 3, H, W), here 3 x 64 x 64"."""
+        form = f"{port.dtype} ({', '.join(['N', *map(str, port.shape)])}{',' if not port.shape else ''})"
+        known = sizes is not None and all(sizes.get(s) for s in port.symbols)
+        return form + (f", here {' x '.join(map(str, port.dims(sizes or {})))}" if known and port.symbols else "")
+
+    def _checked_sizes(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        for symbol, value in sizes.items():
+            if symbol not in self.sizes:
+                raise GanExportError(f"no size is called {printable(symbol)}; there are {_list(self.sizes) or 'none'}")
+            if not (allowed := self.sizes[symbol]).allows(value):
+                steps = f"multiples of {allowed.multiple} " if allowed.multiple > 1 else ""
+                raise GanExportError(f"{symbol} is {value}; {steps}from {allowed.least} to {allowed.most} are possible")
+        return dict(sizes)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return plain data for JSON or TOML; `from_data` reads it back to an equal signature."""
+        data: dict[str, Any] = {
+            "inputs": [port_data(p) for p in self.inputs],
+            "outputs": [port_data(p) for p in self.outputs],
+        }
+        if self.sizes:
+            data["sizes"] = {s: [v.least, v.multiple, v.most] for s, v in self.sizes.items()}
+        if self.batch is not None:
+            data["batch"] = self.batch
+        return data
+
+    @staticmethod
+    def from_data(data: Any) -> Signature:
+        """Read a signature from parsed JSON or TOML.  Raises GanExportError for anything else, an unknown field too."""
+        check_fields(data, "a signature", ("inputs", "outputs"), ("sizes", "batch"))
+        sizes = data.get("sizes", {})
+        want(isinstance(sizes, dict), "sizes are a table of [least, multiple, most]")
+        return Signature(
+            ports_from(data["inputs"], "inputs"),
+            ports_from(data["outputs"], "outputs"),
+            {s: size_from(s, v) for s, v in sizes.items()},
+            data.get("batch"),
+        )
+
+    def to_json(self) -> str:
+        """Return one line of JSON, keys sorted: equal signatures give the same bytes."""
+        return json.dumps(self.to_data(), sort_keys=True, separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str) -> Signature:
+        """Read what `to_json` wrote.  Raises GanExportError for anything else."""
+        try:
+            data = plaindata.from_json(text)
+        except ValueError as e:
+            raise GanExportError(f"a signature that is no JSON: {printable(str(e))}") from None
+        return Signature.from_data(data)
+
+
+def _drawn(port: Port, seed: int, index: npt.NDArray[np.uint64], dims: tuple[int, ...], choice: Any) -> Array:
+    """What an input gets for (seed, index): (N, *dims) of the port's type."""
+    assert port.stream is not None
+    if port.kind == "label":
+        return _labels(port, seed, index, choice)
+    if choice is not None:
+        raise GanExportError(f"{port.name}: {printable(str(choice))!r} is no array; only labels are chosen by a word")
+    shape = (len(index), *dims)
+    if port.prior is not None:
+        values = latents.draw_table(seed, index, math.prod(dims), port.prior.table(), port.stream)
+        return values.reshape(shape).astype(port.dtype)
+    if port.kind == "scalar":
+        low, high = port.range or (1.0, 1.0)
+        return np.full(shape, min(max(1.0, low), high), port.dtype)
+    return _probe(port, seed, index, dims)
+
+
+def _labels(port: Port, seed: int, index: npt.NDArray[np.uint64], choice: Any) -> Array:
+    if choice not in (None, "all", "random"):
+        raise GanExportError(f"{port.name}: {printable(str(choice))!r} is no choice; all and random are")
+    if choice == "random":
+        if port.stream != latents.STREAM_LABELS:
+            raise GanExportError(f"{port.name}: only the first label of a generator can be random; give it values")
+        chosen = latents.labels_at(seed, index, port.classes)
+    else:
+        chosen = (index % np.uint64(port.classes)).astype(np.int64)
+    return chosen if not port.shape else np.eye(port.classes, dtype=np.float32)[chosen]
+
+
+def _probe(port: Port, seed: int, index: npt.NDArray[np.uint64], dims: tuple[int, ...]) -> Array:
+    """Probes in the port's layout, type and range ([-1, 1] if it has none)."""
+    layout = str(port.layout)
+    if layout:
+        channels = dims[port.axis("C")]
+        letters = [x for x in layout if x != "C"]
+        stack = probe_bytes(seed, index, channels, tuple(dims[port.axis(x)] for x in letters), port.stream or 0)
+        pixels = np.moveaxis(stack, 1, 1 + port.axis("C"))
+    else:
+        pixels = probe_bytes(seed, index, 1, (math.prod(dims),), port.stream or 0).reshape(len(index), *dims)
+    if port.dtype in ("uint8", "int64"):
+        return np.ascontiguousarray(pixels).astype(port.dtype)
+    low, high = port.range or (-1.0, 1.0)
+    table = (np.arange(256, dtype=np.float64) * (high - low) / 255.0 + low).astype(port.dtype)
+    return np.ascontiguousarray(table[pixels])
+
+
+def _with_streams(inputs: Sequence[Port]) -> tuple[Port, ...]:
+    """Give each input that has none its stream, by kind and in order; no two have the same."""
+    taken = {p.stream for p in inputs if p.stream is not None}
+    want(len(taken) == sum(p.stream is not None for p in inputs), "two inputs read the same stream")
+    result = []
+    for port in inputs:
+        if port.stream is None:
+            stream = next((s for s in _streams_for(port) if s not in taken), None)
+            if stream is None:
+                raise GanExportError(f"port {port.name}: more inputs of its kind than there are streams for")
+            taken.add(stream)
+            port = replace(port, stream=stream)  # noqa: PLW2901
+        result.append(port)
+    return tuple(result)
+
+
+def _streams_for(port: Port) -> Iterable[int]:
+    """The streams that a port of this kind may have, the first choice first."""
+    match port.kind:
+        case "latent" | "style":
+            return (latents.STREAM_LATENTS, *latents.STREAM_FURTHER)
+        case "label":
+            return (latents.STREAM_LABELS, *latents.STREAM_FURTHER)
+        case "noise":
+            return latents.STREAM_NOISE
+    return latents.STREAM_FURTHER if port.prior is not None else latents.STREAM_PROBES
+
+
+def _indices(indices: npt.ArrayLike | range) -> npt.NDArray[np.uint64]:
+    if isinstance(indices, range) and indices.step == 1:
+        latents.check(0, indices.start, len(indices))
+        return np.uint64(indices.start) + np.arange(len(indices), dtype=np.uint64)
+    array = np.asarray(indices)
+    if array.ndim != 1 or not array.size or array.dtype.kind not in "iu" or array.min() < 0:
+        raise GanExportError("image indices are a list of at least one whole number, 0 to 2^64-1")
+    return array.astype(np.uint64)
+
+
+def _spread(port: Port, value: npt.ArrayLike, count: int) -> Array:
+    """`value` (N, ...) as it is, or that of one image repeated."""
+    array = typed(port, value)
+    return np.broadcast_to(array, (count, *array.shape)) if array.ndim == len(port.shape) else array
+
+
+def _check_labels(port: Port, labels: Array) -> None:
+    if not port.shape and not (labels.min() >= 0 and labels.max() < port.classes):
+        wrong = next(int(v) for v in labels if not 0 <= v < port.classes)
+        raise GanExportError(f"{port.name} {wrong}: 0 to {port.classes - 1} are possible")
+
+
+def _named(ports: tuple[Port, ...], name: str, what: str) -> Port:
+    found = next((p for p in ports if p.name == name), None)
+    if found is None:
+        raise GanExportError(f"no {what} is called {printable(name)}; there are {_list(p.name for p in ports)}")
+    return found
+
+
+def _list(names: Iterable[str]) -> str:
+    return printable(", ".join(map(str, names)))

@@ -1,0 +1,309 @@
+"""Export, prove, then publish: a target path changes only after the new file has drawn the same pictures.
+
+What nothing on this system can draw with is published unproven, and says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from gan_export import runtimes
+from gan_export._lib.budget import Budget, BudgetError, read_json
+from gan_export._lib.escape import json_text
+from gan_export._lib.fs import atomic_file, atomic_folder, atomic_group, refuse_to_replace, sha256_file, write_text
+from gan_export.checkpoint.checkpoint import Checkpoint
+from gan_export.checkpoint.exportable import Exportable, known_layers
+from gan_export.errors import CheckFailedError, GanExportError, printable
+from gan_export.exporters.base import Exporter, Options, check_options, require, write
+from gan_export.formats import content, tolerance
+from gan_export.formats import manifest as manifests
+from gan_export.formats.manifest import Manifest
+from gan_export.formats.tolerance import Rule
+from gan_export.recognize.options import Overrides
+from gan_export.runtimes.base import require as require_runtime
+from gan_export.runtimes.subprocess_session import RemoteSession, open_remote
+from gan_export.verification import batchnorm, compare, layers, run
+from gan_export.verification.compare import ParityError, ParityReport, Quality
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from gan_export.graph.signature import Signature
+
+Progress = Callable[[str], None]
+Contents = Literal["whole", "altered", "unhashed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """An export that lies at `path`.
+
+    size:     bytes of all its files
+    report:   its proof; None where this system can't run it
+    unproven: why it can't; empty where there is a proof
+    loading:  seconds from the start of a process to the loaded session, imports included; None without a proof
+    seconds:  all that it took, the proof included
+    quality:  what int8 costs, over many pictures; None for other precisions
+    """
+
+    path: Path
+    size: int
+    manifest: Manifest
+    report: ParityReport | None
+    unproven: str
+    loading: float | None
+    seconds: float
+    quality: Quality | None = None
+
+
+def ship(
+    generator: Exportable,
+    exporter: Exporter,
+    target: Path,
+    options: Options | None = None,
+    *,
+    progress: Progress = lambda _: None,
+) -> Shipped:
+    """Write `generator` to `target` by `exporter`, load it in its own runtime in a fresh process, compare, publish.
+
+    Where that runtime is another system's, what was written is published without having been run.
+
+    Raises ParityError, with `target` as it was, if the images differ; GanExportError for what can't be
+    exported or written.  Beside the target comes NAME.report.json.
+    """
+    options = options or Options()
+    check_options(exporter, options)
+    started = time.perf_counter()
+    generator = _as_asked(generator, options.recalibrate)
+    require(exporter)
+    found = runtimes.find(exporter.runtime).availability()
+    unproven = found.reason if found.elsewhere else ""
+    report = loading = quality = None
+    compare.eager_reference(generator)(manifests.reference_feeds(generator.signature))  # finite at all?
+    sources = generator.source.files
+    refuse_to_replace(manifests.report_path(target), sources)
+    publish = atomic_folder(target, sources, _is_export(target)) if exporter.folder else atomic_group(target, sources)
+    with publish as temporary:
+        if unproven:
+            progress(f"writing {exporter.title}")
+            manifest = write(exporter, generator, temporary, options)
+        else:
+            manifest, report, loading, quality = run.written(generator, exporter, temporary, options, progress)
+            if not report.passed:
+                raise ParityError(f"{printable(target.name)}: {_verdict(report)}; nothing was written", report)
+        made = _files(temporary if temporary.is_dir() else temporary.parent)
+        files, size = [file.name for file in made], sum(file.stat().st_size for file in made)
+    write_report(target, manifest, report or unproven, files, quality)
+    return Shipped(target, size, manifest, report, unproven, loading, time.perf_counter() - started, quality)
+
+
+def export_module(
+    module: nn.Module,
+    format: str,
+    target: Path | str,
+    *,
+    signature: Signature | None = None,
+    options: Options | None = None,
+    progress: Progress = lambda _: None,
+) -> Shipped:
+    """Export a module of the caller's own to `target` in `format`, as `ship` does; the module is left as it is.
+
+    signature: one latent z if not given, whose length is found by trying.
+    Raises GanExportError for a format that needs the layers (native, c, safetensors), by name.
+    """
+    from gan_export import exporters
+    from gan_export.checkpoint import user_module
+
+    exporter = exporters.find(format)
+    return ship(user_module.from_module(module, signature), exporter, Path(target), options, progress=progress)
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether all that is in a folder was written by this module, and is as it was written.
+
+    Raises GanExportError for an export that something was added to or changed in: it may be wanted.
+    """
+    if manifests.sniff(folder) == "checkpoint":
+        return False
+    try:
+        report = manifests.report_path(folder).read_bytes()
+        known = dict(read_json(report, Budget(len(report)))["files"])
+    except (OSError, ValueError, KeyError, TypeError, BudgetError):
+        return False
+    if odd := next((name for name, digest in _hashes(folder)["files"].items() if known.get(name) != digest), None):
+        raise GanExportError(
+            f"{printable(str(folder))}: {printable(odd)} isn't as it was exported; move it, or name another with -o"
+        )
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What `verify` found.
+
+    report:   by the verifier's own tolerance
+    manifest: what the file states, its tolerance among it
+    contents: the hash of the file's contents is what its manifest states, or not, or it states none (version 1)
+    too_wide: the file states a tolerance that passes more than the verifier's
+    """
+
+    report: ParityReport
+    manifest: Manifest
+    contents: Contents
+    too_wide: bool
+
+    @property
+    def passed(self) -> bool:
+        """The right images, by a file that doesn't ask for more than the verifier allows."""
+        return self.report.passed and not self.too_wide
+
+
+def verify(
+    path: Path, checkpoint: Exportable | None = None, *, precision: str | None = None, max_error: float | None = None
+) -> Verification:
+    """Run the artifact at `path` in its own runtime, in a fresh process, against `checkpoint`.
+
+    Without one, against the reference images in its manifest, and only if its contents are those that it was exported
+    with.  The tolerance is the verifier's, of `precision` if that is given and else of what the file says that it is;
+    max_error, in half ranges, is the user's instead.
+    Raises CheckFailedError for other contents; GanExportError for what is no artifact of ours, or can't be run.
+    """
+    kind = manifests.sniff(path)
+    if not path.exists():
+        raise GanExportError(f"{printable(str(path))}: no such file")
+    if kind == "checkpoint":
+        raise GanExportError(f"{printable(str(path))} is no exported artifact; make one with gan-export onnx FILE")
+    manifest = manifests.read_manifest(path, kind)
+    if manifest is None:
+        raise GanExportError(f"{printable(str(path))} has no manifest of gan-export inside, so nothing to verify it by")
+    rule = tolerance.rule(manifests.format_of(kind), precision or manifest.precision, max_error)
+    runtime = next(r for r in runtimes.RUNTIMES if r.format == kind)
+    require_runtime(runtime, manifest.options.get("device", "cpu"))
+    contents = _contents(path, manifest)
+    if checkpoint is not None:
+        report = _against_checkpoint(path, manifest, runtime.name, rule, checkpoint)
+    elif contents == "altered":
+        raise CheckFailedError(
+            f"{printable(str(path))}: its contents are not those that it was exported with, and nothing of it was run; "
+            "name its checkpoint too to judge what it generates, or export it again"
+        )
+    else:
+        report = _against_references(path, manifest, runtime.name, rule)
+    allowed = (report.tolerance, Rule(rule.line).given(report.rounding))  # a user's flag may also narrow
+    return Verification(report, manifest, contents, all(map(manifest.tolerance.wider_than, allowed)))
+
+
+def _contents(path: Path, manifest: Manifest) -> Contents:
+    if manifest.version == 1:
+        return "unhashed"
+    return "whole" if content.sha256(path) == manifest.content_sha256 else "altered"
+
+
+def _against_checkpoint(
+    path: Path, manifest: Manifest, runtime: str, rule: Rule, checkpoint: Exportable
+) -> ParityReport:
+    as_exported = _as_asked(checkpoint, manifest.options.get("recalibrate"))
+    report, _, _ = run.prove(as_exported, runtime, path, manifest, rule, weigh=False)
+    if checkpoint.source.sha256 == manifest.source_sha256:
+        return report
+    return replace(report, against=f"{report.against} (another checkpoint than the one it was made from)")
+
+
+def _against_references(path: Path, manifest: Manifest, runtime: str, rule: Rule) -> ParityReport:
+    signature, n = manifest.signature, manifest.reference_values().images
+    device = manifest.options.get("device", "cpu")
+    with open_remote(runtime, path, device, signature=manifest.signature) as session:
+        if session.info.inputs == "seed":
+            made = run.drawer(session, signature)(manifests.REFERENCE_SEED, 0, n)
+        else:
+            made = session.run(signature.feeds(manifests.REFERENCE_SEED, range(n)))
+            for port in signature.inputs_of("label"):
+                if port.classes > n:  # the reference images' labels don't reach the last
+                    _check_last_label(session, signature, port.classes)
+        return compare.compare_values(made, manifest, rule, session.info)
+
+
+def _check_last_label(session: RemoteSession, signature: Signature, classes: int) -> None:
+    """Raises GanExportError if the model takes fewer labels than its file states.  That it takes more isn't seen."""
+    try:
+        session.run(signature.feeds(manifests.REFERENCE_SEED, [classes - 1]))  # image i has label i mod classes
+    except GanExportError as e:
+        raise GanExportError(
+            f"the file states {classes:,} labels, and its model doesn't take the last of them: {e}; export it again"
+        ) from None
+
+
+def said(path: Path) -> Overrides:
+    """The flags that the artifact at `path` was exported with; none where it says nothing of them."""
+    kind = manifests.sniff(path)
+    manifest = None if kind == "checkpoint" else manifests.read_manifest(path, kind)
+    return manifest.overrides() if manifest else Overrides()
+
+
+def first_wrong_layers(path: Path, checkpoint: Checkpoint) -> tuple[layers.Step, ...]:
+    """The layers of the ONNX file at `path` against the checkpoint's, in order.  Raises GanExportError for another."""
+    if manifests.sniff(path) != "onnx":
+        raise GanExportError(f"{printable(path.name)} is no ONNX file; --bisect looks into those alone")
+    manifest = manifests.read_manifest(path, "onnx")
+    if manifest is None:
+        raise GanExportError(f"{printable(str(path))} has no manifest of gan-export inside, so nothing to verify it by")
+    if manifest.seeded:
+        raise GanExportError(f"{printable(path.name)} draws from a seed; --bisect looks into files that take latents")
+    as_exported = _as_asked(checkpoint, manifest.options.get("recalibrate"))
+    return layers.bisect(
+        path,
+        known_layers(as_exported, "a comparison by layer"),
+        manifest.precision,
+        manifest.options.get("static") or layers.BATCH,
+    )
+
+
+def _as_asked(generator: Exportable, recalibrate: int | None) -> Exportable:
+    if recalibrate is not None:
+        return batchnorm.recalibrated(known_layers(generator, "recalibration"), recalibrate)
+    if isinstance(generator, Checkpoint):
+        batchnorm.refuse_unusable(generator)
+    return generator
+
+
+def write_report(
+    target: Path, manifest: Manifest, report: ParityReport | str, files: Sequence[str], quality: Quality | None = None
+) -> None:
+    """NAME.report.json beside an artifact: what was measured, of which bytes.  `files`: all its names, its own too.
+
+    `report`: in words, why there is none.
+    """
+    beside = [] if target.is_dir() else [name for name in files if name != target.name]
+    others = {name: sha256_file(target.with_name(name)) for name in beside}
+    data = {
+        "artifact": target.name,
+        **_hashes(target),
+        **({"beside": others} if others else {}),
+        "format": manifest.format,
+        "source_sha256": manifest.source_sha256,
+        "content_sha256": manifest.content_sha256,
+        **({"parity": None, "unproven": report} if isinstance(report, str) else {"parity": report.to_json()}),
+        **({"quality": asdict(quality)} if quality else {}),
+    }
+    with atomic_file(manifests.report_path(target)) as temporary:
+        write_text(temporary, json_text(data, indent=2))
+
+
+def _files(target: Path) -> list[Path]:
+    return sorted(file for file in target.rglob("*") if file.is_file()) if target.is_dir() else [target]
+
+
+def _hashes(target: Path) -> dict[str, Any]:
+    if target.is_dir():
+        return {"files": {file.relative_to(target).as_posix(): sha256_file(file) for file in _files(target)}}
+    return {"sha256": sha256_file(target), "bytes": target.stat().st_size}
+
+
+def _verdict(report: ParityReport) -> str:
+    worst = max(report.rows, key=lambda r: (not r.passed, r.max_abs or 0.0))
+    values = "" if worst.max_abs is None else f"off by up to {worst.max_abs:.2g}, "
+    return f"it draws other pictures than the checkpoint ({values}{1 - worst.identical:.2%} of the bytes differ)"

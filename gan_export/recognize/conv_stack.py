@@ -1,0 +1,142 @@
+"""Stacks of transposed convolutions: the shape that most DCGAN generators share, whatever their keys."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gan_export.recognize.builder import DoesNotFitError, Draft
+from gan_export.recognize.state_dict import Module
+
+Geometry = tuple[int, int, int]  # stride, padding, output padding
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A convolution and the BatchNorm after it, if any.  An activation follows all but the last of a stack.
+
+    kind: `convt` is a ConvTranspose2d; `conv` a Conv2d of odd kernel that keeps the size.
+    """
+
+    conv: Module
+    norm: Module | None = None
+    kind: Literal["convt", "conv"] = "convt"
+
+
+Sized = tuple[int, tuple[Geometry, ...]]  # picture size, and each stage's geometry
+
+# How a kernel is used after the first layer, the usual way first.  Even kernels have one use that doubles the size
+# without a seam; what an odd one does is in the code alone.
+_USUAL: dict[int, tuple[Geometry, ...]] = {
+    1: ((1, 0, 0),),
+    2: ((2, 0, 0),),
+    3: ((2, 1, 1), (1, 1, 0)),
+    4: ((2, 1, 0),),
+    5: ((2, 2, 1), (1, 2, 0)),
+    6: ((2, 2, 0),),
+    7: ((2, 3, 1), (1, 3, 0)),
+    8: ((2, 3, 0), (4, 2, 0)),
+}
+_MOST_READINGS = 64
+GEOMETRY = "the strides and paddings of kernels that don't settle them"
+
+
+def stack(draft: Draft, stages: Sequence[Stage], preferred: Sequence[Sized] = ()) -> None:
+    """Append `stages` to a draft whose last value is a picture, and the output activation.
+
+    On a picture of one pixel a kernel is the size it grows to (stride 1, no padding).  `preferred` are readings that
+    the family knows better than the usual ones.
+    """
+    if not stages:
+        raise DoesNotFitError("no convolutions")
+    if stages[-1].norm is not None:
+        raise DoesNotFitError(f"{stages[-1].norm.key} stands where the picture should")
+    options = [*preferred, *readings(draft.shape[1], stages)]
+    geometries = draft.sizes(options, GEOMETRY) if _has_choice(draft.shape[1], stages) else options[0][1]
+    for i, (stage, geometry) in enumerate(zip(stages, geometries, strict=True)):
+        if stage.kind == "conv":
+            draft.conv(f"conv{i}", stage.conv)
+        else:
+            draft.conv_transpose(f"convt{i}", stage.conv, *geometry)
+        if stage.norm is not None:
+            draft.batch_norm(f"bn{i}", stage.norm)
+        if i < len(stages) - 1:
+            draft.activation(i)
+    draft.output()
+
+
+def readings(size: int, stages: Sequence[Stage]) -> list[Sized]:
+    """What strides and paddings the kernels allow on pictures of `size`, the most usual first."""
+    uses, pixel = [], size == 1
+    for i, s in enumerate(stages):
+        uses.append(_uses(s, pixel, last=i == len(stages) - 1))
+        pixel = pixel and s.conv.kernel == 1
+    # A kernel size is used in one way throughout, but on one pixel and in the last layer, so the readings stay few.
+    kinds = list(dict.fromkeys(zip((s.conv.kernel for s in stages[:-1]), uses[:-1], strict=True)))
+    found: list[Sized] = []
+    for *ways, last in itertools.islice(itertools.product(*(u for _, u in kinds), uses[-1]), _MOST_READINGS):
+        table = dict(zip(kinds, ways, strict=True))
+        picks = [table[s.conv.kernel, u] for s, u in zip(stages[:-1], uses[:-1], strict=True)]
+        geometry = (*picks, last)
+        found.append((_size(size, stages, geometry), geometry))
+    return [r for r in found if r[0] > 0] or found[:1]
+
+
+def staged(modules: Sequence[Module]) -> list[Stage]:
+    """Modules in order, as stages: each transposed convolution with the BatchNorm that follows it."""
+    stages: list[Stage] = []
+    for m in modules:
+        if m.kind == "conv":
+            stages.append(Stage(m))
+        elif m.kind == "batchnorm" and stages and stages[-1].norm is None:
+            stages[-1] = Stage(stages[-1].conv, m)
+        else:
+            raise DoesNotFitError(f"{m.key} is no transposed convolution, nor the one BatchNorm after it")
+    return stages
+
+
+def spaced(stages: Sequence[Stage], at: dict[str, int]) -> None:
+    """Hold if between two convolutions of a Sequential stand a BatchNorm, where there is one, and an activation.
+
+    at: a module's key -> its index.  Raises DoesNotFitError where there is room for something more, or less.
+    """
+    for here, after in itertools.pairwise(stages):
+        norm = 0 if here.norm is None else 1
+        if here.norm is not None and at[here.norm.key] != at[here.conv.key] + 1:
+            raise DoesNotFitError(f"something stands before {here.norm.key}")
+        if at[after.conv.key] - at[here.conv.key] != 2 + norm:
+            raise DoesNotFitError(f"not just an activation stands between {here.conv.key} and {after.conv.key}")
+
+
+def _uses(stage: Stage, pixel: bool, last: bool) -> tuple[Geometry, ...]:
+    k = stage.conv.kernel
+    if stage.kind == "conv":
+        return ((1, k // 2, 0),)
+    if pixel:
+        return ((1, 0, 0),)
+    if k not in _USUAL:
+        raise DoesNotFitError(f"{stage.conv.key} has a kernel of {k}, whose stride no family tells")
+    if last and k == 1:  # padding 2 cuts 32 to MNIST's 28
+        cut, keep = (1, 2, 0), (1, 0, 0)
+        return (cut, keep) if stage.conv.transposed[1] == 1 else (keep, cut)
+    if last and k in (3, 5, 7):  # most often it smooths the last picture
+        return _USUAL[k][::-1]
+    return _USUAL[k]
+
+
+def _has_choice(size: int, stages: Sequence[Stage]) -> bool:
+    """Whether a kernel stands anywhere but on the first pixel, and may be used in several ways there."""
+    pixel = size == 1
+    for s in stages:
+        if s.kind == "convt" and not pixel:
+            return True
+        pixel = pixel and s.conv.kernel == 1
+    return False
+
+
+def _size(size: int, stages: Sequence[Stage], geometry: Sequence[Geometry]) -> int:
+    for s, (stride, padding, output_padding) in zip(stages, geometry, strict=True):
+        size = (size - 1) * stride + s.conv.kernel - 2 * padding + output_padding
+    return size

@@ -1,0 +1,37 @@
+"""A Sequential of blocks, each a Sequential of ConvTranspose2d, BatchNorm2d, ReLU: `net.0.0`, `net.0.1`, ... `net.4`.
+
+aladdinpersson's Machine-Learning-Collection, and others who write a block function.  The last layer may be bare
+(`net.4`) or a block of its own (`net.4.0`).
+"""
+
+from __future__ import annotations
+
+from gan_export.recognize.builder import DoesNotFitError, Draft, Family
+from gan_export.recognize.conv_stack import Stage, stack
+
+
+def nested(draft: Draft) -> list[Stage]:
+    """The stages of a file that is one Sequential of blocks."""
+    found = draft.matching(r"(\d{1,6})(?:\.([01]))?")
+    blocks: dict[int, Stage] = {}
+    for (block, place), m in found:
+        if place == "1":
+            if int(block) not in blocks:
+                raise DoesNotFitError(f"{m.key} follows nothing")
+            blocks[int(block)] = Stage(blocks[int(block)].conv, m)
+        else:
+            blocks[int(block)] = Stage(m)
+    if not any(place for (_, place), _ in found) or len(found) != len(draft.state.modules):
+        raise DoesNotFitError("not one Sequential of blocks", ("net.0.0.weight",))
+    if list(blocks) != list(range(len(blocks))):
+        raise DoesNotFitError("a block is missing, or one without weights stands between")
+    return [blocks[i] for i in sorted(blocks)]
+
+
+def _build(draft: Draft) -> None:
+    stages = nested(draft)
+    draft.seed(stages[0].conv)
+    stack(draft, stages)
+
+
+FAMILY = Family("blocks", "aladdinpersson's DCGAN, and others made of blocks", _build)

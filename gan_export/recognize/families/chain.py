@@ -1,0 +1,76 @@
+"""The last resort: any names at all, where the modules chain by their channels.
+
+At most one Linear first, then transposed convolutions and 3x3 convolutions, each with the BatchNorm that is as wide;
+an activation after each but the last.  Kernels of 4 double the size, but for the first on one pixel.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from typing import Literal
+
+from gan_export.recognize.builder import DoesNotFitError, Draft, Family
+from gan_export.recognize.conv_stack import Stage, stack
+from gan_export.recognize.flow import ordered
+from gan_export.recognize.state_dict import Module
+
+
+def _by_bias(m: Module) -> bool:
+    """Whether it is a Conv2d by the length of its bias."""
+    inside, out = m.conv
+    return m.bias and inside != out and m.arrays["bias"][0] == out
+
+
+def _by_kernel(m: Module) -> bool:
+    """Odd kernels are Conv2d in most generators, unless the bias says otherwise."""
+    inside, out = m.conv
+    return _by_bias(m) if m.bias and inside != out else m.kernel % 2 == 1
+
+
+def _flow(convs: list[Module]) -> list[Stage]:
+    """The stages in the order of their channels, their BatchNorms to come."""
+    for is_conv in (_by_kernel, _by_bias):
+        kinds: dict[str, Literal["conv", "convt"]] = {m.key: "conv" if is_conv(m) else "convt" for m in convs}
+        order = ordered(convs, lambda m: m.conv if kinds[m.key] == "conv" else m.transposed)  # noqa: B023
+        rising = [m for m in order or () if kinds[m.key] == "convt"]
+        # An odd kernel's stride is anyone's guess; only a last one is usual enough to read.
+        if order and rising and all(m.kernel % 2 == 0 or m is order[-1] for m in rising):
+            return [Stage(m, kind=kinds[m.key]) for m in order]
+    raise DoesNotFitError("no transposed convolutions that chain by their channels")
+
+
+def _build(draft: Draft) -> None:
+    modules = list(draft.state.modules.values())
+    linears = [m for m in modules if m.kind == "linear"]
+    count = 0
+    norms: dict[int, deque[Module]] = defaultdict(deque)  # by their channels
+    for m in modules:
+        if m.kind == "batchnorm":
+            count += 1
+            norms[m.channels].append(m)
+    stages = _flow([m for m in modules if m.kind == "conv"])
+    if len(stages) + len(linears) < 2:
+        raise DoesNotFitError("one layer alone is no chain")
+    if linears[1:]:
+        raise DoesNotFitError("more than one Linear")
+    first = stages[0].conv
+    width = first.conv[0] if stages[0].kind == "conv" else first.transposed[0]
+    if linears:
+        draft.project(linears[0], width)
+        if count == len(stages):  # one of them on the projection itself
+            if not norms[width]:
+                raise DoesNotFitError(f"no BatchNorm of {width} channels is left")
+            draft.batch_norm("fc_bn", norms[width].popleft())
+            draft.activation("", "fc_")
+        else:
+            draft.notes.append("nothing is taken to stand between the first Linear and what follows it")
+    else:
+        draft.seed(first)
+    hidden = []
+    for s in stages[:-1]:
+        wide = s.conv.conv[1] if s.kind == "conv" else s.conv.transposed[1]
+        hidden.append(Stage(s.conv, norms[wide].popleft() if norms[wide] else None, s.kind))
+    stack(draft, [*hidden, stages[-1]])
+
+
+FAMILY = Family("chain", "any names, by the flow of channels", _build, generic=True)

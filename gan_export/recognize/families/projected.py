@@ -1,0 +1,36 @@
+"""A Linear projection to a small picture, then transposed convolutions in one Sequential.
+
+`linear`, `net.0/1/3/...` (gordicaleksa/pytorch-GANs); `linear`, `main.0` a BatchNorm on the projection, `main.2/5/8`,
+`main.11` a Conv2d (w86763777/pytorch-gan-collections' sngan and wgangp).
+"""
+
+from __future__ import annotations
+
+from gan_export.recognize.builder import DoesNotFitError, Draft, Family
+from gan_export.recognize.conv_stack import Stage, spaced, stack, staged
+
+
+def _build(draft: Draft) -> None:
+    found = [(name, m) for (name,), m in draft.matching(r"(\w+)") if m.kind == "linear"]
+    names = {name for (name, _), _ in draft.matching(r"(\w+)\.(\d{1,6})")}
+    if len(found) != 1 or len(names) != 1:
+        raise DoesNotFitError("not one Linear and one Sequential", ("linear.weight", "main.0.weight"))
+    modules = draft.sequential(f"{names.pop()}.")
+    (_, first), rest = modules[0], modules
+    if first.kind == "batchnorm":
+        draft.project(found[0][1], first.channels)
+        draft.batch_norm("fc_bn", first)
+        draft.activation("", "fc_")
+        rest = modules[1:]
+        if not rest or rest[0][0] != 2:
+            raise DoesNotFitError(f"not just an activation follows {first.key}")
+    else:
+        draft.project(found[0][1], first.transposed[0])
+    stages = staged([m for _, m in rest])
+    spaced(stages, {m.key: i for i, m in rest})
+    if stages and stages[-1].conv.kernel % 2:  # what ends in an odd kernel ends in a Conv2d
+        stages[-1] = Stage(stages[-1].conv, stages[-1].norm, "conv")
+    stack(draft, stages)
+
+
+FAMILY = Family("projected", "pytorch-gan-collections' sngan and wgangp, gordicaleksa/pytorch-GANs", _build)

@@ -1,0 +1,181 @@
+"""A state dict as modules: its keys grouped by prefix and told apart by shape, without trust in their order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from gan_export.errors import printable
+from gan_export.graph.layers import Shape
+
+Kind = Literal["conv", "linear", "batchnorm", "embedding", "other"]
+
+PICTURE_CHANNELS = 4  # at most: grey, colour, with alpha
+_SPOKEN: dict[Kind, str] = {
+    "conv": "a convolution", "linear": "a Linear", "batchnorm": "a BatchNorm", "embedding": "an Embedding",
+    "other": "something else",
+}  # fmt: skip
+COUNTERS = ("num_batches_tracked", "n_averaged")  # what torch keeps beside weights and evaluation never reads
+_EMBEDDING = re.compile(r"emb(?:ed|eds|edding|eddings)?(?:$|[._\d])", re.IGNORECASE)
+
+
+class DoesNotFitError(Exception):
+    """A family can't be what the file holds: why, and which keys it misses."""
+
+    def __init__(self, reason: str, missing: tuple[str, ...] = ()) -> None:
+        super().__init__(reason)
+        self.missing = missing
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """The arrays under one prefix.
+
+    path: the prefix, without what all modules of the file have in common (`main.`, `model.`)
+    key:  the prefix as the file has it
+    arrays: parameter name -> shape
+    kind: convolutions and transposed ones are one kind: which it is, only the flow of channels says
+    """
+
+    path: str
+    key: str
+    arrays: Mapping[str, Shape]
+
+    kind: Kind = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", _kind(self.path, self.arrays))
+
+    @property
+    def weight(self) -> Shape:
+        """The weight's shape, () where there is none."""
+        return self.arrays.get("weight", ())
+
+    @property
+    def bias(self) -> bool:
+        return "bias" in self.arrays
+
+    @property
+    def lacks_statistics(self) -> bool:
+        """A norm by its arrays, but not by running statistics: GroupNorm, or a BatchNorm that doesn't keep them."""
+        return set(self.arrays) == {"weight", "bias"} and all(len(s) == 1 for s in self.arrays.values())
+
+    @property
+    def linear(self) -> tuple[int, int]:
+        """Features in and out, as a Linear, weight (out, in).  Raises DoesNotFitError for another kind, as its kin."""
+        out, inside = self._of("linear").weight
+        return inside, out
+
+    @property
+    def conv(self) -> tuple[int, int]:
+        """Channels in and out, read as Conv2d, weight (out, in, k, k)."""
+        out, inside = self._of("conv").weight[:2]
+        return inside, out
+
+    @property
+    def transposed(self) -> tuple[int, int]:
+        """Channels in and out, read as ConvTranspose2d, weight (in, out, k, k)."""
+        inside, out = self._of("conv").weight[:2]
+        return inside, out
+
+    @property
+    def kernel(self) -> int:
+        """Of a convolution, either way."""
+        return self._of("conv").weight[2]
+
+    @property
+    def channels(self) -> int:
+        """Of a BatchNorm."""
+        return self._of("batchnorm").arrays["running_mean"][0]
+
+    def _of(self, kind: Kind) -> Module:
+        if self.kind != kind:
+            raise DoesNotFitError(f"{self.key} is {self}, not {_SPOKEN[kind]}")
+        return self
+
+    def __str__(self) -> str:
+        arrays = ", ".join(f"{printable(name, 40)} {shape}" for name, shape in list(self.arrays.items())[:5])
+        return f"{_SPOKEN[self.kind]} ({arrays})"
+
+    def keys(self) -> dict[str, str]:
+        """Parameter name -> the file's key."""
+        return {name: f"{self.key}.{name}" if self.key else name for name in self.arrays}
+
+
+@dataclass(frozen=True)
+class State:
+    """The modules of a file by path, in natural order of their names (2 before 10), and its counters' keys."""
+
+    modules: Mapping[str, Module]
+    embeddings: tuple[Module, ...]
+    counters: tuple[str, ...]
+
+    @staticmethod
+    def of(shapes: Mapping[str, Shape]) -> State:
+        """Group `shapes`; label embeddings are set apart, since the common prefix isn't theirs."""
+        grouped: dict[str, dict[str, Shape]] = {}
+        counters = []
+        for key, shape in shapes.items():
+            prefix, _, name = key.rpartition(".")
+            if name in COUNTERS:
+                counters.append(key)
+            else:
+                grouped.setdefault(prefix, {})[name] = tuple(shape)
+        found = [Module(p, p, a) for p, a in sorted(grouped.items(), key=lambda item: natural(item[0]))]
+        embeddings = tuple(m for m in found if m.kind == "embedding")
+        rest = [m for m in found if m.kind != "embedding"]
+        cut = _common_prefix([m.path for m in rest])
+        return State({m.path[cut:]: Module(m.path[cut:], m.key, m.arrays) for m in rest}, embeddings, tuple(counters))
+
+    @cached_property
+    def size(self) -> int:
+        """Number of arrays."""
+        return sum(len(m.arrays) for m in (*self.modules.values(), *self.embeddings))
+
+    def matching(self, pattern: str) -> list[tuple[tuple[str, ...], Module]]:
+        """Modules whose whole path matches, with the pattern's groups, in natural order."""
+        compiled = re.compile(pattern)
+        return [(m.groups(), mod) for path, mod in self.modules.items() if (m := compiled.fullmatch(path))]
+
+
+def _kind(path: str, arrays: Mapping[str, Shape]) -> Kind:
+    weight = arrays.get("weight", ())
+    names = set(arrays)
+    if any(d < 1 for s in arrays.values() for d in s):
+        return "other"
+    if names in ({"running_mean", "running_var"}, {"weight", "bias", "running_mean", "running_var"}):
+        same = set(arrays.values())
+        return "batchnorm" if len(same) == 1 and all(len(s) == 1 for s in same) else "other"
+    if not names or names - {"weight", "bias"} or len(arrays.get("bias", (0,))) != 1:
+        return "other"
+    if len(weight) == 4 and weight[2] == weight[3]:
+        return "conv"
+    if len(weight) == 2:
+        return "embedding" if names == {"weight"} and _EMBEDDING.search(path) else "linear"
+    return "other"
+
+
+def natural(text: str) -> list[tuple[int, int, str]]:
+    """A sorting key by which `main.9` comes before `main.12`."""
+    # Digits beyond 18 are compared as text: int() of a very long run is slow, and no module has such an index.
+    return [
+        (0, int(t), "") if t.isascii() and t.isdigit() and len(t) < 19 else (1, 0, t)
+        for t in re.split(r"(\d+)", text)
+        if t
+    ]
+
+
+def _common_prefix(paths: list[str]) -> int:
+    """Length of the leading `name.`s that all paths share, the last segment of each aside."""
+    if not paths:
+        return 0
+    low, high = min(paths).split(".")[:-1], max(paths).split(".")[:-1]
+    shared = 0
+    for a, b in zip(low, high, strict=False):
+        if a != b:
+            break
+        shared += len(a) + 1
+    return shared

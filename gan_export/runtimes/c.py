@@ -1,0 +1,288 @@
+"""An exported folder of C source, compiled here into a library of its own and called through ctypes.
+
+Nothing of the engine is in it: what is judged is what a user's compiler makes of the files.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan_export import latents
+from gan_export._lib import escape
+from gan_export._lib.escape import Text, c, c_identifier
+from gan_export._lib.fs import write_text
+from gan_export.errors import GanExportError, UnavailableError, printable
+from gan_export.formats import manifest as manifests
+from gan_export.graph.signature import Feeds
+from gan_export.runtimes.base import (
+    AVAILABLE,
+    Availability,
+    Floats,
+    Format,
+    Labels,
+    Outputs,
+    SessionInfo,
+    Shape,
+    Shapes,
+    hold_to,
+    require,
+)
+
+FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror", "-pedantic", "-shared", "-fPIC")
+_MISSING = "no C compiler was found; install gcc or clang, or name one in CC"
+# What ctypes calls; a user's own code looks like it.
+_CALLER = c(
+    """
+#include "SYMBOL.h"
+
+static float workspace[LOUD_WORKSPACE];
+void draw_floats(const SYMBOL_weights *w, const float *z, const int64_t *labels, int64_t n, float *out);
+void draw_bytes(const SYMBOL_weights *w, uint64_t seed, uint64_t start, const int64_t *labels, int64_t n,
+                unsigned char *out);
+void draw_latents(uint64_t seed, uint64_t start, int64_t n, float *out);
+uint64_t weights_size(void);
+void model_sizes(int64_t *out);
+
+void draw_floats(const SYMBOL_weights *w, const float *z, const int64_t *labels, int64_t n, float *out)
+{
+    (void)labels;
+    for (int64_t i = 0; i < n; i++)
+        SYMBOL_floats(w, z + i * LOUD_LATENT, FLOATS_LABEL workspace,
+                      out + i * LOUD_CHANNELS * LOUD_HEIGHT * LOUD_WIDTH);
+}
+
+void draw_bytes(const SYMBOL_weights *w, uint64_t seed, uint64_t start, const int64_t *labels, int64_t n,
+                unsigned char *out)
+{
+    (void)labels;
+    for (int64_t i = 0; i < n; i++) {
+        float z[LOUD_LATENT];
+        SYMBOL_latent(seed, start + (uint64_t)i, z);
+        SYMBOL_bytes(w, z, BYTES_LABEL workspace, out + i * LOUD_CHANNELS * LOUD_HEIGHT * LOUD_WIDTH);
+    }
+}
+
+void draw_latents(uint64_t seed, uint64_t start, int64_t n, float *out)
+{
+    for (int64_t i = 0; i < n; i++) SYMBOL_latent(seed, start + (uint64_t)i, out + i * LOUD_LATENT);
+}
+
+uint64_t weights_size(void)
+{
+    return sizeof(SYMBOL_weights);
+}
+
+void model_sizes(int64_t *out)
+{
+    out[0] = LOUD_LATENT, out[1] = LOUD_CHANNELS, out[2] = LOUD_HEIGHT, out[3] = LOUD_WIDTH, out[4] = COUNT_LABELS;
+}
+"""
+)
+
+
+def compiler() -> list[str]:
+    """The command of the C compiler: CC, or the first one there is; empty where there is none."""
+    if named := shlex.split(os.environ.get("CC", "")):
+        return named if shutil.which(named[0]) else []
+    found = next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
+    return [found] if found else []
+
+
+@dataclass(frozen=True, slots=True)
+class CRuntime:
+    """The exported C source as this machine's compiler makes it."""
+
+    name: str = "c"
+    title: str = "plain C"
+    format: Format = "c"
+    devices: tuple[str, ...] = ("cpu",)
+
+    def availability(self, device: str = "cpu") -> Availability:
+        if device != "cpu":
+            return Availability(False, "C source runs on the CPU alone; use --device cpu")
+        return AVAILABLE if compiler() else Availability(False, _MISSING)
+
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> CSession:
+        """`threads` has no say: the source uses one."""
+        require(self, device)
+        manifest = manifests.read_manifest(path, "c") if manifests.sniff(path) == "c" else None
+        if manifest is None:
+            raise GanExportError(f"{printable(str(path))} is no folder of exported C; make one with gan-export c FILE")
+        return CSession(path, manifest)
+
+
+class CSession:
+    """A compiled folder."""
+
+    def __init__(self, path: Path, manifest: manifests.Manifest) -> None:
+        facts = manifest.facts
+        self._facts, self._signature = facts, manifest.signature
+        self._symbol = c_identifier(str(manifest.options.get("symbol", "generator")))
+        embedded = bool(manifest.options.get("embed_weights", False))
+        self._library: Any = _compiled(path, self._symbol, facts.classes, embedded)
+        version = _ask([*compiler(), "-dumpversion"])
+        flags = " ".join(flag for flag in FLAGS if flag.startswith(("-O", "-m")))
+        self._info = SessionInfo("c", version, "cpu", f"{Path(compiler()[0]).name} {flags}", 1)
+        self._hold_to_source(path)
+        self._weights = self._read_weights(path, embedded)
+        if not getattr(self._library, f"{self._symbol!s}_check")(self._weights):
+            raise GanExportError(f"{printable(str(path))}: the weights don't belong to the source, or are damaged")
+        self._check_latents(path)
+
+    @property
+    def info(self) -> SessionInfo:
+        return self._info
+
+    def shapes(self) -> Shapes:
+        return self._shapes
+
+    def run(self, feeds: Feeds) -> Outputs:
+        bound = self.bind(feeds)
+        bound()
+        return bound.outputs()
+
+    def bind(self, feeds: Feeds) -> CBound:
+        arrays = self._signature.check(feeds)
+        return CBound(self, arrays["z"].copy(), arrays.get("label"))
+
+    def fill(self, z: Floats, labels: Labels | None, out: Floats) -> None:
+        """Fill `out` (N, C, H, W) with the pictures of checked inputs."""
+        at = None if labels is None else labels.ctypes.data
+        self._loaded().draw_floats(self._weights, z.ctypes.data, at, len(z), out.ctypes.data)
+
+    def empty(self, count: int) -> Floats:
+        """An array for that many pictures."""
+        return np.empty((count, *self._facts.image), np.float32)
+
+    def draw_bytes(self, seed: int, start: int, count: int, labels: Labels | None = None) -> NDArray[np.uint8]:
+        """As `DrawsBytes.draw_bytes`, the latents drawn by the C source itself."""
+        channels, height, width = self._facts.image
+        out = np.empty((count, height, width, channels), np.uint8)
+        chosen = None if labels is None or not self._facts.classes else self._checked(labels, count)
+        at = None if chosen is None else chosen.ctypes.data
+        self._loaded().draw_bytes(self._weights, seed, start, at, count, out.ctypes.data)
+        return out
+
+    def close(self) -> None:
+        self._library = None
+
+    def _checked(self, labels: Labels | None, count: int) -> Labels:
+        chosen = np.ascontiguousarray([] if labels is None else labels, np.int64)
+        if chosen.shape != (count,) or (count and (chosen.min() < 0 or chosen.max() >= self._facts.classes)):
+            raise GanExportError(f"labels: one of 0 to {self._facts.classes - 1} is needed for each picture")
+        return chosen
+
+    def _loaded(self) -> Any:
+        if self._library is None:
+            raise GanExportError("this session is closed")
+        return self._library
+
+    def _hold_to_source(self, path: Path) -> None:
+        """Every buffer is of the size that the manifest states: it must be what the source writes."""
+        sizes = (ctypes.c_int64 * 5)()
+        self._library.model_sizes(sizes)
+        nz, channels, height, width, classes = sizes
+        label: dict[str, Shape | None] = {"label": ()} if classes else {}
+        self._shapes = Shapes({"z": (nz,), **label}, {"image": (channels, height, width)}, classes)
+        try:
+            hold_to(self, self._signature)
+        except GanExportError as e:
+            raise GanExportError(f"{printable(str(path))}: {e}") from None
+
+    def _read_weights(self, path: Path, embedded: bool) -> Any:
+        """A pointer to the weights; `_held` keeps those of a file alive."""
+        if embedded:
+            return ctypes.byref(ctypes.c_char.in_dll(self._library, f"{self._symbol!s}_embedded"))
+        file, size = path / f"{self._symbol!s}.weights", int(self._library.weights_size())
+        try:
+            self._held = np.fromfile(file, np.uint8)
+        except OSError as e:
+            raise GanExportError(f"{printable(str(file))} can't be read: {e.strerror}") from None
+        if len(self._held) != size:
+            raise GanExportError(f"{printable(str(file))}: {len(self._held)} bytes of weights, {size} are needed")
+        return ctypes.c_void_p(self._held.ctypes.data)
+
+    def _check_latents(self, path: Path) -> None:
+        """The source must follow the law of latents to the bit."""
+        for seed, start in ((0, 0), (2**64 - 1, 2**64 - 8)):
+            out = np.empty((8, self._facts.nz), np.float32)
+            self._library.draw_latents(seed, start, len(out), out.ctypes.data)
+            if not np.array_equal(out, latents.draw(seed, start, len(out), self._facts.nz, self._facts.prior)):
+                raise GanExportError(f"{printable(str(path))}: this compiler's code draws other latents than the law")
+
+
+class CBound:
+    """Latents held, and an array that each call fills."""
+
+    def __init__(self, session: CSession, z: Floats, labels: Labels | None) -> None:
+        self._session, self._z, self._labels = session, z, labels
+        self._out = session.empty(len(z))
+
+    def __call__(self) -> None:
+        self._session.fill(self._z, self._labels, self._out)
+
+    def outputs(self) -> Outputs:
+        return {"image": self._out.copy()}
+
+
+def _compiled(path: Path, symbol: Text[escape.C], classes: int, embedded: bool) -> ctypes.CDLL:
+    label = (c(""), c(""))
+    if classes:
+        given = c("labels ? (uint32_t)labels[i] : (uint32_t)((start + (uint64_t)i) % {classes}u),", classes=classes)
+        label = (c("(uint32_t)labels[i],"), given)
+    caller = _CALLER
+    for mark, value in (
+        ("FLOATS_LABEL", label[0]), ("BYTES_LABEL", label[1]),
+        ("COUNT_LABELS", c("LOUD_CLASSES") if classes else c("0")), ("SYMBOL", symbol),
+        ("LOUD", c_identifier(str(symbol).upper())),
+    ):  # fmt: skip
+        caller = caller.replace(mark, value)
+    with tempfile.TemporaryDirectory(prefix="gan-c-") as folder:
+        write_text(Path(folder) / "caller.c", caller)
+        library = Path(folder) / "generator.so"
+        sources = [
+            path / f"{symbol!s}.c",
+            *([path / f"{symbol!s}_weights.c"] if embedded else []),
+            f"{folder}/caller.c",
+        ]
+        arguments = [*FLAGS, f"-I{path.resolve()}", *map(str, sources), "-lm", "-o", str(library)]
+        _ask([*compiler(), *arguments])
+        try:
+            loaded = ctypes.CDLL(str(library))
+        except OSError as e:
+            raise GanExportError(f"{printable(str(path))}: the compiled source can't be loaded: {e}") from None
+    pointer, whole = ctypes.c_void_p, ctypes.c_int64
+    loaded.draw_floats.argtypes = [pointer, pointer, pointer, whole, pointer]
+    loaded.draw_bytes.argtypes = [pointer, ctypes.c_uint64, ctypes.c_uint64, pointer, whole, pointer]
+    loaded.draw_latents.argtypes = [ctypes.c_uint64, ctypes.c_uint64, whole, pointer]
+    loaded.draw_floats.restype = loaded.draw_bytes.restype = loaded.draw_latents.restype = None
+    loaded.model_sizes.restype = None
+    loaded.weights_size.restype = ctypes.c_uint64
+    return loaded
+
+
+def _ask(command: list[str]) -> str:
+    """Standard output of a compiler.  Raises GanExportError with the first line of what it says when it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
+    except OSError as e:
+        raise UnavailableError(f"c: {printable(command[0])} can't be run: {e.strerror}") from None
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["?"]
+        why = printable(lines[0], limit=300)
+        raise GanExportError(f"{printable(command[0])} can't compile the exported source: {why}")
+    return done.stdout.strip()
+
+
+C = CRuntime()

@@ -1,0 +1,269 @@
+"""A session in a fresh process: what parity and the benchmark measure, since nothing of the parent is in it.
+
+`open_remote` starts `worker.py` and loads the artifact there.  While no request runs, the child sleeps on a pipe.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+
+from gan_export.errors import CheckFailedError, GanExportError, printable
+from gan_export.runtimes.base import Outputs, SessionInfo
+from gan_export.runtimes.worker import Memory, receive, send
+
+if TYPE_CHECKING:
+    from gan_export.graph.signature import Feeds, Signature
+
+REGISTRY = "gan_export.runtimes"
+# The child finds this package where the parent has it.  -P: nothing is imported from the folder it runs in.
+_START = "import sys; sys.path += sys.argv[1:]; from gan_export.runtimes.worker import main; main()"
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_LAST_WORDS = 2000  # bytes of a dead child's stderr that are looked at
+
+
+class RemoteSession:
+    """A `Session` in a process of its own, and the timing that only makes sense there.
+
+    seconds_to_load: from the start of the process to the loaded session, imports included
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], stderr: IO[bytes], what: str) -> None:
+        self._process = process
+        self._stderr = stderr
+        self._what = what
+        self._info: SessionInfo | None = None
+        self.seconds_to_load = 0.0
+        _children.add(self)
+
+    @property
+    def info(self) -> SessionInfo:
+        if self._info is None:
+            raise GanExportError(f"{self._what}: nothing is loaded")
+        return self._info
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def load(
+        self,
+        runtime: str,
+        path: Path,
+        device: str,
+        threads: int | None,
+        *,
+        pin: bool = False,
+        registry: str = REGISTRY,
+        signature: Signature | None = None,
+    ) -> float:
+        """Gives the seconds that loading took inside the process.
+
+        signature: what the file states of its generator, if that is to be held against the loaded model.
+        """
+        where = {"registry": registry, "runtime": runtime, "path": str(path), "device": device}
+        self._info, seconds = self._ask("load", **where, threads=threads, pin=pin, signature=signature)
+        return float(seconds)
+
+    def run(self, feeds: Feeds) -> Outputs:
+        return cast(Outputs, self._ask("run", feeds=feeds))
+
+    def bind(self, feeds: Feeds) -> RemoteBound:
+        """Inputs into the child's device, and one run; the bound call costs a round trip, so time with `time_model`."""
+        return RemoteBound(self, float(self._ask("bind", feeds=feeds)))
+
+    def bind_draw(self, seed: int, start: int, count: int) -> RemoteBound:
+        """As `bind`, where `info.inputs` is "seed": a call draws these images; image i has label i mod classes."""
+        return RemoteBound(self, float(self._ask("bind_draw", seed=seed, start=start, count=count)))
+
+    def unbind(self) -> None:
+        """Let the child free the bound inputs and outputs."""
+        self._ask("unbind")
+
+    def outputs(self) -> Outputs:
+        """What the last timed call on the bound inputs made."""
+        return cast(Outputs, self._ask("outputs"))
+
+    def time_model(self, min_seconds: float, min_calls: int = 1, settle: int = 0) -> list[int]:
+        """Nanoseconds of each call on the bound inputs, device memory to device memory; `settle` calls uncounted."""
+        return cast(list[int], self._ask("time_model", min_seconds=min_seconds, min_calls=min_calls, settle=settle))
+
+    def draw(self, *, seed: int, start: int, count: int, signature: Signature) -> Outputs:
+        """Outputs of a seed's images in host memory, as uint8, channels last; image i has label i mod classes."""
+        drawn = {"seed": seed, "start": start, "count": count, "signature": signature}
+        return cast(Outputs, self._ask("draw", **drawn))
+
+    def time_end_to_end(
+        self,
+        *,
+        seed: int,
+        count: int,
+        signature: Signature,
+        min_seconds: float,
+        min_calls: int = 1,
+        settle: int = 0,
+    ) -> list[int]:
+        """Nanoseconds of each `draw` of `count` images, each call others."""
+        drawn = {"seed": seed, "count": count, "signature": signature}
+        timing = {"min_seconds": min_seconds, "min_calls": min_calls, "settle": settle}
+        return cast(list[int], self._ask("time_end_to_end", **drawn, **timing))
+
+    def memory(self) -> Memory:
+        return cast(Memory, self._ask("memory"))
+
+    def close(self) -> None:
+        """End the process.  May be called twice."""
+        _children.discard(self)
+        if self._process.poll() is None:
+            with contextlib.suppress(OSError):
+                cast(BinaryIO, self._process.stdin).close()  # the child ends by itself when it sees this
+            try:
+                self._process.wait(timeout=2)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self._release()
+
+    def kill(self) -> None:
+        """End the process now."""
+        _children.discard(self)
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self._release()
+
+    def __enter__(self) -> RemoteSession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, operation: str, **arguments: Any) -> Any:
+        try:
+            send(cast(BinaryIO, self._process.stdin), (operation, arguments))
+            answer = receive(cast(BinaryIO, self._process.stdout))
+        except (EOFError, OSError, ValueError):
+            raise GanExportError(self._obituary(operation)) from None
+        except BaseException:  # interrupted inside a message: the stream can't be trusted any more
+            self.kill()
+            raise
+        if answer[0] == "ok":
+            return answer[1]
+        _, code, message = answer
+        raise (CheckFailedError if code == 1 else GanExportError)(str(message))
+
+    def _obituary(self, operation: str) -> str:
+        """Why the child is gone, on one line."""
+        if self._process.stdin is None or self._stderr.closed:
+            return f"{self._what}: its process is closed"
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            code = None
+        cause = _cause(code)
+        self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, self._stderr.tell() - _LAST_WORDS))
+        words = [w for w in self._stderr.read().decode("utf-8", "replace").splitlines() if w.strip()]
+        self.kill()
+        said = f": {printable(words[-1].strip(), limit=300)}" if words else ""
+        return f"{self._what}: its process {cause} during {operation}{said}"
+
+    def _release(self) -> None:
+        for stream in (self._process.stdin, self._process.stdout, self._stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+
+class RemoteBound:
+    """Inputs bound in the child.  `seconds`: what binding and the first run took, compilation included."""
+
+    def __init__(self, session: RemoteSession, seconds: float) -> None:
+        self._session = session
+        self.seconds = seconds
+
+    def __call__(self) -> None:
+        self._session.time_model(0.0, min_calls=1)
+
+    def outputs(self) -> Outputs:
+        return self._session.outputs()
+
+
+def open_remote(
+    runtime: str,
+    path: Path | str,
+    device: str = "cpu",
+    threads: int | None = None,
+    *,
+    pin: bool = False,
+    registry: str = REGISTRY,
+    search: tuple[str, ...] = (),
+    signature: Signature | None = None,
+) -> RemoteSession:
+    """`path` loaded by `runtime` in a fresh process.
+
+    threads None leaves each library's own default; pin binds the process to as many processors.  `registry` is the
+    module whose `find` gives the runtime, importable from this package's place or from the folders `search`.
+    signature: what the file states of its generator, if that is to be held against the loaded model.
+    Raises GanExportError with the child's own line, or with how the child died.
+    """
+    started = time.perf_counter()
+    session = start_worker(f"{runtime} ({device})", threads, search)
+    try:
+        session.load(runtime, Path(path), device, threads, pin=pin, registry=registry, signature=signature)
+    except BaseException:
+        session.kill()
+        raise
+    session.seconds_to_load = time.perf_counter() - started
+    return session
+
+
+def start_worker(what: str, threads: int | None = None, search: tuple[str, ...] = ()) -> RemoteSession:
+    """A fresh process with nothing loaded.  `what` names it in messages."""
+    environment = dict(os.environ)
+    if threads is not None:
+        environment |= dict.fromkeys(THREAD_VARIABLES, str(threads))
+    package_home = str(Path(__file__).resolve().parents[2])
+    stderr = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the child, for its last words
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _START, package_home, *search],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=environment,
+            start_new_session=os.name == "posix",  # Ctrl-C reaches the parent alone, which ends its children
+        )
+    except OSError as e:
+        stderr.close()
+        raise GanExportError(f"{what}: no process could be started: {e.strerror or e}") from e
+    return RemoteSession(process, stderr, what)
+
+
+def _cause(code: int | None) -> str:
+    if code is None:
+        return "closed its pipe"
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was killed by {name}" + (" (out of memory, most likely)" if name == "SIGKILL" else "")
+
+
+_children: weakref.WeakSet[RemoteSession] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_children() -> None:
+    for child in list(_children):
+        child.kill()

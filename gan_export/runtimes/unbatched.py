@@ -1,0 +1,93 @@
+"""A session over a runtime whose files take one image a call: the images of a batch one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from gan_export.errors import GanExportError, printable
+from gan_export.formats import manifest as manifests
+from gan_export.formats.manifest import Manifest
+from gan_export.graph.signature import Array, Feeds, Signature
+from gan_export.runtimes.base import Outputs, SessionInfo, Shapes, checked_feeds
+
+
+class Draws(Protocol):
+    """What a library does with one image."""
+
+    def inputs(self, arrays: tuple[Array, ...]) -> Any:
+        """The signature's inputs (1, ...), float32 and int64, in the library's own form."""
+        ...
+
+    def run(self, inputs: Any) -> Any:
+        """What the library gives for them.  Another call doesn't change it."""
+        ...
+
+    def arrays(self, made: Any) -> Sequence[Array]:
+        """It as arrays of the signature's outputs' values, in order and of any shape, which may be shared."""
+        ...
+
+
+def needed_manifest(path: Path, kind: manifests.Kind) -> Manifest:
+    """Return the manifest of a file that says nothing else of its outputs.  Raises GanExportError if it has none."""
+    manifest = manifests.read_manifest(path, kind)
+    if manifest is None:
+        raise GanExportError(f"{printable(str(path))} has no manifest of gan-export: export it with gan-export {kind}")
+    return manifest
+
+
+class SingleSession:
+    """`draws` does the work for a generator of this signature; `shapes`: what the library tells."""
+
+    def __init__(self, draws: Draws, info: SessionInfo, signature: Signature, shapes: Shapes | None = None) -> None:
+        self._shapes = shapes or Shapes()
+        self._draws: Draws | None = draws
+        self._info = info
+        self._signature = signature
+
+    @property
+    def info(self) -> SessionInfo:
+        return self._info
+
+    def shapes(self) -> Shapes:
+        return self._shapes
+
+    def run(self, feeds: Feeds) -> Outputs:
+        bound = self.bind(feeds)
+        bound()
+        return bound.outputs()
+
+    def bind(self, feeds: Feeds) -> SingleBound:
+        if self._draws is None:
+            raise GanExportError(f"{self._info.runtime}: the session is closed")
+        arrays = checked_feeds(feeds, [p.name for p in self._signature.inputs])
+        return SingleBound(self._draws, self._signature, arrays)
+
+    def close(self) -> None:
+        self._draws = None
+
+
+class SingleBound:
+    """Inputs of each image, in host memory, and the last outputs there."""
+
+    def __init__(self, draws: Draws, signature: Signature, feeds: dict[str, Array]) -> None:
+        sizes = signature.sizes_of(feeds)
+        self._draws = draws
+        self._shapes = {p.name: p.dims(sizes) for p in signature.outputs}
+        count = len(next(iter(feeds.values())))
+        self._inputs = [draws.inputs(tuple(a[i : i + 1] for a in feeds.values())) for i in range(count)]
+        self._made: list[Any] = []
+
+    def __call__(self) -> None:
+        self._made = [self._draws.run(inputs) for inputs in self._inputs]
+
+    def outputs(self) -> Outputs:
+        """Each output's values in its own shape: some libraries keep a batch of one in front, or drop sides of one."""
+        rows = [self._draws.arrays(made) for made in self._made]
+        return {
+            name: np.stack([np.asarray(row[i]).reshape(shape) for row in rows])
+            for i, (name, shape) in enumerate(self._shapes.items())
+        }

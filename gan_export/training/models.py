@@ -1,0 +1,99 @@
+"""The two nets of a recipe as torch modules, with the classic layout's key names at any width and size.
+
+`model.0` is the first layer of both, so a state_dict of either loads strictly into the plain nn.Sequential
+that the classic code builds.  A discriminator with spectral norm keeps torch's parametrisation keys.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+from gan_export.training import recipe
+
+INIT_STD = 0.02  # of the N(0, 0.02) initialisation (Radford et al. 2015)
+
+
+class Generator(nn.Module):
+    """z (N, nz, 1, 1), and with classes labels (N,) -> pictures (N, C, S, S) in [-1, 1], S = 4 x 2^len(widths).
+
+    A label's embedding stands behind z: the form that `gan_export.recognize` reads from the file alone.
+    """
+
+    def __init__(self, nz: int, widths: tuple[int, ...], channels: int, classes: int = 0, embedding: int = 0) -> None:
+        super().__init__()
+        taken = nz + embedding if classes else nz
+        layers: list[nn.Module] = [nn.ConvTranspose2d(taken, widths[0], 4, 1, 0)]
+        for before, after in zip(widths, (*widths[1:], channels), strict=True):
+            layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1)]
+        self.model = nn.Sequential(*layers, nn.Tanh())
+        self.embed = nn.Embedding(classes, embedding) if classes else None
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.embed is not None:
+            z = torch.cat((z, self.embed(labels)[:, :, None, None]), 1)
+        out: Tensor = self.model(z)
+        return out
+
+
+class Discriminator(nn.Module):
+    """Pictures (N, C, S, S), and with classes labels (N,) -> scores (N,): logits, for a loss to read.
+
+    A label enters by projection: its embedding times the features, added to the score (Miyato & Koyama 2018).
+    With settings.names it also says which of so many classes a picture shows, from the same features.
+    """
+
+    def __init__(self, settings: recipe.Discriminator, channels: int, classes: int = 0) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before = channels
+        for i, after in enumerate(settings.widths):
+            layers.append(_spectral(nn.Conv2d(before, after, 4, 2, 1), settings.spectral))
+            if settings.norm == "batch" and i > 0:
+                layers.append(nn.BatchNorm2d(after))
+            layers.append(nn.LeakyReLU(settings.slope))
+            before = after
+        layers.append(_spectral(nn.Conv2d(before, 1, 4, 1, 0), settings.spectral))
+        self.model = nn.Sequential(*layers)
+        self.embed = _spectral(nn.Embedding(classes, before), settings.spectral) if classes else None
+        self.names = nn.Conv2d(before, settings.names + 1, 4, 1, 0) if settings.names else None
+
+    def forward(self, pictures: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.judged(pictures, labels)[:, 0]
+
+    def judged(self, pictures: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(N, 1): the score; with settings.names (N, names + 2): then the logits of each class and of "generated"."""
+        features = self.model[:-1](pictures)
+        scores: Tensor = self.model[-1](features).flatten(1)
+        if self.embed is not None:
+            scores = scores + (self.embed(labels) * features.sum((2, 3))).sum(1, keepdim=True)
+        return scores if self.names is None else torch.cat((scores, self.names(features).flatten(1)), 1)
+
+
+def build(r: recipe.Recipe) -> tuple[Generator, Discriminator]:
+    """Both nets with their starting weights, a function of train.seed and train.init; on the CPU, train mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(r.train.seed)
+        classes = r.generator.classes
+        g = Generator(r.generator.nz, r.generator.widths, r.data.channels, classes, r.generator.embedding)
+        d = Discriminator(r.discriminator, r.data.channels, classes)
+        if r.train.init == "normal":
+            for net in (g, d):
+                net.apply(_normal)
+    return g, d
+
+
+def _spectral(layer: nn.Conv2d | nn.Embedding, on: bool) -> nn.Module:
+    return parametrizations.spectral_norm(layer) if on else layer
+
+
+def _normal(layer: nn.Module) -> None:
+    """The convolutions' weights N(0, 0.02), BatchNorm's N(1, 0.02); biases as torch leaves them or zero."""
+    with torch.no_grad():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            weight = layer.weight.clone().normal_(0.0, INIT_STD)
+            layer.weight = weight if hasattr(layer, "parametrizations") else nn.Parameter(weight)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.weight.normal_(1.0, INIT_STD)
+            layer.bias.zero_()

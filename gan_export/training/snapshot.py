@@ -1,0 +1,185 @@
+"""Everything that changes while a run goes on, built from a recipe, and its snapshot on disk and back.
+
+A snapshot is one file that plain `torch.load(..., weights_only=True)` reads: a dictionary of tensors, numbers
+and texts.  It holds all that the following steps depend on, so a run resumed from it computes the same bits.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gan_export import latents
+from gan_export._lib.fs import atomic_file
+from gan_export.errors import GanExportError, printable
+from gan_export.training import devices, models, recipe, run_dir
+from gan_export.training.adam import Adam
+from gan_export.training.data import DataSource
+from gan_export.training.distributed import ALONE, Group, SyncBatchNorm, synchronised
+from gan_export.training.recipe import Recipe
+from gan_export.training.step_scalar import Dial
+
+FORMAT = 1
+CALIBRATION = 1 << 40  # image index from which BatchNorm's latents are drawn: far from any preview's
+
+
+@dataclass
+class State:
+    """The two players of a recipe, and where the run stands.  `average` is None without an EMA."""
+
+    recipe: Recipe
+    device: torch.device
+    generator: models.Generator
+    discriminator: models.Discriminator
+    average: models.Generator | None
+    optimiser_g: Adam
+    optimiser_d: Adam
+    noise: torch.Generator  # every draw of training comes from it
+    step: int = 0  # steps done
+    seconds: float = 0.0  # spent in them
+    group: Group = ALONE
+    progress: float = 0.0  # share of the run that is done: what rates and noise fall by; the loop sets it
+    follow: Dial = field(default_factory=Dial)  # how far the average moves towards the generator in a step
+    spread: Dial = field(default_factory=Dial)  # of instance noise
+
+
+def start(recipe: Recipe, device: torch.device, group: Group = ALONE) -> State:
+    """A run's state before its first step, a function of the recipe (and on a GPU of the device's kind)."""
+    g, d = models.build(recipe)
+    if group.size > 1 and recipe.compute.sync_norm:
+        synchronised(g)
+        synchronised(d)
+    layout = torch.channels_last if recipe.compute.channels_last else torch.contiguous_format
+    for net in (g, d):
+        net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    average = copy.deepcopy(g).requires_grad_(False) if recipe.ema.decay else None
+    noise = torch.Generator(device=device)
+    noise.manual_seed(recipe.train.seed)
+    held = device if device.type == "cuda" else None
+    o = recipe.optimiser
+    adam_g, adam_d = _adam(g, o.generator, held), _adam(d, o.discriminator, held)
+    follow, spread = Dial(device=held), Dial(device=held)
+    return State(recipe, device, g, d, average, adam_g, adam_d, noise, group=group, follow=follow, spread=spread)
+
+
+def published(state: State) -> models.Generator:
+    """The generator to show and to ship, in eval mode: the average where there is one, else the net itself.
+
+    The average's BatchNorm statistics are measured anew, over the same latents each time: averaging running
+    statistics would mix those of other weights in.
+    """
+    if state.average is None:
+        return copy.deepcopy(state.generator).eval()
+    shown = copy.deepcopy(state.average)
+    count = state.recipe.ema.recalibrate
+    if count:
+        recalibrate(shown, state.recipe.generator, count, state.device)
+    return shown.eval()
+
+
+@torch.no_grad()
+def recalibrate(generator: models.Generator, settings: recipe.Generator, count: int, device: torch.device) -> None:
+    """Sets every BatchNorm's running statistics to the mean over `count` pictures, in batches of 256."""
+    norms = [m for m in generator.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    momenta = [m.momentum for m in norms]
+    for m in norms:
+        if isinstance(m, SyncBatchNorm):
+            m.together = False  # one process alone measures
+        m.reset_running_stats()
+        m.momentum = None  # a plain mean over the batches
+    generator.train()
+    for first in range(0, count, 256):
+        z = latents.draw_torch(0, CALIBRATION + first, 256, settings.nz, device=device)
+        generator(z.reshape(256, settings.nz, 1, 1), labels(settings, CALIBRATION + first, 256, device))
+    for m, momentum in zip(norms, momenta, strict=True):
+        m.momentum = momentum
+
+
+def labels(settings: recipe.Generator, start: int, count: int, device: torch.device) -> torch.Tensor | None:
+    """Labels i mod classes of images start .. start+count-1: int64 (count,); None for an unconditional generator."""
+    return torch.arange(start, start + count, device=device) % settings.classes if settings.classes else None
+
+
+def capture(state: State, source: DataSource, data_root: Path | None, log_bytes: int) -> dict[str, Any]:
+    """The snapshot: tensors, numbers and texts only."""
+    return {
+        "format": FORMAT,
+        "recipe": state.recipe.to_json(),
+        "step": state.step,
+        "seconds": state.seconds,
+        "generator": state.generator.state_dict(),
+        "discriminator": state.discriminator.state_dict(),
+        "average": None if state.average is None else state.average.state_dict(),
+        "optimiser_g": state.optimiser_g.state(),
+        "optimiser_d": state.optimiser_d.state(),
+        "noise": state.noise.get_state(),
+        "machine": devices.machine(state.device, state.group.size),
+        "data": fingerprint(source),
+        "data_root": None if data_root is None else str(data_root),
+        "log_bytes": log_bytes,
+    }
+
+
+def restore(state: State, snapshot: dict[str, Any]) -> None:
+    """Brings a started `state` to where `snapshot` was taken."""
+    state.generator.load_state_dict(snapshot["generator"])
+    state.discriminator.load_state_dict(snapshot["discriminator"])
+    if state.average is not None:
+        state.average.load_state_dict(snapshot["average"])
+    state.optimiser_g.restore(snapshot["optimiser_g"])
+    state.optimiser_d.restore(snapshot["optimiser_d"])
+    state.step = snapshot["step"]
+    if snapshot["machine"]["device"] == state.device.type:
+        state.noise.set_state(snapshot["noise"])
+    else:  # another kind of generator, whose state says nothing here
+        state.noise.manual_seed((state.recipe.train.seed * 1_000_003 + state.step) % 2**63)
+    state.seconds = snapshot["seconds"]
+
+
+def write(snapshot: dict[str, Any], run: Path, keep: int) -> Path:
+    """The snapshot as snapshots/STEP.pt, whole or not at all; then all but the newest `keep` are removed."""
+    path = run_dir.snapshot(run, snapshot["step"])
+    path.parent.mkdir(exist_ok=True)
+    save(snapshot, path)
+    for old in run_dir.snapshots(run)[:-keep]:
+        old.unlink()
+    return path
+
+
+def save(data: dict[str, Any], path: Path) -> None:
+    """torch.save, whole or not at all; the same data gives the same bytes whatever the file is called."""
+    packed = io.BytesIO()
+    torch.save(data, packed)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(packed.getbuffer())
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A snapshot from its file; nothing in the file is executed."""
+    try:
+        snapshot = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:  # torch raises many types on damaged files
+        reason = "it is damaged, or holds more than tensors, numbers and texts"
+        raise GanExportError(
+            f"{printable(str(path))} is no snapshot ({reason}); remove it to go on from the one before"
+        ) from e
+    if not isinstance(snapshot, dict) or snapshot.get("format") != FORMAT:
+        raise GanExportError(f"{printable(str(path))} is no snapshot of this version's format ({FORMAT})")
+    return snapshot
+
+
+def fingerprint(source: DataSource) -> list[int]:
+    """Count and CRC of up to 256 pictures spread over the set: tells another set from this one."""
+    spread = np.linspace(0, len(source) - 1, min(256, len(source))).astype(np.int64)
+    return [len(source), zlib.crc32(source.read(spread).tobytes())]
+
+
+def _adam(net: torch.nn.Module, settings: recipe.Adam, held: torch.device | None) -> Adam:
+    return Adam(net.parameters(), Dial(settings.lr, held), (settings.beta1, settings.beta2), settings.weight_decay)

@@ -1,0 +1,1 @@
+"""An export against its checkpoint: values, layers, BatchNorm."""

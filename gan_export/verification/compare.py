@@ -1,0 +1,324 @@
+"""Does an export generate the same images?  A runtime against the checkpoint in float64, in values and in bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_export import images
+from gan_export.checkpoint.exportable import Exportable, eager_module, exact_module, run_module
+from gan_export.errors import CheckFailedError, GanExportError
+from gan_export.formats.manifest import Manifest, joined_values
+from gan_export.formats.references import References
+from gan_export.formats.tolerance import Rounding, Rule, Tolerance, half_range
+from gan_export.graph.ports import Port
+from gan_export.graph.signature import Array, Feeds, Signature
+from gan_export.metrics import distances, evaluators
+from gan_export.runtimes.base import Outputs, Session, SessionInfo
+
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+Doubles = npt.NDArray[np.float64]
+Reference = Callable[[Feeds], "Expected"]
+
+BATCHES = (1, 2, 65)  # one picture, the batch that exporters trace with, and more than one register or cache line holds
+# of the batches from a seed: small numbers, what a signed 32-bit integer can't hold, and large ones, over a carry
+SPOTS = ((2, 0), ((1 << 32) - 1000, (1 << 31) - 1), ((1 << 63) - 1, (1 << 40) - 7))
+SEED = 2  # of the latents that parity is judged on: not those of the reference pictures
+QUALITY, QUALITY_SEED = 1000, 4  # pictures, of other latents than int8 is calibrated on
+_PIECE = 100
+AGAINST = "eager PyTorch in float64"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a batch must be, by the names of the outputs: `exact` in float64, and `eager`, the same in float32."""
+
+    exact: Mapping[str, Doubles]
+    eager: Mapping[str, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One batch judged.
+
+    batch:     number of images
+    max_abs, mean_abs: absolute error of the values; None for an export that gives bytes
+    identical: share of equal bytes; byte_step: largest difference of a byte
+    psnr:      of the bytes in dB, infinite where all are equal
+    passed:    within the tolerance
+    """
+
+    batch: int
+    max_abs: float | None
+    mean_abs: float | None
+    identical: float
+    byte_step: int
+    psnr: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ParityReport:
+    """What parity found, and what it was found with.
+
+    tolerance: that was applied; rounding: eager float32's own, which widened it
+    """
+
+    against: str
+    session: SessionInfo
+    tolerance: Tolerance
+    rounding: Rounding
+    rows: tuple[Row, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every batch is within the tolerance."""
+        return all(row.passed for row in self.rows)
+
+    @property
+    def max_abs(self) -> float | None:
+        """The largest absolute error of a value over all batches; None for bytes."""
+        errors = [row.max_abs for row in self.rows if row.max_abs is not None]
+        return max(errors) if errors else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for a report; an infinite PSNR becomes null."""
+        data = asdict(self)
+        for row in data["rows"]:
+            row["psnr"] = row["psnr"] if math.isfinite(row["psnr"]) else None
+        return {**data, "passed": self.passed}
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What a narrower precision costs, over the pictures of `row`.
+
+    frechet: distance to the checkpoint's own pictures in the features of the digit classifier that ships; None for
+    pictures that it has no features for
+    """
+
+    row: Row
+    frechet: float | None
+
+
+class ParityError(CheckFailedError):
+    """An export that draws something else."""
+
+    def __init__(self, message: str, report: ParityReport) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+def eager_reference(generator: Exportable) -> Reference:
+    """The generator itself in PyTorch on the CPU, evaluation mode, nothing folded: float64 and float32.
+
+    A module of the user's own that can't compute in float64 is exact as it is.
+    Raises GanExportError, when it is called, for a generator that gives values which are not finite.
+    """
+    module, doubled = eager_module(generator), exact_module(generator)
+    signature = generator.signature
+
+    def run(feeds: Feeds) -> Expected:
+        eager = run_module(module, signature, feeds)
+        exact = eager if doubled is None else run_module(doubled, signature, feeds, double=True)
+        for port in signature.outputs:
+            half_range(port.range, exact[port.name])
+            half_range(port.range, eager[port.name])
+        return Expected({name: array.astype(np.float64) for name, array in exact.items()}, eager)
+
+    return run
+
+
+def compare(
+    session: Session,
+    reference: Reference,
+    signature: Signature,
+    rule: Rule,
+    *,
+    batches: Iterable[int] = BATCHES,
+    against: str = AGAINST,
+) -> ParityReport:
+    """Judge `session` at each batch size, and the second of them at every size to judge; `signature` is of floats."""
+    judged = []
+    start = 0
+    usual, *others = signature.judged_sizes()
+    for batch, sizes in [*((batch, usual) for batch in batches), *((2, sizes) for sizes in others)]:
+        feeds = signature.feeds(SEED, range(start, start + batch), sizes=sizes)
+        judged.append((session.run(feeds), reference(feeds)))
+        start += batch
+    return _report(judged, signature, rule, session.info, against)
+
+
+def compare_draws(
+    draw: Callable[[int, int, int], Outputs],
+    reference: Reference,
+    signature: Signature,
+    rule: Rule,
+    info: SessionInfo,
+    *,
+    against: str = AGAINST,
+) -> ParityReport:
+    """Judge a file that draws from a seed: `draw` of (seed, start, count), image i with label i mod classes."""
+    judged = []
+    for (seed, start), batch in zip(SPOTS, BATCHES, strict=True):
+        feeds = signature.feeds(seed, range(start, start + batch))
+        judged.append((draw(seed, start, batch), reference(feeds)))
+    return _report(judged, signature, rule, info, against)
+
+
+def compare_values(got: Outputs, manifest: Manifest, rule: Rule, info: SessionInfo) -> ParityReport:
+    """Judge the first images of the reference seed by the values that a manifest carries.
+
+    The error of eager float32 that it states counts up to `formats.tolerance.MOST_STATED`.
+    """
+    rounding = Rounding.stated(manifest.rounding)
+    tolerance = rule.given(rounding)
+    row = judge_values(got, manifest.reference_values(), manifest.signature, tolerance)
+    return ParityReport("its reference images", info, tolerance, rounding, (row,))
+
+
+def rounding_of(expected: Sequence[Expected], signature: Signature) -> Rounding:
+    """Eager float32's own distance from the exact values over all of these batches and all outputs."""
+    error, off, size, largest = 0.0, 0, 0, 0
+    for batch in expected:
+        for port in signature.outputs:
+            exact, eager = batch.exact[port.name], batch.eager[port.name]
+            error = max(error, float(np.abs(eager - exact).max()) / half_range(port.range, exact))
+            step = _steps(levels(eager, port), levels(exact, port))
+            off, size, largest = off + int((step != 0).sum()), size + step.size, max(largest, int(step.max()))
+    return Rounding(error, off / size, largest)
+
+
+def _report(
+    judged: Sequence[tuple[Outputs, Expected]], signature: Signature, rule: Rule, info: SessionInfo, against: str
+) -> ParityReport:
+    rounding = rounding_of([expected for _, expected in judged], signature)
+    tolerance = rule.given(rounding)
+    rows = tuple(judge(got, expected.exact, signature, tolerance) for got, expected in judged)
+    return ParityReport(against, info, tolerance, rounding, rows)
+
+
+def quality(session: Session, reference: Reference, signature: Signature, tolerance: Tolerance) -> Quality:
+    """`session` beside `reference` on QUALITY images: enough for a distribution's distance, too."""
+    got: list[Outputs] = []
+    wanted: list[Mapping[str, Doubles]] = []
+    for start in range(0, QUALITY, _PIECE):
+        feeds = signature.feeds(QUALITY_SEED, range(start, min(start + _PIECE, QUALITY)))
+        got.append(session.run(feeds))
+        wanted.append(reference(feeds).exact)
+    drawn = {name: np.concatenate([g[name] for g in got]) for name in got[0]}
+    true = {name: np.concatenate([w[name] for w in wanted]) for name in wanted[0]}
+    row = judge(drawn, true, signature, tolerance)
+    first = signature.outputs[0]
+    sides = [signature.to_bytes(side)[first.name] for side in (drawn, true)]
+    if first.kind != "image":
+        return Quality(row, None)
+    _, h, w, c = sides[0].shape
+    evaluator = evaluators.find("digits")
+    try:
+        evaluator.check((c, h, w))
+    except GanExportError:  # another kind of images
+        return Quality(row, None)
+    features = [evaluator.features(side) for side in sides]
+    ours, theirs = (distances.Gaussian.of(f) for f in features)
+    return Quality(row, max(0.0, distances.frechet(ours, theirs)))
+
+
+def judge(got: Outputs, exact: Mapping[str, Doubles], signature: Signature, tolerance: Tolerance) -> Row:
+    """One batch: `got` as a session gives it, `exact` float64 (N, ...) by the names of the outputs.
+
+    signature: of the generator, its images as floats.  Errors are of the worst output, bytes of all together.
+    """
+    rows = []
+    for port in signature.outputs:
+        true = exact[port.name]
+        mine = got.get(port.name)
+        if mine is None:
+            raise GanExportError(f"the file gives no {port.name}, which the checkpoint gives")
+        laid = _as_port(mine, port)
+        if laid.shape != true.shape:
+            raise GanExportError(f"the checkpoint gives {port.name} as {true.shape}, the file as {laid.shape}")
+        rows.append((laid, true, port))
+    return _row(rows, len(rows[0][1]), tolerance)
+
+
+def judge_values(got: Outputs, references: References, signature: Signature, tolerance: Tolerance) -> Row:
+    """One batch by the values that a manifest carries of it: `got` holds `references.images` images."""
+    laid = {port.name: _as_port(got[port.name], port) for port in signature.outputs}
+    joined = references.of(joined_values(signature, laid))
+    values, at = references.values, 0
+    place = np.arange(len(values)) * references.step % references.size  # within an image
+    rows = []
+    for port in signature.outputs:
+        size = laid[port.name][0].size
+        inside = (place >= at) & (place < at + size)
+        if inside.any():
+            mine = joined[inside].astype(laid[port.name].dtype)
+            rows.append((mine, values[inside], port))
+        at += size
+    return _row(rows, references.images, tolerance)
+
+
+def levels(values: npt.NDArray[Any], port: Port) -> Bytes:
+    """As bytes by the byte rule, which is float32's, in the shape that they have."""
+    return images.levels(values.astype(np.float32), port.range)
+
+
+def _as_port(array: Array, port: Port) -> Array:
+    """Bytes with their channels where the port has them; floats as they are."""
+    if array.dtype == np.uint8 and port.layout:
+        return np.moveaxis(array, -1, 1 + port.axis("C"))
+    return array
+
+
+def _row(outputs: Sequence[tuple[Array, Doubles, Port]], batch: int, tolerance: Tolerance) -> Row:
+    """Each output's values beside the exact ones."""
+    errors, means, steps = [], [], []
+    values = True
+    for got, exact, port in outputs:
+        if got.dtype != np.uint8:
+            error = np.abs(got.astype(np.float64) - exact)
+            error[~np.isfinite(got)] = np.inf
+            errors.append(float(error.max()))
+            means.append((float(error.mean()), error.size))
+            unit = half_range(port.range, exact)
+            values = values and (tolerance.max_abs is None or errors[-1] <= tolerance.max_abs * unit)
+            values = values and bool(np.isfinite(errors[-1]))
+        mine = got if got.dtype == np.uint8 else levels(got, port)
+        steps.append(_steps(mine, levels(exact, port)).reshape(-1))
+    step = np.concatenate(steps)
+    square = float(np.mean(step.astype(np.float64) ** 2))
+    row = Row(
+        batch=batch,
+        max_abs=max(errors) if errors else None,
+        mean_abs=sum(m * n for m, n in means) / sum(n for _, n in means) if means else None,
+        identical=float(np.mean(step == 0)),
+        byte_step=int(step.max()),
+        psnr=10.0 * math.log10(255.0**2 / square) if square else math.inf,
+        passed=False,
+    )
+    few = round((1.0 - row.identical) * step.size) <= most_bytes_off(step.size, tolerance.byte_share)
+    near = row.byte_step <= tolerance.byte_step
+    clear = tolerance.psnr is None or row.psnr >= tolerance.psnr
+    return replace(row, passed=values and few and near and clear)
+
+
+def _steps(mine: Bytes, theirs: Bytes) -> npt.NDArray[np.int16]:
+    steps: npt.NDArray[np.int16] = np.abs(mine.astype(np.int16) - theirs)
+    return steps
+
+
+def most_bytes_off(size: int, share: float) -> int:
+    """How many of `size` bytes may differ: the share, and three standard deviations of chance; one at least.
+
+    A runtime that rounds half as many bytes to the other side as the share allows has twice the share in one batch of
+    16,384 bytes out of four; in a million bytes chance is a tenth of the share.
+    """
+    expected = min(share, 1.0) * size
+    return max(1, math.floor(expected + 3.0 * math.sqrt(expected)))

@@ -1,0 +1,121 @@
+"""What was written, run by its own runtime in a fresh process, against the checkpoint in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gan_export.checkpoint.exportable import Exportable
+from gan_export.errors import GanExportError, printable
+from gan_export.exporters.base import Exporter, Options, Steadier, write
+from gan_export.formats import tolerance
+from gan_export.formats.manifest import Manifest
+from gan_export.formats.tolerance import Rule
+from gan_export.graph.ports import Port
+from gan_export.graph.signature import Signature
+from gan_export.runtimes.base import Outputs
+from gan_export.runtimes.subprocess_session import RemoteSession, open_remote
+from gan_export.verification import compare
+from gan_export.verification.compare import ParityReport, Quality
+
+# Of the tolerance: what an error may be where a steadier way is left.  Other processors round otherwise.
+_MARGIN = 0.75
+
+
+class Proven(NamedTuple):
+    """loading: seconds from the start of a process to the loaded session; quality: what int8 costs, else None."""
+
+    manifest: Manifest
+    report: ParityReport
+    loading: float
+    quality: Quality | None
+
+
+def written(
+    generator: Exportable,
+    exporter: Exporter,
+    target: Path,
+    options: Options,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Proven:
+    """Write to `target`, and prove it: passed or not.
+
+    Where the runtime can trade speed for rounding, the first way that is well within the tolerance on one thread,
+    whose batches are the largest, and on as many as it takes by itself.
+    """
+    attempts = [options, *(exporter.steadier(options) if isinstance(exporter, Steadier) else ())]
+    tried: list[Proven] = []
+    for attempt in attempts:
+        progress(f"writing {exporter.title}")
+        manifest = write(exporter, generator, target, attempt)
+        progress(f"comparing {exporter.runtime} with {compare.AGAINST}")
+        rule = tolerance.rule(exporter.name, attempt.precision, attempt.max_error)
+        threads = (None, 1) if len(attempts) > 1 else (None,)
+        found = [
+            Proven(manifest, *prove(generator, exporter.runtime, target, manifest, rule, threads=n)) for n in threads
+        ]
+        tried.append(max(found, key=_error))
+        if _error(tried[-1]) <= (False, _MARGIN * (tried[-1].report.tolerance.max_abs or np.inf)):
+            return tried[-1]
+    nearest = min(range(len(tried)), key=lambda n: _error(tried[n]))
+    if nearest + 1 < len(tried):
+        write(exporter, generator, target, attempts[nearest])
+    return tried[nearest]
+
+
+def _error(proven: Proven) -> tuple[bool, float]:
+    """Orders what was proven, best first."""
+    return not proven.report.passed, proven.report.max_abs or 0.0
+
+
+def prove(
+    generator: Exportable,
+    runtime: str,
+    path: Path,
+    manifest: Manifest,
+    rule: Rule,
+    *,
+    weigh: bool = True,
+    threads: int | None = None,
+) -> tuple[ParityReport, float, Quality | None]:
+    """The report by `rule`, the seconds that loading took, and to `weigh` int8 that is right, what it costs.
+
+    Raises GanExportError if the file states another generator than the checkpoint's, or than its own model.
+    """
+    mine, stated = generator.signature, replace(manifest.signature, batch=None)
+    if mine != stated:
+        raise GanExportError(
+            f"{printable(path.name)} states {_ports(stated)}, the checkpoint {_ports(mine)}: they don't belong together"
+        )
+    wanted = compare.eager_reference(generator)
+    device = manifest.options.get("device", "cpu")
+    with open_remote(runtime, path, device, threads, signature=manifest.signature) as session:
+        if session.info.inputs == "seed":
+            draw = drawer(session, stated)
+            report = compare.compare_draws(draw, wanted, stated, rule, session.info)
+        else:
+            report = compare.compare(session, wanted, stated, rule)
+        costs = weigh and manifest.precision == "int8" and report.passed and session.info.inputs == "latents"
+        quality = compare.quality(session, wanted, stated, report.tolerance) if costs else None
+        return report, session.seconds_to_load, quality
+
+
+def drawer(session: RemoteSession, signature: Signature) -> Callable[[int, int, int], Outputs]:
+    """Outputs of (seed, start, count) by a session that draws its own latents."""
+    return lambda seed, start, count: session.draw(seed=seed, start=start, count=count, signature=signature)
+
+
+def _ports(signature: Signature) -> str:
+    """What goes in and comes out, on one line."""
+
+    def text(port: Port) -> str:
+        prior = "" if port.prior is None else f" {port.prior}"
+        span = "" if port.range is None else f" in [{port.range[0]:g}, {port.range[1]:g}]"
+        return f"{port.name} {signature.describe(port)}{prior}{span}" + (f" of {port.classes}" if port.classes else "")
+
+    inputs, outputs = ([text(p) for p in ports] for ports in (signature.inputs, signature.outputs))
+    return f"{', '.join(inputs)} to {', '.join(outputs)}"

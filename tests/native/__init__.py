@@ -1,9 +1,0 @@
-"""The engine's tests.  GAN_TEST_LIBRARY names another build of it than the package's own (csrc/tests/sanitize.sh)."""
-
-import os
-from pathlib import Path
-
-from gan_export.runtimes import native
-
-if library := os.environ.get("GAN_TEST_LIBRARY"):
-    native.library_path = lambda: Path(library)  # type: ignore[assignment]

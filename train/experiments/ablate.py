@@ -1,0 +1,183 @@
+"""What each field of a recipe is worth: settings trained for equal wall-clock, one change at a time.
+
+    python train/experiments/ablate.py run --data-root DIR [--minutes 5] [--seeds 0,1] [--at-once 1] [-o runs/ablations]
+    python train/experiments/ablate.py table [-o runs/ablations]  # -> train/experiments/ablations.md, from the logs
+    alone
+
+`run` trains every setting of SETTINGS with every seed, and passes over those that have ended: it may be stopped and
+started again.  So many as --at-once says run beside each other; each should have processors of its own
+(`--set compute.threads=1`).  The table takes the last measurement of each run (`output.metrics_pictures` pictures
+of the generator that would be saved) and the steps it came to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gan_export.errors import GanExportError
+from gan_export.training import run_dir as runs
+
+HERE = Path(__file__).resolve().parent
+BASE = "mnist32-best"
+TABLE = HERE / "ablations.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The base recipe with one thing changed."""
+
+    name: str
+    about: str
+    changes: tuple[str, ...] = ()
+    recipe: str = BASE
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("base", f"`{BASE}` as it is"),
+    Setting("classic", "the classic recipe", recipe="mnist32-classic"),
+    Setting("no-naming", "a discriminator that names nothing", ("loss.naming=0", "discriminator.names=0")),
+    Setting("cells", "named as the cell of the latent says", ("loss.cells=true",)),
+    Setting("no-ema", "without the average", ("ema.decay=0",)),
+    Setting("two-calls", "generated and real pictures in two calls", ("loss.one_call=false",)),
+    Setting("mixed", "shuffled together", ("loss.mixed=true",)),
+    Setting("non-saturating", "another loss", ("loss.kind=non-saturating",)),
+    Setting("smooth", "non-saturating, real pictures to score 0.9", ("loss.kind=non-saturating", "loss.smooth=0.1")),
+    Setting("flip", "a twentieth of the labels flipped", ("loss.flip=0.05",)),
+    Setting("noise", "instance noise of 0.2, gone at half the run", ("augment.noise=0.2", "augment.noise_until=0.5")),
+    Setting(
+        "r3gan", "relativistic with R1 and R2 in place of spectral norm",
+        ("loss.kind=relativistic", "loss.r1=1", "loss.r2=1", "loss.penalty_every=4", "discriminator.spectral=false"),
+    ),
+    Setting(
+        "wgan-gp", "Wasserstein with a gradient penalty in place of spectral norm, two critic steps",
+        ("loss.kind=wasserstein", "loss.gradient_penalty=10", "discriminator.spectral=false", "train.critic_steps=2"),
+    ),
+    Setting("translate", "shifted by up to an eighth", ("augment.translate=0.125",)),
+    Setting("weight-decay", "weight decay on the discriminator", ("optimiser.discriminator.weight_decay=0.01",)),
+    Setting("two-rates", "the generator at a quarter of the rate", ("optimiser.generator.lr=1e-4",)),
+    Setting("batch-norm", "BatchNorm in place of spectral norm",
+            ("discriminator.norm=batch", "discriminator.spectral=false")),
+    Setting("no-decay", "rates that don't fall", ("optimiser.decay_from=1",)),
+)  # fmt: skip
+
+
+def run(given: argparse.Namespace) -> None:
+    out, names = given.out, [n for n in given.only.split(",") if n]
+    if unknown := set(names) - {s.name for s in SETTINGS}:
+        known = ", ".join(s.name for s in SETTINGS)
+        raise _Refused(f"no setting is called {', '.join(sorted(unknown))}; {known} are known")
+    todo = [
+        (setting, seed, out / f"{setting.name}-{seed}")
+        for seed in map(int, given.seeds.split(","))
+        for setting in SETTINGS
+        if (not names or setting.name in names) and ended(out / f"{setting.name}-{seed}") is None
+    ]
+    with ThreadPoolExecutor(given.at_once) as pool:
+        try:
+            for done in [pool.submit(_train, *what, given) for what in todo]:
+                done.result()
+        except BaseException:  # Ctrl-C, which the runs take too, or one that failed: begin no more
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _train(setting: Setting, seed: int, folder: Path, given: argparse.Namespace) -> None:
+    settings = (f"train.minutes={given.minutes}", "output.preview_every=100", "output.save_every=100",
+                "output.metrics_every=100000", *setting.changes, *given.settings)  # fmt: skip
+    # a run that has begun holds its settings
+    words = ["resume", str(folder)] if (folder / "recipe.json").exists() else [
+        setting.recipe, "-o", str(folder), "--seed", str(seed), *(w for s in settings for w in ("--set", s))
+    ]  # fmt: skip
+    root = ["--data-root", given.data_root] if given.data_root else []
+    print(f"{setting.name}, seed {seed}", flush=True)
+    program = "from gan_export.cli.train import main; main()"
+    done = subprocess.run([sys.executable, "-c", program, *words, *root], check=False, stdout=subprocess.DEVNULL)
+    if done.returncode:
+        raise _Refused(f"{setting.name}, seed {seed}: gan-train ended with {done.returncode}; run this again to go on")
+
+
+class _Refused(Exception):
+    """One line for whoever asked."""
+
+
+def ended(folder: Path) -> dict[str, Any] | None:
+    """What a run came to; None while it hasn't ended."""
+    if not (folder / runs.LOG).is_file():
+        return None
+    lines = runs.log(folder)
+    scored = [line for line in lines if line["event"] == "scored"]
+    if not scored or lines[-1]["event"] != "ended" or lines[-1]["interrupted"]:
+        return None
+    return {**scored[-1]["figures"], "step": lines[-1]["step"], "seconds": lines[-1]["seconds"]}
+
+
+def table(out: Path) -> str:
+    """The table in Markdown, best first, from the runs that have ended."""
+    found = {s: [e for f in sorted(out.glob(f"{s.name}-[0-9]*")) if (e := ended(f)) is not None] for s in SETTINGS}
+    found = {s: ends for s, ends in found.items() if ends}
+    if not found:
+        raise _Refused(f"{out} holds no run that has ended; `python train/experiments/ablate.py run` makes them")
+    order = sorted(found, key=lambda s: statistics.mean(e["frechet"] for e in found[s]))
+    rows = [_row(s, found[s]) for s in order]
+    first = next(iter(found.values()))[0]
+    lasted = [e["seconds"] / 60 for ends in found.values() for e in ends]
+    minutes = f"{min(lasted):.1f}" if max(lasted) < 1.1 * min(lasted) else f"{min(lasted):.1f} to {max(lasted):.1f}"
+    missing = [s.name for s in SETTINGS if s not in found]
+    return "\n".join([
+        "# Ablations",
+        "",
+        f"Each setting is `{BASE}` with the changes named (`classic`: a recipe of its own) and trains {minutes} "
+        "minutes; an entry a seed. Generated from the runs' logs by `python train/experiments/ablate.py table`.",
+        "",
+        f"Frechet distance of {first['pictures']:,} pictures to MNIST's test digits in the features of the classifier "
+        f"that ships (real training digits: {first['frechet_floor']:.2f}). Where coverage is 0 the generator has "
+        "collapsed: it draws a few pictures over and over, and a sure share of 100 % says nothing.",
+        "",
+        "| setting | | steps | Frechet distance | sure share | coverage |",
+        "|---|---|---|---|---|---|",
+        *rows,
+        *(["", f"Not run: {', '.join(missing)}."] if missing else []),
+        "",
+    ])  # fmt: skip
+
+
+def _row(setting: Setting, ends: list[dict[str, Any]]) -> str:
+    def each(key: str, form: str) -> str:
+        return ", ".join(format(e[key], form) for e in ends)
+
+    changes = setting.about + (f" (`{'`, `'.join(setting.changes)}`)" if setting.changes else "")
+    figures = [each("step", ","), each("frechet", ".1f"), each("sure_share", ".1%"), each("coverage", ".3f")]
+    return f"| {setting.name} | {changes} | {' | '.join(figures)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("command", choices=("run", "table"))
+    parser.add_argument("-o", "--out", type=Path, default=Path("runs/ablations"))
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--only", default="", help="names of settings, with commas")
+    parser.add_argument("--at-once", type=int, default=1, help="runs beside each other")
+    parser.add_argument("--data-root", default=None)
+    parser.add_argument("--set", action="append", default=[], dest="settings", help="of every setting")
+    given = parser.parse_args()
+    try:
+        if given.command == "run":
+            run(given)
+            return
+        TABLE.write_text(table(given.out), encoding="utf-8")
+    except (_Refused, GanExportError) as e:
+        print(f"ablate.py: {e}", file=sys.stderr)
+        raise SystemExit(2) from None
+    print(f"wrote {TABLE}")
+
+
+if __name__ == "__main__":
+    main()

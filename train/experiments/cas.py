@@ -1,0 +1,121 @@
+"""Generated digits as training data: classifiers that learn from them, told on MNIST's real test digits.
+
+    python train/experiments/cas.py alone GENERATOR DATA_ROOT          # 60,000 generated digits and no real one
+    python train/experiments/cas.py pick DATA_ROOT few.npz             # 20 real digits a class
+    python train/experiments/cas.py few few.npz GENERATOR DATA_ROOT    # those alone, and with generated ones
+
+GENERATOR draws by label: an export or a checkpoint.  The classifier is `train/experiments/judge.py`'s net, trained by
+its loop with its shifts, turns and scalings; what is told is its accuracy after the last step.  Figures are printed
+and, with --keep NAME, kept in train/records/cas.json under that name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from judge import BATCH, accuracy, digits, fit
+from torch import Tensor
+
+from gan_export._lib.fs import atomic_file
+from gan_export.datasets import generator_files
+from gan_export.errors import GanExportError
+from gan_export.sampling import generator as generators
+
+KEPT = Path(__file__).resolve().parent.parent / "records" / "cas.json"
+CLASSES = 10
+DRAW_SEED = 1
+Set = tuple[Tensor, Tensor]  # pictures, uint8 (N, 1, 32, 32), and their labels (N,)
+
+
+def generated(generator: Path, count: int) -> Set:
+    """Images 0 .. count-1 of DRAW_SEED with labels i mod 10.  Raises GanExportError for other than ten classes."""
+    with generators.open_generator(generator) as opened:
+        if opened.facts.classes != CLASSES:
+            raise GanExportError(f"{generator} has {opened.facts.classes} classes; a generator of ten digits is needed")
+        pieces = [opened.draw(DRAW_SEED, i, min(500, count - i), "all") for i in range(0, count, 500)]
+    pictures = torch.from_numpy(np.concatenate(pieces)).permute(0, 3, 1, 2).contiguous()
+    return pictures, torch.arange(count) % CLASSES
+
+
+def alone(drawn: Set, root: str, epochs: int, seed: int) -> dict[str, Any]:
+    """The classification accuracy score: trained on generated digits, tested on real ones."""
+    count = len(drawn[1])
+    steps = epochs * (count // BATCH)
+    return {"generated": count, "steps": steps, "accuracy": accuracy(fit([drawn], steps, seed), root)}
+
+
+def pick(root: str, target: Path, each: int, seed: int) -> None:
+    """`each` digits of every class of MNIST's training set, which ones by the seed: `images` and `labels`."""
+    pictures, labels = digits(root, train=True)
+    random = np.random.default_rng(seed)
+    of_class = [np.flatnonzero(labels.numpy() == k) for k in range(CLASSES)]
+    chosen = np.concatenate([random.choice(these, each, replace=False) for these in of_class])
+    with atomic_file(target) as temporary:
+        np.savez_compressed(temporary, images=pictures.numpy()[chosen, 0], labels=labels.numpy()[chosen])
+
+
+def few(file: Path, drawn: Set, root: str, seeds: range, steps: int) -> dict[str, Any]:
+    """Three ways with as many steps each, a classifier a seed: real ones alone, generated ones alone, half and half."""
+    with np.load(file) as held:
+        real = torch.from_numpy(held["images"][:, None]), torch.from_numpy(held["labels"])
+    told: dict[str, Any] = {"real": len(real[1]), "generated": len(drawn[1]), "steps": steps}
+    for name, sets in (("real_alone", [real]), ("generated_alone", [drawn]), ("both", [real, drawn])):
+        told[name] = [accuracy(fit(sets, steps, seed), root) for seed in seeds]
+    return told
+
+
+def keep(name: str, told: Mapping[str, Any]) -> None:
+    """Puts `told` into KEPT as `name`, with what it was computed by."""
+    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
+    machine = {"machine": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    kept[name] = {**told, **machine}
+    with atomic_file(KEPT) as temporary:
+        temporary.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    of_alone, of_pick, of_few = (commands.add_parser(name) for name in ("alone", "pick", "few"))
+    of_pick.add_argument("root")
+    of_pick.add_argument("file", type=Path)
+    of_pick.add_argument("--each", type=int, default=20)
+    of_few.add_argument("file", type=Path)
+    for command, count in ((of_alone, 60_000), (of_few, 20_000)):
+        command.add_argument("generator", type=Path)
+        command.add_argument("root")
+        command.add_argument("--count", type=int, default=count, help="pictures that are generated")
+        command.add_argument("--keep", metavar="NAME")
+    of_alone.add_argument("--epochs", type=int, default=4)
+    of_few.add_argument("--steps", type=int, default=600)
+    of_few.add_argument("--seeds", type=int, default=3, help="classifiers that are trained each way")
+    for command in (of_alone, of_pick):
+        command.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    try:
+        if given.command == "pick":
+            pick(given.root, given.file, given.each, given.seed)
+            return
+        drawn = generated(given.generator, given.count)
+        digest = generator_files.sha256(given.generator)
+    except GanExportError as e:
+        parser.error(str(e))
+    if given.command == "alone":
+        told = alone(drawn, given.root, given.epochs, given.seed)
+    else:
+        told = few(given.file, drawn, given.root, range(given.seeds), given.steps)
+    told["generator_sha256"] = digest
+    print(json.dumps(told, indent=2))
+    if given.keep:
+        keep(given.keep, told)
+
+
+if __name__ == "__main__":
+    main()

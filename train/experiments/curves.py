@@ -1,0 +1,88 @@
+"""The Frechet distance of runs against the time that they have trained, in one plot.
+
+    python train/experiments/curves.py RUN RUN ... [-o train/experiments/curves.svg]
+
+Each RUN is a run's folder or a record of one: its recipe.json and log.jsonl are read and nothing else.  Prints where
+each stood when the shortest one ended, and how long each took to where the first one ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from gan_export._lib import charts, plaindata  # noqa: E402
+from gan_export.errors import GanExportError  # noqa: E402
+from gan_export.training import run_dir  # noqa: E402
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A run's measurements: (seconds of training, Frechet distance), in the order of time."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+    def at(self, seconds: float) -> float:
+        """The last measurement until then; infinity before the first."""
+        return ([float("inf")] + [d for s, d in self.points if s <= seconds])[-1]
+
+    def reaches(self, distance: float) -> float | None:
+        """Seconds until the first measurement that is no larger."""
+        return next((s for s, d in self.points if d <= distance), None)
+
+
+def read(run: Path) -> Curve:
+    """Raises ValueError for a folder without a log, or with one that measured nothing."""
+    try:
+        name = plaindata.from_json((run / run_dir.RECIPE).read_bytes())["name"]
+        lines = run_dir.log(run)
+        points = tuple((e["seconds"], e["figures"]["frechet"]) for e in lines if e["event"] == "scored")
+    except (OSError, ValueError, KeyError, TypeError, GanExportError) as error:
+        raise ValueError(f"{run} is no run's folder: {error}") from error
+    if not points:
+        raise ValueError(f"{run} measured nothing while it trained: output.metrics_every is its steps between two")
+    return Curve(name, points)
+
+
+def told(curves: list[Curve]) -> str:
+    """The table, in Markdown."""
+    end = min(c.points[-1][0] for c in curves)
+    first = curves[0]
+    goal = first.points[-1][1]
+    lines = [f"| | after {end / 60:.1f} minutes | to {goal:.1f}, where {first.name} ended |", "|---|---|---|"]
+    for curve in curves:
+        reached = curve.reaches(goal)
+        lines.append(f"| {curve.name} | {curve.at(end):.1f} | {f'{reached:.0f} s' if reached else 'not reached'} |")
+    return "\n".join(lines)
+
+
+def picture(curves: list[Curve]) -> str:
+    """SVG."""
+    series = [charts.Series(c.name, tuple((s / 60, d) for s, d in c.points)) for c in curves]
+    return str(charts.lines(series, "minutes of training", "Frechet distance", log="xy"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("-o", "--out", type=Path, default=HERE / "curves.svg")
+    given = parser.parse_args()
+    try:
+        curves = [read(run) for run in given.runs]
+        if len({c.name for c in curves}) < len(curves):  # variants of one recipe
+            curves = [replace(c, name=run.resolve().name) for c, run in zip(curves, given.runs, strict=True)]
+        given.out.write_text(picture(curves) + "\n", encoding="utf-8")
+    except (OSError, ValueError, GanExportError) as error:
+        print(f"curves.py: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    print(told(curves))
+
+
+if __name__ == "__main__":
+    main()

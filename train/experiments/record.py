@@ -1,0 +1,76 @@
+"""Keeps what a run gave: train/records/RECIPE/ with log, last grid, what is measured of it, hash, machine.
+
+    python train/experiments/record.py RUN [--name NAME] [--folder train/records]
+
+--name is for a second run of one recipe: the record's folder; the recipe's name without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from gan_export._lib.fs import sha256_file
+from gan_export.errors import GanExportError
+from gan_export.pipeline import evaluate
+from gan_export.sampling import generator as generators
+from gan_export.training import run_dir, snapshot
+
+RECORDS = Path(__file__).resolve().parent.parent / "records"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--name")
+    parser.add_argument("--folder", type=Path, default=RECORDS)
+    given = parser.parse_args()
+    try:
+        told = keep(given.run, given.folder, given.name)
+    except (OSError, ValueError, KeyError, TypeError, GanExportError) as error:
+        print(f"record.py: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    print(json.dumps(told, indent=2))
+
+
+def keep(run: Path, records: Path, name: str | None) -> dict[str, object]:
+    """Writes the record of a run, and returns what its record.json says.  Raises ValueError without a checkpoint."""
+    recipe = run_dir.recipe(run)
+    checkpoints = sorted(run.glob("generator_*.pth"), key=lambda p: int(p.stem.rpartition("_")[2]))
+    snapshots = run_dir.snapshots(run)
+    if not checkpoints or not snapshots:
+        raise ValueError(f"{run} holds no checkpoint and snapshot yet; record it when its first ones are there")
+    checkpoint = checkpoints[-1]
+    events = run_dir.log(run)
+    steps = [e["step"] for e in events if e.get("path") == checkpoint.name]
+    seconds = [e["seconds"] for e in events if e["event"] == "measured" and steps and e["step"] <= steps[-1]]
+    if not seconds:
+        raise ValueError(f"the log of {run} doesn't tell of {checkpoint.name}")
+    step = steps[-1]
+    epoch = int(checkpoint.stem.rpartition("_")[2])
+    record = records / (name or recipe.name)
+    record.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(run / run_dir.RECIPE, record / run_dir.RECIPE)
+    shutil.copyfile(run / run_dir.LOG, record / run_dir.LOG)
+    shutil.copyfile(run_dir.preview(run, epoch, "grid"), record / "grid.png")
+    with generators.open_generator(checkpoint) as generator:
+        measured = evaluate.evaluate(generator)
+    told: dict[str, object] = {
+        "recipe": recipe.name,
+        "epochs": epoch,
+        "steps": step,
+        "seconds_of_training": round(seconds[-1]),
+        "machine": snapshot.read(snapshots[-1])["machine"],
+        "generator_sha256": sha256_file(checkpoint),
+        "generator_bytes": checkpoint.stat().st_size,
+        "judge": {"seed": evaluate.SEED, **measured.to_json()},
+    }
+    (record / "record.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    return told
+
+
+if __name__ == "__main__":
+    main()
