@@ -129,7 +129,7 @@ def sh(command: str, cwd: Path) -> None:
 
 
 def facts_of(file: Path) -> manifests.Facts:
-    manifest = manifests.read_manifest(file, manifests.sniff(file))
+    manifest = manifests.read_manifest(file, manifests.detect_format(file))
     assert manifest is not None, file
     return manifest.facts
 

@@ -48,7 +48,7 @@ class Made:
 def make(read: checkpoint.Checkpoint, name: str, precision: str, folder: Path, count: int) -> Made:
     exporter = exporters.find(name)
     target = folder / f"{name}-{precision}{exporter.suffix}"
-    shipped = publish.ship(read, exporter, target, Options(precision=precision))
+    shipped = publish.export(read, exporter, target, Options(precision=precision))
     session = runtimes.find(exporter.runtime).load(target, threads=1)
     drawn = evaluate.draw(Generator(manifest.Facts.of(read.spec), session), count, evaluate.SEED)
     return Made(name, precision, shipped.size, session, drawn)
@@ -83,7 +83,7 @@ def main() -> None:
             wanted = full[one.format]
             square = float(np.mean((one.pictures.astype(np.float64) - wanted) ** 2))
             ours, theirs = (
-                distances.Gaussian.of(judge.classifier.features(digits.readable(pictures)))
+                distances.Gaussian.of(judge.classifier.features(digits.to_classifier_input(pictures)))
                 for pictures in (one.pictures, wanted)
             )
             row = (

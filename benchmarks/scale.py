@@ -54,19 +54,19 @@ import os, sys, time, tempfile, numpy as np
 from pathlib import Path
 import gan_export
 from gan_export.formats.manifest import Facts
-from gan_export.datasets.formats.base import Meter, Part, Place
+from gan_export.datasets.formats.base import Stopwatch, ImageBatch, ShardOutput
 from gan_export.datasets.formats.png import Png
-from gan_export.datasets.plan import Job
+from gan_export.datasets.plan import DatasetPlan
 model, seconds = gan_export.open(sys.argv[1]), float(sys.argv[2])
 c, h, w = model.image
-job = Job("g", "", Facts("", 1, "normal", 0, (c, h, w), None), "", "", 0, 0, 10**9, "png", 1000)
+job = DatasetPlan("g", "", Facts("", 1, "normal", 0, (c, h, w), None), "", "", 0, 0, 10**9, "png", 1000)
 pictures = [model.generate(0, 64, start=64 * k, label="all", threads=1) for k in range(15)]
-parts = [Part(np.arange(64 * k, 64 * k + 64, dtype=np.uint64), p, None) for k, p in enumerate(pictures)]
+parts = [ImageBatch(np.arange(64 * k, 64 * k + 64, dtype=np.uint64), p, None) for k, p in enumerate(pictures)]
 wait()
 begun, n, k = time.perf_counter(), 0, 0
 while time.perf_counter() - begun < seconds:  # nothing is removed meanwhile: that would hold the file system up
     folder = Path(tempfile.mkdtemp(dir=sys.argv[3]))
-    Png().write(Place(folder, folder, 0, 960, Meter()), job, job.shard(k), parts)
+    Png().write(ShardOutput(folder, folder, 0, 960, Stopwatch()), job, job.shard(k), parts)
     n, k = n + 960, k + 1
 os.sync()
 print(n / (time.perf_counter() - begun))

@@ -133,7 +133,7 @@ def _trainer(device: torch.device, settings: tuple[str, ...] = ()) -> Callable[[
     from gan_export.training import recipe, snapshot
     from gan_export.training.batches import Batches
     from gan_export.training.data import open_source
-    from gan_export.training.trainer import mover
+    from gan_export.training.trainer import make_step
 
     own = ["data.source=mnist-10k", f"train.batch={BATCH}", "data.drop_last=true", f"compute.device={device}"]
     r = recipe.load("mnist32-classic", [*own, *settings])
@@ -141,7 +141,7 @@ def _trainer(device: torch.device, settings: tuple[str, ...] = ()) -> Callable[[
     source = open_source(r.data, None)
     batches = Batches(source, r, now.device)
     per_epoch = len(source) // BATCH
-    move = mover(now)
+    move = make_step(now)
 
     def run() -> None:
         move(batches.get(*divmod(now.step, per_epoch)), None)

@@ -39,7 +39,7 @@ def publish(source: Path, folder: Path, trained: str) -> None:
     shipped = []
     for name in FORMATS:
         exporter = exporters.find(name)
-        shipped.append((exporter.title, publishing.ship(read, exporter, folder / f"generator{exporter.suffix}")))
+        shipped.append((exporter.title, publishing.export(read, exporter, folder / f"generator{exporter.suffix}")))
     with generators.open_generator(folder / "generator.onnx") as opened:
         label: generators.Label = "all" if opened.facts.classes else "random"
         images.write_png(folder / "preview.png", images.grid(opened.draw(SEED, 0, COUNT, label)))
@@ -51,7 +51,7 @@ def publish(source: Path, folder: Path, trained: str) -> None:
 def readme(
     folder: Path,
     read: checkpoint.Checkpoint,
-    shipped: list[tuple[str, publishing.Shipped]],
+    shipped: list[tuple[str, publishing.ExportResult]],
     judged: dict[str, Any],
     trained: str,
 ) -> str:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     import torch
 
-    from gan_export.checkpoint import Checkpoint, Overrides
-    from gan_export.datasets.torch_dataset import Pictures, PictureStream
+    from gan_export.checkpoint import Checkpoint, ReadOptions
+    from gan_export.datasets.torch_dataset import GeneratorDataset, GeneratorIterableDataset
     from gan_export.recognize.builder import Family
     from gan_export.runtimes.native import Model
     from gan_export.sampling.generator import Label
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(path: Path | str, overrides: Overrides | None = None) -> Checkpoint:
+def load(path: Path | str, overrides: ReadOptions | None = None) -> Checkpoint:
     """A checkpoint read as data, nothing in it run: `.spec` is the generator, `.weights` its arrays by name.
 
     Raises GanExportError for what is no generator's checkpoint, NotRecognisedError among them.
@@ -65,7 +65,7 @@ def dataset(
     transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
     device: str = "cpu",
     threads: int | None = None,
-) -> Pictures:
+) -> GeneratorDataset:
     """A generator as a map-style torch dataset: item i is image start + i of `seed`, drawn when it is asked for.
 
     Items are float32 (C, H, W) in [-1, 1], or (picture, label) where the generator has labels.  `stream` gives the
@@ -73,9 +73,11 @@ def dataset(
     """
     from pathlib import Path
 
-    from gan_export.datasets.torch_dataset import Drawing, Pictures
+    from gan_export.datasets.torch_dataset import GeneratorDataset, GeneratorDatasetConfig
 
-    return Pictures(Drawing(Path(path), seed, length, start, label, psi, device, threads, transform))
+    return GeneratorDataset(
+        GeneratorDatasetConfig(Path(path), seed, length, start, label, psi, device, threads, transform)
+    )
 
 
 def stream(
@@ -91,14 +93,14 @@ def stream(
     threads: int | None = None,
     rank: int | None = None,
     world: int | None = None,
-) -> PictureStream:
+) -> GeneratorIterableDataset:
     """As `dataset`, in order, each picture once among all ranks and workers.
 
     rank and world: those of torch.distributed where it runs, without being said.
     """
     from pathlib import Path
 
-    from gan_export.datasets.torch_dataset import Drawing, PictureStream
+    from gan_export.datasets.torch_dataset import GeneratorDatasetConfig, GeneratorIterableDataset
 
-    drawing = Drawing(Path(path), seed, length, start, label, psi, device, threads, transform)
-    return PictureStream(drawing, rank, world)
+    drawing = GeneratorDatasetConfig(Path(path), seed, length, start, label, psi, device, threads, transform)
+    return GeneratorIterableDataset(drawing, rank, world)

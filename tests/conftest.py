@@ -155,7 +155,7 @@ class Artifacts:
             if not line.available:
                 pytest.skip(line.reason)
             target = self.folder / f"g{line.exporter.suffix}"
-            self.made[name] = publish.ship(checkpoint.read(self.source), line.exporter, target).path
+            self.made[name] = publish.export(checkpoint.read(self.source), line.exporter, target).path
         return self.made[name]
 
 

@@ -24,7 +24,7 @@ from gan_export import checkpoint
 from gan_export.errors import GanExportError
 from gan_export.exporters import EXPORTERS, gan_file
 from gan_export.exporters import find as find_format
-from gan_export.exporters.base import Options, missing, write
+from gan_export.exporters.base import Options, unavailable_reason, write
 from gan_export.formats import content, manifest, references, tolerance
 from gan_export.formats.manifest import KEY, Manifest
 from tests.conftest import ROOT, Artifacts, Command, Result, refused
@@ -34,14 +34,14 @@ Change = Callable[[dict[str, Any]], None]
 
 
 def manifest_of(path: Path) -> Manifest:
-    found = manifest.read_manifest(path, manifest.sniff(path))
+    found = manifest.read_manifest(path, manifest.detect_format(path))
     assert found is not None
     return found
 
 
 def forge(path: Path, change: Change) -> None:
     """Rewrite the manifest of an ONNX, `.gan`, TorchScript, safetensors, IR, ncnn or C export as a forger would."""
-    kind = manifest.sniff(path)
+    kind = manifest.detect_format(path)
     old = manifest._manifest_text(path, kind)
     assert old is not None
     data = json.loads(old)
@@ -235,8 +235,8 @@ def sealed(classic_pth: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
 
     def get(name: str) -> Path:
         exporter = find_format(name)
-        if missing(exporter):
-            pytest.skip(missing(exporter))
+        if unavailable_reason(exporter):
+            pytest.skip(unavailable_reason(exporter))
         if name not in made:
             made[name] = tmp_path_factory.mktemp(name) / f"g{exporter.suffix}"
             if exporter.folder:

@@ -36,7 +36,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def settle(folder: Path) -> None:
+def sync_filesystem(folder: Path) -> None:
     """Whatever was written to the file system of `folder` survives a loss of power from now on."""
     import ctypes
 
@@ -60,7 +60,7 @@ def atomic_group(path: Path | str, keep: Collection[Path] = ()) -> Iterator[Path
     where `path` isn't there and one of the others is: it belongs to something else.
     """
     target = _file_target(path)
-    refuse_to_replace(target, keep)
+    refuse_overwrite(target, keep)
     folder = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
     try:
         folder.mkdir()
@@ -70,7 +70,7 @@ def atomic_group(path: Path | str, keep: Collection[Path] = ()) -> Iterator[Path
             sync(file)
         beside = [target.with_name(file.name) for file in files if file.name != target.name]
         for name in beside:
-            refuse_to_replace(name, keep)
+            refuse_overwrite(name, keep)
             if os.path.lexists(name) and not os.path.lexists(target):
                 raise GanExportError(
                     f"{printable(str(name))} is there already, and {printable(target.name)}, which it would belong to, "
@@ -126,7 +126,7 @@ def atomic_folder(path: Path | str, keep: Collection[Path] = (), replaces: bool 
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def refuse_to_replace(path: Path, keep: Collection[Path]) -> None:
+def refuse_overwrite(path: Path, keep: Collection[Path]) -> None:
     """Raises GanExportError where `path` is a file of `keep`, by whatever name."""
     for file in keep:
         with contextlib.suppress(OSError):  # one of them isn't there

@@ -14,7 +14,7 @@ _TRIES = 100  # folders of a lock that are made, each removed by another process
 
 
 @contextlib.contextmanager
-def taken(path: Path, *, shared: bool = False) -> Iterator[None]:
+def try_lock(path: Path, *, shared: bool = False) -> Iterator[None]:
     """Holds the lock of `path`, a file that is made where need be, or raises BlockingIOError when another has it.
 
     shared: beside others who share it.  On a network file system without locks it holds nothing.
@@ -31,7 +31,7 @@ def taken(path: Path, *, shared: bool = False) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def awaited(path: Path) -> Iterator[None]:
+def lock(path: Path) -> Iterator[None]:
     """The same, after waiting for its turn."""
     while True:
         with _opened(path) as f:

@@ -14,7 +14,7 @@ SEEDED: dict[str, Any] = {"sampler": True}  # the options of a file that draws f
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class Backend:
     """One line of the table.
 
     runtime: its name in the runtimes' registry
@@ -36,39 +36,39 @@ class Contender:
     fewer_products: bool = False
 
 
-CONTENDERS: Registry[Contender] = Registry(
+BACKENDS: Registry[Backend] = Registry(
     "runtime",
     (
-        Contender("eager", "PyTorch eager", "eager", folded=False),
-        Contender("eager-folded", "PyTorch eager, folded", "eager-folded"),
-        Contender("channels-last", "PyTorch channels_last", "channels-last"),
-        Contender("torchscript", "TorchScript", "torchscript", "torchscript"),
-        Contender("script", "TorchScript scripted", "torchscript", "torchscript", {"method": "script"}),
-        Contender("trace", "TorchScript traced", "torchscript", "torchscript", {"method": "trace"}),
-        Contender("torchscript-sampler", "TorchScript, from a seed", "torchscript", "torchscript", SEEDED, usual=False),
-        Contender("compile", "torch.compile", "compile"),
-        Contender("compile-autotune", "torch.compile max-autotune", "compile-autotune", usual=False),
-        Contender("aotinductor", "AOTInductor", "aotinductor", "aoti"),
-        Contender("onnxruntime", "ONNX Runtime", "onnxruntime", "onnx"),
-        Contender("onnx-sampler", "ONNX Runtime, from a seed", "onnxruntime", "onnx", SEEDED, usual=False),
-        Contender("onnxruntime-fp16", "ONNX Runtime fp16", "onnxruntime", "onnx", {"precision": "fp16"}, usual=False),
-        Contender(
+        Backend("eager", "PyTorch eager", "eager", folded=False),
+        Backend("eager-folded", "PyTorch eager, folded", "eager-folded"),
+        Backend("channels-last", "PyTorch channels_last", "channels-last"),
+        Backend("torchscript", "TorchScript", "torchscript", "torchscript"),
+        Backend("script", "TorchScript scripted", "torchscript", "torchscript", {"method": "script"}),
+        Backend("trace", "TorchScript traced", "torchscript", "torchscript", {"method": "trace"}),
+        Backend("torchscript-sampler", "TorchScript, from a seed", "torchscript", "torchscript", SEEDED, usual=False),
+        Backend("compile", "torch.compile", "compile"),
+        Backend("compile-autotune", "torch.compile max-autotune", "compile-autotune", usual=False),
+        Backend("aotinductor", "AOTInductor", "aotinductor", "aoti"),
+        Backend("onnxruntime", "ONNX Runtime", "onnxruntime", "onnx"),
+        Backend("onnx-sampler", "ONNX Runtime, from a seed", "onnxruntime", "onnx", SEEDED, usual=False),
+        Backend("onnxruntime-fp16", "ONNX Runtime fp16", "onnxruntime", "onnx", {"precision": "fp16"}, usual=False),
+        Backend(
             "onnxruntime-int8", "ONNX Runtime int8", "onnxruntime", "onnx", {"precision": "int8"}, CPU, usual=False
         ),
-        Contender("openvino", "OpenVINO", "openvino", "onnx", devices=CPU),
-        Contender("pt2", "torch.export", "pt2", "pt2", devices=CPU, usual=False),
-        Contender("pt2-sampler", "torch.export, from a seed", "pt2", "pt2", SEEDED, CPU, usual=False),
-        Contender("openvino-ir", "OpenVINO IR", "openvino-ir", "openvino", devices=CPU, usual=False),
-        Contender(
+        Backend("openvino", "OpenVINO", "openvino", "onnx", devices=CPU),
+        Backend("pt2", "torch.export", "pt2", "pt2", devices=CPU, usual=False),
+        Backend("pt2-sampler", "torch.export, from a seed", "pt2", "pt2", SEEDED, CPU, usual=False),
+        Backend("openvino-ir", "OpenVINO IR", "openvino-ir", "openvino", devices=CPU, usual=False),
+        Backend(
             "openvino-ir-int8", "OpenVINO IR int8", "openvino-ir", "openvino", {"precision": "int8"}, CPU, usual=False
         ),
-        Contender("native", "gan-export native", "native", "native", devices=CPU, fewer_products=True),
-        Contender("c", "plain C, one thread", "c", "c", devices=CPU, usual=False),
-        Contender("ncnn", "ncnn", "ncnn", "ncnn", devices=CPU),
-        Contender("litert", "LiteRT", "litert", "litert", devices=CPU),
-        Contender("executorch", "ExecuTorch, XNNPACK", "executorch", "executorch", devices=CPU),
-        Contender("coreml", "Core ML", "coreml", "coreml", devices=CPU),
-        Contender(
+        Backend("native", "gan-export native", "native", "native", devices=CPU, fewer_products=True),
+        Backend("c", "plain C, one thread", "c", "c", devices=CPU, usual=False),
+        Backend("ncnn", "ncnn", "ncnn", "ncnn", devices=CPU),
+        Backend("litert", "LiteRT", "litert", "litert", devices=CPU),
+        Backend("executorch", "ExecuTorch, XNNPACK", "executorch", "executorch", devices=CPU),
+        Backend("coreml", "Core ML", "coreml", "coreml", devices=CPU),
+        Backend(
             "executorch-portable",
             "ExecuTorch, portable",
             "executorch",
@@ -77,15 +77,15 @@ CONTENDERS: Registry[Contender] = Registry(
             CPU,
             usual=False,
         ),
-        Contender("eager-tf32", "PyTorch TF32", "eager-tf32", devices=CUDA),
-        Contender("eager-bf16", "PyTorch bf16", "eager-bf16", devices=CUDA),
-        Contender("eager-fp16", "PyTorch fp16", "eager-fp16", devices=CUDA),
-        Contender("compile-fp16", "torch.compile fp16", "compile-fp16", devices=CUDA),
+        Backend("eager-tf32", "PyTorch TF32", "eager-tf32", devices=CUDA),
+        Backend("eager-bf16", "PyTorch bf16", "eager-bf16", devices=CUDA),
+        Backend("eager-fp16", "PyTorch fp16", "eager-fp16", devices=CUDA),
+        Backend("compile-fp16", "torch.compile fp16", "compile-fp16", devices=CUDA),
     ),
 )
-find = CONTENDERS.find
+find = BACKENDS.find
 
 
-def usual(device: str) -> tuple[Contender, ...]:
+def default_backends(device: str) -> tuple[Backend, ...]:
     """Who takes part on `device` when nobody is named."""
-    return tuple(c for c in CONTENDERS if c.usual and device in c.devices)
+    return tuple(c for c in BACKENDS if c.usual and device in c.devices)

@@ -122,4 +122,6 @@ def _key(row: Row) -> tuple[str, int, str]:
 
 
 def _ratio(before: Row, after: Row) -> stats.Interval:
-    return stats.ratio(stats.units(*summary.proven(before)), stats.units(*summary.proven(after)))
+    return stats.ratio(
+        stats.independent_samples(*summary.proven(before)), stats.independent_samples(*summary.proven(after))
+    )

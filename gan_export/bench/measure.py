@@ -19,18 +19,29 @@ from pathlib import Path
 import numpy as np
 
 from gan_export.bench import environment, stats
-from gan_export.bench.backends import Contender
+from gan_export.bench.backends import Backend
 from gan_export.bench.plan import LARGEST_BATCH, Plan, check_memory
 from gan_export.bench.record import SCHEMA, Quantity, Run, Settings
-from gan_export.bench.results import Ledger
+from gan_export.bench.results import Results
 from gan_export.bench.roofline import Peak, measure_peak
-from gan_export.bench.target import SEED, Referee, Source, Subject, built_in, from_files, idle, precision, rule, runner
+from gan_export.bench.target import (
+    SEED,
+    AccuracyCheck,
+    BenchTarget,
+    Source,
+    built_in,
+    from_files,
+    idle,
+    precision,
+    rule,
+    runner,
+)
 from gan_export.errors import GanExportError, first_line
 from gan_export.formats.tolerance import Rule
 from gan_export.runtimes import subprocess_session
 from gan_export.runtimes.subprocess_session import REGISTRY, RemoteSession
 
-KNEE = 1.05  # a sweep goes on while the fastest contender gains this much from one doubling to the next
+MIN_SPEEDUP = 1.05  # a sweep goes on while the fastest contender gains this much from one doubling to the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +72,7 @@ class _Entrant:
     pace:      seconds a call by quantity, for the batch at hand
     """
 
-    contender: Contender
+    contender: Backend
     session: RemoteSession
     rule: Rule
     pace: dict[Quantity, float] = field(default_factory=dict)
@@ -94,7 +105,7 @@ class _Bench:
     """One run's state."""
 
     def __init__(
-        self, plan: Plan, subject: Subject, taking: tuple[Contender, ...], report: Report, registry: Registry
+        self, plan: Plan, subject: BenchTarget, taking: tuple[Backend, ...], report: Report, registry: Registry
     ) -> None:
         self.plan = plan
         self.subject = subject
@@ -103,8 +114,8 @@ class _Bench:
         self.threads = plan.resolved_threads()
         self.pin = self.threads < environment.usable_processors()
         self.contenders = taking
-        self.referee = Referee(subject, self.threads)
-        self.ledger = Ledger()
+        self.referee = AccuracyCheck(subject, self.threads)
+        self.ledger = Results()
         self.report = report
         self.started = time.monotonic()
         self.share = 0.0  # of the work that is done
@@ -199,11 +210,11 @@ class _Bench:
             smaller = self.ledger.all_series.get((series.contender.name, series.batch // 2, series.quantity))
             if series.batch == batch and smaller is not None and series.blocks and smaller.blocks:
                 ahead = 2 * stats.median_seconds(smaller.blocks).value / stats.median_seconds(series.blocks).value
-                if ahead > KNEE:
+                if ahead > MIN_SPEEDUP:
                     return True
         return False
 
-    def _start(self, contender: Contender, generation: int) -> _Entrant | None:
+    def _start(self, contender: Backend, generation: int) -> _Entrant | None:
         """A fresh process with the artifact loaded and one picture drawn; None where that can't be, and why is kept."""
         if self.device not in contender.devices:
             self.ledger.give_up(contender, f"has no {self.device} here", failed=False)
@@ -379,5 +390,5 @@ def _higher(before: Peak, after: Peak | None) -> Peak:
     return Peak({k: max(v, after.flops[k]) for k, v in before.flops.items()}, max(before.bytes, after.bytes))
 
 
-def _reason(error: GanExportError, contender: Contender) -> str:
+def _reason(error: GanExportError, contender: Backend) -> str:
     return str(error).removeprefix(f"{contender.runtime}: ")

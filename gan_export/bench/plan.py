@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from gan_export._lib import plaindata
 from gan_export.bench import backends, models
-from gan_export.bench.backends import Contender
+from gan_export.bench.backends import Backend
 from gan_export.bench.environment import memory_available, usable_processors
 from gan_export.bench.record import Quantity
 from gan_export.errors import GanExportError, printable
@@ -86,11 +86,11 @@ class Plan:
         """The number that every contender is given."""
         return self.threads or usable_processors()
 
-    def entrants(self, device: str) -> tuple[Contender, ...]:
+    def entrants(self, device: str) -> tuple[Backend, ...]:
         """Who takes part; the ones named, whether or not the device suits them, or the usual ones of the device."""
         if self.runtimes:
             return tuple(backends.find(name) for name in dict.fromkeys(self.runtimes))
-        return backends.usual(device)
+        return backends.default_backends(device)
 
 
 def from_suite(name: str) -> Plan:

@@ -79,7 +79,7 @@ class Parity:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BackendResult:
     """One contender, loaded: what its session says of itself, and what it costs apart from its speed.
 
     starts:  seconds from the start of a fresh process to the first picture, a number a process
@@ -131,7 +131,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Absent:
+class SkippedBackend:
     """A contender that was not measured, or not to its end, and why."""
 
     contender: str
@@ -157,9 +157,9 @@ class Run:
     peak: Peak | None
     load: tuple[float, float]
     gpu_states: tuple[Mapping[str, float], ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[BackendResult, ...]
     rows: tuple[Row, ...]
-    absent: tuple[Absent, ...]
+    absent: tuple[SkippedBackend, ...]
 
 
 def to_text(run: Run) -> Text[Json]:
@@ -205,8 +205,8 @@ def parse(text: str, name: str) -> Run:
         raise GanExportError(f"{where} is no JSON; a result of gan-bench is wanted") from None
     schema = data.get("schema") if isinstance(data, dict) else None
     if schema != SCHEMA:
-        said = f"of schema {printable(str(schema), 60)}" if schema else "no result of gan-bench"
-        raise GanExportError(f"{where} is {said}; this program reads {SCHEMA}")
+        description = f"of schema {printable(str(schema), 60)}" if schema else "no result of gan-bench"
+        raise GanExportError(f"{where} is {description}; this program reads {SCHEMA}")
     run = decode(Run, data, name)
     entries = {entry.contender for entry in run.entries}
     if stray := next((row.contender for row in run.rows if row.contender not in entries), None):

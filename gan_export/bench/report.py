@@ -98,7 +98,7 @@ def page(runs: dict[str, Run]) -> Text[Html]:
         for quantity, batch, lines in _groups(run):
             what = html_text(summary.QUANTITY_NAMES[quantity])
             parts.append(html("<h3>{what}, batch {batch}</h3>", what=what, batch=batch))
-            parts.append(_html_table(_COLUMNS, _cells(lines), [line.struck for line in lines]))
+            parts.append(_html_table(_COLUMNS, _cells(lines), [line.excluded for line in lines]))
         parts.append(html("<h3>apart from speed</h3>") + _html_table(_ASIDE, _aside(run)))
         if run.absent:
             items = html("").join(
@@ -239,11 +239,11 @@ def _md_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Tex
     return [row(columns), md("| {rule} |", rule=rule), *(row(cells) for cells in rows)]
 
 
-def _html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], struck: Sequence[bool] = ()) -> Text[Html]:
+def _html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], excluded: Sequence[bool] = ()) -> Text[Html]:
     head = html("").join(html("<th>{cell}</th>", cell=html_text(cell)) for cell in columns)
     body = []
     for i, row in enumerate(rows):
-        kind = html(' class="wrong"') if struck and struck[i] else html("")
+        kind = html(' class="wrong"') if excluded and excluded[i] else html("")
         cells = html("").join(html("<td>{cell}</td>", cell=html_text(cell)) for cell in row)
         body.append(html("<tr{kind}>{cells}</tr>", kind=kind, cells=cells))
     table = html("<table><tr>{head}</tr>{body}</table>", head=head, body=html("").join(body))

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gan_export._lib.fs import sha256_file
-from gan_export.bench.backends import Contender
-from gan_export.bench.record import Absent, Entry, Parity, Quantity, Row
+from gan_export.bench.backends import Backend
+from gan_export.bench.record import BackendResult, Parity, Quantity, Row, SkippedBackend
 from gan_export.formats import manifest
 from gan_export.runtimes.subprocess_session import RemoteSession
 
@@ -17,7 +17,7 @@ from gan_export.runtimes.subprocess_session import RemoteSession
 class Series:
     """A row while it grows.  `unproven`: the processes that are not judged after timing, yet or for good."""
 
-    contender: Contender
+    contender: Backend
     batch: int
     quantity: Quantity
     prepare: float = 0.0
@@ -49,15 +49,15 @@ class Series:
 
 
 @dataclass(slots=True)
-class Ledger:
+class Results:
     """`entries` and `absent` are by contender."""
 
     all_series: dict[tuple[str, int, Quantity], Series] = field(default_factory=dict)
-    entries: dict[str, Entry] = field(default_factory=dict)
-    absent: dict[str, Absent] = field(default_factory=dict)
+    entries: dict[str, BackendResult] = field(default_factory=dict)
+    absent: dict[str, SkippedBackend] = field(default_factory=dict)
     gpu_states: list[Mapping[str, float]] = field(default_factory=list)
 
-    def series(self, contender: Contender, batch: int, quantity: Quantity) -> Series:
+    def series(self, contender: Backend, batch: int, quantity: Quantity) -> Series:
         """The one of these, begun where there is none."""
         return self.all_series.setdefault((contender.name, batch, quantity), Series(contender, batch, quantity))
 
@@ -65,11 +65,11 @@ class Ledger:
         """Of what was timed, or struck out."""
         return tuple(s.row() for s in self.all_series.values() if s.blocks or (s.parity and not s.parity.passed))
 
-    def enter(self, contender: Contender, session: RemoteSession, path: Path, precision: str, seconds: float) -> None:
+    def enter(self, contender: Backend, session: RemoteSession, path: Path, precision: str, seconds: float) -> None:
         """`contender` has loaded `path` in a fresh process, and drawn its first picture after `seconds`."""
         known = self.entries.get(contender.name)
         info = session.info
-        self.entries[contender.name] = Entry(
+        self.entries[contender.name] = BackendResult(
             contender=contender.name,
             title=contender.title,
             runtime=info.runtime,
@@ -88,7 +88,7 @@ class Ledger:
             peak_device_memory=known.peak_device_memory if known else None,
         )
 
-    def weigh(self, contender: Contender, session: RemoteSession) -> None:
+    def weigh(self, contender: Backend, session: RemoteSession) -> None:
         """The most memory that its processes ever took."""
         if contender.name in self.absent:
             return
@@ -99,15 +99,15 @@ class Ledger:
             peak_device_memory=_largest(entry.peak_device_memory, memory.device_peak),
         )
 
-    def doubt(self, contender: Contender, process: int, batch: int | None = None) -> None:
+    def doubt(self, contender: Backend, process: int, batch: int | None = None) -> None:
         """`contender` failed in `process`: its rows of `batch`, or all of them, are not proven."""
         for series in self.all_series.values():
             if series.contender.name == contender.name and batch in (None, series.batch):
                 series.unproven.add(process)
 
-    def give_up(self, contender: Contender, reason: str, *, failed: bool) -> None:
+    def give_up(self, contender: Backend, reason: str, *, failed: bool) -> None:
         """The first reason stands."""
-        self.absent.setdefault(contender.name, Absent(contender.name, contender.title, reason, failed))
+        self.absent.setdefault(contender.name, SkippedBackend(contender.name, contender.title, reason, failed))
 
 
 def _largest(a: int | None, b: int | None) -> int | None:

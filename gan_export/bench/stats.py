@@ -42,7 +42,7 @@ class Interval:
         return (self.high - self.low) / 2 / self.value if self.value else math.inf
 
 
-def units(blocks: Blocks, process: Sequence[int]) -> list[list[int]]:
+def independent_samples(blocks: Blocks, process: Sequence[int]) -> list[list[int]]:
     """What an interval is made of: the blocks, or with enough processes each one's block medians together."""
     kept = [(number, block) for number, block in zip(process, blocks, strict=True) if len(block)]
     numbers = sorted({number for number, _ in kept})
@@ -59,7 +59,7 @@ def pairs(mine: Blocks, my: Sequence[int], others: Blocks, their: Sequence[int])
     first, second = _by_round(mine, my), _by_round(others, their)
     common = [key for key in first if key in second]
     numbers = [number for number, _ in common]
-    return tuple(units([side[key] for key in common], numbers) for side in (first, second))
+    return tuple(independent_samples([side[key] for key in common], numbers) for side in (first, second))
 
 
 def median_seconds(blocks: Blocks) -> Interval:
@@ -77,7 +77,7 @@ def median_seconds(blocks: Blocks) -> Interval:
     if count == 1:
         return Interval(0.0, value, math.inf)
     if count >= ORDERED:
-        rank = enclosing(count)
+        rank = median_ci_rank(count)
         return Interval(float(medians[rank - 1]), value, float(medians[count - rank]))
     spread = float(np.log(medians).std(ddof=1))
     reach = math.exp(student_t(count - 1) * math.sqrt(math.pi / 2 / count) * spread)
@@ -85,7 +85,7 @@ def median_seconds(blocks: Blocks) -> Interval:
 
 
 @functools.cache
-def enclosing(count: int) -> int:
+def median_ci_rank(count: int) -> int:
     """The largest k for which the k-th smallest and the k-th largest of `count` units enclose their law's median.
 
     In at least 95 of 100 draws, for every continuous law: each unit falls below the median as a fair coin falls.

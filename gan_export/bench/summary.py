@@ -8,8 +8,8 @@ import numpy as np
 
 from gan_export._lib.escape import Csv, Text, csv_rows
 from gan_export.bench import stats
-from gan_export.bench.backends import CONTENDERS
-from gan_export.bench.record import Entry, Parity, Quantity, Row, Run
+from gan_export.bench.backends import BACKENDS
+from gan_export.bench.record import BackendResult, Parity, Quantity, Row, Run
 
 MOST_SPREAD = 0.05  # half an interval, as a share of the median
 MOST_FOREIGN = 0.05  # of all processors' time, taken by other processes while a block ran
@@ -33,7 +33,7 @@ class Line:
     of_peak: share of the best matrix product of this precision, None without a roofline
     """
 
-    entry: Entry
+    entry: BackendResult
     batch: int
     quantity: Quantity
     parity: Parity | None
@@ -44,7 +44,7 @@ class Line:
     verdict: str = ""
 
     @property
-    def struck(self) -> bool:
+    def excluded(self) -> bool:
         return self.rate is None
 
 
@@ -67,7 +67,7 @@ def verdict(run: Run, row: Row) -> str:
     blocks, process = proven(row)
     if not blocks:
         return "not proven after timing"
-    return "" if len(stats.units(blocks, process)) > 1 else "one block alone"
+    return "" if len(stats.independent_samples(blocks, process)) > 1 else "one block alone"
 
 
 def proven(row: Row) -> tuple[list[tuple[int, ...]], list[int]]:
@@ -76,7 +76,7 @@ def proven(row: Row) -> tuple[list[tuple[int, ...]], list[int]]:
     return [block for block, _ in kept], [number for _, number in kept]
 
 
-def title(entry: Entry) -> str:
+def title(entry: BackendResult) -> str:
     """The contender's title, with any precision but float32, and the provider that ran it where there is a choice."""
     words = [entry.title]
     if entry.precision != "fp32" and entry.precision not in entry.title.lower().split():
@@ -86,7 +86,7 @@ def title(entry: Entry) -> str:
     return " ".join(words)
 
 
-def aside(entry: Entry) -> tuple[str, ...]:
+def aside(entry: BackendResult) -> tuple[str, ...]:
     """What a runtime costs apart from speed: title, version, precision, start, loading, peak memory, file."""
     return (
         title(entry),
@@ -109,7 +109,7 @@ def doubts(run: Run) -> list[str]:
     if stolen and float(np.mean(stolen)) > MOST_STOLEN:
         found.append(f"the hypervisor gave {np.mean(stolen):.0%} of the processors to others")
     timed = [line for line in lines(run) if line.rate is not None]
-    by_right = {c.name for c in CONTENDERS if c.fewer_products}
+    by_right = {c.name for c in BACKENDS if c.fewer_products}
     counted = [line for line in timed if line.entry.contender not in by_right]
     highest = max((line.of_peak or 0.0 for line in counted), default=0.0)
     if highest > 1.0:
@@ -172,11 +172,11 @@ def _three(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _line(run: Run, row: Row, entry: Entry) -> Line:
+def _line(run: Run, row: Row, entry: BackendResult) -> Line:
     if why := verdict(run, row):
         return Line(entry, row.batch, row.quantity, row.parity, None, None, None, None, why)
     blocks, process = proven(row)
-    call = stats.median_seconds(stats.units(blocks, process))
+    call = stats.median_seconds(stats.independent_samples(blocks, process))
     rate = stats.Interval(row.batch / call.high, row.batch / call.value, row.batch / call.low)
     of_peak = None
     if run.peak is not None and run.model.flops is not None and entry.precision in run.peak.flops:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from gan_export import runtimes
 from gan_export.bench import backends, models
-from gan_export.bench.backends import Contender
+from gan_export.bench.backends import Backend
 from gan_export.bench.record import Model, Parity
 from gan_export.errors import GanExportError, printable
 from gan_export.formats import manifest as manifests
@@ -23,7 +23,7 @@ from gan_export.formats.manifest import Facts, Manifest
 from gan_export.formats.tolerance import Rounding, Rule
 from gan_export.graph import spec as specs
 from gan_export.graph.signature import Array, Signature
-from gan_export.recognize.options import Overrides
+from gan_export.recognize.options import ReadOptions
 from gan_export.runtimes import exact
 from gan_export.runtimes.base import Outputs, SessionInfo
 from gan_export.runtimes.subprocess_session import RemoteBound, RemoteSession, open_remote
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 SEED = manifests.REFERENCE_SEED  # the pictures that manifests carry are then the first ones of every batch
 MOST_COMPARED = 4096  # pictures of one batch
 _SEEDED = " sampler"  # after an artifact's kind: a file that draws from a seed is another thing to measure
-NOTHING_SAID = Overrides()
+NOTHING_SAID = ReadOptions()
 T = TypeVar("T")
 _PIECE = 64  # pictures that the reference draws at once
 
@@ -46,11 +46,11 @@ class Source:
 
     checkpoint: Path | None
     artifacts: dict[str, Path]
-    overrides: Overrides = NOTHING_SAID
+    overrides: ReadOptions = NOTHING_SAID
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class BenchTarget:
     """A generator ready to be measured.
 
     at_work: bytes of one image in the layer that takes most, input and output together
@@ -63,7 +63,7 @@ class Subject:
     at_work: int
     folder: Path
 
-    def file_for(self, contender: Contender, device: str = "cpu") -> Path:
+    def file_for(self, contender: Backend, device: str = "cpu") -> Path:
         """The file that `contender` loads on `device`; exported into the folder the first time it is asked for.
 
         Raises GanExportError where neither a named artifact nor the checkpoint serves.
@@ -103,10 +103,10 @@ class Subject:
         return 4 * manifests.values_of(self.signature)
 
 
-class Referee:
+class AccuracyCheck:
     """Draws the reference images as they are needed, and judges."""
 
-    def __init__(self, subject: Subject, threads: int) -> None:
+    def __init__(self, subject: BenchTarget, threads: int) -> None:
         self._subject = subject
         self._threads = threads
         self._session: RemoteSession | None = None
@@ -135,7 +135,7 @@ class Referee:
             )
             allowed = rule.given(compare.rounding_of([expected], signature))
             first = {name: array[:count] for name, array in outputs.items()}
-            row = compare.judge(first, expected.exact, signature, allowed)
+            row = compare.compare_batch(first, expected.exact, signature, allowed)
         return Parity(
             passed=row.passed,
             against=self.against,
@@ -181,7 +181,7 @@ def rule(path: Path, info: SessionInfo) -> Rule:
 
     Raises GanExportError for a manifest that names no precision of its format.
     """
-    stored, kind = _stored(path), manifests.sniff(path)
+    stored, kind = _stored(path), manifests.detect_format(path)
     try:
         of_file = tolerance.rule(manifests.format_of(kind), stored)
     except GanExportError as e:
@@ -194,13 +194,13 @@ def _stored(path: Path) -> str:
     return manifest.precision if manifest else "fp32"
 
 
-def sort_files(files: Sequence[Path], overrides: Overrides = NOTHING_SAID) -> Source:
+def sort_files(files: Sequence[Path], overrides: ReadOptions = NOTHING_SAID) -> Source:
     """Raises GanExportError for a file that is missing, and for two of one kind: one generator at a time."""
     found: dict[str, Path] = {}
     for path in files:
         if not path.exists():
             raise GanExportError(f"{printable(str(path))}: no such file")
-        kind: str = manifests.sniff(path)
+        kind: str = manifests.detect_format(path)
         kind = "checkpoint" if kind == "safetensors" else kind  # weights, which every contender can start from
         if kind != "checkpoint" and (manifest := manifests.read_manifest(path, kind)) and manifest.seeded:  # type: ignore[arg-type]
             kind += _SEEDED
@@ -216,9 +216,11 @@ def sort_files(files: Sequence[Path], overrides: Overrides = NOTHING_SAID) -> So
     return Source(checkpoint, found, overrides)
 
 
-def _exported_with(files: Iterable[Path]) -> Overrides:
+def _exported_with(files: Iterable[Path]) -> ReadOptions:
     """The flags that these exports were made with; none where none has a manifest."""
-    return _agreed(files, Manifest.overrides, "flags", lambda said: f"with {said.flags() or 'none'}") or NOTHING_SAID
+    return (
+        _agreed(files, Manifest.overrides, "flags", lambda stated: f"with {stated.flags() or 'none'}") or NOTHING_SAID
+    )
 
 
 def _agreed(files: Iterable[Path], get: Callable[[Manifest], T], what: str, shown: Callable[[T], str]) -> T | None:
@@ -226,28 +228,28 @@ def _agreed(files: Iterable[Path], get: Callable[[Manifest], T], what: str, show
 
     Raises GanExportError where one says otherwise than the next: they are two generators.
     """
-    said = {path: get(manifest) for path in files if (manifest := _manifest(path)) is not None}
-    if len(set(map(repr, said.values()))) > 1:
-        each = ", ".join(f"{printable(path.name)} {printable(shown(value), 200)}" for path, value in said.items())
+    stated = {path: get(manifest) for path in files if (manifest := _manifest(path)) is not None}
+    if len(set(map(repr, stated.values()))) > 1:
+        each = ", ".join(f"{printable(path.name)} {printable(shown(value), 200)}" for path, value in stated.items())
         raise GanExportError(f"these were exported with unlike {what} ({each}); bench one generator at a time")
-    return next(iter(said.values()), None)
+    return next(iter(stated.values()), None)
 
 
-def idle(source: Source, taking: Sequence[Contender]) -> dict[str, Path]:
+def idle(source: Source, taking: Sequence[Backend]) -> dict[str, Path]:
     """Those named files that none of `taking` runs, by kind."""
     run = {_runs(contender) for contender in taking}
     return {kind: path for kind, path in source.artifacts.items() if kind not in run}
 
 
-def runner(kind: str, path: Path) -> Contender:
+def runner(kind: str, path: Path) -> Backend:
     """Who runs the user's own file of that kind.  Raises GanExportError where nobody does."""
-    for contender in backends.CONTENDERS:
+    for contender in backends.BACKENDS:
         if _runs(contender) == kind:
             return contender
     raise GanExportError(f"{printable(path.name)} is a {kind} file, which gan-bench can't run; leave it out")
 
 
-def _runs(contender: Contender) -> str:
+def _runs(contender: Backend) -> str:
     """The kind of the user's own files that it takes; empty for one that takes none."""
     seeded = contender.options == backends.SEEDED
     if contender.export is None or (contender.options and not seeded):
@@ -255,7 +257,7 @@ def _runs(contender: Contender) -> str:
     return runtimes.find(contender.runtime).format + (_SEEDED if seeded else "")
 
 
-def from_files(source: Source, folder: Path) -> Subject:
+def from_files(source: Source, folder: Path) -> BenchTarget:
     """Of the user's own files.  An artifact without its checkpoint is judged by the pictures that it carries."""
     if source.checkpoint is not None:
         from gan_export import checkpoint
@@ -274,10 +276,10 @@ def from_files(source: Source, folder: Path) -> Subject:
             "name the checkpoint it was made from too"
         )
     model = _model(path.name, manifest.facts, manifest.source_sha256, None)
-    return Subject(model, manifest.signature, None, source.artifacts, 0, folder)
+    return BenchTarget(model, manifest.signature, None, source.artifacts, 0, folder)
 
 
-def built_in(name: str, folder: Path) -> Subject:
+def built_in(name: str, folder: Path) -> BenchTarget:
     """A built-in generator, written as a checkpoint into `folder`."""
     from gan_export import checkpoint
 
@@ -286,7 +288,7 @@ def built_in(name: str, folder: Path) -> Subject:
     return _of_checkpoint(path, checkpoint.read(path), Source(path, {}), folder, name)
 
 
-def _of_checkpoint(path: Path, read: Checkpoint, source: Source, folder: Path, name: str | None = None) -> Subject:
+def _of_checkpoint(path: Path, read: Checkpoint, source: Source, folder: Path, name: str | None = None) -> BenchTarget:
     for file in source.artifacts.values():
         manifest = _manifest(file)
         if manifest is not None and manifest.source_sha256 != read.source.sha256:
@@ -303,7 +305,7 @@ def _of_checkpoint(path: Path, read: Checkpoint, source: Source, folder: Path, n
     )
     if latent_count is not None or source.overrides != NOTHING_SAID:
         path = _as_said(read, latent_count, folder)
-    return Subject(model, read.signature, path, source.artifacts, _largest_layer(read.spec), folder)
+    return BenchTarget(model, read.signature, path, source.artifacts, _largest_layer(read.spec), folder)
 
 
 def _as_said(read: Checkpoint, recalibrate: int | None, folder: Path) -> Path:
@@ -348,9 +350,9 @@ def _largest_layer(spec: specs.GeneratorSpec) -> int:
     return max(_traffic(spec).values())
 
 
-def _export(checkpoint_path: Path, contender: Contender, device: str, folder: Path) -> Path:
+def _export(checkpoint_path: Path, contender: Backend, device: str, folder: Path) -> Path:
     from gan_export import checkpoint, exporters
-    from gan_export.exporters.base import Options, Steadier, require
+    from gan_export.exporters.base import Options, PrecisionFallbacks, require_available
     from gan_export.verification import run
 
     exporter = exporters.find(contender.export or "")
@@ -358,13 +360,15 @@ def _export(checkpoint_path: Path, contender: Contender, device: str, folder: Pa
     tag = "-".join(str(v) for v in options.values())
     target = folder / f"{exporter.name}{'-' + tag if tag else ''}{exporter.suffix}"
     if not target.exists():
-        require(exporter)
+        require_available(exporter)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch announces the future of torch.jit and of the ONNX exporter
                 read = checkpoint.read(checkpoint_path)
-                if isinstance(exporter, Steadier):
-                    run.written(read, exporter, target, Options(**options))  # passed or not: the bench judges itself
+                if isinstance(exporter, PrecisionFallbacks):
+                    run.export_with_fallbacks(
+                        read, exporter, target, Options(**options)
+                    )  # passed or not: the bench judges itself
                 else:
                     exporter.write(read, target, Options(**options))  # whatever its libraries raise makes a failed row
         except BaseException:  # no other contender takes what is half there
@@ -375,7 +379,7 @@ def _export(checkpoint_path: Path, contender: Contender, device: str, folder: Pa
     return target
 
 
-def _first_manifest(subject: Subject) -> Manifest:
+def _first_manifest(subject: BenchTarget) -> Manifest:
     path = next(iter(subject.artifacts.values()))
     manifest = _manifest(path)
     if manifest is None:
@@ -384,7 +388,7 @@ def _first_manifest(subject: Subject) -> Manifest:
 
 
 def _manifest(path: Path) -> manifests.Manifest | None:
-    kind = manifests.sniff(path)
+    kind = manifests.detect_format(path)
     return None if kind == "checkpoint" else manifests.read_manifest(path, kind)
 
 

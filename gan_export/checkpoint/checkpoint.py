@@ -9,7 +9,7 @@ from pathlib import Path
 from gan_export.checkpoint.containers.tensors import Float32
 from gan_export.graph.signature import Signature
 from gan_export.graph.spec import GeneratorSpec
-from gan_export.recognize.options import Overrides, Reading
+from gan_export.recognize.options import Match, ReadOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class Checkpoint:
 
     weights: Mapping[str, Float32]
     source: Source
-    reading: Reading
-    overrides: Overrides = field(default_factory=Overrides)
+    reading: Match
+    overrides: ReadOptions = field(default_factory=ReadOptions)
 
     @property
     def spec(self) -> GeneratorSpec:

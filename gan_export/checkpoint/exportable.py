@@ -14,7 +14,7 @@ from gan_export.graph.signature import Array, Feeds, Signature
 if TYPE_CHECKING:
     from torch import fx, nn
 
-    from gan_export.recognize.options import Overrides
+    from gan_export.recognize.options import ReadOptions
 
 
 class Exportable(Protocol):
@@ -32,7 +32,7 @@ class Exportable(Protocol):
     def source(self) -> Source: ...
 
     @property
-    def overrides(self) -> Overrides: ...
+    def overrides(self) -> ReadOptions: ...
 
 
 def known_layers(generator: Exportable, format: str) -> Checkpoint:
@@ -50,12 +50,12 @@ def lowered_module(generator: Exportable, output: Literal["float", "bytes"]) -> 
 
     It takes the signature's inputs by place and gives one tensor, or a tuple in the order of the outputs.
     """
-    from gan_export.graph.torch_module import to_module
+    from gan_export.graph.torch_module import build_module
 
     if isinstance(generator, Checkpoint):
-        from gan_export.graph.fold import lower
+        from gan_export.graph.fold import fold_batchnorm
 
-        return to_module(*lower(generator.spec, generator.weights), output=output)
+        return build_module(*fold_batchnorm(generator.spec, generator.weights), output=output)
     from gan_export.checkpoint import user_module
 
     return user_module.to_export(_user_module(generator), output)
@@ -64,9 +64,9 @@ def lowered_module(generator: Exportable, output: Literal["float", "bytes"]) -> 
 def eager_module(generator: Exportable) -> nn.Module:
     """Return the generator in float32 on the CPU, as its checkpoint or its class has it."""
     if isinstance(generator, Checkpoint):
-        from gan_export.graph.torch_module import to_module
+        from gan_export.graph.torch_module import build_module
 
-        return to_module(generator.spec, generator.weights)
+        return build_module(generator.spec, generator.weights)
     module: nn.Module = _user_module(generator).graph
     return module
 

@@ -40,7 +40,7 @@ def normalise(table: Mapping[str, T], budget: Budget) -> dict[str, T]:
     return result
 
 
-def attempts(keys: Iterable[str]) -> list[str]:
+def candidate_prefixes(keys: Iterable[str]) -> list[str]:
     """Prefixes to take off, one attempt each: none first, then each longer one that all keys share and that names
     an owner (`generator.`, `netG.`)."""
     parts = [k.split(".", MAX_ATTEMPTS) for k in keys]

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from gan_export.checkpoint.pickled_modules import Leaf, Recovered
+from gan_export.checkpoint.pickled_modules import Leaf, PickledModule
 from gan_export.errors import GanExportError, printable
 from gan_export.graph.layers import (
     Activation,
@@ -31,7 +31,7 @@ from gan_export.graph.layers import (
 from gan_export.graph.spec import MOST_VALUES, GeneratorSpec
 from gan_export.graph.words import ActivationKind, Output, UpsampleMode
 from gan_export.recognize.conv_stack import GEOMETRY
-from gan_export.recognize.options import Overrides, Reading
+from gan_export.recognize.options import Match, ReadOptions
 
 _NEUTRAL = (
     "Identity", "Flatten", "Unflatten", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout",
@@ -49,7 +49,7 @@ _BETWEEN = (Activation, Upsample)  # what has a place between two layers with we
 _LARGEST = 1 << 12  # of a stride or a padding
 
 
-def last_activation(module: Recovered, reading: Reading, homes: Mapping[str, str]) -> Output | None:
+def final_activation(module: PickledModule, reading: Match, homes: Mapping[str, str]) -> Output | None:
     """What the module ends in; None where its own code, which nobody reads, may say so."""
     owners = [la.name for la in reading.spec.layers if layer_parameters(la)]
     _, after, ended = _around(module, homes[owners[-1]])
@@ -64,7 +64,9 @@ def last_activation(module: Recovered, reading: Reading, homes: Mapping[str, str
     raise _no_place(found[0], "at the end")
 
 
-def agreed(module: Recovered, reading: Reading, homes: Mapping[str, str], overrides: Overrides) -> Reading:
+def apply_module_config(
+    module: PickledModule, reading: Match, homes: Mapping[str, str], overrides: ReadOptions
+) -> Match:
     """The reading with what the module says of itself.  homes: the layers with weights -> the paths that they lie at.
 
     Raises GanExportError, naming the layer, for what has no place in the spec, or contradicts a flag.
@@ -74,16 +76,16 @@ def agreed(module: Recovered, reading: Reading, homes: Mapping[str, str], overri
     shapes: dict[str, Shape] = {"z": (reading.spec.nz,), "label": ()}
     between = _between(module, reading.spec, homes, overrides)
     layers: list[Layer] = []
-    unsaid: set[str] = set()  # what some layer's class or place doesn't say
+    unknown_settings: set[str] = set()  # what some layer's class or place doesn't say
     for la in reading.spec.layers:
         leaf = module.leaves.get(homes.get(la.name, "\0"))
-        told = la
+        changed = la
         if leaf is not None:
-            told = _with_weights(la, leaf, shapes[la.inputs[0]], overrides, unsaid)
+            changed = _with_weights(la, leaf, shapes[la.inputs[0]], overrides, unknown_settings)
         elif isinstance(la, _BETWEEN):
-            told = _without(la, between.get(la.name), module, overrides, unsaid)
+            changed = _without(la, between.get(la.name), module, overrides, unknown_settings)
         try:
-            shapes[la.name] = output_shape(told, [shapes[i] for i in told.inputs])
+            shapes[la.name] = output_shape(changed, [shapes[i] for i in changed.inputs])
         except ValueError as e:
             raise GanExportError(
                 f"{_where(leaf)}{la.name} ({type(la).__name__}) {e}: read as another network"
@@ -91,7 +93,7 @@ def agreed(module: Recovered, reading: Reading, homes: Mapping[str, str], overri
         if any(d < 1 for d in shapes[la.name]) or math.prod(shapes[la.name]) > MOST_VALUES:
             raise GanExportError(f"{_where(leaf)}{la.name} gives {shapes[la.name]}, no picture")
         _check_size(between.get(la.name), shapes[la.name])
-        layers.append(told)
+        layers.append(changed)
     image = shapes[layers[-1].name]
     if len(image) != 3:
         raise GanExportError(f"the last layer gives {image}, no picture")
@@ -99,13 +101,13 @@ def agreed(module: Recovered, reading: Reading, homes: Mapping[str, str], overri
     if size is not None and image[1:] != (size, size):
         raise GanExportError(f"--image-size {size}: the module itself draws {image[2]}x{image[1]}; leave it out")
     spec = replace(reading.spec, layers=tuple(layers), image=(image[0], image[1], image[2]))
-    known = {"--bn-eps", "--slope", "--upsample", GEOMETRY} - unsaid
+    known = {"--bn-eps", "--slope", "--upsample", GEOMETRY} - unknown_settings
     assumed = tuple(a for a in reading.assumed if a.flag not in known and a.what not in known)
     also = tuple(a for a in reading.alternatives if not a.flag.startswith("--image-size"))
     return replace(reading, spec=spec, assumed=assumed, alternatives=also, notes=(*reading.notes, *_own_code(module)))
 
 
-def said(spec: GeneratorSpec, before: GeneratorSpec) -> str:
+def describe_changes(spec: GeneratorSpec, before: GeneratorSpec) -> str:
     """What a module told that a state dict wouldn't have, for people; empty where it is what had been assumed."""
     words: list[str] = []
     eps = sorted({la.eps for la in spec.layers if isinstance(la, BatchNorm)})
@@ -174,7 +176,7 @@ def _mode(leaf: Leaf) -> UpsampleMode:
     return "bilinear" if leaf.settings.get("mode") == "bilinear" else "nearest"  # others are refused
 
 
-def _with_weights(la: Layer, leaf: Leaf, given: Shape, overrides: Overrides, unsaid: set[str]) -> Layer:
+def _with_weights(la: Layer, leaf: Leaf, given: Shape, overrides: ReadOptions, unknown_settings: set[str]) -> Layer:
     """The layer as the module has it."""
     if leaf.own and leaf.kind not in _OWNED.get(type(la), ()):
         raise GanExportError(
@@ -201,14 +203,14 @@ def _with_weights(la: Layer, leaf: Leaf, given: Shape, overrides: Overrides, uns
                 stride = la.stride  # decides nothing on one pixel
             return replace(la, stride=stride, padding=padding, output_padding=extra)
         case ConvTranspose() | Conv():
-            unsaid.add(GEOMETRY)
+            unknown_settings.add(GEOMETRY)
         case BatchNorm() if overrides.bn_eps is None and "eps" in s:
             eps = _number(s["eps"])
             if eps is None or eps <= 0:
                 raise GanExportError(f"{_at(leaf)} has an eps of {_shown(s['eps'])}; it must be above 0")
             return replace(la, eps=eps)
         case BatchNorm() if overrides.bn_eps is None:
-            unsaid.add("--bn-eps")
+            unknown_settings.add("--bn-eps")
         case Embedding() if s.get("max_norm") is not None:
             raise GanExportError(f"{_at(leaf)} is an Embedding with max_norm, {_UNREAD}")
     return la
@@ -224,7 +226,11 @@ def _square(leaf: Leaf, name: str, usual: int) -> int:
 
 
 def _without(
-    la: Activation | Upsample, leaf: Leaf | None, module: Recovered, overrides: Overrides, unsaid: set[str]
+    la: Activation | Upsample,
+    leaf: Leaf | None,
+    module: PickledModule,
+    overrides: ReadOptions,
+    unknown_settings: set[str],
 ) -> Layer:
     """A layer without weights as the module has it: by its place, or else as all loose ones of the module are."""
     if isinstance(la, Upsample):
@@ -237,7 +243,7 @@ def _without(
                 f"{la.name}: the module enlarges in several ways and doesn't say where; say --upsample"
             )
         if not modes:
-            unsaid.add("--upsample")
+            unknown_settings.add("--upsample")
         if leaf and (times := leaf.settings.get("scale_factor")) is not None:
             times = times[0] if isinstance(times, tuple) and times else times
             if times != la.factor:
@@ -255,7 +261,7 @@ def _without(
             f"{la.name}: the module's activations differ and it doesn't say which is where; say --slope"
         )
     if not kinds:
-        unsaid.add("--slope")
+        unknown_settings.add("--slope")
     return replace(la, kind=next(iter(kinds))[0], slope=next(iter(kinds))[1]) if kinds else la
 
 
@@ -289,7 +295,7 @@ def _check_size(leaf: Leaf | None, shape: Shape) -> None:
 # -- places in a Sequential
 
 
-def _around(module: Recovered, path: str) -> tuple[list[Leaf], list[Leaf], bool]:
+def _around(module: PickledModule, path: str) -> tuple[list[Leaf], list[Leaf], bool]:
     """What a Sequential has right before and right behind a layer with weights, and whether it ends there.
 
     What a class of its own does ends it too: nobody reads that.
@@ -303,7 +309,7 @@ def _around(module: Recovered, path: str) -> tuple[list[Leaf], list[Leaf], bool]
     return before[::-1], after, ended
 
 
-def _run(module: Recovered, paths: Iterable[str]) -> tuple[list[Leaf], bool]:
+def _run(module: PickledModule, paths: Iterable[str]) -> tuple[list[Leaf], bool]:
     """What changes values up to the next layer with weights, and whether there is none."""
     found: list[Leaf] = []
     for path in paths:
@@ -317,7 +323,9 @@ def _run(module: Recovered, paths: Iterable[str]) -> tuple[list[Leaf], bool]:
     return found, True
 
 
-def _between(module: Recovered, spec: GeneratorSpec, homes: Mapping[str, str], overrides: Overrides) -> dict[str, Leaf]:
+def _between(
+    module: PickledModule, spec: GeneratorSpec, homes: Mapping[str, str], overrides: ReadOptions
+) -> dict[str, Leaf]:
     """The activations and interpolations of the spec -> the modules that they are, by their place in a Sequential.
 
     Raises GanExportError where another kind stands there.
@@ -367,7 +375,7 @@ def _pair(found: dict[str, Leaf], path: str, ours: list[Layer], theirs: list[Lea
         )
 
 
-def _own_code(module: Recovered) -> tuple[str, ...]:
+def _own_code(module: PickledModule) -> tuple[str, ...]:
     """What is said of layers whose class is the file's own, and of hooks."""
     strange = [leaf for leaf in module.leaves.values() if not leaf.own]
     names = ", ".join(dict.fromkeys(f"{_at(leaf)} ({printable(leaf.kind, 40)})" for leaf in strange[:4]))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from gan_export._lib.budget import Budget
-from gan_export.checkpoint.containers.tensors import Name, Record, Tensor, as_tensor
+from gan_export.checkpoint.containers.tensors import GlobalRef, OpaqueObject, Tensor, as_tensor
 
 MAX_DEPTH = 32
 MAX_MODULES = 20_000
@@ -38,7 +38,7 @@ class Leaf:
 
 
 @dataclass
-class Recovered:
+class PickledModule:
     """A module's tensors by key, and what its record says of its parts.
 
     leaves: by path.  sequences: paths in the order in which a Sequential runs them, those within it included; "" stands
@@ -47,7 +47,7 @@ class Recovered:
     calls: parameters that are the result of a call, by key -> what is called.
     """
 
-    record: Record
+    record: OpaqueObject
     tensors: dict[str, Tensor] = field(default_factory=dict)
     leaves: dict[str, Leaf] = field(default_factory=dict)
     sequences: list[list[str]] = field(default_factory=list)
@@ -76,22 +76,22 @@ class Recovered:
 
 def is_module(value: object) -> bool:
     """Whether a record is a pickled nn.Module: by what it holds, since its class can be anyone's."""
-    if not isinstance(value, Record):
+    if not isinstance(value, OpaqueObject):
         return False
     state = value.attributes()
     return isinstance(state.get("_modules"), dict) and isinstance(state.get("_parameters"), dict)
 
 
-def recover(module: Record, budget: Budget) -> Recovered:
+def read_module(module: OpaqueObject, budget: Budget) -> PickledModule:
     """What `module.state_dict()` would hold, in its order."""
-    found = Recovered(module)
+    found = PickledModule(module)
     tree = _Tree(budget)
     inner: set[str] = set()  # Sequentials that are a part of another
     left = MAX_MODULES
     for prefix, record in _walk(module, tree, budget):
         state, before = record.attributes(), len(found.tensors)
         hidden = state.get("_non_persistent_buffers_set")
-        elements = hidden.elements if isinstance(hidden, Record) else hidden
+        elements = hidden.elements if isinstance(hidden, OpaqueObject) else hidden
         elements = elements if isinstance(elements, list) else []
         budget.spend(len(elements))
         skip = {e for e in elements if isinstance(e, str)}
@@ -107,7 +107,7 @@ def recover(module: Record, budget: Budget) -> Recovered:
                     budget.text(len(key))
                     budget.hold(len(key))
                     found.tensors[key] = tensor
-                elif isinstance(value, Record):
+                elif isinstance(value, OpaqueObject):
                     found.calls[key] = str(value.name)
         if len(found.hooks) < MAX_HOOKS:
             hooks = itertools.islice(_hooks(state, budget), MAX_HOOKS)
@@ -125,23 +125,23 @@ def recover(module: Record, budget: Budget) -> Recovered:
     return found
 
 
-def _hooks(state: Mapping[object, object], budget: Budget) -> Iterator[Name]:
+def _hooks(state: Mapping[object, object], budget: Budget) -> Iterator[GlobalRef]:
     """Whose code runs before and behind a module's own; torch's spectral and weight norm are such hooks too."""
     for kind in ("_forward_pre_hooks", "_forward_hooks"):
         table = state.get(kind)
         for hook in table.values() if isinstance(table, dict) else ():
             budget.spend(4)
-            name = hook.name if isinstance(hook, Record) else hook
-            if isinstance(name, Name) and not name.module.startswith("torch.nn."):
+            name = hook.name if isinstance(hook, OpaqueObject) else hook
+            if isinstance(name, GlobalRef) and not name.module.startswith("torch.nn."):
                 yield name
 
 
-def submodule(module: Record, path: str) -> Record | None:
+def submodule(module: OpaqueObject, path: str) -> OpaqueObject | None:
     """`module.get_submodule(path)`, as far as the file has it."""
     for name in path.split(".", MAX_DEPTH)[:MAX_DEPTH]:
         children = module.attributes().get("_modules")
         child = children.get(name) if isinstance(children, dict) else None
-        if not isinstance(child, Record):
+        if not isinstance(child, OpaqueObject):
             return None
         module = child
     return module
@@ -152,20 +152,20 @@ class _Tree:
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self._children: dict[int, dict[str, Record]] = {}
+        self._children: dict[int, dict[str, OpaqueObject]] = {}
         self._in_turn: dict[int, bool] = {}
 
-    def children(self, record: Record) -> dict[str, Record]:
+    def children(self, record: OpaqueObject) -> dict[str, OpaqueObject]:
         known = self._children.get(id(record))
         if known is None:
             table = record.attributes().get("_modules")
             table = table if isinstance(table, dict) else {}
             self.budget.spend(1 + len(table))
-            items = ((n, c) for n, c in table.items() if isinstance(n, str) and isinstance(c, Record))
+            items = ((n, c) for n, c in table.items() if isinstance(n, str) and isinstance(c, OpaqueObject))
             known = self._children[id(record)] = {n: c for n, c in items if len(n) <= MAX_NAME}
         return known
 
-    def in_turn(self, record: Record) -> bool:
+    def in_turn(self, record: OpaqueObject) -> bool:
         """Whether its children run one after the other: a Sequential, one by a subclass's numbers, or a wrapper of
         one."""
         known = self._in_turn.get(id(record))
@@ -179,7 +179,7 @@ class _Tree:
             self._in_turn[id(record)] = known
         return known
 
-    def all_own(self, record: Record) -> bool:
+    def all_own(self, record: OpaqueObject) -> bool:
         """Whether no code but torch's own says what happens around the last of it."""
         for _ in range(MAX_DEPTH):
             children = self.children(record)
@@ -191,9 +191,9 @@ class _Tree:
         return False
 
 
-def _walk(module: Record, tree: _Tree, budget: Budget) -> Iterator[tuple[str, Record]]:
+def _walk(module: OpaqueObject, tree: _Tree, budget: Budget) -> Iterator[tuple[str, OpaqueObject]]:
     """(prefix, record), parents before children, in the order of `_modules`; a module isn't looked for in itself."""
-    waiting: list[tuple[str, Record, tuple[int, ...]]] = [("", module, ())]
+    waiting: list[tuple[str, OpaqueObject, tuple[int, ...]]] = [("", module, ())]
     for _ in range(MAX_MODULES):
         if not waiting:
             return
@@ -209,11 +209,13 @@ def _walk(module: Record, tree: _Tree, budget: Budget) -> Iterator[tuple[str, Re
         waiting.extend((f"{prefix}{n}.", c, here) for n, c in reversed(children.items()) if id(c) not in here)
 
 
-def _own(record: Record, *kinds: str) -> bool:
+def _own(record: OpaqueObject, *kinds: str) -> bool:
     return record.name.module.startswith("torch.nn.") and record.name.qualname in kinds
 
 
-def _sequence(prefix: str, record: Record, inner: set[str], tree: _Tree, above: tuple[int, ...] = ()) -> Iterator[str]:
+def _sequence(
+    prefix: str, record: OpaqueObject, inner: set[str], tree: _Tree, above: tuple[int, ...] = ()
+) -> Iterator[str]:
     """Paths in the order in which they run; as `_walk`, not looking for a module in itself."""
     above = (*above, id(record))
     for name, child in tree.children(record).items():

@@ -18,24 +18,24 @@ from gan_export.checkpoint.containers import hf_folder
 from gan_export.checkpoint.containers.denylist import named_first
 from gan_export.checkpoint.containers.detect import read_content
 from gan_export.checkpoint.containers.tensors import FLOATS, Float32, Tensor
-from gan_export.checkpoint.containers.torch import Content
+from gan_export.checkpoint.containers.torch import ContainerContents
 from gan_export.checkpoint.norms import Array, Folded, fold
-from gan_export.checkpoint.pickled_modules import Recovered
-from gan_export.checkpoint.state_dicts import Candidate, Found, at_path, find
+from gan_export.checkpoint.pickled_modules import PickledModule
+from gan_export.checkpoint.state_dicts import Candidate, StateDictSearch, at_path, find
 from gan_export.checkpoint.stats_donor import Lenders
 from gan_export.errors import GanExportError, NotRecognisedError, printable
 from gan_export.graph.layers import layer_parameters
 from gan_export.graph.spec import GeneratorSpec
-from gan_export.recognize import ARCHS, recognise
+from gan_export.recognize import ARCHS, recognize
 from gan_export.recognize.detect import MOST_MODULES
-from gan_export.recognize.options import Alternative, Overrides, Reading
+from gan_export.recognize.options import AlternativeMatch, Match, ReadOptions
 
 _SHOWN = 12  # candidates listed in a message
 _FAMILY = 20  # steps of holding one module against all families
 _BLOCK = 1 << 20  # values looked at together
 
 
-def read(path: Path | str, overrides: Overrides | None = None) -> Checkpoint:
+def read(path: Path | str, overrides: ReadOptions | None = None) -> Checkpoint:
     """The generator in a checkpoint file or Hugging Face folder.  Nothing that the file holds is run.
 
     Raises GanExportError, beginning with the file's name: NotRecognisedError if no architecture fits, BudgetError if
@@ -49,7 +49,7 @@ def read(path: Path | str, overrides: Overrides | None = None) -> Checkpoint:
         name, digest, content, budget = read_content(where)
     try:
         with named_first(content.names):
-            return _checkpoint(name, digest, content, overrides or Overrides(), budget)
+            return _checkpoint(name, digest, content, overrides or ReadOptions(), budget)
     except GanExportError as e:
         raise type(e)(f"{printable(name)}: {e}") from None
 
@@ -59,12 +59,14 @@ class _Match:
     """A candidate that an architecture fits.  prefix: what was taken off its keys."""
 
     candidate: Candidate
-    reading: Reading
+    reading: Match
     folded: Folded
     prefix: str
 
 
-def _checkpoint(name: str, digest: str, content: Content, overrides: Overrides, budget: Budget) -> Checkpoint:
+def _checkpoint(
+    name: str, digest: str, content: ContainerContents, overrides: ReadOptions, budget: Budget
+) -> Checkpoint:
     if content.spec is not None:
         return _as_written(name, digest, content, overrides, budget)
     found = find(content.root, budget)
@@ -82,9 +84,11 @@ def _checkpoint(name: str, digest: str, content: Content, overrides: Overrides, 
     return Checkpoint(weights, source, reading, overrides)
 
 
-def _as_written(name: str, digest: str, content: Content, overrides: Overrides, budget: Budget) -> Checkpoint:
+def _as_written(
+    name: str, digest: str, content: ContainerContents, overrides: ReadOptions, budget: Budget
+) -> Checkpoint:
     """A file of gan-export's own, which says what it is: nothing is recognised and nothing assumed."""
-    if overrides != Overrides():
+    if overrides != ReadOptions():
         raise GanExportError("gan-export wrote it with its layers inside: leave out the flags that say what they are")
     try:
         spec = GeneratorSpec.from_json(read_json((content.spec or "").encode("utf-8", "surrogatepass"), budget))
@@ -99,10 +103,10 @@ def _as_written(name: str, digest: str, content: Content, overrides: Overrides, 
     source = Source(name, digest, "a safetensors file of gan-export", files=content.files)
     budget.hold(4 * sum(math.prod(shape) for shape in wanted.values()))
     weights = {k: tensors[k].floats() for k in wanted}
-    return Checkpoint(weights, source, Reading(spec, {k: k for k in wanted}))
+    return Checkpoint(weights, source, Match(spec, {k: k for k in wanted}))
 
 
-def _choose(found: Found, overrides: Overrides, budget: Budget) -> tuple[_Match, tuple[str, ...]]:
+def _choose(found: StateDictSearch, overrides: ReadOptions, budget: Budget) -> tuple[_Match, tuple[str, ...]]:
     """The best candidate that an architecture fits, and what to say of the choice."""
     tried: tuple[Candidate, ...] = found.candidates
     if overrides.key is not None:
@@ -128,7 +132,9 @@ def _choose(found: Found, overrides: Overrides, budget: Budget) -> tuple[_Match,
     if not matches:
         raise _refusal(found, refusals, overrides)
     best, *others = matches
-    also = [Alternative(f"the generator {printable(m.candidate.path, 60) or 'at the top'}", _flag(m)) for m in others]
+    also = [
+        AlternativeMatch(f"the generator {printable(m.candidate.path, 60) or 'at the top'}", _flag(m)) for m in others
+    ]
     notes = []
     if best.candidate.role == "ema":
         raw = next((f"; {_flag(m)} takes the one without" for m in others if m.candidate.role == "generator"), "")
@@ -157,7 +163,7 @@ def _flag(match: _Match) -> str:
     return f"--key {printable(match.candidate.path, 80)}"
 
 
-def _match(candidate: Candidate, overrides: Overrides, budget: Budget) -> _Match:
+def _match(candidate: Candidate, overrides: ReadOptions, budget: Budget) -> _Match:
     """Raises NotRecognisedError where no architecture fits its keys, with or without the owner's name before them."""
     budget.spend(20 * len(candidate.tensors))
     if flat := next((k for k in candidate.tensors if k.endswith(("_flat_param", ".flat_param"))), None):
@@ -174,16 +180,16 @@ def _match(candidate: Candidate, overrides: Overrides, budget: Budget) -> _Match
     folded = fold({short: weights[key] for short, key in origins.items()})
     whole = {k: a for k, a in folded.arrays.items() if a.shape}  # a single number is no layer's
     first: NotRecognisedError | None = None
-    for prefix in keys.attempts(whole):
+    for prefix in keys.candidate_prefixes(whole):
         arrays = {k[len(prefix) :]: a for k, a in whole.items()}
         budget.spend(_cost(arrays, candidate))
         try:
-            reading, said = _recognise(arrays, origins, candidate, overrides)
+            reading, description = _recognise(arrays, origins, candidate, overrides)
         except NotRecognisedError as e:
             first = first or e
             continue
         named = {k: Array(a.shape, tuple(origins[o] for o in a.keys), a.load) for k, a in arrays.items()}
-        return _Match(candidate, reading, Folded(named, (*said, *folded.notes)), prefix)
+        return _Match(candidate, reading, Folded(named, (*description, *folded.notes)), prefix)
     raise first or NotRecognisedError("no weights here")
 
 
@@ -207,31 +213,31 @@ def _refuse_calls(match: _Match) -> None:
 
 
 def _recognise(
-    arrays: Mapping[str, Array], origins: Mapping[str, str], candidate: Candidate, overrides: Overrides
-) -> tuple[Reading, tuple[str, ...]]:
+    arrays: Mapping[str, Array], origins: Mapping[str, str], candidate: Candidate, overrides: ReadOptions
+) -> tuple[Match, tuple[str, ...]]:
     """The reading, and which settings a pickled module gave that a state dict leaves out."""
     shapes = {k: a.shape for k, a in arrays.items()}
     module = candidate.module
     if module is None:
-        return recognise(shapes, overrides), ()
+        return recognize(shapes, overrides), ()
     asked = dataclasses.replace(overrides, image_size=None, raw=False)  # what the module itself decides comes first
-    reading = recognise(shapes, asked)
+    reading = recognize(shapes, asked)
     owners = {la.name: next(iter(layer_parameters(la)), "") for la in reading.spec.layers}
     keys = {name: arrays[reading.keys[f"{name}.{p}"]].keys[0] for name, p in owners.items() if p}
     homes = {name: _home(origins[key], module) for name, key in keys.items()}
     words = []
-    if overrides.output is None and (last := module_config.last_activation(module, reading, homes)) is not None:
+    if overrides.output is None and (last := module_config.final_activation(module, reading, homes)) is not None:
         before, asked = reading.spec, dataclasses.replace(asked, output=last)
-        reading = recognise(shapes, asked)
+        reading = recognize(shapes, asked)
         words += [f"output {last}"] if before.layers != reading.spec.layers else []
     if overrides.raw:
-        reading = recognise(shapes, dataclasses.replace(asked, raw=True))
-    agreed = module_config.agreed(module, reading, homes, overrides)
-    words += [w] if (w := module_config.said(agreed.spec, reading.spec)) else []
+        reading = recognize(shapes, dataclasses.replace(asked, raw=True))
+    agreed = module_config.apply_module_config(module, reading, homes, overrides)
+    words += [w] if (w := module_config.describe_changes(agreed.spec, reading.spec)) else []
     return agreed, (f"the module itself says {', '.join(words)}",) if words else ()
 
 
-def _home(key: str, module: Recovered) -> str:
+def _home(key: str, module: PickledModule) -> str:
     """The module that a key lies in: below it, where a normalisation has put the weight deeper."""
     path = key.rpartition(".")[0]
     while path and path not in module.leaves:
@@ -239,7 +245,9 @@ def _home(key: str, module: Recovered) -> str:
     return path
 
 
-def _refusal(found: Found, refusals: list[tuple[Candidate, GanExportError]], overrides: Overrides) -> GanExportError:
+def _refusal(
+    found: StateDictSearch, refusals: list[tuple[Candidate, GanExportError]], overrides: ReadOptions
+) -> GanExportError:
     if not found.candidates:
         if found.optimisers:
             return NotRecognisedError("this is an optimiser's state, without weights; give the generator's file")
@@ -255,7 +263,7 @@ def _refusal(found: Found, refusals: list[tuple[Candidate, GanExportError]], ove
     return NotRecognisedError(f"{where}{likely[1]}{several}")
 
 
-def _listed(found: Found) -> str:
+def _listed(found: StateDictSearch) -> str:
     names = [f"{printable(c.path, 60) or 'the file itself'} ({len(c.tensors)} tensors)" for c in found.candidates]
     if not names:
         return "it holds no state dict"

@@ -65,7 +65,7 @@ def read_state_dict(path: Path, wanted: Wanted, key: str | None = None) -> tuple
 def _spellings(candidate: Candidate, budget: Budget) -> list[Mapping[str, Tensor]]:
     """The tensors by the file's keys, without wrappers, and without each owner's name that all keys begin with."""
     plain = keys.normalise(candidate.tensors, budget)
-    owned = [{k[len(p) :]: t for k, t in plain.items()} for p in keys.attempts(plain)]
+    owned = [{k[len(p) :]: t for k, t in plain.items()} for p in keys.candidate_prefixes(plain)]
     return [candidate.tensors, *owned]
 
 

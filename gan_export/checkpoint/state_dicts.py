@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gan_export._lib.budget import Budget
-from gan_export.checkpoint.containers.tensors import FLOATS, Record, Tensor, as_tensor
+from gan_export.checkpoint.containers.tensors import FLOATS, OpaqueObject, Tensor, as_tensor
 from gan_export.checkpoint.keys import WRAPPERS
-from gan_export.checkpoint.pickled_modules import Recovered, is_module, recover, submodule
+from gan_export.checkpoint.pickled_modules import PickledModule, is_module, read_module, submodule
 
 MAX_DEPTH = 3
 MAX_CANDIDATES = 64
@@ -41,19 +41,19 @@ class Candidate:
     path: str
     role: Role
     tensors: Mapping[str, Tensor]
-    module: Recovered | None = None
+    module: PickledModule | None = None
     calls: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StateDictSearch:
     """candidates: best first.  optimisers: paths of their states, which are never tried."""
 
     candidates: tuple[Candidate, ...]
     optimisers: tuple[str, ...]
 
 
-def find(root: object, budget: Budget) -> Found:
+def find(root: object, budget: Budget) -> StateDictSearch:
     """Every dict or pickled module that holds tensors, to a depth of three, and the parts of those that hold several
     networks."""
     whole: list[Candidate] = []
@@ -62,7 +62,7 @@ def find(root: object, budget: Budget) -> Found:
         if _is_optimiser(value):
             optimisers.append(path)
             continue
-        module = recover(value, budget) if isinstance(value, Record) and is_module(value) else None
+        module = read_module(value, budget) if isinstance(value, OpaqueObject) and is_module(value) else None
         tensors, calls = (module.tensors, module.calls) if module else _contents(value, budget)
         if tensors:
             whole.append(Candidate(path, role_of(path), tensors, module, calls))
@@ -70,10 +70,10 @@ def find(root: object, budget: Budget) -> Found:
             break
     everything = [c for w in whole for c in (w, *_parts(w, budget))]
     ranked = sorted(everything, key=lambda c: _ORDER.index(c.role))  # stable: in the file's order among equals
-    return Found(tuple(ranked[:MAX_CANDIDATES]), tuple(optimisers))
+    return StateDictSearch(tuple(ranked[:MAX_CANDIDATES]), tuple(optimisers))
 
 
-def at_path(found: Found, path: str, budget: Budget) -> Candidate | None:
+def at_path(found: StateDictSearch, path: str, budget: Budget) -> Candidate | None:
     """The candidate that `--key` names: by its whole path, a part of a state dict, or its last name if only one
     has it."""
     for candidate in found.candidates:
@@ -122,20 +122,24 @@ def _walk(root: object, budget: Budget) -> Iterator[tuple[str, object]]:
                 if left < 0:
                     return
                 budget.spend(2)
-                if isinstance(child, (dict, Record)):
+                if isinstance(child, (dict, OpaqueObject)):
                     following.append((f"{path}.{name}" if path else name, child))
         level = following
 
 
 def _children(value: object) -> Iterator[tuple[str, object]]:
     tables = (
-        (value,) if isinstance(value, dict) else (value.items, value.attributes()) if isinstance(value, Record) else ()
+        (value,)
+        if isinstance(value, dict)
+        else (value.items, value.attributes())
+        if isinstance(value, OpaqueObject)
+        else ()
     )
     for table in tables:
         for key, child in (table or {}).items():
             if isinstance(key, (str, int)) and not (isinstance(key, str) and len(key) > _MAX_NAME):
                 yield str(key), child
-    elements = value.elements if isinstance(value, Record) else None
+    elements = value.elements if isinstance(value, OpaqueObject) else None
     for i, child in enumerate(elements or ()):
         yield str(i), child
 
@@ -147,7 +151,7 @@ def tensors_of(value: object, budget: Budget) -> dict[str, Tensor]:
 
 def _contents(value: object, budget: Budget) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(the tensors, what else is the result of a call) of a dict or a record that is one, by key."""
-    table = value if isinstance(value, dict) else (value.items if isinstance(value, Record) else None)
+    table = value if isinstance(value, dict) else (value.items if isinstance(value, OpaqueObject) else None)
     found: dict[str, Tensor] = {}
     calls: dict[str, str] = {}
     budget.spend(len(table or ()))
@@ -156,7 +160,7 @@ def _contents(value: object, budget: Budget) -> tuple[dict[str, Tensor], dict[st
             continue
         if (tensor := as_tensor(inner)) is not None:
             found[key] = tensor
-        elif isinstance(inner, Record):
+        elif isinstance(inner, OpaqueObject):
             calls[key] = str(inner.name)
     return (found, calls) if any(t.shape and t.dtype in FLOATS for t in found.values()) else ({}, {})
 
@@ -164,7 +168,7 @@ def _contents(value: object, budget: Budget) -> tuple[dict[str, Tensor], dict[st
 def _is_optimiser(value: object) -> bool:
     if isinstance(value, dict):
         return isinstance(value.get("param_groups"), list) and isinstance(value.get("state"), dict)
-    state = value.attributes() if isinstance(value, Record) else {}
+    state = value.attributes() if isinstance(value, OpaqueObject) else {}
     return isinstance(state.get("param_groups"), list) and "state" in state
 
 
@@ -200,7 +204,7 @@ def _part(whole: Candidate, prefix: str, inner: Mapping[str, Tensor], budget: Bu
     path = f"{whole.path}.{prefix}" if whole.path else prefix
     part = submodule(whole.module.record, prefix) if whole.module else None
     # The settings of the whole aren't the part's: a discriminator's LeakyReLU says nothing of the generator.
-    module = recover(part, budget) if part else None
+    module = read_module(part, budget) if part else None
     if module:
         module.whole = False  # and what the whole does with the part's values, its own code says
     calls = {k[len(prefix) + 1 :]: c for k, c in whole.calls.items() if k.startswith(prefix + ".")}

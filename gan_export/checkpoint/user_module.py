@@ -30,7 +30,7 @@ from gan_export.errors import GanExportError, first_line, last_line, printable
 from gan_export.graph.ports import Normal, Port
 from gan_export.graph.signature import Signature
 from gan_export.graph.torch_module import TO_BYTES
-from gan_export.recognize.options import Overrides
+from gan_export.recognize.options import ReadOptions
 
 _INNER = "generator"  # the submodule that the user's module is
 _LONGEST = 4096  # latent size that is tried
@@ -54,7 +54,7 @@ class UserModule:
     source: Source
     arch: str
     assumed: tuple[str, ...] = ()
-    overrides: Overrides = field(default_factory=Overrides)
+    overrides: ReadOptions = field(default_factory=ReadOptions)
 
 
 def from_module(module: nn.Module, signature: Signature | None = None) -> UserModule:

@@ -13,7 +13,7 @@ from gan_export.cli import common
 from gan_export.cli.bench_tables import print_run, print_table
 from gan_export.cli.options import reads_checkpoints
 from gan_export.cli.say import put, say
-from gan_export.recognize.options import Overrides
+from gan_export.recognize.options import ReadOptions
 
 if TYPE_CHECKING:
     from gan_export.bench.measure import Progress
@@ -77,7 +77,7 @@ def bench(
         Path | None, typer.Option("--keep", help="Keep each run in this folder, named by its facts.")
     ] = None,
     csv: Annotated[str | None, typer.Option("--csv", help="The rows as CSV into this file; - prints them.")] = None,
-    overrides: Overrides,
+    overrides: ReadOptions,
 ) -> None:
     """Measure FILE, or a built-in generator without one."""
     from gan_export.bench import plan as plans
@@ -166,12 +166,12 @@ def report(
 def list_runtimes(*, device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto") -> None:
     """The runtimes that can take part, and why the others can't."""
     from gan_export import runtimes
-    from gan_export.bench.backends import CONTENDERS
+    from gan_export.bench.backends import BACKENDS
     from gan_export.bench.plan import Plan
 
     where = Plan(device=device).resolved_device()
     rows = []
-    for contender in CONTENDERS:
+    for contender in BACKENDS:
         found = runtimes.find(contender.runtime).availability(where)
         if where not in contender.devices:
             state = f"only on {' and '.join(contender.devices)}"
@@ -210,7 +210,7 @@ def _measure(plan: Plan, source: Source | str, json: str | None, csv: str | None
         raise KeyboardInterrupt
     return (
         bool(summary.doubts(run))
-        or any(line.struck for line in summary.lines(run))
+        or any(line.excluded for line in summary.lines(run))
         or any(a.failed for a in run.absent)
     )
 
@@ -260,12 +260,12 @@ def _rescued(run: Run) -> str:
     return f"the run was kept in {name}"
 
 
-def _sources(files: list[Path], plan: Plan, overrides: Overrides) -> list[Source | str]:
+def _sources(files: list[Path], plan: Plan, overrides: ReadOptions) -> list[Source | str]:
     from gan_export.bench.target import idle, runner, sort_files
     from gan_export.errors import GanExportError, printable
 
     if not files:
-        if overrides != Overrides():
+        if overrides != ReadOptions():
             raise GanExportError(
                 "a flag that says what a checkpoint is needs one; name its FILE, or leave the flag out"
             )
@@ -274,8 +274,8 @@ def _sources(files: list[Path], plan: Plan, overrides: Overrides) -> list[Source
         common.print_program(file)
     source = sort_files(files, overrides)
     if source.overrides != overrides:
-        said = printable(source.overrides.flags(), limit=500)
-        say(f"note: the checkpoint is read with {said}, as the manifests of its exports say", error=True)
+        recorded = printable(source.overrides.flags(), limit=500)
+        say(f"note: the checkpoint is read with {recorded}, as the manifests of its exports say", error=True)
     if plan.runtimes:
         for kind, path in idle(source, plan.entrants("cpu")).items():
             raise GanExportError(

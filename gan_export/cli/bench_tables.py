@@ -25,7 +25,7 @@ def print_run(run: Run) -> None:
         rows = [line for line in found if (line.batch, line.quantity) == (batch, quantity)]
         heading = f"batch {batch}, {summary.QUANTITY_NAMES[quantity]}"
         columns = ("runtime", "images/s", "95 % interval", "vs eager", "of peak", "call p50 / p90 / p99", "parity")
-        print_table(heading, columns, [_cells(line) for line in rows], [line.struck for line in rows])
+        print_table(heading, columns, [_cells(line) for line in rows], [line.excluded for line in rows])
     print_table(
         "apart from speed",
         ("runtime", "version", "precision", "start to first picture", "load", "peak memory", "file"),
@@ -68,8 +68,8 @@ def print_table(
     heading: str | None,
     columns: tuple[str, ...],
     rows: Sequence[tuple[str, ...]],
-    struck: Sequence[bool] = (),
+    excluded: Sequence[bool] = (),
 ) -> None:
     # A table that is piped or redirected keeps its full lines; in a terminal it fits the window.
     width = None if sys.stdout.isatty() else 160
-    table(columns, rows, heading=heading, right=_AT_THE_RIGHT, struck=struck, width=width, whole_first=True)
+    table(columns, rows, heading=heading, right=_AT_THE_RIGHT, excluded=excluded, width=width, whole_first=True)

@@ -80,14 +80,14 @@ def main(app: typer.Typer, program: str) -> NoReturn:
         except WRONG_USAGE as e:
             _fail(program, _usage(e), 2)
         except (KeyboardInterrupt, typer.Abort):
-            _fail(program, *ending.said())
+            _fail(program, *ending.outcome())
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
         except (OSError, MemoryError) as e:
             _fail(program, describe(e), 2)
         if code == INTERRUPTED:  # typer has caught the interrupt, and says nothing
-            _fail(program, *ending.said())
+            _fail(program, *ending.outcome())
         sys.exit(code or 0)
 
 
@@ -120,7 +120,7 @@ class _Ending:
             self.number = number
             raise KeyboardInterrupt
 
-    def said(self) -> tuple[str, int]:
+    def outcome(self) -> tuple[str, int]:
         """The message and the exit code."""
         if not self.number:
             return "interrupted", INTERRUPTED

@@ -11,8 +11,8 @@ from gan_export.cli.say import say
 from gan_export.errors import CheckFailedError
 
 if TYPE_CHECKING:
-    from gan_export.datasets.run import Report, Wish
-    from gan_export.datasets.writer import Source
+    from gan_export.datasets.run import DatasetRequest, Report
+    from gan_export.datasets.writer import GeneratorSource
 
 _SHOWN = 20  # faults that are named one by one
 
@@ -52,43 +52,43 @@ class Progress:
         sys.stderr.flush()
 
 
-def draw(source: Source, wish: Wish, target: str) -> None:
+def draw(source: GeneratorSource, request: DatasetRequest, target: str) -> None:
     """Draw a dataset and say how it went."""
     from gan_export.datasets import run
 
     progress = Progress()
     try:
-        report = run.run(source, wish, target, progress=progress, expect=progress.expect)
+        report = run.run(source, request, target, progress=progress, expect=progress.expect)
     finally:
         progress.close()
-    for line in lines(report, target, wish.format):
+    for line in lines(report, target, request.format):
         say(line)
 
 
 def lines(report: Report, target: str, format: str) -> list[str]:
     """The closing table."""
-    said = [f"damaged, drawn again: {fault}" for fault in report.redrawn[:_SHOWN]]
+    notes = [f"damaged, drawn again: {fault}" for fault in report.redrawn[:_SHOWN]]
     if len(report.redrawn) > _SHOWN:
-        said.append(f"damaged, drawn again: {len(report.redrawn) - _SHOWN:,} more")
+        notes.append(f"damaged, drawn again: {len(report.redrawn) - _SHOWN:,} more")
     state = "complete" if report.complete else f"{report.left:,} shards of the dataset are still to be drawn"
-    said.append(
+    notes.append(
         f"{target}: {report.pictures:,} pictures in {report.shards:,} shards, "
         f"{_bytes(report.bytes)} as {format}; {state}"
     )
     for name, note in report.notes.items():
         if name == "psi":
-            said.append(
+            notes.append(
                 f"  psi          {note['psi']:g}: {note['variety']:.0%} of the variety without it "
                 f"(mean distance of {note['of']} pictures)"
             )
         elif isinstance(note, dict):
             share = note["dropped"] / note["of"] if note["of"] else 0.0
-            said.append(f"  {name:12} left out {note['dropped']:,} of {note['of']:,} ({share:.1%})")
+            notes.append(f"  {name:12} left out {note['dropped']:,} of {note['of']:,} ({share:.1%})")
     if report.kept_shards:
-        said.append(f"  kept         {report.kept_shards:,} shards that were finished before, each checked")
+        notes.append(f"  kept         {report.kept_shards:,} shards that were finished before, each checked")
     if not report.drawn:
-        return [*said, "  drawn        nothing: all was there"]
-    said.append(
+        return [*notes, "  drawn        nothing: all was there"]
+    notes.append(
         f"  drawn        {report.drawn:,} in {_time(report.seconds)}, {report.drawn / report.seconds:,.0f} img/s"
     )
     everything = report.spent.get("all", 0.0)
@@ -97,8 +97,8 @@ def lines(report: Report, target: str, format: str) -> list[str]:
     for what, seconds in parts.items():
         share = seconds / everything if everything else 0.0
         alone = f", {report.drawn / seconds:,.0f} img/s of one worker alone" if seconds else ""
-        said.append(f"  {what:12} {share:4.0%} of the workers' time{alone}{'  <- the bound' if what == bound else ''}")
-    return said
+        notes.append(f"  {what:12} {share:4.0%} of the workers' time{alone}{'  <- the bound' if what == bound else ''}")
+    return notes
 
 
 def check(target: str, generator: Path | None, runtime: str | None, device: str, pictures: int) -> None:

@@ -13,13 +13,13 @@ from gan_export._lib.escape import json_text
 from gan_export.cli import common, modules, tables
 from gan_export.cli.options import Out, Strict, reads_checkpoints
 from gan_export.cli.say import put, say, table
-from gan_export.recognize.options import Overrides
+from gan_export.recognize.options import ReadOptions
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
     from gan_export.checkpoint.exportable import Exportable
     from gan_export.exporters.base import Exporter, Options
-    from gan_export.pipeline.publish import Shipped
+    from gan_export.pipeline.publish import ExportResult
 
 HELP = """Export a GAN generator from its checkpoint, and prove that the export draws the same pictures.
 
@@ -110,7 +110,7 @@ def export(
     kwargs: Kwargs = None,
     pythonpath: PythonPath = None,
     signature: SignatureFile = None,
-    overrides: Overrides,
+    overrides: ReadOptions,
 ) -> None:
     """Export FILE to FORMAT; the target changes only after the new file has drawn the same pictures."""
     from gan_export import exporters
@@ -149,7 +149,7 @@ def export_all(
     *,
     out: Annotated[Path, typer.Option("-o", "--out", help="A folder; made where it isn't there.")],
     strict: Strict = False,
-    overrides: Overrides,
+    overrides: ReadOptions,
 ) -> None:
     """Export FILE to every format that can be written here, and say what was left out and why."""
     from gan_export.errors import GanExportError, UnavailableError
@@ -208,7 +208,7 @@ def export_web(
         ),
     ] = None,
     strict: Strict = False,
-    overrides: Overrides,
+    overrides: ReadOptions,
 ) -> None:
     """Write a static page that draws FILE's pictures in the browser, with nothing loaded from elsewhere."""
     import shutil
@@ -226,10 +226,10 @@ def export_web(
     runtime = runtime_files(onnxruntime_web) if onnxruntime_web else ()
     if runtime:
         check_options(onnx, options)
-    if manifests.sniff(file) == "gan":
+    if manifests.detect_format(file) == "gan":
         if runtime:
             raise GanExportError(f"{file} is an export: --onnxruntime-web needs the checkpoint, to write ONNX as well")
-        if precision != "fp32" or overrides != Overrides():
+        if precision != "fp32" or overrides != ReadOptions():
             raise GanExportError(f"{file} is an export: its precision, and what a flag says of a checkpoint, are fixed")
         found = publish.verify(file)
         tables.print_verification(found, file)
@@ -285,7 +285,7 @@ def verify(
     kwargs: Kwargs = None,
     pythonpath: PythonPath = None,
     signature: SignatureFile = None,
-    overrides: Overrides,
+    overrides: ReadOptions,
 ) -> None:
     """Run ARTIFACT in its own runtime against CHECKPOINT, or against the reference pictures inside it."""
     from gan_export.checkpoint.exportable import known_layers
@@ -294,7 +294,7 @@ def verify(
 
     if bisect and checkpoint is None:
         raise GanExportError("--bisect compares with a checkpoint's layers; name the checkpoint too")
-    if checkpoint is None and overrides != Overrides():
+    if checkpoint is None and overrides != ReadOptions():
         raise GanExportError(f"{overrides.flags()} says what a checkpoint is; name the checkpoint too, or leave it out")
     common.print_program(artifact)
     read: Exportable | None = None
@@ -317,7 +317,7 @@ def verify(
     found = publish.verify(artifact, read, precision=precision, max_error=max_error)
     tables.print_verification(found, artifact, precision)
     if bisect and read is not None:
-        tables.print_steps(publish.first_wrong_layers(artifact, known_layers(read, "--bisect")))
+        tables.print_steps(publish.compare_layers(artifact, known_layers(read, "--bisect")))
     if not found.passed:
         raise typer.Exit(1)
 
@@ -329,13 +329,13 @@ def inspect(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     strict: Strict = False,
-    overrides: Overrides,
+    overrides: ReadOptions,
 ) -> None:
     """What FILE is: family, sizes, layers, what was assumed and what was ignored."""
     from gan_export.formats import manifest as manifests
 
-    kind = manifests.sniff(file)
-    if kind != "checkpoint" and overrides != Overrides():
+    kind = manifests.detect_format(file)
+    if kind != "checkpoint" and overrides != ReadOptions():
         from gan_export.errors import GanExportError
 
         raise GanExportError(f"{file} is an export, what it is is fixed: leave out {overrides.flags()}")
@@ -369,13 +369,13 @@ def main() -> None:
     common.main(app, "gan-export")
 
 
-def _options(*, uint8: bool, **said: Any) -> Options:
+def _options(*, uint8: bool, **recorded: Any) -> Options:
     from gan_export.exporters.base import Options
 
-    return Options(output="bytes" if uint8 else "float", **said)
+    return Options(output="bytes" if uint8 else "float", **recorded)
 
 
-def _read(file: Path, overrides: Overrides, strict: bool) -> Checkpoint:
+def _read(file: Path, overrides: ReadOptions, strict: bool) -> Checkpoint:
     from gan_export import checkpoint
     from gan_export.errors import printable
 
@@ -391,18 +391,20 @@ def _read(file: Path, overrides: Overrides, strict: bool) -> Checkpoint:
     return read
 
 
-def _as_exported(artifact: Path, checkpoint: Path, overrides: Overrides) -> Overrides:
+def _as_exported(artifact: Path, checkpoint: Path, overrides: ReadOptions) -> ReadOptions:
     """What the artifact was exported with, where nothing else is said."""
     from gan_export.errors import printable
-    from gan_export.formats.manifest import sniff
+    from gan_export.formats.manifest import detect_format
     from gan_export.pipeline import publish
 
-    said = publish.said(artifact) if artifact.exists() else Overrides()
-    if said in (overrides, Overrides()) or sniff(checkpoint) == "safetensors":  # which has its layers inside
+    recorded = publish.recorded_options(artifact) if artifact.exists() else ReadOptions()
+    if (
+        recorded in (overrides, ReadOptions()) or detect_format(checkpoint) == "safetensors"
+    ):  # which has its layers inside
         return overrides
-    how = "read with" if overrides == Overrides() else "it was exported with"
-    say(f"note: {how} {printable(said.flags(), limit=500)}, as its manifest says", error=True)
-    return said if overrides == Overrides() else overrides
+    how = "read with" if overrides == ReadOptions() else "it was exported with"
+    say(f"note: {how} {printable(recorded.flags(), limit=500)}, as its manifest says", error=True)
+    return recorded if overrides == ReadOptions() else overrides
 
 
 def _print_assumed(checkpoint: Checkpoint) -> None:
@@ -410,8 +412,8 @@ def _print_assumed(checkpoint: Checkpoint) -> None:
     from gan_export.errors import printable
 
     if assumed := checkpoint.reading.assumed:
-        told = "; ".join(f"{a.what}: {a.value}" + (f" ({a.flag})" if a.flag else "") for a in assumed)
-        say(f"assumed: {printable(told, limit=1000)}", error=True)
+        assumptions = "; ".join(f"{a.what}: {a.value}" + (f" ({a.flag})" if a.flag else "") for a in assumed)
+        say(f"assumed: {printable(assumptions, limit=1000)}", error=True)
 
 
 def _print_health(checkpoint: Checkpoint) -> None:
@@ -421,7 +423,7 @@ def _print_health(checkpoint: Checkpoint) -> None:
         say(f"warning: {line}", error=True)
 
 
-def _ship(generator: Exportable, exporter: Exporter, target: Path, options: Options) -> Shipped:
+def _ship(generator: Exportable, exporter: Exporter, target: Path, options: Options) -> ExportResult:
     from rich.console import Console
 
     from gan_export.pipeline import publish
@@ -429,7 +431,7 @@ def _ship(generator: Exportable, exporter: Exporter, target: Path, options: Opti
 
     with Console(stderr=True).status("") as status:
         try:
-            return publish.ship(
+            return publish.export(
                 generator, exporter, target, options, progress=lambda what: status.update(_status(what))
             )
         except ParityError as e:
@@ -462,4 +464,4 @@ def _is_wanted(target: Path, file: Path) -> bool:
     """Whether a file is there that is no export, which is replaced only where its name is given, or is `file`."""
     from gan_export.formats import manifest as manifests
 
-    return target.is_file() and (target.samefile(file) or manifests.sniff(target) == "checkpoint")
+    return target.is_file() and (target.samefile(file) or manifests.detect_format(target) == "checkpoint")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gan_export.cli import tables
 from gan_export.cli.say import say
 from gan_export.errors import GanExportError, printable
-from gan_export.recognize.options import Overrides
+from gan_export.recognize.options import ReadOptions
 
 if TYPE_CHECKING:
     from gan_export.checkpoint.user_module import UserModule
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def read(
     file: Path,
     target: str,
-    overrides: Overrides,
+    overrides: ReadOptions,
     *,
     kwargs: str | None,
     search: Sequence[Path],

@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 
 from gan_export.errors import GanExportError
-from gan_export.recognize.options import Overrides
+from gan_export.recognize.options import ReadOptions
 
 Seed = Annotated[int, typer.Option("--seed", help="0 to 2^64-1; with the index it decides an image's latents.")]
 Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
@@ -41,18 +41,18 @@ _HELP = {
 
 def reads_checkpoints(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command that takes `overrides: Overrides` a flag for each of its fields instead."""
-    hints = get_type_hints(Overrides)
+    hints = get_type_hints(ReadOptions)
 
     @functools.wraps(command)
     def wrapper(**arguments: Any) -> None:
-        said = {f.name: arguments.pop(f.name) for f in fields(Overrides)}
-        for name, value in said.items():
+        given = {f.name: arguments.pop(f.name) for f in fields(ReadOptions)}
+        for name, value in given.items():
             _check_word(name, value, hints[name])
-        command(overrides=Overrides(**said), **arguments)
+        command(overrides=ReadOptions(**given), **arguments)
 
     kept = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "overrides"]
     added = []
-    for f in fields(Overrides):
+    for f in fields(ReadOptions):
         option = typer.Option(f"--{f.name.replace('_', '-')}", help=_HELP[f.name], show_default=False)
         plain = _plain(hints[f.name])
         annotation: Any = Annotated[plain, option]

@@ -12,7 +12,7 @@ from gan_export.cli import common
 from gan_export.cli.options import Device, Seed, Strict, Threads, check_device, reads_checkpoints
 from gan_export.cli.say import say
 from gan_export.errors import GanExportError
-from gan_export.recognize.options import Overrides
+from gan_export.recognize.options import ReadOptions
 
 if TYPE_CHECKING:
     from gan_export.sampling.generator import Label
@@ -84,7 +84,7 @@ def sample(
     device: Device = "cpu",
     threads: Threads = None,
     strict: Strict = False,
-    overrides: Overrides,
+    overrides: ReadOptions,
 ) -> None:
     """Draw COUNT pictures of FILE into OUT."""
     from gan_export.sampling import generator as generators
@@ -96,15 +96,15 @@ def sample(
 
         from gan_export.cli import dataset, tables
         from gan_export.datasets.filters import DIGITS
-        from gan_export.datasets.plan import Slice
-        from gan_export.datasets.run import Wish
-        from gan_export.datasets.writer import Source
+        from gan_export.datasets.plan import Partition
+        from gan_export.datasets.run import DatasetRequest
+        from gan_export.datasets.writer import GeneratorSource
 
         tables.check_source(file, overrides, strict)
-        part = Slice.parse(shard) if shard else Slice()
-        wish = Wish(seed, start, total, format, chosen, psi, filter, shard_size, part, workers, ray)
-        source = Source(file, runtime, device, threads, classifier or DIGITS, overrides=asdict(overrides))
-        dataset.draw(source, wish, out)
+        part = Partition.parse(shard) if shard else Partition()
+        request = DatasetRequest(seed, start, total, format, chosen, psi, filter, shard_size, part, workers, ray)
+        source = GeneratorSource(file, runtime, device, threads, classifier or DIGITS, overrides=asdict(overrides))
+        dataset.draw(source, request, out)
 
     check_device(device)
     common.print_program(file)

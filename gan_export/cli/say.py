@@ -28,7 +28,7 @@ def table(
     *,
     heading: str | None = None,
     right: frozenset[str] = frozenset(),
-    struck: Sequence[bool] = (),
+    excluded: Sequence[bool] = (),
     width: int | None = None,
     whole_first: bool = False,
 ) -> None:
@@ -53,7 +53,7 @@ def table(
         justify: Any = "right" if name in right else "left"
         lines.add_column(_cell(name), justify=justify, overflow="fold", no_wrap=whole_first and i == 0)
     for i, row in enumerate(rows):
-        lines.add_row(*map(_cell, row), style="strike" if struck and struck[i] else None)
+        lines.add_row(*map(_cell, row), style="strike" if excluded and excluded[i] else None)
     Console(highlight=False, width=width).print(lines)
 
 

@@ -10,8 +10,8 @@ from gan_export.cli.say import say, table
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Source
-    from gan_export.pipeline.publish import Contents, Shipped, Verification
-    from gan_export.recognize.options import Overrides
+    from gan_export.pipeline.publish import Contents, ExportResult, Verification
+    from gan_export.recognize.options import ReadOptions
     from gan_export.verification.compare import ParityReport, Quality
     from gan_export.verification.layers import Step
 
@@ -31,19 +31,19 @@ def warn_of_code(source: Source) -> None:
         say(f"warning: {printable(source.name)} {code_warning(source.code)}", error=True)
 
 
-def check_source(file: Path, overrides: Overrides, strict: bool) -> None:
+def check_source(file: Path, overrides: ReadOptions, strict: bool) -> None:
     """As `warn_of_code` and `--strict`, for a file that other processes will read."""
     from gan_export import checkpoint
     from gan_export.formats import manifest
 
-    if file.exists() and manifest.sniff(file) == "checkpoint":
+    if file.exists() and manifest.detect_format(file) == "checkpoint":
         read = checkpoint.read(file, overrides)
         if strict:
             checkpoint.check_strictly(read)
         warn_of_code(read.source)
 
 
-def print_proof(shipped: Shipped, title: str) -> None:
+def print_proof(shipped: ExportResult, title: str) -> None:
     if shipped.report is None:
         say(f"{title}: UNPROVEN HERE, nothing has run what was written. {shipped.unproven}; verify it there.")
     else:
@@ -100,7 +100,7 @@ def print_steps(steps: Sequence[Step]) -> None:
         say(f"the first layer that is wrong: {steps[first].layer}")
 
 
-def print_shipped(shipped: Shipped, source: Path) -> None:
+def print_shipped(shipped: ExportResult, source: Path) -> None:
     from gan_export.formats.manifest import report_path
 
     say(f"wrote {shipped.path} ({size(shipped.size)}) and {report_path(shipped.path).name}")

@@ -15,7 +15,7 @@ from gan_export.cli.options import Device as SampleDevice
 from gan_export.cli.options import Seed, Threads, check_device, reads_checkpoints
 from gan_export.cli.say import say
 from gan_export.errors import GanExportError, printable
-from gan_export.recognize.options import Overrides
+from gan_export.recognize.options import ReadOptions
 
 if TYPE_CHECKING:
     from gan_export.metrics.digits import Report
@@ -119,7 +119,7 @@ def evaluate(
     runtime: Annotated[str | None, typer.Option("--runtime", help="Another runtime than the first that fits.")] = None,
     device: SampleDevice = "cpu",
     threads: Threads = None,
-    overrides: Overrides,
+    overrides: ReadOptions,
 ) -> None:
     """Measure FILE's digits: sure share, Frechet distance, precision, recall, coverage, each beside real digits'."""
     from gan_export import images
@@ -211,15 +211,15 @@ class _Stop:
     """Set by the first Ctrl-C (or SIGTERM); the loop sees it after the step.  The second one ends at once."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.interrupted = False
 
     def __call__(self) -> bool:
-        return self.asked
+        return self.interrupted
 
     def ask(self, *_: object) -> None:
-        if self.asked:
+        if self.interrupted:
             raise KeyboardInterrupt
-        self.asked = True
+        self.interrupted = True
         say("stopping after this step; once more to stop at once", error=True)
 
 

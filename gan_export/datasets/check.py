@@ -11,12 +11,12 @@ import numpy as np
 from gan_export.datasets import formats, manifest
 from gan_export.datasets.generator_files import sha256
 from gan_export.datasets.manifest import Manifest
-from gan_export.datasets.plan import Job
-from gan_export.datasets.records import Record, total
+from gan_export.datasets.plan import DatasetPlan
+from gan_export.datasets.records import ShardRecord, total
 from gan_export.datasets.resume import faults
 from gan_export.datasets.storage import open_store
 from gan_export.datasets.store import MANIFEST, Store
-from gan_export.datasets.writer import Source, batch_size
+from gan_export.datasets.writer import GeneratorSource, batch_size
 from gan_export.errors import CheckFailedError, GanExportError, first_line, printable
 from gan_export.sampling import generator as generators
 
@@ -61,7 +61,7 @@ def check(
     wrong = [fault for _, fault in checked if fault] + _wholes(store, found)
     drawn = 0
     if generator is not None:
-        source = Source(generator, runtime or found.job.runtime, device, overrides=dict(found.job.overrides))
+        source = GeneratorSource(generator, runtime or found.job.runtime, device, overrides=dict(found.job.overrides))
         sound = [r for r, fault in checked if not fault and r.kept]
         drawn, different = _redraw(store, found.job, sound, source, pictures)
         wrong += different
@@ -79,7 +79,9 @@ def _wholes(store: Store, found: Manifest) -> list[str]:
     return wrong
 
 
-def _redraw(store: Store, job: Job, sound: list[Record], source: Source, pictures: int) -> tuple[int, list[str]]:
+def _redraw(
+    store: Store, job: DatasetPlan, sound: list[ShardRecord], source: GeneratorSource, pictures: int
+) -> tuple[int, list[str]]:
     """How many were drawn again, and which of them differ, in words."""
     format = formats.find(job.format)
     chance = random.Random()
@@ -105,7 +107,10 @@ def _redraw(store: Store, job: Job, sound: list[Record], source: Source, picture
 
 
 def _compare(
-    generator: generators.Generator, job: Job, record: Record, got: tuple[int, generators.Bytes, int | None]
+    generator: generators.Generator,
+    job: DatasetPlan,
+    record: ShardRecord,
+    got: tuple[int, generators.Bytes, int | None],
 ) -> list[str]:
     """What is wrong with a picture; it is drawn among those that it was drawn with, since sums depend on them."""
     index, picture, label = got

@@ -7,23 +7,23 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from gan_export.datasets.plan import Job, Shard
+from gan_export.datasets.plan import DatasetPlan, Shard
 from gan_export.datasets.store import STATE, Store
 from gan_export.errors import GanExportError
 
 Mask = NDArray[np.bool_]
 
 
-def keep_name(job: Job, k: int) -> str:
+def keep_name(job: DatasetPlan, k: int) -> str:
     return f"{STATE}/keep/{job.name(k)}"
 
 
-def write_keep(store: Store, job: Job, k: int, row: int, mask: Mask) -> None:
+def write_keep(store: Store, job: DatasetPlan, k: int, row: int, mask: Mask) -> None:
     """row: how many pictures the shards before k keep."""
     store.write(keep_name(job, k), struct.pack("<Q", row) + np.packbits(mask).tobytes())
 
 
-def read_keep(store: Store, job: Job, shard: Shard) -> tuple[int, Mask]:
+def read_keep(store: Store, job: DatasetPlan, shard: Shard) -> tuple[int, Mask]:
     """(row, mask (count,)).  Raises GanExportError where the filters have not decided yet."""
     data = store.read(keep_name(job, shard.index))
     if data is None or len(data) != 8 + -(-shard.count // 8):

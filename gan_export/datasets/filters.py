@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_export.datasets.filter_masks import Mask, write_keep
-from gan_export.datasets.formats.base import Part
+from gan_export.datasets.formats.base import ImageBatch
 from gan_export.datasets.manifest import read_notes, write_notes
-from gan_export.datasets.plan import Job
+from gan_export.datasets.plan import DatasetPlan
 from gan_export.datasets.store import STATE, Store
 from gan_export.errors import GanExportError, printable
 from gan_export.metrics.evaluators import Classifies, Evaluator
@@ -28,7 +28,7 @@ Confidences = NDArray[np.float32]  # of a shard's images: the probability of the
 class Shards:
     """What was looked at, shard by shard, and what is kept so far."""
 
-    def __init__(self, store: Store, job: Job) -> None:
+    def __init__(self, store: Store, job: DatasetPlan) -> None:
         self._store, self._job = store, job
         self.masks: list[Mask] = [np.ones(job.shard(k).count, np.bool_) for k in range(job.shards)]
 
@@ -83,23 +83,23 @@ def find(name: str) -> Confidence:
     return Confidence.parse(condition, classifier or DIGITS)
 
 
-def look(part: Part, evaluator: Evaluator) -> Confidences:
+def look(part: ImageBatch, evaluator: Evaluator) -> Confidences:
     """Return how sure the classifier is of some images, (n,)."""
     assert isinstance(evaluator, Classifies)
     return np.asarray(evaluator.classify(part.pictures).max(1), "<f4")
 
 
-def decided(store: Store, job: Job) -> bool:
+def decided(store: Store, job: DatasetPlan) -> bool:
     """Whether every shard's part of the decision is there."""
     return len(store.names(f"{STATE}/keep")) >= job.shards and "kept" in read_notes(store)
 
 
-def look_name(job: Job, k: int) -> str:
+def look_name(job: DatasetPlan, k: int) -> str:
     """Where what was seen of shard k lies."""
     return f"{STATE}/looks/{job.name(k)}"
 
 
-def decide(store: Store, job: Job) -> None:
+def decide(store: Store, job: DatasetPlan) -> None:
     """Let each filter decide, and write what is kept of each shard and what the manifest says."""
     shards = Shards(store, job)
     notes = read_notes(store)

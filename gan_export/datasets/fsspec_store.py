@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gan_export.datasets.records import Piece, TreeDigest, changed, digest
+from gan_export.datasets.records import OutputFile, TreeDigest, changed, digest
 from gan_export.errors import GanExportError, UnavailableError, printable
 
 
@@ -76,7 +76,7 @@ class Remote:
         finally:
             shutil.rmtree(path, ignore_errors=True)
 
-    def publish(self, scratch: Path, piece: Piece) -> None:
+    def publish(self, scratch: Path, piece: OutputFile) -> None:
         with self._said():
             if not piece.name.endswith("/"):
                 self._put(piece.name, lambda path: self._fs.put_file(str(scratch / piece.name), path))
@@ -87,7 +87,7 @@ class Remote:
             data = {self._at(f"{piece.name}{f.name}"): f.read_bytes() for f in files}
             self._put(f"{piece.name}x", lambda path: self._fs.pipe(data))
 
-    def fault(self, piece: Piece) -> str:
+    def fault(self, piece: OutputFile) -> str:
         with self._said():
             try:
                 if piece.name.endswith("/"):
@@ -104,7 +104,7 @@ class Remote:
                 return f"{piece.name} is missing"
 
     @contextlib.contextmanager
-    def local(self, pieces: Iterable[Piece]) -> Iterator[Path]:
+    def local(self, pieces: Iterable[OutputFile]) -> Iterator[Path]:
         with self.scratch() as folder:
             with self._said():
                 names = [f"{p.name}{n}" for p in pieces for n in (self.names(p.name) if p.name.endswith("/") else [""])]
@@ -147,5 +147,5 @@ class Remote:
             raise self._error(e) from None
 
     def _error(self, e: Exception) -> GanExportError:
-        said: Any = str(e).splitlines() or [type(e).__name__]
-        return GanExportError(f"{self.shown}: {printable(said[0])}")
+        lines: Any = str(e).splitlines() or [type(e).__name__]
+        return GanExportError(f"{self.shown}: {printable(lines[0])}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gan_export._lib import fs, locks
-from gan_export.datasets.plan import Slice
+from gan_export.datasets.plan import Partition
 from gan_export.datasets.store import STATE
 from gan_export.errors import GanExportError, printable
 
@@ -15,7 +15,7 @@ OF_MANIFEST = "lock-of-the-manifest"  # the name of its file
 
 
 @contextlib.contextmanager
-def hold(folder: Path, slice: Slice) -> Iterator[None]:
+def hold(folder: Path, slice: Partition) -> Iterator[None]:
     """Hold the slice: a whole run excludes every other, a slice excludes whole runs and itself.
 
     Raises GanExportError when another process holds it.  On a network file system without locks it holds nothing;
@@ -25,9 +25,9 @@ def hold(folder: Path, slice: Slice) -> Iterator[None]:
         fs.refuse_link(folder / name)
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(locks.taken(folder / STATE / "lock", shared=slice.of > 1))
+            held.enter_context(locks.try_lock(folder / STATE / "lock", shared=slice.of > 1))
             if slice.of > 1:
-                held.enter_context(locks.taken(folder / STATE / f"lock-{slice.number}-of-{slice.of}"))
+                held.enter_context(locks.try_lock(folder / STATE / f"lock-{slice.number}-of-{slice.of}"))
         except BlockingIOError:
             raise GanExportError(
                 f"{printable(str(folder))}: another run is at work there; wait for it, or name another folder"
@@ -37,4 +37,4 @@ def hold(folder: Path, slice: Slice) -> Iterator[None]:
 
 def finishing(folder: Path) -> contextlib.AbstractContextManager[None]:
     """One process at a time; waits for its turn.  Makes the folder for what a run keeps where need be."""
-    return locks.awaited(folder / STATE / OF_MANIFEST)
+    return locks.lock(folder / STATE / OF_MANIFEST)

@@ -9,8 +9,8 @@ from typing import Any
 
 from gan_export._lib import plaindata
 from gan_export._lib.schema import decode
-from gan_export.datasets.plan import Job
-from gan_export.datasets.records import Record, total
+from gan_export.datasets.plan import DatasetPlan
+from gan_export.datasets.records import ShardRecord, total
 from gan_export.datasets.store import MANIFEST, STATE, Store
 from gan_export.errors import GanExportError, printable
 
@@ -25,8 +25,8 @@ NOTES = f"{STATE}/notes.json"
 class Manifest:
     """A finished dataset.  notes: what a filter or psi did, by its name."""
 
-    job: Job
-    records: tuple[Record, ...]
+    job: DatasetPlan
+    records: tuple[ShardRecord, ...]
     notes: Mapping[str, Any]
 
     def encode(self) -> bytes:
@@ -69,8 +69,8 @@ def read(store: Store) -> Manifest | None:
     if version != VERSION:
         raise GanExportError(f"{MANIFEST} is of version {printable(repr(version), 40)}; this program reads {VERSION}")
     head = decode(_Head, found, MANIFEST)
-    job = Job.from_data(head.job)
-    records = tuple(Record.from_data(r) for r in head.shards)
+    job = DatasetPlan.from_data(head.job)
+    records = tuple(ShardRecord.from_data(r) for r in head.shards)
     try:
         notes = _notes(head.notes)
     except (ValueError, TypeError, AttributeError) as e:
@@ -94,39 +94,39 @@ def _notes(found: Any) -> dict[str, Any]:
     return dict(found)
 
 
-def job_under_way(store: Store) -> Job | None:
+def job_under_way(store: Store) -> DatasetPlan | None:
     """The job of an unfinished run; None where there is none."""
     data = store.read(JOB)
     if data is None:
         return None
     try:
-        return Job.from_data(plaindata.from_json(data))
+        return DatasetPlan.from_data(plaindata.from_json(data))
     except (ValueError, GanExportError):
         raise GanExportError(f"{JOB} can't be read; remove the folder {STATE} to begin again") from None
 
 
-def encode_job(job: Job) -> bytes:
+def encode_job(job: DatasetPlan) -> bytes:
     """As it lies in JOB."""
     return json.dumps(job.to_data(), sort_keys=True).encode()
 
 
-def record_name(job: Job, k: int) -> str:
+def record_name(job: DatasetPlan, k: int) -> str:
     """Where the record of shard k lies while the run is under way."""
     return f"{STATE}/shards/{job.name(k)}.json"
 
 
-def write_record(store: Store, job: Job, record: Record) -> None:
+def write_record(store: Store, job: DatasetPlan, record: ShardRecord) -> None:
     """From here on the shard counts as finished."""
     store.write(record_name(job, record.index), json.dumps(record.to_data()).encode())
 
 
-def read_record(store: Store, job: Job, k: int) -> Record | None:
+def read_record(store: Store, job: DatasetPlan, k: int) -> ShardRecord | None:
     """The record of shard k; None where it isn't finished, or its record is spoilt."""
     data = store.read(record_name(job, k))
     if data is None:
         return None
     try:
-        record = Record.from_data(plaindata.from_json(data))
+        record = ShardRecord.from_data(plaindata.from_json(data))
     except (ValueError, GanExportError):
         return None
     return record if record.index == k else None
@@ -155,6 +155,6 @@ def read_notes(store: Store) -> dict[str, Any]:
         ) from None
 
 
-def kept(store: Store, job: Job) -> int:
+def kept(store: Store, job: DatasetPlan) -> int:
     """How many pictures the dataset will hold: the plan's, or what the filters keep of them."""
     return int(read_notes(store).get("kept", job.count)) if job.filters else job.count

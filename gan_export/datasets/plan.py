@@ -10,7 +10,7 @@ from gan_export import latents
 from gan_export._lib.schema import decode
 from gan_export.errors import GanExportError, printable
 from gan_export.formats.manifest import Facts
-from gan_export.recognize.options import Overrides
+from gan_export.recognize.options import ReadOptions
 
 _MOST = (1 << 63) - 1  # signed 64-bit counts are what readers of every format have
 
@@ -18,7 +18,7 @@ _LARGEST_PICTURE = 1 << 28  # values
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class DatasetPlan:
     """Everything that decides the bytes of a dataset, and nothing else: no path, no machine, no time.
 
     generator:  the file's name; sha256: its content, which is what counts
@@ -90,18 +90,18 @@ class Job:
         return data
 
     @staticmethod
-    def from_data(data: Mapping[str, Any]) -> Job:
+    def from_data(data: Mapping[str, Any]) -> DatasetPlan:
         """Return the job that `to_data` gave `data` for.  Raises GanExportError if it is none."""
         where = "its job can't be read"
-        job = decode(Job, data, where)
-        decode(Overrides, job.overrides, where, "overrides")
+        job = decode(DatasetPlan, data, where)
+        decode(ReadOptions, job.overrides, where, "overrides")
         facts = job.facts
         if facts.nz < 1 or facts.classes < 0 or min(facts.image) < 1 or job.picture_bytes > _LARGEST_PICTURE:
             raise GanExportError(f"{where}: no generator has its facts")
         job.check()
         return job
 
-    def difference(self, other: Job) -> str:
+    def difference(self, other: DatasetPlan) -> str:
         """The first thing in which two jobs differ, in words; empty when they are one."""
         mine, theirs = self.to_data(), other.to_data()
         for key, value in mine.items():
@@ -120,22 +120,22 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class Partition:
     """Part `number` of `of`, for a batch queue: the shards number-1, number-1+of, ...; 1/1 is everything."""
 
     number: int = 1
     of: int = 1
 
     @staticmethod
-    def parse(text: str) -> Slice:
+    def parse(text: str) -> Partition:
         """From "3/16".  Raises GanExportError for what is none."""
         first, slash, second = text.partition("/")
         numbers = first.isdecimal() and second.isdecimal() and max(len(first), len(second)) < 20
         if not slash or not numbers or not 1 <= int(first) <= int(second):
             raise GanExportError(f"--shard {printable(text)}: 1/16 to 16/16 are the parts of 16")
-        return Slice(int(first), int(second))
+        return Partition(int(first), int(second))
 
-    def of_job(self, job: Job) -> range:
+    def of_job(self, job: DatasetPlan) -> range:
         """The numbers of its shards."""
         return range(self.number - 1, job.shards, self.of)
 

@@ -14,10 +14,10 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from gan_export.datasets.plan import Job
-from gan_export.datasets.records import Record
+from gan_export.datasets.plan import DatasetPlan
+from gan_export.datasets.records import ShardRecord
 from gan_export.datasets.workers import Worker
-from gan_export.datasets.writer import Source
+from gan_export.datasets.writer import GeneratorSource
 from gan_export.errors import GanExportError, UnavailableError, printable
 from gan_export.formats import manifest
 
@@ -25,7 +25,7 @@ _ANSWERS = 5.0  # seconds in which a cluster's port takes a connection
 _STORE = 1 << 27  # bytes of shared memory for a cluster that is started here; the generator's file goes through it
 
 
-class RayCrew:
+class RayPool:
     """Actors of a cluster for one job: what `Crew` is on one machine."""
 
     def __init__(self, worker: Worker, address: str) -> None:
@@ -35,7 +35,9 @@ class RayCrew:
         self.seconds: dict[str, float] = {}  # of all actors that came to their end, by what they were spent on
         self._hear()
 
-    def draw(self, shards: Sequence[int], progress: Callable[[int], None], *, look: bool = False) -> Iterator[Record]:
+    def draw(
+        self, shards: Sequence[int], progress: Callable[[int], None], *, look: bool = False
+    ) -> Iterator[ShardRecord]:
         """As `Crew.draw`; the shards of an actor that dies are drawn by another one."""
         waiting = iter(shards)
         self._worker.say({"draw": {"look": look, "shards": len(shards)}})
@@ -44,7 +46,7 @@ class RayCrew:
                 case {"ready": _}:
                     self._worker.say({"shard": next(waiting, None)})
                 case {"done": data}:
-                    record = Record.from_data(data)
+                    record = ShardRecord.from_data(data)
                     progress(record.count)
                     yield record
                 case {"meter": seconds}:
@@ -66,7 +68,9 @@ class RayCrew:
 
 
 @contextlib.contextmanager
-def join(address: str, job: Job, source: Source, target: str, workers: int | None, *, light: bool) -> Iterator[RayCrew]:
+def join(
+    address: str, job: DatasetPlan, source: GeneratorSource, target: str, workers: int | None, *, light: bool
+) -> Iterator[RayPool]:
     """The crew for a job in the cluster at HOST:PORT, `auto`: that which runs here, `local`: one for this block.
 
     workers: actors in all, as many as there is room for without; light: an actor a core, not one a node.
@@ -86,7 +90,7 @@ def join(address: str, job: Job, source: Source, target: str, workers: int | Non
     # A session of its own: a terminal's interrupt is for the run alone, which ends this by closing its pipe.
     worker = Worker(setting, "ray_process", stderr=quiet, start_new_session=True)
     try:
-        yield RayCrew(worker, address)
+        yield RayPool(worker, address)
         worker.give(None)
         worker.code()
     finally:

@@ -22,20 +22,22 @@ from typing import Any
 
 from gan_export.datasets import formats, generator_files, manifest
 from gan_export.datasets.generator_files import Contents
-from gan_export.datasets.plan import Job
-from gan_export.datasets.records import Record
+from gan_export.datasets.plan import DatasetPlan
+from gan_export.datasets.records import ShardRecord
 from gan_export.datasets.storage import open_store
-from gan_export.datasets.worker import Asked, Message, Say, serve, told
-from gan_export.datasets.writer import ShardWriter, Source, shared_folder
+from gan_export.datasets.worker import Asked, Message, Say, error_line, serve
+from gan_export.datasets.writer import GeneratorSource, ShardWriter, shared_folder
 from gan_export.errors import GanExportError, first_line, printable
 
 _JOINS = 30.0  # seconds in which a cluster is joined
 _STARTS = 120.0  # seconds in which one is started here
-_COMES = 300.0  # seconds in which the first actor has a place: longer than most clusters take to grow a node
-_LEAVES = 15.0  # seconds for a farewell
-_DEATHS = 3  # of actors over one shard, or in a row before any was ready, until a run gives up
+_ACTOR_START_TIMEOUT = (
+    300.0  # seconds in which the first actor has a place: longer than most clusters take to grow a node
+)
+_SHUTDOWN_TIMEOUT = 15.0  # seconds for a farewell
+_MAX_RESTARTS = 3  # of actors over one shard, or in a row before any was ready, until a run gives up
 _AT_ONCE = 2  # shards that an actor has: one that it draws, one on its way to the disk
-_LOOKS = 5.0  # seconds after which it is seen whether anything has a place at all
+_POLL_INTERVAL = 5.0  # seconds after which it is seen whether anything has a place at all
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
@@ -45,7 +47,7 @@ def main() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class ActorResources:
     """What an actor takes of its node, and how many threads it draws with; None for the runtime's own default."""
 
     cpus: float
@@ -53,7 +55,7 @@ class Seat:
     threads: int | None
 
 
-class Drawer:
+class ShardActor:
     """An actor: draws a shard while the one before is on its way to the disk.  Two threads may call `draw`.
 
     What a user is to be told comes back as {"error": text}; anything else that is raised is a fault of the program.
@@ -61,11 +63,11 @@ class Drawer:
 
     def __init__(self, setting: Message, contents: Contents, threads: int | None) -> None:
         self._setting, self._contents = setting, contents
-        self._job = Job.from_data(setting["job"])
-        self._source = replace(Source.from_data(setting["source"]), threads=threads)
+        self._job = DatasetPlan.from_data(setting["job"])
+        self._source = replace(GeneratorSource.from_data(setting["source"]), threads=threads)
         self._turn = threading.Lock()
         self._pool = ThreadPoolExecutor(1)
-        self._pending: Future[Record] | None = None
+        self._pending: Future[ShardRecord] | None = None
 
     def ready(self) -> Message:
         """Load the generator, and see that this node draws and writes as the others do."""
@@ -107,7 +109,7 @@ class Drawer:
         self._begun = time.perf_counter()
         return {"ready": True}
 
-    def _draw(self, k: int) -> Record:
+    def _draw(self, k: int) -> ShardRecord:
         with self._turn:
             publish = (self._writer.look if self._setting["look"] else self._writer.lay)(k)
             with self._writer.meter.of("disk"):
@@ -123,7 +125,7 @@ def _answer(work: Callable[[], Message]) -> Message:
     except (GanExportError, MemoryError, OSError) as e:
         import ray
 
-        return {"error": f"node {ray.util.get_node_ip_address()}: {told(e)}"}
+        return {"error": f"node {ray.util.get_node_ip_address()}: {error_line(e)}"}
 
 
 def _serve(setting: Message, asked: Asked, say: Say) -> None:
@@ -137,7 +139,7 @@ def _serve(setting: Message, asked: Asked, say: Say) -> None:
 
     places = seats(
         [node["Resources"] for node in ray.nodes() if node["Alive"]],
-        Source.from_data(setting["source"]),
+        GeneratorSource.from_data(setting["source"]),
         setting["workers"],
         light=setting["light"],
     )
@@ -145,7 +147,7 @@ def _serve(setting: Message, asked: Asked, say: Say) -> None:
     while "draw" in (message := asked.get()):
         _Stage({**setting, **message["draw"]}, places, asked, say).draw()
         say({"drawn": True})
-    with _in_time(_LEAVES, lambda: None):
+    with _in_time(_SHUTDOWN_TIMEOUT, lambda: None):
         ray.shutdown()
 
 
@@ -185,7 +187,7 @@ class _Actor:
     """shards: those that it was given and that aren't finished; ready: whether it has a place and has loaded."""
 
     handle: Any
-    seat: Seat
+    seat: ActorResources
     shards: set[int] = field(default_factory=set)
     ready: bool = False
 
@@ -197,7 +199,7 @@ class _Stage:
     no place while the others are idle.
     """
 
-    def __init__(self, setting: Message, places: Sequence[Seat], asked: Asked, say: Say) -> None:
+    def __init__(self, setting: Message, places: Sequence[ActorResources], asked: Asked, say: Say) -> None:
         import ray
 
         self._ray, self._setting, self._asked, self._say = ray, setting, asked, say
@@ -213,30 +215,30 @@ class _Stage:
         """Raises GanExportError for what stops an actor, and for actors that die again and again."""
         for seat in self._places:
             self._start(seat)
-        deadline = time.monotonic() + _COMES
+        deadline = time.monotonic() + _ACTOR_START_TIMEOUT
         while True:
-            done, _ = self._ray.wait(list(self._calls), timeout=_LOOKS)
+            done, _ = self._ray.wait(list(self._calls), timeout=_POLL_INTERVAL)
             for call in done:
                 self._take(call)
             self._give()
             if any(actor.ready for actor in self._actors):
-                deadline = time.monotonic() + _COMES
+                deadline = time.monotonic() + _ACTOR_START_TIMEOUT
                 if not any(actor.shards for actor in self._actors):
                     break  # those that still wait for a place aren't needed
             elif time.monotonic() > deadline:
                 raise GanExportError(
-                    f"none of the cluster's nodes had a place in {_COMES / 60:.0f} minutes; "
+                    f"none of the cluster's nodes had a place in {_ACTOR_START_TIMEOUT / 60:.0f} minutes; "
                     "wait for other work on it to end, and run the command again"
                 )
         meters = [actor.handle.meter.remote() for actor in self._actors if actor.ready]
         with contextlib.suppress(self._ray.exceptions.RayError):
-            for meter in self._ray.get(meters, timeout=_LEAVES):
+            for meter in self._ray.get(meters, timeout=_SHUTDOWN_TIMEOUT):
                 self._say({"meter": meter})
         for actor in self._actors:
             self._ray.kill(actor.handle)
 
-    def _start(self, seat: Seat) -> None:
-        drawer = self._ray.remote(Drawer).options(
+    def _start(self, seat: ActorResources) -> None:
+        drawer = self._ray.remote(ShardActor).options(
             num_cpus=seat.cpus, num_gpus=seat.gpus, max_concurrency=_AT_ONCE, max_restarts=0
         )
         actor = _Actor(drawer.remote(self._setting, self._contents, seat.threads), seat)
@@ -272,7 +274,7 @@ class _Stage:
         except self._ray.exceptions.RayTaskError as e:
             raise GanExportError(f"a worker failed: {printable(str(e.cause))}") from e
         except self._ray.exceptions.RayError as e:
-            self._bury(actor, str(e))
+            self._on_actor_death(actor, str(e))
             return
         if "error" in answer:
             raise GanExportError(answer["error"])
@@ -283,12 +285,12 @@ class _Stage:
             actor.shards.discard(k)
             self._say(answer)
 
-    def _bury(self, actor: _Actor, why: str) -> None:
+    def _on_actor_death(self, actor: _Actor, why: str) -> None:
         if "ModuleNotFoundError" in why:
             raise GanExportError("a node of the cluster lacks gan-export; install the same version on all of them")
         lost: set[int | None] = {*actor.shards} or {None}
         self._deaths.update(lost)
-        if max(self._deaths.values()) > _DEATHS:
+        if max(self._deaths.values()) > _MAX_RESTARTS:
             raise GanExportError(
                 "workers die again and again, perhaps for want of memory; "
                 "what is finished is kept: run the command again, with fewer --workers"
@@ -298,7 +300,9 @@ class _Stage:
         self._start(actor.seat)
 
 
-def seats(nodes: Sequence[Mapping[str, float]], source: Source, asked: int | None, *, light: bool) -> list[Seat]:
+def seats(
+    nodes: Sequence[Mapping[str, float]], source: GeneratorSource, asked: int | None, *, light: bool
+) -> list[ActorResources]:
     """The places that actors are to take, by the nodes' resources.  asked: how many; by their room without.
 
     An engine that is light gets an actor a core, each with one thread, as on one machine: a process encodes on one
@@ -306,15 +310,15 @@ def seats(nodes: Sequence[Mapping[str, float]], source: Source, asked: int | Non
     Raises GanExportError where no node has what is needed.
     """
     if source.device == "cuda":
-        found = [Seat(1, 1, source.threads)] * sum(int(node.get("GPU", 0)) for node in nodes)
+        found = [ActorResources(1, 1, source.threads)] * sum(int(node.get("GPU", 0)) for node in nodes)
         lacks = "no GPU; leave --device cuda out"
     elif light:
         threads = source.threads or 1
-        found = [Seat(threads, 0, threads)] * sum(int(node.get("CPU", 0)) // threads for node in nodes)
+        found = [ActorResources(threads, 0, threads)] * sum(int(node.get("CPU", 0)) // threads for node in nodes)
         lacks = f"no node with {threads} free CPUs; ask for fewer --threads" if threads > 1 else "no CPU for work"
     else:
         cores = [int(node.get("CPU", 0)) for node in nodes]
-        found = [Seat(n, 0, source.threads or n) for n in cores if n]
+        found = [ActorResources(n, 0, source.threads or n) for n in cores if n]
         lacks = "no CPU for work"
     if not found:
         raise GanExportError(f"the cluster's nodes have {lacks}")

@@ -13,7 +13,7 @@ from gan_export.errors import GanExportError
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class OutputFile:
     """One thing of a shard.
 
     name:     relative to the dataset, with /; a folder's ends with /
@@ -31,14 +31,14 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ShardRecord:
     """A finished shard: its number, what was drawn for it, how many pictures of them are kept, and its pieces."""
 
     index: int
     start: int
     count: int
     kept: int
-    pieces: tuple[Piece, ...]
+    pieces: tuple[OutputFile, ...]
 
     @property
     def bytes(self) -> int:
@@ -57,8 +57,8 @@ class Record:
         return {"index": self.index, "start": self.start, "count": self.count, "kept": self.kept, "pieces": pieces}
 
     @staticmethod
-    def from_data(data: Mapping[str, Any]) -> Record:
-        record = decode(Record, data, "a record of a shard can't be read")
+    def from_data(data: Mapping[str, Any]) -> ShardRecord:
+        record = decode(ShardRecord, data, "a record of a shard can't be read")
         if min(record.index, record.start, record.count, record.kept, *_counts(record.pieces)) < 0:
             raise GanExportError("a record of a shard can't be read: a number below 0")
         if not all(safe(p.name) for p in record.pieces):
@@ -66,7 +66,7 @@ class Record:
         return record
 
 
-def _counts(pieces: Iterable[Piece]) -> list[int]:
+def _counts(pieces: Iterable[OutputFile]) -> list[int]:
     return [n for p in pieces for n in (p.bytes, p.files, p.offset or 0)]
 
 
@@ -91,11 +91,11 @@ class TreeDigest:
         self.bytes += len(content)
         self.files += 1
 
-    def piece(self, name: str) -> Piece:
-        return Piece(name, self.bytes, self._digest.hexdigest(), self.files)
+    def piece(self, name: str) -> OutputFile:
+        return OutputFile(name, self.bytes, self._digest.hexdigest(), self.files)
 
 
-def changed(piece: Piece) -> str:
+def changed(piece: OutputFile) -> str:
     """What is said of a file, or of a range of one, with another content."""
     if piece.offset is None:
         return f"{piece.name} was changed"
@@ -115,7 +115,7 @@ def digest(f: BinaryIO, size: int | None = None) -> str:
     return sha.hexdigest()
 
 
-def total(records: Iterable[Record]) -> tuple[int, int]:
+def total(records: Iterable[ShardRecord]) -> tuple[int, int]:
     """(pictures kept, bytes) of many records."""
     kept = size = 0
     for r in records:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from gan_export._lib import fs
 from gan_export.datasets import filters, formats, lock, manifest
 from gan_export.datasets.manifest import Manifest
-from gan_export.datasets.plan import Job, Slice
-from gan_export.datasets.records import Record, total
+from gan_export.datasets.plan import DatasetPlan, Partition
+from gan_export.datasets.records import ShardRecord, total
 from gan_export.datasets.store import MANIFEST, STATE, Folder, Store
 
 
@@ -29,12 +29,12 @@ class Prepared:
     missing: the numbers of the shards that it is to draw
     """
 
-    sound: tuple[Record, ...]
+    sound: tuple[ShardRecord, ...]
     faults: tuple[str, ...]
     missing: tuple[int, ...] | range
 
 
-def prepare(store: Store, job: Job, slice: Slice, survey: Callable[[list[int]], None]) -> Prepared:
+def prepare(store: Store, job: DatasetPlan, slice: Partition, survey: Callable[[list[int]], None]) -> Prepared:
     """What is there is checked; what is missing or damaged is to be drawn.
 
     survey: lets the filters look at these shards and decide; called where their decision isn't there.
@@ -44,7 +44,7 @@ def prepare(store: Store, job: Job, slice: Slice, survey: Callable[[list[int]], 
     return found
 
 
-def finish(store: Store, job: Job) -> int:
+def finish(store: Store, job: DatasetPlan) -> int:
     """Write the manifest when every shard is finished.  Gives how many are not."""
     with _finishing(store):
         left = _conclude(store, job) if store.read(MANIFEST) is None else 0
@@ -55,10 +55,10 @@ def finish(store: Store, job: Job) -> int:
     return 0
 
 
-def faults(store: Store, records: Iterable[Record]) -> list[tuple[Record, str]]:
+def faults(store: Store, records: Iterable[ShardRecord]) -> list[tuple[ShardRecord, str]]:
     """Each record, and what is wrong with its shard; hashing waits for the disk and lets go of the lock."""
 
-    def fault(record: Record) -> str:
+    def fault(record: ShardRecord) -> str:
         return next((f for f in map(store.fault, record.pieces) if f), "")
 
     there = list(records)
@@ -71,7 +71,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _prepare(store: Store, job: Job, slice: Slice, survey: Callable[[list[int]], None]) -> Prepared | None:
+def _prepare(store: Store, job: DatasetPlan, slice: Partition, survey: Callable[[list[int]], None]) -> Prepared | None:
     """As `prepare`; None where what it went by has changed since, and nothing was done."""
     wanted = slice.of_job(job)
     finished = manifest.read(store)
@@ -103,7 +103,7 @@ def _prepare(store: Store, job: Job, slice: Slice, survey: Callable[[list[int]],
     return Prepared(sound, tuple(damaged.values()), tuple(k for k in wanted if k not in done) if done else wanted)
 
 
-def _damage(store: Store, records: Iterable[Record]) -> dict[int, str]:
+def _damage(store: Store, records: Iterable[ShardRecord]) -> dict[int, str]:
     """What is wrong, in words, by the number of the shard."""
     return {r.index: fault for r, fault in faults(store, records) if fault}
 
@@ -131,7 +131,7 @@ def _reopen(store: Store, finished: Manifest, damaged: dict[int, str]) -> dict[i
     return damaged
 
 
-def _forget(store: Store, job: Job, damaged: Iterable[int]) -> bool:
+def _forget(store: Store, job: DatasetPlan, damaged: Iterable[int]) -> bool:
     """Remove the records of damaged shards, or another slice might finish over them; False where one did so."""
     with _finishing(store):
         if store.read(MANIFEST) is not None:
@@ -141,7 +141,7 @@ def _forget(store: Store, job: Job, damaged: Iterable[int]) -> bool:
     return True
 
 
-def _make_wholes(store: Store, job: Job) -> None:
+def _make_wholes(store: Store, job: DatasetPlan) -> None:
     """The files that shards share, made or moved to where they are filled: slices come here in turn."""
     if not isinstance(store, Folder):
         return
@@ -158,7 +158,7 @@ def _make_wholes(store: Store, job: Job) -> None:
                 f.truncate(whole.size)
 
 
-def _conclude(store: Store, job: Job) -> int:
+def _conclude(store: Store, job: DatasetPlan) -> int:
     """Write the manifest, or give how many shards have no record.
 
     Without locks another run may write it and remove the records at any moment: notes are read before the records,
@@ -183,7 +183,7 @@ def _conclude(store: Store, job: Job) -> int:
     return 0
 
 
-def _clear(store: Store, job: Job) -> None:
+def _clear(store: Store, job: DatasetPlan) -> None:
     """Remove what a finished run kept.  A shared file that lies there alone is the dataset's, and goes back.
 
     In a folder the lock goes last: who takes a new one in its stead has nothing removed that is written from then on.

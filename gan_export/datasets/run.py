@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_export.datasets import filters, formats, generator_files, lock, manifest, ray_pool, resume
-from gan_export.datasets.formats.base import Meter, Place
-from gan_export.datasets.plan import Job, Shard, Slice
-from gan_export.datasets.ray_pool import RayCrew
+from gan_export.datasets.formats.base import ShardOutput, Stopwatch
+from gan_export.datasets.plan import DatasetPlan, Partition, Shard
+from gan_export.datasets.ray_pool import RayPool
 from gan_export.datasets.records import total
 from gan_export.datasets.storage import open_store
 from gan_export.datasets.store import MANIFEST, STATE, Folder, Store, room
-from gan_export.datasets.workers import Crew
-from gan_export.datasets.writer import ShardWriter, Source, batch_size
+from gan_export.datasets.workers import WorkerPool
+from gan_export.datasets.writer import GeneratorSource, ShardWriter, batch_size
 from gan_export.errors import GanExportError
 from gan_export.metrics import evaluators
-from gan_export.recognize.options import Overrides
+from gan_export.recognize.options import ReadOptions
 from gan_export.sampling.generator import Generator, choose_labels
 
 _TRIAL = 64  # pictures that are encoded to estimate what all will take
@@ -62,7 +62,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class DatasetRequest:
     """What a user asks for; with a generator it becomes a Job."""
 
     seed: int
@@ -73,40 +73,40 @@ class Wish:
     psi: float = 1.0
     filter: str | None = None  # "confidence<0.9", by source.classifier
     shard_size: int | None = None
-    slice: Slice = field(default_factory=Slice)
+    slice: Partition = field(default_factory=Partition)
     workers: int | None = None
     ray: str | None = None  # a cluster's address, see ray_crew.join
 
 
-def make_job(source: Source, wish: Wish, generator: Generator) -> Job:
+def make_job(source: GeneratorSource, request: DatasetRequest, generator: Generator) -> DatasetPlan:
     """Raises GanExportError for what can't be drawn or doesn't fit the format."""
-    format = formats.find(wish.format)
+    format = formats.find(request.format)
     facts, info = generator.facts, generator.session.info
     format.check(facts)
     names = []
-    if wish.filter is not None:
-        if wish.slice.of > 1:
+    if request.filter is not None:
+        if request.slice.of > 1:
             raise GanExportError("--filter decides over the whole run; leave --shard out")
-        if wish.ray is not None and source.classifier != filters.DIGITS:
+        if request.ray is not None and source.classifier != filters.DIGITS:
             raise GanExportError("a classifier's file doesn't travel to a cluster's nodes; leave --ray out")
         classifier = evaluators.find(source.classifier)
         classifier.check(facts.image)
-        names.append(filters.Confidence.parse(wish.filter, classifier.name).name)
-    choose_labels(facts, wish.label, 0, 0, 1)  # type: ignore[arg-type]
-    said = {k: v for k, v in source.overrides.items() if v != getattr(Overrides(), k)}
-    job = Job(
+        names.append(filters.Confidence.parse(request.filter, classifier.name).name)
+    choose_labels(facts, request.label, 0, 0, 1)  # type: ignore[arg-type]
+    explicit = {k: v for k, v in source.overrides.items() if v != getattr(ReadOptions(), k)}
+    job = DatasetPlan(
         generator=source.path.name, sha256=generator_files.sha256(source.path), facts=facts, runtime=info.runtime,
-        version=info.version, seed=wish.seed, start=wish.start, count=wish.count, format=format.name,
-        shard_size=format.shard_size(facts) if wish.shard_size is None else wish.shard_size, label=wish.label,
-        psi=wish.psi, filters=tuple(names), overrides=said, encoder=format.encoder(),
+        version=info.version, seed=request.seed, start=request.start, count=request.count, format=format.name,
+        shard_size=format.shard_size(facts) if request.shard_size is None else request.shard_size, label=request.label,
+        psi=request.psi, filters=tuple(names), overrides=explicit, encoder=format.encoder(),
     )  # fmt: skip
     job.check()
     return job
 
 
 def run(
-    source: Source,
-    wish: Wish,
+    source: GeneratorSource,
+    request: DatasetRequest,
     target: str,
     *,
     progress: Progress = lambda pictures, size: None,
@@ -121,28 +121,31 @@ def run(
     begun = time.perf_counter()
     store = open_store(target)
     _check_target(store, None)
-    here = source if wish.ray is None else replace(source, device="cpu")  # the nodes have the GPUs
-    with here.open(wish.psi) as generator:
-        job = make_job(source, wish, generator)
+    here = source if request.ray is None else replace(source, device="cpu")  # the nodes have the GPUs
+    with here.open(request.psi) as generator:
+        job = make_job(source, request, generator)
         _check_target(store, job)
         if not isinstance(store, Folder) and formats.find(job.format).wholes(job, job.count):
             raise GanExportError(f"{job.format} is written in place, which {store.shown} can't; use --format npy")
-        variety = _variety(generator, job) if wish.psi != 1.0 and not _psi_is_noted(store) else {}
-        missing = _Count(wish.slice, job, store).missing
+        variety = _variety(generator, job) if request.psi != 1.0 and not _psi_is_noted(store) else {}
+        missing = _Count(request.slice, job, store).missing
         if missing:
             _check_room(generator, job, store, missing)
-    with _crew(source, job, wish, target) as crew, _held(store, wish.slice):
+    with _worker_pool(source, job, request, target) as pool, _held(store, request.slice):
         store.create(manifest.JOB, manifest.encode_job(job))
         _check_target(store, job)  # another run may have begun in between
         if variety and store.read(MANIFEST) is None:
             manifest.write_notes(store, {**manifest.read_notes(store), "psi": variety})
         prepared = resume.prepare(
-            store, job, wish.slice, lambda shards: _survey(crew, store, job, shards, progress=progress, expect=expect)
+            store,
+            job,
+            request.slice,
+            lambda shards: _survey(pool, store, job, shards, progress=progress, expect=expect),
         )
         drawn, records = 0, list(prepared.sound)
         if prepared.missing:
             expect(_pictures(job, prepared.missing))
-            for record in crew.draw(prepared.missing, lambda n: progress(n, 0)):
+            for record in pool.draw(prepared.missing, lambda n: progress(n, 0)):
                 records.append(record)
                 drawn += record.count
                 progress(0, record.bytes)
@@ -151,14 +154,14 @@ def run(
     pictures, size = total(records)
     return Report(
         len(records), pictures, size, drawn, len(prepared.sound), prepared.faults, time.perf_counter() - begun,
-        crew.seconds, dict(done.notes) if done else {}, left == 0, left,
+        pool.seconds, dict(done.notes) if done else {}, left == 0, left,
     )  # fmt: skip
 
 
 class _Count:
     """How many pictures a slice lacks, counted without looking into any shard."""
 
-    def __init__(self, slice: Slice, job: Job, store: Store) -> None:
+    def __init__(self, slice: Partition, job: DatasetPlan, store: Store) -> None:
         wanted = slice.of_job(job)
         if store.read(MANIFEST) is not None:
             self.missing = 0
@@ -168,19 +171,19 @@ class _Count:
 
 
 def _survey(
-    crew: Crew | RayCrew, store: Store, job: Job, shards: list[int], *, progress: Progress, expect: Expect
+    pool: WorkerPool | RayPool, store: Store, job: DatasetPlan, shards: list[int], *, progress: Progress, expect: Expect
 ) -> None:
     """Every shard drawn once for the filters, and their decision."""
     if shards:
         done = set(manifest.finished(store, range(job.shards)))
         later = [k for k in range(job.shards) if k not in done]
         expect(_pictures(job, shards) + _pictures(job, later))
-        for _ in crew.draw(shards, lambda n: progress(n, 0), look=True):
+        for _ in pool.draw(shards, lambda n: progress(n, 0), look=True):
             pass
     filters.decide(store, job)
 
 
-def _pictures(job: Job, shards: Sequence[int]) -> int:
+def _pictures(job: DatasetPlan, shards: Sequence[int]) -> int:
     """How many these shards have; all but the plan's last are full."""
     lacking = job.shards * job.shard_size - job.count
     return len(shards) * job.shard_size - (lacking if job.shards - 1 in shards else 0)
@@ -190,13 +193,13 @@ def _psi_is_noted(store: Store) -> bool:
     return store.read(MANIFEST) is not None or "psi" in manifest.read_notes(store)
 
 
-def _variety(generator: Generator, job: Job) -> dict[str, Any]:
+def _variety(generator: Generator, job: DatasetPlan) -> dict[str, Any]:
     """How far apart pictures are with psi, against without: the mean distance between neighbours' pixels."""
     whole, shrunk = (_spread(replace(generator, psi=psi), job) for psi in (1.0, generator.psi))
     return {"psi": generator.psi, "variety": round(shrunk / whole, 3) if whole else 0.0, "of": _VARIED}
 
 
-def _spread(generator: Generator, job: Job) -> int:
+def _spread(generator: Generator, job: DatasetPlan) -> int:
     """The sum of all distances between neighbours' pixels, drawn in batches that bound memory as a worker's do."""
     spread, batch = 0, batch_size(job)
     last: NDArray[np.int16] | None = None
@@ -209,7 +212,7 @@ def _spread(generator: Generator, job: Job) -> int:
     return spread
 
 
-def _check_target(store: Store, job: Job | None) -> None:
+def _check_target(store: Store, job: DatasetPlan | None) -> None:
     """Refuse a place that holds something else."""
     found = _job_there(store) or _job_there(store)  # between its two reads another slice may have finished
     where = store.shown
@@ -219,12 +222,12 @@ def _check_target(store: Store, job: Job | None) -> None:
         raise GanExportError(f"{where} holds other files; name another folder with -o")
 
 
-def _job_there(store: Store) -> Job | None:
+def _job_there(store: Store) -> DatasetPlan | None:
     finished = manifest.read(store)
     return finished.job if finished else manifest.job_under_way(store)
 
 
-def _check_room(generator: Generator, job: Job, store: Store, pictures: int) -> None:
+def _check_room(generator: Generator, job: DatasetPlan, store: Store, pictures: int) -> None:
     """Refuse what there is no room for, by the size of a first few pictures."""
     free = store.free()
     if free is None:
@@ -238,13 +241,13 @@ def _check_room(generator: Generator, job: Job, store: Store, pictures: int) -> 
         )
 
 
-def _trial(generator: Generator, job: Job) -> int:
+def _trial(generator: Generator, job: DatasetPlan) -> int:
     """Bytes on a disk that a picture takes, rounded up."""
     n = min(_TRIAL, job.count)
     small = replace(job, count=n, shard_size=n, filters=())
     scratch = Path(tempfile.mkdtemp(prefix="gan-sample-"))
     try:
-        place = Place(scratch, scratch, 0, n, Meter())
+        place = ShardOutput(scratch, scratch, 0, n, Stopwatch())
         writer = ShardWriter(generator, small, Folder(scratch), scratch)
         formats.find(job.format).write(place, small, Shard(0, job.start, n), writer.parts(small.shard(0), None))
         return -(-room(scratch) // n)
@@ -253,22 +256,24 @@ def _trial(generator: Generator, job: Job) -> int:
 
 
 @contextlib.contextmanager
-def _crew(source: Source, job: Job, wish: Wish, target: str) -> Iterator[Crew | RayCrew]:
+def _worker_pool(
+    source: GeneratorSource, job: DatasetPlan, request: DatasetRequest, target: str
+) -> Iterator[WorkerPool | RayPool]:
     source = replace(source, runtime=job.runtime)
-    if wish.ray is None:
-        workers, threads, ahead = _manning(source, job, wish.workers)
-        yield Crew(job, replace(source, threads=threads), target, workers, ahead=ahead)
+    if request.ray is None:
+        workers, threads, ahead = _manning(source, job, request.workers)
+        yield WorkerPool(job, replace(source, threads=threads), target, workers, ahead=ahead)
         return
-    with ray_pool.join(wish.ray, job, source, target, wish.workers, light=_light(source, job)) as crew:
-        yield crew
+    with ray_pool.join(request.ray, job, source, target, request.workers, light=_light(source, job)) as pool:
+        yield pool
 
 
-def _light(source: Source, job: Job) -> bool:
+def _light(source: GeneratorSource, job: DatasetPlan) -> bool:
     """Whether a process a core is the way to draw: where it is no great thing to load, and a core is what draws."""
     return source.device == "cpu" and job.runtime in ("native", "onnxruntime")
 
 
-def _manning(source: Source, job: Job, asked: int | None) -> tuple[int, int, bool]:
+def _manning(source: GeneratorSource, job: DatasetPlan, asked: int | None) -> tuple[int, int, bool]:
     """(workers, threads of each, whether a worker draws ahead while it encodes).
 
     An engine that is light gets a process a core, each with one thread: nothing waits for anything.  A GPU, or
@@ -280,5 +285,5 @@ def _manning(source: Source, job: Job, asked: int | None) -> tuple[int, int, boo
     return workers, threads, workers < cores or source.device != "cpu"
 
 
-def _held(store: Store, slice: Slice) -> contextlib.AbstractContextManager[None]:
+def _held(store: Store, slice: Partition) -> contextlib.AbstractContextManager[None]:
     return lock.hold(store.path, slice) if isinstance(store, Folder) else contextlib.nullcontext()

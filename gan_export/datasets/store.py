@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gan_export._lib import fs
-from gan_export.datasets.records import Piece, TreeDigest, changed, digest
+from gan_export.datasets.records import OutputFile, TreeDigest, changed, digest
 from gan_export.errors import GanExportError, printable
 
 STATE = ".gan-sample"
@@ -52,15 +52,15 @@ class Store(Protocol):
         """An empty folder of this machine, gone at the block's end."""
         ...
 
-    def publish(self, scratch: Path, piece: Piece) -> None:
+    def publish(self, scratch: Path, piece: OutputFile) -> None:
         """Move a piece from a scratch folder to its name, replacing what is there; whole or not at all."""
         ...
 
-    def fault(self, piece: Piece) -> str:
+    def fault(self, piece: OutputFile) -> str:
         """What is wrong with a piece that should be there, in words; empty when nothing is."""
         ...
 
-    def local(self, pieces: Iterable[Piece]) -> contextlib.AbstractContextManager[Path]:
+    def local(self, pieces: Iterable[OutputFile]) -> contextlib.AbstractContextManager[Path]:
         """A folder of this machine in which the pieces can be read under their names."""
         ...
 
@@ -143,7 +143,7 @@ class Folder:
         finally:
             shutil.rmtree(path, ignore_errors=True)
 
-    def publish(self, scratch: Path, piece: Piece) -> None:
+    def publish(self, scratch: Path, piece: OutputFile) -> None:
         if piece.offset is not None:  # written in place
             fs.sync(self._inside(f"{STATE}/{piece.name}"))
             return
@@ -157,7 +157,7 @@ class Folder:
             os.replace(target, scratch / f"{secrets.token_hex(4)}.old")
         os.replace(source, target)
 
-    def fault(self, piece: Piece) -> str:
+    def fault(self, piece: OutputFile) -> str:
         path = self.path / piece.name
         if piece.offset is not None and (under_way := self.path / STATE / piece.name).exists():
             path = under_way
@@ -178,7 +178,7 @@ class Folder:
         return ""
 
     @contextlib.contextmanager
-    def local(self, pieces: Iterable[Piece]) -> Iterator[Path]:
+    def local(self, pieces: Iterable[OutputFile]) -> Iterator[Path]:
         yield self.path
 
     def remove(self, name: str) -> None:
@@ -189,7 +189,7 @@ class Folder:
             path.unlink(missing_ok=True)
 
     def settle(self) -> None:
-        fs.settle(self.path)
+        fs.sync_filesystem(self.path)
 
     def free(self) -> int | None:
         there = self.path
@@ -223,7 +223,7 @@ def room(folder: Path) -> int:
     return sum(-(-size // _BLOCK) * _BLOCK for size in sizes)
 
 
-def _folder_fault(path: Path, piece: Piece) -> str:
+def _folder_fault(path: Path, piece: OutputFile) -> str:
     tree = TreeDigest()
     for name in sorted(os.listdir(path)):
         tree.add(name, (path / name).read_bytes())

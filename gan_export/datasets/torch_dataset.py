@@ -22,7 +22,7 @@ from gan_export.errors import GanExportError, printable
 from gan_export.formats import manifest
 from gan_export.formats.manifest import Facts
 from gan_export.runtimes import find as find_runtime
-from gan_export.runtimes.base import require
+from gan_export.runtimes.base import require_available
 from gan_export.runtimes.torch_session import TorchSession, prepare_torch
 from gan_export.sampling import generator as generators
 from gan_export.sampling.generator import Generator, Label
@@ -34,7 +34,7 @@ _INHERITED: list[contextlib.ExitStack] = []  # of a parent: closing one would wa
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class GeneratorDatasetConfig:
     """Which pictures of which generator, and how they are given."""
 
     path: Path
@@ -51,7 +51,7 @@ class Drawing:
 class _Source:
     """A generator opened in whatever process asks: threads and GPUs don't survive a fork, and can't be pickled."""
 
-    def __init__(self, drawing: Drawing) -> None:
+    def __init__(self, drawing: GeneratorDatasetConfig) -> None:
         """Raises GanExportError for what can't be drawn, here and not in a worker."""
         self.drawing = drawing
         latents.check(drawing.seed, drawing.start, drawing.length)
@@ -117,13 +117,13 @@ class _Source:
         return self.drawing.threads or (1 if get_worker_info() else None)  # a worker has a core of its own
 
 
-def _facts(drawing: Drawing) -> Facts:
+def _facts(drawing: GeneratorDatasetConfig) -> Facts:
     """What the generator is, seen on the CPU: a GPU that is used before a DataLoader forks is lost to its workers.
 
     What a GPU is lacking, but for there being one, shows when the first item is drawn.
     """
     path, device = drawing.path, drawing.device
-    compiled = path.is_file() and manifest.sniff(path) == "aoti"  # for its device alone
+    compiled = path.is_file() and manifest.detect_format(path) == "aoti"  # for its device alone
     with (
         _torch_as_it_was(device),
         generators.open_generator(path, device=device if compiled else "cpu", threads=1, psi=drawing.psi) as generator,
@@ -136,7 +136,7 @@ def _facts(drawing: Drawing) -> Facts:
         )
     runtime = find_runtime(info.runtime)
     if device != "cpu" and (device not in runtime.devices or not torch.cuda.device_count()):
-        require(runtime, device)
+        require_available(runtime, device)
     return generator.facts
 
 
@@ -165,13 +165,13 @@ def _tf32() -> list[tuple[Any, str, Any]]:
     return found
 
 
-class Pictures(Dataset[Item]):
+class GeneratorDataset(Dataset[Item]):
     """Map style: any index at any time, so that DataLoader's workers and samplers work.
 
     Items are float32 (C, H, W) in [-1, 1], with the label beside where the generator has labels.
     """
 
-    def __init__(self, drawing: Drawing) -> None:
+    def __init__(self, drawing: GeneratorDatasetConfig) -> None:
         self._source = _Source(drawing)
 
     def __len__(self) -> int:
@@ -185,10 +185,10 @@ class Pictures(Dataset[Item]):
         return self._source.items(indices)
 
 
-class PictureStream(IterableDataset[Item]):
+class GeneratorIterableDataset(IterableDataset[Item]):
     """In order, cut among the ranks of torch.distributed and the workers of a DataLoader: each picture once."""
 
-    def __init__(self, drawing: Drawing, rank: int | None = None, world: int | None = None) -> None:
+    def __init__(self, drawing: GeneratorDatasetConfig, rank: int | None = None, world: int | None = None) -> None:
         """rank, world: as torch.distributed has them where it runs, else 0 of 1."""
         self._source = _Source(drawing)
         self._rank, self._world = rank, world

@@ -19,10 +19,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from gan_export.datasets.plan import Job
-from gan_export.datasets.records import Record
+from gan_export.datasets.plan import DatasetPlan
+from gan_export.datasets.records import ShardRecord
 from gan_export.datasets.storage import open_store
-from gan_export.datasets.writer import ShardWriter, Source, shared_folder
+from gan_export.datasets.writer import GeneratorSource, ShardWriter, shared_folder
 from gan_export.errors import GanExportError
 
 Message = dict[str, Any]
@@ -40,24 +40,24 @@ def main() -> None:
 def serve(work: Callable[[Message, Asked, Say], None]) -> None:
     """Call `work` with the parent's first message, a queue of its later ones and the way to answer; then end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    said = os.fdopen(os.dup(1), "w", buffering=1)
+    output = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what a library prints must not break the pipe
-    asked: Asked = queue.Queue()
+    requests: Asked = queue.Queue()
     setting = json.loads(sys.stdin.readline())
-    threading.Thread(target=_listen, args=(asked,), daemon=True).start()
+    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
 
     def say(message: Message) -> None:
-        print(json.dumps(message), file=said)
+        print(json.dumps(message), file=output)
 
     try:
-        work(setting, asked, say)
+        work(setting, requests, say)
     except (GanExportError, MemoryError, OSError) as e:
-        say({"error": told(e)})
-    said.flush()
+        say({"error": error_line(e)})
+    output.flush()
     os._exit(0)  # the listener holds standard input
 
 
-def told(error: GanExportError | MemoryError | OSError) -> str:
+def error_line(error: GanExportError | MemoryError | OSError) -> str:
     """What a user is told of it, on one line."""
     match error:
         case GanExportError():
@@ -68,17 +68,17 @@ def told(error: GanExportError | MemoryError | OSError) -> str:
     return f"{where}{error.strerror or error}"
 
 
-def _listen(asked: Asked) -> None:
+def _listen(requests: Asked) -> None:
     for line in sys.stdin:
         message = json.loads(line)
-        asked.put(message)
+        requests.put(message)
         if "end" in message:
             return
     os._exit(1)  # the parent is gone
 
 
-def _work(setting: Message, asked: Asked, say: Say) -> None:
-    job, source = Job.from_data(setting["job"]), Source.from_data(setting["source"])
+def _work(setting: Message, requests: Asked, say: Say) -> None:
+    job, source = DatasetPlan.from_data(setting["job"]), GeneratorSource.from_data(setting["source"])
     store = open_store(setting["target"])
     progress = _Progress(say)
     with source.open(job.psi) as generator, ThreadPoolExecutor(1) as pool:
@@ -89,8 +89,8 @@ def _work(setting: Message, asked: Asked, say: Say) -> None:
         work = writer.look if setting["look"] else writer.lay
         say({"ready": True})
         begun = time.perf_counter()
-        pending: Future[Record] | None = None
-        while "shard" in (message := asked.get()):
+        pending: Future[ShardRecord] | None = None
+        while "shard" in (message := requests.get()):
             publish = work(message["shard"])
             progress.flush()
             with writer.meter.of("disk"):  # waits while the shard before is still on its way to the disk

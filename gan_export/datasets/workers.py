@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gan_export.datasets.plan import Job
-from gan_export.datasets.records import Record
-from gan_export.datasets.writer import Source
+from gan_export.datasets.plan import DatasetPlan
+from gan_export.datasets.records import ShardRecord
+from gan_export.datasets.writer import GeneratorSource
 from gan_export.errors import GanExportError
 
 # The child finds this package where the parent has it.  -P: nothing is imported from the folder it runs in.
@@ -23,10 +23,10 @@ _START = "import sys; sys.path += sys.argv[2:]; __import__('importlib').import_m
 _DEATHS = 3  # of workers, until a run gives up
 
 
-class Crew:
+class WorkerPool:
     """Worker processes for one job."""
 
-    def __init__(self, job: Job, source: Source, target: str, workers: int, *, ahead: bool) -> None:
+    def __init__(self, job: DatasetPlan, source: GeneratorSource, target: str, workers: int, *, ahead: bool) -> None:
         """workers: how many at once; ahead: each draws the next batch while it encodes one."""
         self._setting = {
             "job": job.to_data(),
@@ -38,7 +38,9 @@ class Crew:
         self._said: queue.Queue[tuple[Worker, dict[str, Any] | None]] = queue.Queue()
         self.seconds: dict[str, float] = {}  # of all workers that came to their end, by what they were spent on
 
-    def draw(self, shards: Iterable[int], progress: Callable[[int], None], *, look: bool = False) -> Iterator[Record]:
+    def draw(
+        self, shards: Iterable[int], progress: Callable[[int], None], *, look: bool = False
+    ) -> Iterator[ShardRecord]:
         """The records of the shards as they are finished, in any order.
 
         look: nothing is written but what the filters need to know.
@@ -74,7 +76,7 @@ class Crew:
                     case {"drawn": n}:
                         progress(n)
                     case {"done": data}:
-                        record = Record.from_data(data)
+                        record = ShardRecord.from_data(data)
                         worker.shards.discard(record.index)
                         yield record
                     case {"meter": seconds}:

@@ -15,19 +15,19 @@ import numpy as np
 from gan_export.datasets import formats, manifest
 from gan_export.datasets.filter_masks import read_keep
 from gan_export.datasets.filters import DIGITS, look, look_name
-from gan_export.datasets.formats.base import Meter, Part, Place
-from gan_export.datasets.plan import Job, Shard
-from gan_export.datasets.records import Record
+from gan_export.datasets.formats.base import ImageBatch, ShardOutput, Stopwatch
+from gan_export.datasets.plan import DatasetPlan, Shard
+from gan_export.datasets.records import ShardRecord
 from gan_export.datasets.store import STATE, Store
 from gan_export.metrics import evaluators
-from gan_export.recognize.options import Overrides
+from gan_export.recognize.options import ReadOptions
 from gan_export.sampling import generator as generators
 
 _BATCH_BYTES = 1 << 24  # of a batch as float32: bounds a worker's memory at any size of picture
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class GeneratorSource:
     """A generator file, and how to run it here: what may differ between the machines of one job."""
 
     path: Path
@@ -42,15 +42,15 @@ class Source:
         return {**asdict(self), "path": str(self.path)}
 
     @staticmethod
-    def from_data(data: Mapping[str, Any]) -> Source:
-        return Source(**{**data, "path": Path(data["path"])})
+    def from_data(data: Mapping[str, Any]) -> GeneratorSource:
+        return GeneratorSource(**{**data, "path": Path(data["path"])})
 
     @contextlib.contextmanager
     def open(self, psi: float = 1.0) -> Iterator[generators.Generator]:
         """The generator, loaded."""
         with generators.open_generator(
             self.path,
-            Overrides(**self.overrides),
+            ReadOptions(**self.overrides),
             runtime=self.runtime,
             device=self.device,
             threads=self.threads,
@@ -65,7 +65,7 @@ class ShardWriter:
     def __init__(
         self,
         generator: generators.Generator,
-        job: Job,
+        job: DatasetPlan,
         store: Store,
         shared: Path,
         *,
@@ -74,7 +74,7 @@ class ShardWriter:
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
         """shared: the folder of the files that all shards fill.  ahead: draw the next batch while one is encoded."""
-        self.meter = Meter()
+        self.meter = Stopwatch()
         self._generator = generator
         self._job = job
         self._store = store
@@ -84,24 +84,24 @@ class ShardWriter:
         self._ahead = ahead
         self._progress = progress
 
-    def write(self, k: int) -> Record:
+    def write(self, k: int) -> ShardRecord:
         """Draw, lay down, publish and record shard k."""
         return self.lay(k)()
 
-    def look(self, k: int) -> Callable[[], Record]:
+    def look(self, k: int) -> Callable[[], ShardRecord]:
         """Draw shard k for the filters alone; the returned call notes what the classifier gave."""
         shard = self._job.shard(k)
         evaluator = evaluators.find(self._classifier)
         looks = [look(part, evaluator) for part in self.parts(shard, None)]
         data = np.concatenate(looks).tobytes()
 
-        def note() -> Record:
+        def note() -> ShardRecord:
             self._store.write(look_name(self._job, k), data)
-            return Record(k, shard.start, shard.count, shard.count, ())
+            return ShardRecord(k, shard.start, shard.count, shard.count, ())
 
         return note
 
-    def lay(self, k: int) -> Callable[[], Record]:
+    def lay(self, k: int) -> Callable[[], ShardRecord]:
         """Draw shard k into a scratch folder; what is left, a wait for the disk, is the call that is returned."""
         shard = self._job.shard(k)
         keep = read_keep(self._store, self._job, shard) if self._job.filters else None
@@ -109,13 +109,13 @@ class ShardWriter:
         kept = shard.count if mask is None else int(mask.sum())
         with contextlib.ExitStack() as stack:
             scratch = stack.enter_context(self._store.scratch())
-            place = Place(scratch, self._shared, row, kept, self.meter)
+            place = ShardOutput(scratch, self._shared, row, kept, self.meter)
             parts = self.parts(shard, mask)
             pieces = self._format.write(place, self._job, shard, _ahead(parts) if self._ahead else parts)
-            record = Record(k, shard.start, shard.count, kept, pieces)
+            record = ShardRecord(k, shard.start, shard.count, kept, pieces)
             rest = stack.pop_all()
 
-        def publish() -> Record:
+        def publish() -> ShardRecord:
             with rest:
                 for piece in record.pieces:
                     self._store.publish(scratch, piece)
@@ -124,7 +124,7 @@ class ShardWriter:
 
         return publish
 
-    def parts(self, shard: Shard, mask: Any) -> Iterator[Part]:
+    def parts(self, shard: Shard, mask: Any) -> Iterator[ImageBatch]:
         """The shard's pictures in batches, without those that a filter leaves out."""
         batch = batch_size(self._job)
         generator, job = self._generator, self._job
@@ -140,12 +140,12 @@ class ShardWriter:
                 pictures = generator.draw_labelled(job.seed, start, n, labels)
             indices = np.uint64(start) + np.arange(n, dtype=np.uint64)
             if chosen is None:
-                yield Part(indices, pictures, labels)
+                yield ImageBatch(indices, pictures, labels)
             else:
-                yield Part(indices[chosen], pictures[chosen], None if labels is None else labels[chosen])
+                yield ImageBatch(indices[chosen], pictures[chosen], None if labels is None else labels[chosen])
 
 
-def batch_size(job: Job) -> int:
+def batch_size(job: DatasetPlan) -> int:
     """How many pictures are drawn at once."""
     return max(1, min(generators.BATCH, _BATCH_BYTES // (4 * job.picture_bytes)))
 
@@ -155,9 +155,9 @@ def shared_folder(path: Path) -> Path:
     return path / STATE
 
 
-def _ahead(parts: Iterator[Part]) -> Iterator[Part]:
+def _ahead(parts: Iterator[ImageBatch]) -> Iterator[ImageBatch]:
     """The same parts, the next one drawn by a thread meanwhile: for a generator that doesn't use this core."""
-    ready: queue.Queue[Part | BaseException | None] = queue.Queue(maxsize=2)
+    ready: queue.Queue[ImageBatch | BaseException | None] = queue.Queue(maxsize=2)
     stop = threading.Event()
 
     def draw() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 from gan_export import __version__
 from gan_export.errors import GanExportError, UnavailableError, first_line
 from gan_export.formats import content, references, tolerance
-from gan_export.formats.manifest import SAID, Manifest, joined_values, reference_feeds
+from gan_export.formats.manifest import OPTIONS_KEY, Manifest, joined_values, reference_feeds
 
 if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable
@@ -61,7 +61,7 @@ class Options:
     error_budget: float = 0.0
     max_error: float | None = None
 
-    def asked(self) -> dict[str, Any]:
+    def non_defaults(self) -> dict[str, Any]:
         """What differs from the defaults in the file itself, by name."""
         names = [f.name for f in fields(self) if f.name != "max_error" and getattr(self, f.name) != f.default]
         return {name: getattr(self, name) for name in names}
@@ -145,7 +145,7 @@ class Exporter(Protocol):
 
 
 @runtime_checkable
-class Steadier(Protocol):
+class PrecisionFallbacks(Protocol):
     """An exporter whose runtime can trade speed for rounding."""
 
     def steadier(self, options: Options) -> Iterator[Options]:
@@ -153,7 +153,7 @@ class Steadier(Protocol):
         ...
 
 
-def missing(exporter: Exporter) -> str:
+def unavailable_reason(exporter: Exporter) -> str:
     """Why this format can't be written here, with the install line; empty where it can."""
     lacking = [name for name in exporter.needs if not _installed(name)]
     if exporter.compilers and not any(shutil.which(name) for name in exporter.compilers):
@@ -163,9 +163,9 @@ def missing(exporter: Exporter) -> str:
     return f"{' and '.join(lacking)} not installed; pip install {exporter.install or ' '.join(lacking)}"
 
 
-def require(exporter: Exporter) -> None:
+def require_available(exporter: Exporter) -> None:
     """Raises UnavailableError with the reason where this format can't be written here."""
-    if reason := missing(exporter):
+    if reason := unavailable_reason(exporter):
         raise UnavailableError(f"{exporter.name}: {reason}")
 
 
@@ -196,7 +196,7 @@ def _installed(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def suppress_warnings() -> Iterator[None]:
     """Without the advice that libraries log or warn of at each call."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -210,7 +210,7 @@ def quiet() -> Iterator[None]:
 
 def check_options(exporter: Exporter, options: Options) -> None:
     """Raises GanExportError for an option that this format doesn't take."""
-    for name, value in options.asked().items():
+    for name, value in options.non_defaults().items():
         if name != "recalibrate" and name not in exporter.takes:
             raise GanExportError(f"{exporter.name} takes no {name}{'' if value is True else f' {value}'}; leave it out")
     if options.precision not in exporter.precisions:
@@ -220,7 +220,7 @@ def check_options(exporter: Exporter, options: Options) -> None:
 
 def make_manifest(exporter: Exporter, generator: Exportable, options: Options, versions: Mapping[str, str]) -> Manifest:
     """The manifest of an export of `generator`; its reference images are computed here, in float64."""
-    said = generator.overrides.said()
+    explicit = generator.overrides.explicit()
     images, rounding = _references(generator)
     return Manifest(
         format=exporter.name,
@@ -231,7 +231,7 @@ def make_manifest(exporter: Exporter, generator: Exportable, options: Options, v
         tolerance=tolerance.rule(exporter.name, options.precision, options.max_error).given(),
         source_sha256=generator.source.sha256,
         versions={"gan-export": __version__, **versions},
-        options=options.asked() | ({SAID: said} if said else {}),
+        options=options.non_defaults() | ({OPTIONS_KEY: explicit} if explicit else {}),
         references=images,
         rounding=rounding,
     )

@@ -19,7 +19,7 @@ from gan_export._lib.escape import json_text
 from gan_export._lib.fs import write_text
 from gan_export.checkpoint.exportable import lowered_module
 from gan_export.errors import GanExportError, first_line
-from gan_export.exporters.base import Options, example_inputs, make_manifest, quiet
+from gan_export.exporters.base import Options, example_inputs, make_manifest, suppress_warnings
 from gan_export.formats.manifest import COREML_FILES, COREML_MODEL, KEY, Manifest
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class CoreMl:
             "coremltools": importlib.metadata.version("coremltools"),
         }
         manifest = make_manifest(self, generator, options, versions)
-        with quiet(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with suppress_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             model = _convert(generator, options.precision)
             model.short_description = f"{manifest.arch}, exported by gan-export"
             with tempfile.TemporaryDirectory(prefix="gan-coreml-") as folder:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from gan_export.checkpoint.exportable import lowered_module
 from gan_export.errors import GanExportError, first_line, printable
-from gan_export.exporters.base import Options, example_inputs, make_manifest, quiet
-from gan_export.formats.manifest import MARK, Manifest
+from gan_export.exporters.base import Options, example_inputs, make_manifest, suppress_warnings
+from gan_export.formats.manifest import MANIFEST_MARKER, Manifest
 
 if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable
@@ -50,14 +50,14 @@ class ExecuTorch:
             "executorch": importlib.metadata.version("executorch").split("+")[0],
         }
         manifest = make_manifest(self, generator, options, versions)
-        target.write_bytes(_convert(generator, options.backend, MARK.decode() + manifest.to_json()))
+        target.write_bytes(_convert(generator, options.backend, MANIFEST_MARKER.decode() + manifest.to_json()))
         return manifest
 
 
 def _convert(generator: Exportable, backend: str, manifest: str) -> bytes:
     import torch
 
-    with quiet():
+    with suppress_warnings():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 

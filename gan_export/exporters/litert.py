@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from gan_export.checkpoint.exportable import lowered_module
 from gan_export.errors import GanExportError, first_line
-from gan_export.exporters.base import Options, example_inputs, make_manifest, quiet
-from gan_export.formats.manifest import KEY, MARK, Manifest
+from gan_export.exporters.base import Options, example_inputs, make_manifest, suppress_warnings
+from gan_export.formats.manifest import KEY, MANIFEST_MARKER, Manifest
 
 if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable
@@ -52,7 +52,7 @@ def _convert(generator: Exportable) -> bytes:
     """Quietly: the converter prints its progress."""
     import torch
 
-    with quiet(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with suppress_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         import litert_torch
 
         module, inputs = lowered_module(generator, "float").eval(), example_inputs(generator.signature, 1)
@@ -75,7 +75,7 @@ def _with_manifest(model: bytes, manifest: Manifest) -> bytes:
 
     tables = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
     text, entry = schema.BufferT(), schema.MetadataT()
-    text.data = MARK + manifest.to_json().encode() + b"\0"
+    text.data = MANIFEST_MARKER + manifest.to_json().encode() + b"\0"
     entry.name, entry.buffer = KEY, len(tables.buffers)
     tables.buffers.append(text)
     tables.metadata = [*(tables.metadata or ()), entry]

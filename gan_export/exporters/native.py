@@ -16,7 +16,7 @@ from gan_export.exporters import gan_file
 from gan_export.exporters.base import Options, make_manifest
 from gan_export.exporters.gan_file import PortEntry, Record, TensorEntry
 from gan_export.formats.manifest import Manifest
-from gan_export.graph.fold import lower
+from gan_export.graph.fold import fold_batchnorm
 from gan_export.graph.layers import (
     Activation,
     Add,
@@ -73,7 +73,7 @@ class Native:
     def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`.  The precision is that of the stored weights; arithmetic is float32 always."""
         checkpoint = known_layers(generator, "native")
-        spec, weights = lower(checkpoint.spec, checkpoint.weights)
+        spec, weights = fold_batchnorm(checkpoint.spec, checkpoint.weights)
         manifest = make_manifest(self, generator, options, {})
         target.write_bytes(encode(spec, weights, manifest.to_json(), options.precision, options.error_budget))
         return manifest

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from gan_export._lib.fs import write_text
 from gan_export.checkpoint.exportable import known_layers, lowered_module
 from gan_export.errors import GanExportError, printable
-from gan_export.exporters.base import Options, example_inputs, make_manifest, quiet
+from gan_export.exporters.base import Options, example_inputs, make_manifest, suppress_warnings
 from gan_export.formats.manifest import Manifest, manifest_path
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _convert(generator: Exportable, folder: Path, fp16: str) -> None:
     import torch
 
     inputs = example_inputs(generator.signature, 1)
-    with quiet(), torch.no_grad():
+    with suppress_warnings(), torch.no_grad():
         traced = torch.jit.trace(lowered_module(generator, "float"), inputs, check_trace=False)  # type: ignore[no-untyped-call]
         buffer = io.BytesIO()  # whose failure to reach the disk is an OSError
         torch.jit.save(traced, buffer)
@@ -90,8 +90,8 @@ def _convert(generator: Exportable, folder: Path, fp16: str) -> None:
     except (OSError, subprocess.TimeoutExpired) as e:
         raise GanExportError(f"ncnn: pnnx can't be run: {printable(str(e))}") from e
     if done.returncode or not (folder / "model.ncnn.param").is_file() or not (folder / "model.ncnn.bin").is_file():
-        said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        raise GanExportError(f"ncnn: pnnx failed: {printable(said[-1] if said else f'exit code {done.returncode}')}")
+        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        raise GanExportError(f"ncnn: pnnx failed: {printable(lines[-1] if lines else f'exit code {done.returncode}')}")
 
 
 def _with_size(param: bytes, nz: int) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gan_export.errors import GanExportError, printable
 from gan_export.exporters.base import Options, make_manifest
 from gan_export.exporters.onnx.graph import DEFAULT_OPSET, to_model
-from gan_export.exporters.onnx.int8 import quantised
+from gan_export.exporters.onnx.int8 import quantize_int8
 from gan_export.formats.manifest import OPENVINO_KEYS, Manifest
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class OpenVinoIr:
         graph = to_model(generator, plain, DEFAULT_OPSET)
         versions = {"torch": torch.__version__.split("+")[0], "openvino": openvino.__version__.split("-")[0]}
         if options.precision == "int8":
-            narrow = quantised(graph, generator.signature)
+            narrow = quantize_int8(graph, generator.signature)
             graph = narrow.model
             manifest = narrow.noted(make_manifest(self, generator, options, versions | narrow.versions))
         else:

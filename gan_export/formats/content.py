@@ -19,7 +19,7 @@ from typing import BinaryIO, NamedTuple
 from gan_export.errors import GanExportError, printable
 from gan_export.formats import gan_header
 from gan_export.formats import manifest as manifests
-from gan_export.formats.manifest import UNSEALED, Kind, Manifest
+from gan_export.formats.manifest import UNSEALED, FormatName, Manifest
 from gan_export.formats.protobuf import check_external_data
 
 _QUOTE = rb'(?:\\?"|&quot;)'  # in JSON, in JSON as a string of JSON, in XML
@@ -44,7 +44,7 @@ def sha256(path: Path) -> str:
     the folder; of a format of several files it is "" for `path` itself and what follows its stem for the others.
     Raises GanExportError if the digits aren't there once, or a file is missing.
     """
-    kind = manifests.sniff(path)
+    kind = manifests.detect_format(path)
     holder = _holder(path, kind)
     patches = _patches(holder, kind, UNSEALED.encode())
     digest = hashlib.sha256()
@@ -63,7 +63,7 @@ def sha256(path: Path) -> str:
 def seal(path: Path, manifest: Manifest) -> Manifest:
     """Write the hash of the complete export at `path` into its manifest, in place, and give that manifest."""
     digits = sha256(path)
-    holder = _holder(path, kind := manifests.sniff(path))
+    holder = _holder(path, kind := manifests.detect_format(path))
     patches = _patches(holder, kind, digits.encode())
     with open(holder, "r+b") as f:
         for patch in patches:
@@ -72,7 +72,7 @@ def seal(path: Path, manifest: Manifest) -> Manifest:
     return replace(manifest, content_sha256=digits)
 
 
-def _holder(path: Path, kind: Kind) -> Path:
+def _holder(path: Path, kind: FormatName) -> Path:
     match kind:
         case "c":
             return path / manifests.C_MANIFEST
@@ -83,7 +83,7 @@ def _holder(path: Path, kind: Kind) -> Path:
     return path
 
 
-def _files(path: Path, kind: Kind) -> dict[str, Path]:
+def _files(path: Path, kind: FormatName) -> dict[str, Path]:
     """By the names that are hashed: none that a user may choose."""
     if path.is_dir():
         return {f.relative_to(path).as_posix(): f for f in path.rglob("*") if f.is_file()}
@@ -109,7 +109,7 @@ def _pieces(f: BinaryIO, patches: tuple[Patch, ...]) -> Iterator[bytes]:
         yield piece
 
 
-def _patches(holder: Path, kind: Kind, digits: bytes) -> tuple[Patch, ...]:
+def _patches(holder: Path, kind: FormatName, digits: bytes) -> tuple[Patch, ...]:
     """What makes the manifest carry these digits: themselves, and the checksums that cover them."""
     try:
         with open(holder, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:

@@ -32,15 +32,17 @@ from gan_export.graph.ports import Normal, Uniform
 from gan_export.graph.signature import Array, Signature
 from gan_export.graph.spec import SPEC_KEY, GeneratorSpec
 from gan_export.graph.words import Prior
-from gan_export.recognize.options import Overrides
+from gan_export.recognize.options import ReadOptions
 
 VERSION = 2
 _READ = (1, VERSION)
 _SINCE_2 = ("arch", "signature", "rounding", "content_sha256")  # instead of facts
 _GAN_LEAST = 92  # bytes of a .gan file before its manifest
 KEY = "gan-export.manifest"  # in ONNX metadata; the extra file of a TorchScript archive bears the same name
-MARK = KEY.encode() + b"\n"  # before a manifest that a zero byte ends, in formats whose own readers are heavy
-SAID = "overrides"  # among a manifest's options: the flags that the checkpoint was read with
+MANIFEST_MARKER = (
+    KEY.encode() + b"\n"
+)  # before a manifest that a zero byte ends, in formats whose own readers are heavy
+OPTIONS_KEY = "overrides"  # among a manifest's options: the flags that the checkpoint was read with
 REFERENCE_SEED = 0
 REFERENCE_COUNT = 8
 UNSEALED = "0" * 64  # of `content_sha256`, until the file is complete
@@ -52,7 +54,7 @@ _MOST_LATENTS = 1 << 18  # as arch.spec's
 _LARGEST_DIRECTORY = 1 << 22  # bytes of a zip archive's: of 50,000 entries, and an export has a hundred
 _LARGEST_TEXT = 1 << 27  # bytes of a manifest, or of what one is looked for in
 
-Kind = Literal[
+FormatName = Literal[
     "checkpoint", "onnx", "torchscript", "gan", "pt2", "openvino", "safetensors", "c", "aoti", "ncnn", "litert",
     "executorch", "coreml",
 ]  # fmt: skip
@@ -137,11 +139,11 @@ class Manifest:
     content_sha256: str = UNSEALED
     version: int = VERSION
 
-    def overrides(self) -> Overrides:
+    def overrides(self) -> ReadOptions:
         """The flags that the checkpoint was read with.  Raises GanExportError for what are none."""
-        said = self.options.get(SAID, {})
+        stated = self.options.get(OPTIONS_KEY, {})
         try:
-            found = Overrides(**said)
+            found = ReadOptions(**stated)
         except TypeError:
             raise GanExportError("its manifest's flags are not those of gan-export") from None
         if odd := wrong_field(found):
@@ -270,7 +272,7 @@ def joined_values(signature: Signature, outputs: Mapping[str, Array]) -> Array:
     return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
 
 
-def format_of(kind: Kind) -> str:
+def format_of(kind: FormatName) -> str:
     """The name of the exporter that writes such files."""
     return "native" if kind == "gan" else kind
 
@@ -290,7 +292,7 @@ def files(path: Path) -> dict[str, Path]:
     if path.is_dir():
         return {f.relative_to(path.parent).as_posix(): f for f in sorted(path.rglob("*")) if f.is_file()}
     names = [path.name]
-    match sniff(path):
+    match detect_format(path):
         case "onnx":
             names += protobuf.external_files(path)
         case "openvino" | "ncnn":
@@ -303,7 +305,7 @@ def size(path: Path) -> int:
     return sum(f.stat().st_size for f in files(path).values())
 
 
-def sniff(path: Path) -> Kind:
+def detect_format(path: Path) -> FormatName:
     """What a file is, by its first bytes and never by its name; a strange file or folder is a "checkpoint"."""
     if not path.is_file():
         return _folder_kind(path)
@@ -328,7 +330,7 @@ def sniff(path: Path) -> Kind:
     return "checkpoint"
 
 
-def read_manifest(path: Path, kind: Kind) -> Manifest | None:
+def read_manifest(path: Path, kind: FormatName) -> Manifest | None:
     """The manifest inside an artifact, None where there is none; nothing of the file is run.
 
     Raises GanExportError if it isn't what gan-export writes, or if the file's own header says otherwise.
@@ -344,7 +346,7 @@ def read_manifest(path: Path, kind: Kind) -> Manifest | None:
         raise GanExportError(f"{printable(str(path))}: {e}") from None
 
 
-def _hold(manifest: Manifest, path: Path, kind: Kind) -> None:
+def _hold(manifest: Manifest, path: Path, kind: FormatName) -> None:
     """Raises GanExportError if the manifest states another generator or format than the rest of the file."""
     if manifest.format != format_of(kind):
         raise GanExportError(
@@ -374,7 +376,7 @@ def _as_header(manifest: Manifest) -> gan_header.Header:
     return gan_header.Header(facts.nz, prior, facts.classes, facts.image, (low, high), stored)
 
 
-def _manifest_text(path: Path, kind: Kind) -> bytes | None:
+def _manifest_text(path: Path, kind: FormatName) -> bytes | None:
     if kind == "c":
         return (path / C_MANIFEST).read_bytes()
     if kind == "ncnn":
@@ -412,7 +414,7 @@ def _gan_manifest(f: BinaryIO) -> bytes | None:
     return f.read(size)
 
 
-def _folder_kind(path: Path) -> Kind:
+def _folder_kind(path: Path) -> FormatName:
     try:
         if (path / COREML_MODEL).is_file() and "rootModelIdentifier" in _parsed((path / COREML_FILES).read_bytes()):
             return "coreml"
@@ -427,7 +429,7 @@ def _parsed(text: bytes) -> Any:
     return read_json(text, Budget(len(text)))
 
 
-def _zip_kind(f: BinaryIO) -> Kind:
+def _zip_kind(f: BinaryIO) -> FormatName:
     """Of an archive with few entries; one with many is a checkpoint, which a stricter reader judges.
 
     That reader, `checkpoint.containers.zip`, is no floor below this one; what is found here decides nothing but who
@@ -476,9 +478,9 @@ def _openvino_manifest(f: BinaryIO) -> bytes | None:
 def _marked(f: BinaryIO) -> bytes | None:
     """What lies between MARK and the next zero byte."""
     with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        at = data.find(MARK)
+        at = data.find(MANIFEST_MARKER)
         end = data.find(b"\0", at)
-        return data[at + len(MARK) : end] if 0 <= at < end else None
+        return data[at + len(MANIFEST_MARKER) : end] if 0 <= at < end else None
 
 
 def _safetensors_metadata(f: BinaryIO) -> dict[str, str]:

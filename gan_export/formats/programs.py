@@ -8,9 +8,9 @@ from pathlib import Path
 from gan_export.errors import GanExportError, printable
 from gan_export.formats import content
 from gan_export.formats import manifest as manifests
-from gan_export.formats.manifest import Kind
+from gan_export.formats.manifest import FormatName
 
-PROGRAMS: Mapping[Kind, str] = {
+PROGRAMS: Mapping[FormatName, str] = {
     "c": "C source, which is compiled and called",
     "aoti": "an AOTInductor package, a compiled library",
     "torchscript": "TorchScript, a program",
@@ -22,7 +22,7 @@ def note(path: Path) -> str:
 
     A file whose manifest is damaged gets none: the command refuses it, and runs nothing.
     """
-    kind = manifests.sniff(path)
+    kind = manifests.detect_format(path)
     try:
         if kind not in PROGRAMS or is_as_exported(path, kind):
             return ""
@@ -34,7 +34,7 @@ def note(path: Path) -> str:
     )
 
 
-def is_as_exported(path: Path, kind: Kind) -> bool:
+def is_as_exported(path: Path, kind: FormatName) -> bool:
     """Whether the contents are those that the file's manifest was written for.
 
     A forger can write both; this tells an export that was altered, or has none, from one as it was written.

@@ -21,7 +21,7 @@ Weights = Mapping[str, npt.NDArray[np.float32]]
 Doubles = npt.NDArray[np.float64]
 
 
-def lower(spec: GeneratorSpec, weights: Weights) -> tuple[GeneratorSpec, dict[str, npt.NDArray[np.float32]]]:
+def fold_batchnorm(spec: GeneratorSpec, weights: Weights) -> tuple[GeneratorSpec, dict[str, npt.NDArray[np.float32]]]:
     """The same function of z (and label) without BatchNorm: a spec and the weights it names.
 
     A folded layer takes the BatchNorm's place under its own name, so the names stay the readable ones.

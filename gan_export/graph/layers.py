@@ -203,43 +203,43 @@ def output_shape(la: Layer, ins: list[Shape]) -> Shape:
     x = ins[0] if ins else ()
     match la:
         case Linear():
-            want(x == (la.in_features,), f"takes ({la.in_features},), is given {x}")
+            require(x == (la.in_features,), f"takes ({la.in_features},), is given {x}")
             return (la.out_features,)
         case ConvTranspose():
-            want(len(x) == 3 and x[0] == la.in_channels, f"takes {la.in_channels} channels, is given {x}")
-            want(la.stride >= 1 and la.padding >= 0 and 0 <= la.output_padding < max(la.stride, 1), "bad stride")
+            require(len(x) == 3 and x[0] == la.in_channels, f"takes {la.in_channels} channels, is given {x}")
+            require(la.stride >= 1 and la.padding >= 0 and 0 <= la.output_padding < max(la.stride, 1), "bad stride")
             grow = la.kernel - 2 * la.padding + la.output_padding
             return (la.out_channels, (x[1] - 1) * la.stride + grow, (x[2] - 1) * la.stride + grow)
         case Conv():
-            want(len(x) == 3 and x[0] == la.in_channels, f"takes {la.in_channels} channels, is given {x}")
-            want(la.stride >= 1 and la.padding >= 0, "bad stride")
+            require(len(x) == 3 and x[0] == la.in_channels, f"takes {la.in_channels} channels, is given {x}")
+            require(la.stride >= 1 and la.padding >= 0, "bad stride")
             side = [(d + 2 * la.padding - la.kernel) // la.stride + 1 for d in x[1:]]
             return (la.out_channels, *side)
         case BatchNorm() | Affine():
-            want(len(x) in (1, 3) and x[0] == la.channels, f"takes {la.channels} channels, is given {x}")
+            require(len(x) in (1, 3) and x[0] == la.channels, f"takes {la.channels} channels, is given {x}")
             return x
         case Activation() | Scale():
             return x
         case Upsample():
-            want(len(x) == 3 and la.factor >= 1, f"takes (C, H, W), is given {x}")
+            require(len(x) == 3 and la.factor >= 1, f"takes (C, H, W), is given {x}")
             return (x[0], x[1] * la.factor, x[2] * la.factor)
         case Add() | Multiply():
-            want(ins[0] == ins[1], f"{ins[0]} and {ins[1]} differ")
+            require(ins[0] == ins[1], f"{ins[0]} and {ins[1]} differ")
             return x
         case Concat():
-            want(len(ins) >= 2 and all(len(i) == len(x) and i[1:] == x[1:] and i for i in ins), f"can't join {ins}")
+            require(len(ins) >= 2 and all(len(i) == len(x) and i[1:] == x[1:] and i for i in ins), f"can't join {ins}")
             return (sum(i[0] for i in ins), *x[1:])
         case Reshape():
-            want(len(la.shape) in (1, 3), f"gives {la.shape}")
-            want(math.prod(x) == math.prod(la.shape), f"{x} doesn't reshape to {la.shape}")
+            require(len(la.shape) in (1, 3), f"gives {la.shape}")
+            require(math.prod(x) == math.prod(la.shape), f"{x} doesn't reshape to {la.shape}")
             return tuple(la.shape)
         case Crop():
-            want(len(x) == 3 and la.top >= 0 and la.left >= 0, f"takes (C, H, W), is given {x}")
+            require(len(x) == 3 and la.top >= 0 and la.left >= 0, f"takes (C, H, W), is given {x}")
             fits = len(x) == 3 and la.top + la.height <= x[1] and la.left + la.width <= x[2]
-            want(fits, f"leaves the picture of {x}")
+            require(fits, f"leaves the picture of {x}")
             return (x[0], la.height, la.width)
         case Embedding() | OneHot():
-            want(la.inputs == ("label",), "reads what is no label")
+            require(la.inputs == ("label",), "reads what is no label")
             return (la.dim if isinstance(la, Embedding) else la.classes,)
 
 
@@ -263,7 +263,7 @@ def layer_flops(la: Layer, ins: list[Shape]) -> int:
             return 0
 
 
-def want(condition: bool, otherwise: str) -> None:
+def require(condition: bool, otherwise: str) -> None:
     """Raises ValueError, saying `otherwise`, where the condition doesn't hold."""
     if not condition:
         raise ValueError(otherwise)

@@ -54,9 +54,9 @@ def moments(spec: GeneratorSpec, weights: Weights, count: int) -> dict[str, Mome
 
     Every BatchNorm normalizes by its stored statistics; nothing behind the last one is run.
     """
-    from gan_export.graph.torch_module import submodule_names, to_module
+    from gan_export.graph.torch_module import build_module, submodule_names
 
-    module, names = to_module(spec, weights), submodule_names(spec)
+    module, names = build_module(spec, weights), submodule_names(spec)
     layers = {norm.name: module.get_submodule(names[norm.name]) for norm in norms(spec)}
     return _moments(module, layers, spec, count) if layers else {}
 
@@ -65,9 +65,9 @@ def estimated(spec: GeneratorSpec, weights: Weights, count: int) -> Iterator[tup
     """Yield the moments of each BatchNorm while the ones before it normalize by those that were yielded for them."""
     import torch
 
-    from gan_export.graph.torch_module import submodule_names, to_module
+    from gan_export.graph.torch_module import build_module, submodule_names
 
-    module, names = to_module(spec, weights), submodule_names(spec)
+    module, names = build_module(spec, weights), submodule_names(spec)
     for norm in norms(spec):
         layer = module.get_submodule(names[norm.name])
         found = _moments(module, {norm.name: layer}, spec, count)[norm.name]

@@ -28,7 +28,7 @@ TO_BYTES = "to_bytes"  # the submodule that makes bytes
 _TAKEN = frozenset({TO_BYTES, "self", *dir(fx.GraphModule), *vars(nn.Module())})
 
 
-def to_module(spec: GeneratorSpec, weights: Weights, output: Literal["float", "bytes"] = "float") -> fx.GraphModule:
+def build_module(spec: GeneratorSpec, weights: Weights, output: Literal["float", "bytes"] = "float") -> fx.GraphModule:
     """The generator in evaluation mode, float32, on the CPU.
 
     forward(z) or, with labels, forward(z, label): z float32 (N, nz) or (N, nz, 1, 1), label int64 (N,);

@@ -36,16 +36,16 @@ class Digits:
     def check(self, shape: tuple[int, int, int]) -> None:
         """Raise GanExportError unless it reads images of `shape`, (C, H, W)."""
         channels, height, width = shape
-        readable(np.zeros((1, height, width, channels), np.uint8))
+        to_classifier_input(np.zeros((1, height, width, channels), np.uint8))
 
     def features(self, images: Bytes) -> Floats:
         """Return the features (N, 128) of images uint8 (N, H, W, 1)."""
-        return judge().classifier.features(readable(images))
+        return judge().classifier.features(to_classifier_input(images))
 
     def classify(self, images: Bytes) -> Floats:
         """Return the probabilities (N, 10) of images uint8 (N, H, W, 1)."""
         classifier = judge().classifier
-        return classifier.probabilities(classifier.features(readable(images)))
+        return classifier.probabilities(classifier.features(to_classifier_input(images)))
 
     def evaluate(self, images: Bytes, labels: Labels | None = None) -> Report:
         """Measure images against real digits; see `evaluate`."""
@@ -115,7 +115,7 @@ class Classifier:
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class DigitReference:
     """The classifier and what it says of real digits.
 
     test: of all test digits; neighbours: features (NEIGHBOURS, F) of the first of them
@@ -131,7 +131,7 @@ class Judge:
 
 
 @cache
-def judge() -> Judge:
+def judge() -> DigitReference:
     """The judge that ships."""
     packed = resources.files("gan_export").joinpath("data", "digits-judge.npz").read_bytes()
     with np.load(io.BytesIO(packed), allow_pickle=False) as f:
@@ -140,7 +140,7 @@ def judge() -> Judge:
     def layer(name: str) -> tuple[Floats, Floats]:
         return kept[f"{name}.weight"].astype(np.float32), kept[f"{name}.bias"].astype(np.float32)
 
-    return Judge(
+    return DigitReference(
         Classifier(tuple(layer(f"conv{i}") for i in range(len(_POOLED))), layer("dense"), layer("head")),
         float(kept["accuracy"]),
         float(kept["sure_share"]),
@@ -158,7 +158,7 @@ def evaluate(pictures: Bytes, labels: Labels | None = None) -> Report:
     known = judge()
     if len(pictures) < known.floors[0][0]:
         raise GanExportError(f"{len(pictures)} pictures are too few to measure; at least {known.floors[0][0]} are")
-    features = known.classifier.features(readable(pictures))
+    features = known.classifier.features(to_classifier_input(pictures))
     chances = known.classifier.probabilities(features)
     found = chances.argmax(1)
     count, floor = next((n, d) for n, d in reversed(known.floors) if n <= len(pictures))
@@ -175,7 +175,7 @@ def evaluate(pictures: Bytes, labels: Labels | None = None) -> Report:
     )
 
 
-def readable(pictures: Bytes) -> Bytes:
+def to_classifier_input(pictures: Bytes) -> Bytes:
     """Pictures as the classifier reads them, (N, 32, 32, 1); those of 28x28 are resized as for training."""
     n, h, w, c = pictures.shape
     if c != 1 or (h, w) not in ((28, 28), (SIZE, SIZE)):

@@ -48,7 +48,7 @@ class Distances:
 
 def distances(features: Floats, test: Gaussian, neighbours: Floats) -> Distances:
     """Of features (N, F) from real ones; the neighbourhoods are of the first NEIGHBOURS of each."""
-    precision, recall, coverage = manifolds(features[: len(neighbours)], neighbours)
+    precision, recall, coverage = precision_recall_coverage(features[: len(neighbours)], neighbours)
     return Distances(frechet(Gaussian.of(features), test), precision, recall, coverage)
 
 
@@ -61,7 +61,7 @@ def frechet(a: Gaussian, b: Gaussian) -> float:
     return float(apart - 2 * between)
 
 
-def manifolds(generated: Floats, real: Floats) -> tuple[float, float, float]:
+def precision_recall_coverage(generated: Floats, real: Floats) -> tuple[float, float, float]:
     """Precision, recall and coverage of features (N, F) and (M, F), each N and M over 5."""
     between = _squared(generated, real)
     among_real, among_generated = _squared(real, real), _squared(generated, generated)

@@ -17,11 +17,11 @@ from gan_export.sampling.generator import BATCH, Generator, choose_labels
 Bytes = npt.NDArray[np.uint8]
 COUNT = 10_000
 SEED = 1  # previews draw from seed 0
-SHOWN = 64  # pictures whose nearest training pictures are looked up
+N_SHOWN = 64  # pictures whose nearest training pictures are looked up
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class MemorizationReport:
     """Whether a generator repeats its training pictures.
 
     sheet:    rows of a generated picture, its nearest training picture, four pairs a row: uint8 (H, W, 1)
@@ -55,19 +55,19 @@ def draw(generator: Generator, count: int, seed: int) -> Bytes:
     return np.concatenate(pieces)
 
 
-def memory(generator: Generator, data_root: Path | None, seed: int = SEED) -> Memory:
+def memory(generator: Generator, data_root: Path | None, seed: int = SEED) -> MemorizationReport:
     """The nearest training digits of SHOWN pictures: MNIST's 60,000 in `data_root`, or the 10,000 that ship.
 
     The ratio compares with MNIST's test digits, or with the last 1,000 of those that ship.
     """
     _check_readable(generator)
-    pictures = digits.readable(draw(generator, SHOWN, seed))
+    pictures = digits.to_classifier_input(draw(generator, N_SHOWN, seed))
     training, held_out, said = _real(data_root)
     where, apart = distances.nearest(pictures, training)
     _, usual = distances.nearest(held_out, training)
-    pairs = np.stack((pictures, training[where]), 1).reshape(2 * SHOWN, *pictures.shape[1:])
+    pairs = np.stack((pictures, training[where]), 1).reshape(2 * N_SHOWN, *pictures.shape[1:])
     ratio = float(np.median(apart) / np.median(usual))
-    return Memory(images.grid(pairs, 8), ratio, len(training), said)
+    return MemorizationReport(images.grid(pairs, 8), ratio, len(training), said)
 
 
 def _real(data_root: Path | None) -> tuple[Bytes, Bytes, str]:
@@ -88,4 +88,4 @@ def _real(data_root: Path | None) -> tuple[Bytes, Bytes, str]:
 def _check_readable(generator: Generator) -> None:
     """Raises GanExportError before 10,000 pictures are drawn for nothing."""
     channels, height, width = generator.facts.image
-    digits.readable(np.zeros((1, height, width, channels), np.uint8))
+    digits.to_classifier_input(np.zeros((1, height, width, channels), np.uint8))

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from gan_export import runtimes
 from gan_export._lib.budget import Budget, BudgetError, read_json
 from gan_export._lib.escape import json_text
-from gan_export._lib.fs import atomic_file, atomic_folder, atomic_group, refuse_to_replace, sha256_file, write_text
+from gan_export._lib.fs import atomic_file, atomic_folder, atomic_group, refuse_overwrite, sha256_file, write_text
 from gan_export.checkpoint.checkpoint import Checkpoint
 from gan_export.checkpoint.exportable import Exportable, known_layers
 from gan_export.errors import CheckFailedError, GanExportError, printable
-from gan_export.exporters.base import Exporter, Options, check_options, require, write
+from gan_export.exporters.base import Exporter, Options, check_options, require_available, write
 from gan_export.formats import content, tolerance
 from gan_export.formats import manifest as manifests
 from gan_export.formats.manifest import Manifest
 from gan_export.formats.tolerance import Rule
-from gan_export.recognize.options import Overrides
-from gan_export.runtimes.base import require as require_runtime
+from gan_export.recognize.options import ReadOptions
+from gan_export.runtimes.base import require_available as require_runtime
 from gan_export.runtimes.subprocess_session import RemoteSession, open_remote
 from gan_export.verification import batchnorm, compare, layers, run
 from gan_export.verification.compare import ParityError, ParityReport, Quality
@@ -39,7 +39,7 @@ Contents = Literal["whole", "altered", "unhashed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Shipped:
+class ExportResult:
     """An export that lies at `path`.
 
     size:     bytes of all its files
@@ -60,14 +60,14 @@ class Shipped:
     quality: Quality | None = None
 
 
-def ship(
+def export(
     generator: Exportable,
     exporter: Exporter,
     target: Path,
     options: Options | None = None,
     *,
     progress: Progress = lambda _: None,
-) -> Shipped:
+) -> ExportResult:
     """Write `generator` to `target` by `exporter`, load it in its own runtime in a fresh process, compare, publish.
 
     Where that runtime is another system's, what was written is published without having been run.
@@ -79,26 +79,28 @@ def ship(
     check_options(exporter, options)
     started = time.perf_counter()
     generator = _as_asked(generator, options.recalibrate)
-    require(exporter)
+    require_available(exporter)
     found = runtimes.find(exporter.runtime).availability()
     unproven = found.reason if found.elsewhere else ""
     report = loading = quality = None
     compare.eager_reference(generator)(manifests.reference_feeds(generator.signature))  # finite at all?
     sources = generator.source.files
-    refuse_to_replace(manifests.report_path(target), sources)
+    refuse_overwrite(manifests.report_path(target), sources)
     publish = atomic_folder(target, sources, _is_export(target)) if exporter.folder else atomic_group(target, sources)
     with publish as temporary:
         if unproven:
             progress(f"writing {exporter.title}")
             manifest = write(exporter, generator, temporary, options)
         else:
-            manifest, report, loading, quality = run.written(generator, exporter, temporary, options, progress)
+            manifest, report, loading, quality = run.export_with_fallbacks(
+                generator, exporter, temporary, options, progress
+            )
             if not report.passed:
                 raise ParityError(f"{printable(target.name)}: {_verdict(report)}; nothing was written", report)
         made = _files(temporary if temporary.is_dir() else temporary.parent)
         files, size = [file.name for file in made], sum(file.stat().st_size for file in made)
     write_report(target, manifest, report or unproven, files, quality)
-    return Shipped(target, size, manifest, report, unproven, loading, time.perf_counter() - started, quality)
+    return ExportResult(target, size, manifest, report, unproven, loading, time.perf_counter() - started, quality)
 
 
 def export_module(
@@ -109,7 +111,7 @@ def export_module(
     signature: Signature | None = None,
     options: Options | None = None,
     progress: Progress = lambda _: None,
-) -> Shipped:
+) -> ExportResult:
     """Export a module of the caller's own to `target` in `format`, as `ship` does; the module is left as it is.
 
     signature: one latent z if not given, whose length is found by trying.
@@ -119,7 +121,7 @@ def export_module(
     from gan_export.checkpoint import user_module
 
     exporter = exporters.find(format)
-    return ship(user_module.from_module(module, signature), exporter, Path(target), options, progress=progress)
+    return export(user_module.from_module(module, signature), exporter, Path(target), options, progress=progress)
 
 
 def _is_export(folder: Path) -> bool:
@@ -127,7 +129,7 @@ def _is_export(folder: Path) -> bool:
 
     Raises GanExportError for an export that something was added to or changed in: it may be wanted.
     """
-    if manifests.sniff(folder) == "checkpoint":
+    if manifests.detect_format(folder) == "checkpoint":
         return False
     try:
         report = manifests.report_path(folder).read_bytes()
@@ -172,7 +174,7 @@ def verify(
     max_error, in half ranges, is the user's instead.
     Raises CheckFailedError for other contents; GanExportError for what is no artifact of ours, or can't be run.
     """
-    kind = manifests.sniff(path)
+    kind = manifests.detect_format(path)
     if not path.exists():
         raise GanExportError(f"{printable(str(path))}: no such file")
     if kind == "checkpoint":
@@ -207,7 +209,7 @@ def _against_checkpoint(
     path: Path, manifest: Manifest, runtime: str, rule: Rule, checkpoint: Exportable
 ) -> ParityReport:
     as_exported = _as_asked(checkpoint, manifest.options.get("recalibrate"))
-    report, _, _ = run.prove(as_exported, runtime, path, manifest, rule, weigh=False)
+    report, _, _ = run.verify(as_exported, runtime, path, manifest, rule, weigh=False)
     if checkpoint.source.sha256 == manifest.source_sha256:
         return report
     return replace(report, against=f"{report.against} (another checkpoint than the one it was made from)")
@@ -218,7 +220,7 @@ def _against_references(path: Path, manifest: Manifest, runtime: str, rule: Rule
     device = manifest.options.get("device", "cpu")
     with open_remote(runtime, path, device, signature=manifest.signature) as session:
         if session.info.inputs == "seed":
-            made = run.drawer(session, signature)(manifests.REFERENCE_SEED, 0, n)
+            made = run.image_source(session, signature)(manifests.REFERENCE_SEED, 0, n)
         else:
             made = session.run(signature.feeds(manifests.REFERENCE_SEED, range(n)))
             for port in signature.inputs_of("label"):
@@ -237,16 +239,16 @@ def _check_last_label(session: RemoteSession, signature: Signature, classes: int
         ) from None
 
 
-def said(path: Path) -> Overrides:
+def recorded_options(path: Path) -> ReadOptions:
     """The flags that the artifact at `path` was exported with; none where it says nothing of them."""
-    kind = manifests.sniff(path)
+    kind = manifests.detect_format(path)
     manifest = None if kind == "checkpoint" else manifests.read_manifest(path, kind)
-    return manifest.overrides() if manifest else Overrides()
+    return manifest.overrides() if manifest else ReadOptions()
 
 
-def first_wrong_layers(path: Path, checkpoint: Checkpoint) -> tuple[layers.Step, ...]:
+def compare_layers(path: Path, checkpoint: Checkpoint) -> tuple[layers.Step, ...]:
     """The layers of the ONNX file at `path` against the checkpoint's, in order.  Raises GanExportError for another."""
-    if manifests.sniff(path) != "onnx":
+    if manifests.detect_format(path) != "onnx":
         raise GanExportError(f"{printable(path.name)} is no ONNX file; --bisect looks into those alone")
     manifest = manifests.read_manifest(path, "onnx")
     if manifest is None:

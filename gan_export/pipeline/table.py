@@ -8,7 +8,7 @@ from gan_export import runtimes
 from gan_export._lib.escape import Markdown, Text, markdown_code, markdown_text
 from gan_export._lib.escape import markdown as md
 from gan_export.exporters import EXPORTERS
-from gan_export.exporters.base import Exporter, missing
+from gan_export.exporters.base import Exporter, unavailable_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def markdown() -> Text[Markdown]:
 
 
 def _line(exporter: Exporter) -> Line:
-    if reason := missing(exporter):
+    if reason := unavailable_reason(exporter):
         return Line(exporter, False, reason)
     found = runtimes.find(exporter.runtime).availability()
     if found.elsewhere:

@@ -8,30 +8,30 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from gan_export.recognize.options import Alternative, Assumption, Mismatch, Overrides, Reading
+from gan_export.recognize.options import AlternativeMatch, Assumption, Match, Mismatch, ReadOptions
 
 if TYPE_CHECKING:
     from gan_export.graph.spec import GeneratorSpec
     from gan_export.recognize.builder import Family
-    from gan_export.recognize.detect import recognise
+    from gan_export.recognize.detect import recognize
     from gan_export.recognize.registry import ARCHS
 
 __all__ = [
     "ARCHS",
-    "Alternative",
+    "AlternativeMatch",
     "Assumption",
     "Family",
     "GeneratorSpec",
+    "Match",
     "Mismatch",
-    "Overrides",
-    "Reading",
-    "recognise",
+    "ReadOptions",
+    "recognize",
 ]
 _HOME = {
     "ARCHS": "recognize.registry",
     "Family": "recognize.builder",
     "GeneratorSpec": "graph.spec",
-    "recognise": "recognize.detect",
+    "recognize": "recognize.detect",
 }
 
 

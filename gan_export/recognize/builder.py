@@ -31,10 +31,10 @@ from gan_export.graph.layers import (
 )
 from gan_export.graph.spec import MOST_LATENTS, MOST_VALUES, Chain, GeneratorSpec
 from gan_export.graph.words import LabelOrder, Output, Prior, UpsampleMode
-from gan_export.recognize.options import Alternative, Assumption, Overrides, Reading
+from gan_export.recognize.options import AlternativeMatch, Assumption, Match, ReadOptions
 from gan_export.recognize.state_dict import PICTURE_CHANNELS, DoesNotFitError, Module, State
 
-__all__ = ["DoesNotFitError", "Draft", "Family"]
+__all__ = ["DoesNotFitError", "Family", "SpecBuilder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Family:
 
     name: str
     source: str
-    build: Callable[[Draft], None]
+    build: Callable[[SpecBuilder], None]
     output: Output = "tanh"
     slope: float = 0.0  # of the hidden activations: 0 is ReLU
     bn_eps: float = 1e-5
@@ -61,21 +61,21 @@ class Family:
 
 
 @dataclass
-class Draft:
+class SpecBuilder:
     """A reading in the making.  Each method appends layers; `shape` is that of the last value."""
 
     family: Family
     state: State
-    overrides: Overrides
+    overrides: ReadOptions
     chain: Chain = field(default_factory=Chain)
     keys: dict[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)  # the modules placed, by the file's prefix
     seen: set[str] = field(default_factory=set)  # those that the family asked for, placed or not
     shapes: dict[str, Shape] = field(default_factory=dict)
     assumed: list[Assumption] = field(default_factory=list)
-    alternatives: list[Alternative] = field(default_factory=list)
+    alternatives: list[AlternativeMatch] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    asked: set[str] = field(default_factory=set)  # the overrides that had something to decide
+    used_overrides: set[str] = field(default_factory=set)  # the overrides that had something to decide
     classes: int = 0
     range: tuple[float, float] | None = None
 
@@ -126,8 +126,8 @@ class Draft:
 
     def choice(self, flag: str, default: Any, what: str, shown: str | None = None) -> Any:
         """The override of that name, or the family's default as a stated assumption (`shown` says it for people)."""
-        first = flag not in self.asked
-        self.asked.add(flag)
+        first = flag not in self.used_overrides
+        self.used_overrides.add(flag)
         given = getattr(self.overrides, flag)
         if given is None and first:
             self.assumed.append(Assumption(what, str(default) if shown is None else shown, _flag(flag)))
@@ -142,14 +142,16 @@ class Draft:
                 self.assumed.append(Assumption(what, f"the usual ones: {size}x{size} pictures", ""))
             return geometry
         if self.overrides.image_size is not None:
-            self.asked.add("image_size")
+            self.used_overrides.add("image_size")
             fits = [o for o in options if o[0] == self.overrides.image_size]
             if not fits:
                 either = " or ".join(str(s) for s, _ in options)
                 raise GanExportError(f"--image-size {self.overrides.image_size}: these keys and shapes give {either}")
             return fits[0][1]
         self.assumed.append(Assumption(what, f"{size}x{size} pictures", "--image-size"))
-        self.alternatives += [Alternative(f"{s}x{s} pictures, by {what}", f"--image-size {s}") for s, _ in options[1:]]
+        self.alternatives += [
+            AlternativeMatch(f"{s}x{s} pictures, by {what}", f"--image-size {s}") for s, _ in options[1:]
+        ]
         return geometry
 
     # Layers.
@@ -291,7 +293,7 @@ class Draft:
         """The last activation, and what brings its range to [-1, 1]."""
         if self.overrides.output is None:
             self.alternatives += [
-                Alternative(f"the same keys with {_OUTPUTS[o]} at the end", f"--output {o}")
+                AlternativeMatch(f"the same keys with {_OUTPUTS[o]} at the end", f"--output {o}")
                 for o in self.family.other_outputs
             ]
         match self.choice("output", self.family.output, "the last activation"):
@@ -301,14 +303,14 @@ class Draft:
             case "sigmoid":
                 self.add(Activation, "sigmoid", kind="sigmoid")
                 self.range = (0.0, 1.0)
-                self.asked.add("raw")
+                self.used_overrides.add("raw")
                 if not self.overrides.raw:
                     self.add(Scale, "scale", factor=2.0, offset=-1.0)
                     self.range = (-1.0, 1.0)
 
     # The whole.
 
-    def reading(self) -> Reading:
+    def reading(self) -> Match:
         """What was read, once every module has its place and every override had something to decide."""
         prior = self.choice("prior", self.family.prior, "what latents are drawn from")
         if left := self.left_over():
@@ -317,12 +319,12 @@ class Draft:
         if len(shape) != 3 or shape[0] > PICTURE_CHANNELS:
             raise DoesNotFitError(f"the last layer gives {shape}, no picture")
         size = self.overrides.image_size
-        if size is not None and "image_size" not in self.asked and shape[1:] != (size, size):
+        if size is not None and "image_size" not in self.used_overrides and shape[1:] != (size, size):
             raise GanExportError(f"--image-size {size}: these keys and shapes give {shape[2]}x{shape[1]} alone")
         for flag, lacks in _NEEDS.items():
-            if getattr(self.overrides, flag) is not None and flag not in self.asked:
+            if getattr(self.overrides, flag) is not None and flag not in self.used_overrides:
                 raise GanExportError(f"{_flag(flag)}: {self.family.name} as it is in this file has {lacks}")
-        if self.overrides.raw and "raw" not in self.asked:
+        if self.overrides.raw and "raw" not in self.used_overrides:
             raise GanExportError(f"--raw: {self.family.name} as it is in this file ends in no sigmoid; leave it out")
         layers = tuple(self.chain)
         spec = GeneratorSpec(
@@ -330,7 +332,7 @@ class Draft:
             classes=self.classes,
         )  # fmt: skip
         notes = (*(("a generic reading: no known layout has these keys",) if self.family.generic else ()), *self.notes)
-        return Reading(
+        return Match(
             spec, self.keys, tuple(self.assumed), tuple(self.alternatives), ignored=self.state.counters, notes=notes
         )
 
@@ -353,7 +355,7 @@ class Draft:
 
     def _check_classes(self, given: int | None) -> None:
         if given is not None:
-            self.asked.add("classes")
+            self.used_overrides.add("classes")
             if given != self.classes:
                 raise GanExportError(f"--classes {given}: the file's label embedding has {self.classes}")
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gan_export.recognize.builder import DoesNotFitError, Draft
+from gan_export.recognize.builder import DoesNotFitError, SpecBuilder
 from gan_export.recognize.state_dict import Module
 
 Geometry = tuple[int, int, int]  # stride, padding, output padding
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class ConvStage:
     """A convolution and the BatchNorm after it, if any.  An activation follows all but the last of a stack.
 
     kind: `convt` is a ConvTranspose2d; `conv` a Conv2d of odd kernel that keeps the size.
@@ -43,7 +43,7 @@ _MOST_READINGS = 64
 GEOMETRY = "the strides and paddings of kernels that don't settle them"
 
 
-def stack(draft: Draft, stages: Sequence[Stage], preferred: Sequence[Sized] = ()) -> None:
+def add_conv_stack(draft: SpecBuilder, stages: Sequence[ConvStage], preferred: Sequence[Sized] = ()) -> None:
     """Append `stages` to a draft whose last value is a picture, and the output activation.
 
     On a picture of one pixel a kernel is the size it grows to (stride 1, no padding).  `preferred` are readings that
@@ -53,7 +53,7 @@ def stack(draft: Draft, stages: Sequence[Stage], preferred: Sequence[Sized] = ()
         raise DoesNotFitError("no convolutions")
     if stages[-1].norm is not None:
         raise DoesNotFitError(f"{stages[-1].norm.key} stands where the picture should")
-    options = [*preferred, *readings(draft.shape[1], stages)]
+    options = [*preferred, *candidate_geometries(draft.shape[1], stages)]
     geometries = draft.sizes(options, GEOMETRY) if _has_choice(draft.shape[1], stages) else options[0][1]
     for i, (stage, geometry) in enumerate(zip(stages, geometries, strict=True)):
         if stage.kind == "conv":
@@ -67,7 +67,7 @@ def stack(draft: Draft, stages: Sequence[Stage], preferred: Sequence[Sized] = ()
     draft.output()
 
 
-def readings(size: int, stages: Sequence[Stage]) -> list[Sized]:
+def candidate_geometries(size: int, stages: Sequence[ConvStage]) -> list[Sized]:
     """What strides and paddings the kernels allow on pictures of `size`, the most usual first."""
     uses, pixel = [], size == 1
     for i, s in enumerate(stages):
@@ -84,20 +84,20 @@ def readings(size: int, stages: Sequence[Stage]) -> list[Sized]:
     return [r for r in found if r[0] > 0] or found[:1]
 
 
-def staged(modules: Sequence[Module]) -> list[Stage]:
+def pair_convs_with_norms(modules: Sequence[Module]) -> list[ConvStage]:
     """Modules in order, as stages: each transposed convolution with the BatchNorm that follows it."""
-    stages: list[Stage] = []
+    stages: list[ConvStage] = []
     for m in modules:
         if m.kind == "conv":
-            stages.append(Stage(m))
+            stages.append(ConvStage(m))
         elif m.kind == "batchnorm" and stages and stages[-1].norm is None:
-            stages[-1] = Stage(stages[-1].conv, m)
+            stages[-1] = ConvStage(stages[-1].conv, m)
         else:
             raise DoesNotFitError(f"{m.key} is no transposed convolution, nor the one BatchNorm after it")
     return stages
 
 
-def spaced(stages: Sequence[Stage], at: dict[str, int]) -> None:
+def require_one_activation_between(stages: Sequence[ConvStage], at: dict[str, int]) -> None:
     """Hold if between two convolutions of a Sequential stand a BatchNorm, where there is one, and an activation.
 
     at: a module's key -> its index.  Raises DoesNotFitError where there is room for something more, or less.
@@ -110,7 +110,7 @@ def spaced(stages: Sequence[Stage], at: dict[str, int]) -> None:
             raise DoesNotFitError(f"not just an activation stands between {here.conv.key} and {after.conv.key}")
 
 
-def _uses(stage: Stage, pixel: bool, last: bool) -> tuple[Geometry, ...]:
+def _uses(stage: ConvStage, pixel: bool, last: bool) -> tuple[Geometry, ...]:
     k = stage.conv.kernel
     if stage.kind == "conv":
         return ((1, k // 2, 0),)
@@ -126,7 +126,7 @@ def _uses(stage: Stage, pixel: bool, last: bool) -> tuple[Geometry, ...]:
     return _USUAL[k]
 
 
-def _has_choice(size: int, stages: Sequence[Stage]) -> bool:
+def _has_choice(size: int, stages: Sequence[ConvStage]) -> bool:
     """Whether a kernel stands anywhere but on the first pixel, and may be used in several ways there."""
     pixel = size == 1
     for s in stages:
@@ -136,7 +136,7 @@ def _has_choice(size: int, stages: Sequence[Stage]) -> bool:
     return False
 
 
-def _size(size: int, stages: Sequence[Stage], geometry: Sequence[Geometry]) -> int:
+def _size(size: int, stages: Sequence[ConvStage], geometry: Sequence[Geometry]) -> int:
     for s, (stride, padding, output_padding) in zip(stages, geometry, strict=True):
         size = (size - 1) * stride + s.conv.kernel - 2 * padding + output_padding
     return size

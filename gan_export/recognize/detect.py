@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from gan_export._lib.registry import hint
 from gan_export.errors import GanExportError, NotRecognisedError, printable
 from gan_export.graph.layers import Shape
-from gan_export.recognize.builder import DoesNotFitError, Draft, Family
-from gan_export.recognize.options import Alternative, Mismatch, Overrides, Reading
-from gan_export.recognize.other_networks import other_than_generator
+from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.options import AlternativeMatch, Match, Mismatch, ReadOptions
+from gan_export.recognize.other_networks import classify_non_generator
 from gan_export.recognize.registry import ARCHS
 from gan_export.recognize.state_dict import State
 
@@ -20,16 +20,16 @@ NEAREST = 3  # families named when none fits
 FEW = 6  # keys named of each
 
 
-def recognise(
-    shapes: Mapping[str, Shape], overrides: Overrides | None = None, archs: Iterable[Family] = ARCHS
-) -> Reading:
+def recognize(
+    shapes: Mapping[str, Shape], overrides: ReadOptions | None = None, archs: Iterable[Family] = ARCHS
+) -> Match:
     """Read `shapes` (key -> shape, prefixes such as `module.` already gone) as a generator of one of `archs`.
 
     Raises NotRecognisedError where no family fits: it says that this is a discriminator, a classifier or an
     optimiser's state, or names the nearest families with the keys that are missing or left over.  Raises GanExportError
     for an override that contradicts the file, or decides nothing in it.
     """
-    overrides = overrides or Overrides()
+    overrides = overrides or ReadOptions()
     check(overrides)
     if not shapes:
         raise NotRecognisedError("no arrays here: nothing to recognise")
@@ -39,12 +39,12 @@ def recognise(
     if long := next((key for key in shapes if len(key) > LONGEST_KEY), None):
         raise NotRecognisedError(f"{printable(long, 60)} has {len(long):,} characters: no generator has such a key")
     state = State.of(shapes)
-    families = (named(overrides.arch, archs),) if overrides.arch else archs
+    families = (get_family(overrides.arch, archs),) if overrides.arch else archs
     mismatches: list[Mismatch] = []
     refused: list[GanExportError] = []  # families that fit but for an override
-    found: Reading | None = None
+    found: Match | None = None
     for family in families:
-        if family.generic and (found or refused or (not overrides.arch and other_than_generator(state))):
+        if family.generic and (found or refused or (not overrides.arch and classify_non_generator(state))):
             continue
         try:
             result = _read(family, state, overrides)
@@ -62,7 +62,7 @@ def recognise(
     raise NotRecognisedError(_refusal(state, mismatches, overrides))
 
 
-def named(name: str, archs: Iterable[Family] = ARCHS) -> Family:
+def get_family(name: str, archs: Iterable[Family] = ARCHS) -> Family:
     """The family of that name.  Raises GanExportError naming the nearest."""
     known = {f.name: f for f in archs}
     if name not in known:
@@ -70,7 +70,7 @@ def named(name: str, archs: Iterable[Family] = ARCHS) -> Family:
     return known[name]
 
 
-def check(overrides: Overrides) -> None:
+def check(overrides: ReadOptions) -> None:
     """Raises GanExportError, naming the flag, for a value that no generator has."""
 
     def finite(x: float) -> bool:
@@ -91,8 +91,8 @@ def check(overrides: Overrides) -> None:
             raise GanExportError(f"{flag} {printable(str(value), 40)}: must be {rule}")
 
 
-def _read(family: Family, state: State, overrides: Overrides) -> Reading | Mismatch:
-    draft = Draft(family, state, overrides)
+def _read(family: Family, state: State, overrides: ReadOptions) -> Match | Mismatch:
+    draft = SpecBuilder(family, state, overrides)
     try:
         family.build(draft)
         return draft.reading()
@@ -103,15 +103,15 @@ def _read(family: Family, state: State, overrides: Overrides) -> Reading | Misma
         return Mismatch(family.name, str(e), e.missing, unknown, near)
 
 
-def _with_alternative(found: Reading, other: Reading, family: Family) -> Reading:
+def _with_alternative(found: Match, other: Match, family: Family) -> Match:
     if other.spec.layers == found.spec.layers:
         return found
-    also = Alternative(f"{family.source}", f"--arch {family.name}")
-    return Reading(found.spec, found.keys, found.assumed, (*found.alternatives, also), found.ignored, found.notes)
+    also = AlternativeMatch(f"{family.source}", f"--arch {family.name}")
+    return Match(found.spec, found.keys, found.assumed, (*found.alternatives, also), found.ignored, found.notes)
 
 
-def _refusal(state: State, mismatches: list[Mismatch], overrides: Overrides) -> str:
-    if what := other_than_generator(state):
+def _refusal(state: State, mismatches: list[Mismatch], overrides: ReadOptions) -> str:
+    if what := classify_non_generator(state):
         return f"this is {what}, not a generator; give the generator's file or, with --key, its part of this one"
     nearest = sorted(mismatches, key=lambda m: -m.nearness)[:NEAREST]
     nearest = [m for m in nearest if m.nearness > 0.6 * nearest[0].nearness] or nearest

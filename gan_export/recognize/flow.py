@@ -11,17 +11,17 @@ from gan_export.recognize.state_dict import Module
 Ends = Callable[[Module], tuple[int, int]]  # channels in, channels out
 
 
-def chains(modules: Sequence[Module], ends: Ends) -> bool:
+def is_chain(modules: Sequence[Module], ends: Ends) -> bool:
     """Whether each takes what the one before it gives."""
     return all(ends(a)[1] == ends(b)[0] for a, b in itertools.pairwise(modules))
 
 
-def ordered(modules: Sequence[Module], ends: Ends) -> list[Module] | None:
+def order_by_channels(modules: Sequence[Module], ends: Ends) -> list[Module] | None:
     """`modules` in an order in which they chain, as given where that does; None where there is none.
 
     Modules are edges between channel counts, so an order is a path over every edge (Hierholzer's).
     """
-    if chains(modules, ends):
+    if is_chain(modules, ends):
         return list(modules)
     leaving: dict[int, list[Module]] = defaultdict(list)
     balance: dict[int, int] = defaultdict(int)
@@ -45,4 +45,4 @@ def ordered(modules: Sequence[Module], ends: Ends) -> list[Module] | None:
             if came_by is not None:
                 trail.append(came_by)
     trail.reverse()
-    return trail if len(trail) == len(modules) and chains(trail, ends) else None
+    return trail if len(trail) == len(modules) and is_chain(trail, ends) else None

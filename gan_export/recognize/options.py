@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # the commands' --help takes Overrides from here, and nothing
 
 
 @dataclass(frozen=True, slots=True)
-class Overrides:
+class ReadOptions:
     """What a checkpoint doesn't say and a flag can: None leaves it to the family's default."""
 
     arch: str | None = None  # --arch: a family's name
@@ -28,13 +28,13 @@ class Overrides:
     label_order: LabelOrder | None = None  # --label-order: the label's features after z, or before it
     raw: bool = False  # --raw: keep the model's own range of values
 
-    def said(self) -> dict[str, Any]:
+    def explicit(self) -> dict[str, Any]:
         """What differs from the defaults, by name."""
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
 
     def flags(self) -> str:
         """The same as it is typed."""
-        return " ".join(f"--{k.replace('_', '-')}" + ("" if v is True else f" {v}") for k, v in self.said().items())
+        return " ".join(f"--{k.replace('_', '-')}" + ("" if v is True else f" {v}") for k, v in self.explicit().items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Assumption:
 
 
 @dataclass(frozen=True, slots=True)
-class Alternative:
+class AlternativeMatch:
     """Another reading that fits the same file, and the flag that picks it."""
 
     title: str
@@ -55,7 +55,7 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Match:
     """One way to read a state dict as a generator.
 
     keys maps each of `spec.parameters()` to the file's key; `ignored` are the file's keys that nothing uses.
@@ -64,7 +64,7 @@ class Reading:
     spec: GeneratorSpec
     keys: Mapping[str, str]
     assumed: tuple[Assumption, ...] = ()
-    alternatives: tuple[Alternative, ...] = ()
+    alternatives: tuple[AlternativeMatch, ...] = ()
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 

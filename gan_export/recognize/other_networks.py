@@ -11,7 +11,7 @@ from gan_export.recognize.state_dict import PICTURE_CHANNELS, State
 _OPTIMISER = {"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "acc_delta"}
 
 
-def other_than_generator(state: State) -> str | None:
+def classify_non_generator(state: State) -> str | None:
     """`a discriminator`, `a classifier or an encoder`, `an optimiser's state`; None where nothing says so."""
     modules = list(state.modules.values())
     if any(_OPTIMISER & m.arrays.keys() for m in modules):

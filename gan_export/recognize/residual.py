@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gan_export.recognize.builder import Draft
+from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.state_dict import Module
 
 
@@ -20,7 +20,7 @@ class Block:
     shortcut: Module
 
 
-def residual(draft: Draft, first: Module, blocks: list[Block], norm: Module, last: Module) -> None:
+def residual(draft: SpecBuilder, first: Module, blocks: list[Block], norm: Module, last: Module) -> None:
     """The whole generator: `first` Linear, `blocks`, then `norm`, activation, `last` Conv2d, output."""
     draft.project(first, blocks[0].conv1.conv[0])
     for b in blocks:

@@ -124,7 +124,7 @@ class State:
                 counters.append(key)
             else:
                 grouped.setdefault(prefix, {})[name] = tuple(shape)
-        found = [Module(p, p, a) for p, a in sorted(grouped.items(), key=lambda item: natural(item[0]))]
+        found = [Module(p, p, a) for p, a in sorted(grouped.items(), key=lambda item: natural_sort_key(item[0]))]
         embeddings = tuple(m for m in found if m.kind == "embedding")
         rest = [m for m in found if m.kind != "embedding"]
         cut = _common_prefix([m.path for m in rest])
@@ -158,7 +158,7 @@ def _kind(path: str, arrays: Mapping[str, Shape]) -> Kind:
     return "other"
 
 
-def natural(text: str) -> list[tuple[int, int, str]]:
+def natural_sort_key(text: str) -> list[tuple[int, int, str]]:
     """A sorting key by which `main.9` comes before `main.12`."""
     # Digits beyond 18 are compared as text: int() of a very long run is slow, and no module has such an index.
     return [

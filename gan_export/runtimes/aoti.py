@@ -10,8 +10,8 @@ from pathlib import Path
 
 from gan_export.errors import GanExportError, UnavailableError, printable
 from gan_export.formats import manifest as manifests
-from gan_export.runtimes.base import Availability, Format, require
-from gan_export.runtimes.builtin_sampler import SeededSession
+from gan_export.runtimes.base import Availability, Format, require_available
+from gan_export.runtimes.builtin_sampler import SamplerSession
 from gan_export.runtimes.torch_session import (
     TorchSession,
     artifact_session,
@@ -37,14 +37,14 @@ class AotiRuntime:
     def availability(self, device: str = "cpu") -> Availability:
         return torch_availability(device)
 
-    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> TorchSession | SeededSession:
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> TorchSession | SamplerSession:
         """As `Runtime.load`.  Raises UnavailableError for code that this processor or GPU can't run."""
-        require(self, device)
+        require_available(self, device)
         import torch
 
         if not path.is_file():
             raise GanExportError(f"{printable(str(path))} is no file")
-        manifest = manifests.read_manifest(path, "aoti") if manifests.sniff(path) == "aoti" else None
+        manifest = manifests.read_manifest(path, "aoti") if manifests.detect_format(path) == "aoti" else None
         if manifest is None:
             raise GanExportError(f"{printable(str(path))} is no AOTInductor package of gan-export's")
         made_for = manifest.options.get("device", "cpu")

@@ -93,7 +93,7 @@ class TellsShapes(Protocol):
     def shapes(self) -> Shapes: ...
 
 
-class Bound(Protocol):
+class PreparedInputs(Protocol):
     """A model with its inputs already in the device's memory.
 
     A call runs the model once and returns when its outputs lie in the device's memory.
@@ -123,7 +123,7 @@ class Session(Protocol):
         """
         ...
 
-    def bind(self, feeds: Feeds) -> Bound:
+    def bind(self, feeds: Feeds) -> PreparedInputs:
         """Inputs as `run` takes them, copied to the device once."""
         ...
 
@@ -131,7 +131,7 @@ class Session(Protocol):
 
 
 @runtime_checkable
-class DrawsBytes(Protocol):
+class SamplesFromSeed(Protocol):
     """A session that goes from a seed to bytes by itself, latents and all."""
 
     def draw_bytes(self, seed: int, start: int, count: int, labels: Labels | None = None) -> NDArray[np.uint8]:
@@ -146,7 +146,7 @@ class DrawsBytes(Protocol):
 class BindsDraws(Protocol):
     """A session whose every call goes from a seed to bytes."""
 
-    def bind_draw(self, seed: int, start: int, count: int) -> Bound:
+    def bind_draw(self, seed: int, start: int, count: int) -> PreparedInputs:
         """A call draws these images; image i has label i mod classes."""
         ...
 
@@ -185,7 +185,7 @@ class Runtime(Protocol):
         ...
 
 
-def require(runtime: Runtime, device: str) -> None:
+def require_available(runtime: Runtime, device: str) -> None:
     """Raises UnavailableError with the reason when `runtime` can't run on `device` here."""
     found = runtime.availability(device)
     if not found.ok:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gan_export import latents
 from gan_export.errors import GanExportError
 from gan_export.graph.signature import Feeds
-from gan_export.runtimes.base import Bound, Labels, Outputs, SessionInfo, Shapes
+from gan_export.runtimes.base import Labels, Outputs, PreparedInputs, SessionInfo, Shapes
 
 INPUTS = ("seed", "start", "count")  # int64 (), in this order; then label int64 (labels,), where there are labels
 REFUSAL = "is_out_of_range"  # in whatever such a file says when it refuses
@@ -21,7 +21,7 @@ _SEEDS, _IMAGES = 1 << 63, 1 << 62
 _NO_LATENTS = "this file draws from a seed and takes no latents; export without --sampler for a file that does"
 
 
-class TakesFeeds(Protocol):
+class NamedInputSession(Protocol):
     """What a runtime's session does with inputs by name."""
 
     @property
@@ -31,7 +31,7 @@ class TakesFeeds(Protocol):
 
     def run(self, feeds: Feeds) -> Outputs: ...
 
-    def bind(self, feeds: Feeds) -> Bound: ...
+    def bind(self, feeds: Feeds) -> PreparedInputs: ...
 
     def close(self) -> None: ...
 
@@ -41,10 +41,10 @@ def is_seeded(names: Iterable[str]) -> bool:
     return tuple(names)[:3] == INPUTS
 
 
-class SeededSession:
+class SamplerSession:
     """A `Session` that also `DrawsBytes` and `BindsDraws`; latents are refused, since the file takes none."""
 
-    def __init__(self, inner: TakesFeeds, *, conditional: bool) -> None:
+    def __init__(self, inner: NamedInputSession, *, conditional: bool) -> None:
         self._inner = inner
         self._conditional = conditional
 
@@ -58,7 +58,7 @@ class SeededSession:
     def run(self, feeds: Feeds) -> Outputs:
         raise GanExportError(_NO_LATENTS)
 
-    def bind(self, feeds: Feeds) -> Bound:
+    def bind(self, feeds: Feeds) -> PreparedInputs:
         raise GanExportError(_NO_LATENTS)
 
     def draw_bytes(self, seed: int, start: int, count: int, labels: Labels | None = None) -> NDArray[np.uint8]:
@@ -69,7 +69,7 @@ class SeededSession:
         except GanExportError as e:
             raise _explained(e, seed, start, count) from e
 
-    def bind_draw(self, seed: int, start: int, count: int) -> Bound:
+    def bind_draw(self, seed: int, start: int, count: int) -> PreparedInputs:
         """As `BindsDraws`."""
         feeds = self._feeds(seed, start, count, None)
         try:

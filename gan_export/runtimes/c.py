@@ -36,7 +36,7 @@ from gan_export.runtimes.base import (
     Shape,
     Shapes,
     hold_to,
-    require,
+    require_available,
 )
 
 FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror", "-pedantic", "-shared", "-fPIC")
@@ -115,8 +115,8 @@ class CRuntime:
 
     def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> CSession:
         """`threads` has no say: the source uses one."""
-        require(self, device)
-        manifest = manifests.read_manifest(path, "c") if manifests.sniff(path) == "c" else None
+        require_available(self, device)
+        manifest = manifests.read_manifest(path, "c") if manifests.detect_format(path) == "c" else None
         if manifest is None:
             raise GanExportError(f"{printable(str(path))} is no folder of exported C; make one with gan-export c FILE")
         return CSession(path, manifest)

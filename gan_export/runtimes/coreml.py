@@ -16,8 +16,17 @@ from numpy.typing import NDArray
 from gan_export.errors import GanExportError, printable
 from gan_export.formats import manifest as manifests
 from gan_export.graph.signature import Signature
-from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, Shape, Shapes, require, without_batch
-from gan_export.runtimes.unbatched import SingleSession
+from gan_export.runtimes.base import (
+    AVAILABLE,
+    Availability,
+    Format,
+    SessionInfo,
+    Shape,
+    Shapes,
+    require_available,
+    without_batch,
+)
+from gan_export.runtimes.unbatched import UnbatchedSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +47,10 @@ class CoreMlRuntime:
             return Availability(False, "coreml is used on the CPU alone; use --device cpu")
         return AVAILABLE
 
-    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> SingleSession:
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> UnbatchedSession:
         """`threads` is left to Core ML, which takes no wish."""
-        require(self, device)
-        manifest = manifests.read_manifest(path, "coreml") if manifests.sniff(path) == "coreml" else None
+        require_available(self, device)
+        manifest = manifests.read_manifest(path, "coreml") if manifests.detect_format(path) == "coreml" else None
         if manifest is None:
             raise GanExportError(f"{printable(str(path))} is no .mlpackage of gan-export")
         import coremltools as ct
@@ -60,7 +69,7 @@ class CoreMlRuntime:
             precision=manifest.precision,
         )
         shapes = _shapes(model.get_spec().description)
-        return SingleSession(CoreMlDraws(model, manifest.signature), info, manifest.signature, shapes)
+        return UnbatchedSession(CoreMlDraws(model, manifest.signature), info, manifest.signature, shapes)
 
 
 def _shapes(description: Any) -> Shapes:
@@ -74,7 +83,7 @@ def _shapes(description: Any) -> Shapes:
 
 
 class CoreMlDraws:
-    """As `unbatched.Draws`, by a loaded MLModel."""
+    """As `unbatched.ImageRunner`, by a loaded MLModel."""
 
     def __init__(self, model: Any, signature: Signature) -> None:
         self._model = model

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gan_export.runtimes.base import Availability, Format, Shapes, require
+from gan_export.runtimes.base import Availability, Format, Shapes, require_available
 from gan_export.runtimes.torch_session import (
     Call,
     TorchSession,
@@ -43,14 +43,14 @@ class CheckpointRuntime:
         return compiler_availability() if found.ok and self.compiles and device == "cpu" else found
 
     def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> TorchSession:
-        require(self, device)
+        require_available(self, device)
         from gan_export import checkpoint
 
         return self.open(checkpoint.read(path), device=device, threads=threads)
 
     def open(self, read: Checkpoint, *, device: str = "cpu", threads: int | None = None) -> TorchSession:
         """As `load`, for a checkpoint that is read already, with what the user said of it."""
-        require(self, device)
+        require_available(self, device)
         prepare_torch(device, threads)
         info = session_info(self.name, device, self.precision)
         inputs, outputs = read.spec.signature.inputs, read.spec.signature.outputs
@@ -60,25 +60,25 @@ class CheckpointRuntime:
 
 
 def _eager(read: Checkpoint, device: str) -> Call:
-    from gan_export.graph.torch_module import to_module
+    from gan_export.graph.torch_module import build_module
 
-    return to_module(read.spec, read.weights).to(device)
+    return build_module(read.spec, read.weights).to(device)
 
 
 def _folded(read: Checkpoint, device: str) -> Call:
-    from gan_export.graph.fold import lower
-    from gan_export.graph.torch_module import to_module
+    from gan_export.graph.fold import fold_batchnorm
+    from gan_export.graph.torch_module import build_module
 
-    return to_module(*lower(read.spec, read.weights)).to(device)
+    return build_module(*fold_batchnorm(read.spec, read.weights)).to(device)
 
 
 def _channels_last(read: Checkpoint, device: str) -> Call:
     import torch
 
-    from gan_export.graph.fold import lower
-    from gan_export.graph.torch_module import to_module
+    from gan_export.graph.fold import fold_batchnorm
+    from gan_export.graph.torch_module import build_module
 
-    module = to_module(*lower(read.spec, read.weights)).to(device)
+    module = build_module(*fold_batchnorm(read.spec, read.weights)).to(device)
     return module.to(memory_format=torch.channels_last)
 
 

@@ -27,9 +27,9 @@ class ExactSession:
     """Both modules of one checkpoint, on the CPU."""
 
     def __init__(self, read: Checkpoint, info: SessionInfo) -> None:
-        from gan_export.graph.torch_module import to_module
+        from gan_export.graph.torch_module import build_module
 
-        self._modules: tuple[Any, ...] = tuple(to_module(read.spec, read.weights) for _ in range(2))
+        self._modules: tuple[Any, ...] = tuple(build_module(read.spec, read.weights) for _ in range(2))
         self._modules[0].double()
         self._signature = read.spec.signature
         self.info = info

@@ -13,9 +13,17 @@ from numpy.typing import NDArray
 from gan_export.errors import GanExportError, printable
 from gan_export.formats import manifest as manifests
 from gan_export.graph.signature import Signature
-from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, Shapes, require, without_batch
+from gan_export.runtimes.base import (
+    AVAILABLE,
+    Availability,
+    Format,
+    SessionInfo,
+    Shapes,
+    require_available,
+    without_batch,
+)
 from gan_export.runtimes.onnxruntime import captured_stderr
-from gan_export.runtimes.unbatched import SingleSession, needed_manifest
+from gan_export.runtimes.unbatched import UnbatchedSession, needed_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +42,14 @@ class ExecuTorchRuntime:
             return Availability(False, "executorch is used on the CPU alone; use --device cpu")
         return AVAILABLE
 
-    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> SingleSession:
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> UnbatchedSession:
         """As `Runtime.load`.  XNNPACK alone uses several threads."""
-        require(self, device)
+        require_available(self, device)
         if not path.is_file():
             raise GanExportError(f"{printable(str(path))} is no file")
-        manifest = manifests.read_manifest(path, "executorch") if manifests.sniff(path) == "executorch" else None
+        manifest = (
+            manifests.read_manifest(path, "executorch") if manifests.detect_format(path) == "executorch" else None
+        )
         with captured_stderr():  # it logs what it finds of the processor
             from executorch.extension.pybindings import portable_lib
             from executorch.runtime import Runtime
@@ -61,7 +71,7 @@ class ExecuTorchRuntime:
             threads=int(portable_lib._threadpool_get_thread_count()) if backend == "xnnpack" else 1,
         )
         signature = needed_manifest(path, "executorch").signature
-        return SingleSession(ExecuTorchDraws(program, method), info, signature, _shapes(method.metadata, signature))
+        return UnbatchedSession(ExecuTorchDraws(program, method), info, signature, _shapes(method.metadata, signature))
 
 
 def _shapes(metadata: Any, signature: Signature) -> Shapes:
@@ -74,7 +84,7 @@ def _shapes(metadata: Any, signature: Signature) -> Shapes:
 
 
 class ExecuTorchDraws:
-    """As `unbatched.Draws`.  The program is kept: its method lives in it."""
+    """As `unbatched.ImageRunner`.  The program is kept: its method lives in it."""
 
     def __init__(self, program: Any, method: Any) -> None:
         self._program, self._method = program, method

@@ -13,8 +13,17 @@ from numpy.typing import NDArray
 
 from gan_export.errors import GanExportError, printable
 from gan_export.graph.signature import Signature
-from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, Shape, Shapes, require, without_batch
-from gan_export.runtimes.unbatched import SingleSession, needed_manifest
+from gan_export.runtimes.base import (
+    AVAILABLE,
+    Availability,
+    Format,
+    SessionInfo,
+    Shape,
+    Shapes,
+    require_available,
+    without_batch,
+)
+from gan_export.runtimes.unbatched import UnbatchedSession, needed_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +42,8 @@ class LiteRtRuntime:
             return Availability(False, "litert is used on the CPU alone; use --device cpu")
         return AVAILABLE
 
-    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> SingleSession:
-        require(self, device)
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> UnbatchedSession:
+        require_available(self, device)
         if not path.is_file():
             raise GanExportError(f"{printable(str(path))} is no file")
         from ai_edge_litert.interpreter import Interpreter
@@ -54,7 +63,7 @@ class LiteRtRuntime:
             threads=used,
         )
         signature = needed_manifest(path, "litert").signature
-        return SingleSession(LiteRtDraws(interpreter), info, signature, _shapes(interpreter, signature))
+        return UnbatchedSession(LiteRtDraws(interpreter), info, signature, _shapes(interpreter, signature))
 
 
 def _shapes(interpreter: Any, signature: Signature) -> Shapes:
@@ -71,7 +80,7 @@ def _shapes(interpreter: Any, signature: Signature) -> Shapes:
 
 
 class LiteRtDraws:
-    """As `unbatched.Draws`, by an interpreter with its tensors allocated."""
+    """As `unbatched.ImageRunner`, by an interpreter with its tensors allocated."""
 
     def __init__(self, interpreter: Any) -> None:
         self._interpreter = interpreter

@@ -34,7 +34,7 @@ from gan_export.runtimes.base import (
     Shape,
     Shapes,
     checked_feeds,
-    require,
+    require_available,
 )
 
 Bytes = NDArray[np.uint8]
@@ -385,7 +385,7 @@ class NativeRuntime:
         return AVAILABLE
 
     def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> NativeSession:
-        require(self, device)
+        require_available(self, device)
         return NativeSession(Model(path), self, threads)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_export.errors import GanExportError, printable
-from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, Shapes, require
-from gan_export.runtimes.unbatched import SingleSession, needed_manifest
+from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, Shapes, require_available
+from gan_export.runtimes.unbatched import UnbatchedSession, needed_manifest
 
 _NARROW = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage", "use_bf16_packed")
 
@@ -37,8 +37,8 @@ class NcnnRuntime:
             return Availability(False, "ncnn is used on the CPU alone; use --device cpu")
         return AVAILABLE
 
-    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> SingleSession:
-        require(self, device)
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> UnbatchedSession:
+        require_available(self, device)
         weights = path.with_suffix(".bin")
         for file in (path, weights):
             if not file.is_file():
@@ -71,7 +71,7 @@ class NcnnRuntime:
             shapes = Shapes({**dict.fromkeys(names), names[0]: first})
         else:
             shapes = Shapes(dict.fromkeys(map(str, net.input_names())))
-        return SingleSession(NcnnDraws(net, len(signature.outputs)), info, signature, shapes)
+        return UnbatchedSession(NcnnDraws(net, len(signature.outputs)), info, signature, shapes)
 
 
 def _latents(path: Path) -> int | None:
@@ -82,7 +82,7 @@ def _latents(path: Path) -> int | None:
 
 
 class NcnnDraws:
-    """As `unbatched.Draws`, by a loaded net."""
+    """As `unbatched.ImageRunner`, by a loaded net."""
 
     def __init__(self, net: Any, outputs: int) -> None:
         self._net, self._outputs = net, outputs

@@ -27,10 +27,10 @@ from gan_export.runtimes.base import (
     SessionInfo,
     Shapes,
     checked_feeds,
-    require,
+    require_available,
     without_batch,
 )
-from gan_export.runtimes.builtin_sampler import SeededSession, is_seeded
+from gan_export.runtimes.builtin_sampler import SamplerSession, is_seeded
 from gan_export.runtimes.cuda import cuda_availability
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -68,8 +68,8 @@ class OnnxRuntime:
             )
         return cuda_availability()
 
-    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> OnnxSession | SeededSession:
-        require(self, device)
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> OnnxSession | SamplerSession:
+        require_available(self, device)
         if not path.is_file():
             raise GanExportError(f"{printable(str(path))} is no file")
         check_external_data(path)
@@ -91,7 +91,7 @@ class OnnxRuntime:
         check_provider(session.get_providers(), device, noise)
         loaded = OnnxSession(session, ort, device, threads, stored_precision(path))
         if is_seeded(loaded.inputs):
-            return SeededSession(loaded, conditional="label" in loaded.inputs)
+            return SamplerSession(loaded, conditional="label" in loaded.inputs)
         if not 1 <= len(loaded.inputs) <= 2:
             raise GanExportError(
                 f"the graph takes {len(loaded.inputs)} inputs; latents, or latents and labels, are one or two"

@@ -20,10 +20,10 @@ from gan_export.runtimes.base import (
     SessionInfo,
     Shapes,
     checked_feeds,
-    require,
+    require_available,
     without_batch,
 )
-from gan_export.runtimes.builtin_sampler import SeededSession, is_seeded
+from gan_export.runtimes.builtin_sampler import SamplerSession, is_seeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class OpenVino:
             return Availability(False, "openvino is used on the CPU alone; use --device cpu")
         return AVAILABLE
 
-    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> OpenVinoSession | SeededSession:
-        require(self, device)
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> OpenVinoSession | SamplerSession:
+        require_available(self, device)
         if not path.is_file():
             raise GanExportError(f"{printable(str(path))} is no file")
         if self.format == "onnx":
@@ -60,7 +60,7 @@ class OpenVino:
             raise GanExportError(f"{printable(str(path))}: OpenVINO can't load it: {_line(str(e))}") from e
         loaded = OpenVinoSession(self.name, compiled, openvino.__version__)
         if is_seeded(loaded.inputs):
-            return SeededSession(loaded, conditional="label" in loaded.inputs)
+            return SamplerSession(loaded, conditional="label" in loaded.inputs)
         return loaded
 
 

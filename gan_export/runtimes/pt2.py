@@ -12,8 +12,8 @@ from gan_export.checkpoint.containers import read_file
 from gan_export.errors import GanExportError, printable
 from gan_export.formats import manifest as manifests
 from gan_export.runtimes import pt2_check
-from gan_export.runtimes.base import Availability, Format, Shapes, require, without_batch
-from gan_export.runtimes.builtin_sampler import SeededSession
+from gan_export.runtimes.base import Availability, Format, Shapes, require_available, without_batch
+from gan_export.runtimes.builtin_sampler import SamplerSession
 from gan_export.runtimes.torch_session import (
     TorchSession,
     artifact_session,
@@ -40,14 +40,14 @@ class Pt2Runtime:
             return Availability(False, "a .pt2 is run on the CPU alone here; use torchscript for --device cuda")
         return torch_availability(device)
 
-    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> TorchSession | SeededSession:
-        require(self, device)
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> TorchSession | SamplerSession:
+        require_available(self, device)
         import torch
 
         prepare_torch(device, threads)
         if not path.is_file():
             raise GanExportError(f"{printable(str(path))} is no file")
-        snapshot = read_file.take(path)  # what is checked is what is loaded
+        snapshot = read_file.read_file(path)  # what is checked is what is loaded
         try:
             pt2_check.check(snapshot.data)
         except GanExportError as e:

@@ -28,7 +28,7 @@ REGISTRY = "gan_export.runtimes"
 # The child finds this package where the parent has it.  -P: nothing is imported from the folder it runs in.
 _START = "import sys; sys.path += sys.argv[1:]; from gan_export.runtimes.worker import main; main()"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_LAST_WORDS = 2000  # bytes of a dead child's stderr that are looked at
+_STDERR_TAIL_BYTES = 2000  # bytes of a dead child's stderr that are looked at
 
 
 class RemoteSession:
@@ -151,7 +151,7 @@ class RemoteSession:
             send(cast(BinaryIO, self._process.stdin), (operation, arguments))
             answer = receive(cast(BinaryIO, self._process.stdout))
         except (EOFError, OSError, ValueError):
-            raise GanExportError(self._obituary(operation)) from None
+            raise GanExportError(self._crash_message(operation)) from None
         except BaseException:  # interrupted inside a message: the stream can't be trusted any more
             self.kill()
             raise
@@ -160,7 +160,7 @@ class RemoteSession:
         _, code, message = answer
         raise (CheckFailedError if code == 1 else GanExportError)(str(message))
 
-    def _obituary(self, operation: str) -> str:
+    def _crash_message(self, operation: str) -> str:
         """Why the child is gone, on one line."""
         if self._process.stdin is None or self._stderr.closed:
             return f"{self._what}: its process is closed"
@@ -170,11 +170,11 @@ class RemoteSession:
             code = None
         cause = _cause(code)
         self._stderr.seek(0, os.SEEK_END)
-        self._stderr.seek(max(0, self._stderr.tell() - _LAST_WORDS))
+        self._stderr.seek(max(0, self._stderr.tell() - _STDERR_TAIL_BYTES))
         words = [w for w in self._stderr.read().decode("utf-8", "replace").splitlines() if w.strip()]
         self.kill()
-        said = f": {printable(words[-1].strip(), limit=300)}" if words else ""
-        return f"{self._what}: its process {cause} during {operation}{said}"
+        last_line = f": {printable(words[-1].strip(), limit=300)}" if words else ""
+        return f"{self._what}: its process {cause} during {operation}{last_line}"
 
     def _release(self) -> None:
         for stream in (self._process.stdin, self._process.stdout, self._stderr):

@@ -19,7 +19,7 @@ from gan_export.runtimes.base import (
     Shapes,
     checked_feeds,
 )
-from gan_export.runtimes.builtin_sampler import SeededSession, is_seeded
+from gan_export.runtimes.builtin_sampler import SamplerSession, is_seeded
 from gan_export.runtimes.cuda import cuda_availability
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def artifact_session(
     number: Callable[[Any], Any],
     *,
     shapes: Shapes | None = None,
-) -> TorchSession | SeededSession:
+) -> TorchSession | SamplerSession:
     """The session of a loaded artifact whose forward takes `inputs`: those of its signature, or a seed.
 
     number: what a seeded artifact takes its numbers as; shapes: what the artifact itself tells, if it does.
@@ -193,7 +193,7 @@ def artifact_session(
         if not is_seeded(inputs) and len(inputs) == len(manifest.signature.inputs):
             inputs = [p.name for p in manifest.signature.inputs]  # a trace may have named its arguments otherwise
     session = TorchSession(module, info, inputs, outputs, shapes)
-    return SeededSession(NamedInputs(session, number), conditional=len(inputs) > 3) if is_seeded(inputs) else session
+    return SamplerSession(NamedInputs(session, number), conditional=len(inputs) > 3) if is_seeded(inputs) else session
 
 
 def session_info(runtime: str, device: str, precision: str = "fp32") -> SessionInfo:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from gan_export.errors import GanExportError, first_line, printable
 from gan_export.formats import manifest as manifests
-from gan_export.runtimes.base import Availability, Format, require
-from gan_export.runtimes.builtin_sampler import SeededSession
+from gan_export.runtimes.base import Availability, Format, require_available
+from gan_export.runtimes.builtin_sampler import SamplerSession
 from gan_export.runtimes.torch_session import (
     TorchSession,
     artifact_session,
@@ -31,8 +31,8 @@ class TorchScriptRuntime:
     def availability(self, device: str = "cpu") -> Availability:
         return torch_availability(device)
 
-    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> TorchSession | SeededSession:
-        require(self, device)
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> TorchSession | SamplerSession:
+        require_available(self, device)
         import torch
 
         prepare_torch(device, threads)

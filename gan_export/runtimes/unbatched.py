@@ -15,7 +15,7 @@ from gan_export.graph.signature import Array, Feeds, Signature
 from gan_export.runtimes.base import Outputs, SessionInfo, Shapes, checked_feeds
 
 
-class Draws(Protocol):
+class ImageRunner(Protocol):
     """What a library does with one image."""
 
     def inputs(self, arrays: tuple[Array, ...]) -> Any:
@@ -31,7 +31,7 @@ class Draws(Protocol):
         ...
 
 
-def needed_manifest(path: Path, kind: manifests.Kind) -> Manifest:
+def needed_manifest(path: Path, kind: manifests.FormatName) -> Manifest:
     """Return the manifest of a file that says nothing else of its outputs.  Raises GanExportError if it has none."""
     manifest = manifests.read_manifest(path, kind)
     if manifest is None:
@@ -39,12 +39,14 @@ def needed_manifest(path: Path, kind: manifests.Kind) -> Manifest:
     return manifest
 
 
-class SingleSession:
+class UnbatchedSession:
     """`draws` does the work for a generator of this signature; `shapes`: what the library tells."""
 
-    def __init__(self, draws: Draws, info: SessionInfo, signature: Signature, shapes: Shapes | None = None) -> None:
+    def __init__(
+        self, draws: ImageRunner, info: SessionInfo, signature: Signature, shapes: Shapes | None = None
+    ) -> None:
         self._shapes = shapes or Shapes()
-        self._draws: Draws | None = draws
+        self._draws: ImageRunner | None = draws
         self._info = info
         self._signature = signature
 
@@ -73,7 +75,7 @@ class SingleSession:
 class SingleBound:
     """Inputs of each image, in host memory, and the last outputs there."""
 
-    def __init__(self, draws: Draws, signature: Signature, feeds: dict[str, Array]) -> None:
+    def __init__(self, draws: ImageRunner, signature: Signature, feeds: dict[str, Array]) -> None:
         sizes = signature.sizes_of(feeds)
         self._draws = draws
         self._shapes = {p.name: p.dims(sizes) for p in signature.outputs}

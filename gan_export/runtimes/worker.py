@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from gan_export.graph.signature import Feeds, Signature
-    from gan_export.runtimes.base import Bound, Outputs, Session, SessionInfo
+    from gan_export.runtimes.base import Outputs, PreparedInputs, Session, SessionInfo
 
 _LENGTH = struct.Struct("<Q")
 
@@ -53,7 +53,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._session: Session | None = None
-        self._bound: Bound | None = None
+        self._bound: PreparedInputs | None = None
 
     def load(
         self,
@@ -117,10 +117,10 @@ class Worker:
 
     def draw(self, *, seed: int, start: int, count: int, signature: Signature) -> Outputs:
         """Outputs of a seed's images, images as uint8, channels last; image i has label i mod classes."""
-        from gan_export.runtimes.base import DrawsBytes
+        from gan_export.runtimes.base import SamplesFromSeed
 
         session = self._loaded()
-        if isinstance(session, DrawsBytes):
+        if isinstance(session, SamplesFromSeed):
             return {signature.outputs[0].name: session.draw_bytes(seed, start, count)}
         return signature.to_bytes(session.run(signature.feeds(seed, range(start, start + count))))
 
@@ -150,7 +150,7 @@ class Worker:
             raise ValueError("no session is loaded")
         return self._session
 
-    def _running(self) -> Bound:
+    def _running(self) -> PreparedInputs:
         if self._bound is None:
             raise ValueError("no input is bound")
         return self._bound

@@ -15,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_export import images, latents
-from gan_export._lib.fs import atomic_file, settle
+from gan_export._lib.fs import atomic_file, sync_filesystem
 from gan_export.errors import GanExportError, printable
 from gan_export.formats import manifest as manifests
-from gan_export.formats.manifest import Facts, Kind, Manifest
+from gan_export.formats.manifest import Facts, FormatName, Manifest
 from gan_export.graph.signature import Signature
-from gan_export.recognize.options import Overrides
+from gan_export.recognize.options import ReadOptions
 from gan_export.runtimes import RUNTIMES
 from gan_export.runtimes import find as find_runtime
-from gan_export.runtimes.base import DrawsBytes, Outputs, Session, check_outputs, hold_to
+from gan_export.runtimes.base import Outputs, SamplesFromSeed, Session, check_outputs, hold_to
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -57,7 +57,7 @@ class Generator:
 
     def draw_labelled(self, seed: int, start: int, count: int, labels: Labels | None) -> Bytes:
         """As `draw`, with the labels (N,) at hand; None for a generator without classes."""
-        if self.psi == 1.0 and isinstance(self.session, DrawsBytes):
+        if self.psi == 1.0 and isinstance(self.session, SamplesFromSeed):
             return self._first(
                 {self.signature.outputs[0].name: self.session.draw_bytes(seed, start, count, labels)}, count
             )
@@ -80,7 +80,7 @@ class Sink(Protocol):
 @contextlib.contextmanager
 def open_generator(
     path: Path,
-    overrides: Overrides | None = None,
+    overrides: ReadOptions | None = None,
     *,
     runtime: str | None = None,
     device: str = "cpu",
@@ -98,8 +98,8 @@ def open_generator(
         raise GanExportError(f"{printable(str(path))}: no such file")
     if not 0.0 <= psi <= 1.0:
         raise GanExportError(f"psi {psi}: 0 (the mean picture) to 1 (as trained) are possible")
-    overrides = overrides or Overrides()
-    kind = manifests.sniff(path)
+    overrides = overrides or ReadOptions()
+    kind = manifests.detect_format(path)
     chosen = find_runtime(runtime) if runtime else next(r for r in RUNTIMES if r.format == kind)
     if chosen.format != kind:
         takes = ", ".join(r.name for r in RUNTIMES if r.format == kind)
@@ -117,7 +117,7 @@ def open_generator(
         facts, stated = Facts.of(read.spec), read.signature
         session: Session = chosen.open(read, device=device, threads=threads)
     else:
-        if overrides != Overrides():
+        if overrides != ReadOptions():
             raise GanExportError(
                 f"{printable(path.name)} is an export: what a flag says of a checkpoint is fixed in it"
             )
@@ -244,7 +244,7 @@ def open_sink(target: Path, facts: Facts, start: int, count: int) -> Iterator[Si
                     yield _Raw(f)  # type: ignore[arg-type]
         case "":
             yield _Folder(_make_folder(target), start)
-            settle(target)
+            sync_filesystem(target)
         case other:
             raise GanExportError(
                 f"{printable(target.name)}: {printable(other)} is not known; "
@@ -305,7 +305,7 @@ def _npy_header(shape: tuple[int, ...]) -> bytes:
     return buffer.getvalue()
 
 
-def _manifest(path: Path, kind: Kind) -> Manifest:
+def _manifest(path: Path, kind: FormatName) -> Manifest:
     manifest = manifests.read_manifest(path, kind)
     if manifest is None:
         raise GanExportError(

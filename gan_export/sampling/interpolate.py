@@ -70,12 +70,12 @@ def frames(
     for stop in range(stops):
         a, b = anchors[stop], anchors[(stop + 1) % stops]
         for i in range(FRAMES):
-            z = between(a, b, i / FRAMES, facts.prior)
+            z = slerp(a, b, i / FRAMES, facts.prior)
             pictures = generator.bytes(z if generator.psi == 1.0 else z * np.float32(generator.psi), labels)
             yield images.grid(pictures, pad=_pad(count))
 
 
-def between(a: Floats, b: Floats, at: float, prior: str) -> Floats:
+def slerp(a: Floats, b: Floats, at: float, prior: str) -> Floats:
     """Latents (N, nz) the share `at` of the way from a to b, by the great circle or, for a uniform prior, straight."""
     if prior != "normal":
         return (a + np.float32(at) * (b - a)).astype(np.float32)

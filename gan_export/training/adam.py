@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.optim.adam import adam as fused_adam
 
-from gan_export.training.step_scalar import Dial
+from gan_export.training.step_scalar import StepScalar
 
 EPS = 1e-8
 
@@ -24,7 +24,7 @@ class Adam:
     """
 
     def __init__(
-        self, weights: Iterable[torch.nn.Parameter], rate: Dial, betas: tuple[float, float], decay: float = 0.0
+        self, weights: Iterable[torch.nn.Parameter], rate: StepScalar, betas: tuple[float, float], decay: float = 0.0
     ) -> None:
         self.rate = rate
         self._decay = decay

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from gan_export.training import recipe
 from gan_export.training.distributed import ALONE, Group
-from gan_export.training.step_scalar import Dial
+from gan_export.training.step_scalar import StepScalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def noise_at(settings: recipe.Augment, progress: float) -> float:
 
 
 def augmented(
-    pictures: Tensor, settings: recipe.Augment, spread: Dial, noise: torch.Generator, group: Group = ALONE
+    pictures: Tensor, settings: recipe.Augment, spread: StepScalar, noise: torch.Generator, group: Group = ALONE
 ) -> Tensor:
     """Pictures (N, C, S, S) in [-1, 1], changed one by one by draws from `noise`; `spread` is instance noise's."""
     draws = _Draws(noise, group)

@@ -38,7 +38,7 @@ class Recorded:
 
     def __call__(self, real: Tensor, labels: Tensor | None = None) -> Tensor:
         """As `step.step`; what it gives is overwritten by the next step."""
-        step.turn(self._state)
+        step.update_schedules(self._state)
         kind = self._kinds.setdefault(step.kind(self._state, len(real)), _Kind())
         if kind.graph is None and kind.seen == WARM:
             self._record(kind, real, labels)
@@ -58,7 +58,7 @@ class Recorded:
         around = torch.cuda.current_stream(self._state.device)
         self._stream.wait_stream(around)
         with torch.cuda.stream(self._stream):
-            readings = step.updates(self._state, real, labels)
+            readings = step.apply_step(self._state, real, labels)
         around.wait_stream(self._stream)
         return readings
 
@@ -67,4 +67,4 @@ class Recorded:
         kind.graph = torch.cuda.CUDAGraph()
         kind.graph.register_generator_state(self._state.noise)
         with torch.cuda.graph(kind.graph, stream=self._stream):
-            kind.readings = step.updates(self._state, kind.real, kind.labels)
+            kind.readings = step.apply_step(self._state, kind.real, kind.labels)

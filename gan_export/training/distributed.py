@@ -48,20 +48,20 @@ class Group:
             t.copy_(flat[first : first + t.numel()].view(t.shape))
             first += t.numel()
 
-    def agreed(self, *flags: bool) -> tuple[bool, ...]:
+    def any_rank(self, *flags: bool) -> tuple[bool, ...]:
         """Of each, whether any process says so."""
         if self.size == 1:
             return flags
-        said = torch.tensor(flags, dtype=torch.uint8)
-        dist.all_reduce(said, dist.ReduceOp.MAX)
-        return tuple(bool(f) for f in said)
+        votes = torch.tensor(flags, dtype=torch.uint8)
+        dist.all_reduce(votes, dist.ReduceOp.MAX)
+        return tuple(bool(f) for f in votes)
 
 
 ALONE = Group()
 
 
 @contextmanager
-def joined(rank: int, size: int, meeting: str, local: int = 0, *, nccl: bool = False) -> Iterator[Group]:
+def process_group(rank: int, size: int, meeting: str, local: int = 0, *, nccl: bool = False) -> Iterator[Group]:
     """Join the processes that come to `meeting`: file://PATH, tcp://HOST:PORT of rank 0's machine, or env://.
 
     local: this process's number on its machine

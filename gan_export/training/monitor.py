@@ -21,7 +21,7 @@ def not_finite(rows: Readings) -> tuple[int, str] | None:
     return row, f"{READINGS[column]} is {rows[row, column]}"
 
 
-class Watch:
+class TrainingMonitor:
     """Looks at a window of steps after another; says each new trouble once."""
 
     def __init__(self, loss: Loss) -> None:

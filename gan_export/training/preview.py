@@ -16,16 +16,16 @@ from gan_export.training import run_dir
 from gan_export.training.data import DataSource
 from gan_export.training.models import Generator
 from gan_export.training.recipe import Generator as Settings
-from gan_export.training.snapshot import State, labels, published
+from gan_export.training.snapshot import State, eval_generator, labels
 
 Bytes = npt.NDArray[np.uint8]
 SEED = 0  # of the previews' latents, whatever the run's own seed is
 _ROWS = 8  # of generated beside real: 8 rows of 4 and 4
 
 
-def sheets(now: State, source: DataSource) -> dict[str, Bytes]:
+def preview_grids(now: State, source: DataSource) -> dict[str, Bytes]:
     """The previews of a run's present generator by name: each uint8 (H, W, C)."""
-    pictures = draw(published(now), now.recipe.generator, SEED, 64, now.device)
+    pictures = draw(eval_generator(now), now.recipe.generator, SEED, 64, now.device)
     real = _real(source, 4 * _ROWS)
     rows = [np.concatenate((pictures[4 * i : 4 * i + 4], real[4 * i : 4 * i + 4])) for i in range(_ROWS)]
     return {

@@ -24,7 +24,7 @@ import torch.distributed as dist
 
 from gan_export.errors import GanExportError, first_line, printable
 from gan_export.training import events, run_dir, torchrun, trainer
-from gan_export.training.distributed import joined
+from gan_export.training.distributed import process_group
 from gan_export.training.recipe import Recipe, resumed
 
 
@@ -54,11 +54,11 @@ def run(plan: Plan, recipe: Recipe | None, run: Path, settings: list[str], optio
         spawn = multiprocessing.get_context("spawn")
         whole = torch.get_num_threads()
         threads = max(1, whole // plan.devices)
-        said = spawn.SimpleQueue()  # what ends a process that isn't the first
+        failures = spawn.SimpleQueue()  # what ends a process that isn't the first
         work = _Work(recipe, run, settings, options.data_root)
         nccl = _uses_nccl(work, plan.devices)
         places = [_Place(first + i, size, meeting, i, threads, nccl) for i in range(1, plan.devices)]
-        others = [spawn.Process(target=_follow, args=(place, work, said)) for place in places]
+        others = [spawn.Process(target=_follow, args=(place, work, failures)) for place in places]
         for process in others:
             process.start()
         stack.callback(_end, others)
@@ -67,7 +67,7 @@ def run(plan: Plan, recipe: Recipe | None, run: Path, settings: list[str], optio
         if first:  # the first machine's first process shows what goes on
             options = dataclasses.replace(options, observe=lambda event: None)
         try:
-            group = stack.enter_context(joined(first, size, meeting, nccl=nccl))
+            group = stack.enter_context(process_group(first, size, meeting, nccl=nccl))
         except (RuntimeError, ValueError) as e:
             raise GanExportError(f"the processes can't meet at {meeting}: {first_line(e, 200)}") from None
         try:
@@ -75,7 +75,7 @@ def run(plan: Plan, recipe: Recipe | None, run: Path, settings: list[str], optio
         except RuntimeError as e:
             if not _is_lost_peer(e):
                 raise
-            why = _word(said, others) or "another process of the run has ended"
+            why = _word(failures, others) or "another process of the run has ended"
             raise GanExportError(f"{why}; `gan-train resume` goes on") from e
         for process in others:
             process.join(60)
@@ -94,7 +94,7 @@ def _run_in_place(place: torchrun.Place, plan: Plan, work: _Work, options: train
     with ExitStack() as stack:
         nccl = _uses_nccl(work, place.local_size)
         try:
-            group = stack.enter_context(joined(place.rank, place.size, "env://", place.local, nccl=nccl))
+            group = stack.enter_context(process_group(place.rank, place.size, "env://", place.local, nccl=nccl))
         except (RuntimeError, ValueError) as e:
             where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
             raise GanExportError(f"the processes can't meet at {printable(where)}: {first_line(e, 200)}") from None
@@ -142,24 +142,24 @@ class _Work(NamedTuple):
     root: Path | None
 
 
-def _follow(place: _Place, work: _Work, said: SimpleQueue[str]) -> None:
+def _follow(place: _Place, work: _Work, failures: SimpleQueue[str]) -> None:
     """A process that isn't the first of its machine: stops when the first says so."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(place.threads)
     try:
-        with joined(place.rank, place.size, place.meeting, place.local, nccl=place.nccl) as group:
+        with process_group(place.rank, place.size, place.meeting, place.local, nccl=place.nccl) as group:
             _go(work.recipe, work.folder, work.settings, trainer.Options(work.root, group=group))
     except (GanExportError, RuntimeError, OSError) as e:  # of what all meet with, the first process tells itself
-        said.put(f"process {place.rank}: {first_line(e)}")
+        failures.put(f"process {place.rank}: {first_line(e)}")
         sys.exit(2)
 
 
-def _word(said: SimpleQueue[str], others: list[multiprocessing.context.SpawnProcess]) -> str:
+def _word(failures: SimpleQueue[str], others: list[multiprocessing.context.SpawnProcess]) -> str:
     """What the first process that gave up has said; "" where none did within five seconds."""
     for process in others:
         process.join(5 / len(others))
-    return "" if said.empty() else said.get()
+    return "" if failures.empty() else failures.get()
 
 
 @contextmanager

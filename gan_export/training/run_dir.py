@@ -105,7 +105,7 @@ def snapshot(run: Path, step: int) -> Path:
 
 
 @contextmanager
-def held(run: Path) -> Iterator[None]:
+def lock_run_dir(run: Path) -> Iterator[None]:
     """Makes the run's folder where need be and holds it.  Raises GanExportError when another gan-train does.
 
     It raises that, too, for a run that keeps its files elsewhere by a link: a run may come from a stranger.
@@ -117,7 +117,7 @@ def held(run: Path) -> Iterator[None]:
     for name in _OWN:
         fs.refuse_link(run / name)
     try:
-        with locks.taken(run / _LOCK):
+        with locks.try_lock(run / _LOCK):
             try:
                 yield
             finally:
@@ -127,7 +127,7 @@ def held(run: Path) -> Iterator[None]:
 
 
 @contextmanager
-def telling_what_is_kept(run: Path) -> Iterator[None]:
+def explain_disk_full(run: Path) -> Iterator[None]:
     """Around what writes to the run: to the error of a full disk it adds how to go on."""
     try:
         yield
@@ -137,8 +137,8 @@ def telling_what_is_kept(run: Path) -> Iterator[None]:
             raise
         kept = snapshots(run)[-1:]
         last = f"{kept[0].name}, the last snapshot, is whole" if kept else "there is no snapshot yet"
-        said = e if isinstance(e, GanExportError) else f"{printable(str(run))} can't be written: {cause.strerror}"
-        raise GanExportError(f"{said}; {last}: make room, then `gan-train resume {printable(str(run))}`") from e
+        message = e if isinstance(e, GanExportError) else f"{printable(str(run))} can't be written: {cause.strerror}"
+        raise GanExportError(f"{message}; {last}: make room, then `gan-train resume {printable(str(run))}`") from e
 
 
 def snapshots(run: Path) -> list[Path]:

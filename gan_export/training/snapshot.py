@@ -24,7 +24,7 @@ from gan_export.training.adam import Adam
 from gan_export.training.data import DataSource
 from gan_export.training.distributed import ALONE, Group, SyncBatchNorm, synchronised
 from gan_export.training.recipe import Recipe
-from gan_export.training.step_scalar import Dial
+from gan_export.training.step_scalar import StepScalar
 
 FORMAT = 1
 CALIBRATION = 1 << 40  # image index from which BatchNorm's latents are drawn: far from any preview's
@@ -46,8 +46,8 @@ class State:
     seconds: float = 0.0  # spent in them
     group: Group = ALONE
     progress: float = 0.0  # share of the run that is done: what rates and noise fall by; the loop sets it
-    follow: Dial = field(default_factory=Dial)  # how far the average moves towards the generator in a step
-    spread: Dial = field(default_factory=Dial)  # of instance noise
+    follow: StepScalar = field(default_factory=StepScalar)  # how far the average moves towards the generator in a step
+    spread: StepScalar = field(default_factory=StepScalar)  # of instance noise
 
 
 def start(recipe: Recipe, device: torch.device, group: Group = ALONE) -> State:
@@ -65,11 +65,11 @@ def start(recipe: Recipe, device: torch.device, group: Group = ALONE) -> State:
     held = device if device.type == "cuda" else None
     o = recipe.optimiser
     adam_g, adam_d = _adam(g, o.generator, held), _adam(d, o.discriminator, held)
-    follow, spread = Dial(device=held), Dial(device=held)
+    follow, spread = StepScalar(device=held), StepScalar(device=held)
     return State(recipe, device, g, d, average, adam_g, adam_d, noise, group=group, follow=follow, spread=spread)
 
 
-def published(state: State) -> models.Generator:
+def eval_generator(state: State) -> models.Generator:
     """The generator to show and to ship, in eval mode: the average where there is one, else the net itself.
 
     The average's BatchNorm statistics are measured anew, over the same latents each time: averaging running
@@ -182,4 +182,6 @@ def fingerprint(source: DataSource) -> list[int]:
 
 
 def _adam(net: torch.nn.Module, settings: recipe.Adam, held: torch.device | None) -> Adam:
-    return Adam(net.parameters(), Dial(settings.lr, held), (settings.beta1, settings.beta2), settings.weight_decay)
+    return Adam(
+        net.parameters(), StepScalar(settings.lr, held), (settings.beta1, settings.beta2), settings.weight_decay
+    )

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from gan_export.training import augment, losses
 from gan_export.training.recipe import Recipe
 from gan_export.training.snapshot import State
-from gan_export.training.step_scalar import Dial
+from gan_export.training.step_scalar import StepScalar
 
 READINGS = ("loss_d", "loss_g", "score_generated", "score_real")
 
@@ -32,8 +32,8 @@ def step(state: State, real: Tensor, labels: Tensor | None = None) -> Tensor:
     each update, in that order.  Gives READINGS as a float32 (4,) tensor on the device, without waiting for it;
     loss_d, of the last update, and loss_g are what recipe.loss.kind says, without penalties and naming.
     """
-    turn(state)
-    return updates(state, real, labels)
+    update_schedules(state)
+    return apply_step(state, real, labels)
 
 
 class Kind(NamedTuple):
@@ -49,20 +49,20 @@ def kind(state: State, pictures: int) -> Kind:
     return Kind(pictures, state.step % state.recipe.loss.penalty_every == 0, state.spread.value > 0)
 
 
-def turn(state: State) -> None:
+def update_schedules(state: State) -> None:
     """Sets what changes with the step's number and the run's progress, before the step."""
     state.follow.set(1.0 - min(state.recipe.ema.decay, (1 + state.step) / (10 + state.step)))
     state.spread.set(augment.noise_at(state.recipe.augment, state.progress))
 
 
-def updates(state: State, real: Tensor, labels: Tensor | None) -> Tensor:
+def apply_step(state: State, real: Tensor, labels: Tensor | None) -> Tensor:
     """`step` with the dials as they stand."""
     recipe = state.recipe
     loss = losses.of(recipe.loss)
     labels = labels if recipe.generator.classes or recipe.discriminator.names else None
     parts = min(recipe.train.critic_steps, len(real) // 2)  # BatchNorm needs two pictures
-    told = labels.tensor_split(parts) if labels is not None else (None,) * parts
-    for some, their in zip(real.tensor_split(parts), told, strict=True):
+    label_parts = labels.tensor_split(parts) if labels is not None else (None,) * parts
+    for some, their in zip(real.tensor_split(parts), label_parts, strict=True):
         of_discriminator = _move_discriminator(state, loss, some, their)
     loss_g = _move_generator(state, loss, some, their)
     if state.average is not None:
@@ -207,7 +207,7 @@ def _autocast(state: State) -> AbstractContextManager[object]:
 
 
 @torch.no_grad()
-def _follow(average: torch.nn.Module, net: torch.nn.Module, share: Dial) -> None:
+def _follow(average: torch.nn.Module, net: torch.nn.Module, share: StepScalar) -> None:
     """The share is larger in the first steps, so that the starting weights are forgotten soon."""
     kept: list[Tensor] = list(average.parameters())
     new: list[Tensor] = list(net.parameters())

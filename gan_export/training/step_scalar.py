@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-class Dial:
+class StepScalar:
     """Set by the loop, read by the step: a plain number, or with a device a float32 scalar in its memory.
 
     A CUDA graph keeps the plain numbers that it was recorded with, and reads the scalar anew at each replay.

@@ -108,9 +108,9 @@ def _train(recipe: Recipe, run: Path, snapshot: dict[str, Any] | None, options: 
         if snapshot is not None:
             snapshots.restore(now, snapshot)
         if not options.group.leads:
-            return _Sitting(now, source, data_root, run, None, options.observe).go(per_epoch, options.should_stop)
-        stack.enter_context(run_dir.held(run))
-        stack.enter_context(run_dir.telling_what_is_kept(run))
+            return _RunSession(now, source, data_root, run, None, options.observe).go(per_epoch, options.should_stop)
+        stack.enter_context(run_dir.lock_run_dir(run))
+        stack.enter_context(run_dir.explain_disk_full(run))
         run_dir.make(run, recipe)
         log = stack.enter_context(closing(events.JsonLog(run / run_dir.LOG, snapshot["log_bytes"] if snapshot else 0)))
         observers: list[events.Observer] = [log, options.observe]
@@ -124,10 +124,10 @@ def _train(recipe: Recipe, run: Path, snapshot: dict[str, Any] | None, options: 
         if snapshot is not None:
             for changed in devices.differences(snapshot["machine"], devices.machine(device, now.group.size)):
                 tell(events.Warned(now.step, f"resumed elsewhere, so the bits may differ: {changed}"))
-        return _Sitting(now, source, data_root, run, log, tell).go(per_epoch, options.should_stop)
+        return _RunSession(now, source, data_root, run, log, tell).go(per_epoch, options.should_stop)
 
 
-def mover(now: snapshots.State) -> Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]:
+def make_step(now: snapshots.State) -> Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]:
     """`step.step` of a state, recorded where the recipe has nothing against it: on CUDA, in one process.
 
     Not where batches are mixed: the order is drawn by a sort, which nobody has seen recorded.
@@ -137,7 +137,7 @@ def mover(now: snapshots.State) -> Callable[[torch.Tensor, torch.Tensor | None],
 
 
 @dataclass
-class _Sitting:
+class _RunSession:
     """One process's part of a run, from a state to the end or an interruption."""
 
     now: snapshots.State
@@ -153,7 +153,7 @@ class _Sitting:
         limit = recipe.train.minutes * 60 or math.inf
         batches = Batches(self.source, recipe, now.device, now.group)
         meter = _Meter(now, self.tell, self.run)
-        move = mover(now)
+        move = make_step(now)
         stopped = False
         epoch = max(1, -(-now.step // per_epoch))  # counted from 1, of the last step done
         over = now.step > 0 and now.seconds >= limit  # it had ended by the clock
@@ -166,7 +166,7 @@ class _Sitting:
             now.step += 1
             epoch = at + 1
             self.tell(events.Stepped(now.step, epoch))
-            last, stopped = now.group.agreed(now.step == total or meter.elapsed() >= limit, should_stop())
+            last, stopped = now.group.any_rank(now.step == total or meter.elapsed() >= limit, should_stop())
             stopped = stopped and not last
             snap = now.step % out.snapshot_every == 0 or last or stopped
             whole = within + 1 == per_epoch
@@ -190,13 +190,13 @@ class _Sitting:
         return ended
 
     def _preview(self, epoch: int) -> None:
-        sheets = preview.sheets(self.now, self.source)
+        sheets = preview.preview_grids(self.now, self.source)
         for path in preview.write(sheets, self.run, epoch):
             self.tell(events.Wrote(self.now.step, epoch, "preview", path))
 
     def _score(self, epoch: int, seconds: float) -> None:
         settings, count = self.now.recipe.generator, self.now.recipe.output.metrics_pictures
-        shown = snapshots.published(self.now)
+        shown = snapshots.eval_generator(self.now)
         starts = range(0, count, _PIECE)
         pieces = [
             preview.draw(shown, settings, _SCORED_SEED, min(_PIECE, count - s), self.now.device, start=s)
@@ -209,7 +209,7 @@ class _Sitting:
         self.tell(events.Scored(self.now.step, epoch, seconds, report.to_json()))
 
     def _save(self, epoch: int) -> None:
-        nets = (("generator", snapshots.published(self.now)), ("discriminator", self.now.discriminator))
+        nets = (("generator", snapshots.eval_generator(self.now)), ("discriminator", self.now.discriminator))
         for name, net in nets:
             path = run_dir.checkpoint(self.run, name, epoch)
             snapshots.save({k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}, path)
@@ -229,7 +229,7 @@ class _Meter:
         self._now, self._tell, self._run = now, tell, run
         self._rows = torch.zeros(now.recipe.output.log_every, len(step.READINGS), device=now.device)
         self._count = self._pictures = 0
-        self._watch = monitor.Watch(losses.of(now.recipe.loss))
+        self._watch = monitor.TrainingMonitor(losses.of(now.recipe.loss))
         self._began = time.perf_counter()
 
     def take(self, readings: torch.Tensor, pictures: int) -> None:

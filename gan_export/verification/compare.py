@@ -28,7 +28,7 @@ Reference = Callable[[Feeds], "Expected"]
 
 BATCHES = (1, 2, 65)  # one picture, the batch that exporters trace with, and more than one register or cache line holds
 # of the batches from a seed: small numbers, what a signed 32-bit integer can't hold, and large ones, over a carry
-SPOTS = ((2, 0), ((1 << 32) - 1000, (1 << 31) - 1), ((1 << 63) - 1, (1 << 40) - 7))
+SEED_START_PAIRS = ((2, 0), ((1 << 32) - 1000, (1 << 31) - 1), ((1 << 63) - 1, (1 << 40) - 7))
 SEED = 2  # of the latents that parity is judged on: not those of the reference pictures
 QUALITY, QUALITY_SEED = 1000, 4  # pictures, of other latents than int8 is calibrated on
 _PIECE = 100
@@ -44,7 +44,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BatchComparison:
     """One batch judged.
 
     batch:     number of images
@@ -74,7 +74,7 @@ class ParityReport:
     session: SessionInfo
     tolerance: Tolerance
     rounding: Rounding
-    rows: tuple[Row, ...]
+    rows: tuple[BatchComparison, ...]
 
     @property
     def passed(self) -> bool:
@@ -103,7 +103,7 @@ class Quality:
     pictures that it has no features for
     """
 
-    row: Row
+    row: BatchComparison
     frechet: float | None
 
 
@@ -166,7 +166,7 @@ def compare_draws(
 ) -> ParityReport:
     """Judge a file that draws from a seed: `draw` of (seed, start, count), image i with label i mod classes."""
     judged = []
-    for (seed, start), batch in zip(SPOTS, BATCHES, strict=True):
+    for (seed, start), batch in zip(SEED_START_PAIRS, BATCHES, strict=True):
         feeds = signature.feeds(seed, range(start, start + batch))
         judged.append((draw(seed, start, batch), reference(feeds)))
     return _report(judged, signature, rule, info, against)
@@ -200,7 +200,7 @@ def _report(
 ) -> ParityReport:
     rounding = rounding_of([expected for _, expected in judged], signature)
     tolerance = rule.given(rounding)
-    rows = tuple(judge(got, expected.exact, signature, tolerance) for got, expected in judged)
+    rows = tuple(compare_batch(got, expected.exact, signature, tolerance) for got, expected in judged)
     return ParityReport(against, info, tolerance, rounding, rows)
 
 
@@ -214,7 +214,7 @@ def quality(session: Session, reference: Reference, signature: Signature, tolera
         wanted.append(reference(feeds).exact)
     drawn = {name: np.concatenate([g[name] for g in got]) for name in got[0]}
     true = {name: np.concatenate([w[name] for w in wanted]) for name in wanted[0]}
-    row = judge(drawn, true, signature, tolerance)
+    row = compare_batch(drawn, true, signature, tolerance)
     first = signature.outputs[0]
     sides = [signature.to_bytes(side)[first.name] for side in (drawn, true)]
     if first.kind != "image":
@@ -230,7 +230,9 @@ def quality(session: Session, reference: Reference, signature: Signature, tolera
     return Quality(row, max(0.0, distances.frechet(ours, theirs)))
 
 
-def judge(got: Outputs, exact: Mapping[str, Doubles], signature: Signature, tolerance: Tolerance) -> Row:
+def compare_batch(
+    got: Outputs, exact: Mapping[str, Doubles], signature: Signature, tolerance: Tolerance
+) -> BatchComparison:
     """One batch: `got` as a session gives it, `exact` float64 (N, ...) by the names of the outputs.
 
     signature: of the generator, its images as floats.  Errors are of the worst output, bytes of all together.
@@ -248,7 +250,7 @@ def judge(got: Outputs, exact: Mapping[str, Doubles], signature: Signature, tole
     return _row(rows, len(rows[0][1]), tolerance)
 
 
-def judge_values(got: Outputs, references: References, signature: Signature, tolerance: Tolerance) -> Row:
+def judge_values(got: Outputs, references: References, signature: Signature, tolerance: Tolerance) -> BatchComparison:
     """One batch by the values that a manifest carries of it: `got` holds `references.images` images."""
     laid = {port.name: _as_port(got[port.name], port) for port in signature.outputs}
     joined = references.of(joined_values(signature, laid))
@@ -277,7 +279,7 @@ def _as_port(array: Array, port: Port) -> Array:
     return array
 
 
-def _row(outputs: Sequence[tuple[Array, Doubles, Port]], batch: int, tolerance: Tolerance) -> Row:
+def _row(outputs: Sequence[tuple[Array, Doubles, Port]], batch: int, tolerance: Tolerance) -> BatchComparison:
     """Each output's values beside the exact ones."""
     errors, means, steps = [], [], []
     values = True
@@ -294,7 +296,7 @@ def _row(outputs: Sequence[tuple[Array, Doubles, Port]], batch: int, tolerance: 
         steps.append(_steps(mine, levels(exact, port)).reshape(-1))
     step = np.concatenate(steps)
     square = float(np.mean(step.astype(np.float64) ** 2))
-    row = Row(
+    row = BatchComparison(
         batch=batch,
         max_abs=max(errors) if errors else None,
         mean_abs=sum(m * n for m, n in means) / sum(n for _, n in means) if means else None,

@@ -61,11 +61,11 @@ def _layers(checkpoint: Checkpoint, feeds: Feeds) -> dict[str, npt.NDArray[np.fl
     import torch
     from torch import fx
 
-    from gan_export.graph.fold import lower
-    from gan_export.graph.torch_module import submodule_names, to_module
+    from gan_export.graph.fold import fold_batchnorm
+    from gan_export.graph.torch_module import build_module, submodule_names
 
-    spec, weights = lower(checkpoint.spec, checkpoint.weights)
-    module = to_module(spec, weights)
+    spec, weights = fold_batchnorm(checkpoint.spec, checkpoint.weights)
+    module = build_module(spec, weights)
     found = submodule_names(spec)
     names = iter(found[layer.name] for layer in spec.layers)
     values: dict[str, npt.NDArray[np.float32]] = {}

@@ -11,7 +11,7 @@ import numpy as np
 
 from gan_export.checkpoint.exportable import Exportable
 from gan_export.errors import GanExportError, printable
-from gan_export.exporters.base import Exporter, Options, Steadier, write
+from gan_export.exporters.base import Exporter, Options, PrecisionFallbacks, write
 from gan_export.formats import tolerance
 from gan_export.formats.manifest import Manifest
 from gan_export.formats.tolerance import Rule
@@ -26,7 +26,7 @@ from gan_export.verification.compare import ParityReport, Quality
 _MARGIN = 0.75
 
 
-class Proven(NamedTuple):
+class VerifiedExport(NamedTuple):
     """loading: seconds from the start of a process to the loaded session; quality: what int8 costs, else None."""
 
     manifest: Manifest
@@ -35,20 +35,20 @@ class Proven(NamedTuple):
     quality: Quality | None
 
 
-def written(
+def export_with_fallbacks(
     generator: Exportable,
     exporter: Exporter,
     target: Path,
     options: Options,
     progress: Callable[[str], None] = lambda _: None,
-) -> Proven:
+) -> VerifiedExport:
     """Write to `target`, and prove it: passed or not.
 
     Where the runtime can trade speed for rounding, the first way that is well within the tolerance on one thread,
     whose batches are the largest, and on as many as it takes by itself.
     """
-    attempts = [options, *(exporter.steadier(options) if isinstance(exporter, Steadier) else ())]
-    tried: list[Proven] = []
+    attempts = [options, *(exporter.steadier(options) if isinstance(exporter, PrecisionFallbacks) else ())]
+    tried: list[VerifiedExport] = []
     for attempt in attempts:
         progress(f"writing {exporter.title}")
         manifest = write(exporter, generator, target, attempt)
@@ -56,7 +56,8 @@ def written(
         rule = tolerance.rule(exporter.name, attempt.precision, attempt.max_error)
         threads = (None, 1) if len(attempts) > 1 else (None,)
         found = [
-            Proven(manifest, *prove(generator, exporter.runtime, target, manifest, rule, threads=n)) for n in threads
+            VerifiedExport(manifest, *verify(generator, exporter.runtime, target, manifest, rule, threads=n))
+            for n in threads
         ]
         tried.append(max(found, key=_error))
         if _error(tried[-1]) <= (False, _MARGIN * (tried[-1].report.tolerance.max_abs or np.inf)):
@@ -67,12 +68,12 @@ def written(
     return tried[nearest]
 
 
-def _error(proven: Proven) -> tuple[bool, float]:
+def _error(proven: VerifiedExport) -> tuple[bool, float]:
     """Orders what was proven, best first."""
     return not proven.report.passed, proven.report.max_abs or 0.0
 
 
-def prove(
+def verify(
     generator: Exportable,
     runtime: str,
     path: Path,
@@ -95,7 +96,7 @@ def prove(
     device = manifest.options.get("device", "cpu")
     with open_remote(runtime, path, device, threads, signature=manifest.signature) as session:
         if session.info.inputs == "seed":
-            draw = drawer(session, stated)
+            draw = image_source(session, stated)
             report = compare.compare_draws(draw, wanted, stated, rule, session.info)
         else:
             report = compare.compare(session, wanted, stated, rule)
@@ -104,7 +105,7 @@ def prove(
         return report, session.seconds_to_load, quality
 
 
-def drawer(session: RemoteSession, signature: Signature) -> Callable[[int, int, int], Outputs]:
+def image_source(session: RemoteSession, signature: Signature) -> Callable[[int, int, int], Outputs]:
     """Outputs of (seed, start, count) by a session that draws its own latents."""
     return lambda seed, start, count: session.draw(seed=seed, start=start, count=count, signature=signature)
 

@@ -9,7 +9,7 @@ import tomllib
 import pytest
 
 from gan_export._lib.plaindata import DEEPEST, LARGEST_TOML, from_json, from_toml
-from gan_export.datasets.plan import Slice
+from gan_export.datasets.plan import Partition
 from gan_export.errors import GanExportError
 from gan_export.training import recipe
 
@@ -57,4 +57,4 @@ def test_toml_that_is_none(text: str) -> None:
 @pytest.mark.parametrize("text", ["1/" + "9" * 5000, "9" * 5000 + "/" + "9" * 5000])
 def test_a_slice_of_too_many(text: str) -> None:
     with pytest.raises(GanExportError, match="are the parts of 16"):
-        Slice.parse(text)
+        Partition.parse(text)

@@ -17,7 +17,7 @@ import pytest
 from gan_export import exporters
 from gan_export.bench import environment, record
 from gan_export.bench.record import Run
-from gan_export.checkpoint import Overrides, read
+from gan_export.checkpoint import ReadOptions, read
 from gan_export.exporters.base import Options
 from gan_export.pipeline import publish
 from gan_export.runtimes.c import compiler
@@ -231,8 +231,8 @@ def test_what_the_second_run_lost_is_a_regression(gan_bench: Command, measured: 
 
 
 def test_a_range_of_its_own_is_brought_to_bytes(gan_bench: Command, files: dict[str, Path], tmp_path: Path) -> None:
-    checkpoint = read(files["checkpoint"], Overrides(output="sigmoid", raw=True))
-    publish.ship(checkpoint, exporters.find("torchscript"), tmp_path / "raw.pt")
+    checkpoint = read(files["checkpoint"], ReadOptions(output="sigmoid", raw=True))
+    publish.export(checkpoint, exporters.find("torchscript"), tmp_path / "raw.pt")
     brief = ("--batch", 3, "--rounds", 2, "--seconds", 0.02, "--threads", 1, "--runtimes", "torchscript")
     done = gan_bench(tmp_path / "raw.pt", *brief, "--quantity", "model,end_to_end", "--csv", tmp_path / "raw.csv")
     assert done.returncode == 0, done.stderr
@@ -245,7 +245,7 @@ def test_an_export_is_judged_by_what_the_flags_say_of_its_checkpoint(
     gan_bench: Command, files: dict[str, Path], tmp_path: Path
 ) -> None:
     exported = tmp_path / "g.onnx"
-    publish.ship(read(files["checkpoint"], Overrides(output="sigmoid")), exporters.find("onnx"), exported)
+    publish.export(read(files["checkpoint"], ReadOptions(output="sigmoid")), exporters.find("onnx"), exported)
     brief = (*OF_THREE, "eager,torchscript,onnxruntime")
     done = gan_bench(files["checkpoint"], exported, *brief, "--output", "sigmoid", "--json", tmp_path / "run.json")
     assert done.returncode == 0, done.stderr
@@ -261,7 +261,7 @@ def test_recalibrated_exports_are_judged_by_their_own_statistics(
 ) -> None:
     for name, options in (("onnx", Options(recalibrate=64)), ("torchscript", Options())):
         exporter = exporters.find(name)
-        publish.ship(read(files["checkpoint"]), exporter, tmp_path / f"g{exporter.suffix}", options)
+        publish.export(read(files["checkpoint"]), exporter, tmp_path / f"g{exporter.suffix}", options)
     brief = (*OF_THREE, "eager,onnxruntime,torchscript")
     kept = ("--csv", tmp_path / "g.csv")
     done = gan_bench(files["checkpoint"], tmp_path / "g.onnx", *brief, "--fail-on-unstable", *kept)
@@ -276,8 +276,8 @@ def test_a_checkpoint_is_read_as_its_exports_were_made(
     gan_bench: Command, files: dict[str, Path], tmp_path: Path
 ) -> None:
     exporter = exporters.find("onnx")
-    publish.ship(read(files["checkpoint"], Overrides(bn_eps=0.5)), exporter, tmp_path / "g.onnx", Options())
-    publish.ship(read(files["checkpoint"]), exporters.find("torchscript"), tmp_path / "h.pt", Options())
+    publish.export(read(files["checkpoint"], ReadOptions(bn_eps=0.5)), exporter, tmp_path / "g.onnx", Options())
+    publish.export(read(files["checkpoint"]), exporters.find("torchscript"), tmp_path / "h.pt", Options())
     done = gan_bench(files["checkpoint"], tmp_path / "g.onnx", *OF_THREE, "eager,onnxruntime")
     assert done.returncode == 0, done.stderr
     assert "--bn-eps 0.5, as the manifests of its exports say" in done.stderr
@@ -298,8 +298,8 @@ def test_a_named_file_is_measured_by_whoever_runs_it(
     from gan_export.bench.target import sort_files
 
     folder = tmp_path / "g-c"
-    publish.ship(read(files["checkpoint"]), exporters.find("c"), folder)
-    eager = tuple(c for c in backends.CONTENDERS if c.name == "eager")
+    publish.export(read(files["checkpoint"]), exporters.find("c"), folder)
+    eager = tuple(c for c in backends.BACKENDS if c.name == "eager")
     monkeypatch.setattr(backends, "usual", lambda _: eager)
     plan = Plan(batches=(2,), rounds=2, block_seconds=0.02, warm_seconds=0.3, roofline=False, device="cpu", threads=1)
     run = measure.run(plan, sort_files([files["checkpoint"], folder]), lambda _: None)
@@ -343,8 +343,8 @@ def test_a_place_that_takes_no_file_is_refused_before_anything_is_measured(
 
 
 def test_list_names_everyone(gan_bench: Command) -> None:
-    from gan_export.bench.backends import CONTENDERS
+    from gan_export.bench.backends import BACKENDS
 
     done = gan_bench("list", "--device", "cpu")
     assert done.returncode == 0
-    assert all(c.name in done.stdout for c in CONTENDERS)
+    assert all(c.name in done.stdout for c in BACKENDS)

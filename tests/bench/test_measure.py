@@ -17,7 +17,7 @@ from gan_export.bench.record import Run
 from gan_export.bench.roofline import Peak
 from gan_export.bench.target import Source
 from gan_export.errors import GanExportError
-from gan_export.exporters.base import Options, missing
+from gan_export.exporters.base import Options, unavailable_reason
 from gan_export.formats import manifest
 from tests.bench.conftest import BRIEF, Command
 
@@ -74,9 +74,11 @@ def narrow(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     read = checkpoint.read(files["checkpoint"])
     for name, precision in (("onnx", "int8"), ("native", "fp16"), ("openvino", "fp16")):
         exporter = exporters.find(name)
-        if not missing(exporter):
+        if not unavailable_reason(exporter):
             exporter.write(read, folder / f"g{exporter.suffix}", Options(precision=precision))
-    return {manifest.sniff(path): path for path in folder.iterdir() if manifest.sniff(path) != "checkpoint"}
+    return {
+        manifest.detect_format(path): path for path in folder.iterdir() if manifest.detect_format(path) != "checkpoint"
+    }
 
 
 def test_a_narrower_file_bears_its_precision_and_is_held_to_it(
@@ -89,13 +91,13 @@ def test_a_narrower_file_bears_its_precision_and_is_held_to_it(
     precisions = {"onnxruntime": "int8", "native": "fp16", "openvino-ir": "fp16"}
     assert {e.contender: e.precision for e in run.entries} == {name: precisions[name] for name in names}
     for line in summary.lines(run):
-        assert not line.struck, (line.entry.contender, line.parity)
+        assert not line.excluded, (line.entry.contender, line.parity)
         assert precisions[line.entry.contender] in summary.title(line.entry)
     header, *rows = (row.split(",") for row in str(summary.to_csv(run)).splitlines())
     assert {row[0]: row[header.index("precision")] for row in rows} == {name: precisions[name] for name in names}
     assert "ONNX Runtime int8 CPU" in str(report.markdown({"run.json": run}))
     full = measure.run(plan, Source(files["checkpoint"], {"onnx": files["onnx"]}), lambda _: None)
-    assert not any(line.struck for line in summary.lines(full))
+    assert not any(line.excluded for line in summary.lines(full))
     with pytest.raises(GanExportError, match="onnxruntime's precision: fp32 and int8"):
         compare.compare(full, run)
 
@@ -134,7 +136,7 @@ def test_a_planted_slow_down_is_found_and_noise_is_not(
 def test_wrong_pictures_have_no_speed(fault: str, planted: Callable[..., Run]) -> None:
     run = planted(fault)
     (line,) = summary.lines(run)
-    assert line.struck
+    assert line.excluded
     assert line.parity is not None
     assert not line.parity.passed
     assert (line.rate, line.call, line.of_peak) == (None, None, None)
@@ -154,7 +156,7 @@ def test_wrong_pictures_in_one_process_of_three_are_not_forgotten(
     monkeypatch.setenv(NUMBERS, str(tmp_path))
     (line,) = summary.lines(planted("astray", dataclasses.replace(BRIEF, processes=3, rounds=2)))
     assert len(list(tmp_path.iterdir())) == 3
-    assert line.struck
+    assert line.excluded
 
 
 def test_a_runtime_that_dies_is_named_and_the_others_go_on(planted: Callable[..., Run]) -> None:

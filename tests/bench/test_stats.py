@@ -34,7 +34,7 @@ def test_one_block_bounds_nothing() -> None:
 
 @pytest.mark.parametrize("count", [6, 7, 8, 9, 12, 20, 100, 5000])
 def test_many_units_are_enclosed_by_two_of_them_as_the_binomial_law_says(count: int) -> None:
-    rank = bench_stats.enclosing(count)
+    rank = bench_stats.median_ci_rank(count)
     assert 2 * stats.binom.cdf(rank - 1, count, 0.5) <= 0.05 + 1e-9
     assert 2 * stats.binom.cdf(rank, count, 0.5) > 0.05
     found = bench_stats.median_seconds([[i] for i in range(1000, 1000 + count)])
@@ -113,8 +113,8 @@ def test_one_block_gives_no_ratio(method: object) -> None:
 
 def test_three_processes_and_more_are_units_instead_of_blocks() -> None:
     few = [[10, 20, 30], [40], [50]]
-    assert bench_stats.units(few, [0, 0, 1]) == few
-    assert bench_stats.units([*few, [60]], [0, 0, 1, 2]) == [[20, 40], [50], [60]]
+    assert bench_stats.independent_samples(few, [0, 0, 1]) == few
+    assert bench_stats.independent_samples([*few, [60]], [0, 0, 1, 2]) == [[20, 40], [50], [60]]
 
 
 def test_pairs_are_of_one_process_and_round() -> None:
@@ -135,7 +135,9 @@ def test_processes_that_differ_widen_the_interval() -> None:
     samples = [[int(1e6 * moods[p] * (1 + 0.001 * RNG.standard_normal()))] for p in process]
     narrow, honest = (
         bench_stats.ratio(samples, samples),
-        bench_stats.ratio(bench_stats.units(samples, process), bench_stats.units(samples, process)),
+        bench_stats.ratio(
+            bench_stats.independent_samples(samples, process), bench_stats.independent_samples(samples, process)
+        ),
     )
     assert honest.half_width > 2 * narrow.half_width
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_export.checkpoint import Overrides, read
+from gan_export.checkpoint import ReadOptions, read
 from gan_export.errors import GanExportError, NotRecognisedError
 
 from .makers import discriminator, generator, prefixed, same_weights, saved
@@ -86,7 +86,7 @@ def test_averaged_is_preferred(tmp_path: Path, name: str) -> None:
     same_weights(checkpoint, NET)
     assert any(name in n and "averaged" in n and "--key netG" in n for n in checkpoint.reading.notes)
     assert [a.flag for a in checkpoint.reading.alternatives] == ["--key netG"]
-    same_weights(read(path, Overrides(key="netG")), generator(width=6))
+    same_weights(read(path, ReadOptions(key="netG")), generator(width=6))
 
 
 def test_averaged_discriminator_is_no_generator(tmp_path: Path) -> None:
@@ -100,15 +100,15 @@ def test_key_chooses(tmp_path: Path) -> None:
     assert first.source.key == "runs.one"
     assert [a.flag for a in first.reading.alternatives] == ["--key runs.two"]
     for key in ("runs.two", "two"):
-        same_weights(read(path, Overrides(key=key)), generator(width=6))
+        same_weights(read(path, ReadOptions(key=key)), generator(width=6))
     with pytest.raises(GanExportError, match=r"--key three.*runs\.one .*runs\.two"):
-        read(path, Overrides(key="three"))
+        read(path, ReadOptions(key="three"))
 
 
 def test_key_of_a_discriminator_says_so(tmp_path: Path) -> None:
     path = saved(tmp_path / "c.pth", {"netG": STATE, "netD": DISCRIMINATOR})
     with pytest.raises(NotRecognisedError, match="a discriminator"):
-        read(path, Overrides(key="netD"))
+        read(path, ReadOptions(key="netD"))
 
 
 PREFIXES = [
@@ -152,7 +152,7 @@ def test_lightning(tmp_path: Path) -> None:
     same_weights(checkpoint, NET)
     assert checkpoint.source.key == "state_dict.generator"
     assert "argparse.Namespace" in checkpoint.source.records
-    same_weights(read(tmp_path / "last.ckpt", Overrides(key="generator")), NET)
+    same_weights(read(tmp_path / "last.ckpt", ReadOptions(key="generator")), NET)
 
 
 def test_ema_beside_within_one_state_dict(tmp_path: Path) -> None:
@@ -366,12 +366,12 @@ def test_averaged_parameters_take_the_raw_generators_statistics(tmp_path: Path, 
             raw[key] = raw[key] + 1
     ema = {prefix + k: v for k, v in parameters(NET).items()}
     path = saved(tmp_path / "c.pth", {"netG": raw, "netD": DISCRIMINATOR, "ema": ema})
-    for flags in (Overrides(), Overrides(key="ema")):
+    for flags in (ReadOptions(), ReadOptions(key="ema")):
         checkpoint = read(path, flags)
         same_weights(checkpoint, NET)
         assert checkpoint.source.key == "ema"
         assert any("ema holds no BatchNorm statistics: those of netG" in n for n in checkpoint.reading.notes)
-    assert read(path, Overrides(key="netG")).source.key == "netG"
+    assert read(path, ReadOptions(key="netG")).source.key == "netG"
 
 
 def test_averaged_weights_that_cannot_be_read_are_said(tmp_path: Path) -> None:
@@ -387,7 +387,7 @@ def test_a_flag_for_the_generator_is_not_the_discriminators(tmp_path: Path) -> N
     critic = {"0.weight": torch.zeros(8, 1, 4, 4), "2.weight": torch.zeros(1, 8, 4, 4)}
     for other in (DISCRIMINATOR, critic, {"emb.weight": torch.zeros(7, 12), **STATE}):
         path = saved(tmp_path / "c.pth", {"netG": wide.state_dict(), "netD": other})
-        checkpoint = read(path, Overrides(classes=10))
+        checkpoint = read(path, ReadOptions(classes=10))
         assert (checkpoint.source.key, checkpoint.spec.classes, checkpoint.spec.nz) == ("netG", 10, 12)
     with pytest.raises(GanExportError, match="--classes 99"):
-        read(path, Overrides(classes=99))
+        read(path, ReadOptions(classes=99))

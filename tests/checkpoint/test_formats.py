@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from gan_export.checkpoint import Overrides, read
+from gan_export.checkpoint import ReadOptions, read
 from gan_export.errors import GanExportError
 
 from .makers import generator, prefixed, same_weights, saved
@@ -338,6 +338,6 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
 
 def test_overrides_reach_the_architecture(tmp_path: Path) -> None:
     path = saved(tmp_path / "g.pth", STATE)
-    assert read(path, Overrides(bn_eps=0.5)).spec != read(path).spec
+    assert read(path, ReadOptions(bn_eps=0.5)).spec != read(path).spec
     with pytest.raises(GanExportError, match="--arch"):
-        read(path, Overrides(arch="nonesuch"))
+        read(path, ReadOptions(arch="nonesuch"))

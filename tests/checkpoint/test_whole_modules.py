@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from gan_export.checkpoint import Overrides, read
+from gan_export.checkpoint import ReadOptions, read
 from gan_export.errors import GanExportError
-from gan_export.graph.torch_module import to_module
+from gan_export.graph.torch_module import build_module
 from tests.originals.common import Named, randomised
 
 from .makers import saved
@@ -83,11 +83,11 @@ READ: dict[str, Callable[[], nn.Module]] = {
 @pytest.mark.parametrize("name", READ)
 def test_is_read_as_it_is(tmp_path: Path, name: str) -> None:
     model = randomised(READ[name]())
-    checkpoint = read(saved(tmp_path / "netG.pth", model), Overrides(raw="sigmoid" in name.split()))
+    checkpoint = read(saved(tmp_path / "netG.pth", model), ReadOptions(raw="sigmoid" in name.split()))
     z = torch.randn(3, 12, 1, 1, generator=torch.Generator().manual_seed(1))
     inner = model.module if isinstance(model, nn.DataParallel) else model
     with torch.no_grad():
-        want, got = inner(z), to_module(checkpoint.spec, checkpoint.weights)(z)
+        want, got = inner(z), build_module(checkpoint.spec, checkpoint.weights)(z)
     torch.testing.assert_close(got, want, rtol=0, atol=1e-5 * max(1.0, float(want.abs().max())))
     assert checkpoint.spec.image == tuple(want.shape[1:])
     told = {a.flag for a in checkpoint.reading.assumed} | {a.what for a in checkpoint.reading.assumed}
@@ -132,7 +132,9 @@ def test_how_pictures_are_enlarged(tmp_path: Path) -> None:
         model = randomised(Block(up))
         checkpoint = read(saved(tmp_path / "netG.pth", model))
         with torch.no_grad():
-            torch.testing.assert_close(to_module(checkpoint.spec, checkpoint.weights)(z), model(z), rtol=0, atol=1e-5)
+            torch.testing.assert_close(
+                build_module(checkpoint.spec, checkpoint.weights)(z), model(z), rtol=0, atol=1e-5
+            )
     for up, says in (
         (nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), "conv_blocks.1 enlarges by bilinear, align"),
         (nn.UpsamplingBilinear2d(scale_factor=2), "enlarges by bilinear, align"),
@@ -159,11 +161,11 @@ def test_settings_can_be_anything(tmp_path: Path) -> None:
 
 def test_a_flag_that_contradicts_it_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "netG.pth", stages(l9=nn.ConvTranspose2d(4, 1, 4, 2, 3)))
-    assert read(path, Overrides(image_size=28)).spec.image == (1, 28, 28)
+    assert read(path, ReadOptions(image_size=28)).spec.image == (1, 28, 28)
     with pytest.raises(GanExportError, match="--image-size 32: the module itself draws 28x28"):
-        read(path, Overrides(image_size=32))
-    assert {la.eps for la in read(path, Overrides(bn_eps=0.5)).spec.layers if hasattr(la, "eps")} == {0.5}
-    assert read(path, Overrides(output="none")).spec.range is None
+        read(path, ReadOptions(image_size=32))
+    assert {la.eps for la in read(path, ReadOptions(bn_eps=0.5)).spec.layers if hasattr(la, "eps")} == {0.5}
+    assert read(path, ReadOptions(output="none")).spec.range is None
 
 
 def test_a_plain_state_dict_says_what_was_assumed_of_strides(tmp_path: Path) -> None:

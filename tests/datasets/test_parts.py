@@ -16,10 +16,10 @@ import pytest
 from gan_export._lib import locks
 from gan_export.datasets import lock, manifest, resume
 from gan_export.datasets.fsspec_store import Remote
-from gan_export.datasets.plan import Slice
-from gan_export.datasets.run import Report, Wish, run
+from gan_export.datasets.plan import Partition
+from gan_export.datasets.run import DatasetRequest, Report, run
 from gan_export.datasets.store import MANIFEST, STATE
-from gan_export.datasets.writer import Source
+from gan_export.datasets.writer import GeneratorSource
 from tests.datasets.conftest import COUNT, SEED
 from tests.datasets.test_runs import files
 
@@ -28,8 +28,8 @@ FORMATS = pytest.mark.parametrize("format", ["npy", "png", "raw"])
 
 def draw(gan: Path, out: Path, part: str = "1/1", format: str = "npy", psi: float = 1.0) -> Report:
     """What the command does with --shard."""
-    wish = Wish(SEED, 0, COUNT, format, psi=psi, shard_size=20, slice=Slice.parse(part), workers=1)
-    return run(Source(gan), wish, str(out))
+    wish = DatasetRequest(SEED, 0, COUNT, format, psi=psi, shard_size=20, slice=Partition.parse(part), workers=1)
+    return run(GeneratorSource(gan), wish, str(out))
 
 
 def spoil(folder: Path, format: str) -> None:
@@ -201,12 +201,12 @@ def test_who_waits_for_a_lock_whose_file_is_removed_takes_the_new_one(tmp_path: 
     inside, leave = threading.Event(), threading.Event()
 
     def wait() -> None:
-        with locks.awaited(path):
+        with locks.lock(path):
             inside.set()
             leave.wait(60)
 
     with ThreadPoolExecutor(1) as pool:
-        with locks.awaited(path):
+        with locks.lock(path):
             waiting = pool.submit(wait)
             deadline = time.monotonic() + 60
             while opened(path) < 2:
@@ -214,7 +214,7 @@ def test_who_waits_for_a_lock_whose_file_is_removed_takes_the_new_one(tmp_path: 
                 time.sleep(0.01)
             shutil.rmtree(path.parent)
         assert inside.wait(60)
-        with pytest.raises(BlockingIOError), locks.taken(path):
+        with pytest.raises(BlockingIOError), locks.try_lock(path):
             pass
         leave.set()
         waiting.result()

@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 
 from gan_export.datasets import generator_files, manifest
-from gan_export.datasets.ray_process import Drawer, Seat, seats
-from gan_export.datasets.run import Wish, make_job
+from gan_export.datasets.ray_process import ActorResources, ShardActor, seats
+from gan_export.datasets.run import DatasetRequest, make_job
 from gan_export.datasets.store import Folder
-from gan_export.datasets.writer import Source
+from gan_export.datasets.writer import GeneratorSource
 from gan_export.errors import GanExportError
 from tests.conftest import Command, refused
 from tests.datasets.conftest import SEED, write_generator
@@ -225,15 +225,17 @@ def test_without_ray_the_install_line_is_told(small: Path, tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
-def drawer(generator: Path, target: Path, contents: generator_files.Contents | None = None, **job: object) -> Drawer:
+def drawer(
+    generator: Path, target: Path, contents: generator_files.Contents | None = None, **job: object
+) -> ShardActor:
     """An actor as a node has it, for a run of 20 pictures that says these things of its job."""
-    source = Source(generator)
+    source = GeneratorSource(generator)
     with source.open() as opened:
-        made = make_job(source, Wish(SEED, 0, 20, "png"), opened)
+        made = make_job(source, DatasetRequest(SEED, 0, 20, "png"), opened)
     made = replace(made, **job)  # type: ignore[arg-type]
     setting = {"job": made.to_data(), "source": source.to_data(), "target": str(target), "light": True, "look": False}
     Folder(target).write(manifest.JOB, json.dumps(setting["job"]).encode())
-    return Drawer(setting, contents or generator_files.read(generator), 1)
+    return ShardActor(setting, contents or generator_files.read(generator), 1)
 
 
 def test_an_actor_draws_from_the_files_that_it_is_sent(small: Path, tmp_path: Path) -> None:
@@ -265,11 +267,11 @@ def test_a_node_that_would_draw_or_write_otherwise_says_so_in_a_line(small: Path
 
 def test_actors_take_cores_gpus_or_nodes() -> None:
     nodes = [{"CPU": 0.0}, {"CPU": 4.0, "GPU": 2.0}, {"CPU": 2.0}]
-    gan, gpu = Source(Path("g.gan")), Source(Path("g.onnx"), device="cuda")
-    assert seats(nodes, gan, None, light=True) == [Seat(1, 0, 1)] * 6
-    assert seats(nodes, replace(gan, threads=2), None, light=True) == [Seat(2, 0, 2)] * 3
-    assert seats(nodes, gan, None, light=False) == [Seat(4, 0, 4), Seat(2, 0, 2)]
-    assert seats(nodes, gpu, None, light=False) == [Seat(1, 1, None)] * 2
+    gan, gpu = GeneratorSource(Path("g.gan")), GeneratorSource(Path("g.onnx"), device="cuda")
+    assert seats(nodes, gan, None, light=True) == [ActorResources(1, 0, 1)] * 6
+    assert seats(nodes, replace(gan, threads=2), None, light=True) == [ActorResources(2, 0, 2)] * 3
+    assert seats(nodes, gan, None, light=False) == [ActorResources(4, 0, 4), ActorResources(2, 0, 2)]
+    assert seats(nodes, gpu, None, light=False) == [ActorResources(1, 1, None)] * 2
     assert len(seats(nodes, gan, 8, light=True)) == 8  # two wait for a node more
     with pytest.raises(GanExportError, match="no GPU"):
         seats(nodes[2:], gpu, None, light=False)

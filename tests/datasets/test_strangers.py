@@ -17,9 +17,9 @@ import pytest
 
 from gan_export.datasets import check as checking
 from gan_export.datasets import run
-from gan_export.datasets.run import Wish
+from gan_export.datasets.run import DatasetRequest
 from gan_export.datasets.store import Folder
-from gan_export.datasets.writer import Source
+from gan_export.datasets.writer import GeneratorSource
 from gan_export.errors import CheckFailedError, GanExportError
 
 from .conftest import write_generator
@@ -33,7 +33,7 @@ def gan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def draw(gan: Path, out: Path, format: str = "raw") -> None:
-    run.run(Source(gan), Wish(7, 0, COUNT, format, shard_size=8, workers=1), str(out))
+    run.run(GeneratorSource(gan), DatasetRequest(7, 0, COUNT, format, shard_size=8, workers=1), str(out))
 
 
 def unfinished(gan: Path, out: Path, format: str = "raw") -> dict[str, Any]:
@@ -187,14 +187,14 @@ def test_what_is_flushed_was_opened_for_writing(gan: Path, tmp_path: Path, monke
         flush(handle)
 
     monkeypatch.setattr(os, "fsync", watched)
-    from gan_export.datasets.records import Piece
+    from gan_export.datasets.records import OutputFile
 
     (tmp_path / ".gan-sample" / "scratch").mkdir(parents=True)
     store = Folder(tmp_path)
     with store.scratch() as scratch:
         np.save(scratch / "x.npy", np.zeros(3))
-        store.publish(scratch, Piece("x.npy", 0, ""))
+        store.publish(scratch, OutputFile("x.npy", 0, ""))
     (tmp_path / ".gan-sample" / "x.npy").touch()
-    store.publish(scratch, Piece("x.npy", 0, "", offset=0))
+    store.publish(scratch, OutputFile("x.npy", 0, "", offset=0))
     assert flushed
     assert os.O_RDONLY not in flushed

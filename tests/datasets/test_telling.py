@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gan_export.datasets.plan import Slice
-from gan_export.datasets.run import Wish, run
-from gan_export.datasets.writer import Source
+from gan_export.datasets.plan import Partition
+from gan_export.datasets.run import DatasetRequest, run
+from gan_export.datasets.writer import GeneratorSource
 from gan_export.sampling import generator as generators
 from tests.conftest import Command
 from tests.datasets.conftest import COUNT, SEED, write_generator
@@ -62,8 +62,8 @@ def test_progress_is_told_what_is_still_to_be_drawn(labelled_gan: Path, tmp_path
     def draw(out: str, **wish: Any) -> tuple[list[int], int]:
         expected, drawn = list[int](), list[int]()
         run(
-            Source(labelled_gan),
-            Wish(SEED, 0, COUNT, "npy", shard_size=20, workers=1, **wish),
+            GeneratorSource(labelled_gan),
+            DatasetRequest(SEED, 0, COUNT, "npy", shard_size=20, workers=1, **wish),
             str(tmp_path / out),
             progress=lambda pictures, size: drawn.append(pictures),
             expect=expected.append,
@@ -71,7 +71,7 @@ def test_progress_is_told_what_is_still_to_be_drawn(labelled_gan: Path, tmp_path
         return expected, sum(drawn)
 
     assert draw("filtered", filter="confidence<0.1") == ([2 * COUNT, COUNT], 2 * COUNT)
-    assert draw("plain", slice=Slice(1, 2)) == ([40], 40)
+    assert draw("plain", slice=Partition(1, 2)) == ([40], 40)
     assert draw("plain") == ([30], 30)
     assert draw("plain") == ([], 0)
 

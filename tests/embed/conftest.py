@@ -79,8 +79,8 @@ def kinds(classic_pth: Path) -> dict[str, tuple[checkpoint.Checkpoint, Options]]
     read = checkpoint.read
     return {
         "u": (read(classic_pth), Options(output="bytes")),
-        "r": (read(classic_pth, checkpoint.Overrides(output="sigmoid", raw=True)), Options()),
-        "n": (read(classic_pth, checkpoint.Overrides(output="none")), Options()),
+        "r": (read(classic_pth, checkpoint.ReadOptions(output="sigmoid", raw=True)), Options()),
+        "n": (read(classic_pth, checkpoint.ReadOptions(output="none")), Options()),
     }
 
 

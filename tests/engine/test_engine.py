@@ -26,7 +26,7 @@ from gan_export.graph.layers import (
     Upsample,
 )
 from gan_export.graph.spec import Chain, GeneratorSpec  # fmt: skip
-from gan_export.graph.torch_module import to_module
+from gan_export.graph.torch_module import build_module
 from gan_export.runtimes.native import Model
 
 from .conftest import Write, random_weights, transposed
@@ -120,7 +120,7 @@ def test_pictures_are_those_of_the_interpreter(
     weights = random_weights(spec)
     z = latents.draw(3, 0, 17, spec.nz, spec.prior)
     with torch.inference_mode():
-        want = to_module(spec, weights)(torch.from_numpy(z)).numpy()
+        want = build_module(spec, weights)(torch.from_numpy(z)).numpy()
     with opened(write(spec, weights), level, monkeypatch) as model:
         assert model.cpu == level
         for count in (1, 2, 5, 17):
@@ -171,7 +171,7 @@ LABELLED = _labelled()
 def test_labels(write: Write) -> None:
     spec = LABELLED
     weights = random_weights(spec)
-    module = to_module(spec, weights)
+    module = build_module(spec, weights)
     with Model(write(spec, weights)) as model:
         z = latents.draw(7, 2, 12, 4)
         random = latents.labels(7, 2, 12, 5)

@@ -26,7 +26,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", ["classic", "dcgan64"])
 def test_it_keeps_within_its_bounds(name: str, program: Path, tmp_path: Path) -> None:
     write_checkpoint(find(name), tmp_path / "g.pth")
-    publish.ship(read(tmp_path / "g.pth"), NATIVE, tmp_path / "g.gan")
+    publish.export(read(tmp_path / "g.pth"), NATIVE, tmp_path / "g.gan")
     for batch, times, more in (("1", 2, 16), ("512", 8, 64)):
         lines = run(program, tmp_path / "g.gan", batch, "2").splitlines()
         told = {words[0]: float(words[1]) for words in map(str.split, lines)}

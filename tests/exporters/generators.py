@@ -24,9 +24,9 @@ from gan_export.graph.layers import (
     Scale,
 )
 from gan_export.graph.spec import Chain, GeneratorSpec
-from gan_export.graph.torch_module import to_module
+from gan_export.graph.torch_module import build_module
 from gan_export.images import to_bytes
-from gan_export.recognize.options import Reading
+from gan_export.recognize.options import Match
 from tests.engine.conftest import random_weights
 from tests.engine.test_engine import SPECS as OF_THE_ENGINE
 
@@ -68,7 +68,7 @@ SPECS = {**OF_THE_ENGINE, "labelled": _labelled(), "awkward": _awkward()}
 def checkpoint_of(spec: GeneratorSpec) -> Checkpoint:
     """One with random weights, as if it had been read from a file."""
     source = Source("test.pth", "0" * 64, "torch", "", (), ())
-    return Checkpoint(random_weights(spec), source, Reading(spec, {}))
+    return Checkpoint(random_weights(spec), source, Match(spec, {}))
 
 
 def pictures(spec: GeneratorSpec, seed: int, start: int, count: int) -> np.ndarray:
@@ -76,7 +76,7 @@ def pictures(spec: GeneratorSpec, seed: int, start: int, count: int) -> np.ndarr
     z = torch.from_numpy(latents.draw(seed, start, count, spec.nz, spec.prior))
     labels = [(start + torch.arange(count)) % spec.classes] if spec.classes else []
     with torch.inference_mode():
-        values = to_module(spec, random_weights(spec))(z, *labels).numpy()
+        values = build_module(spec, random_weights(spec))(z, *labels).numpy()
     low, high = spec.range or (-1.0, 1.0)
     return to_bytes((values - np.float32(low)) * np.float32(2 / (high - low)) - np.float32(1))
 

@@ -17,9 +17,9 @@ from torch import nn
 from gan_export import checkpoint, latents, runtimes
 from gan_export.errors import GanExportError
 from gan_export.exporters import find
-from gan_export.exporters.base import Options, missing
+from gan_export.exporters.base import Options, unavailable_reason
 from gan_export.formats import manifest as manifests
-from gan_export.graph.fold import lower
+from gan_export.graph.fold import fold_batchnorm
 from gan_export.pipeline import publish
 from tests.conftest import Artifacts, Command, refused
 from tests.exporters.mil import Program
@@ -28,7 +28,7 @@ from tests.originals import ORIGINALS, Original
 COREML = find("coreml")
 pytestmark = [
     pytest.mark.long,  # coremltools takes seconds to import
-    pytest.mark.skipif(bool(missing(COREML)), reason=missing(COREML)),
+    pytest.mark.skipif(bool(unavailable_reason(COREML)), reason=unavailable_reason(COREML)),
 ]
 elsewhere = pytest.mark.skipif(platform.system() == "Darwin", reason="macOS runs it")
 
@@ -39,7 +39,7 @@ def test_the_package_holds_the_generators_weights_shapes_and_manifest(classic_pt
     assert set(program.outputs) == {"image"}
     assert program.outputs["image"][0] is np.float32
     read = checkpoint.read(classic_pth)
-    _, weights = lower(read.spec, read.weights)
+    _, weights = fold_batchnorm(read.spec, read.weights)
     held = program.weights()
     for name, weight in weights.items():
         if weight.size > 1:
@@ -68,7 +68,7 @@ def test_its_program_draws_each_originals_pictures(original: Original, tmp_path:
 
 
 def test_fp16_halves_the_weights(classic: nn.Module, classic_pth: Path, artifacts: Artifacts, tmp_path: Path) -> None:
-    shipped = publish.ship(checkpoint.read(classic_pth), COREML, tmp_path / "g.mlpackage", Options(precision="fp16"))
+    shipped = publish.export(checkpoint.read(classic_pth), COREML, tmp_path / "g.mlpackage", Options(precision="fp16"))
     weights = "Data/com.apple.CoreML/weights/weight.bin"
     full = (artifacts["coreml"] / weights).stat().st_size
     assert (shipped.path / weights).stat().st_size < 0.52 * full
@@ -114,7 +114,7 @@ def test_a_checkpoint_that_draws_nothing_is_refused_unproven_too(classic: nn.Mod
     state["model.9.bias"][:] = float("nan")
     torch.save(state, tmp_path / "g.pth")
     with pytest.raises(GanExportError, match="NaN"):
-        publish.ship(checkpoint.read(tmp_path / "g.pth"), COREML, tmp_path / "g.mlpackage")
+        publish.export(checkpoint.read(tmp_path / "g.pth"), COREML, tmp_path / "g.mlpackage")
     assert [p.name for p in tmp_path.iterdir()] == ["g.pth"]
 
 

@@ -48,7 +48,7 @@ def test_fp16_halves_the_file_and_keeps_the_pictures(wide_pth: Path, tmp_path: P
     read = checkpoint.read(wide_pth)
     full = tmp_path / "full.onnx"
     ONNX.write(read, full, Options())
-    shipped = publish.ship(read, ONNX, tmp_path / "half.onnx", Options(precision="fp16"))
+    shipped = publish.export(read, ONNX, tmp_path / "half.onnx", Options(precision="fp16"))
     assert min(row.psnr for row in shipped.report.rows) >= 45
     assert shipped.size <= 0.52 * full.stat().st_size
     assert graph_inputs(shipped.path) == [
@@ -68,7 +68,7 @@ def test_int8_is_judged_and_says_what_it_kept(wide_pth: Path, tmp_path: Path) ->
     read = checkpoint.read(wide_pth)
     full = tmp_path / "full.onnx"
     ONNX.write(read, full, Options())
-    shipped = publish.ship(read, ONNX, tmp_path / "g.onnx", Options(precision="int8"))
+    shipped = publish.export(read, ONNX, tmp_path / "g.onnx", Options(precision="int8"))
     assert shipped.report.session.precision == "int8"
     assert min(row.psnr for row in shipped.report.rows) >= 28
     assert shipped.size < 0.5 * full.stat().st_size
@@ -122,9 +122,9 @@ def test_the_models_own_range_makes_the_right_bytes(
     classic: nn.Module, classic_pth: Path, tmp_path: Path, options: Options
 ) -> None:
     """--raw with a sigmoid: values in [0, 1], of which bytes use the whole scale."""
-    read = checkpoint.read(classic_pth, checkpoint.Overrides(output="sigmoid", raw=True))
+    read = checkpoint.read(classic_pth, checkpoint.ReadOptions(output="sigmoid", raw=True))
     assert read.spec.range == (0.0, 1.0)
-    shipped = publish.ship(read, ONNX, tmp_path / "g.onnx", options)
+    shipped = publish.export(read, ONNX, tmp_path / "g.onnx", options)
     assert shipped.report is not None
     assert shipped.report.passed
     if options.output == "bytes" and options.precision == "fp32":
@@ -141,7 +141,7 @@ def test_the_models_own_range_makes_the_right_bytes(
 def test_a_fixed_batch_draws_any_number_of_the_same_pictures(
     classic: nn.Module, classic_pth: Path, tmp_path: Path
 ) -> None:
-    shipped = publish.ship(checkpoint.read(classic_pth), ONNX, tmp_path / "g.onnx", Options(static=4))
+    shipped = publish.export(checkpoint.read(classic_pth), ONNX, tmp_path / "g.onnx", Options(static=4))
     assert shipped.report.passed
     assert [shape for _, shape, _ in graph_inputs(shipped.path)] == [[4, 100], [4, 1, 32, 32]]
     session = ONNXRUNTIME.load(shipped.path)
@@ -158,7 +158,7 @@ def test_weights_in_a_second_file(
 ) -> None:
     if not asked:
         monkeypatch.setattr(onnx_export, "LARGEST_INLINE", 1000)  # 2 GB of weights are too many for a test
-    shipped = publish.ship(checkpoint.read(classic_pth), ONNX, tmp_path / "g.onnx", Options(external_data=asked))
+    shipped = publish.export(checkpoint.read(classic_pth), ONNX, tmp_path / "g.onnx", Options(external_data=asked))
     assert external_files(shipped.path) == ("g.onnx.data",)
     assert shipped.path.stat().st_size < (tmp_path / "g.onnx.data").stat().st_size
     assert shipped.size == shipped.path.stat().st_size + (tmp_path / "g.onnx.data").stat().st_size
@@ -261,5 +261,5 @@ def test_options_that_exclude_each_other(classic_pth: Path, tmp_path: Path) -> N
         (Options(precision="fp16", fp16_io=True, output="bytes"), "the one or the other"),
     ):
         with pytest.raises(GanExportError, match=says):
-            publish.ship(read, ONNX, tmp_path / "g.onnx", options)
+            publish.export(read, ONNX, tmp_path / "g.onnx", options)
     assert not os.listdir(tmp_path)

@@ -19,7 +19,7 @@ from gan_export.exporters.base import Options, write
 from gan_export.exporters.onnx.sampler import ALL, RANDOM, REFUSAL
 from gan_export.pipeline import publish
 from gan_export.runtimes import find
-from gan_export.runtimes.builtin_sampler import SeededSession
+from gan_export.runtimes.builtin_sampler import SamplerSession
 from tests.conftest import ROOT, Command, refused
 from tests.exporters.test_sampler_graph import NARROW, NEVER, WIDE, bits
 from tests.originals import ORIGINALS
@@ -38,7 +38,7 @@ def sampler(original: str, folder: Path, exporter: str = "onnx") -> Path:
 def plain(classic_pth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The classic generator's, shipped."""
     target = tmp_path_factory.mktemp("sampler") / "g.sampler.onnx"
-    return publish.ship(checkpoint.read(classic_pth), exporters.find("onnx"), target, Options(sampler=True)).path
+    return publish.export(checkpoint.read(classic_pth), exporters.find("onnx"), target, Options(sampler=True)).path
 
 
 def test_plain_onnxruntime_draws_the_modules_pictures(classic: nn.Module, plain: Path) -> None:
@@ -67,7 +67,7 @@ def test_the_lines_in_the_documentation_draw_with_it(plain: Path, monkeypatch: p
     exec(lines, names)
     assert names["pictures"].shape == (16, 32, 32, 1)
     session = find("onnxruntime").load(plain)
-    assert isinstance(session, SeededSession)
+    assert isinstance(session, SamplerSession)
     assert np.array_equal(names["pictures"], session.draw_bytes(7, 0, 16))
     session.close()
     assert REFUSAL in page
@@ -76,7 +76,7 @@ def test_the_lines_in_the_documentation_draw_with_it(plain: Path, monkeypatch: p
 @pytest.mark.parametrize("method", [pytest.param("trace", marks=pytest.mark.long), "script"])
 def test_torchscript_draws_the_same_from_a_seed(method: str, classic_pth: Path, tmp_path: Path) -> None:
     exporter = exporters.find("torchscript")
-    shipped = publish.ship(
+    shipped = publish.export(
         checkpoint.read(classic_pth), exporter, tmp_path / "g.pt", Options(method=method, sampler=True)
     )
     program = (
@@ -98,7 +98,7 @@ def test_torchscript_draws_the_same_from_a_seed(method: str, classic_pth: Path, 
 
 @pytest.mark.long
 def test_a_plain_pt2_draws_the_same_from_a_seed(classic: nn.Module, classic_pth: Path, tmp_path: Path) -> None:
-    shipped = publish.ship(
+    shipped = publish.export(
         checkpoint.read(classic_pth), exporters.find("pt2"), tmp_path / "g.pt2", Options(sampler=True)
     )
     spots = NARROW + WIDE
@@ -127,7 +127,7 @@ def test_a_plain_pt2_draws_the_same_from_a_seed(classic: nn.Module, classic_pth:
 @pytest.mark.long
 def test_a_pt2_takes_one_label_or_as_many_as_pictures(tmp_path: Path) -> None:
     session = find("pt2").load(sampler("embedding-times", tmp_path, "pt2"))
-    assert isinstance(session, SeededSession)
+    assert isinstance(session, SamplerSession)
     random = latents.labels(9, 2**40, 6, 10)
     for given, same in (([ALL], (2**40 + np.arange(6)) % 10), ([RANDOM], random), ([4], np.full(6, 4))):
         one, many = (session.draw_bytes(9, 2**40, 6, np.array(label)) for label in (given, same))

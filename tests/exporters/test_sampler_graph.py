@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from gan_export import latents
-from gan_export.exporters.onnx.sampler import ALL, RANDOM, REFUSAL, prepend
+from gan_export.exporters.onnx.sampler import ALL, RANDOM, REFUSAL, prepend_sampler
 from gan_export.formats.manifest import Facts
 
 Draw = Callable[..., tuple[np.ndarray, ...]]  # seed, start, count[, label] -> each of the graph's outputs
@@ -43,7 +43,7 @@ def graph(prior: Any = "normal", classes: int = 0, nz: int = 100) -> onnx.ModelP
     ]
     whole = helper.make_graph(nodes, "g", inputs, outputs, constants)
     model = helper.make_model(whole, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    prepend(model, Facts("chain", nz, prior, classes, (1, 1, nz), (-1.0, 1.0)))
+    prepend_sampler(model, Facts("chain", nz, prior, classes, (1, 1, nz), (-1.0, 1.0)))
     onnx.checker.check_model(model, full_check=True)
     for name, kind, width in more:
         model.graph.output.append(helper.make_tensor_value_info(name, kind, ["count", width][: 2 if width else 1]))

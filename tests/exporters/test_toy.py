@@ -63,7 +63,7 @@ def test_a_generator_of_another_kind_is_exported_verified_and_run(
     assert shipped.report is not None
     assert shipped.report.passed
     assert len(shipped.report.rows) == 5, "three batches, and two more sizes"
-    manifest = manifests.read_manifest(shipped.path, manifests.sniff(shipped.path))
+    manifest = manifests.read_manifest(shipped.path, manifests.detect_format(shipped.path))
     assert manifest is not None
     assert manifest.signature == TOY
     assert manifest.arch == "Toy"

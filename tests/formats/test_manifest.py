@@ -22,7 +22,7 @@ SHIPPED = ROOT / "exported" / "mnist32"
 def told(path: Path) -> Manifest | None:
     """As every command asks a file what it is.  Only a GanExportError may come out of it."""
     try:
-        kind = manifests.sniff(path)
+        kind = manifests.detect_format(path)
         return None if kind == "checkpoint" else manifests.read_manifest(path, kind)
     except GanExportError:
         return None

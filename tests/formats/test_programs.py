@@ -49,7 +49,7 @@ def test_other_files_are_not(tmp_path: Path, name: str) -> None:
 
 def test_an_export_is_named_once_it_is_altered(classic_pth: Path, tmp_path: Path) -> None:
     target = tmp_path / "g.pt"
-    publish.ship(checkpoint.read(classic_pth), exporters.find("torchscript"), target, Options())
+    publish.export(checkpoint.read(classic_pth), exporters.find("torchscript"), target, Options())
     assert programs.note(target) == ""
     with zipfile.ZipFile(target, "a") as archive:
         archive.writestr("g/code/more.py", "")

@@ -9,11 +9,11 @@ import random
 import pytest
 
 from gan_export.errors import GanExportError
-from gan_export.recognize import GeneratorSpec, recognise
+from gan_export.recognize import GeneratorSpec, recognize
 from tests.originals import ORIGINALS
 from tests.recognize.test_detect import SMALL
 
-SPECS = {o.name: recognise(SMALL[o.name], o.overrides).spec for o in ORIGINALS}
+SPECS = {o.name: recognize(SMALL[o.name], o.overrides).spec for o in ORIGINALS}
 
 
 @pytest.mark.parametrize("name", list(SPECS))

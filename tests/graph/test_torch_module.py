@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from gan_export.errors import GanExportError
 from gan_export.graph import layers as la
 from gan_export.graph import spec as s
-from gan_export.graph.fold import lower
-from gan_export.graph.torch_module import to_module
+from gan_export.graph.fold import fold_batchnorm
+from gan_export.graph.torch_module import build_module
 
 
 def build(start: str = "z", **head: Any) -> tuple[s.GeneratorSpec, dict[str, np.ndarray]]:
@@ -103,7 +103,7 @@ def test_every_layer_does_what_torch_does(lowered: bool) -> None:
     spec, weights = build()
     z = torch.randn(6, 10, generator=torch.Generator().manual_seed(0))
     label = torch.tensor([0, 1, 2, 3, 3, 0])
-    module = to_module(*lower(spec, weights)) if lowered else to_module(spec, weights)
+    module = build_module(*fold_batchnorm(spec, weights)) if lowered else build_module(spec, weights)
     wanted = by_hand(weights, z, label)
     assert (module(z, label) - wanted).abs().max() < 1e-5
     assert torch.equal(module(z[:, :, None, None], label), module(z, label))
@@ -114,18 +114,18 @@ def test_a_layer_may_have_any_name(lowered: bool) -> None:
     spec, weights = build()
     assert len(spec.layers) >= len(AWKWARD)
     z, label = torch.randn(3, 10, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 3, 1])
-    wanted = to_module(spec, weights)(z, label)
+    wanted = build_module(spec, weights)(z, label)
     odd = renamed(spec, weights, AWKWARD)
-    module = to_module(*lower(*odd)) if lowered else to_module(*odd)
+    module = build_module(*fold_batchnorm(*odd)) if lowered else build_module(*odd)
     assert (module(z, label) - wanted).abs().max() < 1e-5
     assert torch.equal(torch.jit.script(module)(z, label), module(z, label))
     module.train().eval().double()
-    assert (to_module(*odd, output="bytes")(z, label) == to_module(spec, weights, output="bytes")(z, label)).all()
+    assert (build_module(*odd, output="bytes")(z, label) == build_module(spec, weights, output="bytes")(z, label)).all()
 
 
 def test_lowering_leaves_no_batch_norm_and_one_affine() -> None:
     spec, weights = build()
-    lowered, arrays = lower(spec, weights)
+    lowered, arrays = fold_batchnorm(spec, weights)
     kinds = [type(layer).__name__ for layer in lowered.layers]
     assert "BatchNorm" not in kinds
     assert [layer.name for layer in lowered.layers if isinstance(layer, la.Affine)] == ["bn_lone"]
@@ -142,12 +142,12 @@ def test_a_layer_that_two_read_is_not_folded() -> None:
     rng = np.random.default_rng(1)
     weights = {k: rng.uniform(0.5, 1.5, v).astype(np.float32) for k, v in spec.parameters().items()}
     z = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
-    assert (to_module(spec, weights)(z) - to_module(*lower(spec, weights))(z)).abs().max() < 1e-5
+    assert (build_module(spec, weights)(z) - build_module(*fold_batchnorm(spec, weights))(z)).abs().max() < 1e-5
 
 
 def test_the_module_scripts_and_traces() -> None:
     spec, weights = build()
-    module = to_module(spec, weights)
+    module = build_module(spec, weights)
     z, label = torch.randn(3, 10), torch.tensor([0, 1, 2])
     for form in (torch.jit.script(module), torch.jit.trace(module, (z[:2], label[:2]))):
         assert torch.allclose(form(z, label), module(z, label), atol=1e-6)
@@ -169,11 +169,11 @@ def test_what_is_no_spec_is_refused(data: dict[str, Any]) -> None:
 def test_weights_that_do_not_fit_are_refused_by_name() -> None:
     spec, weights = build()
     with pytest.raises(GanExportError, match=r"lack fc\.bias"):
-        to_module(spec, {k: v for k, v in weights.items() if k != "fc.bias"})
+        build_module(spec, {k: v for k, v in weights.items() if k != "fc.bias"})
     with pytest.raises(GanExportError, match="more"):
-        to_module(spec, {**weights, "more": weights["fc.bias"]})
+        build_module(spec, {**weights, "more": weights["fc.bias"]})
     with pytest.raises(GanExportError, match=r"fc\.bias"):
-        to_module(spec, {**weights, "fc.bias": weights["fc.bias"][:-1]})
+        build_module(spec, {**weights, "fc.bias": weights["fc.bias"][:-1]})
 
 
 def test_flops_of_a_transposed_convolution_are_its_products() -> None:
@@ -189,7 +189,7 @@ def test_nothing_random_is_touched() -> None:
     torch.manual_seed(5)
     wanted = torch.rand(1)
     torch.manual_seed(5)
-    to_module(spec, weights)
+    build_module(spec, weights)
     assert torch.equal(torch.rand(1), wanted)
-    assert all(not p.requires_grad for p in to_module(spec, weights).parameters())
-    assert isinstance(to_module(spec, weights), nn.Module)
+    assert all(not p.requires_grad for p in build_module(spec, weights).parameters())
+    assert isinstance(build_module(spec, weights), nn.Module)

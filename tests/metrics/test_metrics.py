@@ -15,7 +15,7 @@ from PIL import Image
 
 from gan_export.errors import GanExportError
 from gan_export.metrics import distances
-from gan_export.metrics.digits import Digits, readable
+from gan_export.metrics.digits import Digits, to_classifier_input
 from gan_export.pipeline import evaluate
 from gan_export.training import data, recipe
 from tests.conftest import Artifacts, Command, refused
@@ -49,12 +49,12 @@ def test_manifolds_tell_quality_from_variety() -> None:
     left, right = (random.normal(size=(200, 4)).astype(np.float32) + shift for shift in (-50, 50))
     real = np.concatenate((left, right))
     fresh = (random.normal(size=(400, 4)) - 50).astype(np.float32)
-    precision, recall, coverage = distances.manifolds(fresh, real)  # good ones, of one kind only
+    precision, recall, coverage = distances.precision_recall_coverage(fresh, real)  # good ones, of one kind only
     assert precision > 0.8
     assert 0.4 < recall < 0.5
     assert 0.4 < coverage <= 0.5
-    assert distances.manifolds(real, real) == (1.0, 1.0, 1.0)
-    assert distances.manifolds(real + 1000, real) == (0.0, 0.0, 0.0)
+    assert distances.precision_recall_coverage(real, real) == (1.0, 1.0, 1.0)
+    assert distances.precision_recall_coverage(real + 1000, real) == (0.0, 0.0, 0.0)
 
 
 def test_the_nearest_is_found_and_a_copy_is_at_no_distance(digits: tuple[np.ndarray, np.ndarray]) -> None:
@@ -101,12 +101,12 @@ def test_its_accuracy_is_what_it_says() -> None:
 def test_small_digits_are_read_too_and_other_pictures_are_not() -> None:
     small = np.zeros((2, 28, 28, 1), np.uint8)
     small[:, 10:20, 13:15] = 255
-    larger = readable(small)
+    larger = to_classifier_input(small)
     want = np.asarray(Image.fromarray(small[0, :, :, 0]).resize((32, 32), Image.Resampling.BILINEAR))
     assert np.array_equal(larger[0, :, :, 0], want)
     for shape in ((1, 32, 32, 3), (1, 64, 64, 1)):
         with pytest.raises(GanExportError, match="no features are at hand"):
-            readable(np.zeros(shape, np.uint8))
+            to_classifier_input(np.zeros(shape, np.uint8))
 
 
 def test_evaluate_says_the_same_of_every_form(
@@ -153,5 +153,5 @@ def test_what_can_not_be_measured_is_refused(command: Command, classic_pth: Path
     assert "at least 1000" in refused(command("gan-train", "evaluate", classic_pth, "-n", 10))
     wrong = ["-n", 1000, "--neighbours", tmp_path / "n.png", "--data-root", tmp_path]
     assert "holds no MNIST/raw" in refused(command("gan-train", "evaluate", classic_pth, *wrong))
-    assert evaluate.SHOWN == 64
+    assert evaluate.N_SHOWN == 64
     assert not list(tmp_path.iterdir())

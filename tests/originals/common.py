@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from gan_export.recognize import Overrides
+from gan_export.recognize import ReadOptions
 
 Container = Callable[[nn.Module], Any]
 
@@ -52,7 +52,7 @@ class Original:
     image: tuple[int, int, int]
     latent: Literal["map", "vector"] = "map"
     prior: Literal["normal", "uniform"] = "normal"
-    overrides: Overrides = field(default_factory=Overrides)
+    overrides: ReadOptions = field(default_factory=ReadOptions)
     container: Container = bare
     critic: Callable[[], nn.Module] | None = None
     classes: int = 0

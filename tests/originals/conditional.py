@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gan_export.recognize import Overrides
+from gan_export.recognize import ReadOptions
 from tests.originals.common import Original
 from tests.originals.flat import ladder
 from tests.originals.named import aladdinpersson, coursera
@@ -99,11 +99,12 @@ class LabelFirst(nn.Module):
 ROWS: tuple[Original, ...] = (
     Original("embedding-after", lambda w: EmbeddingBeside(w, 50), 64, 10, 100, (1, 32, 32), classes=CLASSES),
     Original("embedding-before", lambda w: EmbeddingBeside(w, 50, "before"), 64, 10, 100, (1, 32, 32),
-             classes=CLASSES, overrides=Overrides(label_order="before")),
+             classes=CLASSES, overrides=ReadOptions(label_order="before")),
     Original("embedding-blocks", NetEmbedding, 16, 8, 100, (3, 64, 64), classes=CLASSES),
     Original("embedding-times", EmbeddingTimes, 64, 10, 100, (1, 32, 32), latent="vector", classes=CLASSES),
-    Original("one-hot", OneHotBeside, 64, 10, 100, (1, 32, 32), classes=CLASSES, overrides=Overrides(classes=CLASSES)),
+    Original("one-hot", OneHotBeside, 64, 10, 100, (1, 32, 32), classes=CLASSES,
+    overrides=ReadOptions(classes=CLASSES)),
     Original("one-hot-coursera", OneHotCoursera, 64, 10, 64, (1, 28, 28), latent="vector", classes=CLASSES,
-             overrides=Overrides(classes=CLASSES)),
+             overrides=ReadOptions(classes=CLASSES)),
     Original("cgan-mlp", LabelFirst, 128, 40, 100, (1, 28, 28), latent="vector", classes=CLASSES),
 )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gan_export.recognize import Overrides
+from gan_export.recognize import ReadOptions
 from tests.originals.common import Named, Original, optimiser_state
 
 
@@ -130,7 +130,7 @@ ROWS: tuple[Original, ...] = (
     Original("csinva-cifar", lambda w: k1(w, 3, 0), 64, 12, 100, (3, 32, 32), zipped=False, cuda=True),
     Original(
         "csinva-grey32", lambda w: k1(w, 1, 0), 64, 12, 100, (1, 32, 32), zipped=False,
-        overrides=Overrides(image_size=32),
+        overrides=ReadOptions(image_size=32),
     ),
     Original(
         "collections-dcgan",

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gan_export.recognize import Overrides
+from gan_export.recognize import ReadOptions
 from tests.originals.common import Named, Original, optimiser_state
 from tests.originals.flat import Viewed, descent, examples_critic
 from tests.originals.pickled import BaseConfig, HingeLoss
@@ -234,7 +234,7 @@ ROWS: tuple[Original, ...] = (
     Original("gan-zoo", GanZoo, 64, 10, 64, (3, 64, 64), latent="vector", container=gan_zoo_container,
              critic=GanZooCritic, suffix=".pt"),
     Original("gan-zoo-wgangp", lambda w: GanZoo(w, 2, tanh=False), 64, 10, 64, (3, 32, 32), latent="vector",
-             container=gan_zoo_container, overrides=Overrides(output="none"), range=None, suffix=".pt"),
+             container=gan_zoo_container, overrides=ReadOptions(output="none"), range=None, suffix=".pt"),
     Original("aladdinpersson", aladdinpersson, 64, 10, 100, (3, 64, 64), container=aladdinpersson_container,
              critic=examples_critic, suffix=".pth.tar"),
     Original("coursera", coursera, 64, 10, 64, (1, 28, 28), latent="vector", critic=coursera_critic),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gan_export.recognize import Overrides
+from gan_export.recognize import ReadOptions
 from tests.originals.common import Original, optimiser_state, unit_to_signed
 from tests.originals.flat import collections_container
 
@@ -284,7 +284,7 @@ ROWS: tuple[Original, ...] = (
     Original("znxlwm-collections", Znxlwm, 64, 10, 62, (1, 28, 28), latent="vector", prior="uniform",
              critic=ZnxlwmCritic, suffix=".pkl"),
     Original("znxlwm-collections-sigmoid", lambda w: Znxlwm(w, 32, sigmoid=True), 64, 10, 62, (1, 32, 32),
-             latent="vector", prior="uniform", overrides=Overrides(output="sigmoid"), to_range=unit_to_signed,
+             latent="vector", prior="uniform", overrides=ReadOptions(output="sigmoid"), to_range=unit_to_signed,
              suffix=".pkl"),
     Original("caogang", Caogang, 64, 10, 128, (1, 28, 28), latent="vector", to_range=unit_to_signed,
              critic=CaogangCritic),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gan_export.recognize import Overrides
+from gan_export.recognize import ReadOptions
 from tests.originals.common import Original, optimiser_state, unit_to_signed
 from tests.originals.flat import collections_container
 
@@ -117,7 +117,7 @@ ROWS: tuple[Original, ...] = (
     Original("mimicry-128", lambda w: Mimicry([w * 16, w * 16, w * 8, w * 4, w * 2, w]), 4, 2, 128, (3, 128, 128),
              latent="vector", container=mimicry_container),
     Original("mimicry-cifar", lambda w: Mimicry([w] * 4, last="sigmoid"), 256, 12, 128, (3, 32, 32), latent="vector",
-             container=mimicry_container, overrides=Overrides(output="sigmoid"), to_range=unit_to_signed),
+             container=mimicry_container, overrides=ReadOptions(output="sigmoid"), to_range=unit_to_signed),
     Original("collections-residual", CollectionsResidual, 256, 12, 128, (3, 32, 32), latent="vector",
              container=collections_container, suffix=".pt"),
 )  # fmt: skip

@@ -20,7 +20,7 @@ from torch import nn
 
 from gan_export import checkpoint, exporters, images, latents
 from gan_export.errors import CheckFailedError, GanExportError, UnavailableError
-from gan_export.exporters.base import Options, missing
+from gan_export.exporters.base import Options, unavailable_reason
 from gan_export.formats import manifest as manifests
 from gan_export.pipeline import publish
 from gan_export.verification.compare import ParityError
@@ -106,7 +106,7 @@ def test_every_option_is_proven_too(
     classic: nn.Module, classic_pth: Path, tmp_path: Path, name: str, options: Options
 ) -> None:
     exporter = exporters.find(name)
-    shipped = publish.ship(checkpoint.read(classic_pth), exporter, tmp_path / f"g{exporter.suffix}", options)
+    shipped = publish.export(checkpoint.read(classic_pth), exporter, tmp_path / f"g{exporter.suffix}", options)
     assert shipped.report.passed
     if name == "onnx":
         assert onnx.load(shipped.path).opset_import[0].version == 21
@@ -130,7 +130,7 @@ def test_a_64_pixel_colour_generator_ships(tmp_path: Path) -> None:
     torch.save(model.state_dict(), tmp_path / "netG.pth")
     read = checkpoint.read(tmp_path / "netG.pth")
     assert read.spec.image == (3, 64, 64)
-    assert publish.ship(read, exporters.find("onnx"), tmp_path / "netG.onnx").report.passed
+    assert publish.export(read, exporters.find("onnx"), tmp_path / "netG.onnx").report.passed
 
 
 def other_weights(read: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
@@ -158,7 +158,7 @@ def test_a_failed_parity_leaves_the_target_as_it_was(classic_pth: Path, tmp_path
             return self.inner.write(other_weights(read), path, options)
 
     with pytest.raises(ParityError, match="other pictures") as failure:
-        publish.ship(checkpoint.read(classic_pth), Altered(), target)  # type: ignore[arg-type]
+        publish.export(checkpoint.read(classic_pth), Altered(), target)  # type: ignore[arg-type]
     assert failure.value.exit_code == 1
     assert not failure.value.report.passed
     assert [p.name for p in tmp_path.iterdir()] == (["g.pt"] if there else [])
@@ -191,7 +191,7 @@ def test_what_a_converter_fails_with_is_one_line(
 
     monkeypatch.setattr(type(exporter), "write", write)
     with pytest.raises(GanExportError, match=says) as failure:
-        publish.ship(checkpoint.read(classic_pth), exporter, tmp_path / "g.pt")
+        publish.export(checkpoint.read(classic_pth), exporter, tmp_path / "g.pt")
     assert type(failure.value) is kind
     assert not list(tmp_path.iterdir())
 
@@ -237,14 +237,14 @@ def test_the_same_bytes_from_any_folder_and_process(
     program = (
         "import sys, torch, warnings; warnings.simplefilter('ignore'); from pathlib import Path\n"
         "from gan_export import checkpoint, exporters\n"
-        "from gan_export.exporters.base import Options, missing, write\n"
+        "from gan_export.exporters.base import Options, unavailable_reason, write\n"
         "if sys.argv[2] == 'busy': torch.jit.script(torch.nn.Conv2d(1, 1, 1)); torch.rand(3)\n"
         "read = checkpoint.read(sys.argv[1])\n"
         f"for method in {methods}:\n"
         "    write(exporters.find('torchscript'), read, Path(f'{method}.pt'), Options(method=method))\n"
         f"for name in {names}:\n"
         "    exporter = exporters.find(name)\n"
-        "    missing(exporter) or write(exporter, read, Path(f'g{exporter.suffix}'), Options())\n"
+        "    unavailable_reason(exporter) or write(exporter, read, Path(f'g{exporter.suffix}'), Options())\n"
     )
     digests = []
     for name in ("calm", "busy"):
@@ -267,13 +267,13 @@ def test_what_cannot_be_written_is_refused_beforehand(classic_pth: Path, tmp_pat
     read = checkpoint.read(classic_pth)
     for target, says in ((tmp_path / "no" / "g.onnx", "no folder"), (tmp_path, "is a folder")):
         with pytest.raises(GanExportError, match=says):
-            publish.ship(read, exporters.find("onnx"), target)
+            publish.export(read, exporters.find("onnx"), target)
     with pytest.raises(GanExportError, match="takes no opset"):
-        publish.ship(read, exporters.find("torchscript"), tmp_path / "g.pt", Options(opset=20))
+        publish.export(read, exporters.find("torchscript"), tmp_path / "g.pt", Options(opset=20))
     with pytest.raises(GanExportError, match="opset 3"):
-        publish.ship(read, exporters.find("onnx"), tmp_path / "g.onnx", Options(opset=3))
+        publish.export(read, exporters.find("onnx"), tmp_path / "g.onnx", Options(opset=3))
     with pytest.raises(GanExportError, match="no precision fp8"):
-        publish.ship(read, exporters.find("onnx"), tmp_path / "g.onnx", Options(precision="fp8"))
+        publish.export(read, exporters.find("onnx"), tmp_path / "g.onnx", Options(precision="fp8"))
     with pytest.raises(GanExportError, match=r"name one \.xml"):
         exporters.find("openvino").write(read, tmp_path / "g.bin", Options())
     assert not list(tmp_path.iterdir())
@@ -325,8 +325,8 @@ def test_no_space_for_weights_leaves_nothing_half_written(
 ) -> None:
     """No file may be as long as the weights of a format of several files."""
     exporter = exporters.find(name)
-    if missing(exporter):
-        pytest.skip(missing(exporter))
+    if unavailable_reason(exporter):
+        pytest.skip(unavailable_reason(exporter))
     target = tmp_path / f"g{exporter.suffix}"
     before = {p.name: b"what was here" for p in (target, target.with_suffix(".bin")) if there}
     for file, content in before.items():
@@ -347,7 +347,7 @@ def test_no_space_for_weights_leaves_nothing_half_written(
 def test_narrower_weights_make_an_ir_smaller(
     classic_pth: Path, artifacts: Artifacts, tmp_path: Path, precision: str, decibels: float, share: float
 ) -> None:
-    shipped = publish.ship(
+    shipped = publish.export(
         checkpoint.read(classic_pth), exporters.find("openvino"), tmp_path / "g.xml", Options(precision=precision)
     )
     assert shipped.report.passed

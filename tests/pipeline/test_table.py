@@ -9,7 +9,7 @@ import pytest
 from gan_export import runtimes
 from gan_export.errors import UnavailableError
 from gan_export.exporters import EXPORTERS
-from gan_export.exporters.base import missing, require
+from gan_export.exporters.base import require_available, unavailable_reason
 from gan_export.exporters.openvino import OpenVinoIr
 from gan_export.pipeline import table
 from tests.conftest import Command
@@ -27,9 +27,9 @@ def test_the_page_has_a_row_a_format(command: Command) -> None:
 
 def test_a_missing_package_is_said_with_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    assert missing(OpenVinoIr()) == "openvino not installed; pip install openvino"
+    assert unavailable_reason(OpenVinoIr()) == "openvino not installed; pip install openvino"
     with pytest.raises(UnavailableError, match="pip install"):
-        require(OpenVinoIr())
+        require_available(OpenVinoIr())
     line = next(one for one in table.lines() if one.exporter.name == "openvino")
     assert not line.available
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from gan_export.graph.torch_module import to_module
-from gan_export.recognize import ARCHS, recognise
+from gan_export.graph.torch_module import build_module
+from gan_export.recognize import ARCHS, recognize
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding-an-architecture.md"
 
@@ -32,10 +32,10 @@ def test_the_page_adds_a_family() -> None:
         model = original.model(width)
         state = model.state_dict()
         shapes = {k: tuple(v.shape) for k, v in state.items()}
-        assert recognise(shapes).spec.arch == "chain", "without it, the generic reading is all there is"
-        reading = recognise(shapes, archs=(names["FAMILY"], *ARCHS))
+        assert recognize(shapes).spec.arch == "chain", "without it, the generic reading is all there is"
+        reading = recognize(shapes, archs=(names["FAMILY"], *ARCHS))
         assert reading.spec.arch == "tower"
-        ours = to_module(reading.spec, {p: np.ascontiguousarray(state[k].numpy()) for p, k in reading.keys.items()})
+        ours = build_module(reading.spec, {p: np.ascontiguousarray(state[k].numpy()) for p, k in reading.keys.items()})
         z = original.latents(2)
         with torch.no_grad():
             torch.testing.assert_close(ours(z), original.draw(model, z), rtol=0, atol=1e-5)

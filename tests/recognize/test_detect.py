@@ -10,7 +10,7 @@ import pytest
 
 from gan_export.errors import GanExportError, NotRecognisedError
 from gan_export.graph.layers import Activation, Scale
-from gan_export.recognize import ARCHS, Overrides, recognise
+from gan_export.recognize import ARCHS, ReadOptions, recognize
 from tests.originals import ORIGINALS
 
 Shapes = dict[str, tuple[int, ...]]
@@ -44,16 +44,16 @@ def test_families_have_names_of_their_own() -> None:
 
 
 def test_every_family_has_an_original() -> None:
-    read = {recognise(shapes_of(o.name), o.overrides).spec.arch for o in ORIGINALS}
+    read = {recognize(shapes_of(o.name), o.overrides).spec.arch for o in ORIGINALS}
     assert read == {f.name for f in ARCHS if not f.generic}
 
 
 def test_arch_picks_the_family() -> None:
-    assert recognise(shapes_of("torchgan"), Overrides(arch="blocks")).spec.arch == "blocks"
+    assert recognize(shapes_of("torchgan"), ReadOptions(arch="blocks")).spec.arch == "blocks"
     with pytest.raises(NotRecognisedError, match="--arch mimicry does not fit"):
-        recognise(shapes_of("classic"), Overrides(arch="mimicry"))
+        recognize(shapes_of("classic"), ReadOptions(arch="mimicry"))
     with pytest.raises(GanExportError, match="did you mean mimicry"):
-        recognise(shapes_of("classic"), Overrides(arch="mimicri"))
+        recognize(shapes_of("classic"), ReadOptions(arch="mimicri"))
 
 
 # The generic reading.
@@ -62,9 +62,9 @@ def test_arch_picks_the_family() -> None:
 @pytest.mark.parametrize("name", ["classic", "examples", "natsu6767", "wassersteingan", "zeleni9", "collections-dcgan"])
 def test_any_names_chain_by_their_channels(name: str) -> None:
     shapes = shapes_of(name)
-    known = recognise(shapes)
+    known = recognize(shapes)
     for seed in range(5):
-        reading = recognise(renamed(shapes, seed))
+        reading = recognize(renamed(shapes, seed))
         assert reading.spec.arch == "chain"
         assert reading.spec.layers == known.spec.layers
         assert any("generic" in n for n in reading.notes)
@@ -74,7 +74,7 @@ def test_any_names_chain_by_their_channels(name: str) -> None:
 
 
 def test_a_projection_and_a_last_convolution_chain_too() -> None:
-    reading = recognise(renamed(shapes_of("collections-sngan"), 3))
+    reading = recognize(renamed(shapes_of("collections-sngan"), 3))
     assert (reading.spec.arch, reading.spec.image, reading.spec.nz) == ("chain", (3, 32, 32), 128)
 
 
@@ -82,11 +82,11 @@ def test_a_projection_and_a_last_convolution_chain_too() -> None:
 def test_what_only_its_code_tells_is_not_guessed(name: str) -> None:
     shapes = renamed(shapes_of(name), 1)
     try:
-        reading = recognise(shapes)
+        reading = recognize(shapes)
     except NotRecognisedError:
         return
     assert reading.spec.arch == "chain"
-    assert reading.spec.image != recognise(shapes_of(name)).spec.image, "then it may as well be a known layout"
+    assert reading.spec.image != recognize(shapes_of(name)).spec.image, "then it may as well be a known layout"
 
 
 def test_a_discriminator_under_other_names_is_no_generator() -> None:
@@ -96,7 +96,7 @@ def test_a_discriminator_under_other_names_is_no_generator() -> None:
         shapes = {k: tuple(v.shape) for k, v in original.critic().state_dict().items()}
         for seed in range(3):
             with pytest.raises(NotRecognisedError):
-                recognise(renamed(shapes, seed))
+                recognize(renamed(shapes, seed))
 
 
 # What else a file may be.
@@ -108,42 +108,42 @@ def test_a_classifier_is_said_to_be_one() -> None:
         "fc1.weight": (500, 800), "fc1.bias": (500,), "fc2.weight": (10, 500), "fc2.bias": (10,),
     }  # fmt: skip
     with pytest.raises(NotRecognisedError, match="classifier"):
-        recognise(lenet)
+        recognize(lenet)
 
 
 def test_an_optimiser_is_said_to_be_one() -> None:
     state: Shapes = {f"state.{i}.{p}": (4, 4) for i in range(3) for p in ("exp_avg", "exp_avg_sq")}
     with pytest.raises(NotRecognisedError, match="optimiser"):
-        recognise(state)
+        recognize(state)
 
 
 def test_nothing_is_nothing() -> None:
     with pytest.raises(NotRecognisedError):
-        recognise({})
+        recognize({})
 
 
 def test_a_near_miss_names_the_missing_key() -> None:
     shapes = {k: s for k, s in shapes_of("studiogan").items() if not k.startswith("conv4")}
     with pytest.raises(NotRecognisedError, match=r"nearest: studiogan: .*conv2?d?4"):
-        recognise(shapes)
+        recognize(shapes)
 
 
 def test_a_near_miss_names_the_key_left_over() -> None:
     shapes = {**shapes_of("mimicry-32"), "attention.gamma": (1,), "attention.theta.weight": (3, 12, 1, 1)}
     with pytest.raises(NotRecognisedError, match=r"nearest: mimicry: .*left over attention\.gamma"):
-        recognise(shapes)
+        recognize(shapes)
 
 
 def test_a_norm_without_statistics_is_named() -> None:
     shapes = {k: s for k, s in shapes_of("classic").items() if "running" not in k}
     with pytest.raises(NotRecognisedError, match=r"model\.1 has no running statistics"):
-        recognise(shapes)
+        recognize(shapes)
 
 
 def test_keys_are_escaped_and_few() -> None:
     shapes: Shapes = {f"a\x1b[31m\n{i}.weight": (3, 3) for i in range(50)}
     with pytest.raises(NotRecognisedError) as refusal:
-        recognise(shapes)
+        recognize(shapes)
     assert "\x1b" not in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert len(str(refusal.value)) < 3000
@@ -153,48 +153,48 @@ def test_keys_are_escaped_and_few() -> None:
 
 
 def test_a_sigmoid_is_brought_to_the_common_range() -> None:
-    spec = recognise(shapes_of("classic"), Overrides(output="sigmoid")).spec
+    spec = recognize(shapes_of("classic"), ReadOptions(output="sigmoid")).spec
     assert spec.range == (-1.0, 1.0)
     assert isinstance(spec.layers[-1], Scale)
-    raw = recognise(shapes_of("classic"), Overrides(output="sigmoid", raw=True)).spec
+    raw = recognize(shapes_of("classic"), ReadOptions(output="sigmoid", raw=True)).spec
     assert raw.range == (0.0, 1.0)
     assert isinstance(raw.layers[-1], Activation)
-    none = recognise(shapes_of("classic"), Overrides(output="none")).spec
+    none = recognize(shapes_of("classic"), ReadOptions(output="none")).spec
     assert none.range is None
 
 
 @pytest.mark.parametrize(
     ("name", "flags", "message"),
     [
-        ("classic", Overrides(upsample="nearest"), "--upsample: .*no interpolation"),
-        ("wassersteingan-nobn", Overrides(bn_eps=0.1), "--bn-eps: .*no BatchNorm"),
-        ("classic", Overrides(label_order="before"), "--label-order: .*no label"),
-        ("classic", Overrides(image_size=64), "--image-size 64: .*32x32"),
-        ("csinva-mnist", Overrides(image_size=64), "--image-size 64: .*28 or 32"),
-        ("classic", Overrides(classes=100), "--classes 100: .*100 features"),
-        ("embedding-after", Overrides(classes=11), "--classes 11: .*has 10"),
-        ("classic", Overrides(raw=True), "--raw: .*no sigmoid"),
-        ("classic", Overrides(raw=True, output="none"), "--raw: .*no sigmoid"),
-        ("classic", Overrides(bn_eps=0.0), "--bn-eps 0.0: must be above 0"),
-        ("classic", Overrides(slope=float("nan")), "--slope nan: must be 0 to 1"),
-        ("classic", Overrides(prior="cauchy"), "--prior cauchy"),  # type: ignore[arg-type]
+        ("classic", ReadOptions(upsample="nearest"), "--upsample: .*no interpolation"),
+        ("wassersteingan-nobn", ReadOptions(bn_eps=0.1), "--bn-eps: .*no BatchNorm"),
+        ("classic", ReadOptions(label_order="before"), "--label-order: .*no label"),
+        ("classic", ReadOptions(image_size=64), "--image-size 64: .*32x32"),
+        ("csinva-mnist", ReadOptions(image_size=64), "--image-size 64: .*28 or 32"),
+        ("classic", ReadOptions(classes=100), "--classes 100: .*100 features"),
+        ("embedding-after", ReadOptions(classes=11), "--classes 11: .*has 10"),
+        ("classic", ReadOptions(raw=True), "--raw: .*no sigmoid"),
+        ("classic", ReadOptions(raw=True, output="none"), "--raw: .*no sigmoid"),
+        ("classic", ReadOptions(bn_eps=0.0), "--bn-eps 0.0: must be above 0"),
+        ("classic", ReadOptions(slope=float("nan")), "--slope nan: must be 0 to 1"),
+        ("classic", ReadOptions(prior="cauchy"), "--prior cauchy"),  # type: ignore[arg-type]
     ],
 )
-def test_flags_that_decide_nothing_are_refused(name: str, flags: Overrides, message: str) -> None:
+def test_flags_that_decide_nothing_are_refused(name: str, flags: ReadOptions, message: str) -> None:
     with pytest.raises(GanExportError, match=message):
-        recognise(shapes_of(name), flags)
+        recognize(shapes_of(name), flags)
 
 
 def test_image_size_agrees_or_decides() -> None:
-    assert recognise(shapes_of("classic"), Overrides(image_size=32)).spec.image == (1, 32, 32)
-    assert recognise(shapes_of("csinva-mnist"), Overrides(image_size=32)).spec.image == (1, 32, 32)
-    assert recognise(shapes_of("torch-fidelity"), Overrides(image_size=64)).spec.image == (3, 64, 64)
+    assert recognize(shapes_of("classic"), ReadOptions(image_size=32)).spec.image == (1, 32, 32)
+    assert recognize(shapes_of("csinva-mnist"), ReadOptions(image_size=32)).spec.image == (1, 32, 32)
+    assert recognize(shapes_of("torch-fidelity"), ReadOptions(image_size=64)).spec.image == (3, 64, 64)
 
 
 def test_upsample_is_a_choice_where_there_is_one() -> None:
     modes = {
         getattr(la, "mode", None)
-        for la in recognise(shapes_of("mimicry-32"), Overrides(upsample="nearest")).spec.layers
+        for la in recognize(shapes_of("mimicry-32"), ReadOptions(upsample="nearest")).spec.layers
     }
     assert modes == {None, "nearest"}
 
@@ -204,7 +204,7 @@ def test_upsample_is_a_choice_where_there_is_one() -> None:
 )
 def test_names_of_a_label_embedding(name: str) -> None:
     shapes = {f"model.{k.partition('.')[2]}": s for k, s in shapes_of("embedding-after").items() if "embed" not in k}
-    spec = recognise({**shapes, f"{name}.weight": (7, 50)}).spec
+    spec = recognize({**shapes, f"{name}.weight": (7, 50)}).spec
     assert (spec.classes, spec.nz) == (7, 100)
 
 
@@ -217,7 +217,7 @@ def test_sizes_are_counted_not_assumed(size: int) -> None:
         shapes[f"main.{3 * i}.weight"] = (a, b, 4, 4)
         if i < len(channels) - 2:
             shapes |= norm(f"main.{3 * i + 1}", b)
-    spec = recognise(shapes).spec
+    spec = recognize(shapes).spec
     assert (spec.nz, spec.image) == (70, (3, size, size))
 
 
@@ -228,16 +228,16 @@ def test_ten_thousand_keys_are_answered_soon() -> None:
     begun = time.perf_counter()
     for kind in ("main.{}.weight", "deconv{}.weight", "blocks.{}.0.deconv0.weight", "x{}.y.weight", "{}.0.weight"):
         with pytest.raises(GanExportError):
-            recognise({kind.format(i): (64, 64, 4, 4) for i in range(10_000)})
+            recognize({kind.format(i): (64, 64, 4, 4) for i in range(10_000)})
     with pytest.raises(GanExportError):
-        recognise({f"{'9' * 5000}{i}{'.a' * 500}.weight": (3, 3, 4, 4) for i in range(200)})
+        recognize({f"{'9' * 5000}{i}{'.a' * 500}.weight": (3, 3, 4, 4) for i in range(200)})
     assert time.perf_counter() - begun < 10
 
 
 def test_a_picture_of_terabytes_is_refused() -> None:
     shapes: Shapes = {f"main.{2 * i}.weight": (8, 8, 4, 4) for i in range(40)}
     with pytest.raises(NotRecognisedError):
-        recognise(shapes)
+        recognize(shapes)
 
 
 ODD: tuple[tuple[int, ...], ...] = (
@@ -271,10 +271,10 @@ def mutate_and_recognise(seed: int) -> None:
             case 5:
                 shapes |= SMALL[draw.choice(list(SMALL))]
     flags = draw.choice(
-        [Overrides(), Overrides(), Overrides(classes=10), Overrides(image_size=32), Overrides(slope=0.2)]
+        [ReadOptions(), ReadOptions(), ReadOptions(classes=10), ReadOptions(image_size=32), ReadOptions(slope=0.2)]
     )
     try:
-        reading = recognise(shapes, flags)
+        reading = recognize(shapes, flags)
     except GanExportError:
         return
     assert {p: tuple(shapes[k]) for p, k in reading.keys.items()} == reading.spec.parameters()
@@ -286,4 +286,4 @@ SMALL = {o.name: shapes_of(o.name) for o in ORIGINALS}
 
 def test_one_layer_alone_is_no_generator() -> None:
     with pytest.raises(NotRecognisedError):
-        recognise({"x.weight": (4, 4, 4, 4)})
+        recognize({"x.weight": (4, 4, 4, 4)})

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from gan_export.checkpoint import read
-from gan_export.graph.fold import lower
-from gan_export.graph.torch_module import to_module
+from gan_export.graph.fold import fold_batchnorm
+from gan_export.graph.torch_module import build_module
 from tests.originals import ORIGINALS, Original
 
 
@@ -20,7 +20,7 @@ def test_the_module_saved_whole_draws_what_it_drew(original: Original, tmp_path:
     checkpoint = read(tmp_path / "netG.pth", original.overrides)
     z, label = original.latents(2), original.labels(2)
     want = original.draw(model, z)
-    ours = to_module(checkpoint.spec, checkpoint.weights)
+    ours = build_module(checkpoint.spec, checkpoint.weights)
     with torch.no_grad():
         got = ours(z, label) if original.classes else ours(z)
     torch.testing.assert_close(got, want, rtol=0, atol=1e-5 * max(1.0, float(want.abs().max())))
@@ -33,10 +33,10 @@ def test_the_file_draws_what_the_model_drew(original: Original, tmp_path: Path) 
     checkpoint = read(path, original.overrides)
     z, label = original.latents(2), original.labels(2)
     want = original.draw(model, z)
-    lowered = lower(checkpoint.spec, checkpoint.weights)
+    lowered = fold_batchnorm(checkpoint.spec, checkpoint.weights)
     # Folding rounds anew, and residual blocks of random weights add what that costs from block to block.
     for (spec, weights), bound in (((checkpoint.spec, checkpoint.weights), 1e-5), (lowered, 1e-4)):
-        ours = to_module(spec, weights)
+        ours = build_module(spec, weights)
         with torch.no_grad():
             got = ours(z, label) if original.classes else ours(z)
         torch.testing.assert_close(got, want, rtol=0, atol=bound * max(1.0, float(want.abs().max())))

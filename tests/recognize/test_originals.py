@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from gan_export.errors import GanExportError, NotRecognisedError
-from gan_export.graph.torch_module import to_module
-from gan_export.recognize import Overrides, Reading, recognise
+from gan_export.graph.torch_module import build_module
+from gan_export.recognize import Match, ReadOptions, recognize
 from tests.originals import ORIGINALS, Original
 
 BOUND = 1e-5
@@ -24,13 +24,13 @@ def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
     return {k: tuple(v.shape) for k, v in model.state_dict().items()}
 
 
-def interpreted(reading: Reading, model: nn.Module) -> nn.Module:
+def interpreted(reading: Match, model: nn.Module) -> nn.Module:
     state = model.state_dict()
     weights = {p: np.ascontiguousarray(state[key].numpy()) for p, key in reading.keys.items()}
-    return to_module(reading.spec, weights)
+    return build_module(reading.spec, weights)
 
 
-def difference(original: Original, model: nn.Module, reading: Reading) -> float:
+def difference(original: Original, model: nn.Module, reading: Match) -> float:
     z = original.latents(COUNT)
     ours = interpreted(reading, model)
     want = original.draw(model, z)
@@ -44,7 +44,7 @@ def difference(original: Original, model: nn.Module, reading: Reading) -> float:
 @pytest.mark.parametrize("original", ORIGINALS, ids=names)
 def test_reads_as_the_original_at_its_own_size(original: Original) -> None:
     model = original.model()
-    reading = recognise(shapes_of(model), original.overrides)
+    reading = recognize(shapes_of(model), original.overrides)
     spec = reading.spec
     assert (spec.nz, spec.image, spec.prior, spec.classes) == (
         original.nz, original.image, original.prior, original.classes,
@@ -60,11 +60,11 @@ def test_reads_as_the_original_at_its_own_size(original: Original) -> None:
 def test_reads_as_the_original_at_another_width_in_any_key_order(original: Original) -> None:
     model = original.model(original.other_width, seed=1)
     shapes = shapes_of(model)
-    reading = recognise(shapes, original.overrides)
+    reading = recognize(shapes, original.overrides)
     for seed in range(3):
         keys = list(shapes)
         random.Random(seed).shuffle(keys)
-        again = recognise({k: shapes[k] for k in keys}, original.overrides)
+        again = recognize({k: shapes[k] for k in keys}, original.overrides)
         assert (again.spec, again.keys) == (reading.spec, reading.keys)
     scale = 1.0 if original.range else float(original.draw(model, original.latents(COUNT)).abs().max())
     assert difference(original, model, reading) <= BOUND * max(scale, 1.0)
@@ -72,7 +72,7 @@ def test_reads_as_the_original_at_another_width_in_any_key_order(original: Origi
 
 @pytest.mark.parametrize("original", ORIGINALS, ids=names)
 def test_says_what_it_assumed(original: Original) -> None:
-    reading = recognise(shapes_of(original.build(original.other_width)), original.overrides)
+    reading = recognize(shapes_of(original.build(original.other_width)), original.overrides)
     flags = {a.flag for a in reading.assumed}
     given = {
         f"--{k.replace('_', '-')}" for k in ("output", "image_size", "label_order") if getattr(original.overrides, k)
@@ -87,10 +87,10 @@ def test_says_what_it_assumed(original: Original) -> None:
 def test_needs_its_flag(original: Original) -> None:
     """Where a row says a flag, the file without it reads as something else, and the flag is among the alternatives."""
     flags = original.overrides
-    if flags == Overrides():
+    if flags == ReadOptions():
         pytest.skip("recognised without a flag")
-    reading = recognise(shapes_of(original.build(original.other_width)))
-    assert reading.spec != recognise(shapes_of(original.build(original.other_width)), flags).spec
+    reading = recognize(shapes_of(original.build(original.other_width)))
+    assert reading.spec != recognize(shapes_of(original.build(original.other_width)), flags).spec
     if flags.output or flags.image_size:
         value = flags.output or flags.image_size
         assert any(a.flag.endswith(f" {value}") for a in reading.alternatives)
@@ -109,9 +109,9 @@ def test_refuses_the_discriminator_by_name(original: Original) -> None:
         keys = list(shapes)
         random.Random(seed).shuffle(keys)
         with pytest.raises(NotRecognisedError, match="discriminator"):
-            recognise({k: shapes[k] for k in keys})
+            recognize({k: shapes[k] for k in keys})
         with pytest.raises(NotRecognisedError):
-            recognise({k: shapes[k] for k in keys}, Overrides(arch="chain"))
+            recognize({k: shapes[k] for k in keys}, ReadOptions(arch="chain"))
 
 
 @pytest.mark.parametrize("original", ORIGINALS, ids=names)
@@ -121,7 +121,7 @@ def test_a_generator_that_lacks_one_array_is_no_other_generator(original: Origin
     keys = [k for k in shapes if not k.endswith("num_batches_tracked")]
     for gone in random.Random(0).sample(keys, min(6, len(keys))):
         try:
-            reading = recognise({k: s for k, s in shapes.items() if k != gone}, original.overrides)
+            reading = recognize({k: s for k, s in shapes.items() if k != gone}, original.overrides)
         except GanExportError:
             continue
         if reading.spec.arch == "chain":  # which says that it is no known layout
@@ -132,7 +132,7 @@ def test_a_generator_that_lacks_one_array_is_no_other_generator(original: Origin
 
 def test_names_of_layers_are_plain() -> None:
     for original in ORIGINALS:
-        spec = recognise(shapes_of(original.build(original.other_width)), original.overrides).spec
+        spec = recognize(shapes_of(original.build(original.other_width)), original.overrides).spec
         assert all(la.name.isidentifier() for la in spec.layers)
         again = type(spec).from_json(spec.to_json())
         assert again == spec
@@ -147,8 +147,8 @@ def test_other_eps_slope_and_prior_are_honoured() -> None:
     for i, m in enumerate(model.model):
         if isinstance(m, nn.ReLU):
             model.model[i] = nn.LeakyReLU(0.3)
-    flags = Overrides(bn_eps=0.01, slope=0.3, prior="uniform")
-    reading = recognise(shapes_of(model), flags)
+    flags = ReadOptions(bn_eps=0.01, slope=0.3, prior="uniform")
+    reading = recognize(shapes_of(model), flags)
     assert reading.spec.prior == "uniform"
     assert {a.flag for a in reading.assumed} == {"--output", ""}  # no flag says strides and paddings
     assert difference(replace(original, overrides=flags), model, reading) <= BOUND

@@ -10,7 +10,7 @@ from pathlib import Path
 from gan_export import checkpoint, runtimes
 from gan_export.bench.models import BuiltIn, write_checkpoint
 from gan_export.exporters import EXPORTERS
-from gan_export.exporters.base import Options, missing
+from gan_export.exporters.base import Options, unavailable_reason
 
 SMALL = BuiltIn("small", "narrow classic", "model", (10, 32, 16, 8, 1), bias=True)
 
@@ -23,7 +23,11 @@ class SmallFiles(dict[str, Path]):
 
     def __missing__(self, kind: str) -> Path:
         for exporter in EXPORTERS:
-            if runtimes.find(exporter.runtime).format == kind and kind not in ("gan", "c") and not missing(exporter):
+            if (
+                runtimes.find(exporter.runtime).format == kind
+                and kind not in ("gan", "c")
+                and not unavailable_reason(exporter)
+            ):
                 self[kind] = Path(_FOLDER.name) / f"small{exporter.suffix}"
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
@@ -39,6 +43,6 @@ def small_files() -> SmallFiles:
     write_checkpoint(SMALL, made["checkpoint"])
     for exporter in EXPORTERS:
         kind = runtimes.find(exporter.runtime).format
-        if exporter.core and kind not in ("gan", "c") and not missing(exporter):
+        if exporter.core and kind not in ("gan", "c") and not unavailable_reason(exporter):
             assert made[kind].exists()
     return made

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from gan_export import checkpoint, latents
 from gan_export.errors import GanExportError, UnavailableError
 from gan_export.exporters import EXPORTERS
-from gan_export.exporters.base import missing
+from gan_export.exporters.base import unavailable_reason
 from gan_export.formats import tolerance
 from gan_export.runtimes import RUNTIMES, find
 from gan_export.runtimes.base import Runtime, run_latents
@@ -35,7 +35,7 @@ ON_CPU = [r for r in RUNTIMES if "cpu" in r.devices and r.name not in SLOW and r
 def test_draws_the_reference_pictures(runtime: Runtime, files: dict[str, Path]) -> None:
     if not runtime.availability().ok:
         pytest.skip(runtime.availability().reason)
-    if why := next((missing(e) for e in EXPORTERS if e.runtime == runtime.name), ""):
+    if why := next((unavailable_reason(e) for e in EXPORTERS if e.runtime == runtime.name), ""):
         pytest.skip(why)
     read = checkpoint.read(files["checkpoint"])
     z = latents.draw(3, 0, 5, read.spec.nz)
@@ -45,7 +45,7 @@ def test_draws_the_reference_pictures(runtime: Runtime, files: dict[str, Path]) 
         assert (session.info.runtime, session.info.device, session.info.precision) == (runtime.name, "cpu", "fp32")
         got = run_latents(session, z)
         assert got.dtype == np.float32
-        assert compare.judge(
+        assert compare.compare_batch(
             {"image": got}, wanted, read.signature, tolerance.rule("checkpoint", "fp32").given()
         ).passed
         bound = session.bind({"z": z})

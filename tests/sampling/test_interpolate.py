@@ -28,13 +28,13 @@ def _frames(path: Path) -> np.ndarray:
 def test_between_two_latents_the_path_keeps_to_the_sphere() -> None:
     a, b = latents.draw(1, 0, 5, 64), latents.draw(1, 5, 5, 64)
     ends = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
-    assert np.allclose(interpolate.between(a, b, 0.0, "normal"), a, atol=1e-6)
-    assert np.allclose(interpolate.between(a, b, 1.0, "normal"), b, atol=1e-6)
-    halfway = np.linalg.norm(interpolate.between(a, b, 0.5, "normal"), axis=1)
+    assert np.allclose(interpolate.slerp(a, b, 0.0, "normal"), a, atol=1e-6)
+    assert np.allclose(interpolate.slerp(a, b, 1.0, "normal"), b, atol=1e-6)
+    halfway = np.linalg.norm(interpolate.slerp(a, b, 0.5, "normal"), axis=1)
     assert (halfway > 0.9 * np.minimum(*ends)).all()
     assert (np.linalg.norm((a + b) / 2, axis=1) < halfway).all()  # where the straight line would pass
-    assert np.allclose(interpolate.between(a, a, 0.3, "normal"), a, atol=1e-5)
-    assert np.allclose(interpolate.between(a, b, 0.25, "uniform"), 0.75 * a + 0.25 * b, atol=1e-6)
+    assert np.allclose(interpolate.slerp(a, a, 0.3, "normal"), a, atol=1e-5)
+    assert np.allclose(interpolate.slerp(a, b, 0.25, "uniform"), 0.75 * a + 0.25 * b, atol=1e-6)
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".gif"])
@@ -69,7 +69,7 @@ def test_an_mp4_holds_the_same_frames(command: Command, classic_pth: Path, tmp_p
 
 def test_between_opposite_latents_it_goes_straight() -> None:
     a, b = np.float32([[0.5]]), np.float32([[-0.8]])
-    assert np.allclose(interpolate.between(a, b, 0.5, "normal"), [[-0.15]], atol=1e-6)
+    assert np.allclose(interpolate.slerp(a, b, 0.5, "normal"), [[-0.15]], atol=1e-6)
 
 
 @pytest.mark.long

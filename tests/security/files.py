@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gan_export.bench.record import SCHEMA, Run
-from gan_export.datasets.plan import Job
+from gan_export.datasets.plan import DatasetPlan
 from gan_export.exporters.native import encode
 from gan_export.formats.manifest import UNSEALED
 from gan_export.formats.references import pack as pack_references
@@ -165,7 +165,7 @@ def dataset_manifest(place: Place, text: str) -> dict[str, Any]:
     piece = {"name": "00000.npy", "bytes": 1, "sha256": "0" * 64}
     data = {
         "job": {
-            **sample(Job),
+            **sample(DatasetPlan),
             "facts": old_manifest_data()["facts"],
             "format": "npy",
             "count": 1,

@@ -26,7 +26,7 @@ from gan_export.formats import manifest as manifests
 from gan_export.formats.manifest import Facts, Manifest
 from gan_export.graph.layers import LAYERS
 from gan_export.graph.spec import GeneratorSpec
-from gan_export.recognize.options import Overrides
+from gan_export.recognize.options import ReadOptions
 from gan_export.training import events
 from gan_export.training.recipe import Recipe
 from tests.checkpoint.makers import generator, prefixed, saved
@@ -96,7 +96,7 @@ def _emitted_c(folder: Path) -> None:
 
 def _manifest_places() -> Iterator[Place]:
     yield from places(Manifest)
-    yield from (("options", manifests.SAID, f.name) for f in dataclasses.fields(Overrides))
+    yield from (("options", manifests.OPTIONS_KEY, f.name) for f in dataclasses.fields(ReadOptions))
     yield ("options", "symbol")
     yield from (("facts", *place) for place in places(Facts))  # of version 1
 
@@ -152,7 +152,7 @@ def _in_torchscript(folder: Path, manifest: str) -> None:
 
 
 def _in_litert(folder: Path, manifest: str) -> None:
-    (folder / "g.tflite").write_bytes(b"\0\0\0\0TFL3" + manifests.MARK + manifest.encode() + b"\0")
+    (folder / "g.tflite").write_bytes(b"\0\0\0\0TFL3" + manifests.MANIFEST_MARKER + manifest.encode() + b"\0")
 
 
 # ---- checkpoints

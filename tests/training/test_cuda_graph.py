@@ -9,7 +9,7 @@ import torch
 
 from gan_export.training import recipe, snapshot, trainer
 from gan_export.training.step import step
-from gan_export.training.step_scalar import Dial
+from gan_export.training.step_scalar import StepScalar
 from tests.training.common import same
 
 CPU = torch.device("cpu")
@@ -38,9 +38,9 @@ SETTINGS = {
 def test_a_step_that_reads_its_numbers_from_memory_is_the_same_step(name: str) -> None:
     r = recipe.load("mnist32-demo", [*TINY, *SETTINGS[name]])
     plain, held = snapshot.start(r, CPU), snapshot.start(r, CPU)
-    held.follow, held.spread = Dial(device=CPU), Dial(device=CPU)
+    held.follow, held.spread = StepScalar(device=CPU), StepScalar(device=CPU)
     for adam in (held.optimiser_g, held.optimiser_d):
-        adam.rate = Dial(adam.rate.value, CPU)
+        adam.rate = StepScalar(adam.rate.value, CPU)
     for now in (plain, held):
         for i in range(6):
             now.step, now.progress = i, i / 6
@@ -56,12 +56,12 @@ def test_a_step_that_reads_its_numbers_from_memory_is_the_same_step(name: str) -
 
 
 def test_a_dial_keeps_its_number_in_memory_for_who_recorded_it() -> None:
-    dial = Dial(0.5, CPU)
+    dial = StepScalar(0.5, CPU)
     recorded = dial.read
     dial.set(0.25)
     assert isinstance(recorded, torch.Tensor)
     assert (recorded.item(), dial.value) == (0.25, 0.25)
-    assert Dial(0.5).read == 0.5
+    assert StepScalar(0.5).read == 0.5
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from gan_export import checkpoint, images
 from gan_export.errors import GanExportError
-from gan_export.recognize.options import Overrides
+from gan_export.recognize.options import ReadOptions
 from gan_export.sampling import generator as generators
 from gan_export.training import events, losses, models, recipe, snapshot, trainer
 from gan_export.training.adam import Adam
 from gan_export.training.augment import augmented, noise_at
 from gan_export.training.step import step
-from gan_export.training.step_scalar import Dial
+from gan_export.training.step_scalar import StepScalar
 from tests.training.common import resume_here, same, tiny_recipe, train_here
 
 CPU = torch.device("cpu")
@@ -52,7 +52,7 @@ def _gradient(*settings: str, at: int = 0) -> tuple[Tensor, Tensor]:
     wasserstein = ("loss.kind=wasserstein", "discriminator.spectral=true", "discriminator.norm=none")
     now = snapshot.start(recipe.load("mnist32-classic", [*SMALL, *wasserstein, *settings]), CPU)
     now.discriminator = Weighted()  # type: ignore[assignment]
-    now.optimiser_d = Adam(now.discriminator.parameters(), Dial(1e-3), (0.5, 0.999))
+    now.optimiser_d = Adam(now.discriminator.parameters(), StepScalar(1e-3), (0.5, 0.999))
     now.step = at
     before = now.discriminator.w.detach().clone()  # type: ignore[union-attr]
     step(now, torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1)
@@ -154,14 +154,14 @@ def test_instance_noise_falls_to_none() -> None:
     settings = recipe.Augment(noise=0.4, noise_until=0.5)
     for progress, want in ((0.0, 0.4), (0.25, 0.2), (0.5, 0.0), (0.9, 0.0)):
         assert augmented(
-            pictures, settings, Dial(noise_at(settings, progress)), _noise()
+            pictures, settings, StepScalar(noise_at(settings, progress)), _noise()
         ).std().item() == pytest.approx(want, rel=0.03)
 
 
 def test_translation_moves_each_picture_whole_pixels() -> None:
     pictures = torch.full((64, 1, 32, 32), -1.0)
     pictures[:, :, 15, 15] = 1.0
-    moved = augmented(pictures, recipe.Augment(translate=0.125), Dial(), _noise())
+    moved = augmented(pictures, recipe.Augment(translate=0.125), StepScalar(), _noise())
     at = moved.flatten(1).argmax(1)
     down, right = at // 32 - 15, at % 32 - 15
     assert (moved.sum((1, 2, 3)) == pictures.sum((1, 2, 3))).all()
@@ -170,7 +170,7 @@ def test_translation_moves_each_picture_whole_pixels() -> None:
 
 
 def test_cutout_blanks_one_square_of_each_picture() -> None:
-    blanked = augmented(torch.ones(64, 3, 32, 32), recipe.Augment(cutout=0.5), Dial(), _noise()) == 0
+    blanked = augmented(torch.ones(64, 3, 32, 32), recipe.Augment(cutout=0.5), StepScalar(), _noise()) == 0
     count = blanked[:, 0].sum((1, 2))
     assert count.max() == 16 * 16
     assert count.min() >= 8 * 8  # the centre is on the picture
@@ -180,7 +180,7 @@ def test_cutout_blanks_one_square_of_each_picture() -> None:
 
 def test_colour_changes_levels_but_no_shapes() -> None:
     pictures = torch.rand(8, 3, 16, 16) * 2 - 1
-    changed = augmented(pictures, recipe.Augment(colour=True), Dial(), _noise())
+    changed = augmented(pictures, recipe.Augment(colour=True), StepScalar(), _noise())
     assert not torch.allclose(changed, pictures, atol=0.05)
     before, after = pictures.mean(1).flatten(1), changed.mean(1).flatten(1)
     for a, b in zip(before, after, strict=True):
@@ -190,17 +190,17 @@ def test_colour_changes_levels_but_no_shapes() -> None:
 def test_augmentation_lets_gradients_through_and_draws_nothing_when_off() -> None:
     pictures = torch.rand(4, 1, 16, 16, requires_grad=True)
     everything = recipe.Augment(noise=0.1, translate=0.125, cutout=0.25, colour=True)
-    augmented(pictures, everything, Dial(noise_at(everything, 0.0)), _noise()).sum().backward()  # type: ignore[no-untyped-call]
+    augmented(pictures, everything, StepScalar(noise_at(everything, 0.0)), _noise()).sum().backward()  # type: ignore[no-untyped-call]
     assert pictures.grad is not None
     assert (pictures.grad != 0).any((1, 2, 3)).all()
     noise = _noise()
-    assert augmented(pictures, recipe.Augment(), Dial(), noise) is pictures
+    assert augmented(pictures, recipe.Augment(), StepScalar(), noise) is pictures
     assert torch.equal(noise.get_state(), _noise().get_state())
 
 
 def test_weight_decay_shrinks_weights_beside_the_gradient() -> None:
     weight = nn.Parameter(torch.full((3,), 2.0))
-    adam = Adam([weight], Dial(0.1), (0.5, 0.999), decay=0.2)
+    adam = Adam([weight], StepScalar(0.1), (0.5, 0.999), decay=0.2)
     weight.grad = torch.zeros(3)
     adam.step()
     torch.testing.assert_close(weight.detach(), torch.full((3,), 2.0 * (1 - 0.1 * 0.2)))
@@ -230,7 +230,7 @@ def test_a_conditional_generator_is_read_from_its_file_alone(tmp_path: Path, cla
     file = tiny_recipe(tmp_path, classes)
     train_here(file, tmp_path / "run", "generator.classes=3", "generator.embedding=5", "train.epochs=1")
     path = tmp_path / "run" / "generator_1.pth"
-    spec = checkpoint.read(path, Overrides()).spec
+    spec = checkpoint.read(path, ReadOptions()).spec
     assert (spec.nz, spec.classes, spec.image) == (8, 3, (1, 32, 32))
     net = models.Generator(8, (12, 8, 8), 1, 3, 5)
     net.load_state_dict(torch.load(path, weights_only=True))

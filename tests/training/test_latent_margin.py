@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gan_export import checkpoint, latents
-from gan_export.graph.torch_module import to_module
+from gan_export.graph.torch_module import build_module
 from gan_export.training import models
 from tests.training.common import ROOT, environment
 
@@ -53,7 +53,7 @@ def test_a_cut_generator_draws_what_the_whole_one_draws_further_inside_the_cell(
     with torch.no_grad():
         want = whole(moved.reshape(-1, NZ, 1, 1))
     with torch.no_grad():
-        got = to_module(read.spec, read.weights).eval()(z)
+        got = build_module(read.spec, read.weights).eval()(z)
     assert clear.sum() > 230
     torch.testing.assert_close(got[clear], want[clear], rtol=0, atol=1e-5)
     assert (want - whole(z.reshape(-1, NZ, 1, 1))).abs().max() > 0.01  # the margin shows

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from gan_export import checkpoint
-from gan_export.recognize.options import Overrides
+from gan_export.recognize.options import ReadOptions
 from gan_export.training import events, recipe, trainer
 from tests.training.common import ROOT, gan_train
 
@@ -44,7 +44,7 @@ def test_every_recipe_takes_steps_and_gives_a_generator_that_is_read(name: str, 
     trainer.train(read, tmp_path / "run", trainer.Options(observe=told.append))
     measured = [e for e in told if isinstance(e, events.Measured)]
     assert measured[-1].step == (2 if ours.data.drop_last else 3)
-    spec = checkpoint.read(tmp_path / "run" / "generator_1.pth", Overrides()).spec
+    spec = checkpoint.read(tmp_path / "run" / "generator_1.pth", ReadOptions()).spec
     assert spec.image == (ours.data.channels, ours.data.size, ours.data.size)
     assert spec.classes == ours.generator.classes
 

@@ -184,7 +184,7 @@ def test_the_average_follows_the_generator_and_its_batchnorm_is_measured_anew() 
     step(now, torch.rand(8, 1, 32, 32) * 2 - 1)
     for old, net, average in zip(before, now.generator.parameters(), now.average.parameters(), strict=True):
         torch.testing.assert_close(average, 0.9 * old + 0.1 * net.detach(), rtol=1e-4, atol=1e-6)
-    shown, again = snapshot.published(now), snapshot.published(now)
+    shown, again = snapshot.eval_generator(now), snapshot.eval_generator(now)
     assert not shown.training
     assert all(torch.equal(a, b) for a, b in zip(shown.buffers(), again.buffers(), strict=True))
     z = torch.randn(2048, 100, 1, 1)

@@ -25,7 +25,7 @@ def test_a_resumed_run_keeps_to_its_folder(run: Path, tmp_path: Path, name: str)
     precious.write_text("mine")
     (run / name).unlink(missing_ok=True)
     (run / name).symlink_to(precious)
-    with pytest.raises(GanExportError, match="is a link"), run_dir.held(run):
+    with pytest.raises(GanExportError, match="is a link"), run_dir.lock_run_dir(run):
         pytest.fail("the run was taken up")
     assert precious.read_text() == "mine"
 

@@ -14,7 +14,7 @@ from gan_export import checkpoint, exporters, latents
 from gan_export.errors import GanExportError
 from gan_export.exporters.base import Options
 from gan_export.graph import statistics
-from gan_export.graph.torch_module import to_module
+from gan_export.graph.torch_module import build_module
 from gan_export.pipeline import publish
 from gan_export.verification import batchnorm
 
@@ -46,14 +46,14 @@ def test_statistics_that_do_not_fit_are_told_and_mended(classic: nn.Module, tmp_
     z = torch.from_numpy(latents.draw(statistics.SEED, 0, 512, 100))
     with torch.no_grad():
         train_mode = model.train()(z[:, :, None, None])
-    assert (to_module(mended.spec, mended.weights)(z) - train_mode).abs().max() < 1e-3
+    assert (build_module(mended.spec, mended.weights)(z) - train_mode).abs().max() < 1e-3
 
 
 def test_recalibration_is_deterministic_and_goes_into_the_manifest(classic_pth: Path, tmp_path: Path) -> None:
     read = checkpoint.read(classic_pth)
     first, second = (batchnorm.recalibrated(read, 100).weights for _ in range(2))
     assert all(np.array_equal(first[k], second[k]) for k in first)
-    shipped = publish.ship(read, exporters.find("torchscript"), tmp_path / "g.pt", Options(recalibrate=100))
+    shipped = publish.export(read, exporters.find("torchscript"), tmp_path / "g.pt", Options(recalibrate=100))
     assert shipped.manifest.options == {"recalibrate": 100}
     assert publish.verify(tmp_path / "g.pt", read).passed
 
@@ -64,5 +64,5 @@ def test_unusable_statistics_are_refused_with_the_flag(classic: nn.Module, tmp_p
     model.model[4].running_var[3] = value
     read = saved(model, tmp_path / "g.pth")
     with pytest.raises(GanExportError, match="--recalibrate"):
-        publish.ship(read, exporters.find("torchscript"), tmp_path / "g.pt")
-    assert publish.ship(read, exporters.find("torchscript"), tmp_path / "g.pt", Options(recalibrate=64)).report.passed
+        publish.export(read, exporters.find("torchscript"), tmp_path / "g.pt")
+    assert publish.export(read, exporters.find("torchscript"), tmp_path / "g.pt", Options(recalibrate=64)).report.passed

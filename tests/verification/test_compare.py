@@ -70,7 +70,7 @@ def hold(original: Original, form: Form, batches: tuple[int, ...], width: int, f
     read = checkpoint.read(file, original.overrides)
     path = folder / f"model.exported{form.exporter.suffix}"
     manifest = form.exporter.write(read, path, Options(precision=form.precision))
-    assert manifests.read_manifest(path, manifests.sniff(path)) == manifest
+    assert manifests.read_manifest(path, manifests.detect_format(path)) == manifest
     doubled = copy.deepcopy(model).double()
     session = runtimes.find(form.exporter.runtime).load(path)
     try:
@@ -113,9 +113,9 @@ def test_every_architecture_has_an_original() -> None:
     for original in ORIGINALS:
         with torch.device("meta"):
             shapes = {k: tuple(v.shape) for k, v in original.build(original.width).state_dict().items()}
-        from gan_export.recognize import recognise
+        from gan_export.recognize import recognize
 
-        met.add(recognise(shapes, original.overrides).spec.arch)
+        met.add(recognize(shapes, original.overrides).spec.arch)
     assert met >= {family.name for family in ARCHS} - {"chain"}
 
 

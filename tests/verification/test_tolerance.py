@@ -12,12 +12,12 @@ from gan_export.verification import compare
 SIGNATURE = Signature.of_latent(1, "normal", (1, 32, 32))
 
 
-def judged(pictures: int, off: int) -> compare.Row:
+def judged(pictures: int, off: int) -> compare.BatchComparison:
     """Pictures of zeros, byte 128, of which `off` values lie a millionth below: byte 127."""
     wanted = np.zeros((pictures, 1, 32, 32))
     got = wanted.astype(np.float32)
     got.reshape(-1)[:off] = -1e-6
-    return compare.judge({"image": got}, {"image": wanted}, SIGNATURE, tolerance.rule("onnx", "fp32").given())
+    return compare.compare_batch({"image": got}, {"image": wanted}, SIGNATURE, tolerance.rule("onnx", "fp32").given())
 
 
 @pytest.mark.parametrize("pictures", [1, 16, 65, 2000])

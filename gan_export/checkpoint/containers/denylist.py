@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 
-from gan_export.checkpoint.containers.tensors import Name
+from gan_export.checkpoint.containers.tensors import GlobalRef
 from gan_export.errors import GanExportError, HostileFileError, printable
 
 MAX_NAMES = 10_000  # of one file; a training state has a few dozen
@@ -74,13 +74,13 @@ class Names:
     def __init__(self) -> None:
         self.known: dict[str, bool] = {}
 
-    def add(self, name: Name) -> None:
+    def add(self, name: GlobalRef) -> None:
         """Raises GanExportError for more names than any checkpoint has."""
         if len(self.known) >= MAX_NAMES:
             raise GanExportError(f"it names over {MAX_NAMES:,} classes: forged, or save the state_dict alone")
         self.known.setdefault(str(name), runs(name))
 
-    def call(self, function: Name, args: object) -> None:
+    def call(self, function: GlobalRef, args: object) -> None:
         """Note a call that stays an inert record, if its arguments make it more than its name says."""
         if str(function) in _GETTERS and isinstance(args, tuple):
             words = [a for a in args[:MAX_WORDS] if isinstance(a, str)]
@@ -131,7 +131,7 @@ def named_first(names: Names) -> Iterator[None]:
         raise
 
 
-def runs(name: Name) -> bool:
+def runs(name: GlobalRef) -> bool:
     """Whether unpickling the name, or calling what it stands for, can run a program of the file's choice."""
     module, dotted = name.module, f"{name.module}.{name.qualname}"
     root = module.split(".", 1)[0]

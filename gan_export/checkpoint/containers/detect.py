@@ -7,7 +7,7 @@ from pathlib import Path
 from gan_export._lib.budget import Budget
 from gan_export.checkpoint.containers import read_file, safetensors
 from gan_export.checkpoint.containers.pickle_vm import PickleDamage
-from gan_export.checkpoint.containers.torch import MAGIC_BYTES, Content, read_pickle, read_stream, read_zip
+from gan_export.checkpoint.containers.torch import MAGIC_BYTES, ContainerContents, read_pickle, read_stream, read_zip
 from gan_export.checkpoint.containers.zip import Archive
 from gan_export.errors import GanExportError, printable
 
@@ -35,12 +35,12 @@ _OTHERS: tuple[tuple[int, bytes, str], ...] = (
 _OLD_TAR = ("sys_info", "pickle", "tensors", "storages")  # members of PyTorch 0.1's format
 
 
-def read_content(path: Path) -> tuple[str, str, Content, Budget]:
+def read_content(path: Path) -> tuple[str, str, ContainerContents, Budget]:
     """(name, sha256, content, what is left of its budget) of a file.
 
     Raises GanExportError, beginning with its name, for what isn't read.
     """
-    snapshot = read_file.take(path)
+    snapshot = read_file.read_file(path)
     budget = Budget(len(snapshot.data))
     try:
         content = decode(snapshot.data, budget, snapshot.name)
@@ -51,7 +51,7 @@ def read_content(path: Path) -> tuple[str, str, Content, Budget]:
     return snapshot.name, snapshot.sha256, content, budget
 
 
-def decode(data: memoryview, budget: Budget, name: str = "the file") -> Content:
+def decode(data: memoryview, budget: Budget, name: str = "the file") -> ContainerContents:
     """The content of a file's bytes; `name` only for advice in messages."""
     head = bytes(data[:512])
     if not head:
@@ -75,7 +75,7 @@ def decode(data: memoryview, budget: Budget, name: str = "the file") -> Content:
     return _pickle_or_nothing(data, head, budget)
 
 
-def _zip(archive: Archive, budget: Budget, name: str) -> Content:
+def _zip(archive: Archive, budget: Budget, name: str) -> ContainerContents:
     names = list(archive.entries)
     # Entries lie in a folder called as the file was, which can be anything.
     if any(n.split("/")[1:2] in (["constants.pkl"], ["code"]) for n in names):
@@ -107,7 +107,7 @@ def _looks_like_onnx(head: bytes) -> bool:
     return len(head) > 3 and head[0] == 0x08 and 1 <= head[1] <= 64 and head[2] in (0x12, 0x1A, 0x22, 0x28, 0x3A, 0x42)
 
 
-def _pickle_or_nothing(data: memoryview, head: bytes, budget: Budget) -> Content:
+def _pickle_or_nothing(data: memoryview, head: bytes, budget: Budget) -> ContainerContents:
     try:
         return read_pickle(data, budget)
     except PickleDamage as e:

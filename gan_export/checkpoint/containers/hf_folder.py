@@ -9,8 +9,8 @@ from gan_export._lib.budget import Budget, read_json
 from gan_export.checkpoint.containers import read_file
 from gan_export.checkpoint.containers.denylist import Names
 from gan_export.checkpoint.containers.detect import decode
-from gan_export.checkpoint.containers.read_file import Snapshot
-from gan_export.checkpoint.containers.torch import Content
+from gan_export.checkpoint.containers.read_file import FileBytes
+from gan_export.checkpoint.containers.torch import ContainerContents
 from gan_export.checkpoint.state_dicts import tensors_of
 from gan_export.errors import GanExportError, printable
 
@@ -23,7 +23,7 @@ MAX_SHARDS = 256
 MAX_INDEX = 64 << 20
 
 
-def read_folder(folder: Path) -> tuple[str, str, Content, Budget]:
+def read_folder(folder: Path) -> tuple[str, str, ContainerContents, Budget]:
     """(name, sha256, content, what is left of its budget) of a folder.
 
     Raises GanExportError if it holds no model, or several.
@@ -46,7 +46,7 @@ def read_folder(folder: Path) -> tuple[str, str, Content, Budget]:
     return folder.resolve().name, digest, content, budget
 
 
-def _single(folder: Path, here: list[str]) -> tuple[list[Snapshot], Content, Budget]:
+def _single(folder: Path, here: list[str]) -> tuple[list[FileBytes], ContainerContents, Budget]:
     shown = printable(str(folder))
     known = [n for n in _WHOLE if n in here][:1]
     named = known or [n for n in here if n.endswith(_SUFFIXES[0])] or [n for n in here if n.endswith(_SUFFIXES[1:])]
@@ -55,14 +55,14 @@ def _single(folder: Path, here: list[str]) -> tuple[list[Snapshot], Content, Bud
     if len(named) > 1:
         few = ", ".join(printable(n, 40) for n in named[:6])
         raise GanExportError(f"{shown} is a folder with several models ({few}); name one of them")
-    snapshot = read_file.take(folder / named[0])
+    snapshot = read_file.read_file(folder / named[0])
     budget = Budget(len(snapshot.data))
     content = _decoded(snapshot, budget)
-    return [snapshot], Content(f"a folder with {content.container[2:]}", content.root, content.names), budget
+    return [snapshot], ContainerContents(f"a folder with {content.container[2:]}", content.root, content.names), budget
 
 
-def _sharded(folder: Path, index: str) -> tuple[list[Snapshot], Content, Budget]:
-    first = read_file.take(folder / index)
+def _sharded(folder: Path, index: str) -> tuple[list[FileBytes], ContainerContents, Budget]:
+    first = read_file.read_file(folder / index)
     where = printable(f"{folder.name}/{index}")
     try:
         if len(first.data) > MAX_INDEX:
@@ -83,7 +83,7 @@ def _sharded(folder: Path, index: str) -> tuple[list[Snapshot], Content, Budget]
     for name in names:
         if Path(name).name != name or "\\" in name or name in ("", ".", ".."):
             raise GanExportError(f"{where} names a shard outside its folder, {printable(name, 60)}: forged")
-        snapshot = read_file.take(folder / name, "a shard")
+        snapshot = read_file.read_file(folder / name, "a shard")
         size += len(snapshot.data)
         if size > read_file.MAX_BYTES:
             raise GanExportError(f"{where}: its shards have over 4 GiB, no generator of this family is so large")
@@ -100,10 +100,14 @@ def _sharded(folder: Path, index: str) -> tuple[list[Snapshot], Content, Budget]
         found.merge(content.names)
         taken.append(snapshot)
     kind = "safetensors" if names and names[0].endswith(".safetensors") else "PyTorch"
-    return taken, Content(f"a folder with {len(names)} {kind} shards", {k: tensors[k] for k in table}, found), budget
+    return (
+        taken,
+        ContainerContents(f"a folder with {len(names)} {kind} shards", {k: tensors[k] for k in table}, found),
+        budget,
+    )
 
 
-def _decoded(snapshot: Snapshot, budget: Budget) -> Content:
+def _decoded(snapshot: FileBytes, budget: Budget) -> ContainerContents:
     try:
         return decode(snapshot.data, budget, snapshot.name)
     except GanExportError as e:

@@ -10,7 +10,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gan_export.checkpoint.containers.tensors import ITEMSIZES, Name, Record, Storage, Tensor, as_tensor, contiguous
+from gan_export.checkpoint.containers.tensors import (
+    ITEMSIZES,
+    GlobalRef,
+    OpaqueObject,
+    Storage,
+    Tensor,
+    as_tensor,
+    contiguous,
+)
 from gan_export.errors import GanExportError
 
 _STORAGE_DTYPES: dict[str, str] = {
@@ -29,23 +37,23 @@ _NUMPY_DTYPES: dict[str, str] = {
 
 def storage_dtype(kind: object) -> str:
     """The element type of `torch.FloatStorage` and its kin on any device.  Raises GanExportError for others."""
-    if isinstance(kind, Name) and kind.module.split(".")[0] == "torch" and kind.qualname in _STORAGE_DTYPES:
+    if isinstance(kind, GlobalRef) and kind.module.split(".")[0] == "torch" and kind.qualname in _STORAGE_DTYPES:
         return _STORAGE_DTYPES[kind.qualname]
     raise GanExportError("a tensor in a storage of no known type: damaged or forged")
 
 
-def build(function: Name, args: object) -> object:
+def construct(function: GlobalRef, args: object) -> object:
     """What `function(*args)` stands for: a value of ours, or a Record.  Raises GanExportError for forged tensors."""
     builder = _BUILDERS.get(str(function))
     if builder is None or not isinstance(args, tuple):
-        return Record(function, args)
+        return OpaqueObject(function, args)
     try:
         return builder(*args)
-    except (_Otherwise, TypeError):
-        return Record(function, args)
+    except (_UnsupportedCall, TypeError):
+        return OpaqueObject(function, args)
 
 
-def is_known(name: Name) -> bool:
+def is_allowed(name: GlobalRef) -> bool:
     """Whether the name means something to us; the others are reported."""
     return str(name) in _BUILDERS or (
         name.module.split(".")[0] == "torch" and (name.qualname in _STORAGE_DTYPES or name.qualname in ITEMSIZES)
@@ -54,7 +62,7 @@ def is_known(name: Name) -> bool:
 
 def set_state(target: object, state: object) -> None:
     """What `target.__setstate__(state)` stands for."""
-    if not isinstance(target, Record):
+    if not isinstance(target, OpaqueObject):
         return  # attributes of a dict or tensor (OrderedDict's _metadata, hooks): nothing we use
     target.state = state
     if target.name in _NDARRAYS and isinstance(state, tuple) and len(state) == 5:
@@ -62,13 +70,13 @@ def set_state(target: object, state: object) -> None:
         target.tensor = _array(shape, dtype, bool(fortran), raw)
 
 
-class _Otherwise(Exception):
+class _UnsupportedCall(Exception):
     """Not called as its writer does."""
 
 
 def _require(condition: bool) -> None:
     if not condition:
-        raise _Otherwise
+        raise _UnsupportedCall
 
 
 # -- torch
@@ -76,17 +84,17 @@ def _require(condition: bool) -> None:
 
 def _tensor(storage: object, offset: object, size: object, stride: object, *_: object) -> Tensor:
     if not isinstance(storage, Storage) or not isinstance(size, tuple) or not isinstance(stride, tuple):
-        raise _Otherwise
+        raise _UnsupportedCall
     return Tensor(storage, storage.dtype, size, stride, offset)  # type: ignore[arg-type]  # Tensor checks
 
 
 def _tensor_v3(storage: object, offset: object, size: object, stride: object, *rest: object) -> Tensor:
     """(..., requires_grad, backward_hooks, dtype, metadata): the types that have no storage class of their own."""
     if not isinstance(storage, Storage) or not isinstance(size, tuple) or not isinstance(stride, tuple):
-        raise _Otherwise
+        raise _UnsupportedCall
     dtype = rest[2] if len(rest) > 2 else None
-    if not isinstance(dtype, Name) or dtype.module != "torch" or dtype.qualname not in ITEMSIZES:
-        raise _Otherwise
+    if not isinstance(dtype, GlobalRef) or dtype.module != "torch" or dtype.qualname not in ITEMSIZES:
+        raise _UnsupportedCall
     return Tensor(storage, dtype.qualname, size, stride, offset)  # type: ignore[arg-type]  # Tensor checks
 
 
@@ -97,21 +105,21 @@ def _parameter(data: object, *_: object) -> object:
 
 def _from_type(function: object, kind: object, args: object, state: object) -> object:
     """A tensor subclass: the plain tensor beneath it."""
-    if not isinstance(function, Name):
-        raise _Otherwise
-    return build(function, args)
+    if not isinstance(function, GlobalRef):
+        raise _UnsupportedCall
+    return construct(function, args)
 
 
 def _device_tensor(data: object, *_: object) -> object:
     tensor = as_tensor(data)
     if tensor is None:
-        raise _Otherwise
+        raise _UnsupportedCall
     return tensor
 
 
 def _size(shape: object = ()) -> tuple[object, ...]:
     if not isinstance(shape, (tuple, list)):
-        raise _Otherwise
+        raise _UnsupportedCall
     return tuple(shape)
 
 
@@ -134,7 +142,11 @@ def _array(shape: object, dtype: object, fortran: bool, raw: object) -> Tensor |
 
 def _numpy_dtype(dtype: object) -> tuple[str, bool] | None:
     """(our name, big endian) of a pickled numpy.dtype."""
-    if not isinstance(dtype, Record) or dtype.name != Name("numpy", "dtype") or not isinstance(dtype.args, tuple):
+    if (
+        not isinstance(dtype, OpaqueObject)
+        or dtype.name != GlobalRef("numpy", "dtype")
+        or not isinstance(dtype.args, tuple)
+    ):
         return None
     code = dtype.args[0] if dtype.args else None
     if not isinstance(code, str) or code.lstrip("<>|=") not in _NUMPY_DTYPES:
@@ -143,12 +155,12 @@ def _numpy_dtype(dtype: object) -> tuple[str, bool] | None:
     return _NUMPY_DTYPES[code.lstrip("<>|=")], big or code.startswith(">")
 
 
-def _empty_array(*_: object) -> Record:
-    return Record(Name("numpy", "ndarray"))
+def _empty_array(*_: object) -> OpaqueObject:
+    return OpaqueObject(GlobalRef("numpy", "ndarray"))
 
 
-def _from_buffer(raw: object, dtype: object, shape: object, order: object, *_: object) -> Record:
-    array = Record(Name("numpy", "ndarray"))
+def _from_buffer(raw: object, dtype: object, shape: object, order: object, *_: object) -> OpaqueObject:
+    array = OpaqueObject(GlobalRef("numpy", "ndarray"))
     array.tensor = _array(shape, dtype, order == "F", raw)
     return array
 
@@ -158,7 +170,7 @@ def _scalar(dtype: object, raw: object = None) -> object:
     found = _numpy_dtype(dtype)
     data = _latin1(raw) if isinstance(raw, str) else raw
     if found is None or not isinstance(data, bytes) or len(data) != ITEMSIZES[found[0]]:
-        raise _Otherwise
+        raise _UnsupportedCall
     return np.frombuffer(data, np.dtype(found[0]).newbyteorder(">" if found[1] else "<"))[0].item()
 
 
@@ -167,24 +179,24 @@ def _scalar(dtype: object, raw: object = None) -> object:
 
 def _latin1(text: object, encoding: object = "latin1") -> bytes:
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise _Otherwise
+        raise _UnsupportedCall
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:
-        raise _Otherwise from None
+        raise _UnsupportedCall from None
 
 
 def _ordered(pairs: object = ()) -> dict[object, object]:
     """OrderedDict: empty, or from Python 2's list of pairs."""
     if not isinstance(pairs, (list, tuple)):
-        raise _Otherwise
+        raise _UnsupportedCall
     result: dict[object, object] = {}
     for pair in pairs:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not isinstance(pair[0], (str, int)):
-            raise _Otherwise
+            raise _UnsupportedCall
         long = len(pair[0]) > 1024 if isinstance(pair[0], str) else abs(pair[0]) >= 2**59
         if long:
-            raise _Otherwise  # as pickles._hashable
+            raise _UnsupportedCall  # as pickles._hashable
         result[pair[0]] = pair[1]
     return result
 
@@ -196,30 +208,30 @@ def _default(*_: object) -> dict[object, object]:
 
 def _counter(items: object = None) -> dict[object, object]:
     if items is not None and not isinstance(items, dict):
-        raise _Otherwise
+        raise _UnsupportedCall
     return dict(items or {})
 
 
-def _set(elements: object = ()) -> Record:
+def _set(elements: object = ()) -> OpaqueObject:
     if not isinstance(elements, (list, tuple)):
-        raise _Otherwise
-    return Record(Name("builtins", "set"), elements=list(elements))
+        raise _UnsupportedCall
+    return OpaqueObject(GlobalRef("builtins", "set"), elements=list(elements))
 
 
-def _reconstructed(kind: object, base: object = None, state: object = None) -> Record:
+def _reconstructed(kind: object, base: object = None, state: object = None) -> OpaqueObject:
     """copyreg._reconstructor: protocols 0 and 1 make an object of any class so."""
-    if not isinstance(kind, Name):
-        raise _Otherwise
-    return Record(kind, (state,))
+    if not isinstance(kind, GlobalRef):
+        raise _UnsupportedCall
+    return OpaqueObject(kind, (state,))
 
 
 def _new_object(kind: object, *args: object) -> object:
-    if not isinstance(kind, Name):
-        raise _Otherwise
-    return build(kind, args)
+    if not isinstance(kind, GlobalRef):
+        raise _UnsupportedCall
+    return construct(kind, args)
 
 
-_NDARRAYS = (Name("numpy", "ndarray"),)
+_NDARRAYS = (GlobalRef("numpy", "ndarray"),)
 _BUILDERS: dict[str, Callable[..., object]] = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
@@ -231,17 +243,17 @@ _BUILDERS: dict[str, Callable[..., object]] = {
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": _device_tensor,
     "torch._tensor._rebuild_from_type_v2": _from_type,
     "torch.nn.parameter.Parameter": _parameter,
-    "torch.storage._load_from_bytes": lambda *a: Record(Name("torch.storage", "_load_from_bytes"), a),
+    "torch.storage._load_from_bytes": lambda *a: OpaqueObject(GlobalRef("torch.storage", "_load_from_bytes"), a),
     "torch.Size": _size,
-    "torch.device": lambda *a: Record(Name("torch", "device"), a),
+    "torch.device": lambda *a: OpaqueObject(GlobalRef("torch", "device"), a),
     "numpy.core.multiarray._reconstruct": _empty_array,
     "numpy._core.multiarray._reconstruct": _empty_array,
     "numpy.core.numeric._frombuffer": _from_buffer,
     "numpy._core.numeric._frombuffer": _from_buffer,
     "numpy.core.multiarray.scalar": _scalar,
     "numpy._core.multiarray.scalar": _scalar,
-    "numpy.dtype": lambda *a: Record(Name("numpy", "dtype"), a),
-    "numpy.ndarray": lambda *a: Record(Name("numpy", "ndarray"), a),
+    "numpy.dtype": lambda *a: OpaqueObject(GlobalRef("numpy", "dtype"), a),
+    "numpy.ndarray": lambda *a: OpaqueObject(GlobalRef("numpy", "ndarray"), a),
     "collections.OrderedDict": _ordered,
     "collections.defaultdict": _default,
     "collections.Counter": _counter,
@@ -253,9 +265,9 @@ _BUILDERS: dict[str, Callable[..., object]] = {
     "__builtin__.frozenset": _set,
     "builtins.bytearray": _latin1,
     "__builtin__.bytearray": _latin1,
-    "builtins.slice": lambda *a: Record(Name("builtins", "slice"), a),
-    "builtins.object": lambda *a: Record(Name("builtins", "object"), a),
-    "__builtin__.object": lambda *a: Record(Name("builtins", "object"), a),
+    "builtins.slice": lambda *a: OpaqueObject(GlobalRef("builtins", "slice"), a),
+    "builtins.object": lambda *a: OpaqueObject(GlobalRef("builtins", "object"), a),
+    "__builtin__.object": lambda *a: OpaqueObject(GlobalRef("builtins", "object"), a),
     "_codecs.encode": _latin1,
     "copyreg._reconstructor": _reconstructed,
     "copy_reg._reconstructor": _reconstructed,

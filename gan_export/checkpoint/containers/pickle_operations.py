@@ -12,11 +12,11 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from gan_export.checkpoint.containers.tensors import Name, Record
+from gan_export.checkpoint.containers.tensors import GlobalRef, OpaqueObject
 from gan_export.errors import GanExportError
 
 if TYPE_CHECKING:
-    from gan_export.checkpoint.containers.pickle_vm import Machine
+    from gan_export.checkpoint.containers.pickle_vm import PickleInterpreter
 
 MAX_INTEGER_BYTES = 1024
 COPIED = 1 << 10  # bytes up to this length are copied out of the file; longer ones stay windows on it
@@ -32,7 +32,7 @@ class Mark:
 
 
 MARK = Mark()
-_SET, _FROZENSET = Name("builtins", "set"), Name("builtins", "frozenset")
+_SET, _FROZENSET = GlobalRef("builtins", "set"), GlobalRef("builtins", "frozenset")
 _u2, _u4, _i4, _u8 = (struct.Struct(f).unpack_from for f in ("<H", "<I", "<i", "<Q"))
 _f8 = struct.Struct(">d").unpack_from
 
@@ -40,52 +40,52 @@ _f8 = struct.Struct(">d").unpack_from
 # -- numbers
 
 
-def _push_u1(m: Machine) -> None:
+def _push_u1(m: PickleInterpreter) -> None:
     at = m.position
     m.stack.append(m.data[at])
     m.position = at + 1
 
 
-def _push_u2(m: Machine) -> None:
+def _push_u2(m: PickleInterpreter) -> None:
     m.stack.append(_u2(m.data, m.position)[0])
     m.position += 2
 
 
-def _push_i4(m: Machine) -> None:
+def _push_i4(m: PickleInterpreter) -> None:
     m.stack.append(_i4(m.data, m.position)[0])
     m.position += 4
 
 
-def _push_f8(m: Machine) -> None:
+def _push_f8(m: PickleInterpreter) -> None:
     m.stack.append(_f8(m.data, m.position)[0])
     m.position += 8
 
 
-def _size1(m: Machine) -> int:
+def _size1(m: PickleInterpreter) -> int:
     at = m.position
     m.position = at + 1
     return m.data[at]
 
 
-def _size4(m: Machine) -> int:
+def _size4(m: PickleInterpreter) -> int:
     at = m.position
     m.position = at + 4
     return int(_u4(m.data, at)[0])
 
 
-def _size8(m: Machine) -> int:
+def _size8(m: PickleInterpreter) -> int:
     at = m.position
     m.position = at + 8
     return int(_u8(m.data, at)[0])
 
 
-def _signed4(m: Machine) -> int:
+def _signed4(m: PickleInterpreter) -> int:
     at = m.position
     m.position = at + 4
     return int(_i4(m.data, at)[0])
 
 
-def _long(m: Machine, size: int) -> None:
+def _long(m: PickleInterpreter, size: int) -> None:
     if not 0 <= size <= MAX_INTEGER_BYTES:
         raise PickleDamage(f"an integer of {size:,} bytes")
     m.extra += 1
@@ -98,7 +98,7 @@ def _decimal(raw: bytes) -> int:
     return int(raw.rstrip(b"L"))
 
 
-def _int_line(m: Machine) -> None:
+def _int_line(m: PickleInterpreter) -> None:
     raw = m.line()
     m.stack.append(raw == b"01" if raw in (b"00", b"01") else _decimal(raw))
 
@@ -110,22 +110,22 @@ def _text(raw: memoryview | bytes) -> str:
     return str(raw, "utf-8", "surrogatepass")
 
 
-def _push_text(m: Machine, text: str) -> None:
+def _push_text(m: PickleInterpreter, text: str) -> None:
     m.extra += 1
     if len(text) > _LONG_TEXT:
         m.budget.hold(sys.getsizeof(text))  # up to four bytes a character, whatever it took in the file
     m.stack.append(text)
 
 
-def _unicode(m: Machine, size: int) -> None:
+def _unicode(m: PickleInterpreter, size: int) -> None:
     _push_text(m, str(m.take(size), "utf-8", "surrogatepass"))
 
 
-def _latin(m: Machine, size: int) -> None:
+def _latin(m: PickleInterpreter, size: int) -> None:
     _push_text(m, str(m.take(size), "latin-1"))  # Python 2's str, byte for byte
 
 
-def _bytes(m: Machine, size: int) -> None:
+def _bytes(m: PickleInterpreter, size: int) -> None:
     m.extra += 1
     raw = m.take(size)
     m.stack.append(raw if size > COPIED else bytes(raw))
@@ -145,7 +145,7 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
     return _ESCAPES.get(code, code)
 
 
-def _string_line(m: Machine) -> None:
+def _string_line(m: PickleInterpreter) -> None:
     raw = m.line()
     if len(raw) < 2 or raw[:1] != raw[-1:] or raw[:1] not in (b"'", b'"'):
         raise PickleDamage("a string without its quotes")
@@ -158,39 +158,39 @@ def _string_line(m: Machine) -> None:
     _push_text(m, str(inner, "latin-1"))
 
 
-def _unicode_line(m: Machine) -> None:
+def _unicode_line(m: PickleInterpreter) -> None:
     _push_text(m, codecs.raw_unicode_escape_decode(m.line())[0])
 
 
 # -- the stack and the memo
 
 
-def _pop_any(m: Machine) -> None:
+def _pop_any(m: PickleInterpreter) -> None:
     m.stack.pop()
 
 
-def _get(m: Machine, index: int) -> None:
+def _get(m: PickleInterpreter, index: int) -> None:
     m.stack.append(m.memo[index])
 
 
-def _get1(m: Machine) -> None:
+def _get1(m: PickleInterpreter) -> None:
     at = m.position
     m.stack.append(m.memo[m.data[at]])
     m.position = at + 1
 
 
-def _put(m: Machine, index: int) -> None:
+def _put(m: PickleInterpreter, index: int) -> None:
     m.memo[index] = m.top()
 
 
-def _memoise(m: Machine) -> None:
+def _memoise(m: PickleInterpreter) -> None:
     m.memo[len(m.memo)] = m.top()
 
 
 # -- containers
 
 
-def _tuple(m: Machine, count: int) -> None:
+def _tuple(m: PickleInterpreter, count: int) -> None:
     stack = m.stack
     values = tuple(stack[-count:])
     if len(values) < count or any(v is MARK for v in values):
@@ -199,90 +199,90 @@ def _tuple(m: Machine, count: int) -> None:
     stack.append(values)
 
 
-def _tuple1(m: Machine) -> None:
+def _tuple1(m: PickleInterpreter) -> None:
     m.stack[-1] = (m.top(),)
 
 
-def _dict(m: Machine) -> None:
+def _dict(m: PickleInterpreter) -> None:
     flat = m.to_mark()
     m.stack.append({})
     m.set_items(flat)
 
 
-def _set_item(m: Machine) -> None:
+def _set_item(m: PickleInterpreter) -> None:
     value = m.pop()
     m.set_items([m.pop(), value])
 
 
-def _empty_set(m: Machine) -> None:
+def _empty_set(m: PickleInterpreter) -> None:
     m.extra += 1
-    m.stack.append(Record(_SET))
+    m.stack.append(OpaqueObject(_SET))
 
 
-def _frozenset(m: Machine) -> None:
+def _frozenset(m: PickleInterpreter) -> None:
     m.extra += 1
-    m.stack.append(Record(_FROZENSET, elements=m.to_mark()))
+    m.stack.append(OpaqueObject(_FROZENSET, elements=m.to_mark()))
 
 
 # -- names and calls
 
 
-def _stack_global(m: Machine) -> None:
+def _stack_global(m: PickleInterpreter) -> None:
     qualname, module = m.pop(), m.pop()
     if not isinstance(qualname, str) or not isinstance(module, str):
         raise PickleDamage("a name that is no text")
     m.stack.append(m.find(module, qualname))
 
 
-def _global(m: Machine) -> None:
+def _global(m: PickleInterpreter) -> None:
     module = _text(m.line())
     m.stack.append(m.find(module, _text(m.line())))
 
 
-def _reduce(m: Machine) -> None:
+def _reduce(m: PickleInterpreter) -> None:
     args = m.pop()
     m.stack.append(m.apply(m.pop(), args))
 
 
-def _newobj_ex(m: Machine) -> None:
+def _newobj_ex(m: PickleInterpreter) -> None:
     kwargs, args = m.pop(), m.pop()
     value = m.apply(m.pop(), args)
-    if isinstance(value, Record) and kwargs:
+    if isinstance(value, OpaqueObject) and kwargs:
         value.args = (args, kwargs)
     m.stack.append(value)
 
 
-def _inst(m: Machine) -> None:
+def _inst(m: PickleInterpreter) -> None:
     module = _text(m.line())
     name = m.find(module, _text(m.line()))
     m.stack.append(m.apply(name, tuple(m.to_mark())))
 
 
-def _obj(m: Machine) -> None:
+def _obj(m: PickleInterpreter) -> None:
     function, *args = m.to_mark()
     m.stack.append(m.apply(function, tuple(args)))
 
 
-def _persistent(m: Machine, identity: object) -> None:
+def _persistent(m: PickleInterpreter, identity: object) -> None:
     m.extra += 4
     m.stack.append(m.persistent(identity))
 
 
-def _refuse_extension(m: Machine) -> None:
+def _refuse_extension(m: PickleInterpreter) -> None:
     raise GanExportError("a pickle with extension codes, which no checkpoint has; save the state_dict with torch.save")
 
 
-def _refuse_buffers(m: Machine) -> None:
+def _refuse_buffers(m: PickleInterpreter) -> None:
     raise GanExportError("a pickle whose buffers lie outside it; save the state_dict with torch.save")
 
 
-def _proto(m: Machine) -> None:
+def _proto(m: PickleInterpreter) -> None:
     version = _size1(m)
     if version > 5:
         raise PickleDamage(f"pickle protocol {version}")
 
 
-Operation = Callable[["Machine"], object]
+Operation = Callable[["PickleInterpreter"], object]
 OPERATIONS: list[Operation | None] = [None] * 256
 for _code, _operation in (
     (b"(", lambda m: m.stack.append(MARK)),

@@ -1,7 +1,7 @@
 """A pickle read as data: a small machine for the pickle protocols 0 to 5 that imports and calls nothing.
 
 Python's own Unpickler imports what a file names.  This one pushes a `Name`; applying a `Name` gives a value of
-ours if it is one of the short list of tensor builders (`pickle_builders.build`), and an inert `Record` otherwise.
+ours if it is one of the short list of tensor builders (`pickle_builders.construct`), and an inert `Record` otherwise.
 Time and memory are linear in the pickle's length and spent from a Budget: each operation reads at least a byte, no
 value is copied, compared or hashed deeply, and no step recurses.
 """
@@ -16,10 +16,10 @@ from gan_export._lib.budget import Budget
 from gan_export.checkpoint.containers import pickle_builders
 from gan_export.checkpoint.containers.denylist import Names
 from gan_export.checkpoint.containers.pickle_operations import MARK, OPERATIONS, PickleDamage
-from gan_export.checkpoint.containers.tensors import Name, Record
+from gan_export.checkpoint.containers.tensors import GlobalRef, OpaqueObject
 from gan_export.errors import GanExportError
 
-__all__ = ["Machine", "PickleDamage"]
+__all__ = ["PickleDamage", "PickleInterpreter"]
 
 MAX_ARGUMENTS = 16  # of a builder
 MAX_LINE = 64 * 8**5  # 2 MiB
@@ -27,10 +27,10 @@ MAX_KEY = 1024  # characters of a dict's key, of a parameter's name
 MAX_NAME = 1024  # characters of a class's name with its module's
 _BUILD = 8  # steps of building a tensor
 _ROUND = 1000  # operations between two looks at the budget
-_EMBEDDED = Name("torch.storage", "_load_from_bytes")
+_EMBEDDED = GlobalRef("torch.storage", "_load_from_bytes")
 
 
-class Machine:
+class PickleInterpreter:
     """Runs one pickle at `position` of `data`; `position` is then just behind it.
 
     budget: pays for it.  names: gathers every name met that is no builder.
@@ -56,7 +56,7 @@ class Machine:
         self.persistent = persistent
         self.extra = 0  # steps of the operations since the last look at the budget, over one for each
         self._embedded = embedded
-        self._found: dict[tuple[str, str], Name] = {}
+        self._found: dict[tuple[str, str], GlobalRef] = {}
         self.stack: list[object] = []
         self.memo: dict[int, object] = {}
 
@@ -143,26 +143,26 @@ class Machine:
 
     # -- what operations do
 
-    def find(self, module: str, qualname: str) -> Name:
+    def find(self, module: str, qualname: str) -> GlobalRef:
         if len(module) + len(qualname) > MAX_NAME:
             raise GanExportError(f"a class with a name of {len(module) + len(qualname):,} characters: forged")
         name = self._found.get((module, qualname))
         if name is None:
             self.budget.spend(_BUILD)
             self.budget.hold(3 * MAX_NAME)
-            name = self._found[module, qualname] = Name(module, qualname)
-            if not pickle_builders.is_known(name):
+            name = self._found[module, qualname] = GlobalRef(module, qualname)
+            if not pickle_builders.is_allowed(name):
                 self.names.add(name)
         return name
 
     def apply(self, function: object, args: object) -> object:
         """What a call would give, without the call."""
         self.extra += 2
-        if not isinstance(function, Name):
-            function = function.name if isinstance(function, Record) else Name("?", type(function).__name__)
-        if not isinstance(args, tuple) or len(args) > MAX_ARGUMENTS or not pickle_builders.is_known(function):
+        if not isinstance(function, GlobalRef):
+            function = function.name if isinstance(function, OpaqueObject) else GlobalRef("?", type(function).__name__)
+        if not isinstance(args, tuple) or len(args) > MAX_ARGUMENTS or not pickle_builders.is_allowed(function):
             self.names.call(function, args)
-            return Record(function, args)
+            return OpaqueObject(function, args)
         self.extra += _BUILD
         if function == _EMBEDDED and self._embedded and len(args) == 1 and isinstance(args[0], (bytes, memoryview)):
             return self._embedded(memoryview(args[0]))
@@ -172,12 +172,12 @@ class Machine:
                 self.budget.hold(len(a))
             elif isinstance(a, (list, tuple, dict)):
                 self.budget.spend(len(a))
-        return pickle_builders.build(function, args)
+        return pickle_builders.construct(function, args)
 
     def set_state(self, state: object) -> None:
         """What the top's `__setstate__(state)` stands for."""
         target = self.top()
-        if isinstance(target, Record):
+        if isinstance(target, OpaqueObject):
             if isinstance(state, tuple) and len(state) == 5:  # an array's
                 self.extra += _BUILD
                 self.budget.hold(len(state[4]) if isinstance(state[4], str) else 0)
@@ -186,7 +186,7 @@ class Machine:
     def set_items(self, flat: list[object]) -> None:
         self.extra += 1
         target = self.top()
-        items = target.own_items() if isinstance(target, Record) else target
+        items = target.own_items() if isinstance(target, OpaqueObject) else target
         if not isinstance(items, dict) or len(flat) % 2:
             raise PickleDamage(f"items set on no dict, at byte {self.position:,}")
         for i in range(0, len(flat), 2):
@@ -195,7 +195,7 @@ class Machine:
     def append(self, values: list[object]) -> None:
         self.extra += 1
         target = self.top()
-        elements = target.own_elements() if isinstance(target, Record) else target
+        elements = target.own_elements() if isinstance(target, OpaqueObject) else target
         if not isinstance(elements, list):
             raise PickleDamage(f"values appended to no list, at byte {self.position:,}")
         elements.extend(values)
@@ -204,7 +204,7 @@ class Machine:
 def _hashable(key: object) -> object:
     """A dict key that hashes and compares in constant time and without crafted collisions; others by identity."""
     if isinstance(key, (str, bytes)):
-        return key if len(key) <= MAX_KEY else Record(Name("?", "key"), key)
-    if isinstance(key, (bool, float, Name)) or key is None or (type(key) is int and -(2**59) < key < 2**59):
+        return key if len(key) <= MAX_KEY else OpaqueObject(GlobalRef("?", "key"), key)
+    if isinstance(key, (bool, float, GlobalRef)) or key is None or (type(key) is int and -(2**59) < key < 2**59):
         return key
-    return Record(Name("?", "key"), key)
+    return OpaqueObject(GlobalRef("?", "key"), key)

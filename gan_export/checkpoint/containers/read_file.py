@@ -18,7 +18,7 @@ _NEW = 2.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class FileBytes:
     """A file's whole content in memory.  name: without its folder."""
 
     name: str
@@ -26,7 +26,7 @@ class Snapshot:
     data: memoryview
 
 
-def take(path: Path, wanted: str = "a checkpoint") -> Snapshot:
+def read_file(path: Path, wanted: str = "a checkpoint") -> FileBytes:
     """Read the file through one descriptor.
 
     Raises GanExportError for what is missing, unreadable, no regular file (a FIFO or a device is never opened
@@ -64,7 +64,7 @@ def take(path: Path, wanted: str = "a checkpoint") -> Snapshot:
         raise GanExportError(f"{shown} doesn't fit in memory; save the generator's state_dict alone") from None
     if not steady or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise GanExportError(f"{shown} changed while it was read; wait until it is written, or read a copy")
-    return Snapshot(path.name, digest, view.toreadonly())
+    return FileBytes(path.name, digest, view.toreadonly())
 
 
 def _fill(file: io.FileIO, view: memoryview) -> tuple[int, str]:

@@ -9,7 +9,7 @@ import math
 
 from gan_export._lib.budget import Budget, read_json
 from gan_export.checkpoint.containers.tensors import ITEMSIZES, Storage, Tensor, contiguous
-from gan_export.checkpoint.containers.torch import Content
+from gan_export.checkpoint.containers.torch import ContainerContents
 from gan_export.errors import GanExportError, printable
 from gan_export.graph.spec import SPEC_KEY
 
@@ -29,7 +29,7 @@ def looks_like(data: memoryview) -> bool:
     return len(data) > 9 and int.from_bytes(data[:8], "little") <= MAX_HEADER and data[8] == 0x7B
 
 
-def read(data: memoryview, budget: Budget) -> Content:
+def read(data: memoryview, budget: Budget) -> ContainerContents:
     """Its tensors by name, in the file's order.  Raises GanExportError for what breaks the format."""
     size = int.from_bytes(data[:8], "little")
     if 8 + size > len(data):
@@ -39,36 +39,36 @@ def read(data: memoryview, budget: Budget) -> Content:
     except (ValueError, RecursionError):
         raise GanExportError("damaged: a safetensors file whose header can't be read; fetch it again") from None
     if not isinstance(header, dict):
-        raise _forged("its header is no table")
+        raise _malformed("its header is no table")
     metadata = header.pop("__metadata__", None)
     spec = metadata.get(SPEC_KEY) if isinstance(metadata, dict) else None
     body = data[8 + size :]
     budget.spend(_TENSOR * len(header))
     root = {name: _tensor(name, entry, body) for name, entry in header.items()}
     _check_ranges(header, len(body))
-    return Content("a safetensors file", root, spec=spec if isinstance(spec, str) else None)
+    return ContainerContents("a safetensors file", root, spec=spec if isinstance(spec, str) else None)
 
 
 def _tensor(name: str, entry: object, body: memoryview) -> Tensor:
     where = f"the tensor {printable(name, 60)}"
     if len(name) > _LONGEST_NAME:
-        raise _forged(f"{where} has a name of {len(name):,} characters")
+        raise _malformed(f"{where} has a name of {len(name):,} characters")
     if not isinstance(entry, dict):
-        raise _forged(f"{where} is no table")
+        raise _malformed(f"{where} is no table")
     kind, shape, ends = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if not isinstance(kind, str):
-        raise _forged(f"{where} has no type")
+        raise _malformed(f"{where} has no type")
     if kind not in _DTYPES:
         raise GanExportError(f"{where} has the type {printable(kind, 20)}, which isn't read; save it as F32")
     dtype = _DTYPES[kind]
     if not isinstance(shape, list) or not isinstance(ends, list) or len(shape) > 16 or len(ends) != 2:
-        raise _forged(f"{where} has no sound shape and range")
+        raise _malformed(f"{where} has no sound shape and range")
     if not _counts(shape) or not _counts(ends):
-        raise _forged(f"{where} has no sound shape and range")
+        raise _malformed(f"{where} has no sound shape and range")
     if not ends[0] <= ends[1] <= len(body):
-        raise _forged(f"{where} claims bytes that the file doesn't have")
+        raise _malformed(f"{where} claims bytes that the file doesn't have")
     if math.prod(shape) * ITEMSIZES[dtype] != ends[1] - ends[0]:
-        raise _forged(f"{where} has another size than its shape says")
+        raise _malformed(f"{where} has another size than its shape says")
     storage = Storage(dtype, (ends[1] - ends[0]) // ITEMSIZES[dtype], body[ends[0] : ends[1]])
     return Tensor(storage, dtype, tuple(shape), contiguous(tuple(shape)))
 
@@ -81,11 +81,11 @@ def _check_ranges(header: dict[str, dict[str, list[int]]], size: int) -> None:
     behind = 0
     for start, end in sorted((e["data_offsets"][0], e["data_offsets"][1]) for e in header.values()):
         if start != behind:
-            raise _forged("its tensors overlap or leave gaps")
+            raise _malformed("its tensors overlap or leave gaps")
         behind = end
     if behind != size:
-        raise _forged("bytes are left over behind its tensors")
+        raise _malformed("bytes are left over behind its tensors")
 
 
-def _forged(why: str) -> GanExportError:
+def _malformed(why: str) -> GanExportError:
     return GanExportError(f"a damaged or forged safetensors file: {why}")

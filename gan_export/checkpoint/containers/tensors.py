@@ -30,7 +30,7 @@ MAX_DIMS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class GlobalRef:
     """A class or function that a file names.  It is never imported and never called."""
 
     module: str
@@ -41,14 +41,14 @@ class Name:
 
 
 @dataclass(slots=True, eq=False)
-class Record:
+class OpaqueObject:
     """An object of a class that we don't build: what the file says of it, and no more.
 
     args, state: of its construction and of `__setstate__`; items: what was set by key; elements: what was appended.
     tensor: its values, where it is a NumPy array.
     """
 
-    name: Name
+    name: GlobalRef
     args: object = ()
     state: object = None
     items: dict[object, object] | None = None
@@ -227,4 +227,4 @@ def as_tensor(value: object) -> Tensor | None:
     """The tensor that a value of the file is, if it is one."""
     if isinstance(value, Tensor):
         return value
-    return value.tensor if isinstance(value, Record) else None
+    return value.tensor if isinstance(value, OpaqueObject) else None

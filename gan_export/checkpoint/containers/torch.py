@@ -1,8 +1,8 @@
 """PyTorch's file formats as data: zip (since 1.6), the stream of pickles before it, and plain pickles.
 
 Sources: torch/serialization.py (`_save`, `_legacy_save`) and caffe2/serialize/inline_container.h, read for their
-layout.  All pickles go through `pickle_vm.Machine`: this is stricter than `torch.load(weights_only=True)`, which
-imports what it trusts, and it is the only way in.
+layout.  All pickles go through `pickle_vm.PickleInterpreter`: this is stricter than `torch.load(weights_only=True)`,
+which imports what it trusts, and it is the only way in.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from gan_export._lib.budget import Budget
 from gan_export.checkpoint.containers import pickle_builders
 from gan_export.checkpoint.containers.denylist import Names, named_first, warning
-from gan_export.checkpoint.containers.pickle_vm import Machine, PickleDamage
+from gan_export.checkpoint.containers.pickle_vm import PickleDamage, PickleInterpreter
 from gan_export.checkpoint.containers.tensors import ITEMSIZES, Storage
 from gan_export.checkpoint.containers.zip import Archive
 from gan_export.errors import GanExportError, HostileFileError, printable
@@ -28,7 +28,7 @@ _STREAM = 60  # steps of a stream, whatever it holds
 
 
 @dataclass(slots=True)
-class Content:
+class ContainerContents:
     """What a file holds: container in words, its value, the names in it that we don't build, its size in bytes.
 
     spec: the generator's own, as text, where gan-export wrote the file
@@ -46,7 +46,7 @@ class Content:
 # -- zip
 
 
-def read_zip(archive: Archive, folder: str, budget: Budget) -> Content:
+def read_zip(archive: Archive, folder: str, budget: Budget) -> ContainerContents:
     """The value of `folder/data.pkl`, whose tensors lie in `folder/data/`."""
     archive.refuse_tricks()
     raw = archive.checked(f"{folder}data.pkl")
@@ -75,13 +75,13 @@ def read_zip(archive: Archive, folder: str, budget: Budget) -> Content:
             raise GanExportError(f"storage {printable(key, 40)} is claimed in two ways: damaged or forged")
         return known
 
-    machine = Machine(raw, persistent, names, budget)
+    machine = PickleInterpreter(raw, persistent, names, budget)
     with named_first(names):
         try:
             root = machine.run()
         except PickleDamage as e:
             raise GanExportError(f"damaged: its pickle can't be read, {e}; fetch the file again") from None
-    return Content("a PyTorch checkpoint", root, names)
+    return ContainerContents("a PyTorch checkpoint", root, names)
 
 
 def _identity(identity: object) -> tuple[object, str, str, int, object]:
@@ -97,12 +97,14 @@ def _identity(identity: object) -> tuple[object, str, str, int, object]:
 # -- before zip
 
 
-def read_stream(data: memoryview, budget: Budget) -> Content:
+def read_stream(data: memoryview, budget: Budget) -> ContainerContents:
     """Magic number, protocol, the writer's sizes, the value, the storages' keys, then each storage's bytes."""
     names = Names()
     with named_first(names):
         try:
-            return Content("a PyTorch checkpoint of the format before 1.6", _stream_value(data, names, budget), names)
+            return ContainerContents(
+                "a PyTorch checkpoint of the format before 1.6", _stream_value(data, names, budget), names
+            )
         except PickleDamage as e:
             raise GanExportError(f"damaged or cut off: its pickle can't be read, {e}; fetch the file again") from None
 
@@ -123,7 +125,7 @@ def _stream_value(data: memoryview, names: Names, budget: Budget) -> object:
             raise GanExportError("a tensor in a view of a storage, as PyTorch wrote them before 0.4; save it again")
         return known
 
-    machine = Machine(data, persistent, names, budget)
+    machine = PickleInterpreter(data, persistent, names, budget)
     magic, protocol, sizes = machine.run(), _next(machine), _next(machine)
     if magic != MAGIC or protocol != _PROTOCOL or not isinstance(sizes, dict):
         raise GanExportError("a PyTorch file of an unknown version; save it again with torch.save")
@@ -156,9 +158,11 @@ def _stream_value(data: memoryview, names: Names, budget: Budget) -> object:
     return value
 
 
-def _next(machine: Machine) -> object:
+def _next(machine: PickleInterpreter) -> object:
     """The stream's next pickle, with a stack and memo of its own."""
-    following = Machine(machine.data, machine.persistent, machine.names, machine.budget, position=machine.position)
+    following = PickleInterpreter(
+        machine.data, machine.persistent, machine.names, machine.budget, position=machine.position
+    )
     try:
         return following.run()
     finally:
@@ -168,7 +172,7 @@ def _next(machine: Machine) -> object:
 # -- plain pickles
 
 
-def read_pickle(data: memoryview, budget: Budget) -> Content:
+def read_pickle(data: memoryview, budget: Budget) -> ContainerContents:
     """A state dict or arrays pickled without torch.save.  Raises PickleDamage where this is no pickle.
 
     There, each storage is a stream of the old format within the pickle.
@@ -186,7 +190,7 @@ def read_pickle(data: memoryview, budget: Budget) -> Content:
             raise GanExportError("a pickle that repeats its tensors without end: forged")
         return _stream_value(raw, names, budget)
 
-    machine = Machine(data, persistent, names, budget, embedded=embedded)
+    machine = PickleInterpreter(data, persistent, names, budget, embedded=embedded)
     with named_first(names):
         try:
             root = machine.run()
@@ -196,4 +200,4 @@ def read_pickle(data: memoryview, budget: Budget) -> Content:
             if not names.code:
                 raise
             raise HostileFileError(f"{warning(names.code)}; its pickle can't be read, {e}") from None
-    return Content("a Python pickle", root, names)
+    return ContainerContents("a Python pickle", root, names)

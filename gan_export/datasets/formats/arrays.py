@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_export._lib import fs
-from gan_export.datasets.formats.base import Bytes, Part, Place, Whole, usual_shard
-from gan_export.datasets.plan import Job, Shard
-from gan_export.datasets.records import Piece, Record
+from gan_export.datasets.formats.base import Bytes, ImageBatch, ShardOutput, SharedFile, usual_shard
+from gan_export.datasets.plan import DatasetPlan, Shard
+from gan_export.datasets.records import OutputFile, ShardRecord
 from gan_export.formats.manifest import Facts
 
 Array = NDArray[Any]
@@ -44,12 +44,12 @@ class _Column:
     def row_bytes(self) -> int:
         return self.dtype.itemsize * int(np.prod(self.row, dtype=np.int64))
 
-    def of(self, part: Part) -> Array:
+    def of(self, part: ImageBatch) -> Array:
         values = {"images": part.pictures, "labels": part.labels, "indices": part.indices}[self.stem]
         return np.ascontiguousarray(values, self.dtype)
 
 
-def _columns(job: Job) -> tuple[_Column, ...]:
+def _columns(job: DatasetPlan) -> tuple[_Column, ...]:
     """Pictures; labels where there are any; indices where a filter leaves gaps in them."""
     channels, height, width = job.facts.image
     columns = [_Column("images", np.dtype("u1"), (height, width, channels))]
@@ -75,10 +75,12 @@ class Npy:
     def encoder(self) -> str:
         return ""
 
-    def wholes(self, job: Job, kept: int) -> tuple[Whole, ...]:
+    def wholes(self, job: DatasetPlan, kept: int) -> tuple[SharedFile, ...]:
         return ()
 
-    def write(self, place: Place, job: Job, shard: Shard, parts: Iterable[Part]) -> tuple[Piece, ...]:
+    def write(
+        self, place: ShardOutput, job: DatasetPlan, shard: Shard, parts: Iterable[ImageBatch]
+    ) -> tuple[OutputFile, ...]:
         columns = _columns(job)
         names = [f"{c.stem}-{job.name(shard.index)}.npy" for c in columns]
         hashes = [hashlib.sha256() for _ in columns]
@@ -94,9 +96,9 @@ class Npy:
                         h.update(data)
                         f.write(data)
             sizes = [f.tell() for f in files]
-        return tuple(Piece(n, s, h.hexdigest()) for n, s, h in zip(names, sizes, hashes, strict=True))
+        return tuple(OutputFile(n, s, h.hexdigest()) for n, s, h in zip(names, sizes, hashes, strict=True))
 
-    def read(self, folder: Path, job: Job, record: Record) -> Iterator[tuple[int, Bytes, int | None]]:
+    def read(self, folder: Path, job: DatasetPlan, record: ShardRecord) -> Iterator[tuple[int, Bytes, int | None]]:
         arrays = [np.load(folder / p.name, mmap_mode="r") for p in record.pieces]
         return _rows(job, record, arrays)
 
@@ -116,12 +118,14 @@ class Raw:
     def encoder(self) -> str:
         return ""
 
-    def wholes(self, job: Job, kept: int) -> tuple[Whole, ...]:
+    def wholes(self, job: DatasetPlan, kept: int) -> tuple[SharedFile, ...]:
         return tuple(
-            Whole(f"{c.stem}.npy", c.header(kept), len(c.header(kept)) + kept * c.row_bytes) for c in _columns(job)
+            SharedFile(f"{c.stem}.npy", c.header(kept), len(c.header(kept)) + kept * c.row_bytes) for c in _columns(job)
         )
 
-    def write(self, place: Place, job: Job, shard: Shard, parts: Iterable[Part]) -> tuple[Piece, ...]:
+    def write(
+        self, place: ShardOutput, job: DatasetPlan, shard: Shard, parts: Iterable[ImageBatch]
+    ) -> tuple[OutputFile, ...]:
         columns = _columns(job)
         hashes = [hashlib.sha256() for _ in columns]
         with contextlib.ExitStack() as stack:
@@ -136,11 +140,11 @@ class Raw:
                         _write_all(f, data)
                         h.update(data)
         return tuple(
-            Piece(f"{c.stem}.npy", place.kept * c.row_bytes, h.hexdigest(), offset=offset)
+            OutputFile(f"{c.stem}.npy", place.kept * c.row_bytes, h.hexdigest(), offset=offset)
             for c, h, offset in zip(columns, hashes, offsets, strict=True)
         )
 
-    def read(self, folder: Path, job: Job, record: Record) -> Iterator[tuple[int, Bytes, int | None]]:
+    def read(self, folder: Path, job: DatasetPlan, record: ShardRecord) -> Iterator[tuple[int, Bytes, int | None]]:
         arrays = []
         for piece, column in zip(record.pieces, _columns(job), strict=True):
             whole = np.load(folder / piece.name, mmap_mode="r")
@@ -169,7 +173,7 @@ def _write_all(f: FileIO, data: memoryview) -> None:
         left = left[f.write(left) :]
 
 
-def _rows(job: Job, record: Record, arrays: list[Array]) -> Iterator[tuple[int, Bytes, int | None]]:
+def _rows(job: DatasetPlan, record: ShardRecord, arrays: list[Array]) -> Iterator[tuple[int, Bytes, int | None]]:
     by_stem = dict(zip((c.stem for c in _columns(job)), arrays, strict=True))
     labels, indices = by_stem.get("labels"), by_stem.get("indices")
     for i, picture in enumerate(by_stem["images"]):

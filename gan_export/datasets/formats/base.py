@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gan_export.datasets.plan import Job, Shard
-from gan_export.datasets.records import Piece, Record
+from gan_export.datasets.plan import DatasetPlan, Shard
+from gan_export.datasets.records import OutputFile, ShardRecord
 from gan_export.formats.manifest import Facts
 
 Bytes = NDArray[np.uint8]
@@ -22,7 +22,7 @@ Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ImageBatch:
     """Some pictures of a shard, in order of their index.
 
     pictures (N, H, W, C) uint8, indices (N,) uint64, labels (N,) int64 or None for a generator without classes
@@ -34,7 +34,7 @@ class Part:
 
 
 @dataclass(slots=True)
-class Meter:
+class Stopwatch:
     """Seconds spent, by what they were spent on."""
 
     seconds: dict[str, float] = field(default_factory=lambda: {"drawing": 0.0, "encoding": 0.0, "disk": 0.0})
@@ -49,7 +49,7 @@ class Meter:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ShardOutput:
     """Where a shard goes: a scratch folder of its own, and the folder of the files that all shards share.
 
     row:  how many pictures the shards before it keep; kept: how many it keeps itself
@@ -59,11 +59,11 @@ class Place:
     shared: Path
     row: int
     kept: int
-    meter: Meter
+    meter: Stopwatch
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class SharedFile:
     """A file that all shards fill: made once, `header` and then zeros up to `size`."""
 
     name: str
@@ -94,18 +94,20 @@ class Format(Protocol):
         """The library on whose version the bytes depend, with it; empty for none."""
         ...
 
-    def wholes(self, job: Job, kept: int) -> tuple[Whole, ...]:
+    def wholes(self, job: DatasetPlan, kept: int) -> tuple[SharedFile, ...]:
         """The files that all shards of `kept` pictures share; none for a format whose shards stand alone."""
         ...
 
-    def write(self, place: Place, job: Job, shard: Shard, parts: Iterable[Part]) -> tuple[Piece, ...]:
+    def write(
+        self, place: ShardOutput, job: DatasetPlan, shard: Shard, parts: Iterable[ImageBatch]
+    ) -> tuple[OutputFile, ...]:
         """Lay the shard down: its own files in place.scratch under the names that they have in the dataset.
 
         The same bytes for the same pictures, however they are parted.
         """
         ...
 
-    def read(self, folder: Path, job: Job, record: Record) -> Iterator[tuple[int, Bytes, int | None]]:
+    def read(self, folder: Path, job: DatasetPlan, record: ShardRecord) -> Iterator[tuple[int, Bytes, int | None]]:
         """(index, picture (H, W, C), label) of a finished shard, in order."""
         ...
 

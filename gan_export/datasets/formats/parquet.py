@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from gan_export.datasets.formats import png
-from gan_export.datasets.formats.base import Bytes, Part, Place, Whole, usual_shard
-from gan_export.datasets.plan import Job, Shard
-from gan_export.datasets.records import Piece, Record, digest
+from gan_export.datasets.formats.base import Bytes, ImageBatch, ShardOutput, SharedFile, usual_shard
+from gan_export.datasets.plan import DatasetPlan, Shard
+from gan_export.datasets.records import OutputFile, ShardRecord, digest
 from gan_export.errors import UnavailableError
 from gan_export.formats.manifest import Facts
 
@@ -35,10 +35,12 @@ class Parquet:
     def encoder(self) -> str:
         return f"{png.library()}, pyarrow {_pyarrow().__version__}"
 
-    def wholes(self, job: Job, kept: int) -> tuple[Whole, ...]:
+    def wholes(self, job: DatasetPlan, kept: int) -> tuple[SharedFile, ...]:
         return ()
 
-    def write(self, place: Place, job: Job, shard: Shard, parts: Iterable[Part]) -> tuple[Piece, ...]:
+    def write(
+        self, place: ShardOutput, job: DatasetPlan, shard: Shard, parts: Iterable[ImageBatch]
+    ) -> tuple[OutputFile, ...]:
         pa = _pyarrow()
         path = place.scratch / f"train-{job.name(shard.index)}-of-{job.shards:05d}.parquet"
         schema = _schema(job)
@@ -54,16 +56,16 @@ class Parquet:
             if rows:
                 writer.write_table(pa.Table.from_pylist(rows, schema))
         with place.meter.of("disk"), open(path, "rb") as f:
-            return (Piece(path.name, path.stat().st_size, digest(f)),)
+            return (OutputFile(path.name, path.stat().st_size, digest(f)),)
 
-    def read(self, folder: Path, job: Job, record: Record) -> Iterator[tuple[int, Bytes, int | None]]:
+    def read(self, folder: Path, job: DatasetPlan, record: ShardRecord) -> Iterator[tuple[int, Bytes, int | None]]:
         with _pyarrow().parquet.ParquetFile(folder / record.pieces[0].name) as file:
             for batch in file.iter_batches(batch_size=_GROUP):
                 for row in batch.to_pylist():
                     yield row["index"], png.decode(row["image"]["bytes"]), row.get("label")
 
 
-def _rows(job: Job, part: Part) -> Iterator[dict[str, Any]]:
+def _rows(job: DatasetPlan, part: ImageBatch) -> Iterator[dict[str, Any]]:
     labels = part.labels.tolist() if part.labels is not None else None
     for i, (index, data) in enumerate(zip(part.indices.tolist(), png.encode(part.pictures), strict=True)):
         image = {"bytes": data, "path": f"{job.file_name(index)}.png"}
@@ -71,7 +73,7 @@ def _rows(job: Job, part: Part) -> Iterator[dict[str, Any]]:
         yield row if labels is None else {**row, "label": labels[i]}
 
 
-def _schema(job: Job) -> Any:
+def _schema(job: DatasetPlan) -> Any:
     """Columns, and in the metadata what `datasets` would otherwise have to be told."""
     pa = _pyarrow()
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

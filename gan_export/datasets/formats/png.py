@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from gan_export import images
-from gan_export.datasets.formats.base import Bytes, Part, Place, Whole
-from gan_export.datasets.plan import Job, Shard
-from gan_export.datasets.records import Piece, Record, TreeDigest
+from gan_export.datasets.formats.base import Bytes, ImageBatch, ShardOutput, SharedFile
+from gan_export.datasets.plan import DatasetPlan, Shard
+from gan_export.datasets.records import OutputFile, ShardRecord, TreeDigest
 from gan_export.errors import GanExportError
 from gan_export.formats.manifest import Facts
 
@@ -76,14 +76,16 @@ class Png:
     def encoder(self) -> str:
         return library()
 
-    def wholes(self, job: Job, kept: int) -> tuple[Whole, ...]:
+    def wholes(self, job: DatasetPlan, kept: int) -> tuple[SharedFile, ...]:
         return ()
 
-    def write(self, place: Place, job: Job, shard: Shard, parts: Iterable[Part]) -> tuple[Piece, ...]:
+    def write(
+        self, place: ShardOutput, job: DatasetPlan, shard: Shard, parts: Iterable[ImageBatch]
+    ) -> tuple[OutputFile, ...]:
         name = job.name(shard.index)
         return _write(place, job, parts, lambda label: f"{name}/")
 
-    def read(self, folder: Path, job: Job, record: Record) -> Iterator[tuple[int, Bytes, int | None]]:
+    def read(self, folder: Path, job: DatasetPlan, record: ShardRecord) -> Iterator[tuple[int, Bytes, int | None]]:
         return _read(folder, record, labelled=False)
 
 
@@ -105,19 +107,23 @@ class Classes:
     def encoder(self) -> str:
         return library()
 
-    def wholes(self, job: Job, kept: int) -> tuple[Whole, ...]:
+    def wholes(self, job: DatasetPlan, kept: int) -> tuple[SharedFile, ...]:
         return ()
 
-    def write(self, place: Place, job: Job, shard: Shard, parts: Iterable[Part]) -> tuple[Piece, ...]:
+    def write(
+        self, place: ShardOutput, job: DatasetPlan, shard: Shard, parts: Iterable[ImageBatch]
+    ) -> tuple[OutputFile, ...]:
         name = job.name(shard.index)
         width = len(str(job.facts.classes - 1))  # ImageFolder numbers classes in the order of their names
         return _write(place, job, parts, lambda label: f"{label:0{width}d}/{name}/")
 
-    def read(self, folder: Path, job: Job, record: Record) -> Iterator[tuple[int, Bytes, int | None]]:
+    def read(self, folder: Path, job: DatasetPlan, record: ShardRecord) -> Iterator[tuple[int, Bytes, int | None]]:
         return _read(folder, record, labelled=True)
 
 
-def _write(place: Place, job: Job, parts: Iterable[Part], folder_of: _Namer) -> tuple[Piece, ...]:
+def _write(
+    place: ShardOutput, job: DatasetPlan, parts: Iterable[ImageBatch], folder_of: _Namer
+) -> tuple[OutputFile, ...]:
     digests: dict[str, TreeDigest] = {}
     for part in parts:
         with place.meter.of("encoding"):
@@ -137,7 +143,7 @@ def _write(place: Place, job: Job, parts: Iterable[Part], folder_of: _Namer) -> 
     return tuple(digests[f].piece(f) for f in sorted(digests))
 
 
-def _read(folder: Path, record: Record, *, labelled: bool) -> Iterator[tuple[int, Bytes, int | None]]:
+def _read(folder: Path, record: ShardRecord, *, labelled: bool) -> Iterator[tuple[int, Bytes, int | None]]:
     files = [f for piece in record.pieces for f in (folder / piece.name).iterdir()]
     for file in sorted(files, key=lambda f: f.name):
         label = int(file.parent.parent.name) if labelled else None

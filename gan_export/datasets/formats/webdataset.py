@@ -13,9 +13,9 @@ import numpy as np
 
 from gan_export._lib import plaindata
 from gan_export.datasets.formats import png
-from gan_export.datasets.formats.base import Bytes, Part, Place, Whole, usual_shard
-from gan_export.datasets.plan import Job, Shard
-from gan_export.datasets.records import Piece, Record, digest
+from gan_export.datasets.formats.base import Bytes, ImageBatch, ShardOutput, SharedFile, usual_shard
+from gan_export.datasets.plan import DatasetPlan, Shard
+from gan_export.datasets.records import OutputFile, ShardRecord, digest
 from gan_export.formats.manifest import Facts
 
 _LARGEST = 1 << 28  # bytes of a file in a shard: a sparse entry claims any size for nothing
@@ -49,10 +49,12 @@ class WebDataset:
     def encoder(self) -> str:
         return self.picture.library()
 
-    def wholes(self, job: Job, kept: int) -> tuple[Whole, ...]:
+    def wholes(self, job: DatasetPlan, kept: int) -> tuple[SharedFile, ...]:
         return ()
 
-    def write(self, place: Place, job: Job, shard: Shard, parts: Iterable[Part]) -> tuple[Piece, ...]:
+    def write(
+        self, place: ShardOutput, job: DatasetPlan, shard: Shard, parts: Iterable[ImageBatch]
+    ) -> tuple[OutputFile, ...]:
         path = place.scratch / f"pictures-{job.name(shard.index)}.tar"
         with open(path, "wb") as f, tarfile.open(fileobj=f, mode="w", format=tarfile.USTAR_FORMAT) as archive:
             for part in parts:
@@ -62,9 +64,9 @@ class WebDataset:
                     for name, data in files:
                         _add(archive, name, data)
         with place.meter.of("disk"), open(path, "rb") as written:
-            return (Piece(path.name, path.stat().st_size, digest(written)),)
+            return (OutputFile(path.name, path.stat().st_size, digest(written)),)
 
-    def read(self, folder: Path, job: Job, record: Record) -> Iterator[tuple[int, Bytes, int | None]]:
+    def read(self, folder: Path, job: DatasetPlan, record: ShardRecord) -> Iterator[tuple[int, Bytes, int | None]]:
         with tarfile.open(folder / record.pieces[0].name) as archive:
             picture: Bytes | None = None
             for entry in archive:
@@ -73,19 +75,19 @@ class WebDataset:
                 if entry.name.endswith(self.picture.suffix):
                     picture = self.picture.decode(data)
                 elif entry.name.endswith(".json") and picture is not None:
-                    said = plaindata.from_json(data)
-                    yield int(said["index"]), picture, said.get("label")
+                    metadata = plaindata.from_json(data)
+                    yield int(metadata["index"]), picture, metadata.get("label")
 
-    def _files(self, job: Job, part: Part) -> Iterator[tuple[str, bytes]]:
+    def _files(self, job: DatasetPlan, part: ImageBatch) -> Iterator[tuple[str, bytes]]:
         labels = part.labels.tolist() if part.labels is not None else None
         for i, (index, data) in enumerate(zip(part.indices.tolist(), self.picture.encode(part.pictures), strict=True)):
             key = job.file_name(index)
             yield f"{key}.{self.picture.suffix}", data
-            said = {"index": index, "seed": job.seed}
+            metadata = {"index": index, "seed": job.seed}
             if labels is not None:
-                said["label"] = labels[i]
+                metadata["label"] = labels[i]
                 yield f"{key}.cls", b"%d" % labels[i]
-            yield f"{key}.json", json.dumps(said).encode()
+            yield f"{key}.json", json.dumps(metadata).encode()
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:

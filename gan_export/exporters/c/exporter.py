@@ -13,7 +13,7 @@ from gan_export._lib.fs import write_text
 from gan_export.checkpoint.exportable import known_layers
 from gan_export.exporters.base import Options, make_manifest
 from gan_export.formats.manifest import C_MANIFEST, Manifest
-from gan_export.graph.fold import lower
+from gan_export.graph.fold import fold_batchnorm
 
 if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable
@@ -43,7 +43,7 @@ class PlainC:
 
         symbol = names.checked_symbol(options.symbol)
         checkpoint = known_layers(generator, "c")
-        spec, arrays = lower(checkpoint.spec, checkpoint.weights)
+        spec, arrays = fold_batchnorm(checkpoint.spec, checkpoint.weights)
         layout = plan.make(spec)
         manifest = make_manifest(self, generator, options, {})
         source = text.Source(

@@ -9,7 +9,7 @@ from gan_export.errors import GanExportError
 from gan_export.graph.torch_module import TO_BYTES, Indicator, ToBytes
 
 
-def halved(module: fx.GraphModule, *, fp16_io: bool) -> fx.GraphModule:
+def to_fp16(module: fx.GraphModule, *, fp16_io: bool) -> fx.GraphModule:
     """`module` itself, with weights and values in fp16.  Bytes are made from float32: fp16 is too coarse above 128.
 
     Raises GanExportError for a weight that fp16 can't hold.

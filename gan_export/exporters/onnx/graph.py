@@ -17,7 +17,7 @@ from gan_export.checkpoint.exportable import known_layers, lowered_module
 from gan_export.errors import GanExportError
 from gan_export.exporters.base import Options, example_inputs, free_dimensions, make_manifest
 from gan_export.exporters.onnx import sampler
-from gan_export.exporters.onnx.int8 import quantised
+from gan_export.exporters.onnx.int8 import quantize_int8
 from gan_export.formats.manifest import KEY, Facts, Manifest
 from gan_export.graph.ports import Port
 
@@ -37,7 +37,7 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 class Onnx:
     """Inputs and outputs of the signature by name: z and perhaps label to image above all; N and its sizes are free.
 
-    As a sampler: inputs and output of `sampler.prepend`.
+    As a sampler: inputs and output of `sampler.prepend_sampler`.
     """
 
     name: str = "onnx"
@@ -67,10 +67,10 @@ class Onnx:
             options = replace(options, output="bytes")
         model = to_model(generator, options, opset)
         if options.sampler:
-            sampler.prepend(model, Facts.of_signature(generator.arch, generator.signature))
+            sampler.prepend_sampler(model, Facts.of_signature(generator.arch, generator.signature))
         versions = {"torch": torch.__version__.split("+")[0], "onnx": onnx.__version__}
         if options.precision == "int8":
-            narrow = quantised(model, generator.signature)
+            narrow = quantize_int8(model, generator.signature)
             model = narrow.model
             manifest = narrow.noted(make_manifest(self, generator, options, versions | narrow.versions))
         else:
@@ -119,10 +119,10 @@ def _convert(generator: Exportable, options: Options, opset: int) -> onnx.ModelP
     module = lowered_module(generator, options.output)
     inputs = example_inputs(generator.signature, options.static or 2)
     if options.precision == "fp16":
-        from gan_export.exporters.onnx.fp16 import halved
+        from gan_export.exporters.onnx.fp16 import to_fp16
 
         known_layers(generator, "onnx in fp16")
-        module = halved(module, fp16_io=options.fp16_io)
+        module = to_fp16(module, fp16_io=options.fp16_io)
         inputs = (inputs[0].half(), *inputs[1:]) if options.fp16_io else inputs
     with _quiet(), torch.inference_mode(False), torch.no_grad():
         program = torch.onnx.export(

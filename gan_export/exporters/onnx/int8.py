@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from gan_export import images
 from gan_export.errors import GanExportError
-from gan_export.exporters.base import quiet
+from gan_export.exporters.base import suppress_warnings
 from gan_export.graph.signature import Array, Signature
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 QUANTISED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 CALIBRATION = 128  # latents that ranges are taken from; their seed is neither parity's nor the reference pictures'
 CALIBRATION_SEED = 3
-GOOD = 30.0  # dB of the worst picture: two above what an export is held to, since other latents differ
+MIN_PSNR_DB = 30.0  # dB of the worst picture: two above what an export is held to, since other latents differ
 _BATCH = 32
 
 
@@ -52,7 +52,7 @@ class Quantised:
         return replace(manifest, options={**manifest.options, "kept_fp32": list(self.kept)})
 
 
-def quantised(model: onnx.ModelProto, signature: Signature) -> Quantised:
+def quantize_int8(model: onnx.ModelProto, signature: Signature) -> Quantised:
     """The graph with as many layers quantised as draw every picture well enough.
 
     Raises GanExportError where not even one layer can be quantised.
@@ -70,16 +70,18 @@ def quantised(model: onnx.ModelProto, signature: Signature) -> Quantised:
         return float(np.mean((_bytes(graph, signature).astype(np.float64) - wanted) ** 2, axis=1).max())
 
     whole = _quantise(model, signature, names)
-    if _decibels(error(whole)) >= GOOD:
+    if _decibels(error(whole)) >= MIN_PSNR_DB:
         return Quantised(whole, (), versions)
     harm = {name: error(_quantise(model, signature, [name])) for name in names}
     kept: list[str] = []
     for name in sorted(names, key=lambda name: -harm[name])[:-1]:
         kept.append(name)
         candidate = _quantise(model, signature, [n for n in names if n not in kept])
-        if _decibels(error(candidate)) >= GOOD:
+        if _decibels(error(candidate)) >= MIN_PSNR_DB:
             return Quantised(candidate, tuple(n for n in names if n in kept), versions)
-    raise GanExportError(f"int8: no choice of layers draws every picture within {GOOD:g} dB; use --precision fp16")
+    raise GanExportError(
+        f"int8: no choice of layers draws every picture within {MIN_PSNR_DB:g} dB; use --precision fp16"
+    )
 
 
 def _quantise(model: onnx.ModelProto, signature: Signature, names: Collection[str]) -> onnx.ModelProto:
@@ -97,7 +99,7 @@ def _quantise(model: onnx.ModelProto, signature: Signature, names: Collection[st
     copy.CopyFrom(model)
     with tempfile.TemporaryDirectory(prefix="gan-int8-") as folder:
         target = Path(folder) / "model.onnx"
-        with quiet():
+        with suppress_warnings():
             q.quantize_static(
                 copy,
                 str(target),

@@ -35,7 +35,7 @@ _ROUNDS = 10
 _HALF = 0xFFFF
 
 
-def prepend(model: onnx.ModelProto, facts: Facts) -> None:
+def prepend_sampler(model: onnx.ModelProto, facts: Facts) -> None:
     """Turn a generator's graph, z (N, nz) and label (N,) to uint8 image, into one from a seed, in place.
 
     Inputs: seed, start, count int64 (); where there are labels, label int64 (1,) or (count,), each a label, RANDOM
@@ -212,10 +212,10 @@ class _Law:
         value = self.op("Cast", "label", to=1)
         above = self.op("GreaterOrEqual", self.op("ReduceMin", value, keepdims=0), self.constant(ALL, np.float32))
         below = self.op("Less", self.op("ReduceMax", value, keepdims=0), self.constant(classes, np.float32))
-        said = self.op("Cast", "label", to=6)
+        integer_label = self.op("Cast", "label", to=6)
         random = self.op("Squeeze", random, self.ints(1))
-        each = self.op("Where", self.op("Equal", said, self.constant(ALL, np.int32)), turn, said)
-        each = self.op("Where", self.op("Equal", said, self.constant(RANDOM, np.int32)), random, each)
+        each = self.op("Where", self.op("Equal", integer_label, self.constant(ALL, np.int32)), turn, integer_label)
+        each = self.op("Where", self.op("Equal", integer_label, self.constant(RANDOM, np.int32)), random, each)
         each = self.op("Cast", each, to=7)
         self.op("Reshape", each, rows, name=f"{REFUSAL}/label", output="label.each")  # (1,) or (count,), nothing else
         size = self.op("Shape", "label")

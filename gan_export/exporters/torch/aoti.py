@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_export.errors import GanExportError, UnavailableError, last_line, printable
-from gan_export.exporters.base import Options, make_manifest, quiet
+from gan_export.exporters.base import Options, make_manifest, suppress_warnings
 from gan_export.exporters.torch.pt2 import to_program
 from gan_export.formats.manifest import KEY, Manifest
 
@@ -61,7 +61,7 @@ class Aoti:
             raise GanExportError(f"aoti: device {printable(options.device)}: cpu or cuda is needed")
         if options.device == "cuda" and not torch.cuda.is_available():
             raise UnavailableError("aoti: this torch finds no CUDA device; leave --device out to compile for the CPU")
-        with quiet():
+        with suppress_warnings():
             versions = {"torch": torch.__version__.split("+")[0], **_compiler()}
             manifest = make_manifest(self, generator, options, versions)
             manifest = replace(manifest, options={**manifest.options, "isa": _instructions(options.device)})

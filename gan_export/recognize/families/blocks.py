@@ -6,21 +6,21 @@ aladdinpersson's Machine-Learning-Collection, and others who write a block funct
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Draft, Family
-from gan_export.recognize.conv_stack import Stage, stack
+from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.conv_stack import ConvStage, add_conv_stack
 
 
-def nested(draft: Draft) -> list[Stage]:
+def nested(draft: SpecBuilder) -> list[ConvStage]:
     """The stages of a file that is one Sequential of blocks."""
     found = draft.matching(r"(\d{1,6})(?:\.([01]))?")
-    blocks: dict[int, Stage] = {}
+    blocks: dict[int, ConvStage] = {}
     for (block, place), m in found:
         if place == "1":
             if int(block) not in blocks:
                 raise DoesNotFitError(f"{m.key} follows nothing")
-            blocks[int(block)] = Stage(blocks[int(block)].conv, m)
+            blocks[int(block)] = ConvStage(blocks[int(block)].conv, m)
         else:
-            blocks[int(block)] = Stage(m)
+            blocks[int(block)] = ConvStage(m)
     if not any(place for (_, place), _ in found) or len(found) != len(draft.state.modules):
         raise DoesNotFitError("not one Sequential of blocks", ("net.0.0.weight",))
     if list(blocks) != list(range(len(blocks))):
@@ -28,10 +28,10 @@ def nested(draft: Draft) -> list[Stage]:
     return [blocks[i] for i in sorted(blocks)]
 
 
-def _build(draft: Draft) -> None:
+def _build(draft: SpecBuilder) -> None:
     stages = nested(draft)
     draft.seed(stages[0].conv)
-    stack(draft, stages)
+    add_conv_stack(draft, stages)
 
 
 FAMILY = Family("blocks", "aladdinpersson's DCGAN, and others made of blocks", _build)

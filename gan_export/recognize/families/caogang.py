@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Draft, Family
+from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
 
 
-def _build(draft: Draft) -> None:
+def _build(draft: SpecBuilder) -> None:
     first, second, last = (draft.module(p) for p in ("block1.0", "block2.0", "deconv_out"))
     if [m.kernel for m in (first, second, last)] != [5, 5, 8]:
         raise DoesNotFitError("its kernels are 5, 5, 8")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from typing import Literal
 
-from gan_export.recognize.builder import DoesNotFitError, Draft, Family
-from gan_export.recognize.conv_stack import Stage, stack
-from gan_export.recognize.flow import ordered
+from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.conv_stack import ConvStage, add_conv_stack
+from gan_export.recognize.flow import order_by_channels
 from gan_export.recognize.state_dict import Module
 
 
@@ -27,19 +27,19 @@ def _by_kernel(m: Module) -> bool:
     return _by_bias(m) if m.bias and inside != out else m.kernel % 2 == 1
 
 
-def _flow(convs: list[Module]) -> list[Stage]:
+def _flow(convs: list[Module]) -> list[ConvStage]:
     """The stages in the order of their channels, their BatchNorms to come."""
     for is_conv in (_by_kernel, _by_bias):
         kinds: dict[str, Literal["conv", "convt"]] = {m.key: "conv" if is_conv(m) else "convt" for m in convs}
-        order = ordered(convs, lambda m: m.conv if kinds[m.key] == "conv" else m.transposed)  # noqa: B023
+        order = order_by_channels(convs, lambda m: m.conv if kinds[m.key] == "conv" else m.transposed)  # noqa: B023
         rising = [m for m in order or () if kinds[m.key] == "convt"]
         # An odd kernel's stride is anyone's guess; only a last one is usual enough to read.
         if order and rising and all(m.kernel % 2 == 0 or m is order[-1] for m in rising):
-            return [Stage(m, kind=kinds[m.key]) for m in order]
+            return [ConvStage(m, kind=kinds[m.key]) for m in order]
     raise DoesNotFitError("no transposed convolutions that chain by their channels")
 
 
-def _build(draft: Draft) -> None:
+def _build(draft: SpecBuilder) -> None:
     modules = list(draft.state.modules.values())
     linears = [m for m in modules if m.kind == "linear"]
     count = 0
@@ -69,8 +69,8 @@ def _build(draft: Draft) -> None:
     hidden = []
     for s in stages[:-1]:
         wide = s.conv.conv[1] if s.kind == "conv" else s.conv.transposed[1]
-        hidden.append(Stage(s.conv, norms[wide].popleft() if norms[wide] else None, s.kind))
-    stack(draft, [*hidden, stages[-1]])
+        hidden.append(ConvStage(s.conv, norms[wide].popleft() if norms[wide] else None, s.kind))
+    add_conv_stack(draft, [*hidden, stages[-1]])
 
 
 FAMILY = Family("chain", "any names, by the flow of channels", _build, generic=True)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Draft, Family
-from gan_export.recognize.conv_stack import stack
+from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.conv_stack import add_conv_stack
 from gan_export.recognize.families.blocks import nested
 
 _KERNELS = [3, 4, 3, 4]
 _STRIDES = ((1, 0, 0), (1, 0, 0), (2, 0, 0), (2, 0, 0))  # the first one's 2 does nothing on one pixel
 
 
-def _build(draft: Draft) -> None:
+def _build(draft: SpecBuilder) -> None:
     stages = nested(draft)
     if [s.conv.kernel for s in stages] != _KERNELS:
         raise DoesNotFitError("its kernels are 3, 4, 3, 4")
     draft.seed(stages[0].conv)
-    stack(draft, stages, preferred=[(28, _STRIDES)])
+    add_conv_stack(draft, stages, preferred=[(28, _STRIDES)])
 
 
 FAMILY = Family("coursera", "the DCGAN of Coursera's GAN courses", _build)

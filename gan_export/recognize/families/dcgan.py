@@ -7,18 +7,18 @@ one 3 with stride 1 (torch-fidelity, christiancosgrove) or 1 (csinva).
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Draft, Family
-from gan_export.recognize.conv_stack import spaced, stack, staged
+from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.conv_stack import add_conv_stack, pair_convs_with_norms, require_one_activation_between
 
 
-def _build(draft: Draft) -> None:
+def _build(draft: SpecBuilder) -> None:
     modules = draft.sequential()
-    stages = staged([m for _, m in modules])
+    stages = pair_convs_with_norms([m for _, m in modules])
     if len(stages) < 2:
         raise DoesNotFitError("fewer than two transposed convolutions")
-    spaced(stages, {m.key: i for i, m in modules})
+    require_one_activation_between(stages, {m.key: i for i, m in modules})
     draft.seed(stages[0].conv)
-    stack(draft, stages)
+    add_conv_stack(draft, stages)
 
 
 FAMILY = Family("dcgan", "the DCGAN of pytorch/examples and the many that follow it", _build)

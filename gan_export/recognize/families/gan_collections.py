@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import Draft, Family
+from gan_export.recognize.builder import Family, SpecBuilder
 from gan_export.recognize.residual import Block, residual
 
 _PLACES = ("residual.0", "residual.3", "residual.4", "residual.6", "shortcut.1")
 
 
-def _build(draft: Draft) -> None:
+def _build(draft: SpecBuilder) -> None:
     numbers = [i for i, _ in draft.numbered("blocks.#.residual.0")]
     blocks = [Block(f"block{i}", *(draft.module(f"blocks.{i}.{p}") for p in _PLACES)) for i in numbers]
     residual(draft, draft.module("linear"), blocks, draft.module("output.0"), draft.module("output.2"))

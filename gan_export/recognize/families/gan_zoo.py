@@ -5,16 +5,16 @@ Trained with the WGANGP or Logistic loss it has no last activation; the file doe
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import Draft, Family
-from gan_export.recognize.conv_stack import Stage, stack
+from gan_export.recognize.builder import Family, SpecBuilder
+from gan_export.recognize.conv_stack import ConvStage, add_conv_stack
 
 
-def _build(draft: Draft) -> None:
+def _build(draft: SpecBuilder) -> None:
     norms = {int(i): m for (i,), m in draft.matching(r"main\.batchNorm(\d{1,4})")}
     first, last = draft.module("formatLayer"), draft.module("main.outlayer")
     convs = [(0, first), *draft.numbered("main.convTranspose#", first=(1,))]
     draft.seed(first)
-    stack(draft, [*(Stage(m, norms.get(i)) for i, m in convs), Stage(last)])
+    add_conv_stack(draft, [*(ConvStage(m, norms.get(i)) for i, m in convs), ConvStage(last)])
 
 
 FAMILY = Family("gan_zoo", "facebookresearch/pytorch_GAN_zoo's DCGAN", _build, other_outputs=("none",))

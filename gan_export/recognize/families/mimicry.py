@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import Draft, Family
+from gan_export.recognize.builder import Family, SpecBuilder
 from gan_export.recognize.residual import Block, residual
 
 
-def _build(draft: Draft) -> None:
+def _build(draft: SpecBuilder) -> None:
     numbers = [i for i, _ in draft.numbered("block#.c1", first=(2,))]
     blocks = [
         Block(f"block{i}", *(draft.module(f"block{i}.{p}") for p in ("b1", "c1", "b2", "c2", "c_sc"))) for i in numbers

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 
-from gan_export.recognize.builder import DoesNotFitError, Draft, Family
+from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
 
 
-def _build(draft: Draft) -> None:
+def _build(draft: SpecBuilder) -> None:
     modules = draft.sequential()
     features = modules[-1][1].linear[1]
     channels = next((c for c in (1, 3) if features % c == 0 and math.isqrt(features // c) ** 2 == features // c), 0)

@@ -6,11 +6,11 @@ MNIST-CelebA); any other two names of that pattern.
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Draft, Family
-from gan_export.recognize.conv_stack import Stage, stack
+from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.conv_stack import ConvStage, add_conv_stack
 
 
-def _build(draft: Draft) -> None:
+def _build(draft: SpecBuilder) -> None:
     convs = {int(i): (name, m) for (name, i), m in draft.matching(r"(\w*?[A-Za-z_])(\d{1,4})") if m.kind == "conv"}
     if len(convs) < 2 or len({name for name, _ in convs.values()}) != 1:
         raise DoesNotFitError("no transposed convolutions numbered under one name", ("tconv1.weight", "tconv2.weight"))
@@ -20,7 +20,7 @@ def _build(draft: Draft) -> None:
         raise DoesNotFitError(f"no {stem}{absent}", (f"{stem}{absent}.weight",))
     beside = {int(i): m for (i,), m in draft.matching(r"\w*?[A-Za-z_](\d{1,4})(?:_\w+)?") if m.kind == "batchnorm"}
     draft.seed(convs[min(convs)][1])
-    stack(draft, [Stage(m, beside.get(i)) for i, (_, m) in sorted(convs.items())])
+    add_conv_stack(draft, [ConvStage(m, beside.get(i)) for i, (_, m) in sorted(convs.items())])
 
 
 FAMILY = Family(

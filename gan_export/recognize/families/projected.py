@@ -6,11 +6,16 @@
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Draft, Family
-from gan_export.recognize.conv_stack import Stage, spaced, stack, staged
+from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.conv_stack import (
+    ConvStage,
+    add_conv_stack,
+    pair_convs_with_norms,
+    require_one_activation_between,
+)
 
 
-def _build(draft: Draft) -> None:
+def _build(draft: SpecBuilder) -> None:
     found = [(name, m) for (name,), m in draft.matching(r"(\w+)") if m.kind == "linear"]
     names = {name for (name, _), _ in draft.matching(r"(\w+)\.(\d{1,6})")}
     if len(found) != 1 or len(names) != 1:
@@ -26,11 +31,11 @@ def _build(draft: Draft) -> None:
             raise DoesNotFitError(f"not just an activation follows {first.key}")
     else:
         draft.project(found[0][1], first.transposed[0])
-    stages = staged([m for _, m in rest])
-    spaced(stages, {m.key: i for i, m in rest})
+    stages = pair_convs_with_norms([m for _, m in rest])
+    require_one_activation_between(stages, {m.key: i for i, m in rest})
     if stages and stages[-1].conv.kernel % 2:  # what ends in an odd kernel ends in a Conv2d
-        stages[-1] = Stage(stages[-1].conv, stages[-1].norm, "conv")
-    stack(draft, stages)
+        stages[-1] = ConvStage(stages[-1].conv, stages[-1].norm, "conv")
+    add_conv_stack(draft, stages)
 
 
 FAMILY = Family("projected", "pytorch-gan-collections' sngan and wgangp, gordicaleksa/pytorch-GANs", _build)

@@ -6,13 +6,13 @@ eps where momentum was meant; the first one has torch's own.
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Draft, Family
+from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
 from gan_export.recognize.state_dict import Module
 
 _TORCH_EPS = 1e-5
 
 
-def _build(draft: Draft) -> None:
+def _build(draft: SpecBuilder) -> None:
     name = next((n for n in ("conv_blocks.", "conv_model.") if draft.maybe(f"{n}0")), "conv_blocks.")
     modules = draft.sequential(name)
     if modules[0][0] != 0 or modules[0][1].kind != "batchnorm":

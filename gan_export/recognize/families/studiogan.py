@@ -5,16 +5,16 @@ Its conditional BatchNorms and self-attention are not read.
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import Draft, Family
-from gan_export.recognize.conv_stack import Stage, stack
+from gan_export.recognize.builder import Family, SpecBuilder
+from gan_export.recognize.conv_stack import ConvStage, add_conv_stack
 
 
-def _build(draft: Draft) -> None:
+def _build(draft: SpecBuilder) -> None:
     convs = draft.numbered("blocks.#.0.deconv0")
     last = draft.maybe("conv4") or draft.module("conv2d4")
     draft.project(draft.module("linear0"), convs[0][1].transposed[0])
-    stages = [Stage(m, draft.maybe(f"blocks.{i}.0.bn0")) for i, m in convs]
-    stack(draft, [*stages, Stage(last, kind="conv")])
+    stages = [ConvStage(m, draft.maybe(f"blocks.{i}.0.bn0")) for i, m in convs]
+    add_conv_stack(draft, [*stages, ConvStage(last, kind="conv")])
 
 
 FAMILY = Family("studiogan", "PyTorch-StudioGAN's deep_conv", _build, bn_eps=1e-4)

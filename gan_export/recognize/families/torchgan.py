@@ -6,12 +6,12 @@ follows.
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Draft, Family
-from gan_export.recognize.conv_stack import stack
+from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.conv_stack import add_conv_stack
 from gan_export.recognize.families.blocks import nested
 
 
-def _build(draft: Draft) -> None:
+def _build(draft: SpecBuilder) -> None:
     stages = nested(draft)
     hidden, last = stages[:-1], stages[-1]
     if last.norm is not None or not last.conv.bias or not last.conv.path.endswith(".0"):
@@ -19,7 +19,7 @@ def _build(draft: Draft) -> None:
     if any(s.conv.bias != (s.norm is None) for s in hidden) or any(s.conv.kernel != 4 for s in stages):
         raise DoesNotFitError("torchgan's layers have kernels of 4, and a bias or a BatchNorm")
     draft.seed(stages[0].conv)
-    stack(draft, stages)
+    add_conv_stack(draft, stages)
 
 
 FAMILY = Family("torchgan", "torchgan's DCGANGenerator", _build, slope=0.2)

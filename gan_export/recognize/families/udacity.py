@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import Draft, Family
-from gan_export.recognize.conv_stack import Stage, stack
+from gan_export.recognize.builder import Family, SpecBuilder
+from gan_export.recognize.conv_stack import ConvStage, add_conv_stack
 
 
-def _build(draft: Draft) -> None:
+def _build(draft: SpecBuilder) -> None:
     convs = draft.numbered("t_conv#.0", first=(1,))
     draft.project(draft.module("fc"), convs[0][1].transposed[0])
-    stack(draft, [Stage(m, draft.maybe(f"t_conv{i}.1")) for i, m in convs])
+    add_conv_stack(draft, [ConvStage(m, draft.maybe(f"t_conv{i}.1")) for i, m in convs])
 
 
 FAMILY = Family("udacity", "Udacity's SVHN DCGAN", _build, prior="uniform")

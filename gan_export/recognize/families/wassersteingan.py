@@ -6,20 +6,20 @@ BatchNorm.
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Draft, Family
-from gan_export.recognize.conv_stack import Stage, stack
+from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.conv_stack import ConvStage, add_conv_stack
 
 _CONV = r"(initial|pyramid|extra-layers-\d+|final)[:.](?:(\d+)-)?(\d+)[:.](convt|conv)"
 _PLACES = ("initial", "pyramid", "extra-layers", "final")
 
 
-def _build(draft: Draft) -> None:
+def _build(draft: SpecBuilder) -> None:
     norms = dict(draft.matching(r"(initial|pyramid|extra-layers-\d+)[:.](\d+)[:.]batchnorm"))
-    stages: list[tuple[tuple[int, int, int], Stage]] = []
+    stages: list[tuple[tuple[int, int, int], ConvStage]] = []
     for (place, _, out, op), m in draft.matching(_CONV):
         kind, _, number = place.partition("layers-")
         order = _PLACES.index("extra-layers" if number else kind)
-        stage = Stage(m, norms.get((place, out)), "convt" if op == "convt" else "conv")
+        stage = ConvStage(m, norms.get((place, out)), "convt" if op == "convt" else "conv")
         # The pyramid's channels halve at every step, so fewer come later.
         stages.append(((order, int(number or 0), -int(out)), stage))
     stages.sort(key=lambda pair: pair[0])
@@ -27,7 +27,7 @@ def _build(draft: Draft) -> None:
         raise DoesNotFitError("no initial and final convt", ("main.initial:100-512:convt.weight",))
     ordered = [s for _, s in stages]
     draft.seed(ordered[0].conv)
-    stack(draft, ordered)
+    add_conv_stack(draft, ordered)
 
 
 FAMILY = Family("wassersteingan", "martinarjovsky/WassersteinGAN", _build)

@@ -5,16 +5,16 @@ znxlwm/pytorch-generative-model-collections, in every GAN there (after InfoGAN's
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Draft, Family
-from gan_export.recognize.conv_stack import spaced, stack, staged
+from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.conv_stack import add_conv_stack, pair_convs_with_norms, require_one_activation_between
 
 
-def _build(draft: Draft) -> None:
+def _build(draft: SpecBuilder) -> None:
     head, tail = draft.sequential("fc."), draft.sequential("deconv.")
     if [i for i, _ in head] != [0, 1, 3, 4]:
         raise DoesNotFitError("fc is not Linear, BatchNorm, activation twice", ("fc.0.weight", "fc.3.weight"))
-    stages = staged([m for _, m in tail])
-    spaced(stages, {m.key: i for i, m in tail})
+    stages = pair_convs_with_norms([m for _, m in tail])
+    require_one_activation_between(stages, {m.key: i for i, m in tail})
     (_, fc0), (_, bn0), (_, fc1), (_, bn1) = head
     draft.latent(fc0.linear[0])
     for i, (fc, bn) in enumerate(((fc0, bn0), (fc1, bn1))):
@@ -23,7 +23,7 @@ def _build(draft: Draft) -> None:
         draft.activation(i, "fc_")
     draft.picture(stages[0].conv.transposed[0])
     draft.notes.append("the original draws z uniform on (0, 1): scale and shift --latents for the very same pictures")
-    stack(draft, stages)
+    add_conv_stack(draft, stages)
 
 
 FAMILY = Family(

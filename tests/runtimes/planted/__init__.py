@@ -13,14 +13,14 @@ from typing import Any
 
 from gan_export.graph.signature import Feeds
 from gan_export.runtimes import find as find_real
-from gan_export.runtimes.base import Availability, Bound, Outputs, Pictures, Session, SessionInfo
+from gan_export.runtimes.base import Availability, Outputs, Pictures, PreparedInputs, Session, SessionInfo
 
 CALL = 0.1  # seconds that a steady call takes at least: long beside the delays of a busy machine
 
 
 @dataclass(frozen=True)
 class PlantedBound:
-    inner: Bound
+    inner: PreparedInputs
     before: Callable[[], None]
     change: Callable[[Pictures], Pictures]
 
