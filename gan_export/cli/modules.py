@@ -36,7 +36,7 @@ def read(
     from gan_export import checkpoint
     from gan_export.checkpoint import user_module
 
-    flags = {name for name in overrides.said() if name != "key"}
+    flags = {name for name in overrides.explicit() if name != "key"}
     if flags:
         named = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(flags))
         raise GanExportError(f"{named} says how a checkpoint is recognized, and --module's class is not; leave it out")
