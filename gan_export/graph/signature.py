@@ -253,6 +253,7 @@ class Signature:
     def from_data(data: Any) -> Signature:
         """Read a signature from parsed JSON or TOML.  Raises GanExportError for anything else, an unknown field too."""
         check_fields(data, "a signature", ("inputs", "outputs"), ("sizes", "batch"))
+        want(_is_of_64_bits(data), "its whole numbers are of 64 bits")
         sizes = data.get("sizes", {})
         want(isinstance(sizes, dict), "sizes are a table of [least, multiple, most]")
         return Signature(
@@ -274,6 +275,15 @@ class Signature:
         except ValueError as e:
             raise GanExportError(f"a signature that is no JSON: {printable(str(e))}") from None
         return Signature.from_data(data)
+
+
+def _is_of_64_bits(data: Any) -> bool:
+    """Whether each whole number in parsed JSON or TOML is one of 64 bits."""
+    if isinstance(data, dict):
+        return all(map(_is_of_64_bits, data.values()))
+    if isinstance(data, list):
+        return all(map(_is_of_64_bits, data))
+    return not isinstance(data, int) or -(2**63) <= data < 2**63
 
 
 def _drawn(port: Port, seed: int, index: npt.NDArray[np.uint64], dims: tuple[int, ...], choice: Any) -> Array:

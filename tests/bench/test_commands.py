@@ -300,7 +300,7 @@ def test_a_named_file_is_measured_by_whoever_runs_it(
     folder = tmp_path / "g-c"
     publish.export(read(files["checkpoint"]), exporters.find("c"), folder)
     eager = tuple(c for c in backends.BACKENDS if c.name == "eager")
-    monkeypatch.setattr(backends, "usual", lambda _: eager)
+    monkeypatch.setattr(backends, "default_backends", lambda _: eager)
     plan = Plan(batches=(2,), rounds=2, block_seconds=0.02, warm_seconds=0.3, roofline=False, device="cpu", threads=1)
     run = measure.run(plan, sort_files([files["checkpoint"], folder]), lambda _: None)
     assert {r.contender: r.parity is not None and r.parity.passed for r in run.rows} == {"eager": True, "c": True}
