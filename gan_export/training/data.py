@@ -255,7 +255,8 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
             loaded = np.load(f, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return {"images": loaded}
-            return {name: loaded[name] for name in loaded.files}
+            entries = {name: loaded[name] for name in loaded.files}
+            return {name: found for name, found in entries.items() if isinstance(found, np.ndarray)}  # or raw bytes
     except FileNotFoundError:
         raise GanExportError(f"{printable(str(path))} is not there; name a .npz or .npy with data.path") from None
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError) as e:

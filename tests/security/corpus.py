@@ -314,7 +314,8 @@ def _tar(name: str, raw: bytes) -> bytes:
     return out.getvalue()
 
 
-def _arrays() -> Iterator[tuple[str, bytes]]:
+def arrays() -> Iterator[tuple[str, bytes]]:
+    """Files of NumPy's formats that hold pickles, code and paths."""
     header = b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"
     npy = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + PAYLOAD
     yield "objects.npy", npy
@@ -339,7 +340,7 @@ def checkpoints() -> dict[str, bytes]:
         for kind, container in CONTAINERS.items():
             found[f"way_{way}.{kind}.pt"] = container(raw)
     found |= {f"zip_{name}": raw for name, raw in _zips()}
-    found |= {f"array_{name}": raw for name, raw in _arrays()}
+    found |= {f"array_{name}": raw for name, raw in arrays()}
     found["header.safetensors"] = _safetensors(
         {"__metadata__": {"format": CODE, "gan-export.spec": PAYLOAD.decode("latin-1")}}
     )

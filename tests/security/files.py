@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gan_export.arch.layers import (
+    Activation,
+    Add,
+    Affine,
+    BatchNorm,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Crop,
+    Embedding,
+    Linear,
+    Multiply,
+    OneHot,
+    Reshape,
+    Scale,
+    Upsample,
+)  # fmt: skip
+from gan_export.arch.spec import SPEC_KEY, Chain, GeneratorSpec
 from gan_export.bench.record import SCHEMA, Run
-from gan_export.datasets.plan import DatasetPlan
-from gan_export.exporters.native import encode
-from gan_export.formats.manifest import UNSEALED
-from gan_export.formats.references import pack as pack_references
-from gan_export.graph.layers import Activation, Linear, Reshape
-from gan_export.graph.spec import SPEC_KEY, Chain, GeneratorSpec
+from gan_export.errors import GanExportError
+from gan_export.export.native import encode
 from gan_export.latents import LAW
+from gan_export.references import pack as pack_references
+from gan_export.scale.job import Job
 from gan_export.training.events import Began, Ended, Measured, Scored, Warned, Wrote
-from tests.security.hostile import Place, planted, sample
+from tests.security.hostile import Place, all_planted, sample
 
 
 def small_spec() -> GeneratorSpec:
@@ -35,10 +51,33 @@ def spec_of() -> dict[str, Any]:
     return json.loads(json.dumps(small_spec().to_json()))  # type: ignore[no-any-return]
 
 
+def every_layer() -> dict[str, Any]:
+    """As JSON data, 4 normal latents and 3 labels to a 1 x 2 x 2 image by a layer of each kind."""
+    c = Chain()
+    c.add(Linear, "fc", in_features=4, out_features=4)
+    c.add(Embedding, "embedding", inputs=("label",), classes=3, dim=4)
+    c.add(Multiply, "product", inputs=("fc", "embedding"))
+    c.add(OneHot, "onehot", inputs=("label",), classes=3)
+    c.add(Concat, "joined", inputs=("product", "onehot"))
+    c.add(Linear, "fc2", in_features=7, out_features=4)
+    c.add(Reshape, "seed", shape=(1, 2, 2))
+    c.add(Conv, "conv", in_channels=1, out_channels=1, kernel=1)
+    c.add(ConvTranspose, "convt", in_channels=1, out_channels=1, kernel=1)
+    c.add(BatchNorm, "norm", channels=1)
+    c.add(Affine, "affine", channels=1)
+    c.add(Upsample, "up")
+    c.add(Crop, "crop", top=0, left=0, height=2, width=2)
+    c.add(Add, "sum", inputs=("crop", "seed"))
+    c.add(Scale, "scale", factor=0.5, offset=0.0)
+    c.add(Activation, "tanh", kind="tanh")
+    spec = GeneratorSpec("dcgan", 4, "normal", (1, 2, 2), (-1.0, 1.0), tuple(c), 3)
+    return json.loads(json.dumps(spec.to_json()))  # type: ignore[no-any-return]
+
+
 def weights_of(names: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Small fixed values for each name."""
+    """Small fixed values for each name, none below 0: variances are among them."""
     rng = np.random.default_rng(0)
-    return {name: rng.normal(0, 0.3, shape).astype(np.float32) for name, shape in names.items()}
+    return {name: np.abs(rng.normal(0, 0.3, shape)).astype(np.float32) for name, shape in names.items()}
 
 
 def safetensors_bytes(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
@@ -53,27 +92,21 @@ def safetensors_bytes(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, 
 
 
 def own_safetensors(path: Path, spec: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> Path:
-    """A file that calls itself gan-export's own, with `spec` in it and the weights that the first layer wants."""
-    name = spec["layers"][0]["name"]
-    tensors = weights_of({f"{name}.weight": (4, 4), f"{name}.bias": (4,)})
+    """A file that calls itself gan-export's own, with `spec` in it and the weights that its layers want."""
+    try:
+        tensors = weights_of(GeneratorSpec.from_json(spec).parameters())
+    except GanExportError:  # what isn't sound has none
+        tensors = {}
     path.write_bytes(safetensors_bytes(tensors, {SPEC_KEY: json.dumps(spec), **(metadata or {})}))
     return path
 
 
-def old_manifest_data() -> dict[str, Any]:
-    """The same generator's manifest of version 1, which states facts instead of a signature."""
-    facts = {"arch": "dcgan", "nz": 4, "prior": "normal", "classes": 0, "image": [1, 2, 2], "range": [-1.0, 1.0]}
-    later = ("arch", "signature", "rounding", "content_sha256")
-    data = {name: value for name, value in manifest_data().items() if name not in later}
-    return {**data, "facts": facts, "version": 1}
-
-
 def manifest_data() -> dict[str, Any]:
     """A manifest of `small_spec`, whose reference images are zeros."""
+    facts = {"arch": "dcgan", "nz": 4, "prior": "normal", "classes": 0, "image": [1, 2, 2], "range": [-1.0, 1.0]}
     return {
         "format": "c",
-        "arch": "dcgan",
-        "signature": small_spec().signature.to_data(),
+        "facts": facts,
         "output": "float",
         "precision": "fp32",
         "tolerance": {"max_abs": 2e-5, "byte_share": 1e-4, "byte_step": 1, "psnr": None},
@@ -82,9 +115,7 @@ def manifest_data() -> dict[str, Any]:
         "options": {},
         "references": pack_references(np.zeros((8, 1, 2, 2))),
         "latent_law": LAW,
-        "rounding": 0.0,
-        "content_sha256": UNSEALED,
-        "version": 2,
+        "version": 1,
     }
 
 
@@ -147,11 +178,14 @@ def _toml_string(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def training_log(change: Callable[[str, dict[str, Any]], Any]) -> str:
+EVENTS = (Began, Measured, Scored, Warned, Wrote, Ended)
+
+
+def training_log(change: Callable[[str, dict[str, Any]], Any], events: Iterable[type] = EVENTS) -> str:
     """log.jsonl with a line of each event, as `change` makes it of its name and data."""
     figures = {"frechet": 1.0, "sure_share_real_test": 0.9, "digits": [0.1] * 10}
     lines = []
-    for event in (Began, Measured, Scored, Warned, Wrote, Ended):
+    for event in events:
         data = sample(event)
         if event is Scored:
             data["figures"] = figures
@@ -160,13 +194,13 @@ def training_log(change: Callable[[str, dict[str, Any]], Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def dataset_manifest(place: Place, text: str) -> dict[str, Any]:
-    """MANIFEST.json of a dataset of one shard, with `text` at a place of its schema."""
+def dataset_manifest(plants: Mapping[Place, str]) -> dict[str, Any]:
+    """MANIFEST.json of a dataset of one shard, with texts at places of its schema."""
     piece = {"name": "00000.npy", "bytes": 1, "sha256": "0" * 64}
     data = {
         "job": {
-            **sample(DatasetPlan),
-            "facts": old_manifest_data()["facts"],
+            **sample(Job),
+            "facts": manifest_data()["facts"],
             "format": "npy",
             "count": 1,
             "shard_size": 1,
@@ -177,5 +211,6 @@ def dataset_manifest(place: Place, text: str) -> dict[str, Any]:
         "records": [{"index": 0, "start": 1, "count": 1, "kept": 1, "pieces": [piece]}],
         "notes": {},
     }
-    changed = planted(data, place, text)
-    return {"version": 1, "job": changed["job"], "notes": changed["notes"], "shards": changed["records"]}
+    changed = all_planted(data, plants)
+    counts = {"version": 1, "pictures": 1, "bytes": 1}
+    return {**counts, "job": changed["job"], "notes": changed["notes"], "shards": changed["records"]}

@@ -76,7 +76,7 @@ class _Tags(HTMLParser):
         self.found: list[object] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, [name for name, _ in attrs]))
+        self.found.append((tag, [name for name, _ in attrs if name != "d"]))  # an SVG's path may be empty
 
     def handle_endtag(self, tag: str) -> None:
         self.found.append(tag)
@@ -166,6 +166,13 @@ def planted(data: Any, place: Place, text: str) -> Any:
     if first == KEY:
         return {**old, text: next(iter(old.values()), "x")}
     return {**old, first: planted(old.get(first), tuple(rest), text)}
+
+
+def all_planted(data: Any, plants: Mapping[Place, str]) -> Any:
+    """A copy with each text at its place; names of a mapping last, so that they don't stand in the others' way."""
+    for place in sorted(plants, key=lambda p: KEY in p):
+        data = planted(data, place, plants[place])
+    return data
 
 
 def sample(hint: Any) -> Any:
