@@ -15,9 +15,10 @@ from pathlib import Path
 
 # Loaded before the first file is opened, with all that they need: what is imported later is a file's doing.
 _ROOMS = (
-    "cli.export", "cli.sample", "cli.bench", "cli.train", "ship", "describe", "health", "sampling", "page", "walk",
-    "checkpoint.reader", "bench.measure", "bench.plan", "bench.compare", "bench.report", "scale.check", "scale.run",
-    "training.loop", "training.processes",
+    "cli.export", "cli.sample", "cli.bench", "cli.train", "pipeline.publish", "checkpoint.summary",
+    "verification.batchnorm", "sampling.generator", "training.report", "sampling.interpolate", "checkpoint.reader",
+    "bench.measure", "bench.plan", "bench.compare", "bench.report", "datasets.check", "datasets.run",
+    "training.trainer", "training.processes",
 )  # fmt: skip
 
 

@@ -9,7 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from gan_export.arch.layers import (
+from gan_export.bench.record import SCHEMA, Run
+from gan_export.datasets.plan import DatasetPlan
+from gan_export.errors import GanExportError
+from gan_export.exporters.native import encode
+from gan_export.formats.references import pack as pack_references
+from gan_export.graph.layers import (  # fmt: skip
     Activation,
     Add,
     Affine,
@@ -25,14 +30,9 @@ from gan_export.arch.layers import (
     Reshape,
     Scale,
     Upsample,
-)  # fmt: skip
-from gan_export.arch.spec import SPEC_KEY, Chain, GeneratorSpec
-from gan_export.bench.record import SCHEMA, Run
-from gan_export.errors import GanExportError
-from gan_export.export.native import encode
+)
+from gan_export.graph.spec import SPEC_KEY, Chain, GeneratorSpec
 from gan_export.latents import LAW
-from gan_export.references import pack as pack_references
-from gan_export.scale.job import Job
 from gan_export.training.events import Began, Ended, Measured, Scored, Warned, Wrote
 from tests.security.hostile import Place, all_planted, sample
 
@@ -199,7 +199,7 @@ def dataset_manifest(plants: Mapping[Place, str]) -> dict[str, Any]:
     piece = {"name": "00000.npy", "bytes": 1, "sha256": "0" * 64}
     data = {
         "job": {
-            **sample(Job),
+            **sample(DatasetPlan),
             "facts": manifest_data()["facts"],
             "format": "npy",
             "count": 1,

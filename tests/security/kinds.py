@@ -17,11 +17,7 @@ from typing import Any
 
 import torch
 
-from gan_export import artifact, checkpoint, content, export, web
-from gan_export.arch.layers import LAYERS
-from gan_export.arch.reading import Overrides
-from gan_export.arch.spec import GeneratorSpec
-from gan_export.artifact import Manifest
+from gan_export import checkpoint, exporters, web
 from gan_export.bench import record, summary
 from gan_export.bench.plan import Plan
 from gan_export.bench.record import Run
@@ -30,14 +26,20 @@ from gan_export.cli.bench_tables import print_run
 from gan_export.cli.export import main as gan_export
 from gan_export.cli.sample import main as gan_sample
 from gan_export.cli.train import main as gan_train
+from gan_export.datasets.manifest import Manifest as DatasetManifest
 from gan_export.errors import GanExportError
-from gan_export.export.base import Options, write
-from gan_export.scale.manifest import Manifest as DatasetManifest
+from gan_export.exporters.base import Options, write
+from gan_export.formats import content
+from gan_export.formats import manifest as manifests
+from gan_export.formats.manifest import Manifest
+from gan_export.graph.layers import LAYERS
+from gan_export.graph.spec import GeneratorSpec
+from gan_export.recognize.options import ReadOptions
 from gan_export.training import events
-from gan_export.training.folder import log as read_log
-from gan_export.training.folder import recipe as read_recipe
 from gan_export.training.recipe import Recipe
 from gan_export.training.recipe import load as load_recipe
+from gan_export.training.run_dir import log as read_log
+from gan_export.training.run_dir import recipe as read_recipe
 from tests.checkpoint.makers import generator, prefixed, saved
 from tests.security import hostile
 from tests.security.files import EVENTS as FILE_EVENTS
@@ -98,7 +100,7 @@ def _emitted_c(folder: Path) -> int:
     for embedded in (False, True):
         try:
             read = checkpoint.read(folder / "g.safetensors")
-            export.find("c").write(read, folder / "out" / f"c{embedded:d}", Options(embed_weights=embedded))
+            exporters.find("c").write(read, folder / "out" / f"c{embedded:d}", Options(embed_weights=embedded))
         except GanExportError:
             return 2
     return 0
@@ -109,7 +111,7 @@ def _emitted_c(folder: Path) -> int:
 
 def _manifest_places() -> Iterator[Place]:
     yield from places(Manifest)
-    yield from (("options", artifact.SAID, f.name) for f in dataclasses.fields(Overrides))
+    yield from (("options", manifests.OPTIONS_KEY, f.name) for f in dataclasses.fields(ReadOptions))
     yield ("options", "symbol")
 
 
@@ -124,15 +126,15 @@ def _manifest(form: str, make: Callable[[Path, str], None]) -> Files:
 def _reads_manifest(file: str) -> Callable[[Path], object]:
     def reads(folder: Path) -> None:
         path = folder / file
-        kind = artifact.sniff(path)
-        if kind == "checkpoint" or artifact.read_manifest(path, kind) is None:
+        kind = manifests.detect_format(path)
+        if kind == "checkpoint" or manifests.read_manifest(path, kind) is None:
             raise GanExportError("no manifest")
 
     return reads
 
 
 def _in_safetensors(folder: Path, manifest: str) -> None:
-    own_safetensors(folder / "g.safetensors", spec_of(), {artifact.KEY: manifest})
+    own_safetensors(folder / "g.safetensors", spec_of(), {manifests.KEY: manifest})
 
 
 def _in_gan(folder: Path, manifest: str) -> None:
@@ -141,7 +143,7 @@ def _in_gan(folder: Path, manifest: str) -> None:
 
 def _in_onnx(folder: Path, manifest: str) -> None:
     model = onnx_model()
-    model.metadata_props.add(key=artifact.KEY, value=manifest)
+    model.metadata_props.add(key=manifests.KEY, value=manifest)
     (folder / "g.onnx").write_bytes(model.SerializeToString())
 
 
@@ -170,12 +172,12 @@ def _in_torchscript(folder: Path, manifest: str) -> None:
     import zipfile
 
     with zipfile.ZipFile(folder / "g.pt", "w") as archive:
-        for name, data in (("constants.pkl", "x"), ("code/x.py", "x"), (f"extra/{artifact.KEY}", manifest)):
+        for name, data in (("constants.pkl", "x"), ("code/x.py", "x"), (f"extra/{manifests.KEY}", manifest)):
             archive.writestr(f"g/{name}", data)
 
 
 def _in_litert(folder: Path, manifest: str) -> None:
-    (folder / "g.tflite").write_bytes(b"\0\0\0\0TFL3" + artifact.MARK + manifest.encode() + b"\0")
+    (folder / "g.tflite").write_bytes(b"\0\0\0\0TFL3" + manifests.MANIFEST_MARKER + manifest.encode() + b"\0")
 
 
 @functools.cache
@@ -183,7 +185,7 @@ def _sound_gan() -> tuple[bytes, Manifest]:
     """A `.gan` file whose reference images are its own, and its manifest."""
     with tempfile.TemporaryDirectory() as name:
         source, target = own_safetensors(Path(name) / "g.safetensors", spec_of()), Path(name) / "g.gan"
-        manifest = write(export.find("native"), checkpoint.read(source), target, Options())
+        manifest = write(exporters.find("native"), checkpoint.read(source), target, Options())
         return target.read_bytes(), manifest
 
 
@@ -199,7 +201,7 @@ def _sound(folder: Path, plants: Plants) -> None:
 
 def _reads_all(folder: Path) -> None:
     """What `verify` needs of a manifest."""
-    found = artifact.read_manifest(folder / "g.gan", "gan")
+    found = manifests.read_manifest(folder / "g.gan", "gan")
     assert found
     found.overrides()
     found.reference_values()
@@ -215,7 +217,7 @@ def _web(folder: Path) -> int:
         for file in site.iterdir():
             match file.name:
                 case "generator.gan":
-                    read = [artifact.read_manifest(f, "gan") for f in (file, folder / "g.gan")]
+                    read = [manifests.read_manifest(f, "gan") for f in (file, folder / "g.gan")]
                     assert read[0] is not None
                     assert read[0] == read[1]
                 case "site.json":
@@ -316,7 +318,7 @@ def _onnx(folder: Path, plants: Plants) -> None:
     for found, message, name in list(_onnx_texts(model)):
         if found in plants:
             setattr(message, name, plants[found].encode("utf-8", "replace").decode())
-    model.metadata_props.add(key=artifact.KEY, value=json.dumps({**manifest_data(), "format": "onnx"}))
+    model.metadata_props.add(key=manifests.KEY, value=json.dumps({**manifest_data(), "format": "onnx"}))
     (folder / "g.onnx").write_bytes(model.SerializeToString())
 
 
@@ -442,7 +444,7 @@ KINDS: dict[str, Kind] = {
     ),
     "names in a pickle": Kind(lambda: iter([("class",), ("module",)]), _named, _inspects("g.pth"), None),
     "tensors in safetensors": Kind(
-        lambda: iter([("tensor",), (hostile.KEY,), ("format",), ("gan-export.spec",), (artifact.KEY,)]),
+        lambda: iter([("tensor",), (hostile.KEY,), ("format",), ("gan-export.spec",), (manifests.KEY,)]),
         _tensors,
         _inspects("g.safetensors"),
         None,

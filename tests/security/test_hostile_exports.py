@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from gan_export import checkpoint
-from gan_export.export import find
-from gan_export.export.base import Options, write
+from gan_export.exporters import find
+from gan_export.exporters.base import Options, write
 from tests.security import corpus
 from tests.security.calls import CANARY, CODE, TOUCH
 from tests.security.files import manifest_data

@@ -14,11 +14,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gan_export import artifact, checkpoint
-from gan_export.arch.spec import SPEC_KEY, GeneratorSpec
+from gan_export import checkpoint
 from gan_export.errors import GanExportError
-from gan_export.export import EXPORTERS
-from gan_export.export.base import Options, missing, write
+from gan_export.exporters import EXPORTERS
+from gan_export.exporters.base import Options, unavailable_reason, write
+from gan_export.formats import manifest as manifests
+from gan_export.graph.spec import SPEC_KEY, GeneratorSpec
 from tests.security import hostile
 from tests.security.files import every_layer, own_safetensors, spec_of
 from tests.security.hostile import EVERYTHING, HOSTILE, Place, terminal
@@ -202,7 +203,7 @@ _SLOW = ("aoti",)  # a minute of a C++ compiler, for a graph with the names of .
 )  # fmt: skip
 def test_exports_hold_strings_as_data(tmp_path: Path, form: Any) -> None:
     """Every string as a layer's name, in one file; its manifest is read back as it was written."""
-    if why := missing(form):
+    if why := unavailable_reason(form):
         pytest.skip(why)
     spec = spec_of() if form.name == "ncnn" else every_layer()  # ncnn has no labels
     source = checkpoint.read(own_safetensors(tmp_path / "source.safetensors", _renamed(spec)))
@@ -210,10 +211,10 @@ def test_exports_hold_strings_as_data(tmp_path: Path, form: Any) -> None:
     out.mkdir()
     target = out / f"g{form.suffix}"
     manifest = write(form, source, target, Options())
-    kind = artifact.sniff(target)
-    assert artifact.read_manifest(target, kind) == manifest
+    kind = manifests.detect_format(target)
+    assert manifests.read_manifest(target, kind) == manifest
     if form.name == "safetensors":
-        assert GeneratorSpec.from_json(json.loads(artifact._safetensors_metadata(target.open("rb"))[SPEC_KEY]))
+        assert GeneratorSpec.from_json(json.loads(manifests._safetensors_metadata(target.open("rb"))[SPEC_KEY]))
         assert checkpoint.read(target).spec == source.spec
         return
     for file in (f for f in out.rglob("*") if f.is_file()):

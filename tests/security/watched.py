@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gan_export import checkpoint
-from gan_export.export import find
-from gan_export.export.base import Options
+from gan_export.exporters import find
+from gan_export.exporters.base import Options
 from tests.checkpoint.makers import generator, prefixed, saved
 from tests.conftest import ROOT
 from tests.security.calls import CALLS, CANARY
