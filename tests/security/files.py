@@ -13,6 +13,7 @@ from gan_export.bench.record import SCHEMA, Run
 from gan_export.datasets.plan import DatasetPlan
 from gan_export.errors import GanExportError
 from gan_export.exporters.native import encode
+from gan_export.formats.manifest import UNSEALED
 from gan_export.formats.references import pack as pack_references
 from gan_export.graph.layers import (  # fmt: skip
     Activation,
@@ -101,12 +102,20 @@ def own_safetensors(path: Path, spec: Mapping[str, Any], metadata: Mapping[str, 
     return path
 
 
+def old_manifest_data() -> dict[str, Any]:
+    """The same generator's manifest of version 1, which states facts instead of a signature."""
+    facts = {"arch": "dcgan", "nz": 4, "prior": "normal", "classes": 0, "image": [1, 2, 2], "range": [-1.0, 1.0]}
+    later = ("arch", "signature", "rounding", "content_sha256")
+    data = {name: value for name, value in manifest_data().items() if name not in later}
+    return {**data, "facts": facts, "version": 1}
+
+
 def manifest_data() -> dict[str, Any]:
     """A manifest of `small_spec`, whose reference images are zeros."""
-    facts = {"arch": "dcgan", "nz": 4, "prior": "normal", "classes": 0, "image": [1, 2, 2], "range": [-1.0, 1.0]}
     return {
         "format": "c",
-        "facts": facts,
+        "arch": "dcgan",
+        "signature": small_spec().signature.to_data(),
         "output": "float",
         "precision": "fp32",
         "tolerance": {"max_abs": 2e-5, "byte_share": 1e-4, "byte_step": 1, "psnr": None},
@@ -115,7 +124,9 @@ def manifest_data() -> dict[str, Any]:
         "options": {},
         "references": pack_references(np.zeros((8, 1, 2, 2))),
         "latent_law": LAW,
-        "version": 1,
+        "rounding": 0.0,
+        "content_sha256": UNSEALED,
+        "version": 2,
     }
 
 
@@ -200,7 +211,7 @@ def dataset_manifest(plants: Mapping[Place, str]) -> dict[str, Any]:
     data = {
         "job": {
             **sample(DatasetPlan),
-            "facts": manifest_data()["facts"],
+            "facts": old_manifest_data()["facts"],
             "format": "npy",
             "count": 1,
             "shard_size": 1,

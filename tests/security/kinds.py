@@ -31,7 +31,7 @@ from gan_export.errors import GanExportError
 from gan_export.exporters.base import Options, write
 from gan_export.formats import content
 from gan_export.formats import manifest as manifests
-from gan_export.formats.manifest import Manifest
+from gan_export.formats.manifest import Facts, Manifest
 from gan_export.graph.layers import LAYERS
 from gan_export.graph.spec import GeneratorSpec
 from gan_export.recognize.options import ReadOptions
@@ -48,6 +48,7 @@ from tests.security.files import (
     every_layer,
     gan_bytes,
     manifest_data,
+    old_manifest_data,
     onnx_model,
     own_safetensors,
     run_data,
@@ -121,6 +122,10 @@ def _manifest(form: str, make: Callable[[Path, str], None]) -> Files:
         make(folder, json.dumps(all_planted(data, plants)))
 
     return write
+
+
+def _old_manifest_in_onnx(folder: Path, plants: Plants) -> None:
+    _in_onnx(folder, json.dumps(all_planted({**old_manifest_data(), "format": "onnx"}, plants)))
 
 
 def _reads_manifest(file: str) -> Callable[[Path], object]:
@@ -427,6 +432,12 @@ KINDS: dict[str, Kind] = {
         f"manifest in {name}": Kind(_manifest_places, _manifest(name, make), _compares(file), _reads_manifest(file))
         for name, (file, make) in HOLDERS.items()
     },
+    "manifest of version 1": Kind(
+        lambda: (("facts", *place) for place in places(Facts)),
+        _old_manifest_in_onnx,
+        _compares("g.onnx"),
+        None,  # each is of a closed set
+    ),
     "manifest in a sound .gan": Kind(
         _manifest_places,
         _sound,

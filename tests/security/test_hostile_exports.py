@@ -17,7 +17,7 @@ from gan_export.exporters import find
 from gan_export.exporters.base import Options, write
 from tests.security import corpus
 from tests.security.calls import CANARY, CODE, TOUCH
-from tests.security.files import manifest_data
+from tests.security.files import manifest_data, old_manifest_data
 from tests.security.kinds import HOLDERS
 from tests.security.watched import HONEST, Job, Place
 
@@ -33,10 +33,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 def _with(**changes: Any) -> Callable[[str], str]:
-    """A sound manifest of a format, but for these fields; `a__b` is b in a."""
+    """A sound manifest of a format, but for these fields; `a__b` is b in a.  With facts, one of version 1."""
 
     def make(form: str) -> str:
-        data = {**manifest_data(), "format": form}
+        whole = old_manifest_data() if any(name.startswith("facts") for name in changes) else manifest_data()
+        data = {**whole, "format": form}
         for name, value in changes.items():
             outer, _, inner = name.partition("__")
             if inner:
@@ -46,6 +47,12 @@ def _with(**changes: Any) -> Callable[[str], str]:
         return json.dumps(data)
 
     return make
+
+
+def _port(**changes: Any) -> Callable[[str], str]:
+    """A sound manifest of a format, but for these fields of its latent's port."""
+    latent = manifest_data()["signature"]["inputs"][0]
+    return _with(signature__inputs=[{**latent, **changes}])
 
 
 _DIGITS = "9" * 5000
@@ -74,6 +81,18 @@ MANIFESTS: dict[str, Callable[[str], str]] = {
     "latents of 2^40": _with(options={"recalibrate": 1 << 40}),
     "references that unpack to 100 MB": _with(references=_BOMB),
     "references that are none": _with(references=TOUCH),
+    "a signature that is a text": _with(signature=CODE),
+    "a port of 2^62": _port(shape=[1 << 62]),
+    "a port of 2^93": _port(shape=[1 << 31] * 3),
+    "a port of 2^300": _port(shape=[1 << 300]),
+    "a size that is code": _port(shape=[CODE]),
+    "a size that is nobody's": _port(shape=["S*1000000000"]),
+    "a port that is code": _port(name=f"*/ {CODE} /*"),
+    "two ports of a name": _with(signature__inputs=manifest_data()["signature"]["inputs"] * 2),
+    "10,000 ports": _with(
+        signature__inputs=[{**manifest_data()["signature"]["inputs"][0], "name": f"z{i}"} for i in range(10_000)]
+    ),
+    "an architecture that is code in version 2": _with(arch=f"*/ {CODE} /*"),
     "an architecture that is code": _with(facts__arch=f"*/ {CODE} /*"),
     "a symbol that is code": _with(options={"symbol": f"x(void); {CODE}"}),
     "a symbol elsewhere": _with(options={"symbol": f"../../{CANARY}"}),
