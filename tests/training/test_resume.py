@@ -184,8 +184,8 @@ def test_two_at_one_run_are_kept_apart(finished: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     holds = (
-        "import sys, time\nfrom pathlib import Path\nfrom gan_export.training import folder\n"
-        f"with folder.held(Path({str(run)!r})):\n    print('held', flush=True)\n    time.sleep(300)\n"
+        "import sys, time\nfrom pathlib import Path\nfrom gan_export.training import run_dir\n"
+        f"with run_dir.lock_run_dir(Path({str(run)!r})):\n    print('held', flush=True)\n    time.sleep(300)\n"
     )
     other = subprocess.Popen([sys.executable, "-c", holds], env=environment(), stdout=subprocess.PIPE, text=True)
     try:
