@@ -19,7 +19,7 @@ from gan_export.formats.tolerance import Rounding, Rule, Tolerance, half_range
 from gan_export.graph.ports import Port
 from gan_export.graph.signature import Array, Feeds, Signature
 from gan_export.metrics import distances, evaluators
-from gan_export.runtimes.base import Outputs, Session, SessionInfo
+from gan_export.runtimes.base import Outputs, Session, SessionInfo, check_outputs
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -176,10 +176,16 @@ def compare_values(got: Outputs, manifest: Manifest, rule: Rule, info: SessionIn
     """Judge the first images of the reference seed by the values that a manifest carries.
 
     The error of eager float32 that it states counts up to `formats.tolerance.MOST_STATED`.
+    Raises GanExportError for outputs of other shapes than the manifest states.
     """
+    references = manifest.reference_values()
+    in_bytes = info.output == "bytes" or info.inputs == "seed"
+    stated = manifest.signature.as_bytes() if in_bytes else manifest.signature
+    typed = {p.name: got[p.name].astype(p.dtype, copy=False) for p in stated.outputs if p.name in got}
+    check_outputs(typed, references.images, stated, {})
     rounding = Rounding.stated(manifest.rounding)
     tolerance = rule.given(rounding)
-    row = judge_values(got, manifest.reference_values(), manifest.signature, tolerance)
+    row = judge_values(got, references, manifest.signature, tolerance)
     return ParityReport("its reference images", info, tolerance, rounding, (row,))
 
 

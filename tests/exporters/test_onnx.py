@@ -98,7 +98,7 @@ def test_sensitive_layers_stay_float32(classic_pth: Path, tmp_path: Path, monkey
     rule = tolerance.rule("onnx", "int8")
     reached = compare.compare(session, reference, manifest.signature, rule, batches=(64,)).rows[0].psnr
     session.close()
-    monkeypatch.setattr(int8, "GOOD", reached + 1.0)
+    monkeypatch.setattr(int8, "MIN_PSNR_DB", reached + 1.0)
     manifest = ONNX.write(read, tmp_path / "g.onnx", Options(precision="int8"))
     kept = manifest.options["kept_fp32"]
     model = onnx.load(tmp_path / "g.onnx")
