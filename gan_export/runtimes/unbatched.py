@@ -87,9 +87,19 @@ class SingleBound:
         self._made = [self._draws.run(inputs) for inputs in self._inputs]
 
     def outputs(self) -> Outputs:
-        """Each output's values in its own shape: some libraries keep a batch of one in front, or drop sides of one."""
+        """Each output's values in its own shape.  Raises GanExportError if the model gives others than stated."""
         rows = [self._draws.arrays(made) for made in self._made]
         return {
-            name: np.stack([np.asarray(row[i]).reshape(shape) for row in rows])
+            name: np.stack([_in_shape(np.asarray(row[i]), name, shape) for row in rows])
             for i, (name, shape) in enumerate(self._shapes.items())
         }
+
+
+def _in_shape(array: Array, name: str, shape: tuple[int, ...]) -> Array:
+    """Return the values of one image in `shape`: some libraries keep a batch of one in front, or drop sides of one."""
+    sides = array.shape
+    while len(sides) > len(shape) and sides[0] == 1:
+        sides = sides[1:]
+    if (1,) * (len(shape) - len(sides)) + sides != shape:
+        raise GanExportError(f"the file states {name} of {shape}, its model gives {array.shape}; export it again")
+    return array.reshape(shape)

@@ -82,8 +82,9 @@ def _compile(generator: Exportable, options: Options) -> bytes:
         "aot_inductor.enable_frame_pointer": False,
         "aot_inductor.precompile_headers": False,
     }
-    if hasattr(config.aot_inductor, "check_lowerbound"):  # else a batch of 1 is refused once inputs are checked
-        settings["aot_inductor.check_lowerbound"] = False
+    for bound in ("check_lowerbound", "check_upperbound"):  # of a batch, as guessed from the example's
+        if hasattr(config.aot_inductor, bound):
+            settings[f"aot_inductor.{bound}"] = False
     with tempfile.TemporaryDirectory(prefix="gan-aoti-") as folder:
         package = Path(folder) / f"{_STEM}.pt2"
         try:
