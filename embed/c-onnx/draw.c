@@ -13,10 +13,10 @@ static int64_t classes_of(const OrtSession *session, const char *path) {
     check(ort->SessionGetModelMetadata(session, &metadata));
     check(ort->GetAllocatorWithDefaultOptions(&allocator));
     check(ort->ModelMetadataLookupCustomMetadataMap(metadata, allocator, "gan-export.manifest", &manifest));
-    const char *key = "\"classes\":", *at = manifest ? strstr(manifest, key) : NULL;
-    if (!at) fail("%s: no file of gan-export onnx", path);
-    const int64_t classes = strtoll(at + strlen(key), NULL, 10);
-    if (!strstr(manifest, "\"range\":[-1.0,1.0]") && !strstr(manifest, "\"range\":null"))
+    if (!manifest) fail("%s: no file of gan-export onnx", path);
+    const char *key = "\"classes\":", *at = strstr(manifest, key);
+    const int64_t classes = at ? strtoll(at + strlen(key), NULL, 10) : 0;
+    if (!strstr(manifest, "\"range\":[-1.0,1.0]") && strstr(manifest, "\"range\":["))
         fail("%s: values in [-1, 1] are needed; export it without --raw", path);
     check(ort->AllocatorFree(allocator, manifest));
     ort->ReleaseModelMetadata(metadata);

@@ -118,7 +118,7 @@ static int holds(const char *path, const char *text) {
 /* Whether values are in [-1, 1]: the manifest says so, JSON that every export carries, escaped in OpenVINO's XML. */
 static int usual_range(const char *path) {
     return holds(path, "range\":[-1.0,1.0]") || holds(path, "range&quot;:[-1.0,1.0]") ||
-           holds(path, "range\":null") || holds(path, "range&quot;:null");
+           !(holds(path, "range\":[") || holds(path, "range&quot;:["));
 }
 
 /* uint8 (N, H, W, C), or float (N, C, H, W) in [-1, 1], to bytes (N, H, W, C) on standard output. */

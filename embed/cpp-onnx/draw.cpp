@@ -11,11 +11,11 @@ static std::int64_t classes_of(const Ort::Session &session) {
     Ort::AllocatorWithDefaultOptions allocator;
     const auto found = session.GetModelMetadata().LookupCustomMetadataMapAllocated("gan-export.manifest", allocator);
     const std::string manifest = found ? found.get() : "", key = "\"classes\":";
-    const auto at = manifest.find(key);
-    if (at == std::string::npos) throw std::runtime_error("the model is no file of gan-export onnx");
-    if (manifest.find("\"range\":[-1.0,1.0]") == std::string::npos && manifest.find("\"range\":null") == std::string::npos)
+    if (manifest.empty()) throw std::runtime_error("the model is no file of gan-export onnx");
+    const auto at = manifest.find(key), none = std::string::npos;
+    if (manifest.find("\"range\":[-1.0,1.0]") == none && manifest.find("\"range\":[") != none)
         throw std::runtime_error("values in [-1, 1] are needed; export the model without --raw");
-    return std::stoll(manifest.substr(at + key.size()));
+    return at == none ? 0 : std::stoll(manifest.substr(at + key.size()));
 }
 
 // Numbers in each latent: the last dimension of the input z.

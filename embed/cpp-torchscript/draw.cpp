@@ -14,12 +14,20 @@
 using Arguments = std::vector<std::string>;
 constexpr std::int64_t most = 4096;  // pictures at once
 
-// A number of the manifest, JSON that every export carries: "nz", the size of a latent, or "classes", 0 without labels.
-static std::int64_t fact(const std::string &manifest, const std::string &name) {
-    const std::string key = '"' + name + "\":";
-    const auto at = manifest.find(key);
-    if (at == std::string::npos) throw std::runtime_error("the model is no file of gan-export torchscript");
-    return std::stoll(manifest.substr(at + key.size()));
+// The number after `key` in the manifest, JSON that every export carries, from `start` on; `otherwise` if it isn't there.
+static std::int64_t number_after(const std::string &manifest, const std::string &key, std::size_t start,
+                                 std::int64_t otherwise) {
+    const auto at = manifest.find(key, start);
+    return at == std::string::npos ? otherwise : std::stoll(manifest.substr(at + key.size()));
+}
+
+// The size of a latent: of the manifest's signature, or of version 1's "nz".
+static std::int64_t latent_size(const std::string &manifest) {
+    const auto latent = manifest.find("\"kind\":\"latent\"");
+    const std::int64_t nz = latent == std::string::npos ? number_after(manifest, "\"nz\":", 0, 0)
+                                                        : number_after(manifest, "\"shape\":[", latent, 0);
+    if (!nz) throw std::runtime_error("the model is no file of gan-export torchscript");
+    return nz;
 }
 
 // A whole number within 0 .. 2^63-1.
@@ -76,7 +84,7 @@ static void draw(const std::string &path, const Arguments &given) {
     torch::jit::ExtraFilesMap files{{"gan-export.manifest", ""}};
     torch::jit::Module module = torch::jit::load(path, torch::kCPU, files);
     const std::string &manifest = files["gan-export.manifest"];
-    const std::int64_t classes = fact(manifest, "classes"), nz = fact(manifest, "nz");
+    const std::int64_t classes = number_after(manifest, "\"classes\":", 0, 0), nz = latent_size(manifest);
     const auto &schema = module.get_method("forward").function().getSchema();
     const bool sampler = schema.arguments().at(1).name() == "seed";  // the first one is the module
 
@@ -84,7 +92,7 @@ static void draw(const std::string &path, const Arguments &given) {
     at::Tensor pixels = module.forward(sampler ? from_seed(given, classes) : from_latents(given, classes, nz)).toTensor();
     if (pixels.scalar_type() != torch::kUInt8) {  // float (N, C, H, W) in [-1, 1]
         const auto none = std::string::npos;
-        if (manifest.find("\"range\":[-1.0,1.0]") == none && manifest.find("\"range\":null") == none)
+        if (manifest.find("\"range\":[-1.0,1.0]") == none && manifest.find("\"range\":[") != none)
             throw std::runtime_error("values in [-1, 1] are needed; export the model without --raw, or with --uint8");
         pixels = (pixels * 127.5 + 128).floor().clamp(0, 255).to(torch::kUInt8).permute({0, 2, 3, 1});
     }

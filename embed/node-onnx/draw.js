@@ -35,7 +35,7 @@ try {
   const image = (await session.run(feeds))[session.outputNames[0]];
   const bytes = image.type === "uint8"; // (N, H, W, C), with --uint8
   const model = readFileSync(file); // its manifest, JSON, says in which range values are
-  if (!bytes && !model.includes('"range":[-1.0,1.0]') && !model.includes('"range":null'))
+  if (!bytes && !model.includes('"range":[-1.0,1.0]') && model.includes('"range":['))
     throw new Error(`${file}: values in [-1, 1] are needed; export it without --raw, or with --uint8`);
   writeFileSync(to, bytes ? image.data : toBytes(image));
 } catch (e) {

@@ -15,7 +15,10 @@ def draw(model: str, z: np.ndarray, label: int | None = None) -> np.ndarray:
     graph = read.into_model()
     # tract aborts the process on a label that isn't there, so that it is judged here, by the manifest, JSON
     manifest = graph.property("onnx.metadata_props.gan-export.manifest").dump()
-    classes, nz = (int(re.search(rf'"{name}":(\d+)', manifest)[1]) for name in ("classes", "nz"))
+    of_labels = re.search(r'"classes":(\d+)', manifest)
+    classes = int(of_labels[1]) if of_labels else 0
+    # of a manifest of version 1, or of version 2's signature
+    nz = int(re.search(r'(?:"nz":|"kind":"latent".*?"shape":\[)(\d+)', manifest)[1])
     if z.ndim != 2 or not len(z) or z.shape[1] != nz:
         raise ValueError(f"latents of shape (N, {nz}) are needed, not {z.shape}")
     if label is not None and not 0 <= label < classes:
