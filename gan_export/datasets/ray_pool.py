@@ -26,7 +26,7 @@ _STORE = 1 << 27  # bytes of shared memory for a cluster that is started here; t
 
 
 class RayPool:
-    """Actors of a cluster for one job: what `Crew` is on one machine."""
+    """Actors of a cluster for one job: what `WorkerPool` is on one machine."""
 
     def __init__(self, worker: Worker, address: str) -> None:
         """Raises GanExportError where there is no cluster, or none that can draw this."""
@@ -38,7 +38,7 @@ class RayPool:
     def draw(
         self, shards: Sequence[int], progress: Callable[[int], None], *, look: bool = False
     ) -> Iterator[ShardRecord]:
-        """As `Crew.draw`; the shards of an actor that dies are drawn by another one."""
+        """As `WorkerPool.draw`; the shards of an actor that dies are drawn by another one."""
         waiting = iter(shards)
         self._worker.say({"draw": {"look": look, "shards": len(shards)}})
         while True:

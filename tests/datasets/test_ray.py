@@ -75,7 +75,7 @@ def actors() -> list[int]:
     found = []
     for process in Path("/proc").iterdir():
         try:
-            if process.name.isdecimal() and (process / "cmdline").read_bytes().startswith(b"ray::Drawer"):
+            if process.name.isdecimal() and (process / "cmdline").read_bytes().startswith(b"ray::ShardActor"):
                 found.append(int(process.name))
         except OSError:
             continue
@@ -134,7 +134,7 @@ def test_a_cluster_draws_the_same_bytes_whatever_dies(
         finally:
             run.kill()
         assert run.returncode == 2, err
-        lines = err.decode().strip().splitlines()
+        lines = [line for line in err.decode().strip().splitlines() if "img/s" not in line]  # progress, on a slow machine
         assert len(lines) == 1
         assert "the cluster was lost" in lines[0]
         assert "run the command again" in lines[0]
