@@ -23,6 +23,8 @@ from gan_export.cli.sample import main as gan_sample
 from gan_export.cli.train import main as gan_train
 from gan_export.datasets.manifest import Manifest as DatasetManifest
 from gan_export.formats import manifest as manifests
+from gan_export.formats.base import KEY
+from gan_export.formats.flatbuffers import MANIFEST_MARKER
 from gan_export.formats.manifest import Facts, Manifest
 from gan_export.graph.layers import LAYERS
 from gan_export.graph.spec import GeneratorSpec
@@ -110,7 +112,7 @@ def _manifest(make: Callable[[Path, str], None]) -> Files:
 
 
 def _in_safetensors(folder: Path, manifest: str) -> None:
-    own_safetensors(folder / "g.safetensors", spec_of(), {manifests.KEY: manifest})
+    own_safetensors(folder / "g.safetensors", spec_of(), {KEY: manifest})
 
 
 def _in_gan(folder: Path, manifest: str) -> None:
@@ -119,7 +121,7 @@ def _in_gan(folder: Path, manifest: str) -> None:
 
 def _in_onnx(folder: Path, manifest: str) -> None:
     model = onnx_model()
-    model.metadata_props.add(key=manifests.KEY, value=manifest)
+    model.metadata_props.add(key=KEY, value=manifest)
     (folder / "g.onnx").write_bytes(model.SerializeToString())
 
 
@@ -147,12 +149,12 @@ def _in_torchscript(folder: Path, manifest: str) -> None:
     import zipfile
 
     with zipfile.ZipFile(folder / "g.pt", "w") as archive:
-        for name, data in (("constants.pkl", "x"), ("code/x.py", "x"), (f"extra/{manifests.KEY}", manifest)):
+        for name, data in (("constants.pkl", "x"), ("code/x.py", "x"), (f"extra/{KEY}", manifest)):
             archive.writestr(f"g/{name}", data)
 
 
 def _in_litert(folder: Path, manifest: str) -> None:
-    (folder / "g.tflite").write_bytes(b"\0\0\0\0TFL3" + manifests.MANIFEST_MARKER + manifest.encode() + b"\0")
+    (folder / "g.tflite").write_bytes(b"\0\0\0\0TFL3" + MANIFEST_MARKER + manifest.encode() + b"\0")
 
 
 # ---- checkpoints
@@ -356,7 +358,7 @@ KINDS: dict[str, Kind] = {
     "spec in safetensors": Kind(_spec_places, _spec, {**_inspects("g.safetensors"), "emitted C": _emitted_c}),
     "checkpoint": Kind(_checkpoint_places, _checkpoint, _inspects("g.pth")),
     "tensors in safetensors": Kind(
-        lambda: iter([("tensor",), (hostile.KEY,), ("format",), ("gan-export.spec",), (manifests.KEY,)]),
+        lambda: iter([("tensor",), (hostile.KEY,), ("format",), ("gan-export.spec",), (KEY,)]),
         _tensors,
         _inspects("g.safetensors"),
     ),
