@@ -77,6 +77,13 @@ def export(
     """
     options = options or Options()
     check_options(exporter, options)
+    return export_checked(generator, exporter, target, options, progress=progress)
+
+
+def export_checked(
+    generator: Exportable, exporter: Exporter, target: Path, options: Options, *, progress: Progress = lambda _: None
+) -> ExportResult:
+    """As `export`, with options that `check_options` has passed."""
     started = time.perf_counter()
     generator = _as_asked(generator, options.recalibrate)
     require_available(exporter)
