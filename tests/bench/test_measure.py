@@ -301,7 +301,7 @@ def test_agrees_with_a_loop_written_by_hand(planted: Callable[..., Run], files: 
     from tests.runtimes.planted import steady
 
     session = steady.find("onnxruntime").load(files["onnx"], threads=1)
-    bound = session.bind(np.zeros((4, 10), np.float32))
+    bound = session.bind({"z": np.zeros((4, 10), np.float32)})
     times = []
     for _ in range(20):
         before = time.perf_counter()
