@@ -16,6 +16,7 @@ from gan_export import runtimes
 from gan_export.bench import backends, models
 from gan_export.bench.backends import Backend
 from gan_export.bench.record import Model, Parity
+from gan_export.checkpoint.exportable import ExpectedOutputs
 from gan_export.errors import GanExportError, printable
 from gan_export.formats import manifest as manifests
 from gan_export.formats import tolerance
@@ -129,7 +130,7 @@ class AccuracyCheck:
         else:
             count = min(count, MOST_COMPARED)
             both = self._first(count)
-            expected = compare.Expected(
+            expected = ExpectedOutputs(
                 {name: array[:, 0] for name, array in both.items()},
                 {name: array[:, 1].astype(np.float32) for name, array in both.items()},
             )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from gan_export.checkpoint.checkpoint import Checkpoint, Source
 from gan_export.errors import GanExportError
+from gan_export.graph.ports import require_finite
 from gan_export.graph.signature import Array, Feeds, Signature
 
 if TYPE_CHECKING:
@@ -35,8 +38,76 @@ class Exportable(Protocol):
     def overrides(self) -> ReadOptions: ...
 
 
+@dataclass(frozen=True, slots=True)
+class ExpectedOutputs:
+    """What a batch must be, by the names of the outputs: `exact` in float64, and `eager`, the same in float32."""
+
+    exact: Mapping[str, npt.NDArray[np.float64]]
+    eager: Mapping[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedGenerator:
+    """A generator with its eager modules, which every step of an export shares; `prepare` makes one.
+
+    eager: in float32; exact: in float64, None for a module of the user's own that can't compute in it
+    """
+
+    generator: Exportable
+    eager: nn.Module
+    exact: nn.Module | None
+    _kept: dict[tuple[Any, ...], tuple[Feeds, ExpectedOutputs]] = field(default_factory=dict, repr=False)
+
+    @property
+    def arch(self) -> str:
+        return self.generator.arch
+
+    @property
+    def signature(self) -> Signature:
+        return self.generator.signature
+
+    @property
+    def source(self) -> Source:
+        return self.generator.source
+
+    @property
+    def overrides(self) -> ReadOptions:
+        return self.generator.overrides
+
+    def run(self, feeds: Feeds) -> ExpectedOutputs:
+        """Return the outputs of `feeds` in both precisions; a module without float64 is exact as it is.
+
+        Raises GanExportError for values that are not finite.
+        """
+        eager = run_module(self.eager, self.signature, feeds)
+        exact = eager if self.exact is None else run_module(self.exact, self.signature, feeds, double=True)
+        for array in (*exact.values(), *eager.values()):
+            require_finite(array)
+        return ExpectedOutputs({name: array.astype(np.float64) for name, array in exact.items()}, eager)
+
+    def batch(self, seed: int, indices: range, sizes: Mapping[str, int] | None = None) -> tuple[Feeds, ExpectedOutputs]:
+        """Return the inputs of the images `indices` of `seed` and their outputs; computed once, then kept."""
+        sizes = self.signature.usual_sizes() if sizes is None else sizes
+        key = (seed, indices, *sorted(sizes.items()))
+        if key not in self._kept:
+            feeds = self.signature.feeds(seed, indices, sizes=sizes)
+            self._kept[key] = feeds, self.run(feeds)
+        return self._kept[key]
+
+
+def prepare(generator: Exportable) -> PreparedGenerator:
+    """Build the generator's eager modules, once: what is prepared already is returned as it is."""
+    if isinstance(generator, PreparedGenerator):
+        return generator
+    return PreparedGenerator(generator, _eager_module(generator), _exact_module(generator))
+
+
 def known_layers(generator: Exportable, format: str) -> Checkpoint:
-    """Return `generator` if its layers are known.  Raises GanExportError that names the format which needs them."""
+    """Return `generator` as a checkpoint if its layers are known.
+
+    Raises GanExportError that names the format which needs them.
+    """
+    generator = _unprepared(generator)
     if isinstance(generator, Checkpoint):
         return generator
     raise GanExportError(
@@ -52,6 +123,7 @@ def lowered_module(generator: Exportable, output: Literal["float", "bytes"]) -> 
     """
     from gan_export.graph.torch_module import build_module
 
+    generator = _unprepared(generator)
     if isinstance(generator, Checkpoint):
         from gan_export.graph.fold import fold_batchnorm
 
@@ -59,25 +131,6 @@ def lowered_module(generator: Exportable, output: Literal["float", "bytes"]) -> 
     from gan_export.checkpoint import user_module
 
     return user_module.to_export(_user_module(generator), output)
-
-
-def eager_module(generator: Exportable) -> nn.Module:
-    """Return the generator in float32 on the CPU, as its checkpoint or its class has it."""
-    if isinstance(generator, Checkpoint):
-        from gan_export.graph.torch_module import build_module
-
-        return build_module(generator.spec, generator.weights)
-    module: nn.Module = _user_module(generator).graph
-    return module
-
-
-def exact_module(generator: Exportable) -> nn.Module | None:
-    """Return the same in float64; None for a module of the user's own that can't compute in it."""
-    if isinstance(generator, Checkpoint):
-        return eager_module(generator).double()
-    from gan_export.checkpoint import user_module
-
-    return user_module.double(_user_module(generator))
 
 
 def run_module(module: nn.Module, signature: Signature, feeds: Feeds, *, double: bool = False) -> dict[str, Array]:
@@ -91,6 +144,29 @@ def run_module(module: nn.Module, signature: Signature, feeds: Feeds, *, double:
         made: Any = module(*tensors)
     arrays: Sequence[Any] = (made,) if isinstance(made, torch.Tensor) else made
     return {port.name: array.numpy() for port, array in zip(signature.outputs, arrays, strict=True)}
+
+
+def _eager_module(generator: Exportable) -> nn.Module:
+    """Return the generator in float32 on the CPU, as its checkpoint or its class has it."""
+    if isinstance(generator, Checkpoint):
+        from gan_export.graph.torch_module import build_module
+
+        return build_module(generator.spec, generator.weights)
+    module: nn.Module = _user_module(generator).graph
+    return module
+
+
+def _exact_module(generator: Exportable) -> nn.Module | None:
+    """Return the same in float64; None for a module of the user's own that can't compute in it."""
+    if isinstance(generator, Checkpoint):
+        return _eager_module(generator).double()
+    from gan_export.checkpoint import user_module
+
+    return user_module.double(_user_module(generator))
+
+
+def _unprepared(generator: Exportable) -> Exportable:
+    return generator.generator if isinstance(generator, PreparedGenerator) else generator
 
 
 def _user_module(generator: Exportable) -> Any:

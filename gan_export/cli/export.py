@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,8 +19,8 @@ from gan_export.recognize.options import ReadOptions
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
     from gan_export.checkpoint.exportable import Exportable
-    from gan_export.exporters.base import Exporter, Options
-    from gan_export.pipeline.publish import ExportResult
+    from gan_export.exporters.base import Options
+    from gan_export.pipeline.files import Outcome
 
 HELP = """Export a GAN generator from its checkpoint, and prove that the export draws the same pictures.
 
@@ -113,33 +114,35 @@ def export(
     overrides: ReadOptions,
 ) -> None:
     """Export FILE to FORMAT; the target changes only after the new file has drawn the same pictures."""
-    from gan_export import exporters
-    from gan_export.exporters.base import check_options
+    from gan_export.pipeline import files
 
-    exporter = exporters.find(format)
     options = _options(
         opset=opset, uint8=uint8, method=method, precision=precision, static=static, external_data=external_data,
         fp16_io=fp16_io, recalibrate=recalibrate, max_error=max_error, embed_weights=embed_weights, symbol=symbol,
         sampler=sampler, device=device, backend=backend,
     )  # fmt: skip
-    check_options(exporter, options)
-    generator: Exportable
-    if module is not None:
-        generator = user = modules.read(
-            file, module, overrides, kwargs=kwargs, search=pythonpath or (), signature=signature, strict=strict
-        )
-        modules.print_assumed(user)
-    else:
+    checkpoint: Checkpoint | None = None
+
+    def read() -> Exportable:
+        nonlocal checkpoint
+        if module is not None:
+            user = modules.read(
+                file, module, overrides, kwargs=kwargs, search=pythonpath or (), signature=signature, strict=strict
+            )
+            modules.print_assumed(user)
+            return user
         modules.refuse_alone(kwargs, pythonpath, signature)
-        generator = checkpoint = _read(file, overrides, strict)
+        checkpoint = _read(file, overrides, strict)
         if recalibrate is None:
             _print_health(checkpoint)
-    target = out or _beside(file, f".sampler{exporter.suffix}" if sampler else exporter.suffix)
-    shipped = _ship(generator, exporter, target, options)
-    if module is None:
+        return checkpoint
+
+    with _progress() as progress:
+        exporter, exported = files.export_file(file, format, read, out, options, progress=progress)
+    if checkpoint is not None:
         _print_assumed(checkpoint)
-    tables.print_proof(shipped, exporter.title)
-    tables.print_shipped(shipped, file)
+    tables.print_proof(exported, exporter.title)
+    tables.print_shipped(exported, file)
 
 
 @app.command(name="all", short_help="Every format that can be written here.")
@@ -152,38 +155,20 @@ def export_all(
     overrides: ReadOptions,
 ) -> None:
     """Export FILE to every format that can be written here, and say what was left out and why."""
-    from gan_export.errors import GanExportError, UnavailableError
-    from gan_export.exporters.base import Options
-    from gan_export.pipeline import table as format_table
+    from gan_export.errors import GanExportError
+    from gan_export.pipeline import files
 
     checkpoint = _read(file, overrides, strict)
     _print_health(checkpoint)
-    out.mkdir(parents=True, exist_ok=True)
-    rows: list[tuple[str, ...]] = []
-    failed: list[int] = []
-    written = 0
-    for line in format_table.lines():
-        exporter = line.exporter
-        if not line.available:
-            rows.append((exporter.name, "-", "-", "-", f"skipped: {line.reason}"))
-            continue
-        try:
-            shipped = _ship(checkpoint, exporter, _in_folder(out, file, exporter.suffix), Options())
-        except UnavailableError as e:
-            rows.append((exporter.name, "-", "-", "-", f"skipped: {e}"))
-            continue
-        except GanExportError as e:
-            failed.append(e.exit_code)
-            rows.append((exporter.name, "-", "-", "-", f"failed: {e}"))
-            continue
-        written += 1
-        worst = shipped.report.max_abs if shipped.report else None
-        error = "unproven here" if shipped.unproven else "-" if worst is None else f"{worst:.1e}"
-        loaded = "-" if shipped.loading is None else f"{shipped.loading:.2f} s"
-        rows.append((exporter.name, tables.size(shipped.size), error, loaded, str(shipped.path)))
+    with _progress() as progress:
+        outcomes = list(_shown(files.export_every_format(file, checkpoint, out, progress=progress), progress))
+    written = any(o.result for o in outcomes)
+    failed = [o.error.exit_code for o in outcomes if o.error]
     if written:
         _print_assumed(checkpoint)
-    table(("format", "size", "largest error", "loaded in", "file, or why not"), rows)
+    table(
+        ("format", "size", "largest error", "loaded in", "file, or why not"), [tables.outcome_row(o) for o in outcomes]
+    )
     if 1 in failed:
         raise typer.Exit(1)
     if not written:
@@ -211,41 +196,30 @@ def export_web(
     overrides: ReadOptions,
 ) -> None:
     """Write a static page that draws FILE's pictures in the browser, with nothing loaded from elsewhere."""
-    import shutil
+    from gan_export.pipeline import files
 
-    from gan_export import exporters
-    from gan_export.errors import GanExportError
-    from gan_export.exporters.base import check_options
-    from gan_export.formats import manifest as manifests
-    from gan_export.pipeline import publish
-    from gan_export.web import Onnx, runtime_files, write_site
+    checkpoint: Checkpoint | None = None
 
-    native, onnx = exporters.find("native"), exporters.find("onnx")
-    options = _options(uint8=False, precision=precision)
-    check_options(native, options)
-    runtime = runtime_files(onnxruntime_web) if onnxruntime_web else ()
-    if runtime:
-        check_options(onnx, options)
-    if manifests.detect_format(file) == "gan":
-        if runtime:
-            raise GanExportError(f"{file} is an export: --onnxruntime-web needs the checkpoint, to write ONNX as well")
-        if precision != "fp32" or overrides != ReadOptions():
-            raise GanExportError(f"{file} is an export: its precision, and what a flag says of a checkpoint, are fixed")
-        found = publish.verify(file)
-        tables.print_verification(found, file)
-        if not found.passed:
-            raise typer.Exit(1)
-        size = write_site(out, lambda target: shutil.copyfile(file, target))
-    else:
+    def read() -> Checkpoint:
+        nonlocal checkpoint
         checkpoint = _read(file, overrides, strict)
         _print_health(checkpoint)
+        return checkpoint
 
-        def put(exporter: Exporter) -> Callable[[Path], None]:
-            return lambda target: tables.print_proof(_ship(checkpoint, exporter, target, options), exporter.title)
-
-        size = write_site(out, put(native), Onnx(put(onnx), runtime) if runtime else None)
+    options = _options(uint8=False, precision=precision)
+    with _progress() as progress:
+        page = files.export_page(
+            file, out, read, options, overrides, onnxruntime_web=onnxruntime_web, progress=progress
+        )
+    if page.verification:
+        tables.print_verification(page.verification, file)
+        if not page.verification.passed:
+            raise typer.Exit(1)
+    for title, exported in page.exported:
+        tables.print_proof(exported, title)
+    if checkpoint is not None:
         _print_assumed(checkpoint)
-    say(f"wrote {out} ({tables.size(size)}): any static server shows it, and it needs no network")
+    say(f"wrote {out} ({tables.size(page.size)}): any static server shows it, and it needs no network")
     say(f"  python -m http.server -d {out} 8000    then open http://localhost:8000")
 
 
@@ -392,19 +366,15 @@ def _read(file: Path, overrides: ReadOptions, strict: bool) -> Checkpoint:
 
 
 def _as_exported(artifact: Path, checkpoint: Path, overrides: ReadOptions) -> ReadOptions:
-    """What the artifact was exported with, where nothing else is said."""
+    """What the artifact was exported with, unless flags are given; said if it differs from them."""
     from gan_export.errors import printable
-    from gan_export.formats.manifest import detect_format
-    from gan_export.pipeline import publish
+    from gan_export.pipeline import files
 
-    recorded = publish.recorded_options(artifact) if artifact.exists() else ReadOptions()
-    if (
-        recorded in (overrides, ReadOptions()) or detect_format(checkpoint) == "safetensors"
-    ):  # which has its layers inside
-        return overrides
-    how = "read with" if overrides == ReadOptions() else "it was exported with"
-    say(f"note: {how} {printable(recorded.flags(), limit=500)}, as its manifest says", error=True)
-    return recorded if overrides == ReadOptions() else overrides
+    found = files.options_as_exported(artifact, checkpoint, overrides)
+    if found.recorded is not None:
+        how = "read with" if found.used else "it was exported with"
+        say(f"note: {how} {printable(found.recorded.flags(), limit=500)}, as its manifest says", error=True)
+    return found.options
 
 
 def _print_assumed(checkpoint: Checkpoint) -> None:
@@ -423,21 +393,47 @@ def _print_health(checkpoint: Checkpoint) -> None:
         say(f"warning: {line}", error=True)
 
 
-def _ship(generator: Exportable, exporter: Exporter, target: Path, options: Options) -> ExportResult:
-    from rich.console import Console
+class _Progress:
+    """Shows what goes on while nothing else is printed; `hide` before printing."""
 
-    from gan_export.pipeline import publish
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._status = Console(stderr=True).status("")
+
+    def __call__(self, what: str) -> None:
+        self._status.update(_status(what))
+        self._status.start()
+
+    def hide(self) -> None:
+        self._status.stop()
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[_Progress]:
+    """A line on standard error about what goes on; a failed parity's report is printed, and the error goes on."""
     from gan_export.verification.compare import ParityError
 
-    with Console(stderr=True).status("") as status:
-        try:
-            return publish.export(
-                generator, exporter, target, options, progress=lambda what: status.update(_status(what))
-            )
-        except ParityError as e:
-            status.stop()
-            tables.print_report(e.report)
-            raise
+    progress = _Progress()
+    try:
+        yield progress
+    except ParityError as e:
+        progress.hide()
+        tables.print_report(e.report)
+        raise
+    finally:
+        progress.hide()
+
+
+def _shown(outcomes: Iterable[Outcome], progress: _Progress) -> Iterator[Outcome]:
+    """The outcomes, each failed parity's report printed as it comes."""
+    from gan_export.verification.compare import ParityError
+
+    for outcome in outcomes:
+        progress.hide()
+        if isinstance(outcome.error, ParityError):
+            tables.print_report(outcome.error.report)
+        yield outcome
 
 
 def _status(what: str) -> Any:
@@ -447,21 +443,3 @@ def _status(what: str) -> Any:
     from gan_export.errors import printable
 
     return Text(f"{printable(what)} ...")
-
-
-def _in_folder(folder: Path, file: Path, suffix: str) -> Path:
-    """Named after `file`, and never a checkpoint."""
-    stem = file.stem if file.is_file() else file.resolve().name or "generator"
-    target = folder / f"{stem}{suffix}"
-    return folder / f"{stem}.exported{suffix}" if _is_wanted(target, file) else target
-
-
-def _beside(file: Path, suffix: str) -> Path:
-    return _in_folder(file.parent if file.is_file() else Path(), file, suffix)
-
-
-def _is_wanted(target: Path, file: Path) -> bool:
-    """Whether a file is there that is no export, which is replaced only where its name is given, or is `file`."""
-    from gan_export.formats import manifest as manifests
-
-    return target.is_file() and (target.samefile(file) or manifests.detect_format(target) == "checkpoint")

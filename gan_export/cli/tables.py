@@ -10,6 +10,7 @@ from gan_export.cli.say import say, table
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Source
+    from gan_export.pipeline.files import Outcome
     from gan_export.pipeline.publish import Contents, ExportResult, Verification
     from gan_export.recognize.options import ReadOptions
     from gan_export.verification.compare import ParityReport, Quality
@@ -109,6 +110,18 @@ def print_shipped(shipped: ExportResult, source: Path) -> None:
         return
     say(f"  gan-sample {shipped.path} -n 64 --seed 7 -o grid.png")
     say(f"  gan-bench {source} --batch 512")
+
+
+def outcome_row(outcome: Outcome) -> tuple[str, ...]:
+    """One format of `gan-export all`: size, largest error, seconds to load, and the file or why there is none."""
+    name, exported = outcome.exporter.name, outcome.result
+    if exported is None:
+        why = f"failed: {outcome.error}" if outcome.error else f"skipped: {outcome.skipped}"
+        return (name, "-", "-", "-", why)
+    worst = exported.report.max_abs if exported.report else None
+    error = "unproven here" if exported.unproven else "-" if worst is None else f"{worst:.1e}"
+    loaded = "-" if exported.loading is None else f"{exported.loading:.2f} s"
+    return (name, size(exported.size), error, loaded, str(exported.path))
 
 
 def print_description(description: Any) -> None:

@@ -12,13 +12,15 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
+
 from gan_export import __version__
+from gan_export.checkpoint.exportable import Exportable, PreparedGenerator, prepare
 from gan_export.errors import GanExportError, UnavailableError, first_line
 from gan_export.formats import content, references, tolerance
-from gan_export.formats.manifest import OPTIONS_KEY, Manifest, joined_values, reference_feeds
+from gan_export.formats.manifest import OPTIONS_KEY, REFERENCE_COUNT, REFERENCE_SEED, Manifest, joined_values
 
 if TYPE_CHECKING:
-    from gan_export.checkpoint.exportable import Exportable
     from gan_export.graph.signature import Signature
 
 Method = Literal["trace", "script", "freeze"]
@@ -219,9 +221,9 @@ def check_options(exporter: Exporter, options: Options) -> None:
 
 
 def make_manifest(exporter: Exporter, generator: Exportable, options: Options, versions: Mapping[str, str]) -> Manifest:
-    """The manifest of an export of `generator`; its reference images are computed here, in float64."""
+    """The manifest of an export of `generator`, with its reference images."""
     explicit = generator.overrides.explicit()
-    images, rounding = _references(generator)
+    images, rounding = _references(prepare(generator))
     return Manifest(
         format=exporter.name,
         arch=generator.arch,
@@ -256,20 +258,13 @@ def free_dimensions(signature: Signature, batch: Any) -> tuple[dict[int, Any], .
     )
 
 
-def _references(generator: Exportable) -> tuple[str, float]:
+def _references(generator: PreparedGenerator) -> tuple[str, float]:
     """The reference images, packed, and how far eager float32 is from them as a manifest states it."""
-    import numpy as np
-
-    from gan_export.checkpoint.exportable import eager_module, exact_module, run_module
-
     signature = generator.signature
-    feeds = reference_feeds(signature)
-    eager = run_module(eager_module(generator), signature, feeds)
-    doubled = exact_module(generator)
-    exact = eager if doubled is None else run_module(doubled, signature, feeds, double=True)
+    _, expected = generator.batch(REFERENCE_SEED, range(REFERENCE_COUNT))
+    exact, eager = expected.exact, expected.eager
     errors = [
         float(np.abs(eager[p.name] - exact[p.name]).max()) / tolerance.half_range(p.range, exact[p.name])
         for p in signature.outputs
     ]
-    values = joined_values(signature, exact).astype(np.float64)
-    return references.pack(values), tolerance.worth_stating(max(errors))
+    return references.pack(joined_values(signature, exact)), tolerance.worth_stating(max(errors))

@@ -256,11 +256,6 @@ def _old_facts(data: Mapping[str, Any]) -> Facts:
     return facts
 
 
-def reference_feeds(signature: Signature) -> dict[str, Array]:
-    """The inputs of the reference images: the first of REFERENCE_SEED, at usual sizes."""
-    return signature.feeds(REFERENCE_SEED, range(REFERENCE_COUNT))
-
-
 def values_of(signature: Signature) -> int:
     """Values of one image's outputs, all together, at usual sizes."""
     return sum(math.prod(shape) for shape in signature.output_shapes(1).values())

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_export.errors import GanExportError, printable
+from gan_export.graph.ports import require_finite
 
 MOST_STATED = 2e-4  # of the error of eager float32 that a file may state: what is more counts as this
 _FACTOR = 3.0  # an export may be so many times as far from the exact values as eager float32 is
@@ -117,10 +118,7 @@ def half_range(span: tuple[float, float] | None, exact: npt.NDArray[np.float64])
 
     Raises GanExportError for values that are not finite.
     """
-    if not np.isfinite(exact).all():
-        raise GanExportError(
-            "the checkpoint itself draws NaN or infinite values; see `gan-export inspect` for its weights"
-        )
+    require_finite(exact)
     return (span[1] - span[0]) / 2.0 if span is not None else max(1.0, float(np.abs(exact).max()))
 
 

@@ -315,3 +315,11 @@ def _dim_at(dim: Dim, sizes: Mapping[str, int]) -> int:
 
 def _finite(value: object) -> bool:
     return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def require_finite(values: npt.NDArray[Any]) -> None:
+    """Raises GanExportError for outputs of a checkpoint that are not finite."""
+    if not np.isfinite(values).all():
+        raise GanExportError(
+            "the checkpoint itself draws NaN or infinite values; see `gan-export inspect` for its weights"
+        )

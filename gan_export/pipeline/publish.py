@@ -16,7 +16,7 @@ from gan_export._lib.budget import Budget, BudgetError, read_json
 from gan_export._lib.escape import json_text
 from gan_export._lib.fs import atomic_file, atomic_folder, atomic_group, refuse_overwrite, sha256_file, write_text
 from gan_export.checkpoint.checkpoint import Checkpoint
-from gan_export.checkpoint.exportable import Exportable, known_layers
+from gan_export.checkpoint.exportable import Exportable, known_layers, prepare
 from gan_export.errors import CheckFailedError, GanExportError, printable
 from gan_export.exporters.base import Exporter, Options, check_options, require_available, write
 from gan_export.formats import content, tolerance
@@ -77,13 +77,21 @@ def export(
     """
     options = options or Options()
     check_options(exporter, options)
+    return export_checked(generator, exporter, target, options, progress=progress)
+
+
+def export_checked(
+    generator: Exportable, exporter: Exporter, target: Path, options: Options, *, progress: Progress = lambda _: None
+) -> ExportResult:
+    """As `export`, with options that `check_options` has passed."""
     started = time.perf_counter()
     generator = _as_asked(generator, options.recalibrate)
     require_available(exporter)
     found = runtimes.find(exporter.runtime).availability()
     unproven = found.reason if found.elsewhere else ""
     report = loading = quality = None
-    compare.eager_reference(generator)(manifests.reference_feeds(generator.signature))  # finite at all?
+    generator = prepare(generator)
+    generator.batch(manifests.REFERENCE_SEED, range(manifests.REFERENCE_COUNT))  # finite at all?
     sources = generator.source.files
     refuse_overwrite(manifests.report_path(target), sources)
     publish = atomic_folder(target, sources, _is_export(target)) if exporter.folder else atomic_group(target, sources)

@@ -11,20 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_export import images
-from gan_export.checkpoint.exportable import Exportable, eager_module, exact_module, run_module
+from gan_export.checkpoint.exportable import ExpectedOutputs, PreparedGenerator
 from gan_export.errors import CheckFailedError, GanExportError
 from gan_export.formats.manifest import Manifest, joined_values
 from gan_export.formats.references import References
 from gan_export.formats.tolerance import Rounding, Rule, Tolerance, half_range
 from gan_export.graph.ports import Port
-from gan_export.graph.signature import Array, Feeds, Signature
+from gan_export.graph.signature import Array, Signature
 from gan_export.metrics import distances, evaluators
 from gan_export.runtimes.base import Outputs, Session, SessionInfo, check_outputs
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 Doubles = npt.NDArray[np.float64]
-Reference = Callable[[Feeds], "Expected"]
 
 BATCHES = (1, 2, 65)  # one picture, the batch that exporters trace with, and more than one register or cache line holds
 # of the batches from a seed: small numbers, what a signed 32-bit integer can't hold, and large ones, over a carry
@@ -33,14 +32,6 @@ SEED = 2  # of the latents that parity is judged on: not those of the reference 
 QUALITY, QUALITY_SEED = 1000, 4  # pictures, of other latents than int8 is calibrated on
 _PIECE = 100
 AGAINST = "eager PyTorch in float64"
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What a batch must be, by the names of the outputs: `exact` in float64, and `eager`, the same in float32."""
-
-    exact: Mapping[str, Doubles]
-    eager: Mapping[str, Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,29 +106,9 @@ class ParityError(CheckFailedError):
         self.report = report
 
 
-def eager_reference(generator: Exportable) -> Reference:
-    """The generator itself in PyTorch on the CPU, evaluation mode, nothing folded: float64 and float32.
-
-    A module of the user's own that can't compute in float64 is exact as it is.
-    Raises GanExportError, when it is called, for a generator that gives values which are not finite.
-    """
-    module, doubled = eager_module(generator), exact_module(generator)
-    signature = generator.signature
-
-    def run(feeds: Feeds) -> Expected:
-        eager = run_module(module, signature, feeds)
-        exact = eager if doubled is None else run_module(doubled, signature, feeds, double=True)
-        for port in signature.outputs:
-            half_range(port.range, exact[port.name])
-            half_range(port.range, eager[port.name])
-        return Expected({name: array.astype(np.float64) for name, array in exact.items()}, eager)
-
-    return run
-
-
 def compare(
     session: Session,
-    reference: Reference,
+    reference: PreparedGenerator,
     signature: Signature,
     rule: Rule,
     *,
@@ -149,15 +120,15 @@ def compare(
     start = 0
     usual, *others = signature.judged_sizes()
     for batch, sizes in [*((batch, usual) for batch in batches), *((2, sizes) for sizes in others)]:
-        feeds = signature.feeds(SEED, range(start, start + batch), sizes=sizes)
-        judged.append((session.run(feeds), reference(feeds)))
+        feeds, expected = reference.batch(SEED, range(start, start + batch), sizes)
+        judged.append((session.run(feeds), expected))
         start += batch
     return _report(judged, signature, rule, session.info, against)
 
 
 def compare_draws(
     draw: Callable[[int, int, int], Outputs],
-    reference: Reference,
+    reference: PreparedGenerator,
     signature: Signature,
     rule: Rule,
     info: SessionInfo,
@@ -167,8 +138,8 @@ def compare_draws(
     """Judge a file that draws from a seed: `draw` of (seed, start, count), image i with label i mod classes."""
     judged = []
     for (seed, start), batch in zip(SEED_START_PAIRS, BATCHES, strict=True):
-        feeds = signature.feeds(seed, range(start, start + batch))
-        judged.append((draw(seed, start, batch), reference(feeds)))
+        _, expected = reference.batch(seed, range(start, start + batch))
+        judged.append((draw(seed, start, batch), expected))
     return _report(judged, signature, rule, info, against)
 
 
@@ -189,7 +160,7 @@ def compare_values(got: Outputs, manifest: Manifest, rule: Rule, info: SessionIn
     return ParityReport("its reference images", info, tolerance, rounding, (row,))
 
 
-def rounding_of(expected: Sequence[Expected], signature: Signature) -> Rounding:
+def rounding_of(expected: Sequence[ExpectedOutputs], signature: Signature) -> Rounding:
     """Eager float32's own distance from the exact values over all of these batches and all outputs."""
     error, off, size, largest = 0.0, 0, 0, 0
     for batch in expected:
@@ -202,7 +173,7 @@ def rounding_of(expected: Sequence[Expected], signature: Signature) -> Rounding:
 
 
 def _report(
-    judged: Sequence[tuple[Outputs, Expected]], signature: Signature, rule: Rule, info: SessionInfo, against: str
+    judged: Sequence[tuple[Outputs, ExpectedOutputs]], signature: Signature, rule: Rule, info: SessionInfo, against: str
 ) -> ParityReport:
     rounding = rounding_of([expected for _, expected in judged], signature)
     tolerance = rule.given(rounding)
@@ -210,14 +181,14 @@ def _report(
     return ParityReport(against, info, tolerance, rounding, rows)
 
 
-def quality(session: Session, reference: Reference, signature: Signature, tolerance: Tolerance) -> Quality:
+def quality(session: Session, reference: PreparedGenerator, signature: Signature, tolerance: Tolerance) -> Quality:
     """`session` beside `reference` on QUALITY images: enough for a distribution's distance, too."""
     got: list[Outputs] = []
     wanted: list[Mapping[str, Doubles]] = []
     for start in range(0, QUALITY, _PIECE):
         feeds = signature.feeds(QUALITY_SEED, range(start, min(start + _PIECE, QUALITY)))
         got.append(session.run(feeds))
-        wanted.append(reference(feeds).exact)
+        wanted.append(reference.run(feeds).exact)
     drawn = {name: np.concatenate([g[name] for g in got]) for name in got[0]}
     true = {name: np.concatenate([w[name] for w in wanted]) for name in wanted[0]}
     row = compare_batch(drawn, true, signature, tolerance)

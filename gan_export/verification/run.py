@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gan_export.checkpoint.exportable import Exportable
+from gan_export.checkpoint.exportable import Exportable, prepare
 from gan_export.errors import GanExportError, printable
 from gan_export.exporters.base import Exporter, Options, PrecisionFallbacks, write
 from gan_export.formats import tolerance
@@ -47,6 +47,7 @@ def export_with_fallbacks(
     Where the runtime can trade speed for rounding, the first way that is well within the tolerance on one thread,
     whose batches are the largest, and on as many as it takes by itself.
     """
+    generator = prepare(generator)
     attempts = [options, *(exporter.steadier(options) if isinstance(exporter, PrecisionFallbacks) else ())]
     tried: list[VerifiedExport] = []
     for attempt in attempts:
@@ -92,7 +93,7 @@ def verify(
         raise GanExportError(
             f"{printable(path.name)} states {_ports(stated)}, the checkpoint {_ports(mine)}: they don't belong together"
         )
-    wanted = compare.eager_reference(generator)
+    wanted = prepare(generator)
     device = manifest.options.get("device", "cpu")
     with open_remote(runtime, path, device, threads, signature=manifest.signature) as session:
         if session.info.inputs == "seed":

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from gan_export import latents
+from gan_export.checkpoint.exportable import prepare
 from gan_export.errors import GanExportError, UnavailableError
 from gan_export.exporters.base import Options
 from gan_export.exporters.c.exporter import C as EXPORTER
@@ -62,7 +63,7 @@ def test_every_layer_draws_what_the_interpreter_draws(name: str, tmp_path: Path)
     z = latents.draw(3, 2, 3, spec.nz, spec.prior)
     labels = np.array([2, 3, 4]) % spec.classes if spec.classes else None
     feeds = {"z": z} if labels is None else {"z": z, "label": labels}
-    wanted = compare.eager_reference(checkpoint_of(spec))(feeds).exact["image"]
+    wanted = prepare(checkpoint_of(spec)).run(feeds).exact["image"]
     got = run_latents(session, z, labels)
     assert np.abs(got - wanted).max() <= 2e-5 * max(1.0, np.abs(wanted).max())
     assert same(session.draw_bytes(3, 2, 3), pictures(spec, 3, 2, 3))
@@ -84,7 +85,7 @@ def test_smaller_weights(precision: str, tmp_path: Path) -> None:
     assert manifest.tolerance.psnr == {"fp16": 45, "int8": 35}[precision]
     report = compare.compare(
         RUNTIME.load(folder),
-        compare.eager_reference(checkpoint_of(spec)),
+        prepare(checkpoint_of(spec)),
         spec.signature,
         tolerance.rule("c", precision),
         batches=(1, 3),

@@ -16,6 +16,7 @@ from onnx import helper
 from torch import nn
 
 from gan_export import checkpoint, exporters, latents
+from gan_export.checkpoint.exportable import prepare
 from gan_export.errors import CheckFailedError, GanExportError, HostileFileError
 from gan_export.exporters.base import Options, write
 from gan_export.exporters.onnx import graph as onnx_export
@@ -59,7 +60,7 @@ def test_fp16_halves_the_file_and_keeps_the_pictures(wide_pth: Path, tmp_path: P
     assert [kind for _, _, kind in graph_inputs(narrow)] == ["tensor(float16)", "tensor(float16)"]
     session = ONNXRUNTIME.load(narrow)
     rule = tolerance.rule("onnx", "fp16")
-    report = compare.compare(session, compare.eager_reference(read), manifest.signature, rule, batches=(3,))
+    report = compare.compare(session, prepare(read), manifest.signature, rule, batches=(3,))
     session.close()
     assert report.passed
 
@@ -94,7 +95,7 @@ def test_sensitive_layers_stay_float32(classic_pth: Path, tmp_path: Path, monkey
     manifest = ONNX.write(read, tmp_path / "all.onnx", Options(precision="int8"))
     assert "kept_fp32" not in manifest.options
     session = ONNXRUNTIME.load(tmp_path / "all.onnx")
-    reference = compare.eager_reference(read)
+    reference = prepare(read)
     rule = tolerance.rule("onnx", "int8")
     reached = compare.compare(session, reference, manifest.signature, rule, batches=(64,)).rows[0].psnr
     session.close()

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from gan_export import checkpoint, exporters, images, latents
+from gan_export.checkpoint.exportable import PreparedGenerator, known_layers
 from gan_export.errors import CheckFailedError, GanExportError, UnavailableError
 from gan_export.exporters.base import Options, unavailable_reason
 from gan_export.formats import manifest as manifests
@@ -73,7 +74,7 @@ def test_the_reference_pictures_are_the_float64_ones(classic: nn.Module, artifac
     for name, kind in (("onnx", "onnx"), ("torchscript", "torchscript")):
         manifest = manifests.read_manifest(artifacts[name], kind)  # type: ignore[arg-type]
         assert manifest is not None
-        (z,) = manifests.reference_feeds(manifest.signature).values()
+        (z,) = manifest.signature.feeds(manifests.REFERENCE_SEED, range(manifests.REFERENCE_COUNT)).values()
         with torch.no_grad():
             wanted = classic.double()(torch.from_numpy(z).double()[:, :, None, None]).numpy()
         classic.float()
@@ -154,8 +155,8 @@ def test_a_failed_parity_leaves_the_target_as_it_was(classic_pth: Path, tmp_path
         def __getattr__(self, name: str) -> object:
             return getattr(self.inner, name)
 
-        def write(self, read: checkpoint.Checkpoint, path: Path, options: Options) -> manifests.Manifest:
-            return self.inner.write(other_weights(read), path, options)
+        def write(self, read: PreparedGenerator, path: Path, options: Options) -> manifests.Manifest:
+            return self.inner.write(other_weights(known_layers(read, "torchscript")), path, options)
 
     with pytest.raises(ParityError, match="other pictures") as failure:
         publish.export(checkpoint.read(classic_pth), Altered(), target)  # type: ignore[arg-type]
@@ -163,6 +164,29 @@ def test_a_failed_parity_leaves_the_target_as_it_was(classic_pth: Path, tmp_path
     assert not failure.value.report.passed
     assert [p.name for p in tmp_path.iterdir()] == (["g.pt"] if there else [])
     assert not there or target.read_bytes() == b"what was here"
+
+
+def test_every_attempt_of_an_export_shares_one_prepared_generator(classic_pth: Path, tmp_path: Path) -> None:
+    native = exporters.find("native")
+    received: list[tuple[object, object]] = []
+
+    class WrongAtFirst:
+        """An exporter whose first attempt generates other images, so that it writes once more."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(native, name)
+
+        def write(self, generator: PreparedGenerator, path: Path, options: Options) -> manifests.Manifest:
+            images = generator.batch(manifests.REFERENCE_SEED, range(manifests.REFERENCE_COUNT))
+            received.append((generator.exact, images))
+            read = known_layers(generator, "native")
+            return native.write(generator if len(received) > 1 else other_weights(read), path, options)
+
+    exported = publish.export(checkpoint.read(classic_pth), WrongAtFirst(), tmp_path / "g.gan")  # type: ignore[arg-type]
+    assert exported.report is not None
+    assert exported.report.passed
+    assert len(received) == 2
+    assert all(a is b for a, b in zip(*received, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,171 @@
+"""What the commands do with a file, for any caller: one format, every format, a page, the flags of an export.
+
+`read` gives the generator of a file.  It is called once the options are known to fit, so that a caller can say what
+the file leaves open before anything is written.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gan_export import exporters, web
+from gan_export.checkpoint import Checkpoint
+from gan_export.checkpoint.exportable import Exportable
+from gan_export.errors import GanExportError, UnavailableError
+from gan_export.exporters.base import Exporter, Options, check_options
+from gan_export.formats import manifest as manifests
+from gan_export.pipeline import publish, table
+from gan_export.pipeline.publish import ExportResult, Progress, Verification
+from gan_export.recognize.options import ReadOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one format of `export_every_format`.
+
+    result: None if nothing was written; skipped: why the format can't be written here; error: what the export failed by
+    """
+
+    exporter: Exporter
+    result: ExportResult | None = None
+    skipped: str = ""
+    error: GanExportError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page in the folder `path`.
+
+    size:         bytes of its files, 0 if nothing was written
+    exported:     what was exported for it, with the format's title
+    verification: of the `.gan` file that was copied; if it failed, nothing was written
+    """
+
+    path: Path
+    size: int
+    exported: tuple[tuple[str, ExportResult], ...] = ()
+    verification: Verification | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AsExported:
+    """How to read the checkpoint of an artifact.
+
+    recorded: what the artifact was exported with, if that differs from what was given; used: it is what counts
+    """
+
+    options: ReadOptions
+    recorded: ReadOptions | None = None
+
+    @property
+    def used(self) -> bool:
+        return self.options == self.recorded
+
+
+def export_file(
+    file: Path,
+    format: str,
+    read: Callable[[], Exportable],
+    target: Path | None = None,
+    options: Options | None = None,
+    *,
+    progress: Progress = lambda _: None,
+) -> tuple[Exporter, ExportResult]:
+    """Export what `read` gives of `file`, to `default_target` if no target is given.
+
+    Raises what `publish.export` does.
+    """
+    exporter, options = exporters.find(format), options or Options()
+    check_options(exporter, options)
+    generator = read()
+    suffix = f".sampler{exporter.suffix}" if options.sampler else exporter.suffix
+    return exporter, publish.export_checked(
+        generator, exporter, target or default_target(file, suffix), options, progress=progress
+    )
+
+
+def export_every_format(
+    file: Path, checkpoint: Checkpoint, folder: Path, *, progress: Progress = lambda _: None
+) -> Iterator[Outcome]:
+    """Export a checkpoint to every format that can be written here; yield what became of each as it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for line in table.lines():
+        exporter = line.exporter
+        if not line.available:
+            yield Outcome(exporter, skipped=line.reason)
+            continue
+        target = default_target(file, exporter.suffix, folder)
+        try:
+            yield Outcome(exporter, publish.export(checkpoint, exporter, target, progress=progress))
+        except UnavailableError as e:
+            yield Outcome(exporter, skipped=str(e))
+        except GanExportError as e:
+            yield Outcome(exporter, error=e)
+
+
+def export_page(
+    file: Path,
+    folder: Path,
+    read: Callable[[], Exportable],
+    options: Options | None = None,
+    read_options: ReadOptions | None = None,
+    *,
+    onnxruntime_web: Path | None = None,
+    progress: Progress = lambda _: None,
+) -> Page:
+    """Write a page that generates in the browser from `file`, a checkpoint or a `.gan` file, which is verified.
+
+    onnxruntime_web: a folder that holds it, for a page that can use it too; read_options: those that `read` uses.
+    Raises what `publish.export` does, or GanExportError for options that a `.gan` file can't have.
+    """
+    options = options or Options()
+    native, onnx = exporters.find("native"), exporters.find("onnx")
+    check_options(native, options)
+    runtime = web.runtime_files(onnxruntime_web) if onnxruntime_web else ()
+    if runtime:
+        check_options(onnx, options)
+    if manifests.detect_format(file) == "gan":
+        if runtime:
+            raise GanExportError(f"{file} is an export: --onnxruntime-web needs the checkpoint, to write ONNX as well")
+        if options.precision != "fp32" or (read_options or ReadOptions()) != ReadOptions():
+            raise GanExportError(f"{file} is an export: its precision, and what a flag says of a checkpoint, are fixed")
+        found = publish.verify(file)
+        size = web.write_site(folder, lambda target: shutil.copyfile(file, target)) if found.passed else 0
+        return Page(folder, size, verification=found)
+    generator = read()
+    exported: list[tuple[str, ExportResult]] = []
+
+    def put(exporter: Exporter) -> Callable[[Path], None]:
+        def write(target: Path) -> None:
+            result = publish.export_checked(generator, exporter, target, options, progress=progress)
+            exported.append((exporter.title, result))
+
+        return write
+
+    size = web.write_site(folder, put(native), web.Onnx(put(onnx), runtime) if runtime else None)
+    return Page(folder, size, tuple(exported))
+
+
+def options_as_exported(artifact: Path, checkpoint: Path, given: ReadOptions) -> AsExported:
+    """Return the options to read `checkpoint` with: `given`, or if none are given those of the artifact's manifest."""
+    recorded = publish.recorded_options(artifact) if artifact.exists() else ReadOptions()
+    if recorded in (given, ReadOptions()) or manifests.detect_format(checkpoint) == "safetensors":
+        return AsExported(given)  # safetensors has its layers inside
+    return AsExported(recorded if given == ReadOptions() else given, recorded)
+
+
+def default_target(file: Path, suffix: str, folder: Path | None = None) -> Path:
+    """Return where an export of `file` goes: in `folder`, or beside it, by its stem, and never over a checkpoint."""
+    if folder is None:
+        folder = file.parent if file.is_file() else Path()
+    stem = file.stem if file.is_file() else file.resolve().name or "generator"
+    target = folder / f"{stem}{suffix}"
+    return folder / f"{stem}.exported{suffix}" if _is_wanted(target, file) else target
+
+
+def _is_wanted(target: Path, file: Path) -> bool:
+    """Whether a file is there that is no export, which is replaced only if its name is given, or is `file`."""
+    return target.is_file() and (target.samefile(file) or manifests.detect_format(target) == "checkpoint")
