@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
     from gan_export.checkpoint import Checkpoint, ReadOptions
     from gan_export.datasets.torch_dataset import GeneratorDataset, GeneratorIterableDataset
+    from gan_export.exporters.base import Exporter
+    from gan_export.formats.base import Format
+    from gan_export.metrics.evaluators import Evaluator
     from gan_export.recognize.builder import Family
+    from gan_export.runtimes.base import Runtime
     from gan_export.runtimes.native import Model
     from gan_export.sampling.generator import Label
 
@@ -42,6 +46,50 @@ def register_architecture(family: Family, before: str | None = None) -> None:
     from gan_export.recognize.registry import ARCHS
 
     ARCHS.add(family, before or next(f.name for f in ARCHS if f.generic))
+
+
+def register_format(format: Format, exporter: Exporter) -> None:
+    """Make a format of files and what writes it known to every command; CONTRIBUTING.md has what each is.
+
+    A file is of it only if it is of no format registered before.  What runs it is registered by `register_runtime`.
+    Raises GanExportError if a name is taken, the two don't name each other, or a precision has no tolerance.
+    """
+    from gan_export.errors import GanExportError, printable
+    from gan_export.exporters import EXPORTERS
+    from gan_export.formats.registry import FORMATS
+
+    shown = printable(format.name, 60)
+    if format.exporter != exporter.name:
+        written = printable(format.exporter, 60)
+        raise GanExportError(
+            f"the format {shown} is written by {written}, not by {printable(exporter.name, 60)}; name the same exporter"
+        )
+    if lacking := [p for p in exporter.precisions if p not in format.tolerances]:
+        raise GanExportError(f"the format {shown} has no tolerance for {printable(', '.join(lacking), 60)}; state one")
+    FORMATS.require_free(format.name)
+    EXPORTERS.add(exporter)
+    FORMATS.add(format)
+
+
+def register_runtime(runtime: Runtime, before: str | None = None) -> None:
+    """Make a runtime known to every command and worker process.
+
+    A file is run by the first runtime that takes its format, if no other is named.
+    Raises GanExportError if its name is taken, or no runtime is called `before`.
+    """
+    from gan_export.runtimes import RUNTIMES
+
+    RUNTIMES.add(runtime, before)
+
+
+def register_evaluator(name: str, load: Callable[[], Evaluator]) -> None:
+    """Make a network that looks at images known by `name`; `load` is called whenever it is wanted.
+
+    Raises GanExportError if the name is taken.
+    """
+    from gan_export.metrics.evaluators import EVALUATORS, NamedEvaluator
+
+    EVALUATORS.add(NamedEvaluator(name, load))
 
 
 def open(path: Path | str, *, max_memory: int = 0) -> Model:

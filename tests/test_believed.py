@@ -26,7 +26,10 @@ from gan_export.exporters import EXPORTERS, gan_file
 from gan_export.exporters import find as find_format
 from gan_export.exporters.base import Options, unavailable_reason, write
 from gan_export.formats import content, manifest, references, tolerance
-from gan_export.formats.manifest import KEY, Manifest
+from gan_export.formats.base import KEY, manifest_path
+from gan_export.formats.c import C_MANIFEST
+from gan_export.formats.manifest import Manifest
+from gan_export.formats.registry import FORMATS
 from tests.conftest import ROOT, Artifacts, Command, Result, refused
 
 WIDE = {"max_abs": 2.5, "byte_share": 1.0, "byte_step": 255, "psnr": None}
@@ -42,13 +45,13 @@ def manifest_of(path: Path) -> Manifest:
 def forge(path: Path, change: Change) -> None:
     """Rewrite the manifest of an ONNX, `.gan`, TorchScript, safetensors, IR, ncnn or C export as a forger would."""
     kind = manifest.detect_format(path)
-    old = manifest._manifest_text(path, kind)
+    old = FORMATS.find(kind).manifest(path)
     assert old is not None
     data = json.loads(old)
     change(data)
     new = json.dumps(data, sort_keys=True, separators=(",", ":")).encode()
     if kind in ("c", "ncnn"):
-        (path / manifest.C_MANIFEST if kind == "c" else manifest.manifest_path(path)).write_bytes(new)
+        (path / C_MANIFEST if kind == "c" else manifest_path(path)).write_bytes(new)
     elif kind == "onnx":
         model = onnx.load(path)
         next(p for p in model.metadata_props if p.key == KEY).value = new.decode()
@@ -96,7 +99,7 @@ def copied(source: Path, folder: Path) -> Path:
     """An export with all its files."""
     if source.is_dir():
         return Path(shutil.copytree(source, folder / source.name))
-    for file in {*manifest.files(source).values(), manifest.manifest_path(source)}:
+    for file in {*manifest.files(source).values(), manifest_path(source)}:
         if file.is_file():
             shutil.copy(file, folder / file.name)
     return folder / source.name
@@ -163,7 +166,7 @@ def test_an_export_made_with_max_error_is_verified_with_it(command: Command, cla
 
 def test_the_table_has_each_precision_of_each_format() -> None:
     pairs = {(e.name, p) for e in EXPORTERS for p in e.precisions}
-    assert pairs == {pair for pair in tolerance.TABLE if pair[0] != "checkpoint"}
+    assert pairs == {(f.exporter, precision) for f in FORMATS for precision in f.tolerances}
 
 
 def test_a_precision_that_the_format_has_not_is_refused(command: Command, artifacts: Artifacts, tmp_path: Path) -> None:

@@ -59,12 +59,17 @@ class Registry(Generic[T]):
 
         Raises GanExportError if the name is taken or no entry is called `before`.
         """
+        self.require_free(entry.name)
         names = [e.name for e in self._entries]
-        if entry.name in names:
-            raise GanExportError(f"a {self._noun} called {printable(entry.name, 60)} is registered already")
         if before is not None and before not in names:
             raise GanExportError(f"no {self._noun} is called {printable(before, 60)}; {hint(before, names)}")
         self._entries.insert(len(names) if before is None else names.index(before), entry)
+
+    def require_free(self, name: str) -> None:
+        """Raise GanExportError if an entry is called `name`."""
+        if any(e.name == name for e in self._entries):
+            article = "an" if self._noun[0] in "aeiou" else "a"
+            raise GanExportError(f"{article} {self._noun} called {printable(name, 60)} is registered already")
 
 
 def hint(name: str, choices: Iterable[str]) -> str:

@@ -203,7 +203,7 @@ def sort_files(files: Sequence[Path], overrides: ReadOptions = NOTHING_SAID) -> 
             raise GanExportError(f"{printable(str(path))}: no such file")
         kind: str = manifests.detect_format(path)
         kind = "checkpoint" if kind == "safetensors" else kind  # weights, which every contender can start from
-        if kind != "checkpoint" and (manifest := manifests.read_manifest(path, kind)) and manifest.seeded:  # type: ignore[arg-type]
+        if kind != "checkpoint" and (manifest := manifests.read_manifest(path, kind)) and manifest.seeded:
             kind += _SEEDED
         if kind in found:
             raise GanExportError(

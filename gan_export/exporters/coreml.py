@@ -20,7 +20,9 @@ from gan_export._lib.fs import write_text
 from gan_export.checkpoint.exportable import lowered_module
 from gan_export.errors import GanExportError, first_line
 from gan_export.exporters.base import Options, example_inputs, make_manifest, suppress_warnings
-from gan_export.formats.manifest import COREML_FILES, COREML_MODEL, KEY, Manifest
+from gan_export.formats.base import KEY
+from gan_export.formats.coreml import COREML_FILES, COREML_MODEL
+from gan_export.formats.manifest import Manifest
 
 if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from gan_export.checkpoint.exportable import lowered_module
 from gan_export.errors import GanExportError, first_line, printable
 from gan_export.exporters.base import Options, example_inputs, make_manifest, suppress_warnings
-from gan_export.formats.manifest import MANIFEST_MARKER, Manifest
+from gan_export.formats.flatbuffers import MANIFEST_MARKER
+from gan_export.formats.manifest import Manifest
 
 if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable

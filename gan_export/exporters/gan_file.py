@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_export.errors import GanExportError, printable
-from gan_export.formats.manifest import GAN_MAGIC
+from gan_export.formats.gan import GAN_MAGIC
 
 Words = npt.NDArray[np.uint64]
 

@@ -18,7 +18,8 @@ from gan_export._lib.fs import write_text
 from gan_export.checkpoint.exportable import known_layers, lowered_module
 from gan_export.errors import GanExportError, printable
 from gan_export.exporters.base import Options, example_inputs, make_manifest, suppress_warnings
-from gan_export.formats.manifest import Manifest, manifest_path
+from gan_export.formats.base import manifest_path
+from gan_export.formats.manifest import Manifest
 
 if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable

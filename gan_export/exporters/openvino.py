@@ -10,7 +10,8 @@ from gan_export.errors import GanExportError, printable
 from gan_export.exporters.base import Options, make_manifest
 from gan_export.exporters.onnx.graph import DEFAULT_OPSET, to_model
 from gan_export.exporters.onnx.int8 import quantize_int8
-from gan_export.formats.manifest import OPENVINO_KEYS, Manifest
+from gan_export.formats.manifest import Manifest
+from gan_export.formats.openvino import OPENVINO_KEYS
 
 if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from gan_export.checkpoint.exportable import known_layers
 from gan_export.exporters.base import Options, make_manifest
-from gan_export.formats.manifest import KEY, Manifest
+from gan_export.formats.base import KEY
+from gan_export.formats.manifest import Manifest
 from gan_export.graph.spec import SPEC_KEY
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What an exported file says of itself: the manifest, where each format keeps it, and how to tell formats apart.
+"""What an exported file says of itself: the manifest; `FORMATS` knows where each format keeps it.
 
 A manifest depends on the checkpoint and the versions alone; what was measured lies beside the file, in
 `NAME.report.json`.
@@ -6,62 +6,41 @@ A manifest depends on the checkpoint and the versions alone; what was measured l
 
 from __future__ import annotations
 
-import html
 import math
-import mmap
 import re
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from gan_export import latents
-from gan_export._lib.budget import Budget, BudgetError, read_json
 from gan_export._lib.escape import Json, Text, is_class_name, is_plain_name, json_text
 from gan_export._lib.fields import wrong_field
-from gan_export.errors import GanExportError, first_line, printable
-from gan_export.formats import gan_header, manifest_options, protobuf, references
+from gan_export.errors import GanExportError, printable
+from gan_export.formats import manifest_options, references
+from gan_export.formats.base import CHECKPOINT, HEAD, parsed
+from gan_export.formats.bounds import Tolerance
 from gan_export.formats.references import References
-from gan_export.formats.tolerance import Tolerance
+from gan_export.formats.registry import FORMATS
 from gan_export.graph.ports import Normal, Uniform
 from gan_export.graph.signature import Array, Signature
-from gan_export.graph.spec import SPEC_KEY, GeneratorSpec
+from gan_export.graph.spec import GeneratorSpec
 from gan_export.graph.words import Prior
 from gan_export.recognize.options import ReadOptions
 
 VERSION = 2
 _READ = (1, VERSION)
 _SINCE_2 = ("arch", "signature", "rounding", "content_sha256")  # instead of facts
-_GAN_LEAST = 92  # bytes of a .gan file before its manifest
-KEY = "gan-export.manifest"  # in ONNX metadata; the extra file of a TorchScript archive bears the same name
-MANIFEST_MARKER = (
-    KEY.encode() + b"\n"
-)  # before a manifest that a zero byte ends, in formats whose own readers are heavy
 OPTIONS_KEY = "overrides"  # among a manifest's options: the flags that the checkpoint was read with
 REFERENCE_SEED = 0
 REFERENCE_COUNT = 8
 UNSEALED = "0" * 64  # of `content_sha256`, until the file is complete
 
-OPENVINO_KEYS = ("gan-export", "manifest")  # of rt_info: an element in an element
 _MOST_VALUES = 1 << 28  # of one picture
 _MOST_REFERENCES = 1 << 28  # bytes of all of them: eight of 3 x 1024 x 1024 take 96 MiB
 _MOST_LATENTS = 1 << 18  # as arch.spec's
-_LARGEST_DIRECTORY = 1 << 22  # bytes of a zip archive's: of 50,000 entries, and an export has a hundred
-_LARGEST_TEXT = 1 << 27  # bytes of a manifest, or of what one is looked for in
-
-FormatName = Literal[
-    "checkpoint", "onnx", "torchscript", "gan", "pt2", "openvino", "safetensors", "c", "aoti", "ncnn", "litert",
-    "executorch", "coreml",
-]  # fmt: skip
-C_MANIFEST = "manifest.json"  # in a folder of C source
-COREML_FILES, COREML_MODEL = "Manifest.json", "Data/com.apple.CoreML/model.mlmodel"  # in an .mlpackage
-_NCNN_MAGIC = b"7767517\n"
-GAN_MAGIC = b"\x89GAN\r\n\x1a\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +160,7 @@ class Manifest:
     def from_json(text: str) -> Manifest:
         """Raises GanExportError for what is not a manifest of this version."""
         try:
-            data = _parsed(text.encode())
+            data = parsed(text.encode())
             version = data["version"]
             if type(version) is not int or version not in _READ:
                 raise GanExportError(f"a manifest of version {printable(str(version), 40)}; this program reads 1 and 2")
@@ -267,9 +246,9 @@ def joined_values(signature: Signature, outputs: Mapping[str, Array]) -> Array:
     return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
 
 
-def format_of(kind: FormatName) -> str:
+def format_of(kind: str) -> str:
     """The name of the exporter that writes such files."""
-    return "native" if kind == "gan" else kind
+    return kind if kind == CHECKPOINT else FORMATS.find(kind).exporter
 
 
 def report_path(artifact: Path) -> Path:
@@ -277,22 +256,13 @@ def report_path(artifact: Path) -> Path:
     return artifact.with_name(artifact.name + ".report.json")
 
 
-def manifest_path(artifact: Path) -> Path:
-    """Where the manifest of an artifact lies whose format has no place for it."""
-    return artifact.with_name(artifact.name + ".manifest.json")
-
-
 def files(path: Path) -> dict[str, Path]:
     """By name, relative to the folder that `path` lies in: itself, or what is in it, and weights beside it."""
     if path.is_dir():
         return {f.relative_to(path.parent).as_posix(): f for f in sorted(path.rglob("*")) if f.is_file()}
-    names = [path.name]
-    match detect_format(path):
-        case "onnx":
-            names += protobuf.external_files(path)
-        case "openvino" | "ncnn":
-            names.append(path.with_suffix(".bin").name)
-    return {name: path.parent / name for name in names}
+    kind = detect_format(path)
+    beside = () if kind == CHECKPOINT else FORMATS.find(kind).beside(path)
+    return {name: path.parent / name for name in (path.name, *beside)}
 
 
 def size(path: Path) -> int:
@@ -300,215 +270,31 @@ def size(path: Path) -> int:
     return sum(f.stat().st_size for f in files(path).values())
 
 
-def detect_format(path: Path) -> FormatName:
-    """What a file is, by its first bytes and never by its name; a strange file or folder is a "checkpoint"."""
-    if not path.is_file():
-        return _folder_kind(path)
-    with open(path, "rb") as f:
-        head = f.read(8)
-        if head == GAN_MAGIC:
-            return "gan"
-        if head.startswith(b"PK\x03\x04"):
-            return _zip_kind(f)
-        if head.startswith(b"<?xml") and _openvino_manifest(f) is not None:
-            return "openvino"
-        if head.startswith(_NCNN_MAGIC):
-            return "ncnn"
-        if head[4:8] == b"TFL3":
-            return "litert"
-        if re.fullmatch(rb"ET\d\d", head[4:8]):
-            return "executorch"
-        if _safetensors_metadata(f).get(KEY):
-            return "safetensors"
-        if head.startswith(b"\x08") and protobuf.looks_like_onnx(f):
-            return "onnx"
-    return "checkpoint"
+def detect_format(path: Path) -> str:
+    """What a file is, by its content and never by its name; a strange file or folder is a "checkpoint"."""
+    head = b""
+    if path.is_file():
+        with open(path, "rb") as f:
+            head = f.read(HEAD)
+    return next((format.name for format in FORMATS if format.detect(path, head)), CHECKPOINT)
 
 
-def read_manifest(path: Path, kind: FormatName) -> Manifest | None:
-    """The manifest inside an artifact, None where there is none; nothing of the file is run.
+def read_manifest(path: Path, kind: str) -> Manifest | None:
+    """The manifest inside an artifact of that kind, None where there is none; nothing of the file is run.
 
     Raises GanExportError if it isn't what gan-export writes, or if the file's own header says otherwise.
     """
+    format = FORMATS.find(kind)
     try:
-        text = _manifest_text(path, kind)
+        text = format.manifest(path)
         if not text:
             return None
         manifest = Manifest.from_json(text.decode("utf-8", "replace"))
-        _hold(manifest, path, kind)
+        if manifest.format != format.exporter:
+            stated = printable(manifest.format, 40)
+            raise GanExportError(f"its manifest is of {stated}, the file is {kind}; export it again")
+        if not format.agrees(path, manifest):
+            raise GanExportError("its manifest and its layers state different generators; export it again")
         return manifest
     except GanExportError as e:
         raise GanExportError(f"{printable(str(path))}: {e}") from None
-
-
-def _hold(manifest: Manifest, path: Path, kind: FormatName) -> None:
-    """Raises GanExportError if the manifest states another generator or format than the rest of the file."""
-    if manifest.format != format_of(kind):
-        raise GanExportError(
-            f"its manifest is of {printable(manifest.format, 40)}, the file is {kind}; export it again"
-        )
-    if kind not in ("gan", "safetensors"):
-        return
-    with open(path, "rb") as f:
-        there = gan_header.read(f) if kind == "gan" else _safetensors_facts(f)
-    if there != ((manifest.arch, manifest.signature) if kind == "safetensors" else _as_header(manifest)):
-        raise GanExportError("its manifest and its layers state different generators; export it again")
-
-
-def _safetensors_facts(f: BinaryIO) -> tuple[str, Signature]:
-    try:
-        spec = GeneratorSpec.from_json(_parsed(_safetensors_metadata(f).get(SPEC_KEY, "null").encode()))
-        return spec.arch, spec.signature
-    except (ValueError, RecursionError):
-        raise GanExportError("its layers can't be read; export it again") from None
-
-
-def _as_header(manifest: Manifest) -> gan_header.Header:
-    facts, types = manifest.facts, ("fp32", "fp16", "bf16")
-    stored = types.index(manifest.precision) if manifest.precision in types else len(types)
-    low, high = (np.float32(v).item() for v in facts.range or (-1.0, 1.0))
-    prior = ("normal", "uniform").index(facts.prior)
-    return gan_header.Header(facts.nz, prior, facts.classes, facts.image, (low, high), stored)
-
-
-def _manifest_text(path: Path, kind: FormatName) -> bytes | None:
-    if kind == "c":
-        return (path / C_MANIFEST).read_bytes()
-    if kind == "ncnn":
-        beside = manifest_path(path)
-        return beside.read_bytes() if beside.is_file() else None
-    text: bytes | None = None
-    with open(path / COREML_MODEL if kind == "coreml" else path, "rb") as f:
-        if kind == "onnx":
-            text = dict(protobuf.onnx_metadata(f)).get(KEY)
-        elif kind == "coreml":
-            text = dict(protobuf.coreml_metadata(f)).get(KEY)
-        elif kind in ("torchscript", "pt2", "aoti"):
-            text = _archive_entry(f, f"/extra/{KEY}")
-        elif kind == "openvino":
-            text = _openvino_manifest(f) or None
-        elif kind in ("litert", "executorch"):
-            text = _marked(f)
-        elif kind == "safetensors":
-            text = _safetensors_metadata(f)[KEY].encode("utf-8", "replace")
-        elif kind == "gan":
-            text = _gan_manifest(f)
-    return text
-
-
-def _gan_manifest(f: BinaryIO) -> bytes | None:
-    """docs/gan-file-format.md: the manifest's offset and size are two u64 at byte 24."""
-    head = f.read(40)
-    if len(head) < 40:
-        return None
-    offset, size = struct.unpack_from("<QQ", head, 24)
-    f.seek(0, 2)
-    if offset < _GAN_LEAST or offset + size > f.tell():
-        raise GanExportError("a .gan file that is cut off")
-    f.seek(offset)
-    return f.read(size)
-
-
-def _folder_kind(path: Path) -> FormatName:
-    try:
-        if (path / COREML_MODEL).is_file() and "rootModelIdentifier" in _parsed((path / COREML_FILES).read_bytes()):
-            return "coreml"
-        if (path / C_MANIFEST).is_file() and _parsed((path / C_MANIFEST).read_bytes())["format"] == "c":
-            return "c"
-    except (OSError, ValueError, KeyError, TypeError, BudgetError):
-        pass
-    return "checkpoint"
-
-
-def _parsed(text: bytes) -> Any:
-    return read_json(text, Budget(len(text)))
-
-
-def _zip_kind(f: BinaryIO) -> FormatName:
-    """Of an archive with few entries; one with many is a checkpoint, which a stricter reader judges.
-
-    That reader, `checkpoint.containers.zip`, is no floor below this one; what is found here decides nothing but who
-    reads the file next: `runtimes.pt2_check` strictly again, or the runtime of a format that is a program anyway.
-    """
-    try:
-        if _directory_size(f) > _LARGEST_DIRECTORY:
-            return "checkpoint"
-        with zipfile.ZipFile(f) as archive:
-            names = archive.namelist()
-    except _ZIP_DAMAGE:
-        return "checkpoint"
-    if any(n.endswith("/constants.pkl") for n in names) and any("/code/" in n for n in names):
-        return "torchscript"
-    if any("/data/aotinductor/" in n for n in names):
-        return "aoti"
-    return "pt2" if any(n.endswith("/archive_format") for n in names) else "checkpoint"
-
-
-def _directory_size(f: BinaryIO) -> int:
-    """Bytes of an archive's directory, as its end states them.  Source: APPNOTE 6.3.10, 4.3.14 to 4.3.16."""
-    length = f.seek(0, 2)
-    f.seek(max(0, length - 65_557))
-    tail = f.read()
-    at = tail.rfind(b"PK\5\6")
-    if at < 0:
-        raise zipfile.BadZipFile("no end")
-    (size,) = struct.unpack_from("<I", tail, at + 12)
-    if at < 20 or tail[at - 20 : at - 16] != b"PK\6\7":
-        return int(size)
-    (where,) = struct.unpack_from("<Q", tail, at - 12)
-    f.seek(min(where, length) + 40)
-    return max(size if size < 0xFFFFFFFF else 0, int.from_bytes(f.read(8), "little"))
-
-
-def _openvino_manifest(f: BinaryIO) -> bytes | None:
-    """An IR's manifest, b"" where it has none, None for another XML: found as text, since no entity is expanded."""
-    f.seek(0)
-    text = f.read(_LARGEST_TEXT)
-    if not re.match(rb"<\?xml[^>]*\?>\s*<net ", text):
-        return None
-    inside = re.search(rb"<gan-export>\s*<manifest value=\"([^\"]*)\"", text)
-    return html.unescape(inside[1].decode("utf-8", "replace")).encode() if inside else b""
-
-
-def _marked(f: BinaryIO) -> bytes | None:
-    """What lies between MARK and the next zero byte."""
-    with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        at = data.find(MANIFEST_MARKER)
-        end = data.find(b"\0", at)
-        return data[at + len(MANIFEST_MARKER) : end] if 0 <= at < end else None
-
-
-def _safetensors_metadata(f: BinaryIO) -> dict[str, str]:
-    """`__metadata__` of a safetensors file; empty for a file that is none."""
-    f.seek(0)
-    head = f.read(9)
-    size = int.from_bytes(head[:8], "little")
-    if len(head) < 9 or head[8:] != b"{" or size > _LARGEST_TEXT:
-        return {}
-    f.seek(8)
-    try:
-        found = read_json(f.read(size), Budget(size)).get("__metadata__", {})
-        return {k: v for k, v in found.items() if isinstance(v, str)}
-    except (ValueError, AttributeError, RecursionError, BudgetError):
-        return {}
-
-
-# What zipfile raises for damage: a version or a method that it doesn't know, a password, a checksum, its own structs.
-_ZIP_DAMAGE = (
-    zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, OverflowError,
-    struct.error, LookupError,
-)  # fmt: skip
-
-
-def _archive_entry(f: BinaryIO, suffix: str) -> bytes | None:
-    try:
-        with zipfile.ZipFile(f) as archive:
-            for entry in archive.infolist():
-                if entry.filename.endswith(suffix) and entry.file_size < _LARGEST_TEXT:
-                    with archive.open(entry) as inside:
-                        return inside.read(_LARGEST_TEXT)
-    except _ZIP_DAMAGE as e:
-        raise GanExportError(
-            f"damaged, its manifest can't be read: {first_line(e)}; export or fetch it again"
-        ) from None
-    return None

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from gan_export.errors import GanExportError, printable
 from gan_export.formats import content
 from gan_export.formats import manifest as manifests
-from gan_export.formats.manifest import FormatName
-
-PROGRAMS: Mapping[FormatName, str] = {
-    "c": "C source, which is compiled and called",
-    "aoti": "an AOTInductor package, a compiled library",
-    "torchscript": "TorchScript, a program",
-}
+from gan_export.formats.base import CHECKPOINT
+from gan_export.formats.registry import FORMATS
 
 
 def note(path: Path) -> str:
@@ -23,18 +17,19 @@ def note(path: Path) -> str:
     A file whose manifest is damaged gets none: the command refuses it, and runs nothing.
     """
     kind = manifests.detect_format(path)
+    program = "" if kind == CHECKPOINT else FORMATS.find(kind).program
     try:
-        if kind not in PROGRAMS or is_as_exported(path, kind):
+        if not program or is_as_exported(path, kind):
             return ""
     except (GanExportError, OSError):
         return ""
     return (
-        f"{printable(str(path))} is {PROGRAMS[kind]}: it runs code of its own, and is not as gan-export writes one; "
+        f"{printable(str(path))} is {program}: it runs code of its own, and is not as gan-export writes one; "
         "run none from a stranger"
     )
 
 
-def is_as_exported(path: Path, kind: FormatName) -> bool:
+def is_as_exported(path: Path, kind: str) -> bool:
     """Whether the contents are those that the file's manifest was written for.
 
     A forger can write both; this tells an export that was altered, or has none, from one as it was written.

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_export._lib.fs import sha256_file
+from gan_export._lib.registry import Registry, hint
 from gan_export.errors import GanExportError, printable
 from gan_export.metrics.distances import Bytes, Floats
 
@@ -60,24 +62,31 @@ class Measures(Protocol):
         ...
 
 
-_LOADERS: dict[str, Callable[[], Evaluator]] = {}
+@dataclass(frozen=True, slots=True)
+class NamedEvaluator:
+    """One entry of `EVALUATORS`; `load` is called whenever it is wanted."""
+
+    name: str
+    load: Callable[[], Evaluator]
 
 
-def register_evaluator(name: str, load: Callable[[], Evaluator]) -> None:
-    """Make an evaluator known; `load` is called whenever it is asked for.  Raise GanExportError if `name` is taken."""
-    if name in _LOADERS:
-        raise GanExportError(f"there is an evaluator called {printable(name)} already")
-    _LOADERS[name] = load
+def _digits() -> Evaluator:
+    from gan_export.metrics.digits import Digits
+
+    return Digits()
+
+
+EVALUATORS: Registry[NamedEvaluator] = Registry("evaluator", (NamedEvaluator("digits", _digits),))
 
 
 def find(name: str) -> Evaluator:
     """Return the evaluator called `name`, or that of an ONNX file by its path."""
-    if name in _LOADERS:
-        return _LOADERS[name]()
+    names = EVALUATORS.names
+    if name in names:
+        return EVALUATORS.find(name).load()
     if name.endswith(".onnx"):
         return OnnxEvaluator(Path(name))
-    known = ", ".join(sorted(_LOADERS))
-    raise GanExportError(f"no evaluator is called {printable(name)}; there are {known}, or give the path of a .onnx")
+    raise GanExportError(f"no evaluator is called {printable(name)}; {hint(name, names)}, or give the path of a .onnx")
 
 
 class OnnxEvaluator:
@@ -143,12 +152,3 @@ class OnnxEvaluator:
         if given.ndim != 2 or len(given) != len(images) or given.shape[1] < 1:
             raise GanExportError(f"{self._shown}: {printable(output)} is {given.shape}; ({len(images)}, K) is needed")
         return given.astype(np.float32)
-
-
-def _digits() -> Evaluator:
-    from gan_export.metrics.digits import Digits
-
-    return Digits()
-
-
-register_evaluator("digits", _digits)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gan_export.errors import GanExportError, UnavailableError, printable
 from gan_export.formats import manifest as manifests
-from gan_export.runtimes.base import Availability, Format, require_available
+from gan_export.runtimes.base import Availability, require_available
 from gan_export.runtimes.builtin_sampler import SamplerSession
 from gan_export.runtimes.torch_session import (
     TorchSession,
@@ -31,7 +31,7 @@ class AotiRuntime:
 
     name: str = "aotinductor"
     title: str = "AOTInductor"
-    format: Format = "aoti"
+    format: str = "aoti"
     devices: tuple[str, ...] = ("cpu", "cuda")
 
     def availability(self, device: str = "cpu") -> Availability:

@@ -24,10 +24,6 @@ Pictures = NDArray[np.float32] | NDArray[np.uint8]
 Outputs = dict[str, Array]
 Output = Literal["float", "bytes"]
 Inputs = Literal["latents", "seed"]
-Format = Literal[
-    "checkpoint", "torchscript", "onnx", "gan", "pt2", "openvino", "safetensors", "c", "aoti", "ncnn", "litert",
-    "executorch", "coreml",
-]  # fmt: skip
 DEVICES = ("cpu", "cuda")
 
 
@@ -165,7 +161,7 @@ class Runtime(Protocol):
         ...
 
     @property
-    def format(self) -> Format:
+    def format(self) -> str:
         """The kind of file that `load` takes."""
         ...
 

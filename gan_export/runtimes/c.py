@@ -29,7 +29,6 @@ from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
     Floats,
-    Format,
     Labels,
     Outputs,
     SessionInfo,
@@ -105,7 +104,7 @@ class CRuntime:
 
     name: str = "c"
     title: str = "plain C"
-    format: Format = "c"
+    format: str = "c"
     devices: tuple[str, ...] = ("cpu",)
 
     def availability(self, device: str = "cpu") -> Availability:

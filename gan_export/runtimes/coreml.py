@@ -19,7 +19,6 @@ from gan_export.graph.signature import Signature
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
-    Format,
     SessionInfo,
     Shape,
     Shapes,
@@ -35,7 +34,7 @@ class CoreMlRuntime:
 
     name: str = "coreml"
     title: str = "Core ML"
-    format: Format = "coreml"
+    format: str = "coreml"
     devices: tuple[str, ...] = ("cpu",)
 
     def availability(self, device: str = "cpu") -> Availability:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gan_export.runtimes.base import Availability, Format, Shapes, require_available
+from gan_export.runtimes.base import Availability, Shapes, require_available
 from gan_export.runtimes.torch_session import (
     Call,
     TorchSession,
@@ -36,7 +36,7 @@ class CheckpointRuntime:
     devices: tuple[str, ...] = ("cpu", "cuda")
     compiles: bool = False
     precision: str = "fp32"
-    format: Format = "checkpoint"
+    format: str = "checkpoint"
 
     def availability(self, device: str = "cpu") -> Availability:
         found = torch_availability(device)

@@ -16,7 +16,6 @@ from gan_export.graph.signature import Signature
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
-    Format,
     SessionInfo,
     Shapes,
     require_available,
@@ -32,7 +31,7 @@ class ExecuTorchRuntime:
 
     name: str = "executorch"
     title: str = "ExecuTorch"
-    format: Format = "executorch"
+    format: str = "executorch"
     devices: tuple[str, ...] = ("cpu",)
 
     def availability(self, device: str = "cpu") -> Availability:

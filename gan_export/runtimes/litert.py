@@ -16,7 +16,6 @@ from gan_export.graph.signature import Signature
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
-    Format,
     SessionInfo,
     Shape,
     Shapes,
@@ -32,7 +31,7 @@ class LiteRtRuntime:
 
     name: str = "litert"
     title: str = "LiteRT"
-    format: Format = "litert"
+    format: str = "litert"
     devices: tuple[str, ...] = ("cpu",)
 
     def availability(self, device: str = "cpu") -> Availability:

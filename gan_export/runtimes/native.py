@@ -25,7 +25,6 @@ from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
     Floats,
-    Format,
     Labels,
     Output,
     Outputs,
@@ -371,7 +370,7 @@ class NativeRuntime:
 
     name: str = "native"
     title: str = "gan-export native"
-    format: Format = "gan"
+    format: str = "gan"
     devices: tuple[str, ...] = ("cpu",)
     output: Output = "float"
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_export.errors import GanExportError, printable
-from gan_export.runtimes.base import AVAILABLE, Availability, Format, SessionInfo, Shapes, require_available
+from gan_export.runtimes.base import AVAILABLE, Availability, SessionInfo, Shapes, require_available
 from gan_export.runtimes.unbatched import UnbatchedSession, needed_manifest
 
 _NARROW = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage", "use_bf16_packed")
@@ -27,7 +27,7 @@ class NcnnRuntime:
 
     name: str = "ncnn"
     title: str = "ncnn"
-    format: Format = "ncnn"
+    format: str = "ncnn"
     devices: tuple[str, ...] = ("cpu",)
 
     def availability(self, device: str = "cpu") -> Availability:

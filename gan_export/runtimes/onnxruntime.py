@@ -22,7 +22,6 @@ from gan_export.graph.signature import Array, Feeds
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
-    Format,
     Outputs,
     SessionInfo,
     Shapes,
@@ -51,7 +50,7 @@ class OnnxRuntime:
 
     name: str = "onnxruntime"
     title: str = "ONNX Runtime"
-    format: Format = "onnx"
+    format: str = "onnx"
     devices: tuple[str, ...] = ("cpu", "cuda")
 
     def availability(self, device: str = "cpu") -> Availability:

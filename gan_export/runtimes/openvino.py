@@ -15,7 +15,6 @@ from gan_export.graph.signature import Array, Feeds
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
-    Format,
     Outputs,
     SessionInfo,
     Shapes,
@@ -32,7 +31,7 @@ class OpenVino:
 
     name: str = "openvino"
     title: str = "OpenVINO"
-    format: Format = "onnx"
+    format: str = "onnx"
     devices: tuple[str, ...] = ("cpu",)
 
     def availability(self, device: str = "cpu") -> Availability:

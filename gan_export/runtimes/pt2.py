@@ -12,7 +12,7 @@ from gan_export.checkpoint.containers import read_file
 from gan_export.errors import GanExportError, printable
 from gan_export.formats import manifest as manifests
 from gan_export.runtimes import pt2_check
-from gan_export.runtimes.base import Availability, Format, Shapes, require_available, without_batch
+from gan_export.runtimes.base import Availability, Shapes, require_available, without_batch
 from gan_export.runtimes.builtin_sampler import SamplerSession
 from gan_export.runtimes.torch_session import (
     TorchSession,
@@ -32,7 +32,7 @@ class Pt2Runtime:
 
     name: str = "pt2"
     title: str = "torch.export"
-    format: Format = "pt2"
+    format: str = "pt2"
     devices: tuple[str, ...] = ("cpu",)
 
     def availability(self, device: str = "cpu") -> Availability:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gan_export.errors import GanExportError, first_line, printable
 from gan_export.formats import manifest as manifests
-from gan_export.runtimes.base import Availability, Format, require_available
+from gan_export.runtimes.base import Availability, require_available
 from gan_export.runtimes.builtin_sampler import SamplerSession
 from gan_export.runtimes.torch_session import (
     TorchSession,
@@ -25,7 +25,7 @@ class TorchScriptRuntime:
 
     name: str = "torchscript"
     title: str = "TorchScript"
-    format: Format = "torchscript"
+    format: str = "torchscript"
     devices: tuple[str, ...] = ("cpu", "cuda")
 
     def availability(self, device: str = "cpu") -> Availability:

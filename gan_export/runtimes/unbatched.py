@@ -31,7 +31,7 @@ class ImageRunner(Protocol):
         ...
 
 
-def needed_manifest(path: Path, kind: manifests.FormatName) -> Manifest:
+def needed_manifest(path: Path, kind: str) -> Manifest:
     """Return the manifest of a file that says nothing else of its outputs.  Raises GanExportError if it has none."""
     manifest = manifests.read_manifest(path, kind)
     if manifest is None:

@@ -18,7 +18,7 @@ from gan_export import images, latents
 from gan_export._lib.fs import atomic_file, sync_filesystem
 from gan_export.errors import GanExportError, printable
 from gan_export.formats import manifest as manifests
-from gan_export.formats.manifest import Facts, FormatName, Manifest
+from gan_export.formats.manifest import Facts, Manifest
 from gan_export.graph.signature import Signature
 from gan_export.recognize.options import ReadOptions
 from gan_export.runtimes import RUNTIMES
@@ -305,7 +305,7 @@ def _npy_header(shape: tuple[int, ...]) -> bytes:
     return buffer.getvalue()
 
 
-def _manifest(path: Path, kind: FormatName) -> Manifest:
+def _manifest(path: Path, kind: str) -> Manifest:
     manifest = manifests.read_manifest(path, kind)
     if manifest is None:
         raise GanExportError(

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from gan_export import images
 from gan_export.checkpoint.exportable import ExpectedOutputs, PreparedGenerator
 from gan_export.errors import CheckFailedError, GanExportError
+from gan_export.formats.bounds import Tolerance
 from gan_export.formats.manifest import Manifest, joined_values
 from gan_export.formats.references import References
-from gan_export.formats.tolerance import Rounding, Rule, Tolerance, half_range
+from gan_export.formats.tolerance import Rounding, Rule, half_range
 from gan_export.graph.ports import Port
 from gan_export.graph.signature import Array, Signature
 from gan_export.metrics import distances, evaluators

@@ -27,8 +27,8 @@ from gan_export.exporters import find
 from gan_export.exporters.base import Options
 from gan_export.exporters.native import encode
 from gan_export.formats import references
+from gan_export.formats.bounds import Tolerance
 from gan_export.formats.manifest import Manifest
-from gan_export.formats.tolerance import Tolerance
 from gan_export.graph.spec import GeneratorSpec
 from gan_export.runtimes.native import NATIVE, Model
 from tests.engine.conftest import random_weights, transposed

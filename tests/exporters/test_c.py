@@ -277,7 +277,7 @@ def test_every_compiler_draws_the_same_pictures(
             assert same(got, reference)
         else:
             error = np.mean((got.astype(float) - reference) ** 2)
-            assert 10 * np.log10(255**2 / max(error, 1e-9)) >= tolerance.TABLE["c", precision].psnr
+            assert 10 * np.log10(255**2 / max(error, 1e-9)) >= tolerance.rule("c", precision).line.psnr
 
 
 @pytest.mark.long

@@ -19,6 +19,8 @@ from gan_export.errors import GanExportError
 from gan_export.exporters import find
 from gan_export.exporters.base import Options, unavailable_reason
 from gan_export.formats import manifest as manifests
+from gan_export.formats.base import KEY
+from gan_export.formats.coreml import COREML_MODEL
 from gan_export.graph.fold import fold_batchnorm
 from gan_export.pipeline import publish
 from tests.conftest import Artifacts, Command, refused
@@ -47,7 +49,7 @@ def test_the_package_holds_the_generators_weights_shapes_and_manifest(classic_pt
     manifest = manifests.read_manifest(artifacts["coreml"], "coreml")
     assert manifest is not None
     assert manifest.source_sha256 == hashlib.sha256(classic_pth.read_bytes()).hexdigest()
-    assert program.metadata.userDefined[manifests.KEY] == manifest.to_json()
+    assert program.metadata.userDefined[KEY] == manifest.to_json()
     assert not any("date" in key for key in program.metadata.userDefined)
 
 
@@ -121,7 +123,7 @@ def test_a_checkpoint_that_draws_nothing_is_refused_unproven_too(classic: nn.Mod
 def test_a_spoilt_package_is_refused_in_one_line(command: Command, artifacts: Artifacts, tmp_path: Path) -> None:
     package = tmp_path / "g.mlpackage"
     shutil.copytree(artifacts["coreml"], package)
-    model = package / manifests.COREML_MODEL
+    model = package / COREML_MODEL
     whole = model.read_bytes()
     for size in (0, 1, 40, len(whole) // 2):
         model.write_bytes(whole[:size])

@@ -22,6 +22,7 @@ from gan_export.exporters.base import Options, write
 from gan_export.exporters.onnx import graph as onnx_export
 from gan_export.exporters.onnx import int8
 from gan_export.formats import manifest, tolerance
+from gan_export.formats.base import manifest_path
 from gan_export.formats.protobuf import check_external_data, external_files
 from gan_export.pipeline import publish
 from gan_export.runtimes.base import run_latents
@@ -238,7 +239,7 @@ def test_bisect_names_the_layer_that_was_changed(
 @each_format
 def test_a_truncated_artifact_is_one_line(command: Command, artifacts: Artifacts, tmp_path: Path, name: str) -> None:
     path = artifacts[name]
-    for beside in (path.with_suffix(".bin"), manifest.manifest_path(path)):
+    for beside in (path.with_suffix(".bin"), manifest_path(path)):
         if beside.is_file():
             shutil.copy(beside, tmp_path)
     cut = tmp_path / path.name

@@ -17,7 +17,7 @@ from torch import nn
 from gan_export import latents, runtimes
 from gan_export.errors import UnavailableError
 from gan_export.exporters import EXPORTERS, find
-from gan_export.formats import manifest as manifests
+from gan_export.formats.base import KEY
 from gan_export.runtimes.base import run_latents
 from tests.conftest import ROOT, Artifacts, Command, refused
 
@@ -72,7 +72,7 @@ def test_compiled_code_for_another_processor_is_refused(
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(edited, "w") as made:
         for entry in source.infolist():
             data = source.read(entry)
-            if entry.filename.endswith(manifests.KEY):
+            if entry.filename.endswith(KEY):
                 manifest = json.loads(data)
                 manifest["options"]["isa"].append("newer9")
                 data = json.dumps(manifest).encode()

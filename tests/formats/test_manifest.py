@@ -13,6 +13,7 @@ import pytest
 
 from gan_export.errors import GanExportError
 from gan_export.formats import manifest as manifests
+from gan_export.formats.base import KEY
 from gan_export.formats.manifest import Manifest
 from tests.conftest import ROOT, Artifacts, Command, refused
 
@@ -40,7 +41,7 @@ def directory(data: bytes) -> int:
 
 def test_a_flipped_byte_of_a_manifest_is_one_line(command: Command, tmp_path: Path) -> None:
     path = Path(shutil.copy(SHIPPED / "generator.pt", tmp_path))
-    found = entry(path, manifests.KEY)
+    found = entry(path, KEY)
     data = bytearray(path.read_bytes())
     data[found.header_offset + 30 + 200] ^= 0xFF
     path.write_bytes(data)

@@ -12,7 +12,7 @@ import torch
 from gan_export import checkpoint, exporters
 from gan_export.exporters.base import Options
 from gan_export.formats import programs
-from gan_export.formats.manifest import KEY
+from gan_export.formats.base import KEY
 from gan_export.pipeline import publish
 from tests.checkpoint.makers import torch_zip
 from tests.security.files import manifest_data

@@ -23,6 +23,7 @@ from gan_export.checkpoint.exportable import PreparedGenerator, known_layers
 from gan_export.errors import CheckFailedError, GanExportError, UnavailableError
 from gan_export.exporters.base import Options, unavailable_reason
 from gan_export.formats import manifest as manifests
+from gan_export.formats.base import KEY
 from gan_export.pipeline import publish
 from gan_export.verification.compare import ParityError
 from tests.conftest import ROOT, Artifacts, ExamplesGenerator, each_format, lively
@@ -67,7 +68,7 @@ def test_the_onnx_file_is_readable_and_says_what_it_is(classic_pth: Path, artifa
     assert manifest.signature.output("image").shape == (1, 32, 32)
     assert manifest.latent_law == latents.LAW
     keys = {p.key for p in model.metadata_props}
-    assert {"gan-export.architecture", "gan-export.z", "gan-export.source_sha256", manifests.KEY} <= keys
+    assert {"gan-export.architecture", "gan-export.z", "gan-export.source_sha256", KEY} <= keys
 
 
 def test_the_reference_pictures_are_the_float64_ones(classic: nn.Module, artifacts: Artifacts) -> None:

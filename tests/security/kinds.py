@@ -29,7 +29,7 @@ from gan_export.cli.train import main as gan_train
 from gan_export.datasets.manifest import Manifest as DatasetManifest
 from gan_export.errors import GanExportError
 from gan_export.exporters.base import Options, write
-from gan_export.formats import content
+from gan_export.formats import base, content, flatbuffers
 from gan_export.formats import manifest as manifests
 from gan_export.formats.manifest import Facts, Manifest
 from gan_export.graph.layers import LAYERS
@@ -139,7 +139,7 @@ def _reads_manifest(file: str) -> Callable[[Path], object]:
 
 
 def _in_safetensors(folder: Path, manifest: str) -> None:
-    own_safetensors(folder / "g.safetensors", spec_of(), {manifests.KEY: manifest})
+    own_safetensors(folder / "g.safetensors", spec_of(), {base.KEY: manifest})
 
 
 def _in_gan(folder: Path, manifest: str) -> None:
@@ -148,7 +148,7 @@ def _in_gan(folder: Path, manifest: str) -> None:
 
 def _in_onnx(folder: Path, manifest: str) -> None:
     model = onnx_model()
-    model.metadata_props.add(key=manifests.KEY, value=manifest)
+    model.metadata_props.add(key=base.KEY, value=manifest)
     (folder / "g.onnx").write_bytes(model.SerializeToString())
 
 
@@ -177,12 +177,12 @@ def _in_torchscript(folder: Path, manifest: str) -> None:
     import zipfile
 
     with zipfile.ZipFile(folder / "g.pt", "w") as archive:
-        for name, data in (("constants.pkl", "x"), ("code/x.py", "x"), (f"extra/{manifests.KEY}", manifest)):
+        for name, data in (("constants.pkl", "x"), ("code/x.py", "x"), (f"extra/{base.KEY}", manifest)):
             archive.writestr(f"g/{name}", data)
 
 
 def _in_litert(folder: Path, manifest: str) -> None:
-    (folder / "g.tflite").write_bytes(b"\0\0\0\0TFL3" + manifests.MANIFEST_MARKER + manifest.encode() + b"\0")
+    (folder / "g.tflite").write_bytes(b"\0\0\0\0TFL3" + flatbuffers.MANIFEST_MARKER + manifest.encode() + b"\0")
 
 
 @functools.cache
@@ -323,7 +323,7 @@ def _onnx(folder: Path, plants: Plants) -> None:
     for found, message, name in list(_onnx_texts(model)):
         if found in plants:
             setattr(message, name, plants[found].encode("utf-8", "replace").decode())
-    model.metadata_props.add(key=manifests.KEY, value=json.dumps({**manifest_data(), "format": "onnx"}))
+    model.metadata_props.add(key=base.KEY, value=json.dumps({**manifest_data(), "format": "onnx"}))
     (folder / "g.onnx").write_bytes(model.SerializeToString())
 
 
@@ -455,7 +455,7 @@ KINDS: dict[str, Kind] = {
     ),
     "names in a pickle": Kind(lambda: iter([("class",), ("module",)]), _named, _inspects("g.pth"), None),
     "tensors in safetensors": Kind(
-        lambda: iter([("tensor",), (hostile.KEY,), ("format",), ("gan-export.spec",), (manifests.KEY,)]),
+        lambda: iter([("tensor",), (hostile.KEY,), ("format",), ("gan-export.spec",), (base.KEY,)]),
         _tensors,
         _inspects("g.safetensors"),
         None,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from gan_export._lib.fs import write_text
 from gan_export.checkpoint.exportable import known_layers
 from gan_export.exporters.base import Options, make_manifest
-from gan_export.formats.manifest import C_MANIFEST, Manifest
+from gan_export.formats.c import C_MANIFEST
+from gan_export.formats.manifest import Manifest
 from gan_export.graph.fold import fold_batchnorm
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from gan_export.errors import GanExportError
 from gan_export.exporters.base import Options, example_inputs, free_dimensions, make_manifest
 from gan_export.exporters.onnx import sampler
 from gan_export.exporters.onnx.int8 import quantize_int8
-from gan_export.formats.manifest import KEY, Facts, Manifest
+from gan_export.formats.base import KEY
+from gan_export.formats.manifest import Facts, Manifest
 from gan_export.graph.ports import Port
 
 if TYPE_CHECKING:

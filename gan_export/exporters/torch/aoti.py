@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from gan_export.errors import GanExportError, UnavailableError, last_line, printable
 from gan_export.exporters.base import Options, make_manifest, suppress_warnings
 from gan_export.exporters.torch.pt2 import to_program
-from gan_export.formats.manifest import KEY, Manifest
+from gan_export.formats.base import KEY
+from gan_export.formats.manifest import Manifest
 
 if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from gan_export.checkpoint.exportable import lowered_module
 from gan_export.exporters.base import Options, example_inputs, free_dimensions, make_manifest
-from gan_export.formats.manifest import KEY, Facts, Manifest
+from gan_export.formats.base import KEY
+from gan_export.formats.manifest import Facts, Manifest
 
 if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable

@@ -1,0 +1,130 @@
+"""Archives that torch writes: TorchScript, `.pt2` and AOTInductor, each with the manifest as an extra file."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from gan_export.errors import GanExportError, first_line
+from gan_export.formats.base import KEY, LARGEST_TEXT, Format, Patch
+from gan_export.formats.bounds import FLOAT32
+
+_LARGEST_DIRECTORY = 1 << 22  # bytes of a zip archive's: of 50,000 entries, and an export has a hundred
+# What zipfile raises for damage: a version or a method that it doesn't know, a password, a checksum, its own structs.
+_ZIP_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, OverflowError,
+    struct.error, LookupError,
+)  # fmt: skip
+
+
+def entries(path: Path, head: bytes) -> list[str]:
+    """Return the names in an archive with few entries; none of another file, or of one with many.
+
+    One with many is a checkpoint, which a stricter reader judges.  That reader, `checkpoint.containers.zip`, is no
+    floor below this one; what is found here decides nothing but who reads the file next: `runtimes.pt2_check` strictly
+    again, or the runtime of a format that is a program anyway.
+    """
+    if not head.startswith(b"PK\x03\x04"):
+        return []
+    try:
+        with open(path, "rb") as f:
+            if _directory_size(f) > _LARGEST_DIRECTORY:
+                return []
+            with zipfile.ZipFile(f) as archive:
+                return archive.namelist()
+    except _ZIP_DAMAGE:
+        return []
+
+
+def read_entry(path: Path, suffix: str) -> bytes | None:
+    """Return the content of the first entry whose name ends so; None if there is none.
+
+    Raises GanExportError for a damaged archive.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                if entry.filename.endswith(suffix) and entry.file_size < LARGEST_TEXT:
+                    with archive.open(entry) as inside:
+                        return inside.read(LARGEST_TEXT)
+    except _ZIP_DAMAGE as e:
+        raise GanExportError(
+            f"damaged, its manifest can't be read: {first_line(e)}; export or fetch it again"
+        ) from None
+    return None
+
+
+def _directory_size(f: BinaryIO) -> int:
+    """Bytes of an archive's directory, as its end states them.  Source: APPNOTE 6.3.10, 4.3.14 to 4.3.16."""
+    length = f.seek(0, 2)
+    f.seek(max(0, length - 65_557))
+    tail = f.read()
+    at = tail.rfind(b"PK\5\6")
+    if at < 0:
+        raise zipfile.BadZipFile("no end")
+    (size,) = struct.unpack_from("<I", tail, at + 12)
+    if at < 20 or tail[at - 20 : at - 16] != b"PK\6\7":
+        return int(size)
+    (where,) = struct.unpack_from("<Q", tail, at - 12)
+    f.seek(min(where, length) + 40)
+    return max(size if size < 0xFFFFFFFF else 0, int.from_bytes(f.read(8), "little"))
+
+
+def _is_torchscript(path: Path, head: bytes) -> bool:
+    names = entries(path, head)
+    return any(n.endswith("/constants.pkl") for n in names) and any("/code/" in n for n in names)
+
+
+def _is_aoti(path: Path, head: bytes) -> bool:
+    return any("/data/aotinductor/" in n for n in entries(path, head))
+
+
+def _is_pt2(path: Path, head: bytes) -> bool:
+    return any(n.endswith("/archive_format") for n in entries(path, head))
+
+
+def _manifest(path: Path) -> bytes | None:
+    return read_entry(path, f"/extra/{KEY}")
+
+
+def zip_sums(f: BinaryIO, data: mmap.mmap, patch: Patch) -> Iterator[Patch]:
+    """The CRC-32 of the archive's entry that holds the patch, at each place where it stands."""
+    with zipfile.ZipFile(f) as archive:
+        at = archive.start_dir
+        entries = archive.infolist()
+    for entry in entries:
+        signature, name, extra, comment = struct.unpack_from("<4s24x3H", data, at)
+        if signature != b"PK\x01\x02":
+            raise ValueError("its directory is damaged")
+        (local_name, local_extra) = struct.unpack_from("<2H", data, entry.header_offset + 26)
+        begin = entry.header_offset + 30 + local_name + local_extra
+        end = begin + entry.file_size
+        if begin <= patch.at and patch.at + len(patch.data) <= end:
+            if entry.compress_type != zipfile.ZIP_STORED or end > len(data):
+                raise ValueError("its manifest is compressed")
+            content = bytearray(data[begin:end])
+            content[patch.at - begin : patch.at - begin + len(patch.data)] = patch.data
+            crc = struct.pack("<I", zlib.crc32(content))
+            yield Patch(at + 16, crc)
+            if entry.flag_bits & 8:  # it stands after the content, with or without a signature
+                yield Patch(end + (4 if data[end : end + 4] == b"PK\x07\x08" else 0), crc)
+            else:
+                yield Patch(entry.header_offset + 14, crc)
+            return
+        at += 46 + name + extra + comment
+    raise ValueError("its manifest is in no entry of the archive")
+
+
+_LINES = {"fp32": FLOAT32}
+TORCHSCRIPT = Format(
+    "torchscript", "torchscript", _is_torchscript, _manifest, _LINES, program="TorchScript, a program", sums=zip_sums
+)
+AOTI = Format(
+    "aoti", "aoti", _is_aoti, _manifest, _LINES, program="an AOTInductor package, a compiled library", sums=zip_sums
+)
+PT2 = Format("pt2", "pt2", _is_pt2, _manifest, _LINES, sums=zip_sums)

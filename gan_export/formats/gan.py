@@ -1,0 +1,69 @@
+"""The C engine's own `.gan` files: docs/gan-file-format.md."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from gan_export.errors import GanExportError
+from gan_export.formats import gan_header
+from gan_export.formats.base import Format, Patch
+from gan_export.formats.bounds import BF16, FLOAT32, FP16
+
+if TYPE_CHECKING:
+    from gan_export.formats.manifest import Manifest
+
+GAN_MAGIC = b"\x89GAN\r\n\x1a\n"
+_LEAST = 92  # bytes of a file before its manifest
+_DATA = 40  # in the header: the offset of the data, which the first checksum ends before
+
+
+def _detect(path: Path, head: bytes) -> bool:
+    return head.startswith(GAN_MAGIC)
+
+
+def _manifest(path: Path) -> bytes | None:
+    """Its offset and size are two u64 at byte 24."""
+    with open(path, "rb") as f:
+        head = f.read(40)
+        if len(head) < 40:
+            return None
+        offset, size = struct.unpack_from("<QQ", head, 24)
+        f.seek(0, 2)
+        if offset < _LEAST or offset + size > f.tell():
+            raise GanExportError("a .gan file that is cut off")
+        f.seek(offset)
+        return f.read(size)
+
+
+def _agrees(path: Path, manifest: Manifest) -> bool:
+    with open(path, "rb") as f:
+        there = gan_header.read(f)
+    facts, types = manifest.facts, ("fp32", "fp16", "bf16")
+    stored = types.index(manifest.precision) if manifest.precision in types else len(types)
+    low, high = (np.float32(v).item() for v in facts.range or (-1.0, 1.0))
+    prior = ("normal", "uniform").index(facts.prior)
+    return there == gan_header.Header(facts.nz, prior, facts.classes, facts.image, (low, high), stored)
+
+
+def _sums(f: BinaryIO, data: mmap.mmap, patch: Patch) -> tuple[Patch, ...]:
+    """The header's checksum of what lies before the data, changed by what the patch changes."""
+    (end,) = struct.unpack_from("<Q", data, _DATA)
+    if end > len(data):
+        raise ValueError("its data lies outside the file")
+    return (Patch(*gan_header.patched_sums(data[:end], patch.at, patch.data, end)),)
+
+
+GAN = Format(
+    name="gan",
+    exporter="native",
+    detect=_detect,
+    manifest=_manifest,
+    tolerances={"fp32": FLOAT32, "fp16": FP16, "bf16": BF16},
+    sums=_sums,
+    agrees=_agrees,
+)

@@ -1,0 +1,40 @@
+"""ncnn: a .param text, the weights in a .bin and the manifest in a file of its own, both beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from gan_export.formats.base import Format, manifest_path
+from gan_export.formats.bounds import FLOAT32, FP16
+
+_MAGIC = b"7767517\n"
+
+
+def _detect(path: Path, head: bytes) -> bool:
+    return head.startswith(_MAGIC)
+
+
+def _manifest(path: Path) -> bytes | None:
+    beside = manifest_path(path)
+    return beside.read_bytes() if beside.is_file() else None
+
+
+def _beside(path: Path) -> tuple[str, ...]:
+    return (path.with_suffix(".bin").name,)
+
+
+def _hashed(path: Path) -> Mapping[str, Path]:
+    return {".bin": path.with_suffix(".bin"), ".manifest.json": manifest_path(path)}
+
+
+NCNN = Format(
+    name="ncnn",
+    exporter="ncnn",
+    detect=_detect,
+    manifest=_manifest,
+    tolerances={"fp32": FLOAT32, "fp16": FP16},
+    beside=_beside,
+    hashed=_hashed,
+    holder=manifest_path,
+)
