@@ -123,6 +123,11 @@ def labels_at(seed: int, indices: npt.NDArray[np.uint64], classes: int) -> npt.N
     return ((words.astype(np.uint64) * np.uint64(classes)) >> np.uint64(32)).astype(np.int64)
 
 
+def labels_in_turn(indices: npt.NDArray[np.uint64], classes: int) -> npt.NDArray[np.int64]:
+    """Return the label i mod `classes` of each image i of `indices` (N,): int64 (N,)."""
+    return (indices % np.uint64(classes)).astype(np.int64)
+
+
 def draw_torch(
     seed: int, start: int, count: int, nz: int, prior: str = "normal", *, device: torch.device | str = "cpu"
 ) -> torch.Tensor:

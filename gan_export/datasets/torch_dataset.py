@@ -87,8 +87,7 @@ class _Source:
             case "random":
                 return latents.labels_at(d.seed, images, classes)
             case "all":
-                kinds: generators.Labels = (images % np.uint64(classes)).astype(np.int64)
-                return kinds
+                return latents.labels_in_turn(images, classes)
         return np.full(len(images), d.label, np.int64)
 
     def _bytes(self, z: generators.Floats, labels: generators.Labels | None) -> generators.Bytes:

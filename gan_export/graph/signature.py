@@ -311,7 +311,7 @@ def _labels(port: Port, seed: int, index: npt.NDArray[np.uint64], choice: Any) -
             raise GanExportError(f"{port.name}: only the first label of a generator can be random; give it values")
         chosen = latents.labels_at(seed, index, port.classes)
     else:
-        chosen = (index % np.uint64(port.classes)).astype(np.int64)
+        chosen = latents.labels_in_turn(index, port.classes)
     return chosen if not port.shape else np.eye(port.classes, dtype=np.float32)[chosen]
 
 

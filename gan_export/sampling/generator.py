@@ -146,8 +146,7 @@ def choose_labels(facts: Facts, label: Label, seed: int, start: int, count: int)
     if label == "random":
         return latents.labels(seed, start, count, facts.classes)
     if label == "all":
-        first = start % facts.classes
-        return (first + np.arange(count, dtype=np.int64)) % facts.classes
+        return latents.labels_in_turn(np.uint64(start) + np.arange(count, dtype=np.uint64), facts.classes)
     if not 0 <= label < facts.classes:
         raise GanExportError(f"label {label}: 0 to {facts.classes - 1} are possible, or all")
     return np.full(count, label, np.int64)

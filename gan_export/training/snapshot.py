@@ -104,7 +104,10 @@ def recalibrate(generator: models.Generator, settings: recipe.Generator, count: 
 
 def labels(settings: recipe.Generator, start: int, count: int, device: torch.device) -> torch.Tensor | None:
     """Labels i mod classes of images start .. start+count-1: int64 (count,); None for an unconditional generator."""
-    return torch.arange(start, start + count, device=device) % settings.classes if settings.classes else None
+    if not settings.classes:
+        return None
+    chosen = latents.labels_in_turn(np.arange(start, start + count, dtype=np.uint64), settings.classes)
+    return torch.from_numpy(chosen).to(device)
 
 
 def capture(state: State, source: DataSource, data_root: Path | None, log_bytes: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ import torch
 from judge import BATCH, accuracy, digits, fit
 from torch import Tensor
 
+from gan_export import latents
 from gan_export._lib.fs import atomic_file
 from gan_export.datasets import generator_files
 from gan_export.errors import GanExportError
@@ -41,7 +42,7 @@ def generated(generator: Path, count: int) -> Set:
             raise GanExportError(f"{generator} has {opened.facts.classes} classes; a generator of ten digits is needed")
         pieces = [opened.draw(DRAW_SEED, i, min(500, count - i), "all") for i in range(0, count, 500)]
     pictures = torch.from_numpy(np.concatenate(pieces)).permute(0, 3, 1, 2).contiguous()
-    return pictures, torch.arange(count) % CLASSES
+    return pictures, torch.from_numpy(latents.labels_in_turn(np.arange(count, dtype=np.uint64), CLASSES))
 
 
 def alone(drawn: Set, root: str, epochs: int, seed: int) -> dict[str, Any]:
