@@ -98,7 +98,7 @@ def read_module(module: OpaqueObject, budget: Budget) -> PickledModule:
         for kind in ("_parameters", "_buffers"):
             table = state.get(kind)
             table = table if isinstance(table, dict) else {}
-            budget.spend(2 * len(table))
+            budget.spend(4 * len(table))
             for name, value in table.items():
                 if not isinstance(name, str) or len(name) > MAX_NAME or (kind == "_buffers" and name in skip):
                     continue

@@ -172,10 +172,14 @@ def _is_optimiser(value: object) -> bool:
     return isinstance(state.get("param_groups"), list) and "state" in state
 
 
+_STEPS_PER_KEY = 6  # to find the network that a key belongs to
+
+
 def _parts(whole: Candidate, budget: Budget) -> list[Candidate]:
     """The networks within a state dict that holds several, or a copy of one: known by the names before their keys."""
     groups: dict[str, dict[str, Tensor]] = {}
     for key, tensor in whole.tensors.items():
+        budget.spend(_STEPS_PER_KEY)
         budget.text(len(key))
         head = _head(key)
         groups.setdefault(head, {})[key[len(head) + 1 :]] = tensor

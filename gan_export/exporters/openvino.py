@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gan_export._lib import untracked
 from gan_export.errors import GanExportError, printable
 from gan_export.exporters.base import Options, make_manifest
 from gan_export.exporters.onnx.graph import DEFAULT_OPSET, to_model
@@ -40,8 +41,9 @@ class OpenVinoIr:
 
     def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`; the weights lie beside `target`, which ends in .xml, in STEM.bin."""
-        import openvino
         import torch
+
+        openvino = untracked.openvino()
 
         if target.suffix != self.suffix:
             raise GanExportError(f"{printable(target.name)}: OpenVINO's files end in .xml and .bin; name one .xml")

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from gan_export._lib import untracked
 from gan_export._lib.fs import sha256_file
 from gan_export._lib.registry import Registry, hint
 from gan_export.errors import GanExportError, printable
@@ -97,7 +98,7 @@ class OnnxEvaluator:
     """
 
     def __init__(self, path: Path) -> None:
-        import onnxruntime
+        onnxruntime = untracked.onnxruntime()
 
         if not path.is_file():
             raise GanExportError(f"{printable(str(path))} is not there; name a classifier's ONNX file")

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from gan_export._lib import untracked
 from gan_export.errors import GanExportError, UnavailableError, printable
 from gan_export.formats import manifest as manifests
 from gan_export.formats.protobuf import check_external_data
@@ -88,6 +89,8 @@ class OnnxRuntime:
             except Exception as e:  # onnxruntime has an exception type a status code, with no base of their own
                 raise GanExportError(f"{printable(str(path))}: ONNX Runtime can't load it: {_line(str(e))}") from e
         check_provider(session.get_providers(), device, noise)
+        if not session.get_inputs() or not session.get_outputs():
+            raise GanExportError(f"{printable(str(path))} is a graph without inputs or without outputs")
         loaded = OnnxSession(session, ort, device, threads, stored_precision(path))
         if is_seeded(loaded.inputs):
             return SamplerSession(loaded, conditional="label" in loaded.inputs)
@@ -260,8 +263,7 @@ def captured_stderr() -> Iterator[list[str]]:
 
 def _import_quietly() -> Any:
     with captured_stderr():  # a GPU build looks for drivers when it starts, and says so
-        import onnxruntime
-
+        onnxruntime = untracked.onnxruntime()
         onnxruntime.set_default_logger_severity(_FATAL)
     return onnxruntime
 

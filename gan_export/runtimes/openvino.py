@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gan_export._lib import untracked
 from gan_export.errors import GanExportError, printable
 from gan_export.formats.protobuf import check_external_data
 from gan_export.graph.signature import Array, Feeds
@@ -47,8 +48,9 @@ class OpenVino:
             raise GanExportError(f"{printable(str(path))} is no file")
         if self.format == "onnx":
             check_external_data(path)
-        import openvino
-
+        elif not (weights := path.with_suffix(".bin")).is_file():  # a link to itself would end the process
+            raise GanExportError(f"{printable(str(weights))} is no file, and holds {printable(path.name)}'s weights")
+        openvino = untracked.openvino()
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
@@ -57,6 +59,8 @@ class OpenVino:
             compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
         except RuntimeError as e:
             raise GanExportError(f"{printable(str(path))}: OpenVINO can't load it: {_line(str(e))}") from e
+        if not compiled.inputs or not compiled.outputs:
+            raise GanExportError(f"{printable(str(path))} is a graph without inputs or without outputs")
         loaded = OpenVinoSession(self.name, compiled, openvino.__version__)
         if is_seeded(loaded.inputs):
             return SamplerSession(loaded, conditional="label" in loaded.inputs)

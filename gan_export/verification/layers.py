@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from gan_export._lib import untracked
 from gan_export.errors import GanExportError, printable
 from gan_export.formats.protobuf import check_external_data
 from gan_export.graph.signature import Feeds
@@ -85,8 +86,8 @@ def _layers(checkpoint: Checkpoint, feeds: Feeds) -> dict[str, npt.NDArray[np.fl
 def _values(path: Path, names: tuple[str, ...], feeds: Feeds) -> dict[str, npt.NDArray[Any]]:
     """The values of the graph at `path` that bear those names; its output stands for the last one."""
     import onnx
-    import onnxruntime
 
+    onnxruntime = untracked.onnxruntime()
     model = onnx.load(path)
     made = {output for node in model.graph.node for output in node.output}
     last = model.graph.output[0].name

@@ -17,6 +17,8 @@ from torch import nn
 from gan_export import latents, runtimes
 from gan_export.errors import UnavailableError
 from gan_export.exporters import EXPORTERS, find
+from gan_export.formats import content
+from gan_export.formats import manifest as manifests
 from gan_export.formats.base import KEY
 from gan_export.runtimes.base import run_latents
 from tests.conftest import ROOT, Artifacts, Command, refused
@@ -75,8 +77,11 @@ def test_compiled_code_for_another_processor_is_refused(
             if entry.filename.endswith(KEY):
                 manifest = json.loads(data)
                 manifest["options"]["isa"].append("newer9")
-                data = json.dumps(manifest).encode()
+                data = json.dumps(manifest, separators=(",", ":")).encode()
             made.writestr(entry.filename, data)
+    manifest = manifests.read_manifest(edited, "aoti")
+    assert manifest is not None
+    content.seal(edited, manifest)
     with pytest.raises(UnavailableError, match="newer9, which this one lacks"):
         runtimes.find("aotinductor").load(edited)
     assert "export it on this machine" in refused(command("gan-export", "verify", edited, classic_pth))

@@ -69,10 +69,11 @@ class Names:
     known: those met, in order -> whether a program that unpickles the file would run something by them
     """
 
-    __slots__ = ("known",)
+    __slots__ = ("_harmless", "known")
 
     def __init__(self) -> None:
         self.known: dict[str, bool] = {}
+        self._harmless: set[str] = set()  # arguments of getters, each looked at once however often it is given
 
     def add(self, name: GlobalRef) -> None:
         """Raises GanExportError for more names than any checkpoint has."""
@@ -82,10 +83,13 @@ class Names:
 
     def call(self, function: GlobalRef, args: object) -> None:
         """Note a call that stays an inert record, if its arguments make it more than its name says."""
-        if str(function) in _GETTERS and isinstance(args, tuple):
-            words = [a for a in args[:MAX_WORDS] if isinstance(a, str)]
+        getter = str(function)
+        if getter in _GETTERS and isinstance(args, tuple) and not self.known.get(getter):
+            words = {a for a in args[:MAX_WORDS] if isinstance(a, str)} - self._harmless
             if any(part.startswith("__") or part in _REACHED for w in words for part in w[:200].split(".")):
-                self.known[str(function)] = True
+                self.known[getter] = True
+            else:
+                self._harmless |= words
 
     def merge(self, other: Names) -> None:
         """Take the names of another file of the same checkpoint."""

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_export import images
+from gan_export._lib import untracked
 from gan_export.errors import GanExportError
 from gan_export.exporters.base import suppress_warnings
 from gan_export.graph.signature import Array, Signature
@@ -57,7 +58,7 @@ def quantize_int8(model: onnx.ModelProto, signature: Signature) -> Quantised:
 
     Raises GanExportError where not even one layer can be quantised.
     """
-    import onnxruntime
+    onnxruntime = untracked.onnxruntime()
 
     versions = {"onnxruntime": onnxruntime.__version__}
     names = [node.name for node in model.graph.node if node.op_type in QUANTISED]
@@ -123,7 +124,7 @@ def _inputs(signature: Signature) -> Iterator[dict[str, Array]]:
 
 def _bytes(model: onnx.ModelProto, signature: Signature) -> npt.NDArray[np.uint8]:
     """Every output of every image as bytes: (CALIBRATION, values)."""
-    import onnxruntime
+    onnxruntime = untracked.onnxruntime()
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     batches = []
