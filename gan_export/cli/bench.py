@@ -21,30 +21,34 @@ if TYPE_CHECKING:
     from gan_export.bench.record import Run
     from gan_export.bench.target import Source
 
-HELP = """Measure runtimes on the same latents, each in a fresh process, in turns: the usual ones, or those you name.
+HELP = """Measure how fast runtimes generate the same images.  Each has a fresh process, and they take turns.
 
 \b
-gan-bench --batch 512                 the classic generator
+gan-bench --batch 512                 the classic 32x32 generator
 gan-bench g.pth --batch 1,64          your checkpoint, exported for each runtime
-gan-bench g.pth g.onnx                your own export of it
-gan-bench --suite quick               what gan_export/bench/suites/quick.toml asks for
-gan-bench compare A.json B.json       two runs, row by row
-gan-bench report DIR                  the page of all runs in DIR
+gan-bench g.pth g.onnx                your own export, compared with g.pth
+gan-bench --suite quick               the settings in gan_export/bench/suites/quick.toml
+gan-bench compare A.json B.json       compare two runs, row by row
+gan-bench report DIR                  make a report from the runs in DIR
 """
 app = common.new_app(HELP, default="bench")
 
 Names = Annotated[
     str | None,
-    typer.Option("--runtimes", help="Who takes part, with commas; see gan-bench list.", show_default="the usual ones"),
+    typer.Option(
+        "--runtimes", help="Runtimes to measure, with commas; see gan-bench list.", show_default="the usual ones"
+    ),
 ]
-Batches = Annotated[str | None, typer.Option("--batch", help="Pictures a call, with commas.", show_default="512")]
+Batches = Annotated[str | None, typer.Option("--batch", help="Batch sizes, with commas.", show_default="512")]
 Quantities = Annotated[
     str | None,
-    typer.Option("--quantity", help="model, end_to_end, or both with a comma.", show_default="model"),
+    typer.Option("--quantity", help="What to time: model, end_to_end, or both with a comma.", show_default="model"),
 ]
-Rounds = Annotated[int | None, typer.Option("--rounds", help="Turns of each runtime.", show_default="7")]
-Seconds = Annotated[float | None, typer.Option("--seconds", help="A turn takes at least this.", show_default="0.3")]
-Processes = Annotated[int | None, typer.Option("--processes", help="Start all afresh so often.", show_default="1")]
+Rounds = Annotated[int | None, typer.Option("--rounds", help="Number of turns per runtime.", show_default="7")]
+Seconds = Annotated[float | None, typer.Option("--seconds", help="Shortest time of a turn.", show_default="0.3")]
+Processes = Annotated[
+    int | None, typer.Option("--processes", help="Number of fresh processes per runtime.", show_default="1")
+]
 
 
 @app.command(hidden=True)
@@ -58,28 +62,34 @@ def bench(
     runtimes: Names = None,
     quantity: Quantities = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="Without a FILE: classic or dcgan64.", show_default="classic")
+        str | None,
+        typer.Option(
+            "--model", help="Built-in generator if no FILE is given: classic or dcgan64.", show_default="classic"
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.", show_default="auto")] = None,
     threads: Annotated[
-        int | None, typer.Option("--threads", help="For every runtime alike.", show_default="all processors")
+        int | None, typer.Option("--threads", help="Threads for each runtime.", show_default="all processors")
     ] = None,
     rounds: Rounds = None,
     seconds: Seconds = None,
     processes: Processes = None,
-    sweep: Annotated[bool, typer.Option("--sweep", help="Powers of two, until memory or the knee.")] = False,
+    sweep: Annotated[
+        bool,
+        typer.Option("--sweep", help="Measure powers of two, until memory is full or larger batches no longer pay."),
+    ] = False,
     suite: Annotated[str | None, typer.Option("--suite", help="A suite's name, or a .toml file.")] = None,
     fail_on_unstable: Annotated[
-        bool, typer.Option("--fail-on-unstable", help="Exit 1 when a runtime failed or the run is unstable.")
+        bool, typer.Option("--fail-on-unstable", help="Exit with 1 if a runtime failed or the run is unstable.")
     ] = False,
-    json: Annotated[str | None, typer.Option("--json", help="Keep the run in this new file; - prints it.")] = None,
+    json: Annotated[str | None, typer.Option("--json", help="Write the run to this new file; - prints it.")] = None,
     keep: Annotated[
-        Path | None, typer.Option("--keep", help="Keep each run in this folder, named by its facts.")
+        Path | None, typer.Option("--keep", help="Keep each run in this folder, under a generated name.")
     ] = None,
-    csv: Annotated[str | None, typer.Option("--csv", help="The rows as CSV into this file; - prints them.")] = None,
+    csv: Annotated[str | None, typer.Option("--csv", help="Write the rows to this file as CSV; - prints them.")] = None,
     overrides: ReadOptions,
 ) -> None:
-    """Measure FILE, or a built-in generator without one."""
+    """Measure FILE, or a built-in generator if no FILE is given."""
     from gan_export.bench import plan as plans
     from gan_export.errors import GanExportError
 
@@ -111,15 +121,15 @@ def bench(
 
 @app.command()
 def compare(
-    before: Annotated[Path, typer.Argument(help="A run's JSON.")],
-    after: Annotated[Path, typer.Argument(help="A later run's.")],
+    before: Annotated[Path, typer.Argument(help="The JSON of a run.")],
+    after: Annotated[Path, typer.Argument(help="The JSON of a later run.")],
     *,
     fail_below: Annotated[
-        float | None, typer.Option("--fail-below", help="Exit 1 where a row's whole interval is below this ratio.")
+        float | None, typer.Option("--fail-below", help="Exit with 1 if a row's whole interval is below this ratio.")
     ] = None,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Compare unlike machines and settings too.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Compare even if machines or settings differ.")] = False,
 ) -> None:
-    """How many times as fast AFTER is as BEFORE, row by row, with 95 % intervals."""
+    """Show the speed of AFTER relative to BEFORE, row by row, with 95 % intervals."""
     from gan_export.bench import compare as comparing
     from gan_export.bench import record
     from gan_export.errors import GanExportError
@@ -155,7 +165,7 @@ def report(
         typer.Option("-o", "--out", help="A folder for REPORT.md and report.html.", show_default="beside DIR"),
     ] = None,
 ) -> None:
-    """Write REPORT.md and report.html from the runs in DIR, and from nothing else."""
+    """Write REPORT.md and report.html from the runs in DIR alone."""
     from gan_export.bench import report as reports
 
     for path in reports.write(folder, out or folder.resolve().parent):
@@ -164,7 +174,7 @@ def report(
 
 @app.command(name="list")
 def list_runtimes(*, device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto") -> None:
-    """The runtimes that can take part, and why the others can't."""
+    """List the runtimes, and say why some can't run here."""
     from gan_export import runtimes
     from gan_export.bench.backends import BACKENDS
     from gan_export.bench.plan import Plan

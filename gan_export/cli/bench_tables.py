@@ -17,7 +17,7 @@ def print_run(run: Run) -> None:
     from gan_export.bench import summary
 
     c, h, w = run.model.image
-    work = "" if run.model.flops is None else f", {run.model.flops / 1e6:,.0f} MFLOP an image"
+    work = "" if run.model.flops is None else f", {run.model.flops / 1e6:,.0f} MFLOP per image"
     say(f"{run.model.name} ({run.model.arch}), {w}x{h}x{c}{work}")
     say(f"{run.machine.gpu or run.machine.cpu}, {run.settings.threads} threads, device {run.settings.device}")
     found = summary.lines(run)

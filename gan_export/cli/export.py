@@ -22,64 +22,65 @@ if TYPE_CHECKING:
     from gan_export.exporters.base import Options
     from gan_export.pipeline.files import Outcome
 
-HELP = """Export a GAN generator from its checkpoint, and prove that the export draws the same pictures.
+HELP = """Export a GAN generator from its checkpoint, and verify that the export generates the same images.
 
 \b
 gan-export onnx g.pth            write g.onnx beside g.pth
-gan-export onnx g.pth --sampler  write g.sampler.onnx, which draws from a seed by itself
+gan-export onnx g.pth --sampler  write g.sampler.onnx, which takes a seed instead of latents
 gan-export torchscript g.pth     write g.pt
-gan-export c g.pth -o DIR        plain C99, with no library of ours
-gan-export all g.pth -o DIR      every format there is
-gan-export web g.pth -o SITE     a page that draws in any browser
-gan-export list                  the formats
+gan-export c g.pth -o DIR        plain C99 without dependencies
+gan-export all g.pth -o DIR      every format that can be written here
+gan-export web g.pth -o SITE     a web page that generates images in the browser
+gan-export list                  list the formats
+gan-export inspect g.pth         show what a checkpoint contains
+gan-export verify g.onnx g.pth   compare an export with its checkpoint
 """
 app = common.new_app(HELP, default="export")
 
 CheckpointFile = Annotated[Path, typer.Argument(help="A generator's checkpoint: .pth, .pt, .ckpt, .safetensors ...")]
 Method = Annotated[str, typer.Option("--method", help="TorchScript: trace, script or freeze.")]
 Opset = Annotated[int | None, typer.Option("--opset", help="ONNX: 18 to 24.", show_default="18")]
-Uint8 = Annotated[bool, typer.Option("--uint8", help="Give (N, H, W, C) bytes instead of floats in [-1, 1].")]
-Precision = Annotated[str, typer.Option("--precision", help="fp32; fp16, bf16 or int8 where a format has it.")]
-Static = Annotated[
-    int | None, typer.Option("--static", help="ONNX: N pictures a call and no other number.", metavar="N")
-]
+Uint8 = Annotated[bool, typer.Option("--uint8", help="Output uint8 (N, H, W, C) instead of floats in [-1, 1].")]
+Precision = Annotated[str, typer.Option("--precision", help="fp32, or fp16, bf16 or int8 if the format supports it.")]
+Static = Annotated[int | None, typer.Option("--static", help="ONNX: fix the batch size at N.", metavar="N")]
 ExternalData = Annotated[
-    bool, typer.Option("--external-data", help="ONNX: weights in a second file, as above 2 GB anyway.")
+    bool, typer.Option("--external-data", help="ONNX: put weights in a second file (always so above 2 GB).")
 ]
-Fp16Io = Annotated[bool, typer.Option("--fp16-io", help="With --precision fp16: latents and pictures in fp16 too.")]
-EmbedWeights = Annotated[bool, typer.Option("--embed-weights", help="C: the weights as constants in the source.")]
-Symbol = Annotated[str, typer.Option("--symbol", help="C: what the files and every public name begin with.")]
+Fp16Io = Annotated[bool, typer.Option("--fp16-io", help="With --precision fp16: latents and images in fp16 too.")]
+EmbedWeights = Annotated[bool, typer.Option("--embed-weights", help="C: store the weights as constants in the source.")]
+Symbol = Annotated[str, typer.Option("--symbol", help="C: prefix of the files and of every public name.")]
 Recalibrate = Annotated[
-    int | None, typer.Option("--recalibrate", help="Estimate BatchNorm's statistics anew from N latents.", metavar="N")
+    int | None, typer.Option("--recalibrate", help="Estimate BatchNorm's statistics again from N latents.", metavar="N")
 ]
 Sampler = Annotated[
-    bool, typer.Option("--sampler", help="Put the latents' law into the file: seed, start and count to bytes.")
+    bool,
+    typer.Option("--sampler", help="Put the latents into the file: it takes seed, start and count, and gives uint8."),
 ]
-Device = Annotated[str, typer.Option("--device", help="AOTInductor: what it is compiled for, cpu or cuda.")]
-Backend = Annotated[str, typer.Option("--backend", help="ExecuTorch: xnnpack, or portable for its own kernels.")]
+Device = Annotated[str, typer.Option("--device", help="AOTInductor: device to compile for, cpu or cuda.")]
+Backend = Annotated[str, typer.Option("--backend", help="ExecuTorch: xnnpack, or portable (its own kernels).")]
 Module = Annotated[
     str | None,
     typer.Option(
-        "--module", help="FILE's own class: it is imported and run, and loaded strictly.", metavar="PKG.MOD:CLASS"
+        "--module", help="The class of the checkpoint; its code is imported and run.", metavar="PKG.MOD:CLASS"
     ),
 ]
 Kwargs = Annotated[
-    str | None, typer.Option("--kwargs", help="What the class is made with, as JSON.", metavar='{"nz": 100}')
+    str | None, typer.Option("--kwargs", help="Arguments of the class's constructor, as JSON.", metavar='{"nz": 100}')
 ]
 PythonPath = Annotated[
-    list[Path] | None, typer.Option("--pythonpath", help="A folder that its code lies in.", metavar="DIR")
+    list[Path] | None, typer.Option("--pythonpath", help="A folder that contains the code of --module.", metavar="DIR")
 ]
 SignatureFile = Annotated[
     Path | None,
     typer.Option(
-        "--signature", help="What it takes and gives, in TOML.", metavar="FILE.toml", show_default="one latent z"
+        "--signature", help="Inputs and outputs of --module, in TOML.", metavar="FILE.toml", show_default="one latent z"
     ),
 ]
 MaxError = Annotated[
     float | None,
     typer.Option(
         "--max-error",
-        help="Allow this error of a value, in half ranges, instead of the precision's own.",
+        help="Largest error allowed in a value, in half ranges.  The precision sets the default.",
         show_default=False,
     ),
 ]
@@ -113,7 +114,7 @@ def export(
     signature: SignatureFile = None,
     overrides: ReadOptions,
 ) -> None:
-    """Export FILE to FORMAT; the target changes only after the new file has drawn the same pictures."""
+    """Export FILE to FORMAT.  The target is written only if the export generates the same images."""
     from gan_export.pipeline import files
 
     options = _options(
@@ -145,16 +146,16 @@ def export(
     tables.print_shipped(exported, file)
 
 
-@app.command(name="all", short_help="Every format that can be written here.")
+@app.command(name="all", short_help="Export to every format that can be written here.")
 @reads_checkpoints
 def export_all(
     file: CheckpointFile,
     *,
-    out: Annotated[Path, typer.Option("-o", "--out", help="A folder; made where it isn't there.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Output folder; created if it doesn't exist.")],
     strict: Strict = False,
     overrides: ReadOptions,
 ) -> None:
-    """Export FILE to every format that can be written here, and say what was left out and why."""
+    """Export FILE to every format that can be written here; list what was skipped and why."""
     from gan_export.errors import GanExportError
     from gan_export.pipeline import files
 
@@ -177,25 +178,25 @@ def export_all(
         raise GanExportError(f"{len(failed)} of the formats could not be written to {out}; the table says why")
 
 
-@app.command(name="web", short_help="A page that draws in any browser.")
+@app.command(name="web", short_help="Write a web page that generates images in the browser.")
 @reads_checkpoints
 def export_web(
     file: Annotated[Path, typer.Argument(help="A generator's checkpoint, or a .gan file.")],
     *,
-    out: Annotated[Path, typer.Option("-o", "--out", help="A folder that is not there yet, or empty.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Output folder: new or empty.")],
     precision: Precision = "fp32",
     onnxruntime_web: Annotated[
         Path | None,
         typer.Option(
             "--onnxruntime-web",
-            help="onnxruntime-web, which the page may draw with too: the node_modules that npm made.",
+            help="node_modules folder with onnxruntime-web, to offer it in the page too.",
             metavar="DIR",
         ),
     ] = None,
     strict: Strict = False,
     overrides: ReadOptions,
 ) -> None:
-    """Write a static page that draws FILE's pictures in the browser, with nothing loaded from elsewhere."""
+    """Write a static page that generates FILE's images in the browser and loads nothing from elsewhere."""
     from gan_export.pipeline import files
 
     checkpoint: Checkpoint | None = None
@@ -223,12 +224,14 @@ def export_web(
     say(f"  python -m http.server -d {out} 8000    then open http://localhost:8000")
 
 
-@app.command(name="list", short_help="The formats there are.")
+@app.command(name="list", short_help="List the formats.")
 def list_formats(
     *,
-    markdown: Annotated[bool, typer.Option("--markdown", help="The table for a page, alike on every machine.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a Markdown table, the same on every machine.")
+    ] = False,
 ) -> None:
-    """The formats, what runs each, and whether it can be written and proven here."""
+    """List the formats, what runs each, and whether it can be written and verified here."""
     from gan_export.pipeline import table as format_table
 
     if markdown:
@@ -242,16 +245,18 @@ def list_formats(
     table(("format", "means", "suffix", "precisions", "on", "run by", "available here"), rows)
 
 
-@app.command(short_help="Does an exported file draw the right pictures?")
+@app.command(short_help="Check that an export generates the right images.")
 @reads_checkpoints
 def verify(
     artifact: Annotated[Path, typer.Argument(help="An exported file.")],
-    checkpoint: Annotated[Path | None, typer.Argument(help="The checkpoint that it was made from.")] = None,
+    checkpoint: Annotated[Path | None, typer.Argument(help="The checkpoint that it was exported from.")] = None,
     *,
     bisect: Annotated[bool, typer.Option("--bisect", help="ONNX: name the first layer that is wrong.")] = False,
     precision: Annotated[
         str | None,
-        typer.Option("--precision", help="Judge as fp32, fp16, bf16 or int8.", show_default="the file's own"),
+        typer.Option(
+            "--precision", help="Use the tolerance of fp32, fp16, bf16 or int8.", show_default="the file's own"
+        ),
     ] = None,
     max_error: MaxError = None,
     strict: Strict = False,
@@ -261,7 +266,7 @@ def verify(
     signature: SignatureFile = None,
     overrides: ReadOptions,
 ) -> None:
-    """Run ARTIFACT in its own runtime against CHECKPOINT, or against the reference pictures inside it."""
+    """Run ARTIFACT in its own runtime; compare it with CHECKPOINT, or with the reference images inside it."""
     from gan_export.checkpoint.exportable import known_layers
     from gan_export.errors import GanExportError
     from gan_export.pipeline import publish
@@ -296,16 +301,16 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command(short_help="What a checkpoint or an exported file is.")
+@app.command(short_help="Show what a checkpoint or an export contains.")
 @reads_checkpoints
 def inspect(
     file: Annotated[Path, typer.Argument(help="A checkpoint, or an exported file.")],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     strict: Strict = False,
     overrides: ReadOptions,
 ) -> None:
-    """What FILE is: family, sizes, layers, what was assumed and what was ignored."""
+    """Show what FILE contains: family, sizes, layers, what was assumed and what was ignored."""
     from gan_export.formats import manifest as manifests
 
     kind = manifests.detect_format(file)

@@ -14,28 +14,30 @@ import typer
 from gan_export.errors import GanExportError
 from gan_export.recognize.options import ReadOptions
 
-Seed = Annotated[int, typer.Option("--seed", help="0 to 2^64-1; with the index it decides an image's latents.")]
+Seed = Annotated[int, typer.Option("--seed", help="0 to 2^64-1. The seed and the index determine each image.")]
 Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
-Threads = Annotated[int | None, typer.Option("--threads", help="Of the runtime; its own default without.", min=1)]
+Threads = Annotated[
+    int | None, typer.Option("--threads", help="Threads of the runtime.", show_default="its own default", min=1)
+]
 Strict = Annotated[
     bool,
-    typer.Option("--strict", help="Refuse a checkpoint that could be read in another way, or names what runs code."),
+    typer.Option("--strict", help="Refuse a checkpoint that is ambiguous, or that names code to run."),
 ]
 Out = Annotated[Path | None, typer.Option("-o", "--out", help="Where to write.", show_default=False)]
 
 # What a checkpoint doesn't say and a user can: a flag for each field of Overrides.
 _HELP = {
     "arch": "Read the checkpoint as this family.",
-    "key": "Which state dict of the file.",
-    "bn_eps": "BatchNorm's eps.",
-    "slope": "LeakyReLU's slope; 0 for ReLU.",
+    "key": "Key of the state dict in the file.",
+    "bn_eps": "eps of BatchNorm.",
+    "slope": "Slope of LeakyReLU; 0 for ReLU.",
     "output": "Last activation: tanh, sigmoid or none.",
-    "prior": "What latents are drawn from: normal or uniform.",
-    "upsample": "nearest or bilinear.",
-    "image_size": "Decides where two sizes share keys and shapes.",
-    "classes": "Number of labels, where they enter one-hot.",
-    "label_order": "The label's features after z, or before it.",
-    "raw": "Keep the model's own range of values.",
+    "prior": "Distribution of the latents: normal or uniform.",
+    "upsample": "How images are enlarged: nearest or bilinear.",
+    "image_size": "Image size, if several fit the file.",
+    "classes": "Number of classes, if labels are one-hot.",
+    "label_order": "Whether the label's features come after z or before it.",
+    "raw": "Keep the model's own range of values; don't rescale to [-1, 1].",
 }
 
 

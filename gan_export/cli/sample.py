@@ -17,20 +17,20 @@ from gan_export.recognize.options import ReadOptions
 if TYPE_CHECKING:
     from gan_export.sampling.generator import Label
 
-HELP = """Draw pictures from a generator: a checkpoint, or any export (.onnx, .pt, .gan, .xml, ...).
+HELP = """Generate images with a checkpoint or any export (.onnx, .pt, .gan, .xml, ...).
 
-Image i of a seed is the same picture whatever the runtime, the batch or the machine.
+Image i of a seed is the same in every runtime, at any batch size, on any machine.
 
 \b
 gan-sample g.onnx -n 64 --seed 7 -o grid.png     one grid
-gan-sample g.onnx -n 5000 -o pictures            a folder of PNGs
-gan-sample g.onnx -n 100000 -o pictures.npz      uint8 (N, H, W, C)
-gan-sample g.onnx --walk 12 -o walk.gif          a film from picture to picture; .webp, .mp4
+gan-sample g.onnx -n 5000 -o images              a folder of PNGs
+gan-sample g.onnx -n 100000 -o images.npz        uint8 (N, H, W, C)
+gan-sample g.onnx --walk 12 -o walk.gif          a film that moves from image to image; also .webp, .mp4
 gan-sample g.gan -n 10000000 --format webdataset -o DIR
-                                                 a dataset in shards, with a manifest; run it again to go on
-gan-sample check DIR --generator g.gan           is it whole, and are its pictures the generator's?
+                                                 a dataset in shards, with a manifest; run it again to continue
+gan-sample check DIR --generator g.gan           is it complete, and does the generator give these images?
 
-Formats: png, classes, webdataset, webdataset-npy, parquet, npy, raw.
+Dataset formats: png, classes, webdataset, webdataset-npy, parquet, npy, raw.
 """
 app = common.new_app(HELP, default="sample")
 
@@ -38,55 +38,66 @@ app = common.new_app(HELP, default="sample")
 @app.command(hidden=True)
 @reads_checkpoints
 def sample(
-    file: Annotated[Path, typer.Argument(help="A checkpoint or an export, told apart by content.")],
+    file: Annotated[Path, typer.Argument(help="A checkpoint or an export; recognized by its content.")],
     *,
-    count: Annotated[int | None, typer.Option("-n", "--count", help="How many pictures.", show_default="64")] = None,
+    count: Annotated[int | None, typer.Option("-n", "--count", help="Number of images.", show_default="64")] = None,
     seed: Seed = 0,
-    start: Annotated[int, typer.Option("--start", help="Index of the first picture.")] = 0,
-    out: Annotated[str, typer.Option("-o", "--out", help=".png, .npy, .npz, a folder, or its URL.")] = "samples.png",
-    batch: Annotated[int, typer.Option("--batch", help="Pictures drawn at once.")] = 64,
+    start: Annotated[int, typer.Option("--start", help="Index of the first image.")] = 0,
+    out: Annotated[
+        str, typer.Option("-o", "--out", help="A .png, .npy or .npz file, a folder, or a URL of a folder.")
+    ] = "samples.png",
+    batch: Annotated[int, typer.Option("--batch", help="Images per batch.")] = 64,
     label: Annotated[
-        str | None, typer.Option("--label", help="A label's number, or all.", show_default="random")
+        str | None, typer.Option("--label", help="Number of a label, or all.", show_default="random")
     ] = None,
-    latents: Annotated[Path | None, typer.Option("--latents", help="Your own: .npy, or a tensor in .pt.")] = None,
+    latents: Annotated[
+        Path | None, typer.Option("--latents", help="Use these latents: .npy, or a tensor in .pt.")
+    ] = None,
     walk: Annotated[
         int | None,
-        typer.Option("--walk", help="A looping film over so many stops, to .gif, .webp or .mp4; -n 1 without."),
+        typer.Option(
+            "--walk", help="Write a looping film through this many images (.gif, .webp, .mp4); -n films side by side."
+        ),
     ] = None,
-    psi: Annotated[float, typer.Option("--psi", help="Truncation: latents times this, 0 to 1.")] = 1.0,
+    psi: Annotated[
+        float, typer.Option("--psi", help="Multiply latents by this, 0 to 1; smaller values vary less.")
+    ] = 1.0,
     format: Annotated[
-        str | None, typer.Option("--format", help="Of a dataset in the folder OUT.", show_default=False)
+        str | None,
+        typer.Option("--format", help="Write a dataset in this format into the folder OUT.", show_default=False),
     ] = None,
     filter: Annotated[
         str | None,
         typer.Option(
-            "--filter", help="Leave out what a classifier is unsure of: 'confidence<0.9'.", show_default=False
+            "--filter", help="Leave out images below a classifier's confidence: 'confidence<0.9'.", show_default=False
         ),
     ] = None,
     classifier: Annotated[
         str | None,
-        typer.Option("--classifier", help="The one of --filter: a name, or an ONNX file.", show_default="digits"),
+        typer.Option("--classifier", help="Classifier for --filter: a name, or an ONNX file.", show_default="digits"),
     ] = None,
     shard: Annotated[
-        str | None, typer.Option("--shard", help="Draw a part alone: 3/16.", show_default="all of it")
+        str | None, typer.Option("--shard", help="Generate only one part, such as 3/16.", show_default="everything")
     ] = None,
     shard_size: Annotated[
-        int | None, typer.Option("--shard-size", help="Pictures a shard.", show_default=False)
+        int | None, typer.Option("--shard-size", help="Images per shard.", show_default=False)
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", help="Processes that draw.", min=1, show_default="the cores")
+        int | None, typer.Option("--workers", help="Number of processes.", min=1, show_default="the cores")
     ] = None,
     ray: Annotated[
         str | None,
-        typer.Option("--ray", help="Draw on a Ray cluster: HOST:PORT, auto or local.", show_default=False),
+        typer.Option("--ray", help="Run on a Ray cluster: HOST:PORT, auto or local.", show_default=False),
     ] = None,
-    runtime: Annotated[str | None, typer.Option("--runtime", help="Another runtime than the first that fits.")] = None,
+    runtime: Annotated[
+        str | None, typer.Option("--runtime", help="Runtime to use.  The default is the first that can run the file.")
+    ] = None,
     device: Device = "cpu",
     threads: Threads = None,
     strict: Strict = False,
     overrides: ReadOptions,
 ) -> None:
-    """Draw COUNT pictures of FILE into OUT."""
+    """Write COUNT images of FILE to OUT."""
     from gan_export.sampling import generator as generators
 
     total = count if count is not None else (64 if walk is None else 1)
@@ -190,16 +201,21 @@ def _check_latents(format: str | None, chosen: bool) -> None:
 
 @app.command("check")
 def check(
-    folder: Annotated[str, typer.Argument(help="A dataset that gan-sample drew.")],
+    folder: Annotated[str, typer.Argument(help="A dataset written by gan-sample.")],
     *,
     generator: Annotated[
-        Path | None, typer.Option("-g", "--generator", help="What drew it, to draw some again.", show_default=False)
+        Path | None,
+        typer.Option(
+            "-g", "--generator", help="Its generator; generate some images again to compare.", show_default=False
+        ),
     ] = None,
-    pictures: Annotated[int, typer.Option("--pictures", help="How many to draw again.", min=1)] = 64,
-    runtime: Annotated[str | None, typer.Option("--runtime", help="Another runtime than the one that drew it.")] = None,
+    pictures: Annotated[int, typer.Option("--pictures", help="Number of images to generate again.", min=1)] = 64,
+    runtime: Annotated[
+        str | None, typer.Option("--runtime", help="Runtime to use.  The default is the one that wrote the dataset.")
+    ] = None,
     device: Device = "cpu",
 ) -> None:
-    """Verify a dataset: every hash, and some pictures drawn again."""
+    """Verify every hash of a dataset, and generate some images again to compare them."""
     from gan_export.cli import dataset
 
     check_device(device)

@@ -25,27 +25,33 @@ if TYPE_CHECKING:
     from gan_export.training.trainer import Options
 
 app = common.new_app(
-    "Train a GAN by a recipe.  RECIPE is a name that `gan-train list` shows, or a TOML file.\n\n"
-    "Every field can be overridden: --set train.epochs=5.  A run that was stopped, by Ctrl-C or by anything, "
-    "goes on with `gan-train resume RUN`.",
+    "Train a GAN from a recipe.  RECIPE is a name from `gan-train list`, or a TOML file.\n\n"
+    "Every field can be overridden: --set train.epochs=5.  To continue a run that was "
+    "interrupted, use `gan-train resume RUN`.",
     default="run",
 )
 
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override a field; repeatable.")
 ]
-Root = Annotated[Path | None, typer.Option("--data-root", help="Folder of torchvision's data sets; ./data without.")]
+Root = Annotated[
+    Path | None, typer.Option("--data-root", help="Folder of torchvision's datasets.  The default is ./data.")
+]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
-Devices = Annotated[int, typer.Option("--devices", help="Processes on this machine, each with its share of a batch.")]
-Nodes = Annotated[int, typer.Option("--nodes", help="Machines; MASTER_ADDR, MASTER_PORT, NODE_RANK say which.")]
-Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Scalars and previews for TensorBoard, in the run.")]
+Devices = Annotated[int, typer.Option("--devices", help="Number of processes on this machine; they share each batch.")]
+Nodes = Annotated[int, typer.Option("--nodes", help="Number of machines; set MASTER_ADDR, MASTER_PORT and NODE_RANK.")]
+Tensorboard = Annotated[
+    bool, typer.Option("--tensorboard", help="Write scalars and previews for TensorBoard into the run's folder.")
+]
 
 
 @app.command("run")
 def run(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name, or a TOML file.")],
     *,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="The run's folder; runs/RECIPE without.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The run's folder.  The default is runs/RECIPE.")
+    ] = None,
     settings: Settings = None,
     data_root: Root = None,
     device: Device = None,
@@ -79,7 +85,7 @@ def run(
 
 @app.command("resume")
 def resume(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that was stopped.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of an interrupted run.")],
     *,
     settings: Settings = None,
     data_root: Root = None,
@@ -88,7 +94,7 @@ def resume(
     devices: Devices = 1,
     nodes: Nodes = 1,
 ) -> None:
-    """Go on with RUN exactly; --set can change where it ends, output.*, its device, data.path and data.memory."""
+    """Continue RUN exactly.  --set can change where it ends, output.*, its device, data.path and data.memory."""
     from gan_export.training import recipe as recipes
     from gan_export.training import run_dir
 
@@ -108,20 +114,22 @@ def resume(
 def evaluate(
     file: Annotated[Path, typer.Argument(help="A checkpoint, .onnx, TorchScript or .gan file of a digit generator.")],
     *,
-    count: Annotated[int, typer.Option("-n", "--count", help="Pictures drawn; at least 1,000.")] = 10_000,
+    count: Annotated[int, typer.Option("-n", "--count", help="Number of images; at least 1,000.")] = 10_000,
     seed: Seed = 1,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures there too.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
     neighbours: Annotated[
         Path | None,
-        typer.Option("--neighbours", metavar="PNG", help="64 pictures beside their nearest training digits."),
+        typer.Option("--neighbours", metavar="PNG", help="Write 64 images next to their nearest training digits."),
     ] = None,
     data_root: Root = None,
-    runtime: Annotated[str | None, typer.Option("--runtime", help="Another runtime than the first that fits.")] = None,
+    runtime: Annotated[
+        str | None, typer.Option("--runtime", help="Runtime to use.  The default is the first that can run the file.")
+    ] = None,
     device: SampleDevice = "cpu",
     threads: Threads = None,
     overrides: ReadOptions,
 ) -> None:
-    """Measure FILE's digits: sure share, Frechet distance, precision, recall, coverage, each beside real digits'."""
+    """Measure FILE's digits: sure share, Frechet distance, precision, recall, coverage; real digits for comparison."""
     from gan_export import images
     from gan_export._lib.escape import json_text
     from gan_export._lib.fs import atomic_file, write_text
@@ -149,9 +157,9 @@ def evaluate(
 
 @app.command("page")
 def page(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder; it may still go on.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder; the run may still be in progress.")],
     *,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="The file; RUN/page.html without.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Output file.  The default is RUN/page.html.")] = None,
 ) -> None:
     """Show RUN as one HTML file: curves, previews over time, a latent walk, settings."""
     from gan_export.training import report
@@ -163,7 +171,7 @@ def page(
 
 @app.command("list")
 def list_recipes() -> None:
-    """The recipes that ship."""
+    """List the bundled recipes."""
     from gan_export.training import recipe as recipes
 
     read = [recipes.load(name) for name in recipes.known()]

@@ -115,9 +115,8 @@ def test_a_manifest_is_never_believed(place: Place) -> None:
             make(folder, manifest("native" if form == "gan" else form))
             path = str(folder / file)
             jobs.append((f"{form}: {name}: inspect", "export", ["inspect", path]))
-            if any(
-                f.program for f in FORMATS if f.name == form
-            ):  # which are compiled and run, whatever they state, if they are named
+            # a program is compiled and run if it is named, whatever it states
+            if any(f.program for f in FORMATS if f.name == form):
                 continue
             if i % 2:
                 jobs.append((f"{form}: {name}: sample", "sample", [path, "-n", "1", "-o", str(place.out / "s.png")]))
