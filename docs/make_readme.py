@@ -53,7 +53,7 @@ def speed() -> str:
         size = "x".join(str(n) for n in (*run.model.image[1:], run.model.image[0]))
         where = run.machine.gpu if run.settings.device == "cuda" else None
         where = where or f"{run.machine.cpu}, {run.settings.threads} threads"
-        tables += [f"Images a second, {run.model.name} {size}, {where}:", ""]
+        tables += [f"Images per second, {run.model.name} {size}, {where}:", ""]
         tables += ["| batch | " + " | ".join(str(b) for b in batches) + " |", "|---|" + "---:|" * len(batches)]
         for title in dict.fromkeys(summary.title(line.entry) for line in lines):
             rates = {line.batch: line.rate for line in lines if summary.title(line.entry) == title}

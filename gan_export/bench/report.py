@@ -151,7 +151,7 @@ def _heading(run: Run) -> str:
 
 
 def _facts(name: str, run: Run) -> list[_Prose]:
-    flops = f"{run.model.flops / 1e6:,.0f} MFLOP an image; " if run.model.flops else ""
+    flops = f"{run.model.flops / 1e6:,.0f} MFLOP per image; " if run.model.flops else ""
     processes = f"{run.settings.processes} process{'es' if run.settings.processes > 1 else ''}"
     facts: list[_Prose] = [
         (

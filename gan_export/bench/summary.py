@@ -159,7 +159,7 @@ def seconds_text(seconds: float) -> str:
 
 
 def rate_text(rate: float) -> str:
-    """Images a second, three digits or whole."""
+    """Images per second, three digits or whole."""
     return f"{rate:,.0f}" if rate >= 100 else _three(rate)
 
 

@@ -84,7 +84,7 @@ class Description:
             ("image", f"{height} x {width}, {channels} channel{'s' if channels > 1 else ''}, in {low_high}"),
             *([("labels", str(spec.classes))] if spec.classes else []),
             ("parameters", f"{self.parameters:,}"),
-            ("operations", f"{self.flops / 1e6:,.1f} MFLOP an image"),
+            ("operations", f"{self.flops / 1e6:,.1f} MFLOP per image"),
         ]
         rows += [("assumed", f"{a.what} {a.value}" + (f" (else {a.flag})" if a.flag else "")) for a in reading.assumed]
         rows += [("or else", f"{a.title} ({a.flag})") for a in reading.alternatives]
