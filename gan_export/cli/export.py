@@ -237,12 +237,15 @@ def list_formats(
     if markdown:
         put(format_table.markdown())
         return
-    rows = []
+    rows, notes = [], []
     for line in format_table.lines():
         e = line.exporter
-        here = line.reason or (f"yes, but unproven: {line.unproven}" if line.unproven else "yes")
-        rows.append((e.name, e.title, e.suffix, ", ".join(e.precisions), line.devices, e.runs, here))
-    table(("format", "means", "suffix", "precisions", "on", "run by", "available here"), rows)
+        here = "no" if line.reason else "unproven" if line.unproven else "yes"
+        rows.append((e.name, e.suffix, ", ".join(e.precisions), line.devices, here))
+        why = f"; {line.reason or line.unproven}" if line.reason or line.unproven else ""
+        notes.append((e.name, f"{e.title}, run by {e.runs}{why}"))
+    table(("format", "suffix", "precisions", "on", "here"), rows, whole_first=True)
+    table(("format", "what it is, what runs it, and why it can't be written or verified here"), notes, whole_first=True)
 
 
 @app.command(short_help="Check that an export generates the right images.")
