@@ -205,3 +205,34 @@ def _labelled_graph(path: Path) -> None:
 
 def _python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_a_graph_without_inputs_is_refused(tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    zeros = helper.make_tensor("zeros", TensorProto.FLOAT, (1, 1, 4, 4), np.zeros(16))
+    graph = helper.make_graph(
+        [helper.make_node("Constant", [], ["image"], value=zeros)],
+        "g",
+        [],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, 1, 4, 4))],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "g.onnx")
+    openvino.save_model(openvino.convert_model(tmp_path / "g.onnx"), tmp_path / "g.xml")
+    for name, file in (("onnxruntime", "g.onnx"), ("openvino", "g.onnx"), ("openvino-ir", "g.xml")):
+        with pytest.raises(GanExportError, match="a graph without inputs or without outputs"):
+            find(name).load(tmp_path / file)
+
+
+def test_openvinos_report_of_use_is_off(files: dict[str, Path]) -> None:
+    """In a fresh process, since the first import of OpenVINO decides."""
+    pytest.importorskip("openvino")
+    code = (
+        "import sys; from pathlib import Path; from gan_export.runtimes import find; "
+        "find('openvino-ir').load(Path(sys.argv[1])); "
+        "print(sys.modules.get('openvino_telemetry', 'absent'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, files["openvino"]], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "None"), done.stderr
