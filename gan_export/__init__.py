@@ -49,10 +49,12 @@ def register_architecture(family: Family, before: str | None = None) -> None:
 
 
 def register_format(format: Format, exporter: Exporter) -> None:
-    """Make a format of files and what writes it known to every command; CONTRIBUTING.md has what each is.
+    """Register a file format and the exporter that writes it, for every command.  CONTRIBUTING.md describes both.
 
-    A file is of it only if it is of no format registered before.  What runs it is registered by `register_runtime`.
-    Raises GanExportError if a name is taken, the two don't name each other, or a precision has no tolerance.
+    Formats are tried in the order of registration, and the first that detects a file is its format.  Use
+    `register_runtime` for the runtime that loads the files.
+    Raises GanExportError if a name is taken, `format.exporter` isn't the exporter's name, or one of the exporter's
+    precisions has no tolerance.
     """
     from gan_export.errors import GanExportError, printable
     from gan_export.exporters import EXPORTERS
@@ -72,10 +74,10 @@ def register_format(format: Format, exporter: Exporter) -> None:
 
 
 def register_runtime(runtime: Runtime, before: str | None = None) -> None:
-    """Make a runtime known to every command and worker process.
+    """Register a runtime for every command and worker process: at the end, or before the runtime named `before`.
 
-    A file is run by the first runtime that takes its format, if no other is named.
-    Raises GanExportError if its name is taken, or no runtime is called `before`.
+    Unless the user names a runtime, a file is loaded by the first one registered for its format.
+    Raises GanExportError if its name is taken, or there is no runtime named `before`.
     """
     from gan_export.runtimes import RUNTIMES
 
@@ -83,7 +85,7 @@ def register_runtime(runtime: Runtime, before: str | None = None) -> None:
 
 
 def register_evaluator(name: str, load: Callable[[], Evaluator]) -> None:
-    """Make a network that looks at images known by `name`; `load` is called whenever it is wanted.
+    """Register a feature extractor or classifier under `name`; `load` is called each time a command needs it.
 
     Raises GanExportError if the name is taken.
     """

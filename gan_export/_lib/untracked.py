@@ -1,4 +1,4 @@
-"""Libraries that report their use to their makers, imported such that they don't."""
+"""Imports of libraries that send usage reports (telemetry), with the reports switched off."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, cast
 
 
 def openvino() -> Any:
-    """Import openvino, whose import alone sends to Google; its telemetry is made to look as if it weren't installed.
+    """Import openvino without its telemetry, which sends a report at import: the package is hidden from the import.
 
-    If something else of this process has imported that telemetry before, it stays.
+    Has no effect if the process has imported openvino or openvino_telemetry before.
     """
     if "openvino" not in sys.modules:
         sys.modules.setdefault("openvino_telemetry", cast(Any, None))
@@ -19,7 +19,7 @@ def openvino() -> Any:
 
 
 def onnxruntime() -> Any:
-    """Import onnxruntime, with its events for Microsoft off if this wheel has any."""
+    """Import onnxruntime and disable its telemetry events, which only some builds have."""
     import onnxruntime
 
     if hasattr(onnxruntime, "disable_telemetry_events"):

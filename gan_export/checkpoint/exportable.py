@@ -40,7 +40,7 @@ class Exportable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ExpectedOutputs:
-    """What a batch must be, by the names of the outputs: `exact` in float64, and `eager`, the same in float32."""
+    """The outputs that an export must reproduce for a batch, by name: `exact` in float64, `eager` in float32."""
 
     exact: Mapping[str, npt.NDArray[np.float64]]
     eager: Mapping[str, npt.NDArray[np.float32]]
@@ -48,9 +48,9 @@ class ExpectedOutputs:
 
 @dataclass(frozen=True, slots=True)
 class PreparedGenerator:
-    """A generator with its eager modules, which every step of an export shares; `prepare` makes one.
+    """A generator with its eager modules, shared by all steps of an export; `prepare` builds one.
 
-    eager: in float32; exact: in float64, None for a module of the user's own that can't compute in it
+    eager: the float32 module; exact: the float64 module, None if the user's own module can't run in float64
     """
 
     generator: Exportable
@@ -75,7 +75,7 @@ class PreparedGenerator:
         return self.generator.overrides
 
     def run(self, feeds: Feeds) -> ExpectedOutputs:
-        """Return the outputs of `feeds` in both precisions; a module without float64 is exact as it is.
+        """Return the outputs of `feeds` in both precisions; without a float64 module, `exact` is `eager`.
 
         Raises GanExportError for values that are not finite.
         """
@@ -86,7 +86,7 @@ class PreparedGenerator:
         return ExpectedOutputs({name: array.astype(np.float64) for name, array in exact.items()}, eager)
 
     def batch(self, seed: int, indices: range, sizes: Mapping[str, int] | None = None) -> tuple[Feeds, ExpectedOutputs]:
-        """Return the inputs of the images `indices` of `seed` and their outputs; computed once, then kept."""
+        """Return the inputs and outputs of the images `indices` of `seed`; repeated calls return the stored result."""
         sizes = self.signature.usual_sizes() if sizes is None else sizes
         key = (seed, indices, *sorted(sizes.items()))
         if key not in self._kept:
@@ -96,7 +96,7 @@ class PreparedGenerator:
 
 
 def prepare(generator: Exportable) -> PreparedGenerator:
-    """Build the generator's eager modules, once: what is prepared already is returned as it is."""
+    """Build the generator's eager modules; a prepared generator is returned unchanged."""
     if isinstance(generator, PreparedGenerator):
         return generator
     return PreparedGenerator(generator, _eager_module(generator), _exact_module(generator))

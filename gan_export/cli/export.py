@@ -374,7 +374,7 @@ def _read(file: Path, overrides: ReadOptions, strict: bool) -> Checkpoint:
 
 
 def _as_exported(artifact: Path, checkpoint: Path, overrides: ReadOptions) -> ReadOptions:
-    """What the artifact was exported with, unless flags are given; said if it differs from them."""
+    """Return the options to read the checkpoint with: the flags, or else the artifact's; print any difference."""
     from gan_export.errors import printable
     from gan_export.pipeline import files
 

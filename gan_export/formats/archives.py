@@ -42,7 +42,7 @@ def entries(path: Path, head: bytes) -> list[str]:
 
 
 def read_entry(path: Path, suffix: str) -> bytes | None:
-    """Return the content of the first entry whose name ends so; None if there is none.
+    """Return the content of the first entry whose name ends in `suffix`; None if there is none.
 
     Raises GanExportError for a damaged archive.
     """
@@ -93,7 +93,7 @@ def _manifest(path: Path) -> bytes | None:
 
 
 def zip_sums(f: BinaryIO, data: mmap.mmap, patch: Patch) -> Iterator[Patch]:
-    """The CRC-32 of the archive's entry that holds the patch, at each place where it stands."""
+    """Yield the updated CRC-32 of the entry that contains the patch, for each place that stores it."""
     with zipfile.ZipFile(f) as archive:
         at = archive.start_dir
         entries = archive.infolist()
@@ -111,7 +111,7 @@ def zip_sums(f: BinaryIO, data: mmap.mmap, patch: Patch) -> Iterator[Patch]:
             content[patch.at - begin : patch.at - begin + len(patch.data)] = patch.data
             crc = struct.pack("<I", zlib.crc32(content))
             yield Patch(at + 16, crc)
-            if entry.flag_bits & 8:  # it stands after the content, with or without a signature
+            if entry.flag_bits & 8:  # the CRC follows the content, with or without a signature
                 yield Patch(end + (4 if data[end : end + 4] == b"PK\x07\x08" else 0), crc)
             else:
                 yield Patch(entry.header_offset + 14, crc)

@@ -1,4 +1,4 @@
-"""What a format is: how its files are told apart, and where they keep their manifest."""
+"""The description of a file format: how to detect its files and where they store their manifest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LARGEST_TEXT = 1 << 27  # bytes of a manifest, or of what one is looked for in
 
 
 class Patch(NamedTuple):
-    """Bytes to stand at an offset of the file that holds the manifest."""
+    """Bytes to write at an offset of the file that holds the manifest."""
 
     at: int
     data: bytes
@@ -32,12 +32,12 @@ Sums = Callable[[BinaryIO, mmap.mmap, Patch], Iterable[Patch]]
 
 
 def manifest_path(artifact: Path) -> Path:
-    """Where the manifest of an artifact lies whose format has no place for it."""
+    """Return the path of the separate manifest file, for formats that can't store one inside."""
     return artifact.with_name(artifact.name + ".manifest.json")
 
 
 def parsed(text: bytes) -> Any:
-    """Return what a JSON text holds, within a budget of its own length."""
+    """Parse JSON; the budget for parsing is its length."""
     return read_json(text, Budget(len(text)))
 
 
@@ -63,20 +63,20 @@ def _no_sums(f: BinaryIO, data: mmap.mmap, patch: Patch) -> tuple[Patch, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One entry of `FORMATS`: what is known of a kind of file without the libraries that write and run it.
+    """An entry of `FORMATS`: what can be read of a format's files without the libraries that write and run them.
 
-    name:       the kind, which runtimes name as theirs
-    exporter:   the name of the exporter that writes it, which its manifest states
+    name:       the format's name; a runtime's `format` refers to it
+    exporter:   the name of the exporter that writes it; the manifest states it as well
     detect:     whether a path is of it, by the first HEAD bytes (none for a folder) and what it reads of it itself;
     never by its name
-    manifest:   the text of its manifest, None if it has none.  Raises GanExportError for a damaged file
-    tolerances: by precision, what an export is judged by
-    program:    what it is, if it can't be used without running code that lies in it
-    beside:     names of the other files that it is made of, in the same folder
-    hashed:     those that its hash covers besides `path`, by the names that are hashed: none that a user may choose
-    holder:     the file that holds the manifest's text
-    sums:       what else a change of that file's bytes changes: checksums that cover them
-    agrees:     whether what the file itself states of its generator is what the manifest states
+    manifest:   returns the manifest's text, or None if there is none.  Raises GanExportError for a damaged file
+    tolerances: precision -> the tolerance that `verify` applies
+    program:    for files that contain code which using them runs: what they are called in the warning; else empty
+    beside:     returns the names of the export's other files, in the same folder
+    hashed:     returns the other files that the content hash covers, under fixed names that don't depend on the path
+    holder:     returns the file that contains the manifest
+    sums:       returns the checksums to update when a patch changes bytes of that file
+    agrees:     whether the file's own header describes the same generator as the manifest
     """
 
     name: str

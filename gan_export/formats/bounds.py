@@ -1,4 +1,4 @@
-"""The bounds that formats are judged by, each precision by its own."""
+"""The tolerances that formats use, one per precision."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ FLOAT32_ERROR = 2e-5
 class Tolerance:
     """How far an export may be from the exact values.
 
-    max_abs:     largest error of a value, in half ranges; None leaves values unjudged
+    max_abs:     largest error of a value, in half ranges; None skips this check
     byte_share:  largest share of differing bytes
     byte_step:   largest difference of a byte
-    psnr:        smallest peak signal-to-noise ratio of the bytes, in dB; None leaves it unjudged
+    psnr:        smallest peak signal-to-noise ratio of the bytes, in dB; None skips this check
     """
 
     max_abs: float | None
@@ -38,7 +38,7 @@ class Tolerance:
 
 
 def of_bytes(psnr: float) -> Tolerance:
-    """Return the bound of a narrower precision, whose single values stray: their noise is judged."""
+    """Return the tolerance of a precision below float32: single values may differ, so only the PSNR in dB counts."""
     return Tolerance(max_abs=None, byte_share=1.0, byte_step=255, psnr=psnr)
 
 

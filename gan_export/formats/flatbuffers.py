@@ -1,4 +1,4 @@
-"""LiteRT and ExecuTorch: FlatBuffers with a marked manifest among their data, found without their own heavy readers."""
+"""LiteRT and ExecuTorch: FlatBuffers with the manifest after a marker; finding it needs no FlatBuffers reader."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from gan_export.formats.base import KEY, Format
 from gan_export.formats.bounds import FLOAT32
 
-MANIFEST_MARKER = KEY.encode() + b"\n"  # before a manifest that a zero byte ends
+MANIFEST_MARKER = KEY.encode() + b"\n"  # followed by the manifest and a zero byte
 
 
 def _detect_litert(path: Path, head: bytes) -> bool:
@@ -21,7 +21,7 @@ def _detect_executorch(path: Path, head: bytes) -> bool:
 
 
 def _manifest(path: Path) -> bytes | None:
-    """What lies between MANIFEST_MARKER and the next zero byte."""
+    """Return the bytes between MANIFEST_MARKER and the next zero byte."""
     with open(path, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
         at = data.find(MANIFEST_MARKER)
         end = data.find(b"\0", at)

@@ -27,7 +27,7 @@ def _detect(path: Path, head: bytes) -> bool:
 
 
 def _manifest(path: Path) -> bytes | None:
-    """Its offset and size are two u64 at byte 24."""
+    """Return the manifest; its offset and size are two u64 at byte 24."""
     with open(path, "rb") as f:
         head = f.read(40)
         if len(head) < 40:
@@ -51,10 +51,10 @@ def _agrees(path: Path, manifest: Manifest) -> bool:
 
 
 def _sums(f: BinaryIO, data: mmap.mmap, patch: Patch) -> tuple[Patch, ...]:
-    """The header's checksum of what lies before the data, changed by what the patch changes."""
+    """Return the header's checksum of the bytes before the data, updated for the patch."""
     (end,) = struct.unpack_from("<Q", data, _DATA)
     if end > len(data):
-        raise ValueError("its data lies outside the file")
+        raise ValueError("its data is outside the file")
     return (Patch(*gan_header.patched_sums(data[:end], patch.at, patch.data, end)),)
 
 

@@ -271,7 +271,7 @@ def size(path: Path) -> int:
 
 
 def detect_format(path: Path) -> str:
-    """What a file is, by its content and never by its name; a strange file or folder is a "checkpoint"."""
+    """Return the format of a file or folder, by its content and never by its name; "checkpoint" if none is detected."""
     head = b""
     if path.is_file():
         with open(path, "rb") as f:
@@ -280,7 +280,7 @@ def detect_format(path: Path) -> str:
 
 
 def read_manifest(path: Path, kind: str) -> Manifest | None:
-    """The manifest inside an artifact of that kind, None where there is none; nothing of the file is run.
+    """Return the manifest of an artifact of format `kind`, None if it has none; nothing in the file is run.
 
     Raises GanExportError if it isn't what gan-export writes, or if the file's own header says otherwise.
     """

@@ -1,4 +1,4 @@
-"""ONNX: the manifest is an entry of the model's metadata; weights may lie in files beside it."""
+"""ONNX: the manifest is an entry of the model's metadata; weights can be in other files of the same folder."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def _manifest(path: Path) -> bytes | None:
 
 
 def _found(path: Path) -> bytes | None:
-    """An IR's manifest, b"" where it has none, None for another XML: found as text, since no entity is expanded."""
+    """Return an IR's manifest, b"" if it has none, None for other XML; searched as text, so no entity is expanded."""
     with open(path, "rb") as f:
         text = f.read(LARGEST_TEXT)
     if not re.match(rb"<\?xml[^>]*\?>\s*<net ", text):

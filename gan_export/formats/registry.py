@@ -1,6 +1,6 @@
-"""Every format there is, in the order in which a file is asked whether it is of it.
+"""The registered formats, in the order of detection: the first that detects a file is its format.
 
-Where two would take a file, the first has it: a format from outside gets only what is none of ours.
+Formats of plugins come last, so that they can't claim the files of a built-in format.
 """
 
 from __future__ import annotations

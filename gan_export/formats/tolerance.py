@@ -93,7 +93,7 @@ def rule(format: str, precision: str, max_error: float | None = None) -> Rule:
 
 
 def _lines(exporter: str) -> Mapping[str, Tolerance]:
-    """Those of the format that this exporter writes; none if there is none."""
+    """Return the tolerances of the format that `exporter` writes; empty if there is none."""
     return next((f.tolerances for f in FORMATS if f.exporter == exporter), {})
 
 

@@ -318,7 +318,7 @@ def _finite(value: object) -> bool:
 
 
 def require_finite(values: npt.NDArray[Any]) -> None:
-    """Raises GanExportError for outputs of a checkpoint that are not finite."""
+    """Raise GanExportError if a checkpoint's outputs are not finite."""
     if not np.isfinite(values).all():
         raise GanExportError(
             "the checkpoint itself draws NaN or infinite values; see `gan-export inspect` for its weights"

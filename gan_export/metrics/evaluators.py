@@ -65,7 +65,7 @@ class Measures(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NamedEvaluator:
-    """One entry of `EVALUATORS`; `load` is called whenever it is wanted."""
+    """An entry of `EVALUATORS`; `load` is called each time a command needs the evaluator."""
 
     name: str
     load: Callable[[], Evaluator]

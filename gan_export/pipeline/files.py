@@ -1,7 +1,7 @@
-"""What the commands do with a file, for any caller: one format, every format, a page, the flags of an export.
+"""The work behind the commands of `gan-export`, for Python callers: one format, every format, a web page.
 
-`read` gives the generator of a file.  It is called once the options are known to fit, so that a caller can say what
-the file leaves open before anything is written.
+`read` loads the generator of a file.  It is called after the options are checked and before anything is written, so
+that a caller can report what the reading had to assume.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from gan_export.recognize.options import ReadOptions
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one format of `export_every_format`.
+    """The outcome of one format of `export_every_format`.
 
-    result: None if nothing was written; skipped: why the format can't be written here; error: what the export failed by
+    result:  None if nothing was written
+    skipped: the reason if the format can't be written here
+    error:   the error if the export failed
     """
 
     exporter: Exporter
@@ -40,8 +42,8 @@ class Page:
     """A page in the folder `path`.
 
     size:         bytes of its files, 0 if nothing was written
-    exported:     what was exported for it, with the format's title
-    verification: of the `.gan` file that was copied; if it failed, nothing was written
+    exported:     the exports that it uses, each with its format's title
+    verification: the result for a `.gan` file that was given; if it failed, nothing was written
     """
 
     path: Path
@@ -54,7 +56,7 @@ class Page:
 class AsExported:
     """How to read the checkpoint of an artifact.
 
-    recorded: what the artifact was exported with, if that differs from what was given; used: it is what counts
+    recorded: the options in the artifact's manifest, if they differ from the given ones; used: whether they apply
     """
 
     options: ReadOptions
@@ -74,7 +76,7 @@ def export_file(
     *,
     progress: Progress = lambda _: None,
 ) -> tuple[Exporter, ExportResult]:
-    """Export what `read` gives of `file`, to `default_target` if no target is given.
+    """Export the generator that `read` loads from `file` to `target`, or to `default_target`.
 
     Raises what `publish.export` does.
     """
@@ -90,7 +92,7 @@ def export_file(
 def export_every_format(
     file: Path, checkpoint: Checkpoint, folder: Path, *, progress: Progress = lambda _: None
 ) -> Iterator[Outcome]:
-    """Export a checkpoint to every format that can be written here; yield what became of each as it ends."""
+    """Export a checkpoint to every format that can be written here; yield the outcome of each when it ends."""
     folder.mkdir(parents=True, exist_ok=True)
     for line in table.lines():
         exporter = line.exporter
@@ -116,9 +118,9 @@ def export_page(
     onnxruntime_web: Path | None = None,
     progress: Progress = lambda _: None,
 ) -> Page:
-    """Write a page that generates in the browser from `file`, a checkpoint or a `.gan` file, which is verified.
+    """Write a page that generates images in the browser from `file`, a checkpoint or a `.gan` file; it is verified.
 
-    onnxruntime_web: a folder that holds it, for a page that can use it too; read_options: those that `read` uses.
+    onnxruntime_web: the folder of that package, for a page that can use it as well; read_options: those of `read`.
     Raises what `publish.export` does, or GanExportError for options that a `.gan` file can't have.
     """
     options = options or Options()
@@ -158,7 +160,7 @@ def options_as_exported(artifact: Path, checkpoint: Path, given: ReadOptions) ->
 
 
 def default_target(file: Path, suffix: str, folder: Path | None = None) -> Path:
-    """Return where an export of `file` goes: in `folder`, or beside it, by its stem, and never over a checkpoint."""
+    """Return the default path of an export of `file`: its stem, in `folder` or its own; never a checkpoint's path."""
     if folder is None:
         folder = file.parent if file.is_file() else Path()
     stem = file.stem if file.is_file() else file.resolve().name or "generator"
@@ -167,5 +169,5 @@ def default_target(file: Path, suffix: str, folder: Path | None = None) -> Path:
 
 
 def _is_wanted(target: Path, file: Path) -> bool:
-    """Whether a file is there that is no export, which is replaced only if its name is given, or is `file`."""
+    """Whether `target` is `file` or another checkpoint, which only a name given by the user may replace."""
     return target.is_file() and (target.samefile(file) or manifests.detect_format(target) == "checkpoint")
