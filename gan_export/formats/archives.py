@@ -13,32 +13,7 @@ from typing import BinaryIO
 from gan_export.errors import GanExportError, first_line
 from gan_export.formats.base import KEY, LARGEST_TEXT, Format, Patch
 from gan_export.formats.bounds import FLOAT32
-
-_LARGEST_DIRECTORY = 1 << 22  # bytes of a zip archive's: of 50,000 entries, and an export has a hundred
-# What zipfile raises for damage: a version or a method that it doesn't know, a password, a checksum, its own structs.
-_ZIP_DAMAGE = (
-    zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, OverflowError,
-    struct.error, LookupError,
-)  # fmt: skip
-
-
-def entries(path: Path, head: bytes) -> list[str]:
-    """Return the names in an archive with few entries; none of another file, or of one with many.
-
-    One with many is a checkpoint, which a stricter reader judges.  That reader, `checkpoint.containers.zip`, is no
-    floor below this one; what is found here decides nothing but who reads the file next: `runtimes.pt2_check` strictly
-    again, or the runtime of a format that is a program anyway.
-    """
-    if not head.startswith(b"PK\x03\x04"):
-        return []
-    try:
-        with open(path, "rb") as f:
-            if _directory_size(f) > _LARGEST_DIRECTORY:
-                return []
-            with zipfile.ZipFile(f) as archive:
-                return archive.namelist()
-    except _ZIP_DAMAGE:
-        return []
+from gan_export.formats.probe import ZIP_DAMAGE, Probe
 
 
 def read_entry(path: Path, suffix: str) -> bytes | None:
@@ -52,40 +27,24 @@ def read_entry(path: Path, suffix: str) -> bytes | None:
                 if entry.filename.endswith(suffix) and entry.file_size < LARGEST_TEXT:
                     with archive.open(entry) as inside:
                         return inside.read(LARGEST_TEXT)
-    except _ZIP_DAMAGE as e:
+    except ZIP_DAMAGE as e:
         raise GanExportError(
             f"damaged, its manifest can't be read: {first_line(e)}; export or fetch it again"
         ) from None
     return None
 
 
-def _directory_size(f: BinaryIO) -> int:
-    """Bytes of an archive's directory, as its end states them.  Source: APPNOTE 6.3.10, 4.3.14 to 4.3.16."""
-    length = f.seek(0, 2)
-    f.seek(max(0, length - 65_557))
-    tail = f.read()
-    at = tail.rfind(b"PK\5\6")
-    if at < 0:
-        raise zipfile.BadZipFile("no end")
-    (size,) = struct.unpack_from("<I", tail, at + 12)
-    if at < 20 or tail[at - 20 : at - 16] != b"PK\6\7":
-        return int(size)
-    (where,) = struct.unpack_from("<Q", tail, at - 12)
-    f.seek(min(where, length) + 40)
-    return max(size if size < 0xFFFFFFFF else 0, int.from_bytes(f.read(8), "little"))
-
-
-def _is_torchscript(path: Path, head: bytes) -> bool:
-    names = entries(path, head)
+def _is_torchscript(probe: Probe) -> bool:
+    names = probe.zip_names
     return any(n.endswith("/constants.pkl") for n in names) and any("/code/" in n for n in names)
 
 
-def _is_aoti(path: Path, head: bytes) -> bool:
-    return any("/data/aotinductor/" in n for n in entries(path, head))
+def _is_aoti(probe: Probe) -> bool:
+    return any("/data/aotinductor/" in n for n in probe.zip_names)
 
 
-def _is_pt2(path: Path, head: bytes) -> bool:
-    return any(n.endswith("/archive_format") for n in entries(path, head))
+def _is_pt2(probe: Probe) -> bool:
+    return any(n.endswith("/archive_format") for n in probe.zip_names)
 
 
 def _manifest(path: Path) -> bytes | None:

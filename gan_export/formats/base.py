@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from gan_export._lib.budget import Budget, read_json
 from gan_export.formats.bounds import Tolerance
+from gan_export.formats.probe import Probe
 
 if TYPE_CHECKING:
     from gan_export.formats.manifest import Manifest
 
 CHECKPOINT = "checkpoint"  # what a file of no format is called
 KEY = "gan-export.manifest"  # in ONNX metadata; the extra file of a TorchScript archive bears the same name
-HEAD = 64  # first bytes of a file that `Format.detect` gets
 LARGEST_TEXT = 1 << 27  # bytes of a manifest, or of what one is looked for in
 
 
@@ -39,6 +39,11 @@ def manifest_path(artifact: Path) -> Path:
 def parsed(text: bytes) -> Any:
     """Parse JSON; the budget for parsing is its length."""
     return read_json(text, Budget(len(text)))
+
+
+def bin_beside(path: Path) -> tuple[str, ...]:
+    """Return the name STEM.bin, for formats that store their weights in that file."""
+    return (path.with_suffix(".bin").name,)
 
 
 def _itself(path: Path) -> Path:
@@ -67,8 +72,7 @@ class Format:
 
     name:       the format's name; a runtime's `format` refers to it
     exporter:   the name of the exporter that writes it; the manifest states it as well
-    detect:     whether a path is of it, by the first HEAD bytes (none for a folder) and what it reads of it itself;
-    never by its name
+    detect:     whether a file or folder is of this format, by its content and never by its name
     manifest:   returns the manifest's text, or None if there is none.  Raises GanExportError for a damaged file
     tolerances: precision -> the tolerance that `verify` applies
     program:    for files that contain code which using them runs: what they are called in the warning; else empty
@@ -81,7 +85,7 @@ class Format:
 
     name: str
     exporter: str
-    detect: Callable[[Path, bytes], bool]
+    detect: Callable[[Probe], bool]
     manifest: Callable[[Path], bytes | None]
     tolerances: Mapping[str, Tolerance]
     program: str = ""

@@ -7,13 +7,14 @@ from pathlib import Path
 from gan_export._lib.budget import BudgetError
 from gan_export.formats.base import Format, parsed
 from gan_export.formats.bounds import FLOAT32, FP16, of_bytes
+from gan_export.formats.probe import Probe
 
 C_MANIFEST = "manifest.json"
 
 
-def _detect(path: Path, head: bytes) -> bool:
+def _detect(probe: Probe) -> bool:
     try:
-        return (path / C_MANIFEST).is_file() and bool(parsed(_manifest(path))["format"] == "c")
+        return (probe.path / C_MANIFEST).is_file() and bool(parsed(_manifest(probe.path))["format"] == "c")
     except (OSError, ValueError, KeyError, TypeError, BudgetError):
         return False
 

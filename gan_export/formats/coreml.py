@@ -8,13 +8,16 @@ from gan_export._lib.budget import BudgetError
 from gan_export.formats import protobuf
 from gan_export.formats.base import KEY, Format, parsed
 from gan_export.formats.bounds import FLOAT32, FP16
+from gan_export.formats.probe import Probe
 
 COREML_FILES, COREML_MODEL = "Manifest.json", "Data/com.apple.CoreML/model.mlmodel"
 
 
-def _detect(path: Path, head: bytes) -> bool:
+def _detect(probe: Probe) -> bool:
     try:
-        return _holder(path).is_file() and "rootModelIdentifier" in parsed((path / COREML_FILES).read_bytes())
+        return _holder(probe.path).is_file() and "rootModelIdentifier" in parsed(
+            (probe.path / COREML_FILES).read_bytes()
+        )
     except (OSError, ValueError, KeyError, TypeError, BudgetError):
         return False
 

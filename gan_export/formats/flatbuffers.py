@@ -8,16 +8,17 @@ from pathlib import Path
 
 from gan_export.formats.base import KEY, Format
 from gan_export.formats.bounds import FLOAT32
+from gan_export.formats.probe import Probe
 
 MANIFEST_MARKER = KEY.encode() + b"\n"  # followed by the manifest and a zero byte
 
 
-def _detect_litert(path: Path, head: bytes) -> bool:
-    return head[4:8] == b"TFL3"
+def _detect_litert(probe: Probe) -> bool:
+    return probe.head[4:8] == b"TFL3"
 
 
-def _detect_executorch(path: Path, head: bytes) -> bool:
-    return re.fullmatch(rb"ET\d\d", head[4:8]) is not None
+def _detect_executorch(probe: Probe) -> bool:
+    return re.fullmatch(rb"ET\d\d", probe.head[4:8]) is not None
 
 
 def _manifest(path: Path) -> bytes | None:

@@ -13,6 +13,7 @@ from gan_export.errors import GanExportError
 from gan_export.formats import gan_header
 from gan_export.formats.base import Format, Patch
 from gan_export.formats.bounds import BF16, FLOAT32, FP16
+from gan_export.formats.probe import Probe
 
 if TYPE_CHECKING:
     from gan_export.formats.manifest import Manifest
@@ -22,8 +23,8 @@ _LEAST = 92  # bytes of a file before its manifest
 _DATA = 40  # in the header: the offset of the data, which the first checksum ends before
 
 
-def _detect(path: Path, head: bytes) -> bool:
-    return head.startswith(GAN_MAGIC)
+def _detect(probe: Probe) -> bool:
+    return probe.head.startswith(GAN_MAGIC)
 
 
 def _manifest(path: Path) -> bytes | None:

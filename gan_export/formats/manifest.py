@@ -20,8 +20,9 @@ from gan_export._lib.escape import Json, Text, is_class_name, is_plain_name, jso
 from gan_export._lib.fields import wrong_field
 from gan_export.errors import GanExportError, printable
 from gan_export.formats import manifest_options, references
-from gan_export.formats.base import CHECKPOINT, HEAD, parsed
+from gan_export.formats.base import CHECKPOINT, parsed
 from gan_export.formats.bounds import Tolerance
+from gan_export.formats.probe import Probe
 from gan_export.formats.references import References
 from gan_export.formats.registry import FORMATS
 from gan_export.graph.ports import Normal, Uniform
@@ -272,11 +273,8 @@ def size(path: Path) -> int:
 
 def detect_format(path: Path) -> str:
     """Return the format of a file or folder, by its content and never by its name; "checkpoint" if none is detected."""
-    head = b""
-    if path.is_file():
-        with open(path, "rb") as f:
-            head = f.read(HEAD)
-    return next((format.name for format in FORMATS if format.detect(path, head)), CHECKPOINT)
+    probe = Probe(path)
+    return next((format.name for format in FORMATS if format.detect(probe)), CHECKPOINT)
 
 
 def read_manifest(path: Path, kind: str) -> Manifest | None:

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from gan_export.formats.base import Format, manifest_path
+from gan_export.formats.base import Format, bin_beside, manifest_path
 from gan_export.formats.bounds import FLOAT32, FP16
+from gan_export.formats.probe import Probe
 
 _MAGIC = b"7767517\n"
 
 
-def _detect(path: Path, head: bytes) -> bool:
-    return head.startswith(_MAGIC)
+def _detect(probe: Probe) -> bool:
+    return probe.head.startswith(_MAGIC)
 
 
 def _manifest(path: Path) -> bytes | None:
     beside = manifest_path(path)
     return beside.read_bytes() if beside.is_file() else None
-
-
-def _beside(path: Path) -> tuple[str, ...]:
-    return (path.with_suffix(".bin").name,)
 
 
 def _hashed(path: Path) -> Mapping[str, Path]:
@@ -34,7 +31,7 @@ NCNN = Format(
     detect=_detect,
     manifest=_manifest,
     tolerances={"fp32": FLOAT32, "fp16": FP16},
-    beside=_beside,
+    beside=bin_beside,
     hashed=_hashed,
     holder=manifest_path,
 )

@@ -8,12 +8,13 @@ from pathlib import Path
 from gan_export.formats import protobuf
 from gan_export.formats.base import KEY, Format
 from gan_export.formats.bounds import FLOAT32, FP16, INT8
+from gan_export.formats.probe import Probe
 
 
-def _detect(path: Path, head: bytes) -> bool:
-    if not head.startswith(b"\x08"):
+def _detect(probe: Probe) -> bool:
+    if not probe.head.startswith(b"\x08"):
         return False
-    with open(path, "rb") as f:
+    with open(probe.path, "rb") as f:
         return protobuf.looks_like_onnx(f)
 
 

@@ -7,14 +7,15 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from gan_export.formats.base import LARGEST_TEXT, Format
+from gan_export.formats.base import LARGEST_TEXT, Format, bin_beside
 from gan_export.formats.bounds import FLOAT32, FP16, INT8
+from gan_export.formats.probe import Probe
 
 OPENVINO_KEYS = ("gan-export", "manifest")  # of rt_info: an element in an element
 
 
-def _detect(path: Path, head: bytes) -> bool:
-    return head.startswith(b"<?xml") and _found(path) is not None
+def _detect(probe: Probe) -> bool:
+    return probe.head.startswith(b"<?xml") and _found(probe.path) is not None
 
 
 def _manifest(path: Path) -> bytes | None:
@@ -31,10 +32,6 @@ def _found(path: Path) -> bytes | None:
     return html.unescape(inside[1].decode("utf-8", "replace")).encode() if inside else b""
 
 
-def _beside(path: Path) -> tuple[str, ...]:
-    return (path.with_suffix(".bin").name,)
-
-
 def _hashed(path: Path) -> Mapping[str, Path]:
     return {".bin": path.with_suffix(".bin")}
 
@@ -45,6 +42,6 @@ OPENVINO = Format(
     detect=_detect,
     manifest=_manifest,
     tolerances={"fp32": FLOAT32, "fp16": FP16, "int8": INT8},
-    beside=_beside,
+    beside=bin_beside,
     hashed=_hashed,
 )

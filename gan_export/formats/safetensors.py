@@ -9,14 +9,15 @@ from gan_export._lib.budget import Budget, BudgetError, read_json
 from gan_export.errors import GanExportError
 from gan_export.formats.base import KEY, LARGEST_TEXT, Format, parsed
 from gan_export.formats.bounds import FLOAT32
+from gan_export.formats.probe import Probe
 from gan_export.graph.spec import SPEC_KEY, GeneratorSpec
 
 if TYPE_CHECKING:
     from gan_export.formats.manifest import Manifest
 
 
-def _detect(path: Path, head: bytes) -> bool:
-    return head[8:9] == b"{" and not head.startswith(b"PK\x03\x04") and bool(_metadata(path).get(KEY))
+def _detect(probe: Probe) -> bool:
+    return probe.head[8:9] == b"{" and not probe.head.startswith(b"PK\x03\x04") and bool(_metadata(probe.path).get(KEY))
 
 
 def _manifest(path: Path) -> bytes | None:

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from gan_export.formats.archives import entries, read_entry, zip_sums
+from gan_export.formats.archives import read_entry, zip_sums
 from gan_export.formats.base import Format
 from gan_export.formats.bounds import FLOAT32
+from gan_export.formats.probe import Probe
 
 SPEC, MANIFEST = "gan_npz.spec", "gan_npz.manifest"
 
 
-def _detect(path: Path, head: bytes) -> bool:
-    return {f"{SPEC}.npy", f"{MANIFEST}.npy"} <= set(entries(path, head))
+def _detect(probe: Probe) -> bool:
+    return {f"{SPEC}.npy", f"{MANIFEST}.npy"} <= probe.zip_names
 
 
 def _manifest(path: Path) -> bytes | None:
