@@ -1,4 +1,4 @@
-/* gan.hpp: gan.h for C++17, header only.  What is opened closes itself, a bad status is an exception, and pictures
+/* gan.hpp: gan.h for C++17, header only.  What is opened closes itself, a bad status is an exception, and images
  * are vectors.
  *
  *   gan::model model("g.gan");
@@ -6,7 +6,7 @@
  *   gan::request wanted;
  *   wanted.seed = 7;
  *   wanted.count = 64;
- *   std::vector<std::uint8_t> pictures = context.bytes(wanted);
+ *   std::vector<std::uint8_t> images = context.bytes(wanted);
  *
  * A model may be shared by any number of threads and must outlive its contexts; a context serves one call at a time.
  */
@@ -73,12 +73,12 @@ inline std::size_t numbers(std::uint64_t count, std::uint64_t each)
     return std::size_t(count * each);
 }
 
-/* Pictures start .. start+count-1 of a seed, or those of latents given: then their number counts, not `count`, and
+/* Images start .. start+count-1 of a seed, or those of latents given: then their number counts, not `count`, and
  * seed and start choose nothing but the labels of GAN_LABEL_RANDOM (both) and GAN_LABEL_ALL (start). */
 struct request {
     std::uint64_t seed = 0, start = 0, count = 1;
     std::int64_t label = GAN_LABEL_RANDOM; /* a label for all, or GAN_LABEL_...; heeded only by models with classes */
-    span<const std::int64_t> labels = {};  /* one for each picture instead of `label` */
+    span<const std::int64_t> labels = {};  /* one for each image instead of `label` */
     span<const float> latents = {};        /* count x latent_size floats instead of those of seed and start */
 };
 
@@ -118,7 +118,7 @@ public:
         gan_range(handle_, &known.first, &known.second);
         return known;
     }
-    /* float (count, latent_size): what pictures start .. start+count-1 of `seed` are drawn from. */
+    /* float (count, latent_size): what images start .. start+count-1 of `seed` are generated from. */
     std::vector<float> latents(std::uint64_t seed, std::uint64_t start, std::size_t count) const
     {
         std::vector<float> out(numbers(count, info().latent_size));
@@ -132,13 +132,27 @@ public:
         check(gan_labels(handle_, seed, start, count, out.data()));
         return out;
     }
+    /* The images that it takes; all zeros for a model of latents. */
+    gan_input input() const noexcept
+    {
+        gan_input input = {};
+        gan_describe_input(handle_, &input);
+        return input;
+    }
+    /* Height and width of what comes out for an image of this size. */
+    std::pair<std::uint32_t, std::uint32_t> output_size(std::uint32_t height, std::uint32_t width) const
+    {
+        std::pair<std::uint32_t, std::uint32_t> size(0, 0);
+        check(gan_output_size(handle_, height, width, &size.first, &size.second));
+        return size;
+    }
     gan_model *get() const noexcept { return handle_; }
 
 private:
     gan_model *handle_ = nullptr;
 };
 
-/* Scratch memory and a team of threads to draw with. */
+/* Scratch memory and a pool of threads to generate with. */
 class context {
 public:
     explicit context(const model &of, const gan_options &options = gan_options()) : info_(of.info())
@@ -183,21 +197,33 @@ public:
         const gan_request plain = checked(wanted);
         check(gan_generate_floats(handle_, &plain, out.data(), out.size()));
     }
+    /* Of images that go in: uint8 (count, height, width, channels) of the size that model::output_size gives, in `out`
+     * or, as floats, in the model's own range and (count, channels, height, width). */
+    void apply(const gan_images &images, span<std::uint8_t> out)
+    {
+        check(gan_apply_bytes(handle_, &images, out.data(), out.size()));
+    }
+    void apply(const gan_images &images, span<float> out)
+    {
+        check(gan_apply_floats(handle_, &images, out.data(), out.size()));
+    }
     gan_context *get() const noexcept { return handle_; }
 
 private:
     std::uint64_t count(const request &wanted) const
     {
-        return wanted.latents.empty() ? wanted.count : wanted.latents.size() / info_.latent_size;
+        const bool given = !wanted.latents.empty() && info_.latent_size != 0;
+        return given ? wanted.latents.size() / info_.latent_size : wanted.count;
     }
-    /* Numbers in the pictures wanted. */
+    /* Numbers in the images wanted. */
     std::size_t size(const request &wanted) const
     {
         return numbers(count(wanted), std::uint64_t(info_.channels) * info_.height * info_.width);
     }
     gan_request checked(const request &wanted) const
     {
-        const bool whole = wanted.latents.size() % info_.latent_size == 0;
+        const bool whole = wanted.latents.empty() ||
+                           (info_.latent_size != 0 && wanted.latents.size() % info_.latent_size == 0);
         if (!whole || (!wanted.labels.empty() && wanted.labels.size() != count(wanted))) throw error(GAN_ERROR_ARGUMENT);
         gan_request plain = {};
         plain.seed = wanted.seed;

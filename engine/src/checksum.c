@@ -9,7 +9,7 @@ static uint64_t tail_word(const unsigned char *p, uint64_t size) {
     return u64_at(tail);
 }
 
-void gan_i_sum_words(checksum *sum, const unsigned char *p, uint64_t size) {
+void gan_i_sum_words(gan_checksum *sum, const unsigned char *p, uint64_t size) {
     uint64_t i = sum->index, a = sum->first, b = sum->second;
     for (; size >= 8; size -= 8, p += 8) {
         const uint64_t w = u64_at(p);
@@ -21,7 +21,7 @@ void gan_i_sum_words(checksum *sum, const unsigned char *p, uint64_t size) {
         a += w;
         b += ++i * w;
     }
-    *sum = (checksum){a, b, i};
+    *sum = (gan_checksum){a, b, i};
 }
 
 /* Times x modulo x^64 + x^4 + x^3 + x + 1, which is primitive: the powers of x repeat after 2^64 - 1. */
@@ -35,7 +35,7 @@ static inline uint64_t times_x8(uint64_t a) {
 
 /* Horner's rule, q = q x + w.  Eight words side by side go on by x^8 each, so that none waits for the one before and
  * the loop becomes vector code. */
-void gan_i_check_words(checksum *sum, const unsigned char *p, uint64_t size) {
+void gan_i_check_words(gan_checksum *sum, const unsigned char *p, uint64_t size) {
     enum { LANES = 8 };
     uint64_t all = sum->first, q = sum->second;
     if (size >= 8 * LANES) {
@@ -59,5 +59,5 @@ void gan_i_check_words(checksum *sum, const unsigned char *p, uint64_t size) {
         all ^= w;
         q = times_x(q) ^ w;
     }
-    *sum = (checksum){all, q, 0};
+    *sum = (gan_checksum){all, q, 0};
 }

@@ -3,12 +3,12 @@
 
 #include "format_parts.h"
 
-float gan_i_element(const tensor *t, uint64_t i) {
-    if (t->dtype == DTYPE_F32) return f32_at((const unsigned char *)t->data + 4 * i);
-    const unsigned char *p = (const unsigned char *)t->data + 2 * i;
+float gan_i_element(const gan_tensor *tensor, uint64_t i) {
+    if (tensor->dtype == DTYPE_F32) return f32_at((const unsigned char *)tensor->data + 4 * i);
+    const unsigned char *p = (const unsigned char *)tensor->data + 2 * i;
     const uint32_t half = (uint32_t)p[0] | (uint32_t)p[1] << 8;
     uint32_t bits;
-    if (t->dtype == DTYPE_BF16) {
+    if (tensor->dtype == DTYPE_BF16) {
         bits = half << 16;
     } else {
         const uint32_t sign = (half & 0x8000u) << 16, exponent = half >> 10 & 31u, fraction = half & 0x3FFu;
@@ -24,61 +24,103 @@ float gan_i_element(const tensor *t, uint64_t i) {
 }
 
 /* That no two tensors overlap bounds what a file can ask for: its weights are no more than its bytes. */
-gan_status gan_i_take_tensor(weights *w, gan_dtype dtype, uint64_t offset, uint64_t count, tensor *out) {
+gan_status gan_i_take_tensor(weight_region *region, gan_dtype dtype, uint64_t offset, uint64_t count, gan_tensor *out) {
     const uint64_t width = dtype == DTYPE_F32 ? 4 : 2;
-    if (!count || count > UINT64_MAX / width || offset % ALIGNMENT || offset < w->taken ||
-        !inside(offset, count * width, w->size))
+    if (!count || count > UINT64_MAX / width || offset % ALIGNMENT || offset < region->taken ||
+        !inside(offset, count * width, region->size))
         return GAN_ERROR_CORRUPT;
-    w->taken = offset + count * width;
-    *out = (tensor){.data = w->data + offset, .count = count, .dtype = dtype};
+    region->taken = offset + count * width;
+    *out = (gan_tensor){.data = region->data + offset, .count = count, .dtype = dtype};
     return GAN_OK;
 }
 
-gan_status gan_i_check_layer(file *f, uint32_t index) {
-    layer *la = &f->layers[index];
-    const operation *op = gan_i_operation(la->op);
-    if (!op || la->n_inputs < op->fewest_inputs || la->n_inputs > op->most_inputs) return GAN_ERROR_UNSUPPORTED;
-    for (uint32_t i = 0; i < la->n_inputs; i++) {
-        if (la->inputs[i] >= FIRST_LAYER + index || (la->inputs[i] == VALUE_LABEL && !f->classes)) return GAN_ERROR_CORRUPT;
-        if ((la->inputs[i] == VALUE_LABEL) != (op->rule == RUN_LABELLED)) return GAN_ERROR_UNSUPPORTED;
+gan_status gan_i_check_layer(gan_file *file, uint32_t index) {
+    gan_layer *layer = &file->layers[index];
+    const gan_operation *op = gan_i_operation(layer->op);
+    if (!op || layer->n_inputs < op->fewest_inputs || layer->n_inputs > op->most_inputs) return GAN_ERROR_UNSUPPORTED;
+    for (uint32_t i = 0; i < layer->n_inputs; i++) {
+        if (layer->inputs[i] >= FIRST_LAYER + index || (layer->inputs[i] == VALUE_LABEL && !file->classes))
+            return GAN_ERROR_CORRUPT;
+        if ((layer->inputs[i] == VALUE_LABEL) != (op->rule == RUN_LABELLED)) return GAN_ERROR_UNSUPPORTED;
     }
     for (int i = 0; i < MAX_ARGS; i++)
-        if (la->args[i] > MAX_ARG) return GAN_ERROR_UNSUPPORTED;
-    if (!op->shape(f, la)) return GAN_ERROR_UNSUPPORTED;
+        if (layer->args[i] > MAX_ARG) return GAN_ERROR_UNSUPPORTED;
+    if (!op->shape(file, layer)) return GAN_ERROR_UNSUPPORTED;
     uint32_t dims[MAX_RANK];
-    const int rank = op->weight(la, dims);
+    const int rank = op->weight(layer, dims);
     uint64_t count = rank > 0; /* at most 2^20 x 2^20 x 2^12 */
     for (int i = 0; i < rank; i++) count *= dims[i];
-    const uint64_t biases = la->out.c;
-    if (la->weight.count != count) return GAN_ERROR_CORRUPT;
-    if (la->bias.count ? op->bias == BIAS_NONE || la->bias.count != biases : op->bias == BIAS_NEEDED) return GAN_ERROR_CORRUPT;
-    f->weight_bytes += la->weight.count * (la->weight.dtype == DTYPE_F32 ? 4 : 2);
-    f->weight_bytes += la->bias.count * (la->bias.dtype == DTYPE_F32 ? 4 : 2);
+    const uint64_t biases = layer->out.c;
+    if (layer->weight.count != count) return GAN_ERROR_CORRUPT;
+    if (layer->bias.count ? op->bias == BIAS_NONE || layer->bias.count != biases : op->bias == BIAS_NEEDED)
+        return GAN_ERROR_CORRUPT;
+    file->weight_bytes += layer->weight.count * (layer->weight.dtype == DTYPE_F32 ? 4 : 2);
+    file->weight_bytes += layer->bias.count * (layer->bias.dtype == DTYPE_F32 ? 4 : 2);
     return GAN_OK;
 }
 
 /* What holds of every version once the layers are read. */
-static gan_status check_whole(const file *f) {
-    const shape last = f->layers[f->n_layers - 1].out;
-    if (last.c != f->image.c || last.h != f->image.h || last.w != f->image.w) return GAN_ERROR_CORRUPT;
+static gan_status check_whole(const gan_file *file) {
+    const gan_shape last = file->layers[file->n_layers - 1].out;
+    if (last.c != file->image.c || last.h != file->image.h || last.w != file->image.w) return GAN_ERROR_CORRUPT;
     return last.h ? GAN_OK : GAN_ERROR_UNSUPPORTED;
 }
 
-gan_status gan_i_parse(const void *memory, size_t size, file *f) {
+gan_status gan_i_parse(const void *memory, size_t size, gan_file *file) {
     const unsigned char *p = memory;
-    *f = (file){0};
+    *file = (gan_file){0};
     if (size < 16 || memcmp(p, GAN_MAGIC, sizeof GAN_MAGIC)) return GAN_ERROR_FORMAT;
     const uint32_t version = u32_at(p + 8);
     if (version > 3) return GAN_ERROR_VERSION;
-    gan_status status = version == 3 ? gan_i_parse_3(p, size, f) : gan_i_parse_old(p, size, f);
-    if (status == GAN_OK) status = check_whole(f);
-    if (status != GAN_OK) gan_i_file_free(f);
+    gan_status status = version == 3 ? gan_i_parse_3(p, size, file) : gan_i_parse_old(p, size, file);
+    if (status == GAN_OK) status = check_whole(file);
+    if (status != GAN_OK) gan_i_file_free(file);
     return status;
 }
 
-void gan_i_file_free(file *f) {
-    free(f->layers);
-    free(f->inputs);
-    f->layers = NULL;
-    f->inputs = NULL;
+static int takes_side(gan_side side, uint32_t value) {
+    return value >= side.least && value <= side.most && value % side.multiple == 0;
+}
+
+int gan_i_takes_size(const gan_file *file, uint32_t height, uint32_t width) {
+    return takes_side(file->height, height) && takes_side(file->width, width) && (!file->square || height == width);
+}
+
+static uint32_t side_of(gan_dim dim, uint32_t height, uint32_t width) {
+    if (!dim.of) return dim.times;
+    const uint64_t whole = (uint64_t)(dim.of == 1 ? height : width) * dim.times;
+    return whole % dim.over || whole / dim.over > MAX_SIDE ? 0 : (uint32_t)(whole / dim.over);
+}
+
+gan_shape gan_i_image_at(const gan_file *file, uint32_t height, uint32_t width) {
+    const gan_shape s = {file->image.c, side_of(file->out_height, height, width),
+                         side_of(file->out_width, height, width)};
+    return s.h && s.w ? s : (gan_shape){s.c, 0, 0};
+}
+
+gan_status gan_i_file_at(const gan_file *file, uint32_t height, uint32_t width, gan_file *out) {
+    *out = *file;
+    out->layers = NULL;
+    out->inputs = NULL;
+    if (file->nz || !gan_i_takes_size(file, height, width)) return GAN_ERROR_ARGUMENT;
+    if ((uint64_t)height * width > MAX_VALUE / file->input.c) return GAN_ERROR_UNSUPPORTED;
+    out->layers = malloc(file->n_layers * sizeof *out->layers);
+    if (!out->layers) return GAN_ERROR_MEMORY;
+    memcpy(out->layers, file->layers, file->n_layers * sizeof *out->layers);
+    out->input.h = height;
+    out->input.w = width;
+    out->image = gan_i_image_at(file, height, width);
+    gan_status status = GAN_OK;
+    for (uint32_t i = 0; i < out->n_layers && status == GAN_OK; i++)
+        if (!gan_i_operation(out->layers[i].op)->shape(out, &out->layers[i])) status = GAN_ERROR_UNSUPPORTED;
+    if (status == GAN_OK) status = check_whole(out);
+    if (status != GAN_OK) gan_i_file_free(out);
+    return status;
+}
+
+void gan_i_file_free(gan_file *file) {
+    free(file->layers);
+    free(file->inputs);
+    file->layers = NULL;
+    file->inputs = NULL;
 }

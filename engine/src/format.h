@@ -14,6 +14,7 @@ typedef enum gan_op {
 } gan_op;
 
 typedef enum activation_kind { ACT_NONE, ACT_RELU, ACT_LEAKY_RELU, ACT_TANH, ACT_SIGMOID, ACT_COUNT } activation_kind;
+typedef enum pad_mode { PAD_ZEROS, PAD_REFLECT, PAD_REPLICATE, PAD_COUNT } pad_mode;
 typedef enum gan_dtype { DTYPE_F32 = 0, DTYPE_F16, DTYPE_BF16, DTYPE_I64, DTYPE_U8, DTYPE_I8, DTYPE_COUNT } gan_dtype;
 
 enum {
@@ -27,57 +28,78 @@ enum {
     MAX_KERNEL = 64,
     MAX_STRIDE = 64,
     MAX_FACTOR = 64,       /* of an upsampling */
-    VALUE_Z = 0,
+    VALUE_Z = 0,           /* the input: a latent, or the image that goes in */
     VALUE_LABEL = 1,
     FIRST_LAYER = 2
 };
 
 /* One value's shape for one image.  A vector has h = w = 0 and its length in c; a label is all zeros. */
-typedef struct shape {
+typedef struct gan_shape {
     uint32_t c, h, w;
-} shape;
+} gan_shape;
 
 /* An array in the file: `count` numbers, 0 if the layer has none. */
-typedef struct tensor {
+typedef struct gan_tensor {
     const void *data;
     uint64_t count;
     gan_dtype dtype; /* one of the floats */
-} tensor;
+} gan_tensor;
 
-typedef struct layer {
+typedef struct gan_layer {
     gan_op op;
     uint32_t n_inputs;
     const uint32_t *inputs;  /* values: 0 the latent, 1 the label, 2 + i the output of layer i */
     uint32_t args[MAX_ARGS]; /* in the order of operations.def's integer attributes */
     float fargs[2];          /* likewise its real ones */
-    tensor weight, bias;
-    shape out;
-} layer;
+    gan_tensor weight, bias;
+    gan_shape out;
+} gan_layer;
 
-typedef struct file {
-    uint32_t nz, prior, classes, n_layers;
-    shape image;
+/* A side of the images that go in: a multiple of `multiple` from `least` to `most`. */
+typedef struct gan_side {
+    uint32_t least, multiple, most;
+} gan_side;
+
+/* A side of the image that comes out: `times`, or a side of the input (1 height, 2 width) x times / over. */
+typedef struct gan_dim {
+    uint32_t of, times, over;
+} gan_dim;
+
+typedef struct gan_file {
+    uint32_t nz, prior, classes, n_layers; /* nz is 0 if images go in */
+    gan_shape input; /* the latent, {nz, 0, 0}, or an image: of the least size, or that of gan_i_file_at */
+    gan_side height, width; /* of the images that go in */
+    int square; /* these are one size */
+    float in_low, in_high; /* their range */
+    gan_dim out_height, out_width;
+    gan_shape image;
     float low, high; /* the range of the last layer's values; bytes are made from it brought to [-1, 1] */
     float error_budget; /* the largest error of a convolution's algorithm; 0: any (pack.h, METHOD_ERRORS) */
     uint64_t weight_bytes;
     const char *manifest;
     size_t manifest_size;
-    layer *layers;    /* n_layers, allocated */
+    gan_layer *layers;    /* n_layers, allocated */
     uint32_t *inputs; /* what the layers' inputs point into, allocated */
-} file;
+} gan_file;
 
 /* Check `size` bytes at `data` and describe them in `out`; gan_i_file_free(out) afterwards. */
-gan_status gan_i_parse(const void *data, size_t size, file *out);
-void gan_i_file_free(file *f);
+gan_status gan_i_parse(const void *data, size_t size, gan_file *out);
+void gan_i_file_free(gan_file *file);
+/* The same file for images of another size: the shapes of its layers.  GAN_ERROR_ARGUMENT for a size that it doesn't
+ * take, GAN_ERROR_UNSUPPORTED for one that its layers don't.  Free it before `file`, whose inputs it uses. */
+gan_status gan_i_file_at(const gan_file *file, uint32_t height, uint32_t width, gan_file *out);
+int gan_i_takes_size(const gan_file *file, uint32_t height, uint32_t width);
+/* The image that comes out for one of this height and width, as the file states it: 0 x 0 if a side is no number. */
+gan_shape gan_i_image_at(const gan_file *file, uint32_t height, uint32_t width);
 
-static inline uint64_t shape_pixels(shape s) { return s.h ? (uint64_t)s.h * s.w : 1; }
-static inline shape value_shape(const file *f, uint32_t value) {
-    if (value == VALUE_Z) return (shape){f->nz, 0, 0};
-    if (value == VALUE_LABEL) return (shape){0, 0, 0};
-    return f->layers[value - FIRST_LAYER].out;
+static inline uint64_t shape_pixels(gan_shape s) { return s.h ? (uint64_t)s.h * s.w : 1; }
+static inline gan_shape value_shape(const gan_file *file, uint32_t value) {
+    if (value == VALUE_Z) return file->input;
+    if (value == VALUE_LABEL) return (gan_shape){0, 0, 0};
+    return file->layers[value - FIRST_LAYER].out;
 }
 
 /* Element i of a tensor as float. */
-float gan_i_element(const tensor *t, uint64_t i);
+float gan_i_element(const gan_tensor *tensor, uint64_t i);
 
 #endif

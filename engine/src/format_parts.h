@@ -11,10 +11,10 @@ static const unsigned char GAN_MAGIC[8] = {0x89, 'G', 'A', 'N', '\r', '\n', 0x1a
 enum { ALIGNMENT = 64 }; /* of a tensor */
 
 /* The weights of a file, and how much of them the tensors so far have taken: each begins behind the one before. */
-typedef struct weights {
+typedef struct weight_region {
     const unsigned char *data;
     uint64_t size, taken;
-} weights;
+} weight_region;
 
 static inline float f32_at(const unsigned char *p) {
     const uint32_t bits = u32_at(p);
@@ -23,14 +23,16 @@ static inline float f32_at(const unsigned char *p) {
     return value;
 }
 
-static inline int inside(uint64_t offset, uint64_t size, uint64_t whole) { return offset <= whole && size <= whole - offset; }
+static inline int inside(uint64_t offset, uint64_t size, uint64_t whole) {
+    return offset <= whole && size <= whole - offset;
+}
 
 /* The tensor at `offset`, of `count` numbers; GAN_ERROR_CORRUPT if it isn't behind the others and inside. */
-gan_status gan_i_take_tensor(weights *w, gan_dtype dtype, uint64_t offset, uint64_t count, tensor *out);
+gan_status gan_i_take_tensor(weight_region *region, gan_dtype dtype, uint64_t offset, uint64_t count, gan_tensor *out);
 /* Layer `index`, whose operation, inputs, arguments and tensors are set, against operations.def; its shape into it. */
-gan_status gan_i_check_layer(file *f, uint32_t index);
+gan_status gan_i_check_layer(gan_file *file, uint32_t index);
 
-gan_status gan_i_parse_old(const unsigned char *p, size_t size, file *f);
-gan_status gan_i_parse_3(const unsigned char *p, size_t size, file *f);
+gan_status gan_i_parse_old(const unsigned char *p, size_t size, gan_file *file);
+gan_status gan_i_parse_3(const unsigned char *p, size_t size, gan_file *file);
 
 #endif

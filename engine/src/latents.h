@@ -10,7 +10,7 @@ enum { LATENT_TABLE = 65536 };
 void gan_i_normal_table(float table[LATENT_TABLE]);
 void gan_i_uniform_table(float table[LATENT_TABLE]);
 
-/* The `nz` coordinates of one picture. */
+/* The `nz` coordinates of one image. */
 void gan_i_latent(const float table[LATENT_TABLE], uint64_t seed, uint64_t index, uint32_t nz, float *out);
 int64_t gan_i_label(uint64_t seed, uint64_t index, uint32_t classes);
 

@@ -1,41 +1,57 @@
-/* The weights of a convolution in the orders that the ways to compute it want. */
+/* The weights of a convolution, in the order that each method reads them. */
 #ifndef GAN_PACK_H
 #define GAN_PACK_H
 
-#include "schedule.h"
+#include "program.h"
 
-/* The ways to compute a convolution.  DIRECT takes every geometry; FOLD multiplies each input pixel with all
- * kernel elements of a few output channels and adds the products up; TOOM_n transforms tiles to n x n points. */
-typedef enum method { METHOD_DIRECT, METHOD_FOLD, METHOD_TOOM3, METHOD_TOOM4, METHOD_TOOM5, METHOD_COUNT } method;
+/* The methods to compute a convolution. DIRECT applies to every geometry; FOLD, for few output channels, multiplies
+ * each input pixel with all kernel elements and adds up the products; TOOM_n transforms tiles to n x n points, and
+ * WINOGRAD those of 3 x 3 kernels to 6 x 6, each with the pixels around it. */
+typedef enum gan_method {
+    METHOD_DIRECT,
+    METHOD_FOLD,
+    METHOD_TOOM3,
+    METHOD_TOOM4,
+    METHOD_TOOM5,
+    METHOD_WINOGRAD,
+    METHOD_COUNT
+} gan_method;
 
-static inline int method_points(method f) { return f >= METHOD_TOOM3 ? (int)f - (int)METHOD_TOOM3 + 3 : 0; }
-
-/* Kernel elements that meet one output phase, along one dimension, at most. */
-static inline uint32_t conv_taps(const conv *c, uint32_t k) { return (k + c->out_stride - 1) / c->out_stride; }
-
-/* Those of phase `phase` exactly: elements out_stride x t + phase < k. */
-static inline uint32_t phase_taps(const conv *c, uint32_t k, uint32_t phase) {
-    return phase < k ? (k - phase + c->out_stride - 1) / c->out_stride : 0;
+static inline int method_points(gan_method method) {
+    return method >= METHOD_TOOM3 ? (int)method - (int)METHOD_TOOM3 + 3 : 0;
 }
 
-/* The largest error of each method, over the standard deviation of its outputs, for inputs and weights that are drawn from
- * a standard normal distribution: docs/gan-file-format.md, "Error budget".  tests/checklayers.c holds every table of kernels to it. */
+/* The largest number of kernel elements, along one dimension, that contribute to one output phase. */
+static inline uint32_t conv_taps(const gan_conv *conv, uint32_t k) {
+    return (k + conv->out_stride - 1) / conv->out_stride;
+}
+
+/* The exact number for phase `phase`: elements out_stride x t + phase < k. */
+static inline uint32_t phase_taps(const gan_conv *conv, uint32_t k, uint32_t phase) {
+    return phase < k ? (k - phase + conv->out_stride - 1) / conv->out_stride : 0;
+}
+
+/* The largest error of each method, over the standard deviation of its outputs, for inputs and weights that come from
+ * a standard normal distribution: docs/gan-file-format.md, "Error budget".  tests/check_layers.c holds every table of
+ * kernels to it. */
 extern const float GAN_I_METHOD_ERRORS[METHOD_COUNT];
 /* Whether a method is within a file's budget; 0: any is. */
-static inline int method_is_within(method f, float budget) { return !(budget > 0) || f <= METHOD_FOLD || GAN_I_METHOD_ERRORS[f] <= budget; }
-/* The budget of a file of version 2 that allows transforms of `points` points a side. */
+static inline int method_is_within(gan_method method, float budget) {
+    return !(budget > 0) || method <= METHOD_FOLD || GAN_I_METHOD_ERRORS[method] <= budget;
+}
+/* The budget of a file of version 2 that allows transforms of `points` points per side. */
 float gan_i_error_of_points(uint32_t points);
 
-int gan_i_method_fits(const conv *c, method f);
+int gan_i_method_fits(const gan_conv *conv, gan_method method);
 /* Floats that the packed weights take; at most MAX_GROWTH times those of the file's, with the outputs padded. */
-uint64_t gan_i_method_floats(const conv *c, method f, const gan_kernels *k);
+uint64_t gan_i_method_floats(const gan_conv *conv, gan_method method, const gan_kernels *kernels);
 
 /* Pack a step's weights:
  *   DIRECT  [phase y][phase x][panel][tap y][tap x][in][nr]
  *   FOLD    [panel of (ky, kx, out) flattened][in][nr]
- *   TOOM_n  [phase y][phase x][panel][point y, point x][in][nr]
+ *   TOOM_n, WINOGRAD  [phase y][phase x][panel][point y, point x][in][nr]
  * `dense` is scratch of gan_i_pack_scratch floats.  Rounded once, from double, where weights are combined. */
-uint64_t gan_i_pack_scratch(const conv *c, method f, const gan_kernels *k);
-void gan_i_pack(const step *st, method f, const gan_kernels *k, float *dense, float *to);
+uint64_t gan_i_pack_scratch(const gan_conv *conv, gan_method method, const gan_kernels *kernels);
+void gan_i_pack(const gan_step *step, gan_method method, const gan_kernels *kernels, float *dense, float *to);
 
 #endif

@@ -1,8 +1,10 @@
 /* A small cost model: cycles of each way to compute a convolution, of which the cheapest is taken.
  *
  * Its constants are estimates for Zen 4, not fits; what matters is their ratios, and choices change only near a tie:
- * docs/engine.md says what each means and what raising it does, and how to see what was chosen. */
+ * docs/engine.md says what each means and what raising it does; tools/explain.c prints what was chosen. */
 #include "plan.h"
+
+#include <string.h>
 
 /* Bytes per cycle that one thread streams from the last-level cache, and from memory.  They price reading the weights.
  * Raising them makes large transforms, whose weights are 25/16 to 4 times as many, pay at smaller batches. */
@@ -13,19 +15,22 @@ static const double LATENCY = 4.0;
 /* The share of the last-level cache in which a layer's weights survive until the next call.  Raising it makes batch 1
  * take larger transforms, which is wrong once the layers' weights evict each other. */
 static const double KEPT = 0.3;
-/* Cycles of a barrier, with what is lost to unequal shares.  Raising it makes threads draw images of their own earlier,
- * instead of sharing one. */
+/* Cycles of a barrier, with what is lost to unequal shares.  Raising it makes threads generate images of their own
+ * earlier, instead of sharing one. */
 static const double BARRIER = 3000.0;
 static const double CHUNK_BARRIERS = 4; /* those that a chunk has beside one per layer */
 /* The share of the peak that full register tiles reach.  It scales all products alike; raising it weighs transforms,
  * adds and streaming more. */
 static const double EFFICIENCY = 0.92;
-/* Operations per output float of a direct convolution beside its products (bias, sums read and written, activation), and
- * per transformed value of Toom-Cook, in and out.  Raising one drives layers from that way to the others. */
+/* Operations per output float of a direct convolution beside its products (bias, sums read and written, activation),
+ * and per transformed value of Toom-Cook, in and out.  Raising one drives layers from that way to the others. */
 static const double DIRECT_EXTRA = 3.0, TOOM_IN = 4.0, TOOM_OUT = 8.0;
+/* The same of Winograd, whose transforms in read their neighbors' pixels too and those out give fewer values. */
+static const double WINOGRAD_IN = 6.0, WINOGRAD_OUT = 5.0;
 /* Cycles per input pixel of the fold: per column of products, and for the pixel itself. */
 static const double FOLD_COLUMN = 0.5, FOLD_PIXEL = 8.0;
-/* Parts that a step is cut into for each thread, so that late members cost little.  Raising it reads weights more often. */
+/* Parts that a step is cut into for each thread, so that late members cost little.  Raising it reads weights more
+ * often. */
 static const double PARTS = 4;
 /* Floats per cycle of the steps that are no products. */
 static const double ROWS_RATE = 4;
@@ -41,41 +46,72 @@ enum {
     /* Bytes of products of a group of panels: half a second-level cache at 14 rows.  Raising it makes larger groups,
      * which read a point's inputs less often. */
     PRODUCT_BYTES = 43700,
-    MOST_PANELS = 4 /* of a group */
+    MOST_PANELS = 4, /* of a group */
+    /* Bytes of a block's transformed inputs for Winograd, and register tiles in it.  Raising them reads weights less
+     * often; inputs and products must stay near the second-level cache. */
+    WINOGRAD_BYTES = 600000,
+    WINOGRAD_LEAST = 8,
+    WINOGRAD_MOST = 16
 };
 
-void gan_i_tile(const conv *c, method f, const gan_kernels *k, uint32_t chunk, int crew, tiling *t) {
-    const uint32_t taps = conv_taps(c, c->kh);
-    t->side = method_points(f);
-    t->tile_side = t->side + 1 - (int)taps;
-    const uint32_t tile = (uint32_t)t->tile_side;
-    t->ty = (c->in.h + tile - 1) / tile;
-    t->tx = (c->in.w + tile - 1) / tile;
-    t->width = t->tx * tile + taps - 1;
-    t->tile_floats = round_up(c->in.c, KBLOCK) * (uint64_t)(t->side * t->side);
-    const uint64_t image = t->tile_floats * t->ty * t->tx * sizeof(float);
-    const uint64_t fit = (uint64_t)V_BYTES * (uint64_t)k->mr * (uint64_t)crew / image;
-    t->max_pass_images = fit < 1 ? 1 : fit < chunk ? (uint32_t)fit : chunk;
+void gan_i_tile(const gan_conv *conv, gan_method method, const gan_kernels *kernels, uint32_t chunk, int members,
+                gan_tiling *tiling) {
+    const uint32_t taps = conv_taps(conv, conv->kh);
+    tiling->side = method_points(method);
+    tiling->tile_side = tiling->side + 1 - (int)taps;
+    const uint32_t tile = (uint32_t)tiling->tile_side;
+    tiling->ty = (conv->in.h + tile - 1) / tile;
+    tiling->tx = (conv->in.w + tile - 1) / tile;
+    tiling->width = tiling->tx * tile + taps - 1;
+    tiling->tile_floats = round_up(conv->in.c, KBLOCK) * (uint64_t)(tiling->side * tiling->side);
+    const uint64_t image = tiling->tile_floats * tiling->ty * tiling->tx * sizeof(float);
+    const uint64_t fit = (uint64_t)V_BYTES * (uint64_t)kernels->mr * (uint64_t)members / image;
+    tiling->max_pass_images = fit < 1 ? 1 : fit < chunk ? (uint32_t)fit : chunk;
     /* equal passes rather than a short last one */
-    const uint32_t passes = (chunk + t->max_pass_images - 1) / t->max_pass_images;
-    t->pass_images = (chunk + passes - 1) / passes;
-    const uint32_t rows = t->pass_images * t->ty, most = BLOCK_ROWS * (uint32_t)k->mr / t->tx, block = most ? most : 1;
+    const uint32_t passes = (chunk + tiling->max_pass_images - 1) / tiling->max_pass_images;
+    tiling->pass_images = (chunk + passes - 1) / passes;
+    const uint32_t rows = tiling->pass_images * tiling->ty, most = BLOCK_ROWS * (uint32_t)kernels->mr / tiling->tx,
+                   block = most ? most : 1;
     const uint32_t blocks = (rows + block - 1) / block;
-    t->block = (rows + blocks - 1) / blocks;
-    const uint64_t row_bytes = (uint64_t)t->tx * (uint64_t)(t->side * t->side * k->nr) * sizeof(float);
-    const uint64_t products = (uint64_t)PRODUCT_BYTES * (uint64_t)k->mr, group = products / (t->block * row_bytes);
+    tiling->block = (rows + blocks - 1) / blocks;
+    const uint64_t row_bytes = (uint64_t)tiling->tx * (uint64_t)(tiling->side * tiling->side * kernels->nr) *
+                               sizeof(float);
+    const uint64_t products = (uint64_t)PRODUCT_BYTES * (uint64_t)kernels->mr,
+                   fitting = products / (tiling->block * row_bytes);
     const uint64_t single = block * row_bytes;
-    t->thread_scratch = (single > products ? single : products) / sizeof(float) +
-             MOST_PANELS * (uint64_t)t->side * t->width * (uint64_t)k->nr;
-    const uint32_t panels = padded(c->out.c, k) / (uint32_t)k->nr * c->out_stride * c->out_stride;
-    t->group = group < 1 ? 1 : group < MOST_PANELS ? (uint32_t)group : MOST_PANELS;
-    while (t->group > 1 && panels / t->group < 4 * (uint32_t)crew) t->group--; /* work for every member */
+    tiling->thread_scratch = (single > products ? single : products) / sizeof(float) +
+                             MOST_PANELS * (uint64_t)tiling->side * tiling->width * (uint64_t)kernels->nr;
+    const uint32_t panels = padded(conv->out.c, kernels) / (uint32_t)kernels->nr * conv->out_stride * conv->out_stride;
+    tiling->panel_group = fitting < 1 ? 1 : fitting < MOST_PANELS ? (uint32_t)fitting : MOST_PANELS;
+    while (tiling->panel_group > 1 && panels / tiling->panel_group < 4 * (uint32_t)members)
+        tiling->panel_group--; /* work for every member */
+}
+
+void gan_i_tile_winograd(const gan_conv *conv, const gan_kernels *kernels, uint32_t chunk, int members,
+                         winograd_tiling *out) {
+    enum { POINTS = WINOGRAD * WINOGRAD };
+    const uint64_t mr = (uint64_t)kernels->mr, tile = POINTS * round_up(conv->in.c, KBLOCK);
+    const uint64_t fit = WINOGRAD_BYTES / sizeof(float) / tile / mr;
+    const uint64_t most = (fit < WINOGRAD_LEAST ? WINOGRAD_LEAST : fit > WINOGRAD_MOST ? WINOGRAD_MOST : fit) * mr;
+    out->ty = (conv->out.h + WINOGRAD_TILE - 1) / WINOGRAD_TILE;
+    out->tx = (conv->out.w + WINOGRAD_TILE - 1) / WINOGRAD_TILE;
+    const uint64_t tiles = (uint64_t)out->ty * out->tx * chunk;
+    /* work for every member, in equal blocks rather than a short last one */
+    const uint64_t share = members > 1 ? (tiles + 2 * (uint64_t)members - 1) / (2 * (uint64_t)members) : tiles;
+    const uint64_t wanted = share < 2 * mr ? 2 * mr : share, block = wanted < most ? wanted : most;
+    const uint64_t blocks = (tiles + block - 1) / block;
+    out->block = (uint32_t)((tiles + blocks - 1) / blocks);
+    out->blocks = (uint32_t)((tiles + out->block - 1) / out->block);
+    const uint32_t panels = padded(conv->out.c, kernels) / (uint32_t)kernels->nr;
+    out->panel_group = panels < MOST_PANELS ? panels : MOST_PANELS;
+    out->inputs = tile * most;
+    out->thread_scratch = out->inputs + most * POINTS * (uint64_t)kernels->nr * out->panel_group;
 }
 
 /* Cycles of m rows times one panel for one k: full tiles cost their multiply-adds, small ones their latency. */
-static double rows_cost(double rows, const gan_kernels *k, const machine *m) {
-    const uint64_t mr = (uint64_t)k->mr;
-    const double row = (double)k->nr / m->fma_per_cycle, tiles = (double)(((uint64_t)rows + mr - 1) / mr);
+static double rows_cost(double rows, const gan_kernels *kernels, const gan_machine *machine) {
+    const uint64_t mr = (uint64_t)kernels->mr;
+    const double row = (double)kernels->nr / machine->fma_per_cycle, tiles = (double)(((uint64_t)rows + mr - 1) / mr);
     const double full = rows / tiles * row / EFFICIENCY;
     return tiles * (full > LATENCY ? full : LATENCY);
 }
@@ -85,12 +121,13 @@ typedef struct reached {
     uint64_t elements, pixels;
 } reached;
 
-static reached reach_of(const conv *c, uint32_t kernel, uint32_t in, uint32_t out) {
-    if (c->in_stride > 1) return (reached){kernel, (uint64_t)kernel * out};
-    const int32_t s = (int32_t)c->out_stride;
+static reached reach_of(const gan_conv *conv, uint32_t kernel, uint32_t in, uint32_t out) {
+    if (conv->in_stride > 1) return (reached){kernel, (uint64_t)kernel * out};
+    const int32_t stride = (int32_t)conv->out_stride;
     reached r = {0};
     for (int32_t e = 0; e < (int32_t)kernel; e++) {
-        const int32_t first = ceil_div(c->pad - e, s), last = floor_div((int32_t)out - 1 + c->pad - e, s);
+        const int32_t first = ceil_div(conv->pad - e, stride),
+                      last = floor_div((int32_t)out - 1 + conv->pad - e, stride);
         const int32_t from = first > 0 ? first : 0, to = last < (int32_t)in - 1 ? last : (int32_t)in - 1;
         if (to < from) continue;
         r.elements++;
@@ -99,115 +136,169 @@ static reached reach_of(const conv *c, uint32_t kernel, uint32_t in, uint32_t ou
     return r;
 }
 
-double gan_i_conv_cost(const conv *c, method f, const gan_kernels *k, uint32_t images, int crew, const machine *m) {
-    const double in = c->in.c, panels = (double)padded(c->out.c, k) / k->nr, vectors = (double)m->fma_per_cycle / 2;
-    const double bytes = 4.0 * (double)gan_i_method_floats(c, f, k), phases = (double)c->out_stride * c->out_stride;
+double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernels *kernels, uint32_t images,
+                       int members, const gan_machine *machine) {
+    const double in = conv->in.c, panels = (double)padded(conv->out.c, kernels) / kernels->nr,
+                 vectors = (double)machine->fma_per_cycle / 2;
+    const double bytes = 4.0 * (double)gan_i_method_floats(conv, method, kernels),
+                 phases = (double)conv->out_stride * conv->out_stride;
     double work = 0, other = 0, reads = 1, parts = panels * phases;
-    if (f == METHOD_DIRECT) {
-        const reached y = reach_of(c, c->kh, c->in.h, c->out.h), x = reach_of(c, c->kw, c->in.w, c->out.w);
-        const double elements = (double)y.elements * x.elements; /* of the kernel, that reach anything */
-        if (elements > 0) work = elements * rows_cost((double)y.pixels * x.pixels / elements * images, k, m) * in * panels;
-        other = DIRECT_EXTRA * images * c->out.h * c->out.w * panels * k->nr / vectors;
+    if (method == METHOD_DIRECT) {
+        const reached y = reach_of(conv, conv->kh, conv->in.h, conv->out.h),
+                      x = reach_of(conv, conv->kw, conv->in.w, conv->out.w);
+        const double elements = (double)(y.elements * x.elements); /* of the kernel, that reach anything */
+        if (elements > 0)
+            work = elements * rows_cost((double)(y.pixels * x.pixels) / elements * images, kernels, machine) * in *
+                   panels;
+        other = DIRECT_EXTRA * images * conv->out.h * conv->out.w * panels * kernels->nr / vectors;
         parts *= PARTS;
-    } else if (f == METHOD_FOLD) {
-        const double columns = (double)gan_i_method_floats(c, f, k) / in;
-        work = rows_cost(c->in.w, k, m) * c->in.h * images * in * columns / k->nr;
-        other = images * c->in.h * c->in.w * (columns * FOLD_COLUMN + FOLD_PIXEL);
+    } else if (method == METHOD_FOLD) {
+        const double columns = (double)gan_i_method_floats(conv, method, kernels) / in;
+        work = rows_cost(conv->in.w, kernels, machine) * conv->in.h * images * in * columns / kernels->nr;
+        other = images * conv->in.h * conv->in.w * (columns * FOLD_COLUMN + FOLD_PIXEL);
         parts = images * PARTS;
         reads = images;
+    } else if (method == METHOD_WINOGRAD) {
+        winograd_tiling tiling;
+        gan_i_tile_winograd(conv, kernels, images, members, &tiling);
+        const double points = WINOGRAD * WINOGRAD, tiles = (double)tiling.ty * tiling.tx * images,
+                     block = tiling.block < tiles ? tiling.block : tiles;
+        work = rows_cost(block, kernels, machine) * tiles / block * in * panels * points;
+        other = tiles * points * (WINOGRAD_IN * in + WINOGRAD_OUT * panels * kernels->nr) / vectors / 2;
+        reads = parts = tiling.blocks;
     } else {
-        tiling t;
-        gan_i_tile(c, f, k, images, crew, &t);
-        const double points = (double)t.side * t.side, tiles = (double)t.ty * t.tx;
-        const double block = (double)t.block * t.tx, rows = tiles * images;
-        work = rows_cost(rows < block ? rows : block, k, m) * (rows < block ? 1 : rows / block) * in * panels * phases *
-               points;
-        other = images * tiles * points * (TOOM_IN * in + TOOM_OUT * panels * k->nr * phases) / vectors / 2;
-        reads = (images + t.pass_images - 1) / t.pass_images;
+        gan_tiling tiling;
+        gan_i_tile(conv, method, kernels, images, members, &tiling);
+        const double points = (double)tiling.side * tiling.side, tiles = (double)tiling.ty * tiling.tx;
+        const double block = (double)tiling.block * tiling.tx, rows = tiles * images;
+        work = rows_cost(rows < block ? rows : block, kernels, machine) * (rows < block ? 1 : rows / block) * in *
+               panels * phases * points;
+        other = images * tiles * points * (TOOM_IN * in + TOOM_OUT * panels * kernels->nr * phases) / vectors / 2;
+        reads = (images + tiling.pass_images - 1) / tiling.pass_images;
     }
-    const double kept = KEPT * (double)m->cache, near = bytes < kept ? bytes : kept;
-    const double streams = f == METHOD_FOLD ? 0 : reads * (near / CACHE_RATE + (bytes - near) / MEMORY_RATE);
-    const double share = parts < crew ? parts : crew;
-    return ((work > streams ? work : streams) + other) / share + (crew > 1 ? BARRIER : 0);
+    const double kept = KEPT * (double)machine->cache, near = bytes < kept ? bytes : kept;
+    const double streams = method == METHOD_FOLD ? 0 : reads * (near / CACHE_RATE + (bytes - near) / MEMORY_RATE);
+    const double share = parts < members ? parts : members;
+    return ((work > streams ? work : streams) + other) / share + (members > 1 ? BARRIER : 0);
 }
 
-static double schedule_cost(const schedule *s, const gan_kernels *k, const method *methods, uint32_t images, int crew) {
-    double cost = crew > 1 ? CHUNK_BARRIERS * BARRIER : 0;
-    for (uint32_t i = 0; i < s->n_steps; i++) {
-        const step *st = &s->steps[i];
-        if (!st->run) cost += gan_i_conv_cost(&st->conv, methods[i], k, images, crew, &s->machine);
-        else cost += (double)s->values[st->output].per_image * images / crew / ROWS_RATE;
-    }
+double gan_i_step_cost(const gan_program *program, const gan_kernels *kernels, uint32_t index, gan_method method,
+                       uint32_t images, int members) {
+    const gan_step *step = &program->steps[index];
+    if (!step->run) return gan_i_conv_cost(&step->conv, method, kernels, images, members, &program->machine);
+    return (double)program->values[step->output].per_image * images / members / ROWS_RATE;
+}
+
+static double program_cost(const gan_program *program, const gan_kernels *kernels, const gan_method *methods,
+                           uint32_t images, int members) {
+    double cost = members > 1 ? CHUNK_BARRIERS * BARRIER : 0;
+    for (uint32_t i = 0; i < program->n_steps; i++)
+        cost += gan_i_step_cost(program, kernels, i, methods[i], images, members);
     return cost;
 }
 
-plan gan_i_plan(const schedule *s, const gan_kernels *k, const method *methods, uint64_t count, int threads,
-                uint32_t largest, uint32_t largest_together) {
-    plan best = {0};
-    for (int together = 0; together < 2; together++) {
-        const int crew = together ? threads : 1, crews = threads / crew;
-        if (!together && threads > 1 && count < (uint64_t)threads) continue; /* some would stand idle */
-        /* as few equal rounds as the largest chunk allows */
-        const uint64_t most = (together ? largest_together : largest) * (uint64_t)crews, rounds = (count + most - 1) / most;
-        const uint64_t share = rounds * (uint64_t)crews;
-        plan p = {crew, (uint32_t)((count + share - 1) / share), 0};
-        p.cost = schedule_cost(s, k, methods, p.chunk, crew) * (double)rounds;
-        if (!best.crew || p.cost < best.cost) best = p;
-    }
-    return best;
+/* Images in a chunk, if `groups` groups of threads generate `count` images in as few equal rounds as chunks of at most
+ * `max_chunk` images allow. */
+static uint32_t chunk_for(uint64_t count, int groups, uint32_t max_chunk, uint64_t *rounds) {
+    const uint64_t round = max_chunk * (uint64_t)groups;
+    *rounds = (count + round - 1) / round;
+    const uint64_t chunks = *rounds * (uint64_t)groups;
+    return (uint32_t)((count + chunks - 1) / chunks);
 }
 
-plan gan_i_plan_methods(const schedule *s, const gan_kernels *k, uint64_t count, int threads, uint32_t largest,
-                      limits allowed, method *methods, method *trial) {
-    plan best = {0};
-    for (int together = 1; together >= 0; together--) {
-        const int crew = together ? threads : 1;
-        const uint64_t most = (uint64_t)largest * (uint64_t)threads, rounds = (count + most - 1) / most;
-        const uint64_t share = rounds * (uint64_t)(threads / crew);
-        const uint32_t images = (uint32_t)((count + share - 1) / share);
-        for (uint32_t i = 0; i < s->n_steps; i++) {
-            trial[i] = METHOD_DIRECT;
-            if (s->steps[i].run) continue;
-            const conv *c = &s->steps[i].conv;
-            double least = gan_i_conv_cost(c, METHOD_DIRECT, k, images, crew, &s->machine);
-            for (int f = METHOD_FOLD; f < METHOD_COUNT; f++) {
-                if (method_points((method)f) > allowed.points || !method_is_within((method)f, allowed.error_budget)) continue;
-                if (!gan_i_method_fits(c, (method)f)) continue;
-                const double cost = gan_i_conv_cost(c, (method)f, k, images, crew, &s->machine);
-                if (cost < least) {
-                    least = cost;
-                    trial[i] = (method)f;
-                }
+/* The plan for one way to divide the threads: into groups of `members`. */
+static gan_plan plan_for(const gan_program *program, const gan_kernels *kernels, const gan_method *methods,
+                         uint64_t count, int threads, int members, uint32_t max_chunk) {
+    uint64_t rounds;
+    gan_plan plan = {members, chunk_for(count, threads / members, max_chunk, &rounds), 0};
+    plan.cost = program_cost(program, kernels, methods, plan.chunk, members) * (double)rounds;
+    return plan;
+}
+
+gan_plan gan_i_plan(const gan_program *program, const gan_kernels *kernels, const gan_method *methods, uint64_t count,
+                    int threads, max_chunks most) {
+    const gan_plan shared = plan_for(program, kernels, methods, count, threads, threads, most.of_group);
+    if (threads == 1 || count < (uint64_t)threads) return shared; /* some threads would stand idle */
+    const gan_plan separate = plan_for(program, kernels, methods, count, threads, 1, most.of_thread);
+    return shared.cost < separate.cost ? shared : separate;
+}
+
+/* The fastest allowed method of each step for a chunk of `images` images by a group of `members` threads. */
+static void choose_methods(const gan_program *program, const gan_kernels *kernels, uint32_t images, int members,
+                           method_limits allowed, gan_method *methods) {
+    for (uint32_t i = 0; i < program->n_steps; i++) {
+        methods[i] = METHOD_DIRECT;
+        if (program->steps[i].run) continue;
+        const gan_conv *conv = &program->steps[i].conv;
+        double least = gan_i_conv_cost(conv, METHOD_DIRECT, kernels, images, members, &program->machine);
+        for (int m = METHOD_FOLD; m < METHOD_COUNT; m++) {
+            const gan_method method = (gan_method)m;
+            if (method_points(method) > allowed.points || !method_is_within(method, allowed.error_budget) ||
+                !gan_i_method_fits(conv, method))
+                continue;
+            const double cost = gan_i_conv_cost(conv, method, kernels, images, members, &program->machine);
+            if (cost < least) {
+                least = cost;
+                methods[i] = method;
             }
         }
-        const plan p = gan_i_plan(s, k, trial, count, threads, largest, largest * (uint32_t)threads);
-        if (best.crew && p.cost >= best.cost) continue;
-        best = p;
-        for (uint32_t i = 0; i < s->n_steps; i++) methods[i] = trial[i];
     }
-    return best;
 }
 
-needs gan_i_needs(const schedule *s, const gan_kernels *k, const method *methods, int crew, uint32_t chunk) {
-    needs n = {0};
-    uint64_t transformed = 0, own = s->max_row_floats; /* bilinear upsampling mixes two rows into one */
-    for (uint32_t i = 0; i < s->n_steps; i++) {
-        const conv *c = &s->steps[i].conv;
-        uint64_t mine = 0;
-        if (s->steps[i].run) continue;
-        if (methods[i] == METHOD_FOLD) {
-            const uint64_t columns = round_up((uint64_t)c->kh * c->kw * c->out.c, (uint64_t)k->nr);
-            mine = c->in.w * columns + (uint64_t)c->kh * (((uint64_t)c->in.w - 1) * c->out_stride + c->kw) * c->out.c;
-        } else if (methods[i] != METHOD_DIRECT) {
-            tiling t;
-            gan_i_tile(c, methods[i], k, chunk, crew, &t);
-            const uint64_t all = t.tile_floats * t.ty * t.tx * t.max_pass_images;
-            transformed = all > transformed ? all : transformed;
-            mine = t.thread_scratch;
+/* Methods are a context's, since its weights are packed for them; how the threads divide into groups is a count's.  So
+ * both choices of methods are judged by the better of the two ways, which gan_i_plan will find again. */
+gan_plan gan_i_plan_methods(const gan_program *program, const gan_kernels *kernels, uint64_t count, int threads,
+                            uint32_t max_chunk, method_limits allowed, gan_method *methods, gan_method *trial) {
+    const max_chunks most = {max_chunk, max_chunk * (uint32_t)threads};
+    uint64_t rounds;
+    choose_methods(program, kernels, chunk_for(count, 1, most.of_group, &rounds), threads, allowed, methods);
+    const gan_plan first = gan_i_plan(program, kernels, methods, count, threads, most);
+    if (threads == 1) return first;
+    choose_methods(program, kernels, chunk_for(count, threads, most.of_thread, &rounds), 1, allowed, trial);
+    const gan_plan second = gan_i_plan(program, kernels, trial, count, threads, most);
+    if (first.cost <= second.cost) return first;
+    memcpy(methods, trial, sizeof *methods * program->n_steps);
+    return second;
+}
+
+uint64_t gan_i_moments_floats(const gan_program *program, const gan_step *step, const gan_kernels *kernels) {
+    const gan_shape s = program->values[step->inputs[0]].shape;
+    return step->layer->op == OP_INSTANCE_NORM ? 2 * (s.h + 1ull) * padded(s.c, kernels) : 0;
+}
+
+scratch_needs gan_i_needs(const gan_program *program, const gan_kernels *kernels, const gan_method *methods,
+                          int members, uint32_t chunk) {
+    scratch_needs n = {0};
+    uint64_t transformed = 0, most = program->max_row_floats; /* bilinear upsampling mixes two rows into one */
+    for (uint32_t i = 0; i < program->n_steps; i++) {
+        const gan_conv *conv = &program->steps[i].conv;
+        uint64_t floats = 0;
+        if (program->steps[i].run) {
+            const uint64_t moments = gan_i_moments_floats(program, &program->steps[i], kernels) * chunk;
+            transformed = moments > transformed ? moments : transformed;
+            continue;
         }
-        own = mine > own ? mine : own;
+        if (methods[i] == METHOD_DIRECT) {
+            floats = gan_i_blocks_fit(conv) ? gan_i_blocks_floats(conv, kernels) : 0;
+        } else if (methods[i] == METHOD_FOLD) {
+            const uint64_t columns = round_up((uint64_t)conv->kh * conv->kw * conv->out.c, (uint64_t)kernels->nr);
+            floats = conv->in.w * columns +
+                     (uint64_t)conv->kh * (((uint64_t)conv->in.w - 1) * conv->out_stride + conv->kw) * conv->out.c;
+        } else if (methods[i] == METHOD_WINOGRAD) {
+            winograd_tiling tiling;
+            gan_i_tile_winograd(conv, kernels, chunk, members, &tiling);
+            floats = tiling.thread_scratch;
+        } else {
+            gan_tiling tiling;
+            gan_i_tile(conv, methods[i], kernels, chunk, members, &tiling);
+            const uint64_t all = tiling.tile_floats * tiling.ty * tiling.tx * tiling.max_pass_images;
+            transformed = all > transformed ? all : transformed;
+            floats = tiling.thread_scratch;
+        }
+        most = floats > most ? floats : most;
     }
-    n.shared = round_up(s->values_per_image * chunk + transformed + 2ull * chunk + 16, 64); /* and the labels */
-    n.thread_scratch = round_up(own + 64, 64);
+    n.group_scratch = round_up(program->values_per_image * chunk + transformed + 2ull * chunk + 16,
+                               64); /* and the labels */
+    n.thread_scratch = round_up(most + 64, 64);
     return n;
 }

@@ -1,63 +1,83 @@
-/* Drawing one chunk of pictures: each step by all members of a crew, with a barrier between phases. */
+/* Generate one chunk of images: all members of a group compute each step, with a barrier between phases. */
 #ifndef GAN_RUN_H
 #define GAN_RUN_H
 
 #include "plan.h"
-#include "team.h"
+#include "pool.h"
 
 /* What every chunk of a call shares; read only. */
-typedef struct job {
-    const schedule *s;
-    const gan_kernels *k;
-    const method *methods;           /* by step */
+typedef struct gan_shared {
+    const gan_program *program;
+    const gan_kernels *kernels;
+    const gan_method *methods;           /* by step */
     const float *const *packed;  /* by step: the weights in that method */
     const float *table;          /* the prior's LATENT_TABLE values */
     const float *zeros;          /* as many as any value has channels */
-    const gan_request *request;
+    const gan_request *request; /* with images, only its count */
+    const gan_images *images; /* that go in, or NULL */
+    float in_factor, in_offset; /* of their bytes: x * in_factor + in_offset */
     uint32_t nz, classes;
     float factor, offset; /* bring the values to [-1, 1]: x * factor + offset */
-    atomic_int *bad_label; /* set if one of the caller's labels is none of the model's */
-    uint8_t *bytes; /* where the pictures go: one of the two */
+    atomic_int *bad_label; /* set if a label of the caller's is not one of the model's classes */
+    uint8_t *bytes; /* the output: one of the two, the other NULL */
     float *floats;
-} job;
+} gan_shared;
 
-/* A member's view of its crew's chunk. */
-typedef struct worker {
-    const job *j;
-    cursor cursor;
-    float *values, *transformed, *thread_scratch; /* the first two are the crew's */
+/* A member's view of its group's chunk. */
+typedef struct gan_worker {
+    const gan_shared *shared;
+    gan_cursor cursor;
+    float *values, *transformed, *thread_scratch; /* the first two are the group's */
     int64_t *labels;
     uint64_t first; /* of the chunk, counted from the request's start */
     uint32_t images;
-} worker;
+} gan_worker;
 
 /* Rows y0 .. y1-1 of an image. */
-typedef struct rows {
+typedef struct gan_rows {
     uint32_t image, y0, y1;
-} rows;
+} gan_rows;
 
-/* Called by every member of the crew. */
-void gan_i_run_chunk(worker *w);
+/* Called by every member of the group: write the chunk's latents and labels, then run each step. */
+void gan_i_run_chunk(gan_worker *worker);
+void gan_i_begin_chunk(gan_worker *worker);
+/* The last step also writes the output. */
+void gan_i_run_step(gan_worker *worker, uint32_t index);
+
+/* The next share of the rows of a value; 0 when there is none left.  Then a barrier. */
+int gan_i_take_rows(gan_worker *worker, uint32_t v, gan_rows *r);
 
 /* The parts, one a file. */
-void gan_i_run_direct(worker *w, const step *st, const float *weights);
-void gan_i_run_toom(worker *w, const step *st, method f, const float *weights);
-void gan_i_run_fold(worker *w, const step *st, const float *weights, int last);
+void gan_i_run_moments(gan_worker *worker, const gan_step *step);
+void gan_i_run_direct(gan_worker *worker, const gan_step *step, const float *weights);
+void gan_i_run_toom(gan_worker *worker, const gan_step *step, gan_method method, const float *weights);
+/* For the steps of the direct method that gan_i_blocks_fit. */
+void gan_i_run_blocks(gan_worker *worker, const gan_step *step, const float *weights);
+void gan_i_run_winograd(gan_worker *worker, const gan_step *step, const float *weights);
+void gan_i_run_fold(gan_worker *worker, const gan_step *step, const float *weights, int last);
 
 /* n finished values as bytes. */
-static inline void put_bytes(const job *j, float *x, uint8_t *out, int64_t n) {
-    if (j->factor != 1 || j->offset != 0)
-        for (int64_t i = 0; i < n; i++) x[i] = x[i] * j->factor + j->offset;
-    j->k->to_bytes(x, out, n);
+static inline void put_bytes(const gan_shared *shared, float *x, uint8_t *out, int64_t n) {
+    if (shared->factor != 1 || shared->offset != 0)
+        for (int64_t i = 0; i < n; i++) x[i] = x[i] * shared->factor + shared->offset;
+    shared->kernels->to_bytes(x, out, n);
 }
 
-/* Where value `v` of the chunk's picture `image` lies, [pixel][channels padded]. */
-static inline float *value_at(const worker *w, uint32_t v, uint32_t image) {
-    const value *to = &w->j->s->values[w->j->s->values[v].alias];
-    return w->values + to->offset * w->images + to->per_image * image;
+/* Where value `v` of the chunk's image `image` lies, [pixel][channels padded]. */
+static inline float *value_at(const gan_worker *worker, uint32_t v, uint32_t image) {
+    const gan_value *to = &worker->shared->program->values[worker->shared->program->values[v].alias];
+    return worker->values + to->offset * worker->images + to->per_image * image;
 }
 
-/* Some pixels of a picture. */
+/* The row (or column) that stands at `i` of an image of `n`, beyond its edges by padding; -1 for zeros. */
+static inline int64_t source_of(int64_t i, int64_t n, pad_mode mode) {
+    if (i >= 0 && i < n) return i;
+    if (mode == PAD_ZEROS) return -1;
+    if (mode == PAD_REPLICATE) return i < 0 ? 0 : n - 1;
+    return i < 0 ? -i : 2 * (n - 1) - i;
+}
+
+/* Some pixels of an image. */
 typedef struct rectangle {
     int32_t y0, y1, x0, x1; /* half open */
 } rectangle;

@@ -5,41 +5,42 @@
 #include "run.h"
 
 /* One finished row of outputs, [x][channel], to where it belongs. */
-static void emit(const worker *w, const step *st, uint32_t image, int32_t y, float *row, int last) {
-    const conv *c = &st->conv;
-    const gan_kernels *k = w->j->k;
-    const int64_t nc = c->out.c, n = nc * c->out.w;
-    k->activate(row, row, n, st->act);
+static void emit(const gan_worker *worker, const gan_step *step, uint32_t image, int32_t y, float *row, int last) {
+    const gan_conv *conv = &step->conv;
+    const gan_kernels *kernels = worker->shared->kernels;
+    const int64_t nc = conv->out.c, n = nc * conv->out.w;
+    kernels->activate(row, row, n, step->act);
     if (!last) {
-        const int64_t wide = padded(c->out.c, k);
-        float *to = value_at(w, st->output, image) + (int64_t)y * c->out.w * wide;
-        for (int64_t x = 0; x < c->out.w; x++, to += wide) {
+        const int64_t wide = padded(conv->out.c, kernels);
+        float *to = value_at(worker, step->output, image) + (int64_t)y * conv->out.w * wide;
+        for (int64_t x = 0; x < conv->out.w; x++, to += wide) {
             for (int64_t i = 0; i < nc; i++) to[i] = row[x * nc + i];
             for (int64_t i = nc; i < wide; i++) to[i] = 0;
         }
         return;
     }
-    const int64_t picture = (int64_t)(w->first + image);
-    if (w->j->bytes) {
-        put_bytes(w->j, row, w->j->bytes + (picture * c->out.h + y) * n, n);
+    const int64_t number = (int64_t)(worker->first + image);
+    if (worker->shared->bytes) {
+        put_bytes(worker->shared, row, worker->shared->bytes + (number * conv->out.h + y) * n, n);
         return;
     }
     for (int64_t i = 0; i < nc; i++) {
-        float *to = w->j->floats + ((picture * nc + i) * c->out.h + y) * c->out.w;
-        for (int64_t x = 0; x < c->out.w; x++) to[x] = row[x * nc + i];
+        float *to = worker->shared->floats + ((number * nc + i) * conv->out.h + y) * conv->out.w;
+        for (int64_t x = 0; x < conv->out.w; x++) to[x] = row[x * nc + i];
     }
 }
 
 /* products[x][columns] for one row of input pixels. */
-static void multiply(const worker *w, const conv *c, const float *row, const float *weights, int64_t columns,
-                     float *products) {
-    const gan_kernels *k = w->j->k;
-    const int64_t nr = k->nr, in_c = padded(c->in.c, k), tiles = (c->in.w + k->mr - 1) / k->mr;
+static void multiply(const gan_worker *worker, const gan_conv *conv, const float *row, const float *weights,
+                     int64_t columns, float *products) {
+    const gan_kernels *kernels = worker->shared->kernels;
+    const int64_t nr = kernels->nr, in_c = padded(conv->in.c, kernels),
+                  tiles = ((int64_t)conv->in.w + kernels->mr - 1) / kernels->mr;
     for (int64_t first = 0; first < columns; first += nr) {
-        for (uint32_t k0 = 0; k0 < c->in.c; k0 += SLICE) {
-            const ptrdiff_t depth = c->in.c - k0 < SLICE ? (ptrdiff_t)(c->in.c - k0) : (ptrdiff_t)SLICE;
+        for (uint32_t k0 = 0; k0 < conv->in.c; k0 += SLICE) {
+            const ptrdiff_t depth = conv->in.c - k0 < SLICE ? (ptrdiff_t)(conv->in.c - k0) : (ptrdiff_t)SLICE;
             for (int64_t n = 0, x = 0; n < tiles; n++) {
-                const int m = next_part(c->in.w - x, tiles - n);
+                const int m = next_part(conv->in.w - x, tiles - n);
                 const float *a[MAX_MR];
                 float *to[MAX_MR];
                 for (int i = 0; i < m; i++, x++) {
@@ -49,53 +50,69 @@ static void multiply(const worker *w, const conv *c, const float *row, const flo
                     __builtin_prefetch(a[i] + m * in_c, 0, 3);
                     __builtin_prefetch(a[i] + m * in_c + KBLOCK, 0, 3);
                 }
-                k->gemm(m, depth, a, KBLOCK, weights, to, k0 > 0, NULL);
+                kernels->gemm(m, depth, a, KBLOCK, weights, to, k0 > 0, NULL);
             }
             weights += depth * nr;
         }
     }
 }
 
-/* Output rows y0 .. y1-1 of a picture. */
-static void run_band(worker *w, const step *st, const float *weights, uint32_t image, int32_t y0, int32_t y1, int last) {
-    const conv *c = &st->conv;
-    const gan_kernels *k = w->j->k;
-    const int32_t s = (int32_t)c->out_stride, kernel = (int32_t)c->kh;
-    const int64_t nc = c->out.c, columns = (int64_t)round_up((uint64_t)(kernel * kernel) * (uint64_t)nc, (uint64_t)k->nr);
-    const int64_t line = ((int64_t)(c->in.w - 1) * s + kernel) * nc, group = (kernel + s - 1) / s;
-    float *products = w->thread_scratch, *sums = products + c->in.w * columns; /* sums: the `kernel` output rows in progress */
-    const float *bias = w->j->s->constants + st->constants;
-    int32_t from = ceil_div(y0 + c->pad - kernel + 1, s), to = floor_div(y1 - 1 + c->pad, s);
-    from = from > 0 ? from : 0;
-    to = to < (int32_t)c->in.h - 1 ? to : (int32_t)c->in.h - 1;
-    for (int32_t iy = from; iy <= to; iy++) {
-        const int32_t fresh = iy == from ? kernel : s;
-        for (int64_t i = (int64_t)(kernel - fresh) * line; i < kernel * line; i++) sums[i] = bias[i % nc];
-        const float *row = value_at(w, st->inputs[0], image) + (int64_t)iy * c->in.w * padded(c->in.c, k);
-        multiply(w, c, row, weights, columns, products);
-        /* pixels `group` apart don't overlap: a store is never loaded again at once */
-        for (int32_t ky = 0; ky < kernel; ky++)
-            for (int64_t g = 0; g < group && g < c->in.w; g++)
-                k->add_rows(products + g * columns + ky * kernel * nc, group * columns, sums + ky * line + g * s * nc,
-                            group * s * nc, (c->in.w - g + group - 1) / group, kernel * nc);
-        const int32_t done = iy == to ? kernel : s;
-        for (int32_t i = 0; i < done; i++) {
-            const int32_t y = s * iy + i - c->pad;
-            if (y >= y0 && y < y1) emit(w, st, image, y, sums + i * line + c->pad * nc, last);
-        }
-        memmove(sums, sums + s * line, sizeof *sums * (size_t)((kernel - s) * line));
+/* Fill `to` with `n` floats: the `period` floats at `from`, again and again, by copies that double. */
+static void repeat(const float *from, int64_t period, float *to, int64_t n) {
+    memcpy(to, from, sizeof *to * (size_t)period);
+    for (int64_t done = period, part; done < n; done += part) {
+        part = done < n - done ? done : n - done;
+        memcpy(to + done, to, sizeof *to * (size_t)part);
     }
 }
 
-void gan_i_run_fold(worker *w, const step *st, const float *weights, int last) {
-    const uint32_t height = st->conv.out.h, size = (uint32_t)w->cursor.crew->size;
-    const uint32_t wanted = size == 1 || w->images >= 4 * size ? 1 : (4 * size + w->images - 1) / w->images;
+/* Output rows y0 .. y1-1 of an image. */
+static void run_band(gan_worker *worker, const gan_step *step, const float *weights, uint32_t image, int32_t y0,
+                     int32_t y1, int last) {
+    const gan_conv *conv = &step->conv;
+    const gan_kernels *kernels = worker->shared->kernels;
+    const int32_t stride = (int32_t)conv->out_stride, kernel = (int32_t)conv->kh;
+    const int64_t nc = conv->out.c,
+                  columns = (int64_t)round_up((uint64_t)(kernel * kernel) * (uint64_t)nc, (uint64_t)kernels->nr);
+    const int64_t line = ((int64_t)(conv->in.w - 1) * stride + kernel) * nc, spacing = (kernel + stride - 1) / stride;
+    float *products = worker->thread_scratch,
+          *sums = products + conv->in.w * columns; /* sums: the `kernel` output rows in progress */
+    const float *bias = worker->shared->program->constants + step->constants;
+    int32_t from = ceil_div(y0 + conv->pad - kernel + 1, stride), to = floor_div(y1 - 1 + conv->pad, stride);
+    from = from > 0 ? from : 0;
+    to = to < (int32_t)conv->in.h - 1 ? to : (int32_t)conv->in.h - 1;
+    for (int32_t iy = from; iy <= to; iy++) {
+        const int32_t fresh = iy == from ? kernel : stride;
+        repeat(bias, nc, sums + (kernel - fresh) * line, fresh * line);
+        const float *row = value_at(worker, step->inputs[0], image) +
+                           (int64_t)iy * conv->in.w * padded(conv->in.c, kernels);
+        multiply(worker, conv, row, weights, columns, products);
+        /* pixels this far apart don't overlap: a store is never loaded again at once */
+        for (int32_t ky = 0; ky < kernel; ky++)
+            for (int64_t g = 0; g < spacing && g < conv->in.w; g++)
+                kernels->add_rows(products + g * columns + ky * kernel * nc, spacing * columns,
+                                  sums + ky * line + g * stride * nc, spacing * stride * nc,
+                                  (conv->in.w - g + spacing - 1) / spacing, kernel * nc);
+        const int32_t done = iy == to ? kernel : stride;
+        for (int32_t i = 0; i < done; i++) {
+            const int32_t y = stride * iy + i - conv->pad;
+            if (y >= y0 && y < y1) emit(worker, step, image, y, sums + i * line + conv->pad * nc, last);
+        }
+        memmove(sums, sums + stride * line, sizeof *sums * (size_t)((kernel - stride) * line));
+    }
+}
+
+void gan_i_run_fold(gan_worker *worker, const gan_step *step, const float *weights, int last) {
+    const uint32_t height = step->conv.out.h, size = (uint32_t)worker->cursor.group->size;
+    const uint32_t wanted = size == 1 || worker->images >= 4 * size ? 1
+                                                                    : (4 * size + worker->images - 1) / worker->images;
     /* a band reads up to one kernel's rows of inputs again */
-    const uint32_t most = height / (4 * st->conv.kh) ? height / (4 * st->conv.kh) : 1, bands = wanted < most ? wanted : most;
-    for (uint64_t n; gan_i_crew_take(&w->cursor, (uint64_t)w->images * bands, &n);) {
+    const uint32_t max_bands = height / (4 * step->conv.kh) ? height / (4 * step->conv.kh) : 1,
+                   bands = wanted < max_bands ? wanted : max_bands;
+    for (uint64_t n; gan_i_group_take(&worker->cursor, (uint64_t)worker->images * bands, &n);) {
         const uint32_t image = (uint32_t)(n / bands), band = (uint32_t)(n % bands);
-        run_band(w, st, weights, image, (int32_t)((uint64_t)height * band / bands),
+        run_band(worker, step, weights, image, (int32_t)((uint64_t)height * band / bands),
                  (int32_t)((uint64_t)height * (band + 1) / bands), last);
     }
-    gan_i_crew_barrier(&w->cursor);
+    gan_i_group_barrier(&worker->cursor);
 }

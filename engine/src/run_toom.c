@@ -1,64 +1,87 @@
-/* A convolution through Toom-Cook: tiles of the input become values at points x points places, which all output
- * phases share; a matrix product a point; then back to coefficients, where neighbouring tiles overlap and add up. */
+/* A convolution by Toom-Cook (docs/engine.md, "Transforms"): tiles of the input are evaluated at points x points
+ * places, which serves all output phases; one matrix product per point follows; interpolation gives coefficients, and
+ * those that neighboring tiles share are added. */
 #include <string.h>
 
 #include "run.h"
 
 /* Units u0 .. u1-1 (a phase's panel each) of a step's products, for the tile-rows row0 .. row1-1 of a pass. */
-typedef struct item {
-    uint32_t first; /* picture of the pass's first tile-row */
+typedef struct toom_item {
+    uint32_t first; /* image of the pass's first tile-row */
     uint32_t row0, row1, u0, u1;
-} item;
+} toom_item;
 
-/* The register tile of row `row` among `rows` that are multiplied together: its first row and how many it has.
- * Tiles differ by one row at most, the longer first.  A tile's transformed inputs are [block][point][row][16]. */
-static int64_t register_tile(int64_t rows, int64_t row, const gan_kernels *k, int *m) {
-    const int64_t tiles = (rows + k->mr - 1) / k->mr, least = rows / tiles, longer = rows % tiles * (least + 1);
-    *m = (int)(row < longer ? least + 1 : least);
-    return row - (row < longer ? row : row - longer) % *m;
+/* How the tiles that are multiplied together are cut into register tiles: they differ by one tile at most, the longer
+ * ones first.  `longer`: the tiles in those.  A register tile's transformed inputs are [block][point][tile][16]. */
+typedef struct register_tiles {
+    int64_t shorter, longer;
+} register_tiles;
+
+static register_tiles cut(int64_t tiles, const gan_kernels *kernels) {
+    const int64_t parts = (tiles + kernels->mr - 1) / kernels->mr, shorter = tiles / parts;
+    return (register_tiles){shorter, tiles % parts * (shorter + 1)};
 }
 
-/* Where a pass's pictures are parted: whole pictures, each part reading the weights again. */
-static uint32_t part_start(const tiling *t, uint32_t images, uint32_t parts, uint32_t part) {
-    return (uint32_t)((uint64_t)images * part / parts) * t->ty;
+/* The tiles in the register tile that tile `at` is in. */
+static int64_t tiles_with(register_tiles cut, int64_t at) { return cut.shorter + (at < cut.longer); }
+
+/* The first tile of that register tile. */
+static int64_t first_with(register_tiles cut, int64_t at) {
+    return at - (at < cut.longer ? at : at - cut.longer) % tiles_with(cut, at);
 }
 
-static void transform(worker *w, const step *st, const tiling *t, uint32_t first, uint32_t images, uint32_t parts) {
-    const conv *c = &st->conv;
-    const gan_kernels *k = w->j->k;
-    const int64_t in_c = padded(c->in.c, k), tile = t->tile_side;
-    const ptrdiff_t blocks = (c->in.c + KBLOCK - 1) / KBLOCK;
-    for (uint64_t n; gan_i_crew_take(&w->cursor, (uint64_t)images * t->ty, &n);) {
-        const float *image = value_at(w, st->inputs[0], first + (uint32_t)(n / t->ty));
-        uint32_t part = 0;
-        while (n >= part_start(t, images, parts, part + 1)) part++;
-        const uint32_t row0 = part_start(t, images, parts, part), row1 = part_start(t, images, parts, part + 1);
-        const uint32_t start = row0 + ((uint32_t)n - row0) / t->block * t->block; /* of the rows multiplied together */
-        const uint32_t end = row1 - start < t->block ? row1 : start + t->block;
-        const int64_t y0 = (int64_t)(n % t->ty) * tile;
-        for (int64_t x = 0; x < t->tx; x++) {
+/* Where the images of a pass are parted: between images, each part reading the weights again. */
+static uint32_t part_start(const gan_tiling *tiling, uint32_t images, uint32_t parts, uint32_t part) {
+    return (uint32_t)((uint64_t)images * part / parts) * tiling->ty;
+}
+
+/* The part that an image is in: the last one that starts at it or before. */
+static uint32_t part_of(uint32_t image, uint32_t images, uint32_t parts) {
+    return (uint32_t)((((uint64_t)image + 1) * parts - 1) / images);
+}
+
+static void transform(gan_worker *worker, const gan_step *step, const gan_tiling *tiling, uint32_t first,
+                      uint32_t images, uint32_t parts) {
+    const gan_conv *conv = &step->conv;
+    const gan_kernels *kernels = worker->shared->kernels;
+    const int64_t in_c = padded(conv->in.c, kernels), side = tiling->tile_side;
+    const ptrdiff_t blocks = (conv->in.c + KBLOCK - 1) / KBLOCK;
+    for (uint64_t n; gan_i_group_take(&worker->cursor, (uint64_t)images * tiling->ty, &n);) {
+        const uint32_t tile_row = (uint32_t)n, part = part_of(tile_row / tiling->ty, images, parts);
+        const float *image = value_at(worker, step->inputs[0], first + tile_row / tiling->ty);
+        const uint32_t part_row = part_start(tiling, images, parts, part);
+        const uint32_t part_end = part_start(tiling, images, parts, part + 1);
+        /* the block of tile-rows that are multiplied together */
+        const uint32_t start = part_row + (tile_row - part_row) / tiling->block * tiling->block;
+        const uint32_t end = part_end - start < tiling->block ? part_end : start + tiling->block;
+        const register_tiles tiles = cut((int64_t)(end - start) * tiling->tx, kernels);
+        float *block = worker->transformed + (uint64_t)start * tiling->tx * tiling->tile_floats;
+        const int64_t y0 = (int64_t)(tile_row % tiling->ty) * side;
+        int64_t tile = (int64_t)(tile_row - start) * tiling->tx, head = first_with(tiles, tile);
+        for (int64_t x = 0; x < tiling->tx; x++, tile++) {
             const float *pixels[(MAX_TOOM - 1) * (MAX_TOOM - 1)];
             const float **pixel = pixels;
-            for (int64_t py = y0; py < y0 + tile; py++)
-                for (int64_t px = x * tile; px < (x + 1) * tile; px++)
-                    *pixel++ = py < c->in.h && px < c->in.w ? image + (py * c->in.w + px) * in_c : w->j->zeros;
-            int m;
-            const int64_t row = (int64_t)(n - start) * t->tx + x;
-            const int64_t head = register_tile((int64_t)(end - start) * t->tx, row, k, &m);
-            float *v = w->transformed + ((uint64_t)start * t->tx + (uint64_t)head) * t->tile_floats + (row - head) * KBLOCK;
-            k->toom_in(t->side, t->tile_side, pixels, blocks, v, (ptrdiff_t)m * KBLOCK);
+            for (int64_t py = y0; py < y0 + side; py++)
+                for (int64_t px = x * side; px < (x + 1) * side; px++)
+                    *pixel++ = py < conv->in.h && px < conv->in.w ? image + (py * conv->in.w + px) * in_c
+                                                                  : worker->shared->zeros;
+            if (tile == head + tiles_with(tiles, head)) head = tile;
+            float *v = block + (uint64_t)head * tiling->tile_floats + (tile - head) * KBLOCK;
+            kernels->toom_in(tiling->side, tiling->tile_side, pixels, blocks, v,
+                             (ptrdiff_t)tiles_with(tiles, head) * KBLOCK);
         }
     }
-    gan_i_crew_barrier(&w->cursor);
+    gan_i_group_barrier(&worker->cursor);
 }
 
-/* products[unit][row][point][nr] for `rows` tiles.  A point's inputs stay in the second-level cache for all units. */
-static void multiply(const worker *w, const tiling *t, const float *v, int64_t rows, uint32_t channels, const float *weights,
-                     int64_t units, int64_t unit_floats, float *products) {
-    const gan_kernels *k = w->j->k;
-    const int64_t nr = k->nr, points = (int64_t)t->side * t->side, tiles = (rows + k->mr - 1) / k->mr;
-    const int least = (int)(rows / tiles), longer = (int)(rows % tiles);
-    const int prefetch_quarters = tiles >= 4 ? 1 : tiles > 1 ? 2 : 4; /* of a slice, that each tile fetches of the next */
+/* products[unit][tile][point][nr].  A point's inputs stay in the second-level cache for all units. */
+static void multiply(const gan_worker *worker, const gan_tiling *tiling, const float *v, int64_t tiles,
+                     uint32_t channels, const float *weights, int64_t units, int64_t unit_floats, float *products) {
+    const gan_kernels *kernels = worker->shared->kernels;
+    const int64_t nr = kernels->nr, points = (int64_t)tiling->side * tiling->side;
+    const register_tiles parts = cut(tiles, kernels);
+    /* of the next slice of weights, that each register tile fetches */
+    const int few = tiles <= 3 * (int64_t)kernels->mr, prefetch_quarters = !few ? 1 : tiles > kernels->mr ? 2 : 4;
     for (int64_t p = 0; p < points; p++) {
         for (int64_t u = 0; u < units; u++) {
             const float *panel = weights + u * unit_floats + p * channels * nr;
@@ -74,13 +97,16 @@ static void multiply(const worker *w, const tiling *t, const float *v, int64_t r
                 const int64_t next_offset = (last ? 0 : k0 + SLICE) * points + next_p * KBLOCK;
                 const int64_t share = depth / KBLOCK * prefetch_quarters * 4 * nr;
                 const float *at = v;
-                float *to = products + (u * rows * points + p) * nr;
-                for (int n = 0; n < tiles; n++) {
-                    const int m = least + (n < longer), more = n + 1 < tiles;
-                    const float *after = more ? at + m * (int64_t)t->tile_floats : v;
-                    const int64_t next_a = (more ? offset : next_offset) * (least + ((more ? n + 1 : 0) < longer));
-                    k->gemm_packed(m, depth, at + offset * m, points * m * KBLOCK, slice, to, points * nr, k0 > 0,
-                                 n * share < depth * nr ? next + n * share : slice, prefetch_quarters, after + next_a);
+                float *to = products + (u * tiles * points + p) * nr;
+                for (int64_t n = 0, part = 0, m; n < tiles; n += m, part++) {
+                    m = tiles_with(parts, n);
+                    const int more = n + m < tiles;
+                    const float *after = more ? at + m * (int64_t)tiling->tile_floats : v;
+                    const int64_t next_a = (more ? offset : next_offset) * tiles_with(parts, more ? n + m : 0);
+                    const int64_t fetched = part * share;
+                    kernels->gemm_packed((int)m, depth, at + offset * m, points * m * KBLOCK, slice, to, points * nr,
+                                         k0 > 0, fetched < depth * nr ? next + fetched : slice, prefetch_quarters,
+                                         after + next_a);
                     at = after;
                     to += m * points * nr;
                 }
@@ -90,75 +116,91 @@ static void multiply(const worker *w, const tiling *t, const float *v, int64_t r
 }
 
 /* The rows of coefficients j0 .. j1-1 (strip[0] is j0) of one phase, finished into the output. */
-static void emit(const worker *w, const step *st, const tiling *t, uint32_t image, uint32_t py, uint32_t px, uint32_t panel,
-                 const float *strip, int32_t j0, int32_t j1) {
-    const conv *c = &st->conv;
-    const gan_kernels *k = w->j->k;
-    const int32_t s = (int32_t)c->out_stride, shift_y = (int32_t)py - c->pad, shift_x = (int32_t)px - c->pad;
-    const int32_t x0 = ceil_div(-shift_x, s), x1 = floor_div((int32_t)c->out.w - 1 - shift_x, s) + 1;
-    const int64_t out_c = padded(c->out.c, k), nr = k->nr;
+static void emit(const gan_worker *worker, const gan_step *step, const gan_tiling *tiling, uint32_t image, uint32_t py,
+                 uint32_t px, uint32_t panel, const float *strip, int32_t j0, int32_t j1) {
+    const gan_conv *conv = &step->conv;
+    const gan_kernels *kernels = worker->shared->kernels;
+    const int32_t stride = (int32_t)conv->out_stride, shift_y = (int32_t)py - conv->pad,
+                  shift_x = (int32_t)px - conv->pad;
+    const int32_t x0 = ceil_div(-shift_x, stride), x1 = floor_div((int32_t)conv->out.w - 1 - shift_x, stride) + 1;
+    const int64_t out_c = padded(conv->out.c, kernels), nr = kernels->nr;
     for (int32_t j = j0; j < j1; j++) {
-        const int32_t y = s * j + shift_y;
-        if (y < 0 || y >= (int32_t)c->out.h) continue;
-        float *to = value_at(w, st->output, image) +
-                    ((int64_t)y * c->out.w + (int64_t)s * x0 + shift_x) * out_c + panel * nr;
-        k->bias_act(strip + ((int64_t)(j - j0) * t->width + x0) * nr, nr, w->j->s->constants + st->constants + panel * nr, to,
-                  s * out_c, x1 - x0, st->act);
+        const int32_t y = stride * j + shift_y;
+        if (y < 0 || y >= (int32_t)conv->out.h) continue;
+        float *to = value_at(worker, step->output, image) +
+                    ((int64_t)y * conv->out.w + (int64_t)stride * x0 + shift_x) * out_c + panel * nr;
+        kernels->bias_act(strip + ((int64_t)(j - j0) * tiling->width + x0) * nr, nr,
+                          worker->shared->program->constants + step->constants + panel * nr, to, stride * out_c,
+                          x1 - x0, step->act);
     }
 }
 
-/* One unit's products of tile-rows row .. end-1, which go on where the strip stands, back to coefficients. */
-static void restore(const worker *w, const step *st, const tiling *t, const item *it, uint32_t unit, uint32_t row,
-                    uint32_t end, const float *products, float *strip) {
-    const conv *c = &st->conv;
-    const gan_kernels *k = w->j->k;
-    const int64_t nr = k->nr, points = (int64_t)t->side * t->side, line = (int64_t)t->width * nr;
-    const uint32_t s = c->out_stride, panels = padded(c->out.c, k) / (uint32_t)nr, phase = unit / panels;
-    for (; row < end; row++) {
-        const uint32_t y = row % t->ty, image = it->first + row / t->ty;
-        const int32_t j = (int32_t)y * t->tile_side, last = y + 1 == t->ty;
-        for (uint32_t x = 0; x < t->tx; x++, products += points * nr)
-            k->toom_out(t->side, t->tile_side, products, strip + (int64_t)x * t->tile_side * nr, line, y > 0, x > 0);
-        emit(w, st, t, image, phase / s, phase % s, unit % panels, strip, j, j + (last ? t->side : t->tile_side));
-        if (!last) memmove(strip, strip + t->tile_side * line, sizeof *strip * (size_t)((t->side - t->tile_side) * line));
+/* Transform the products of one unit's tile rows tile_row .. end-1 back to coefficients, at the strip's position. */
+static void restore(const gan_worker *worker, const gan_step *step, const gan_tiling *tiling, const toom_item *item,
+                    uint32_t unit, uint32_t tile_row, uint32_t end, const float *products, float *strip) {
+    const gan_conv *conv = &step->conv;
+    const gan_kernels *kernels = worker->shared->kernels;
+    const int64_t nr = kernels->nr, points = (int64_t)tiling->side * tiling->side,
+                  strip_stride = (int64_t)tiling->width * nr;
+    const uint32_t stride = conv->out_stride, panels = padded(conv->out.c, kernels) / (uint32_t)nr,
+                   phase = unit / panels;
+    for (; tile_row < end; tile_row++) {
+        const uint32_t y = tile_row % tiling->ty, image = item->first + tile_row / tiling->ty;
+        const int32_t j = (int32_t)y * tiling->tile_side, last = y + 1 == tiling->ty;
+        for (uint32_t x = 0; x < tiling->tx; x++, products += points * nr)
+            kernels->toom_out(tiling->side, tiling->tile_side, products, strip + (int64_t)x * tiling->tile_side * nr,
+                              strip_stride, y > 0, x > 0);
+        emit(worker, step, tiling, image, phase / stride, phase % stride, unit % panels, strip, j,
+             j + (last ? tiling->side : tiling->tile_side));
+        if (!last)
+            memmove(strip, strip + tiling->tile_side * strip_stride,
+                    sizeof *strip * (size_t)((tiling->side - tiling->tile_side) * strip_stride));
     }
 }
 
-static void run_item(worker *w, const step *st, const tiling *t, const item *it, const float *weights,
-                     uint64_t unit_floats) {
-    const int64_t nr = w->j->k->nr, points = (int64_t)t->side * t->side;
-    const int64_t strip_floats = (int64_t)t->side * t->width * nr;
-    float *strips = w->thread_scratch, *products = strips + (int64_t)t->group * strip_floats;
-    for (uint32_t row = it->row0; row < it->row1;) {
-        const uint32_t end = it->row1 - row < t->block ? it->row1 : row + t->block;
-        const int64_t rows = (int64_t)(end - row) * t->tx;
-        multiply(w, t, w->transformed + (uint64_t)row * t->tx * t->tile_floats, rows, st->conv.in.c, weights + it->u0 * unit_floats,
-                 it->u1 - it->u0, (int64_t)unit_floats, products);
-        for (uint32_t u = it->u0; u < it->u1; u++)
-            restore(w, st, t, it, u, row, end, products + (u - it->u0) * rows * points * nr,
-                    strips + (u - it->u0) * strip_floats);
-        row = end;
+static void run_item(gan_worker *worker, const gan_step *step, const gan_tiling *tiling, const toom_item *item,
+                     const float *weights, uint64_t unit_floats) {
+    const int64_t nr = worker->shared->kernels->nr, points = (int64_t)tiling->side * tiling->side;
+    const int64_t strip_floats = (int64_t)tiling->side * tiling->width * nr;
+    float *strips = worker->thread_scratch, *products = strips + (int64_t)tiling->panel_group * strip_floats;
+    for (uint32_t tile_row = item->row0; tile_row < item->row1;) {
+        const uint32_t end = item->row1 - tile_row < tiling->block ? item->row1 : tile_row + tiling->block;
+        const int64_t tiles = (int64_t)(end - tile_row) * tiling->tx;
+        multiply(worker, tiling, worker->transformed + (uint64_t)tile_row * tiling->tx * tiling->tile_floats, tiles,
+                 step->conv.in.c, weights + item->u0 * unit_floats, item->u1 - item->u0, (int64_t)unit_floats,
+                 products);
+        for (uint32_t u = item->u0; u < item->u1; u++)
+            restore(worker, step, tiling, item, u, tile_row, end, products + (u - item->u0) * tiles * points * nr,
+                    strips + (u - item->u0) * strip_floats);
+        tile_row = end;
     }
 }
 
-void gan_i_run_toom(worker *w, const step *st, method f, const float *weights) {
-    const conv *c = &st->conv;
-    const uint32_t units = c->out_stride * c->out_stride * (padded(c->out.c, w->j->k) / (uint32_t)w->j->k->nr);
-    tiling t;
-    gan_i_tile(c, f, w->j->k, w->images, w->cursor.crew->size, &t);
-    const uint64_t unit_floats = (uint64_t)t.side * (uint64_t)t.side * c->in.c * (uint64_t)w->j->k->nr;
-    const uint32_t groups = (units + t.group - 1) / t.group, wanted = 4 * (uint32_t)w->cursor.crew->size;
-    for (uint32_t first = 0; first < w->images; first += t.pass_images) {
-        const uint32_t images = w->images - first < t.pass_images ? w->images - first : t.pass_images;
-        const uint32_t most = w->cursor.crew->size == 1 || groups >= wanted ? 1 : (wanted + groups - 1) / groups;
-        const uint32_t parts = most < images ? most : images;
-        transform(w, st, &t, first, images, parts);
-        for (uint64_t n; gan_i_crew_take(&w->cursor, (uint64_t)groups * parts, &n);) {
-            const uint32_t part = (uint32_t)(n % parts), u0 = (uint32_t)(n / parts) * t.group;
-            const item it = {first, part_start(&t, images, parts, part), part_start(&t, images, parts, part + 1), u0,
-                             u0 + t.group < units ? u0 + t.group : units};
-            run_item(w, st, &t, &it, weights, unit_floats);
+void gan_i_run_toom(gan_worker *worker, const gan_step *step, gan_method method, const float *weights) {
+    const gan_conv *conv = &step->conv;
+    const uint32_t units = conv->out_stride * conv->out_stride *
+                           (padded(conv->out.c, worker->shared->kernels) / (uint32_t)worker->shared->kernels->nr);
+    gan_tiling tiling;
+    gan_i_tile(conv, method, worker->shared->kernels, worker->images, worker->cursor.group->size, &tiling);
+    const uint64_t unit_floats = (uint64_t)tiling.side * (uint64_t)tiling.side * conv->in.c *
+                                 (uint64_t)worker->shared->kernels->nr;
+    const uint32_t panel_groups = (units + tiling.panel_group - 1) / tiling.panel_group,
+                   wanted = 4 * (uint32_t)worker->cursor.group->size;
+    for (uint32_t first = 0; first < worker->images; first += tiling.pass_images) {
+        const uint32_t images = worker->images - first < tiling.pass_images ? worker->images - first
+                                                                            : tiling.pass_images;
+        const uint32_t max_parts = worker->cursor.group->size == 1 || panel_groups >= wanted
+                                       ? 1
+                                       : (wanted + panel_groups - 1) / panel_groups;
+        const uint32_t parts = max_parts < images ? max_parts : images;
+        transform(worker, step, &tiling, first, images, parts);
+        for (uint64_t n; gan_i_group_take(&worker->cursor, (uint64_t)panel_groups * parts, &n);) {
+            const uint32_t part = (uint32_t)(n % parts), u0 = (uint32_t)(n / parts) * tiling.panel_group;
+            const toom_item item = {first, part_start(&tiling, images, parts, part),
+                                    part_start(&tiling, images, parts, part + 1), u0,
+                                    u0 + tiling.panel_group < units ? u0 + tiling.panel_group : units};
+            run_item(worker, step, &tiling, &item, weights, unit_floats);
         }
-        gan_i_crew_barrier(&w->cursor);
+        gan_i_group_barrier(&worker->cursor);
     }
 }

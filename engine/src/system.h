@@ -1,5 +1,5 @@
-/* What the engine asks of an operating system.  system_posix.c and system_windows.c answer; no other file knows
- * which system it runs on, so a new one is a third file (one without threads refuses gan_i_thread_start). */
+/* What the engine needs from the operating system. system_posix.c and system_windows.c implement it, and no other file
+ * depends on the system. To port the engine, write a third file (without threads, let gan_i_thread_start return 0). */
 #ifndef GAN_SYSTEM_H
 #define GAN_SYSTEM_H
 
@@ -7,8 +7,8 @@
 
 /* ---- memory ---- */
 
-/* `floats` floats, aligned to a cache line, or to a huge page and on huge pages where that pays; NULL where there
- * is no memory.  gan_i_free takes NULL too. */
+/* Allocate `floats` floats, aligned to a cache line; large arrays are put on huge pages.  NULL if there is no memory.
+ * gan_i_free accepts NULL. */
 float *gan_i_allocate(uint64_t floats);
 /* `size` bytes aligned to a cache line. */
 void *gan_i_allocate_bytes(size_t size);
@@ -16,46 +16,51 @@ void gan_i_free(void *memory);
 
 /* ---- files ---- */
 
-/* A regular file, whole, in memory for gan_i_free.  GAN_ERROR_CORRUPT where it shrinks or grows meanwhile. */
+/* Read a whole regular file into memory, which gan_i_free frees. GAN_ERROR_CORRUPT if it shrinks or grows meanwhile. */
 gan_status gan_i_read_file(const char *path, void **data, size_t *size);
 
 /* ---- threads ---- */
 
 /* A lock with a condition to wait for. */
-typedef struct monitor monitor;
-monitor *gan_i_monitor_new(void);
-void gan_i_monitor_free(monitor *m);
-void gan_i_enter(monitor *m);
-/* Enter if nobody is inside; whether it did. */
-int gan_i_try_enter(monitor *m);
-void gan_i_leave(monitor *m);
-/* Inside: leave, sleep until woken (or for no reason), enter. */
-void gan_i_wait(monitor *m);
-void gan_i_wake_all(monitor *m);
+typedef struct gan_monitor gan_monitor;
+gan_monitor *gan_i_monitor_new(void);
+void gan_i_monitor_free(gan_monitor *monitor);
+void gan_i_enter(gan_monitor *monitor);
+/* Enter unless another thread is inside; returns whether it did. */
+int gan_i_try_enter(gan_monitor *monitor);
+void gan_i_leave(gan_monitor *monitor);
+/* Call it inside: leave, sleep until woken (or spuriously), and enter again. */
+void gan_i_wait(gan_monitor *monitor);
+void gan_i_wake_all(gan_monitor *monitor);
 
-typedef struct thread {
+typedef struct gan_thread {
     uintptr_t id;
-} thread;
-/* Start run(arg), which sees no signal but those of its own faults; 0 where the system refuses. */
-int gan_i_thread_start(thread *t, void (*run)(void *), void *arg);
-void gan_i_thread_join(thread t);
+} gan_thread;
+/* Start a thread that calls run(arg), with all signals blocked except those of its own faults; 0 if the system
+ * refuses. */
+int gan_i_thread_start(gan_thread *thread, void (*run)(void *), void *arg);
+void gan_i_thread_join(gan_thread thread);
 void gan_i_yield(void);
 
 /* ---- the machine and the process ---- */
 
-/* The cores that the calling thread may use, at most 1,024: its affinity, which threads that it starts inherit, and the
- * process's cgroups' quotas. */
+/* The number of cores that the calling thread may use, at most 1,024: limited by its affinity, which threads that it
+ * starts inherit, and by the quotas of the process's cgroups. */
 int gan_i_usable_cores(void);
-/* system_posix.c: the cores that the least quota of a process's cgroup and of those above it allows, 0 for no quota.
- * `membership` is like /proc/self/cgroup, `mount` like /sys/fs/cgroup. */
+/* system_posix.c only: the number of cores that the lowest CPU quota of a process's cgroup and its ancestors allows; 0
+ * if there is no quota. `membership` is a file like /proc/self/cgroup, `mount` a folder like /sys/fs/cgroup. */
 double gan_i_cpu_quota(const char *membership, const char *mount);
-/* Likewise bytes of memory; 0 for no bound. */
+/* The same for bytes of memory; 0 if there is no limit. */
 double gan_i_memory_bound(const char *membership, const char *mount);
-/* Bytes of the last-level cache, 0 where that is unknown. */
+/* An AArch64 processor's register MIDR_EL1 (the maker in the highest 8 bits, the part in bits 4 to 15); 0 on others, and
+ * if it can't be read. */
+uint32_t gan_i_arm_processor(void);
+/* Bytes of the last-level cache, 0 if that is unknown. */
 uint64_t gan_i_last_level_cache(void);
 /* Bytes of the machine's memory, or the cgroup's limit on this process if that is less; 0 if unknown. */
 uint64_t gan_i_memory(void);
-/* How often this process was forked from one that had asked before: differs in a child, whatever its process number. */
+/* The number of forks between this process and the one that first called this: it differs between parent and child,
+ * even if both have the same process number. */
 unsigned gan_i_forks(void);
 
 #endif

@@ -15,6 +15,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#if defined(__linux__) && defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
 
 enum { CACHE_LINE = 64, HUGE_PAGE = 2 << 20 };
 
@@ -64,7 +67,8 @@ gan_status gan_i_read_file(const char *path, void **data, size_t *size) {
     gan_status status = GAN_ERROR_FILE;
     if (!fstat(handle, &about) && S_ISREG(about.st_mode)) {
         *size = (size_t)about.st_size;
-        *data = (uint64_t)about.st_size < SIZE_MAX - 8 ? gan_i_allocate((uint64_t)about.st_size / sizeof(float) + 1) : NULL;
+        *data = (uint64_t)about.st_size < SIZE_MAX - 8 ? gan_i_allocate((uint64_t)about.st_size / sizeof(float) + 1)
+                                                       : NULL;
         status = *data ? read_whole(handle, *size, *data) : GAN_ERROR_MEMORY;
         if (status != GAN_OK) gan_i_free(*data);
     }
@@ -72,34 +76,34 @@ gan_status gan_i_read_file(const char *path, void **data, size_t *size) {
     return status;
 }
 
-struct monitor {
+struct gan_monitor {
     pthread_mutex_t lock;
     pthread_cond_t wake;
 };
 
-monitor *gan_i_monitor_new(void) {
-    monitor *m = malloc(sizeof *m);
-    if (!m) return NULL;
-    if (!pthread_mutex_init(&m->lock, NULL)) {
-        if (!pthread_cond_init(&m->wake, NULL)) return m;
-        pthread_mutex_destroy(&m->lock);
+gan_monitor *gan_i_monitor_new(void) {
+    gan_monitor *monitor = malloc(sizeof *monitor);
+    if (!monitor) return NULL;
+    if (!pthread_mutex_init(&monitor->lock, NULL)) {
+        if (!pthread_cond_init(&monitor->wake, NULL)) return monitor;
+        pthread_mutex_destroy(&monitor->lock);
     }
-    free(m);
+    free(monitor);
     return NULL;
 }
 
-void gan_i_monitor_free(monitor *m) {
-    if (!m) return;
-    pthread_cond_destroy(&m->wake);
-    pthread_mutex_destroy(&m->lock);
-    free(m);
+void gan_i_monitor_free(gan_monitor *monitor) {
+    if (!monitor) return;
+    pthread_cond_destroy(&monitor->wake);
+    pthread_mutex_destroy(&monitor->lock);
+    free(monitor);
 }
 
-void gan_i_enter(monitor *m) { pthread_mutex_lock(&m->lock); }
-int gan_i_try_enter(monitor *m) { return !pthread_mutex_trylock(&m->lock); }
-void gan_i_leave(monitor *m) { pthread_mutex_unlock(&m->lock); }
-void gan_i_wait(monitor *m) { pthread_cond_wait(&m->wake, &m->lock); }
-void gan_i_wake_all(monitor *m) { pthread_cond_broadcast(&m->wake); }
+void gan_i_enter(gan_monitor *monitor) { pthread_mutex_lock(&monitor->lock); }
+int gan_i_try_enter(gan_monitor *monitor) { return !pthread_mutex_trylock(&monitor->lock); }
+void gan_i_leave(gan_monitor *monitor) { pthread_mutex_unlock(&monitor->lock); }
+void gan_i_wait(gan_monitor *monitor) { pthread_cond_wait(&monitor->wake, &monitor->lock); }
+void gan_i_wake_all(gan_monitor *monitor) { pthread_cond_broadcast(&monitor->wake); }
 
 typedef struct beginning {
     void (*run)(void *);
@@ -113,8 +117,8 @@ static void *begin(void *memory) {
     return NULL;
 }
 
-int gan_i_thread_start(thread *t, void (*run)(void *), void *arg) {
-    _Static_assert(sizeof(pthread_t) <= sizeof t->id, "a thread's name");
+int gan_i_thread_start(gan_thread *thread, void (*run)(void *), void *arg) {
+    _Static_assert(sizeof(pthread_t) <= sizeof thread->id, "a thread's name");
     beginning *b = malloc(sizeof *b);
     pthread_t id;
     const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
@@ -127,11 +131,11 @@ int gan_i_thread_start(thread *t, void (*run)(void *), void *arg) {
     const int refused = pthread_create(&id, NULL, begin, b);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (refused) free(b);
-    else t->id = (uintptr_t)id;
+    else thread->id = (uintptr_t)id;
     return !refused;
 }
 
-void gan_i_thread_join(thread t) { pthread_join((pthread_t)t.id, NULL); }
+void gan_i_thread_join(gan_thread thread) { pthread_join((pthread_t)thread.id, NULL); }
 void gan_i_yield(void) { sched_yield(); }
 
 /* The number or two that a file begins with; how many there were. */
@@ -155,7 +159,8 @@ static double least_of_groups(const char *membership, const char *mount, double 
         strcpy(folder, line + 3);
     }
     if (f) fclose(f);
-    /* A container may have its own group at the top and read a name that was given outside: then only the top is there. */
+    /* A container may have its own group at the top and read a name that was given outside: then only the top is
+     * there. */
     for (char *end = folder + strlen(folder); end; end = strrchr(folder, '/')) {
         *end = 0;
         const int length = snprintf(path, sizeof path, "%s%s", mount, folder);
@@ -209,6 +214,17 @@ int gan_i_usable_cores(void) {
     const double bound = gan_i_cpu_quota("/proc/self/cgroup", "/sys/fs/cgroup");
     if (bound > 0 && bound < cores) cores = (int)bound;
     return cores < 1 ? 1 : cores > 1024 ? 1024 : cores;
+}
+
+uint32_t gan_i_arm_processor(void) {
+    uint64_t name = 0;
+#if defined(__linux__) && defined(__aarch64__)
+    enum { CPUID = 1 << 11 }; /* HWCAP_CPUID: the kernel answers reads of MIDR_EL1 */
+    if (getauxval(AT_HWCAP) & CPUID) __asm__("mrs %0, midr_el1" : "=r"(name));
+#elif defined(__APPLE__) && defined(__aarch64__)
+    name = 0x61u << 24; /* the maker, which is what is needed of it */
+#endif
+    return (uint32_t)name;
 }
 
 uint64_t gan_i_last_level_cache(void) {

@@ -58,25 +58,25 @@ gan_status gan_i_read_file(const char *path, void **data, size_t *size) {
     return status;
 }
 
-struct monitor {
+struct gan_monitor {
     SRWLOCK lock;
     CONDITION_VARIABLE wake;
 };
 
-monitor *gan_i_monitor_new(void) {
-    monitor *m = malloc(sizeof *m);
-    if (!m) return NULL;
-    InitializeSRWLock(&m->lock);
-    InitializeConditionVariable(&m->wake);
-    return m;
+gan_monitor *gan_i_monitor_new(void) {
+    gan_monitor *monitor = malloc(sizeof *monitor);
+    if (!monitor) return NULL;
+    InitializeSRWLock(&monitor->lock);
+    InitializeConditionVariable(&monitor->wake);
+    return monitor;
 }
 
-void gan_i_monitor_free(monitor *m) { free(m); }
-void gan_i_enter(monitor *m) { AcquireSRWLockExclusive(&m->lock); }
-int gan_i_try_enter(monitor *m) { return TryAcquireSRWLockExclusive(&m->lock); }
-void gan_i_leave(monitor *m) { ReleaseSRWLockExclusive(&m->lock); }
-void gan_i_wait(monitor *m) { SleepConditionVariableSRW(&m->wake, &m->lock, INFINITE, 0); }
-void gan_i_wake_all(monitor *m) { WakeAllConditionVariable(&m->wake); }
+void gan_i_monitor_free(gan_monitor *monitor) { free(monitor); }
+void gan_i_enter(gan_monitor *monitor) { AcquireSRWLockExclusive(&monitor->lock); }
+int gan_i_try_enter(gan_monitor *monitor) { return TryAcquireSRWLockExclusive(&monitor->lock); }
+void gan_i_leave(gan_monitor *monitor) { ReleaseSRWLockExclusive(&monitor->lock); }
+void gan_i_wait(gan_monitor *monitor) { SleepConditionVariableSRW(&monitor->wake, &monitor->lock, INFINITE, 0); }
+void gan_i_wake_all(gan_monitor *monitor) { WakeAllConditionVariable(&monitor->wake); }
 
 typedef struct beginning {
     void (*run)(void *);
@@ -90,19 +90,19 @@ static DWORD WINAPI begin(void *memory) {
     return 0;
 }
 
-int gan_i_thread_start(thread *t, void (*run)(void *), void *arg) {
+int gan_i_thread_start(gan_thread *thread, void (*run)(void *), void *arg) {
     beginning *b = malloc(sizeof *b);
     if (!b) return 0;
     *b = (beginning){run, arg};
     HANDLE handle = CreateThread(NULL, 0, begin, b, 0, NULL);
     if (!handle) free(b);
-    t->id = (uintptr_t)handle;
+    thread->id = (uintptr_t)handle;
     return handle != NULL;
 }
 
-void gan_i_thread_join(thread t) {
-    WaitForSingleObject((HANDLE)t.id, INFINITE);
-    CloseHandle((HANDLE)t.id);
+void gan_i_thread_join(gan_thread thread) {
+    WaitForSingleObject((HANDLE)thread.id, INFINITE);
+    CloseHandle((HANDLE)thread.id);
 }
 
 void gan_i_yield(void) { SwitchToThread(); }
@@ -116,6 +116,7 @@ int gan_i_usable_cores(void) {
     return cores < 1 ? 1 : cores > 1024 ? 1024 : (int)cores;
 }
 
+uint32_t gan_i_arm_processor(void) { return 0; }
 uint64_t gan_i_last_level_cache(void) { return 0; }
 
 uint64_t gan_i_memory(void) {

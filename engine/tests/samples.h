@@ -1,4 +1,4 @@
-/* What the tests of whole models share: the files of tests/known/ and the pictures that they must give. */
+/* What the tests of whole models share: the files of tests/known/ and the images that they must give. */
 #ifndef GAN_SAMPLES_H
 #define GAN_SAMPLES_H
 
@@ -9,7 +9,7 @@
 
 #include "gan.h"
 
-enum { KNOWN_PICTURES = 14, KNOWN_PICTURE = 16 * 16 * 3, KNOWN_BYTES = KNOWN_PICTURES * KNOWN_PICTURE, KNOWN_SEED = 7 };
+enum { KNOWN_IMAGES = 14, KNOWN_IMAGE = 16 * 16 * 3, KNOWN_BYTES = KNOWN_IMAGES * KNOWN_IMAGE, KNOWN_SEED = 7 };
 
 static inline int check(int ok, const char *what) {
     if (!ok) printf("FAILED %s\n", what);
@@ -28,7 +28,7 @@ static inline unsigned char *load(const char *path, size_t *size) {
     return bytes;
 }
 
-/* gan-file-format.md's promise: at most 1 byte in 10,000 off, by 1.  (One picture has fewer: then one byte.) */
+/* gan-file-format.md's promise: at most 1 byte in 10,000 off, by 1.  (One image has fewer: then one byte.) */
 static inline int alike(const uint8_t *a, const uint8_t *b, size_t n) {
     size_t off = 0;
     for (size_t i = 0; i < n; i++) {

@@ -34,19 +34,19 @@ for tool in "$@"; do
     ctest --test-dir "$suite" --output-on-failure
     # CPython keeps what it allocates to its end, so leaks are looked for in the C suite alone
     # (and the mutated files run in a process of their own, which measures its memory).  A forked child can hang
-    # in GCC 12's ASan, whose allocator is forked with the lock that a starting thread holds; checkmodel forks too.
+    # in GCC 12's ASan, whose allocator is forked with the lock that a starting thread holds; check_model forks too.
     ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0 python_part libasan.so -k 'not mutated and not forked' \
       tests/engine/test_hostile.py tests/engine/test_compatibility.py
     ;;
   tsan)
     make_suite tsan thread
-    for test in checkmodel checkfaults; do "$suite/$test"; done
+    for test in check_model check_faults; do "$suite/$test"; done
     LD_PRELOAD=$(gcc -print-file-name=libtsan.so) GAN_TEST_LIBRARY=$suite/libgan.so "$python" -m tests.engine.threads 40
     ;;
   valgrind)
     command -v valgrind > /dev/null || { echo 'valgrind is not installed'; continue; }
     make_suite valgrind ''
-    for test in checkvectors checkfaults; do
+    for test in check_vectors check_faults; do
       valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --soname-synonyms=somalloc=none \
         "$suite/$test"
     done

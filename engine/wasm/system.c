@@ -16,23 +16,26 @@ gan_status gan_i_read_file(const char *path, void **data, size_t *size) {
 }
 
 /* One thread: a lock is always free. */
-struct monitor {
+struct gan_monitor {
     int unused;
 };
 
-monitor *gan_i_monitor_new(void) { return malloc(sizeof(monitor)); }
-void gan_i_monitor_free(monitor *m) { free(m); }
-void gan_i_enter(monitor *m) { (void)m; }
-int gan_i_try_enter(monitor *m) { return (void)m, 1; }
-void gan_i_leave(monitor *m) { (void)m; }
-void gan_i_wait(monitor *m) { (void)m; }
-void gan_i_wake_all(monitor *m) { (void)m; }
+gan_monitor *gan_i_monitor_new(void) { return malloc(sizeof(gan_monitor)); }
+void gan_i_monitor_free(gan_monitor *monitor) { free(monitor); }
+void gan_i_enter(gan_monitor *monitor) { (void)monitor; }
+int gan_i_try_enter(gan_monitor *monitor) { return (void)monitor, 1; }
+void gan_i_leave(gan_monitor *monitor) { (void)monitor; }
+void gan_i_wait(gan_monitor *monitor) { (void)monitor; }
+void gan_i_wake_all(gan_monitor *monitor) { (void)monitor; }
 
-int gan_i_thread_start(thread *t, void (*run)(void *), void *arg) { return (void)t, (void)run, (void)arg, 0; }
-void gan_i_thread_join(thread t) { (void)t; }
+int gan_i_thread_start(gan_thread *thread, void (*run)(void *), void *arg) {
+    return (void)thread, (void)run, (void)arg, 0;
+}
+void gan_i_thread_join(gan_thread thread) { (void)thread; }
 void gan_i_yield(void) {}
 
 int gan_i_usable_cores(void) { return 1; }
+uint32_t gan_i_arm_processor(void) { return 0; }
 uint64_t gan_i_last_level_cache(void) { return 0; }
 uint64_t gan_i_memory(void) { return (uint64_t)1 << 32; } /* what an instance can grow to */
 unsigned gan_i_forks(void) { return 0; }

@@ -37,7 +37,7 @@ static void interpolate(int points, const float *p, ptrdiff_t ps, float *c, ptrd
 static float activated(float x, activation act) {
     switch (act.kind) {
     case ACT_RELU:
-        return x < 0 ? 0 : x; /* what is no number stays none */
+        return x < 0 ? 0 : x; /* NaN propagates */
     case ACT_LEAKY_RELU:
         return x < 0 ? x * act.slope : x;
     case ACT_TANH:
@@ -49,8 +49,8 @@ static float activated(float x, activation act) {
     }
 }
 
-static void gemm(int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b, float *const *c, int accumulate,
-                 const float *next) {
+static void gemm(int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b, float *const *c,
+                 int accumulate, const float *next) {
     (void)next;
     for (int i = 0; i < m; i++) {
         float sum[NR] = {0};
@@ -62,8 +62,9 @@ static void gemm(int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, co
     }
 }
 
-static void gemm_packed(int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c, ptrdiff_t c_step, int accumulate,
-                      const float *next, int prefetch_quarters, const float *next_a) {
+static void gemm_packed(int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
+                        ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters,
+                        const float *next_a) {
     (void)prefetch_quarters, (void)next_a;
     const float *rows[MR];
     float *to[MR];
@@ -86,7 +87,8 @@ static void toom_out(int points, int tile, const float *p, float *strip, ptrdiff
     const int kept = points - tile;
     for (int n = 0; n < NR; n++) {
         float half[MAX_TOOM * MAX_TOOM], full[MAX_TOOM * MAX_TOOM];
-        for (int i = 0; i < points; i++) interpolate(points, p + (ptrdiff_t)i * points * NR + n, NR, half + i * points, 1);
+        for (int i = 0; i < points; i++)
+            interpolate(points, p + (ptrdiff_t)i * points * NR + n, NR, half + i * points, 1);
         for (int j = 0; j < points; j++) interpolate(points, half + j, points, full + j, points);
         for (int i = 0; i < points; i++)
             for (int j = 0; j < points; j++) {
@@ -96,8 +98,56 @@ static void toom_out(int points, int tile, const float *p, float *strip, ptrdiff
     }
 }
 
+/* Values of the transposed interpolation: the polynomials whose zeros are all other points, on the inputs. */
+static void winograd_values(const float *d, ptrdiff_t ds, float *v, ptrdiff_t vs) {
+    const float half = (float)WINOGRAD_POINTS[1], two = (float)WINOGRAD_POINTS[3];
+    const float q1 = half * (d[3 * ds] - 2 * d[ds]), q2 = two * (d[3 * ds] - 0.5f * d[ds]);
+    const float e1 = d[4 * ds] - 2 * d[2 * ds], e2 = d[4 * ds] - 0.5f * d[2 * ds];
+    v[0] = d[0] - 2.5f * d[2 * ds] + d[4 * ds];
+    v[vs] = e1 + q1, v[2 * vs] = e1 - q1, v[3 * vs] = e2 + q2, v[4 * vs] = e2 - q2;
+    v[5 * vs] = d[ds] - 2.5f * d[3 * ds] + d[5 * ds];
+}
+
+/* Output i is the sum over the points of point^i times the product there. */
+static void winograd_outputs(const float *p, ptrdiff_t ps, float *y, ptrdiff_t ys) {
+    const float half = (float)WINOGRAD_POINTS[1], two = (float)WINOGRAD_POINTS[3];
+    const float s1 = p[ps] + p[2 * ps], s2 = p[3 * ps] + p[4 * ps];
+    const float q1 = half * (p[ps] - p[2 * ps]), q2 = two * (p[3 * ps] - p[4 * ps]);
+    y[0] = p[0] + s1 + s2;
+    y[ys] = q1 + q2;
+    y[2 * ys] = 0.5f * s1 + 2 * s2;
+    y[3 * ys] = 0.5f * q1 + 2 * q2 + p[5 * ps];
+}
+
+static void winograd_in(const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t point_step, ptrdiff_t block_step) {
+    enum { SIDE = WINOGRAD };
+    for (ptrdiff_t c = 0; c < blocks * KBLOCK; c++) {
+        float pixel[SIDE * SIDE], half[SIDE * SIDE], full[SIDE * SIDE];
+        for (int i = 0; i < SIDE * SIDE; i++) pixel[i] = x[i][c];
+        for (int i = 0; i < SIDE; i++) winograd_values(pixel + i * SIDE, 1, half + i * SIDE, 1);
+        for (int j = 0; j < SIDE; j++) winograd_values(half + j, SIDE, full + j, SIDE);
+        float *out = v + c / KBLOCK * block_step + c % KBLOCK;
+        for (int i = 0; i < SIDE * SIDE; i++) out[i * point_step] = full[i];
+    }
+}
+
+static void winograd_out(const float *p, const float *bias, const float *slope, float *y, ptrdiff_t row, ptrdiff_t step,
+                         int rows, int columns) {
+    enum { SIDE = WINOGRAD, TILE = WINOGRAD_TILE };
+    for (int n = 0; n < NR; n++) {
+        float half[SIDE * TILE], full[TILE * TILE];
+        for (int i = 0; i < SIDE; i++) winograd_outputs(p + (ptrdiff_t)i * SIDE * NR + n, NR, half + i * TILE, 1);
+        for (int j = 0; j < TILE; j++) winograd_outputs(half + j, TILE, full + j, TILE);
+        for (int i = 0; i < rows; i++)
+            for (int j = 0; j < columns; j++) {
+                const float sum = full[i * TILE + j] + bias[n];
+                y[i * row + j * step + n] = sum < 0 ? sum * slope[n] : sum;
+            }
+    }
+}
+
 static void bias_act(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels,
-                   activation act) {
+                     activation act) {
     for (ptrdiff_t i = 0; i < pixels; i++)
         for (int n = 0; n < NR; n++) y[i * y_step + n] = activated(x[i * x_step + n] + bias[n], act);
 }
@@ -126,8 +176,8 @@ static void multiply(const float *a, const float *b, float *y, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i++) y[i] = a[i] * b[i];
 }
 
-static void affine(const float *x, const float *scale, const float *shift, float *y, ptrdiff_t pixels, ptrdiff_t channels,
-                   activation act) {
+static void affine(const float *x, const float *scale, const float *shift, float *y, ptrdiff_t pixels,
+                   ptrdiff_t channels, activation act) {
     for (ptrdiff_t i = 0; i < pixels * channels; i++)
         y[i] = activated(x[i] * scale[i % channels] + shift[i % channels], act);
 }
@@ -136,9 +186,56 @@ static void lerp(const float *a, const float *b, float t, float *y, ptrdiff_t n)
     for (ptrdiff_t i = 0; i < n; i++) y[i] = a[i] + (b[i] - a[i]) * t;
 }
 
+static void moments(const float *x, ptrdiff_t pixels, ptrdiff_t channels, float *mean, float *squares) {
+    for (ptrdiff_t j = 0; j < channels; j++) {
+        double sum = 0, square = 0;
+        for (ptrdiff_t i = 0; i < pixels; i++) sum += (double)x[i * channels + j];
+        mean[j] = (float)(sum / (double)pixels);
+        for (ptrdiff_t i = 0; i < pixels; i++) {
+            const double d = (double)x[i * channels + j] - (double)mean[j];
+            square += d * d;
+        }
+        squares[j] = (float)square;
+    }
+}
+
+static void prelu(const float *x, const float *slope, float *y, ptrdiff_t pixels, ptrdiff_t channels) {
+    for (ptrdiff_t i = 0; i < pixels * channels; i++) y[i] = x[i] < 0 ? x[i] * slope[i % channels] : x[i];
+}
+
+static void clamp(const float *x, float *y, ptrdiff_t n, float low, float high) {
+    for (ptrdiff_t i = 0; i < n; i++) y[i] = x[i] < low ? low : x[i] > high ? high : x[i]; /* NaN propagates */
+}
+
+static void weigh(int taps, const float *const *x, const float *const *weights, float *y, ptrdiff_t channels) {
+    for (ptrdiff_t j = 0; j < channels; j++) {
+        float sum = 0;
+        for (int t = 0; t < taps; t++) sum += x[t][j] * weights[t][j];
+        y[j] = sum;
+    }
+}
+
 const gan_kernels gan_i_generic = {
-    .name = "generic", .nr = NR, .mr = MR, .fma_per_cycle = 1,
-    .gemm = gemm, .gemm_packed = gemm_packed, .toom_in = toom_in, .toom_out = toom_out,
-    .bias_act = bias_act, .activate = activate, .to_bytes = to_bytes,
-    .add_rows = add_rows, .add = add, .multiply = multiply, .affine = affine, .lerp = lerp,
+    .name = "generic",
+    .nr = NR,
+    .mr = MR,
+    .fma_per_cycle = 1,
+    .gemm = gemm,
+    .gemm_packed = gemm_packed,
+    .toom_in = toom_in,
+    .toom_out = toom_out,
+    .winograd_in = winograd_in,
+    .winograd_out = winograd_out,
+    .bias_act = bias_act,
+    .activate = activate,
+    .to_bytes = to_bytes,
+    .add_rows = add_rows,
+    .add = add,
+    .multiply = multiply,
+    .affine = affine,
+    .lerp = lerp,
+    .moments = moments,
+    .prelu = prelu,
+    .clamp = clamp,
+    .weigh = weigh,
 };

@@ -1,5 +1,5 @@
 /* The table of functions that a processor provides.  `generic.c` says plainly what each one computes; the
- * others are instances of the templates beside this file and must agree with it (tests/checkkernels.c).
+ * others are instances of the templates beside this file and must agree with it (tests/check_kernels.c).
  *
  * Activations lie as [pixel][channel], channels padded (with anything) to a multiple of `nr`.  Weights lie in
  * panels of `nr` output channels, [k][nr].  Nothing here needs alignment.
@@ -16,7 +16,9 @@ enum {
     KBLOCK = 16,  /* channels that lie together in transformed inputs */
     MAX_MR = 14,  /* rows of the largest register tile */
     MAX_NR = 32,  /* width of the widest panel */
-    MAX_TOOM = 5  /* points a side of the largest transform */
+    MAX_TOOM = 5, /* points per side of the largest Toom-Cook transform */
+    WINOGRAD = 6, /* of Winograd's, with tiles of WINOGRAD_TILE outputs */
+    WINOGRAD_TILE = 4
 };
 
 typedef struct activation {
@@ -28,34 +30,44 @@ typedef struct gan_kernels {
     const char *name;
     int (*runs)(void); /* whether this processor and system can run the table */
     int nr, mr;
-    /* Multiply-adds a cycle that the processor can start: the cost model's unit. */
+    /* Multiply-adds per cycle that the processor can start: the cost model's unit. */
     int fma_per_cycle;
     /* c[i][n] (+)= sum over k of A[i][k] x b[k][n] for i < m <= mr, n < nr.  A[i][k] = a[i][k / 16 x a_step + k % 16].
      * The sum starts from zero and is added to c, or without `accumulate` overwrites it.  `next`: weights that are
      * wanted soon, of which the first k / KBLOCK x 4 nr are fetched into the second-level cache, or NULL. */
-    void (*gemm)(int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b, float *const *c, int accumulate,
-                 const float *next);
-    /* The same of rows that lie side by side: A[i][k] = a[k / 16 x a_step + i x 16 + k % 16], c[i][n] = c[i x c_step + n].
-     * `next`: weights wanted soon, of which the first k / KBLOCK x 4 nr x `prefetch_quarters` (1, 2 or 4) are fetched into the
-     * second-level cache; `next_a`: the rows wanted next, as many, which are fetched into the first. */
-    void (*gemm_packed)(int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c, ptrdiff_t c_step, int accumulate,
-                      const float *next, int prefetch_quarters, const float *next_a);
+    void (*gemm)(int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b, float *const *c,
+                 int accumulate, const float *next);
+    /* The same of rows that lie side by side: A[i][k] = a[k / 16 x a_step + i x 16 + k % 16], c[i][n] = c[i x c_step +
+     * n]. `next`: weights wanted soon, of which the first k / KBLOCK x 4 nr x `prefetch_quarters` (1, 2 or 4) are
+     * fetched into the second-level cache; `next_a`: the rows wanted next, as many, which are fetched into the
+     * first. */
+    void (*gemm_packed)(int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
+                        ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters,
+                        const float *next_a);
     /* Toom-Cook.  The points are 0, -1, inf (3), 0, 1, -1, inf (4) or 0, 1, -1/2, -2, inf (5 a side): toom_in gives the
      * value at each of the polynomial with coefficients x (at infinity the last coefficient), toom_out goes back.  A
      * product of polynomials is a product at each point, so that a convolution of `points + 1 - taps` inputs with
-     * `taps` weights takes `points` multiplications.
-     * x: tile^2 pixels in rows, 2 <= tile < points, each `blocks` x 16 channels.  v: [block][points^2][v_step], of
-     * which the first 16 are written.  v = E x E', E the evaluation (points, tile). */
+     * `taps` weights takes `points` multiplications. x: tile^2 pixels in rows, 2 <= tile < points, each `blocks` x 16
+     * channels.  v: [block][points^2][v_step], of which the first 16 are written.  v = E x E', E the evaluation
+     * (points, tile). */
     void (*toom_in)(int points, int tile, const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t v_step);
     /* p: [points^2][nr].  Puts the interpolation C p C' into strip[i x row + j x nr + n], i, j < points.  The tiles
-     * above and to the left, where there are any, have been there: it is added to their last points - tile rows or
+     * above and to the left, if there are any, have been there: it is added to their last points - tile rows or
      * columns, and overwrites elsewhere. */
     void (*toom_out)(int points, int tile, const float *p, float *strip, ptrdiff_t row, int above, int left);
+    /* Winograd's F(4 x 4, 3 x 3) at 0, +-sqrt(1/2), +-sqrt(2), inf.  x: 6 x 6 pixels, each `blocks` x 16 channels; the
+     * values at point p of block k go to v[p x point_step + k x block_step], 16 of them. */
+    void (*winograd_in)(const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t point_step, ptrdiff_t block_step);
+    /* p: [36][nr].  y[i x row + j x step + n] = the 4 x 4 outputs, plus bias[n], times slope[n] below zero, for
+     * i < rows, j < columns. */
+    void (*winograd_out)(const float *p, const float *bias, const float *slope, float *y, ptrdiff_t row, ptrdiff_t step,
+                         int rows, int columns);
     /* y[i x y_step + n] = act(x[i x x_step + n] + bias[n]) for i < pixels, n < nr. */
-    void (*bias_act)(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels, activation act);
+    void (*bias_act)(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels,
+                     activation act);
     /* y[i] = act(x[i]); x may be y. */
     void (*activate)(const float *x, float *y, ptrdiff_t n, activation act);
-    /* out[i] = clamp(floor(x[i] * 127.5 + 128), 0, 255), each operation rounded to float; 0 for what is no number. */
+    /* out[i] = clamp(floor(x[i] * 127.5 + 128), 0, 255), each operation rounded to float; 0 for NaN. */
     void (*to_bytes)(const float *x, uint8_t *out, ptrdiff_t n);
     /* y[i x y_step + j] += x[i x x_step + j] for i < rows, j < n; the rows of y are apart. */
     void (*add_rows)(const float *x, ptrdiff_t x_step, float *y, ptrdiff_t y_step, ptrdiff_t rows, ptrdiff_t n);
@@ -63,14 +75,23 @@ typedef struct gan_kernels {
     void (*add)(const float *a, const float *b, float *y, ptrdiff_t n);
     void (*multiply)(const float *a, const float *b, float *y, ptrdiff_t n);
     /* y[i][j] = x[i][j] x scale[j] + shift[j], then act, for i < pixels, j < channels. */
-    void (*affine)(const float *x, const float *scale, const float *shift, float *y, ptrdiff_t pixels, ptrdiff_t channels,
-                   activation act);
+    void (*affine)(const float *x, const float *scale, const float *shift, float *y, ptrdiff_t pixels,
+                   ptrdiff_t channels, activation act);
     /* y[i] = a[i] + (b[i] - a[i]) x t. */
     void (*lerp)(const float *a, const float *b, float t, float *y, ptrdiff_t n);
+    /* In what follows, `channels` is a multiple of nr. */
+    /* mean[j]: the mean of x[i][j] over i < pixels; squares[j]: the sum of (x[i][j] - mean[j])^2. */
+    void (*moments)(const float *x, ptrdiff_t pixels, ptrdiff_t channels, float *mean, float *squares);
+    /* y[i][j] = x[i][j], times slope[j] below zero. */
+    void (*prelu)(const float *x, const float *slope, float *y, ptrdiff_t pixels, ptrdiff_t channels);
+    /* y[i] = x[i] held within low .. high. */
+    void (*clamp)(const float *x, float *y, ptrdiff_t n, float low, float high);
+    /* y[j] = sum over t < taps of x[t][j] x weights[t][j]. */
+    void (*weigh)(int taps, const float *const *x, const float *const *weights, float *y, ptrdiff_t channels);
 } gan_kernels;
 
-/* Every kernel file is compiled everywhere and is empty unless its processor is the target's.  A new table takes its
- * file, a line below, and a line in dispatch.c's list. */
+/* Every kernel file is compiled everywhere and is empty unless its processor is the target's.  To add a table, write
+ * its file, declare it below, and list it in dispatch.c. */
 #if defined(__x86_64__) && !defined(GAN_NO_VECTORS)
 #define GAN_X86 1
 #else
@@ -88,15 +109,16 @@ typedef struct gan_kernels {
 #endif
 
 extern const gan_kernels gan_i_generic;
-extern const gan_kernels gan_i_neon;    /* if GAN_ARM */
+extern const gan_kernels gan_i_neon; /* if GAN_ARM */
 extern const gan_kernels gan_i_simd128; /* if GAN_WASM */
-extern const gan_kernels gan_i_avx2;    /* if GAN_X86 */
-extern const gan_kernels gan_i_avx512;  /* if GAN_X86 */
+extern const gan_kernels gan_i_avx2; /* if GAN_X86 */
+extern const gan_kernels gan_i_avx512; /* if GAN_X86 */
 
-/* The best table that this processor and GAN_CPU allow; NULL for a GAN_CPU that is unknown or can't run here. */
+/* The fastest table that the processor and GAN_CPU allow; NULL if GAN_CPU names none, or one that can't run here. */
 const gan_kernels *gan_i_kernels(void);
-/* k's fma_per_cycle, or less if this processor takes its vectors in halves. */
-int gan_i_fma_per_cycle(const gan_kernels *k);
+/* The table's fma_per_cycle, for this processor: half of it if it executes the vectors in two halves, twice if it has
+ * twice the units. */
+int gan_i_fma_per_cycle(const gan_kernels *kernels);
 /* The i-th table that this processor can run, from generic up; NULL past the last. */
 const gan_kernels *gan_i_kernels_at(int i);
 

@@ -1,11 +1,15 @@
-/* The points at which the Toom-Cook transforms take a polynomial, for 3, 4 and 5 points a side; the last point is
+/* The points at which the Toom-Cook transforms take a polynomial, for 3, 4 and 5 points per side; the last point is
  * infinity, where a polynomial's value is its last coefficient.  pack.c and generic.c compute with this table;
- * template.h has its sums written out, and checkkernels.c holds both directions of every table of kernels to it. */
+ * template.h has its sums written out, and check_kernels.c holds both directions of every table of kernels to it. */
 #ifndef GAN_POINTS_H
 #define GAN_POINTS_H
 
 #include "kernels.h"
 
 static const float TOOM_POINTS[MAX_TOOM - 2][MAX_TOOM - 1] = {{0, -1}, {0, 1, -1}, {0, 1, -0.5f, -2}};
+
+/* Those of Winograd's F(4 x 4, 3 x 3), +-sqrt(1/2) and +-sqrt(2): of the usual ones these round least. */
+static const double WINOGRAD_POINTS[WINOGRAD - 1] = {0, 0.70710678118654752, -0.70710678118654752, 1.41421356237309505,
+                                                     -1.41421356237309505};
 
 #endif

@@ -2,7 +2,7 @@
  *
  * The file that includes this one defines, for its processor: VL, MR, NV, NAME, RUNS, TABLE, FMA_PER_CYCLE; the
  * type `vf` of VL floats; and v_load, v_store, v_set1, v_add, v_sub, v_mul, v_fma (a x b + c, one rounding or
- * two), v_fnma (c - a x b), v_max, v_min (the second operand where the first is no number), v_div,
+ * two), v_fnma (c - a x b), v_max, v_min (the second operand if the first is NaN), v_div,
  * v_pow2 (2^n for whole n within -126..127), v_bytes (store clamped truncations to 0..255).
  */
 #include <string.h>
@@ -56,7 +56,8 @@ INLINE void interpolate(const int points, const vf *p, const int ps, vf *c, cons
     c[(points - 1) * cs] = inf;
 }
 
-INLINE void in_points(const int points, const int tile, const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t v_step) {
+INLINE void in_points(const int points, const int tile, const float *const *x, ptrdiff_t blocks, float *v,
+                      ptrdiff_t v_step) {
     for (ptrdiff_t block = 0; block < blocks; block++, v += points * points * v_step) {
         for (int part = 0; part < KBLOCK; part += VL) {
             vf rows[(MAX_TOOM - 1) * MAX_TOOM];
@@ -101,8 +102,9 @@ static void toom_in(int points, int tile, const float *const *x, ptrdiff_t block
     }
 }
 
-/* `kept`, the coefficients that neighbouring tiles share, is a constant in every use too. */
-INLINE void out_points(const int points, const int kept, const float *p, float *strip, ptrdiff_t row, int above, int left) {
+/* `kept`, the coefficients that neighboring tiles share, is a constant in every use too. */
+INLINE void out_points(const int points, const int kept, const float *p, float *strip, ptrdiff_t row, int above,
+                       int left) {
     for (int part = 0; part < NR; part += VL) {
         vf columns[MAX_TOOM * MAX_TOOM];
 #pragma GCC unroll 8
@@ -167,7 +169,7 @@ INLINE vf v_exp(vf x) {
     return v_mul(e, v_pow2(n));
 }
 
-/* `kind` is a constant in every use.  What is no number stays none, so that a broken model shows. */
+/* `kind` is a constant in every use.  NaN propagates, so that a broken model shows. */
 INLINE vf v_act(vf x, const activation_kind kind, vf slope) {
     const vf one = v_set1(1), zero = v_set1(0);
     if (kind == ACT_RELU) return v_max(zero, x);
@@ -201,18 +203,19 @@ INLINE vf v_act(vf x, const activation_kind kind, vf slope) {
         call(ACT_NONE); \
     }
 
-INLINE void bias_act_kind(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels,
-                        const activation_kind kind, float slope) {
+INLINE void bias_act_kind(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step,
+                          ptrdiff_t pixels, const activation_kind kind, float slope) {
     vf shift[NV];
     for (int j = 0; j < NV; j++) shift[j] = v_load(bias + j * VL);
     for (ptrdiff_t i = 0; i < pixels; i++)
 #pragma GCC unroll 8
         for (int j = 0; j < NV; j++)
-            v_store(y + i * y_step + j * VL, v_act(v_add(v_load(x + i * x_step + j * VL), shift[j]), kind, v_set1(slope)));
+            v_store(y + i * y_step + j * VL,
+                    v_act(v_add(v_load(x + i * x_step + j * VL), shift[j]), kind, v_set1(slope)));
 }
 
 static void bias_act(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels,
-                   activation act) {
+                     activation act){
 #define CALL(kind) bias_act_kind(x, x_step, bias, y, y_step, pixels, kind, act.slope)
     BY_KIND(CALL)
 #undef CALL
@@ -235,6 +238,8 @@ static void activate(const float *x, float *y, ptrdiff_t n, activation act) {
 #undef CALL
 }
 
+#include "template_winograd.h"
+
 /* ---- bytes and elementwise ---- */
 
 static void to_bytes(const float *x, uint8_t *out, ptrdiff_t n) {
@@ -250,7 +255,7 @@ static void to_bytes(const float *x, uint8_t *out, ptrdiff_t n) {
     }
 }
 
-/* Rows of 4 to 16 floats are the rule here (a kernel's width times the picture's channels): groups of four. */
+/* Rows of 4 to 16 floats are the rule here (a kernel's width times the image's channels): groups of four. */
 typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
 
 static void add_rows(const float *x, ptrdiff_t x_step, float *y, ptrdiff_t y_step, ptrdiff_t rows, ptrdiff_t n) {
@@ -273,17 +278,18 @@ static void multiply(const float *a, const float *b, float *y, ptrdiff_t n) {
     for (; i < n; i++) y[i] = a[i] * b[i];
 }
 
-INLINE void affine_kind(const float *x, const float *scale, const float *shift, float *y, ptrdiff_t pixels, ptrdiff_t channels,
-                        const activation_kind kind, float slope) {
+INLINE void affine_kind(const float *x, const float *scale, const float *shift, float *y, ptrdiff_t pixels,
+                        ptrdiff_t channels, const activation_kind kind, float slope) {
     for (ptrdiff_t i = 0; i < pixels; i++)
         for (ptrdiff_t j = 0; j < channels; j += VL)
-            v_store(y + i * channels + j, v_act(v_fma(v_load(x + i * channels + j), v_load(scale + j), v_load(shift + j)),
-                                                kind, v_set1(slope)));
+            v_store(
+                y + i * channels + j,
+                v_act(v_fma(v_load(x + i * channels + j), v_load(scale + j), v_load(shift + j)), kind, v_set1(slope)));
 }
 
 /* `channels` is a multiple of NR. */
-static void affine(const float *x, const float *scale, const float *shift, float *y, ptrdiff_t pixels, ptrdiff_t channels,
-                   activation act) {
+static void affine(const float *x, const float *scale, const float *shift, float *y, ptrdiff_t pixels,
+                   ptrdiff_t channels, activation act) {
 #define CALL(kind) affine_kind(x, scale, shift, y, pixels, channels, kind, act.slope)
     BY_KIND(CALL)
 #undef CALL
@@ -299,9 +305,91 @@ static void lerp(const float *a, const float *b, float t, float *y, ptrdiff_t n)
     for (; i < n; i++) y[i] = a[i] + (b[i] - a[i]) * t;
 }
 
+/* ---- norms, slopes and filters per channel ---- */
+
+enum { SUMMED = 64 }; /* pixels that are summed at once: sums of sums round less than one long sum */
+
+/* sum[j] += x - mean, or its square, over the pixels: NV vectors of channels. */
+INLINE void deviations(const int squared, const float *x, ptrdiff_t pixels, ptrdiff_t channels, const vf mean[NV],
+                       vf sum[NV]) {
+    for (ptrdiff_t first = 0; first < pixels; first += SUMMED) {
+        const ptrdiff_t end = first + SUMMED < pixels ? first + SUMMED : pixels;
+        vf part[2][NV];
+        for (int j = 0; j < NV; j++) part[0][j] = part[1][j] = v_set1(0);
+        ptrdiff_t i = first;
+        for (; i + 2 <= end; i += 2)
+#pragma GCC unroll 8
+            for (int k = 0; k < 2 * NV; k++) {
+                const vf d = v_sub(v_load(x + (i + k / NV) * channels + k % NV * VL), mean[k % NV]);
+                part[k / NV][k % NV] = squared ? v_fma(d, d, part[k / NV][k % NV]) : v_add(part[k / NV][k % NV], d);
+            }
+        for (; i < end; i++)
+            for (int j = 0; j < NV; j++) {
+                const vf d = v_sub(v_load(x + i * channels + j * VL), mean[j]);
+                part[0][j] = squared ? v_fma(d, d, part[0][j]) : v_add(part[0][j], d);
+            }
+        for (int j = 0; j < NV; j++) sum[j] = v_add(sum[j], v_add(part[0][j], part[1][j]));
+    }
+}
+
+static void moments(const float *x, ptrdiff_t pixels, ptrdiff_t channels, float *mean, float *squares) {
+    for (ptrdiff_t first = 0; first < channels; first += NR) {
+        vf middle[NV], sum[NV];
+        for (int j = 0; j < NV; j++) middle[j] = v_load(x + first + j * VL), sum[j] = v_set1(0);
+        deviations(0, x + first, pixels, channels, middle, sum); /* from the first pixel: small numbers round less */
+        for (int j = 0; j < NV; j++) {
+            middle[j] = v_fma(sum[j], v_set1(1 / (float)pixels), middle[j]);
+            v_store(mean + first + j * VL, middle[j]);
+            sum[j] = v_set1(0);
+        }
+        deviations(1, x + first, pixels, channels, middle, sum);
+        for (int j = 0; j < NV; j++) v_store(squares + first + j * VL, sum[j]);
+    }
+}
+
+static void prelu(const float *x, const float *slope, float *y, ptrdiff_t pixels, ptrdiff_t channels) {
+    for (ptrdiff_t i = 0; i < pixels; i++)
+        for (ptrdiff_t j = 0; j < channels; j += VL)
+            v_store(y + i * channels + j, v_act(v_load(x + i * channels + j), ACT_LEAKY_RELU, v_load(slope + j)));
+}
+
+static void clamp(const float *x, float *y, ptrdiff_t n, float low, float high) {
+    const vf least = v_set1(low), most = v_set1(high);
+    ptrdiff_t i = 0;
+    for (; i + VL <= n; i += VL) v_store(y + i, v_min(most, v_max(least, v_load(x + i))));
+    for (; i < n; i++) y[i] = x[i] < low ? low : x[i] > high ? high : x[i];
+}
+
+static void weigh(int taps, const float *const *x, const float *const *weights, float *y, ptrdiff_t channels) {
+    for (ptrdiff_t j = 0; j < channels; j += VL) {
+        vf sum = v_set1(0);
+        for (int t = 0; t < taps; t++) sum = v_fma(v_load(x[t] + j), v_load(weights[t] + j), sum);
+        v_store(y + j, sum);
+    }
+}
+
 const gan_kernels TABLE = {
-    .name = NAME, .runs = RUNS, .nr = NR, .mr = MR, .fma_per_cycle = FMA_PER_CYCLE,
-    .gemm = gemm, .gemm_packed = gemm_packed, .toom_in = toom_in, .toom_out = toom_out,
-    .bias_act = bias_act, .activate = activate, .to_bytes = to_bytes,
-    .add_rows = add_rows, .add = add, .multiply = multiply, .affine = affine, .lerp = lerp,
+    .name = NAME,
+    .runs = RUNS,
+    .nr = NR,
+    .mr = MR,
+    .fma_per_cycle = FMA_PER_CYCLE,
+    .gemm = gemm,
+    .gemm_packed = gemm_packed,
+    .toom_in = toom_in,
+    .toom_out = toom_out,
+    .winograd_in = winograd_in,
+    .winograd_out = winograd_out,
+    .bias_act = bias_act,
+    .activate = activate,
+    .to_bytes = to_bytes,
+    .add_rows = add_rows,
+    .add = add,
+    .multiply = multiply,
+    .affine = affine,
+    .lerp = lerp,
+    .moments = moments,
+    .prelu = prelu,
+    .clamp = clamp,
+    .weigh = weigh,
 };

@@ -1,113 +1,63 @@
 /* The matrix products of template.h, which includes this file. */
 
-/* `m` is a constant in every use, so that the sums live in registers. */
-INLINE void tile(const int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b, float *const *c,
-                 int accumulate, const float *next) {
-    vf sum[MR][NV];
-    const float *p[MR];
+/* sum[i][j] += A[i][kk] x b[kk][j].  `m` and `packed` are constants in every use, so that the sums live in registers
+ * and packed rows, which lie side by side, share one address. */
+INLINE void multiply_add(const int m, const int packed, const float *a, const float *const *rows, const int kk,
+                         const float *b, vf sum[MR][NV]) {
+    vf weight[NV];
+#pragma GCC unroll 16
+    for (int j = 0; j < NV; j++) weight[j] = v_load(b + (ptrdiff_t)kk * NR + j * VL);
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++) {
-        p[i] = a[i];
+        const vf x = v_set1(packed ? a[i * KBLOCK + kk] : rows[i][kk]);
 #pragma GCC unroll 16
-        for (int j = 0; j < NV; j++) sum[i][j] = v_set1(0);
+        for (int j = 0; j < NV; j++) sum[i][j] = v_fma(x, weight[j], sum[i][j]);
     }
-    for (; k >= KBLOCK; k -= KBLOCK) {
-#pragma GCC unroll 4
-        for (int kk = 0; kk < KBLOCK; kk++) {
-            vf w[NV];
-#pragma GCC unroll 16
-            for (int j = 0; j < NV; j++) w[j] = v_load(b + (ptrdiff_t)kk * NR + j * VL);
-#pragma GCC unroll 16
-            for (int i = 0; i < m; i++) {
-                const vf x = v_set1(p[i][kk]);
-#pragma GCC unroll 16
-                for (int j = 0; j < NV; j++) sum[i][j] = v_fma(x, w[j], sum[i][j]);
-            }
-            if (next && kk * NR % 64 == 0) __builtin_prefetch(next + (ptrdiff_t)kk * NR / 4, 0, 2);
-        }
-        b += (ptrdiff_t)KBLOCK * NR;
-        if (next) next += 4 * NR;
-#pragma GCC unroll 16
-        for (int i = 0; i < m; i++) {
-            p[i] += a_step;
-            __builtin_prefetch(p[i] + 2 * a_step, 0, 3);
-        }
-    }
-    for (int kk = 0; kk < k; kk++) {
-        vf w[NV];
-#pragma GCC unroll 16
-        for (int j = 0; j < NV; j++) w[j] = v_load(b + (ptrdiff_t)kk * NR + j * VL);
-#pragma GCC unroll 16
-        for (int i = 0; i < m; i++) {
-            const vf x = v_set1(p[i][kk]);
-#pragma GCC unroll 16
-            for (int j = 0; j < NV; j++) sum[i][j] = v_fma(x, w[j], sum[i][j]);
-        }
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < m; i++)
-#pragma GCC unroll 16
-        for (int j = 0; j < NV; j++) {
-            float *to = c[i] + j * VL;
-            v_store(to, accumulate ? v_add(sum[i][j], v_load(to)) : sum[i][j]);
-        }
 }
 
-/* Rows that lie side by side take one address between them, and what comes next is known. */
-INLINE void packed_tile(const int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c, ptrdiff_t c_step,
-                      int accumulate, const float *next, int prefetch_quarters, const float *next_a) {
+/* Both products of the table: gemm takes its rows from `a_rows` and writes to `c_rows`; gemm_packed takes them from `a`
+ * and writes to `c`, and knows which rows come next. */
+INLINE void tile(const int m, const int packed, ptrdiff_t k, const float *a, const float *const *a_rows,
+                 ptrdiff_t a_step, const float *b, float *c, float *const *c_rows, ptrdiff_t c_step, int accumulate,
+                 const float *next, int prefetch_quarters, const float *next_a) {
     vf sum[MR][NV];
+    const float *rows[MR];
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++) {
-        __builtin_prefetch(c + i * c_step, 1, 3);
+        if (packed) __builtin_prefetch(c + i * c_step, 1, 3);
+        else rows[i] = a_rows[i];
 #pragma GCC unroll 16
         for (int j = 0; j < NV; j++) sum[i][j] = v_set1(0);
     }
     for (; k >= KBLOCK; k -= KBLOCK) {
 #pragma GCC unroll 4
         for (int kk = 0; kk < KBLOCK; kk++) {
-            vf w[NV];
-#pragma GCC unroll 16
-            for (int j = 0; j < NV; j++) w[j] = v_load(b + (ptrdiff_t)kk * NR + j * VL);
-#pragma GCC unroll 16
-            for (int i = 0; i < m; i++) {
-                const vf x = v_set1(a[i * KBLOCK + kk]);
-#pragma GCC unroll 16
-                for (int j = 0; j < NV; j++) sum[i][j] = v_fma(x, w[j], sum[i][j]);
-            }
-            if (kk * NR % 64 == 0) __builtin_prefetch(next + (ptrdiff_t)kk * NR / 4, 0, 2);
+            multiply_add(m, packed, a, rows, kk, b, sum);
+            if ((packed || next) && kk * NR % 64 == 0) __builtin_prefetch(next + (ptrdiff_t)kk * NR / 4, 0, 2);
         }
-        if (prefetch_quarters > 1) {
+        if (packed && prefetch_quarters > 1) {
 #pragma GCC unroll 16
             for (int i = 0; i < 4 * NR; i += 16) __builtin_prefetch(next + 4 * NR + i, 0, 2);
         }
-        if (prefetch_quarters > 2) {
+        if (packed && prefetch_quarters > 2) {
 #pragma GCC unroll 16
             for (int i = 0; i < 8 * NR; i += 16) __builtin_prefetch(next + 8 * NR + i, 0, 2);
         }
-#pragma GCC unroll 16
-        for (int i = 0; i < m; i++) __builtin_prefetch(next_a + i * KBLOCK, 0, 3);
         b += (ptrdiff_t)KBLOCK * NR;
-        next += prefetch_quarters * 4 * NR;
-        a += a_step;
-        next_a += a_step;
-    }
-    for (int kk = 0; kk < k; kk++) {
-        vf w[NV];
-#pragma GCC unroll 16
-        for (int j = 0; j < NV; j++) w[j] = v_load(b + (ptrdiff_t)kk * NR + j * VL);
+        if (packed || next) next += prefetch_quarters * 4 * NR;
 #pragma GCC unroll 16
         for (int i = 0; i < m; i++) {
-            const vf x = v_set1(a[i * KBLOCK + kk]);
-#pragma GCC unroll 16
-            for (int j = 0; j < NV; j++) sum[i][j] = v_fma(x, w[j], sum[i][j]);
+            if (!packed) rows[i] += a_step;
+            __builtin_prefetch(packed ? next_a + i * KBLOCK : rows[i] + 2 * a_step, 0, 3);
         }
+        if (packed) a += a_step, next_a += a_step;
     }
+    for (int kk = 0; kk < k; kk++) multiply_add(m, packed, a, rows, kk, b, sum);
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++)
 #pragma GCC unroll 16
         for (int j = 0; j < NV; j++) {
-            float *to = c + i * c_step + j * VL;
+            float *to = (packed ? c + i * c_step : c_rows[i]) + j * VL;
             v_store(to, accumulate ? v_add(sum[i][j], v_load(to)) : sum[i][j]);
         }
 }
@@ -129,21 +79,22 @@ INLINE void packed_tile(const int m, ptrdiff_t k, const float *a, ptrdiff_t a_st
 #endif
 #define CASES(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASES_TO_6(CASE) CASES_TO_8(CASE) CASES_TO_14(CASE) /* up to MR */
 
-static void gemm(int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b, float *const *c, int accumulate,
-                 const float *next) {
+static void gemm(int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b, float *const *c,
+                 int accumulate, const float *next) {
 #define CASE(M) \
     case M: \
-        tile(M, k, a, a_step, b, c, accumulate, next); \
+        tile(M, 0, k, NULL, a, a_step, b, NULL, c, 0, accumulate, next, 1, NULL); \
         break;
     switch (m) { CASES(CASE) }
 #undef CASE
 }
 
-static void gemm_packed(int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c, ptrdiff_t c_step, int accumulate,
-                      const float *next, int prefetch_quarters, const float *next_a) {
+static void gemm_packed(int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
+                        ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters,
+                        const float *next_a) {
 #define CASE(M) \
     case M: \
-        packed_tile(M, k, a, a_step, b, c, c_step, accumulate, next, prefetch_quarters, next_a); \
+        tile(M, 1, k, a, NULL, a_step, b, c, NULL, c_step, accumulate, next, prefetch_quarters, next_a); \
         break;
     switch (m) { CASES(CASE) }
 #undef CASE

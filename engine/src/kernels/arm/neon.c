@@ -23,13 +23,11 @@ OP vf v_mul(vf a, vf b) { return vmulq_f32(a, b); }
 OP vf v_div(vf a, vf b) { return vdivq_f32(a, b); }
 OP vf v_fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
 OP vf v_fnma(vf a, vf b, vf c) { return vfmsq_f32(c, a, b); }
-OP vf v_max(vf a, vf b) { return vbslq_f32(vcgtq_f32(a, b), a, b); } /* x86's rule for what is no number */
+OP vf v_max(vf a, vf b) { return vbslq_f32(vcgtq_f32(a, b), a, b); } /* x86's rule for NaN */
 OP vf v_min(vf a, vf b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
-OP vf v_pow2(vf n) {
-    return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)), 23));
-}
+OP vf v_pow2(vf n) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)), 23)); }
 OP void v_bytes(unsigned char *out, vf x) {
-    const uint16x4_t words = vqmovn_u32(vcvtq_u32_f32(x)); /* saturates, and gives 0 below 0 and for no number */
+    const uint16x4_t words = vqmovn_u32(vcvtq_u32_f32(x)); /* saturates, and gives 0 below 0 and for NaN */
     const uint8x8_t packed = vqmovn_u16(vcombine_u16(words, words));
     vst1_lane_u32((uint32_t *)(void *)out, vreinterpret_u32_u8(packed), 0);
 }

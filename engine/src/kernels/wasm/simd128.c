@@ -1,5 +1,5 @@
 /* WebAssembly's 128-bit vectors: tiles of MR x 16.  Built twice: with relaxed SIMD, whose multiply-add is the
- * processor's own where it has one, and without. */
+ * processor's own if it has one, and without. */
 #include "../kernels.h"
 
 #if GAN_WASM
@@ -30,14 +30,12 @@ OP vf v_fnma(vf a, vf b, vf c) { return wasm_f32x4_relaxed_nmadd(a, b, c); }
 OP vf v_fma(vf a, vf b, vf c) { return wasm_f32x4_add(wasm_f32x4_mul(a, b), c); }
 OP vf v_fnma(vf a, vf b, vf c) { return wasm_f32x4_sub(c, wasm_f32x4_mul(a, b)); }
 #endif
-/* pmax(b, a) is b < a ? a : b, and pmin(b, a) is a < b ? a : b: x86's rule for what is no number */
+/* pmax(b, a) is b < a ? a : b, and pmin(b, a) is a < b ? a : b: x86's rule for NaN */
 OP vf v_max(vf a, vf b) { return wasm_f32x4_pmax(b, a); }
 OP vf v_min(vf a, vf b) { return wasm_f32x4_pmin(b, a); }
-OP vf v_pow2(vf n) {
-    return wasm_i32x4_shl(wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_splat(127)), 23);
-}
+OP vf v_pow2(vf n) { return wasm_i32x4_shl(wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_splat(127)), 23); }
 OP void v_bytes(unsigned char *out, vf x) {
-    const vf whole = wasm_i32x4_trunc_sat_f32x4(x); /* 0 for what is no number; the narrowing saturates */
+    const vf whole = wasm_i32x4_trunc_sat_f32x4(x); /* 0 for NaN; the narrowing saturates */
     const vf words = wasm_i16x8_narrow_i32x4(whole, whole);
     wasm_v128_store32_lane(out, wasm_u8x16_narrow_i16x8(words, words), 0);
 }

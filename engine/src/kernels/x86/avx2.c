@@ -40,7 +40,7 @@ OP vf v_pow2(vf n) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
 }
 OP void v_bytes(unsigned char *out, vf x) {
-    /* max(x, 0) gives its second operand, 0, for what is no number */
+    /* max(x, 0) gives its second operand, 0, for NaN */
     const vf bounded = _mm256_min_ps(_mm256_max_ps(x, _mm256_setzero_ps()), _mm256_set1_ps(255));
     const __m256i whole = _mm256_cvttps_epi32(bounded);
     const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));

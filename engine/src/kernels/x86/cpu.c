@@ -11,13 +11,13 @@
 /* Bits of XCR0: the registers that the operating system saves. */
 enum { SAVES_AVX = 0x06, SAVES_AVX512 = 0xe6, KNOWN = 1 << 30 };
 
-/* Whether a processor with AVX-512 starts two 512-bit multiply-adds a cycle.  Sources: Intel's and AMD's optimization
+/* Whether a processor with AVX-512 starts two 512-bit multiply-adds per cycle.  Sources: Intel's and AMD's optimization
  * manuals; the client parts are those of libdeflate's lib/x86/cpu_features.c and Agner Fog's tables. */
 static int has_two_512_bit_ports(uint32_t vendor, uint32_t signature) {
     const uint32_t family = (signature >> 8 & 0xf) + (signature >> 20 & 0xff);
     const uint32_t model = (signature >> 4 & 0xf) | (signature >> 12 & 0xf0);
     if (vendor == signature_AMD_ebx) {
-        if (family == 0x19) return 0;                                        /* Zen 4 */
+        if (family == 0x19) return 0; /* Zen 4 */
         if (family == 0x1a) return !((model >= 0x20 && model < 0x40) || model >= 0x60); /* Zen 5, but for mobile ones */
         return 1;
     }

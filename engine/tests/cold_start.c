@@ -1,6 +1,6 @@
-/* What drawing costs a program that does nothing else: firstpicture FILE [BATCH [THREADS]] draws one batch and prints
- * milliseconds from main to its pictures, and MiB: of the file's weights, what the engine told beforehand that it
- * takes beside them, and the most that the process held. */
+/* cold_start FILE [BATCH [THREADS]]: the cost of one batch to a program that does nothing else.  It prints the
+ * milliseconds from main to the images, and in MiB the file's weights, the engine's own estimate of what it allocates
+ * besides them, and the peak memory of the process. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ static double peak_mib(void) {
 
 static void need(gan_status status, const char *what) {
     if (status == GAN_OK) return;
-    fprintf(stderr, "firstpicture: %s: %s\n", what, gan_status_string(status));
+    fprintf(stderr, "cold_start: %s: %s\n", what, gan_status_string(status));
     exit(2);
 }
 
@@ -35,7 +35,7 @@ int main(int n, char **words) {
     const double began = milliseconds();
     const int batch = n > 2 ? atoi(words[2]) : 1, threads = n > 3 ? atoi(words[3]) : 0;
     if (n < 2 || n > 4 || batch < 1 || threads < 0) {
-        fprintf(stderr, "firstpicture FILE [BATCH [THREADS]]\n");
+        fprintf(stderr, "cold_start FILE [BATCH [THREADS]]\n");
         return 2;
     }
     const gan_options options = {.batch = (uint32_t)batch, .threads = (uint32_t)threads};
@@ -49,13 +49,13 @@ int main(int n, char **words) {
     need(gan_context_size(model, &options, &scratch, &transformed), "its size");
     need(gan_context_new(model, &options, &context), "its memory");
     const size_t size = (size_t)info.channels * info.height * info.width * options.batch;
-    uint8_t *pictures = malloc(size);
-    need(pictures ? gan_generate_bytes(context, &request, pictures, size) : GAN_ERROR_MEMORY, "drawing");
+    uint8_t *images = malloc(size);
+    need(images ? gan_generate_bytes(context, &request, images, size) : GAN_ERROR_MEMORY, "generating");
     const double took = milliseconds() - began;
     const double mib = 1 << 20;
-    printf("milliseconds %.1f\nweights %.1f\ntransformed %.1f\nscratch %.1f\npeak %.1f\n", took, (double)info.weights / mib,
-           (double)transformed / mib, (double)scratch / mib, peak_mib());
-    free(pictures);
+    printf("milliseconds %.1f\nweights %.1f\ntransformed %.1f\nscratch %.1f\npeak %.1f\n", took,
+           (double)info.weights / mib, (double)transformed / mib, (double)scratch / mib, peak_mib());
+    free(images);
     gan_context_free(context);
     gan_close(model);
     return 0;

@@ -15,20 +15,23 @@ static uint32_t bits_of(float x) {
     return bits;
 }
 
-/* 1 where a line's answer differs, 0 where it holds, -1 for a comment or the table's hash (Python's tests check that). */
+/* Returns 1 if a line's answer differs, 0 if it is right, -1 for a comment and for the table's hash, which Python's
+ * tests check. */
 static int check(char *line) {
     char prior[16];
     uint64_t seed, index, nz, label;
     uint32_t c[4], k[2], want[4], u, answer;
     int used = 0;
-    if (sscanf(line, "philox %x %x %x %x %x %x -> %x %x %x %x", c, c + 1, c + 2, c + 3, k, k + 1, want, want + 1, want + 2, want + 3) == 10) {
+    if (sscanf(line, "philox %x %x %x %x %x %x -> %x %x %x %x", c, c + 1, c + 2, c + 3, k, k + 1, want, want + 1,
+               want + 2, want + 3) == 10) {
         philox4x32(c, k[0], k[1]);
         return memcmp(c, want, sizeof c) != 0;
     }
     if (sscanf(line, "entry %u %x", &u, &answer) == 2) return bits_of(normal[u]) != answer;
     if (sscanf(line, "label %" SCNu64 " %" SCNu64 " %" SCNu64 " -> %" SCNu64, &seed, &index, &nz, &label) == 4)
         return gan_i_label(seed, index, (uint32_t)nz) != (int64_t)label;
-    if (sscanf(line, "latent %15s %" SCNu64 " %" SCNu64 " %" SCNu64 " ->%n", prior, &seed, &index, &nz, &used) == 4 && used) {
+    if (sscanf(line, "latent %15s %" SCNu64 " %" SCNu64 " %" SCNu64 " ->%n", prior, &seed, &index, &nz, &used) == 4 &&
+        used) {
         float z[1024];
         gan_i_latent(strcmp(prior, "normal") ? uniform : normal, seed, index, (uint32_t)nz, z);
         char *at = line + used;

@@ -1,7 +1,8 @@
 /* Whole models under what a program does to them: odd arguments, other counts than asked for, files that change,
- * forks, signals, and many threads.  checkmodel SECONDS keeps 64 threads on one handle for that long (1). */
+ * forks, signals, and many threads.  check_model SECONDS keeps 64 threads on one handle for that long (1). */
 #include <dirent.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -10,9 +11,9 @@
 #include <unistd.h>
 
 #include "samples.h"
-#include "team.h"
+#include "pool.h"
 
-static uint8_t *want; /* the known pictures */
+static uint8_t *want; /* the known images */
 
 static double seconds(void) {
     struct timespec t;
@@ -20,28 +21,28 @@ static double seconds(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int draws(gan_context *context, uint64_t start, uint64_t count) {
+static int generates(gan_context *context, uint64_t start, uint64_t count) {
     uint8_t *out = malloc(KNOWN_BYTES);
     const gan_request request = known_request(start, count);
     if (!out) exit(2);
     const gan_status status = gan_generate_bytes(context, &request, out, KNOWN_BYTES);
-    const int ok = status == GAN_OK && alike(out, want + start * KNOWN_PICTURE, count * KNOWN_PICTURE);
+    const int ok = status == GAN_OK && alike(out, want + start * KNOWN_IMAGE, count * KNOWN_IMAGE);
     free(out);
     return ok;
 }
 
-static int draws_anew(gan_model *model, uint32_t threads, uint32_t batch, uint64_t start, uint64_t count) {
+static int generates_anew(gan_model *model, uint32_t threads, uint32_t batch, uint64_t start, uint64_t count) {
     gan_context *context;
     const gan_options options = {.threads = threads, .batch = batch};
     if (gan_context_new(model, &options, &context) != GAN_OK) return 0;
-    const int ok = draws(context, start, count);
+    const int ok = generates(context, start, count);
     gan_context_free(context);
     return ok;
 }
 
 static int check_arguments(gan_model *model) {
     static float floats[KNOWN_BYTES];
-    uint8_t byte[KNOWN_PICTURE];
+    uint8_t byte[KNOWN_IMAGE];
     int failed = 0;
     gan_context *context;
     gan_model *none;
@@ -66,10 +67,11 @@ static int check_arguments(gan_model *model) {
     failed += check(gan_generate_bytes(context, NULL, byte, sizeof byte) == GAN_ERROR_ARGUMENT, "no request");
     request.count = 1;
     failed += check(gan_generate_bytes(context, &request, byte, sizeof byte) == GAN_OK, "start 2^40");
-    failed += check(gan_generate_bytes(context, &request, byte, sizeof byte - 1) == GAN_ERROR_ARGUMENT, "a small buffer");
+    failed += check(gan_generate_bytes(context, &request, byte, sizeof byte - 1) == GAN_ERROR_ARGUMENT,
+                    "a small buffer");
     failed += check(gan_generate_bytes(context, &request, NULL, sizeof byte) == GAN_ERROR_ARGUMENT, "no buffer");
     request.start = UINT64_MAX;
-    failed += check(gan_generate_floats(context, &request, floats, KNOWN_BYTES) == GAN_OK, "the last picture");
+    failed += check(gan_generate_floats(context, &request, floats, KNOWN_BYTES) == GAN_OK, "the last image");
     request.count = 2;
     failed += check(gan_generate_floats(context, &request, floats, KNOWN_BYTES) == GAN_ERROR_ARGUMENT, "one beyond");
     request.start = 0, request.count = UINT64_MAX;
@@ -78,14 +80,48 @@ static int check_arguments(gan_model *model) {
     return failed;
 }
 
-/* Contexts made for other batches than what they draw: their scratch memory must do. */
+/* Contexts made for other batches than what they generate: their scratch memory must do. */
 static int check_counts(gan_model *model) {
     int failed = 0;
     const uint32_t batches[] = {1, 2, 4, 7, 14, 100};
     for (uint32_t threads = 1; threads <= 5; threads++)
         for (size_t b = 0; b < sizeof batches / sizeof *batches; b++)
-            for (uint64_t count = 1; count <= KNOWN_PICTURES; count += threads % 2 ? 3 : 1)
-                failed += check(draws_anew(model, threads, batches[b], 0, count), "a count beside the batch");
+            for (uint64_t count = 1; count <= KNOWN_IMAGES; count += threads % 2 ? 3 : 1)
+                failed += check(generates_anew(model, threads, batches[b], 0, count), "a count beside the batch");
+    return failed;
+}
+
+/* One context gives an image the same bits whatever is generated with it: all at once, one by one, in uneven parts. */
+static int check_same_bits(const char *path) {
+    const uint32_t batches[] = {1, 3, KNOWN_IMAGES};
+    gan_model *model;
+    gan_info info;
+    int failed = 0;
+    if (gan_open(path, &model) != GAN_OK) exit(2);
+    gan_describe(model, &info);
+    const size_t image = (size_t)info.channels * info.height * info.width;
+    float *whole = malloc(sizeof *whole * image * KNOWN_IMAGES), *cut = malloc(sizeof *cut * image * KNOWN_IMAGES);
+    if (!whole || !cut) exit(2);
+    for (uint32_t threads = 1; threads <= 3; threads++) {
+        for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
+            gan_context *context;
+            const gan_options options = {.threads = threads, .batch = batches[b]};
+            if (gan_context_new(model, &options, &context) != GAN_OK) exit(2);
+            gan_request request = known_request(0, KNOWN_IMAGES);
+            failed += gan_generate_floats(context, &request, whole, image * KNOWN_IMAGES) != GAN_OK;
+            for (uint64_t part = 1; part <= 5; part += 2) {
+                for (uint64_t at = 0; at < KNOWN_IMAGES; at += part) {
+                    const uint64_t left = KNOWN_IMAGES - at;
+                    request = known_request(at, left < part ? left : part);
+                    failed += gan_generate_floats(context, &request, cut + at * image, image * left) != GAN_OK;
+                }
+                failed += check(!memcmp(whole, cut, sizeof *cut * image * KNOWN_IMAGES), "the same bits in parts");
+            }
+            gan_context_free(context);
+        }
+    }
+    free(whole), free(cut);
+    gan_close(model);
     return failed;
 }
 
@@ -106,17 +142,19 @@ static int check_memory(void) {
     const uint64_t need_large = size_of(fresh, &large), need_small = size_of(fresh, &small);
     gan_close(fresh);
     if (gan_context_new(model, &large, &many) != GAN_OK) return 1;
-    const int shared = size_of(model, &small) == need_small; /* both draw by the same */
+    const int shared = size_of(model, &small) == need_small; /* both generate by the same */
     small.max_memory = need_small;
-    if (!shared) failed += check(gan_context_new(model, &small, &one) == GAN_ERROR_MEMORY && !one, "memory that another context needs");
+    if (!shared)
+        failed += check(gan_context_new(model, &small, &one) == GAN_ERROR_MEMORY && !one,
+                        "memory that another context needs");
     if (gan_context_new(model, &large, &again) != GAN_OK) return 1;
     gan_context_free(many);
     if (!shared) failed += check(size_of(model, &small) == 0, "the other of two still needs it");
     gan_context_free(again);
     failed += check(size_of(model, &small) == need_small, "as much as a fresh model needs");
     if (gan_context_new(model, &small, &one) != GAN_OK) return check(0, "memory that no context needs any more");
-    failed += check(draws(one, 0, 14), "drawing with other weights");
-    failed += check(draws_anew(model, 1, 14, 0, 14) && draws(one, 3, 9), "drawing with both again");
+    failed += check(generates(one, 0, 14), "generating with other weights");
+    failed += check(generates_anew(model, 1, 14, 0, 14) && generates(one, 3, 9), "generating with both again");
     failed += check(size_of(model, &large) >= need_large, "both are counted");
     gan_context_free(one);
     failed += check(size_of(model, &large) == need_large, "nothing is left of the other");
@@ -124,19 +162,19 @@ static int check_memory(void) {
     return failed;
 }
 
-/* Two threads with one context: each call draws the known images or is told that the context is busy. */
+/* Two threads with one context: each call generates the known images or gets the answer that the context is busy. */
 typedef struct sharing {
     gan_context *context;
-    long drawn, busy, wrong;
+    long generated, busy, wrong;
 } sharing;
 
 static void *share(void *arg) {
     sharing *s = arg;
     uint8_t *out = malloc(KNOWN_BYTES);
-    const gan_request request = known_request(0, KNOWN_PICTURES);
+    const gan_request request = known_request(0, KNOWN_IMAGES);
     for (int i = 0; out && i < 300; i++) {
         const gan_status status = gan_generate_bytes(s->context, &request, out, KNOWN_BYTES);
-        if (status == GAN_OK) s->drawn++;
+        if (status == GAN_OK) s->generated++;
         if (status == GAN_ERROR_BUSY) s->busy++;
         s->wrong += status == GAN_OK ? !alike(out, want, KNOWN_BYTES) : status != GAN_ERROR_BUSY;
     }
@@ -149,7 +187,7 @@ static int check_sharing(gan_model *model) {
     const gan_options options = {.threads = 2, .batch = 14};
     pthread_t threads[3];
     sharing all[3] = {{0}};
-    long drawn = 0, wrong = 0;
+    long generated = 0, wrong = 0;
     if (gan_context_new(model, &options, &context) != GAN_OK) return 1;
     for (int i = 0; i < 3; i++) {
         all[i].context = context;
@@ -157,14 +195,14 @@ static int check_sharing(gan_model *model) {
     }
     for (int i = 0; i < 3; i++) {
         pthread_join(threads[i], NULL);
-        drawn += all[i].drawn, wrong += all[i].wrong;
+        generated += all[i].generated, wrong += all[i].wrong;
     }
     gan_context_free(context);
-    return check(drawn > 0 && !wrong, "a shared context draws, or answers that it is busy");
+    return check(generated > 0 && !wrong, "a shared context generates, or answers that it is busy");
 }
 
 /* Labels that another thread writes to: each is read once, so that it is refused or in its place in the table. */
-static volatile int64_t moving[KNOWN_PICTURES];
+static volatile int64_t moving[KNOWN_IMAGES];
 static atomic_int moved;
 
 static void *move_labels(void *arg) {
@@ -172,7 +210,7 @@ static void *move_labels(void *arg) {
 #if defined(__SANITIZE_THREAD__)
     atomic_store(&moved, 1); /* the race is what this is about */
 #endif
-    for (int64_t i = 0; !atomic_load(&moved); i++) moving[i % KNOWN_PICTURES] = i % 3 ? i % 2 : (int64_t)1 << 40;
+    for (int64_t i = 0; !atomic_load(&moved); i++) moving[i % KNOWN_IMAGES] = i % 3 ? i % 2 : (int64_t)1 << 40;
     return NULL;
 }
 
@@ -184,9 +222,9 @@ static int check_labels(void) {
     int failed = 0;
     if (gan_open(KNOWN "/labels.gan", &model) != GAN_OK || gan_context_new(model, NULL, &context) != GAN_OK) exit(2);
     gan_describe(model, &info);
-    const size_t size = (size_t)info.channels * info.height * info.width * KNOWN_PICTURES;
+    const size_t size = (size_t)info.channels * info.height * info.width * KNOWN_IMAGES;
     uint8_t *out = malloc(size);
-    gan_request request = {.seed = 7, .count = KNOWN_PICTURES, .labels = (const int64_t *)(uintptr_t)moving};
+    gan_request request = {.seed = 7, .count = KNOWN_IMAGES, .labels = (const int64_t *)(uintptr_t)moving};
     if (!out || pthread_create(&thread, NULL, move_labels, NULL)) exit(2);
     for (int i = 0; i < 300; i++) {
         const gan_status status = gan_generate_bytes(context, &request, out, size);
@@ -194,7 +232,7 @@ static int check_labels(void) {
     }
     atomic_store(&moved, 1);
     pthread_join(thread, NULL);
-    const int64_t bad[KNOWN_PICTURES] = {0, 1, 0, info.classes}, good[KNOWN_PICTURES] = {0};
+    const int64_t bad[KNOWN_IMAGES] = {0, 1, 0, info.classes}, good[KNOWN_IMAGES] = {0};
     request.labels = bad;
     failed += check(gan_generate_bytes(context, &request, out, size) == GAN_ERROR_LABEL, "a label that there isn't");
     request.labels = good;
@@ -214,11 +252,11 @@ static int check_files(void) {
     gan_model *model, *again;
     if (handle < 0 || write(handle, bytes, size) != (ssize_t)size || gan_open(path, &model) != GAN_OK) exit(2);
     if (ftruncate(handle, 100)) exit(2);
-    failed += check(draws_anew(model, 2, 4, 0, 14), "a file cut after it was opened");
+    failed += check(generates_anew(model, 2, 4, 0, 14), "a file cut after it was opened");
     failed += check(gan_open(path, &again) == GAN_ERROR_FORMAT && !again, "a cut file");
     for (size_t i = 0; i < size; i++) bytes[i] ^= 0x55;
     if (pwrite(handle, bytes, size, 0) != (ssize_t)size) exit(2);
-    failed += check(draws_anew(model, 1, 1, 0, 14), "a file overwritten after it was opened");
+    failed += check(generates_anew(model, 1, 1, 0, 14), "a file overwritten after it was opened");
     unlink(path);
     close(handle);
     gan_close(model);
@@ -227,7 +265,9 @@ static int check_files(void) {
 }
 
 #if defined(__SANITIZE_THREAD__)
-static int check_fork(gan_model *model) { return !model; } /* ThreadSanitizer can't start a thread in a child of threads */
+static int check_fork(gan_model *model) {
+    return !model;
+} /* ThreadSanitizer can't start a thread in a child of threads */
 #else
 static int ends_well(pid_t child) {
     int how = 0;
@@ -237,31 +277,32 @@ static int ends_well(pid_t child) {
 static int check_fork(gan_model *model) {
     gan_context *context;
     const gan_options options = {.threads = 3, .batch = 14};
-    if (gan_context_new(model, &options, &context) != GAN_OK || !draws(context, 0, 14)) return 1;
+    if (gan_context_new(model, &options, &context) != GAN_OK || !generates(context, 0, 14)) return 1;
     fflush(stdout);
     const pid_t child = fork();
     if (!child) {
         alarm(60); /* a child that waits for threads it doesn't have would wait for ever */
-        int bad = !draws(context, 0, 14) + !draws_anew(model, 3, 14, 2, 9);
+        int bad = !generates(context, 0, 14) + !generates_anew(model, 3, 14, 2, 9);
         gan_context_free(context);
         gan_close(model);
         _exit(bad);
     }
     int failed = check(ends_well(child), "a child goes on with what was open");
-    failed += check(draws(context, 0, 14), "the parent goes on");
+    failed += check(generates(context, 0, 14), "the parent goes on");
     gan_context_free(context);
     return failed;
 }
 #endif
 
-/* Forks beside a thread that makes contexts: a child goes on or is told that the model is busy, and never waits. */
+/* Forks beside a thread that makes contexts: a child goes on or gets the answer that the model is busy, and never
+ * waits. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) /* whose own locks a child may find taken */
 static int check_forks(gan_model *model) { return !model; }
 #else
 static atomic_int forked;
 
 static void *make_contexts(void *arg) {
-    for (uint32_t i = 0; !atomic_load(&forked); i++) draws_anew(arg, 2, 1 + i % 14, 0, 1);
+    for (uint32_t i = 0; !atomic_load(&forked); i++) generates_anew(arg, 2, 1 + i % 14, 0, 1);
     return NULL;
 }
 
@@ -279,7 +320,7 @@ static int check_forks(gan_model *model) {
             alarm(30);
             const gan_status status = gan_context_new(model, &options, &context);
             if (status == GAN_ERROR_BUSY) _exit(2);
-            const int ok = status == GAN_OK && draws(context, 0, 14);
+            const int ok = status == GAN_OK && generates(context, 0, 14);
             gan_context_free(context);
             _exit(!ok);
         }
@@ -291,38 +332,44 @@ static int check_forks(gan_model *model) {
     }
     atomic_store(&forked, 1);
     pthread_join(thread, NULL);
-    printf("%d forks beside a thread that makes contexts: %d went on, %d were told busy, %d failed\n", FORKS, went_on, busy, failed);
+    printf("%d forks beside a thread that makes contexts: %d generated, %d were busy, %d failed\n", FORKS, went_on,
+           busy, failed);
     return check(!failed, "forks beside a thread that makes contexts");
 }
 #endif
 
 /* A member that holds an item for long is waited for asleep: yields would burn what it may need. */
 static void slow_member(void *arg, int index) {
-    cursor p = {.crew = arg};
+    gan_cursor cursor = {.group = arg};
     uint64_t item;
-    while (gan_i_crew_take(&p, 2, &item)) {
+    while (gan_i_group_take(&cursor, 2, &item)) {
         if (index) usleep(300000);
         else usleep(1000); /* so that the other one comes */
     }
-    gan_i_crew_barrier(&p);
+    gan_i_group_barrier(&cursor);
 }
 
 static int check_waiting(void) {
-    static crew c;
-    team *t;
+    static gan_group group;
+    gan_pool *pool;
     struct timespec began, ended;
-    if (gan_i_team_new(2, &t) != GAN_OK) return 1;
+    const struct sched_param above = {.sched_priority = 1}, usual = {0};
+    if (gan_i_pool_new(2, &pool) != GAN_OK) return 1;
+    /* If the system allows it, above the member's priority: then a yield gives nobody a turn, however busy the machine
+     * is with other work. */
+    const int raised = !sched_setscheduler(0, SCHED_FIFO, &above);
     int slept = 0;
     for (int i = 0; i < 10 && !slept; i++) { /* until the other member comes in time to hold an item */
-        gan_i_crew_init(&c, t, 2);
+        gan_i_group_init(&group, pool, 2);
         const double start = seconds();
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &began);
-        gan_i_team_run(t, slow_member, &c);
+        gan_i_pool_run(pool, slow_member, &group);
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ended);
         const double used = (double)(ended.tv_sec - began.tv_sec) + 1e-9 * (double)(ended.tv_nsec - began.tv_nsec);
         slept = seconds() - start > 0.25 && used < 0.05;
     }
-    gan_i_team_free(t);
+    if (raised && sched_setscheduler(0, SCHED_OTHER, &usual)) exit(2);
+    gan_i_pool_free(pool);
     return check(slept, "waiting for long is sleeping");
 }
 
@@ -345,7 +392,8 @@ static int check_signals(gan_model *model) {
     caller = pthread_self();
     sigaction(SIGALRM, &handler, NULL);
     setitimer(ITIMER_REAL, &often, NULL);
-    for (int i = 0; i < 10000 && signals < 50; i++) failed += check(draws(context, 0, 14), "drawing among signals");
+    for (int i = 0; i < 10000 && signals < 50; i++)
+        failed += check(generates(context, 0, 14), "generating among signals");
     setitimer(ITIMER_REAL, &never, NULL);
     sigaction(SIGALRM, &ignore, NULL);
     failed += check(signals > 5 && !strangers, "signals go to the program's own thread");
@@ -353,7 +401,7 @@ static int check_signals(gan_model *model) {
     return failed;
 }
 
-/* The team's threads take no signal of the process, and of their own the faults. */
+/* The pool's threads take no signal of the process, and of their own the faults. */
 #if defined(__SANITIZE_THREAD__)
 static int check_masks(gan_model *model) { return !model; } /* ThreadSanitizer has a thread of its own */
 #else
@@ -391,7 +439,7 @@ static int check_masks(gan_model *model) {
         usleep(1000);
     }
     gan_context_free(context);
-    return check(right == 2, "the team's threads take their own faults alone");
+    return check(right == 2, "the pool's threads take their own faults alone");
 }
 #endif
 
@@ -437,26 +485,27 @@ static int check_quotas(void) {
     put_file(top, "memory.max", "1048576\n");
     failed += check(gan_i_memory_bound(membership, top) == 1048576, "a bound of memory");
     unlink(put_file(top, "memory.max", ""));
-    const char *files[] = {"membership", "cpu.max", "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us", "outer/cpu.max",
-                           "outer/inner/cpu.max"};
+    const char *files[] = {"membership",           "cpu.max",
+                           "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us",
+                           "outer/cpu.max",        "outer/inner/cpu.max"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) unlink(put_file(top, files[i], ""));
     rmdir(inner), rmdir(outer), rmdir(older), rmdir(top);
     free((char *)(uintptr_t)membership);
     return failed;
 }
 
-typedef struct drawer {
+typedef struct generator {
     gan_model *model;
     int index;
     time_t end;
     long done, wrong;
-} drawer;
+} generator;
 
-static void *draw_on(void *arg) {
-    drawer *d = arg;
+static void *generate_on(void *arg) {
+    generator *d = arg;
     do {
-        const uint64_t start = (uint64_t)((d->index + d->done) % KNOWN_PICTURES);
-        d->wrong += !draws_anew(d->model, d->index % 8 ? 1 : 2, 1u << d->index % 4, start, KNOWN_PICTURES - start);
+        const uint64_t start = (uint64_t)((d->index + d->done) % KNOWN_IMAGES);
+        d->wrong += !generates_anew(d->model, d->index % 8 ? 1 : 2, 1u << d->index % 4, start, KNOWN_IMAGES - start);
         d->done++;
     } while (time(NULL) < d->end);
     return NULL;
@@ -465,17 +514,17 @@ static void *draw_on(void *arg) {
 static int check_many_threads(gan_model *model, int seconds) {
     enum { MANY = 64 };
     pthread_t threads[MANY];
-    static drawer drawers[MANY];
+    static generator generators[MANY];
     long done = 0, wrong = 0;
     for (int i = 0; i < MANY; i++) {
-        drawers[i] = (drawer){.model = model, .index = i, .end = time(NULL) + seconds};
-        if (pthread_create(&threads[i], NULL, draw_on, &drawers[i])) exit(2);
+        generators[i] = (generator){.model = model, .index = i, .end = time(NULL) + seconds};
+        if (pthread_create(&threads[i], NULL, generate_on, &generators[i])) exit(2);
     }
     for (int i = 0; i < MANY; i++) {
         pthread_join(threads[i], NULL);
-        done += drawers[i].done, wrong += drawers[i].wrong;
+        done += generators[i].done, wrong += generators[i].wrong;
     }
-    printf("64 threads on one handle, %d s: %ld drawings, %ld wrong\n", seconds, done, wrong);
+    printf("64 threads on one handle, %d s: %ld calls, %ld wrong\n", seconds, done, wrong);
     return wrong || done < MANY;
 }
 
@@ -503,8 +552,9 @@ int main(int argc, char **argv) {
     gan_model *model;
     want = load(KNOWN "/chain.bytes", &size);
     if (size != KNOWN_BYTES || gan_open(KNOWN "/chain.gan", &model) != GAN_OK) return 2;
-    int failed = check(draws_anew(model, 2, 14, 0, 14), "the known pictures");
-    failed += check_arguments(model) + check_counts(model) + check_memory() + check_files() + check_fork(model);
+    int failed = check(generates_anew(model, 2, 14, 0, 14), "the known images");
+    failed += check_arguments(model) + check_counts(model) + check_memory() + check_same_bits(KNOWN "/chain.gan") +
+              check_same_bits(KNOWN "/labels.gan") + check_files() + check_fork(model);
     failed += check_forks(model) + check_sharing(model) + check_labels() + check_waiting();
     failed += check_signals(model);
     failed += check_masks(model) + check_quotas() + check_caller_errors(model);

@@ -68,19 +68,19 @@ ssize_t __wrap_read(int handle, void *to, size_t size) {
     }
 }
 
-/* Open, make a context of three threads, draw, close: the status of the first thing that fails. */
-static gan_status use(const char *path, uint8_t *out, long *drawing) {
+/* Open, make a context of three threads, generate, close: the status of the first thing that fails. */
+static gan_status use(const char *path, uint8_t *out, long *generating) {
     gan_model *model = (gan_model *)(uintptr_t)1;
     gan_status status = gan_open(path, &model);
     if (status != GAN_OK) return model ? GAN_OK : status; /* OK would be wrong here, and is reported */
     gan_context *context = (gan_context *)(uintptr_t)1;
-    const gan_options options = {.threads = 3, .batch = KNOWN_PICTURES};
+    const gan_options options = {.threads = 3, .batch = KNOWN_IMAGES};
     status = gan_context_new(model, &options, &context);
     if (status == GAN_OK) {
-        const gan_request request = known_request(0, KNOWN_PICTURES);
+        const gan_request request = known_request(0, KNOWN_IMAGES);
         const long before = allocations;
         status = gan_generate_bytes(context, &request, out, KNOWN_BYTES);
-        *drawing = allocations - before;
+        *generating = allocations - before;
         gan_context_free(context);
     } else if (context) {
         status = GAN_OK;
@@ -89,44 +89,98 @@ static gan_status use(const char *path, uint8_t *out, long *drawing) {
     return status;
 }
 
+enum { IMAGES = 2, IMAGE_HEIGHT = 24, IMAGE_WIDTH = 36, IMAGE_BYTES = IMAGES * IMAGE_HEIGHT * IMAGE_WIDTH * 3 };
+
+/* The same of images that go in, at one size, a smaller one and the first again.  After a call that fails, the context
+ * works once there is memory. */
+static gan_status use_images(uint8_t *out) {
+    static uint8_t given[IMAGE_BYTES];
+    gan_model *model;
+    gan_context *context;
+    const gan_options options = {.threads = 2};
+    for (uint64_t i = 0; i < IMAGE_BYTES; i++) given[i] = (uint8_t)(i * 2654435761u >> 7);
+    gan_status status = gan_open(KNOWN "/images-3.gan", &model);
+    if (status != GAN_OK) return status;
+    status = gan_context_new(model, &options, &context);
+    for (int i = 0; i < 3 && status == GAN_OK; i++) {
+        const gan_images images = {
+            .count = IMAGES, .height = i == 1 ? 8 : IMAGE_HEIGHT, .width = i == 1 ? 8 : IMAGE_WIDTH, .bytes = given};
+        status = gan_apply_bytes(context, &images, out, IMAGE_BYTES);
+        if (status == GAN_OK) continue;
+        refuse_allocation = -1;
+        if (gan_apply_bytes(context, &images, out, IMAGE_BYTES) != GAN_OK) status = GAN_OK; /* which is reported */
+        break;
+    }
+    gan_context_free(context);
+    gan_close(model);
+    return status;
+}
+
+static int check_images(uint8_t *out) {
+    int failed = 0;
+    size_t size;
+    uint8_t *want = load(KNOWN "/images.bytes", &size);
+    const long before = live;
+    allocations = 0;
+    failed += check(use_images(out) == GAN_OK && size == IMAGE_BYTES && alike(out, want, size),
+                    "the known images of images");
+    failed += check(live == before, "everything of theirs is freed");
+    const long all = allocations;
+    for (long n = 0; n < all; n++) {
+        allocations = 0;
+        refuse_allocation = n;
+        const gan_status status = use_images(out);
+        failed += check(status == GAN_ERROR_MEMORY || status == GAN_ERROR_THREAD, "an allocation of images refused");
+        failed += check(live == before, "everything is freed after a refused allocation of images");
+    }
+    refuse_allocation = -1;
+    free(want);
+    printf("%ld allocations refused in turn with images\n", all);
+    return failed;
+}
+
 int main(void) {
     static uint8_t out[KNOWN_BYTES];
     int failed = 0;
     size_t size;
-    long drawing = 0;
+    long generating = 0;
     uint8_t *want = load(KNOWN "/chain.bytes", &size);
     const char *path = KNOWN "/chain.gan";
     const long before = live;
 
     allocations = threads = 0;
-    failed += check(use(path, out, &drawing) == GAN_OK && alike(out, want, KNOWN_BYTES), "the known pictures");
-    failed += check(drawing == 0, "drawing allocates nothing");
+    failed += check(use(path, out, &generating) == GAN_OK && alike(out, want, KNOWN_BYTES), "the known images");
+    failed += check(generating == 0, "generating allocates nothing");
     failed += check(live == before, "everything is freed");
     const long all = allocations, all_threads = threads;
     failed += check(all > 10 && all_threads == 2, "the wraps are in place");
     for (refuse_allocation = 0; refuse_allocation < all; refuse_allocation++) {
         allocations = 0;
-        const gan_status status = use(path, out, &drawing);
+        const gan_status status = use(path, out, &generating);
         failed += check(status == GAN_ERROR_MEMORY || status == GAN_ERROR_THREAD, "an allocation refused");
         failed += check(live == before, "everything is freed after a refused allocation");
     }
     refuse_allocation = -1;
     for (refuse_thread = 0; refuse_thread < all_threads; refuse_thread++) {
         threads = 0;
-        failed += check(use(path, out, &drawing) == GAN_ERROR_THREAD && live == before, "a thread refused");
+        failed += check(use(path, out, &generating) == GAN_ERROR_THREAD && live == before, "a thread refused");
     }
     refuse_thread = -1;
 
     reading = READ_SHORT;
     memset(out, 0, sizeof out);
-    failed += check(use(path, out, &drawing) == GAN_OK && alike(out, want, KNOWN_BYTES), "short and interrupted reads");
+    failed += check(use(path, out, &generating) == GAN_OK && alike(out, want, KNOWN_BYTES),
+                    "short and interrupted reads");
     reading = READ_FAILS;
-    failed += check(use(path, out, &drawing) == GAN_ERROR_FILE && live == before, "a read that fails");
+    failed += check(use(path, out, &generating) == GAN_ERROR_FILE && live == before, "a read that fails");
     reading = READ_ENDS_EARLY;
-    failed += check(use(path, out, &drawing) == GAN_ERROR_CORRUPT && live == before, "a file cut while it is read");
+    failed += check(use(path, out, &generating) == GAN_ERROR_CORRUPT && live == before, "a file cut while it is read");
     reading = READ_GOES_ON;
-    failed += check(use(path, out, &drawing) == GAN_ERROR_CORRUPT && live == before, "a file that grows while it is read");
+    failed += check(use(path, out, &generating) == GAN_ERROR_CORRUPT && live == before,
+                    "a file that grows while it is read");
     free(want);
+    reading = READ_WELL;
+    failed += check_images(out);
     printf("%ld allocations and %ld threads refused in turn, %d failures\n", all, all_threads, failed);
     return failed != 0;
 }

@@ -1,0 +1,292 @@
+#include "program.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "system.h"
+
+enum {
+    MAX_CONSTANTS = 1 << 25, /* 128 MiB, whatever a file of a few bytes says */
+    DEFAULT_LLC_BYTES = 16000000
+};
+
+typedef struct program_builder {
+    const gan_file *file;
+    const gan_kernels *kernels;
+    gan_program *program;
+    uint32_t *uses, *reader; /* by value: how many layers read it, and the last of them */
+    unsigned char *absorbed;    /* by layer: fused into a step before it, or read by nobody */
+} program_builder;
+
+/* The only layer that reads `v`, or NULL. */
+static const gan_layer *only_reader(const program_builder *builder, uint32_t v) {
+    return builder->uses[v] == 1 && v != FIRST_LAYER + builder->file->n_layers - 1
+               ? &builder->file->layers[builder->reader[v]]
+               : NULL;
+}
+
+static uint32_t value_of(const program_builder *builder, const gan_layer *layer) {
+    return FIRST_LAYER + (uint32_t)(layer - builder->file->layers);
+}
+
+static void absorb(program_builder *builder, const gan_layer *layer) {
+    builder->absorbed[layer - builder->file->layers] = 1;
+}
+
+/* Fuse the activation that alone reads the step's output. */
+static void fuse_activation(program_builder *builder, gan_step *step) {
+    const gan_layer *next = only_reader(builder, step->output);
+    if (!next || next->op != OP_ACTIVATION) return;
+    absorb(builder, next);
+    step->act = (activation){(activation_kind)next->args[0], next->fargs[0]};
+    step->output = value_of(builder, next);
+}
+
+static gan_shape as_image(gan_shape s) { return s.h ? s : (gan_shape){s.c, 1, 1}; }
+
+static void conv_geometry(const gan_layer *layer, gan_shape in, gan_step *step) {
+    gan_conv *conv = &step->conv;
+    *conv = (gan_conv){.in = as_image(in),
+                       .out = as_image(layer->out),
+                       .kh = 1,
+                       .kw = 1,
+                       .out_stride = 1,
+                       .in_stride = 1,
+                       .upsampled = 1,
+                       .layer_kernel = 1};
+    if (layer->op == OP_LINEAR) return;
+    conv->kh = conv->kw = conv->layer_kernel = layer->args[2];
+    conv->layer_pad = (int32_t)layer->args[4];
+    if (layer->op == OP_CONV_TRANSPOSE) {
+        conv->out_stride = layer->args[3];
+        conv->pad = (int32_t)layer->args[4];
+    } else if (layer->args[3] == 1) {
+        conv->pad = (int32_t)(layer->args[2] - 1) -
+                    (int32_t)layer->args[4]; /* a transposed one with its kernel reversed */
+    } else {
+        conv->in_stride = layer->args[3];
+        conv->pad = (int32_t)layer->args[4];
+    }
+}
+
+static void build_conv(program_builder *builder, const gan_layer *layer, gan_step *step) {
+    conv_geometry(layer, value_shape(builder->file, layer->inputs[0]), step);
+    fuse_activation(builder, step);
+    const gan_layer *next = only_reader(builder, step->output);
+    if (layer->op != OP_LINEAR || !next || next->op != OP_RESHAPE || !next->args[1]) return;
+    absorb(builder, next);
+    step->output = value_of(builder, next);
+    step->conv.out = next->out;
+    step->conv.kh = next->out.h;
+    step->conv.kw = next->out.w;
+    step->conv.pixel_bias = 1;
+    if (step->act.kind == ACT_NONE) fuse_activation(builder, step);
+}
+
+/* Output y = f m + rho of a convolution over f-fold nearest upsampling reads input m + d for the kernel element
+ * kk with d = floor((rho - pad + kk) / f): a transposed convolution of stride f and kernel element
+ * rho - f d + pad', where pad' is the largest f d - rho. */
+static void build_upsampled_conv(program_builder *builder, const gan_layer *up, gan_step *step) {
+    const gan_layer *layer = only_reader(builder, step->output);
+    const uint32_t factor = up->args[0];
+    if (up->args[1] || factor < 2 || factor > 8 || !layer || layer->op != OP_CONV || layer->args[3] != 1) return;
+    const int32_t f = (int32_t)factor, side = (int32_t)layer->args[2], pad = (int32_t)layer->args[4];
+    if (side < 2 || side > 16 || pad > 16 || layer->out.h % factor || layer->out.w % factor) return;
+    const gan_shape in = value_shape(builder->file, up->inputs[0]);
+    int32_t most = -(1 << 20), least = 1 << 20;
+    for (int32_t rho = 0; rho < f; rho++) {
+        for (int32_t kk = 0; kk < side; kk++) {
+            const int32_t reach = f * floor_div(rho - pad + kk, f) - rho;
+            most = reach > most ? reach : most;
+            least = reach < least ? reach : least;
+        }
+    }
+    const int32_t kernel = most - least + 1;
+    if (kernel * kernel > MAX_GROWTH * side * side) return;
+    absorb(builder, layer);
+    step->layer = layer;
+    step->run = NULL;
+    step->output = value_of(builder, layer);
+    step->conv = (gan_conv){.in = in,
+                            .out = layer->out,
+                            .pad = most,
+                            .kh = (uint32_t)kernel,
+                            .out_stride = factor,
+                            .in_stride = 1,
+                            .upsampled = factor,
+                            .layer_pad = pad,
+                            .layer_kernel = (uint32_t)side};
+    step->conv.kw = step->conv.kh;
+    fuse_activation(builder, step);
+}
+
+static void build_step(program_builder *builder, const gan_layer *layer) {
+    gan_program *program = builder->program;
+    gan_step *step = &program->steps[program->n_steps];
+    const gan_operation *op = gan_i_operation(layer->op);
+    *step = (gan_step){.layer = layer,
+                       .n_inputs = layer->n_inputs,
+                       .inputs = layer->inputs,
+                       .run = op->run,
+                       .output = value_of(builder, layer)};
+    if (op->rule == RUN_PRODUCT) {
+        build_conv(builder, layer, step);
+    } else if (layer->op == OP_UPSAMPLE) {
+        build_upsampled_conv(builder, layer, step);
+    } else if (layer->op == OP_ACTIVATION) {
+        step->act = (activation){(activation_kind)layer->args[0], layer->fargs[0]};
+    } else if (layer->op == OP_RESHAPE && shape_pixels(value_shape(builder->file, layer->inputs[0])) == 1 &&
+               shape_pixels(layer->out) == 1) {
+        program->values[step->output].alias = program->values[layer->inputs[0]].alias;
+        return;
+    } else if (op->rule == RUN_SCALED || op->rule == RUN_NORMED) {
+        fuse_activation(builder, step);
+    }
+    program->n_steps++;
+}
+
+static uint32_t filter_taps(const gan_layer *layer) { return layer->op == OP_BLUR_DOWN ? 9 : 16; }
+
+/* Bias of a convolution, [Cout padded] or [pixel][Cout padded]; scale and shift of an affine step. */
+static uint64_t constants_of(const program_builder *builder, const gan_step *step) {
+    const uint32_t c = padded(builder->program->values[step->output].shape.c, builder->kernels);
+    if (!step->run) return step->conv.pixel_bias ? c * shape_pixels(step->conv.out) : c;
+    switch (step->layer->op) {
+    case OP_SCALE:
+        return 2 * (uint64_t)builder->kernels->nr; /* all channels alike: one panel's */
+    case OP_AFFINE:
+    case OP_INSTANCE_NORM:
+        return 2ull * c;
+    case OP_PRELU:
+        return c;
+    case OP_BLUR_DOWN: /* [tap][c] */
+    case OP_BLUR_UP:
+        return (uint64_t)filter_taps(step->layer) * c;
+    default:
+        return 0;
+    }
+}
+
+static void fill_constants(const program_builder *builder, const gan_step *step, float *to) {
+    const gan_layer *layer = step->layer;
+    const uint32_t channels = builder->program->values[step->output].shape.c, wide = padded(channels, builder->kernels);
+    if (!step->run) {
+        const uint64_t pixels = step->conv.pixel_bias ? shape_pixels(step->conv.out) : 1;
+        for (uint64_t p = 0; p < pixels && layer->bias.count; p++)
+            for (uint32_t c = 0; c < channels; c++) to[p * wide + c] = gan_i_element(&layer->bias, c * pixels + p);
+    } else if (layer->op == OP_SCALE) {
+        for (int i = 0; i < builder->kernels->nr; i++)
+            to[i] = layer->fargs[0], to[builder->kernels->nr + i] = layer->fargs[1];
+    } else if (layer->op == OP_AFFINE) {
+        for (uint32_t c = 0; c < channels; c++) {
+            to[c] = gan_i_element(&layer->weight, c);
+            to[wide + c] = gan_i_element(&layer->bias, c);
+        }
+    } else if (layer->op == OP_INSTANCE_NORM) {
+        for (uint32_t c = 0; c < channels; c++) {
+            to[c] = layer->weight.count ? gan_i_element(&layer->weight, c) : 1;
+            to[wide + c] = layer->bias.count ? gan_i_element(&layer->bias, c) : 0;
+        }
+    } else if (layer->op == OP_PRELU) {
+        for (uint32_t c = 0; c < channels; c++) to[c] = gan_i_element(&layer->weight, layer->args[0] > 1 ? c : 0);
+    } else if (layer->op == OP_BLUR_DOWN || layer->op == OP_BLUR_UP) {
+        const uint32_t taps = filter_taps(layer);
+        for (uint32_t t = 0; t < taps; t++)
+            for (uint32_t c = 0; c < channels; c++) to[t * wide + c] = gan_i_element(&layer->weight, c * taps + t);
+    }
+}
+
+/* Give every stored value a place that no value alive at the same time has: first fit in order of birth.
+ * last[v]: the last step that reads v, counted from 1, and beyond all for the image.  `alive`: scratch for the values
+ * in use, kept in order of offset. */
+static void place_values(gan_program *program, uint32_t *last, uint32_t *alive) {
+    uint32_t n_alive = 0;
+    for (uint32_t v = 0; v < program->n_values; v++) last[v] = 0;
+    for (uint32_t n = 0; n < program->n_steps; n++)
+        for (uint32_t m = 0; m < program->steps[n].n_inputs; m++)
+            last[program->values[program->steps[n].inputs[m]].alias] = n + 1;
+    last[program->values[program->n_values - 1].alias] = program->n_steps + 1;
+    for (uint32_t i = 0; i <= program->n_steps; i++) {
+        const uint32_t born = i ? program->steps[i - 1].output : VALUE_Z;
+        gan_value *value = &program->values[born];
+        if (value->alias != born) continue;
+        uint32_t kept = 0, to = 0;
+        for (uint32_t j = 0; j < n_alive; j++) /* what was read for the last time before this step is gone */
+            if (last[alive[j]] >= i) alive[kept++] = alive[j];
+        n_alive = kept;
+        for (uint64_t at = 0; to < n_alive; to++) {
+            const gan_value *other = &program->values[alive[to]];
+            if (at + value->per_image <= other->offset) break;
+            at = value->offset = other->offset + other->per_image;
+        }
+        memmove(alive + to + 1, alive + to, sizeof *alive * (n_alive - to));
+        alive[to] = born;
+        n_alive++;
+        const uint64_t end = value->offset + value->per_image;
+        program->values_per_image = end > program->values_per_image ? end : program->values_per_image;
+    }
+}
+
+void gan_i_program_free(gan_program *program) {
+    free(program->steps);
+    free(program->values);
+    free(program->constants);
+    *program = (gan_program){0};
+}
+
+gan_machine gan_i_machine(const gan_kernels *kernels) {
+    const uint64_t cache = gan_i_last_level_cache(), memory = gan_i_memory();
+    return (gan_machine){gan_i_fma_per_cycle(kernels), cache ? cache : DEFAULT_LLC_BYTES, memory ? memory : UINT64_MAX};
+}
+
+gan_status gan_i_program(const gan_file *file, const gan_kernels *kernels, gan_program *program) {
+    const uint32_t n_values = FIRST_LAYER + file->n_layers;
+    *program = (gan_program){.n_values = n_values, .machine = gan_i_machine(kernels)};
+    program_builder builder = {.file = file, .kernels = kernels, .program = program};
+    program->steps = calloc(file->n_layers, sizeof *program->steps);
+    program->values = calloc(n_values, sizeof *program->values);
+    builder.uses = calloc(n_values, sizeof *builder.uses);
+    builder.reader = calloc(n_values, sizeof *builder.reader);
+    builder.absorbed = calloc(file->n_layers, 1);
+    gan_status status = GAN_ERROR_MEMORY;
+    if (!program->steps || !program->values || !builder.uses || !builder.reader || !builder.absorbed) goto done;
+    /* What the image doesn't depend on is left out, so that the last step is the one that makes it. */
+    for (uint32_t i = file->n_layers; i--;) {
+        builder.absorbed[i] = i + 1 < file->n_layers && !builder.uses[FIRST_LAYER + i];
+        for (uint32_t j = 0; j < file->layers[i].n_inputs && !builder.absorbed[i]; j++) {
+            if (!builder.uses[file->layers[i].inputs[j]]) builder.reader[file->layers[i].inputs[j]] = i;
+            builder.uses[file->layers[i].inputs[j]]++;
+        }
+    }
+    for (uint32_t v = 0; v < n_values; v++) {
+        gan_value *to = &program->values[v];
+        to->shape = value_shape(file, v);
+        to->alias = v;
+        to->per_image = shape_pixels(to->shape) * padded(to->shape.c, kernels);
+    }
+    for (uint32_t i = 0; i < file->n_layers; i++)
+        if (!builder.absorbed[i]) build_step(&builder, &file->layers[i]);
+    status = GAN_ERROR_UNSUPPORTED;
+    if (!program->n_steps) goto done; /* a generator that only renames its latent */
+    for (uint32_t i = 0; i < program->n_steps; i++) {
+        const gan_shape out = program->values[program->steps[i].output].shape;
+        const uint64_t row = (uint64_t)(out.h ? out.w : 1) * padded(out.c, kernels);
+        program->max_row_floats = row > program->max_row_floats ? row : program->max_row_floats;
+        program->steps[i].constants = (uint32_t)program->n_constants;
+        program->n_constants += constants_of(&builder, &program->steps[i]);
+        if (program->n_constants > MAX_CONSTANTS) goto done;
+    }
+    status = GAN_ERROR_MEMORY;
+    program->constants = calloc(program->n_constants + 1, sizeof *program->constants);
+    if (!program->constants) goto done;
+    for (uint32_t i = 0; i < program->n_steps; i++)
+        fill_constants(&builder, &program->steps[i], program->constants + program->steps[i].constants);
+    place_values(program, builder.uses, builder.reader);
+    status = GAN_OK;
+done:
+    free(builder.uses);
+    free(builder.reader);
+    free(builder.absorbed);
+    if (status != GAN_OK) gan_i_program_free(program);
+    return status;
+}

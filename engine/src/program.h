@@ -1,0 +1,76 @@
+/* The steps that compute a file's layers: activations are fused, reshapes become permuted weights, and nearest
+ * upsampling is folded into the convolution that follows it. */
+#ifndef GAN_PROGRAM_H
+#define GAN_PROGRAM_H
+
+#include <stdbool.h>
+
+#include "kernels/kernels.h"
+#include "operations.h"
+
+/* A method's packed weights may be at most this many times the layer's weights, counted with padded outputs. This
+ * bounds the memory that a file of a given size can ask for; methods that need more are never faster. */
+enum { MAX_GROWTH = 16, MAX_WINOGRAD = 4096 /* channels in of a layer by Winograd, whose scratch grows with them */ };
+
+/* Every convolution, transposed or not, and every linear layer, one dimension at a time:
+ * input i meets output o = out_stride x j + phase - pad through kernel element k = out_stride x t + phase,
+ * where i = in_stride x j - t (+ k - pad when in_stride > 1, where out_stride is 1 and o = j). */
+typedef struct gan_conv {
+    gan_shape in, out; /* h, w at least 1 */
+    uint32_t kh, kw;
+    int32_t pad;
+    uint32_t out_stride, in_stride;
+    int pixel_bias; /* the bias differs by pixel: a linear layer whose output is an image */
+    uint32_t upsampled; /* factor of the nearest upsampling folded in, 1 for none */
+    int32_t layer_pad; /* of the convolution before the upsampling was folded in */
+    uint32_t layer_kernel; /* likewise its side */
+} gan_conv;
+
+typedef struct gan_step {
+    const gan_layer *layer; /* whose weights are the step's */
+    uint32_t n_inputs;
+    const uint32_t *inputs; /* values; see `alias` */
+    void (*run)(const struct gan_worker *worker, const struct gan_step *step,
+                const struct gan_rows *r); /* NULL for a product */
+    uint32_t output; /* a value */
+    activation act;
+    gan_conv conv; /* of a product */
+    uint32_t constants; /* offset in floats: of a product\'s bias; of RUN_SCALED\'s factors, then summands */
+} gan_step;
+
+typedef struct gan_value {
+    gan_shape shape;
+    uint32_t alias; /* the value whose memory holds this one: itself, except for reshapes that move nothing */
+    uint64_t per_image; /* floats for one image: pixels x padded channels; 0 if it is never stored */
+    uint64_t offset; /* floats from the start of the values' memory, for one image */
+} gan_value;
+
+/* The properties of the machine that plans depend on, queried once. */
+typedef struct gan_machine {
+    int fma_per_cycle;
+    uint64_t cache; /* bytes of the last level */
+    uint64_t memory; /* bytes that this process may use, UINT64_MAX if that is unknown */
+} gan_machine;
+
+typedef struct gan_program {
+    gan_step *steps;
+    uint32_t n_steps, n_values;
+    gan_value *values;
+    float *constants;
+    uint64_t n_constants, values_per_image,
+        max_row_floats; /* `max_row_floats`: most floats in a row of pixels of any value */
+    gan_machine machine;
+} gan_program;
+
+gan_machine gan_i_machine(const gan_kernels *kernels);
+gan_status gan_i_program(const gan_file *file, const gan_kernels *kernels, gan_program *out);
+void gan_i_program_free(gan_program *program);
+
+static inline uint64_t round_up(uint64_t x, uint64_t to) { return (x + to - 1) / to * to; }
+static inline uint32_t padded(uint32_t channels, const gan_kernels *kernels) {
+    return (uint32_t)round_up(channels, (uint64_t)kernels->nr);
+}
+static inline int32_t floor_div(int32_t a, int32_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+static inline int32_t ceil_div(int32_t a, int32_t b) { return -floor_div(-a, b); }
+
+#endif

@@ -1,0 +1,129 @@
+/* The direct method for large images and stride 1 of the output: a block of pixels at a time, whose sums stay in the
+ * first-level cache for all kernel elements.  Elements beyond an edge read zeros.  With few input channels, the pixels
+ * under the kernel are copied side by side first, and one product takes them all.  Weights lie as run_direct.c has
+ * them. */
+#include <string.h>
+
+#include "run.h"
+
+enum { ALIGNED = sizeof(const float *) };
+
+/* Pixels first .. first+count-1 of the chunk's outputs, counted through its images. */
+typedef struct pixel_block {
+    uint64_t first;
+    int64_t count;
+    const float **inputs; /* [tap][pixel] */
+    float *sums; /* [pixel][nr] */
+    float *patches; /* [pixel][taps x channels, rounded up] of few channels, otherwise unused */
+} pixel_block;
+
+static int is_gathered(const gan_conv *conv) { return conv->in.c < KBLOCK; }
+
+static uint64_t patch_floats(const gan_conv *conv) {
+    return round_up((uint64_t)conv->kh * conv->kw * conv->in.c + KBLOCK, KBLOCK); /* each pixel is copied whole */
+}
+
+static uint64_t block_pixels(const gan_kernels *kernels) { return 8 * (uint64_t)kernels->mr; }
+
+int gan_i_blocks_fit(const gan_conv *conv) {
+    const uint32_t least = conv->in_stride > 1 || is_gathered(conv) ? 8 : 16; /* else too much of it is edge */
+    return conv->out_stride == 1 && !conv->pixel_bias && conv->kh * conv->kw <= 64 && conv->out.h >= least &&
+           conv->out.w >= least;
+}
+
+uint64_t gan_i_blocks_floats(const gan_conv *conv, const gan_kernels *kernels) {
+    const uint64_t pointers = conv->kh * conv->kw * (sizeof(const float *) / sizeof(float));
+    return block_pixels(kernels) * (pointers + (uint64_t)kernels->nr + (is_gathered(conv) ? patch_floats(conv) : 0));
+}
+
+/* Where each kernel element of each pixel reads. */
+static void place(const gan_worker *worker, const gan_step *step, const pixel_block *block) {
+    const gan_conv *conv = &step->conv;
+    const int64_t in_c = padded(conv->in.c, worker->shared->kernels), stride = conv->in_stride;
+    const uint64_t pixels = shape_pixels(conv->out);
+    const int32_t sign = stride > 1 ? 1 : -1; /* run_direct.c: taps go on from the first one, or back */
+    for (int64_t n = 0; n < block->count; n++) {
+        const uint64_t at = block->first + (uint64_t)n, rest = at % pixels;
+        const float *image = value_at(worker, step->inputs[0], (uint32_t)(at / pixels));
+        const int64_t y0 = (int64_t)(rest / conv->out.w), x0 = (int64_t)(rest % conv->out.w);
+        const int64_t y = stride > 1 ? y0 * stride - conv->pad : y0 + conv->pad,
+                      x = stride > 1 ? x0 * stride - conv->pad : x0 + conv->pad;
+        const float **to = block->inputs + n;
+        for (int32_t ky = 0; ky < (int32_t)conv->kh; ky++)
+            for (int32_t kx = 0; kx < (int32_t)conv->kw; kx++, to += block->count) {
+                const int64_t from_y = y + sign * ky, from_x = x + sign * kx;
+                const int inside = from_y >= 0 && from_x >= 0 && from_y < conv->in.h && from_x < conv->in.w;
+                *to = inside ? image + (from_y * conv->in.w + from_x) * in_c : worker->shared->zeros;
+            }
+    }
+}
+
+static void gather(const gan_conv *conv, const pixel_block *block) {
+    const uint64_t taps = (uint64_t)conv->kh * conv->kw, c = conv->in.c, row = patch_floats(conv);
+    for (int64_t n = 0; n < block->count; n++) {
+        float *to = block->patches + (uint64_t)n * row;
+        for (uint64_t tap = 0; tap < taps; tap++, to += c) {
+            const float *from = block->inputs[tap * (uint64_t)block->count + (uint64_t)n];
+            if (c <= 4) memcpy(to, from, 4 * sizeof *to); /* what is too much is overwritten, or behind the last */
+            else memcpy(to, from, KBLOCK * sizeof *to);
+        }
+    }
+}
+
+/* sums += the rows from..+depth x weights, register tiles of pixels at a time. */
+static void multiply(const gan_kernels *kernels, const pixel_block *block, const float *const *rows, int64_t offset,
+                     int64_t depth, const float *weights, int accumulate) {
+    const int64_t nr = kernels->nr;
+    int64_t tiles = (block->count + kernels->mr - 1) / kernels->mr;
+    for (int64_t n = 0; n < block->count; tiles--) {
+        const float *a[MAX_MR];
+        float *to[MAX_MR];
+        const int m = next_part(block->count - n, tiles);
+        for (int i = 0; i < m; i++, n++) a[i] = rows[n] + offset, to[i] = block->sums + n * nr;
+        kernels->gemm(m, depth, a, KBLOCK, weights, to, accumulate, NULL);
+    }
+}
+
+static void run_block(const gan_worker *worker, const gan_step *step, const pixel_block *block, const float *weights) {
+    const gan_conv *conv = &step->conv;
+    const gan_kernels *kernels = worker->shared->kernels;
+    const int64_t nr = kernels->nr, out_c = padded(conv->out.c, kernels), taps = (int64_t)conv->kh * conv->kw;
+    const int gathered = is_gathered(conv);
+    const int64_t channels = gathered ? taps * conv->in.c : conv->in.c, parts = gathered ? 1 : taps;
+    float *out = value_at(worker, step->output, 0) + (int64_t)block->first * out_c;
+    const float *bias = worker->shared->program->constants + step->constants;
+    place(worker, step, block);
+    if (gathered) {
+        gather(conv, block);
+        for (int64_t n = 0; n < block->count; n++) block->inputs[n] = block->patches + (uint64_t)n * patch_floats(conv);
+    }
+    for (int64_t panel = 0; panel < out_c / nr; panel++) {
+        for (int64_t part = 0; part < parts; part++)
+            for (int64_t k0 = 0; k0 < channels; k0 += SLICE) {
+                const int64_t depth = channels - k0 < SLICE ? channels - k0 : SLICE;
+                multiply(kernels, block, block->inputs + part * block->count, k0, depth, weights, part || k0);
+                weights += depth * nr;
+            }
+        kernels->bias_act(block->sums, nr, bias + panel * nr, out + panel * nr, out_c, block->count, step->act);
+    }
+}
+
+void gan_i_run_blocks(gan_worker *worker, const gan_step *step, const float *weights) {
+    const gan_conv *conv = &step->conv;
+    const gan_kernels *kernels = worker->shared->kernels;
+    const uint64_t pixels = shape_pixels(conv->out) * worker->images, most = block_pixels(kernels),
+                   members = (uint64_t)worker->cursor.group->size;
+    /* work for every member, in blocks of whole register tiles if it is much */
+    const uint64_t share = (pixels + 2 * members - 1) / (2 * members), each = share < most ? share : most;
+    const uint64_t blocks = (pixels + each - 1) / each;
+    const uintptr_t scratch = (uintptr_t)worker->thread_scratch;
+    pixel_block block = {.inputs = (const float **)((scratch + ALIGNED - 1) / ALIGNED * ALIGNED)};
+    block.sums = (float *)(void *)(block.inputs + most * conv->kh * conv->kw);
+    block.patches = block.sums + most * (uint64_t)kernels->nr;
+    for (uint64_t n; gan_i_group_take(&worker->cursor, blocks, &n);) {
+        block.first = n * each;
+        block.count = (int64_t)(pixels - block.first < each ? pixels - block.first : each);
+        run_block(worker, step, &block, weights);
+    }
+    gan_i_group_barrier(&worker->cursor);
+}

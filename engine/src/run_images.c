@@ -1,0 +1,124 @@
+/* The steps of generators that take images, other than norms and products: some rows of one image's output,
+ * [pixel][channels padded]. */
+#include <string.h>
+
+#include "run.h"
+
+/* One value of a step as its rows are walked. */
+typedef struct rows_of_value {
+    float *data; /* of the image */
+    gan_shape shape;
+    uint64_t wide; /* floats per pixel */
+} rows_of_value;
+
+static rows_of_value rows_of(const gan_worker *worker, uint32_t value, uint32_t image) {
+    const gan_shape s = worker->shared->program->values[value].shape;
+    return (rows_of_value){value_at(worker, value, image), s, padded(s.c, worker->shared->kernels)};
+}
+
+static float *pixel_at(const rows_of_value *v, uint64_t y, uint64_t x) {
+    return v->data + (y * v->shape.w + x) * v->wide;
+}
+
+static const float *constants_of(const gan_worker *worker, const gan_step *step) {
+    return worker->shared->program->constants + step->constants;
+}
+
+void gan_i_run_PAD(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
+    const rows_of_value in = rows_of(worker, step->inputs[0], r->image), out = rows_of(worker, step->output, r->image);
+    const int64_t size = step->layer->args[0], width = in.shape.w;
+    const pad_mode mode = (pad_mode)step->layer->args[1];
+    const size_t pixel = sizeof(float) * in.wide;
+    for (int64_t y = r->y0; y < r->y1; y++) {
+        const int64_t from = source_of(y - size, in.shape.h, mode);
+        float *to = pixel_at(&out, (uint64_t)y, 0);
+        if (from < 0) {
+            memset(to, 0, pixel * out.shape.w);
+            continue;
+        }
+        for (int64_t x = 0; x < out.shape.w; x++) {
+            if (x == size) {
+                memcpy(to + size * (int64_t)in.wide, pixel_at(&in, (uint64_t)from, 0), pixel * in.shape.w);
+                x += width - 1;
+                continue;
+            }
+            const int64_t across = source_of(x - size, width, mode);
+            if (across < 0) memset(to + x * (int64_t)in.wide, 0, pixel);
+            else memcpy(to + x * (int64_t)in.wide, pixel_at(&in, (uint64_t)from, (uint64_t)across), pixel);
+        }
+    }
+}
+
+void gan_i_run_PRELU(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
+    const rows_of_value in = rows_of(worker, step->inputs[0], r->image), out = rows_of(worker, step->output, r->image);
+    worker->shared->kernels->prelu(pixel_at(&in, r->y0, 0), constants_of(worker, step), pixel_at(&out, r->y0, 0),
+                                   (ptrdiff_t)(r->y1 - r->y0) * in.shape.w, (ptrdiff_t)in.wide);
+}
+
+void gan_i_run_CLAMP(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
+    const rows_of_value in = rows_of(worker, step->inputs[0], r->image), out = rows_of(worker, step->output, r->image);
+    const uint64_t width = in.shape.h ? in.shape.w : 1; /* of a vector, one pixel */
+    worker->shared->kernels->clamp(in.data + r->y0 * width * in.wide, out.data + r->y0 * width * in.wide,
+                                   (ptrdiff_t)((r->y1 - r->y0) * width * in.wide), step->layer->fargs[0],
+                                   step->layer->fargs[1]);
+}
+
+/* Output pixel (y, x), channel c is input pixel (y / f, x / f), channel c f^2 + (y mod f) f + x mod f. */
+void gan_i_run_PIXEL_SHUFFLE(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
+    const rows_of_value in = rows_of(worker, step->inputs[0], r->image), out = rows_of(worker, step->output, r->image);
+    const uint64_t f = step->layer->args[0], square = f * f;
+    for (uint64_t y = r->y0; y < r->y1; y++)
+        for (uint64_t x = 0; x < out.shape.w; x++) {
+            const float *from = pixel_at(&in, y / f, x / f) + y % f * f + x % f;
+            float *to = pixel_at(&out, y, x);
+            for (uint64_t c = 0; c < out.shape.c; c++) to[c] = from[c * square];
+            memset(to + out.shape.c, 0, sizeof *to * (out.wide - out.shape.c));
+        }
+}
+
+void gan_i_run_PIXEL_UNSHUFFLE(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
+    const rows_of_value in = rows_of(worker, step->inputs[0], r->image), out = rows_of(worker, step->output, r->image);
+    const uint64_t f = step->layer->args[0], square = f * f;
+    for (uint64_t y = r->y0; y < r->y1; y++)
+        for (uint64_t x = 0; x < out.shape.w; x++) {
+            float *to = pixel_at(&out, y, x);
+            for (uint64_t part = 0; part < square; part++) {
+                const float *from = pixel_at(&in, y * f + part / f, x * f + part % f);
+                for (uint64_t c = 0; c < in.shape.c; c++) to[c * square + part] = from[c];
+            }
+            memset(to + out.shape.c, 0, sizeof *to * (out.wide - out.shape.c));
+        }
+}
+
+/* A 3 x 3 filter per channel at every other pixel, the image mirrored by one pixel. */
+void gan_i_run_BLUR_DOWN(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
+    const rows_of_value in = rows_of(worker, step->inputs[0], r->image), out = rows_of(worker, step->output, r->image);
+    const float *x_of[9], *weights[9];
+    for (uint64_t t = 0; t < 9; t++) weights[t] = constants_of(worker, step) + t * in.wide;
+    for (int64_t y = r->y0; y < r->y1; y++)
+        for (int64_t x = 0; x < out.shape.w; x++) {
+            for (int64_t t = 0; t < 9; t++)
+                x_of[t] = pixel_at(&in, (uint64_t)source_of(2 * y - 1 + t / 3, in.shape.h, PAD_REFLECT),
+                                   (uint64_t)source_of(2 * x - 1 + t % 3, in.shape.w, PAD_REFLECT));
+            worker->shared->kernels->weigh(9, x_of, weights, pixel_at(&out, (uint64_t)y, (uint64_t)x),
+                                           (ptrdiff_t)in.wide);
+        }
+}
+
+/* Input i of the image, whose edge is repeated by one pixel, meets output 2 i + k - 3 + 2 through element k of the
+ * 4 x 4 filter: two elements along each dimension, those of the other parity. */
+void gan_i_run_BLUR_UP(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
+    const rows_of_value in = rows_of(worker, step->inputs[0], r->image), out = rows_of(worker, step->output, r->image);
+    const float *x_of[4], *weights[4];
+    for (int64_t y = r->y0; y < r->y1; y++)
+        for (int64_t x = 0; x < out.shape.w; x++) {
+            for (int64_t t = 0; t < 4; t++) {
+                const int64_t ky = (y + 1) % 2 + t / 2 * 2, kx = (x + 1) % 2 + t % 2 * 2;
+                x_of[t] = pixel_at(&in, (uint64_t)source_of((y + 3 - ky) / 2 - 1, in.shape.h, PAD_REPLICATE),
+                                   (uint64_t)source_of((x + 3 - kx) / 2 - 1, in.shape.w, PAD_REPLICATE));
+                weights[t] = constants_of(worker, step) + (uint64_t)(ky * 4 + kx) * in.wide;
+            }
+            worker->shared->kernels->weigh(4, x_of, weights, pixel_at(&out, (uint64_t)y, (uint64_t)x),
+                                           (ptrdiff_t)in.wide);
+        }
+}

@@ -1,0 +1,55 @@
+#include "setup.h"
+
+enum {
+    MAX_THREADS = 1024,
+    CHUNK_TILES = 6, /* register tiles of images that a thread generates at once */
+    VALUES_BYTES = 32 << 20
+};
+
+static uint64_t measure(const gan_model *model, const gan_program *program, gan_setup *setup, uint32_t batch) {
+    const uint32_t round = setup->max_chunk.of_thread * (uint32_t)setup->threads;
+    setup->max_chunk.of_group = batch < round ? batch : round;
+    const scratch_needs one = gan_i_needs(program, model->kernels, setup->methods, 1, setup->max_chunk.of_thread);
+    const scratch_needs all = gan_i_needs(program, model->kernels, setup->methods, setup->threads,
+                                          setup->max_chunk.of_group);
+    setup->group_scratch[0] = one.group_scratch;
+    setup->group_scratch[1] = all.group_scratch;
+    setup->thread_scratch = one.thread_scratch > all.thread_scratch ? one.thread_scratch : all.thread_scratch;
+    /* images that go in are never computed side by side: each would take memory of its own */
+    const uint64_t separate = model->file.nz ? one.group_scratch * (uint64_t)setup->threads : 0;
+    setup->floats = (separate > all.group_scratch ? separate : all.group_scratch) +
+                    setup->thread_scratch * (uint64_t)setup->threads;
+    setup->weights = 0;
+    for (uint32_t i = 0; i < program->n_steps; i++) {
+        if (program->steps[i].run) continue;
+        for (uint32_t f = 0; f < METHOD_COUNT; f++)
+            if (f == (uint32_t)setup->methods[i] || model->packed[i * METHOD_COUNT + f].users)
+                setup->weights += gan_i_method_floats(&program->steps[i].conv, (gan_method)f, model->kernels) *
+                                  sizeof(float);
+    }
+    return setup->weights + setup->floats * sizeof(float);
+}
+
+gan_status gan_i_lay_out(const gan_model *model, const gan_program *program, const gan_options *options,
+                         gan_setup *setup) {
+    const uint32_t batch = options && options->batch && model->file.nz ? options->batch : 1,
+                   threads = options ? options->threads : 0;
+    if (threads > MAX_THREADS) return GAN_ERROR_ARGUMENT;
+    setup->threads = threads ? (int)threads : gan_i_usable_cores();
+    const uint64_t image = program->values_per_image * sizeof(float) * (uint64_t)setup->threads,
+                   fit = VALUES_BYTES / image;
+    const uint32_t chunk = CHUNK_TILES * (uint32_t)model->kernels->mr;
+    const uint32_t share = (uint32_t)(((uint64_t)batch + (uint64_t)setup->threads - 1) / (uint64_t)setup->threads);
+    const uint32_t largest = fit < 1 ? 1 : fit < chunk ? (uint32_t)fit : chunk;
+    const uint64_t bound = options && options->max_memory ? options->max_memory : program->machine.memory / 2;
+    for (setup->max_chunk.of_thread = share < largest ? share : largest; setup->max_chunk.of_thread;
+         setup->max_chunk.of_thread /= 2) {
+        for (int points = WINOGRAD; points >= 2; points--) { /* 2: no transform */
+            const method_limits allowed = {points, model->file.error_budget};
+            gan_i_plan_methods(program, model->kernels, batch, setup->threads, setup->max_chunk.of_thread, allowed,
+                               setup->methods, setup->methods + program->n_steps);
+            if (measure(model, program, setup, batch) <= bound) return GAN_OK;
+        }
+    }
+    return GAN_ERROR_MEMORY;
+}
