@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 ENGINE_SOURCES := $(shell find engine -name '*.[ch]' -o -name CMakeLists.txt)
 SUFFIX := $(if $(filter Darwin,$(shell uname)),dylib,so)
 
-.PHONY: demo test test-long lint clean
+.PHONY: demo test test-long lint docs clean
 
 demo: .venv/installed gan_export/libgan.$(SUFFIX)
 	rm -rf demo && mkdir demo
@@ -20,7 +20,7 @@ demo: .venv/installed gan_export/libgan.$(SUFFIX)
 	@printf '%s\n' '' \
 	  'demo/run/              the training run: a minute on 10,000 digits, so its digits are rough' \
 	  'demo/generator.onnx    the same generator for any ONNX runtime; demo/generator.pt for TorchScript' \
-	  'demo/grid.png          64 of its pictures, seed 7; exported/mnist32/preview.png shows a trained one' \
+	  'demo/grid.png          64 of its images, seed 7; exported/mnist32/preview.png shows a trained one' \
 	  'demo/bench.json        the benchmark, with its raw samples' '' \
 	  'Next, with .venv/bin on your PATH:' \
 	  '  gan-sample exported/mnist32/generator.onnx -n 64 --seed 7 -o grid.png' \
@@ -28,13 +28,13 @@ demo: .venv/installed gan_export/libgan.$(SUFFIX)
 	  '  gan-export onnx YOUR_CHECKPOINT.pth' \
 	  '  gan-train list'
 
-# Two workers of one thread each; what measures speed comes after them, alone.
+# Two workers of one thread each; then, on their own, the tests that measure speed.
 test: .venv/tested gan_export/libgan.$(SUFFIX) lint
 	OMP_NUM_THREADS=1 python -m pytest -n 2 -m 'not long and not alone'
 	python -m pytest -m 'alone and not long'
 
 test-long: .venv/tested gan_export/libgan.$(SUFFIX)
-	OMP_NUM_THREADS=1 python -m pytest -n 2 -m 'long and not alone' --timeout 1800
+	OMP_NUM_THREADS=1 python -m pytest -n 2 -m 'long and not alone' --timeout 1800 --durations 40
 	python -m pytest -m 'long and alone' --timeout 1800
 
 lint: .venv/tested
@@ -42,13 +42,20 @@ lint: .venv/tested
 	ruff format --check .
 	mypy
 	lint-imports --no-logo
+	python tools/check_language.py
+
+# build/site, which any static server shows; the page of the gallery that runs in the browser lies in it.
+docs: .venv/tested gan_export/libgan.$(SUFFIX)
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+	gan-export web exported/mnist32/generator.pth -o build/site/gallery/live
+	@echo 'python3 -m http.server -d build/site 8000    then open http://localhost:8000'
 
 # uv only installs: it fetches torch's many wheels side by side, in a third of pip's time.
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	python -m pip install --quiet --disable-pip-version-check uv
-	uv pip install --python $(BIN)/python --quiet --config-setting wheel.cmake=false --editable . cmake ninja
+	uv pip install --python $(BIN)/python --quiet --config-setting wheel.cmake=false --editable '.[all]' cmake ninja
 	touch $@
 
 .venv/tested: .venv/installed
@@ -57,7 +64,7 @@ lint: .venv/tested
 
 # In the source tree, where an editable install looks for it.  Without a compiler everything else still works.
 gan_export/libgan.$(SUFFIX): $(ENGINE_SOURCES) .venv/installed
-	-cmake -S engine -B build/engine -G Ninja -DCMAKE_BUILD_TYPE=Release -DGAN_TESTS=OFF -DGAN_VERSIONED=OFF > /dev/null \
+	-cmake -S engine -B build/engine -G Ninja -DCMAKE_BUILD_TYPE=Release -DGAN_TESTS=OFF -DGAN_VERSIONED=OFF -DGAN_STATIC=OFF > /dev/null \
 	  && cmake --build build/engine > /dev/null && cp build/engine/libgan.$(SUFFIX) $@.new && mv $@.new $@
 
 clean:

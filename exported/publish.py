@@ -2,7 +2,7 @@
 
     python exported/publish.py RUN/generator_6.pth exported/mnist32 --trained 'gan-train ...'
 
-Every figure in the README comes from the files beside it.
+Every figure in the README comes from the files next to it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from gan_export import checkpoint, exporters, images, latents
 from gan_export.checkpoint.summary import describe
 from gan_export.formats.manifest import report_path
+from gan_export.graph.views import image_of, latent_port
 from gan_export.pipeline import evaluate
 from gan_export.pipeline import publish as publishing
 from gan_export.sampling import generator as generators
@@ -24,9 +25,9 @@ FORMATS = ("onnx", "torchscript")
 SEED, COUNT = 7, 64
 MEASURES = (
     ("frechet", "Frechet distance to real test digits, in its features"),
-    ("precision", "precision: lies among the real ones"),
-    ("recall", "recall: real ones that lie among these"),
-    ("coverage", "coverage: real ones with one of these near"),
+    ("precision", "precision: share of these among the real ones"),
+    ("recall", "recall: share of the real ones among these"),
+    ("coverage", "coverage: share of the real ones with one of these nearby"),
 )
 
 
@@ -41,7 +42,7 @@ def publish(source: Path, folder: Path, trained: str) -> None:
         exporter = exporters.find(name)
         shipped.append((exporter.title, publishing.export(read, exporter, folder / f"generator{exporter.suffix}")))
     with generators.open_generator(folder / "generator.onnx") as opened:
-        label: generators.Label = "all" if opened.facts.classes else "random"
+        label: generators.Label = "all" if opened.classes else "random"
         images.write_png(folder / "preview.png", images.grid(opened.draw(SEED, 0, COUNT, label)))
         judged = {"seed": evaluate.SEED, **evaluate.evaluate(opened).to_json()}
     (folder / "judged.json").write_text(json.dumps(judged, indent=2) + "\n", encoding="utf-8")
@@ -56,7 +57,8 @@ def readme(
     trained: str,
 ) -> str:
     facts = describe(read)
-    channels, height, width = read.spec.image
+    channels, height, width = image_of(read.signature)
+    latent = latent_port(read.signature, folder.name).shape[0]
     rows = [f"| `generator.pth` | the checkpoint, a bare state_dict | {_mb(folder / 'generator.pth')} | |"]
     for title, s in shipped:
         worst = "" if s.report.max_abs is None else f"{s.report.max_abs:.1e}"
@@ -66,9 +68,9 @@ def readme(
         [
             f"# {folder.name}",
             "",
-            f"A generator of {height}x{width} pictures, {channels} channel, from {read.spec.nz} latents; "
-            f"{facts.parameters:,} parameters, {facts.flops / 1e6:.0f} MFLOP a picture. "
-            f"`preview.png` shows images 0 to {COUNT - 1} of seed {SEED}; none was picked.",
+            f"This generator makes {height}x{width} images with {channels} channel from {latent} latent values; "
+            f"{facts.parameters:,} parameters, {facts.flops / 1e6:.0f} MFLOP per image. "
+            f"`preview.png` shows images 0 to {COUNT - 1} of seed {SEED}, not selected.",
             "",
             "![preview](preview.png)",
             "",
@@ -78,24 +80,28 @@ def readme(
             "|---|---|---|---|",
             *rows,
             "",
-            "Draw from any of them, the same pictures: "
+            "All of them generate the same images: "
             f"`gan-sample exported/{folder.name}/generator.onnx -n {COUNT} --seed {SEED} -o grid.png`.",
             "",
-            "## Judged",
-            "By a digit classifier that took no part in training, "
-            f"{judged['judge_test_accuracy']:.2%} right on MNIST's test digits "
-            f"(`gan-train evaluate`, {judged['pictures']:,} pictures of seed {judged['seed']}; "
+            "## Quality",
+            "Measured with a digit classifier that is not used in training; its accuracy on MNIST's test digits is "
+            f"{judged['judge_test_accuracy']:.2%} "
+            f"(`gan-sample evaluate`, {judged['pictures']:,} images of seed {judged['seed']}; "
             "all figures in `judged.json`):",
             "",
             "| | generated | real test digits |",
             "|---|---|---|",
-            f"| recognised with at least 90 % confidence | {judged['sure_share']:.2%} "
+            f"| recognized with at least 90 % confidence | {judged['sure_share']:.2%} "
             f"| {judged['sure_share_real_test']:.2%} |",
             *(
-                f"| {said} | {judged[name]:.3g} | {judged[f'{name}_floor']:.3g} (real training digits) |"
-                for name, said in MEASURES
+                f"| {title} | {judged[name]:.3g} | {judged[f'{name}_floor']:.3g} (real training digits) |"
+                for name, title in MEASURES
             ),
-            *([f"| names its label | {judged['label_agreement']:.2%} | |"] if "label_agreement" in judged else []),
+            *(
+                [f"| agrees with its label | {judged['label_agreement']:.2%} | |"]
+                if "label_agreement" in judged
+                else []
+            ),
             f"| share of each digit, 0 to 9 | {shares} | |",
             "",
             f"Checkpoint sha256 `{read.source.sha256}`; latents by `{latents.LAW}`.",

@@ -1,4 +1,4 @@
-"""What can go wrong, as types.  Every message says what, where and what to do next, on one line."""
+"""Exceptions.  Every message has what is wrong, where, and what to do next, on one line."""
 
 from __future__ import annotations
 
@@ -10,15 +10,23 @@ class GanExportError(Exception):
 
 
 class HostileFileError(GanExportError):
-    """A file that carries code or names what no checkpoint has a use for."""
+    """A file that contains code, or names that no checkpoint needs."""
 
 
-class NotRecognisedError(GanExportError):
-    """A readable checkpoint that no architecture fits."""
+class NotRecognizedError(GanExportError):
+    """A readable checkpoint that no architecture fits.  closest: names of the nearest architectures, nearest first."""
+
+    def __init__(self, message: str, closest: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.closest = closest
+
+
+class UnusedOptionError(GanExportError):
+    """An option that decides nothing in the generator that is read."""
 
 
 class UnavailableError(GanExportError):
-    """An optional package, device or compiler that is missing; the message holds the install line."""
+    """An optional package, device or compiler that is missing; the message has the install line."""
 
 
 class CheckFailedError(GanExportError):
@@ -28,12 +36,12 @@ class CheckFailedError(GanExportError):
 
 
 def first_line(error: BaseException, limit: int = 300) -> str:
-    """What a library's error begins with, safe to print; its type where it says nothing."""
+    """Return the first line of a library's error, safe to print, or its type if it has no message."""
     return _line(error, 0, limit)
 
 
 def last_line(error: BaseException, limit: int = 300) -> str:
-    """What it ends with: where libraries print their own calls first."""
+    """Return the last line of a library's error, for libraries that print a stack first."""
     return _line(error, -1, limit)
 
 
@@ -45,10 +53,10 @@ def _line(error: BaseException, number: int, limit: int) -> str:
 
 
 def printable(text: str, limit: int = 200) -> str:
-    """`text` safe to print: control characters escaped, at most `limit` characters.
+    """Return `text` safe to print: control characters escaped, at most `limit` characters.
 
-    Key names and file names come from strangers; a terminal escape in one must not reach a terminal.  It is cut before
-    it is escaped, so that a name of 100 MB costs as much as one of `limit` characters.
+    Key names and file names come from strangers, and a terminal escape in one must not reach a terminal.  The text is
+    cut before it is escaped, so that a name of 100 MB costs as much as one of `limit` characters.
     """
     cut = text[: limit + 1]
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)

@@ -16,16 +16,16 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def to_bytes(images: Floats, span: tuple[float, float] | None = None) -> Bytes:
-    """`levels` of float32 (N, C, H, W) as uint8 (N, H, W, C)."""
+    """Return `levels` of float32 (N, C, H, W) as uint8 (N, H, W, C)."""
     return np.ascontiguousarray(levels(images, span).transpose(0, 2, 3, 1))
 
 
 def levels(values: Floats, span: tuple[float, float] | None = None) -> Bytes:
-    """clamp(floor(x × 127.5 + 128), 0, 255) of float32 in [-1, 1]: uint8 of the same shape.
+    """Return clamp(floor(x × 127.5 + 128), 0, 255) of float32 in [-1, 1], uint8 of the same shape.
 
-    torchvision's and NVlabs' rule alike, computed in float32.  NaN gives 0.
+    This is the rule of torchvision and of NVlabs, computed in float32.  NaN becomes 0.
 
-    span: (low, high) of the values if it is another, brought to [-1, 1] first; None if nothing bounds them
+    span: (low, high) of the values if it is not [-1, 1], to which they are rescaled; None if nothing bounds them
     """
     low, high = span or (-1.0, 1.0)
     if (low, high) != (-1.0, 1.0):
@@ -36,20 +36,31 @@ def levels(values: Floats, span: tuple[float, float] | None = None) -> Bytes:
     return clamped
 
 
+def levels_of_16_bits(values: Floats, span: tuple[float, float] | None = None) -> npt.NDArray[np.uint16]:
+    """Return the nearest of 65,536 levels of float32 in [-1, 1], uint16 of the same shape; NaN becomes 0.
+
+    span: as of `levels`
+    """
+    low, high = span or (-1.0, 1.0)
+    share = np.fmin(np.fmax((values.astype(np.float32) - np.float32(low)) / np.float32(high - low), 0.0), 1.0)
+    nearest: npt.NDArray[np.uint16] = np.floor(share.astype(np.float64) * 65535.0 + 0.5).astype(np.uint16)
+    return nearest
+
+
 def from_bytes(images: Bytes) -> Floats:
-    """uint8 (N, H, W, C) to float32 (N, C, H, W) in [-1, 1]: x / 127.5 - 1."""
+    """Convert uint8 (N, H, W, C) to float32 (N, C, H, W) in [-1, 1]: x / 127.5 - 1."""
     values = images.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
 
 def grid(images: Bytes, columns: int | None = None, pad: int = 2) -> Bytes:
-    """uint8 (N, H, W, C) laid out row by row with `pad` black pixels around each: uint8 (H', W', C).
+    """Arrange uint8 (N, H, W, C) row by row with `pad` black pixels around each image: uint8 (H', W', C).
 
-    columns: as near to a square as can be, where not given.
+    columns: by default as close to a square as possible.
     """
     n, h, w, c = images.shape
     if n < 1:
-        raise GanExportError("a grid of no pictures; ask for at least one")
+        raise GanExportError("a grid needs at least 1 image")
     columns = columns or _columns(n)
     sheet = np.zeros((*grid_size(n, h, w, columns, pad), c), np.uint8)
     for i, picture in enumerate(images):
@@ -59,7 +70,7 @@ def grid(images: Bytes, columns: int | None = None, pad: int = 2) -> Bytes:
 
 
 def grid_size(count: int, height: int, width: int, columns: int | None = None, pad: int = 2) -> tuple[int, int]:
-    """(height, width) of `count` pictures' grid in pixels."""
+    """Return (height, width) of the grid of `count` images in pixels."""
     columns = columns or _columns(count)
     return -(-count // columns) * (height + pad) + pad, columns * (width + pad) + pad
 
@@ -69,13 +80,13 @@ def _columns(count: int) -> int:
 
 
 def check_png(channels: int, instead: str = ".npy or .npz") -> None:
-    """Raises GanExportError for channels that a PNG doesn't have: 1 grey, 2 with alpha, 3 RGB, 4 with alpha."""
+    """Raise GanExportError for a channel count that PNG doesn't support: 1 gray, 2 with alpha, 3 RGB, 4 with alpha."""
     if not 1 <= channels <= 4:
-        raise GanExportError(f"a PNG has 1 to 4 channels, these pictures {channels}; use {instead}")
+        raise GanExportError(f"a PNG has 1 to 4 channels, these images have {channels}; use {instead}")
 
 
 def write_png(path: Path | str, image: Bytes) -> None:
-    """Write uint8 (H, W, C), C 1 to 4, whole or not at all."""
+    """Write uint8 (H, W, C), C 1 to 4, completely or not at all."""
     with atomic_file(path) as temporary:
         encode_png(temporary, image)
 

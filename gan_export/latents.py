@@ -1,7 +1,7 @@
-"""Seed -> latents: a function of (seed, image index, coordinate) and of nothing else.
+"""Compute latents from a seed: a function of (seed, image index, coordinate) and of nothing else.
 
-docs/latent-rng.md is the law, to the bit; engine/tests/kat_vectors has its known answers, which every
-language's tests read.  Philox4x32-10 is from Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"
+docs/latent-rng.md defines it to the bit; engine/tests/kat_vectors has its known answers, which the tests of every
+language read.  Philox4x32-10 is from Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"
 (2011); the normal table's rational approximations are Wichura's AS 241 (1988).
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 Floats = npt.NDArray[np.float32]
-LAW = "philox4x32-10/normal-table-16/1"  # the name of this law in manifests; a change of any bit changes it
+LAW = "philox4x32-10/normal-table-16/1"  # the name of this law in manifests; a change of any bit changes the name
 TABLE_SHA256 = (
     "1cfbba1e07e34386a57626f82aeb43e6ed54ba70a3ea6b7d964dc66a841074a8"  # of the normal table as little-endian float32
 )
@@ -27,7 +27,7 @@ TABLE_SHA256 = (
 STREAM_LATENTS = 0
 STREAM_LABELS = 1
 STREAM_FURTHER = range(2, 8)  # second and further latents and labels of one generator
-STREAM_PROBES = range(8, 16)  # images and other arrays that an export is judged on
+STREAM_PROBES = range(8, 16)  # images and other arrays that an export is verified with
 STREAM_NOISE = range(16, 4096)  # the k-th noise input
 STREAM_DROPOUT = range(4096, 8192)  # the k-th dropout
 
@@ -35,25 +35,25 @@ _ROUNDS = 10
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 _MASK = 0xFFFFFFFF
-_PIECE = 1 << 15  # Philox blocks drawn at once: bounds the scratch memory, and stays in a cache
+_PIECE = 1 << 15  # Philox blocks computed at once: bounds the scratch memory, and fits a cache
 
 
 def draw(seed: int, start: int, count: int, nz: int, prior: str = "normal", *, out: Floats | None = None) -> Floats:
-    """Latents of the images start .. start+count-1, float32 (count, nz).
+    """Return the latents of the images start .. start+count-1, float32 (count, nz).
 
-    seed and start are 0 .. 2^64-1.  prior is "normal", N(0, 1), or "uniform", U(-1, 1).  `out`, where
-    given, is filled and returned.  Row i depends on (seed, start + i) alone.
+    seed and start are 0 .. 2^64-1.  prior is "normal", N(0, 1), or "uniform", U(-1, 1).  If `out` is given, it is
+    filled and returned.  Row i depends only on (seed, start + i).
     """
     check(seed, start, count)
     result = np.empty((count, max(nz, 0)), np.float32) if out is None else out
     if result.shape != (count, nz) or result.dtype != np.float32:
-        raise GanExportError(f"out is {result.dtype} {result.shape}, float32 {(count, nz)} is needed")
+        raise GanExportError(f"out is {result.dtype} {result.shape}, must be float32 {(count, nz)}")
     _fill(result, seed, np.uint64(start) + np.arange(count, dtype=np.uint64), prior)
     return result
 
 
 def draw_at(seed: int, indices: npt.NDArray[np.uint64], nz: int, prior: str = "normal") -> Floats:
-    """Latents of images in any order, float32 (N, nz): those that `draw` gives for each of `indices` (N,)."""
+    """Return the latents of images in any order, float32 (N, nz): those of `draw` for each of `indices` (N,)."""
     check(seed, 0, 0)
     result = np.empty((len(indices), max(nz, 0)), np.float32)
     _fill(result, seed, indices, prior)
@@ -63,9 +63,9 @@ def draw_at(seed: int, indices: npt.NDArray[np.uint64], nz: int, prior: str = "n
 def draw_table(
     seed: int, indices: npt.NDArray[np.uint64], size: int, table: npt.NDArray[Any], stream: int
 ) -> npt.NDArray[Any]:
-    """Values of images in any order, (N, size) of the table's type: `table[u]` for each coordinate's u.
+    """Return `table[u]` for each coordinate's u, for images in any order, (N, size) of the table's type.
 
-    table: (65536,), what each 16-bit number stands for.  stream: which of an image's streams of numbers is read.
+    table: (65536,), the value of each 16-bit number.  stream: the number of the image's stream.
     """
     check(seed, 0, 0)
     result = np.empty((len(indices), max(size, 0)), table.dtype)
@@ -76,21 +76,21 @@ def draw_table(
 def dropout_keeps(
     seed: int, indices: npt.NDArray[np.uint64], size: int, rate: float, layer: int = 0
 ) -> npt.NDArray[np.bool_]:
-    """Which values the `layer`-th dropout keeps, bool (N, size): those whose u is at least round(rate × 65536).
+    """Return which values dropout number `layer` keeps, bool (N, size): those whose u is at least round(rate × 65536).
 
-    rate is the share that is dropped, 0 up to but not 1; halves are rounded to even.
+    rate is the share that is dropped, at least 0 and below 1; halves are rounded to even.
     """
     if not 0.0 <= rate < 1.0:
-        raise GanExportError(f"dropout rate {rate}: 0 up to, but not, 1 is possible")
+        raise GanExportError(f"dropout rate {rate}: must be at least 0 and below 1")
     if not 0 <= layer < len(STREAM_DROPOUT):
-        raise GanExportError(f"dropout {layer}: 0 to {len(STREAM_DROPOUT) - 1} are possible")
+        raise GanExportError(f"dropout {layer}: must be 0 to {len(STREAM_DROPOUT) - 1}")
     keeps = np.arange(65536) >= round(rate * 65536)
     return draw_table(seed, indices, size, keeps, STREAM_DROPOUT[layer])
 
 
 def _fill(result: Floats, seed: int, indices: npt.NDArray[np.uint64], prior: str) -> None:
     if result.shape[1] < 1:
-        raise GanExportError(f"latent size {result.shape[1]}: at least 1 is needed")
+        raise GanExportError(f"latent size {result.shape[1]}: must be at least 1")
     _look_up(result, seed, indices, _table(prior), STREAM_LATENTS)
 
 
@@ -110,15 +110,15 @@ def _look_up(
 
 
 def labels(seed: int, start: int, count: int, classes: int) -> npt.NDArray[np.int64]:
-    """Random labels of the images start .. start+count-1: int64 (count,) in 0 .. classes-1."""
+    """Return random labels of the images start .. start+count-1: int64 (count,) in 0 .. classes-1."""
     check(seed, start, count)
     return labels_at(seed, np.uint64(start) + np.arange(count, dtype=np.uint64), classes)
 
 
 def labels_at(seed: int, indices: npt.NDArray[np.uint64], classes: int) -> npt.NDArray[np.int64]:
-    """Random labels of images in any order: those that `labels` gives for each of `indices` (N,)."""
+    """Return random labels of images in any order: those of `labels` for each of `indices` (N,)."""
     if not 1 <= classes <= 1 << 31:
-        raise GanExportError(f"{classes} classes: 1 to 2^31 are possible")
+        raise GanExportError(f"classes {classes}: must be 1 to 2^31")
     words = _words(seed, indices, 1, STREAM_LABELS)[:, 0, 0]
     return ((words.astype(np.uint64) * np.uint64(classes)) >> np.uint64(32)).astype(np.int64)
 
@@ -131,7 +131,7 @@ def labels_in_turn(indices: npt.NDArray[np.uint64], classes: int) -> npt.NDArray
 def draw_torch(
     seed: int, start: int, count: int, nz: int, prior: str = "normal", *, device: torch.device | str = "cpu"
 ) -> torch.Tensor:
-    """As `draw`, computed by PyTorch on `device` (CPU or CUDA) to the same bits: float32 (count, nz)."""
+    """Return the same bits as `draw`, computed by PyTorch on `device` (CPU or CUDA): float32 (count, nz)."""
     import torch
 
     check(seed, start, count)
@@ -162,17 +162,17 @@ def draw_torch(
 
 
 def check(seed: int, start: int, count: int) -> None:
-    """Raises GanExportError for a seed, start or count outside the law."""
+    """Raise GanExportError for a seed, start or count out of range."""
     if not 0 <= seed < 1 << 64:
-        raise GanExportError(f"seed {seed}: 0 to 2^64-1 is possible")
+        raise GanExportError(f"seed {seed}: must be 0 to 2^64-1")
     if count < 0:
-        raise GanExportError(f"count {count}: it can't be negative")
+        raise GanExportError(f"count {count}: must not be negative")
     if not 0 <= start < 1 << 64 or start + count > 1 << 64:
         raise GanExportError(f"{count} images from {start} on: indices are 0 to 2^64-1")
 
 
 def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
-    """One Philox4x32-10 block in plain integers: the reference for the fast forms."""
+    """Return one Philox4x32-10 block, computed with Python integers: the reference for the fast versions."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(_ROUNDS):
@@ -184,9 +184,9 @@ def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[in
 
 @functools.cache
 def normal_table() -> Floats:
-    """T[u] = float32 of the inverse normal distribution function at (u + 0.5) / 65536, float32 (65536,).
+    """Return T[u] = float32 of the inverse normal distribution function at (u + 0.5) / 65536, float32 (65536,).
 
-    Built from + - × ÷ and square root of doubles alone, so that every language builds it to the bit.
+    Uses only + - × ÷ and square root of doubles, so that every language computes the same bits.
     Odd: T[65535 - u] = -T[u].
     """
     p = (np.arange(32768, dtype=np.float64) + 0.5) / 65536.0  # the lower half's probabilities, exact
@@ -205,9 +205,9 @@ def normal_table() -> Floats:
 
 @functools.cache
 def uniform_table(low: float = -1.0, high: float = 1.0) -> Floats:
-    """float32 of (u + 0.5) / 65536 × (high - low) + low for u = 0 .. 65535, float32 (65536,).
+    """Return float32 of (u + 0.5) / 65536 × (high - low) + low for u = 0 .. 65535, float32 (65536,).
 
-    Each operation is of doubles and rounded on its own.  On (-1, 1) every value is exact.
+    Each operation uses doubles and is rounded separately.  On (-1, 1) every value is exact.
     """
     unit = (np.arange(65536, dtype=np.float64) + 0.5) / 65536.0
     table = (unit * (high - low) + low).astype(np.float32)
@@ -217,10 +217,10 @@ def uniform_table(low: float = -1.0, high: float = 1.0) -> Floats:
 
 @functools.cache
 def truncated_normal_table(bound: float) -> Floats:
-    """The normal distribution cut off beyond ±bound, float32 (65536,): T[first + floor(u × m / 65536)].
+    """Return the normal distribution truncated at ±bound, float32 (65536,): T[first + floor(u × m / 65536)].
 
-    T[first .. first+m-1] are the entries of `normal_table` of at most `bound` in size.  Whole numbers alone choose
-    among them, so that every language chooses the same; a value's share is off by at most 1 in 65,536.
+    T[first .. first+m-1] are the entries of `normal_table` with absolute value at most `bound`.  The choice uses only
+    integers, so every language makes the same; the probability of a value is off by at most 1 in 65,536.
     """
     normal = normal_table()
     inside = np.flatnonzero(np.abs(normal) <= np.float32(bound))
@@ -237,11 +237,11 @@ def _table(prior: str) -> Floats:
             return normal_table()
         case "uniform":
             return uniform_table()
-    raise GanExportError(f"prior {prior!r}: normal and uniform are known")
+    raise GanExportError(f"prior {prior!r}: must be normal or uniform")
 
 
 def _words(seed: int, index: npt.NDArray[np.uint64], blocks: int, stream: int) -> npt.NDArray[np.uint32]:
-    """Philox words of `blocks` blocks of the images `index` (count,): uint32 (count, blocks, 4)."""
+    """Return the Philox words of `blocks` blocks of the images `index` (count,): uint32 (count, blocks, 4)."""
     shape = (len(index), blocks)
     mask = np.uint64(_MASK)
     shift = np.uint64(32)
@@ -293,7 +293,7 @@ def _horner(x: Any, coefficients: tuple[float, ...]) -> Any:
 
 
 def _minus_log(p: Any) -> Any:
-    """-log(p) for doubles in (0, 1): p = m / 2^k with m in [1, 2), log m by 2 artanh((m - 1) / (m + 1))."""
+    """Return -log(p) for doubles in (0, 1): p = m / 2^k with m in [1, 2), log m = 2 artanh((m - 1) / (m + 1))."""
     m = p.copy()
     k = np.zeros_like(p)
     while (small := m < 1.0).any():

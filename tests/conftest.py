@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+
+from gan_export.graph.spec import GeneratorSpec
+from gan_export.graph.views import LatentImage
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -134,6 +138,16 @@ def refused(result: Result) -> str:
     assert len(lines) == 1, result.err
     assert "Traceback" not in result.err
     return lines[0]
+
+
+def latent_image(spec: GeneratorSpec) -> LatentImage:
+    """The latent and the image of a generator that has one of each."""
+    return LatentImage.of(spec.signature, "this test")
+
+
+def interruptible() -> None:
+    """Let a child process take Ctrl-C, as its `preexec_fn`: one that a background job starts would ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Artifacts:

@@ -9,7 +9,7 @@ import pytest
 
 from gan_export.formats import manifest
 from gan_export.pipeline import evaluate
-from gan_export.sampling import generator as generators
+from gan_export.sampling.opening import open_generator
 from tests.conftest import Command
 
 FOLDERS = sorted(p.parent for p in (Path(__file__).parents[1] / "exported").glob("*/generator.pth"))
@@ -34,7 +34,7 @@ def test_a_folder_is_small_and_its_exports_are_its_checkpoint_s(folder: Path, co
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda f: f.name)
 def test_its_pictures_are_what_the_readme_says(folder: Path) -> None:
     judged = json.loads((folder / "judged.json").read_text(encoding="utf-8"))
-    with generators.open_generator(folder / "generator.onnx") as generator:
+    with open_generator(folder / "generator.onnx") as generator:
         seen = evaluate.evaluate(generator, COUNT, evaluate.SEED + 1)
     assert abs(seen.sure_share - judged["sure_share"]) < 0.03
     assert seen.sure_share > seen.sure_share_real_test - 0.035

@@ -12,6 +12,7 @@ from torchvision.utils import save_image
 
 from gan_export import images
 from gan_export.errors import GanExportError
+from gan_export.graph.ports import Port
 from gan_export.graph.torch_module import ToBytes
 
 
@@ -25,7 +26,7 @@ def test_bytes_are_torchvisions_and_the_modules(tmp_path: Path) -> None:
     x = torch.rand(5, 3, 9, 7, generator=torch.Generator().manual_seed(3)) * 2.4 - 1.2
     mine = images.to_bytes(x.numpy())
     assert mine.shape == (5, 9, 7, 3)
-    assert np.array_equal(ToBytes(None)(x).numpy(), mine)
+    assert np.array_equal(ToBytes(Port("image", "image", (3, 9, 7), range=(-1, 1)))(x).numpy(), mine)
     save_image(x[0], tmp_path / "x.png", normalize=True, value_range=(-1, 1))
     theirs = np.asarray(Image.open(tmp_path / "x.png")).astype(int)
     # torchvision scales in two steps: a byte may differ by 1 where its rounding falls on the boundary
@@ -50,7 +51,7 @@ def test_a_grid_holds_its_pictures(tmp_path: Path) -> None:
 
 
 def test_five_channels_are_no_png(tmp_path: Path) -> None:
-    with pytest.raises(GanExportError, match="1 to 4 channels, these pictures 5"):
+    with pytest.raises(GanExportError, match="1 to 4 channels, these images have 5"):
         images.write_png(tmp_path / "g.png", np.zeros((4, 4, 5), np.uint8))
     assert not list(tmp_path.iterdir())
 

@@ -46,9 +46,10 @@ def test_it_lists_its_recipes_and_says_where_their_records_are(installed: Path) 
     for file in (ROOT / "gan_export" / "training" / "recipes").glob("*.toml"):
         assert f"{file.stem} " in done.stdout
     assert "none" not in done.stdout
-    assert done.stdout.endswith("records of what they gave: train/records in the source repository\n")
+    assert done.stdout.endswith("records of their results: train/records in the source repository\n")
 
 
+@pytest.mark.long
 def test_it_trains_a_recipe_by_its_name(installed: Path) -> None:
     done = _run(installed, "train", "mnist32-demo", "-o", "run", "--set", "train.minutes=0.001")
     assert done.returncode == 0, done.stderr
@@ -61,4 +62,4 @@ def test_it_has_the_suites(installed: Path) -> None:
     assert f"there are {', '.join(SUITES)}" in done.stderr
     done = _run(installed, "bench", "--suite", "quick", "--rounds", 1)
     assert done.returncode == 2
-    assert "rounds 1: 2 to 10000 is needed" in done.stderr
+    assert "rounds 1: must be 2 to 10000" in done.stderr

@@ -2,7 +2,7 @@
 
     python train/classic.py DATA_ROOT [EPOCHS]
 
-Plain torch and nothing else; the trainer computes the same updates and leaves out what nobody reads.
+Only plain torch; the trainer computes the same updates and omits results that are not used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NZ, BATCH, LR, BETAS = 100, 128, 2e-4, (0.5, 0.999)
 
 
 class Generator(nn.Module):
-    """z (N, 100, 1, 1) -> (N, 1, 32, 32) in [-1, 1]."""
+    """A generator: z (N, 100, 1, 1) -> images (N, 1, 32, 32) in [-1, 1]."""
 
     def __init__(self, width: int = 128) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """(N, 1, 32, 32) -> (N, 1, 1, 1), the probability of being real."""
+    """A discriminator: images (N, 1, 32, 32) -> the probability that they are real (N, 1, 1, 1)."""
 
     def __init__(self, width: int = 128) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ def normal_init(layer: nn.Module) -> None:
 
 
 class Players:
-    """Both nets and their Adams, all that a step changes."""
+    """Both networks and their optimizers."""
 
     def __init__(self, width: int = 128) -> None:
         self.g, self.d = Generator(width), Discriminator(width)
@@ -71,7 +71,7 @@ class Players:
 
 
 def step(p: Players, real: Tensor, draw: Callable[[int], Tensor]) -> tuple[Tensor, Tensor]:
-    """One step as the classic loop takes it; `draw(n)` gives z (n, 100, 1, 1).  Gives both losses."""
+    """Make one step of the classic loop; `draw(n)` returns z (n, 100, 1, 1).  Returns both losses."""
     bce = nn.BCELoss()
     generated = p.d(p.g(draw(len(real))))
     loss_generated = bce(generated, torch.zeros_like(generated))

@@ -1,1 +1,1 @@
-"""What is small, shared by several rooms and knows nothing of generators."""
+"""Small modules that several packages share and that don't depend on generators."""

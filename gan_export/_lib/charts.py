@@ -1,6 +1,6 @@
 """SVG charts by matplotlib, from the [report] extra.  Equal data gives equal bytes.
 
-Series are told apart by color, marker and dashes together, and named in a legend.  Colors are those of Okabe and Ito
+Series differ by color, marker and dashes together, and named in a legend.  Colors are those of Okabe and Ito
 ("Color Universal Design", 2008), which color-blind readers can tell apart, without the yellow that white swallows.
 """
 
@@ -31,7 +31,7 @@ _DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 _WIDTH = 5.0  # inches, 360 points: at 400 pixels wide the text of 9 points is 10 pixels high
 _TEXT = 9.0  # points
 _ROW = 0.19  # inches of a legend's row
-_MARKED = 12  # markers on a line of more points
+_MARKED = 12  # markers per line, if it has more points
 _NAME = 60  # characters of a name that are shown
 
 LogAxes = Literal["", "xy"]
@@ -53,7 +53,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A distribution by its percentiles 1, 25, 50, 75 and 99."""
+    """A distribution as its percentiles 1, 25, 50, 75 and 99."""
 
     name: str
     percentiles: tuple[float, float, float, float, float]
@@ -148,7 +148,7 @@ def _heights(series: Series) -> list[float]:
 
 
 def _scale(axis: Axis, values: Sequence[float], log: LogAxes) -> None:
-    """Set ticks that say their numbers plainly: on a logarithmic axis 1, 2, 5 times the powers of ten, if few."""
+    """Set ticks with plain numbers: on a logarithmic axis 1, 2, 5 times the powers of ten, if they are few."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
@@ -160,7 +160,10 @@ def _scale(axis: Axis, values: Sequence[float], log: LogAxes) -> None:
 
 @contextmanager
 def _figure(height: float, label: str) -> Iterator[tuple[Figure, Axes, _Svg]]:
-    """A figure under settings of our own, whatever the user's matplotlibrc says; `label` describes it to readers."""
+    """Yield a figure with settings that the user's matplotlibrc doesn't change.
+
+    `label` describes it to screen readers.
+    """
     require()
     import matplotlib
     from matplotlib.figure import Figure
@@ -182,13 +185,14 @@ class _Svg:
     label: str
 
     def __call__(self) -> Text[Html]:
-        """Return the figure as an <svg> element that may stand in an HTML page beside others.
+        """Return the figure as an <svg> element that can be used in an HTML page beside others.
 
-        matplotlib's style sheet would reach the whole page, and its groups' names repeat from figure to figure.
+        matplotlib's style sheet would apply to the whole page, and its group names repeat in each figure.
         """
         file = io.StringIO()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of names in scripts that the measuring font lacks; the reader's may have
+            # of names in scripts that the measuring font lacks; the user's font may have them
+            warnings.simplefilter("ignore")
             self.figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
         text = file.getvalue()
         body = text[text.index(">", text.index("<svg")) + 1 :].strip()

@@ -1,11 +1,11 @@
-"""Text in another language, and the only ways in which a string becomes a part of it.
+"""Text in another language, and the only ways to make a string part of it.
 
-What a file says (names, notes, versions, options) may end up in C, in a page, in a terminal.  A writer of such text
+Strings of a file (names, notes, versions, options) may appear in C, in a page, in a terminal.  A writer of such text
 takes `Text[C]`, `Text[Html]`, ..., never `str`: mypy refuses a raw string, and only this module makes a `Text`
-(`tests/security/test_lint.py` refuses it elsewhere).  It comes from a template, which is a literal in our own source,
-from an escaper, which takes any string at all, or from a file of the package.
+(`tests/security/test_lint.py` refuses it elsewhere).  A `Text` comes from a template, which is a literal in our own
+source, from an escaper, which takes any string, or from a file of the package.
 
-A closed set is better than an escaper: what names an architecture is a plain name, checked when it is read.
+A closed set is better than an escaper: the name of an architecture is a plain name, checked when it is read.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import html as markup
 import importlib.resources
 import io
 import json
+import keyword
 import re
 import string
 import textwrap
@@ -24,7 +25,7 @@ from xml.etree import ElementTree
 
 from gan_export.errors import GanExportError, printable
 
-MOST_SHOWN = 2000  # characters of one string that a file brings
+MOST_SHOWN = 2000  # characters of one string from a file
 _MOST_COMMENT = 300  # the same in a comment
 _PLAIN = re.compile(r"[a-z0-9_-]{1,64}")
 _SVG_ELEMENTS = ("svg", "g", "path", "defs", "use", "clipPath", "rect", "text", "tspan", "line", "circle", "polyline")
@@ -37,7 +38,7 @@ class C:
 
 
 class Html:
-    """HTML, and the SVG in it: what is escaped for the one is well-formed XML too."""
+    """HTML, and the SVG in it: text that is escaped for HTML is well-formed XML too."""
 
 
 class Markdown:
@@ -52,12 +53,16 @@ class Csv:
     """CSV that a spreadsheet may open."""
 
 
-L = TypeVar("L", C, Html, Markdown, Json, Csv)
+class Python:
+    """Python source; only identifiers."""
+
+
+L = TypeVar("L", C, Html, Markdown, Json, Csv, Python)
 
 
 @final
 class Text(Generic[L]):
-    """Text of the language L: literals of ours and escaped strings, nothing else.  Made by the functions below."""
+    """Text of the language L, made of our literals and escaped strings by the functions below."""
 
     __slots__ = ("_escaped", "_language")
     _language: type
@@ -88,15 +93,15 @@ class Text(Generic[L]):
         return _made(self._language, self._escaped + _same(self, other)._escaped)
 
     def join(self, parts: Iterable[Text[L]]) -> Text[L]:
-        """As str.join."""
+        """Join parts as str.join does."""
         return _made(self._language, self._escaped.join(_same(self, part)._escaped for part in parts))
 
     def replace(self, mark: str, value: Text[L]) -> Text[L]:
-        """As str.replace."""
+        """Replace `mark` as str.replace does."""
         return _made(self._language, self._escaped.replace(mark, _same(self, value)._escaped))
 
     def wrapped(self, width: int, indent: str) -> Text[L]:
-        """Broken at spaces into lines of at most `width` characters, each after `indent`."""
+        """Return the text broken at spaces into lines of at most `width` characters, each after `indent`."""
         lines = textwrap.fill(
             self._escaped, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
         )
@@ -104,13 +109,13 @@ class Text(Generic[L]):
 
 
 class Fields(Protocol):
-    """A dataclass whose numbers a template names: `{grid.h}`."""
+    """A dataclass whose numbers a template uses: `{grid.h}`."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
-# ---- templates: `template` is a literal, as the lint holds, and {name} stands for a number or a Text of the language;
-# without values it is taken as it stands, braces too
+# ---- templates: `template` is a literal (the lint checks this), and {name} is replaced by a number or a Text of the
+# language; without values, braces are not special
 
 
 def c(template: str, /, **values: Text[C] | float | Fields) -> Text[C]:
@@ -133,27 +138,27 @@ def resource(language: type[L], package: str, *name: str) -> Text[L]:
     return _made(language, importlib.resources.files(package).joinpath(*name).read_text(encoding="utf-8"))
 
 
-# ---- escapers: each takes any string at all
+# ---- escapers: each takes any string
 
 
 def shown(text: str, limit: int = MOST_SHOWN) -> str:
-    """Return `text` on one line of plain characters, cut to `limit`: what a terminal takes, and the others begin with.
+    """Return `text` on one line of plain characters, cut to `limit`, for a terminal and as the first step of escapers.
 
-    Control characters, marks of direction, separators of lines and what is no text are shown as their escapes.
+    Control characters, direction marks, line separators and characters that are not text are shown as escapes.
     """
     return printable(text[: limit + 1], limit)
 
 
 def c_comment(text: str) -> Text[C]:
-    """Escape for the inside of a comment, on one line: nothing in it ends, opens or continues one."""
+    """Escape for the inside of a comment, on one line: nothing in the result ends, opens or continues a comment."""
     shown = re.sub(r"[*\\?]|[^ -~]|^/", _hexadecimal, text[: _MOST_COMMENT + 1])
     return _made(C, shown if len(text) <= _MOST_COMMENT else shown[:_MOST_COMMENT].rpartition("\\")[0] + "...")
 
 
 def c_identifier(text: str) -> Text[C]:
-    """Take a name as a C identifier; it is safe in a comment, a string and a file's name as well.
+    """Return a name as a C identifier, which is also safe in a comment, a string and a file name.
 
-    Raises GanExportError for what is none: names of layers become identifiers in `exporters.c.names`.
+    Raises GanExportError for any other text: names of layers become identifiers in `exporters.c.names`.
     """
     if not _IDENTIFIER.fullmatch(text):
         raise GanExportError(f"{printable(text, 60)} can't name C functions; use letters, digits and _, no digit first")
@@ -161,8 +166,18 @@ def c_identifier(text: str) -> Text[C]:
 
 
 def c_numbers(values: Iterable[float], suffix: str = "") -> Text[C]:
-    """Write numbers with commas; floats as C reads them back to the bit of a float32."""
+    """Return numbers with commas; C reads the floats back as the same float32."""
     return _made(C, ", ".join(str(v) if isinstance(v, int) else _float32(v) for v in values))
+
+
+def python_identifier(text: str) -> Text[Python]:
+    """Return a name as an ASCII identifier of Python that is no keyword.
+
+    Raises GanExportError for any other text: names of layers become identifiers in `graph.torch_module`.
+    """
+    if not re.fullmatch(r"[A-Za-z_]\w*", text, re.ASCII) or keyword.iskeyword(text):
+        raise GanExportError(f"{printable(text, 60)} can't be a name in Python; use letters, digits and _")
+    return _made(Python, text)
 
 
 def html_text(text: str) -> Text[Html]:
@@ -171,9 +186,9 @@ def html_text(text: str) -> Text[Html]:
 
 
 def svg(text: str) -> Text[Html]:
-    """Take an <svg> element that a library drew.
+    """Return an <svg> element made by a library.
 
-    Raises ValueError unless it is well-formed, of elements and attributes that only draw, and links to itself alone.
+    Raises ValueError unless it is well-formed, has only elements and attributes that draw, and links only to itself.
     """
     root = ElementTree.fromstring(text)
     for element in root.iter():
@@ -188,7 +203,7 @@ def svg(text: str) -> Text[Html]:
 
 
 def html_script(data: object) -> Text[Html]:
-    """Write data as JSON for a script element; it is JavaScript as well.  No string in it ends the element."""
+    """Return data as JSON for a script element, in which it is valid JavaScript; no string in it ends the element."""
     return _made(Html, json.dumps(data).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
@@ -196,13 +211,13 @@ def markdown_text(text: str) -> Text[Markdown]:
     """Escape for running text, a list's item or a table's cell: no markup, no link, no HTML."""
     plain = shown(text).strip()
     plain = re.sub(r"[\\`*\[\]<>|~&$@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", plain)
-    plain = re.sub(r"(?i)(?<=:)//|(?<=www)\.", r"\\\g<0>", plain)  # what GitHub makes links of
-    plain = re.sub(r"^(\d+)([.)])", r"\1\\\2", plain)  # and what begins a list, a heading or a line below one
+    plain = re.sub(r"(?i)(?<=:)//|(?<=www)\.", r"\\\g<0>", plain)  # URLs that GitHub would link
+    plain = re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", plain)  # start of a list, a heading or a line below one
     return _made(Markdown, re.sub(r"^[#+=-]", r"\\\g<0>", plain))
 
 
 def markdown_code(text: str) -> Text[Markdown]:
-    """Show as code, between as many backquotes as it takes."""
+    """Return text as inline code, between a sufficient number of backquotes."""
     plain = shown(text)
     longest = max((len(run) for run in re.findall("`+", plain)), default=0)
     fence, space = "`" * (longest + 1), " " if longest else ""
@@ -212,12 +227,12 @@ def markdown_code(text: str) -> Text[Markdown]:
 def json_text(
     data: object, *, indent: int | None = None, sort_keys: bool = False, separators: tuple[str, str] | None = None
 ) -> Text[Json]:
-    """Write data as a file of JSON, which ends with its line."""
+    """Return data as a JSON file, with a final line break."""
     return _made(Json, json.dumps(data, indent=indent, sort_keys=sort_keys, separators=separators) + "\n")
 
 
 def json_lines(data: Mapping[str, object], lists: Sequence[str]) -> Text[Json]:
-    """Write an object as a file of JSON with a line for each key, and for each element of the lists named."""
+    """Return an object as a JSON file with one line per key, and one per element of the lists named."""
     lines = []
     for key, value in data.items():
         if key in lists and isinstance(value, list | tuple) and value:
@@ -229,7 +244,7 @@ def json_lines(data: Mapping[str, object], lists: Sequence[str]) -> Text[Json]:
 
 
 def csv_rows(rows: Iterable[Sequence[object]]) -> Text[Csv]:
-    """Write rows as CSV; a string that a spreadsheet would compute is written after a quote."""
+    """Return rows as CSV; a string that a spreadsheet would evaluate gets a quote in front."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     for row in rows:
@@ -241,25 +256,25 @@ def csv_rows(rows: Iterable[Sequence[object]]) -> Text[Csv]:
 
 
 def is_plain_name(text: object) -> bool:
-    """Whether it can name an architecture: 1 to 64 small letters, digits, `_` and `-`."""
+    """Return whether a text can name an architecture: 1 to 64 small letters, digits, `_` and `-`."""
     return isinstance(text, str) and _PLAIN.fullmatch(text) is not None
 
 
 def is_class_name(text: object) -> bool:
-    """Whether it can name the class of a module of the user's own: an identifier of 1 to 64 ASCII characters."""
+    """Return whether a text can name a user's module class: an identifier of 1 to 64 ASCII characters."""
     return isinstance(text, str) and len(text) <= 64 and _IDENTIFIER.fullmatch(text) is not None
 
 
 def file_stem(text: str) -> str:
-    """Make a file's name, without its folder and suffix, of any string: letters, digits, `.`, `_`, `-`."""
+    """Return a file name, without folder and suffix, made of any string: letters, digits, `.`, `_`, `-`."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", text[:100]).lstrip(".") or "-"
 
 
-# ---- how it is done
+# ---- implementation
 
 
 class _Filler(string.Formatter):
-    """str.format for numbers and for Text of one language alone."""
+    """A str.format that accepts only numbers and Text of one language."""
 
     def __init__(self, language: type) -> None:
         self._language = language

@@ -1,4 +1,4 @@
-"""Whether a frozen record's fields hold what their annotations say: for records that were read from a file."""
+"""Check that the fields of a record that was read from a file have the types of their annotations."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import types
 from dataclasses import fields
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-_HINTS: dict[type, dict[str, Any]] = {}  # annotations resolved, once a class
-LARGEST = 1 << 62  # of any whole number: what follows must fit 64 bits
+_HINTS: dict[type, dict[str, Any]] = {}  # resolved annotations, once per class
+LARGEST = 1 << 62  # of any integer, so that what is computed from it fits in 64 bits
 
 
 def wrong_field(record: Any) -> str | None:
-    """The first field of a dataclass instance whose value isn't of its type, or None.
+    """Return the first field of a dataclass instance whose value isn't of its type, or None.
 
-    Knows int, float (a finite one, or an int), bool, str, Literal, tuples and unions of them; a bool is no int.
-    Tuples of records are theirs to check.
+    Supports int, float (finite, or an int), bool, str, Literal, tuples and unions of them; a bool is no int.  Records
+    in tuples check themselves.
     """
     kind = type(record)
     if kind not in _HINTS:
@@ -36,7 +36,7 @@ def _fits(value: Any, hint: Any) -> bool:
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return all(_fits(v, arguments[0]) for v in value)
         return len(value) == len(arguments) and all(map(_fits, value, arguments))
-    if isinstance(origin, type):  # a Mapping: what it holds is its reader's to check
+    if isinstance(origin, type):  # a Mapping: its reader checks the values
         return isinstance(value, origin)
     if hint is int:
         return type(value) is int and abs(value) < LARGEST

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and their hashes."""
+"""Write files as a whole or not at all, and hash them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from gan_export.errors import GanExportError, printable
 
 @contextlib.contextmanager
 def atomic_file(path: Path | str) -> Iterator[Path]:
-    """A temporary path beside `path`: fsynced and renamed onto it on success, removed on any failure.
+    """Yield a temporary path beside `path`: fsynced and renamed onto it on success, removed on any failure.
 
-    The temporary file keeps `path`'s suffixes, since some writers go by them.  The target is as it was
-    until the rename.  Raises GanExportError for a target that can't be written, before the body runs.
+    The temporary file keeps `path`'s suffixes, because some writers depend on them.  The target doesn't change until
+    the rename.  Raises GanExportError for a target that can't be written, before the body runs.
     """
     target = _file_target(path)
     temporary = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
@@ -37,10 +37,10 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
 
 
 def sync_filesystem(folder: Path) -> None:
-    """Whatever was written to the file system of `folder` survives a loss of power from now on."""
+    """Flush everything written to the file system of `folder`, so that it survives a loss of power."""
     import ctypes
 
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # of this one alone, where that can be said
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # only this file system, if the system supports that
         handle = os.open(folder, os.O_RDONLY)
         try:
             if ctypes.CDLL(None).syncfs(handle) == 0:
@@ -53,11 +53,11 @@ def sync_filesystem(folder: Path) -> None:
 
 @contextlib.contextmanager
 def atomic_group(path: Path | str, keep: Collection[Path] = ()) -> Iterator[Path]:
-    """As `atomic_file`, for a format of several files: yields `path`'s own name in a temporary folder beside it.
+    """Yield `path`'s own name in a temporary folder beside it, for a format of several files, as `atomic_file` does.
 
-    Whatever the body leaves in that folder is renamed to lie beside `path`; the file `path`, which is the one that
-    programs open, comes last.  Raises GanExportError before any of it where one would replace a file of `keep`, or
-    where `path` isn't there and one of the others is: it belongs to something else.
+    All files that the body leaves in that folder are renamed to be beside `path`; the file `path`, which programs open,
+    comes last.  Raises GanExportError, before any rename, if one would replace a file of `keep`, or if `path` doesn't
+    exist and one of the others does: it belongs to something else.
     """
     target = _file_target(path)
     refuse_overwrite(target, keep)
@@ -73,8 +73,8 @@ def atomic_group(path: Path | str, keep: Collection[Path] = ()) -> Iterator[Path
             refuse_overwrite(name, keep)
             if os.path.lexists(name) and not os.path.lexists(target):
                 raise GanExportError(
-                    f"{printable(str(name))} is there already, and {printable(target.name)}, which it would belong to, "
-                    "is not; name another with -o, or move it away"
+                    f"{printable(str(name))} already exists, and {printable(target.name)}, which it would belong to, "
+                    "does not; name another with target=, or move it away"
                 )
         for file in files:
             os.replace(file, target.with_name(file.name))
@@ -87,18 +87,18 @@ def atomic_group(path: Path | str, keep: Collection[Path] = ()) -> Iterator[Path
 
 @contextlib.contextmanager
 def atomic_folder(path: Path | str, keep: Collection[Path] = (), replaces: bool = False) -> Iterator[Path]:
-    """A temporary folder beside `path`, renamed onto it on success; `path` must not exist or be empty.
+    """Yield a temporary folder beside `path`, renamed onto it on success; `path` must not exist or be empty.
 
-    replaces: it may be a folder with files, none of which is wanted any longer.  Raises GanExportError where it holds a
-    file of `keep`.
+    replaces: `path` may be a folder with files, all of which are replaced.  Raises GanExportError if it contains a file
+    of `keep`.
     """
     target = Path(path)
     _check_parent(target)
     if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not replaces)):
-        raise GanExportError(f"{printable(str(target))} is there already; name another with -o, or remove it")
+        raise GanExportError(f"{printable(str(target))} already exists; name another with target=, or remove it")
     if held := next((file for file in keep if file.resolve().is_relative_to(target.resolve())), None):
         raise GanExportError(
-            f"{printable(str(target))} holds {printable(held.name)}, which is read; name another with -o"
+            f"{printable(str(target))} contains {printable(held.name)}, which is an input; name another with target="
         )
     temporary = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
     aside = target.with_name(f".{secrets.token_hex(4)}.old.{target.name}")
@@ -127,34 +127,34 @@ def atomic_folder(path: Path | str, keep: Collection[Path] = (), replaces: bool 
 
 
 def refuse_overwrite(path: Path, keep: Collection[Path]) -> None:
-    """Raises GanExportError where `path` is a file of `keep`, by whatever name."""
+    """Raise GanExportError if `path` is a file of `keep`, by any name."""
     for file in keep:
-        with contextlib.suppress(OSError):  # one of them isn't there
+        with contextlib.suppress(OSError):  # one of them doesn't exist
             if os.path.samefile(path, file):
                 raise GanExportError(
-                    f"{printable(str(path))} is the checkpoint itself and would be written over; name another with -o"
+                    f"{printable(str(path))} is the checkpoint itself and would be replaced; name another with target="
                 )
 
 
 def refuse_link(path: Path) -> None:
-    """Raises GanExportError if `path` is a link, or another name of a file: what is written there lands elsewhere."""
+    """Raise GanExportError if `path` is a link or another name of a file: writing would change another file."""
     try:
         found = path.lstat()
     except FileNotFoundError:
         return
     if stat.S_ISLNK(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink > 1):
         raise GanExportError(
-            f"{printable(str(path))} is a link, and what is written there would land elsewhere; put a copy in its place"
+            f"{printable(str(path))} is a link, and writing to it would change another file; replace it with a copy"
         )
 
 
 def write_text(path: Path, text: Text[Any]) -> None:
-    """Write a text file in UTF-8, with Unix line ends; its strings have been through `escape`."""
+    """Write a text file in UTF-8 with Unix line ends; its strings are escaped (`escape`)."""
     path.write_text(str(text), encoding="utf-8", newline="\n")
 
 
 def sha256_file(path: Path | str) -> str:
-    """The file's sha256 in hexadecimal, read in pieces."""
+    """Return the file's sha256 in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, "rb") as f:
         while piece := f.read(1 << 20):
@@ -166,16 +166,18 @@ def _file_target(path: Path | str) -> Path:
     target = Path(path)
     _check_parent(target)
     if target.is_dir():
-        raise GanExportError(f"{printable(str(target))} is a folder; name a file with -o")
+        raise GanExportError(f"{printable(str(target))} is a folder; name a file with target=")
     return target
 
 
 def _check_parent(target: Path) -> None:
     parent = target.parent
     if not parent.is_dir():
-        raise GanExportError(f"{printable(str(parent))} is no folder; make it first, or name another with -o")
+        raise GanExportError(f"{printable(str(parent))} is not a folder; create it first, or name another with target=")
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise GanExportError(f"{printable(str(parent))}: no right to write there; name another place with -o")
+        raise GanExportError(
+            f"{printable(str(parent))}: no permission to write there; name another folder with target="
+        )
 
 
 def _cannot_write(target: Path, error: OSError) -> GanExportError:
@@ -183,11 +185,11 @@ def _cannot_write(target: Path, error: OSError) -> GanExportError:
 
 
 def sync(path: Path) -> None:
-    """A file's content, or a folder's names, survive a loss of power from now on."""
+    """Flush a file's content, or a folder's names, so that they survive a loss of power."""
     folder = path.is_dir()
     if os.name == "nt" and folder:
-        return  # a folder can't be opened there, and its rename is already journalled
-    handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)  # not every system flushes what may only be read
+        return  # Windows can't open a folder, and its file system has journaled the rename
+    handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)  # some systems don't flush a read-only file
     try:
         os.fsync(handle)
     finally:

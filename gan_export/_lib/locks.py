@@ -1,4 +1,4 @@
-"""Locks on files, which die with their process, so that kill -9 leaves none."""
+"""Lock files; a lock ends with its process, so that kill -9 leaves none."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import IO
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-_TRIES = 100  # folders of a lock that are made, each removed by another process before the lock is in it
+_TRIES = 100  # attempts to create a lock's folder, which another process may remove before the lock is in it
 
 
 @contextlib.contextmanager
 def try_lock(path: Path, *, shared: bool = False) -> Iterator[None]:
-    """Holds the lock of `path`, a file that is made where need be, or raises BlockingIOError when another has it.
+    """Hold the lock of `path`, a file that is created if needed; raise BlockingIOError if another process has it.
 
-    shared: beside others who share it.  On a network file system without locks it holds nothing.
+    shared: also beside other shared locks.  On a network file system without locks it locks nothing.
     """
     while True:
         with _opened(path) as f:
@@ -25,14 +25,14 @@ def try_lock(path: Path, *, shared: bool = False) -> Iterator[None]:
                 _lock(f, shared=shared, wait=False)
             except (BlockingIOError, PermissionError) as e:
                 raise BlockingIOError(str(path)) from e
-            if _is_at(f, path):  # who held it before may have removed what was opened
+            if _is_at(f, path):  # the previous owner may have removed the opened file
                 yield
                 return
 
 
 @contextlib.contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """The same, after waiting for its turn."""
+    """Hold the lock of `path` after waiting for it."""
     while True:
         with _opened(path) as f:
             _lock(f, shared=False, wait=True)
@@ -42,7 +42,7 @@ def lock(path: Path) -> Iterator[None]:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """The file, made where need be with its folder, which another process may remove in between."""
+    """Open the file, created with its folder if needed; another process may remove the folder in between."""
     for _ in range(_TRIES):
         with contextlib.suppress(FileNotFoundError, FileExistsError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def _lock(f: IO[bytes], *, shared: bool, wait: bool) -> None:
     if os.name == "nt":
         import msvcrt
 
-        if not shared:  # there are no shared ones there
+        if not shared:  # Windows has no shared locks here
             f.seek(0)
             msvcrt.locking(f.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
         return

@@ -1,7 +1,8 @@
-"""JSON and TOML that strangers wrote, parsed within bounds.
+"""Parse JSON and TOML from strangers within bounds.
 
-Python's own parsers end in a RecursionError for nesting, give numbers that can't be printed, and take time that
-grows with the square of a dotted key's parts.  These end in a ValueError of one line instead, as for any other damage.
+Python's own parsers raise RecursionError for deep nesting, return numbers that can't be printed, and take time that
+grows with the square of the parts of a dotted key.  These functions raise a ValueError of one line instead, as for any
+other damage.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ import tomllib
 from collections.abc import Callable
 from typing import Any
 
-DEEPEST = 64  # lists and tables within each other; the deepest file of ours has six
-LONGEST_INTEGER = 20  # digits: 2^64 - 1, a seed, has as many
+DEEPEST = 64  # levels of lists and tables; our deepest file has six
+LONGEST_INTEGER = 20  # digits: those of 2^64 - 1, a seed
 LARGEST_TOML = 1 << 18  # characters; the largest recipe has two thousand
-MOST_DOTS = 4096  # in a text of TOML: the time for a dotted key grows with their square, a third of a second here
+MOST_DOTS = 4096  # in a TOML text: the time for a dotted key grows with their square, a third of a second here
 
 Pairs = Callable[[list[tuple[str, Any]]], Any]
 
 
 def from_json(text: str | bytes, pairs: Pairs | None = None) -> Any:
-    """Parse JSON.  Raises ValueError for what is none, lies too deep, or holds a number of too many digits.
+    """Parse JSON; raise ValueError if it is invalid, nested too deeply, or has a number of too many digits.
 
-    pairs: makes what stands for an object of its (name, value) pairs; a dictionary without it.
+    pairs: makes the value of an object from its (name, value) pairs; default: a dictionary
     """
     try:
         found = json.loads(text, parse_int=_integer, object_pairs_hook=pairs)
@@ -33,7 +34,7 @@ def from_json(text: str | bytes, pairs: Pairs | None = None) -> Any:
 
 
 def from_toml(text: str) -> dict[str, Any]:
-    """Parse TOML.  Raises ValueError as `from_json` does, and for a text of over LARGEST_TOML or MOST_DOTS."""
+    """Parse TOML; raise ValueError as `from_json` does, and for a text of more than LARGEST_TOML or MOST_DOTS."""
     if len(text) > LARGEST_TOML:
         raise ValueError(f"{len(text):,} characters; at most {LARGEST_TOML:,} are read")
     if text.count(".") > MOST_DOTS:
@@ -57,7 +58,7 @@ def _integer(digits: str) -> int:
 
 
 def _check(value: Any) -> None:
-    """Bounds depth, and whole numbers written in hexadecimal; level by level, since a walk down could overflow."""
+    """Check the depth, and integers written in hexadecimal, level by level, because recursion could overflow."""
     level = [value]
     for _ in range(DEEPEST + 1):
         following: list[Any] = []

@@ -1,7 +1,7 @@
-"""Packages that extend gan-export.
+"""Load packages that extend gan-export.
 
-Each entry point of the group `gan_export.plugins` names a function that is called once, without arguments.
-It registers what its package brings, by `gan_export.register_architecture`, `register_format`, `register_runtime` and
+Each entry point of the group `gan_export.plugins` names a function that is called once, without arguments.  It
+registers its package's entries by `gan_export.register_architecture`, `register_format`, `register_runtime` and
 `register_evaluator`.
 """
 

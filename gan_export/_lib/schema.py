@@ -1,7 +1,7 @@
-"""One checked decoder: plain data, as JSON and TOML give it, to frozen dataclasses.
+"""Decode plain data of JSON and TOML into frozen dataclasses, and check it.
 
-A dataclass's annotations are the schema.  Known are int, float, bool, str, None, Any, Literal, unions of those,
-tuples, Mapping[str, X] and dataclasses of them.
+A dataclass's annotations are the schema.  Supported are int, float, bool, str, None, Any, Literal, unions of those,
+tuples, Mapping[str, X] and dataclasses of them; a class with a static `from_data` decodes itself.
 """
 
 from __future__ import annotations
@@ -10,31 +10,31 @@ import dataclasses
 import difflib
 import math
 import types
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from gan_export.errors import GanExportError, printable
 
-MAX_INT = 1 << 64  # above any whole number's magnitude: a seed has 64 bits
+MAX_INT = 1 << 64  # above any integer's magnitude: a seed has 64 bits
 _SHOWN = 40  # characters of a wrong value in a message
 _NEEDED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 _PLURALS = {int: "whole numbers", float: "numbers", bool: "truths", str: "texts"}
 
 T = TypeVar("T")
-_hints: dict[type, dict[str, Any]] = {}  # annotations resolved, once per class
+_hints: dict[type, dict[str, Any]] = {}  # resolved annotations, once per class
 
 
 def decode(kind: type[T], data: Any, where: str, path: str = "") -> T:
-    """Build a `kind` from plain data, every field checked.
+    """Build a `kind` from plain data, with every field checked.
 
     where: what the data is or came from; every message begins with it
     path:  of `data` inside that, in messages: "optimizer.generator"
 
-    Lists become tuples, and whole numbers become floats where a float is wanted.  A bool is no number, and NaN,
-    infinities and whole numbers from 2^64 on are refused.
-    Raises GanExportError, on one line, for a missing or an unknown field (with the nearest name) or a value that
-    doesn't fit; whatever the class's own __post_init__ raises passes through.
+    Lists become tuples, and integers become floats if the field is a float.  A bool is no number; NaN, infinities and
+    integers from 2^64 on are refused.
+    Raises GanExportError, in one line, for a missing or an unknown field (with the nearest name) or a value that
+    doesn't fit; exceptions of the class's own __post_init__ pass through.
     """
     if not isinstance(data, Mapping):
         raise _refused(where, path, data, "an object with named fields")
@@ -56,7 +56,7 @@ def decode(kind: type[T], data: Any, where: str, path: str = "") -> T:
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return " (did you mean NEAREST?)", or "" if no choice is near.
 
-    For dotted names the right last part in the wrong section, or in none, counts as near.
+    For dotted names, the right last part in the wrong section, or in none, counts as near.
     """
     choices = list(choices)
     close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
@@ -71,6 +71,8 @@ def _value(hint: Any, value: Any, where: str, path: str) -> Any:
     if origin in (Union, types.UnionType):
         return _union(arguments, value, where, path)
     if dataclasses.is_dataclass(hint):
+        if (from_data := getattr(hint, "from_data", None)) is not None:  # the class decodes itself
+            return _by_its_own(from_data, value, where, path)
         return decode(hint, value, where, path)  # type: ignore[arg-type]
     if origin is Literal:
         if type(value) in {type(a) for a in arguments} and value in arguments:
@@ -91,6 +93,13 @@ def _value(hint: Any, value: Any, where: str, path: str) -> Any:
     if hint in (bool, str, types.NoneType) and type(value) is hint:
         return value
     raise _refused(where, path, value, _needed(hint))
+
+
+def _by_its_own(from_data: Callable[[Any], Any], value: Any, where: str, path: str) -> Any:
+    try:
+        return from_data(value)
+    except GanExportError as e:
+        raise GanExportError(f"{printable(where)}: {path}: {e}") from None
 
 
 def _union(arguments: Collection[Any], value: Any, where: str, path: str) -> Any:
@@ -138,7 +147,7 @@ def _refused(where: str, path: str, value: Any, needed: str) -> GanExportError:
 
 
 def _short(value: Any) -> str:
-    """Return a value's text at a cost that doesn't grow with it."""
+    """Return a value's text; the cost doesn't grow with the value."""
     match value:
         case Mapping() | list() | tuple():
             return f"{'an object' if isinstance(value, Mapping) else 'a list'} of {len(value)}"
@@ -159,6 +168,6 @@ def _resolved(kind: type) -> dict[str, Any]:
 
 
 def _nested(kind: type) -> list[str]:
-    """Every field of the dataclasses that are fields of `kind`, as section.field."""
+    """Return every field of the dataclasses that are fields of `kind`, as section.field."""
     sections = {n: h for n, h in _resolved(kind).items() if dataclasses.is_dataclass(h)}
     return [f"{n}.{f.name}" for n, h in sections.items() for f in dataclasses.fields(h)]

@@ -1,1 +1,1 @@
-"""A benchmark that can't flatter: fresh processes, turns in blocks, raw samples kept, no speed without accuracy."""
+"""Benchmark generators in fresh processes that take turns; only backends whose images are verified get a speed."""

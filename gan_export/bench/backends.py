@@ -1,4 +1,4 @@
-"""What takes part: a runtime, and what it is given.  To add one: a line here, and its runtime in `runtimes`."""
+"""The backends that gan-bench compares.  To add one, add a line here and its runtime in `runtimes`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from gan_export._lib.registry import Registry
 BOTH = ("cpu", "cuda")
 CPU = ("cpu",)
 CUDA = ("cuda",)
-SEEDED: dict[str, Any] = {"sampler": True}  # the options of a file that draws from a seed
+SEEDED: dict[str, Any] = {"sampler": True}  # options of an export that takes a seed and computes the latents itself
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One line of the table.
+    """A runtime, and the export that it runs.
 
-    runtime: its name in the runtimes' registry
-    export:  the exporter that makes its artifact; None: it takes the checkpoint itself
-    options: what is asked of the exporter; one without options takes the user's own artifact, where there is one
-    usual:   takes part when nobody names who should; another one does where the user's own file is for it
-    folded:  whether BatchNorm is folded away in what it runs
-    fewer_products: it multiplies less than the spec's FLOPs count (Toom-Cook), and so may pass the machine's peak
+    runtime: the runtime's name in the registry
+    export:  the exporter of its file; None if it runs the checkpoint itself
+    options: the exporter's options; only a backend without options runs the user's own file instead, if there is one
+    usual:   whether it runs when no backend is named; if not, it also runs for the user's own file of its kind
+    folded:  whether BatchNorm is folded into the convolutions of what it runs
+    fewer_products: whether it multiplies less than the spec's FLOPs (Toom-Cook), and so may exceed the measured peak
     """
 
     name: str
@@ -87,5 +87,5 @@ find = BACKENDS.find
 
 
 def default_backends(device: str) -> tuple[Backend, ...]:
-    """Who takes part on `device` when nobody is named."""
+    """Return the backends that run on `device` when none is named."""
     return tuple(c for c in BACKENDS if c.usual and device in c.devices)

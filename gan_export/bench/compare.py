@@ -1,4 +1,4 @@
-"""One run against another, row by row: how many times as fast, with the interval that says whether to believe it."""
+"""Compare two runs row by row: the ratio of their speeds with its interval."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from gan_export.bench import stats, summary
 from gan_export.bench.record import Row, Run, Settings
 from gan_export.errors import CheckFailedError, GanExportError, printable
 
-# How long and how often something is measured moves its interval and not its middle: runs may differ in these.
+# Durations and counts of measurements change an interval but not its center: runs may differ in these.
 _FREE = ("rounds", "block_seconds", "warm_seconds", "processes", "seed")
-# What a contender really ran: under one name a file of the user's may be another thing than the bench's own export.
+# What a backend ran: the user's file may differ from the bench's own export of the same name.
 _RAN = ("provider", "precision", "folded")
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One row of both runs.
+    """A row that both runs have.
 
-    ratio:  above 1: the second run is faster; None where either is struck
-    broken: the second run is struck, where the first is sound
+    ratio:  above 1 if the second run is faster; None if either is excluded
+    broken: whether the second run is excluded and the first is not
     """
 
     contender: str
@@ -31,7 +31,7 @@ class Pair:
 
     @property
     def verdict(self) -> str:
-        """In a word: what the whole interval says."""
+        """The result for the whole interval, in a word."""
         if self.ratio is None:
             return "not comparable"
         if self.ratio.low > 1:
@@ -41,7 +41,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """pairs: rows that both runs have; only_before, only_after: the others, as contender, batch and quantity."""
+    """A comparison of two runs.
+
+    pairs: rows that both runs have; only_before, only_after: the others, as backend, batch and quantity
+    """
 
     pairs: tuple[Pair, ...]
     only_before: tuple[str, ...]
@@ -49,12 +52,12 @@ class Comparison:
 
 
 def compare(before: Run, after: Run, *, unlike: bool = False) -> Comparison:
-    """Raises GanExportError for runs on unlike machines, of unlike models, files or settings, unless `unlike`.
+    """Compare two runs; raise GanExportError if machines, models, files or settings differ, unless `unlike`.
 
-    Versions and commits may differ: they are what is compared.
+    Versions and commits may differ, because they are compared.
     """
     if not unlike and (gaps := differences(before, after)):
-        raise GanExportError(f"these runs can't be compared: {'; '.join(gaps)}; --anyway compares them all the same")
+        raise GanExportError(f"these runs can't be compared: {'; '.join(gaps)}; force=True compares them nevertheless")
     old = {_key(r): r for r in before.rows}
     new = {_key(r): r for r in after.rows}
     pairs = []
@@ -73,7 +76,7 @@ def compare(before: Run, after: Run, *, unlike: bool = False) -> Comparison:
 
 
 def differences(before: Run, after: Run) -> list[str]:
-    """What forbids a comparison, in words."""
+    """Return the differences that prevent a comparison, as text."""
     gaps = [f"the machine's {gap}" for gap in before.machine.differences(after.machine)]
     for name in ("arch", "nz", "classes", "image", "weights"):
         old, new = getattr(before.model, name), getattr(after.model, name)
@@ -93,9 +96,9 @@ def differences(before: Run, after: Run) -> list[str]:
 
 
 def check(comparison: Comparison, fail_below: float) -> None:
-    """Raises CheckFailedError where a row's whole interval lies below `fail_below`: a regression, and not noise.
+    """Raise CheckFailedError if a row's whole interval is below `fail_below`: a regression, not noise.
 
-    And for every row that the second run lost: not there, struck out, or too short to be compared.
+    Also raises it if the second run lacks or excludes a row, or measured it too briefly to compare.
     """
     lost = [f"{p.contender} {p.batch} {p.quantity}" for p in comparison.pairs if p.broken] + [*comparison.only_before]
     if lost:

@@ -1,4 +1,4 @@
-"""The machine, the versions and the commit that a number was measured with, and what else ran meanwhile."""
+"""Describe the machine, the versions and the commit of a run, and measure what else ran during it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _VECTOR_FLAGS = (
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What makes two runs' numbers comparable.  `usable`: processors that this process may run on."""
+    """The properties of a machine that make the figures of two runs comparable.
+
+    usable: the number of processors that this process may run on
+    """
 
     cpu: str
     flags: tuple[str, ...]
@@ -36,7 +39,7 @@ class Machine:
     gpu_driver: str | None
 
     def differences(self, other: Machine) -> list[str]:
-        """What differs between two machines, in words; the kernel's version doesn't count."""
+        """Return the differences between two machines as text; the kernel's version is ignored."""
         names = ("cpu", "flags", "usable", "gpu")
         return [
             f"{name}: {getattr(self, name)} and {getattr(other, name)}"
@@ -47,9 +50,9 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A moment of the machine's clocks, in seconds over all processors since it started.
+    """Counters of the machine at one moment, in seconds over all processors since it started.
 
-    busy: everything that ran, stolen: what the hypervisor gave to others, average: load over the last minute
+    busy: time of all processes; stolen: time that the hypervisor gave to other machines; average: load over a minute
     """
 
     at: float
@@ -59,7 +62,7 @@ class Load:
 
 
 def describe() -> Machine:
-    """This machine.  Reads /proc where there is one; what a system doesn't tell is None or empty."""
+    """Return this machine's description; what the system doesn't offer is None, 0 or empty."""
     model, flags = _cpu()
     gpu = gpu_query("name,driver_version")
     return Machine(
@@ -76,7 +79,7 @@ def describe() -> Machine:
 
 
 def versions() -> dict[str, str]:
-    """Python's and every measured package's, and the C++ compiler's where there is one."""
+    """Return the versions of Python, of every measured package, and of the C++ compiler if there is one."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -93,10 +96,10 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of the source tree that this package lies in, with "+changes" where the package differs from it."""
+    """Return the commit of this package's source tree, with "+changes" if files of the package differ from it."""
     package = Path(__file__).resolve().parents[1]
     if not (package.parent / "pyproject.toml").is_file():
-        return None  # installed: the version says it
+        return None  # an installed package has no source tree: its version identifies it
     head = _run("git", "-C", str(package), "rev-parse", "HEAD")
     if not head:
         return None
@@ -105,13 +108,13 @@ def commit() -> str | None:
 
 
 def gpu_query(fields: str) -> list[str]:
-    """nvidia-smi's answer for the first GPU, a string a field; empty without one."""
+    """Return nvidia-smi's values for the first GPU, one string per field; empty without a GPU."""
     line = _run("nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits").splitlines()
     return [part.strip() for part in line[0].split(",")] if line else []
 
 
 def gpu_state() -> dict[str, float]:
-    """Clock (MHz), temperature (°C) and power (W) of the first GPU now; empty without one."""
+    """Return the clock (MHz), temperature (°C) and power (W) of the first GPU; empty without a GPU."""
     names = {"clocks.sm": "sm_mhz", "clocks.mem": "memory_mhz", "temperature.gpu": "celsius", "power.draw": "watts"}
     values = gpu_query(",".join(names))
     state = {}
@@ -124,22 +127,22 @@ def gpu_state() -> dict[str, float]:
 
 
 def usable_processors() -> int:
-    """How many processors this process may run on."""
+    """Return the number of processors that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_total() -> int:
-    """Bytes of memory; 0 where the system doesn't tell."""
+    """Return the machine's memory in bytes; 0 if unknown."""
     return _meminfo("MemTotal")
 
 
 def memory_available() -> int:
-    """Bytes that could be taken now without swapping; 0 where the system doesn't tell."""
+    """Return the bytes of memory that are available without swapping; 0 if unknown."""
     return _meminfo("MemAvailable")
 
 
 def load() -> Load:
-    """The clocks now.  Where /proc is missing, only the time and the load average move."""
+    """Return the counters of this moment.  Without /proc, only the time and the load average are set."""
     busy = stolen = 0.0
     if line := _read("/proc/stat"):
         user, nice, system, _idle, _iowait, irq, softirq, steal = (int(v) for v in line.splitlines()[0].split()[1:9])
@@ -150,7 +153,7 @@ def load() -> Load:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Processor seconds that these processes have used so far; a process that is gone counts nothing."""
+    """Return the processor seconds that these processes have used so far; 0 for a process that has ended."""
     total = 0
     for pid in pids:
         if line := _read(f"/proc/{pid}/stat"):
@@ -160,9 +163,9 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def shares(before: Load, after: Load, ours: float) -> tuple[float, float]:
-    """(foreign, stolen): what other processes and other virtual machines took, as shares of all processors' time.
+    """Return (foreign, stolen): the shares of all processors' time that other processes and other machines used.
 
-    ours: processor seconds that our own processes used in between
+    ours: processor seconds that our own processes used between `before` and `after`
     """
     span = (after.at - before.at) * (os.cpu_count() or 1)
     if span <= 0:

@@ -1,8 +1,8 @@
-"""The measuring itself: workers that take turns in blocks, the others asleep on their pipes.
+"""Measure backends that take turns in blocks, each in a process of its own.
 
-A run is `processes` generations.  In each, every contender gets a fresh process; for each batch all of them bind
-the same latents, warm up until stable, and then take turns, `rounds` times, in an order that rotates, so that
-whatever drifts hits all alike.
+A run has `processes` generations.  In each, every backend gets a fresh process.  For each batch size, all of them bind
+the same latents, warm up until stable, and take turns for `rounds` rounds, in an order that rotates, so that drift of
+the machine affects all alike.  A process sleeps on its pipe while it isn't its turn.
 """
 
 from __future__ import annotations
@@ -41,12 +41,16 @@ from gan_export.formats.tolerance import Rule
 from gan_export.runtimes import subprocess_session
 from gan_export.runtimes.subprocess_session import REGISTRY, RemoteSession
 
-MIN_SPEEDUP = 1.05  # a sweep goes on while the fastest contender gains this much from one doubling to the next
+# a sweep goes on while the throughput of any backend grows by this factor from one batch size to the next
+MIN_SPEEDUP = 1.05
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """done: share of the work, 0 to 1; seconds_left: None while nothing tells."""
+    """The progress of a run.
+
+    done: share of the work, 0 to 1; seconds_left: None if unknown
+    """
 
     done: float
     what: str
@@ -58,7 +62,7 @@ Report = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Where the workers find their runtimes: a module with `find`, importable from the folders `search`."""
+    """The registry of the workers' runtimes: a module with `find`, importable also from the folders in `search`."""
 
     module: str = REGISTRY
     search: tuple[str, ...] = ()
@@ -66,10 +70,10 @@ class Registry:
 
 @dataclass(slots=True)
 class _Entrant:
-    """A contender with a live worker.
+    """A backend with a running worker.
 
-    rule: what its images are judged by
-    pace:      seconds a call by quantity, for the batch at hand
+    rule: the tolerances of its images
+    pace: seconds per call by quantity, for the current batch size
     """
 
     contender: Backend
@@ -88,8 +92,8 @@ def run(
 ) -> Run:
     """Measure `source`: the user's files, or the name of a built-in generator.
 
-    An interruption (KeyboardInterrupt) keeps what is measured and marks the run partial.
-    Raises GanExportError where nothing can be measured.
+    An interruption (KeyboardInterrupt) keeps the samples measured so far and marks the run partial.
+    Raises GanExportError if nothing can be measured.
     """
     with tempfile.TemporaryDirectory(prefix="gan-bench-") as folder:
         report(Progress(0.0, "reading the generator", None))
@@ -102,7 +106,7 @@ def run(
 
 
 class _Bench:
-    """One run's state."""
+    """The state of one run."""
 
     def __init__(
         self, plan: Plan, subject: BenchTarget, taking: tuple[Backend, ...], report: Report, registry: Registry
@@ -118,7 +122,7 @@ class _Bench:
         self.ledger = Results()
         self.report = report
         self.started = time.monotonic()
-        self.share = 0.0  # of the work that is done
+        self.share = 0.0  # share of the work that is done
 
     def run(self, command: str) -> Run:
         for batch in () if self.plan.sweep else self.plan.batches:
@@ -170,7 +174,7 @@ class _Bench:
         )
 
     def _generation(self, generation: int) -> None:
-        """Everything once, in fresh processes."""
+        """Measure all batch sizes once, in fresh processes."""
         with contextlib.ExitStack() as stack:
             entrants: list[_Entrant] = []
             for contender in self.contenders:
@@ -189,7 +193,7 @@ class _Bench:
                 self.ledger.weigh(entrant.contender, entrant.session)
 
     def _batches(self) -> Iterator[tuple[int, float]]:
-        """Each batch, and the share of a generation that is done when it is."""
+        """Yield each batch size with the share of a generation that is done after it."""
         if not self.plan.sweep:
             for i, batch in enumerate(self.plan.batches):
                 yield batch, (i + 1) / len(self.plan.batches)
@@ -205,7 +209,7 @@ class _Bench:
             yield batch, 1.0 - 0.5 ** (power + 1)
 
     def _still_gains(self, batch: int) -> bool:
-        """Whether any contender's images a second grew from half of `batch` to `batch`."""
+        """Return whether the images per second of any backend grew from half of `batch` to `batch`."""
         for series in self.ledger.all_series.values():
             smaller = self.ledger.all_series.get((series.contender.name, series.batch // 2, series.quantity))
             if series.batch == batch and smaller is not None and series.blocks and smaller.blocks:
@@ -215,7 +219,10 @@ class _Bench:
         return False
 
     def _start(self, contender: Backend, generation: int) -> _Entrant | None:
-        """A fresh process with the artifact loaded and one picture drawn; None where that can't be, and why is kept."""
+        """Return a fresh process that has generated an image with the backend's file; None if it fails.
+
+        The results then contain the reason.
+        """
         if self.device not in contender.devices:
             self.ledger.give_up(contender, f"has no {self.device} here", failed=False)
             return None
@@ -242,7 +249,7 @@ class _Bench:
             self.ledger.doubt(contender, generation)
             self.ledger.give_up(contender, _reason(e, contender), failed=generation > 0)
             return None
-        except Exception as e:  # a converter beside a library that it doesn't know raises whatever it likes
+        except Exception as e:  # a converter may raise anything with a version of a library that it wasn't written for
             if session is not None:
                 session.kill()
             self.ledger.doubt(contender, generation)
@@ -256,7 +263,10 @@ class _Bench:
         return _Entrant(contender, session, held_to)
 
     def _batch(self, entrants: Sequence[_Entrant], batch: int, generation: int, span: tuple[float, float]) -> None:
-        """Bind, judge, warm up, take turns, judge again.  span: shares of the work done before and after."""
+        """Measure one batch size: bind, verify, warm up, take turns, verify again.
+
+        span: the shares of the work that are done before and after
+        """
         begin, width = span[0], span[1] - span[0]
         for i, entrant in enumerate(entrants):
             self._say(begin + width * 0.3 * i / len(entrants), f"batch {batch}: warming up {entrant.contender.title}")
@@ -270,7 +280,8 @@ class _Bench:
                     self._attempt(self._turn, entrant, batch, generation)
         except KeyboardInterrupt:
             for entrant in fit:
-                with contextlib.suppress(GanExportError):  # whose turn it was is gone, and stays unproven
+                # a process that was interrupted in its turn is gone; its rows stay unverified
+                with contextlib.suppress(GanExportError):
                     self._judge_again(entrant, batch, generation)
             raise
         for entrant in fit:
@@ -280,7 +291,7 @@ class _Bench:
         self._say(span[1], f"batch {batch}: done")
 
     def _prepare(self, entrant: _Entrant, batch: int, _: int) -> None:
-        """Bind and judge; what passes is warmed up, and has a pace then."""
+        """Bind the inputs and verify the images; each quantity that passes is warmed up, and gets its pace."""
         entrant.pace.clear()
         bound = self.subject.bind(entrant.session, batch)
         right = []
@@ -305,9 +316,10 @@ class _Bench:
         entrant.session.unbind()
 
     def _judge(self, entrant: _Entrant, batch: int, quantity: Quantity) -> bool:
-        """Of the model what its last call made; end to end, what a call like the timed ones makes of the first images.
+        """Verify the images of one quantity.
 
-        The timed ones draw other images each, which no reference is drawn for.
+        For the model, the images of its last call; end to end, those of a similar call for the first images, because
+        each timed call generates others, for which there is no reference.
         """
         if quantity == "model":
             outputs = entrant.session.outputs()
@@ -318,7 +330,7 @@ class _Bench:
         return parity.passed
 
     def _warm_up(self, entrant: _Entrant, batch: int, quantity: Quantity) -> float:
-        """Blocks that are not kept, until three in a row agree or the time is up; gives seconds a call."""
+        """Run uncounted blocks until their times are stable or the time is up; return seconds per call."""
         end = time.monotonic() + self.plan.warm_seconds
         medians: list[float] = []
         while not stats.is_warm(medians) and (time.monotonic() < end or not medians):
@@ -334,7 +346,7 @@ class _Bench:
         ours = environment.cpu_seconds([entrant.session.pid]) - ours
         foreign, stolen = environment.shares(before, after, ours)
         series = self.ledger.series(entrant.contender, batch, quantity)
-        series.unproven.add(generation)  # until its pictures are judged again
+        series.unproven.add(generation)  # until its images are verified again
         series.blocks.append(tuple(samples))
         series.process.append(generation)
         series.foreign.append(round(foreign, 4))
@@ -355,7 +367,7 @@ class _Bench:
     def _attempt(
         self, action: Callable[[_Entrant, int, int], None], entrant: _Entrant, batch: int, generation: int
     ) -> None:
-        """A contender that fails is named with its reason, and the others go on without it."""
+        """Run an action of one backend; if it fails, store the reason and go on without that backend."""
         if entrant.contender.name in self.ledger.absent:
             return
         try:
@@ -380,11 +392,11 @@ def _peak(device: str, threads: int) -> Peak | None:
     try:
         return measure_peak(device, threads)
     except GanExportError:
-        return None  # a machine without torch has no roofline; its rows stand without a share
+        return None  # without torch there is no roofline, and the rows get no share of the peak
 
 
 def _higher(before: Peak, after: Peak | None) -> Peak:
-    """A peak is what the machine can do: of two measurements, one before and one after, the better."""
+    """Return the higher of two measured peaks, of before and after the run: other load only lowers a peak."""
     if after is None:
         return before
     return Peak({k: max(v, after.flops[k]) for k, v in before.flops.items()}, max(before.bytes, after.bytes))

@@ -1,6 +1,6 @@
-"""The generators that are measured when no file is named: real checkpoints with seeded weights.
+"""Built-in generators, measured if no file is named: layouts of real checkpoints with seeded weights.
 
-Speed doesn't depend on the weights; parity wants values that spread over [-1, 1], and these do.
+Speed doesn't depend on the weights.  For the parity check, the images' values must spread over [-1, 1]; these do.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from gan_export._lib.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class BuiltIn:
-    """ConvTranspose2d of kernel 4, BatchNorm, ReLU in turn, then tanh; the first stride 1 pad 0, the others 2 and 1.
+    """A DCGAN: ConvTranspose2d of kernel 4, BatchNorm and ReLU in turn, then tanh.
 
-    channels: from the latent's size to the picture's channels
+    The first convolution has stride 1 and padding 0, the others stride 2 and padding 1.
+
+    channels: from the size of the latent to the channels of the image
     """
 
     name: str
@@ -39,7 +41,7 @@ find = BUILT_IN.find
 
 
 def write_checkpoint(model: BuiltIn, path: Path, seed: int = 0) -> None:
-    """A bare state_dict as the original code saves it."""
+    """Write a bare state_dict, as the original training code saves it."""
     import torch
 
     state = {key: torch.from_numpy(value) for key, value in weights(model, seed).items()}
@@ -47,7 +49,11 @@ def write_checkpoint(model: BuiltIn, path: Path, seed: int = 0) -> None:
 
 
 def weights(model: BuiltIn, seed: int) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
-    """Values stay near unit variance from layer to layer (He's rule, a stride-2 kernel of 4 meets 4 taps a pixel)."""
+    """Return seeded weights that keep the variance near 1 from layer to layer.
+
+    He initialization: an output value of a transposed convolution of kernel 4 and stride 2 sums over 4 taps per
+    channel.
+    """
     rng = np.random.default_rng(seed)
     state: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = {}
     pairs = list(zip(model.channels, model.channels[1:], strict=False))

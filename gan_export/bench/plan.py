@@ -1,4 +1,4 @@
-"""What to measure, checked before anything is: from the command line, or from a suite's TOML."""
+"""The plan of a run, from the command line or a suite's TOML file, checked before anything is measured."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from gan_export.errors import GanExportError, printable
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 DEVICES = ("auto", "cpu", "cuda")
 LARGEST_BATCH = 1 << 20
-_HEADROOM = 0.8  # of the memory that is available
+_HEADROOM = 0.8  # of the available memory
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that a run is asked for.
+    """The settings of a run.
 
-    batches:    pictures a call; with `sweep` the powers of two from 1 on are measured instead
-    runtimes:   contenders by name; empty: the usual ones
-    device:     "auto" is cuda where there is a device, else cpu
-    threads:    for every contender alike; None: as many as this process may use
-    rounds:     turns of each contender, in one process; block_seconds: how long a turn takes at least
-    processes:  how often everything is started afresh
-    warm_seconds: the longest that warming up may take, a contender and batch; it ends earlier when it is stable
-    roofline:   whether the machine's peak is measured too
+    batches:    images per call; with `sweep`, the powers of two from 1 on instead
+    runtimes:   names of backends; empty for the usual ones
+    device:     "auto" is cuda if there is such a device, else cpu
+    threads:    the same for every backend; None: as many as this process may use
+    rounds:     turns of each backend in one process; block_seconds: the minimum duration of a turn
+    processes:  how often everything is repeated in fresh processes
+    warm_seconds: the maximum duration of a warm-up, per backend and batch size; it ends once times are stable
+    roofline:   whether to measure the machine's peak too
     """
 
     batches: tuple[int, ...] = (512,)
@@ -55,27 +55,31 @@ class Plan:
     def __post_init__(self) -> None:
         _check(bool(self.batches), "no batch size is given")
         for batch in self.batches:
-            _check(_whole(batch) and 1 <= batch <= LARGEST_BATCH, f"batch {batch}: 1 to {LARGEST_BATCH} is needed")
+            _check(_whole(batch) and 1 <= batch <= LARGEST_BATCH, f"batch {batch}: must be 1 to {LARGEST_BATCH}")
         for name in self.runtimes:
             backends.find(name)
         for name in self.models:
             models.find(name)
         _check(bool(self.models), "no generator is given")
         for quantity in self.quantities:
-            _check(quantity in QUANTITIES, f"quantity {_shown(quantity)}: {' or '.join(QUANTITIES)} is needed")
+            _check(quantity in QUANTITIES, f"quantity {_shown(quantity)}: must be {' or '.join(QUANTITIES)}")
         _check(bool(self.quantities), "no quantity is given")
-        _check(self.device in DEVICES, f"device {_shown(self.device)}: {', '.join(DEVICES)} are known")
+        _check(
+            self.device in DEVICES, f"device {_shown(self.device)}: must be {', '.join(DEVICES[:-1])} or {DEVICES[-1]}"
+        )
         if self.threads is not None:
-            _check(_whole(self.threads) and 1 <= self.threads <= 1024, f"threads {self.threads}: 1 to 1024 is needed")
-        _check(_whole(self.rounds) and 2 <= self.rounds <= 10000, f"rounds {self.rounds}: 2 to 10000 is needed")
-        _check(_whole(self.processes) and 1 <= self.processes <= 100, f"processes {self.processes}: 1 to 100 is needed")
+            _check(_whole(self.threads) and 1 <= self.threads <= 1024, f"threads {self.threads}: must be 1 to 1024")
+        _check(_whole(self.rounds) and 2 <= self.rounds <= 10000, f"rounds {self.rounds}: must be 2 to 10000")
+        _check(_whole(self.processes) and 1 <= self.processes <= 100, f"processes {self.processes}: must be 1 to 100")
         for name in ("block_seconds", "warm_seconds"):
             value = getattr(self, name)
-            _check(isinstance(value, int | float) and 0 < value <= 600, f"{name} {value}: above 0, to 600, is needed")
-        _check(_whole(self.seed) and 0 <= self.seed < 1 << 64, f"seed {self.seed}: 0 to 2^64-1 is needed")
+            _check(
+                isinstance(value, int | float) and 0 < value <= 600, f"{name} {value}: must be above 0 and at most 600"
+            )
+        _check(_whole(self.seed) and 0 <= self.seed < 1 << 64, f"seed {self.seed}: must be 0 to 2^64-1")
 
     def resolved_device(self) -> str:
-        """Where `auto` leads here."""
+        """Return the device that is used: "auto" becomes cuda or cpu."""
         if self.device != "auto":
             return self.device
         from gan_export.runtimes.cuda import device_count
@@ -83,20 +87,20 @@ class Plan:
         return "cuda" if device_count() else "cpu"
 
     def resolved_threads(self) -> int:
-        """The number that every contender is given."""
+        """Return the number of threads of every backend."""
         return self.threads or usable_processors()
 
     def entrants(self, device: str) -> tuple[Backend, ...]:
-        """Who takes part; the ones named, whether or not the device suits them, or the usual ones of the device."""
+        """Return the backends to run: the named ones, even if they don't support the device, or its usual ones."""
         if self.runtimes:
             return tuple(backends.find(name) for name in dict.fromkeys(self.runtimes))
         return backends.default_backends(device)
 
 
 def from_suite(name: str) -> Plan:
-    """Return the plan of a suite that ships, or of a TOML file by its path.
+    """Return the plan of a built-in suite, or of a TOML file by its path.
 
-    Raises GanExportError for a suite that is not there, and for a field that no plan has, naming the nearest.
+    Raises GanExportError for an unknown suite, and for an unknown field, with the nearest name.
     """
     file = _suite(name)
     try:
@@ -107,30 +111,30 @@ def from_suite(name: str) -> Plan:
 
 
 def suite_names() -> list[str]:
-    """Return the names of the suites that ship."""
+    """Return the names of the built-in suites."""
     return sorted(_suites())
 
 
 def merged(plan: Plan, given: Mapping[str, Any]) -> Plan:
-    """`plan` with what was said on the command line; None is what wasn't said."""
+    """Return `plan` with the values of the command line; None keeps the plan's value."""
     return replace(plan, **{k: v for k, v in given.items() if v is not None})
 
 
 def check_memory(batch: int, bytes_at_work: int, bytes_out: int, entrants: int, device: str) -> None:
-    """Refuse beforehand what can't fit.
+    """Raise GanExportError if a batch size needs more memory than there is.
 
-    bytes_at_work: of one image, the largest layer's input and output together; bytes_out: of one picture.
-    Each entrant keeps its latents and pictures while the others run, and one of them runs; a copy of its largest
-    layer is allowed for as workspace.
+    bytes_at_work: of one image, input and output of the largest layer together; bytes_out: of one image's outputs.
+    Each backend keeps its latents and images while the others run, and one of them runs; a copy of its largest layer
+    is added as workspace.
     """
     if device != "cpu":
-        return  # the device's allocator says so itself, and the row says it failed
+        return  # CUDA's allocator raises an error of its own, which is shown in the row
     available = memory_available()
     needed = batch * (2 * bytes_at_work + (2 * entrants + 2) * bytes_out)
     if available and needed > _HEADROOM * available:
         raise GanExportError(
             f"batch {batch} needs about {needed / 2**30:.1f} GiB, and {available / 2**30:.1f} GiB is free; "
-            "ask for a smaller batch or for fewer runtimes"
+            "use a smaller batch or fewer runtimes"
         )
 
 
@@ -144,7 +148,7 @@ def _from_mapping(data: Mapping[str, Any], file: str) -> Plan:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise GanExportError(f"{printable(file)}: no field is called {printable(key)}; {hint}")
+            raise GanExportError(f"{printable(file)}: there is no field {printable(key)}; {hint}")
         values[key] = tuple(value) if isinstance(value, list) else value
     try:
         return Plan(**values, suite=file.removesuffix(".toml"))
@@ -168,7 +172,7 @@ def _suite(name: str) -> Traversable:
     near = difflib.get_close_matches(name, names, n=1)
     known = f"there are {', '.join(names)}" if names else "give the path of a .toml file"
     hint = f"did you mean {near[0]}?" if near else known
-    raise GanExportError(f"no suite is called {printable(name)}; {hint}")
+    raise GanExportError(f"there is no suite {printable(name)}; {hint}")
 
 
 def _whole(value: object) -> bool:

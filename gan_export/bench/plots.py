@@ -1,4 +1,4 @@
-"""A run's figures: throughput by batch size, the calls' distribution, the roofline."""
+"""Plot a run's figures: throughput by batch size, the distribution of calls, the roofline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Figure = tuple[Text[Html], str]  # an <svg> element and its caption
 
 
 def figures(run: Run) -> list[Figure]:
-    """Return the figures of what has a speed; none if nothing has."""
+    """Return the figures of all rows that have a speed; none if no row has one."""
     lines = [line for line in summary.lines(run) if line.quantity == "model" and line.rate is not None]
     drawn = [_throughput(lines), _distribution(run, lines), _roofline(run, lines)]
     return [(svg, caption) for svg, caption in drawn if svg]
@@ -51,7 +51,7 @@ def _distribution(run: Run, lines: Sequence[Line]) -> Figure:
 
 
 def _roofline(run: Run, lines: Sequence[Line]) -> Figure:
-    caption = "Roofline. Bytes: each layer's input and output once, the weights once a call. Dashed: measured peaks."
+    caption = "Roofline. Bytes: each layer's input and output once, the weights once per call. Dashed: measured peaks."
     model, peak = run.model, run.peak
     if not lines or peak is None or not model.flops or not model.bytes or not model.weights:
         return html(""), caption

@@ -1,6 +1,6 @@
 """A run as data: one JSON file, written once and never changed.  docs/bench.schema.json is its schema.
 
-Everything a report or a comparison says is computed from these fields; nothing derived is stored.
+Reports and comparisons are computed from these fields; nothing derived is stored.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ Quantity = Literal["model", "end_to_end"]
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What was generated.
+    """The generator that was measured.
 
+    nz: values of its latents, together; image: the shape of its first output, at the usual sizes
     name: the built-in generator's name, or the file's (without its folder); source: the checkpoint's sha256
-    flops, bytes: of one image by the spec, None where only an artifact was given; bytes counts each layer's
+    flops, bytes: of one image by the spec, None if only an artifact was given; bytes counts each layer's
     input and output once, weights: bytes of all weights
     """
 
@@ -36,16 +37,22 @@ class Model:
     arch: str
     nz: int
     classes: int
-    image: tuple[int, int, int]
+    image: tuple[int, ...]
     source: str
     flops: int | None
     bytes: int | None
     weights: int | None
 
 
+def image_size(model: Model) -> str:
+    """The size of its image as people write it: 64x64x3."""
+    channels, *sides = model.image
+    return "x".join(map(str, (*reversed(sides), channels)))
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How it was measured; two runs with unlike settings are not compared."""
+    """The settings of the measurement; two runs with different settings are not compared."""
 
     device: str
     threads: int
@@ -59,13 +66,14 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """A runtime's pictures against the reference's, from the session that was timed.
+    """The comparison of a runtime's images with the reference's, from the timed session.
 
-    Of the model what the call made that was timed last; end to end, what a call of the same kind made of the first
-    images, since each timed one draws others.
+    For the model, the images of the last timed call; end to end, those of a similar call for the first images, because
+    each timed call generates others.
 
-    against: what the reference is; images: how many were compared; identical: share of equal bytes
-    max_abs, mean_abs: of the values, None for an artifact that gives bytes; psnr: in dB, None where no byte differs
+    against: the reference; images: the number of compared images; identical: share of equal bytes
+    max_abs, mean_abs: errors of the values, None for an artifact that returns bytes; psnr: in dB, None if all bytes
+    are equal
     """
 
     passed: bool
@@ -80,11 +88,11 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class BackendResult:
-    """One contender, loaded: what its session says of itself, and what it costs apart from its speed.
+    """A loaded backend: the properties of its session, and its start-up time, memory and size.
 
-    starts:  seconds from the start of a fresh process to the first picture, a number a process
-    loads:   seconds of those until the artifact was loaded, imports included
-    precision: of the arithmetic, or of what the file holds where that is narrower
+    starts:  seconds from the start of a fresh process to the first image, one number per process
+    loads:   seconds of those until the artifact was loaded, including imports
+    precision: that of the arithmetic, or of the file's contents if narrower
     size:    bytes of all files of the artifact; sha256: of the one that was loaded, empty for a folder
     """
 
@@ -108,14 +116,14 @@ class BackendResult:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One contender, batch and quantity.
+    """The samples of one backend, batch and quantity.
 
-    model: latents in the device's memory to pictures in the device's memory.
-    end_to_end: a seed to uint8 pictures in host memory.
-    blocks:  nanoseconds of each call, a block a turn, in the order of the rounds; process[i] numbers block i's process
-    foreign, stolen: shares of all processors that other processes and other virtual machines took, a number a block
-    prepare: seconds of binding and of the first run, compilation included
-    unproven: the processes whose pictures were not judged after timing, since the contender failed or the run ended
+    model: from latents in the device's memory to images in the device's memory.
+    end_to_end: from a seed to uint8 images in host memory.
+    blocks:  nanoseconds of each call, one block per turn, in order of the rounds; process[i] is the process of block i
+    foreign, stolen: shares of all processors that other processes and virtual machines used, one number per block
+    prepare: seconds of binding and of the first run, including compilation
+    unproven: the processes whose images were not verified after timing, because the backend failed or the run ended
     """
 
     contender: str
@@ -127,12 +135,12 @@ class Row:
     process: tuple[int, ...]
     foreign: tuple[float, ...]
     stolen: tuple[float, ...]
-    unproven: tuple[int, ...] = ()  # records from before there was this field are of runs that ended by themselves
+    unproven: tuple[int, ...] = ()  # older records without this field are of runs that ended normally
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedBackend:
-    """A contender that was not measured, or not to its end, and why."""
+    """A backend that was not measured completely, with the reason."""
 
     contender: str
     title: str
@@ -142,7 +150,7 @@ class SkippedBackend:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything.  `partial`: interrupted; `load` before and after: load average of the last minute."""
+    """A complete run.  `partial`: whether it was interrupted; `load`: load average over a minute, before and after."""
 
     schema: str
     created: str
@@ -163,22 +171,22 @@ class Run:
 
 
 def to_text(run: Run) -> Text[Json]:
-    """One JSON object, a line for each entry and row so that two runs can be read side by side."""
+    """Return one JSON object with one line per entry and row, so that two runs can be compared as text."""
     return json_lines(asdict(run), ("entries", "rows", "absent"))
 
 
 def write(run: Run, path: Path) -> None:
-    """A new file.  Raises GanExportError where there is one already: a result is never overwritten."""
+    """Write a new file; raise GanExportError if it exists, because a result is never overwritten."""
     if path.exists():
         raise GanExportError(
-            f"{printable(str(path))} is there already, and a result is never overwritten; name another"
+            f"{printable(str(path))} already exists, and a result is never overwritten; name another file"
         )
     with atomic_file(path) as temporary:
         write_text(temporary, to_text(run))
 
 
 def read(path: Path) -> Run:
-    """Raises GanExportError for a file that is missing, no JSON, of another schema, or doesn't fit it."""
+    """Read a run; raise GanExportError if the file is missing, not JSON, or doesn't fit the schema."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
@@ -188,7 +196,7 @@ def read(path: Path) -> Run:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a JSON file calls itself a run of gan-bench, of whatever version."""
+    """Return whether a JSON file is a run of gan-bench, of any version."""
     try:
         data = plaindata.from_json(path.read_bytes())
     except (OSError, ValueError):
@@ -197,12 +205,12 @@ def is_run(path: Path) -> bool:
 
 
 def parse(text: str, name: str) -> Run:
-    """`name` is used in messages alone."""
+    """Parse a run; `name` is used only in messages."""
     where = printable(name)
     try:
         data = plaindata.from_json(text)
     except ValueError:
-        raise GanExportError(f"{where} is no JSON; a result of gan-bench is wanted") from None
+        raise GanExportError(f"{where} is not JSON; name a result of gan-bench") from None
     schema = data.get("schema") if isinstance(data, dict) else None
     if schema != SCHEMA:
         description = f"of schema {printable(str(schema), 60)}" if schema else "no result of gan-bench"
@@ -215,7 +223,7 @@ def parse(text: str, name: str) -> Run:
 
 
 def file_name(run: Run) -> str:
-    """Of a kept run: when, what, where, so that a folder of them sorts and reads."""
+    """Return the file name of a run: time, suite, generator and device, so that a folder of runs is sorted."""
     when = run.created[:19].replace("-", "").replace(":", "").replace("T", "-")
     name = Path(run.model.name).stem
     return "-".join(file_stem(part) for part in (when, run.suite or "run", name, run.settings.device)) + ".json"

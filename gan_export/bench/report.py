@@ -1,4 +1,4 @@
-"""REPORT.md and report.html: what the kept runs say, made from them and from nothing else."""
+"""Write REPORT.md and report.html from the stored runs only."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from gan_export._lib.escape import Html, Markdown, Text, html, html_text, markdo
 from gan_export._lib.escape import markdown as md
 from gan_export._lib.fs import atomic_file, write_text
 from gan_export.bench import plots, record, summary
-from gan_export.bench.record import Run
+from gan_export.bench.record import Run, image_size
 from gan_export.bench.summary import Line
 from gan_export.errors import GanExportError, printable
 
 NAMES = ("REPORT.md", "report.html")
-SELF_CHECK = "SELF_CHECK.md"  # what `benchmarks/self_check.py` leaves beside them
+SELF_CHECK = "SELF_CHECK.md"  # written by `benchmarks/self_check.py` into the same folder
 
 
 def write(folder: Path, out: Path) -> list[Path]:
-    """Both pages into `out`, with a link to SELF_CHECK where it lies there.
+    """Write both pages into `out`, with a link to SELF_CHECK if it is there.
 
     Raises GanExportError if `folder` holds no run, and UnavailableError if matplotlib is not installed.
     """
     charts.require()
     runs = read_all(folder)
     if not out.is_dir():
-        raise GanExportError(f"{printable(str(out))} is no folder; make it first")
+        raise GanExportError(f"{printable(str(out))} is not a folder; create it first")
     targets = [out / name for name in NAMES]
     made: tuple[Text[Markdown] | Text[Html], ...] = (markdown(runs, checked=(out / SELF_CHECK).is_file()), page(runs))
     for target, text in zip(targets, made, strict=True):
@@ -37,20 +37,20 @@ def write(folder: Path, out: Path) -> list[Path]:
 
 
 def read_all(folder: Path) -> dict[str, Run]:
-    """Every run of a folder by its file's name, the newest first; other JSON files may lie there too.
+    """Return every run of a folder by its file name, newest first; other JSON files are skipped.
 
     Raises GanExportError for a run of another version, and for a folder without runs.
     """
     if not folder.is_dir():
-        raise GanExportError(f"{printable(str(folder))} is no folder of runs")
+        raise GanExportError(f"{printable(str(folder))} is not a folder of runs")
     runs = {path.name: record.read(path) for path in sorted(folder.glob("*.json")) if record.is_run(path)}
     if not runs:
-        raise GanExportError(f"{printable(str(folder))} holds no run; gan-bench --keep puts one there")
+        raise GanExportError(f"{printable(str(folder))} contains no run; gan-bench save_dir= writes one there")
     return dict(sorted(runs.items(), key=lambda item: item[1].created, reverse=True))
 
 
 def newest(runs: dict[str, Run]) -> dict[str, Run]:
-    """Of the runs of one suite, generator, device and machine, the newest."""
+    """Return the newest run of each suite, generator, device and machine."""
     found: dict[tuple[object, ...], str] = {}
     for name, run in runs.items():
         found.setdefault((run.suite, run.model.name, run.settings.device, run.machine.cpu, run.machine.gpu), name)
@@ -58,12 +58,15 @@ def newest(runs: dict[str, Run]) -> dict[str, Run]:
 
 
 def markdown(runs: dict[str, Run], *, checked: bool = False) -> Text[Markdown]:
-    """Tables of the newest run of each kind, and a list of all.  `checked`: SELF_CHECK lies beside it."""
+    """Return the tables of the newest run of each kind, and a list of all runs.
+
+    checked: whether SELF_CHECK is in the same folder
+    """
     parts = [md("# Benchmarks\n"), md("{text}\n", text=_in_markdown(_preamble()))]
     if checked:
         parts.append(
             md(
-                "[{name}]({name}) says how far the bench itself was found to tell the truth.\n",
+                "[{name}]({name}) tests the benchmark itself.\n",
                 name=markdown_text(SELF_CHECK),
             )
         )
@@ -75,7 +78,7 @@ def markdown(runs: dict[str, Run], *, checked: bool = False) -> Text[Markdown]:
             what = markdown_text(summary.QUANTITY_NAMES[quantity])
             parts.append(md("### {what}, batch {batch}\n", what=what, batch=batch))
             parts += [*_md_table(_COLUMNS, _cells(lines)), md("")]
-        parts += [md("### apart from speed\n"), *_md_table(_ASIDE, _aside(run)), md("")]
+        parts += [md("### start-up, memory, size\n"), *_md_table(_ASIDE, _aside(run)), md("")]
         if run.absent:
             parts.append(md("Not measured:\n"))
             parts += [
@@ -88,7 +91,7 @@ def markdown(runs: dict[str, Run], *, checked: bool = False) -> Text[Markdown]:
 
 
 def page(runs: dict[str, Run]) -> Text[Html]:
-    """One HTML file that needs nothing else."""
+    """Return one HTML file that needs no other file."""
     parts = [html("<h1>Benchmarks</h1><p>{text}</p>", text=_in_html(_preamble()))]
     for name, run in newest(runs).items():
         facts = html("").join(html("<li>{fact}</li>", fact=_in_html(fact)) for fact in _facts(name, run))
@@ -99,7 +102,7 @@ def page(runs: dict[str, Run]) -> Text[Html]:
             what = html_text(summary.QUANTITY_NAMES[quantity])
             parts.append(html("<h3>{what}, batch {batch}</h3>", what=what, batch=batch))
             parts.append(_html_table(_COLUMNS, _cells(lines), [line.excluded for line in lines]))
-        parts.append(html("<h3>apart from speed</h3>") + _html_table(_ASIDE, _aside(run)))
+        parts.append(html("<h3>start-up, memory, size</h3>") + _html_table(_ASIDE, _aside(run)))
         if run.absent:
             items = html("").join(
                 html("<li>{title}: {reason}</li>", title=html_text(a.title), reason=html_text(a.reason))
@@ -113,7 +116,7 @@ def page(runs: dict[str, Run]) -> Text[Html]:
 
 @dataclass(frozen=True, slots=True)
 class _Code:
-    """What a page shows as code."""
+    """Text that a page shows as code."""
 
     text: str
 
@@ -122,7 +125,7 @@ _Prose = tuple[str | _Code, ...]
 
 
 def _in_markdown(prose: _Prose) -> Text[Markdown]:
-    # markdown_text strips what it escapes, since spaces at a line's start mean something
+    # markdown_text strips what it escapes, because spaces at the start of a line have a meaning
     shown = [markdown_code(p.text) if isinstance(p, _Code) else markdown_text(p) for p in prose]
     return md(" ").join(shown)
 
@@ -136,18 +139,17 @@ def _preamble() -> _Prose:
     return (
         "Made by",
         _Code("gan-bench report"),
-        "from the runs in results/, and from nothing else. Every runtime in a fresh "
-        "process, turns in blocks, medians over the blocks with a 95 % interval: Student's t for up to five, two of "
-        "them that enclose the truth for more. model: latents in the device's memory to pictures in the device's "
-        "memory; end to end: a seed to uint8 pictures in host memory. A runtime whose pictures are wrong, or were not "
-        "judged after timing, has no speed.",
+        "from the runs in results/ only. Each runtime has a fresh process, and they take turns in blocks. The tables "
+        "have the median over the blocks with its 95 % confidence interval: Student's t for up to five blocks, two "
+        "order statistics for more. model: from latents in the device's memory to images in the device's memory; end "
+        "to end: from a seed to uint8 images in host memory. A runtime whose images are wrong, or were not "
+        "verified after timing, has no speed.",
     )
 
 
 def _heading(run: Run) -> str:
-    c, h, w = run.model.image
     what = run.machine.gpu if run.settings.device == "cuda" and run.machine.gpu else run.machine.cpu
-    return f"{run.model.name}, {w}x{h}x{c}, on {what}"
+    return f"{run.model.name}, {image_size(run.model)}, on {what}"
 
 
 def _facts(name: str, run: Run) -> list[_Prose]:
@@ -165,7 +167,7 @@ def _facts(name: str, run: Run) -> list[_Prose]:
         products = ", ".join(f"{k} {v / 1e9:,.0f} GFLOP/s" for k, v in run.peak.flops.items())
         facts.append((f"the machine's peak: matrix product {products}; copy {run.peak.bytes / 1e9:,.1f} GB/s",))
     if run.partial:
-        facts.append(("partial: interrupted before the end; what was not judged after timing has no speed",))
+        facts.append(("partial: interrupted before the end; rows not verified after timing have no speed",))
     facts += [(f"unstable: {doubt}",) for doubt in summary.doubts(run)]
     return facts
 
@@ -177,7 +179,7 @@ def _groups(run: Run) -> list[tuple[record.Quantity, int, list[Line]]]:
 
 
 _COLUMNS = ("runtime", "images/s", "95 % interval", "times eager", "of peak", "call p50", "p90", "p99", "parity")
-_ASIDE = ("runtime", "version", "precision", "start to first picture", "load", "peak memory", "file", "BatchNorm")
+_ASIDE = ("runtime", "version", "precision", "time to first image", "load", "peak memory", "file", "BatchNorm")
 _INDEX = ("run", "suite", "generator", "device", "threads", "state")
 
 
@@ -230,7 +232,7 @@ def _figures(run: Run) -> Text[Html]:
 
 
 def _md_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Text[Markdown]]:
-    """The first column is a name, at the left."""
+    """Return a table whose first column, the names, is left-aligned."""
 
     def row(cells: Sequence[str]) -> Text[Markdown]:
         return md("| {cells} |", cells=md(" | ").join(markdown_text(cell) for cell in cells))

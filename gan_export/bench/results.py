@@ -1,4 +1,4 @@
-"""What a run has found so far: its rows while they grow, who takes part, and who couldn't."""
+"""The results of a run while it is measured: rows, backends, and why some were not measured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from gan_export.runtimes.subprocess_session import RemoteSession
 
 @dataclass(slots=True)
 class Series:
-    """A row while it grows.  `unproven`: the processes that are not judged after timing, yet or for good."""
+    """A row that is still being measured.
+
+    unproven: the processes whose images are not verified after timing (yet)
+    """
 
     contender: Backend
     batch: int
@@ -29,7 +32,7 @@ class Series:
     unproven: set[int] = field(default_factory=set)
 
     def judge(self, parity: Parity) -> None:
-        """What the last pictures came to; what failed once, in whichever process, stays failed."""
+        """Store the latest comparison; once one has failed, in any process, the row stays failed."""
         if self.parity is None or self.parity.passed:
             self.parity = parity
 
@@ -50,7 +53,7 @@ class Series:
 
 @dataclass(slots=True)
 class Results:
-    """`entries` and `absent` are by contender."""
+    """The results of a run; `entries` and `absent` are by backend name."""
 
     all_series: dict[tuple[str, int, Quantity], Series] = field(default_factory=dict)
     entries: dict[str, BackendResult] = field(default_factory=dict)
@@ -58,15 +61,15 @@ class Results:
     gpu_states: list[Mapping[str, float]] = field(default_factory=list)
 
     def series(self, contender: Backend, batch: int, quantity: Quantity) -> Series:
-        """The one of these, begun where there is none."""
+        """Return the series of these three; create it if there is none."""
         return self.all_series.setdefault((contender.name, batch, quantity), Series(contender, batch, quantity))
 
     def rows(self) -> tuple[Row, ...]:
-        """Of what was timed, or struck out."""
+        """Return all rows that have samples or failed verification."""
         return tuple(s.row() for s in self.all_series.values() if s.blocks or (s.parity and not s.parity.passed))
 
     def enter(self, contender: Backend, session: RemoteSession, path: Path, precision: str, seconds: float) -> None:
-        """`contender` has loaded `path` in a fresh process, and drawn its first picture after `seconds`."""
+        """Add a backend that has loaded `path` in a fresh process and generated its first image after `seconds`."""
         known = self.entries.get(contender.name)
         info = session.info
         self.entries[contender.name] = BackendResult(
@@ -89,7 +92,7 @@ class Results:
         )
 
     def weigh(self, contender: Backend, session: RemoteSession) -> None:
-        """The most memory that its processes ever took."""
+        """Store the largest memory that any of the backend's processes has used."""
         if contender.name in self.absent:
             return
         memory, entry = session.memory(), self.entries[contender.name]
@@ -100,13 +103,13 @@ class Results:
         )
 
     def doubt(self, contender: Backend, process: int, batch: int | None = None) -> None:
-        """`contender` failed in `process`: its rows of `batch`, or all of them, are not proven."""
+        """Mark the rows of a backend that failed in `process` as not verified: those of `batch`, or all."""
         for series in self.all_series.values():
             if series.contender.name == contender.name and batch in (None, series.batch):
                 series.unproven.add(process)
 
     def give_up(self, contender: Backend, reason: str, *, failed: bool) -> None:
-        """The first reason stands."""
+        """Store why a backend is not measured; the first reason is kept."""
         self.absent.setdefault(contender.name, SkippedBackend(contender.name, contender.title, reason, failed))
 
 

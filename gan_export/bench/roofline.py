@@ -1,6 +1,6 @@
-"""What the machine could do at best: the fastest matrix product and the fastest copy, measured on the spot.
+"""Measure the machine's peak: its fastest matrix product and its fastest copy.
 
-Runs in a process of its own, so that nothing of the parent's threads or memory is in the way.
+Runs in a process of its own, so that threads and memory of the parent don't interfere.
 """
 
 from __future__ import annotations
@@ -19,22 +19,25 @@ from pathlib import Path
 from gan_export.errors import GanExportError, printable
 from gan_export.runtimes.subprocess_session import THREAD_VARIABLES
 
-_SECONDS = 0.4  # of measuring, each quantity
-_COPY_BYTES = 1 << 28  # several times any last-level cache
-_CPU_SIDE, _CUDA_SIDE = 1536, 8192  # of the square matrices: large enough that the product is bound by arithmetic
+_SECONDS = 0.4  # of measuring, per quantity
+_COPY_BYTES = 1 << 28  # several times the size of any last-level cache
+_CPU_SIDE, _CUDA_SIDE = 1536, 8192  # side of the square matrices, large enough that arithmetic bounds the product
 _START = "import sys; sys.path.append(sys.argv[1]); from gan_export.bench.roofline import main; main(sys.argv[2:])"
 
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """A second's worth: `flops` of the best matrix product by precision, `bytes` that a copy reads and writes."""
+    """The machine's peak per second.
+
+    flops: of the best matrix product, by precision; bytes: read and written by a copy
+    """
 
     flops: dict[str, float]
     bytes: float
 
 
 def measure_peak(device: str, threads: int) -> Peak:
-    """Measured in a fresh process.  Raises GanExportError where that process fails."""
+    """Measure the peak in a fresh process; raise GanExportError if that process fails."""
     home = str(Path(__file__).resolve().parents[2])
     command = [sys.executable, "-P", "-c", _START, home, device, str(threads)]
     environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
@@ -47,14 +50,14 @@ def measure_peak(device: str, threads: int) -> Peak:
 
 
 def main(arguments: list[str]) -> None:
-    """The child: measure and print."""
+    """Measure the peak, as the child process, and print it."""
     device, threads = arguments[0], int(arguments[1])
     peak = _of_cuda() if device == "cuda" else _of_cpu(threads)
     print(json.dumps(asdict(peak)))
 
 
 def _of_cpu(threads: int) -> Peak:
-    """NumPy's BLAS, whose threads the environment sets, and as many threads copying a share each."""
+    """Measure NumPy's BLAS, whose threads the environment sets, and as many threads that each copy a share."""
     import numpy as np
 
     a = np.random.default_rng(0).standard_normal((_CPU_SIDE, _CPU_SIDE), dtype=np.float32)
@@ -70,7 +73,7 @@ def _of_cpu(threads: int) -> Peak:
 def _of_cuda() -> Peak:
     import torch
 
-    def synchronised(call: Callable[[], object]) -> Callable[[], object]:
+    def synchronized(call: Callable[[], object]) -> Callable[[], object]:
         def both() -> None:
             call()
             torch.cuda.synchronize()
@@ -87,15 +90,15 @@ def _of_cuda() -> Peak:
         torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
         a = torch.randn(_CUDA_SIDE, _CUDA_SIDE, dtype=dtype, device="cuda")
         b, out = a.clone(), torch.empty_like(a)
-        call = synchronised(lambda a=a, b=b, out=out: torch.mm(a, b, out=out))  # type: ignore[misc]
+        call = synchronized(lambda a=a, b=b, out=out: torch.mm(a, b, out=out))  # type: ignore[misc]
         best[name] = 2 * _CUDA_SIDE**3 / _fastest(call)
     source = torch.ones(_COPY_BYTES, dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
-    return Peak(best, 2 * _COPY_BYTES / _fastest(synchronised(lambda: target.copy_(source))))
+    return Peak(best, 2 * _COPY_BYTES / _fastest(synchronized(lambda: target.copy_(source))))
 
 
 def _fastest(call: Callable[[], object]) -> float:
-    """Seconds of the fastest call: a peak is what the machine can do, not what it does on average."""
+    """Return the seconds of the fastest call, because a peak is the machine's best, not its average."""
     call()
     end = time.perf_counter() + _SECONDS
     best = math.inf

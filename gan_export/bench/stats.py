@@ -1,8 +1,8 @@
-"""What a set of timings says: medians, percentiles, intervals, and when a warm-up is over.  No clock is read here.
+"""Statistics of timings: medians, percentiles, intervals, and the end of a warm-up.  No clock is read here.
 
-A block is the calls that one worker makes in one turn.  Calls inside a block share the machine's mood, so a
-block and not a call is an interval's unit.  Blocks of one process share its layout in memory, so that
-from PROCESSES processes on a process is (`units`).
+A block is the calls of one worker in one turn.  Calls in a block are correlated, so the independent samples of an
+interval are blocks, not calls.  Blocks of one process share its memory layout, so with PROCESSES processes or more, the
+samples are processes (`independent_samples`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 PROCESSES = 3
-ORDERED = 6  # units from which two of them enclose their law's median as often as is promised
+ORDERED = 6  # smallest number of samples of which two enclose the median with 95 % probability
 WARM = 0.03  # a warm-up is over when two blocks in a row differ by less
 
 # Two-sided 95 % points of Student's t by degrees of freedom; from 30 on the formula below is within 0.2 %.
@@ -25,7 +25,7 @@ _T95 = (
 )  # fmt: skip
 _Z95 = 1.959964
 
-Blocks = Sequence[Sequence[int]]  # nanoseconds a call
+Blocks = Sequence[Sequence[int]]  # nanoseconds per call
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class Interval:
 
     @property
     def half_width(self) -> float:
-        """Half the interval as a share of the value."""
+        """Half of the interval relative to the value."""
         return (self.high - self.low) / 2 / self.value if self.value else math.inf
 
 
 def independent_samples(blocks: Blocks, process: Sequence[int]) -> list[list[int]]:
-    """What an interval is made of: the blocks, or with enough processes each one's block medians together."""
+    """Return the independent samples: the blocks, or with enough processes, the block medians of each process."""
     kept = [(number, block) for number, block in zip(process, blocks, strict=True) if len(block)]
     numbers = sorted({number for number, _ in kept})
     if len(numbers) < PROCESSES:
@@ -52,9 +52,9 @@ def independent_samples(blocks: Blocks, process: Sequence[int]) -> list[list[int
 
 
 def pairs(mine: Blocks, my: Sequence[int], others: Blocks, their: Sequence[int]) -> tuple[list[list[int]], ...]:
-    """Units of two contenders that belong together: the blocks of one round of one process, where both have it.
+    """Return paired samples of two backends: the blocks of one round of one process, if both have it.
 
-    my, their: the process of each block.  Where enough processes are common, each one's block medians together.
+    my, their: the process of each block.  With enough common processes, the samples are the block medians of each.
     """
     first, second = _by_round(mine, my), _by_round(others, their)
     common = [key for key in first if key in second]
@@ -63,11 +63,12 @@ def pairs(mine: Blocks, my: Sequence[int], others: Blocks, their: Sequence[int])
 
 
 def median_seconds(blocks: Blocks) -> Interval:
-    """Seconds a call: the median of the blocks' medians, with an interval that covers their law's median.
+    """Return seconds per call: the median of the block medians with its 95 % confidence interval.
 
-    From ORDERED blocks on it lies between two of them, whatever the noise is like (`enclosing`).  Of fewer not even
-    the fastest and the slowest enclose it often enough: Student's t on the logarithms, around the median, whose
-    standard error is at most sqrt(pi / 2) times the mean's.  One block tells nothing of the next: no bound.
+    With ORDERED or more blocks, it is the distribution-free (binomial) interval between two order statistics
+    (`median_ci_rank`).  With fewer, even the fastest and the slowest don't enclose the median often enough, so it is
+    Student's t on the logarithms around the median, whose standard error is at most sqrt(pi / 2) times the mean's.  One
+    block gives no bound.
     """
     medians = np.sort(np.array([np.median(b) for b in blocks if len(b)], np.float64) * 1e-9)
     count = len(medians)
@@ -86,9 +87,10 @@ def median_seconds(blocks: Blocks) -> Interval:
 
 @functools.cache
 def median_ci_rank(count: int) -> int:
-    """The largest k for which the k-th smallest and the k-th largest of `count` units enclose their law's median.
+    """Return the largest k for which the k-th smallest and k-th largest of `count` samples enclose the true median.
 
-    In at least 95 of 100 draws, for every continuous law: each unit falls below the median as a fair coin falls.
+    With at least 95 % probability, for every continuous distribution: each sample is below the median with
+    probability 1/2.
     """
     below = 0.0
     for k in range(count):
@@ -100,15 +102,15 @@ def median_ci_rank(count: int) -> int:
 
 
 def percentiles_seconds(blocks: Blocks, points: Sequence[float] = (50, 90, 99)) -> tuple[float, ...]:
-    """Percentiles of all calls together, seconds."""
+    """Return percentiles of all calls together, in seconds."""
     calls = np.concatenate([np.asarray(b, np.float64) for b in blocks]) * 1e-9
     return tuple(float(v) for v in np.percentile(calls, points))
 
 
 def ratio(before: Blocks, after: Blocks) -> Interval:
-    """How many times as fast `after` is as `before` (above 1: faster), with Welch's 95 % interval.
+    """Return the speed of `after` relative to `before` (above 1: faster), with Welch's 95 % interval.
 
-    On the logarithms of the blocks' medians: ratios are symmetric there.  Needs two blocks on each side.
+    Uses the logarithms of the block medians, in which ratios are symmetric.  Needs two blocks on each side.
     """
     a, b = _logs(before), _logs(after)
     if len(a) < 2 or len(b) < 2:
@@ -124,7 +126,7 @@ def ratio(before: Blocks, after: Blocks) -> Interval:
 
 
 def paired_ratio(before: Blocks, after: Blocks) -> Interval:
-    """As `ratio`, for blocks that took turns: block i of each shared a round (`pairs`), so what hit it cancels."""
+    """Return `ratio` for blocks that took turns: blocks i of both shared a round (`pairs`), so disturbances cancel."""
     a, b = _logs(before), _logs(after)
     n = min(len(a), len(b))
     if n < 2:
@@ -136,7 +138,7 @@ def paired_ratio(before: Blocks, after: Blocks) -> Interval:
 
 
 def student_t(freedom: float) -> float:
-    """The two-sided 95 % point of Student's t; between whole degrees of freedom the larger value is taken."""
+    """Return the two-sided 95 % point of Student's t; between whole degrees of freedom, the larger value."""
     whole = max(1, int(freedom))
     if whole <= len(_T95):
         return _T95[whole - 1]
@@ -145,9 +147,9 @@ def student_t(freedom: float) -> float:
 
 
 def is_warm(medians: Sequence[float]) -> bool:
-    """Whether the last three blocks' medians have stopped moving: no more than WARM from one to the next, or rising.
+    """Return whether the last three block medians are stable: each is at most WARM below the one before.
 
-    Three, so that one lucky block doesn't end a warm-up.
+    Three, so that one fast block doesn't end a warm-up.
     """
     if len(medians) < 3:
         return False
@@ -156,12 +158,12 @@ def is_warm(medians: Sequence[float]) -> bool:
 
 
 def settle_calls(seconds: float) -> int:
-    """Calls to leave uncounted at the start of a block, about 20 ms of them: they bring the caches back."""
+    """Return the number of uncounted calls at the start of a block, about 20 ms, which fill the caches."""
     return 0 if seconds > 0.2 else max(1, min(50, math.ceil(0.02 / max(seconds, 1e-6))))
 
 
 def _by_round(blocks: Blocks, process: Sequence[int]) -> dict[tuple[int, int], Sequence[int]]:
-    """Blocks by their process, and by which of its rounds they were taken in."""
+    """Return the blocks by process and round."""
     found: dict[tuple[int, int], Sequence[int]] = {}
     rounds: dict[int, int] = {}
     for number, block in zip(process, blocks, strict=True):

@@ -1,4 +1,4 @@
-"""What a run says, computed from its raw samples: the lines of every table, and whether the run can be believed."""
+"""Compute the rows of all tables from a run's raw samples, and why its figures may be unstable."""
 
 from __future__ import annotations
 
@@ -24,12 +24,11 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One row of a table.  Where `struck`, every speed is None.
+    """One row of a table.  If it is `excluded`, it has no speed.
 
-    verdict: why it has no speed, in a few words; empty where it has
-
-    rate: images a second; call: percentiles 50, 90 and 99 of a call, seconds
-    against: how many times as fast as the baseline, block by block of the same rounds; None for the baseline itself
+    verdict: why it has no speed, in a few words; empty if it has one
+    rate: images per second; call: percentiles 50, 90 and 99 of a call, seconds
+    against: the speed relative to the baseline, from blocks of the same rounds; None for the baseline itself
     of_peak: share of the best matrix product of this precision, None without a roofline
     """
 
@@ -49,7 +48,7 @@ class Line:
 
 
 def lines(run: Run) -> list[Line]:
-    """In the order of quantity, batch, then the contenders' own."""
+    """Return the rows in the order of quantity, batch, and the run's backends."""
     entries = {e.contender: e for e in run.entries}
     order = {e.contender: i for i, e in enumerate(run.entries)}
     rows = sorted(run.rows, key=lambda r: (r.quantity != "model", r.batch, order[r.contender]))
@@ -57,27 +56,30 @@ def lines(run: Run) -> list[Line]:
 
 
 def verdict(run: Run, row: Row) -> str:
-    """Why a row has no speed: it needs pictures that were right before and after timing, in each of its processes."""
+    """Return why a row has no speed, or an empty string.
+
+    A speed needs images that were right before and after timing, in each process.
+    """
     if row.parity is None:
-        return "not judged"
+        return "not verified"
     if not row.parity.passed:
-        return "wrong pictures"
+        return "wrong images"
     if row.unproven and any(a.contender == row.contender and a.failed for a in run.absent):
         return "failed"
     blocks, process = proven(row)
     if not blocks:
-        return "not proven after timing"
-    return "" if len(stats.independent_samples(blocks, process)) > 1 else "one block alone"
+        return "not verified after timing"
+    return "" if len(stats.independent_samples(blocks, process)) > 1 else "only one block"
 
 
 def proven(row: Row) -> tuple[list[tuple[int, ...]], list[int]]:
-    """The blocks after which the pictures were judged again, and the process of each."""
+    """Return the blocks whose images were verified after timing, and the process of each."""
     kept = [(b, p) for b, p in zip(row.blocks, row.process, strict=True) if p not in row.unproven and b]
     return [block for block, _ in kept], [number for _, number in kept]
 
 
 def title(entry: BackendResult) -> str:
-    """The contender's title, with any precision but float32, and the provider that ran it where there is a choice."""
+    """Return a backend's title, with its precision unless that is float32, and its provider if there is a choice."""
     words = [entry.title]
     if entry.precision != "fp32" and entry.precision not in entry.title.lower().split():
         words.append(entry.precision)
@@ -87,7 +89,7 @@ def title(entry: BackendResult) -> str:
 
 
 def aside(entry: BackendResult) -> tuple[str, ...]:
-    """What a runtime costs apart from speed: title, version, precision, start, loading, peak memory, file."""
+    """Return the properties other than speed: title, version, precision, start, loading, peak memory, file."""
     return (
         title(entry),
         entry.version,
@@ -100,14 +102,14 @@ def aside(entry: BackendResult) -> tuple[str, ...]:
 
 
 def doubts(run: Run) -> list[str]:
-    """Why the run's figures are unstable, a sentence each; empty for a quiet run."""
+    """Return why the run's figures are unstable, one sentence each; empty for a quiet run."""
     found = []
     foreign = [v for row in run.rows for v in row.foreign]
     stolen = [v for row in run.rows for v in row.stolen]
     if foreign and float(np.mean(foreign)) > MOST_FOREIGN:
         found.append(f"other processes took {np.mean(foreign):.0%} of the processors while it measured")
     if stolen and float(np.mean(stolen)) > MOST_STOLEN:
-        found.append(f"the hypervisor gave {np.mean(stolen):.0%} of the processors to others")
+        found.append(f"the hypervisor took {np.mean(stolen):.0%} of the processor time")
     timed = [line for line in lines(run) if line.rate is not None]
     by_right = {c.name for c in BACKENDS if c.fewer_products}
     counted = [line for line in timed if line.entry.contender not in by_right]
@@ -125,19 +127,19 @@ def doubts(run: Run) -> list[str]:
 
 
 def parity_text(parity: Parity | None) -> str:
-    """In a few characters: the largest error of a value and the bytes that differ."""
+    """Return a short text of the largest error of a value and the share of bytes that differ."""
     if parity is None:
-        return "not judged"
+        return "not verified"
     differ = 1.0 - parity.identical
     value = "" if parity.max_abs is None else f"{parity.max_abs:.1e}"
     if not parity.passed and parity.max_abs is None:
-        value = "no finite values, or bytes alone"
+        value = "no finite values, or only bytes"
     share = "bytes equal" if differ == 0 else f"{differ:.2%} bytes off by up to {parity.byte_step}"
     return f"{value}, {share}" if value else share
 
 
 def to_csv(run: Run) -> Text[Csv]:
-    """One line a row, seconds and images a second in full precision."""
+    """Return one CSV line per row, with seconds and images per second at full precision."""
     table: list[tuple[object, ...]] = [_COLUMNS]
     prepare = {(r.contender, r.batch, r.quantity): r.prepare for r in run.rows}
     for line in lines(run):
@@ -151,7 +153,7 @@ def to_csv(run: Run) -> Text[Csv]:
 
 
 def seconds_text(seconds: float) -> str:
-    """Three digits with a unit that suits."""
+    """Return a duration with three digits and a suitable unit."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size:
             return f"{_three(seconds / size)} {unit}"
@@ -159,12 +161,12 @@ def seconds_text(seconds: float) -> str:
 
 
 def rate_text(rate: float) -> str:
-    """Images per second, three digits or whole."""
+    """Return images per second with three digits, or as a whole number."""
     return f"{rate:,.0f}" if rate >= 100 else _three(rate)
 
 
 def size_text(size: int | None) -> str:
-    """In MB of a million bytes."""
+    """Return a size in MB of a million bytes."""
     return "" if size is None else f"{size / 1e6:,.1f} MB" if size < 1e8 else f"{size / 1e6:,.0f} MB"
 
 

@@ -1,4 +1,4 @@
-"""What is measured: a generator as files on disk, a file a contender, and the pictures that they must draw."""
+"""The generator that is measured: its files, the file of each backend, and the images that it must generate."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from gan_export.checkpoint.exportable import ExpectedOutputs
 from gan_export.errors import GanExportError, printable
 from gan_export.formats import manifest as manifests
 from gan_export.formats import tolerance
-from gan_export.formats.manifest import Facts, Manifest
+from gan_export.formats.manifest import Manifest
 from gan_export.formats.tolerance import Rounding, Rule
 from gan_export.graph import spec as specs
 from gan_export.graph.signature import Array, Signature
+from gan_export.graph.views import classes_of
 from gan_export.recognize.options import ReadOptions
 from gan_export.runtimes import exact
 from gan_export.runtimes.base import Outputs, SessionInfo
@@ -33,17 +34,17 @@ from gan_export.verification import compare
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
 
-SEED = manifests.REFERENCE_SEED  # the pictures that manifests carry are then the first ones of every batch
-MOST_COMPARED = 4096  # pictures of one batch
-_SEEDED = " sampler"  # after an artifact's kind: a file that draws from a seed is another thing to measure
+SEED = manifests.REFERENCE_SEED  # the images stored in manifests are then the first ones of every batch
+MOST_COMPARED = 4096  # images of one batch
+_SEEDED = " sampler"  # added to the kind of a sampler graph: a file that takes a seed is a kind of its own
 NOTHING_SAID = ReadOptions()
 T = TypeVar("T")
-_PIECE = 64  # pictures that the reference draws at once
+_PIECE = 64  # images that the reference generates at once
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What the user gave, sorted out: at most one checkpoint, what flags say of it, and artifacts by their kind."""
+    """The user's files by kind: at most one checkpoint with its flags, and exports."""
 
     checkpoint: Path | None
     artifacts: dict[str, Path]
@@ -52,9 +53,9 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class BenchTarget:
-    """A generator ready to be measured.
+    """A generator that can be measured.
 
-    at_work: bytes of one image in the layer that takes most, input and output together
+    at_work: bytes of one image in the largest layer, input and output together
     """
 
     model: Model
@@ -65,9 +66,9 @@ class BenchTarget:
     folder: Path
 
     def file_for(self, contender: Backend, device: str = "cpu") -> Path:
-        """The file that `contender` loads on `device`; exported into the folder the first time it is asked for.
+        """Return the file that a backend loads on `device`; export it when it is first used.
 
-        Raises GanExportError where neither a named artifact nor the checkpoint serves.
+        Raises GanExportError if there is neither a file of its kind nor the checkpoint.
         """
         if contender.export is None:
             if self.checkpoint is None:
@@ -82,30 +83,30 @@ class BenchTarget:
         return _export(self.checkpoint, contender, device, self.folder)
 
     def first(self, session: RemoteSession) -> None:
-        """Draw one picture."""
+        """Generate one image."""
         if session.info.inputs == "seed":
             session.bind_draw(SEED, 0, 1)
         else:
             session.run(self.feeds(1))
 
     def bind(self, session: RemoteSession, count: int) -> RemoteBound:
-        """The first `count` images into `session`: their latents, or their seed where it draws its own."""
+        """Bind the first `count` images to `session`: their latents, or the seed if it computes its own."""
         if session.info.inputs == "seed":
             return session.bind_draw(SEED, 0, count)
         return session.bind(self.feeds(count))
 
     def feeds(self, count: int, start: int = 0) -> dict[str, Array]:
-        """The inputs of images start .. start+count-1."""
+        """Return the inputs of images start .. start+count-1."""
         return self.signature.feeds(SEED, range(start, start + count))
 
     @property
     def image_bytes(self) -> int:
-        """Bytes of one image's outputs as float32."""
+        """Return the bytes of one image's outputs as float32."""
         return 4 * manifests.values_of(self.signature)
 
 
 class AccuracyCheck:
-    """Draws the reference images as they are needed, and judges."""
+    """Compares a backend's images with reference images, which are generated as needed."""
 
     def __init__(self, subject: BenchTarget, threads: int) -> None:
         self._subject = subject
@@ -115,10 +116,10 @@ class AccuracyCheck:
             self.against = "eager PyTorch float64 on the CPU"
         else:
             self.against = "the reference images in the file"
-        self._exact: dict[str, npt.NDArray[np.float64]] = {}  # (N, 2, ...): exact, and as float32 gives them
+        self._exact: dict[str, npt.NDArray[np.float64]] = {}  # (N, 2, ...): exact, and in float32
 
     def judge(self, outputs: Outputs, rule: Rule) -> Parity:
-        """The outputs of a batch, image 0 first, by `rule`."""
+        """Compare the outputs of a batch, which starts at image 0, by `rule`."""
         signature, count = self._subject.signature, len(next(iter(outputs.values())))
         if self._subject.checkpoint is None:
             manifest = _first_manifest(self._subject)
@@ -154,7 +155,7 @@ class AccuracyCheck:
             self._session = None
 
     def _first(self, count: int) -> dict[str, npt.NDArray[np.float64]]:
-        """float64 (N, 2, ...) of the first `count` images, by the names of the outputs."""
+        """Return float64 (N, 2, ...) of the first `count` images, by the names of the outputs."""
         assert self._subject.checkpoint is not None
         known = len(next(iter(self._exact.values()), ()))
         if count > known:
@@ -169,16 +170,16 @@ class AccuracyCheck:
 
 
 def precision(path: Path, info: SessionInfo) -> str:
-    """Of what a session draws with: the file's own if that is narrower than float32, else what the session says.
+    """Return the precision of a session's images: the file's own if narrower than float32, else the session's.
 
-    A runtime that computes in float32 with weights of eight bits draws what those give: the row bears their name.
+    A runtime that computes in float32 with eight-bit weights generates images of that precision, and its row says so.
     """
     stored = _stored(path)
     return info.precision if stored == "fp32" else stored
 
 
 def rule(path: Path, info: SessionInfo) -> Rule:
-    """What a session is judged by: the line of its file's format, or of torch for what a session itself narrows.
+    """Return the tolerances for a session: those of its file's format, or torch's if only the session narrows.
 
     Raises GanExportError for a manifest that names no precision of its format.
     """
@@ -196,13 +197,13 @@ def _stored(path: Path) -> str:
 
 
 def sort_files(files: Sequence[Path], overrides: ReadOptions = NOTHING_SAID) -> Source:
-    """Raises GanExportError for a file that is missing, and for two of one kind: one generator at a time."""
+    """Sort files by kind; raise GanExportError for a missing file, and for two files of one kind."""
     found: dict[str, Path] = {}
     for path in files:
         if not path.exists():
             raise GanExportError(f"{printable(str(path))}: no such file")
         kind: str = manifests.detect_format(path)
-        kind = "checkpoint" if kind == "safetensors" else kind  # weights, which every contender can start from
+        kind = "checkpoint" if kind == "safetensors" else kind  # every backend can start from these weights
         if kind != "checkpoint" and (manifest := manifests.read_manifest(path, kind)) and manifest.seeded:
             kind += _SEEDED
         if kind in found:
@@ -218,32 +219,30 @@ def sort_files(files: Sequence[Path], overrides: ReadOptions = NOTHING_SAID) -> 
 
 
 def _exported_with(files: Iterable[Path]) -> ReadOptions:
-    """The flags that these exports were made with; none where none has a manifest."""
-    return (
-        _agreed(files, Manifest.overrides, "flags", lambda stated: f"with {stated.flags() or 'none'}") or NOTHING_SAID
-    )
+    """Return the flags that these exports were made with; the default if no export has a manifest."""
+    return _agreed(files, Manifest.overrides, "flags", lambda stated: f"with {str(stated) or 'none'}") or NOTHING_SAID
 
 
 def _agreed(files: Iterable[Path], get: Callable[[Manifest], T], what: str, shown: Callable[[T], str]) -> T | None:
-    """What the manifests of all of `files` say, None where none has one.
+    """Return the value that the manifests of `files` have in common; None if no file has a manifest.
 
-    Raises GanExportError where one says otherwise than the next: they are two generators.
+    Raises GanExportError if two manifests differ: the files are exports of different generators.
     """
     stated = {path: get(manifest) for path in files if (manifest := _manifest(path)) is not None}
     if len(set(map(repr, stated.values()))) > 1:
         each = ", ".join(f"{printable(path.name)} {printable(shown(value), 200)}" for path, value in stated.items())
-        raise GanExportError(f"these were exported with unlike {what} ({each}); bench one generator at a time")
+        raise GanExportError(f"these were exported with different {what} ({each}); bench one generator at a time")
     return next(iter(stated.values()), None)
 
 
 def idle(source: Source, taking: Sequence[Backend]) -> dict[str, Path]:
-    """Those named files that none of `taking` runs, by kind."""
+    """Return the named files that none of the backends `taking` runs, by kind."""
     run = {_runs(contender) for contender in taking}
     return {kind: path for kind, path in source.artifacts.items() if kind not in run}
 
 
 def runner(kind: str, path: Path) -> Backend:
-    """Who runs the user's own file of that kind.  Raises GanExportError where nobody does."""
+    """Return the backend that runs the user's own file of a kind; raise GanExportError if there is none."""
     for contender in backends.BACKENDS:
         if _runs(contender) == kind:
             return contender
@@ -251,7 +250,7 @@ def runner(kind: str, path: Path) -> Backend:
 
 
 def _runs(contender: Backend) -> str:
-    """The kind of the user's own files that it takes; empty for one that takes none."""
+    """Return the kind of the user's own files that a backend runs; empty if it runs none."""
     seeded = contender.options == backends.SEEDED
     if contender.export is None or (contender.options and not seeded):
         return ""
@@ -259,7 +258,10 @@ def _runs(contender: Backend) -> str:
 
 
 def from_files(source: Source, folder: Path) -> BenchTarget:
-    """Of the user's own files.  An artifact without its checkpoint is judged by the pictures that it carries."""
+    """Return the target for the user's files.
+
+    An export without its checkpoint is compared with the reference images that it contains.
+    """
     if source.checkpoint is not None:
         from gan_export import checkpoint
 
@@ -267,21 +269,21 @@ def from_files(source: Source, folder: Path) -> BenchTarget:
     path = next(iter(source.artifacts.values()))
     if source.overrides != NOTHING_SAID:
         raise GanExportError(
-            f"{printable(path.name)} is an export, and what a flag says of a checkpoint is fixed in it; "
+            f"{printable(path.name)} is an export, in which the settings of the checkpoint are fixed; "
             "leave the flag out, or name the checkpoint too"
         )
     manifest = _manifest(path)
     if manifest is None:
         raise GanExportError(
-            f"{printable(path.name)} carries no reference pictures, so its speed can't be proven; "
+            f"{printable(path.name)} contains no reference images, so its images can't be verified; "
             "name the checkpoint it was made from too"
         )
-    model = _model(path.name, manifest.facts, manifest.source_sha256, None)
+    model = _model(path.name, manifest.arch, manifest.signature, manifest.source_sha256, None)
     return BenchTarget(model, manifest.signature, None, source.artifacts, 0, folder)
 
 
 def built_in(name: str, folder: Path) -> BenchTarget:
-    """A built-in generator, written as a checkpoint into `folder`."""
+    """Write a built-in generator as a checkpoint into `folder`, and return its target."""
     from gan_export import checkpoint
 
     path = folder / f"{name}.pth"
@@ -296,21 +298,20 @@ def _of_checkpoint(path: Path, read: Checkpoint, source: Source, folder: Path, n
             raise GanExportError(
                 f"{printable(file.name)} was made from another checkpoint than {printable(path.name)}; name its own"
             )
-    facts = Facts.of(read.spec)
-    model = _model(name or path.name, facts, read.source.sha256, read.spec)
+    model = _model(name or path.name, read.arch, read.signature, read.source.sha256, read.spec)
     latent_count = _agreed(
         source.artifacts.values(),
         lambda manifest: manifest.options.get("recalibrate"),
-        "--recalibrate",
+        "recalibrate=",
         lambda count: f"with {count}" if count else "without",
     )
-    if latent_count is not None or source.overrides != NOTHING_SAID:
+    if latent_count is not None or read.overrides != NOTHING_SAID:  # workers read without evidence
         path = _as_said(read, latent_count, folder)
     return BenchTarget(model, read.signature, path, source.artifacts, _largest_layer(read.spec), folder)
 
 
 def _as_said(read: Checkpoint, recalibrate: int | None, folder: Path) -> Path:
-    """The checkpoint as flags and exports have it, in a file that needs neither: every worker reads it by itself."""
+    """Write the checkpoint, with flags and recalibration applied, to a file that each worker can read without them."""
     from gan_export import exporters
     from gan_export.exporters.base import Options, write
     from gan_export.verification import batchnorm
@@ -321,18 +322,20 @@ def _as_said(read: Checkpoint, recalibrate: int | None, folder: Path) -> Path:
     return target
 
 
-def _model(name: str, facts: Facts, source: str, spec: specs.GeneratorSpec | None) -> Model:
+def _model(name: str, arch: str, signature: Signature, source: str, spec: specs.GeneratorSpec | None) -> Model:
     flops = moved = weights = None
+    sizes = signature.usual_sizes()
+    latents = sum(int(np.prod(port.dims(sizes))) for port in signature.inputs_of("latent", "style"))
     if spec is not None:
         flops = sum(specs.flops(spec).values())
         moved = sum(_traffic(spec).values())
         weights = 4 * sum(int(np.prod(shape)) for shape in spec.parameters().values())
     return Model(
         name=printable(name),
-        arch=facts.arch,
-        nz=facts.nz,
-        classes=facts.classes,
-        image=facts.image,
+        arch=arch,
+        nz=latents,
+        classes=classes_of(signature),
+        image=signature.outputs[0].dims(sizes),
         source=source,
         flops=flops,
         bytes=moved,
@@ -341,7 +344,7 @@ def _model(name: str, facts: Facts, source: str, spec: specs.GeneratorSpec | Non
 
 
 def _traffic(spec: specs.GeneratorSpec) -> dict[str, int]:
-    """Bytes of one image that each layer reads and writes, float32; weights are shared by the batch and left out."""
+    """Return the bytes of one image that each layer reads and writes in float32; weights are not counted."""
     shapes = specs.infer_shapes(spec)
     size: Callable[[str], int] = lambda name: 4 * int(np.prod(shapes[name]))  # noqa: E731
     return {la.name: size(la.name) + sum(size(i) for i in la.inputs) for la in spec.layers}
@@ -364,15 +367,16 @@ def _export(checkpoint_path: Path, contender: Backend, device: str, folder: Path
         require_available(exporter)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch announces the future of torch.jit and of the ONNX exporter
-                read = checkpoint.read(checkpoint_path)
+                warnings.simplefilter("ignore")  # torch warns that torch.jit and the ONNX exporter will change
+                read = checkpoint.read(checkpoint_path, by_evidence=False)
                 if isinstance(exporter, PrecisionFallbacks):
                     run.export_with_fallbacks(
                         read, exporter, target, Options(**options)
-                    )  # passed or not: the bench judges itself
+                    )  # the result isn't needed: the bench compares the images itself
                 else:
-                    exporter.write(read, target, Options(**options))  # whatever its libraries raise makes a failed row
-        except BaseException:  # no other contender takes what is half there
+                    # an exception of its libraries excludes this backend only
+                    exporter.write(read, target, Options(**options))
+        except BaseException:  # no other backend may load an incomplete file
             if target.is_dir():
                 shutil.rmtree(target)
             target.unlink(missing_ok=True)
@@ -384,7 +388,7 @@ def _first_manifest(subject: BenchTarget) -> Manifest:
     path = next(iter(subject.artifacts.values()))
     manifest = _manifest(path)
     if manifest is None:
-        raise GanExportError(f"{printable(path.name)} carries no reference images")
+        raise GanExportError(f"{printable(path.name)} contains no reference images")
     return manifest
 
 

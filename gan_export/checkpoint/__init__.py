@@ -1,4 +1,4 @@
-"""path -> generator: the spec and its weights out of a checkpoint, nothing in the file being run."""
+"""Read checkpoints: a path in, a generator's spec and weights out.  No code in the file is run."""
 
 from gan_export.checkpoint.checkpoint import Checkpoint, Source
 from gan_export.checkpoint.containers.denylist import warning as code_warning

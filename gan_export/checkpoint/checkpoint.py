@@ -1,4 +1,4 @@
-"""What reading a checkpoint gives."""
+"""The result of reading a checkpoint."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pathlib import Path
 from gan_export.checkpoint.containers.tensors import Float32
 from gan_export.graph.signature import Signature
 from gan_export.graph.spec import GeneratorSpec
-from gan_export.recognize.options import Match, ReadOptions
+from gan_export.recognize.options import Grade, Match, ReadOptions
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where weights came from.
+    """The origin of weights.
 
-    name:      the file's (or folder's) own name, without its folder
-    sha256:    of the file; of a folder, of the lines "sha256  name\\n" of the files read in it, in order of name
-    container: the kind of file, in words
-    key:       dotted path of the state dict within it, "" where the file is one
-    ignored:   keys of that state dict that nothing uses
-    records:   names that the file gives and we neither import nor build: "argparse.Namespace", ...
-    code:      those of them by which a program that unpickles the file would run something
-    files:     all that was read, which nothing may be written over
+    name:      name of the file or folder, without its parent folder
+    sha256:    sha256 of the file; for a folder, the sha256 of the lines "sha256  name\\n" of its files, sorted by name
+    container: kind of the file, in words
+    key:       dotted path of the state dict in the file, "" if the file itself is the state dict
+    ignored:   keys of the state dict that the generator doesn't use
+    records:   names in the file that are neither imported nor built: "argparse.Namespace", ...
+    code:      names among `records` that run code if another program unpickles the file
+    files:     all files that were read; no output may replace them
     """
 
     name: str
@@ -38,10 +38,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A generator out of a file.
+    """A generator that was read from a file.
 
-    weights: `layer.param` -> float32, C-contiguous, shaped as `spec.parameters()` says, in its order
-    overrides: what was said of the file when it was read
+    weights: `layer.param` -> float32, C-contiguous, with the shapes and in the order of `spec.parameters()`
+    overrides: the options with which the file was read
     """
 
     weights: Mapping[str, Float32]
@@ -56,6 +56,10 @@ class Checkpoint:
     @property
     def arch(self) -> str:
         return self.spec.arch
+
+    @property
+    def grades(self) -> Mapping[str, Grade]:
+        return self.reading.grades()
 
     @property
     def signature(self) -> Signature:

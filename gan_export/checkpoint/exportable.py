@@ -1,7 +1,8 @@
-"""What can be exported: a checkpoint whose layers are known, or a module of the user's own; and how each is run."""
+"""Run a generator that can be exported: a checkpoint with known layers, or a module of the user's own."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -12,12 +13,16 @@ import numpy.typing as npt
 from gan_export.checkpoint.checkpoint import Checkpoint, Source
 from gan_export.errors import GanExportError
 from gan_export.graph.ports import require_finite
+from gan_export.graph.reach import Reach, reach_of
 from gan_export.graph.signature import Array, Feeds, Signature
+from gan_export.graph.spec import infer_shapes
 
 if TYPE_CHECKING:
     from torch import fx, nn
 
-    from gan_export.recognize.options import ReadOptions
+    from gan_export.recognize.options import Grade, ReadOptions
+
+MOST_AT_ONCE = 1 << 25  # values of the widest layer in one run of a reference module: 256 MiB in float64
 
 
 class Exportable(Protocol):
@@ -25,7 +30,7 @@ class Exportable(Protocol):
 
     @property
     def arch(self) -> str:
-        """The family's name, or the class's of a module of the user's own."""
+        """The name of the family, or of the class of the user's own module."""
         ...
 
     @property
@@ -37,10 +42,15 @@ class Exportable(Protocol):
     @property
     def overrides(self) -> ReadOptions: ...
 
+    @property
+    def grades(self) -> Mapping[str, Grade]:
+        """The grade of each choice that the checkpoint leaves open, by the name of its option."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ExpectedOutputs:
-    """The outputs that an export must reproduce for a batch, by name: `exact` in float64, `eager` in float32."""
+    """The outputs of a batch that an export must reproduce, by name: `exact` in float64, `eager` in float32."""
 
     exact: Mapping[str, npt.NDArray[np.float64]]
     eager: Mapping[str, npt.NDArray[np.float32]]
@@ -74,16 +84,46 @@ class PreparedGenerator:
     def overrides(self) -> ReadOptions:
         return self.generator.overrides
 
+    @property
+    def grades(self) -> Mapping[str, Grade]:
+        return self.generator.grades
+
     def run(self, feeds: Feeds) -> ExpectedOutputs:
         """Return the outputs of `feeds` in both precisions; without a float64 module, `exact` is `eager`.
 
         Raises GanExportError for values that are not finite.
         """
-        eager = run_module(self.eager, self.signature, feeds)
-        exact = eager if self.exact is None else run_module(self.exact, self.signature, feeds, double=True)
+        eager = self._in_pieces(self.eager, feeds)
+        exact = eager if self.exact is None else self._in_pieces(self.exact, feeds, double=True)
         for array in (*exact.values(), *eager.values()):
             require_finite(array)
         return ExpectedOutputs({name: array.astype(np.float64) for name, array in exact.items()}, eager)
+
+    def _in_pieces(self, module: nn.Module, feeds: Feeds, *, double: bool = False) -> dict[str, Array]:
+        """Run a batch in pieces of at most MOST_AT_ONCE values, at least one image each; run a user's module once.
+
+        Known layers compute each image independently of the others; a user's module may not.
+        """
+        if not isinstance(self.generator, Checkpoint):
+            return run_module(module, self.signature, feeds, double=double)
+        count = len(next(iter(feeds.values())))
+        step = max(1, MOST_AT_ONCE // self.widest(self.signature.sizes_of(feeds)))
+        pieces = [
+            run_module(module, self.signature, {k: v[i : i + step] for k, v in feeds.items()}, double=double)
+            for i in range(0, count, step)
+        ]
+        return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+    def widest(self, sizes: Mapping[str, int] | None = None) -> int:
+        """Return the number of values of the widest layer for one image; for a user's module, of its outputs."""
+        if isinstance(self.generator, Checkpoint):
+            return max(math.prod(shape) for shape in infer_shapes(self.generator.spec, sizes).values())
+        return max(math.prod(shape) for shape in self.signature.output_shapes(1, sizes).values())
+
+    @property
+    def reach(self) -> Reach | None:
+        """Return how far the generator sees into its image; None if it takes none, or is a module of the user's own."""
+        return reach_of(self.generator.spec) if isinstance(self.generator, Checkpoint) else None
 
     def batch(self, seed: int, indices: range, sizes: Mapping[str, int] | None = None) -> tuple[Feeds, ExpectedOutputs]:
         """Return the inputs and outputs of the images `indices` of `seed`; repeated calls return the stored result."""
@@ -103,23 +143,24 @@ def prepare(generator: Exportable) -> PreparedGenerator:
 
 
 def known_layers(generator: Exportable, format: str) -> Checkpoint:
-    """Return `generator` as a checkpoint if its layers are known.
+    """Return `generator` as a checkpoint with its layers.
 
-    Raises GanExportError that names the format which needs them.
+    Raises GanExportError, with the format's name, for a module of the user's own.
     """
     generator = _unprepared(generator)
     if isinstance(generator, Checkpoint):
         return generator
     raise GanExportError(
-        f"{format} needs the generator's layers, which of a module of your own ({generator.arch}) are not known; "
-        "onnx, torchscript, pt2 and openvino take it"
+        f"{format} needs the generator's layers, and those of a module of your own ({generator.arch}) are unknown; "
+        "export it to onnx, torchscript, pt2 or openvino"
     )
 
 
 def lowered_module(generator: Exportable, output: Literal["float", "bytes"]) -> fx.GraphModule:
-    """Return the module to export, in evaluation mode: BatchNorm folded if layers are known; images as bytes if asked.
+    """Return the module to export, in evaluation mode; BatchNorm is folded in a checkpoint, not in a user's module.
 
-    It takes the signature's inputs by place and gives one tensor, or a tuple in the order of the outputs.
+    output: "bytes" for images as uint8.  The module takes the signature's inputs as positional arguments, and returns
+    one tensor, or a tuple in the order of the outputs.
     """
     from gan_export.graph.torch_module import build_module
 
@@ -134,7 +175,7 @@ def lowered_module(generator: Exportable, output: Literal["float", "bytes"]) -> 
 
 
 def run_module(module: nn.Module, signature: Signature, feeds: Feeds, *, double: bool = False) -> dict[str, Array]:
-    """Return the outputs of a module as `lowered_module` describes it, by name; `double` gives it floats of 64 bits."""
+    """Return the outputs of a module as `lowered_module` returns it, by name; `double` passes inputs as float64."""
     import torch
 
     tensors = [torch.from_numpy(np.ascontiguousarray(feeds[p.name])) for p in signature.inputs]
@@ -147,7 +188,7 @@ def run_module(module: nn.Module, signature: Signature, feeds: Feeds, *, double:
 
 
 def _eager_module(generator: Exportable) -> nn.Module:
-    """Return the generator in float32 on the CPU, as its checkpoint or its class has it."""
+    """Return the generator in float32 on the CPU, with the layers of its checkpoint or its class."""
     if isinstance(generator, Checkpoint):
         from gan_export.graph.torch_module import build_module
 
@@ -157,9 +198,11 @@ def _eager_module(generator: Exportable) -> nn.Module:
 
 
 def _exact_module(generator: Exportable) -> nn.Module | None:
-    """Return the same in float64; None for a module of the user's own that can't compute in it."""
+    """Return the generator in float64, or None for a user's module that can't compute in float64."""
     if isinstance(generator, Checkpoint):
-        return _eager_module(generator).double()
+        from gan_export.graph.exact import bound_memory
+
+        return bound_memory(_eager_module(generator).double())
     from gan_export.checkpoint import user_module
 
     return user_module.double(_user_module(generator))

@@ -1,7 +1,7 @@
-"""What a pickled module says of itself, held against its reading: strides, eps, and what stands between layers.
+"""Apply the settings of a pickled module to its reading: strides, eps, and the layers without weights.
 
-Where a spec can take what the module says it does; where it can't, the file is refused with the layer's name: keys and
-shapes alone would have it read as another network.
+If a spec has no place for a setting, the file is refused with the layer's name, because its keys and shapes would be
+read as another network.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from gan_export.graph.layers import (
     Conv,
     ConvTranspose,
     Crop,
+    Elu,
     Embedding,
     Layer,
     Linear,
@@ -25,12 +26,11 @@ from gan_export.graph.layers import (
     Scale,
     Shape,
     Upsample,
-    layer_parameters,
-    output_shape,
 )
+from gan_export.graph.signature import Signature
 from gan_export.graph.spec import MOST_VALUES, GeneratorSpec
-from gan_export.graph.words import ActivationKind, Output, UpsampleMode
-from gan_export.recognize.conv_stack import GEOMETRY
+from gan_export.graph.words import ActivationKind, FirstActivation, Output, UpsampleMode
+from gan_export.recognize.conv_stack import ENLARGED, GEOMETRY
 from gan_export.recognize.options import Match, ReadOptions
 
 _NEUTRAL = (
@@ -40,20 +40,21 @@ _NEUTRAL = (
 _ACTIVATIONS: dict[str, ActivationKind] = {
     "ReLU": "relu", "LeakyReLU": "leaky_relu", "Tanh": "tanh", "Sigmoid": "sigmoid",
 }  # fmt: skip
+_HIDDEN = (*_ACTIVATIONS, "ELU")
 _UPSAMPLING = ("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d")
 _OWNED: dict[type, tuple[str, ...]] = {
     ConvTranspose: ("ConvTranspose2d",), Conv: ("Conv2d",), Linear: ("Linear", "NonDynamicallyQuantizableLinear"),
     BatchNorm: ("BatchNorm1d", "BatchNorm2d", "SyncBatchNorm"), Embedding: ("Embedding",),
 }  # fmt: skip
-_BETWEEN = (Activation, Upsample)  # what has a place between two layers with weights, and none in a state dict
+_BETWEEN = (Activation, Elu, Upsample)  # layers between two with weights; a state dict doesn't have them
 _LARGEST = 1 << 12  # of a stride or a padding
 
 
 def final_activation(module: PickledModule, reading: Match, homes: Mapping[str, str]) -> Output | None:
-    """What the module ends in; None where its own code, which nobody reads, may say so."""
-    owners = [la.name for la in reading.spec.layers if layer_parameters(la)]
+    """Return the last activation of the module, or None if its own code, which isn't read, may apply one."""
+    owners = [la.name for la in reading.spec.layers if la.parameters()]
     _, after, ended = _around(module, homes[owners[-1]])
-    found = [leaf for leaf in after if leaf.kind in _ACTIVATIONS]
+    found = [leaf for leaf in after if leaf.kind in _HIDDEN]
     if not found and ended and not module.whole:
         loose = {leaf.kind for leaf in module.loose if leaf.kind in ("Tanh", "Sigmoid")}
         return {"Tanh": "tanh", "Sigmoid": "sigmoid"}.get(loose.pop()) if len(loose) == 1 else None  # type: ignore[return-value]
@@ -64,19 +65,33 @@ def final_activation(module: PickledModule, reading: Match, homes: Mapping[str, 
     raise _no_place(found[0], "at the end")
 
 
+def first_activation(module: PickledModule, reading: Match, homes: Mapping[str, str]) -> FirstActivation | None:
+    """Return the activation after the module's first Linear, "none" if there is none.
+
+    Return None if the reading has no such choice, or if the module's own code, which isn't read, may apply one.
+    """
+    if not any(a.option == "first_activation=" for a in reading.assumed):
+        return None
+    linear = next(la.name for la in reading.spec.layers if isinstance(la, Linear))
+    _, after, _ = _around(module, homes[linear])
+    return "on" if any(leaf.kind in _HIDDEN for leaf in after) else None
+
+
 def apply_module_config(
     module: PickledModule, reading: Match, homes: Mapping[str, str], overrides: ReadOptions
 ) -> Match:
-    """The reading with what the module says of itself.  homes: the layers with weights -> the paths that they lie at.
+    """Return the reading with the module's own settings.  homes: name of a layer with weights -> its path.
 
-    Raises GanExportError, naming the layer, for what has no place in the spec, or contradicts a flag.
+    Raises GanExportError, with the layer's name, for a setting without a place in the spec, or one that contradicts an
+    option of the user.
     """
     for one in module.leaves.values():
         _check_kind(one)
-    shapes: dict[str, Shape] = {"z": (reading.spec.nz,), "label": ()}
+    at = reading.spec.signature.usual_sizes()
+    shapes: dict[str, Shape] = {port.name: port.dims(at) for port in reading.spec.signature.inputs}
     between = _between(module, reading.spec, homes, overrides)
     layers: list[Layer] = []
-    unknown_settings: set[str] = set()  # what some layer's class or place doesn't say
+    unknown_settings: set[str] = set()  # settings that the class or place of a layer doesn't show
     for la in reading.spec.layers:
         leaf = module.leaves.get(homes.get(la.name, "\0"))
         changed = la
@@ -85,30 +100,36 @@ def apply_module_config(
         elif isinstance(la, _BETWEEN):
             changed = _without(la, between.get(la.name), module, overrides, unknown_settings)
         try:
-            shapes[la.name] = output_shape(changed, [shapes[i] for i in changed.inputs])
+            shapes[la.name] = changed.output_shape(*(shapes[i] for i in changed.inputs))
         except ValueError as e:
             raise GanExportError(
                 f"{_where(leaf)}{la.name} ({type(la).__name__}) {e}: read as another network"
             ) from None
         if any(d < 1 for d in shapes[la.name]) or math.prod(shapes[la.name]) > MOST_VALUES:
-            raise GanExportError(f"{_where(leaf)}{la.name} gives {shapes[la.name]}, no picture")
+            raise GanExportError(f"{_where(leaf)}{la.name} gives {shapes[la.name]}, not an image")
         _check_size(between.get(la.name), shapes[la.name])
         layers.append(changed)
     image = shapes[layers[-1].name]
     if len(image) != 3:
-        raise GanExportError(f"the last layer gives {image}, no picture")
+        raise GanExportError(f"the last layer gives {image}, not an image")
     size = overrides.image_size
     if size is not None and image[1:] != (size, size):
-        raise GanExportError(f"--image-size {size}: the module itself draws {image[2]}x{image[1]}; leave it out")
-    spec = replace(reading.spec, layers=tuple(layers), image=(image[0], image[1], image[2]))
-    known = {"--bn-eps", "--slope", "--upsample", GEOMETRY} - unknown_settings
-    assumed = tuple(a for a in reading.assumed if a.flag not in known and a.what not in known)
-    also = tuple(a for a in reading.alternatives if not a.flag.startswith("--image-size"))
+        raise GanExportError(f"image_size={size}: the module generates images of {image[2]}x{image[1]}; leave it out")
+    spec = replace(reading.spec, layers=tuple(layers), signature=_giving(reading.spec.signature, image))
+    known = {"bn_eps=", "slope=", "upsample=", GEOMETRY, ENLARGED} - unknown_settings
+    assumed = tuple(a for a in reading.assumed if a.option not in known and a.what not in known)
+    also = tuple(a for a in reading.alternatives if not a.option.startswith("image_size="))
     return replace(reading, spec=spec, assumed=assumed, alternatives=also, notes=(*reading.notes, *_own_code(module)))
 
 
+def _giving(signature: Signature, image: Shape) -> Signature:
+    """Return the signature with an image of this shape, or unchanged if its image has free sizes."""
+    (port,) = signature.outputs
+    return signature if port.symbols else replace(signature, outputs=(replace(port, shape=image),))
+
+
 def describe_changes(spec: GeneratorSpec, before: GeneratorSpec) -> str:
-    """What a module told that a state dict wouldn't have, for people; empty where it is what had been assumed."""
+    """Return, in words, the module's settings that differ from the assumed ones; "" if none do."""
     words: list[str] = []
     eps = sorted({la.eps for la in spec.layers if isinstance(la, BatchNorm)})
     if eps and [la.eps for la in spec.layers if isinstance(la, BatchNorm)] != [
@@ -119,18 +140,21 @@ def describe_changes(spec: GeneratorSpec, before: GeneratorSpec) -> str:
         words.append(f"slope {', '.join(dict.fromkeys(map(str, _hidden(spec))))}")
     if _modes(spec) != _modes(before):
         words.append(f"upsample {', '.join(sorted(set(_modes(spec))))}")
-    if spec.image != before.image:
-        words.append(f"pictures of {spec.image[2]}x{spec.image[1]}")
+    if spec.signature.outputs != before.signature.outputs:
+        _, height, width = spec.signature.outputs[0].shape
+        words.append(f"images of {width}x{height}")
     return ", ".join(words)
 
 
 def _hidden(spec: GeneratorSpec) -> list[float | str]:
-    """Slopes of the hidden activations, or their kinds."""
-    found = [la for la in spec.layers if isinstance(la, Activation)]
-    return [la.slope if la.kind in ("relu", "leaky_relu") else la.kind for la in found if la.name not in _ENDS]
+    """Return the slopes of the hidden activations, or their kinds."""
+    found = [la for la in spec.layers if isinstance(la, Activation | Elu) and la.name not in _ENDS]
+    return [
+        "elu" if isinstance(la, Elu) else la.slope if la.kind in ("relu", "leaky_relu") else la.kind for la in found
+    ]
 
 
-_ENDS = ("tanh", "sigmoid")  # what a Draft calls the last activation
+_ENDS = ("tanh", "sigmoid")  # names of the last activation in a Draft
 
 
 def _modes(spec: GeneratorSpec) -> list[str]:
@@ -138,7 +162,7 @@ def _modes(spec: GeneratorSpec) -> list[str]:
 
 
 def _check_kind(leaf: Leaf) -> None:
-    """Raises GanExportError for a module of torch's that changes values and has no place in a spec."""
+    """Raise GanExportError for a module of torch that changes values and has no place in a spec."""
     if leaf.tensors or not leaf.own or leaf.kind in _NEUTRAL or leaf.kind.endswith("Loss"):
         return
     if leaf.kind in _UPSAMPLING:
@@ -146,11 +170,11 @@ def _check_kind(leaf: Leaf) -> None:
         if mode not in ("nearest", "bilinear") or (mode == "bilinear" and leaf.settings.get("align_corners") is True):
             corners = ", align_corners" if mode == "bilinear" else ""
             raise GanExportError(f"{_at(leaf)} enlarges by {_shown(mode)}{corners}, {_UNREAD}")
-    elif leaf.kind not in _ACTIVATIONS:
+    elif leaf.kind not in _HIDDEN:
         raise _no_place(leaf)
 
 
-_UNREAD = "which no generator that is read here has; export the module with torch's own exporter"
+_UNREAD = "which no supported generator has; export its own torch.nn.Module (module=PKG.MOD:CLASS)"
 
 
 def _no_place(leaf: Leaf, where: str = "") -> GanExportError:
@@ -166,10 +190,10 @@ def _where(leaf: Leaf | None) -> str:
 
 
 def _shown(value: object) -> str:
-    """A setting for people; of what is no plain value its kind alone, since it can be anything, and of any depth."""
+    """Return a setting as text; a value that isn't plain can be of any depth, and isn't shown."""
     parts = value if isinstance(value, tuple) else (value,)
     plain = len(parts) < 8 and all(isinstance(v, str | float | int) or v is None for v in parts)
-    return printable(str(value), 40) if plain else "no plain number"
+    return printable(str(value), 40) if plain else "not a plain value"
 
 
 def _mode(leaf: Leaf) -> UpsampleMode:
@@ -177,17 +201,17 @@ def _mode(leaf: Leaf) -> UpsampleMode:
 
 
 def _with_weights(la: Layer, leaf: Leaf, given: Shape, overrides: ReadOptions, unknown_settings: set[str]) -> Layer:
-    """The layer as the module has it."""
+    """Return the layer with the module's settings."""
     if leaf.own and leaf.kind not in _OWNED.get(type(la), ()):
         raise GanExportError(
-            f"{_at(leaf)} is {printable(leaf.kind, 40)} and was taken for {type(la).__name__}: no network that is known"
+            f"{_at(leaf)} is {printable(leaf.kind, 40)}, but was read as {type(la).__name__}: not a known network"
         )
     s = leaf.settings
     match la:
         case ConvTranspose() | Conv() if isinstance(transposed := s.get("transposed"), bool):
             if transposed != isinstance(la, ConvTranspose):
                 what = "a transposed convolution" if transposed else "a convolution"
-                raise GanExportError(f"{_at(leaf)} is {what}, and was taken for a {type(la).__name__}")
+                raise GanExportError(f"{_at(leaf)} is {what}, but was read as {type(la).__name__}")
             for name, usual in (("dilation", 1), ("groups", 1)):
                 if (value := _square(leaf, name, usual)) != usual:
                     raise GanExportError(f"{_at(leaf)} has a {name} of {value}, {_UNREAD}")
@@ -200,17 +224,17 @@ def _with_weights(la: Layer, leaf: Leaf, given: Shape, overrides: ReadOptions, u
                 return replace(la, stride=stride, padding=padding)
             extra = _square(leaf, "output_padding", 0)
             if given[1:] == (1, 1) and not extra:
-                stride = la.stride  # decides nothing on one pixel
+                stride = la.stride  # has no effect on one pixel
             return replace(la, stride=stride, padding=padding, output_padding=extra)
         case ConvTranspose() | Conv():
-            unknown_settings.add(GEOMETRY)
+            unknown_settings.update((GEOMETRY, ENLARGED))
         case BatchNorm() if overrides.bn_eps is None and "eps" in s:
             eps = _number(s["eps"])
             if eps is None or eps <= 0:
                 raise GanExportError(f"{_at(leaf)} has an eps of {_shown(s['eps'])}; it must be above 0")
             return replace(la, eps=eps)
         case BatchNorm() if overrides.bn_eps is None:
-            unknown_settings.add("--bn-eps")
+            unknown_settings.add("bn_eps=")
         case Embedding() if s.get("max_norm") is not None:
             raise GanExportError(f"{_at(leaf)} is an Embedding with max_norm, {_UNREAD}")
     return la
@@ -226,13 +250,13 @@ def _square(leaf: Leaf, name: str, usual: int) -> int:
 
 
 def _without(
-    la: Activation | Upsample,
+    la: Activation | Elu | Upsample,
     leaf: Leaf | None,
     module: PickledModule,
     overrides: ReadOptions,
     unknown_settings: set[str],
 ) -> Layer:
-    """A layer without weights as the module has it: by its place, or else as all loose ones of the module are."""
+    """Return a layer without weights with the module's settings: by its place, or those that all loose ones share."""
     if isinstance(la, Upsample):
         found = [leaf] if leaf else [one for one in module.loose if one.kind in _UPSAMPLING]
         modes = {_mode(one) for one in found}
@@ -240,29 +264,37 @@ def _without(
             return la
         if len(modes) > 1:
             raise GanExportError(
-                f"{la.name}: the module enlarges in several ways and doesn't say where; say --upsample"
+                f"{la.name}: the module has several interpolations, and its code says where; set upsample="
             )
         if not modes:
-            unknown_settings.add("--upsample")
+            unknown_settings.add("upsample=")
         if leaf and (times := leaf.settings.get("scale_factor")) is not None:
             times = times[0] if isinstance(times, tuple) and times else times
             if times != la.factor:
-                raise GanExportError(f"{_at(leaf)} enlarges {_shown(times)} times, {la.factor} is read here")
+                raise GanExportError(f"{_at(leaf)} has scale_factor {_shown(times)}; it must be {la.factor}")
         return replace(la, mode=modes.pop()) if modes else la
     if la.name in _ENDS:
         return la
     if overrides.slope is not None and (leaf is None or leaf.kind in ("ReLU", "LeakyReLU")):
         return la
     if leaf is not None:
-        return replace(la, kind=_kind(leaf), slope=_slope(leaf))
-    kinds = {(_kind(one), _slope(one)) for one in module.loose if one.kind in ("ReLU", "LeakyReLU")}
+        return _activation(la, leaf)
+    kinds = {_activation(la, one) for one in module.loose if one.kind in ("ReLU", "LeakyReLU", "ELU")}
     if len(kinds) > 1:
-        raise GanExportError(
-            f"{la.name}: the module's activations differ and it doesn't say which is where; say --slope"
-        )
+        raise GanExportError(f"{la.name}: the module has several activations, and its code says where; set slope=")
     if not kinds:
-        unknown_settings.add("--slope")
-    return replace(la, kind=next(iter(kinds))[0], slope=next(iter(kinds))[1]) if kinds else la
+        unknown_settings.add("slope=")
+    return next(iter(kinds), la)
+
+
+def _activation(la: Activation | Elu, leaf: Leaf) -> Activation | Elu:
+    """Return the module's activation at the place of `la`."""
+    if leaf.kind != "ELU":
+        return Activation(la.name, la.inputs, _kind(leaf), _slope(leaf))
+    alpha = _number(value := leaf.settings.get("alpha", 1.0))
+    if alpha is None:
+        raise GanExportError(f"{_at(leaf)} has an alpha of {_shown(value)}; it must be a number")
+    return Elu(la.name, la.inputs, alpha)
 
 
 def _kind(leaf: Leaf) -> ActivationKind:
@@ -274,12 +306,12 @@ def _slope(leaf: Leaf) -> float:
         return 0.0
     slope = _number(value := leaf.settings.get("negative_slope", 0.01))
     if slope is None or not 0 <= slope <= 1:
-        raise GanExportError(f"{_at(leaf)} has a slope of {_shown(value)}; 0 to 1 is read here")
+        raise GanExportError(f"{_at(leaf)} has a slope of {_shown(value)}; it must be 0 to 1")
     return slope
 
 
 def _number(value: object) -> float | None:
-    """A finite number that the file gives, None for anything else."""
+    """Return the value if it is a finite number, else None."""
     if type(value) is float:
         return value if math.isfinite(value) else None
     return float(value) if type(value) is int and abs(value) < 1 << 62 else None
@@ -289,16 +321,16 @@ def _check_size(leaf: Leaf | None, shape: Shape) -> None:
     if leaf and leaf.kind in _UPSAMPLING and (size := leaf.settings.get("size")) is not None:
         sides = size if isinstance(size, tuple) else (size, size)
         if sides != shape[1:]:
-            raise GanExportError(f"{_at(leaf)} enlarges to {_shown(size)}, and was read as to {shape[1:]}")
+            raise GanExportError(f"{_at(leaf)} has size {_shown(size)}, but was read with {shape[1:]}")
 
 
 # -- places in a Sequential
 
 
 def _around(module: PickledModule, path: str) -> tuple[list[Leaf], list[Leaf], bool]:
-    """What a Sequential has right before and right behind a layer with weights, and whether it ends there.
+    """Return the modules directly before and after a layer with weights in a Sequential, and whether it ends there.
 
-    What a class of its own does ends it too: nobody reads that.
+    A module of the file's own class also ends it: its code isn't read.
     """
     if path not in module.places:
         return [], [], True
@@ -310,7 +342,7 @@ def _around(module: PickledModule, path: str) -> tuple[list[Leaf], list[Leaf], b
 
 
 def _run(module: PickledModule, paths: Iterable[str]) -> tuple[list[Leaf], bool]:
-    """What changes values up to the next layer with weights, and whether there is none."""
+    """Return the modules that change values up to the next layer with weights, and whether no such layer follows."""
     found: list[Leaf] = []
     for path in paths:
         leaf = module.leaves.get(path)
@@ -318,7 +350,7 @@ def _run(module: PickledModule, paths: Iterable[str]) -> tuple[list[Leaf], bool]
             return found, True
         if leaf.tensors:
             return found, False
-        if leaf.own and (leaf.kind in _ACTIVATIONS or leaf.kind in _UPSAMPLING):
+        if leaf.own and (leaf.kind in _HIDDEN or leaf.kind in _UPSAMPLING):
             found.append(leaf)
     return found, True
 
@@ -326,9 +358,9 @@ def _run(module: PickledModule, paths: Iterable[str]) -> tuple[list[Leaf], bool]
 def _between(
     module: PickledModule, spec: GeneratorSpec, homes: Mapping[str, str], overrides: ReadOptions
 ) -> dict[str, Leaf]:
-    """The activations and interpolations of the spec -> the modules that they are, by their place in a Sequential.
+    """Return the module of each activation and interpolation of the spec, found by its place in a Sequential.
 
-    Raises GanExportError where another kind stands there.
+    Raises GanExportError if a module of another kind is there.
     """
     readers: dict[str, list[Layer]] = {}
     givers = {la.name: la for la in spec.layers}
@@ -340,7 +372,7 @@ def _between(
         before, after, ended = _around(module, path)
         ours = _follow(givers[name], lambda la: readers.get(la.name, []))
         if overrides.output is not None and ended and name == list(homes)[-1]:
-            after = after[: len(ours)]  # the flag says what it ends in
+            after = after[: len(ours)]  # the user chose the last activation
         _pair(found, path, ours, after, whole=not ended)
         _pair(
             found, path, _follow(givers[name], lambda la: [givers[i] for i in la.inputs if i in givers]), before[::-1]
@@ -349,12 +381,12 @@ def _between(
 
 
 def _follow(start: Layer, step: Callable[[Layer], list[Layer]]) -> list[Layer]:
-    """The layers between `start` and the next with weights, as long as each leads to one alone."""
+    """Return the layers between `start` and the next with weights, up to one that several layers use."""
     chain: list[Layer] = []
     here = start
     while len(following := step(here)) == 1:
         here = following[0]
-        if layer_parameters(here) or not isinstance(here, (*_BETWEEN, Reshape, Crop, Scale)):
+        if here.parameters() or not isinstance(here, (*_BETWEEN, Reshape, Crop, Scale)):
             break
         if isinstance(here, _BETWEEN):
             chain.append(here)
@@ -362,21 +394,21 @@ def _follow(start: Layer, step: Callable[[Layer], list[Layer]]) -> list[Layer]:
 
 
 def _pair(found: dict[str, Leaf], path: str, ours: list[Layer], theirs: list[Leaf], whole: bool = False) -> None:
-    """whole: nothing but `theirs` stands there, else the module's own code may add to it."""
+    """Pair the spec's layers with the module's.  whole: False if the module's own code may add further layers."""
     for la, leaf in zip(ours, theirs, strict=False):
         if isinstance(la, Upsample) != (leaf.kind in _UPSAMPLING):
-            raise GanExportError(f"{_at(leaf)} is {leaf.kind}, and was taken for {la.name}: no network that is known")
+            raise GanExportError(f"{_at(leaf)} is {leaf.kind}, but was read as {la.name}: not a known network")
         found[la.name] = leaf
     if len(theirs) > len(ours):
         raise _no_place(theirs[len(ours)], f"beside {printable(path, 60)}")
     if whole and len(ours) > len(theirs):
         raise GanExportError(
-            f"{printable(path, 80)}: no {ours[len(theirs)].name} follows it in the module: no network that is known"
+            f"{printable(path, 80)}: no {ours[len(theirs)].name} follows it in the module: not a known network"
         )
 
 
 def _own_code(module: PickledModule) -> tuple[str, ...]:
-    """What is said of layers whose class is the file's own, and of hooks."""
+    """Return notes on layers of the file's own classes, and on hooks."""
     strange = [leaf for leaf in module.leaves.values() if not leaf.own]
     names = ", ".join(dict.fromkeys(f"{_at(leaf)} ({printable(leaf.kind, 40)})" for leaf in strange[:4]))
     hooked = ", ".join(
@@ -385,7 +417,7 @@ def _own_code(module: PickledModule) -> tuple[str, ...]:
         )
     )
     notes = (
-        (names, "classes of the file's own, whose code isn't read; taken to be torch's, or to reshape alone"),
-        (hooked, "hooks, whose code isn't read; taken to change nothing"),
+        (names, "classes of the file's own, whose code isn't read; assumed to be torch's, or only to reshape"),
+        (hooked, "hooks, whose code isn't read; assumed to change nothing"),
     )
     return tuple(f"{where}: {what}" for where, what in notes if where)

@@ -1,7 +1,7 @@
-"""Spectral and weight normalisation folded into the weight, as PyTorch computes it in evaluation mode.
+"""Fold spectral and weight normalization into the weight, as PyTorch computes it in evaluation mode.
 
-Sources: torch/nn/utils/spectral_norm.py, weight_norm.py, parametrizations.py.  Sums are taken in float64, so
-the result is within rounding of PyTorch's own.
+Sources: torch/nn/utils/spectral_norm.py, weight_norm.py, parametrizations.py.  Sums are computed in float64, so
+the result differs from PyTorch's only by rounding.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from gan_export.checkpoint.containers.tensors import Float32, Tensor
 
-# (suffix of the raw weight, then of what normalises it), as the hooks, a common hand-written class, and
-# torch.nn.utils.parametrizations name them.
+# (suffix of the raw weight, suffixes of the tensors that normalize it), by the names of the hooks, of a common
+# hand-written class, and of torch.nn.utils.parametrizations.
 _SPECTRAL = (
     ("weight_orig", "weight_u", "weight_v"),
     ("weight_bar", "weight_u", "weight_v"),
@@ -29,7 +29,7 @@ _WEIGHT = (
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """A weight as the network uses it, not yet computed.  keys: those that go into it."""
+    """A weight as the network uses it, not computed yet.  keys: the keys from which it is computed."""
 
     shape: tuple[int, ...]
     keys: tuple[str, ...]
@@ -38,20 +38,20 @@ class Array:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """arrays: by key, in the table's order.  notes: what was folded."""
+    """A state dict without normalizations.  arrays: by key, in the table's order.  notes: the normalizations folded."""
 
     arrays: dict[str, Array]
     notes: tuple[str, ...]
 
 
 def fold(tensors: Mapping[str, Tensor]) -> Folded:
-    """A state dict's arrays, each normalised weight as one.
+    """Return the arrays of a state dict, with each normalized weight as one array.
 
-    Raises GanExportError, on loading, for normalisations whose shapes don't agree.
+    Loading an array raises GanExportError if the shapes of its normalization don't agree.
     """
-    found = {a.keys[0]: (name, a, kind) for name, a, kind in _normalised(tensors)}
+    found = {a.keys[0]: (name, a, kind) for name, a, kind in _normalized(tensors)}
     spent = {k for _, a, _ in found.values() for k in a.keys}
-    stale = {name for name, _, _ in found.values()}  # early versions kept the computed weight too
+    stale = {name for name, _, _ in found.values()}  # early versions stored the computed weight too
     arrays: dict[str, Array] = {}
     for key, tensor in tensors.items():
         if key in found:
@@ -59,12 +59,12 @@ def fold(tensors: Mapping[str, Tensor]) -> Folded:
         elif key not in spent and key not in stale:
             arrays[key] = Array(tensor.shape, (key,), tensor.floats)
     counts = {kind: sum(k == kind for _, _, k in found.values()) for kind in ("spectral", "weight")}
-    notes = tuple(f"{kind} normalisation folded into {n} weight{'s' * (n > 1)}" for kind, n in counts.items() if n)
+    notes = tuple(f"{kind} normalization folded into {n} weight{'s' * (n > 1)}" for kind, n in counts.items() if n)
     return Folded(arrays, notes)
 
 
-def _normalised(tensors: Mapping[str, Tensor]) -> list[tuple[str, Array, str]]:
-    """(key of the weight, how it is computed, kind) of every normalised weight."""
+def _normalized(tensors: Mapping[str, Tensor]) -> list[tuple[str, Array, str]]:
+    """Return (key of the weight, its array, kind of normalization) of every normalized weight."""
     result: list[tuple[str, Array, str]] = []
     taken: set[str] = set()
     for raw, u, v in _SPECTRAL:
@@ -95,7 +95,7 @@ def _bound(function: Callable[..., Float32], *tensors: Tensor | None) -> Callabl
 
 
 def _spectral_axes(shape: tuple[int, ...], u: Tensor, v: Tensor | None) -> list[int]:
-    """The axes that `u` can belong to: 0 for most layers, 1 for transposed convolutions."""
+    """Return the axes that can have `u`'s length: 0 for most layers, 1 for transposed convolutions."""
     return [
         axis
         for axis in range(min(len(shape), 2))
@@ -104,10 +104,10 @@ def _spectral_axes(shape: tuple[int, ...], u: Tensor, v: Tensor | None) -> list[
 
 
 def spectral(weight: Float32, u: Float32, v: Float32 | None) -> Float32:
-    """weight / (u . W v), W the weight as a matrix with u's axis as rows.
+    """Return weight / (u . W v), for W the weight as a matrix whose rows are u's axis.
 
-    Where both axes have u's length the file doesn't say which is meant: u and v are close to the greatest
-    singular vectors, so it is the one under which they give the greater value.
+    If two axes have u's length, the file doesn't show which one is right.  u and v approximate the first singular
+    vectors, so the axis with the greater u . W v is used.
     """
     sigmas = []
     for axis in range(min(weight.ndim, 2)):
@@ -124,19 +124,19 @@ def spectral(weight: Float32, u: Float32, v: Float32 | None) -> Float32:
 
 
 def _gain_axes(shape: tuple[int, ...], gain: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The axes that the norm is taken over, from the gain's shape; None where they don't agree."""
+    """Return the axes of the norm, from the gain's shape; None if the shapes don't agree."""
     every = tuple(range(len(shape)))
     if not gain:
         return every
     if len(gain) != len(shape) or any(g not in (1, s) for g, s in zip(gain, shape, strict=True)):
         return None
     kept = [i for i in every if gain[i] != 1 or shape[i] == 1]
-    # One axis is kept; where several have a single element it is the same whichever of them is meant.
+    # One axis is kept; if several have one element, each gives the same result.
     return tuple(i for i in every if i not in kept) if kept else None
 
 
 def weight_norm(v: Float32, gain: Float32) -> Float32:
-    """v x gain / |v|, the norm over all axes but the gain's."""
+    """Return v x gain / |v|, with the norm over all axes except the gain's."""
     axes = _gain_axes(v.shape, gain.shape)
     with np.errstate(all="ignore"):
         norm = np.sqrt(np.sum(np.square(v.astype(np.float64)), axis=axes, keepdims=bool(gain.ndim)))

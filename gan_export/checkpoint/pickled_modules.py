@@ -1,7 +1,7 @@
-"""A pickled nn.Module (`torch.save(model)`) as a state dict, without its class.
+"""Read a pickled nn.Module (`torch.save(model)`) as a state dict, without its class.
 
-A module's record holds `_parameters`, `_buffers` and `_modules`: all that `state_dict()` would have given.  It
-also holds what a state dict leaves out: what each layer is, its strides, its eps, and what stands between layers.
+A module's record contains `_parameters`, `_buffers` and `_modules`, and so everything that `state_dict()` returns.
+Unlike a state dict, it also contains the kind of each layer, strides, eps, and the layers without weights.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from functools import cached_property
 
 from gan_export._lib.budget import Budget
 from gan_export.checkpoint.containers.tensors import GlobalRef, OpaqueObject, Tensor, as_tensor
+from gan_export.recognize.state_dict import ModuleSettings
 
 MAX_DEPTH = 32
 MAX_MODULES = 20_000
 MAX_NAME = 200  # characters of an attribute's name
-MAX_HOOKS = 100  # of all that a module holds; a few are shown
-_VISIT = 20  # steps of one module, its children and tensors apart
+MAX_HOOKS = 100  # of a module with all its parts; a few are shown
+_VISIT = 20  # steps of one module, without its children and tensors
 _WRAPPERS = ("DataParallel", "DistributedDataParallel")
 
 
@@ -26,8 +27,8 @@ _WRAPPERS = ("DataParallel", "DistributedDataParallel")
 class Leaf:
     """A module without children.
 
-    path: "main.3".  kind: its class.  own: whether that is torch's.  settings: its attributes, as the file has them.
-    tensors: whether it holds any.
+    path: "main.3".  kind: name of its class.  own: whether the class is torch's.  settings: its attributes in the file.
+    tensors: whether it has parameters or buffers.
     """
 
     path: str
@@ -39,12 +40,14 @@ class Leaf:
 
 @dataclass
 class PickledModule:
-    """A module's tensors by key, and what its record says of its parts.
+    """A module's tensors by key, and the facts of its parts.
 
-    leaves: by path.  sequences: paths in the order in which a Sequential runs them, those within it included; "" stands
-    for a part whose own code says how it runs.  whole: whether the module is nothing but torch's own Sequential.
-    hooks: (path, what is called whenever that part is), for those that aren't torch's own.
-    calls: parameters that are the result of a call, by key -> what is called.
+    leaves: by path.  sequences: paths of each Sequential's leaves, with nested ones, in the order of execution; "" is a
+    part that runs by its own code.  whole: whether the module consists only of torch's own Sequentials.
+    hooks: (path of a part, function that is called with it), without torch's own hooks.
+    calls: key of a parameter that is the result of a call -> the function.
+    settings: the numbers and words among the attributes of each module, by path.
+    source: number of characters of source text in the file, from which its writer would rebuild classes.
     """
 
     record: OpaqueObject
@@ -54,10 +57,12 @@ class PickledModule:
     whole: bool = False
     hooks: list[tuple[str, str]] = field(default_factory=list)
     calls: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, ModuleSettings] = field(default_factory=dict)
+    source: int = 0
 
     @cached_property
     def places(self) -> dict[str, tuple[int, int]]:
-        """Path -> which of the sequences has it first, and where."""
+        """Map each path to (index of the first sequence that has it, its index in that sequence)."""
         found: dict[str, tuple[int, int]] = {}
         for number, sequence in enumerate(self.sequences):
             for at, path in enumerate(sequence):
@@ -66,7 +71,7 @@ class PickledModule:
 
     @cached_property
     def loose(self) -> tuple[Leaf, ...]:
-        """The modules whose place only the module's own code tells: in no Sequential, or in one without weights."""
+        """The modules whose place only the module's own code shows: outside of any Sequential that has weights."""
         placed: set[str] = set()
         for sequence in self.sequences:
             if any(path in self.leaves and self.leaves[path].tensors for path in sequence):
@@ -75,7 +80,7 @@ class PickledModule:
 
 
 def is_module(value: object) -> bool:
-    """Whether a record is a pickled nn.Module: by what it holds, since its class can be anyone's."""
+    """Return whether a record is a pickled nn.Module, by its attributes: its class can have any name."""
     if not isinstance(value, OpaqueObject):
         return False
     state = value.attributes()
@@ -83,13 +88,17 @@ def is_module(value: object) -> bool:
 
 
 def read_module(module: OpaqueObject, budget: Budget) -> PickledModule:
-    """What `module.state_dict()` would hold, in its order."""
+    """Return the tensors of `module.state_dict()`, in its order, and the facts of the module's parts."""
     found = PickledModule(module)
     tree = _Tree(budget)
-    inner: set[str] = set()  # Sequentials that are a part of another
+    inner: set[str] = set()  # Sequentials within another one
     left = MAX_MODULES
+    sources: dict[int, int] = {}
     for prefix, record in _walk(module, tree, budget):
         state, before = record.attributes(), len(found.tensors)
+        found.settings[prefix[:-1]] = _settings(record, state, budget)
+        if (text := _source(record)) is not None:
+            sources[id(text)] = len(text)
         hidden = state.get("_non_persistent_buffers_set")
         elements = hidden.elements if isinstance(hidden, OpaqueObject) else hidden
         elements = elements if isinstance(elements, list) else []
@@ -122,11 +131,29 @@ def read_module(module: OpaqueObject, budget: Budget) -> PickledModule:
             own = record.name.module.startswith("torch.nn.")
             path, tensors = prefix[:-1], len(found.tensors) > before
             found.leaves[path] = Leaf(path, record.name.qualname, own, state, tensors)
+    found.source = sum(sources.values())
     return found
 
 
+def _settings(record: OpaqueObject, state: Mapping[object, object], budget: Budget) -> ModuleSettings:
+    """Return a module's class, and its attributes that are numbers, booleans or short words."""
+    budget.spend(2 * len(state))
+    plain = {k: v for k, v in state.items() if isinstance(k, str) and isinstance(v, int | float | bool | str | None)}
+    short = {k: v for k, v in plain.items() if len(k) <= MAX_NAME and not (isinstance(v, str) and len(v) > MAX_NAME)}
+    budget.hold(100 * len(short))
+    return ModuleSettings(record.name.qualname, short)
+
+
+def _source(record: OpaqueObject) -> str | None:
+    """Return the source text in a record of `torch_utils.persistence`, or None."""
+    args = record.args
+    meta = args[0] if isinstance(args, tuple) and len(args) == 1 else None
+    text = meta.get("module_src") if isinstance(meta, dict) and "class_name" in meta else None
+    return text if isinstance(text, str) else None
+
+
 def _hooks(state: Mapping[object, object], budget: Budget) -> Iterator[GlobalRef]:
-    """Whose code runs before and behind a module's own; torch's spectral and weight norm are such hooks too."""
+    """Yield the functions that run before or after a module; torch's spectral and weight norm are hooks too."""
     for kind in ("_forward_pre_hooks", "_forward_hooks"):
         table = state.get(kind)
         for hook in table.values() if isinstance(table, dict) else ():
@@ -137,7 +164,7 @@ def _hooks(state: Mapping[object, object], budget: Budget) -> Iterator[GlobalRef
 
 
 def submodule(module: OpaqueObject, path: str) -> OpaqueObject | None:
-    """`module.get_submodule(path)`, as far as the file has it."""
+    """Return `module.get_submodule(path)`, or None if the file doesn't have it."""
     for name in path.split(".", MAX_DEPTH)[:MAX_DEPTH]:
         children = module.attributes().get("_modules")
         child = children.get(name) if isinstance(children, dict) else None
@@ -148,7 +175,7 @@ def submodule(module: OpaqueObject, path: str) -> OpaqueObject | None:
 
 
 class _Tree:
-    """A module's parts by identity: one that is a part of many is looked at once."""
+    """The parts of a module by identity; a part that occurs several times is examined once."""
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
@@ -166,8 +193,10 @@ class _Tree:
         return known
 
     def in_turn(self, record: OpaqueObject) -> bool:
-        """Whether its children run one after the other: a Sequential, one by a subclass's numbers, or a wrapper of
-        one."""
+        """Return whether the children run in order.
+
+        They do in a Sequential, in a subclass of one with numbered children, and in a wrapper of one child.
+        """
         known = self._in_turn.get(id(record))
         if known is None:
             children = self.children(record)
@@ -180,7 +209,7 @@ class _Tree:
         return known
 
     def all_own(self, record: OpaqueObject) -> bool:
-        """Whether no code but torch's own says what happens around the last of it."""
+        """Return whether only torch's own code runs after the last part."""
         for _ in range(MAX_DEPTH):
             children = self.children(record)
             if not children:
@@ -192,7 +221,7 @@ class _Tree:
 
 
 def _walk(module: OpaqueObject, tree: _Tree, budget: Budget) -> Iterator[tuple[str, OpaqueObject]]:
-    """(prefix, record), parents before children, in the order of `_modules`; a module isn't looked for in itself."""
+    """Yield (prefix, record), parents before children, in the order of `_modules`; a cycle is followed only once."""
     waiting: list[tuple[str, OpaqueObject, tuple[int, ...]]] = [("", module, ())]
     for _ in range(MAX_MODULES):
         if not waiting:
@@ -216,7 +245,7 @@ def _own(record: OpaqueObject, *kinds: str) -> bool:
 def _sequence(
     prefix: str, record: OpaqueObject, inner: set[str], tree: _Tree, above: tuple[int, ...] = ()
 ) -> Iterator[str]:
-    """Paths in the order in which they run; as `_walk`, not looking for a module in itself."""
+    """Yield paths in the order of execution; a cycle is followed only once."""
     above = (*above, id(record))
     for name, child in tree.children(record).items():
         tree.budget.text(len(prefix))

@@ -1,4 +1,4 @@
-"""The state dict of a file for a class that is at hand: read as data, and held against the class's own keys."""
+"""Read the state dict of a file for a given class, as data, and compare its keys with the class's."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Wanted = Mapping[str, tuple[tuple[int, ...], bool]]  # key -> (shape, whether it
 
 
 def read_state_dict(path: Path, wanted: Wanted, key: str | None = None) -> tuple[dict[str, npt.NDArray[Any]], Source]:
-    """Return the arrays of `path` by the keys of `wanted`, float32 or int64, and where they came from.
+    """Return the arrays of `path` by the keys of `wanted`, float32 or int64, and their source.
 
-    Of several state dicts in the file the first that fits is taken, or the one that `key` names; wrappers' prefixes
-    ("module.", "generator.") are taken off.  Every key must be there in its shape, and no other but torch's own
-    counters.  Nothing that the file names is imported or run.
-    Raises GanExportError, beginning with the file's name, that says which keys differ.
+    If the file has several state dicts, the one at `key` is used, or else the first that fits.  Prefixes of wrappers
+    ("module.", "generator.") are removed.  The file must have every key with its shape, and no further keys except
+    torch's counters.  No code in the file is imported or run.
+    Raises GanExportError, beginning with the file's name, with the keys that differ.
     """
     name, digest, content, budget = hf_folder.read_folder(path) if os.path.isdir(path) else read_content(path)
     found = find(content.root, budget)
@@ -38,7 +38,7 @@ def read_state_dict(path: Path, wanted: Wanted, key: str | None = None) -> tuple
         one = at_path(found, key, budget)
         tried = (one,) if one else ()
     if not tried:
-        what = f"no state dict is called {printable(key, 80)}" if key is not None else "no state dict is in it"
+        what = f"it has no state dict {printable(key, 80)}" if key is not None else "it contains no state dict"
         raise GanExportError(f"{printable(name)}: {what}")
     best: tuple[int, str] | None = None
     for candidate in tried:
@@ -63,8 +63,8 @@ def read_state_dict(path: Path, wanted: Wanted, key: str | None = None) -> tuple
 
 
 def _spellings(candidate: Candidate, budget: Budget) -> list[Mapping[str, Tensor]]:
-    """The tensors by the file's keys, without wrappers, and without each owner's name that all keys begin with."""
-    plain = keys.normalise(candidate.tensors, budget)
+    """Return the tensors by their keys without wrappers, once with and once without each owner's name."""
+    plain = keys.normalize(candidate.tensors, budget)
     owned = [{k[len(p) :]: t for k, t in plain.items()} for p in keys.candidate_prefixes(plain)]
     return [candidate.tensors, *owned]
 
@@ -83,7 +83,7 @@ def _differences(tensors: Mapping[str, Tensor], wanted: Wanted) -> list[str]:
 
 
 def _array(tensor: Tensor | None, floats: bool) -> npt.NDArray[Any] | None:
-    if tensor is None:  # a counter that the file hasn't
+    if tensor is None:  # a counter that is not in the file
         return None
     return tensor.floats() if floats else tensor.integers()
 

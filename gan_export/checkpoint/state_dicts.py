@@ -1,10 +1,10 @@
-"""Which state dicts a file holds, and in what order they are worth a try."""
+"""Find the state dicts in a file, and rank them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gan_export._lib.budget import Budget
@@ -15,12 +15,14 @@ from gan_export.checkpoint.pickled_modules import PickledModule, is_module, read
 MAX_DEPTH = 3
 MAX_CANDIDATES = 64
 MAX_VISITED = 100_000
-_MAX_NAME = 200  # a wrapper's key; longer ones are no names that anyone would give with --key
+_MAX_NAME = 200  # characters of a key on a path; nobody would type a longer one for --key
+
+MEAN_OF_W = "latent_avg"  # a StyleGAN2's mean of w; rosinality's and pSp's files have it beside the weights
 
 Role = Literal["ema", "generator", "unknown", "discriminator"]
 _ORDER: tuple[Role, ...] = ("ema", "generator", "unknown", "discriminator")
 
-# A wrapper's key without separators and case, made of these alone.
+# A wrapper's key in lower case, without separators, consists only of these words.
 _AROUND = r"(?:net|model|state|dict|params?|weights?|pretrained|trained|best|last|latest|module|\d)*"
 _GENERATOR = re.compile(rf"{_AROUND}(?:generator|gen|g|decoder){_AROUND}")
 _DISCRIMINATOR = re.compile(rf"{_AROUND}(?:discriminator\w*|disc|dis|critic\w*|d|encoder){_AROUND}")
@@ -31,11 +33,11 @@ _EMA = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One state dict of the file.
+    """A state dict in the file.
 
-    path: its dotted path, "" for the file itself.  tensors: by the file's keys, those under `path` without it.
-    module: if it was a pickled nn.Module, what else that says.
-    calls: keys whose values are the result of a call, and no tensor here -> what is called.
+    path: its dotted path, "" for the file itself.  tensors: by the file's keys, without `path`.
+    module: the facts of a pickled nn.Module, or None for a dict.
+    calls: key of a value that is the result of a call -> the function; it has no tensor here.
     """
 
     path: str
@@ -47,20 +49,21 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class StateDictSearch:
-    """candidates: best first.  optimisers: paths of their states, which are never tried."""
+    """The state dicts of a file.  candidates: best first.  optimizers: paths of optimizer states, never tried."""
 
     candidates: tuple[Candidate, ...]
-    optimisers: tuple[str, ...]
+    optimizers: tuple[str, ...]
 
 
 def find(root: object, budget: Budget) -> StateDictSearch:
-    """Every dict or pickled module that holds tensors, to a depth of three, and the parts of those that hold several
+    """Return the dicts and pickled modules with tensors, to a depth of three, and their parts if they have several
     networks."""
     whole: list[Candidate] = []
-    optimisers: list[str] = []
+    optimizers: list[str] = []
+    beside = as_tensor(root.get(MEAN_OF_W)) if isinstance(root, dict) else None
     for path, value in _walk(root, budget):
-        if _is_optimiser(value):
-            optimisers.append(path)
+        if _is_optimizer(value):
+            optimizers.append(path)
             continue
         module = read_module(value, budget) if isinstance(value, OpaqueObject) and is_module(value) else None
         tensors, calls = (module.tensors, module.calls) if module else _contents(value, budget)
@@ -68,14 +71,24 @@ def find(root: object, budget: Budget) -> StateDictSearch:
             whole.append(Candidate(path, role_of(path), tensors, module, calls))
         if len(whole) >= MAX_CANDIDATES:
             break
-    everything = [c for w in whole for c in (w, *_parts(w, budget))]
-    ranked = sorted(everything, key=lambda c: _ORDER.index(c.role))  # stable: in the file's order among equals
-    return StateDictSearch(tuple(ranked[:MAX_CANDIDATES]), tuple(optimisers))
+    everything = [_with_mean(c, beside, budget) for w in whole for c in (w, *_parts(w, budget))]
+    ranked = sorted(everything, key=lambda c: _ORDER.index(c.role))  # stable: equal roles keep the file's order
+    return StateDictSearch(tuple(ranked[:MAX_CANDIDATES]), tuple(optimizers))
+
+
+def _with_mean(candidate: Candidate, mean: Tensor | None, budget: Budget) -> Candidate:
+    """Return the candidate with the mean of w that the file has beside it, if it is a style-based generator."""
+    if mean is None or not candidate.path or MEAN_OF_W in candidate.tensors:
+        return candidate
+    budget.spend(len(candidate.tensors))
+    if not any(key.endswith("style.1.weight") for key in candidate.tensors):
+        return candidate
+    return replace(candidate, tensors={**candidate.tensors, MEAN_OF_W: mean})
 
 
 def at_path(found: StateDictSearch, path: str, budget: Budget) -> Candidate | None:
-    """The candidate that `--key` names: by its whole path, a part of a state dict, or its last name if only one
-    has it."""
+    """Return the candidate of `--key`: a path, a part of a state dict, or the last component of only one path; or
+    None."""
     for candidate in found.candidates:
         if candidate.path == path:
             return candidate
@@ -88,7 +101,7 @@ def at_path(found: StateDictSearch, path: str, budget: Budget) -> Candidate | No
 
 
 def role_of(path: str) -> Role:
-    """What the names on the path say, the innermost that says something."""
+    """Return the role by the innermost name on the path that shows one."""
     for name in reversed(path.split(".")):
         plain = re.sub(r"[^a-z0-9]", "", name.lower())
         camel = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
@@ -104,7 +117,7 @@ def role_of(path: str) -> Role:
 
 
 def _walk(root: object, budget: Budget) -> Iterator[tuple[str, object]]:
-    """(path, value) of dicts and records, outermost first."""
+    """Yield (path, value) of dicts and records, outermost first."""
     level: list[tuple[str, object]] = [("", root)]
     seen: set[int] = set()
     left = MAX_VISITED
@@ -115,7 +128,7 @@ def _walk(root: object, budget: Budget) -> Iterator[tuple[str, object]]:
                 continue
             seen.add(id(value))
             yield path, value
-            if depth == MAX_DEPTH or is_module(value) or _is_optimiser(value):
+            if depth == MAX_DEPTH or is_module(value) or _is_optimizer(value):
                 continue
             for name, child in _children(value):
                 left -= 1
@@ -145,12 +158,12 @@ def _children(value: object) -> Iterator[tuple[str, object]]:
 
 
 def tensors_of(value: object, budget: Budget) -> dict[str, Tensor]:
-    """The tensors of a dict, or of a record that is one (a subclass of dict)."""
+    """Return the tensors of a dict, or of a record whose class is a subclass of dict."""
     return _contents(value, budget)[0]
 
 
 def _contents(value: object, budget: Budget) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """(the tensors, what else is the result of a call) of a dict or a record that is one, by key."""
+    """Return (tensors, functions whose results are other values) of a dict or such a record, by key."""
     table = value if isinstance(value, dict) else (value.items if isinstance(value, OpaqueObject) else None)
     found: dict[str, Tensor] = {}
     calls: dict[str, str] = {}
@@ -165,32 +178,33 @@ def _contents(value: object, budget: Budget) -> tuple[dict[str, Tensor], dict[st
     return (found, calls) if any(t.shape and t.dtype in FLOATS for t in found.values()) else ({}, {})
 
 
-def _is_optimiser(value: object) -> bool:
+def _is_optimizer(value: object) -> bool:
     if isinstance(value, dict):
         return isinstance(value.get("param_groups"), list) and isinstance(value.get("state"), dict)
     state = value.attributes() if isinstance(value, OpaqueObject) else {}
     return isinstance(state.get("param_groups"), list) and "state" in state
 
 
-_STEPS_PER_KEY = 6  # to find the network that a key belongs to
+_STEPS_PER_KEY = 6  # to find the network of a key
 
 
 def _parts(whole: Candidate, budget: Budget) -> list[Candidate]:
-    """The networks within a state dict that holds several, or a copy of one: known by the names before their keys."""
+    """Return the networks in a state dict with several, or with a copy of one, by the names before their keys."""
     groups: dict[str, dict[str, Tensor]] = {}
     for key, tensor in whole.tensors.items():
         budget.spend(_STEPS_PER_KEY)
         budget.text(len(key))
         head = _head(key)
         groups.setdefault(head, {})[key[len(head) + 1 :]] = tensor
-    roles = {h: role_of(h.rpartition(".")[2]) for h in groups if h and len(h) <= _MAX_NAME}
-    if len(groups) < 2 or len(roles) > 32 or all(r == "unknown" for r in roles.values()):
+    heads = [h for h in groups if h and len(h) <= _MAX_NAME]
+    if len(groups) < 2 or len(heads) > 32:  # checked first, since finding a role takes microseconds
         return []
+    roles = {h: role_of(h.rpartition(".")[2]) for h in heads}
     return [_part(whole, h, groups[h], budget) for h, r in roles.items() if r != "unknown"]
 
 
 def _head(key: str) -> str:
-    """The first component of a key that is no wrapper's, with the wrappers before it."""
+    """Return a key up to the first component that isn't a wrapper's."""
     parts = key.split(".")
     for i, part in enumerate(parts[:-1]):
         if part not in WRAPPERS:
@@ -207,9 +221,9 @@ def _under(whole: Candidate, prefix: str, budget: Budget) -> Candidate | None:
 def _part(whole: Candidate, prefix: str, inner: Mapping[str, Tensor], budget: Budget) -> Candidate:
     path = f"{whole.path}.{prefix}" if whole.path else prefix
     part = submodule(whole.module.record, prefix) if whole.module else None
-    # The settings of the whole aren't the part's: a discriminator's LeakyReLU says nothing of the generator.
+    # A part doesn't take the settings of the whole: a discriminator's LeakyReLU isn't the generator's.
     module = read_module(part, budget) if part else None
     if module:
-        module.whole = False  # and what the whole does with the part's values, its own code says
+        module.whole = False  # the whole's own code, which isn't read, may change the part's outputs
     calls = {k[len(prefix) + 1 :]: c for k, c in whole.calls.items() if k.startswith(prefix + ".")}
     return Candidate(path, role_of(prefix.rpartition(".")[2]), inner, module, calls)

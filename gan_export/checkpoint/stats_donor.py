@@ -1,4 +1,4 @@
-"""Averaged weights that were saved as parameters alone, with the statistics of the generator that they average."""
+"""Add the statistics of the averaged generator to averaged weights that were saved without buffers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STATISTICS = ("running_mean", "running_var")
 
 
 class Lenders:
-    """Finds who lends what; each candidate's keys are looked at once."""
+    """Finds the candidate whose statistics another one lacks; each candidate's keys are examined once."""
 
     def __init__(self, candidates: Iterable[Candidate], budget: Budget) -> None:
         self._candidates = tuple(candidates)
@@ -23,9 +23,9 @@ class Lenders:
         self._known: dict[int, dict[str, Tensor]] = {}
 
     def of(self, candidate: Candidate) -> Candidate | None:
-        """Whose BatchNorm statistics averaged weights lack; None if they lack none, or nobody's fit.
+        """Return the candidate whose BatchNorm statistics `candidate` lacks; None if it lacks none, or if none fit.
 
-        It holds every key of `candidate` in the same shape, and statistics beside them, and nothing else.
+        It has every key of `candidate` in the same shape, and beyond them only statistics.
         """
         if candidate.role != "ema" or candidate.module is not None:
             return None
@@ -45,7 +45,7 @@ class Lenders:
         return None
 
     def completed(self, candidate: Candidate, lender: Candidate) -> Candidate:
-        """The candidate with the lender's statistics, in the lender's order; its keys without wrappers."""
+        """Return the candidate with the lender's statistics, in the lender's order, with keys without wrappers."""
         return dataclasses.replace(candidate, tensors=self._weights(lender) | self._weights(candidate))
 
     def _weights(self, candidate: Candidate) -> dict[str, Tensor]:
@@ -53,10 +53,10 @@ class Lenders:
         if known is None:
             try:
                 kept = {k: t for k, t in candidate.tensors.items() if not keys.is_counter(k)}
-                known = keys.normalise(kept, self._budget)
+                known = keys.normalize(kept, self._budget)
             except BudgetError:
                 raise
-            except GanExportError:  # two keys mean the same
+            except GanExportError:  # two keys of the same parameter
                 known = {}
             self._known[id(candidate)] = known
         return known

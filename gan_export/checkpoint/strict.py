@@ -1,4 +1,4 @@
-"""What `--strict` refuses: an unsettled reading, and names that run code in a program that unpickles the file."""
+"""Check for `--strict`: refuse an unsettled reading, and names that run code if a program unpickles the file."""
 
 from __future__ import annotations
 
@@ -8,16 +8,22 @@ from gan_export.errors import GanExportError, HostileFileError, printable
 
 
 def check_strictly(checkpoint: Checkpoint) -> None:
-    """Raises HostileFileError if the file names what runs code, GanExportError if it could be read in another way."""
+    """Raise HostileFileError if the file has names that run code, GanExportError if its reading is unsettled."""
     refuse_code(checkpoint.source)
     if others := checkpoint.reading.alternatives:
         name = printable(checkpoint.source.name)
-        first = f"{printable(others[0].title, 120)} ({printable(others[0].flag, 100)})"
+        first = f"{printable(others[0].title, 120)} ({printable(others[0].option, 100)})"
         more = f", or {len(others) - 1} more" if len(others) > 1 else ""
-        raise GanExportError(f"{name}: it could also be {first}{more}; --strict wants a flag that settles it")
+        raise GanExportError(f"{name}: it could also be {first}{more}; strict=True needs a flag that settles it")
+    if unsettled := checkpoint.reading.unsettled:
+        open_still = "; ".join(f"{a.what} ({a.value} or {' or '.join(a.instead)}: {a.option})" for a in unsettled)
+        name = printable(checkpoint.source.name)
+        raise GanExportError(
+            f"{name}: not settled: {printable(open_still, 600)}; strict=True needs the flags that settle it"
+        )
 
 
 def refuse_code(source: Source) -> None:
-    """Raises HostileFileError if the file names what runs code."""
+    """Raise HostileFileError if the file has names that run code."""
     if source.code:
-        raise HostileFileError(f"{printable(source.name)}: {warning(source.code)}; --strict refuses it")
+        raise HostileFileError(f"{printable(source.name)}: {warning(source.code)}; strict=True refuses it")

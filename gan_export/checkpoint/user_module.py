@@ -1,8 +1,8 @@
-"""A generator that a module of the user's own computes: its layers are not known, its signature is.
+"""Read a module of the user's own as a generator: its signature is known, its layers are not.
 
-The user's code is imported because the user names it.  The weights are read as data (`checkpoint.state_dict`) and
-must be exactly those of the class.  What needs layers (native, C, safetensors, inspect) can't take such a module;
-what needs a module and example inputs does, and holds the export against the module itself.
+The user's code is imported because the user names it.  The weights are read as data (`checkpoint.state_dict`), and
+their keys must be exactly those of the class.  Formats that need layers (native, C, safetensors) and inspect refuse
+such a module.  The other formats export the module itself, and the export is compared with it.
 """
 
 from __future__ import annotations
@@ -23,30 +23,31 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from gan_export._lib.escape import is_class_name
+from gan_export._lib.escape import is_class_name, python_identifier
 from gan_export.checkpoint.checkpoint import Source
 from gan_export.checkpoint.state_dict import read_state_dict
 from gan_export.errors import GanExportError, first_line, last_line, printable
 from gan_export.graph.ports import Normal, Port
 from gan_export.graph.signature import Signature
-from gan_export.graph.torch_module import TO_BYTES
-from gan_export.recognize.options import ReadOptions
+from gan_export.graph.torch_code import call_module, graph_module, placeholder
+from gan_export.graph.torch_module import give_bytes, take_bytes
+from gan_export.recognize.options import Grade, ReadOptions
 
 _INNER = "generator"  # the submodule that the user's module is
-_LONGEST = 4096  # latent size that is tried
+_LONGEST = 4096  # largest latent size that is tried
 _LIKELY = (100, 128, 512, 64, 256, 32, 16, 10, 2)
-_TRIED = 4  # images that a signature is read from
+_TRIED = 4  # images that are run to find a signature
 
 
 @dataclass(frozen=True, slots=True)
 class UserModule:
     """A module ready to export.
 
-    graph:     takes the signature's inputs in order, by their names; gives one tensor, or a tuple in order of the
-               outputs; float32, evaluation mode, on the CPU
+    graph:     takes the signature's inputs in order, by their names; returns one tensor, or a tuple in the order of
+               the outputs; float32, evaluation mode, on the CPU
     signature: of `graph`; source: of its weights; arch: the class's name
-    assumed:   what the user left out and was found by trying, a line each
-    overrides: none; what recognition may be told has no meaning here
+    assumed:   the facts that the user didn't state and that were found by running the module, one line each
+    overrides, grades: empty, since the options of recognition have no meaning here
     """
 
     graph: fx.GraphModule
@@ -55,13 +56,14 @@ class UserModule:
     arch: str
     assumed: tuple[str, ...] = ()
     overrides: ReadOptions = field(default_factory=ReadOptions)
+    grades: Mapping[str, Grade] = field(default_factory=dict)
 
 
 def from_module(module: nn.Module, signature: Signature | None = None) -> UserModule:
-    """Return a module of the caller's own as a generator; it is copied to the CPU, in evaluation mode and float32.
+    """Return a module of the user's own as a generator: a copy on the CPU, in evaluation mode and float32.
 
-    signature: one latent z and one output if not given: z's length and the output's shape are found by trying.
-    Raises GanExportError for a module that doesn't take or give what the signature states.
+    signature: if None, one latent z and one output; z's length and the output's shape are found by running the module.
+    Raises GanExportError for a module whose inputs or outputs are not those of the signature.
     """
     name = _named(module)
     with torch.random.fork_rng(devices=[]):
@@ -80,8 +82,8 @@ def from_class(
 ) -> UserModule:
     """Import the class that `target` ("pkg.mod:Class") names, build it, and load the weights in `path` strictly.
 
-    search: folders that come before Python's own while the class is imported and built.
-    Raises GanExportError for a class that can't be imported or built, and for keys that differ from the file's.
+    search: folders that come first on Python's path while the class is imported and built.
+    Raises GanExportError if the class can't be imported or built, and if its keys differ from the file's.
     """
     cls = import_class(target, search)
     with _first_on_path(search), torch.random.fork_rng(devices=[]):
@@ -90,9 +92,9 @@ def from_class(
         except Exception as e:
             given = ", ".join(f"{k}={v!r}" for k, v in (kwargs or {}).items())
             made = printable(f"{target}({given})")
-            raise GanExportError(f"{made} can't be made: {type(e).__name__}: {first_line(e)}; see --kwargs") from e
+            raise GanExportError(f"{made} can't be made: {type(e).__name__}: {first_line(e)}; see kwargs=") from e
     if not isinstance(module, nn.Module):
-        raise GanExportError(f"{printable(target)} makes no torch.nn.Module but {type(module).__name__}")
+        raise GanExportError(f"{printable(target)} returns {type(module).__name__}, not a torch.nn.Module")
     own = module.state_dict()
     wanted = {k: (tuple(v.shape), v.is_floating_point()) for k, v in own.items()}
     arrays, source = read_state_dict(path, wanted, key)
@@ -102,25 +104,25 @@ def from_class(
 
 
 def _named(module: nn.Module) -> str:
-    """The name of its class.  Raises GanExportError for one that no manifest takes."""
+    """Return the name of the module's class.  Raises GanExportError if a manifest can't store it."""
     name = type(module).__name__
     if not is_class_name(name):
-        raise GanExportError(f"class {printable(name)}: an export carries its name; make it 1 to 64 in ASCII")
+        raise GanExportError(f"class {printable(name)}: an export stores it; it must be 1 to 64 ASCII characters")
     return name
 
 
 def import_class(target: str, search: Iterable[Path] = ()) -> Any:
-    """Return what "pkg.mod:Class" names.  Raises GanExportError if there is none."""
+    """Return the object of "pkg.mod:Class".  Raises GanExportError if there is none."""
     module_name, colon, class_name = target.partition(":")
     if not colon or not module_name or not class_name:
-        raise GanExportError(f"--module {printable(target)}: name it as package.module:Class")
+        raise GanExportError(f"module={printable(target)}: name it as package.module:Class")
     with _first_on_path(search):
         try:
             found: Any = importlib.import_module(module_name)
         except Exception as e:
             why = f"{type(e).__name__}: {first_line(e)}"
             raise GanExportError(
-                f"{printable(module_name)} can't be imported: {why}; name its folder with --pythonpath"
+                f"{printable(module_name)} can't be imported: {why}; name its folder with pythonpath="
             ) from e
     for part in class_name.split("."):
         if not hasattr(found, part):
@@ -134,47 +136,35 @@ def double(user: UserModule) -> fx.GraphModule | None:
     graph = copy.deepcopy(user.graph).double()
     try:
         _run(graph, _tensors(user.signature, 1, torch.float64))
-    except Exception:  # a constant of float32 somewhere in the user's code
+    except Exception:  # the user's code may have a float32 constant
         return None
     return graph
 
 
 def to_export(user: UserModule, output: Literal["float", "bytes"]) -> fx.GraphModule:
-    """Return a copy of the graph, its images as uint8, channels last, if `output` is "bytes"."""
+    """Return a copy of the graph; if `output` is "bytes", its image inputs and outputs are uint8, channels last."""
     graph = copy.deepcopy(user.graph)
     if output == "bytes":
         end = next(node for node in graph.graph.nodes if node.op == "output")
         made = end.args[0] if isinstance(end.args[0], tuple) else (end.args[0],)
-        results = []
-        for port, value in zip(user.signature.outputs, made, strict=True):
-            if port.layout and port.dtype != "uint8":
-                graph.add_submodule(f"{TO_BYTES}_{port.name}", ToBytes(port))
-                with graph.graph.inserting_before(end):
-                    value = graph.graph.call_module(f"{TO_BYTES}_{port.name}", (value,))  # noqa: PLW2901
-            results.append(value)
+        with graph.graph.inserting_before(end):
+            results = give_bytes(graph.add_submodule, graph.graph, user.signature.outputs, made)
+        taken = [node for node in graph.graph.nodes if node.op == "placeholder"]
+        after = taken[-1]
+        for port, node in zip(user.signature.inputs, taken, strict=True):
+            with graph.graph.inserting_after(after):
+                value = take_bytes(graph.add_submodule, graph.graph, port, node)
+            if value is not node:
+                node.replace_all_uses_with(value, delete_user_cb=lambda user, kept=value: user is not kept)
+                after = value
         end.args = (results[0] if len(results) == 1 else tuple(results),)
         graph.recompile()
     return graph
 
 
-class ToBytes(nn.Module):
-    """The byte rule of `images.levels` for a port's layout and range."""
-
-    def __init__(self, port: Port) -> None:
-        super().__init__()
-        self.low, self.high = port.range or (-1.0, 1.0)
-        rest = [1 + i for i, letter in enumerate(str(port.layout)) if letter != "C"]
-        self.order = [0, *rest, 1 + port.axis("C")]
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if (self.low, self.high) != (-1.0, 1.0):
-            x = (x - self.low) * (2.0 / (self.high - self.low)) - 1.0
-        return (x * 127.5 + 128.0).floor().clamp(0.0, 255.0).to(torch.uint8).permute(self.order)
-
-
 @contextlib.contextmanager
 def _first_on_path(folders: Iterable[Path]) -> Iterator[None]:
-    """Put folders before Python's own path, inside the block alone."""
+    """Put folders first on Python's path within the block."""
     added = [str(Path(f).resolve()) for f in folders]
     sys.path[:0] = added
     importlib.invalidate_caches()
@@ -206,7 +196,7 @@ def _quiet(module: nn.Module) -> nn.Module:
 
 
 def _digest(module: nn.Module) -> str:
-    """sha256 of the class's name and the state dict: each key, type, shape and bytes, in order."""
+    """Return the sha256 of the class's name and the state dict: each key, type, shape and bytes, in order."""
     digest = hashlib.sha256(type(module).__name__.encode())
     for key, value in module.state_dict().items():
         array = value.detach().contiguous().numpy()
@@ -215,11 +205,11 @@ def _digest(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-# -- what forward takes and gives
+# -- inputs and outputs of forward
 
 
 def _arguments(module: nn.Module, signature: Signature, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the inputs that forward takes by place, and of those that it takes by name."""
+    """Return the names of forward's positional inputs, and of its keyword inputs."""
     ports = [p.name for p in signature.inputs]
     P = inspect.Parameter
     parameters = list(inspect.signature(module.forward).parameters.values())
@@ -236,9 +226,9 @@ def _arguments(module: nn.Module, signature: Signature, name: str) -> tuple[tupl
 
 
 def _outputs_of(module: nn.Module, signature: Signature, name: str) -> tuple[str | int | None, ...]:
-    """What picks each output from what forward gives: a key, a place, or None for the whole.
+    """Return how to get each output from forward's result: a key, an index, or None for the result itself.
 
-    Raises GanExportError unless one call gives the signature's outputs, in their shapes and types.
+    Raises GanExportError unless one call returns the signature's outputs, with their shapes and types.
     """
     made = _call(module, signature, _tensors(signature, 2, torch.float32), name)
     wanted = [p.name for p in signature.outputs]
@@ -246,30 +236,30 @@ def _outputs_of(module: nn.Module, signature: Signature, name: str) -> tuple[str
     if isinstance(made, Mapping):
         if absent := [n for n in wanted if n not in made]:
             gives = ", ".join(map(str, made))
-            raise GanExportError(f"{name} gives {printable(gives)}; the signature's output {absent[0]} is not there")
+            raise GanExportError(f"{name} returns {printable(gives)}, without the signature's output {absent[0]}")
         picks = tuple(wanted)
     elif isinstance(made, tuple | list):
         if len(made) < len(wanted):
-            raise GanExportError(f"{name} gives {len(made)} arrays, the signature states {len(wanted)} outputs")
+            raise GanExportError(f"{name} returns {len(made)} arrays, the signature states {len(wanted)} outputs")
         picks = tuple(range(len(wanted)))
     else:
         if len(wanted) != 1:
-            raise GanExportError(f"{name} gives one array, the signature states {len(wanted)} outputs")
+            raise GanExportError(f"{name} returns one array, the signature states {len(wanted)} outputs")
         picks = (None,)
     shapes = signature.output_shapes(2)
     again = _call(module, signature, _tensors(signature, 2, torch.float32), name)
     for port, pick in zip(signature.outputs, picks, strict=True):
         value, same = (made, again) if pick is None else (made[pick], again[pick])
         if not isinstance(value, torch.Tensor):
-            raise GanExportError(f"{name}: {port.name} is no tensor but {type(value).__name__}")
+            raise GanExportError(f"{name}: {port.name} is {type(value).__name__}, not a tensor")
         if tuple(value.shape) != shapes[port.name] or str(value.dtype) != f"torch.{port.dtype}":
             got = f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
             raise GanExportError(
-                f"{name} gives {port.name} as {got}, the signature states {port.dtype} {shapes[port.name]}"
+                f"{name} returns {port.name} as {got}, the signature states {port.dtype} {shapes[port.name]}"
             )
         if not torch.equal(value.nan_to_num(), same.nan_to_num()):
             raise GanExportError(
-                f"{name} gives another {port.name} each time: its forward draws random numbers; make them an input"
+                f"{name} returns another {port.name} in each call: its forward uses random numbers; make them an input"
             )
     return picks
 
@@ -296,21 +286,22 @@ def _tensors(signature: Signature, count: int, floats: torch.dtype) -> dict[str,
 
 
 def _as_graph(module: nn.Module, signature: Signature, picks: Sequence[str | int | None]) -> fx.GraphModule:
-    """The module behind a forward that takes and gives arrays by place, with the ports' names."""
+    """Return the module with a forward whose positional arguments and results are the ports, by name."""
     placed, named = _arguments(module, signature, type(module).__name__)
     graph = fx.Graph()
-    values = {p.name: graph.placeholder(p.name, type_expr=torch.Tensor) for p in signature.inputs}
-    made = graph.call_module(_INNER, tuple(values[n] for n in placed), {n: values[n] for n in named})
+    values = {p.name: placeholder(graph, python_identifier(p.name)) for p in signature.inputs}
+    by_name = {python_identifier(n): values[n] for n in named}
+    made = call_module(graph, python_identifier(_INNER), tuple(values[n] for n in placed), by_name)
     results = [made if pick is None else graph.call_function(operator.getitem, (made, pick)) for pick in picks]
     graph.output(results[0] if len(results) == 1 else tuple(results))
-    return fx.GraphModule({_INNER: module}, graph, class_name="Generator").eval()
+    return graph_module({_INNER: module}, graph).eval()
 
 
-# -- a signature that was not given
+# -- a signature found by running the module
 
 
 def _found_by_trying(module: nn.Module, name: str) -> tuple[Signature, tuple[str, ...]]:
-    """One latent z, as long as forward takes it, and one output of the shape that it gives."""
+    """Return a signature of one latent z, of a length that forward takes, and one output of forward's shape."""
     for size in _latent_sizes(module):
         for shape in ((size,), (size, 1, 1)):
             z = Port("z", "latent", shape, prior=Normal())
@@ -322,12 +313,12 @@ def _found_by_trying(module: nn.Module, name: str) -> tuple[Signature, tuple[str
             if isinstance(made, torch.Tensor) and made.ndim > 1 and len(made) == _TRIED:
                 return _signature_of(z, made)
     raise GanExportError(
-        f"{name}: no latent of 1 to {_LONGEST} values alone gives one array; state what it takes by a signature"
+        f"{name}: it returns one array for no latent of 1 to {_LONGEST} values; state its inputs by a signature"
     )
 
 
 def _latent_sizes(module: nn.Module) -> Iterable[int]:
-    """What the first weights take in comes first, then usual sizes, then every other."""
+    """Return the input sizes of the first weights, then usual sizes, then all others."""
     dims: list[int] = []
     for value in list(module.parameters())[:4]:
         dims += list(value.shape)
@@ -342,6 +333,6 @@ def _signature_of(z: Port, made: torch.Tensor) -> tuple[Signature, tuple[str, ..
     image = len(shape) == 3 and shape[0] <= 4
     span = (-1.0, 1.0) if bounded else None
     output = Port("image", "image" if image else "values", shape, range=span)
-    what = f"z: {' x '.join(map(str, z.shape))} values of N(0, 1), found by trying"
-    held = "in [-1, 1]" if bounded else "of no known range"
-    return Signature((z,), (output,)), (what, f"image: {' x '.join(map(str, shape))} values {held}, as one run gave")
+    what = f"z: {' x '.join(map(str, z.shape))} values of N(0, 1), found by running the module"
+    held = "in [-1, 1]" if bounded else "of unknown range"
+    return Signature((z,), (output,)), (what, f"image: {' x '.join(map(str, shape))} values {held}, by one run")

@@ -1,4 +1,4 @@
-"""gan-bench [FILE...]: how fast each runtime draws, with the proof that it draws the right pictures."""
+"""gan-bench [FILE...]: measure how fast each runtime generates images, and verify these images."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gan_export.cli import common
+from gan_export.cli import common, tables
 from gan_export.cli.bench_tables import print_run, print_table
-from gan_export.cli.options import reads_checkpoints
+from gan_export.cli.options import Strict, reads_checkpoints
 from gan_export.cli.say import put, say
 from gan_export.recognize.options import ReadOptions
 
@@ -42,7 +42,7 @@ Names = Annotated[
 Batches = Annotated[str | None, typer.Option("--batch", help="Batch sizes, with commas.", show_default="512")]
 Quantities = Annotated[
     str | None,
-    typer.Option("--quantity", help="What to time: model, end_to_end, or both with a comma.", show_default="model"),
+    typer.Option("--measure", help="What to time: model, end_to_end, or both with a comma.", show_default="model"),
 ]
 Rounds = Annotated[int | None, typer.Option("--rounds", help="Number of turns per runtime.", show_default="7")]
 Seconds = Annotated[float | None, typer.Option("--seconds", help="Shortest time of a turn.", show_default="0.3")]
@@ -84,9 +84,10 @@ def bench(
     ] = False,
     json: Annotated[str | None, typer.Option("--json", help="Write the run to this new file; - prints it.")] = None,
     keep: Annotated[
-        Path | None, typer.Option("--keep", help="Keep each run in this folder, under a generated name.")
+        Path | None, typer.Option("--save-dir", help="Keep each run in this folder, under a generated name.")
     ] = None,
     csv: Annotated[str | None, typer.Option("--csv", help="Write the rows to this file as CSV; - prints them.")] = None,
+    strict: Strict = False,
     overrides: ReadOptions,
 ) -> None:
     """Measure FILE, or a built-in generator if no FILE is given."""
@@ -110,9 +111,9 @@ def bench(
         raise GanExportError("a FILE and --model: name one of them")
     if json == "-" and csv == "-":
         raise GanExportError("--json - and --csv - both print: send one to a file")
-    sources = _sources(files or [], plan, overrides)
+    sources = _sources(files or [], plan, overrides, strict)
     if len(sources) > 1 and (json or csv):
-        raise GanExportError(f"this suite measures {len(sources)} generators; keep their runs with --keep DIR")
+        raise GanExportError(f"this suite measures {len(sources)} generators; write their runs with --save-dir DIR")
     _check_targets(json, csv, keep, files or [])
     unstable = [_measure(plan, source, json, csv, keep) for source in sources]
     if fail_on_unstable and any(unstable):
@@ -127,7 +128,7 @@ def compare(
     fail_below: Annotated[
         float | None, typer.Option("--fail-below", help="Exit with 1 if a row's whole interval is below this ratio.")
     ] = None,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Compare even if machines or settings differ.")] = False,
+    anyway: Annotated[bool, typer.Option("--force", help="Compare even if machines or settings differ.")] = False,
 ) -> None:
     """Show the speed of AFTER relative to BEFORE, row by row, with 95 % intervals."""
     from gan_export.bench import compare as comparing
@@ -135,7 +136,7 @@ def compare(
     from gan_export.errors import GanExportError
 
     if fail_below is not None and not 0 < fail_below <= 10:
-        raise GanExportError(f"--fail-below {fail_below:g}: above 0, to 10, is needed")
+        raise GanExportError(f"--fail-below {fail_below:g}: must be above 0 and at most 10")
     found = comparing.compare(record.read(before), record.read(after), unlike=anyway)
     rows = [
         (
@@ -162,10 +163,10 @@ def report(
     *,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="A folder for REPORT.md and report.html.", show_default="beside DIR"),
+        typer.Option("-o", "--out", help="A folder for REPORT.md and report.html.", show_default="next to DIR"),
     ] = None,
 ) -> None:
-    """Write REPORT.md and report.html from the runs in DIR alone."""
+    """Write REPORT.md and report.html from the runs in DIR only."""
     from gan_export.bench import report as reports
 
     for path in reports.write(folder, out or folder.resolve().parent):
@@ -174,7 +175,7 @@ def report(
 
 @app.command(name="list")
 def list_runtimes(*, device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto") -> None:
-    """List the runtimes, and say why some can't run here."""
+    """List the runtimes, with the reasons why some can't run here."""
     from gan_export import runtimes
     from gan_export.bench.backends import BACKENDS
     from gan_export.bench.plan import Plan
@@ -186,7 +187,7 @@ def list_runtimes(*, device: Annotated[str, typer.Option("--device", help="auto,
         if where not in contender.devices:
             state = f"only on {' and '.join(contender.devices)}"
         elif found.ok:
-            state = "yes" if contender.usual else "yes, where it or a file for it is named"
+            state = "yes" if contender.usual else "yes, if it or a file for it is named"
         else:
             state = found.reason
         rows.append((contender.name, contender.title, state))
@@ -199,7 +200,7 @@ def main() -> None:
 
 
 def _measure(plan: Plan, source: Source | str, json: str | None, csv: str | None, keep: Path | None) -> bool:
-    """One run, kept and printed; gives whether anything about it is in doubt.  Interrupted: kept, then exit 130."""
+    """Run, save and print one benchmark; return whether its results are unstable.  Exit with 130 if interrupted."""
     from gan_export.bench import measure, record, summary
     from gan_export.errors import GanExportError
 
@@ -226,7 +227,7 @@ def _measure(plan: Plan, source: Source | str, json: str | None, csv: str | None
 
 
 def _keep(run: Run, json: str | None, csv: str | None, keep: Path | None) -> tuple[list[Path], list[str]]:
-    """Write to every target; gives what was written, and why what wasn't, with the place of the run in its stead."""
+    """Write the run to every target; return the written paths, and the errors of the others."""
     from gan_export._lib.fs import atomic_file, write_text
     from gan_export.bench import record, summary
     from gan_export.errors import GanExportError
@@ -255,7 +256,7 @@ def _keep(run: Run, json: str | None, csv: str | None, keep: Path | None) -> tup
 
 
 def _rescued(run: Run) -> str:
-    """The run in a new file of the folder that programs may always write to; says where."""
+    """Write the run to a new temporary file; return a sentence with its path."""
     import os
     import tempfile
 
@@ -267,25 +268,27 @@ def _rescued(run: Run) -> str:
             file.write(str(record.to_text(run)))
     except OSError as e:
         return f"nor can {tempfile.gettempdir()}: {e.strerror or e}"
-    return f"the run was kept in {name}"
+    return f"the run was saved in {name}"
 
 
-def _sources(files: list[Path], plan: Plan, overrides: ReadOptions) -> list[Source | str]:
+def _sources(files: list[Path], plan: Plan, overrides: ReadOptions, strict: bool) -> list[Source | str]:
     from gan_export.bench.target import idle, runner, sort_files
     from gan_export.errors import GanExportError, printable
 
     if not files:
         if overrides != ReadOptions():
             raise GanExportError(
-                "a flag that says what a checkpoint is needs one; name its FILE, or leave the flag out"
+                f"{overrides} describes a checkpoint, and none is named; name its FILE, or leave the flag out"
             )
         return list(plan.models)
     for file in files:
         common.print_program(file)
     source = sort_files(files, overrides)
+    if source.checkpoint is not None:
+        tables.check_source(source.checkpoint, source.overrides, strict, by_evidence=strict)
     if source.overrides != overrides:
-        recorded = printable(source.overrides.flags(), limit=500)
-        say(f"note: the checkpoint is read with {recorded}, as the manifests of its exports say", error=True)
+        recorded = printable(str(source.overrides), limit=500)
+        say(f"note: the checkpoint is read with {recorded}, the flags in the manifests of its exports", error=True)
     if plan.runtimes:
         for kind, path in idle(source, plan.entrants("cpu")).items():
             raise GanExportError(
@@ -296,7 +299,7 @@ def _sources(files: list[Path], plan: Plan, overrides: ReadOptions) -> list[Sour
 
 
 def _check_targets(json: str | None, csv: str | None, keep: Path | None, files: list[Path]) -> None:
-    """Before anything is measured: no result is lost for a place without a right to write, and no file for a result."""
+    """Raise GanExportError before measuring if a result could not be written, or would replace a measured file."""
     import tempfile
 
     from gan_export.errors import GanExportError
@@ -305,23 +308,23 @@ def _check_targets(json: str | None, csv: str | None, keep: Path | None, files: 
     named = [Path(target) for target in (json, csv) if target and target != "-"]
     for target in named:
         if not target.resolve().parent.is_dir():
-            raise GanExportError(f"{target.parent} is no folder; make it first")
+            raise GanExportError(f"{target.parent} is not a folder; create it first")
         if target.is_dir():
             raise GanExportError(f"{target} is a folder; name a file in it")
     for folder in (*(target.resolve().parent for target in named), *([keep] if keep else [])):
         if not folder.is_dir():
-            raise GanExportError(f"{folder} is no folder; make it first")
+            raise GanExportError(f"{folder} is not a folder; create it first")
         try:
-            with tempfile.TemporaryFile(dir=folder):  # rights alone don't tell: a file system may take no file
+            with tempfile.TemporaryFile(dir=folder):  # permissions are not enough: a file system may refuse files
                 pass
         except OSError as e:
-            raise GanExportError(f"{folder} takes no file ({e.strerror or e}); name another place") from None
+            raise GanExportError(f"{folder} can't be written ({e.strerror or e}); name another folder") from None
     measured = {part.resolve(): part for file in files for part in manifest.files(file).values()}
     for target in named:
         if target.resolve() in measured:
             raise GanExportError(f"{target} is one of the files to measure; name another for the result")
     if json and json != "-" and Path(json).exists():
-        raise GanExportError(f"{json} is there already, and a result is never overwritten; name another")
+        raise GanExportError(f"{json} already exists, and a result is never overwritten; name another file")
     if len(named) == 2 and named[0].resolve() == named[1].resolve():
         raise GanExportError(f"--json and --csv are both {csv}; name two files")
 
@@ -335,7 +338,7 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
     try:
         return tuple(dict.fromkeys(int(word) for word in words))
     except ValueError:
-        raise GanExportError(f"--batch {text}: whole numbers with commas are needed, such as 1,64,512") from None
+        raise GanExportError(f"--batch {text}: must be whole numbers with commas, such as 1,64,512") from None
 
 
 def _words(text: str | None) -> tuple[str, ...] | None:
@@ -343,14 +346,14 @@ def _words(text: str | None) -> tuple[str, ...] | None:
 
 
 def _command_line() -> str:
-    """As it was typed, folders left out: a result names no place on its machine."""
+    """Return the command line without folders, so that a result contains no path of its machine."""
     import shlex
 
     return shlex.join(["gan-bench", *(Path(a).name if "/" in a or "\\" in a else a for a in sys.argv[1:])])
 
 
 class _Bar:
-    """A progress line on stderr, where that is a terminal."""
+    """A progress line on stderr if that is a terminal."""
 
     def __enter__(self) -> _Bar:
         from rich.console import Console

@@ -1,4 +1,4 @@
-"""What gan-bench prints: a run's tables, and the table that they are made with."""
+"""The tables that gan-bench prints."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 def print_run(run: Run) -> None:
     from gan_export.bench import summary
+    from gan_export.bench.record import image_size
 
-    c, h, w = run.model.image
     work = "" if run.model.flops is None else f", {run.model.flops / 1e6:,.0f} MFLOP per image"
-    say(f"{run.model.name} ({run.model.arch}), {w}x{h}x{c}{work}")
+    say(f"{run.model.name} ({run.model.arch}), {image_size(run.model)}{work}")
     say(f"{run.machine.gpu or run.machine.cpu}, {run.settings.threads} threads, device {run.settings.device}")
     found = summary.lines(run)
     for batch, quantity in dict.fromkeys((line.batch, line.quantity) for line in found):
@@ -27,8 +27,8 @@ def print_run(run: Run) -> None:
         columns = ("runtime", "images/s", "95 % interval", "vs eager", "of peak", "call p50 / p90 / p99", "parity")
         print_table(heading, columns, [_cells(line) for line in rows], [line.excluded for line in rows])
     print_table(
-        "apart from speed",
-        ("runtime", "version", "precision", "start to first picture", "load", "peak memory", "file"),
+        "start-up, memory, size",
+        ("runtime", "version", "precision", "time to first image", "load", "peak memory", "file"),
         [summary.aside(e) for e in run.entries],
     )
     if run.peak:

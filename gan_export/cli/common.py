@@ -1,4 +1,4 @@
-"""What the four commands share: the default-group pattern, one-line errors, exit codes."""
+"""Shared code of the four commands: the default-group pattern, one-line errors, exit codes."""
 
 from __future__ import annotations
 
@@ -7,40 +7,48 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import typer
 from typer.core import TyperGroup
 
+from gan_export._lib.extras import explained
 from gan_export.cli.say import say
 from gan_export.errors import GanExportError, printable
 
 INTERRUPTED = 130
-WRONG_USAGE: type[Exception] = cast(Any, typer.BadParameter.__mro__[1])  # UsageError, which typer keeps for itself
+WRONG_USAGE: type[Exception] = cast(Any, typer.BadParameter.__mro__[1])  # UsageError, which typer doesn't export
 
 
 def default_group(command: str) -> type[TyperGroup]:
-    """A group in which a first word that is no sub-command belongs to `command`.
+    """A group whose default is `command`, unless the first word is a sub-command.
 
-    So `gan-sample g.onnx` and `gan-sample check DIR` live side by side; the few reserved words win.
+    So `gan-sample g.onnx` and `gan-sample check DIR` both work; the few reserved words take precedence.
     """
 
     class DefaultGroup(TyperGroup):
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
             wants_help = bool(args) and args[0] in ("--help", "-h")
+            if not args and ctx.resilient_parsing:  # the first word is being completed
+                return super().parse_args(ctx, args)
             if not wants_help and (not args or args[0] not in self.commands):
                 args = [command, *args]
             return super().parse_args(ctx, args)
 
+        def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+            """Return the sub-commands, and what the first argument of the default command can be."""
+            first = self.commands[command].params[0].shell_complete(ctx, incomplete)
+            return [*super().shell_complete(ctx, incomplete), *(item for item in first if item.type == "plain")]
+
         def format_usage(self, ctx: Any, formatter: Any) -> None:
-            """The default command's usage: it is what is typed most."""
+            """Write the usage of the default command, which is used most."""
             default = self.commands[command]
             formatter.write_usage(ctx.command_path, " ".join(default.collect_usage_pieces(ctx)))
 
         def format_options(self, ctx: Any, formatter: Any) -> None:
-            """The default command's arguments and options, then the sub-commands."""
+            """Write the arguments and options of the default command, then the sub-commands."""
             default = self.commands[command]
             default.format_options(ctx, formatter)
             self.format_commands(ctx, formatter)
@@ -49,7 +57,7 @@ def default_group(command: str) -> type[TyperGroup]:
 
 
 def new_app(help: str, default: str) -> typer.Typer:
-    """A typer application with plain errors, no completion installer, and `default` as its default command."""
+    """Return a typer application with plain errors, no completion installer, and `default` as its default command."""
     app = typer.Typer(
         cls=default_group(default),
         help=help,
@@ -63,18 +71,23 @@ def new_app(help: str, default: str) -> typer.Typer:
 
 
 def _group() -> None:
-    """Keeps an application of one command a group."""
+    """Keep an application with one command a group."""
 
 
 def main(app: typer.Typer, program: str) -> NoReturn:
-    """Run `app` as `program`; never a traceback for what a user can cause.
+    """Run `app` as `program`, without a traceback for errors that a user can cause.
 
-    Exit code 0 done, 1 a check failed, 2 bad input or an unusable environment, 130 interrupted, 128 and a signal's
-    number ended by it.  GAN_EXPORT_TRACEBACK=1 shows the traceback too, for a bug report.
+    Exit codes: 0 done, 1 a check failed, 2 bad input or an unusable environment, 130 interrupted, 128 + N ended by
+    signal N.  GAN_EXPORT_TRACEBACK=1 shows the traceback too, for a bug report.
     """
+    if os.environ.get(f"_{program.replace('-', '_').upper()}_COMPLETE"):  # a shell asks for completions
+        from typer import completion
+
+        completion.get_completion_inspect_parameters()  # registers the shells
     with _ended_as_interrupted() as ending:
         try:
-            code = app(prog_name=program, standalone_mode=False)
+            with explained("this command"):
+                code = app(prog_name=program, standalone_mode=False)
         except GanExportError as e:
             _fail(program, str(e), e.exit_code)
         except WRONG_USAGE as e:
@@ -86,30 +99,36 @@ def main(app: typer.Typer, program: str) -> NoReturn:
             sys.exit(0)
         except (OSError, MemoryError) as e:
             _fail(program, describe(e), 2)
-        if code == INTERRUPTED:  # typer has caught the interrupt, and says nothing
+        if code == INTERRUPTED:  # typer has caught the interrupt without printing anything
             _fail(program, *ending.outcome())
         sys.exit(code or 0)
 
 
 def print_program(path: Path) -> None:
-    """Say, before it is run, that a file is a program of who knows whom; nothing for any other file."""
+    """Print a warning, before the file is run, if it is a program from an unknown source."""
     from gan_export.formats import programs
 
     if line := programs.note(path):
         say(f"warning: {line}", error=True)
 
 
+def print_warnings(lines: Iterable[str]) -> None:
+    """Print the warnings about a file on standard error."""
+    for line in lines:
+        say(f"warning: {line}", error=True)
+
+
 def _usage(error: Any) -> str:
-    """One line for a word on the command line that typer can't take: what it is, and where the right ones are."""
+    """Return one line for a usage error of typer: the message, and the command that prints the help."""
     message: str = error.format_message().strip().rstrip(".")
     help = f"; see `{error.ctx.command_path} -h`" if error.ctx else ""
     return " ".join((message[:1].lower() + message[1:]).split()) + help
 
 
 class _Ending:
-    """Takes a signal that ends a program for a Ctrl-C, so that whatever is half written is removed.
+    """A signal handler that turns a terminating signal into a Ctrl-C, so that half-written files are removed.
 
-    Once: `timeout` and others send two, and the second must not end the removing.
+    Only the first signal counts: `timeout` and others send two, and the second must not interrupt the cleanup.
     """
 
     def __init__(self) -> None:
@@ -121,7 +140,7 @@ class _Ending:
             raise KeyboardInterrupt
 
     def outcome(self) -> tuple[str, int]:
-        """The message and the exit code."""
+        """Return the message and the exit code."""
         if not self.number:
             return "interrupted", INTERRUPTED
         return f"ended by {signal.Signals(self.number).name}", 128 + self.number
@@ -129,7 +148,7 @@ class _Ending:
 
 @contextlib.contextmanager
 def _ended_as_interrupted() -> Iterator[_Ending]:
-    """SIGTERM and SIGHUP as a Ctrl-C, but for those that this process was started without, as by nohup."""
+    """Handle SIGTERM and SIGHUP like Ctrl-C, unless the process was started with them ignored, as by nohup."""
     ending, before = _Ending(), {}
     if threading.current_thread() is threading.main_thread():
         for name in ("SIGTERM", "SIGHUP"):
@@ -154,9 +173,9 @@ def _ended_as_interrupted() -> Iterator[_Ending]:
 
 
 def describe(error: BaseException) -> str:
-    """One line for an operating-system error: the file and the reason."""
+    """Return one line for an operating-system error: the file and the reason."""
     if isinstance(error, MemoryError):
-        return "out of memory; ask for fewer or smaller pictures at once"
+        return "out of memory; generate fewer or smaller images at once"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}"

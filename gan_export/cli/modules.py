@@ -1,13 +1,12 @@
-"""--module, --kwargs, --pythonpath and --signature: a class of the user's own instead of a recognized checkpoint."""
+"""--module, --kwargs, --pythonpath and --signature: a user's class instead of a recognized checkpoint."""
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gan_export._lib import plaindata
 from gan_export.cli import tables
 from gan_export.cli.say import say
 from gan_export.errors import GanExportError, printable
@@ -30,7 +29,7 @@ def read(
 ) -> UserModule:
     """Import the class that `target` names, and load FILE's weights into it.
 
-    strict: refuse a file that names what runs code; nothing of it is run either way.
+    strict: refuse a file that names code to run; the file is never run.
     Raises GanExportError for flags of recognition other than --key, which have no meaning for a class.
     """
     from gan_export import checkpoint
@@ -39,7 +38,7 @@ def read(
     flags = {name for name in overrides.explicit() if name != "key"}
     if flags:
         named = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(flags))
-        raise GanExportError(f"{named} says how a checkpoint is recognized, and --module's class is not; leave it out")
+        raise GanExportError(f"{named} is for checkpoints that gan-export recognizes, not for --module; leave it out")
     for folder in search:
         if not folder.is_dir():
             raise GanExportError(f"--pythonpath {printable(str(folder))}: no such folder")
@@ -58,14 +57,14 @@ def read(
 
 
 def refuse_alone(kwargs: str | None, search: Sequence[Path] | None, signature: Path | None) -> None:
-    """Raise GanExportError for a flag that only --module gives a meaning."""
+    """Raise GanExportError for a flag that needs --module."""
     for flag, value in (("--kwargs", kwargs), ("--pythonpath", search), ("--signature", signature)):
         if value:
             raise GanExportError(f"{flag} goes with --module pkg.mod:Class; name the class too, or leave it out")
 
 
 def print_assumed(user: UserModule) -> None:
-    """Say what was found by trying, and the flag that states it."""
+    """Print the settings that were found by trial, and the flags that set them."""
     if user.assumed:
         line = "; ".join(user.assumed)
         say(f"assumed: {printable(line, limit=1000)} (--signature)", error=True)
@@ -75,9 +74,9 @@ def _kwargs(text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as e:
-        raise GanExportError(f"--kwargs is no JSON: {printable(str(e))}") from None
+        data = plaindata.from_json(text)
+    except ValueError as e:
+        raise GanExportError(f"--kwargs is not JSON: {printable(str(e))}") from None
     if not isinstance(data, dict):
         raise GanExportError('--kwargs is an object of JSON, such as {"nz": 100}')
     return data
@@ -89,10 +88,10 @@ def _signature(path: Path | None) -> Signature | None:
     if path is None:
         return None
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = plaindata.from_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise GanExportError(f"{printable(str(path))}: no such file") from None
-    except (OSError, ValueError, RecursionError) as e:
+    except (OSError, ValueError) as e:
         raise GanExportError(f"{printable(str(path))} can't be read as TOML: {printable(str(e))}") from None
     try:
         return Signature.from_data(data)

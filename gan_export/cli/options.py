@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -23,38 +23,63 @@ Strict = Annotated[
     bool,
     typer.Option("--strict", help="Refuse a checkpoint that is ambiguous, or that names code to run."),
 ]
+Count = Annotated[int, typer.Option("-n", "--count", help="Number of images.")]
+Start = Annotated[int, typer.Option("--start", help="Index of the first image.")]
+Label = Annotated[
+    str | None, typer.Option("--label", "--class", help="Number of a label, or all.", show_default="random")
+]
+LatentScale = Annotated[
+    float, typer.Option("--latent-scale", help="Multiply latents by this, 0 to 1; smaller values vary less.")
+]
+RuntimeName = Annotated[
+    str | None, typer.Option("--runtime", help="Runtime to use.  The default is the first that can run the file.")
+]
+GeneratorFile = Annotated[Path, typer.Argument(help="A checkpoint or an export; recognized by its content.")]
 Out = Annotated[Path | None, typer.Option("-o", "--out", help="Where to write.", show_default=False)]
 
-# What a checkpoint doesn't say and a user can: a flag for each field of Overrides.
+# Settings that a checkpoint may lack: a flag per field of ReadOptions.
 _HELP = {
     "arch": "Read the checkpoint as this family.",
     "key": "Key of the state dict in the file.",
-    "bn_eps": "eps of BatchNorm.",
-    "slope": "Slope of LeakyReLU; 0 for ReLU.",
+    "bn_eps": "eps of BatchNorm: one for all, or one for each, such as 1e-5,0.8,0.8.",
+    "slope": "Slope of LeakyReLU, 0 for ReLU: one for all, or one for each.",
+    "first_activation": "An activation behind the first Linear: on or off.",
     "output": "Last activation: tanh, sigmoid or none.",
     "prior": "Distribution of the latents: normal or uniform.",
     "upsample": "How images are enlarged: nearest or bilinear.",
     "image_size": "Image size, if several fit the file.",
-    "classes": "Number of classes, if labels are one-hot.",
+    "classes": "Number of classes, if labels are one-hot; 0 if no label takes part, though there is an embedding.",
     "label_order": "Whether the label's features come after z or before it.",
+    "norm": "BatchNorm by the statistics of each image, or by the stored ones: image or stored.",
+    "dropout": "Dropout off, or on by seed and index: off or seed.",
+    "size": "Fix the size of the images, HEIGHTxWIDTH, for a generator that takes any.",
+    "psi": "Truncation of a style-based generator: w moves to its mean; 1 leaves it.",
+    "cutoff": "How many of the layers' w --psi changes.",
+    "psi_input": "Keep psi as an input of the export.",
+    "input": "What a style-based generator starts from: z, w, or ws (a w for each layer).",
+    "part": "One part of a style-based generator: mapping (z to ws), or synthesis (ws to the image).",
+    "noise": "What a style-based generator adds: const (stored), none, or seed (an input per layer).",
     "raw": "Keep the model's own range of values; don't rescale to [-1, 1].",
 }
 
 
 def reads_checkpoints(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command that takes `overrides: Overrides` a flag for each of its fields instead."""
+    """Replace a command's parameter `overrides: ReadOptions` by one flag per field."""
     hints = get_type_hints(ReadOptions)
+    own = inspect.signature(command).parameters  # a field that the command reads itself
 
     @functools.wraps(command)
     def wrapper(**arguments: Any) -> None:
-        given = {f.name: arguments.pop(f.name) for f in fields(ReadOptions)}
+        given = {f.name: arguments.pop(f.name) for f in fields(ReadOptions) if f.name not in own}
         for name, value in given.items():
             _check_word(name, value, hints[name])
+            if isinstance(value, str) and _is_per_layer(hints[name]):
+                given[name] = _numbers(name, value)
         command(overrides=ReadOptions(**given), **arguments)
 
     kept = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "overrides"]
     added = []
-    for f in fields(ReadOptions):
+    for f in (f for f in fields(ReadOptions) if f.name not in own):
         option = typer.Option(f"--{f.name.replace('_', '-')}", help=_HELP[f.name], show_default=False)
         plain = _plain(hints[f.name])
         annotation: Any = Annotated[plain, option]
@@ -68,23 +93,47 @@ def reads_checkpoints(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def check_device(name: str) -> None:
-    """Raises GanExportError for a device that isn't one."""
+    """Raise GanExportError for an unknown device."""
     if name not in ("cpu", "cuda"):
-        raise GanExportError(f"--device {name}: cpu and cuda are possible")
+        raise GanExportError(f"--device {name}: must be cpu or cuda")
+
+
+def parse_label(text: str | None) -> int | Literal["random", "all"]:
+    """Return the value of --label."""
+    if text is None:
+        return "random"
+    if text == "all":
+        return "all"
+    if text.isdecimal() and len(text) < 20:
+        return int(text)
+    raise GanExportError(f"--label {text}: must be the number of a label, or all")
 
 
 def _words(hint: Any) -> tuple[str, ...]:
-    """The strings that a Literal, or None beside it, allows; none for another type."""
+    """Return the strings of a Literal or an optional Literal; empty for other types."""
     found = [w for part in (hint, *get_args(hint)) for w in get_args(part) if isinstance(w, str)]
     return tuple(dict.fromkeys(found))
 
 
 def _plain(hint: Any) -> Any:
-    """The hint as typer takes it: a Literal as a string, checked here with a message of our own."""
-    return str | None if _words(hint) else hint
+    """Return the hint for typer: a string for what is checked here, for a better message."""
+    return str | None if _words(hint) or _is_per_layer(hint) else hint
+
+
+def _is_per_layer(hint: Any) -> bool:
+    """Return whether a number may be given for each layer."""
+    return any(get_origin(part) is tuple for part in get_args(hint))
+
+
+def _numbers(name: str, text: str) -> float | tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise GanExportError(f"--{name.replace('_', '-')} {text}: a number, or several with commas between") from None
+    return values[0] if len(values) == 1 else values
 
 
 def _check_word(name: str, value: Any, hint: Any) -> None:
     words = _words(hint)
     if value is not None and words and value not in words:
-        raise GanExportError(f"--{name.replace('_', '-')} {value}: {', '.join(words)} are possible")
+        raise GanExportError(f"--{name.replace('_', '-')} {value}: must be one of {', '.join(words)}")

@@ -1,21 +1,28 @@
-"""gan-sample FILE: pictures from a seed, by whatever runtime takes the file."""
+"""gan-sample: generate images from a seed with a runtime that supports the file, and what else is done with them."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gan_export.cli import common
-from gan_export.cli.options import Device, Seed, Strict, Threads, check_device, reads_checkpoints
+from gan_export.cli.apply import apply
+from gan_export.cli.dataset import check, dataset
+from gan_export.cli.evaluate import evaluate
+from gan_export.cli.interpolate import interpolate
+from gan_export.cli.loading import Loading, loads_generators, opened
+from gan_export.cli.options import GeneratorFile, Label, LatentScale, Seed, Start, parse_label
+from gan_export.cli.progress import Progress
 from gan_export.cli.say import say
+from gan_export.cli.styles import By, Direction, Mix, Psi, Styles, applied, parse_psi
 from gan_export.errors import GanExportError
-from gan_export.recognize.options import ReadOptions
 
 if TYPE_CHECKING:
-    from gan_export.sampling.generator import Label
+    from gan_export.sampling.generator import Bytes, Floats, Generator
+    from gan_export.sampling.styles import Rng
 
 HELP = """Generate images with a checkpoint or any export (.onnx, .pt, .gan, .xml, ...).
 
@@ -25,247 +32,150 @@ Image i of a seed is the same in every runtime, at any batch size, on any machin
 gan-sample g.onnx -n 64 --seed 7 -o grid.png     one grid
 gan-sample g.onnx -n 5000 -o images              a folder of PNGs
 gan-sample g.onnx -n 100000 -o images.npz        uint8 (N, H, W, C)
-gan-sample g.onnx --walk 12 -o walk.gif          a film that moves from image to image; also .webp, .mp4
-gan-sample g.gan -n 10000000 --format webdataset -o DIR
+gan-sample network.pkl --seed 85 --psi 0.7       truncation of a style-based generator
+gan-sample network.pkl --mix 4-7:12 -o mixed.png layers 4 to 7 take the style of seed 12
+gan-sample interpolate g.onnx -o walk.gif        an animation that moves from image to image; also .webp, .mp4
+gan-sample dataset g.gan -n 10000000 --format webdataset -o DIR
                                                  a dataset in shards, with a manifest; run it again to continue
-gan-sample check DIR --generator g.gan           is it complete, and does the generator give these images?
-
-Dataset formats: png, classes, webdataset, webdataset-npy, parquet, npy, raw.
+gan-sample check DIR --generator g.gan           is it complete, and does the generator generate these images?
+gan-sample apply g.onnx photo.jpg -o out.png     an image through a generator that takes one; a folder too
+gan-sample evaluate g.onnx                       the quality of a generator of digits
 """
 app = common.new_app(HELP, default="sample")
+app.command("apply", short_help="Put images through a generator that takes images.")(loads_generators(apply))
+app.command("interpolate", short_help="Write an animation that moves from image to image.")(
+    loads_generators(interpolate)
+)
+app.command("dataset", short_help="Write a dataset in shards.")(loads_generators(dataset))
+app.command("check", short_help="Check a dataset.")(check)
+app.command("evaluate", short_help="Measure the images of a digit generator.")(loads_generators(evaluate))
 
 
 @app.command(hidden=True)
-@reads_checkpoints
+@loads_generators
 def sample(
-    file: Annotated[Path, typer.Argument(help="A checkpoint or an export; recognized by its content.")],
+    file: GeneratorFile,
     *,
     count: Annotated[int | None, typer.Option("-n", "--count", help="Number of images.", show_default="64")] = None,
     seed: Seed = 0,
-    start: Annotated[int, typer.Option("--start", help="Index of the first image.")] = 0,
+    start: Start = 0,
     out: Annotated[
-        str, typer.Option("-o", "--out", help="A .png, .npy or .npz file, a folder, or a URL of a folder.")
+        str, typer.Option("-o", "--out", help="A .png, .npy or .npz file, or a folder for a PNG per image.")
     ] = "samples.png",
     batch: Annotated[int, typer.Option("--batch", help="Images per batch.")] = 64,
-    label: Annotated[
-        str | None, typer.Option("--label", help="Number of a label, or all.", show_default="random")
-    ] = None,
+    label: Label = None,
     latents: Annotated[
-        Path | None, typer.Option("--latents", help="Use these latents: .npy, or a tensor in .pt.")
+        Path | None,
+        typer.Option("--latents", help="Use these z, w or ws: .npy, .npz (projected_w.npz), or a tensor in .pt."),
     ] = None,
-    walk: Annotated[
-        int | None,
-        typer.Option(
-            "--walk", help="Write a looping film through this many images (.gif, .webp, .mp4); -n films side by side."
-        ),
-    ] = None,
-    psi: Annotated[
-        float, typer.Option("--psi", help="Multiply latents by this, 0 to 1; smaller values vary less.")
-    ] = 1.0,
-    format: Annotated[
+    rng: Annotated[
+        str, typer.Option("--rng", help="philox, the latent law, or numpy, as NVlabs' scripts: a seed for each image.")
+    ] = "philox",
+    seeds: Annotated[
         str | None,
-        typer.Option("--format", help="Write a dataset in this format into the folder OUT.", show_default=False),
+        typer.Option("--seeds", help="Seeds for --rng numpy, such as 0-10,85: one image each.", show_default=False),
     ] = None,
-    filter: Annotated[
-        str | None,
-        typer.Option(
-            "--filter", help="Leave out images below a classifier's confidence: 'confidence<0.9'.", show_default=False
-        ),
-    ] = None,
-    classifier: Annotated[
-        str | None,
-        typer.Option("--classifier", help="Classifier for --filter: a name, or an ONNX file.", show_default="digits"),
-    ] = None,
-    shard: Annotated[
-        str | None, typer.Option("--shard", help="Generate only one part, such as 3/16.", show_default="everything")
-    ] = None,
-    shard_size: Annotated[
-        int | None, typer.Option("--shard-size", help="Images per shard.", show_default=False)
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", help="Number of processes.", min=1, show_default="the cores")
-    ] = None,
-    ray: Annotated[
-        str | None,
-        typer.Option("--ray", help="Run on a Ray cluster: HOST:PORT, auto or local.", show_default=False),
-    ] = None,
-    runtime: Annotated[
-        str | None, typer.Option("--runtime", help="Runtime to use.  The default is the first that can run the file.")
-    ] = None,
-    device: Device = "cpu",
-    threads: Threads = None,
-    strict: Strict = False,
-    overrides: ReadOptions,
+    latent_scale: LatentScale = 1.0,
+    psi: Psi = None,
+    mix: Mix = "",
+    direction: Direction = None,
+    by: By = 1.0,
+    loading: Loading,
 ) -> None:
     """Write COUNT images of FILE to OUT."""
-    from gan_export.sampling import generator as generators
+    from gan_export.sampling import write as writing
+    from gan_export.sampling.styles import has_labels, has_mapping
 
-    total = count if count is not None else (64 if walk is None else 1)
-
-    def dataset(format: str) -> None:
-        from dataclasses import asdict
-
-        from gan_export.cli import dataset, tables
-        from gan_export.datasets.filters import DIGITS
-        from gan_export.datasets.plan import Partition
-        from gan_export.datasets.run import DatasetRequest
-        from gan_export.datasets.writer import GeneratorSource
-
-        tables.check_source(file, overrides, strict)
-        part = Partition.parse(shard) if shard else Partition()
-        request = DatasetRequest(seed, start, total, format, chosen, psi, filter, shard_size, part, workers, ray)
-        source = GeneratorSource(file, runtime, device, threads, classifier or DIGITS, overrides=asdict(overrides))
-        dataset.draw(source, request, out)
-
-    check_device(device)
-    common.print_program(file)
-    chosen = _label(label)
-    if walk is not None and (latents is not None or format is not None):
-        raise GanExportError("--walk draws its own latents into one film; leave --latents and --format out")
-    if "://" in out and format is None:
-        raise GanExportError(f"-o {out}: a dataset alone goes to a URL; add --format")
-    target = Path(out)
+    psis = parse_psi(psi)
+    total = (4 if len(psis) > 1 else 64) if count is None else count
+    chosen, target = parse_label(label), Path(out)
+    if "://" in out:
+        raise GanExportError(f"-o {out}: only a dataset can be written to a URL; use gan-sample dataset")
     _check_counts(total, batch)
-    if latents is not None:
-        _check_latents(format, count is not None or bool(seed or start) or psi != 1.0)
-    _check_classifier(classifier, filter)
-    if format is not None:
-        dataset(format)
-        return
-    _refuse_of_one_file(
-        {
-            "--shard": shard,
-            "--shard-size": shard_size,
-            "--workers": workers,
-            "--ray": ray,
-            "--filter": filter,
-            "--classifier": classifier,
-        }
-    )
-    with generators.open_generator(
-        file, overrides, runtime=runtime, device=device, threads=threads, psi=psi, strict=strict
-    ) as generator:
-        for line in generator.warnings:
-            say(f"warning: {line}", error=True)
-        if walk is not None:
-            from gan_export.sampling import interpolate
+    by_rng: Rng = "numpy" if rng == "numpy" else "philox"
+    if rng != by_rng:
+        raise GanExportError(f"--rng {rng}: must be philox or numpy")
+    numpy_seeds = _numpy_seeds(by_rng, seeds, seed, total, own=latents is not None, mix=bool(mix))
+    if latents is not None and (count is not None or seed or start or latent_scale != 1.0):
+        raise GanExportError(
+            "--latents uses all latents of the file unchanged; leave -n, --seed, --start, --latent-scale out"
+        )
+    loading, change = applied(file, loading, Styles(psis, mix, direction, by), latents)
+    with opened(file, loading, latent_scale) as generator:
+        if has_mapping(generator) and (change or len(psis) > 1):
+            generator.parts(psi="psi" in change or len(psis) > 1, cutoff=change.get("cutoff"))
+        own = _own_latents(generator, latents, loading)
+        base: Sequence[int] = numpy_seeds if numpy_seeds is not None else range(start, start + total)
+        if own:
+            base = range(len(next(iter(own.values()))))
+        if (own or numpy_seeds) and not label and has_labels(generator):
+            chosen = "all"
+        columns = max(len(psis), 1)
 
-            kept = chosen if label is not None else "all"
-            drawn = interpolate.write(generator, target, seed=seed, stops=walk, count=total, start=start, label=kept)
-            say(f"wrote {out}: {drawn} frames over {walk} stops, looping")
-            return
-        z = generators.read_latents(latents, generator.facts.nz) if latents else None
-        if z is None and label == "all" and generator.facts.classes and not target.suffix:
-            dataset("classes")  # labels laid out as folders, which is what tools for classes read
-            return
-        with _Progress(len(z) if z is not None else total) as advance:
-            if z is not None:
-                generators.sample_latents(
-                    generator, target, z, batch=batch, label=chosen if label else "all", progress=advance
-                )
-            else:
-                generators.sample(
-                    generator, target, seed=seed, start=start, count=total, batch=batch, label=chosen, progress=advance
-                )
-    drawn = len(z) if z is not None else total
-    info = generator.session.info
-    say(f"wrote {out}: {drawn} picture{'s' if drawn > 1 else ''} by {info.runtime} ({info.provider})")
+        def make(cells: range) -> Bytes:
+            """The images of these cells of the sheet: an image's row has a column for each psi."""
+            at = [base[cell // columns] for cell in cells]
+            given = {**change, **{name: values[at] for name, values in own.items()}}
+            if columns > 1:
+                given["psi"] = [psis[cell % columns] for cell in cells]
+            elif isinstance(base, range):
+                return generator.sample(len(at), seed=seed, start=at[0], labels=chosen, rng=by_rng, **given)
+            return generator.sample(indices=at, seed=seed, labels=chosen, rng=by_rng, **given)
+
+        drawn = len(base) * columns
+        with Progress(drawn) as advance:
+            writing.write(
+                target, generator.image, make, drawn, first=base[0] if isinstance(base, range) else 0, batch=batch,
+                columns=columns if columns > 1 else None, progress=advance,
+            )  # fmt: skip
+        info = generator.info
+        say(f"wrote {out}: {drawn} image{'s' if drawn > 1 else ''} by {info.runtime} ({info.provider})")
 
 
-def _refuse_of_one_file(flags: dict[str, object]) -> None:
-    """Raises GanExportError for a flag that only a dataset has a use for."""
-    for name, said in flags.items():
-        if said:
-            raise GanExportError(f"{name} is for datasets; add --format, and a folder with -o")
+def _numpy_seeds(rng: Rng, seeds: str | None, seed: int, count: int, *, own: bool, mix: bool) -> list[int] | None:
+    """The seeds of `--rng numpy`, without --seeds those from --seed on; None for the latent law.
+
+    own: whether latents are in a file; then, with --mix, only the mix's seeds are numpy's
+    """
+    from gan_export.sampling.numpy_seeds import parse_seeds
+
+    if rng == "philox":
+        if seeds is not None:
+            raise GanExportError(
+                "--seeds is for --rng numpy, as in NVlabs' scripts: add that; the latent law has one seed, and -n and "
+                "--start"
+            )
+        return None
+    if own and not mix:
+        raise GanExportError("--rng numpy computes latents, and --latents names them; leave one out")
+    if own:
+        return None
+    return parse_seeds(seeds if seeds is not None else f"{seed}-{seed + count - 1}")
+
+
+def _own_latents(generator: Generator, file: Path | None, loading: Loading) -> Mapping[str, Floats]:
+    """The latents of `--latents`, (N, ...) by the name of the input; empty without a file.
+
+    Rows (N, F) are z if the generator has a mapping, unless --input says that they are w.
+    """
+    from gan_export.sampling.latent_files import holds_ws, read_latents
+    from gan_export.sampling.styles import has_mapping
+
+    if file is None:
+        return {}
+    if has_mapping(generator) and loading.overrides.input is None and not holds_ws(file):
+        generator = generator.parts().mapping
+    port = generator.start_port("--latents")
+    return {port.name: read_latents(file, port)}
 
 
 def _check_counts(total: int, batch: int) -> None:
     if total < 1:
-        raise GanExportError(f"-n {total}: ask for at least one picture")
+        raise GanExportError(f"-n {total}: must be at least 1")
     if batch < 1:
-        raise GanExportError(f"--batch {batch}: at least 1 is needed")
-
-
-def _check_classifier(classifier: str | None, filter: str | None) -> None:
-    if classifier is not None and filter is None:
-        raise GanExportError("--classifier is for --filter; add --filter 'confidence<0.9'")
-
-
-def _check_latents(format: str | None, chosen: bool) -> None:
-    """chosen: whether the command line also says which latents the seed is to give."""
-    if format is not None:
-        raise GanExportError("--latents go to one file; leave --format out")
-    if chosen:
-        raise GanExportError("--latents are drawn from as they are, all of them; leave -n, --seed, --start, --psi out")
-
-
-@app.command("check")
-def check(
-    folder: Annotated[str, typer.Argument(help="A dataset written by gan-sample.")],
-    *,
-    generator: Annotated[
-        Path | None,
-        typer.Option(
-            "-g", "--generator", help="Its generator; generate some images again to compare.", show_default=False
-        ),
-    ] = None,
-    pictures: Annotated[int, typer.Option("--pictures", help="Number of images to generate again.", min=1)] = 64,
-    runtime: Annotated[
-        str | None, typer.Option("--runtime", help="Runtime to use.  The default is the one that wrote the dataset.")
-    ] = None,
-    device: Device = "cpu",
-) -> None:
-    """Verify every hash of a dataset, and generate some images again to compare them."""
-    from gan_export.cli import dataset
-
-    check_device(device)
-    dataset.check(folder, generator, runtime, device, pictures)
+        raise GanExportError(f"--batch {batch}: must be at least 1")
 
 
 def main() -> None:
     """The entry point."""
     common.main(app, "gan-sample")
-
-
-def _label(text: str | None) -> Label:
-    if text is None:
-        return "random"
-    if text == "all":
-        return "all"
-    if text.isdecimal() and len(text) < 20:
-        return int(text)
-    raise GanExportError(f"--label {text}: a label's number, or all")
-
-
-class _Progress:
-    """A bar on a terminal for a run that lasts; nothing otherwise, and then rich is not even imported."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._bar = None
-        if total > 1000 and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._bar = Progress(
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-            )
-
-    def __enter__(self) -> _Progress:
-        if self._bar is not None:
-            self._bar.start()
-            self._task = self._bar.add_task("", total=self._total, rate="")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def __call__(self, n: int) -> None:
-        if self._bar is not None:
-            speed = self._bar.tasks[0].speed
-            self._bar.update(self._task, advance=n, rate=f"{speed:,.0f} img/s" if speed else "")

@@ -1,24 +1,32 @@
-"""The one place where the commands print: whatever a string in it says, a line stays a line of plain characters."""
+"""The only module that prints: strings are escaped, so that a line stays one line, and parameters become flags."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from gan_export._lib.escape import Text, shown
+from gan_export.cli.flags import as_flags
 
 _MOST_LINE = 20_000  # characters
 _MOST_CELL = 500
 
 
 def say(line: object, *, error: bool = False) -> None:
-    """Print one line, to stderr if `error`; control characters and marks of direction in it are shown as escapes."""
-    print(shown(str(line), _MOST_LINE), file=sys.stderr if error else sys.stdout, flush=True)
+    """Print one line, to stderr if `error`; control characters and direction marks are escaped."""
+    print(shown(as_flags(str(line)), _MOST_LINE), file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def warn(line: object) -> None:
+    """Print one line to stderr, in yellow on a terminal."""
+    yellow, plain = ("\033[33m", "\033[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
+    print(f"{yellow}{shown(as_flags(str(line)), _MOST_LINE)}{plain}", file=sys.stderr, flush=True)
 
 
 def put(text: Text[Any]) -> None:
-    """Print a whole text that a program may read on."""
+    """Print a complete text that another program may read."""
     sys.stdout.write(str(text))
 
 
@@ -34,8 +42,8 @@ def table(
 ) -> None:
     """Print a table.
 
-    right: columns whose cells stand at the right; struck: rows that are struck out; whole_first: the first column's
-    cells stay on one line
+    right: right-aligned columns; excluded: rows that are struck out; whole_first: the cells of the first column are
+    not wrapped
     """
     from rich import box
     from rich.console import Console
@@ -58,7 +66,7 @@ def table(
 
 
 def _cell(text: str) -> Any:
-    """As rich takes text that is no markup."""
+    """Return text that rich doesn't read as markup."""
     from rich.text import Text as Plain
 
-    return Plain(shown(text, _MOST_CELL))
+    return Plain(shown(as_flags(text), _MOST_CELL))

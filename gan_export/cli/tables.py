@@ -1,4 +1,4 @@
-"""What gan-export prints of an export: its proof, its cost, what to do next."""
+"""The output of gan-export for an export: parity, cost, next steps."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_export.cli.say import say, table
+from gan_export.cli.say import say, table, warn
 
 if TYPE_CHECKING:
-    from gan_export.checkpoint import Source
+    from gan_export.checkpoint import Checkpoint, Source
     from gan_export.pipeline.files import Outcome
     from gan_export.pipeline.publish import Contents, ExportResult, Verification
-    from gan_export.recognize.options import ReadOptions
+    from gan_export.recognize.options import Match, ReadOptions
     from gan_export.verification.compare import ParityReport, Quality
     from gan_export.verification.layers import Step
 
 _CONTENTS: Mapping[Contents, str] = {
-    "whole": "as they were exported",
-    "altered": "NOT as they were exported",
-    "unhashed": "no hash of them inside; an older gan-export wrote it",
+    "whole": "unchanged since the export",
+    "altered": "CHANGED since the export",
+    "unhashed": "not hashed; an older gan-export wrote it",
 }
 
 
 def warn_of_code(source: Source) -> None:
-    """On standard error, before anything else is shown of a checkpoint that names what runs code elsewhere."""
+    """Warn on standard error about a checkpoint that names code to run."""
     from gan_export.checkpoint import code_warning
     from gan_export.errors import printable
 
@@ -32,25 +32,52 @@ def warn_of_code(source: Source) -> None:
         say(f"warning: {printable(source.name)} {code_warning(source.code)}", error=True)
 
 
-def check_source(file: Path, overrides: ReadOptions, strict: bool) -> None:
-    """As `warn_of_code` and `--strict`, for a file that other processes will read."""
+def print_reading(reading: Match) -> None:
+    """Print to standard error what evidence settled and what was assumed, a line each with the flag."""
+    from gan_export.checkpoint.summary import reading_rows
+    from gan_export.errors import printable
+
+    for grade, text in reading_rows(reading):
+        say(f"{grade}: {printable(text, limit=500)}", error=True)
+
+
+def print_unsettled(reading: Match) -> None:
+    """Print, as the last line, what of a reading may be otherwise."""
+    from gan_export.checkpoint.summary import unsettled_line
+    from gan_export.errors import printable
+
+    if line := unsettled_line(reading):
+        warn(printable(line, limit=1000))
+
+
+def print_how_read(reading: Match | None) -> None:
+    """Print to standard error how a checkpoint was read, as the last lines; nothing for an export."""
+    if reading is not None:
+        print_reading(reading)
+        print_unsettled(reading)
+
+
+def check_source(file: Path, overrides: ReadOptions, strict: bool, *, by_evidence: bool = True) -> Checkpoint | None:
+    """Apply `warn_of_code` and `--strict` to a file that other processes will read; return it if it is a checkpoint."""
     from gan_export import checkpoint
     from gan_export.formats import manifest
 
     if file.exists() and manifest.detect_format(file) == "checkpoint":
-        read = checkpoint.read(file, overrides)
+        read = checkpoint.read(file, overrides, by_evidence=by_evidence)
         if strict:
             checkpoint.check_strictly(read)
         warn_of_code(read.source)
+        return read
+    return None
 
 
 def print_proof(shipped: ExportResult, title: str) -> None:
     if shipped.report is None:
-        say(f"{title}: UNPROVEN HERE, nothing has run what was written. {shipped.unproven}; verify it there.")
+        say(f"{title}: NOT VERIFIED, because nothing here can run it. {shipped.unproven}; verify it there.")
     else:
         print_report(shipped.report)
     if budget := shipped.manifest.options.get("error_budget"):
-        say(f"its weights are so large that the engine's usual transforms round too much: it keeps to {budget:g}")
+        say(f"its weights are large, so the engine uses only transforms with a rounding error of at most {budget:g}")
     if shipped.quality is not None:
         print_quality(shipped.quality, shipped.manifest.precision)
 
@@ -62,71 +89,88 @@ def print_report(report: ParityReport) -> None:
     for row in report.rows:
         values = ("-", "-") if row.max_abs is None else (f"{row.max_abs:.2e}", f"{row.mean_abs:.2e}")
         identical = f"{row.identical:.4%}"
-        verdict = "same" if row.passed else "OTHER"
+        verdict = "match" if row.passed else "MISMATCH"
         rows.append((str(row.batch), *values, identical, str(row.byte_step), f"{row.psnr:.1f}", verdict))
-    table(("batch", "max error", "mean error", "equal bytes", "largest step", "PSNR dB", "pictures"), rows)
+    table(("batch", "max error", "mean error", "identical bytes", "max byte diff", "PSNR dB", "result"), rows)
 
 
 def print_verification(found: Verification, path: Path, precision: str | None = None) -> None:
-    """precision: the user's word for what it is judged as."""
+    """Print the result of a verification.
+
+    precision: the precision that the user chose for the tolerance
+    """
     report, manifest = found.report, found.manifest
     print_report(report)
     say(f"judged as {precision or manifest.precision}, by the verifier's own tolerance: {report.tolerance}")
     if found.too_wide:
-        say(f"WIDER IN ITS MANIFEST: {manifest.tolerance}")
+        say(f"WIDER TOLERANCE IN ITS MANIFEST: {manifest.tolerance}")
     say(f"contents: {_CONTENTS[found.contents]}")
-    say(f"{path}: {'the same pictures' if report.passed else 'OTHER PICTURES'} as {report.against}")
+    say(f"{path}: {'matches' if report.passed else 'DOES NOT MATCH'} {report.against}")
     if found.too_wide:
-        say("FAILED: it states a tolerance that nobody here allowed; --max-error E allows one")
+        say("FAILED: its manifest states a wider tolerance than the verifier allows; --max-error E allows more")
 
 
 def print_quality(quality: Quality, precision: str) -> None:
     row = quality.row
     frechet = "-" if quality.frechet is None else f"{quality.frechet:.4f}"
-    say(f"what {precision} costs, against the checkpoint's own pictures:")
+    say(f"cost of {precision}, compared with the checkpoint's own images:")
     cells = (str(row.batch), f"{row.psnr:.1f}", f"{row.identical:.2%}", str(row.byte_step), frechet)
-    table(("pictures", "PSNR dB", "equal bytes", "largest step", "Frechet distance"), [cells])
+    table(("images", "PSNR dB", "identical bytes", "max byte diff", "Frechet distance"), [cells])
 
 
 def print_steps(steps: Sequence[Step]) -> None:
     first = next((i for i, step in enumerate(steps) if not step.passed), None)
     shown = steps if first is None else steps[: first + 1]
     table(
-        ("layer", "max error", "largest value", "values"),
-        [(s.layer, f"{s.error:.2e}", f"{s.size:.2e}", "same" if s.passed else "OTHER") for s in shown],
+        ("layer", "max error", "largest value", "result"),
+        [(s.layer, f"{s.error:.2e}", f"{s.size:.2e}", "match" if s.passed else "MISMATCH") for s in shown],
     )
     if first is None:
-        say(f"all {len(steps)} layers give the checkpoint's values")
+        say(f"all {len(steps)} layers match the checkpoint")
     else:
-        say(f"the first layer that is wrong: {steps[first].layer}")
+        say(f"first wrong layer: {steps[first].layer}")
 
 
 def print_shipped(shipped: ExportResult, source: Path) -> None:
     from gan_export.formats.manifest import report_path
 
     say(f"wrote {shipped.path} ({size(shipped.size)}) and {report_path(shipped.path).name}")
+    print_next(shipped, source)
+
+
+def print_next(shipped: ExportResult, source: Path) -> None:
+    """Print the next sensible commands for an export."""
     if shipped.unproven:
         say(f"  gan-export verify {shipped.path}")
+        return
+    signature = shipped.manifest.signature
+    if signature.outputs[0].kind != "image":
+        return
+    if {"w", "ws"} & set(signature.names()[0]):
+        say(f"  gan-sample {shipped.path} --latents projected_w.npz -o out.png")
+        return
+    if not signature.is_sampled:
+        say(f"  gan-sample apply {shipped.path} photo.jpg -o out.png")
         return
     say(f"  gan-sample {shipped.path} -n 64 --seed 7 -o grid.png")
     say(f"  gan-bench {source} --batch 512")
 
 
 def outcome_row(outcome: Outcome) -> tuple[str, ...]:
-    """One format of `gan-export all`: size, largest error, seconds to load, and the file or why there is none."""
+    """Return a row of `gan-export all`: size, largest error, seconds to load, and the file or the reason for none."""
     name, exported = outcome.exporter.name, outcome.result
     if exported is None:
         why = f"failed: {outcome.error}" if outcome.error else f"skipped: {outcome.skipped}"
         return (name, "-", "-", "-", why)
     worst = exported.report.max_abs if exported.report else None
-    error = "unproven here" if exported.unproven else "-" if worst is None else f"{worst:.1e}"
+    error = "not verified" if exported.unproven else "-" if worst is None else f"{worst:.1e}"
     loaded = "-" if exported.loading is None else f"{exported.loading:.2f} s"
     return (name, size(exported.size), error, loaded, str(exported.path))
 
 
 def print_description(description: Any) -> None:
     table(("", ""), description.rows())
-    table(("layer", "gives", "parameters", "MFLOP"), description.layer_rows())
+    table(("layer", "output", "parameters", "MFLOP"), description.layer_rows())
 
 
 def flat(value: Any) -> str:

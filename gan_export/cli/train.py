@@ -1,4 +1,4 @@
-"""gan-train: a recipe or a TOML file in, a run's folder out."""
+"""gan-train: train from a recipe or a TOML file into a folder."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from gan_export._lib.extras import require_training
 from gan_export.cli import common
-from gan_export.cli.options import Device as SampleDevice
-from gan_export.cli.options import Seed, Threads, check_device, reads_checkpoints
 from gan_export.cli.say import say
-from gan_export.errors import GanExportError, printable
-from gan_export.recognize.options import ReadOptions
+from gan_export.errors import printable
 
 if TYPE_CHECKING:
-    from gan_export.metrics.digits import Report
     from gan_export.training import events
     from gan_export.training.events import Ended, Event
     from gan_export.training.processes import Plan
@@ -72,8 +69,9 @@ def run(
     read = recipes.load(recipe, [*(settings or []), *more, *_device(device)])
     into = out or Path("runs") / read.name
     place = torchrun.place()
-    if place is None or place.rank == 0:  # the others may find the folder that the first has made
-        run_dir.check_new(into)  # before torch is imported: an answer at once
+    if place is None or place.rank == 0:  # the first process may have created the folder already
+        run_dir.check_new(into)  # before torch is imported, so that an error is printed at once
+    require_training()
 
     from gan_export.training import processes
 
@@ -94,12 +92,13 @@ def resume(
     devices: Devices = 1,
     nodes: Nodes = 1,
 ) -> None:
-    """Continue RUN exactly.  --set can change where it ends, output.*, its device, data.path and data.memory."""
+    """Continue RUN exactly.  --set can change its end, output.*, its device, data.path and data.memory."""
     from gan_export.training import recipe as recipes
     from gan_export.training import run_dir
 
     given = [*(settings or []), *_device(device)]
-    recipes.resumed(run_dir.recipe(run), given)  # before torch is imported: an answer at once
+    recipes.resumed(run_dir.recipe(run), given)  # before torch is imported, so that an error is printed at once
+    require_training()
 
     from gan_export.training import processes
 
@@ -109,63 +108,17 @@ def resume(
     _finish(run, ended, plan)
 
 
-@app.command("evaluate")
-@reads_checkpoints
-def evaluate(
-    file: Annotated[Path, typer.Argument(help="A checkpoint, .onnx, TorchScript or .gan file of a digit generator.")],
-    *,
-    count: Annotated[int, typer.Option("-n", "--count", help="Number of images; at least 1,000.")] = 10_000,
-    seed: Seed = 1,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
-    neighbours: Annotated[
-        Path | None,
-        typer.Option("--neighbours", metavar="PNG", help="Write 64 images next to their nearest training digits."),
-    ] = None,
-    data_root: Root = None,
-    runtime: Annotated[
-        str | None, typer.Option("--runtime", help="Runtime to use.  The default is the first that can run the file.")
-    ] = None,
-    device: SampleDevice = "cpu",
-    threads: Threads = None,
-    overrides: ReadOptions,
-) -> None:
-    """Measure FILE's digits: sure share, Frechet distance, precision, recall, coverage; real digits for comparison."""
-    from gan_export import images
-    from gan_export._lib.escape import json_text
-    from gan_export._lib.fs import atomic_file, write_text
-    from gan_export.pipeline import evaluate as evaluation
-    from gan_export.sampling import generator as generators
-
-    check_device(device)
-    if count < 1000:
-        raise GanExportError(f"-n {count}: at least 1000 pictures are needed")
-    with generators.open_generator(file, overrides, runtime=runtime, device=device, threads=threads) as generator:
-        report = evaluation.evaluate(generator, count, seed)
-        memory = evaluation.memory(generator, data_root, seed) if neighbours else None
-    figures = {**report.to_json(), "seed": seed}
-    if memory is not None and neighbours is not None:
-        images.write_png(neighbours, memory.sheet)
-        figures |= {"neighbour_ratio": memory.ratio, "neighbours_searched": memory.searched}
-    if json_file is not None:
-        with atomic_file(json_file) as temporary:
-            write_text(temporary, json_text(figures, indent=2))
-    _say_report(report)
-    if memory is not None:
-        say(f"nearest of {memory.searched:,} training digits: {memory.ratio:.2f} times as far as for {memory.held_out}")
-        say(f"wrote {neighbours}")
-
-
-@app.command("page")
-def page(
+@app.command("report")
+def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder; the run may still be in progress.")],
     *,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Output file.  The default is RUN/page.html.")] = None,
 ) -> None:
     """Show RUN as one HTML file: curves, previews over time, a latent walk, settings."""
-    from gan_export.training import report
+    from gan_export.training import report as reports
 
     target = out or run / "page.html"
-    report.write(run, target)
+    reports.write(run, target)
     say(f"wrote {target}")
 
 
@@ -180,34 +133,12 @@ def list_recipes() -> None:
         size = f"{r.data.channels}x{r.data.size}x{r.data.size}"
         say(f"{r.name:{width}}  {r.data.source:13} {size:9} {r.train.epochs:3} epochs  {r.about}")
     if (recorded := recipes.recorded()) is None:
-        say("records of what they gave: train/records in the source repository")
+        say("records of their results: train/records in the source repository")
         return
     without = [r.name for r in read if r.name not in recorded]
     have = [r.name for r in read if r.name in recorded]
-    say(f"with a record of what it gave (train/records): {', '.join(have) or 'none'}")
-    say(f"without one: {', '.join(without) or 'none'}")
-
-
-def _say_report(report: Report) -> None:
-    d, f = report.distances, report.floor
-    rows = [
-        ("recognised with 90 % confidence", f"{report.sure_share:.2%}", f"{report.sure_share_real_test:.2%}"),
-        ("Frechet distance", f"{d.frechet:.2f}", f"{f.frechet:.2f}"),
-        ("precision", f"{d.precision:.3f}", f"{f.precision:.3f}"),
-        ("recall", f"{d.recall:.3f}", f"{f.recall:.3f}"),
-        ("coverage", f"{d.coverage:.3f}", f"{f.coverage:.3f}"),
-    ]
-    if report.agreement is not None:
-        rows.append(("agreement with the label", f"{report.agreement:.2%}", f"{report.judge_test_accuracy:.2%}"))
-    say(f"{'':32}  {'generated':>10}  {'real':>8}")
-    for name, generated, real in rows:
-        say(f"{name:32}  {generated:>10}  {real:>8}")
-    say("each digit, 0 to 9: " + " ".join(f"{share:.1%}" for share in report.digits))
-    say(
-        f"{report.pictures:,} pictures; distances to MNIST's test digits in the features of the classifier that "
-        f"ships ({report.judge_test_accuracy:.2%} of them right).  real: {report.floor_pictures:,} training digits; "
-        "for the confidence, the test digits"
-    )
+    say(f"with a record of its results (train/records): {', '.join(have) or 'none'}")
+    say(f"without a record: {', '.join(without) or 'none'}")
 
 
 def main() -> NoReturn:
@@ -216,7 +147,7 @@ def main() -> NoReturn:
 
 
 class _Stop:
-    """Set by the first Ctrl-C (or SIGTERM); the loop sees it after the step.  The second one ends at once."""
+    """A flag that the first Ctrl-C or SIGTERM sets and the loop reads after each step.  A second one ends at once."""
 
     def __init__(self) -> None:
         self.interrupted = False
@@ -228,7 +159,7 @@ class _Stop:
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
-        say("stopping after this step; once more to stop at once", error=True)
+        say("stopping after this step; press Ctrl-C again to stop at once", error=True)
 
 
 @contextmanager
@@ -262,7 +193,7 @@ def _finish(run: Path, ended: Ended, plan: Plan) -> None:
         by = "".join(
             f" --{name} {count}" for name, count in (("devices", plan.devices), ("nodes", plan.nodes)) if count > 1
         )
-        say(f"stopped at step {ended.step}, all of it kept.  Go on with:", error=True)
+        say(f"stopped at step {ended.step}; nothing is lost.  Continue with:", error=True)
         say(f"  gan-train resume {run}{by}", error=True)
         raise typer.Exit(common.INTERRUPTED)
     generator = run_dir.checkpoint(run, "generator", ended.epoch)
@@ -276,7 +207,7 @@ def _finish(run: Path, ended: Ended, plan: Plan) -> None:
 
 
 class _Display:
-    """Draws a run's events, as a context: a bar on a terminal, a line an epoch elsewhere."""
+    """A display of a run's events, as a context manager: a bar on a terminal, else one line per epoch."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -297,7 +228,7 @@ class _Display:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()  # however it ends: the bar hides the cursor
+        self._stop()  # always, because the bar hides the cursor
 
     def __call__(self, event: Event) -> None:
         from gan_export.training import events
@@ -319,7 +250,7 @@ class _Display:
                 pass
 
     def _stop(self) -> None:
-        if self._bar.live.is_started:  # rich ends one that never was with an empty line
+        if self._bar.live.is_started:  # rich prints an empty line when it stops a bar that never started
             self._bar.stop()
 
     def _began(self, event: events.Began) -> None:
@@ -327,12 +258,12 @@ class _Display:
         self._epochs, self._steps_per_epoch = recipe.train.epochs, event.steps_per_epoch
         where = f"from step {event.step}" if event.step else "from the start"
         self._say(
-            f"{recipe.name}: {event.pictures} pictures of {recipe.data.source}, {event.steps} steps "
+            f"{recipe.name}: {event.pictures} images of {recipe.data.source}, {event.steps} steps "
             f"of {recipe.train.batch} on {event.device}, {where}, into {event.folder}"
         )
         if event.skipped:
             named = "; ".join(event.skipped[:5]) + ("; ..." if len(event.skipped) > 5 else "")
-            self._say(f"warning: {len(event.skipped)} pictures can't be read and are skipped: {named}", error=True)
+            self._say(f"warning: {len(event.skipped)} images can't be read and are skipped: {named}", error=True)
         if self._bar.console.is_terminal:
             self._bar.start()
         self._bar.update(self._task, total=event.steps, completed=event.step, epochs=self._epochs)

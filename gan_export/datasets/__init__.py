@@ -1,1 +1,1 @@
-"""Datasets of any size: a plan of shards, drawn by any number of processes or machines, and checkable."""
+"""Generate datasets of any size as a plan of shards, in any number of processes or machines, and check them."""

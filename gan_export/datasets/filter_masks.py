@@ -1,4 +1,4 @@
-"""Which pictures of a shard the filters keep, as bits on disk: eight pictures a byte."""
+"""Store which images of a shard the filters keep, as bits: eight images per byte."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def keep_name(job: DatasetPlan, k: int) -> str:
 
 
 def write_keep(store: Store, job: DatasetPlan, k: int, row: int, mask: Mask) -> None:
-    """row: how many pictures the shards before k keep."""
+    """Write the mask of shard k.  row: the number of images that the shards before k keep."""
     store.write(keep_name(job, k), struct.pack("<Q", row) + np.packbits(mask).tobytes())
 
 
 def read_keep(store: Store, job: DatasetPlan, shard: Shard) -> tuple[int, Mask]:
-    """(row, mask (count,)).  Raises GanExportError where the filters have not decided yet."""
+    """Return (row, mask (count,)); raise GanExportError if the filters have not decided yet."""
     data = store.read(keep_name(job, shard.index))
     if data is None or len(data) != 8 + -(-shard.count // 8):
-        raise GanExportError(f"what the filters keep of shard {shard.index} is not there; run the command again")
+        raise GanExportError(f"the filter mask of shard {shard.index} is missing; run the command again")
     bits = np.frombuffer(data, np.uint8, offset=8)
     return struct.unpack_from("<Q", data)[0], np.unpackbits(bits, count=shard.count).astype(np.bool_)

@@ -21,23 +21,23 @@ from gan_export.datasets.store import STATE, Store
 from gan_export.errors import GanExportError, printable
 from gan_export.metrics.evaluators import Classifies, Evaluator
 
-DIGITS = "digits"  # the classifier that ships
+DIGITS = "digits"  # the built-in classifier
 Confidences = NDArray[np.float32]  # of a shard's images: the probability of the most probable class
 
 
 class Shards:
-    """What was looked at, shard by shard, and what is kept so far."""
+    """The classified shards of a dataset, and the images of each that are kept so far."""
 
     def __init__(self, store: Store, job: DatasetPlan) -> None:
         self._store, self._job = store, job
         self.masks: list[Mask] = [np.ones(job.shard(k).count, np.bool_) for k in range(job.shards)]
 
     def looks(self) -> Iterator[tuple[Mask, Confidences]]:
-        """(mask, confidences) of each shard in order; the mask is that of `masks`."""
+        """Yield (mask, confidences) of each shard in order; the mask is that of `masks`."""
         for k, mask in enumerate(self.masks):
             data = self._store.read(look_name(self._job, k))
             if data is None or len(data) != 4 * len(mask):
-                raise GanExportError(f"what was seen of shard {k} is not there; run the command again")
+                raise GanExportError(f"the statistics of shard {k} are missing; run the command again")
             yield mask, np.frombuffer(data, "<f4")
 
     @property
@@ -47,9 +47,9 @@ class Shards:
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """Leaves out the images that a classifier is less sure of than `below`.
+    """A filter that drops the images for which a classifier's confidence is below `below`.
 
-    classifier: the name of an evaluator, for an ONNX file with its sha256
+    classifier: the name of an evaluator, with the file's sha256 if it is an ONNX file
     """
 
     below: float
@@ -61,46 +61,46 @@ class Confidence:
         found = re.fullmatch(r"\s*confidence\s*<\s*((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)\s*", text, re.ASCII)
         if not found or not 0 < float(found[1]) <= 1:
             raise GanExportError(
-                f"--filter {printable(text)}: write it as 'confidence<0.9', with a number over 0, at most 1"
+                f"filter={printable(text)}: write it as 'confidence<0.9', with a number above 0 and at most 1"
             )
         return Confidence(float(found[1]), classifier)
 
     @property
     def name(self) -> str:
-        """As a job and a manifest hold it; `find` reads it."""
+        """The filter as a job and a manifest store it; `find` parses it."""
         condition = f"confidence<{self.below!r}"
         return condition if self.classifier == DIGITS else f"{condition} by {self.classifier}"
 
     def decide(self, shards: Shards) -> None:
-        """Clear what it leaves out in `shards.masks`."""
+        """Clear the images that the filter drops in `shards.masks`."""
         for mask, confidences in shards.looks():
-            mask[~(confidences >= self.below)] = False  # what is no number goes, too
+            mask[~(confidences >= self.below)] = False  # drops NaN too
 
 
 def find(name: str) -> Confidence:
-    """Return the filter that a job calls so."""
+    """Return the filter of a name that `Confidence.name` returned."""
     condition, _, classifier = name.partition(" by ")
     return Confidence.parse(condition, classifier or DIGITS)
 
 
 def look(part: ImageBatch, evaluator: Evaluator) -> Confidences:
-    """Return how sure the classifier is of some images, (n,)."""
+    """Return the classifier's confidence for some images, (n,)."""
     assert isinstance(evaluator, Classifies)
     return np.asarray(evaluator.classify(part.pictures).max(1), "<f4")
 
 
 def decided(store: Store, job: DatasetPlan) -> bool:
-    """Whether every shard's part of the decision is there."""
+    """Return whether the decision is stored for every shard."""
     return len(store.names(f"{STATE}/keep")) >= job.shards and "kept" in read_notes(store)
 
 
 def look_name(job: DatasetPlan, k: int) -> str:
-    """Where what was seen of shard k lies."""
+    """Return the name of the file with the confidences of shard k."""
     return f"{STATE}/looks/{job.name(k)}"
 
 
 def decide(store: Store, job: DatasetPlan) -> None:
-    """Let each filter decide, and write what is kept of each shard and what the manifest says."""
+    """Let each filter decide, and write the masks of all shards and the notes of the manifest."""
     shards = Shards(store, job)
     notes = read_notes(store)
     for name in job.filters:

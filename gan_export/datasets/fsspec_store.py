@@ -1,7 +1,7 @@
-"""A dataset on any file system that fsspec knows: S3 and what speaks like it, Google Cloud Storage, HDFS, ...
+"""A store on any file system that fsspec supports: S3 and compatible ones, Google Cloud Storage, HDFS, ...
 
-An object appears whole or not at all there.  There are no locks: two runs of one job do the work twice, and
-write the same bytes.
+There, an object appears as a whole or not at all.  There are no locks: two runs of one job do the work twice and write
+the same bytes.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from gan_export.errors import GanExportError, UnavailableError, printable
 
 
 class Remote:
-    """A folder of a file system that fsspec knows, by its URL."""
+    """A folder of a file system that fsspec supports, by its URL."""
 
     def __init__(self, url: str) -> None:
-        """Raises UnavailableError for a missing library, GanExportError for a URL that none knows."""
+        """Raises UnavailableError for a missing library, GanExportError for an unsupported URL."""
         self.shown = printable(url)
         try:
             import fsspec
@@ -31,7 +31,7 @@ class Remote:
             self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except ImportError as e:
             raise UnavailableError(f"{self.shown}: {printable(str(e))}") from None
-        except Exception as e:  # each file system has its own
+        except Exception as e:  # each file system raises its own errors
             raise self._error(e) from None
 
     def write(self, name: str, data: bytes) -> None:
@@ -123,12 +123,12 @@ class Remote:
         return None
 
     def _put(self, name: str, put: Callable[[str], None]) -> None:
-        """`put` to the path of `name`; where a file system has folders, its folder is made."""
+        """Call `put` with the path of `name`; create its folder if the file system has folders."""
         path = self._at(name)
         try:
             put(path)
         except FileNotFoundError:
-            if self._fs.async_impl:  # a store of objects: it is the bucket that isn't there
+            if self._fs.async_impl:  # an object store, in which only the bucket can be missing
                 raise
             self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
             put(path)
@@ -138,7 +138,7 @@ class Remote:
 
     @contextlib.contextmanager
     def _said(self) -> Iterator[None]:
-        """Whatever goes wrong on the way, in one line; the libraries of file systems raise types of their own."""
+        """Convert any error to one line; the libraries of file systems raise types of their own."""
         try:
             yield
         except GanExportError:

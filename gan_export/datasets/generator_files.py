@@ -1,4 +1,4 @@
-"""The files that a generator is: the sha256 by which a run knows it, and how it travels to other machines."""
+"""The files of a generator: their sha256, which identifies it in a run, and their transfer to other machines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Contents = Mapping[str, NDArray[Any]]  # name, with / -> uint8 (size,)
 
 
 def sha256(path: Path) -> str:
-    """Of a file; of several, see TreeDigest: names inside a folder don't begin with its own."""
+    """Return the sha256 of a file; for a folder see TreeDigest: names don't begin with the folder's own."""
     if path.is_file() and len(manifest.files(path)) == 1:
         return sha256_file(path)
     tree = TreeDigest()
@@ -27,12 +27,12 @@ def sha256(path: Path) -> str:
 
 
 def read(path: Path) -> Contents:
-    """All that `lay_down` needs to make it again."""
+    """Read all files, for `lay_down`."""
     return {name: np.fromfile(file, np.uint8) for name, file in manifest.files(path).items()}
 
 
 def lay_down(contents: Contents, folder: Path) -> None:
-    """Write the files under their names."""
+    """Write files that `read` returned into a folder."""
     for name, data in contents.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         data.tofile(folder / name)

@@ -1,4 +1,4 @@
-"""One run a folder, or one a slice of it."""
+"""Locks: one run per folder, or one per slice of it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from gan_export.datasets.plan import Partition
 from gan_export.datasets.store import STATE
 from gan_export.errors import GanExportError, printable
 
-OF_MANIFEST = "lock-of-the-manifest"  # the name of its file
+OF_MANIFEST = "lock-of-the-manifest"  # the name of the lock's file
 
 
 @contextlib.contextmanager
 def hold(folder: Path, slice: Partition) -> Iterator[None]:
-    """Hold the slice: a whole run excludes every other, a slice excludes whole runs and itself.
+    """Lock a slice: a whole run excludes all others, a slice excludes whole runs and the same slice.
 
-    Raises GanExportError when another process holds it.  On a network file system without locks it holds nothing;
-    two runs there do the same work twice, and write the same bytes.
+    Raises GanExportError if another process has the lock.  A network file system without locks excludes nothing; two
+    runs there do the same work twice and write the same bytes.
     """
     for name in (STATE, f"{STATE}/lock"):
         fs.refuse_link(folder / name)
@@ -30,11 +30,11 @@ def hold(folder: Path, slice: Partition) -> Iterator[None]:
                 held.enter_context(locks.try_lock(folder / STATE / f"lock-{slice.number}-of-{slice.of}"))
         except BlockingIOError:
             raise GanExportError(
-                f"{printable(str(folder))}: another run is at work there; wait for it, or name another folder"
+                f"{printable(str(folder))}: another run is using this folder; wait for it, or name another folder"
             ) from None
         yield
 
 
 def finishing(folder: Path) -> contextlib.AbstractContextManager[None]:
-    """One process at a time; waits for its turn.  Makes the folder for what a run keeps where need be."""
+    """Lock the manifest for one process at a time, after waiting; create the run's folder if needed."""
     return locks.lock(folder / STATE / OF_MANIFEST)

@@ -1,4 +1,4 @@
-"""MANIFEST.json and the records that become it: what a dataset is, and what each of its shards should hold."""
+"""MANIFEST.json, which describes a dataset and the contents of each shard, and the records that it is made of."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from gan_export.datasets.store import MANIFEST, STATE, Store
 from gan_export.errors import GanExportError, printable
 
 VERSION = 1
-_NOTED_TEXTS = {"classifier", "judge", "hash"}  # what filters note in words; the last two are of earlier ones
-_LARGEST = 1 << 63  # of a noted number
+_NOTED_TEXTS = {"classifier", "judge", "hash"}  # texts in the notes of filters; the last two are of earlier versions
+_LARGEST = 1 << 63  # of a number in the notes
 JOB = f"{STATE}/job.json"
 NOTES = f"{STATE}/notes.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A finished dataset.  notes: what a filter or psi did, by its name."""
+    """A finished dataset.  notes: the effects of filters and psi, by name."""
 
     job: DatasetPlan
     records: tuple[ShardRecord, ...]
     notes: Mapping[str, Any]
 
     def encode(self) -> bytes:
-        """JSON with a line a shard.  The same dataset gives the same bytes."""
+        """Return JSON with one line per shard; the same dataset gives the same bytes."""
         kept, size = total(self.records)
         head = {
             "version": VERSION,
@@ -46,7 +46,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """MANIFEST.json as it lies there."""
+    """The fields of MANIFEST.json."""
 
     version: int
     job: Mapping[str, Any]
@@ -57,7 +57,7 @@ class _Head:
 
 
 def read(store: Store) -> Manifest | None:
-    """The manifest of a finished dataset; None where there is none.  Raises GanExportError for a spoilt one."""
+    """Return the manifest of a finished dataset, None without one; raise GanExportError if it is invalid."""
     data = store.read(MANIFEST)
     if data is None:
         return None
@@ -67,7 +67,7 @@ def read(store: Store) -> Manifest | None:
         raise GanExportError(f"{MANIFEST} can't be read: {printable(str(e))}") from None
     version = found.get("version") if isinstance(found, dict) else None
     if version != VERSION:
-        raise GanExportError(f"{MANIFEST} is of version {printable(repr(version), 40)}; this program reads {VERSION}")
+        raise GanExportError(f"{MANIFEST} has version {printable(repr(version), 40)}; this program reads {VERSION}")
     head = decode(_Head, found, MANIFEST)
     job = DatasetPlan.from_data(head.job)
     records = tuple(ShardRecord.from_data(r) for r in head.shards)
@@ -81,12 +81,12 @@ def read(store: Store) -> Manifest | None:
 
 
 def _notes(found: Any) -> dict[str, Any]:
-    """Raises ValueError for what `run` and the filters don't note: numbers by name, of each by its name."""
+    """Check notes: numbers by name, for each filter and psi; raise ValueError for anything else."""
     for name, note in found.items():
         texts = [k for k, v in note.items() if isinstance(v, str)] if isinstance(note, dict) else []
         values = [v for k, v in note.items() if k not in texts] if isinstance(note, dict) else [note]
         if {*texts} - _NOTED_TEXTS or not all(type(v) in (int, float) and abs(v) < _LARGEST for v in values):
-            raise ValueError(f"its note of {name} holds no numbers")
+            raise ValueError(f"its note of {name} contains no numbers")
     if "psi" in found and {"psi", "variety", "of"} - {*found["psi"]}:
         raise ValueError("its note of psi lacks what was measured")
     if any({"dropped", "of"} - {*note} for name, note in found.items() if isinstance(note, dict) and name != "psi"):
@@ -95,7 +95,7 @@ def _notes(found: Any) -> dict[str, Any]:
 
 
 def job_under_way(store: Store) -> DatasetPlan | None:
-    """The job of an unfinished run; None where there is none."""
+    """Return the job of an unfinished run; None if there is none."""
     data = store.read(JOB)
     if data is None:
         return None
@@ -106,22 +106,22 @@ def job_under_way(store: Store) -> DatasetPlan | None:
 
 
 def encode_job(job: DatasetPlan) -> bytes:
-    """As it lies in JOB."""
+    """Return the content of the file JOB."""
     return json.dumps(job.to_data(), sort_keys=True).encode()
 
 
 def record_name(job: DatasetPlan, k: int) -> str:
-    """Where the record of shard k lies while the run is under way."""
+    """Return the name of the record of shard k in an unfinished run."""
     return f"{STATE}/shards/{job.name(k)}.json"
 
 
 def write_record(store: Store, job: DatasetPlan, record: ShardRecord) -> None:
-    """From here on the shard counts as finished."""
+    """Write a shard's record, which marks the shard as finished."""
     store.write(record_name(job, record.index), json.dumps(record.to_data()).encode())
 
 
 def read_record(store: Store, job: DatasetPlan, k: int) -> ShardRecord | None:
-    """The record of shard k; None where it isn't finished, or its record is spoilt."""
+    """Return the record of shard k; None if the shard isn't finished or its record is invalid."""
     data = store.read(record_name(job, k))
     if data is None:
         return None
@@ -133,19 +133,22 @@ def read_record(store: Store, job: DatasetPlan, k: int) -> ShardRecord | None:
 
 
 def finished(store: Store, wanted: range) -> list[int]:
-    """Which of the shards have a record, in order; a job may claim more of them than could be counted."""
+    """Return the numbers of the shards that have a record, in order.
+
+    A job from elsewhere may state more shards than can be counted, so the records are listed instead.
+    """
     stems = (n.removesuffix(".json") for n in store.names(f"{STATE}/shards") if n.endswith(".json"))
     numbers = (int(s) for s in stems if s.isdecimal() and len(s) < 20)
     return [k for k in numbers if k in wanted]
 
 
 def write_notes(store: Store, notes: Mapping[str, Any]) -> None:
-    """What the manifest will say beside its shards."""
+    """Write the notes that the manifest will contain beside its shards."""
     store.write(NOTES, json.dumps(dict(notes), sort_keys=True).encode())
 
 
 def read_notes(store: Store) -> dict[str, Any]:
-    """Nothing where nothing was noted."""
+    """Return the notes; empty if there are none."""
     data = store.read(NOTES)
     try:
         return _notes(plaindata.from_json(data)) if data else {}
@@ -156,5 +159,5 @@ def read_notes(store: Store) -> dict[str, Any]:
 
 
 def kept(store: Store, job: DatasetPlan) -> int:
-    """How many pictures the dataset will hold: the plan's, or what the filters keep of them."""
+    """Return the number of images in the finished dataset: the plan's, or those that the filters keep."""
     return int(read_notes(store).get("kept", job.count)) if job.filters else job.count

@@ -1,38 +1,40 @@
-"""What a run draws, cut into shards.  Two runs of one job write the same bytes, whoever draws which shard."""
+"""Plan a dataset as shards of images; two runs of one plan write the same bytes, with any workers in any order."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from gan_export import latents
 from gan_export._lib.schema import decode
 from gan_export.errors import GanExportError, printable
-from gan_export.formats.manifest import Facts
+from gan_export.graph.signature import Signature
+from gan_export.graph.views import classes_of, image_of
+from gan_export.graph.words import Prior
 from gan_export.recognize.options import ReadOptions
 
-_MOST = (1 << 63) - 1  # signed 64-bit counts are what readers of every format have
+_MOST = (1 << 63) - 1  # readers of every format count in signed 64 bits
 
 _LARGEST_PICTURE = 1 << 28  # values
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetPlan:
-    """Everything that decides the bytes of a dataset, and nothing else: no path, no machine, no time.
+    """A dataset's plan: all that decides its bytes, and nothing else (no path, machine or time).
 
-    generator:  the file's name; sha256: its content, which is what counts
-    runtime:    what draws, and version: of the library
-    label:      a label's number, "all" or "random"
-    psi:        latents are multiplied by it
+    generator:  the file's name; sha256: of its content, which identifies it
+    runtime:    the runtime's name; version: of its library
+    label:      the number of a label, "all" or "random"
+    psi:        a factor of the latents
     filters:    names of the filters, in order
-    overrides:  what the user said of a checkpoint
-    encoder:    the library that compresses pictures, and its version; empty where none does
+    overrides:  the user's flags for reading a checkpoint
+    encoder:    the library that compresses images, with its version; empty if there is none
     """
 
     generator: str
     sha256: str
-    facts: Facts
+    signature: Signature
     runtime: str
     version: str
     seed: int
@@ -48,61 +50,69 @@ class DatasetPlan:
     latent_law: str = latents.LAW
 
     def check(self) -> None:
-        """Raises GanExportError for what can't be drawn."""
+        """Raise GanExportError for values out of range."""
         if self.count < 1:
-            raise GanExportError(f"-n {self.count}: ask for at least one picture")
+            raise GanExportError(f"count={self.count}: must be at least 1")
         if self.count > _MOST:
-            raise GanExportError(f"-n {self.count}: at most 2^63-1 pictures are possible")
+            raise GanExportError(f"count={self.count}: must be at most 2^63-1")
         if self.shard_size < 1:
-            raise GanExportError(f"--shard-size {self.shard_size}: at least 1 is needed")
+            raise GanExportError(f"shard_size={self.shard_size}: must be at least 1")
         latents.check(self.seed, self.start, self.count)
 
     @property
     def shards(self) -> int:
-        """How many shards the plan has."""
+        """Return the number of shards."""
         return -(-self.count // self.shard_size)
 
     @property
+    def image(self) -> tuple[int, int, int]:
+        """The image as (C, H, W)."""
+        return image_of(self.signature)
+
+    @property
+    def classes(self) -> int:
+        """The number of labels, 0 for none."""
+        return classes_of(self.signature)
+
+    @property
     def picture_bytes(self) -> int:
-        channels, height, width = self.facts.image
+        channels, height, width = self.image
         return channels * height * width
 
     def shard(self, k: int) -> Shard:
-        """Shard k of the plan."""
+        """Return shard k."""
         first = k * self.shard_size
         return Shard(k, self.start + first, min(self.shard_size, self.count - first))
 
     def name(self, k: int) -> str:
-        """The number of shard k, in as many digits as the last one's but at least five: names sort by index."""
+        """Return the number of shard k, with leading zeros (at least five digits) so that names sort by number."""
         return f"{k:0{max(5, len(str(self.shards - 1)))}d}"
 
     def file_name(self, index: int) -> str:
-        """The number of a picture, likewise with at least eight digits."""
+        """Return the number of an image, with leading zeros (at least eight digits)."""
         return f"{index:0{max(8, len(str(self.start + self.count - 1)))}d}"
 
     def to_data(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        data = asdict(self)
+        """Return the plan as JSON data."""
+        data = {f.name: getattr(self, f.name) for f in fields(self)}
         data["filters"] = list(self.filters)
-        data["facts"]["image"] = list(self.facts.image)
-        data["facts"]["range"] = list(self.facts.range) if self.facts.range else None
+        data["signature"] = self.signature.to_data()
         data["overrides"] = dict(self.overrides)
         return data
 
     @staticmethod
     def from_data(data: Mapping[str, Any]) -> DatasetPlan:
-        """Return the job that `to_data` gave `data` for.  Raises GanExportError if it is none."""
-        where = "its job can't be read"
-        job = decode(DatasetPlan, data, where)
+        """Return the plan of data that `to_data` returned; raise GanExportError if it is invalid."""
+        where = "the job of the dataset can't be read"
+        job = decode(DatasetPlan, _of_signature(data, where), where)
         decode(ReadOptions, job.overrides, where, "overrides")
-        facts = job.facts
-        if facts.nz < 1 or facts.classes < 0 or min(facts.image) < 1 or job.picture_bytes > _LARGEST_PICTURE:
-            raise GanExportError(f"{where}: no generator has its facts")
+        if job.picture_bytes > _LARGEST_PICTURE:
+            raise GanExportError(f"{where}: no generator has its image of {job.image}")
         job.check()
         return job
 
     def difference(self, other: DatasetPlan) -> str:
-        """The first thing in which two jobs differ, in words; empty when they are one."""
+        """Return the first difference between two plans as text; empty if they are equal."""
         mine, theirs = self.to_data(), other.to_data()
         for key, value in mine.items():
             if value != theirs[key] and key != "generator":
@@ -111,8 +121,29 @@ class DatasetPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class _Facts:
+    """The fields that plans of the first datasets have instead of a signature."""
+
+    arch: str
+    nz: int
+    prior: Prior
+    classes: int
+    image: tuple[int, int, int]
+    range: tuple[float, float] | None
+
+
+def _of_signature(data: Any, where: str) -> Any:
+    """Return a plan's data with a signature, also for a plan of the first datasets."""
+    if not isinstance(data, Mapping) or "facts" not in data:
+        return data
+    old = decode(_Facts, data["facts"], where, "facts")
+    signature = Signature.of_latent(old.nz, old.prior, old.image, old.classes, old.range)
+    return {**{k: v for k, v in data.items() if k != "facts"}, "signature": signature.to_data()}
+
+
+@dataclass(frozen=True, slots=True)
 class Shard:
-    """Images start .. start+count-1: the part `index` of a plan."""
+    """Images start .. start+count-1: shard `index` of a plan."""
 
     index: int
     start: int
@@ -121,22 +152,22 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """Part `number` of `of`, for a batch queue: the shards number-1, number-1+of, ...; 1/1 is everything."""
+    """Part `number` of `of`, for a batch queue: the shards number-1, number-1+of, ...; 1/1 is all."""
 
     number: int = 1
     of: int = 1
 
     @staticmethod
     def parse(text: str) -> Partition:
-        """From "3/16".  Raises GanExportError for what is none."""
+        """Parse "3/16"; raise GanExportError for anything else."""
         first, slash, second = text.partition("/")
         numbers = first.isdecimal() and second.isdecimal() and max(len(first), len(second)) < 20
         if not slash or not numbers or not 1 <= int(first) <= int(second):
-            raise GanExportError(f"--shard {printable(text)}: 1/16 to 16/16 are the parts of 16")
+            raise GanExportError(f"part={printable(text)}: 1/16 to 16/16 are the parts of 16")
         return Partition(int(first), int(second))
 
     def of_job(self, job: DatasetPlan) -> range:
-        """The numbers of its shards."""
+        """Return the numbers of the part's shards."""
         return range(self.number - 1, job.shards, self.of)
 
     def __str__(self) -> str:

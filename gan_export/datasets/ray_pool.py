@@ -1,7 +1,7 @@
-"""A Ray cluster as the crew of a run: the same plan of shards, drawn by actors on its nodes.
+"""Generate a plan's shards by actors on the nodes of a Ray cluster.
 
-The run speaks with Ray through a process of its own (`ray_process`): Ray ends the process that it serves when the
-cluster's head is lost, and prints what it likes.
+The run talks to Ray through a process of its own (`ray_process`), because Ray ends its client process when the head of
+the cluster is lost, and prints messages of its own.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from gan_export.datasets.writer import GeneratorSource
 from gan_export.errors import GanExportError, UnavailableError, printable
 from gan_export.formats import manifest
 
-_ANSWERS = 5.0  # seconds in which a cluster's port takes a connection
-_STORE = 1 << 27  # bytes of shared memory for a cluster that is started here; the generator's file goes through it
+_ANSWERS = 5.0  # seconds in which the cluster's port must accept a connection
+_STORE = 1 << 27  # bytes of shared memory for a cluster that is started here; it transfers the generator's file
 
 
 class RayPool:
-    """Actors of a cluster for one job: what `WorkerPool` is on one machine."""
+    """Actors of a cluster for one job, as `WorkerPool` has processes of one machine."""
 
     def __init__(self, worker: Worker, address: str) -> None:
-        """Raises GanExportError where there is no cluster, or none that can draw this."""
+        """Raises GanExportError without a cluster, or if the cluster can't run the job."""
         self._worker, self._address = worker, address
         self._messages = worker.messages()
-        self.seconds: dict[str, float] = {}  # of all actors that came to their end, by what they were spent on
+        self.seconds: dict[str, float] = {}  # of all actors that have ended, by kind of work
         self._hear()
 
     def draw(
         self, shards: Sequence[int], progress: Callable[[int], None], *, look: bool = False
     ) -> Iterator[ShardRecord]:
-        """As `WorkerPool.draw`; the shards of an actor that dies are drawn by another one."""
+        """Yield records as `WorkerPool.draw` does; another actor generates the shards of one that dies."""
         waiting = iter(shards)
         self._worker.say({"draw": {"look": look, "shards": len(shards)}})
         while True:
@@ -59,8 +59,8 @@ class RayPool:
         message = next(self._messages, None)
         if message is None:
             raise GanExportError(
-                f"--ray {printable(self._address)}: the cluster was lost (its head, or this machine's node, ended); "
-                "what is finished is kept: run the command again when it is back"
+                f"ray={printable(self._address)}: the cluster was lost (its head, or this machine's node, ended); "
+                "finished shards are kept: run the command again when it is back"
             )
         if "error" in message:
             raise GanExportError(message["error"])
@@ -71,10 +71,10 @@ class RayPool:
 def join(
     address: str, job: DatasetPlan, source: GeneratorSource, target: str, workers: int | None, *, light: bool
 ) -> Iterator[RayPool]:
-    """The crew for a job in the cluster at HOST:PORT, `auto`: that which runs here, `local`: one for this block.
+    """Join the cluster at HOST:PORT, `auto` (the one that runs here) or `local` (a new one for this block).
 
-    workers: actors in all, as many as there is room for without; light: an actor a core, not one a node.
-    Raises UnavailableError without Ray, GanExportError where no cluster is.
+    workers: number of actors, or None for as many as there are resources for; light: one actor per core, not per node.
+    Raises UnavailableError without Ray, GanExportError without a cluster.
     """
     _check(address)
     setting = {
@@ -87,7 +87,7 @@ def join(
         "light": light,
     }
     quiet = None if os.environ.get("GAN_EXPORT_TRACEBACK") else subprocess.DEVNULL
-    # A session of its own: a terminal's interrupt is for the run alone, which ends this by closing its pipe.
+    # A session of its own: a terminal's interrupt goes only to the run, which ends this process by closing its pipe.
     worker = Worker(setting, "ray_process", stderr=quiet, start_new_session=True)
     try:
         yield RayPool(worker, address)
@@ -98,18 +98,18 @@ def join(
 
 
 def _check(address: str) -> None:
-    """What can be said of an address without Ray."""
+    """Check what can be checked of an address without importing Ray."""
     if importlib.util.find_spec("ray") is None:
-        raise UnavailableError("--ray needs Ray: pip install ray")
+        raise UnavailableError("ray= needs Ray: pip install ray")
     if address in ("auto", "local"):
         return
     host, _, port = address.rpartition(":")
     if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise GanExportError(f"--ray {printable(address)}: HOST:PORT of a cluster's head, auto or local are possible")
+        raise GanExportError(f"ray={printable(address)}: must be HOST:PORT of a cluster's head, auto or local")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWERS).close()
     except OSError as e:
         raise GanExportError(
-            f"--ray {printable(address)}: no cluster answers there ({e.strerror or e}); "
-            "start one with ray start --head, or use --ray local"
+            f"ray={printable(address)}: no cluster answers there ({e.strerror or e}); "
+            "start one with ray start --head, or use ray=local"
         ) from None

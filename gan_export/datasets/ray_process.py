@@ -1,8 +1,8 @@
-"""A run's seat in a Ray cluster: a process that lets actors draw the shards that its parent names.
+"""The process that connects a run to a Ray cluster: its parent sends shards, and actors generate them.
 
-Parent to this: the setting, then for each time that shards are drawn {"draw": how and how many}, and
-{"shard": k or null} to each {"ready": true}; {"end": true} at last.  This to parent: {"cluster": ...} when it has
-joined, {"ready": true} for a shard more, {"done": record}, {"meter": ...}, {"drawn": true}, or {"error": text}.
+From the parent: the settings; then, for each call of `draw`, {"draw": options and number of shards}, and {"shard": k or
+null} for each {"ready": true}; at the end {"end": true}.  To the parent: {"cluster": ...} after joining, {"ready":
+true} to request a shard, {"done": record}, {"meter": ...}, {"drawn": true}, or {"error": text}.
 """
 
 from __future__ import annotations
@@ -29,26 +29,24 @@ from gan_export.datasets.worker import Asked, Message, Say, error_line, serve
 from gan_export.datasets.writer import GeneratorSource, ShardWriter, shared_folder
 from gan_export.errors import GanExportError, first_line, printable
 
-_JOINS = 30.0  # seconds in which a cluster is joined
-_STARTS = 120.0  # seconds in which one is started here
-_ACTOR_START_TIMEOUT = (
-    300.0  # seconds in which the first actor has a place: longer than most clusters take to grow a node
-)
-_SHUTDOWN_TIMEOUT = 15.0  # seconds for a farewell
-_MAX_RESTARTS = 3  # of actors over one shard, or in a row before any was ready, until a run gives up
-_AT_ONCE = 2  # shards that an actor has: one that it draws, one on its way to the disk
-_POLL_INTERVAL = 5.0  # seconds after which it is seen whether anything has a place at all
+_JOINS = 30.0  # seconds for joining a cluster
+_STARTS = 120.0  # seconds for starting one here
+_ACTOR_START_TIMEOUT = 300.0  # seconds until the first actor is scheduled: longer than most clusters take to add a node
+_SHUTDOWN_TIMEOUT = 15.0  # seconds for the actors' last messages
+_MAX_RESTARTS = 3  # of actors with the same shard, or in a row before any was ready, until the run fails
+_AT_ONCE = 2  # shards of an actor: one is generated while the one before is written
+_POLL_INTERVAL = 5.0  # seconds between checks whether any actor is scheduled
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
 def main() -> None:
-    """The entry point."""
+    """Run the process."""
     serve(_serve)
 
 
 @dataclass(frozen=True, slots=True)
 class ActorResources:
-    """What an actor takes of its node, and how many threads it draws with; None for the runtime's own default."""
+    """The resources of a node that an actor reserves, and its threads; None for the runtime's default."""
 
     cpus: float
     gpus: float
@@ -56,9 +54,9 @@ class ActorResources:
 
 
 class ShardActor:
-    """An actor: draws a shard while the one before is on its way to the disk.  Two threads may call `draw`.
+    """An actor that generates a shard while the one before is written; two threads may call `draw`.
 
-    What a user is to be told comes back as {"error": text}; anything else that is raised is a fault of the program.
+    It returns {"error": text} for an error of the user's; any other exception is a bug.
     """
 
     def __init__(self, setting: Message, contents: Contents, threads: int | None) -> None:
@@ -70,39 +68,41 @@ class ShardActor:
         self._pending: Future[ShardRecord] | None = None
 
     def ready(self) -> Message:
-        """Load the generator, and see that this node draws and writes as the others do."""
+        """Load the generator, and check that this node generates and writes as the others do."""
         return _answer(self._open)
 
     def draw(self, k: int) -> Message:
-        """Draw, lay down and record shard k."""
+        """Generate, write and record shard k."""
         return _answer(lambda: {"done": self._draw(k).to_data()})
 
     def meter(self) -> dict[str, float]:
-        """Seconds spent since `ready`, by what they were spent on."""
+        """Return the seconds since `ready`, by kind of work."""
         return {**self._writer.meter.seconds, "all": time.perf_counter() - self._begun}
 
     def _open(self) -> Message:
         job, setting = self._job, self._setting
-        with tempfile.TemporaryDirectory(prefix="gan-sample-") as folder:  # every runtime reads its file whole
+        with tempfile.TemporaryDirectory(prefix="gan-sample-") as folder:  # every runtime reads a whole file
             generator_files.lay_down(self._contents, Path(folder))
             self._contents = {}
             path = Path(folder) / self._source.path.name
             if generator_files.sha256(path) != job.sha256:
                 raise GanExportError(f"{printable(path.name)} arrived damaged, or was changed; run the command again")
-            self._stack = contextlib.ExitStack()  # as long as the process
+            self._stack = contextlib.ExitStack()  # open until the process ends
             generator = self._stack.enter_context(replace(self._source, path=path).open(job.psi))
         for what, here, there in (
             (job.runtime, generator.session.info.version, job.version),
             ("the encoder", formats.find(job.format).encoder(), job.encoder),
         ):
             if here != there:
-                raise GanExportError(f"{what} is {here} here and {there} where the run began; install the same")
+                raise GanExportError(
+                    f"{what} is {here} here and {there} on the machine that started the run; install the same version"
+                )
         store = open_store(setting["target"])
         found = manifest.job_under_way(store)
         if found is None or job.difference(found):
             raise GanExportError(
                 f"{store.shown} is not the folder that the run began in; "
-                "name one with -o that all nodes mount, or a URL"
+                "name one with target= that all nodes mount, or a URL"
             )
         ahead = self._source.device != "cpu" or not setting["light"]
         self._writer = ShardWriter(generator, job, store, shared_folder(Path(setting["target"])), ahead=ahead)
@@ -132,7 +132,7 @@ def _serve(setting: Message, asked: Asked, say: Say) -> None:
     address = setting["ray"]
     os.environ.update(_QUIET)
     patience, late = (_STARTS, "Ray didn't start") if address == "local" else (_JOINS, "no cluster of Ray answered")
-    late = f"--ray {printable(address)}: {late} in {patience:.0f} seconds"
+    late = f"ray={printable(address)}: {late} in {patience:.0f} seconds"
     with _in_time(patience, lambda: say({"error": late})):
         _join(address, setting["store"])
     import ray
@@ -153,7 +153,7 @@ def _serve(setting: Message, asked: Asked, say: Say) -> None:
 
 @contextlib.contextmanager
 def _in_time(seconds: float, late: Callable[[], None]) -> Iterator[None]:
-    """End the process, after a last word, when the block takes longer: Ray may wait for ever."""
+    """End the process with an error if the block takes longer, because Ray may wait forever."""
 
     def end() -> None:
         late()
@@ -174,17 +174,20 @@ def _join(address: str, store: int) -> None:
     own = {"include_dashboard": False, "object_store_memory": store} if address == "local" else {}
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except Exception as e:  # Ray raises many types here, some of them long
+    except Exception as e:  # Ray raises many types here, some with long texts
         if address == "auto" and isinstance(e, ConnectionError):
-            reason = "no cluster runs on this machine; start one with ray start --head, or use --ray local"
+            reason = "no cluster runs on this machine; start one with ray start --head, or use ray=local"
         else:
             reason = first_line(e, 200)
-        raise GanExportError(f"--ray {printable(address)}: {reason}") from None
+        raise GanExportError(f"ray={printable(address)}: {reason}") from None
 
 
 @dataclass(eq=False, slots=True)
 class _Actor:
-    """shards: those that it was given and that aren't finished; ready: whether it has a place and has loaded."""
+    """An actor's state.
+
+    shards: the unfinished ones that were assigned to it; ready: whether it is scheduled and has loaded the generator
+    """
 
     handle: Any
     seat: ActorResources
@@ -193,10 +196,10 @@ class _Actor:
 
 
 class _Stage:
-    """The actors of one `draw`; one that dies is replaced, its shards drawn by whichever is free first.
+    """The actors of one `draw`; one that dies is replaced, and any idle actor generates its shards.
 
-    Ray could restart an actor and its calls itself, but the calls would wait for that very actor, which may find
-    no place while the others are idle.
+    Ray could restart an actor and its calls itself, but the calls would wait for that actor, which may not be scheduled
+    while the others are idle.
     """
 
     def __init__(self, setting: Message, places: Sequence[ActorResources], asked: Asked, say: Say) -> None:
@@ -204,15 +207,15 @@ class _Stage:
 
         self._ray, self._setting, self._asked, self._say = ray, setting, asked, say
         self._places = places[: setting["shards"]]
-        self._contents = ray.put(generator_files.read(Path(setting["source"]["path"])))  # once to each node
+        self._contents = ray.put(generator_files.read(Path(setting["source"]["path"])))  # sent once to each node
         self._actors: set[_Actor] = set()
-        self._calls: dict[Any, tuple[_Actor, int | None]] = {}  # what is awaited: of an actor, for a shard
+        self._calls: dict[Any, tuple[_Actor, int | None]] = {}  # pending calls: the actor, and its shard
         self._again: deque[int] = deque()
-        self._deaths: Counter[int | None] = Counter()  # by the shard that was lost; None: before any shard
+        self._deaths: Counter[int | None] = Counter()  # by the lost shard; None: before any shard
         self._exhausted = False
 
     def draw(self) -> None:
-        """Raises GanExportError for what stops an actor, and for actors that die again and again."""
+        """Generate all shards; raise GanExportError for an actor's error, and for actors that die repeatedly."""
         for seat in self._places:
             self._start(seat)
         deadline = time.monotonic() + _ACTOR_START_TIMEOUT
@@ -224,7 +227,7 @@ class _Stage:
             if any(actor.ready for actor in self._actors):
                 deadline = time.monotonic() + _ACTOR_START_TIMEOUT
                 if not any(actor.shards for actor in self._actors):
-                    break  # those that still wait for a place aren't needed
+                    break  # actors that aren't scheduled yet aren't needed
             elif time.monotonic() > deadline:
                 raise GanExportError(
                     f"none of the cluster's nodes had a place in {_ACTOR_START_TIMEOUT / 60:.0f} minutes; "
@@ -268,7 +271,7 @@ class _Stage:
     def _take(self, call: Any) -> None:
         actor, k = self._calls.pop(call)
         if actor not in self._actors:
-            return  # it died meanwhile
+            return  # it has died
         try:
             answer = self._ray.get(call)
         except self._ray.exceptions.RayTaskError as e:
@@ -292,8 +295,8 @@ class _Stage:
         self._deaths.update(lost)
         if max(self._deaths.values()) > _MAX_RESTARTS:
             raise GanExportError(
-                "workers die again and again, perhaps for want of memory; "
-                "what is finished is kept: run the command again, with fewer --workers"
+                "workers die repeatedly, perhaps because memory is full; "
+                "finished shards are kept: run the command again, with fewer workers="
             )
         self._actors.discard(actor)
         self._again.extend(sorted(actor.shards))
@@ -303,23 +306,24 @@ class _Stage:
 def seats(
     nodes: Sequence[Mapping[str, float]], source: GeneratorSource, asked: int | None, *, light: bool
 ) -> list[ActorResources]:
-    """The places that actors are to take, by the nodes' resources.  asked: how many; by their room without.
+    """Return the resources of each actor, from those of the nodes.
 
-    An engine that is light gets an actor a core, each with one thread, as on one machine: a process encodes on one
-    core alone, and a shard lost is one core's.  GPUs get an actor each, PyTorch one a node with all its threads.
-    Raises GanExportError where no node has what is needed.
+    asked: the number of actors; None for as many as there are resources for. A small engine gets one actor per core,
+    each with one thread, as on one machine: a process encodes on only one core, and a lost shard costs one core's work.
+    Each GPU gets an actor; PyTorch gets one per node, with all its threads.
+    Raises GanExportError if no node has the resources.
     """
     if source.device == "cuda":
         found = [ActorResources(1, 1, source.threads)] * sum(int(node.get("GPU", 0)) for node in nodes)
-        lacks = "no GPU; leave --device cuda out"
+        lacks = "no GPU; leave device=cuda out"
     elif light:
         threads = source.threads or 1
         found = [ActorResources(threads, 0, threads)] * sum(int(node.get("CPU", 0)) // threads for node in nodes)
-        lacks = f"no node with {threads} free CPUs; ask for fewer --threads" if threads > 1 else "no CPU for work"
+        lacks = f"no node has {threads} free CPUs; use fewer threads=" if threads > 1 else "no node has a free CPU"
     else:
         cores = [int(node.get("CPU", 0)) for node in nodes]
         found = [ActorResources(n, 0, source.threads or n) for n in cores if n]
-        lacks = "no CPU for work"
+        lacks = "no node has a free CPU"
     if not found:
         raise GanExportError(f"the cluster's nodes have {lacks}")
     return [found[i % len(found)] for i in range(asked or len(found))]

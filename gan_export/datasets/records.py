@@ -1,4 +1,4 @@
-"""What a shard leaves on disk, by name, size and sha256: files, folders of pictures, ranges of a shared file."""
+"""Records of a shard's output, by name, size and sha256: files, folders of images, ranges of a shared file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gan_export.errors import GanExportError
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """One thing of a shard.
+    """A file, a folder, or a range of a shared file.
 
     name:     relative to the dataset, with /; a folder's ends with /
-    bytes:    its size; the sum of its files' for a folder
-    sha256:   of its content; of a folder, see TreeDigest
-    files:    how many files a folder holds, 0 for a file
-    offset:   where a range of a file that shards share begins; None for a piece with a name of its own
+    bytes:    its size; for a folder the sum of its files' sizes
+    sha256:   of its content; for a folder see TreeDigest
+    files:    number of files in a folder, 0 for a file
+    offset:   where a range of a shared file begins; None for a file or folder of the shard's own
     """
 
     name: str
@@ -32,7 +32,7 @@ class OutputFile:
 
 @dataclass(frozen=True, slots=True)
 class ShardRecord:
-    """A finished shard: its number, what was drawn for it, how many pictures of them are kept, and its pieces."""
+    """A finished shard: its number, its images, how many of them are kept, and its output files."""
 
     index: int
     start: int
@@ -45,7 +45,7 @@ class ShardRecord:
         return sum(p.bytes for p in self.pieces)
 
     def to_data(self) -> dict[str, Any]:
-        """As JSON holds it; what a piece doesn't have is left out."""
+        """Return the record as JSON data, without fields that don't apply."""
         pieces = []
         for p in self.pieces:
             piece: dict[str, Any] = {"name": p.name, "bytes": p.bytes, "sha256": p.sha256}
@@ -71,14 +71,14 @@ def _counts(pieces: Iterable[OutputFile]) -> list[int]:
 
 
 def safe(name: str) -> bool:
-    """Whether a name stays inside the dataset's folder, and is one that a file system takes."""
+    """Return whether a name stays inside the dataset's folder and is valid on a file system."""
     parts = name.rstrip("/").split("/")
     inside = all(p not in ("", ".", "..") and not {*p} & {*"\\:"} for p in parts)
     return inside and name.isprintable()
 
 
 class TreeDigest:
-    """The sha256 of a folder: of "name size\\n" and the content of each file, in order of the names."""
+    """Computes the sha256 of a folder: of "name size\\n" and the content of each file, in order of the names."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
@@ -86,7 +86,7 @@ class TreeDigest:
         self.files = 0
 
     def add(self, name: str, content: bytes) -> None:
-        self._digest.update(b"%s %d\n" % (os.fsencode(name), len(content)))  # a stray file may bear any name
+        self._digest.update(b"%s %d\n" % (os.fsencode(name), len(content)))  # a stray file may have any name
         self._digest.update(content)
         self.bytes += len(content)
         self.files += 1
@@ -96,14 +96,14 @@ class TreeDigest:
 
 
 def changed(piece: OutputFile) -> str:
-    """What is said of a file, or of a range of one, with another content."""
+    """Return the message for a file, or a range of one, whose content has changed."""
     if piece.offset is None:
         return f"{piece.name} was changed"
     return f"{piece.name} was changed between bytes {piece.offset:,} and {piece.offset + piece.bytes:,}"
 
 
 def digest(f: BinaryIO, size: int | None = None) -> str:
-    """The sha256 of the next `size` bytes of a file, or of all that is left."""
+    """Return the sha256 of the next `size` bytes of a file, or of the rest."""
     sha = hashlib.sha256()
     left = size
     while left is None or left > 0:
@@ -116,7 +116,7 @@ def digest(f: BinaryIO, size: int | None = None) -> str:
 
 
 def total(records: Iterable[ShardRecord]) -> tuple[int, int]:
-    """(pictures kept, bytes) of many records."""
+    """Return the sums of (kept images, bytes) of records."""
     kept = size = 0
     for r in records:
         kept += r.kept

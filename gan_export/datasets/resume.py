@@ -1,7 +1,7 @@
-"""What of a dataset is there and sound, what is still to be drawn, and its manifest once nothing is.
+"""Find which shards of a dataset are finished and intact, generate the others, and write the manifest at the end.
 
-Slices of one job come and go at once: what decides between a finished dataset and one under way is read, and acted
-upon, under the lock of the manifest.
+Slices of one job start and end at any time.  Whether a dataset is finished is therefore read, and acted upon, under the
+lock of the manifest.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from gan_export.datasets.store import MANIFEST, STATE, Folder, Store
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a run finds.
+    """The state of a dataset before a run.
 
-    sound:   shards that it keeps
-    faults:  what was wrong with others, in words
-    missing: the numbers of the shards that it is to draw
+    sound:   intact shards, which are kept
+    faults:  a text for each damaged shard
+    missing: the numbers of the shards to generate
     """
 
     sound: tuple[ShardRecord, ...]
@@ -35,28 +35,28 @@ class Prepared:
 
 
 def prepare(store: Store, job: DatasetPlan, slice: Partition, survey: Callable[[list[int]], None]) -> Prepared:
-    """What is there is checked; what is missing or damaged is to be drawn.
+    """Check the existing shards, and return which shards are missing or damaged.
 
-    survey: lets the filters look at these shards and decide; called where their decision isn't there.
+    survey: called with the shards that the filters must classify first, unless their decision is stored
     """
     while (found := _prepare(store, job, slice, survey)) is None:
-        pass  # another slice finished the dataset, or took it up again, meanwhile
+        pass  # another slice finished or reopened the dataset meanwhile
     return found
 
 
 def finish(store: Store, job: DatasetPlan) -> int:
-    """Write the manifest when every shard is finished.  Gives how many are not."""
+    """Write the manifest if every shard is finished; return how many are not."""
     with _finishing(store):
         left = _conclude(store, job) if store.read(MANIFEST) is None else 0
         if left and store.read(MANIFEST) is None:
-            store.create(manifest.JOB, manifest.encode_job(job))  # without locks another run may have removed it
+            store.create(manifest.JOB, manifest.encode_job(job))  # without locks, another run may have removed it
             return left
         _clear(store, job)
     return 0
 
 
 def faults(store: Store, records: Iterable[ShardRecord]) -> list[tuple[ShardRecord, str]]:
-    """Each record, and what is wrong with its shard; hashing waits for the disk and lets go of the lock."""
+    """Yield each record with the fault of its shard; hashing waits for the disk and releases the GIL."""
 
     def fault(record: ShardRecord) -> str:
         return next((f for f in map(store.fault, record.pieces) if f), "")
@@ -67,12 +67,12 @@ def faults(store: Store, records: Iterable[ShardRecord]) -> list[tuple[ShardReco
 
 
 def cores() -> int:
-    """Of this machine, as many as this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _prepare(store: Store, job: DatasetPlan, slice: Partition, survey: Callable[[list[int]], None]) -> Prepared | None:
-    """As `prepare`; None where what it went by has changed since, and nothing was done."""
+    """Prepare once; None, with nothing changed, if another slice changed the state meanwhile."""
     wanted = slice.of_job(job)
     finished = manifest.read(store)
     damaged: dict[int, str] = {}
@@ -84,11 +84,11 @@ def _prepare(store: Store, job: DatasetPlan, slice: Partition, survey: Callable[
         if not damaged:
             return None
     if slice.of == 1:
-        store.remove(f"{STATE}/scratch")  # left by a run that was killed
+        store.remove(f"{STATE}/scratch")  # of a run that was killed
     if job.filters and not filters.decided(store, job):
         seen = set(store.names(f"{STATE}/looks"))
         survey([k for k in range(job.shards) if job.name(k) not in seen])
-    with _finishing(store):  # a shard that isn't there now keeps every slice from finishing until it is drawn
+    with _finishing(store):  # from here on, no slice can finish the dataset until the missing shards are generated
         if store.read(MANIFEST) is not None:
             return None
         _make_wholes(store, job)
@@ -104,14 +104,14 @@ def _prepare(store: Store, job: DatasetPlan, slice: Partition, survey: Callable[
 
 
 def _damage(store: Store, records: Iterable[ShardRecord]) -> dict[int, str]:
-    """What is wrong, in words, by the number of the shard."""
+    """Return the fault of each damaged shard, by its number."""
     return {r.index: fault for r, fault in faults(store, records) if fault}
 
 
 def _reopen(store: Store, finished: Manifest, damaged: dict[int, str]) -> dict[int, str]:
-    """Make a finished dataset an unfinished one that lacks the damaged shards; gives those.
+    """Turn a finished dataset into an unfinished one without its damaged shards; return their faults.
 
-    None of them, and nothing changed, where another slice did so or mended them meanwhile.
+    Returns nothing, and changes nothing, if another slice did so or repaired them meanwhile.
     """
     with _finishing(store):
         if manifest.read(store) != finished:
@@ -120,10 +120,11 @@ def _reopen(store: Store, finished: Manifest, damaged: dict[int, str]) -> dict[i
         if not damaged:
             return {}
         job = finished.job
-        store.write(manifest.JOB, manifest.encode_job(job))  # who finished it before removed that of this run, too
+        # the run that finished the dataset also removed this run's job
+        store.write(manifest.JOB, manifest.encode_job(job))
         for record in finished.records:
             if record.index in damaged:
-                store.remove(manifest.record_name(job, record.index))  # there where a run was killed at its very end
+                store.remove(manifest.record_name(job, record.index))  # exists if a run was killed at its very end
             else:
                 manifest.write_record(store, job, record)
         manifest.write_notes(store, finished.notes)
@@ -132,7 +133,7 @@ def _reopen(store: Store, finished: Manifest, damaged: dict[int, str]) -> dict[i
 
 
 def _forget(store: Store, job: DatasetPlan, damaged: Iterable[int]) -> bool:
-    """Remove the records of damaged shards, or another slice might finish over them; False where one did so."""
+    """Remove the records of damaged shards, so that no other slice finishes with them; return False if one has."""
     with _finishing(store):
         if store.read(MANIFEST) is not None:
             return False
@@ -142,16 +143,18 @@ def _forget(store: Store, job: DatasetPlan, damaged: Iterable[int]) -> bool:
 
 
 def _make_wholes(store: Store, job: DatasetPlan) -> None:
-    """The files that shards share, made or moved to where they are filled: slices come here in turn."""
+    """Create the files that shards share, or move them back into the run's folder; only one slice does so at a time."""
     if not isinstance(store, Folder):
         return
     for whole in formats.find(job.format).wholes(job, manifest.kept(store, job)):
         path, final = store.path / STATE / whole.name, store.path / whole.name
         for named in (store.path / STATE, path, final):
             fs.refuse_link(named)
-        if final.exists() and not path.exists():  # a run was stopped just before its manifest, or reopened
+        # a run was stopped just before its manifest, or the dataset was reopened
+        if final.exists() and not path.exists():
             os.replace(final, path)
-        if not path.exists() or path.stat().st_size != whole.size:  # one that has begun to write must not be cut
+        # a file that a slice has begun to fill must not be truncated
+        if not path.exists() or path.stat().st_size != whole.size:
             path.touch()
             with open(path, "r+b") as f:
                 f.write(whole.header)
@@ -159,10 +162,10 @@ def _make_wholes(store: Store, job: DatasetPlan) -> None:
 
 
 def _conclude(store: Store, job: DatasetPlan) -> int:
-    """Write the manifest, or give how many shards have no record.
+    """Write the manifest, or return how many shards have no record.
 
-    Without locks another run may write it and remove the records at any moment: notes are read before the records,
-    and the manifest is looked for once more before it is written.
+    Without locks, another run may write it and remove the records at any moment.  Therefore the notes are read before
+    the records, and the manifest is looked for again before it is written.
     """
     notes = manifest.read_notes(store)
     there = manifest.finished(store, range(job.shards))
@@ -179,14 +182,14 @@ def _conclude(store: Store, job: DatasetPlan) -> int:
     store.settle()
     if store.read(MANIFEST) is None:
         store.write(MANIFEST, Manifest(job, sound, notes).encode())
-    store.settle()  # before the records go
+    store.settle()  # before the records are removed
     return 0
 
 
 def _clear(store: Store, job: DatasetPlan) -> None:
-    """Remove what a finished run kept.  A shared file that lies there alone is the dataset's, and goes back.
+    """Remove the files of a finished run; move a shared file that is only there into the dataset.
 
-    In a folder the lock goes last: who takes a new one in its stead has nothing removed that is written from then on.
+    In a folder, the lock is removed last: what another run writes after taking a new lock must not be removed.
     """
     if not isinstance(store, Folder):
         store.remove(STATE)
@@ -199,7 +202,7 @@ def _clear(store: Store, job: DatasetPlan) -> None:
         if name != lock.OF_MANIFEST:
             with contextlib.suppress(OSError):
                 store.remove(f"{STATE}/{name}")
-    with contextlib.suppress(OSError):  # another run is at work there already
+    with contextlib.suppress(OSError):  # another run is already using it
         (state / lock.OF_MANIFEST).unlink()
         state.rmdir()
 

@@ -1,4 +1,4 @@
-"""A dataset from a job: refused where it can't be, drawn as far as it isn't there, finished with a manifest."""
+"""Run a job: check that it can be done, generate the missing shards, and write the manifest."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from gan_export.metrics import evaluators
 from gan_export.recognize.options import ReadOptions
 from gan_export.sampling.generator import Generator, choose_labels
 
-_TRIAL = 64  # pictures that are encoded to estimate what all will take
-_VARIED = 256  # pictures that are drawn with and without psi to tell what it costs in variety
+_TRIAL = 64  # images that are encoded to estimate the dataset's size
+_VARIED = 256  # images that are generated with and without psi to measure the loss of variety
 _SPARE = 1 << 24  # bytes left free for the file system itself
 
-Progress = Callable[[int, int], None]  # pictures more, bytes more
-Expect = Callable[[int], None]  # pictures that are to be drawn from here on
+Progress = Callable[[int, int], None]  # (additional images, additional bytes)
+Expect = Callable[[int], None]  # number of images to generate from here on
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run did.
+    """The result of a run.
 
-    shards, pictures, bytes: finished by this run and kept from earlier ones, of this run's slice
-    drawn:     pictures that this run drew; kept_shards: how many shards an earlier run had finished
-    redrawn:   what was wrong with shards of an earlier run, in words
-    seconds:   of the clock; spent: of all workers, by what they were spent on, with "all"
-    notes:     what the manifest says of psi and the filters
-    complete:  whether the dataset is finished; left: how many shards it lacks
+    shards, `pictures`, bytes: finished by this run or by earlier ones, in this run's slice
+    drawn:     images that this run generated; kept_shards: number of shards that earlier runs had finished
+    redrawn:   a text for each damaged shard of an earlier run
+    seconds:   elapsed time; spent: seconds of all workers by kind of work, with "all"
+    notes:     the manifest's notes on psi and the filters
+    complete:  whether the dataset is finished; left: the number of unfinished shards
     """
 
     shards: int
@@ -63,7 +63,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class DatasetRequest:
-    """What a user asks for; with a generator it becomes a Job."""
+    """The user's options, which with a generator make a DatasetPlan."""
 
     seed: int
     start: int
@@ -75,30 +75,33 @@ class DatasetRequest:
     shard_size: int | None = None
     slice: Partition = field(default_factory=Partition)
     workers: int | None = None
-    ray: str | None = None  # a cluster's address, see ray_crew.join
+    ray: str | None = None  # a cluster's address, see ray_pool.join
 
 
 def make_job(source: GeneratorSource, request: DatasetRequest, generator: Generator) -> DatasetPlan:
-    """Raises GanExportError for what can't be drawn or doesn't fit the format."""
+    """Return the plan of a request; raise GanExportError for an invalid one, or images that don't fit the format."""
     format = formats.find(request.format)
-    facts, info = generator.facts, generator.session.info
-    format.check(facts)
+    signature, info = generator.signature, generator.session.info
+    format.check(signature)
     names = []
     if request.filter is not None:
         if request.slice.of > 1:
-            raise GanExportError("--filter decides over the whole run; leave --shard out")
+            raise GanExportError("filter= needs the whole run; leave part= out")
         if request.ray is not None and source.classifier != filters.DIGITS:
-            raise GanExportError("a classifier's file doesn't travel to a cluster's nodes; leave --ray out")
+            raise GanExportError("the file of a classifier isn't sent to the nodes of a cluster; leave ray= out")
         classifier = evaluators.find(source.classifier)
-        classifier.check(facts.image)
+        classifier.check(generator.image)
         names.append(filters.Confidence.parse(request.filter, classifier.name).name)
-    choose_labels(facts, request.label, 0, 0, 1)  # type: ignore[arg-type]
-    explicit = {k: v for k, v in source.overrides.items() if v != getattr(ReadOptions(), k)}
+    choose_labels(signature, request.label, 0, range(1))  # type: ignore[arg-type]
+    explicit = {
+        k: list(v) if isinstance(v, tuple) else v for k, v in ReadOptions.of(source.overrides).explicit().items()
+    }
     job = DatasetPlan(
-        generator=source.path.name, sha256=generator_files.sha256(source.path), facts=facts, runtime=info.runtime,
-        version=info.version, seed=request.seed, start=request.start, count=request.count, format=format.name,
-        shard_size=format.shard_size(facts) if request.shard_size is None else request.shard_size, label=request.label,
-        psi=request.psi, filters=tuple(names), overrides=explicit, encoder=format.encoder(),
+        generator=source.path.name, sha256=generator_files.sha256(source.path), signature=signature,
+        runtime=info.runtime, version=info.version, seed=request.seed, start=request.start, count=request.count,
+        format=format.name,
+        shard_size=format.shard_size(signature) if request.shard_size is None else request.shard_size,
+        label=request.label, psi=request.psi, filters=tuple(names), overrides=explicit, encoder=format.encoder(),
     )  # fmt: skip
     job.check()
     return job
@@ -112,11 +115,11 @@ def run(
     progress: Progress = lambda pictures, size: None,
     expect: Expect = lambda pictures: None,
 ) -> Report:
-    """Draw what is asked for into `target`, as far as it isn't there yet.  Images are those of `gan-sample`.
+    """Generate the missing shards of a dataset in `target`, with the images of `gan-sample`.
 
-    expect: told how many pictures `progress` will hear of from then on, those that filters only look at among them.
-    An interrupt or a kill leaves finished shards, which the next run of the same job keeps.
-    Raises GanExportError, with nothing changed, for what can't be done.
+    expect: called with the number of images that `progress` will count from then on, including those dropped by
+    filters. After an interrupt or a kill, the next run of the same job keeps the finished shards.
+    Raises GanExportError, with nothing changed, if the request can't be fulfilled.
     """
     begun = time.perf_counter()
     store = open_store(target)
@@ -126,14 +129,16 @@ def run(
         job = make_job(source, request, generator)
         _check_target(store, job)
         if not isinstance(store, Folder) and formats.find(job.format).wholes(job, job.count):
-            raise GanExportError(f"{job.format} is written in place, which {store.shown} can't; use --format npy")
+            raise GanExportError(
+                f"{job.format} is written in place, which {store.shown} doesn't support; use format=npy"
+            )
         variety = _variety(generator, job) if request.psi != 1.0 and not _psi_is_noted(store) else {}
         missing = _Count(request.slice, job, store).missing
         if missing:
             _check_room(generator, job, store, missing)
     with _worker_pool(source, job, request, target) as pool, _held(store, request.slice):
         store.create(manifest.JOB, manifest.encode_job(job))
-        _check_target(store, job)  # another run may have begun in between
+        _check_target(store, job)  # another run may have begun meanwhile
         if variety and store.read(MANIFEST) is None:
             manifest.write_notes(store, {**manifest.read_notes(store), "psi": variety})
         prepared = resume.prepare(
@@ -159,7 +164,7 @@ def run(
 
 
 class _Count:
-    """How many pictures a slice lacks, counted without looking into any shard."""
+    """The number of images that a slice lacks, counted without reading any shard."""
 
     def __init__(self, slice: Partition, job: DatasetPlan, store: Store) -> None:
         wanted = slice.of_job(job)
@@ -173,7 +178,7 @@ class _Count:
 def _survey(
     pool: WorkerPool | RayPool, store: Store, job: DatasetPlan, shards: list[int], *, progress: Progress, expect: Expect
 ) -> None:
-    """Every shard drawn once for the filters, and their decision."""
+    """Generate every shard once for the filters, and let them decide."""
     if shards:
         done = set(manifest.finished(store, range(job.shards)))
         later = [k for k in range(job.shards) if k not in done]
@@ -184,7 +189,7 @@ def _survey(
 
 
 def _pictures(job: DatasetPlan, shards: Sequence[int]) -> int:
-    """How many these shards have; all but the plan's last are full."""
+    """Return the number of images in these shards; all but the plan's last are full."""
     lacking = job.shards * job.shard_size - job.count
     return len(shards) * job.shard_size - (lacking if job.shards - 1 in shards else 0)
 
@@ -194,18 +199,18 @@ def _psi_is_noted(store: Store) -> bool:
 
 
 def _variety(generator: Generator, job: DatasetPlan) -> dict[str, Any]:
-    """How far apart pictures are with psi, against without: the mean distance between neighbours' pixels."""
-    whole, shrunk = (_spread(replace(generator, psi=psi), job) for psi in (1.0, generator.psi))
-    return {"psi": generator.psi, "variety": round(shrunk / whole, 3) if whole else 0.0, "of": _VARIED}
+    """Return the spread of images with the latent scale and without: the mean distance between neighbors' pixels."""
+    whole, shrunk = (_spread(replace(generator, latent_scale=s), job) for s in (1.0, generator.latent_scale))
+    return {"psi": generator.latent_scale, "variety": round(shrunk / whole, 3) if whole else 0.0, "of": _VARIED}
 
 
 def _spread(generator: Generator, job: DatasetPlan) -> int:
-    """The sum of all distances between neighbours' pixels, drawn in batches that bound memory as a worker's do."""
+    """Return the sum of all distances between neighbors' pixels; batches limit the memory as in a worker."""
     spread, batch = 0, batch_size(job)
     last: NDArray[np.int16] | None = None
     for first in range(0, _VARIED, batch):
         n = min(batch, _VARIED - first)
-        drawn = generator.draw(job.seed, first, n, job.label).astype(np.int16)  # type: ignore[arg-type]
+        drawn = generator.sample(n, seed=job.seed, start=first, labels=job.label).astype(np.int16)
         pictures = drawn if last is None else np.concatenate([last, drawn])
         spread += int(np.abs(np.diff(pictures, axis=0)).sum(dtype=np.int64))
         last = pictures[-1:]
@@ -213,13 +218,16 @@ def _spread(generator: Generator, job: DatasetPlan) -> int:
 
 
 def _check_target(store: Store, job: DatasetPlan | None) -> None:
-    """Refuse a place that holds something else."""
-    found = _job_there(store) or _job_there(store)  # between its two reads another slice may have finished
+    """Raise GanExportError if the target contains anything else."""
+    # between the two reads of `_job_there`, another slice may have finished
+    found = _job_there(store) or _job_there(store)
     where = store.shown
     if found is not None and job is not None and (difference := job.difference(found)):
-        raise GanExportError(f"{where} holds another run ({difference}); name another folder with -o, or remove it")
+        raise GanExportError(
+            f"{where} holds another run ({difference}); name another folder with target=, or remove it"
+        )
     if found is None and any(n != STATE for n in store.names("")):
-        raise GanExportError(f"{where} holds other files; name another folder with -o")
+        raise GanExportError(f"{where} contains other files; name another folder with target=")
 
 
 def _job_there(store: Store) -> DatasetPlan | None:
@@ -228,7 +236,7 @@ def _job_there(store: Store) -> DatasetPlan | None:
 
 
 def _check_room(generator: Generator, job: DatasetPlan, store: Store, pictures: int) -> None:
-    """Refuse what there is no room for, by the size of a first few pictures."""
+    """Raise GanExportError if there isn't enough space, estimated from the first few images."""
     free = store.free()
     if free is None:
         return
@@ -236,13 +244,13 @@ def _check_room(generator: Generator, job: DatasetPlan, store: Store, pictures: 
     need = sum(w.size for w in wholes) * pictures // job.count if wholes else _trial(generator, job) * pictures
     if need + _SPARE > free:
         raise GanExportError(
-            f"{job.count:,} pictures take about {need / 1e9:,.1f} GB as {job.format}, and {free / 1e9:,.1f} GB are "
-            "free; ask for fewer, another --format, or another place with -o"
+            f"{job.count:,} images take about {need / 1e9:,.1f} GB as {job.format}, and {free / 1e9:,.1f} GB are "
+            "free; use a smaller count=, another format=, or another place with target="
         )
 
 
 def _trial(generator: Generator, job: DatasetPlan) -> int:
-    """Bytes on a disk that a picture takes, rounded up."""
+    """Return the bytes on a disk per image, rounded up."""
     n = min(_TRIAL, job.count)
     small = replace(job, count=n, shard_size=n, filters=())
     scratch = Path(tempfile.mkdtemp(prefix="gan-sample-"))
@@ -269,15 +277,15 @@ def _worker_pool(
 
 
 def _light(source: GeneratorSource, job: DatasetPlan) -> bool:
-    """Whether a process a core is the way to draw: where it is no great thing to load, and a core is what draws."""
+    """Return whether to use one process per core: for CPU runtimes that load quickly."""
     return source.device == "cpu" and job.runtime in ("native", "onnxruntime")
 
 
 def _manning(source: GeneratorSource, job: DatasetPlan, asked: int | None) -> tuple[int, int, bool]:
-    """(workers, threads of each, whether a worker draws ahead while it encodes).
+    """Return (workers, threads of each, whether a worker generates ahead while it encodes).
 
-    An engine that is light gets a process a core, each with one thread: nothing waits for anything.  A GPU, or
-    PyTorch with its large libraries, gets one process, which draws ahead.
+    A small engine gets one process per core, each with one thread, so that none waits for another.  A GPU, or PyTorch
+    with its large libraries, gets one process, which generates ahead.
     """
     cores = resume.cores()
     workers = min(asked or (cores if _light(source, job) else 1), job.shards)

@@ -1,4 +1,4 @@
-"""A target by its name: a folder, or a URL of a file system."""
+"""Open a target by its name: a folder, or a URL of a file system."""
 
 from __future__ import annotations
 
@@ -9,5 +9,8 @@ from gan_export.datasets.store import Folder, Store
 
 
 def open_store(target: str, *, writing: bool = True) -> Store:
-    """Raises GanExportError for what can't be written to, unless nothing is to be.  Makes nothing yet."""
+    """Return the store of a target without creating anything.
+
+    Raises GanExportError if `writing` and the target can't be written to.
+    """
     return Remote(target) if "://" in target else Folder(Path(target), writing=writing)

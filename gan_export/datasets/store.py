@@ -1,7 +1,7 @@
-"""Where a dataset lies: what a run needs of a place, and a folder of this machine as one.
+"""The interface of a dataset's storage, and its implementation for a folder of this machine.
 
-While a run is under way, its job, its records, its scratch and its locks lie in `.gan-sample/` inside the
-dataset; when MANIFEST.json is written, that folder goes.
+During a run, its job, records, scratch files and locks are in `.gan-sample/` inside the dataset; that folder is removed
+when MANIFEST.json is written.
 """
 
 from __future__ import annotations
@@ -20,60 +20,63 @@ from gan_export.errors import GanExportError, printable
 
 STATE = ".gan-sample"
 MANIFEST = "MANIFEST.json"
-_BLOCK = 4096  # what a file takes at least, on nearly every file system
+_BLOCK = 4096  # the smallest allocation of a file on nearly every file system
 
 
 class Store(Protocol):
-    """A place for a dataset.  Names are relative to it, with /.  shown: how messages name it."""
+    """A dataset's storage.  Names are relative to it, with /.  shown: its name in messages."""
 
     shown: str
 
     def write(self, name: str, data: bytes) -> None:
-        """Whole or not at all."""
+        """Write a file as a whole or not at all."""
         ...
 
     def create(self, name: str, data: bytes) -> bool:
-        """As `write`, and only where nothing bears the name; whether it was written."""
+        """Write a file as `write` does unless the name exists; return whether it was written."""
         ...
 
     def read(self, name: str) -> bytes | None:
-        """None for what is not there."""
+        """Return a file's content; None if it doesn't exist."""
         ...
 
     def head(self, name: str, size: int) -> tuple[bytes, int] | None:
-        """The first bytes of a file, at most `size`, and how many it has; None where no file bears the name."""
+        """Return the first bytes of a file, at most `size`, and its size; None if it doesn't exist."""
         ...
 
     def names(self, folder: str) -> list[str]:
-        """What lies in a folder, sorted; nothing for a folder that is not there."""
+        """Return the names in a folder, sorted; empty for a folder that doesn't exist."""
         ...
 
     def scratch(self) -> contextlib.AbstractContextManager[Path]:
-        """An empty folder of this machine, gone at the block's end."""
+        """Create an empty folder on this machine, removed at the end of the block."""
         ...
 
     def publish(self, scratch: Path, piece: OutputFile) -> None:
-        """Move a piece from a scratch folder to its name, replacing what is there; whole or not at all."""
+        """Move a file or folder from a scratch folder to its name, replacing what is there.
+
+        It appears as a whole or not at all.
+        """
         ...
 
     def fault(self, piece: OutputFile) -> str:
-        """What is wrong with a piece that should be there, in words; empty when nothing is."""
+        """Return what is wrong with a file or folder, as text; empty if it is intact."""
         ...
 
     def local(self, pieces: Iterable[OutputFile]) -> contextlib.AbstractContextManager[Path]:
-        """A folder of this machine in which the pieces can be read under their names."""
+        """Return a folder of this machine in which the pieces can be read under their names."""
         ...
 
     def remove(self, name: str) -> None:
-        """A file, or a folder with all in it; fine where it is not there."""
+        """Remove a file, or a folder with its contents; do nothing if it doesn't exist."""
         ...
 
     def settle(self) -> None:
-        """Everything written so far survives a loss of power."""
+        """Flush everything written so far to the disk, so that it survives a loss of power."""
         ...
 
     def free(self) -> int | None:
-        """Bytes that there is room for; None where nobody knows."""
+        """Return the free space in bytes; None if unknown."""
         ...
 
 
@@ -81,16 +84,21 @@ class Folder:
     """A folder of this machine, or of a file system that several machines mount."""
 
     def __init__(self, path: Path, *, writing: bool = True) -> None:
-        """Raises GanExportError for a path that can be no folder, or none to write in.  Makes nothing yet."""
+        """Raises GanExportError for a path that can't be a folder, or is not writable (if `writing`).
+
+        Nothing is created yet.
+        """
         self.path = path
         self.shown = printable(str(path))
         if path.exists() and not path.is_dir():
-            raise GanExportError(f"{self.shown} is a file; name a folder with -o")
+            raise GanExportError(f"{self.shown} is a file; name a folder with target=")
         there = path
         while not there.exists():
             there = there.parent
         if writing and not os.access(there, os.W_OK | os.X_OK):
-            raise GanExportError(f"{printable(str(there))}: no right to write there; name another folder with -o")
+            raise GanExportError(
+                f"{printable(str(there))}: no permission to write there; name another folder with target="
+            )
 
     def write(self, name: str, data: bytes) -> None:
         with self._beside(name) as temporary:
@@ -134,7 +142,7 @@ class Folder:
         folder = self._inside(f"{STATE}/scratch/any").parent
         try:
             folder.mkdir(exist_ok=True)
-        except FileNotFoundError:  # its parents are not made again: the rest of the run is not in them
+        except FileNotFoundError:  # its parents are not created again, because the rest of the run is not in them
             raise GanExportError(f"{self.shown} vanished during the run; run the command again") from None
         path = folder / f"{os.getpid()}-{secrets.token_hex(4)}"
         path.mkdir()
@@ -198,8 +206,9 @@ class Folder:
         return shutil.disk_usage(there).free
 
     def _inside(self, name: str) -> Path:
-        """Where a name is written.  Raises GanExportError where a folder on the way is a link: a dataset may be a
-        stranger's, and nothing of it leads out of it.
+        """Return the path to write a name to; raise GanExportError if a folder on the way is a link.
+
+        A dataset may come from a stranger, and must not lead out of its folder.
         """
         parts = name.rstrip("/").split("/")
         for depth in range(1, len(parts)):
@@ -218,7 +227,7 @@ class Folder:
 
 
 def room(folder: Path) -> int:
-    """Bytes that the files of a folder take on a disk."""
+    """Return the bytes that the files of a folder take on a disk."""
     sizes = (f.stat().st_size for f in folder.rglob("*") if f.is_file())
     return sum(-(-size // _BLOCK) * _BLOCK for size in sizes)
 

@@ -1,6 +1,6 @@
-"""A generator as a torch dataset: pictures drawn when they are asked for, nothing on disk.
+"""A generator as a torch dataset: images are generated on access, with nothing on disk.
 
-Item i is image start + i of the seed, the same bytes that gan-sample writes, in any order, process or batch.
+Item i is image start + i of the seed, with the bytes that gan-sample writes, in any order, process or batch.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
@@ -20,22 +21,25 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from gan_export import latents
 from gan_export.errors import GanExportError, printable
 from gan_export.formats import manifest
-from gan_export.formats.manifest import Facts
+from gan_export.graph.signature import Signature
+from gan_export.recognize.options import ReadOptions
 from gan_export.runtimes import find as find_runtime
 from gan_export.runtimes.base import require_available
 from gan_export.runtimes.torch_session import TorchSession, prepare_torch
 from gan_export.sampling import generator as generators
 from gan_export.sampling.generator import Generator, Label
+from gan_export.sampling.opening import open_generator
 
 _BLOCK = generators.BATCH
 Item = Tensor | tuple[Tensor, int]
 Transform = Callable[[Tensor], Tensor]
-_INHERITED: list[contextlib.ExitStack] = []  # of a parent: closing one would wait for threads that a fork left behind
+# of a parent process: closing one would wait for threads that a fork doesn't copy
+_INHERITED: list[contextlib.ExitStack] = []
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratorDatasetConfig:
-    """Which pictures of which generator, and how they are given."""
+    """The generator, its range of images, and the form of the items."""
 
     path: Path
     seed: int
@@ -49,65 +53,69 @@ class GeneratorDatasetConfig:
 
 
 class _Source:
-    """A generator opened in whatever process asks: threads and GPUs don't survive a fork, and can't be pickled."""
+    """A generator that each process opens for itself: threads and GPUs don't survive a fork and can't be pickled."""
 
     def __init__(self, drawing: GeneratorDatasetConfig) -> None:
-        """Raises GanExportError for what can't be drawn, here and not in a worker."""
+        """Raises GanExportError for an invalid generator or range here, not only in a worker."""
         self.drawing = drawing
         latents.check(drawing.seed, drawing.start, drawing.length)
         if drawing.length < 1:
-            raise GanExportError(f"a dataset of {drawing.length} pictures; ask for at least one")
-        self.facts = _facts(drawing)
-        generators.choose_labels(self.facts, drawing.label, drawing.seed, drawing.start, 1)
+            raise GanExportError(f"length {drawing.length}: must be at least 1")
+        self.signature, self.overrides = _described(drawing)
+        first = range(drawing.start, drawing.start + 1)
+        generators.choose_labels(self.signature, drawing.label, drawing.seed, first)
         self._pid = -1
         self._stack: contextlib.ExitStack | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"drawing": self.drawing, "facts": self.facts, "_pid": -1, "_stack": None}
+        return {
+            "drawing": self.drawing,
+            "signature": self.signature,
+            "overrides": self.overrides,
+            "_pid": -1,
+            "_stack": None,
+        }
 
     def items(self, indices: Sequence[int]) -> list[Item]:
-        """The items of these indices, drawn in one batch."""
+        """Return the items of these indices, generated in one batch."""
         d = self.drawing
         index = np.asarray(indices, np.int64)
         if len(index) and (int(index.min()) < 0 or int(index.max()) >= d.length):
-            raise IndexError(f"a dataset of {d.length} pictures has no {int(index.min())} or no {int(index.max())}")
+            raise IndexError(
+                f"index {int(index.min())} or {int(index.max())} is out of range: the dataset has {d.length} images"
+            )
         images = index.astype(np.uint64) + np.uint64(d.start)
-        z = latents.draw_at(d.seed, images, self.facts.nz, self.facts.prior) * np.float32(d.psi)
-        labels = self._labels(images)
-        pictures = torch.from_numpy(self._bytes(z, labels)).permute(0, 3, 1, 2)
+        labels = generators.choose_labels(self.signature, d.label, d.seed, images)
+        pictures = torch.from_numpy(self._bytes(images, labels)).permute(0, 3, 1, 2)
         values = pictures.to(torch.float32).div_(127.5).sub_(1.0).contiguous()  # (N, C, H, W) in [-1, 1]
         rows = [d.transform(v) if d.transform else v for v in values]
         return rows if labels is None else list(zip(rows, labels.tolist(), strict=True))
 
-    def _labels(self, images: Any) -> generators.Labels | None:
-        d, classes = self.drawing, self.facts.classes
-        if not classes:
-            return None
-        match d.label:
-            case "random":
-                return latents.labels_at(d.seed, images, classes)
-            case "all":
-                return latents.labels_in_turn(images, classes)
-        return np.full(len(images), d.label, np.int64)
-
-    def _bytes(self, z: generators.Floats, labels: generators.Labels | None) -> generators.Bytes:
+    def _bytes(self, images: npt.NDArray[np.uint64], labels: generators.Labels | None) -> generators.Bytes:
         d = self.drawing
         generator = self._generator()
         if not isinstance(generator.session, TorchSession):
-            return generator.bytes(z, labels)
+            return generator.sample(seed=d.seed, indices=images, labels=labels)
         with _torch_as_it_was(d.device):
             prepare_torch(d.device, self._threads())
-            return generator.bytes(z, labels)
+            return generator.sample(seed=d.seed, indices=images, labels=labels)
 
     def _generator(self) -> Generator:
         if self._pid != os.getpid():
             d = self.drawing
             if self._stack is not None:
                 _INHERITED.append(self._stack)
-            self._stack = contextlib.ExitStack()  # as long as the process
+            self._stack = contextlib.ExitStack()  # open until the process ends
             with _torch_as_it_was(d.device):
                 self._opened = self._stack.enter_context(
-                    generators.open_generator(d.path, device=d.device, threads=self._threads(), psi=d.psi)
+                    open_generator(
+                        d.path,
+                        self.overrides,
+                        device=d.device,
+                        threads=self._threads(),
+                        latent_scale=d.psi,
+                        by_evidence=False,
+                    )
                 )
             self._pid = os.getpid()
         return self._opened
@@ -116,32 +124,33 @@ class _Source:
         return self.drawing.threads or (1 if get_worker_info() else None)  # a worker has a core of its own
 
 
-def _facts(drawing: GeneratorDatasetConfig) -> Facts:
-    """What the generator is, seen on the CPU: a GPU that is used before a DataLoader forks is lost to its workers.
+def _described(drawing: GeneratorDatasetConfig) -> tuple[Signature, ReadOptions]:
+    """Return the signature, and the options by which workers read a checkpoint.
 
-    What a GPU is lacking, but for there being one, shows when the first item is drawn.
+    Uses the CPU: a GPU used before a DataLoader forks doesn't work in its workers.  Other errors of a GPU appear with
+    the first item.
     """
     path, device = drawing.path, drawing.device
-    compiled = path.is_file() and manifest.detect_format(path) == "aoti"  # for its device alone
+    compiled = path.is_file() and manifest.detect_format(path) == "aoti"  # only for the device that it was compiled for
     with (
         _torch_as_it_was(device),
-        generators.open_generator(path, device=device if compiled else "cpu", threads=1, psi=drawing.psi) as generator,
+        open_generator(path, device=device if compiled else "cpu", threads=1, latent_scale=drawing.psi) as generator,
     ):
         info = generator.session.info
     if info.inputs == "seed":
         raise GanExportError(
-            f"{printable(path.name)} draws from a seed by itself, in order, and a dataset gives any item at any time: "
-            "export the checkpoint without --sampler, or name the checkpoint"
+            f"{printable(path.name)} generates images from a seed in order, and a dataset needs any image at any time: "
+            "export the checkpoint without sampler=True, or name the checkpoint"
         )
     runtime = find_runtime(info.runtime)
     if device != "cpu" and (device not in runtime.devices or not torch.cuda.device_count()):
         require_available(runtime, device)
-    return generator.facts
+    return generator.signature, generator.overrides
 
 
 @contextlib.contextmanager
 def _torch_as_it_was(device: str) -> Iterator[None]:
-    """Whatever the block sets for this process, a training loop goes on with its own threads and TF32."""
+    """Restore torch's threads and TF32 settings after the block, for the user's training loop."""
     threads = torch.get_num_threads()
     precision = _tf32() if device == "cuda" else []
     try:
@@ -154,7 +163,7 @@ def _torch_as_it_was(device: str) -> Iterator[None]:
 
 
 def _tf32() -> list[tuple[Any, str, Any]]:
-    """(where, name, value) of what TF32 is set to; the older name can't be read where the newer was set alone."""
+    """Return (owner, name, value) of the TF32 settings; the older name can't be read if only the newer was set."""
     cudnn: Any = torch.backends.cudnn
     found: list[tuple[Any, str, Any]] = []
     for place, newer in ((cudnn, cudnn.conv), (torch.backends.cuda.matmul, torch.backends.cuda.matmul)):
@@ -165,9 +174,9 @@ def _tf32() -> list[tuple[Any, str, Any]]:
 
 
 class GeneratorDataset(Dataset[Item]):
-    """Map style: any index at any time, so that DataLoader's workers and samplers work.
+    """A map-style dataset: any index at any time, so that DataLoader's workers and samplers work.
 
-    Items are float32 (C, H, W) in [-1, 1], with the label beside where the generator has labels.
+    Items are float32 (C, H, W) in [-1, 1], with the label if the generator has labels.
     """
 
     def __init__(self, drawing: GeneratorDatasetConfig) -> None:
@@ -180,15 +189,15 @@ class GeneratorDataset(Dataset[Item]):
         return self._source.items([index + len(self) if index < 0 else index])[0]
 
     def __getitems__(self, indices: list[int]) -> list[Item]:
-        """What DataLoader asks for a batch: drawn at once, which is several times as fast."""
+        """Return a DataLoader's batch, generated at once, which is several times as fast."""
         return self._source.items(indices)
 
 
 class GeneratorIterableDataset(IterableDataset[Item]):
-    """In order, cut among the ranks of torch.distributed and the workers of a DataLoader: each picture once."""
+    """An iterable dataset, split among torch.distributed's ranks and a DataLoader's workers: each image once."""
 
     def __init__(self, drawing: GeneratorDatasetConfig, rank: int | None = None, world: int | None = None) -> None:
-        """rank, world: as torch.distributed has them where it runs, else 0 of 1."""
+        """Split among `world` ranks; default: torch.distributed's rank and world size, else 0 of 1."""
         self._source = _Source(drawing)
         self._rank, self._world = rank, world
 

@@ -1,8 +1,9 @@
-"""A worker: one process that writes the shards that its parent names, over a pipe in lines of JSON.
+"""A worker process, which writes the shards that its parent assigns; messages are lines of JSON in a pipe.
 
-Parent to worker: the setting, then {"shard": k} each.  Worker to parent: {"ready": true} when it takes a shard,
-{"drawn": n}, {"laid": k} when it takes another one, {"done": record}, at the end {"meter": ...}, or {"error": text}.
-When the parent is gone the pipe closes, and the worker ends at once: what it was writing lies in a scratch folder.
+From the parent: the settings, then {"shard": k} for each shard.  To the parent: {"ready": true} when the generator is
+loaded, {"drawn": n}, {"laid": k} when it can take another shard, {"done": record}, and at the end {"meter": ...}, or
+{"error": text}.  When the parent ends, the pipe closes and the worker exits; an unfinished shard is in a scratch
+folder.
 """
 
 from __future__ import annotations
@@ -26,22 +27,22 @@ from gan_export.datasets.writer import GeneratorSource, ShardWriter, shared_fold
 from gan_export.errors import GanExportError
 
 Message = dict[str, Any]
-Asked = queue.Queue[Message]  # what the parent said
+Asked = queue.Queue[Message]  # the parent's messages
 Say = Callable[[Message], None]
 
-_EVERY = 0.2  # seconds between two words of progress
+_EVERY = 0.2  # seconds between two messages of progress
 
 
 def main() -> None:
-    """The worker's entry point."""
+    """Run the worker."""
     serve(_work)
 
 
 def serve(work: Callable[[Message, Asked, Say], None]) -> None:
-    """Call `work` with the parent's first message, a queue of its later ones and the way to answer; then end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    """Call `work` with the parent's first message, a queue of later ones, and a function that replies; then exit."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles interrupts
     output = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a library prints must not break the pipe
+    os.dup2(2, 1)  # output of a library must not enter the pipe
     requests: Asked = queue.Queue()
     setting = json.loads(sys.stdin.readline())
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
@@ -54,16 +55,16 @@ def serve(work: Callable[[Message, Asked, Say], None]) -> None:
     except (GanExportError, MemoryError, OSError) as e:
         say({"error": error_line(e)})
     output.flush()
-    os._exit(0)  # the listener holds standard input
+    os._exit(0)  # the listening thread blocks on standard input
 
 
 def error_line(error: GanExportError | MemoryError | OSError) -> str:
-    """What a user is told of it, on one line."""
+    """Return the error as one line for the user."""
     match error:
         case GanExportError():
             return str(error)
         case MemoryError():
-            return "out of memory; ask for fewer --workers"
+            return "out of memory; use fewer workers="
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}"
 
@@ -74,7 +75,7 @@ def _listen(requests: Asked) -> None:
         requests.put(message)
         if "end" in message:
             return
-    os._exit(1)  # the parent is gone
+    os._exit(1)  # the parent has ended
 
 
 def _work(setting: Message, requests: Asked, say: Say) -> None:
@@ -93,7 +94,7 @@ def _work(setting: Message, requests: Asked, say: Say) -> None:
         while "shard" in (message := requests.get()):
             publish = work(message["shard"])
             progress.flush()
-            with writer.meter.of("disk"):  # waits while the shard before is still on its way to the disk
+            with writer.meter.of("disk"):  # waits for the shard before if it is still being written
                 if pending is not None:
                     say({"done": pending.result().to_data()})
             pending = pool.submit(publish)
@@ -105,7 +106,7 @@ def _work(setting: Message, requests: Asked, say: Say) -> None:
 
 
 class _Progress:
-    """Adds up, and speaks a few times a second."""
+    """Adds up the progress, and sends it a few times per second."""
 
     def __init__(self, say: Say) -> None:
         self._say = say

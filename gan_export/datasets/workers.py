@@ -1,4 +1,4 @@
-"""Worker processes that take a plan's shards in turn; one that dies is replaced, its shards drawn again."""
+"""Worker processes that take a plan's shards in turn; one that dies is replaced, its shards generated again."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ from gan_export.datasets.records import ShardRecord
 from gan_export.datasets.writer import GeneratorSource
 from gan_export.errors import GanExportError
 
-# The child finds this package where the parent has it.  -P: nothing is imported from the folder it runs in.
+# The child finds this package in the parent's folders. -P: nothing is imported from the working directory.
 _START = "import sys; sys.path += sys.argv[2:]; __import__('importlib').import_module(sys.argv[1]).main()"
-_DEATHS = 3  # of workers, until a run gives up
+_DEATHS = 3  # of workers, until the run fails
 
 
 class WorkerPool:
     """Worker processes for one job."""
 
     def __init__(self, job: DatasetPlan, source: GeneratorSource, target: str, workers: int, *, ahead: bool) -> None:
-        """workers: how many at once; ahead: each draws the next batch while it encodes one."""
+        """Create the pool; processes start in `draw`.
+
+        workers: the maximum number at once; ahead: whether each generates the next batch while it encodes one
+        """
         self._setting = {
             "job": job.to_data(),
             "source": source.to_data(),
@@ -36,16 +39,15 @@ class WorkerPool:
         }
         self._workers = workers
         self._said: queue.Queue[tuple[Worker, dict[str, Any] | None]] = queue.Queue()
-        self.seconds: dict[str, float] = {}  # of all workers that came to their end, by what they were spent on
+        self.seconds: dict[str, float] = {}  # of all workers that have ended, by kind of work
 
     def draw(
         self, shards: Iterable[int], progress: Callable[[int], None], *, look: bool = False
     ) -> Iterator[ShardRecord]:
-        """The records of the shards as they are finished, in any order.
+        """Yield the records of the shards as they are finished, in any order.
 
-        look: nothing is written but what the filters need to know.
-
-        Raises GanExportError for what stops a worker, and for workers that die again and again.
+        look: write only the confidences for the filters
+        Raises GanExportError for a worker's error, and for workers that die repeatedly.
         """
         setting = {**self._setting, "look": look}
         waiting = iter(shards)
@@ -66,8 +68,8 @@ class WorkerPool:
                         deaths += 1
                         if deaths > _DEATHS:
                             raise GanExportError(
-                                f"workers die again and again (the last one: exit code {code}); "
-                                "what is finished is kept: run the command again, with fewer --workers"
+                                f"workers die repeatedly (the last one with exit code {code}); "
+                                "finished shards are kept: run the command again, with fewer workers="
                             )
                         again.extend(sorted(worker.shards))
                         working.add(self._start(setting))
@@ -100,13 +102,16 @@ class WorkerPool:
 
 
 class Worker:
-    """A child process that speaks in lines of JSON, and the shards that it was given.
+    """A child process with which lines of JSON are exchanged, and its shards.
 
-    shards: those not yet finished; ended: whether it was told to end
+    shards: the unfinished ones that were assigned to it; ended: whether its end was requested
     """
 
     def __init__(self, setting: dict[str, Any], module: str = "worker", **options: Any) -> None:
-        """setting: its first message; module: of this package, whose `main` it runs; options: Popen's."""
+        """Start the process.
+
+        setting: its first message; module: the module of this package whose `main` it runs; options: Popen's
+        """
         self.shards: set[int] = set()
         self.ended = False
         root = str(Path(__file__).resolve().parents[2])
@@ -119,7 +124,7 @@ class Worker:
         self.say(setting)
 
     def messages(self) -> Iterator[dict[str, Any]]:
-        """What it says, to its end."""
+        """Yield its messages until it ends."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
             try:
@@ -129,7 +134,7 @@ class Worker:
             yield message
 
     def give(self, shard: int | None) -> None:
-        """The next shard, or the word to end."""
+        """Assign a shard; None requests the end."""
         if shard is None:
             self.ended = True
             self.say({"end": True})
@@ -138,14 +143,14 @@ class Worker:
             self.say({"shard": shard})
 
     def say(self, message: dict[str, Any]) -> None:
-        """Nothing where it is dead: the end of its output says so."""
+        """Send a message; do nothing if the process is dead, which the end of its output shows."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
 
     def code(self) -> int:
-        """Its exit code; waits for its end, which leaves no zombie."""
+        """Wait for its end, which leaves no zombie, and return its exit code."""
         return self._process.wait()
 
     def kill(self) -> None:

@@ -1,4 +1,4 @@
-"""Draws one shard after another and lays each down whole: the unit of work of a process, a batch job, a Ray task."""
+"""Generate and write one shard after another: the unit of work of a process, a batch job or a Ray task."""
 
 from __future__ import annotations
 
@@ -22,23 +22,25 @@ from gan_export.datasets.store import STATE, Store
 from gan_export.metrics import evaluators
 from gan_export.recognize.options import ReadOptions
 from gan_export.sampling import generator as generators
+from gan_export.sampling.opening import open_generator
 
-_BATCH_BYTES = 1 << 24  # of a batch as float32: bounds a worker's memory at any size of picture
+_BATCH_BYTES = 1 << 24  # of a batch as float32: limits a worker's memory for any size of image
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratorSource:
-    """A generator file, and how to run it here: what may differ between the machines of one job."""
+    """A generator file, and how to run it here: the settings that may differ between the machines of one job."""
 
     path: Path
     runtime: str | None = None
     device: str = "cpu"
     threads: int | None = None
-    classifier: str = DIGITS  # the evaluator that filters ask: a name, or an ONNX file's path
-    overrides: dict[str, Any] = field(default_factory=dict)
+    classifier: str = DIGITS  # the evaluator of the filters: a name, or an ONNX file's path
+    overrides: dict[str, Any] = field(default_factory=dict)  # the whole reading: processes don't look for evidence
+    strict: bool = False  # see `open_generator`
 
     def to_data(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """Return the settings as JSON data."""
         return {**asdict(self), "path": str(self.path)}
 
     @staticmethod
@@ -47,14 +49,16 @@ class GeneratorSource:
 
     @contextlib.contextmanager
     def open(self, psi: float = 1.0) -> Iterator[generators.Generator]:
-        """The generator, loaded."""
-        with generators.open_generator(
+        """Open the generator."""
+        with open_generator(
             self.path,
-            ReadOptions(**self.overrides),
+            ReadOptions.of(self.overrides),
             runtime=self.runtime,
             device=self.device,
             threads=self.threads,
-            psi=psi,
+            latent_scale=psi,
+            strict=self.strict,
+            by_evidence=False,
         ) as generator:
             yield generator
 
@@ -73,7 +77,11 @@ class ShardWriter:
         ahead: bool = False,
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """shared: the folder of the files that all shards fill.  ahead: draw the next batch while one is encoded."""
+        """Make a writer.
+
+        shared: the folder of the files that all shards fill
+        ahead:  whether to generate the next batch while one is encoded
+        """
         self.meter = Stopwatch()
         self._generator = generator
         self._job = job
@@ -85,11 +93,11 @@ class ShardWriter:
         self._progress = progress
 
     def write(self, k: int) -> ShardRecord:
-        """Draw, lay down, publish and record shard k."""
+        """Generate, write, publish and record shard k."""
         return self.lay(k)()
 
     def look(self, k: int) -> Callable[[], ShardRecord]:
-        """Draw shard k for the filters alone; the returned call notes what the classifier gave."""
+        """Generate and classify shard k for the filters; the returned call stores the confidences."""
         shard = self._job.shard(k)
         evaluator = evaluators.find(self._classifier)
         looks = [look(part, evaluator) for part in self.parts(shard, None)]
@@ -102,7 +110,10 @@ class ShardWriter:
         return note
 
     def lay(self, k: int) -> Callable[[], ShardRecord]:
-        """Draw shard k into a scratch folder; what is left, a wait for the disk, is the call that is returned."""
+        """Generate shard k into a scratch folder.
+
+        The returned call, which waits for the disk, publishes and records it.
+        """
         shard = self._job.shard(k)
         keep = read_keep(self._store, self._job, shard) if self._job.filters else None
         row, mask = keep or (k * self._job.shard_size, None)
@@ -125,7 +136,7 @@ class ShardWriter:
         return publish
 
     def parts(self, shard: Shard, mask: Any) -> Iterator[ImageBatch]:
-        """The shard's pictures in batches, without those that a filter leaves out."""
+        """Yield the shard's images in batches, without those that a filter drops."""
         batch = batch_size(self._job)
         generator, job = self._generator, self._job
         for first in range(0, shard.count, batch):
@@ -136,8 +147,8 @@ class ShardWriter:
                 continue
             start = shard.start + first
             with self.meter.of("drawing"):
-                labels = generators.choose_labels(job.facts, job.label, job.seed, start, n)  # type: ignore[arg-type]
-                pictures = generator.draw_labelled(job.seed, start, n, labels)
+                labels = generators.choose_labels(job.signature, job.label, job.seed, range(start, start + n))  # type: ignore[arg-type]
+                pictures = generator.sample(n, seed=job.seed, start=start, labels=labels)
             indices = np.uint64(start) + np.arange(n, dtype=np.uint64)
             if chosen is None:
                 yield ImageBatch(indices, pictures, labels)
@@ -146,17 +157,17 @@ class ShardWriter:
 
 
 def batch_size(job: DatasetPlan) -> int:
-    """How many pictures are drawn at once."""
+    """Return how many images are generated at once."""
     return max(1, min(generators.BATCH, _BATCH_BYTES // (4 * job.picture_bytes)))
 
 
 def shared_folder(path: Path) -> Path:
-    """Where files that all shards fill lie until the dataset is finished."""
+    """Return the folder of files that all shards fill, until the dataset is finished."""
     return path / STATE
 
 
 def _ahead(parts: Iterator[ImageBatch]) -> Iterator[ImageBatch]:
-    """The same parts, the next one drawn by a thread meanwhile: for a generator that doesn't use this core."""
+    """Yield the same batches, each generated by a thread in advance, for a generator that doesn't use this core."""
     ready: queue.Queue[ImageBatch | BaseException | None] = queue.Queue(maxsize=2)
     stop = threading.Event()
 

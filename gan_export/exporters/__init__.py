@@ -1,4 +1,4 @@
-"""Every format there is, by name.  Listing them imports none of the libraries that they need."""
+"""The registry of exporters.  Listing them imports none of the libraries that they need."""
 
 from __future__ import annotations
 

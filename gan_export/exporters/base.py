@@ -1,4 +1,4 @@
-"""What an exporter is: something that writes a generator to a file, and nothing that judges it."""
+"""The interface of exporters, which write a generator to a file and don't verify it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from gan_export import __version__
-from gan_export.checkpoint.exportable import Exportable, PreparedGenerator, prepare
+from gan_export._lib import extras
+from gan_export._lib.schema import decode
+from gan_export.checkpoint.exportable import ExpectedOutputs, Exportable, PreparedGenerator, prepare
 from gan_export.errors import GanExportError, UnavailableError, first_line
 from gan_export.formats import content, references, tolerance
-from gan_export.formats.manifest import OPTIONS_KEY, REFERENCE_COUNT, REFERENCE_SEED, Manifest, joined_values
+from gan_export.formats.manifest import OPTIONS_KEY, REFERENCE_SEED, Manifest, joined_values, reference_count
 
 if TYPE_CHECKING:
     from gan_export.graph.signature import Signature
@@ -28,23 +30,23 @@ Method = Literal["trace", "script", "freeze"]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a user may ask of a format; each exporter names those that it takes.
+    """The user's options for an export; each exporter lists the ones it takes.
 
     precision: of the stored weights and the arithmetic
     output:    "float", or "bytes" for uint8 (N, H, W, C)
-    opset:     ONNX's, None for the newest that every current runtime takes
-    method:    TorchScript's
-    recalibrate: number of latents that BatchNorm's statistics were estimated from, before this exporter came in
+    opset:     of ONNX; None for the newest that every current runtime takes
+    method:    of TorchScript
+    recalibrate: number of latents that BatchNorm's statistics were estimated from, before the export
     embed_weights: C: the weights as constants in the source
-    symbol:    C: what every public name begins with
-    sampler:   draw from a seed inside the file, to bytes
-    static:    number of pictures that the graph is fixed to, None for a free batch
-    external_data: keep ONNX's weights in a second file, as a graph above 2 GB must
-    fp16_io:   latents and pictures in fp16 too, not only what lies between
-    device:    that it is compiled for, where a format compiles
-    backend:   ExecuTorch's
-    error_budget: native: how much a way to compute a convolution may round, 0 for any; no user gives it
-    max_error: the error of a value that is allowed instead of the verifier's own, in half ranges
+    symbol:    C: the prefix of every public name
+    sampler:   compute latents from a seed inside the file, and return bytes
+    static:    fixed batch size of the graph, None for a free one
+    external_data: store ONNX's weights in a second file, as a graph above 2 GB must
+    fp16_io:   latents and images in fp16 too, not only the values between them
+    device:    of a compiled export
+    backend:   of ExecuTorch
+    error_budget: native: the maximum rounding of a convolution's algorithm, 0 for any; not an option for users
+    max_error: the tolerance of a value instead of the verifier's own, in half ranges
     """
 
     precision: str = "fp32"
@@ -64,42 +66,47 @@ class Options:
     max_error: float | None = None
 
     def non_defaults(self) -> dict[str, Any]:
-        """What differs from the defaults in the file itself, by name."""
+        """Return the options that differ from the defaults and change the file, by name."""
         names = [f.name for f in fields(self) if f.name != "max_error" and getattr(self, f.name) != f.default]
         return {name: getattr(self, name) for name in names}
 
 
+def options_of(given: Mapping[str, Any]) -> Options:
+    """Return options by their names; raise GanExportError for an unknown name or a value of another type."""
+    return decode(Options, given, "options")
+
+
 class Exporter(Protocol):
-    """One entry of `EXPORTERS`."""
+    """An exporter of the registry."""
 
     @property
     def name(self) -> str:
-        """What the commands call it."""
+        """The name in commands."""
         ...
 
     @property
     def title(self) -> str:
-        """What a table calls it."""
+        """The name in tables."""
         ...
 
     @property
     def suffix(self) -> str:
-        """What the name of what it writes ends in."""
+        """The suffix of the export's name."""
         ...
 
     @property
     def folder(self) -> bool:
-        """Whether it writes a folder; else a file, or several."""
+        """Whether the export is a folder; otherwise it is one file or several."""
         ...
 
     @property
     def runtime(self) -> str:
-        """The runtime that proves it, by its name in the runtimes' registry."""
+        """The registry name of the runtime that verifies it."""
         ...
 
     @property
     def takes(self) -> tuple[str, ...]:
-        """The names of the `Options` that it heeds."""
+        """The names of the `Options` that it uses."""
         ...
 
     @property
@@ -107,74 +114,81 @@ class Exporter(Protocol):
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Where the artifact can run: "cpu", "cuda"."""
+        """The devices on which the export can run: "cpu", "cuda"."""
         ...
 
     @property
     def runs(self) -> str:
-        """What runs it, in words."""
+        """The programs that run it, as text."""
         ...
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The packages that writing imports, by the names that Python knows them by."""
+        """The packages that `write` imports, by their import names."""
         ...
 
     @property
     def install(self) -> str:
-        """What follows `pip install` to get those of `needs` that gan-export itself doesn't bring; else empty."""
+        """The arguments of `pip install` for those of `needs` that gan-export doesn't install.
+
+        Empty if there are no such packages.
+        """
         ...
 
     @property
     def compilers(self) -> tuple[str, ...]:
-        """The C++ compilers of which writing needs one, by the names of their programs; empty where it needs none."""
+        """The C++ compilers of which `write` needs one, by their program names; empty if it needs none."""
         ...
 
     @property
     def core(self) -> bool:
-        """Whether every architecture is tested in it; the others are tested with one."""
+        """Whether every architecture is tested with it; other exporters are tested with one."""
         ...
 
     def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
-        """Write `target` in place and give the manifest that it carries, unsealed: `write` below seals it.
+        """Write `target` in place, and return its manifest without the contents hash, which `write` below adds.
 
-        A format of several files writes the others beside `target`, by names that begin with its stem; for one that is
-        a folder, `target` may be there, and empty.
-        The same weights, options and versions give the same bytes, whatever the folder and the process.
-        Raises GanExportError naming the layer that the format can't take.
+        A format of several files writes the others beside `target`, with names that begin with its stem; for a format
+        that is a folder, `target` may exist if it is empty. The same weights, options and versions give the same bytes,
+        whatever the folder and the process.
+        Raises GanExportError with the name of a layer that the format doesn't support.
         """
         ...
 
 
 @runtime_checkable
 class PrecisionFallbacks(Protocol):
-    """An exporter whose runtime can trade speed for rounding."""
+    """An exporter whose runtime can trade speed for less rounding."""
 
     def steadier(self, options: Options) -> Iterator[Options]:
-        """What to write with in turn, each slower and more exact, where the pictures differ."""
+        """Yield options to try in turn if images differ, each slower and more exact."""
         ...
 
 
 def unavailable_reason(exporter: Exporter) -> str:
-    """Why this format can't be written here, with the install line; empty where it can."""
+    """Return why this format can't be written here, with the install command; empty if it can."""
     lacking = [name for name in exporter.needs if not _installed(name)]
     if exporter.compilers and not any(shutil.which(name) for name in exporter.compilers):
         return f"no C++ compiler is on the path; install {' or '.join(exporter.compilers)}"
     if not lacking:
         return ""
-    return f"{' and '.join(lacking)} not installed; pip install {exporter.install or ' '.join(lacking)}"
+    ours = [name for name in lacking if name in extras.EXTRAS]
+    others = [name for name in lacking if name not in ours]
+    lines = [extras.install_line(ours)] * bool(ours)
+    lines += [f"pip install {exporter.install or ' '.join(others)}"] * bool(others)
+    return f"{' and '.join(lacking)} not installed; {' && '.join(lines)}"
 
 
 def require_available(exporter: Exporter) -> None:
-    """Raises UnavailableError with the reason where this format can't be written here."""
+    """Raise UnavailableError with the reason if this format can't be written here."""
     if reason := unavailable_reason(exporter):
         raise UnavailableError(f"{exporter.name}: {reason}")
 
 
 def write(exporter: Exporter, generator: Exportable, target: Path, options: Options) -> Manifest:
-    """`exporter.write`, whose libraries may fail in any way, and the hash of what it wrote into the manifest.
+    """Call `exporter.write`, and add the contents hash to the manifest.
 
-    Raises UnavailableError for a library that can't be imported, GanExportError for whatever else is its own.
+    Raises UnavailableError for a library that can't be imported, GanExportError for any other error of a library.
     """
     try:
         return content.seal(target, exporter.write(generator, target, options))
@@ -183,7 +197,7 @@ def write(exporter: Exporter, generator: Exportable, target: Path, options: Opti
     except ImportError as e:
         again = f"; pip install {exporter.install}" if exporter.install else ""
         raise UnavailableError(
-            f"{exporter.name} can't be loaded beside what is installed: {first_line(e)}{again}"
+            f"{exporter.name} doesn't work with the installed packages: {first_line(e)}{again}"
         ) from e
     except Exception as e:
         why = f"{type(e).__name__}: {first_line(e)}"
@@ -193,13 +207,13 @@ def write(exporter: Exporter, generator: Exportable, target: Path, options: Opti
 def _installed(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except ValueError:  # what Python says of a module that was blocked
+    except ValueError:  # Python's error for a blocked module
         return False
 
 
 @contextlib.contextmanager
 def suppress_warnings() -> Iterator[None]:
-    """Without the advice that libraries log or warn of at each call."""
+    """Suppress the messages and warnings that libraries print at each call."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -211,19 +225,22 @@ def suppress_warnings() -> Iterator[None]:
 
 
 def check_options(exporter: Exporter, options: Options) -> None:
-    """Raises GanExportError for an option that this format doesn't take."""
+    """Raise GanExportError for an option that this format doesn't take."""
     for name, value in options.non_defaults().items():
         if name != "recalibrate" and name not in exporter.takes:
-            raise GanExportError(f"{exporter.name} takes no {name}{'' if value is True else f' {value}'}; leave it out")
+            raise GanExportError(
+                f"{exporter.name} has no option {name}{'' if value is True else f' {value}'}; leave it out"
+            )
     if options.precision not in exporter.precisions:
         known = ", ".join(exporter.precisions)
         raise GanExportError(f"{exporter.name} has no precision {options.precision}; it has {known}")
 
 
 def make_manifest(exporter: Exporter, generator: Exportable, options: Options, versions: Mapping[str, str]) -> Manifest:
-    """The manifest of an export of `generator`, with its reference images."""
+    """Return the manifest of an export of `generator`, with its reference images."""
     explicit = generator.overrides.explicit()
-    images, rounding = _references(prepare(generator))
+    prepared = prepare(generator)
+    images, rounding = _references(prepared)
     return Manifest(
         format=exporter.name,
         arch=generator.arch,
@@ -236,11 +253,18 @@ def make_manifest(exporter: Exporter, generator: Exportable, options: Options, v
         options=options.non_defaults() | ({OPTIONS_KEY: explicit} if explicit else {}),
         references=images,
         rounding=rounding,
+        grades=generator.grades,
+        reach=prepared.reach,
     )
 
 
+def file_signature(generator: Exportable, options: Options) -> Signature:
+    """Return the signature of the file to write, with images as bytes if `options` say so."""
+    return generator.signature.as_bytes() if options.output == "bytes" else generator.signature
+
+
 def example_inputs(signature: Signature, batch: int) -> tuple[Any, ...]:
-    """Inputs for tracing, as tensors, in order; free sizes are unlike, so that no two are taken for one."""
+    """Return inputs for tracing, as tensors in order; free sizes differ, so that tracing doesn't identify two."""
     import torch
 
     sizes = signature.judged_sizes()
@@ -249,7 +273,7 @@ def example_inputs(signature: Signature, batch: int) -> tuple[Any, ...]:
 
 
 def free_dimensions(signature: Signature, batch: Any) -> tuple[dict[int, Any], ...]:
-    """What torch.export calls dynamic shapes, an entry per input: `batch` first, and every dimension of a free size."""
+    """Return torch.export's dynamic shapes, one entry per input: `batch`, and every dimension of a free size."""
     import torch
 
     return tuple(
@@ -258,10 +282,14 @@ def free_dimensions(signature: Signature, batch: Any) -> tuple[dict[int, Any], .
     )
 
 
+def expected_references(generator: PreparedGenerator) -> ExpectedOutputs:
+    """Return the reference images of a manifest; raises GanExportError for values that are not finite."""
+    return generator.batch(REFERENCE_SEED, range(reference_count(generator.signature)))[1]
+
+
 def _references(generator: PreparedGenerator) -> tuple[str, float]:
-    """The reference images, packed, and how far eager float32 is from them as a manifest states it."""
-    signature = generator.signature
-    _, expected = generator.batch(REFERENCE_SEED, range(REFERENCE_COUNT))
+    """Return the packed reference images, and the rounding of eager float32 as a manifest states it."""
+    signature, expected = generator.signature, expected_references(generator)
     exact, eager = expected.exact, expected.eager
     errors = [
         float(np.abs(eager[p.name] - exact[p.name]).max()) / tolerance.half_range(p.range, exact[p.name])

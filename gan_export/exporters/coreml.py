@@ -1,6 +1,6 @@
-"""Core ML's .mlpackage by coremltools: an ML program for macOS 12, iOS 15 and newer, one picture a call.
+"""Core ML's .mlpackage, by coremltools: an ML program for macOS 12, iOS 15 and newer, one image per call.
 
-The manifest is an entry of the model's user-defined metadata.  Converting works on Linux, too; running is macOS's.
+The manifest is an entry of the model's user-defined metadata.  Converting works on Linux too; running needs macOS.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from gan_export.formats.manifest import Manifest
 if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable
 
-# Of coremltools' passes the one that makes a BatchNorm of x × weight + bias, and divides by root of 1 + 1e-5 with it:
-# in a deep residual generator that was an error of 1.7e-4.
+# The pass of coremltools that turns x × weight + bias into a BatchNorm, and so divides by the root of 1 + 1e-5: in a
+# deep residual generator, this caused an error of 1.7e-4.
 _INEXACT = "common::fuse_elementwise_to_batchnorm"
-_DATE = "com.github.apple.coremltools.conversion_date"  # an entry of coremltools' own
+_DATE = "com.github.apple.coremltools.conversion_date"  # an entry that coremltools adds
 
 
 @dataclass(frozen=True, slots=True)
 class CoreMl:
-    """z: latents float32 (1, nz), label: int32 (1,) where there are any; image: float32 (1, C, H, W).
+    """The exporter of a model with z: latents float32 (1, nz), label: int32 (1,) if any; image: float32 (1, C, H, W).
 
-    fp16 is of the weights and of the arithmetic.
+    fp16 applies to the weights and the arithmetic.
     """
 
     name: str = "coreml"
@@ -48,14 +48,14 @@ class CoreMl:
     takes: tuple[str, ...] = ("precision",)
     precisions: tuple[str, ...] = ("fp32", "fp16")
     devices: tuple[str, ...] = ("cpu",)
-    runs: str = "Core ML on macOS and iOS; proven on macOS only"
+    runs: str = "Core ML on macOS and iOS; verified on macOS only"
     needs: tuple[str, ...] = ("torch", "coremltools")
     install: str = "coremltools"
     compilers: tuple[str, ...] = ()
     core: bool = False
 
     def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
-        """As `Exporter.write`."""
+        """Write the package; see `Exporter.write`."""
         import torch
 
         versions = {
@@ -92,7 +92,7 @@ def _convert(generator: Exportable, precision: str) -> Any:
                 inputs=inputs,
                 outputs=[ct.TensorType("image", dtype=np.float32)],
                 convert_to="mlprogram",
-                minimum_deployment_target=ct.target.iOS15,  # the first that takes ML programs; macOS 12 is its fellow
+                minimum_deployment_target=ct.target.iOS15,  # the first with ML programs, together with macOS 12
                 compute_precision=ct.precision.FLOAT16 if precision == "fp16" else ct.precision.FLOAT32,
                 pass_pipeline=passes,
                 skip_model_load=True,
@@ -102,7 +102,7 @@ def _convert(generator: Exportable, precision: str) -> Any:
 
 
 def _lay_down(made: Path, target: Path, manifest: Manifest) -> None:
-    """The package `made` at `target`, with the manifest, without the date and the random names of its parts."""
+    """Move the package `made` to `target`, with the manifest and without the date and random names of its parts."""
     from coremltools.proto import Model_pb2
 
     model = Model_pb2.Model()

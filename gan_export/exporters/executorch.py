@@ -1,4 +1,4 @@
-"""ExecuTorch's .pte: one picture a call, by XNNPACK or by the portable kernels alone.
+"""ExecuTorch's .pte, by XNNPACK or only the portable kernels: one image per call.
 
 The manifest is a constant method of the program, called `gan_export_manifest`.
 """
@@ -24,7 +24,7 @@ BACKENDS = ("xnnpack", "portable")
 
 @dataclass(frozen=True, slots=True)
 class ExecuTorch:
-    """forward: latents (1, nz), a label int64 (1,) where there are any; to (1, C, H, W)."""
+    """The exporter of forward: latents (1, nz) and, if any, a label int64 (1,) to (1, C, H, W)."""
 
     name: str = "executorch"
     title: str = "ExecuTorch"
@@ -41,7 +41,7 @@ class ExecuTorch:
     core: bool = False
 
     def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
-        """As `Exporter.write`."""
+        """Write the file; see `Exporter.write`."""
         import torch
 
         if options.backend not in BACKENDS:

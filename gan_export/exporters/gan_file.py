@@ -1,4 +1,4 @@
-"""The bytes of a `.gan` file of version 3 from ports, records and a manifest (docs/gan-file-format.md)."""
+"""Encode ports, records and a manifest as a `.gan` file of version 3 (docs/gan-file-format.md)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Words = npt.NDArray[np.uint64]
 
 VERSION = 3
 HEADER, PORT, SIZE, RECORD, TENSOR, ATTRIBUTE, ALIGN = 144, 192, 32, 24, 48, 24, 64
-CHECKSUM = 112  # where the head's lies; the data's follows
+CHECKSUM = 112  # offset of the head's checksum; the data's follows
 MAX_LAYERS, MAX_INPUTS, MAX_NAME, MAX_RANK = 16384, 64, 1024, 6
 KINDS = ("latent", "style", "label", "scalar", "noise", "image", "volume", "video", "audio", "values")
 DTYPES = ("float32", "float16", "bfloat16", "int64", "uint8", "int8")
@@ -33,12 +33,12 @@ Dim = tuple[int, int, int]  # 1 + the index of a size, or 0; multiplier; divisor
 
 @dataclass(frozen=True, slots=True)
 class PortEntry:
-    """One row of the table of ports.
+    """A row of the table of ports.
 
-    output: whether it comes out; then `value` is what it gives
+    output: whether it is an output; then `value` is the index of the value it returns
     shape:  of one image
     prior:  a name of PRIORS and its two numbers: (low, high), or (bound, 0)
-    range:  (low, high), None if nothing bounds the values
+    range:  (low, high), None if the values are unbounded
     """
 
     name: str
@@ -54,7 +54,7 @@ class PortEntry:
     value: int = 0
 
     def to_bytes(self) -> bytes:
-        """Return the row."""
+        """Return the row as bytes."""
         dims = [number for dim in self.shape for number in dim] + [0] * (3 * (MAX_RANK - len(self.shape)))
         return struct.pack(
             "<4I18I2I2f2I2f2I64s",
@@ -67,7 +67,7 @@ class PortEntry:
 
 @dataclass(frozen=True, slots=True)
 class SizeEntry:
-    """One row of the table of symbolic sizes: multiples of `multiple` from `least` to `most`."""
+    """A row of the table of symbolic sizes: multiples of `multiple` from `least` to `most`."""
 
     name: str
     least: int
@@ -75,13 +75,13 @@ class SizeEntry:
     most: int
 
     def to_bytes(self) -> bytes:
-        """Return the row."""
+        """Return the row as bytes."""
         return struct.pack("<16s4I", self.name.encode(), self.least, self.multiple, self.most, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class TensorEntry:
-    """An array of a record: its numbers as they are stored, and their type and shape."""
+    """An array of a record: its numbers as they are stored, their type and shape."""
 
     role: str
     dtype: str
@@ -91,7 +91,7 @@ class TensorEntry:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A layer.  `inputs` are values: the ports that go in, in order, then the layers."""
+    """A layer.  `inputs` are indices of values: first the input ports in order, then the layers."""
 
     operation: int
     name: str
@@ -101,7 +101,7 @@ class Record:
     reals: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def to_bytes(self, offsets: Sequence[int]) -> bytes:
-        """Return the record, its tensors' data at these places."""
+        """Return the record as bytes, with the offsets of its tensors' data."""
         parts = [_filled(struct.pack(f"<{len(self.inputs)}I", *self.inputs), 8)]
         for tensor, offset in zip(self.tensors, offsets, strict=True):
             dims = (*tensor.shape, *[0] * (MAX_RANK - len(tensor.shape)))
@@ -128,21 +128,21 @@ def encode(
     arithmetic: str = "float32",
     batch: int = 0,
 ) -> bytes:
-    """Return the file.  Raises GanExportError for more layers, or more inputs of one, than it can hold.
+    """Return the file as bytes; raise GanExportError for more layers, or more inputs of one, than it can contain.
 
     error_budget: the largest error of a convolution's algorithm over its outputs' spread; 0 allows any
     arithmetic:   the narrowest products that a reader may compute with
-    batch:        the number of images that the graph is fixed to, 0 for any
+    batch:        the fixed batch size of the graph, 0 for any
     """
     if len(records) > MAX_LAYERS:
-        raise GanExportError(f"native takes {MAX_LAYERS} layers, this generator has {len(records)}")
+        raise GanExportError(f"native supports at most {MAX_LAYERS} layers, this generator has {len(records)}")
     rows, data = [], []
     at = 0
     for record in records:
         if len(record.inputs) > MAX_INPUTS:
             raise GanExportError(
-                f"native can't hold layer {printable(record.name)}: it reads {len(record.inputs)} values, "
-                f"{MAX_INPUTS} are possible"
+                f"native can't store layer {printable(record.name)}: it has {len(record.inputs)} inputs, "
+                f"at most {MAX_INPUTS} are supported"
             )
         offsets = []
         for tensor in record.tensors:
@@ -152,7 +152,7 @@ def encode(
         rows.append(record.to_bytes(offsets))
     tables = b"".join(p.to_bytes() for p in ports) + b"".join(s.to_bytes() for s in sizes)
     layers, text = b"".join(rows), manifest.encode()
-    place = HEADER + len(tables) + len(layers)  # of the manifest
+    place = HEADER + len(tables) + len(layers)  # offset of the manifest
     rest = tables + layers + text
     rest += bytes(-(HEADER + len(rest)) % ALIGN)
     fixed = struct.pack(
@@ -166,7 +166,7 @@ def encode(
 
 
 def sealed(head: bytes, data: bytes) -> bytes:
-    """Return a head (everything before the data) with its checksums right, and the data."""
+    """Return a head (everything before the data) with correct checksums, and the data."""
     of_data = struct.pack("<QQ", *checksum(data))
     blank = head[:CHECKSUM] + bytes(16) + of_data + head[HEADER:]
     return blank[:CHECKSUM] + struct.pack("<QQ", *checksum(blank)) + blank[CHECKSUM + 16 :] + data
@@ -177,7 +177,8 @@ def checksum(data: bytes) -> tuple[int, int]:
     words = np.frombuffer(_filled(data, 8), "<u8").astype(np.uint64)
     if not len(words):
         return 0, 0
-    lanes = 1 << min(len(words).bit_length() // 2, 12)  # pieces that go on side by side; zeros before change nothing
+    # parts that are computed side by side; leading zeros change nothing
+    lanes = 1 << min(len(words).bit_length() // 2, 12)
     rows = -(-len(words) // lanes)
     pieces = np.zeros(lanes * rows, np.uint64)
     pieces[-len(words) :] = words
@@ -207,10 +208,10 @@ def _times(q: Words, factor: int) -> Words:
 
 
 def _filled(data: bytes, unit: int) -> bytes:
-    """Fill up with zeros to a multiple of `unit`."""
+    """Return `data` padded with zeros to a multiple of `unit`."""
     return data + bytes(-len(data) % unit)
 
 
 def _cut(name: bytes, most: int) -> bytes:
-    """Cut UTF-8 between two characters."""
+    """Return UTF-8 cut between two characters to at most `most` bytes."""
     return name if len(name) <= most else name[:most].decode(errors="ignore").encode()

@@ -1,4 +1,4 @@
-"""LiteRT's .tflite by litert-torch: one picture a call, with the manifest as an entry of its metadata."""
+"""LiteRT's .tflite, by litert-torch: one image per call, with the manifest as an entry of its metadata."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LiteRt:
-    """Signature serving_default: args_0 latents (1, nz), args_1 a label int32 (1,); output_0 (1, C, H, W)."""
+    """The exporter of serving_default: args_0 latents (1, nz), args_1 a label int32 (1,); output_0 (1, C, H, W)."""
 
     name: str = "litert"
     title: str = "LiteRT"
@@ -40,7 +40,7 @@ class LiteRt:
     core: bool = False
 
     def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
-        """As `Exporter.write`."""
+        """Write the file; see `Exporter.write`."""
         import torch
 
         versions = {name: importlib.metadata.version(name) for name in ("litert-torch", "ai-edge-litert")}
@@ -51,7 +51,7 @@ class LiteRt:
 
 
 def _convert(generator: Exportable) -> bytes:
-    """Quietly: the converter prints its progress."""
+    """Convert without the converter's progress messages."""
     import torch
 
     with suppress_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

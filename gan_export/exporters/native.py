@@ -1,4 +1,4 @@
-"""The C engine's weight file, `.gan`: docs/gan-file-format.md to the byte."""
+"""The C engine's weight file, `.gan`, as docs/gan-file-format.md defines it."""
 
 from __future__ import annotations
 
@@ -14,27 +14,38 @@ from gan_export.checkpoint.exportable import known_layers
 from gan_export.errors import GanExportError, printable
 from gan_export.exporters import gan_file
 from gan_export.exporters.base import Options, make_manifest
-from gan_export.exporters.gan_file import PortEntry, Record, TensorEntry
+from gan_export.exporters.gan_file import PortEntry, Record, SizeEntry, TensorEntry
 from gan_export.formats.manifest import Manifest
 from gan_export.graph.fold import fold_batchnorm
 from gan_export.graph.layers import (
     Activation,
     Add,
     Affine,
+    BlurDown,
+    BlurUp,
+    Clamp,
     Concat,
     Conv,
     ConvTranspose,
     Crop,
     Embedding,
+    InstanceNorm,
     Layer,
     Linear,
     Multiply,
     OneHot,
+    Pad,
+    PixelShuffle,
+    PixelUnshuffle,
+    PReLU,
     Reshape,
     Scale,
     Upsample,
 )
+from gan_export.graph.ports import Port, dim_parts
+from gan_export.graph.signature import Signature
 from gan_export.graph.spec import GeneratorSpec
+from gan_export.graph.views import LatentImage
 
 if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable
@@ -42,19 +53,22 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 
 MAX_SIDE, MAX_ARGUMENT, MAX_KERNEL, MAX_STRIDE, MAX_FACTOR = 65536, 1 << 20, 64, 64, 64
-OPERATIONS: Mapping[type[Layer], int] = {  # engine/src/operations.def's numbers
+OPERATIONS: Mapping[type[Layer], int] = {  # the numbers of engine/src/operations.def
     Linear: 1, ConvTranspose: 2, Conv: 3, Affine: 4, Activation: 5, Upsample: 6, Add: 7, Multiply: 8, Concat: 9,
     Reshape: 10, Crop: 11, Scale: 12, Embedding: 13, OneHot: 14,
+    InstanceNorm: 20, Pad: 21, PReLU: 22, PixelShuffle: 23, PixelUnshuffle: 24, BlurDown: 25, BlurUp: 26, Clamp: 27,
 }  # fmt: skip
+PARAMETERS: Mapping[type[Layer], str] = {BlurDown: "filt", BlurUp: "filt"}  # the weight's name, if it is another
+PADS = ("zeros", "reflect", "replicate")
 ACTIVATIONS = {"relu": 1, "leaky_relu": 2, "tanh": 3, "sigmoid": 4}
 DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
-# Error budgets that leave out, one after the other, the transform of 5 points a side, that of 3, and that of 4.
-STEADIER = (6e-6, 3e-6, 2e-6)
+# Error budgets that exclude, in turn, Winograd's transform, that with 5 points per side, that with 3, and that with 4.
+STEADIER = (1e-5, 6e-6, 3e-6, 2e-6)
 
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """A `.gan` file: the lowered layers and their plain weights, which the C engine reads whole and draws from."""
+    """A `.gan` file: the lowered layers and their plain weights, which the C engine loads."""
 
     name: str = "native"
     title: str = "gan-export native"
@@ -71,7 +85,10 @@ class Native:
     core: bool = True
 
     def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
-        """As `Exporter.write`.  The precision is that of the stored weights; arithmetic is float32 always."""
+        """Write the file; see `Exporter.write`.
+
+        The precision is that of the stored weights; arithmetic is always float32.
+        """
         checkpoint = known_layers(generator, "native")
         spec, weights = fold_batchnorm(checkpoint.spec, checkpoint.weights)
         manifest = make_manifest(self, generator, options, {})
@@ -79,7 +96,7 @@ class Native:
         return manifest
 
     def steadier(self, options: Options) -> Iterator[Options]:
-        """Yield the options with smaller error budgets, down to one that no transform is within."""
+        """Yield the options with smaller error budgets, down to one that excludes every transform."""
         for budget in STEADIER:
             yield replace(options, error_budget=budget)
 
@@ -93,30 +110,59 @@ def encode(
 ) -> bytes:
     """Return a lowered generator as the bytes of a `.gan` file.
 
-    Raises GanExportError naming a layer that the file can't hold.  error_budget: docs/gan-file-format.md; 0 allows any
-    error.
+    error_budget: see docs/gan-file-format.md; 0 allows any error
+    Raises GanExportError with the name of a layer that the file can't contain.
     """
-    inputs = [_latent(spec), *([_label(spec)] if spec.classes else [])]
-    values = {port.name: i for i, port in enumerate(inputs)}
-    values |= {layer.name: len(inputs) + i for i, layer in enumerate(spec.layers)}
-    image = PortEntry(
-        "image", "image", _fixed(*spec.image), range=spec.range, output=True, value=len(inputs) + len(spec.layers) - 1
-    )
+    signature = spec.signature
+    values = {name: i for i, name in enumerate((*[p.name for p in signature.inputs], *[x.name for x in spec.layers]))}
+    returned = values[spec.outputs[0]]
+    ports = _image_ports(signature, returned) if takes_an_image(signature) else _latent_ports(signature, returned)
     records = [_record(layer, values, weights, precision) for layer in spec.layers]
-    return gan_file.encode((*inputs, image), records, manifest, error_budget=error_budget)
+    sizes = [SizeEntry(name, s.least, s.multiple, s.most) for name, s in signature.sizes.items()]
+    return gan_file.encode(ports, records, manifest, sizes=sizes, error_budget=error_budget)
+
+
+def takes_an_image(signature: Signature) -> bool:
+    """Return whether a generator takes one image and nothing else, and gives one image."""
+    ports = (*signature.inputs, *signature.outputs)
+    return len(ports) == 2 and all((p.kind, p.layout, p.dtype) == ("image", "CHW", "float32") for p in ports)
+
+
+def _image_ports(signature: Signature, returned: int) -> tuple[PortEntry, ...]:
+    (given,), (image,), symbols = signature.inputs, signature.outputs, list(signature.sizes)
+    dims = [d for port in (given, image) for d in port.shape if isinstance(d, str)]
+    if any(str(d) not in symbols for d in given.shape[1:] if isinstance(d, str)) or (
+        len(symbols) != len({dim_parts(d)[0] for d in dims})
+    ):
+        raise GanExportError(
+            f"native can't hold the input {given.name}: its height and width aren't sizes of their own"
+        )
+
+    def entry(port: Port, **settings: int) -> PortEntry:
+        parts = [dim_parts(d) for d in port.shape]
+        shape = tuple((symbols.index(s) + 1 if s else 0, times, over) for s, times, over in parts)
+        return PortEntry(port.name, "image", shape, range=port.range, **settings)  # type: ignore[arg-type]
+
+    return entry(given), entry(image, output=True, value=returned)
+
+
+def _latent_ports(signature: Signature, returned: int) -> tuple[PortEntry, ...]:
+    of = LatentImage.of(signature, "native")
+    inputs = [_latent(of), *([_label(of)] if of.classes else [])]
+    return *inputs, PortEntry("image", "image", _fixed(*of.image), range=of.range, output=True, value=returned)
 
 
 def _fixed(*sides: int) -> tuple[gan_file.Dim, ...]:
     return tuple((0, side, 1) for side in sides)
 
 
-def _latent(spec: GeneratorSpec) -> PortEntry:
-    prior = ("uniform", -1.0, 1.0) if spec.prior == "uniform" else ("normal", 0.0, 0.0)
-    return PortEntry("z", "latent", _fixed(spec.nz), prior=prior)
+def _latent(of: LatentImage) -> PortEntry:
+    prior = ("uniform", -1.0, 1.0) if of.prior == "uniform" else ("normal", 0.0, 0.0)
+    return PortEntry("z", "latent", _fixed(of.nz), prior=prior)
 
 
-def _label(spec: GeneratorSpec) -> PortEntry:
-    return PortEntry("label", "label", dtype="int64", classes=spec.classes, stream=1)
+def _label(of: LatentImage) -> PortEntry:
+    return PortEntry("label", "label", dtype="int64", classes=of.classes, stream=1)
 
 
 def _stored(array: Floats, precision: str) -> bytes:
@@ -125,9 +171,9 @@ def _stored(array: Floats, precision: str) -> bytes:
             with np.errstate(over="ignore"):
                 half = array.astype("<f2")
             if not np.isfinite(half).all() and np.isfinite(array).all():
-                raise GanExportError("a weight is too large for fp16 (above 65504); use --precision bf16 or fp32")
+                raise GanExportError("a weight is too large for fp16 (above 65504); use precision=bf16 or fp32")
             return half.tobytes()
-        case "bf16":  # round to nearest, ties to even; what is no number keeps a set fraction bit
+        case "bf16":  # round to nearest, ties to even; NaN keeps a fraction bit set
             bits = array.astype("<f4").view("<u4").astype(np.uint64)
             rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
             rounded = np.where(np.isnan(array), (bits >> 16) | 0x40, rounded)
@@ -138,7 +184,7 @@ def _stored(array: Floats, precision: str) -> bytes:
 def _record(layer: Layer, values: Mapping[str, int], weights: Mapping[str, Floats], precision: str) -> Record:
     where = f"native can't hold layer {printable(layer.name)} ({type(layer).__name__})"
     if type(layer) not in OPERATIONS:
-        raise GanExportError(f"{where}: it knows no such layer")
+        raise GanExportError(f"{where}: the format has no such layer")
     integers, reals = attributes(layer)
     if any(not 0 <= number <= MAX_ARGUMENT for number in integers.values()):
         raise GanExportError(f"{where}: a size of {max(integers.values())} is too large")
@@ -146,12 +192,13 @@ def _record(layer: Layer, values: Mapping[str, int], weights: Mapping[str, Float
         raise GanExportError(
             f"{where}: kernel {layer.kernel}, stride {layer.stride}; {MAX_KERNEL} and {MAX_STRIDE} are the most"
         )
-    if isinstance(layer, Upsample) and layer.factor > MAX_FACTOR:
+    if isinstance(layer, Upsample | PixelShuffle | PixelUnshuffle) and layer.factor > MAX_FACTOR:
         raise GanExportError(f"{where}: factor {layer.factor}; {MAX_FACTOR} is the most")
+    names = {"weight": PARAMETERS.get(type(layer), "weight")}
     tensors = [
         TensorEntry(role, DTYPES[precision], array.shape, _stored(array, precision))
         for role in gan_file.ROLES
-        if (array := weights.get(f"{layer.name}.{role}")) is not None
+        if (array := weights.get(f"{layer.name}.{names.get(role, role)}")) is not None
     ]
     return Record(
         OPERATIONS[type(layer)],
@@ -164,7 +211,7 @@ def _record(layer: Layer, values: Mapping[str, int], weights: Mapping[str, Float
 
 
 def attributes(layer: Layer) -> tuple[dict[str, int], dict[str, float]]:
-    """Return the integer and the real attributes of a layer's record, each one number."""
+    """Return the integer and the real attributes of a layer's record, one number each."""
     match layer:
         case Linear(in_features=i, out_features=o):
             return {"in": i, "out": o}, {}
@@ -189,6 +236,18 @@ def attributes(layer: Layer) -> tuple[dict[str, int], dict[str, float]]:
             return {"classes": n, "length": d}, {}
         case OneHot(classes=n):
             return {"classes": n}, {}
+        case InstanceNorm(channels=c, eps=eps, affine=affine):
+            return {"channels": c, "affine": int(affine)}, {"eps": eps}
+        case Pad(size=size, mode=mode):
+            return {"size": size, "mode": PADS.index(mode)}, {}
+        case PReLU(slopes=n):
+            return {"slopes": n}, {}
+        case PixelShuffle(factor=f) | PixelUnshuffle(factor=f):
+            return {"factor": f}, {}
+        case BlurDown(channels=c) | BlurUp(channels=c):
+            return {"channels": c}, {}
+        case Clamp(low=low, high=high):
+            return {}, {"low": low, "high": high}
     return {}, {}
 
 

@@ -1,6 +1,6 @@
-"""ncnn's pair, made by pnnx: a .param with the layers as text, and a .bin of weights beside it.
+"""ncnn's two files, made by pnnx: a .param with the layers as text, and a .bin with the weights.
 
-Neither has a place for a manifest, which lies beside them too.
+Neither can contain a manifest, which is therefore a third file.
 """
 
 from __future__ import annotations
@@ -15,23 +15,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gan_export._lib.fs import write_text
-from gan_export.checkpoint.exportable import known_layers, lowered_module
+from gan_export.checkpoint.exportable import lowered_module
 from gan_export.errors import GanExportError, printable
-from gan_export.exporters.base import Options, example_inputs, make_manifest, suppress_warnings
+from gan_export.exporters.base import Options, make_manifest, suppress_warnings
 from gan_export.formats.base import manifest_path
 from gan_export.formats.manifest import Manifest
+from gan_export.formats.ncnn import IMAGE_IN, IMAGE_OUT
+from gan_export.graph.views import LatentImage
 
 if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable
+    from gan_export.graph.signature import Feeds, Signature
 
-_PATIENCE = 600  # seconds that pnnx may take
+_PATIENCE = 600  # timeout of pnnx in seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Ncnn:
-    """in0: latents (nz,), in1: a label int32 (1,) where there are any; out0: (C, H, W).  One picture a call.
+    """The exporter of in0: latents (nz,), in1: a label int32 (1,) if any; out0: (C, H, W); one image per call.
 
-    fp16 is of the stored weights; ncnn computes as it is told to.
+    A generator of images takes `data` (C, H, W), RGB in its family's range, and gives `output`, the names that programs
+    for upscalers use; height and width stay free.
+
+    fp16 applies to the stored weights; ncnn's own options decide how it computes.
     """
 
     name: str = "ncnn"
@@ -49,7 +55,10 @@ class Ncnn:
     core: bool = False
 
     def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
-        """As `Exporter.write`; the weights lie beside `target`, which ends in .param, under its stem and .bin."""
+        """Write the files; see `Exporter.write`.
+
+        The weights are beside `target`, which ends in .param, as STEM.bin.
+        """
         import ncnn
         import pnnx
         import torch
@@ -68,24 +77,25 @@ class Ncnn:
             _check_layers(made.read_text(encoding="utf-8"))
             shutil.copyfile(made.with_suffix(".bin"), target.with_suffix(".bin"))
             write_text(manifest_path(target), manifest.to_text())
-            target.write_bytes(_with_size(made.read_bytes(), known_layers(generator, "ncnn").spec.nz))
+            target.write_bytes(_named(made.read_bytes(), generator.signature))
         return manifest
 
 
 def _convert(generator: Exportable, folder: Path, fp16: str) -> None:
-    """model.ncnn.param and .bin in `folder`.  One picture: ncnn's layers know no batch."""
+    """Write model.ncnn.param and .bin into `folder`, for one image: ncnn's layers have no batch."""
     import pnnx
     import torch
 
-    inputs = example_inputs(generator.signature, 1)
+    signature = generator.signature
+    examples = [signature.feeds(0, range(1), sizes=sizes) for sizes in signature.judged_sizes()[1::-1]]
+    inputs = tuple(torch.from_numpy(array) for array in examples[0].values())  # pnnx takes the traced shapes first
     with suppress_warnings(), torch.no_grad():
         traced = torch.jit.trace(lowered_module(generator, "float"), inputs, check_trace=False)  # type: ignore[no-untyped-call]
-        buffer = io.BytesIO()  # whose failure to reach the disk is an OSError
+        buffer = io.BytesIO()  # so that a full disk raises OSError in Python's own write
         torch.jit.save(traced, buffer)
     (folder / "model.pt").write_bytes(buffer.getvalue())
-    kinds = {torch.float32: "f32", torch.int64: "i64"}
-    shapes = ",".join(f"[{','.join(map(str, value.shape))}]{kinds[value.dtype]}" for value in inputs)
-    command = [pnnx.EXEC_PATH, "model.pt", f"inputshape={shapes}", f"fp16={fp16}"]
+    shapes = [f"{name}={_shapes(feeds)}" for name, feeds in zip(("inputshape", "inputshape2"), examples, strict=False)]
+    command = [pnnx.EXEC_PATH, "model.pt", *shapes, f"fp16={fp16}"]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_PATIENCE, check=False)
     except (OSError, subprocess.TimeoutExpired) as e:
@@ -95,13 +105,33 @@ def _convert(generator: Exportable, folder: Path, fp16: str) -> None:
         raise GanExportError(f"ncnn: pnnx failed: {printable(lines[-1] if lines else f'exit code {done.returncode}')}")
 
 
+def _shapes(feeds: Feeds) -> str:
+    """Return the inputs' shapes as pnnx reads them; of two such lists, what differs is free."""
+    kinds = {"float32": "f32", "int64": "i64"}
+    return ",".join(f"[{','.join(map(str, array.shape))}]{kinds[str(array.dtype)]}" for array in feeds.values())
+
+
+def _named(param: bytes, signature: Signature) -> bytes:
+    """Return the layers with the length of the latents, or with the names of an image's blobs."""
+    if signature.inputs[0].kind != "image":
+        return _with_size(param, LatentImage.of(signature, "ncnn").nz)
+    renamed = {b"in0": IMAGE_IN.encode(), b"out0": IMAGE_OUT.encode()}
+    head, counts, *lines = param.splitlines()
+    for i, line in enumerate(lines):
+        kind, name, inputs, outputs, *rest = line.split()
+        blobs = int(inputs) + int(outputs)
+        rest = [renamed.get(word, word) if at < blobs else word for at, word in enumerate(rest)]
+        lines[i] = b"%-24s %-24s %s %s %s" % (kind, name, inputs, outputs, b" ".join(rest))
+    return b"\n".join([head, counts, *lines]) + b"\n"
+
+
 def _with_size(param: bytes, nz: int) -> bytes:
-    """Add the length of the latents to the line of their input: ncnn itself takes any."""
+    """Add the length of the latents to the line of their input, because ncnn itself accepts any."""
     return re.sub(rb"(?m)^(Input +in0 .*)$", lambda line: line[1] + b" 0=%d" % nz, param, count=1)
 
 
 def _check_layers(param: str) -> None:
-    """Raises GanExportError naming the first layer that pnnx had no layer of ncnn for."""
+    """Raise GanExportError with the name of the first layer for which pnnx has no ncnn layer."""
     import ncnn
 
     for line in param.splitlines()[2:]:

@@ -1,4 +1,4 @@
-"""OpenVINO's IR: an .xml with the graph, which names nothing outside, and a .bin of weights beside it."""
+"""OpenVINO's IR: an .xml with the graph, which refers to no other file, and a .bin with the weights."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OpenVinoIr:
-    """The ONNX graph as OpenVINO reads it, in int8 the quantised one.
+    """The exporter of the ONNX graph converted by OpenVINO; for int8, the quantized graph.
 
-    fp16 is of the stored weights; their arithmetic is the runtime's own choice.
+    fp16 applies to the stored weights; the runtime chooses their arithmetic.
     """
 
     name: str = "openvino"
@@ -40,7 +40,7 @@ class OpenVinoIr:
     core: bool = True
 
     def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
-        """As `Exporter.write`; the weights lie beside `target`, which ends in .xml, in STEM.bin."""
+        """Write the files; see `Exporter.write`.  The weights are beside `target`, which ends in .xml, as STEM.bin."""
         import torch
 
         openvino = untracked.openvino()
@@ -65,14 +65,14 @@ class OpenVinoIr:
         model.set_rt_info(manifest.to_json(), list(OPENVINO_KEYS))
         try:
             openvino.save_model(model, str(target), compress_to_fp16=options.precision == "fp16")
-        except RuntimeError as e:  # its own writer's, which says no more than that a stream failed
-            why = f"OpenVINO says {printable(str(e))}; is there space on the disk?"
+        except RuntimeError as e:  # the error of OpenVINO's writer, which only states that a stream failed
+            why = f"OpenVINO reports {printable(str(e))}; is the disk full?"
             raise GanExportError(f"{printable(target.name)} can't be written: {why}") from e
         return manifest
 
 
 def _number(model: Any) -> None:
-    """Numbers in the order of the graph for what OpenVINO names by counting what the process made before."""
+    """Number in the order of the graph what OpenVINO names by a counter of the whole process."""
     for i, op in enumerate(model.get_ordered_ops()):
         if op.get_friendly_name().startswith(f"{op.get_type_name()}_"):
             op.set_friendly_name(f"{op.get_type_name()}_{i}")

@@ -1,7 +1,7 @@
-"""Safetensors: the checkpoint's own weights, under the spec's names, with the spec in the metadata.
+"""Safetensors: the checkpoint's own weights under the spec's names, with the spec in the metadata.
 
-Nothing is folded or rounded: reading it back gives the same generator, with nothing to recognise or to assume.
-Source of the format: huggingface/safetensors, README "Format".
+Nothing is folded or rounded: reading it returns the same generator, without recognition or assumptions. Source of the
+format: huggingface/safetensors, README "Format".
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from gan_export.graph.spec import SPEC_KEY
 if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable
 
-_ALIGN = 8  # of the header's end, as the format asks
+_ALIGN = 8  # of the header's end, as the format requires
 
 
 @dataclass(frozen=True, slots=True)
 class Safetensors:
-    """float32 tensors `layer.param`, in the order of the layers."""
+    """The exporter of float32 tensors `layer.param`, in the order of the layers."""
 
     name: str = "safetensors"
     title: str = "safetensors"
@@ -35,14 +35,14 @@ class Safetensors:
     takes: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ("fp32",)
     devices: tuple[str, ...] = ("cpu", "cuda")
-    runs: str = "gan-export itself, and whatever reads safetensors and knows the layers"
+    runs: str = "gan-export, and programs that read safetensors and know the layers"
     needs: tuple[str, ...] = ("torch",)
     install: str = ""
     compilers: tuple[str, ...] = ()
     core: bool = True
 
     def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
-        """As `Exporter.write`."""
+        """Write the file; see `Exporter.write`."""
         manifest = make_manifest(self, generator, options, {})
         checkpoint = known_layers(generator, "safetensors")
         spec = json.dumps(checkpoint.spec.to_json(), sort_keys=True, separators=(",", ":"))

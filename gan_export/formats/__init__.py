@@ -1,1 +1,1 @@
-"""What an export file is: its kind, its manifest, its files."""
+"""The formats of export files: how they are detected, their manifest, their files."""

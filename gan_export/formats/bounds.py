@@ -9,7 +9,7 @@ FLOAT32_ERROR = 2e-5
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far an export may be from the exact values.
+    """The maximum difference of an export from the exact values.
 
     max_abs:     largest error of a value, in half ranges; None skips this check
     byte_share:  largest share of differing bytes
@@ -23,7 +23,7 @@ class Tolerance:
     psnr: float | None = None
 
     def wider_than(self, other: Tolerance) -> bool:
-        """Whether this one passes anything that `other` does not."""
+        """Return whether this tolerance passes anything that `other` does not."""
         values = other.max_abs is not None and (self.max_abs is None or self.max_abs > other.max_abs)
         noise = other.psnr is not None and (self.psnr is None or self.psnr < other.psnr)
         return values or noise or self.byte_share > other.byte_share or self.byte_step > other.byte_step

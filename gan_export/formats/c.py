@@ -32,7 +32,8 @@ C = Format(
     exporter="c",
     detect=_detect,
     manifest=_manifest,
-    tolerances={"fp32": FLOAT32, "fp16": FP16, "int8": of_bytes(35.0)},  # int8 of the weights alone, not of the values
+    # int8 applies only to the weights, not to the values
+    tolerances={"fp32": FLOAT32, "fp16": FP16, "int8": of_bytes(35.0)},
     program="C source, which is compiled and called",
     holder=_holder,
 )

@@ -1,6 +1,6 @@
-"""The hash of an export's own contents, which its manifest carries: over all files, its own digits taken as zeros.
+"""Compute the contents hash of an export, which its manifest contains: over all files, with its own digits as zeros.
 
-It shows that a file is as it was exported, or as someone wrote it who hashed it again: docs/security.md.
+It shows that a file is as it was exported, or that someone changed it and computed the hash again: docs/security.md.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from gan_export.formats.base import CHECKPOINT, Format, Patch
 from gan_export.formats.manifest import UNSEALED, Manifest
 from gan_export.formats.registry import FORMATS
 
-_QUOTE = rb'(?:\\?"|&quot;)'  # in JSON, in JSON as a string of JSON, in XML
+_QUOTE = rb'(?:\\?"|&quot;)'  # in JSON, in JSON inside a JSON string, in XML
 _DIGITS = re.compile(rb"content_sha256" + _QUOTE + rb":" + _QUOTE + rb"([0-9a-f]{64})" + _QUOTE)
 _PIECE = 1 << 20
 
 
 def sha256(path: Path) -> str:
-    """The hash of the export at `path`, whichever digits its manifest carries.
+    """Return the hash of the export at `path`, whatever digits its manifest contains.
 
     sha256 of, per file in the order of the names: the name's length (u64, little-endian), the name, the content's
-    length (u64) and the content as it would be if the digits were zeros, checksums included.  A name is relative to
-    the folder; of a format of several files it is "" for `path` itself and what follows its stem for the others.
-    Raises GanExportError if the digits aren't there once, or a file is missing.
+    length (u64) and the content with the digits replaced by zeros, including their effect on checksums.  A name is
+    relative to the folder; of a format of several files it is "" for `path` itself and the part after its stem for the
+    others.
+    Raises GanExportError unless the digits are there exactly once and no file is missing.
     """
     format = _format(path)
     holder = format.holder(path)
@@ -51,7 +52,7 @@ def sha256(path: Path) -> str:
 
 
 def seal(path: Path, manifest: Manifest) -> Manifest:
-    """Write the hash of the complete export at `path` into its manifest, in place, and give that manifest."""
+    """Write the hash of the complete export at `path` into its manifest, in place, and return that manifest."""
     digits = sha256(path)
     format = _format(path)
     holder = format.holder(path)
@@ -71,14 +72,14 @@ def _format(path: Path) -> Format:
 
 
 def _files(path: Path, format: Format) -> dict[str, Path]:
-    """By the names that are hashed: none that a user may choose."""
+    """Return the files by the names that are hashed, none of which a user may choose."""
     if path.is_dir():
         return {f.relative_to(path).as_posix(): f for f in path.rglob("*") if f.is_file()}
     return {"": path, **format.hashed(path)}
 
 
 def _pieces(f: BinaryIO, patches: tuple[Patch, ...]) -> Iterator[bytes]:
-    """The content with the patches in place."""
+    """Yield the content with the patches applied."""
     for patch in sorted(patches):
         while f.tell() < patch.at and (piece := f.read(min(_PIECE, patch.at - f.tell()))):
             yield piece
@@ -89,7 +90,7 @@ def _pieces(f: BinaryIO, patches: tuple[Patch, ...]) -> Iterator[bytes]:
 
 
 def _patches(holder: Path, format: Format, digits: bytes) -> tuple[Patch, ...]:
-    """What makes the manifest carry these digits: themselves, and the checksums that cover them."""
+    """Return the patches that put these digits into the manifest: themselves, and the checksums that cover them."""
     try:
         with open(holder, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
             found = [match.start(1) for match in _DIGITS.finditer(data)]
@@ -99,6 +100,6 @@ def _patches(holder: Path, format: Format, digits: bytes) -> tuple[Patch, ...]:
             patch = Patch(found[0], digits)
             return patch, *format.sums(f, data, patch)
     except FileNotFoundError:
-        raise GanExportError(f"{printable(str(holder))} is missing, which holds the manifest") from None
+        raise GanExportError(f"{printable(str(holder))} is missing, which contains the manifest") from None
     except (ValueError, struct.error, zipfile.BadZipFile) as e:
         raise GanExportError(f"{printable(holder.name)} can't be hashed: {printable(str(e))}") from None

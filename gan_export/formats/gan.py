@@ -14,6 +14,8 @@ from gan_export.formats import gan_header
 from gan_export.formats.base import Format, Patch
 from gan_export.formats.bounds import BF16, FLOAT32, FP16
 from gan_export.formats.probe import Probe
+from gan_export.graph.ports import dim_parts
+from gan_export.graph.views import LatentImage
 
 if TYPE_CHECKING:
     from gan_export.formats.manifest import Manifest
@@ -44,11 +46,27 @@ def _manifest(path: Path) -> bytes | None:
 def _agrees(path: Path, manifest: Manifest) -> bool:
     with open(path, "rb") as f:
         there = gan_header.read(f)
-    facts, types = manifest.facts, ("fp32", "fp16", "bf16")
+    types = ("fp32", "fp16", "bf16")
     stored = types.index(manifest.precision) if manifest.precision in types else len(types)
-    low, high = (np.float32(v).item() for v in facts.range or (-1.0, 1.0))
-    prior = ("normal", "uniform").index(facts.prior)
-    return there == gan_header.Header(facts.nz, prior, facts.classes, facts.image, (low, high), stored)
+    signature = manifest.signature
+    if [p.kind for p in signature] == ["image", "image"]:
+        (given,), (image,) = signature.inputs, signature.outputs
+        symbols = list(signature.sizes)
+        shapes = [
+            tuple((symbols.index(s) + 1 if s else 0, n, d) for s, n, d in map(dim_parts, p.shape)) for p in signature
+        ]
+        taken = gan_header.Taken(
+            shapes[0], _stored(given.range), tuple((s.least, s.multiple, s.most) for s in signature.sizes.values())
+        )
+        return there == gan_header.Header(0, 0, 0, shapes[1], _stored(image.range), stored, taken)
+    of = LatentImage.of(signature, "a .gan file")
+    prior = ("normal", "uniform").index(of.prior)
+    return there == gan_header.Header(of.nz, prior, of.classes, gan_header.fixed(of.image), _stored(of.range), stored)
+
+
+def _stored(range: tuple[float, float] | None) -> tuple[float, float]:
+    low, high = (np.float32(v).item() for v in range or (-1.0, 1.0))
+    return low, high
 
 
 def _sums(f: BinaryIO, data: mmap.mmap, patch: Patch) -> tuple[Patch, ...]:

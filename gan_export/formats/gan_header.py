@@ -1,4 +1,4 @@
-"""What a `.gan` file says of itself without its layers: docs/gan-file-format.md, versions 1 to 3."""
+"""Read the header of a `.gan` file without its layers: docs/gan-file-format.md, versions 1 to 3."""
 
 from __future__ import annotations
 
@@ -11,34 +11,53 @@ from gan_export.errors import GanExportError
 
 _VERSION_AT = 8
 _OLD_FACTS, _OLD_FACTS_AT = struct.Struct("<IIIIII2f"), 60  # nz, prior, classes, image, range
-_OLD_TYPE_AT = 128 + 112  # of the first layer's weights, which is all layers'
+_OLD_TYPE_AT = 128 + 112  # type of the first layer's weights, which all layers share
 _OLD_SUMS_AT = 96
 _HEADER, _PORT, _SIZE = 144, 192, 32
 _SUMS_AT = 112
 _MOST_PORTS, _MOST_LAYERS = 128, 16384
-_LATENT, _LABEL = 0, 2  # kinds
+_LATENT, _LABEL, _IMAGE = 0, 2, 5  # kinds
 _UNIFORM = 2  # of the priors
 _WORD = (1 << 64) - 1
 
 
+Dims = tuple[tuple[int, int, int], ...]  # symbol (0, or 1 + the index of a size), multiplier, divisor
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The image that a generator takes: its shape and range, and (least, multiple, most) of each size."""
+
+    shape: Dims
+    range: tuple[float, float]
+    sizes: tuple[tuple[int, int, int], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The generator of a `.gan` file.
+    """The generator that a `.gan` file's header describes.
 
-    prior: 0 normal, 1 uniform; image: (C, H, W); range: (low, high), (-1, 1) if nothing bounds the values
+    nz: 0 for a generator that takes an image, `taken`; prior: 0 normal, 1 uniform
+    image: (C, H, W); range: (low, high), (-1, 1) if the values are unbounded
     stored: the type of the weights: 0 float32, 1 float16, 2 bfloat16
     """
 
     nz: int
     prior: int
     classes: int
-    image: tuple[int, int, int]
+    image: Dims
     range: tuple[float, float]
     stored: int
+    taken: Taken | None = None
+
+
+def fixed(shape: Sequence[int]) -> Dims:
+    """Return the dimensions of a shape of numbers."""
+    return tuple((0, side, 1) for side in shape)
 
 
 def read(f: BinaryIO) -> Header:
-    """Read the header of an open `.gan` file.  Raises GanExportError if it is cut off or of a form not read here."""
+    """Read the header of an open `.gan` file; raise GanExportError if it is cut off or of an unsupported form."""
     f.seek(0)
     head = f.read(_HEADER)
     if len(head) < _HEADER:
@@ -49,27 +68,36 @@ def read(f: BinaryIO) -> Header:
         if len(stored) < 4:
             raise _cut_off()
         nz, prior, classes, c, h, w, low, high = _OLD_FACTS.unpack_from(head, _OLD_FACTS_AT)
-        return Header(nz, prior, classes, (c, h, w), (low, high), int.from_bytes(stored, "little"))
+        return Header(nz, prior, classes, fixed((c, h, w)), (low, high), int.from_bytes(stored, "little"))
     layers, ports, sizes = struct.unpack_from("<III", head, 56)
     if ports > _MOST_PORTS or sizes > _MOST_PORTS or layers > _MOST_LAYERS:
         raise GanExportError("a .gan file with a damaged header")
     nz = prior = classes = 0
-    image, interval = (0, 0, 0), (-1.0, 1.0)
+    image, interval = fixed((0, 0, 0)), (-1.0, 1.0)
+    taken: tuple[Dims, tuple[float, float]] | None = None
     for _ in range(ports):
         row = f.read(_PORT)
         if len(row) < _PORT:
             raise _cut_off()
         is_output, kind, _, rank, *dims = struct.unpack_from("<4I18I", row)
-        if is_output and rank == 3:
-            image = dims[1], dims[4], dims[7]
+        if rank == 3 and (is_output or kind == _IMAGE):
+            shape = tuple((dims[i], dims[i + 1], dims[i + 2]) for i in (0, 3, 6))
             low, high = struct.unpack_from("<2f", row, 112)
-            interval = (low, high) if (low, high) != (0.0, 0.0) else (-1.0, 1.0)
+            bounds = (low, high) if (low, high) != (0.0, 0.0) else (-1.0, 1.0)
+            if is_output:
+                image, interval = shape, bounds
+            else:
+                taken = shape, bounds
         elif not is_output and kind == _LATENT:
             nz, prior = dims[1], int(struct.unpack_from("<I", row, 92)[0] == _UNIFORM)
         elif not is_output and kind == _LABEL:
             (classes,) = struct.unpack_from("<I", row, 104)
-    f.seek(sizes * _SIZE, 1)
-    return Header(nz, prior, classes, image, interval, _stored_type(f, layers))
+    rows = f.read(sizes * _SIZE)
+    if len(rows) < sizes * _SIZE:
+        raise _cut_off()
+    free = tuple(struct.unpack_from("<3I", rows, _SIZE * i + 16) for i in range(sizes))
+    of_images = Taken(*taken, free) if taken else None
+    return Header(nz, prior, classes, image, interval, _stored_type(f, layers), of_images)
 
 
 def version_of(head: Sequence[int] | bytes) -> int:
@@ -78,13 +106,13 @@ def version_of(head: Sequence[int] | bytes) -> int:
 
 
 def patched_sums(head: bytes, at: int, data: bytes, end: int) -> tuple[int, bytes]:
-    """Return where the checksum of the first `end` bytes lies, and what it is once `data` replaces the bytes at `at`.
+    """Return the offset of the checksum of the first `end` bytes, and its value with `data` at offset `at`.
 
-    head: those bytes at least; what is replaced lies outside the checksum itself
+    head: those bytes at least; the replaced bytes don't overlap the checksum itself
     """
     first, last = at // 8, -(-(at + len(data)) // 8)
     if 8 * last > end or end > len(head):
-        raise ValueError("its manifest lies outside the header's part")
+        raise ValueError("its manifest is outside the header's part")
     before = bytes(head[8 * first : 8 * last])
     after = bytearray(before)
     after[at - 8 * first : at - 8 * first + len(data)] = data
@@ -105,7 +133,7 @@ def patched_sums(head: bytes, at: int, data: bytes, end: int) -> tuple[int, byte
 
 
 def _stored_type(f: BinaryIO, layers: int) -> int:
-    """The type of the first tensor of any record; float32 if there is none."""
+    """Return the type of the first tensor of any record; float32 if there is none."""
     for _ in range(layers):
         fixed = f.read(24)
         if len(fixed) < 24:

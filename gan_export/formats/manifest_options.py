@@ -1,4 +1,4 @@
-"""What is read of a manifest's options, beyond being shown: of which type and size each must be."""
+"""Check those options of a manifest that are used, not only shown: their types and sizes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-_MOST_LATENTS = 1 << 20  # that BatchNorm's statistics are estimated from; more change no digit, and cost the verifier
-_MOST_IMAGES = 1 << 16  # that a graph is fixed to
+# of the latents that BatchNorm's statistics are estimated from; more change no digit, and cost the verifier time
+_MOST_LATENTS = 1 << 20
+_MOST_IMAGES = 1 << 16  # of a graph's fixed batch size
 _MOST_ERROR = 1e6  # in standard deviations of an output
 
 
 def fit(options: Mapping[str, Any]) -> bool:
-    """Whether each option that is read is what an exporter writes."""
+    """Return whether each option that is used is a value that an exporter writes."""
     return all(fits(options[name]) for name, fits in _READ.items() if name in options)
 
 

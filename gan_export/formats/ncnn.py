@@ -9,6 +9,7 @@ from gan_export.formats.base import Format, bin_beside, manifest_path
 from gan_export.formats.bounds import FLOAT32, FP16
 from gan_export.formats.probe import Probe
 
+IMAGE_IN, IMAGE_OUT = "data", "output"  # the blobs of a generator of images; others are in0, in1, ... and out0, ...
 _MAGIC = b"7767517\n"
 
 

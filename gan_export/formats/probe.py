@@ -1,4 +1,4 @@
-"""What detecting a file's format reads of it: each part once, however many formats look at it."""
+"""Read the parts of a file that detecting its format needs, each part once for all formats."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 HEAD = 64  # bytes
-_LARGEST_DIRECTORY = 1 << 22  # bytes of a zip archive's: of 50,000 entries, and an export has a hundred
-# What zipfile raises for damage: a version or a method that it doesn't know, a password, a checksum, its own structs.
+_LARGEST_DIRECTORY = 1 << 22  # bytes of a zip archive's directory, for 50,000 entries; an export has a hundred
+# Exceptions of zipfile for damage: an unknown version or method, a password, a checksum, its own structs.
 ZIP_DAMAGE = (
     zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, OverflowError,
     struct.error, LookupError,
@@ -53,7 +53,7 @@ class Probe:
 
 
 def _directory_size(f: BinaryIO) -> int:
-    """Return the bytes of an archive's directory, as its end states them.  Source: APPNOTE 6.3.10, 4.3.14 to 4.3.16."""
+    """Return the bytes of an archive's directory, as its end record states them (APPNOTE 6.3.10, 4.3.14 to 4.3.16)."""
     length = f.seek(0, 2)
     f.seek(max(0, length - 65_557))
     tail = f.read()

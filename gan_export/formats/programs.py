@@ -1,4 +1,4 @@
-"""Which exports are programs: they can't be used without running code that lies in them."""
+"""Identify exports that are programs: using them runs code that they contain."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from gan_export.formats.registry import FORMATS
 
 
 def note(path: Path) -> str:
-    """Return one line for a program that isn't known to be gan-export's, before it is run; "" for any other file.
+    """Return a warning of one line for a program that isn't verified to be gan-export's; "" for any other file.
 
-    A file whose manifest is damaged gets none: the command refuses it, and runs nothing.
+    A file whose manifest is damaged gets no warning: the command refuses it, and runs nothing.
     """
     kind = manifests.detect_format(path)
     program = "" if kind == CHECKPOINT else FORMATS.find(kind).program
@@ -24,15 +24,15 @@ def note(path: Path) -> str:
     except (GanExportError, OSError):
         return ""
     return (
-        f"{printable(str(path))} is {program}: it runs code of its own, and is not as gan-export writes one; "
-        "run none from a stranger"
+        f"{printable(str(path))} is {program}: it runs code of its own, and is not an unchanged export of gan-export; "
+        "don't run one from a stranger"
     )
 
 
 def is_as_exported(path: Path, kind: str) -> bool:
-    """Whether the contents are those that the file's manifest was written for.
+    """Return whether the contents are those that the file's manifest was written for.
 
-    A forger can write both; this tells an export that was altered, or has none, from one as it was written.
+    A forger can write both; this distinguishes an export that was changed, or has none, from an unchanged one.
     Raises GanExportError if the manifest can't be read.
     """
     manifest = manifests.read_manifest(path, kind)

@@ -1,4 +1,4 @@
-"""What can be learnt of an ONNX or a Core ML file by walking its protobuf fields: no weight read, no library loaded.
+"""Read facts of an ONNX or a Core ML file from its protobuf fields, without weights or libraries.
 
 Field numbers: onnx/onnx.proto, and coremltools' Model.proto.
 """
@@ -16,7 +16,7 @@ from gan_export.errors import GanExportError, HostileFileError, printable
 _GRAPH, _OPSETS, _METADATA = 7, 8, 14  # of ModelProto
 _COREML_USER_DEFINED = (2, 100, 100)  # of Model: description, its metadata, its entries
 _LARGEST_TEXT = 1 << 27
-_DEEPEST = 64  # messages within messages on the way to a tensor
+_DEEPEST = 64  # nested messages on the way to a tensor
 _EXTERNAL = "StringStringEntryProto"
 _TO_TENSORS: Mapping[str, Mapping[int, str]] = {
     "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
@@ -34,7 +34,7 @@ _TO_TENSORS: Mapping[str, Mapping[int, str]] = {
 
 
 def looks_like_onnx(f: BinaryIO) -> bool:
-    """Whether the file is one message with a graph and opsets."""
+    """Return whether the file is one message with a graph and opsets."""
     try:
         return {_GRAPH, _OPSETS} <= {number for number, _, _ in _fields(f)}
     except GanExportError:
@@ -42,7 +42,7 @@ def looks_like_onnx(f: BinaryIO) -> bool:
 
 
 def onnx_metadata(f: BinaryIO) -> Iterator[tuple[str, bytes]]:
-    """metadata_props of a model."""
+    """Yield the metadata_props of a model."""
     for number, offset, length in list(_fields(f)):
         if number == _METADATA and length < _LARGEST_TEXT:
             f.seek(offset)
@@ -50,7 +50,7 @@ def onnx_metadata(f: BinaryIO) -> Iterator[tuple[str, bytes]]:
 
 
 def coreml_metadata(f: BinaryIO) -> Iterator[tuple[str, bytes]]:
-    """userDefined of a model's metadata."""
+    """Yield the userDefined entries of a model's metadata."""
     *outer, entries = _COREML_USER_DEFINED
     start, end = 0, None
     for wanted in outer:
@@ -65,7 +65,7 @@ def coreml_metadata(f: BinaryIO) -> Iterator[tuple[str, bytes]]:
 
 
 def external_files(path: Path) -> tuple[str, ...]:
-    """Where the model at `path` says that weights lie outside it, as it says it, each once."""
+    """Return the locations of external weights in the model at `path`, as the model states them, each once."""
     try:
         with open(path, "rb") as f:
             return tuple(dict.fromkeys(_locations(f, "ModelProto", 0, None, 0)))
@@ -76,26 +76,26 @@ def external_files(path: Path) -> tuple[str, ...]:
 
 
 def check_external_data(path: Path) -> None:
-    """Raises HostileFileError where a model names weights outside its own folder, GanExportError where they lack.
+    """Raise HostileFileError if a model names weights outside its own folder, GanExportError if they are missing.
 
-    A runtime opens whatever path the file gives: a model from a stranger could so have any file of this machine read.
+    A runtime opens any path that the file states: a stranger's model could otherwise read any file of this machine.
     """
     folder = Path(os.path.realpath(path.parent))
     for name in external_files(path):
         where = f"{printable(path.name)} names weights in {printable(name, 80)}"
         windows = PureWindowsPath(name)
         if "\0" in name or os.path.isabs(name) or windows.drive or windows.root or ".." in windows.parts:
-            raise HostileFileError(f"{where}, which is not beside it; it is refused")
+            raise HostileFileError(f"{where}, which is outside its folder; it is refused")
         real = Path(os.path.realpath(folder / name))
         if not real.is_relative_to(folder):
             raise HostileFileError(f"{where}, a link that leads out of its folder; it is refused")
         if not real.is_file():
-            raise GanExportError(f"{where}, which is missing; put it beside the file")
+            raise GanExportError(f"{where}, which is missing; put it next to the file")
 
 
 def _locations(f: BinaryIO, message: str, start: int, end: int | None, depth: int) -> Iterator[str]:
     if depth > _DEEPEST:
-        raise HostileFileError("an ONNX file whose graphs lie too deep in each other; it is refused")
+        raise HostileFileError("an ONNX file whose graphs are nested too deeply; it is refused")
     within = _TO_TENSORS[message]
     for number, offset, length in _fields(f, start, end):
         kind = within.get(number)
@@ -114,9 +114,9 @@ def _entry(data: bytes) -> tuple[str, bytes]:
 
 
 def _fields(f: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[tuple[int, int, int]]:
-    """(number, offset, length) of each field of the message in start .. end, the whole file without.
+    """Yield (number, offset, length) of each field of the message in start .. end, by default the whole file.
 
-    Raises GanExportError for what is no message.
+    Raises GanExportError if it is not a message.
     """
     if end is None:
         end = f.seek(0, 2)

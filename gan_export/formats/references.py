@@ -14,13 +14,13 @@ import numpy.typing as npt
 from gan_export.errors import GanExportError
 
 MOST_VALUES = 1 << 18
-_GRID = 2.0**20  # values are multiples of 2^-20: far finer than any tolerance, coarser than float64's noise
+_GRID = 2.0**20  # values are multiples of 2^-20: much finer than any tolerance, coarser than float64's rounding
 _BYTES = 4  # of one value, a little-endian int32
 
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """Every `step`-th value of images laid end to end, each (C, H, W) in row-major order: float64 (n,).
+    """Every `step`-th value of concatenated images, each (C, H, W) in row-major order: float64 (n,).
 
     size: values of one image
     """
@@ -31,22 +31,22 @@ class References:
 
     @property
     def images(self) -> int:
-        """How many images they lie in."""
+        """The number of images that the values come from."""
         return -(-((len(self.values) - 1) * self.step + 1) // self.size)
 
     def of_first(self, images: int) -> References:
-        """Those of the first `images` alone."""
+        """Return the references of only the first `images`."""
         return References(self.values[: -(-images * self.size // self.step)], self.step, self.size)
 
     def of(self, images: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        """The values of `images` (N, C, H, W) that belong to these, (n,)."""
+        """Return the corresponding values of `images` (N, C, H, W), (n,)."""
         return images.reshape(-1)[:: self.step][: len(self.values)]
 
 
 def step(size: int, count: int) -> int:
-    """Which values of `count` images of `size` values are kept: every one, or else each n-th.
+    """Return the step between the stored values of `count` images of `size` values; 1 if all are stored.
 
-    n shares no factor with the size, so that all columns and channels have their turn.
+    It shares no factor with the size, so that all columns and channels are included.
     """
     n = -(-count * size // MOST_VALUES)
     while n > 1 and math.gcd(n, size) > 1:
@@ -55,16 +55,16 @@ def step(size: int, count: int) -> int:
 
 
 def pack(images: npt.NDArray[np.float64]) -> str:
-    """Images (N, C, H, W) as text for a manifest: multiples of 2^-20, so that no last bit of a sum shows."""
+    """Return images (N, C, H, W) as text for a manifest: multiples of 2^-20, which hide the last bits of sums."""
     kept = images.reshape(-1)[:: step(images[0].size, len(images))]
     steps = np.clip(np.rint(kept * _GRID), -(2.0**31), 2.0**31 - 1).astype("<i4")
     return base64.b64encode(zlib.compress(steps.tobytes(), 9)).decode("ascii")
 
 
 def unpack(text: str, size: int, count: int, *, whole: bool = False) -> References:
-    """What `pack` made of `count` images of `size` values.  Takes memory for MOST_VALUES, whatever the text holds.
+    """Return the references that `pack` made of `count` images of `size` values, with memory for at most MOST_VALUES.
 
-    whole: of a manifest of version 1, which has every value; those after the first MOST_VALUES are left out.
+    whole: of a manifest of version 1, which has every value; those after the first MOST_VALUES are dropped.
     Raises GanExportError for anything else.
     """
     n = 1 if whole else step(size, count)
@@ -83,6 +83,6 @@ def unpack(text: str, size: int, count: int, *, whole: bool = False) -> Referenc
 
 
 def _text_bound() -> int:
-    """Characters, a multiple of four, that hold MOST_VALUES however badly they compress."""
+    """Return the maximum number of characters, a multiple of four, of MOST_VALUES values that compress badly."""
     packed = MOST_VALUES * _BYTES + (MOST_VALUES * _BYTES >> 10) + 64  # zlib adds less than a thousandth
     return 4 * -(-packed // 3)

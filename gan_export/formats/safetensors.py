@@ -33,7 +33,7 @@ def _agrees(path: Path, manifest: Manifest) -> bool:
 
 
 def _metadata(path: Path) -> dict[str, str]:
-    """`__metadata__` of a safetensors file; empty for a file that is none."""
+    """Return the `__metadata__` of a safetensors file; empty for any other file."""
     with open(path, "rb") as f:
         head = f.read(9)
         size = int.from_bytes(head[:8], "little")

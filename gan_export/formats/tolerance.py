@@ -1,4 +1,4 @@
-"""How far an export may be from its checkpoint: the verifier's own table, which nothing that a file says can widen.
+"""The tolerances of exports relative to their checkpoint: the verifier's own table, which no file can widen.
 
 Errors of values are in half ranges: for values in [-1, 1] that is the absolute error.
 """
@@ -18,12 +18,12 @@ from gan_export.formats.bounds import BF16, FLOAT32, FLOAT32_ERROR, FP16, Tolera
 from gan_export.formats.registry import FORMATS
 from gan_export.graph.ports import require_finite
 
-MOST_STATED = 2e-4  # of the error of eager float32 that a file may state: what is more counts as this
-_FACTOR = 3.0  # an export may be so many times as far from the exact values as eager float32 is
+MOST_STATED = 2e-4  # of eager float32's error that a file may state: a larger value counts as this
+_FACTOR = 3.0  # an export's error may be this factor times eager float32's
 _HALF_RANGE_IN_BYTES = 127.5
-_CHECKPOINT: Mapping[str, Tolerance] = {  # torch on the checkpoint itself, which the bench measures
+_CHECKPOINT: Mapping[str, Tolerance] = {  # torch on the checkpoint itself, for the bench
     "fp32": FLOAT32,
-    "tf32": FP16,  # rounds to the ten bits of mantissa that fp16 has
+    "tf32": FP16,  # rounds to the ten bits of fp16's mantissa
     "fp16": FP16,
     "bf16": BF16,
 }
@@ -31,7 +31,7 @@ _CHECKPOINT: Mapping[str, Tolerance] = {  # torch on the checkpoint itself, whic
 
 @dataclass(frozen=True, slots=True)
 class Rounding:
-    """How far eager float32 itself is from the exact values: what no export can be blamed for.
+    """The error of eager float32 relative to the exact values, which every export is allowed.
 
     error: of a value, in half ranges; byte_share: of differing bytes; byte_step: largest difference of one
     """
@@ -42,7 +42,7 @@ class Rounding:
 
     @staticmethod
     def stated(error: float) -> Rounding:
-        """What a file's word counts for: up to MOST_STATED, its bytes as often off as such an error makes them."""
+        """Return the rounding for a file's stated error, limited to MOST_STATED, and the byte share that it causes."""
         error = min(error, MOST_STATED)
         if _FACTOR * error <= FLOAT32_ERROR:
             return Rounding()
@@ -51,13 +51,13 @@ class Rounding:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What an export is judged by: the table's line, and the error that the user allows by --max-error instead."""
+    """The tolerance of the table for an export, and the error that the user allows by --max-error instead."""
 
     line: Tolerance
     max_error: float | None = None
 
     def given(self, rounding: Rounding = Rounding()) -> Tolerance:
-        """The tolerance for a checkpoint that eager float32 computes with that rounding."""
+        """Return the tolerance for a checkpoint with this rounding in eager float32."""
         found = self.line
         if found.max_abs is not None:
             found = replace(
@@ -70,7 +70,7 @@ class Rule:
 
 
 def _allowing(found: Tolerance, error: float) -> Tolerance:
-    """With another bound on values; a wider one lets as many bytes differ as values that are so far off can."""
+    """Return a tolerance with another bound on values; a wider one also allows the bytes that such errors change."""
     if found.max_abs is None or error <= found.max_abs:
         return replace(found, max_abs=error)
     step = min(255, math.ceil(_HALF_RANGE_IN_BYTES * error))
@@ -79,9 +79,12 @@ def _allowing(found: Tolerance, error: float) -> Tolerance:
 
 
 def rule(format: str, precision: str, max_error: float | None = None) -> Rule:
-    """The line for an exporter's format, or "checkpoint", in a precision.  Raises GanExportError if there is none."""
+    """Return the rule of an exporter's format, or "checkpoint", in a precision.
+
+    Raises GanExportError if there is none.
+    """
     if max_error is not None and not (math.isfinite(max_error) and max_error > 0.0):
-        raise GanExportError(f"--max-error {max_error}: a number above 0 is needed")
+        raise GanExportError(f"max_error={max_error}: must be above 0")
     lines = _CHECKPOINT if format == CHECKPOINT else _lines(format)
     try:
         return Rule(lines[precision], max_error)
@@ -98,7 +101,7 @@ def _lines(exporter: str) -> Mapping[str, Tolerance]:
 
 
 def half_range(span: tuple[float, float] | None, exact: npt.NDArray[np.float64]) -> float:
-    """The unit of errors: half of (low, high), or the largest of the exact values, 1 at least, if nothing bounds them.
+    """Return the unit of errors: half of (low, high), or the largest exact value (at least 1) if there is no range.
 
     Raises GanExportError for values that are not finite.
     """
@@ -107,9 +110,9 @@ def half_range(span: tuple[float, float] | None, exact: npt.NDArray[np.float64])
 
 
 def worth_stating(error: float) -> float:
-    """Eager float32's error as a manifest states it: 0 unless it widens the table, else the next power of two above.
+    """Return eager float32's error as a manifest states it: 0 unless it widens the table, else the next power of two.
 
-    Coarsely, since processors round otherwise and a manifest depends on the checkpoint alone.
+    It is rounded because processors round differently, and a manifest depends only on the checkpoint.
     """
     if _FACTOR * error <= FLOAT32_ERROR:
         return 0.0

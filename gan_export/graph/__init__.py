@@ -1,1 +1,1 @@
-"""A generator as data, BatchNorm folding, the torch interpreter."""
+"""Specs and signatures of generators, BatchNorm folding, and the conversion of a spec to a PyTorch module."""

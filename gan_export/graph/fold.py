@@ -1,8 +1,8 @@
-"""BatchNorm folded away: the form of a generator that every export and the C engine take.
+"""Fold BatchNorm into the layers before it: every export and the C engine use the folded form of a generator.
 
-A BatchNorm in evaluation mode is an affine map a channel.  Where it alone reads a layer with weights, it
-goes into that layer's weight and bias; where it can't, an Affine stays in its place.  Computed in float64
-and rounded once.
+A BatchNorm in evaluation mode is an affine map per channel.  If its input is a layer with weights whose value no other
+layer reads, the map goes into that layer's weight and bias; otherwise an Affine layer replaces the BatchNorm.  The new
+weights are computed in float64 and rounded once.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ Doubles = npt.NDArray[np.float64]
 
 
 def fold_batchnorm(spec: GeneratorSpec, weights: Weights) -> tuple[GeneratorSpec, dict[str, npt.NDArray[np.float32]]]:
-    """The same function of z (and label) without BatchNorm: a spec and the weights it names.
+    """Return a spec without BatchNorm that computes the same function of its inputs, and the weights of that spec.
 
-    A folded layer takes the BatchNorm's place under its own name, so the names stay the readable ones.
+    A layer that a BatchNorm is folded into keeps its own name; an Affine has the name of the BatchNorm it replaces.
     """
     readers = Counter(name for layer in spec.layers for name in layer.inputs)
     by_name = {layer.name: layer for layer in spec.layers}
     layers: dict[str, Layer] = {}
     arrays = {key: value.astype(np.float64) for key, value in weights.items()}
-    stands_for: dict[str, str] = {}  # a folded BatchNorm's name -> the layer that now gives its value
+    stands_for: dict[str, str] = {}  # name of a folded BatchNorm -> the layer that now computes its value
     for layer in spec.layers:
         current: Layer = replace(layer, inputs=tuple(stands_for.get(i, i) for i in layer.inputs))
         if not isinstance(current, BatchNorm):
@@ -46,7 +46,8 @@ def fold_batchnorm(spec: GeneratorSpec, weights: Weights) -> tuple[GeneratorSpec
         else:
             layers[current.name] = Affine(name=current.name, inputs=current.inputs, channels=current.channels)
             arrays[f"{current.name}.weight"], arrays[f"{current.name}.bias"] = scale, shift
-    lowered = replace(spec, layers=tuple(layers.values()))
+    outputs = tuple(stands_for.get(value, value) for value in spec.outputs)
+    lowered = replace(spec, layers=tuple(layers.values()), outputs=outputs)
     return lowered, {key: np.ascontiguousarray(arrays[key], np.float32) for key in lowered.parameters()}
 
 

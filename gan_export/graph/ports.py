@@ -1,4 +1,4 @@
-"""One array that goes into a generator or comes out of it, as data: `Port`, its prior, and its symbolic sizes."""
+"""Describe one input or output of a generator as data: `Port`, its prior, and its symbolic sizes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Dim = int | str
 Kind = Literal["latent", "style", "label", "scalar", "noise", "image", "volume", "video", "audio", "values"]
 Dtype = Literal["float32", "float16", "int64", "uint8"]
 
-LAYOUTS: Mapping[str, tuple[str, ...]] = {  # of one image, without N; the first is the default
+LAYOUTS: Mapping[str, tuple[str, ...]] = {  # dimensions of one image, without N; the first layout is the default
     "image": ("CHW", "HWC"),
     "volume": ("CDHW", "DHWC"),
     "video": ("CTHW", "TCHW", "THWC"),
@@ -26,24 +26,24 @@ LAYOUTS: Mapping[str, tuple[str, ...]] = {  # of one image, without N; the first
 }
 MOST_RANK = 6
 MOST_SIDE = 1 << 20
-MOST_VALUES = 1 << 28  # of one image of one port
+MOST_VALUES = 1 << 28  # values per image in one port
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 _DIM = re.compile(r"([A-Za-z][A-Za-z0-9_]{0,15})(?:([*/])([1-9][0-9]{0,3}))?", re.ASCII)
-_DTYPES = {"int64": "iu", "uint8": "", "float32": "fi", "float16": "fi"}  # kinds of arrays that are converted
+_DTYPES = {"int64": "iu", "uint8": "", "float32": "fi", "float16": "fi"}  # NumPy kinds that are converted to the dtype
 
 
 @dataclass(frozen=True, slots=True)
 class Normal:
-    """N(0, 1)."""
+    """The prior N(0, 1)."""
 
     def table(self) -> npt.NDArray[np.float32]:
-        """Return what each 16-bit number stands for, float32 (65536,)."""
+        """Return the value for each 16-bit random number, float32 (65536,)."""
         return latents.normal_table()
 
 
 @dataclass(frozen=True, slots=True)
 class Uniform:
-    """U(low, high); low = high is a constant."""
+    """The prior U(low, high); low = high is a constant."""
 
     low: float = -1.0
     high: float = 1.0
@@ -52,13 +52,13 @@ class Uniform:
         want(_finite(self.low) and _finite(self.high) and self.low <= self.high, "a uniform prior has low <= high")
 
     def table(self) -> npt.NDArray[np.float32]:
-        """Return what each 16-bit number stands for, float32 (65536,)."""
+        """Return the value for each 16-bit random number, float32 (65536,)."""
         return latents.uniform_table(float(self.low), float(self.high))
 
 
 @dataclass(frozen=True, slots=True)
 class TruncatedNormal:
-    """N(0, 1) without what lies beyond ±bound, as BigGAN is sampled from."""
+    """The prior N(0, 1) restricted to -bound .. bound, which BigGAN is sampled with."""
 
     bound: float
 
@@ -66,7 +66,7 @@ class TruncatedNormal:
         want(_finite(self.bound) and self.bound >= 0.01, "a truncated normal prior has a bound of at least 0.01")
 
     def table(self) -> npt.NDArray[np.float32]:
-        """Return what each 16-bit number stands for, float32 (65536,)."""
+        """Return the value for each 16-bit random number, float32 (65536,)."""
         return latents.truncated_normal_table(float(self.bound))
 
 
@@ -75,7 +75,7 @@ Prior = Normal | Uniform | TruncatedNormal
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The values that a symbolic size may have: multiples of `multiple` from `least` to `most`."""
+    """A set of values that a symbolic size may have: multiples of `multiple` from `least` to `most`."""
 
     least: int = 1
     multiple: int = 1
@@ -87,11 +87,11 @@ class Size:
             and 1 <= self.multiple <= self.least <= self.most <= MOST_SIDE
             and self.least % self.multiple == 0,
             f"size {self.least} to {self.most} in steps of {self.multiple}: 1 <= multiple <= least <= most <= 2^20, "
-            "and least is a multiple of it",
+            "and least is a multiple of multiple",
         )
 
     def nearest(self, value: int) -> int:
-        """Return the least allowed value that is not below `value`, or the largest there is."""
+        """Return the least allowed value that is at least `value`, or the largest allowed one if there is none."""
         up = -(-max(value, self.least) // self.multiple) * self.multiple
         return min(up, self.most // self.multiple * self.multiple)
 
@@ -101,17 +101,18 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One array that goes into a generator or comes out of it; its first dimension, N images, is left out.
+    """An array that a generator takes or returns; its first dimension, N images, is left out.
 
     name:    an identifier
-    kind:    what the array is to the generator
+    kind:    the role of the array, such as "latent", "label" or "image"
     shape:   each dimension an int, or `S`, `S*k` or `S/k` of a size S of the signature
     dtype:   int64 for a label of shape (), else float32 if not given
     layout:  a letter per dimension for images, volumes, video and audio; "" for other kinds
-    prior:   of latents, styles and noise, and of scalars and values that have one
-    classes: number of labels; a label is an int64 below it, or float32 (classes,) with a single 1
+    prior:   distribution of latents, styles and noise, and of scalars and values that have one
+    classes: number of labels; a label is an int64 in 0 .. classes-1, or a one-hot float32 (classes,)
     range:   (low, high) of the values, (0, 255) for uint8; None if nothing bounds them
-    stream:  which of an image's streams of random numbers an input gets; the signature assigns it if not given
+    stream:  number of the image's stream of random numbers that an input is generated from; if not given, the
+             signature assigns one
     """
 
     name: str
@@ -143,7 +144,7 @@ class Port:
         want(not self.layout or len(self.layout) == len(self.shape), f"{what}: {self.layout} has another rank")
         want(self.prior is None or isinstance(self.prior, Prior), f"{what}: its prior is none")
         want(self.prior is None or self.dtype in ("float32", "float16"), f"{what}: a prior gives floats")
-        want(self.stream is None or (type(self.stream) is int and 0 <= self.stream < 4096), f"{what}: stream 0 to 4095")
+        want(self.stream is None or (type(self.stream) is int and 0 <= self.stream < 8192), f"{what}: stream 0 to 8191")
         self._check_label(what)
         self._check_range(what)
 
@@ -169,7 +170,7 @@ class Port:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The sizes that the shape depends on."""
+        """The symbols of the sizes that the shape depends on."""
         return tuple(dict.fromkeys(dim_parts(d)[0] for d in self.shape if isinstance(d, str)))
 
     def dims(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
@@ -177,7 +178,7 @@ class Port:
         return tuple(_dim_at(d, sizes) for d in self.shape)
 
     def as_bytes(self) -> Port:
-        """Return the port of the same values as bytes, channels last; itself if it has no layout, or is of bytes."""
+        """Return this port with uint8 values, channels last; the port itself if it has no layout or is uint8."""
         if not self.layout or self.dtype == "uint8":
             return self
         last = next(x for x in LAYOUTS[self.kind] if x == self.layout.replace("C", "") + "C")
@@ -185,12 +186,12 @@ class Port:
         return replace(self, shape=(*shape, self.shape[self.axis("C")]), layout=last, dtype="uint8", range=(0.0, 255.0))
 
     def axis(self, letter: str) -> int:
-        """Return the place of the dimension called `letter` in the layout, N not counted."""
+        """Return the axis of the dimension `letter` of the layout, not counting N."""
         return str(self.layout).index(letter)
 
 
 def dim_parts(dim: Dim) -> tuple[str, int, int]:
-    """Return (symbol, multiplier, divisor) of a dimension; symbol is "" for a fixed one, which multiplies."""
+    """Return (symbol, multiplier, divisor) of a dimension; for a fixed one ("", its value, 1)."""
     if isinstance(dim, int):
         return "", dim, 1
     match = _DIM.fullmatch(dim)
@@ -200,16 +201,16 @@ def dim_parts(dim: Dim) -> tuple[str, int, int]:
 
 
 def size_of(dim: Dim, value: int) -> tuple[str, int] | None:
-    """Return the symbolic size, by name, that makes `dim` `value`; None if the dimension has none."""
+    """Return (symbol, its value) if the dimension `dim` equals `value`; None if `dim` has no symbol."""
     symbol, times, over = dim_parts(dim)
     return (symbol, value * over // times) if symbol else None
 
 
 def typed(port: Port, value: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Return `value` as a C-contiguous array of the port's type; shapes are left to the signature.
+    """Return `value` as a C-contiguous array of the port's type, without checking its shape.
 
-    Floats of any width, and signed whole numbers, become the port's floats; whole numbers become its int64; a port of
-    bytes takes nothing else.  Raises GanExportError for other types: bytes for a port of floats above all.
+    A float port takes floats of any width and signed integers, an int64 port takes integers, and a uint8 port takes
+    only uint8.  Raises GanExportError for other types, such as uint8 for a float port.
     """
     array = np.asarray(value)
     if array.dtype != port.dtype and array.dtype.kind not in _DTYPES[str(port.dtype)]:
@@ -218,7 +219,7 @@ def typed(port: Port, value: npt.ArrayLike) -> npt.NDArray[Any]:
 
 
 def port_data(port: Port) -> dict[str, Any]:
-    """Return plain data for JSON: what differs from a field's default, and the type."""
+    """Return plain data for JSON: name, kind, shape and dtype, and the other fields that are set."""
     data: dict[str, Any] = {"name": port.name, "kind": port.kind, "shape": list(port.shape), "dtype": port.dtype}
     if port.layout:
         data["layout"] = port.layout
@@ -239,7 +240,7 @@ def port_data(port: Port) -> dict[str, Any]:
 
 
 def ports_from(data: Any, what: str) -> tuple[Port, ...]:
-    """Read ports from a parsed list.  Raises GanExportError for what is none, an unknown field too."""
+    """Read ports from a parsed list.  Raises GanExportError for other data, including a port with an unknown field."""
     want(isinstance(data, list), f"{what} are a list of ports")
     return tuple(_port_from(d) for d in data)
 

@@ -1,8 +1,8 @@
-"""Arrays that generators with image inputs are verified on: a fixed function of (seed, index, shape).
+"""Compute probes, the images that generators with image inputs are verified with.
 
-A probe has what a photograph has and a test pattern lacks: low frequencies (a 5 x 5 lattice, interpolated), three
-straight edges, and noise in every pixel, in values of 0 to 255.  It is built from whole numbers alone, so that every
-language builds the same; docs/latent-rng.md states it.
+A probe is a fixed function of (seed, index, shape).  Like a photograph it has low frequencies (a 5 x 5 lattice,
+interpolated), three straight edges, and noise in every pixel; its values are 0 to 255.  It is computed with integers
+only, so that every language computes the same values; docs/latent-rng.md defines it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Bytes = npt.NDArray[np.uint8]
 LATTICE = 5  # values along each axis of the low frequencies
 EDGES = 3
 _IDENTITY = np.arange(65536, dtype=np.int64)
-_MOST = 1 << 28  # values of one probe: keeps every product below 2^63
+_MOST = 1 << 28  # values per probe: keeps every product below 2^63
 
 
 def probe_bytes(
@@ -30,8 +30,8 @@ def probe_bytes(
 ) -> Bytes:
     """Return the probes of `indices` (N,) as uint8 (N, channels, *sides).
 
-    sides: of one to three axes: (T,), (H, W), (D, H, W).
-    stream: which of an image's streams of random numbers is read, one of `latents.STREAM_PROBES`.
+    sides: the lengths of one to three axes: (T,), (H, W), (D, H, W).
+    stream: number of the image's stream of random numbers, one of `latents.STREAM_PROBES`.
     """
     axes = len(sides)
     if not 1 <= axes <= 3 or channels < 1 or min(sides) < 1 or channels * math.prod(sides) > _MOST:
@@ -51,7 +51,7 @@ def probe_bytes(
 
 
 def _low_frequencies(lattice: Any, sides: tuple[int, ...]) -> Any:
-    """(C, 5, ...) in 0 .. 65535 interpolated linearly at the centers of the pixels, rounded down: (C, *sides)."""
+    """Interpolate (C, 5, ...) in 0 .. 65535 linearly at the centers of the pixels, rounded down: (C, *sides)."""
     corners = []
     for side in sides:
         at = (2 * np.arange(side, dtype=np.int64) + 1) * (LATTICE - 1)  # in units of 1 / (2 side) of a cell
@@ -69,7 +69,7 @@ def _low_frequencies(lattice: Any, sides: tuple[int, ...]) -> Any:
 
 
 def _edges(lines: Any, sides: tuple[int, ...]) -> Any:
-    """Sum of half spaces: each has a slope per axis, an offset, and a step per channel: (C, *sides)."""
+    """Return the sum of half spaces, (C, *sides); each has a slope per axis, an offset, and a step per channel."""
     pixels, axes = math.prod(sides), len(sides)
     total: Any = 0
     for line in lines:

@@ -1,8 +1,8 @@
-"""What goes into a generator and what comes out: named ports, with everything that a caller must know to feed it.
+"""Describe the inputs and outputs of a generator: named ports, with everything that a caller must know to feed it.
 
-A spec, a manifest and a session each carry a `Signature`; nothing above them assumes that the input is a latent or
-that the output is one image.  Feeds for a seed are built by `Signature.feeds` and checked by `Signature.check`, and
-nowhere else.  Which random numbers a port gets is docs/latent-rng.md's to say.
+A spec, a manifest and a session each have a `Signature`; no other module may assume that the input is a latent or
+that the output is one image.  Only `Signature.feeds` computes the inputs for a seed, and only `Signature.check` checks
+inputs.  docs/latent-rng.md defines the random numbers of each port.
 """
 
 from __future__ import annotations
@@ -41,15 +41,16 @@ Array = npt.NDArray[Any]
 Feeds = Mapping[str, Array]
 LabelChoice = Literal["all", "random"]
 MOST_PORTS = 64
-_USUAL_SIDE = 64  # what a free size is judged at
+USUAL_SIDE = 64  # the value of a free size unless another is given
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """The ports of a generator, in the order in which it takes and gives them.
+    """The ports of a generator, in the order of its inputs and of its outputs.
 
-    sizes: of each symbolic size, the values that it may have; every one is a dimension of an input
-    batch: the number of images that a graph is fixed to, None if it takes any; a session takes any, by pieces
+    sizes: symbol of each symbolic size -> the values that it may have; each size is in the shape of an input
+    batch: the number of images that a graph is fixed to, None if it takes any number; a session splits any number of
+           images into batches of that size
     """
 
     inputs: tuple[Port, ...]
@@ -110,14 +111,21 @@ class Signature:
     def inputs_of(self, *kinds: Kind) -> tuple[Port, ...]:
         return tuple(p for p in self.inputs if p.kind in kinds)
 
+    def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the names of the inputs, and of the outputs."""
+        return tuple(p.name for p in self.inputs), tuple(p.name for p in self.outputs)
+
     def usual_sizes(self) -> dict[str, int]:
-        """Return the sizes that an example has unless others are given: 64, or the nearest that is allowed."""
-        return {symbol: size.nearest(_USUAL_SIDE) for symbol, size in self.sizes.items()}
+        """Return the default value of each symbolic size: 64, or the nearest allowed value."""
+        return {symbol: size.nearest(USUAL_SIDE) for symbol, size in self.sizes.items()}
 
     def judged_sizes(self) -> tuple[dict[str, int], ...]:
-        """Return the sizes to verify an export at: usual ones, unlike ones, and the least; {} alone if none is free."""
+        """Return the sizes to verify an export at; only {} if the signature has no symbolic size.
+
+        They are the usual sizes, sizes that differ from each other, and the smallest sizes.
+        """
         unlike = {
-            symbol: size.nearest(_USUAL_SIDE + (i + 1) * max(size.multiple, 16))
+            symbol: size.nearest(USUAL_SIDE + (i + 1) * max(size.multiple, 16))
             for i, (symbol, size) in enumerate(self.sizes.items())
         }
         least = {symbol: size.least for symbol, size in self.sizes.items()}
@@ -135,15 +143,16 @@ class Signature:
     ) -> dict[str, Array]:
         """Return every input of the images `indices` (N,) of `seed`, by name, in the order of the inputs: (N, ...).
 
-        An array of an image depends on (seed, index, sizes) alone: latents, styles, noise and values with a prior
-        are drawn from it, image i has label i mod classes, images and values without a prior are probes, scalars
-        without a prior are 1, or the nearest in their range.
+        The inputs of an image depend only on (seed, index, sizes).  An input with a prior is sampled from it by the
+        latent law; image i has label i mod classes; images, and values without a prior, are probes; a scalar without
+        a prior is 1, or the nearest value in its range.
 
-        given: an input's own values instead, (N, ...) or one for all images; for a label also "all" (i mod classes)
-        and "random".  sizes: `usual_sizes` if not given; those of given arrays go first.
+        given: the values of an input, (N, ...) or one value for all images; for a label also "all" (i mod classes)
+               and "random"
+        sizes: values of symbolic sizes, by default `usual_sizes`; the sizes of given arrays override both
         """
         latents.check(seed, 0, 0)
-        index = _indices(indices)
+        index = image_indices(indices)
         unknown = next((name for name in given if name not in {p.name for p in self.inputs}), None)
         if unknown is not None:
             raise GanExportError(
@@ -163,9 +172,9 @@ class Signature:
     def check(self, feeds: Feeds) -> dict[str, Array]:
         """Return `feeds` as C-contiguous arrays of the ports' types, in the order of the inputs.
 
-        Every input must be there, and no other; N >= 1 is the same for all; sizes agree and are allowed; floats of
-        another width are converted, labels are 0 to classes-1.  Values are not held against the ports' ranges.
-        Raises GanExportError naming the first port that doesn't fit.
+        Floats of another width are converted.  Raises GanExportError, naming the first port that doesn't fit, unless
+        `feeds` has exactly the inputs' names, N is at least 1 and the same for all, the sizes agree and are allowed,
+        and labels are 0 to classes-1.  Values are not compared with the ports' ranges.
         """
         lacking = [p.name for p in self.inputs if p.name not in feeds]
         extra = [name for name in feeds if name not in {p.name for p in self.inputs}]
@@ -199,7 +208,7 @@ class Signature:
 
     @property
     def is_sampled(self) -> bool:
-        """Whether a seed alone says what is generated: no input is an image or another array that a caller brings."""
+        """Whether a seed determines the images: no input is an image or another array that the caller must provide."""
         return all(p.prior is not None or p.kind in ("label", "scalar") for p in self.inputs)
 
     def output_shapes(self, count: int, sizes: Mapping[str, int] | None = None) -> dict[str, tuple[int, ...]]:
@@ -207,12 +216,38 @@ class Signature:
         at = {**self.usual_sizes(), **(sizes or {})}
         return {p.name: (count, *p.dims(at)) for p in self.outputs}
 
+    def fixed(self, sizes: Mapping[str, int]) -> Signature:
+        """Return the signature with `sizes` in place of all its symbols.
+
+        Raises GanExportError for a size that is missing or not allowed.
+        """
+        at = self._checked_sizes(sizes)
+        lacking = next((symbol for symbol in self.sizes if symbol not in at), None)
+        want(lacking is None, f"no value is given of the size {lacking}")
+        inputs, outputs = ([replace(p, shape=p.dims(at)) for p in ports] for ports in (self.inputs, self.outputs))
+        return replace(self, inputs=tuple(inputs), outputs=tuple(outputs), sizes={})
+
     def as_bytes(self) -> Signature:
-        """Return the signature of the same generator if its images leave it as bytes: uint8, channels last."""
-        return replace(self, outputs=tuple(p.as_bytes() for p in self.outputs))
+        """Return the signature of the same generator with images as bytes, uint8 with channels last."""
+        inputs, outputs = (tuple(p.as_bytes() for p in ports) for ports in (self.inputs, self.outputs))
+        return replace(self, inputs=inputs, outputs=outputs)
+
+    def feeds_as_bytes(self, feeds: Feeds) -> dict[str, Array]:
+        """Return feeds for the signature `as_bytes`: images as the nearest bytes, channels last, others unchanged.
+
+        0 is the lower end of a port's range ([-1, 1] if it has none), 255 the upper end.
+        """
+        result: dict[str, Array] = dict(feeds)
+        for port in self.inputs:
+            if port.layout and port.dtype != "uint8":
+                low, high = port.range or (-1.0, 1.0)
+                steps = (np.asarray(feeds[port.name], np.float64) - low) * (255.0 / (high - low))
+                values = np.clip(np.rint(steps), 0.0, 255.0).astype(np.uint8)
+                result[port.name] = np.ascontiguousarray(np.moveaxis(values, 1 + port.axis("C"), -1))
+        return result
 
     def to_bytes(self, outputs: Feeds) -> dict[str, Array]:
-        """Return outputs as those of `as_bytes`, by the byte rule; what is bytes already, or no image, as it is."""
+        """Return outputs of the signature `as_bytes`: float images by the byte rule, others unchanged."""
         result: dict[str, Array] = {}
         for port in self.outputs:
             array = outputs[port.name]
@@ -233,8 +268,8 @@ class Signature:
             if symbol not in self.sizes:
                 raise GanExportError(f"no size is called {printable(symbol)}; there are {_list(self.sizes) or 'none'}")
             if not (allowed := self.sizes[symbol]).allows(value):
-                steps = f"multiples of {allowed.multiple} " if allowed.multiple > 1 else ""
-                raise GanExportError(f"{symbol} is {value}; {steps}from {allowed.least} to {allowed.most} are possible")
+                steps = f"a multiple of {allowed.multiple} " if allowed.multiple > 1 else ""
+                raise GanExportError(f"{symbol} is {value}; it must be {steps}from {allowed.least} to {allowed.most}")
         return dict(sizes)
 
     def to_data(self) -> dict[str, Any]:
@@ -251,7 +286,7 @@ class Signature:
 
     @staticmethod
     def from_data(data: Any) -> Signature:
-        """Read a signature from parsed JSON or TOML.  Raises GanExportError for anything else, an unknown field too."""
+        """Read a signature from parsed JSON or TOML.  Raises GanExportError for other data, also for unknown fields."""
         check_fields(data, "a signature", ("inputs", "outputs"), ("sizes", "batch"))
         want(_is_of_64_bits(data), "its whole numbers are of 64 bits")
         sizes = data.get("sizes", {})
@@ -264,7 +299,7 @@ class Signature:
         )
 
     def to_json(self) -> str:
-        """Return one line of JSON, keys sorted: equal signatures give the same bytes."""
+        """Return one line of JSON with sorted keys, which is the same for equal signatures."""
         return json.dumps(self.to_data(), sort_keys=True, separators=(",", ":"))
 
     @staticmethod
@@ -273,12 +308,12 @@ class Signature:
         try:
             data = plaindata.from_json(text)
         except ValueError as e:
-            raise GanExportError(f"a signature that is no JSON: {printable(str(e))}") from None
+            raise GanExportError(f"the signature is not JSON: {printable(str(e))}") from None
         return Signature.from_data(data)
 
 
 def _is_of_64_bits(data: Any) -> bool:
-    """Whether each whole number in parsed JSON or TOML is one of 64 bits."""
+    """Return whether each integer in parsed JSON or TOML is within 64 bits."""
     if isinstance(data, dict):
         return all(map(_is_of_64_bits, data.values()))
     if isinstance(data, list):
@@ -287,7 +322,7 @@ def _is_of_64_bits(data: Any) -> bool:
 
 
 def _drawn(port: Port, seed: int, index: npt.NDArray[np.uint64], dims: tuple[int, ...], choice: Any) -> Array:
-    """What an input gets for (seed, index): (N, *dims) of the port's type."""
+    """Return the values of an input for (seed, index), (N, *dims) of the port's type."""
     assert port.stream is not None
     if port.kind == "label":
         return _labels(port, seed, index, choice)
@@ -316,7 +351,7 @@ def _labels(port: Port, seed: int, index: npt.NDArray[np.uint64], choice: Any) -
 
 
 def _probe(port: Port, seed: int, index: npt.NDArray[np.uint64], dims: tuple[int, ...]) -> Array:
-    """Probes in the port's layout, type and range ([-1, 1] if it has none)."""
+    """Return probes in the port's layout, type and range ([-1, 1] if it has none)."""
     layout = str(port.layout)
     if layout:
         channels = dims[port.axis("C")]
@@ -333,7 +368,7 @@ def _probe(port: Port, seed: int, index: npt.NDArray[np.uint64], dims: tuple[int
 
 
 def _with_streams(inputs: Sequence[Port]) -> tuple[Port, ...]:
-    """Give each input that has none its stream, by kind and in order; no two have the same."""
+    """Assign a stream, by kind and in order, to each input that has none; no two inputs have the same stream."""
     taken = {p.stream for p in inputs if p.stream is not None}
     want(len(taken) == sum(p.stream is not None for p in inputs), "two inputs read the same stream")
     result = []
@@ -349,7 +384,7 @@ def _with_streams(inputs: Sequence[Port]) -> tuple[Port, ...]:
 
 
 def _streams_for(port: Port) -> Iterable[int]:
-    """The streams that a port of this kind may have, the first choice first."""
+    """Return the streams that a port of this kind may have, in order of preference."""
     match port.kind:
         case "latent" | "style":
             return (latents.STREAM_LATENTS, *latents.STREAM_FURTHER)
@@ -360,7 +395,8 @@ def _streams_for(port: Port) -> Iterable[int]:
     return latents.STREAM_FURTHER if port.prior is not None else latents.STREAM_PROBES
 
 
-def _indices(indices: npt.ArrayLike | range) -> npt.NDArray[np.uint64]:
+def image_indices(indices: npt.ArrayLike | range) -> npt.NDArray[np.uint64]:
+    """Return image indices as an array (N,).  Raises GanExportError unless they are one or more integers >= 0."""
     if isinstance(indices, range) and indices.step == 1:
         latents.check(0, indices.start, len(indices))
         return np.uint64(indices.start) + np.arange(len(indices), dtype=np.uint64)
@@ -371,7 +407,7 @@ def _indices(indices: npt.ArrayLike | range) -> npt.NDArray[np.uint64]:
 
 
 def _spread(port: Port, value: npt.ArrayLike, count: int) -> Array:
-    """`value` (N, ...) as it is, or that of one image repeated."""
+    """Return `value` (N, ...) unchanged, or the value of one image repeated `count` times."""
     array = typed(port, value)
     return np.broadcast_to(array, (count, *array.shape)) if array.ndim == len(port.shape) else array
 
@@ -379,7 +415,7 @@ def _spread(port: Port, value: npt.ArrayLike, count: int) -> Array:
 def _check_labels(port: Port, labels: Array) -> None:
     if not port.shape and not (labels.min() >= 0 and labels.max() < port.classes):
         wrong = next(int(v) for v in labels if not 0 <= v < port.classes)
-        raise GanExportError(f"{port.name} {wrong}: 0 to {port.classes - 1} are possible")
+        raise GanExportError(f"{port.name} {wrong}: must be 0 to {port.classes - 1}")
 
 
 def _named(ports: tuple[Port, ...], name: str, what: str) -> Port:

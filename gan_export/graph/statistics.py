@@ -1,11 +1,14 @@
-"""The mean and variance of what each BatchNorm reads, on prior latents: one forward pass for all of them.
+"""Estimate the mean and variance of the input of each BatchNorm, with latents from the prior.
 
-The stored running statistics are what the layers before gave in training; whoever compares the two needs these.
+The running statistics that the checkpoint stores were computed in training; comparing the two shows whether a reading
+is right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_export.graph.layers import BatchNorm
-from gan_export.graph.spec import GeneratorSpec, flops
+from gan_export.graph.spec import GeneratorSpec
 
 if TYPE_CHECKING:
     import torch
@@ -22,26 +25,30 @@ if TYPE_CHECKING:
 
 Doubles = npt.NDArray[np.float64]
 
-SEED = 1  # of the latents
-_BATCH = 64  # latents in one forward pass, at most
-_FLOPS = 4e10  # of a whole estimate, where `enough` decides: about a second of one core
-_FEWEST, _MOST = 16, 256
+SEED = 1  # seed of the latents
+_BATCH = 64  # most latents in one forward pass
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """What one BatchNorm reads, per channel: mean and population variance, each float64 (C,)."""
+    """Mean and population variance per channel of the input of one BatchNorm, each float64 (C,)."""
 
     mean: Doubles
     var: Doubles
 
 
-def enough(spec: GeneratorSpec) -> int:
-    """Return how many latents settle the moments: 256, or fewer for a large generator, at least 16.
+def divergence(found: Moments, stored: Moments) -> float:
+    """Return KL(N(found) || N(stored)) in nats, averaged over the channels; infinite if a number is not finite.
 
-    A large generator has many values per channel in each image, and so needs few images.
+    The BatchNorm's eps is not added to the variances: an eps of 0.8 would hide differences between smaller variances.
+    Instead a thousandth of the median variance is added, so that channels with a constant value don't dominate.
     """
-    return int(np.clip(_FLOPS // max(1, sum(flops(spec).values())), _FEWEST, _MOST))
+    floor = 1e-3 * float(np.median(stored.var)) + 1e-12
+    with np.errstate(all="ignore"):
+        ratio = (found.var + floor) / (stored.var + floor)
+        shift = (found.mean - stored.mean) ** 2 / (stored.var + floor)
+        mean = float(np.mean(0.5 * (ratio + shift - 1.0 - np.log(ratio))))
+    return mean if math.isfinite(mean) else math.inf
 
 
 def norms(spec: GeneratorSpec) -> list[BatchNorm]:
@@ -49,20 +56,11 @@ def norms(spec: GeneratorSpec) -> list[BatchNorm]:
     return [layer for layer in spec.layers if isinstance(layer, BatchNorm)]
 
 
-def moments(spec: GeneratorSpec, weights: Weights, count: int) -> dict[str, Moments]:
-    """Return the moments of each BatchNorm on `count` prior latents, by the layer's name.
-
-    Every BatchNorm normalizes by its stored statistics; nothing behind the last one is run.
-    """
-    from gan_export.graph.torch_module import build_module, submodule_names
-
-    module, names = build_module(spec, weights), submodule_names(spec)
-    layers = {norm.name: module.get_submodule(names[norm.name]) for norm in norms(spec)}
-    return _moments(module, layers, spec, count) if layers else {}
-
-
 def estimated(spec: GeneratorSpec, weights: Weights, count: int) -> Iterator[tuple[str, Moments]]:
-    """Yield the moments of each BatchNorm while the ones before it normalize by those that were yielded for them."""
+    """Yield (name, moments) for the input of each BatchNorm in order, for `count` latents from the prior.
+
+    The BatchNorms before it normalize by the moments that were yielded for them, not by their stored statistics.
+    """
     import torch
 
     from gan_export.graph.torch_module import build_module, submodule_names
@@ -70,49 +68,39 @@ def estimated(spec: GeneratorSpec, weights: Weights, count: int) -> Iterator[tup
     module, names = build_module(spec, weights), submodule_names(spec)
     for norm in norms(spec):
         layer = module.get_submodule(names[norm.name])
-        found = _moments(module, {norm.name: layer}, spec, count)[norm.name]
+        found = _moments(module, layer, spec, count)
         layer.running_mean.copy_(torch.from_numpy(found.mean))  # type: ignore[operator]
         layer.running_var.copy_(torch.from_numpy(found.var))  # type: ignore[operator]
         yield norm.name, found
 
 
 class _Complete(Exception):
-    """Ends a forward pass once every layer of interest has been reached."""
+    """An exception that ends a forward pass when the BatchNorm has been reached."""
 
 
-def _moments(
-    module: torch.nn.Module, layers: dict[str, torch.nn.Module], spec: GeneratorSpec, count: int
-) -> dict[str, Moments]:
-    """Return the moments of what `layers`, of `module` and in its order, read on `count` latents."""
+def _moments(module: torch.nn.Module, layer: torch.nn.Module, spec: GeneratorSpec, count: int) -> Moments:
+    """Return the moments of the input of `layer`, a BatchNorm of `module`, for `count` latents."""
     import torch
 
-    sums = {name: _Sums() for name in layers}
+    sums = _Sums()
 
-    def hook(name: str, is_last: bool) -> Callable[[object, tuple[torch.Tensor, ...]], None]:
-        def add(_: object, arguments: tuple[torch.Tensor, ...]) -> None:
-            sums[name].add(arguments[0])
-            if is_last:
-                raise _Complete
+    def add(_: object, arguments: tuple[torch.Tensor, ...]) -> None:
+        sums.add(arguments[0])
+        raise _Complete
 
-        return add
-
-    last = next(reversed(layers))
-    handles = [layer.register_forward_pre_hook(hook(name, name == last)) for name, layer in layers.items()]
+    handle = layer.register_forward_pre_hook(add)
     try:
         with torch.inference_mode():
             for inputs in _inputs(spec, count):
-                try:
+                with contextlib.suppress(_Complete):
                     module(*inputs)
-                except _Complete:
-                    continue
     finally:
-        for handle in handles:
-            handle.remove()
-    return {name: s.moments() for name, s in sums.items()}
+        handle.remove()
+    return sums.moments()
 
 
 class _Sums:
-    """Running sums of (N, C, ...) per channel, in float64."""
+    """Running sums of tensors (N, C, ...) per channel, in float64."""
 
     def __init__(self) -> None:
         self._total: Any = 0.0

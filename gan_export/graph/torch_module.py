@@ -1,74 +1,116 @@
-"""A spec and its weights as a PyTorch module: the reference that every export is held to.
+"""Convert a spec and its weights to a PyTorch module, the reference that every export is compared with.
 
-The module is a torch.fx graph with one submodule a layer, so that it scripts, traces and exports, and its
-code reads like the layer list.
+The module is a torch.fx graph with one submodule per layer.  It can be scripted, traced and exported, and its code
+has one line per layer.
 """
 
 from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import fx, nn
-from torch.nn import functional as F
 
+from gan_export._lib.escape import python_identifier
 from gan_export.errors import GanExportError
-from gan_export.graph import layers as la
+from gan_export.graph.layers import Concat, Layer, Shape
+from gan_export.graph.ports import Port
 from gan_export.graph.spec import GeneratorSpec, infer_shapes
+from gan_export.graph.torch_code import call_module, graph_module, placeholder
+from gan_export.graph.torch_layers import BUILDERS
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
 
-TO_BYTES = "to_bytes"  # the submodule that makes bytes
-# What a submodule can't be called: it would hide what the module, or the code of its forward, is made of.
+TO_BYTES = "to_bytes"  # the submodule that converts to bytes; with several outputs, TO_BYTES_NAME
+FROM_BYTES = "from_bytes"  # the submodule that converts from bytes; one per image input, FROM_BYTES_NAME
+# Names that no submodule may have: it would hide an attribute of the module or a name in the code of forward.
 _TAKEN = frozenset({TO_BYTES, "self", *dir(fx.GraphModule), *vars(nn.Module())})
 
 
 def build_module(spec: GeneratorSpec, weights: Weights, output: Literal["float", "bytes"] = "float") -> fx.GraphModule:
-    """The generator in evaluation mode, float32, on the CPU.
+    """Return the generator as a module in evaluation mode, float32, on the CPU.
 
-    forward(z) or, with labels, forward(z, label): z float32 (N, nz) or (N, nz, 1, 1), label int64 (N,);
-    gives (N, C, H, W), or uint8 (N, H, W, C) by the byte rule where output is "bytes".
-    Raises GanExportError where the weights don't fit the spec.
+    forward takes the signature's inputs by position, and returns one tensor, or a tuple in the order of the outputs.
+    A latent (N, nz) may also have the shape (N, nz, 1, 1).  If output is "bytes", images are uint8 with channels last.
+    Raises GanExportError if the weights don't fit the spec.
     """
     check_weights(spec, weights)
     shapes, names = infer_shapes(spec), submodule_names(spec)
-    with torch.random.fork_rng(devices=[]):  # torch initialises what is loaded next; the caller's draws stay theirs
+    with torch.random.fork_rng(devices=[]):  # layers initialize their parameters; the caller's random state stays
         layers: dict[str, nn.Module] = {
-            names[layer.name]: _to_layer(layer, len(shapes[layer.name]))
+            names[layer.name]: _build(layer, tuple(shapes[i] for i in layer.inputs))
             for layer in spec.layers
-            if not isinstance(layer, la.Concat)
+            if not isinstance(layer, Concat)
         }
     graph = fx.Graph()
-    values = {"z": graph.call_function(torch.flatten, (graph.placeholder("z", type_expr=torch.Tensor), 1))}
-    if spec.classes:
-        values["label"] = graph.placeholder("label", type_expr=torch.Tensor)
+    values = {port.name: _input(graph, port) for port in spec.signature.inputs}
+    if output == "bytes":
+        for port in spec.signature.inputs:
+            values[port.name] = take_bytes(layers.__setitem__, graph, port, values[port.name])
     for layer in spec.layers:
         arguments = [values[name] for name in layer.inputs]
-        if isinstance(layer, la.Concat):
+        if isinstance(layer, Concat):
             values[layer.name] = graph.call_function(torch.cat, (arguments, 1))
         else:
-            values[layer.name] = graph.call_module(names[layer.name], tuple(arguments))
-    result = values[spec.output]
+            values[layer.name] = call_module(graph, python_identifier(names[layer.name]), tuple(arguments))
+    results = [values[name] for name in spec.outputs]
     if output == "bytes":
-        layers[TO_BYTES] = ToBytes(None if spec.range == (-1.0, 1.0) else spec.range)
-        result = graph.call_module(TO_BYTES, (result,))
-    graph.output(result)
-    module = fx.GraphModule(layers, graph, class_name="Generator")
-    # not strict: the weights are checked above, and BatchNorm's step counter has no use here
-    owned = {
-        f"{layer.name}.{p}": f"{names[layer.name]}.{p}" for layer in spec.layers for p in la.layer_parameters(layer)
-    }
+        results = give_bytes(layers.__setitem__, graph, spec.signature.outputs, results)
+    graph.output(results[0] if len(results) == 1 else tuple(results))
+    module = graph_module(layers, graph)
+    # not strict: the weights are checked above, and num_batches_tracked of BatchNorm is not in them
+    owned = {f"{layer.name}.{p}": f"{names[layer.name]}.{p}" for layer in spec.layers for p in layer.parameters()}
     module.load_state_dict({owned[k]: torch.from_numpy(np.array(v)) for k, v in weights.items()}, strict=False)
     return module.eval().requires_grad_(False)
 
 
+def take_bytes(add: Callable[[str, nn.Module], Any], graph: fx.Graph, port: Port, value: fx.Node) -> fx.Node:
+    """Append the conversion of bytes to floats for an image port; `add` gets its module.  Other inputs stay."""
+    if not port.layout or port.dtype == "uint8":
+        return value
+    name = python_identifier(f"{FROM_BYTES}_{port.name}")
+    add(str(name), FromBytes(port))
+    return call_module(graph, name, (value,))
+
+
+def give_bytes(
+    add: Callable[[str, nn.Module], object], graph: fx.Graph, ports: Sequence[Port], values: Sequence[fx.Node]
+) -> list[fx.Node]:
+    """Append the byte rule to each value whose port is an image of floats; `add` gets its modules."""
+    results = []
+    for port, value in zip(ports, values, strict=True):
+        if port.layout and port.dtype != "uint8":
+            name = python_identifier(TO_BYTES if len(ports) == 1 else f"{TO_BYTES}_{port.name}")
+            add(str(name), ToBytes(port))
+            value = call_module(graph, name, (value,))  # noqa: PLW2901
+        results.append(value)
+    return results
+
+
+def _input(graph: fx.Graph, port: Port) -> fx.Node:
+    value = placeholder(graph, python_identifier(port.name))
+    if port.kind == "latent" and len(port.shape) == 1:
+        return graph.call_function(torch.flatten, (value, 1))
+    return value
+
+
+def _build(layer: Layer, inputs: tuple[Shape, ...]) -> nn.Module:
+    builder = BUILDERS.get(type(layer))
+    if builder is None:
+        raise GanExportError(f"no PyTorch layer for {type(layer).__name__}")
+    return builder(layer, inputs)
+
+
 def submodule_names(spec: GeneratorSpec) -> dict[str, str]:
-    """What `to_module` calls each layer's submodule: the layer's own name, unless Python or a module can't have it."""
+    """Return the name of each layer's submodule by the layer's name.
+
+    The two are equal unless the layer's name is no identifier, or is a name that a module already uses.
+    """
     names = {layer.name: layer.name for layer in spec.layers if _is_free(layer.name)}
     used = set(names)
     for layer in spec.layers:
@@ -87,7 +129,7 @@ def _is_free(name: str) -> bool:
 
 
 def check_weights(spec: GeneratorSpec, weights: Weights) -> None:
-    """Raises GanExportError unless `weights` holds exactly the spec's parameters in their shapes."""
+    """Raise GanExportError unless `weights` has exactly the spec's parameters, with their shapes."""
     wanted = spec.parameters()
     if missing := [k for k in wanted if k not in weights]:
         raise GanExportError(f"the weights lack {missing[0]}")
@@ -95,145 +137,33 @@ def check_weights(spec: GeneratorSpec, weights: Weights) -> None:
         raise GanExportError(f"the weights hold {extra[0]}, which no layer takes")
     for key, shape in wanted.items():
         if weights[key].shape != shape:
-            raise GanExportError(f"{key} is {weights[key].shape}, {shape} is needed")
+            raise GanExportError(f"{key} is {weights[key].shape}; it must be {shape}")
 
 
-class ChannelAffine(nn.Module):
-    """x × weight + bias, a channel of (N, C) or (N, C, H, W)."""
+class FromBytes(nn.Module):
+    """A module that converts uint8, channels last, to a port's layout and range: 0 is the lower end, 255 the upper."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, port: Port) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.low, high = port.range or (-1.0, 1.0)
+        self.step = (high - self.low) / 255.0
+        last = str(port.layout).replace("C", "") + "C"
+        self.order = [0, *(1 + last.index(letter) for letter in str(port.layout))]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.dim() == 4:
-            return x * self.weight[:, None, None] + self.bias[:, None, None]
-        return x * self.weight + self.bias
-
-
-class View(nn.Module):
-    """The values of each picture as another shape, the batch kept."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.shape = list(shape)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.reshape([x.size(0)] + self.shape)  # noqa: RUF005  TorchScript has no unpacking in a list
-
-
-class Bilinear(nn.Module):
-    """Upsampling by an integer factor at half-pixel centres."""
-
-    def __init__(self, factor: int) -> None:
-        super().__init__()
-        self.factor = float(factor)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.interpolate(x, scale_factor=self.factor, mode="bilinear", align_corners=False)
-
-
-class Cropped(nn.Module):
-    """A window of (N, C, H, W)."""
-
-    def __init__(self, top: int, left: int, height: int, width: int) -> None:
-        super().__init__()
-        self.top, self.left, self.bottom, self.right = top, left, top + height, left + width
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x[:, :, self.top : self.bottom, self.left : self.right]
-
-
-class Scaled(nn.Module):
-    """x × factor + offset."""
-
-    def __init__(self, factor: float, offset: float) -> None:
-        super().__init__()
-        self.factor, self.offset = factor, offset
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * self.factor + self.offset
-
-
-class Sum(nn.Module):
-    """The sum of two tensors."""
-
-    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return a + b
-
-
-class Product(nn.Module):
-    """The elementwise product of two tensors."""
-
-    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return a * b
-
-
-class Indicator(nn.Module):
-    """label (N,) to one-hot float32 (N, classes)."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.classes = classes
-
-    def forward(self, label: torch.Tensor) -> torch.Tensor:
-        columns = torch.arange(self.classes, device=label.device)
-        return (label[:, None] == columns).to(torch.float32)
+        return x.permute(self.order).to(torch.float32) * self.step + self.low
 
 
 class ToBytes(nn.Module):
-    """The byte rule of `images.to_bytes`: (N, C, H, W) in `span`, [-1, 1] for None, to uint8 (N, H, W, C)."""
+    """A module that converts floats in a port's layout and range to uint8, channels last, as `images.levels` does."""
 
-    def __init__(self, span: tuple[float, float] | None) -> None:
+    def __init__(self, port: Port) -> None:
         super().__init__()
-        self.span = span
+        self.low, self.high = port.range or (-1.0, 1.0)
+        rest = [1 + i for i, letter in enumerate(str(port.layout)) if letter != "C"]
+        self.order = [0, *rest, 1 + port.axis("C")]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.span is not None:
-            low, high = self.span
-            x = (x - low) * (2.0 / (high - low)) - 1.0
-        return (x * 127.5 + 128.0).floor().clamp(0.0, 255.0).to(torch.uint8).permute(0, 2, 3, 1)
-
-
-def _to_layer(layer: la.Layer, rank: int) -> nn.Module:
-    """`rank`: of one picture's value that the layer gives."""
-    match layer:
-        case la.Linear(in_features=i, out_features=o, bias=b):
-            return nn.Linear(i, o, bias=b)
-        case la.ConvTranspose(in_channels=i, out_channels=o, kernel=k, stride=st, padding=p):
-            extra, bias = layer.output_padding, layer.bias
-            return nn.ConvTranspose2d(i, o, k, st, p, output_padding=extra, bias=bias)
-        case la.Conv(in_channels=i, out_channels=o, kernel=k, stride=st, padding=p, bias=b):
-            return nn.Conv2d(i, o, k, st, p, bias=b)
-        case la.BatchNorm(channels=c, eps=eps, affine=affine):
-            return (nn.BatchNorm2d if rank == 3 else nn.BatchNorm1d)(c, eps, affine=affine)
-        case la.Affine(channels=c):
-            return ChannelAffine(c)
-        case la.Activation(kind="relu"):
-            return nn.ReLU()
-        case la.Activation(kind="leaky_relu", slope=slope):
-            return nn.LeakyReLU(slope)
-        case la.Activation(kind="tanh"):
-            return nn.Tanh()
-        case la.Activation(kind="sigmoid"):
-            return nn.Sigmoid()
-        case la.Upsample(factor=times, mode="nearest"):
-            return nn.Upsample(scale_factor=float(times), mode="nearest")
-        case la.Upsample(factor=times):
-            return Bilinear(times)
-        case la.Add():
-            return Sum()
-        case la.Multiply():
-            return Product()
-        case la.Reshape(shape=shape):
-            return View(shape)
-        case la.Crop(top=t, left=le, height=h, width=w):
-            return Cropped(t, le, h, w)
-        case la.Scale(factor=factor, offset=offset):
-            return Scaled(factor, offset)
-        case la.Embedding(classes=n, dim=d):
-            return nn.Embedding(n, d)
-        case la.OneHot(classes=n):
-            return Indicator(n)
-    raise GanExportError(f"no PyTorch layer for {type(layer).__name__}")
+        if (self.low, self.high) != (-1.0, 1.0):
+            x = (x - self.low) * (2.0 / (self.high - self.low)) - 1.0
+        return (x * 127.5 + 128.0).floor().clamp(0.0, 255.0).to(torch.uint8).permute(self.order)

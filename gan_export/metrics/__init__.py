@@ -1,1 +1,1 @@
-"""Measures of images."""
+"""Measurements of images."""

@@ -1,8 +1,8 @@
-"""Evaluate images of digits: how sure a classifier is of them, and how far they are from real ones.
+"""Evaluate images of digits: the confidence of a classifier, and the distance to real digits.
 
-The classifier, and what it gives for MNIST's test digits, ship in data/digits-judge.npz (`train/experiments/judge.py`
-makes it and states its accuracy there); it never takes part in training a generator.  NumPy alone computes it, so a
-file is evaluated without importing torch.
+The classifier and its results for MNIST's test digits are in data/digits-judge.npz, which `train/experiments/judge.py`
+makes and which contains its accuracy.  It is never used to train a generator.  It runs in NumPy, so a file is
+evaluated without importing torch.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Labels = npt.NDArray[np.int64]
 
 SURE = 0.9  # probability from which an image counts as recognized
 CLASSES = 10
-SIZE = 32  # pixels a side that the classifier reads
-_POOLED = (True, False, True, True)  # after which convolutions a 2x2 maximum follows
+SIZE = 32  # pixels per side that the classifier reads
+_POOLED = (True, False, True, True)  # convolutions that are followed by 2x2 max pooling
 _PIECE = 250  # images at once: the widest im2col is (250 x 16 x 16, 288) float32, 74 MB
 
 
 @dataclass(frozen=True, slots=True)
 class Digits:
-    """The evaluator `digits`: the classifier that ships."""
+    """The evaluator `digits`: the bundled classifier."""
 
     name: str = "digits"
 
@@ -54,20 +54,20 @@ class Digits:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the classifier says of `pictures` pictures.  `floor` is that of `floor_pictures` real training digits."""
+    """The measurement of `pictures` images; `floor` is the same for `floor_pictures` real training digits."""
 
     pictures: int
     sure_share: float
     sure_share_real_test: float
-    digits: tuple[float, ...]  # share of each digit among them
+    digits: tuple[float, ...]  # share of each digit among the images
     distances: Distances
     floor: Distances
     floor_pictures: int
-    agreement: float | None  # share of the pictures whose digit is their label; None without labels
+    agreement: float | None  # share of the images whose digit is their label; None without labels
     judge_test_accuracy: float
 
     def to_json(self) -> dict[str, object]:
-        """Flat plain data: each distance beside its floor."""
+        """Return flat plain data: each distance with its floor."""
         data: dict[str, object] = {
             "judge_test_accuracy": self.judge_test_accuracy,
             "pictures": self.pictures,
@@ -90,12 +90,12 @@ class Classifier:
     head: tuple[Floats, Floats]
 
     def features(self, pictures: Bytes) -> Floats:
-        """Pictures uint8 (N, 32, 32, 1) to the layer before the last: (N, F)."""
+        """Return the values of the layer before the last, (N, F), for images uint8 (N, 32, 32, 1)."""
         pieces = [self._piece(pictures[i : i + _PIECE]) for i in range(0, len(pictures), _PIECE)]
         return np.concatenate(pieces)
 
     def probabilities(self, features: Floats) -> Floats:
-        """(N, F) to the chance of each digit, (N, 10)."""
+        """Return the probability of each digit, (N, 10), for features (N, F)."""
         logits = features @ self.head[0] + self.head[1]
         raised = np.exp(logits - logits.max(1, keepdims=True))
         chances: Floats = raised / raised.sum(1, keepdims=True)
@@ -116,23 +116,23 @@ class Classifier:
 
 @dataclass(frozen=True, slots=True)
 class DigitReference:
-    """The classifier and what it says of real digits.
+    """The classifier and its results for real digits.
 
-    test: of all test digits; neighbours: features (NEIGHBOURS, F) of the first of them
-    floors: pictures -> the distances of that many real training digits, ascending
+    test: those of all test digits; neighbors: features (NEIGHBORS, F) of the first of them
+    floors: number of images -> the distances of that number of real training digits, ascending
     """
 
     classifier: Classifier
     accuracy: float
     sure_share: float
     test: Gaussian
-    neighbours: Floats
+    neighbors: Floats
     floors: tuple[tuple[int, Distances], ...]
 
 
 @cache
 def judge() -> DigitReference:
-    """The judge that ships."""
+    """Return the bundled classifier with its results."""
     packed = resources.files("gan_export").joinpath("data", "digits-judge.npz").read_bytes()
     with np.load(io.BytesIO(packed), allow_pickle=False) as f:
         kept = {name: f[name] for name in f.files}
@@ -151,13 +151,13 @@ def judge() -> DigitReference:
 
 
 def evaluate(pictures: Bytes, labels: Labels | None = None) -> Report:
-    """What the judge says of pictures uint8 (N, H, W, 1), 28x28 or 32x32, white on black.
+    """Measure images uint8 (N, H, W, 1), 28x28 or 32x32, white on black.
 
-    Raises GanExportError for pictures of another kind, which it has no features for, and for fewer than 1,000.
+    Raises GanExportError for other images, which have no features, and for fewer than 1,000.
     """
     known = judge()
     if len(pictures) < known.floors[0][0]:
-        raise GanExportError(f"{len(pictures)} pictures are too few to measure; at least {known.floors[0][0]} are")
+        raise GanExportError(f"{len(pictures)} images are too few to measure; at least {known.floors[0][0]} are")
     features = known.classifier.features(to_classifier_input(pictures))
     chances = known.classifier.probabilities(features)
     found = chances.argmax(1)
@@ -167,7 +167,7 @@ def evaluate(pictures: Bytes, labels: Labels | None = None) -> Report:
         sure_share=float((chances.max(1) >= SURE).mean()),
         sure_share_real_test=known.sure_share,
         digits=tuple(float(n) / len(found) for n in np.bincount(found, minlength=CLASSES)),
-        distances=distances(features, known.test, known.neighbours),
+        distances=distances(features, known.test, known.neighbors),
         floor=floor,
         floor_pictures=count,
         agreement=None if labels is None else float((found == labels).mean()),
@@ -176,12 +176,12 @@ def evaluate(pictures: Bytes, labels: Labels | None = None) -> Report:
 
 
 def to_classifier_input(pictures: Bytes) -> Bytes:
-    """Pictures as the classifier reads them, (N, 32, 32, 1); those of 28x28 are resized as for training."""
+    """Return images as the classifier reads them, (N, 32, 32, 1); those of 28x28 are resized as in training."""
     n, h, w, c = pictures.shape
     if c != 1 or (h, w) not in ((28, 28), (SIZE, SIZE)):
         raise GanExportError(
-            f"no features are at hand for pictures of {h}x{w} with {c} channel{'s' if c > 1 else ''}: the digit "
-            "classifier that ships reads 28x28 or 32x32 with one, so nothing is measured"
+            f"there are no features for images of {h}x{w} with {c} channel{'s' if c > 1 else ''}: the bundled digit "
+            "classifier reads 28x28 or 32x32 with one channel, so nothing is measured"
         )
     if h == SIZE:
         return pictures

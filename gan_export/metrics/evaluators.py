@@ -1,6 +1,6 @@
-"""Networks that look at images: one per name, and any classifier in an ONNX file.
+"""Evaluators of images: one per name, and any classifier in an ONNX file.
 
-`find` is the only door to an evaluator; what measures, filters or trains doesn't know which there are.
+All other modules get an evaluator by name from `find`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Labels = npt.NDArray[np.int64]
 
 
 class Evaluator(Protocol):
-    """Gives features of images; `Classifies` and `Measures` are what it may do besides."""
+    """An extractor of image features; it may also implement `Classifies` and `Measures`."""
 
     @property
     def name(self) -> str:
@@ -77,31 +77,50 @@ def _digits() -> Evaluator:
     return Digits()
 
 
-EVALUATORS: Registry[NamedEvaluator] = Registry("evaluator", (NamedEvaluator("digits", _digits),))
+def _inception() -> Evaluator:
+    from gan_export.metrics.inception import Inception
+
+    return Inception()
 
 
-def find(name: str) -> Evaluator:
-    """Return the evaluator called `name`, or that of an ONNX file by its path."""
+EVALUATORS: Registry[NamedEvaluator] = Registry(
+    "evaluator", (NamedEvaluator("digits", _digits), NamedEvaluator("inception", _inception))
+)
+
+
+def find(name: str, weights: Path | None = None) -> Evaluator:
+    """Return the evaluator named `name`, or the network in the ONNX file at that path.
+
+    weights: the file of weights of the evaluator `inception`
+    """
+    if weights is not None:
+        if name != "inception":
+            raise GanExportError(f"weights={printable(weights.name)}: only the evaluator inception takes it")
+        from gan_export.metrics.inception import Inception
+
+        return Inception(weights)
     names = EVALUATORS.names
     if name in names:
         return EVALUATORS.find(name).load()
     if name.endswith(".onnx"):
         return OnnxEvaluator(Path(name))
-    raise GanExportError(f"no evaluator is called {printable(name)}; {hint(name, names)}, or give the path of a .onnx")
+    raise GanExportError(
+        f"there is no evaluator {printable(name)}; {hint(name, names)}, or use the path of an .onnx file"
+    )
 
 
 class OnnxEvaluator:
     """A classifier in an ONNX file, run by ONNX Runtime on one thread of the CPU.
 
     Its one input is (N, C, H, W) with N free: float32 in [-1, 1], or uint8.  Its first output is (N, K): probabilities
-    if it is called so, else logits.  An output called `features`, (N, D), gives the features, if there is one.
+    if it has that name, else logits.  An output named `features`, (N, D), is used as features if there is one.
     """
 
     def __init__(self, path: Path) -> None:
         onnxruntime = untracked.onnxruntime()
 
         if not path.is_file():
-            raise GanExportError(f"{printable(str(path))} is not there; name a classifier's ONNX file")
+            raise GanExportError(f"{printable(str(path))} doesn't exist; name the ONNX file of a classifier")
         self.name = f"{printable(path.name)} {sha256_file(path)}"
         self._shown = printable(str(path))
         options = onnxruntime.SessionOptions()
@@ -109,7 +128,7 @@ class OnnxEvaluator:
         options.log_severity_level = 4
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as e:  # every parser and kernel of ONNX Runtime raises a type of its own
+        except Exception as e:  # the parsers and kernels of ONNX Runtime raise many types
             raise GanExportError(f"{self._shown}: ONNX Runtime can't load it: {printable(str(e), 200)}") from None
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         self._outputs = [o.name for o in outputs]
@@ -117,24 +136,24 @@ class OnnxEvaluator:
         if not free or inputs[0].type not in ("tensor(float)", "tensor(uint8)"):
             held = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
             raise GanExportError(
-                f"{self._shown} takes {printable(held) or 'nothing'}; one input (N, C, H, W) with N free, float32 or "
-                "uint8, is needed"
+                f"{self._shown} has the inputs {printable(held) or 'none'}; it must have one input (N, C, H, W) with N "
+                "free, float32 or uint8"
             )
         self._input = inputs[0]
 
     def check(self, shape: tuple[int, int, int]) -> None:
-        """As `Evaluator.check`."""
+        """Check the shape of images; see `Evaluator.check`."""
         wanted = self._input.shape[1:]
         if any(isinstance(w, int) and w != s for w, s in zip(wanted, shape, strict=True)):
             ours, theirs = ("x".join(map(str, s)) for s in (shape, wanted))
             raise GanExportError(f"{self._shown} reads images of {printable(theirs)}, not of {ours}")
 
     def features(self, images: Bytes) -> Floats:
-        """As `Evaluator.features`."""
+        """Return features; see `Evaluator.features`."""
         return self._run(images, "features" if "features" in self._outputs else self._outputs[0])
 
     def classify(self, images: Bytes) -> Floats:
-        """As `Classifies.classify`."""
+        """Return probabilities; see `Classifies.classify`."""
         name = self._outputs[0]
         given = self._run(images, name)
         if name == "probabilities":
@@ -151,5 +170,5 @@ class OnnxEvaluator:
         except Exception as e:
             raise GanExportError(f"{self._shown}: ONNX Runtime can't run it: {printable(str(e), 200)}") from None
         if given.ndim != 2 or len(given) != len(images) or given.shape[1] < 1:
-            raise GanExportError(f"{self._shown}: {printable(output)} is {given.shape}; ({len(images)}, K) is needed")
+            raise GanExportError(f"{self._shown}: {printable(output)} is {given.shape}; it must be ({len(images)}, K)")
         return given.astype(np.float32)

@@ -1,1 +1,1 @@
-"""Export, verify and publish; evaluate; what the steps share."""
+"""Export, verify and publish; evaluate."""

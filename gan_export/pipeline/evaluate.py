@@ -1,4 +1,4 @@
-"""What a generator's pictures are worth, from its file alone: any artifact or checkpoint to metrics."""
+"""Measure the quality of a generator's images from its file: any export or checkpoint."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gan_export import images, latents
+from gan_export import images
 from gan_export.errors import GanExportError, printable
 from gan_export.metrics import digits, distances
 from gan_export.metrics.digits import Report
-from gan_export.sampling.generator import BATCH, Generator, choose_labels
+from gan_export.sampling.generator import Generator, choose_labels
 
 Bytes = npt.NDArray[np.uint8]
 COUNT = 10_000
-SEED = 1  # previews draw from seed 0
-N_SHOWN = 64  # pictures whose nearest training pictures are looked up
+LEAST = 1000  # images; fewer make the distances too noisy
+SEED = 1  # previews use seed 0
+N_SHOWN = 64  # number of images whose nearest training images are searched
 
 
 @dataclass(frozen=True, slots=True)
 class MemorizationReport:
-    """Whether a generator repeats its training pictures.
+    """A measurement of whether a generator repeats its training images.
 
-    sheet:    rows of a generated picture, its nearest training picture, four pairs a row: uint8 (H, W, 1)
-    ratio:    median distance of generated pictures to their nearest training picture, over the same of real
-              pictures that were not trained on; about 1 for a generator that has learnt the law, near 0 for copies
-    searched: training pictures looked through
-    held_out: what the real ones are
+    sheet:    pairs of a generated image and its nearest training image, four per row: uint8 (H, W, 1)
+    ratio:    median distance of generated images to their nearest training image, divided by that of real images
+              that were not trained on; about 1 for a generator that generalizes, near 0 for copies
+    searched: number of training images
+    held_out: a description of the real images that were not trained on
     """
 
     sheet: Bytes
@@ -38,27 +39,24 @@ class MemorizationReport:
 
 
 def evaluate(generator: Generator, count: int = COUNT, seed: int = SEED) -> Report:
-    """What the digit classifier says of images 0 .. count-1 of `seed`, each class as often as the others.
+    """Measure images 0 .. count-1 of `seed` with the digit classifier, with equally many images per class.
 
-    Raises GanExportError for pictures that there are no features for.
+    Raises GanExportError for images that there are no features for.
     """
     _check_readable(generator)
-    labels = choose_labels(generator.facts, "all", seed, 0, count) if generator.facts.classes else None
+    labels = choose_labels(generator.signature, "all", seed, range(count)) if generator.classes else None
     return digits.evaluate(draw(generator, count, seed), labels)
 
 
 def draw(generator: Generator, count: int, seed: int) -> Bytes:
-    """Images 0 .. count-1 of `seed` as uint8 (count, H, W, C); image i of a conditional generator has label i mod K."""
-    latents.check(seed, 0, count)
-    label = "all" if generator.facts.classes else "random"
-    pieces = [generator.draw(seed, i, min(BATCH, count - i), label) for i in range(0, count, BATCH)]  # type: ignore[arg-type]
-    return np.concatenate(pieces)
+    """Return images 0 .. count-1 of `seed` as uint8 (count, H, W, C), with label i mod K for image i."""
+    return generator.sample(count, seed=seed, labels="all" if generator.classes else "random")
 
 
 def memory(generator: Generator, data_root: Path | None, seed: int = SEED) -> MemorizationReport:
-    """The nearest training digits of SHOWN pictures: MNIST's 60,000 in `data_root`, or the 10,000 that ship.
+    """Find the nearest training digits of SHOWN images: among MNIST's 60,000 in `data_root`, or the bundled 10,000.
 
-    The ratio compares with MNIST's test digits, or with the last 1,000 of those that ship.
+    The ratio compares with MNIST's test digits, or with the last 1,000 of the bundled ones.
     """
     _check_readable(generator)
     pictures = digits.to_classifier_input(draw(generator, N_SHOWN, seed))
@@ -79,13 +77,15 @@ def _real(data_root: Path | None) -> tuple[Bytes, Bytes, str]:
         taken = shipped.read(np.arange(len(shipped))).transpose(0, 2, 3, 1)
         return taken[:-1000], taken[-1000:], "the last 1,000 of the 10,000 digits that ship"
     if not (data_root / "MNIST" / "raw").is_dir():
-        raise GanExportError(f"{printable(str(data_root))} holds no MNIST/raw; leave --data-root out for what ships")
+        raise GanExportError(
+            f"{printable(str(data_root))} contains no MNIST/raw; leave data_root= out to use the bundled digits"
+        )
     sets = [data.torchvision_set("mnist", data_root, shape, train=train) for train in (True, False)]
     training, test = (s.read(np.arange(len(s))).transpose(0, 2, 3, 1) for s in sets)
     return training, test[:1000], "the first 1,000 of MNIST's test digits"
 
 
 def _check_readable(generator: Generator) -> None:
-    """Raises GanExportError before 10,000 pictures are drawn for nothing."""
-    channels, height, width = generator.facts.image
+    """Raise GanExportError before 10,000 images are generated that can't be measured."""
+    channels, height, width = generator.image
     digits.to_classifier_input(np.zeros((1, height, width, channels), np.uint8))

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gan_export import exporters, web
+from gan_export._lib import extras
 from gan_export.checkpoint import Checkpoint
-from gan_export.checkpoint.exportable import Exportable
+from gan_export.checkpoint.exportable import Exportable, prepare
 from gan_export.errors import GanExportError, UnavailableError
 from gan_export.exporters.base import Exporter, Options, check_options
 from gan_export.formats import manifest as manifests
@@ -54,7 +55,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class AsExported:
-    """How to read the checkpoint of an artifact.
+    """The options to read the checkpoint of an artifact with.
 
     recorded: the options in the artifact's manifest, if they differ from the given ones; used: whether they apply
     """
@@ -78,10 +79,11 @@ def export_file(
 ) -> tuple[Exporter, ExportResult]:
     """Export the generator that `read` loads from `file` to `target`, or to `default_target`.
 
-    Raises what `publish.export` does.
+    Raises the errors of `publish.export`.
     """
     exporter, options = exporters.find(format), options or Options()
     check_options(exporter, options)
+    require_libraries(exporter)
     generator = read()
     suffix = f".sampler{exporter.suffix}" if options.sampler else exporter.suffix
     return exporter, publish.export_checked(
@@ -89,11 +91,20 @@ def export_file(
     )
 
 
+def require_libraries(exporter: Exporter | None = None) -> None:
+    """Raise UnavailableError, naming the extras, unless torch, which computes the reference, and others are there."""
+    names = ("torch", *(exporter.needs if exporter else ()))
+    if reason := extras.missing(*(name for name in dict.fromkeys(names) if name in extras.EXTRAS)):
+        raise UnavailableError(f"{exporter.name if exporter else 'an export'} {reason}")
+
+
 def export_every_format(
     file: Path, checkpoint: Checkpoint, folder: Path, *, progress: Progress = lambda _: None
 ) -> Iterator[Outcome]:
     """Export a checkpoint to every format that can be written here; yield the outcome of each when it ends."""
+    require_libraries()
     folder.mkdir(parents=True, exist_ok=True)
+    generator = prepare(checkpoint)
     for line in table.lines():
         exporter = line.exporter
         if not line.available:
@@ -101,7 +112,7 @@ def export_every_format(
             continue
         target = default_target(file, exporter.suffix, folder)
         try:
-            yield Outcome(exporter, publish.export(checkpoint, exporter, target, progress=progress))
+            yield Outcome(exporter, publish.export(generator, exporter, target, progress=progress))
         except UnavailableError as e:
             yield Outcome(exporter, skipped=str(e))
         except GanExportError as e:
@@ -121,7 +132,7 @@ def export_page(
     """Write a page that generates images in the browser from `file`, a checkpoint or a `.gan` file; it is verified.
 
     onnxruntime_web: the folder of that package, for a page that can use it as well; read_options: those of `read`.
-    Raises what `publish.export` does, or GanExportError for options that a `.gan` file can't have.
+    Raises the errors of `publish.export`, or GanExportError for options that a `.gan` file can't have.
     """
     options = options or Options()
     native, onnx = exporters.find("native"), exporters.find("onnx")
@@ -131,13 +142,19 @@ def export_page(
         check_options(onnx, options)
     if manifests.detect_format(file) == "gan":
         if runtime:
-            raise GanExportError(f"{file} is an export: --onnxruntime-web needs the checkpoint, to write ONNX as well")
+            raise GanExportError(
+                f"{file} is an export: onnxruntime_web=True needs the checkpoint, to write ONNX as well"
+            )
         if options.precision != "fp32" or (read_options or ReadOptions()) != ReadOptions():
-            raise GanExportError(f"{file} is an export: its precision, and what a flag says of a checkpoint, are fixed")
+            raise GanExportError(f"{file} is an export: its precision and the settings of its checkpoint are fixed")
         found = publish.verify(file)
-        size = web.write_site(folder, lambda target: shutil.copyfile(file, target)) if found.passed else 0
+        manifest = manifests.read_manifest(file, "gan")
+        images = manifest is not None and bool(manifest.signature.inputs_of("image"))
+        put_copy: web.Put = lambda target: shutil.copyfile(file, target)  # noqa: E731
+        size = web.write_site(folder, put_copy, takes_images=images) if found.passed else 0
         return Page(folder, size, verification=found)
-    generator = read()
+    require_libraries(onnx if runtime else native)
+    generator = prepare(read())
     exported: list[tuple[str, ExportResult]] = []
 
     def put(exporter: Exporter) -> Callable[[Path], None]:
@@ -147,7 +164,12 @@ def export_page(
 
         return write
 
-    size = web.write_site(folder, put(native), web.Onnx(put(onnx), runtime) if runtime else None)
+    images = bool(generator.signature.inputs_of("image"))
+    if images and runtime:
+        raise GanExportError(
+            "--onnxruntime-web: the page of a generator of images runs on the engine only; leave it out"
+        )
+    size = web.write_site(folder, put(native), web.Onnx(put(onnx), runtime) if runtime else None, takes_images=images)
     return Page(folder, size, tuple(exported))
 
 
@@ -169,5 +191,5 @@ def default_target(file: Path, suffix: str, folder: Path | None = None) -> Path:
 
 
 def _is_wanted(target: Path, file: Path) -> bool:
-    """Whether `target` is `file` or another checkpoint, which only a name given by the user may replace."""
+    """Return whether `target` is `file` or another checkpoint, which only a name given by the user may replace."""
     return target.is_file() and (target.samefile(file) or manifests.detect_format(target) == "checkpoint")

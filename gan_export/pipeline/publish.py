@@ -1,6 +1,6 @@
-"""Export, prove, then publish: a target path changes only after the new file has drawn the same pictures.
+"""Export, verify, then publish: the target changes only after the new file has generated the same images.
 
-What nothing on this system can draw with is published unproven, and says so.
+A file that nothing on this system can run is published and reported as not verified.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from gan_export._lib.budget import Budget, BudgetError, read_json
 from gan_export._lib.escape import json_text
 from gan_export._lib.fs import atomic_file, atomic_folder, atomic_group, refuse_overwrite, sha256_file, write_text
 from gan_export.checkpoint.checkpoint import Checkpoint
-from gan_export.checkpoint.exportable import Exportable, known_layers, prepare
+from gan_export.checkpoint.exportable import Exportable, PreparedGenerator, known_layers, prepare
 from gan_export.errors import CheckFailedError, GanExportError, printable
-from gan_export.exporters.base import Exporter, Options, check_options, require_available, write
+from gan_export.exporters.base import Exporter, Options, check_options, expected_references, require_available, write
 from gan_export.formats import content, tolerance
 from gan_export.formats import manifest as manifests
 from gan_export.formats.manifest import Manifest
 from gan_export.formats.tolerance import Rule
 from gan_export.recognize.options import ReadOptions
+from gan_export.runtimes.base import feeds_for
 from gan_export.runtimes.base import require_available as require_runtime
 from gan_export.runtimes.subprocess_session import RemoteSession, open_remote
 from gan_export.verification import batchnorm, compare, layers, run
@@ -40,14 +41,14 @@ Contents = Literal["whole", "altered", "unhashed"]
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """An export that lies at `path`.
+    """An export at `path`.
 
     size:     bytes of all its files
-    report:   its proof; None where this system can't run it
-    unproven: why it can't; empty where there is a proof
-    loading:  seconds from the start of a process to the loaded session, imports included; None without a proof
-    seconds:  all that it took, the proof included
-    quality:  what int8 costs, over many pictures; None for other precisions
+    report:   its parity; None if this system can't run it
+    unproven: the reason why it can't; empty if there is a report
+    loading:  seconds from the start of a process to the loaded session, including imports; None without a report
+    seconds:  the time for everything, including verification
+    quality:  the cost of int8 over many images; None for other precisions
     """
 
     path: Path
@@ -68,12 +69,13 @@ def export(
     *,
     progress: Progress = lambda _: None,
 ) -> ExportResult:
-    """Write `generator` to `target` by `exporter`, load it in its own runtime in a fresh process, compare, publish.
+    """Write `generator` to `target` with `exporter`, load it in its own runtime in a fresh process, compare, publish.
 
-    Where that runtime is another system's, what was written is published without having been run.
+    If that runtime needs another system, the file is published without having been run.  NAME.report.json is written
+    next to the target.
 
-    Raises ParityError, with `target` as it was, if the images differ; GanExportError for what can't be
-    exported or written.  Beside the target comes NAME.report.json.
+    Raises ParityError if the images differ, with `target` unchanged; GanExportError if the generator can't be exported
+    or written.
     """
     options = options or Options()
     check_options(exporter, options)
@@ -83,7 +85,7 @@ def export(
 def export_checked(
     generator: Exportable, exporter: Exporter, target: Path, options: Options, *, progress: Progress = lambda _: None
 ) -> ExportResult:
-    """As `export`, with options that `check_options` has passed."""
+    """Export like `export`, with options that `check_options` has accepted."""
     started = time.perf_counter()
     generator = _as_asked(generator, options.recalibrate)
     require_available(exporter)
@@ -91,7 +93,7 @@ def export_checked(
     unproven = found.reason if found.elsewhere else ""
     report = loading = quality = None
     generator = prepare(generator)
-    generator.batch(manifests.REFERENCE_SEED, range(manifests.REFERENCE_COUNT))  # finite at all?
+    expected_references(generator)  # raises if a value is not finite
     sources = generator.source.files
     refuse_overwrite(manifests.report_path(target), sources)
     publish = atomic_folder(target, sources, _is_export(target)) if exporter.folder else atomic_group(target, sources)
@@ -120,9 +122,9 @@ def export_module(
     options: Options | None = None,
     progress: Progress = lambda _: None,
 ) -> ExportResult:
-    """Export a module of the caller's own to `target` in `format`, as `ship` does; the module is left as it is.
+    """Export the caller's module to `target` in `format`, like `export`; the module is not changed.
 
-    signature: one latent z if not given, whose length is found by trying.
+    signature: by default one latent z, whose length is found by trial.
     Raises GanExportError for a format that needs the layers (native, c, safetensors), by name.
     """
     from gan_export import exporters
@@ -133,9 +135,9 @@ def export_module(
 
 
 def _is_export(folder: Path) -> bool:
-    """Whether all that is in a folder was written by this module, and is as it was written.
+    """Return whether a folder contains only files that this module wrote, unchanged.
 
-    Raises GanExportError for an export that something was added to or changed in: it may be wanted.
+    Raises GanExportError for an export in which something was added or changed, because it may be needed.
     """
     if manifests.detect_format(folder) == "checkpoint":
         return False
@@ -146,19 +148,20 @@ def _is_export(folder: Path) -> bool:
         return False
     if odd := next((name for name, digest in _hashes(folder)["files"].items() if known.get(name) != digest), None):
         raise GanExportError(
-            f"{printable(str(folder))}: {printable(odd)} isn't as it was exported; move it, or name another with -o"
+            f"{printable(str(folder))}: {printable(odd)} isn't as it was exported; "
+            "move it, or name another with target="
         )
     return True
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What `verify` found.
+    """The result of `verify`.
 
-    report:   by the verifier's own tolerance
-    manifest: what the file states, its tolerance among it
-    contents: the hash of the file's contents is what its manifest states, or not, or it states none (version 1)
-    too_wide: the file states a tolerance that passes more than the verifier's
+    report:   parity within the verifier's own tolerance
+    manifest: the manifest of the file, including its tolerance
+    contents: whether the hash of the contents equals that in the manifest; version 1 has none
+    too_wide: whether the manifest states a wider tolerance than the verifier's
     """
 
     report: ParityReport
@@ -168,28 +171,27 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """The right images, by a file that doesn't ask for more than the verifier allows."""
+        """Whether the images match and the manifest's tolerance is no wider than the verifier's."""
         return self.report.passed and not self.too_wide
 
 
 def verify(
     path: Path, checkpoint: Exportable | None = None, *, precision: str | None = None, max_error: float | None = None
 ) -> Verification:
-    """Run the artifact at `path` in its own runtime, in a fresh process, against `checkpoint`.
+    """Run the artifact at `path` in its own runtime, in a fresh process, and compare it with `checkpoint`.
 
-    Without one, against the reference images in its manifest, and only if its contents are those that it was exported
-    with.  The tolerance is the verifier's, of `precision` if that is given and else of what the file says that it is;
-    max_error, in half ranges, is the user's instead.
-    Raises CheckFailedError for other contents; GanExportError for what is no artifact of ours, or can't be run.
+    Without a checkpoint, it is compared with the reference images in its manifest, if its contents are unchanged.  The
+    tolerance is the verifier's for `precision`, by default the manifest's; max_error, in half ranges, replaces it.
+    Raises CheckFailedError for changed contents; GanExportError if it is not our artifact or can't be run.
     """
     kind = manifests.detect_format(path)
     if not path.exists():
         raise GanExportError(f"{printable(str(path))}: no such file")
     if kind == "checkpoint":
-        raise GanExportError(f"{printable(str(path))} is no exported artifact; make one with gan-export onnx FILE")
+        raise GanExportError(f"{printable(str(path))} is not an export; make one with gan-export onnx FILE")
     manifest = manifests.read_manifest(path, kind)
     if manifest is None:
-        raise GanExportError(f"{printable(str(path))} has no manifest of gan-export inside, so nothing to verify it by")
+        raise GanExportError(f"{printable(str(path))} contains no manifest of gan-export, so it can't be verified")
     rule = tolerance.rule(manifests.format_of(kind), precision or manifest.precision, max_error)
     runtime = next(r for r in runtimes.RUNTIMES if r.format == kind)
     require_runtime(runtime, manifest.options.get("device", "cpu"))
@@ -198,12 +200,12 @@ def verify(
         report = _against_checkpoint(path, manifest, runtime.name, rule, checkpoint)
     elif contents == "altered":
         raise CheckFailedError(
-            f"{printable(str(path))}: its contents are not those that it was exported with, and nothing of it was run; "
+            f"{printable(str(path))}: its contents have changed since the export, so it was not run; "
             "name its checkpoint too to judge what it generates, or export it again"
         )
     else:
         report = _against_references(path, manifest, runtime.name, rule)
-    allowed = (report.tolerance, Rule(rule.line).given(report.rounding))  # a user's flag may also narrow
+    allowed = (report.tolerance, Rule(rule.line).given(report.rounding))  # the user's flag may also be narrower
     return Verification(report, manifest, contents, all(map(manifest.tolerance.wider_than, allowed)))
 
 
@@ -230,41 +232,46 @@ def _against_references(path: Path, manifest: Manifest, runtime: str, rule: Rule
         if session.info.inputs == "seed":
             made = run.image_source(session, signature)(manifests.REFERENCE_SEED, 0, n)
         else:
-            made = session.run(signature.feeds(manifests.REFERENCE_SEED, range(n)))
+            made = session.run(feeds_for(session, signature, signature.feeds(manifests.REFERENCE_SEED, range(n))))
             for port in signature.inputs_of("label"):
-                if port.classes > n:  # the reference images' labels don't reach the last
+                if port.classes > n:  # the labels of the reference images don't include the last
                     _check_last_label(session, signature, port.classes)
         return compare.compare_values(made, manifest, rule, session.info)
 
 
 def _check_last_label(session: RemoteSession, signature: Signature, classes: int) -> None:
-    """Raises GanExportError if the model takes fewer labels than its file states.  That it takes more isn't seen."""
+    """Raise GanExportError if the model has fewer labels than its manifest states; more are not detected."""
     try:
         session.run(signature.feeds(manifests.REFERENCE_SEED, [classes - 1]))  # image i has label i mod classes
     except GanExportError as e:
         raise GanExportError(
-            f"the file states {classes:,} labels, and its model doesn't take the last of them: {e}; export it again"
+            f"the manifest states {classes:,} labels, but the model refuses the last of them: {e}; export it again"
         ) from None
 
 
 def recorded_options(path: Path) -> ReadOptions:
-    """The flags that the artifact at `path` was exported with; none where it says nothing of them."""
+    """Return the flags that the artifact at `path` was exported with; empty if its manifest has none."""
     kind = manifests.detect_format(path)
     manifest = None if kind == "checkpoint" else manifests.read_manifest(path, kind)
     return manifest.overrides() if manifest else ReadOptions()
 
 
 def compare_layers(path: Path, checkpoint: Checkpoint) -> tuple[layers.Step, ...]:
-    """The layers of the ONNX file at `path` against the checkpoint's, in order.  Raises GanExportError for another."""
+    """Compare the layers of the ONNX file at `path` with the checkpoint's, in order.
+
+    Raises GanExportError for another kind of file.
+    """
     if manifests.detect_format(path) != "onnx":
-        raise GanExportError(f"{printable(path.name)} is no ONNX file; --bisect looks into those alone")
+        raise GanExportError(f"{printable(path.name)} is not an ONNX file; per_layer=True supports only those")
     manifest = manifests.read_manifest(path, "onnx")
     if manifest is None:
-        raise GanExportError(f"{printable(str(path))} has no manifest of gan-export inside, so nothing to verify it by")
+        raise GanExportError(f"{printable(str(path))} contains no manifest of gan-export, so it can't be verified")
     if manifest.seeded:
-        raise GanExportError(f"{printable(path.name)} draws from a seed; --bisect looks into files that take latents")
+        raise GanExportError(
+            f"{printable(path.name)} takes a seed; per_layer=True supports only files that take latents"
+        )
     as_exported = _as_asked(checkpoint, manifest.options.get("recalibrate"))
-    return layers.bisect(
+    return layers.compare(
         path,
         known_layers(as_exported, "a comparison by layer"),
         manifest.precision,
@@ -275,17 +282,18 @@ def compare_layers(path: Path, checkpoint: Checkpoint) -> tuple[layers.Step, ...
 def _as_asked(generator: Exportable, recalibrate: int | None) -> Exportable:
     if recalibrate is not None:
         return batchnorm.recalibrated(known_layers(generator, "recalibration"), recalibrate)
-    if isinstance(generator, Checkpoint):
-        batchnorm.refuse_unusable(generator)
+    known = generator.generator if isinstance(generator, PreparedGenerator) else generator
+    if isinstance(known, Checkpoint):
+        batchnorm.refuse_unusable(known)
     return generator
 
 
 def write_report(
     target: Path, manifest: Manifest, report: ParityReport | str, files: Sequence[str], quality: Quality | None = None
 ) -> None:
-    """NAME.report.json beside an artifact: what was measured, of which bytes.  `files`: all its names, its own too.
+    """Write NAME.report.json next to an artifact: the measurements, and the hash of the bytes.
 
-    `report`: in words, why there is none.
+    files: the names of all its files; report: the parity, or the reason why there is none
     """
     beside = [] if target.is_dir() else [name for name in files if name != target.name]
     others = {name: sha256_file(target.with_name(name)) for name in beside}
@@ -316,4 +324,4 @@ def _hashes(target: Path) -> dict[str, Any]:
 def _verdict(report: ParityReport) -> str:
     worst = max(report.rows, key=lambda r: (not r.passed, r.max_abs or 0.0))
     values = "" if worst.max_abs is None else f"off by up to {worst.max_abs:.2g}, "
-    return f"it draws other pictures than the checkpoint ({values}{1 - worst.identical:.2%} of the bytes differ)"
+    return f"it generates other images than the checkpoint ({values}{1 - worst.identical:.2%} of the bytes differ)"

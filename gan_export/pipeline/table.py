@@ -1,4 +1,4 @@
-"""The formats in one table: what a command lists and what a page prints come from `EXPORTERS` alone."""
+"""The table of formats, for the command and the docs, made from `EXPORTERS`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gan_export.exporters.base import Exporter, unavailable_reason
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One format.
+    """A row of the table of formats.
 
     available: whether it can be written here; reason: why not, with the install line
-    unproven:  why what is written here can't be proven here; empty where it can
+    unproven:  the reason why it can't be verified here; empty if it can
     """
 
     exporter: Exporter
@@ -26,17 +26,17 @@ class Line:
 
     @property
     def devices(self) -> str:
-        """In words."""
+        """Return the devices as text."""
         return " and ".join({"cpu": "CPU", "cuda": "GPU"}[device] for device in self.exporter.devices)
 
 
 def lines() -> tuple[Line, ...]:
-    """Every format, in the registry's order.  Imports none of the libraries that they need."""
+    """Return every format, in the order of the registry, without importing the libraries that it needs."""
     return tuple(_line(exporter) for exporter in EXPORTERS)
 
 
 def markdown() -> Text[Markdown]:
-    """The formats as a Markdown table: what they are, and nothing of the machine that prints it."""
+    """Return the formats as a Markdown table, the same on every machine."""
     rows = [
         md("| Format | `gan-export` | File | Precision | Runs on | Run by | To install |"),
         md("|---|---|---|---|---|---|---|"),

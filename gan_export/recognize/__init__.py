@@ -1,6 +1,6 @@
-"""Recognising a DCGAN-family generator from the keys and shapes of its state dict, and nothing else.
+"""Recognize a DCGAN-family generator from the keys and shapes of its state dict, and nothing else.
 
-The families are imported when they are first asked for: `--help` needs their flags alone.
+The families are imported only when they are used, because `--help` needs no more than the names of the flags.
 """
 
 from __future__ import annotations

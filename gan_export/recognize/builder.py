@@ -1,14 +1,14 @@
-"""Writing a spec while reading a state dict: what a family calls to place modules, and what it may assume."""
+"""Write a spec while reading a state dict: methods by which a family places modules and states assumptions."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from gan_export.errors import GanExportError
+from gan_export.errors import GanExportError, UnusedOptionError, printable
 from gan_export.graph.layers import (
     Activation,
     Add,
@@ -17,6 +17,7 @@ from gan_export.graph.layers import (
     Conv,
     ConvTranspose,
     Crop,
+    Elu,
     Embedding,
     Layer,
     Linear,
@@ -26,12 +27,13 @@ from gan_export.graph.layers import (
     Scale,
     Shape,
     Upsample,
-    layer_parameters,
-    output_shape,
 )
+from gan_export.graph.ports import Port, Size
+from gan_export.graph.signature import USUAL_SIDE, Signature
 from gan_export.graph.spec import MOST_LATENTS, MOST_VALUES, Chain, GeneratorSpec
 from gan_export.graph.words import LabelOrder, Output, Prior, UpsampleMode
-from gan_export.recognize.options import AlternativeMatch, Assumption, Match, ReadOptions
+from gan_export.recognize import questions
+from gan_export.recognize.options import AlternativeMatch, Assumption, Compute, Derived, Match, ReadOptions
 from gan_export.recognize.state_dict import PICTURE_CHANNELS, DoesNotFitError, Module, State
 
 __all__ = ["DoesNotFitError", "Family", "SpecBuilder"]
@@ -39,12 +41,12 @@ __all__ = ["DoesNotFitError", "Family", "SpecBuilder"]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """An architecture: how its modules follow each other, and what its code says that no checkpoint does.
+    """A layout of generators: the order of its modules, and the settings that its code has and no checkpoint stores.
 
-    name:   what `--arch` takes and the spec's `arch` says
-    source: whose layout it is, for people
-    build:  places the file's modules in a Draft; raises DoesNotFitError where they are not this family's
-    generic: a reading of last resort, marked so
+    name:    the value of `--arch` and of the spec's `arch`
+    source:  the repository or class with this layout, for messages
+    build:   places the file's modules in a SpecBuilder; raises DoesNotFitError if they are not of this family
+    generic: whether it is tried only if no other family fits; its readings say so in a note
     """
 
     name: str
@@ -56,13 +58,14 @@ class Family:
     prior: Prior = "normal"
     upsample: UpsampleMode = "nearest"
     label_order: LabelOrder = "after"
-    other_outputs: tuple[Output, ...] = ()  # last activations that variants with the very same keys have
+    hidden: Literal["slope", "elu"] = "slope"  # the hidden activations: ReLU or LeakyReLU by their slope, or ELU
+    other_outputs: tuple[Output, ...] = ()  # last activations of variants that have the same keys
     generic: bool = False
 
 
 @dataclass
 class SpecBuilder:
-    """A reading in the making.  Each method appends layers; `shape` is that of the last value."""
+    """A reading that is being built.  Each method appends layers; `shape` is the shape of the last value."""
 
     family: Family
     state: State
@@ -70,7 +73,9 @@ class SpecBuilder:
     chain: Chain = field(default_factory=Chain)
     keys: dict[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)  # the modules placed, by the file's prefix
-    seen: set[str] = field(default_factory=set)  # those that the family asked for, placed or not
+    used_keys: set[str] = field(default_factory=set)  # keys of arrays from which parameters are computed
+    seen: set[str] = field(default_factory=set)  # modules that the family looked up, placed or not
+    named: set[str] = field(default_factory=set)  # modules that the family looked up by name
     shapes: dict[str, Shape] = field(default_factory=dict)
     assumed: list[Assumption] = field(default_factory=list)
     alternatives: list[AlternativeMatch] = field(default_factory=list)
@@ -78,11 +83,21 @@ class SpecBuilder:
     used_overrides: set[str] = field(default_factory=set)  # the overrides that had something to decide
     classes: int = 0
     range: tuple[float, float] | None = None
+    ports: tuple[Port, ...] = ()  # the inputs, if they are not z and a label
+    free: dict[str, Size] = field(default_factory=dict)  # sizes of the inputs
+    image: Port | None = None  # the output, if it isn't the last value as an image of fixed size
+    images: dict[str, str] = field(default_factory=dict)  # if there are several outputs of one size: port -> value
+    derived: dict[str, Derived] = field(default_factory=dict)
+    chosen: dict[str, str] = field(default_factory=dict)  # see `Match.chosen`
+    settled: bool = False
+    placed: dict[str, int] = field(default_factory=dict)  # number of layers that took a value, by the override's name
+    first_part: int = 0  # number of the chain's layers that --part mapping keeps, 0 for all; the last one is its output
+    idle: list[str] = field(default_factory=list)  # keys that the file has and the network doesn't use
 
-    # What the file holds.
+    # Modules of the file.
 
     def module(self, path: str) -> Module:
-        """The module of that path."""
+        """Return the module at `path`; raise DoesNotFitError if there is none."""
         found = self.maybe(path)
         if found is None:
             raise DoesNotFitError(f"no {path}", (f"{path}.weight",))
@@ -92,16 +107,17 @@ class SpecBuilder:
         found = self.state.modules.get(path)
         if found is not None:
             self.seen.add(found.key)
+            self.named.add(found.key)
         return found
 
     def matching(self, pattern: str) -> list[tuple[tuple[str, ...], Module]]:
-        """Modules whose whole path matches, with the pattern's groups, in natural order."""
+        """Return the modules whose whole path matches, with the pattern's groups, in natural order."""
         found = self.state.matching(pattern)
         self.seen.update(m.key for _, m in found)
         return found
 
     def sequential(self, prefix: str = "") -> list[tuple[int, Module]]:
-        """The modules `prefix`0, `prefix`1, ... by index.  Without a prefix, the file is one flat Sequential."""
+        """Return the modules `prefix`0, `prefix`1, ... by index.  Without a prefix, the file is one flat Sequential."""
         found = [(int(i), m) for (i,), m in self.matching(re.escape(prefix) + r"(\d{1,6})")]
         if not found or found[0][0] != 0:
             raise DoesNotFitError(f"no {prefix or 'main.'}0", (f"{prefix or 'main.'}0.weight",))
@@ -110,9 +126,13 @@ class SpecBuilder:
         return found
 
     def numbered(self, pattern: str, first: tuple[int, ...] = (0,)) -> list[tuple[int, Module]]:
-        """The modules whose path is `pattern` with a number for `#`, none missing from one of `first` on."""
+        """Return the modules whose path is `pattern` with a number for `#`.
+
+        Raises DoesNotFitError if their numbers don't begin with one of `first`, or have a gap.
+        """
         by_number = re.escape(pattern).replace(r"\#", "#").replace("#", r"(\d{1,4})", 1)
         found = [(int(i), m) for (i,), m in self.matching(by_number)]
+        self.named.update(m.key for _, m in found)
         numbers = [i for i, _ in found]
         if not found or numbers[0] not in first or numbers != list(range(numbers[0], numbers[0] + len(found))):
             have = set(numbers)
@@ -122,36 +142,71 @@ class SpecBuilder:
             )
         return found
 
-    # What the file doesn't say.
+    def settings(self, path: str, kind: str, **known: int | float | str | bool | None) -> Mapping[str, Any]:
+        """Return the attributes of the pickled module at `path` (as the file has it); {} for a state dict.
 
-    def choice(self, flag: str, default: Any, what: str, shown: str | None = None) -> Any:
-        """The override of that name, or the family's default as a stated assumption (`shown` says it for people)."""
-        first = flag not in self.used_overrides
-        self.used_overrides.add(flag)
-        given = getattr(self.overrides, flag)
+        Raises GanExportError if its class is not `kind`, or an attribute differs from `known`.
+        """
+        if not self.state.settings:
+            return {}
+        self.settled = True
+        found = self.state.settings.get(path)
+        where = printable(path, 80) or "the network"
+        if found is None or found.kind != kind:
+            is_now = printable(found.kind, 60) if found else "missing"
+            raise GanExportError(f"{where} is {is_now}, not {kind}: not read as {self.family.name}")
+        for name, value in known.items():
+            if name in found.values and found.values[name] != value:
+                says = printable(str(found.values[name]), 40)
+                raise GanExportError(f"{where} says {name} {says}, its arrays say {value}: not read")
+        return found.values
+
+    # Settings that the file doesn't store.
+
+    def choice(self, option: str, default: Any, what: str, shown: str | None = None) -> Any:
+        """Return the override `option`, or else `default`, which is then stated as an assumption.
+
+        what: the assumption's name; shown: its value in words, `default` itself if None
+        """
+        first = option not in self.used_overrides
+        self.used_overrides.add(option)
+        given = getattr(self.overrides, option)
         if given is None and first:
-            self.assumed.append(Assumption(what, str(default) if shown is None else shown, _flag(flag)))
+            # A generator that takes images has no alternatives: no prior gives the inputs of its BatchNorms.
+            instead = () if self.ports else questions.others(option, default)
+            self.assumed.append(Assumption(what, str(default) if shown is None else shown, f"{option}=", instead))
         return default if given is None else given
 
+    def each(self, option: str, default: float, what: str, shown: str | None = None) -> float:
+        """Return `choice` for the next of several layers: an override may be one value, or one value per layer."""
+        given = self.choice(option, default, what, shown)
+        if not isinstance(given, tuple):
+            return float(given)
+        at = self.placed.get(option, 0)
+        self.placed[option] = at + 1
+        return float(given[min(at, len(given) - 1)])
+
     def sizes(self, options: list[tuple[int, Any]], what: str) -> Any:
-        """Of several (image size, geometry) that share keys and shapes: the one asked for, else the first."""
+        """Return the geometry of `image_size`, or else of the first of `options`: (image size, geometry) pairs.
+
+        All of them fit the same keys and shapes.
+        """
         options = list({size: (size, geometry) for size, geometry in reversed(options)}.values())[::-1]
         size, geometry = options[0]
         if len(options) == 1:
             if self.overrides.image_size != size:
-                self.assumed.append(Assumption(what, f"the usual ones: {size}x{size} pictures", ""))
+                self.assumed.append(Assumption(what, f"the usual ones: {size}x{size} images", ""))
             return geometry
         if self.overrides.image_size is not None:
             self.used_overrides.add("image_size")
             fits = [o for o in options if o[0] == self.overrides.image_size]
             if not fits:
                 either = " or ".join(str(s) for s, _ in options)
-                raise GanExportError(f"--image-size {self.overrides.image_size}: these keys and shapes give {either}")
+                raise GanExportError(f"image_size={self.overrides.image_size}: these keys and shapes give {either}")
             return fits[0][1]
-        self.assumed.append(Assumption(what, f"{size}x{size} pictures", "--image-size"))
-        self.alternatives += [
-            AlternativeMatch(f"{s}x{s} pictures, by {what}", f"--image-size {s}") for s, _ in options[1:]
-        ]
+        instead = tuple(f"{s}x{s}" for s, _ in options[1:])
+        self.assumed.append(Assumption(what, f"{size}x{size} images", "image_size=", instead))
+        self.alternatives += [AlternativeMatch(f"{s}x{s} images, by {what}", f"image_size={s}") for s, _ in options[1:]]
         return geometry
 
     # Layers.
@@ -165,33 +220,35 @@ class SpecBuilder:
         return self.shapes[self.chain.last]
 
     def add(self, kind: type[Layer], name: str, module: Module | None = None, /, **settings: Any) -> str:
-        """Append a layer that owns `module`'s arrays, every one of them; gives its name."""
+        """Append a layer that owns all arrays of `module`; return its name."""
         self.chain.add(kind, name, **settings)
         layer = self.chain.layers[-1]
         try:
-            shape = output_shape(layer, [self.shapes[i] for i in layer.inputs])
+            shape = layer.output_shape(*(self.shapes[i] for i in layer.inputs))
         except ValueError as e:
             where = f"{module.key}: " if module else ""
             raise DoesNotFitError(f"{where}{name} {e}") from None
         if any(d < 1 for d in shape) or math.prod(shape) > MOST_VALUES:
             raise DoesNotFitError(f"{name} gives {shape}")
         if module is not None:
-            wanted = layer_parameters(layer)
+            wanted = layer.parameters()
             if wanted != dict(module.arrays):
                 raise DoesNotFitError(f"{module.key} is {module}, not {kind.__name__} {wanted['weight']}")
             if module.key in self.used:
-                raise DoesNotFitError(f"{module.key} serves twice")
+                raise DoesNotFitError(f"{module.key} is used twice")
             self.used.add(module.key)
             self.keys.update({f"{name}.{p}": key for p, key in module.keys().items()})
         self.shapes[name] = shape
         return name
 
     def latent(self, width: int) -> None:
-        """The value (width,) that the first layer takes: z alone, or z joined with the label's features."""
+        """Add the value (width,) that the first layer takes: z, or z joined with the label's features."""
         embedding = self.state.embeddings[0] if self.state.embeddings else None
         classes = self.overrides.classes
+        if embedding is not None and embedding.weight[1] == width and self._takes_no_label(embedding):
+            embedding, classes = None, None
         if embedding is None and classes is None:
-            self._start(width)
+            self.start(width)
             return
         if embedding is not None:
             self.classes, dim = embedding.weight
@@ -201,10 +258,10 @@ class SpecBuilder:
             self.classes = dim = classes
             self._check_classes(classes)
             if not 1 <= classes < width:
-                raise GanExportError(f"--classes {classes}: the first layer takes {width} features in all")
+                raise GanExportError(f"classes={classes}: the first layer takes {width} features in all")
         if dim > width:
             raise DoesNotFitError(f"the label's {dim} features are more than the first layer takes, {width}")
-        self._start(width if dim == width else width - dim)
+        self.start(width if dim == width else width - dim)
         self.shapes["label"] = ()
         if embedding is not None:
             label = self.add(Embedding, "embed", embedding, inputs=("label",), classes=self.classes, dim=dim)
@@ -216,8 +273,27 @@ class SpecBuilder:
         order = self.choice("label_order", self.family.label_order, "the label's features stand before or after z")
         self.add(Concat, "joined", inputs=("z", label) if order == "after" else (label, "z"))
 
+    def takes(self, *ports: Port, **sizes: Size) -> None:
+        """Start from these inputs instead of a latent; `sizes` are the values that their free sizes may have.
+
+        `shape` and `shapes` are then those at the usual sizes.
+        """
+        self.ports, self.free = ports, sizes
+        at = {symbol: size.nearest(USUAL_SIDE) for symbol, size in sizes.items()}
+        self.shapes.update({port.name: port.dims(at) for port in ports})
+        self.chain.last = ports[0].name
+
+    def gives(self, port: Port) -> None:
+        """State the output, for example an image of free size or of another range."""
+        self.image = port
+
+    def derive(self, parameter: str, keys: tuple[str, ...], shape: Shape, compute: Compute) -> None:
+        """State that `layer.param` is computed from the file's arrays `keys` in float64."""
+        self.derived[parameter] = Derived(keys, shape, compute)
+        self.used_keys.update(keys)
+
     def seed(self, first: Module) -> None:
-        """The latent as the picture of one pixel that the transposed convolution `first` takes."""
+        """Add the latent as an image of one pixel, which the transposed convolution `first` takes."""
         width = first.transposed[0]
         self.latent(width)
         self.add(Reshape, "seed", shape=(width, 1, 1))
@@ -230,7 +306,7 @@ class SpecBuilder:
         )  # fmt: skip
 
     def conv(self, name: str, module: Module, inputs: tuple[str, ...] | None = None) -> None:
-        """Stride 1, padded so that the size stays."""
+        """Append a Conv2d of stride 1, padded so that the size stays."""
         cin, cout = module.conv
         k = module.kernel
         if k % 2 == 0:
@@ -241,17 +317,17 @@ class SpecBuilder:
         )  # fmt: skip
 
     def project(self, module: Module, channels: int, number: str = "") -> None:
-        """The first layer, Linear from the latent: (channels, s, s), s being what `channels` leave of its width."""
+        """Append the first layer, a Linear from the latent to (channels, s, s), with s from the Linear's width."""
         self.latent(module.linear[0])
         self.linear(f"fc{number}", module)
         self.picture(channels)
 
     def picture(self, channels: int) -> None:
-        """The last value, flat, as (channels, s, s)."""
+        """Reshape the last value, a row, to (channels, s, s)."""
         pixels, rest = divmod(self.shape[0], max(channels, 1))
         side = math.isqrt(pixels)
         if rest or side * side != pixels:
-            raise DoesNotFitError(f"{self.shape[0]} features make no square picture of {channels} channels")
+            raise DoesNotFitError(f"{self.shape[0]} features are not a square image of {channels} channels")
         self.reshape("grid", (channels, side, side))
 
     def linear(self, name: str, module: Module) -> None:
@@ -259,24 +335,32 @@ class SpecBuilder:
         self.add(Linear, name, module, in_features=inside, out_features=out, bias=module.bias)
 
     def batch_norm(self, name: str, module: Module, eps: float | None = None) -> None:
-        """`eps` where the family's code surely has another one at this place than elsewhere."""
-        channels = module.channels
-        if eps is None:
-            eps = self.choice("bn_eps", self.family.bn_eps, "BatchNorm's eps")
-        self.add(BatchNorm, name, module, channels=channels, eps=eps, affine=bool(module.weight))
+        """Append a BatchNorm; `eps` if the family's code has a special one in this place."""
+        if eps is None or isinstance(self.overrides.bn_eps, tuple):
+            eps = self.each("bn_eps", self.family.bn_eps, "BatchNorm's eps")
+        self.add(BatchNorm, name, module, channels=module.channels, eps=eps, affine=bool(module.weight))
 
     def activation(self, number: int | str, prefix: str = "") -> None:
-        """The hidden activation `number`: ReLU, or LeakyReLU by its slope below zero."""
+        """Append the hidden activation `number`: ELU in families that have it, ReLU if the slope is 0, or LeakyReLU."""
         default = self.family.slope
         shown = f"LeakyReLU {default}" if default else "ReLU (slope 0)"
-        slope = self.choice("slope", default, "the hidden activations", shown)
+        if self.family.hidden == "elu" and self.overrides.slope is None:
+            self.choice("slope", default, "the hidden activations", "ELU")
+            self.add(Elu, f"{prefix}elu{number}")
+            return
+        slope = self.each("slope", default, "the hidden activations", shown)
         if slope:
             self.add(Activation, f"{prefix}leaky{number}", kind="leaky_relu", slope=slope)
         else:
             self.add(Activation, f"{prefix}relu{number}", kind="relu")
 
+    def first_activation(self) -> None:
+        """Append an activation behind the first Linear, if `first_activation` is "on"."""
+        if self.choice("first_activation", "off", "the activation behind the first Linear", "none") == "on":
+            self.activation("", "fc_")
+
     def upsample(self, name: str, inputs: tuple[str, ...] | None = None) -> None:
-        mode = self.choice("upsample", self.family.upsample, "how pictures are enlarged between layers")
+        mode = self.choice("upsample", self.family.upsample, "the interpolation between layers")
         self.add(Upsample, name, inputs=inputs, factor=2, mode=mode)
 
     def plus(self, name: str, a: str, b: str) -> None:
@@ -286,90 +370,154 @@ class SpecBuilder:
         self.add(Reshape, name, shape=shape)
 
     def crop(self, name: str, side: int) -> None:
-        """The first `side` rows and columns."""
+        """Keep the first `side` rows and columns."""
         self.add(Crop, name, top=0, left=0, height=side, width=side)
 
-    def output(self) -> None:
-        """The last activation, and what brings its range to [-1, 1]."""
-        if self.overrides.output is None:
+    def output(self, prefix: str = "") -> None:
+        """Append the last activation, and a scale to [-1, 1] if needed; `prefix` begins their names."""
+        if self.overrides.output is None and "output" not in self.used_overrides:
             self.alternatives += [
-                AlternativeMatch(f"the same keys with {_OUTPUTS[o]} at the end", f"--output {o}")
+                AlternativeMatch(f"the same keys with {_OUTPUTS[o]} at the end", f"output={o}")
                 for o in self.family.other_outputs
             ]
         match self.choice("output", self.family.output, "the last activation"):
             case "tanh":
-                self.add(Activation, "tanh", kind="tanh")
+                self.add(Activation, f"{prefix}tanh", kind="tanh")
                 self.range = (-1.0, 1.0)
             case "sigmoid":
-                self.add(Activation, "sigmoid", kind="sigmoid")
+                self.add(Activation, f"{prefix}sigmoid", kind="sigmoid")
                 self.range = (0.0, 1.0)
                 self.used_overrides.add("raw")
                 if not self.overrides.raw:
-                    self.add(Scale, "scale", factor=2.0, offset=-1.0)
+                    self.add(Scale, f"{prefix}scale", factor=2.0, offset=-1.0)
                     self.range = (-1.0, 1.0)
 
-    # The whole.
+    # The complete reading.
 
     def reading(self) -> Match:
-        """What was read, once every module has its place and every override had something to decide."""
-        prior = self.choice("prior", self.family.prior, "what latents are drawn from")
+        """Return the reading.
+
+        Raises DoesNotFitError if a module has no place, and UnusedOptionError if an override decided nothing.
+        """
+        prior = self.family.prior
+        if not self.ports:
+            prior = self.choice("prior", self.family.prior, "the distribution of the latents")
         if left := self.left_over():
             raise DoesNotFitError(f"{len(left)} of the arrays have no place")
         shape = self.shape
         if len(shape) != 3 or shape[0] > PICTURE_CHANNELS:
-            raise DoesNotFitError(f"the last layer gives {shape}, no picture")
+            raise DoesNotFitError(f"the last layer gives {shape}, not an image")
         size = self.overrides.image_size
         if size is not None and "image_size" not in self.used_overrides and shape[1:] != (size, size):
-            raise GanExportError(f"--image-size {size}: these keys and shapes give {shape[2]}x{shape[1]} alone")
-        for flag, lacks in _NEEDS.items():
-            if getattr(self.overrides, flag) is not None and flag not in self.used_overrides:
-                raise GanExportError(f"{_flag(flag)}: {self.family.name} as it is in this file has {lacks}")
+            raise GanExportError(f"image_size={size}: these keys and shapes give only {shape[2]}x{shape[1]}")
+        for option, lacks in _NEEDS.items():
+            if getattr(self.overrides, option) is not None and option not in self.used_overrides:
+                raise UnusedOptionError(f"{option}=: {self.family.name} as it is in this file has {lacks}")
+            if isinstance(given := getattr(self.overrides, option), tuple) and self.placed.get(option, 0) != len(given):
+                raise GanExportError(
+                    f"{option}=: {len(given)} values, this generator has {self.placed.get(option, 0)} such layers"
+                )
+        if self.overrides.psi_input and "psi_input" not in self.used_overrides:
+            raise GanExportError(f"psi_input=True: {self.family.name} as it is in this file has no w to truncate")
         if self.overrides.raw and "raw" not in self.used_overrides:
-            raise GanExportError(f"--raw: {self.family.name} as it is in this file ends in no sigmoid; leave it out")
-        layers = tuple(self.chain)
-        spec = GeneratorSpec(
-            arch=self.family.name, nz=self.shapes["z"][0], prior=prior, image=shape, range=self.range, layers=layers,
-            classes=self.classes,
-        )  # fmt: skip
+            raise GanExportError(f"raw=True: {self.family.name} as it is in this file ends in no sigmoid; leave it out")
+        spec = GeneratorSpec(self.family.name, self._signature(prior), tuple(self.chain), tuple(self.images.values()))
+        if self.first_part:
+            spec = self._first_part(spec.signature)
         notes = (*(("a generic reading: no known layout has these keys",) if self.family.generic else ()), *self.notes)
+        wanted = spec.parameters()
+        keys = {p: key for p, key in self.keys.items() if p in wanted}
+        derived = {p: how for p, how in self.derived.items() if p in wanted}
         return Match(
-            spec, self.keys, tuple(self.assumed), tuple(self.alternatives), ignored=self.state.counters, notes=notes
-        )
+            spec, keys, tuple(self.assumed), tuple(self.alternatives),
+            ignored=(*self.state.counters, *self.idle), notes=notes,
+            derived=derived, chosen=self.chosen, settled=self.settled,
+        )  # fmt: skip
+
+    def _first_part(self, whole: Signature) -> GeneratorSpec:
+        """Return the spec of the part "mapping": the layers from z to ws."""
+        layers = tuple(self.chain)[: self.first_part]
+        rows = Port("ws", "values", self.shapes[layers[-1].name])
+        return GeneratorSpec(self.family.name, Signature(whole.inputs, (rows,)), layers)
+
+    def _signature(self, prior: Prior) -> Signature:
+        channels, height, width = self.shape
+        image = self.image or Port("image", "image", (channels, height, width), range=self.range)
+        if self.ports:
+            free = Signature(self.ports, (image,), self.free)
+            return free if self.overrides.size is None else free.fixed(self._fixed_sizes(self.overrides.size))
+        if self.overrides.size is not None:
+            raise GanExportError(f"size=: {self.family.name} has images of one size; leave it out")
+        shape = (channels, height, width)
+        one = Signature.of_latent(self.shapes["z"][0], prior, shape, self.classes, self.range)
+        if not self.images:
+            return one
+        return Signature(one.inputs, tuple(Port(name, "image", shape, range=self.range) for name in self.images))
+
+    def _fixed_sizes(self, text: str) -> dict[str, int]:
+        """Return the height and width of `size`, "HxW"."""
+        match = re.fullmatch(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})", text)
+        if match is None or set(self.free) != {"H", "W"}:
+            raise GanExportError(f"size={printable(text, 40)}: a height and a width, such as 256x512")
+        return {"H": int(match[1]), "W": int(match[2])}
 
     def left_over(self) -> tuple[str, ...]:
-        """The file's keys that no layer has."""
+        """Return the file's keys that no layer has."""
         return self._keys_outside(self.used)
 
+    def nearness(self) -> float:
+        """Return the mean of two shares of the file's keys, 0 to 1: of keys placed, and of keys placed or looked up."""
+        absent = len(self.left_over()) + len(self._keys_outside(self.used | self.named))
+        return 1 - absent / (2 * max(self.state.size, 1))
+
     def unknown(self) -> tuple[str, ...]:
-        """The file's keys that the family never asked for."""
+        """Return the file's keys that the family never looked up."""
         return self._keys_outside(self.used | self.seen)
 
     def _keys_outside(self, known: set[str]) -> tuple[str, ...]:
         modules = (*self.state.modules.values(), *self.state.embeddings)
-        return tuple(key for m in modules if m.key not in known for key in m.keys().values())
+        keys = [key for m in modules if m.key not in known for key in m.keys().values()]
+        return tuple(key for key in (*keys, *sorted(self.state.scalars)) if key not in self.used_keys)
 
-    def _start(self, nz: int) -> None:
-        if not 2 <= nz <= MOST_LATENTS:  # a discriminator read backwards has one
+    def start(self, nz: int) -> None:
+        """Take z (nz,) as an input."""
+        if not 2 <= nz <= MOST_LATENTS:  # 1 would be a discriminator, read backwards
             raise DoesNotFitError(f"a latent of {nz}")
         self.shapes["z"] = (nz,)
+
+    def _takes_no_label(self, embedding: Module) -> bool:
+        """Return whether `classes=0` states that the network never reads the embedding that the file has."""
+        if self.overrides.classes != 0:
+            if self.overrides.classes is None:
+                instead = (questions.word("classes", 0),)
+                self.assumed.append(Assumption("the label embedding", "multiplied with z", "classes=0", instead))
+            return False
+        self.used_overrides.add("classes")
+        self.used.add(embedding.key)
+        self.idle += embedding.keys().values()
+        return True
 
     def _check_classes(self, given: int | None) -> None:
         if given is not None:
             self.used_overrides.add("classes")
             if given != self.classes:
-                raise GanExportError(f"--classes {given}: the file's label embedding has {self.classes}")
+                raise GanExportError(f"classes={given}: the file's label embedding has {self.classes}")
 
 
 _OUTPUTS: dict[Output, str] = {"tanh": "tanh", "sigmoid": "a sigmoid", "none": "no activation"}
 _NEEDS = {
     "bn_eps": "no BatchNorm",
     "slope": "no hidden activation",
+    "first_activation": "no place behind a first Linear",
     "output": "no choice of a last activation",
     "upsample": "no interpolation",
     "label_order": "no label beside z",
+    "norm": "no choice of BatchNorm's statistics",
+    "dropout": "no dropout that its keys or its family show",
     "classes": "no place for a label",
+    "psi": "no w to truncate",
+    "cutoff": "no w to truncate",
+    "input": "no choice of inputs",
+    "part": "no two parts, from z to w and from w to an image",
+    "noise": "no noise",
 }
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")

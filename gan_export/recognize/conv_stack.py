@@ -1,4 +1,4 @@
-"""Stacks of transposed convolutions: the shape that most DCGAN generators share, whatever their keys."""
+"""Build stacks of transposed convolutions, which most DCGAN generators have under various keys."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ class ConvStage:
     """A convolution and the BatchNorm after it, if any.  An activation follows all but the last of a stack.
 
     kind: `convt` is a ConvTranspose2d; `conv` a Conv2d of odd kernel that keeps the size.
+    up:   whether the image is enlarged before it
     """
 
     conv: Module
     norm: Module | None = None
     kind: Literal["convt", "conv"] = "convt"
+    up: bool = False
 
 
-Sized = tuple[int, tuple[Geometry, ...]]  # picture size, and each stage's geometry
+Sized = tuple[int, tuple[Geometry, ...]]  # image size, and the geometry of each stage
 
-# How a kernel is used after the first layer, the usual way first.  Even kernels have one use that doubles the size
-# without a seam; what an odd one does is in the code alone.
+# Geometries of a kernel after the first layer, the usual one first.  Even kernels have one geometry that exactly
+# doubles the size; the stride of an odd one is only in the model's code.
 _USUAL: dict[int, tuple[Geometry, ...]] = {
     1: ((1, 0, 0),),
     2: ((2, 0, 0),),
@@ -41,18 +43,19 @@ _USUAL: dict[int, tuple[Geometry, ...]] = {
 }
 _MOST_READINGS = 64
 GEOMETRY = "the strides and paddings of kernels that don't settle them"
+ENLARGED = f"where images are enlarged, and {GEOMETRY}"
 
 
 def add_conv_stack(draft: SpecBuilder, stages: Sequence[ConvStage], preferred: Sequence[Sized] = ()) -> None:
-    """Append `stages` to a draft whose last value is a picture, and the output activation.
+    """Append `stages` to a draft whose last value is an image, and the output activation.
 
-    On a picture of one pixel a kernel is the size it grows to (stride 1, no padding).  `preferred` are readings that
-    the family knows better than the usual ones.
+    On an image of one pixel, the output has the size of the kernel (stride 1, no padding).  `preferred` are geometries
+    of the family, which come before the usual ones.
     """
     if not stages:
         raise DoesNotFitError("no convolutions")
     if stages[-1].norm is not None:
-        raise DoesNotFitError(f"{stages[-1].norm.key} stands where the picture should")
+        raise DoesNotFitError(f"{stages[-1].norm.key} is a BatchNorm after the last convolution")
     options = [*preferred, *candidate_geometries(draft.shape[1], stages)]
     geometries = draft.sizes(options, GEOMETRY) if _has_choice(draft.shape[1], stages) else options[0][1]
     for i, (stage, geometry) in enumerate(zip(stages, geometries, strict=True)):
@@ -68,12 +71,13 @@ def add_conv_stack(draft: SpecBuilder, stages: Sequence[ConvStage], preferred: S
 
 
 def candidate_geometries(size: int, stages: Sequence[ConvStage]) -> list[Sized]:
-    """What strides and paddings the kernels allow on pictures of `size`, the most usual first."""
+    """Return the strides and paddings that the kernels allow on images of `size`, the most usual first."""
     uses, pixel = [], size == 1
     for i, s in enumerate(stages):
-        uses.append(_uses(s, pixel, last=i == len(stages) - 1))
+        alike = {other.conv.kernel for other in stages if other.kind == "convt"} == {5}  # all have the paper's kernel
+        uses.append(_uses(s, pixel, last=i == len(stages) - 1, doubles=alike))
         pixel = pixel and s.conv.kernel == 1
-    # A kernel size is used in one way throughout, but on one pixel and in the last layer, so the readings stay few.
+    # All kernels of one size have one geometry, except on one pixel and in the last layer; this keeps the readings few.
     kinds = list(dict.fromkeys(zip((s.conv.kernel for s in stages[:-1]), uses[:-1], strict=True)))
     found: list[Sized] = []
     for *ways, last in itertools.islice(itertools.product(*(u for _, u in kinds), uses[-1]), _MOST_READINGS):
@@ -85,7 +89,7 @@ def candidate_geometries(size: int, stages: Sequence[ConvStage]) -> list[Sized]:
 
 
 def pair_convs_with_norms(modules: Sequence[Module]) -> list[ConvStage]:
-    """Modules in order, as stages: each transposed convolution with the BatchNorm that follows it."""
+    """Return modules in order as stages: each transposed convolution with the BatchNorm that follows it."""
     stages: list[ConvStage] = []
     for m in modules:
         if m.kind == "conv":
@@ -93,41 +97,41 @@ def pair_convs_with_norms(modules: Sequence[Module]) -> list[ConvStage]:
         elif m.kind == "batchnorm" and stages and stages[-1].norm is None:
             stages[-1] = ConvStage(stages[-1].conv, m)
         else:
-            raise DoesNotFitError(f"{m.key} is no transposed convolution, nor the one BatchNorm after it")
+            raise DoesNotFitError(f"{m.key} is not a transposed convolution, nor a single BatchNorm after one")
     return stages
 
 
 def require_one_activation_between(stages: Sequence[ConvStage], at: dict[str, int]) -> None:
-    """Hold if between two convolutions of a Sequential stand a BatchNorm, where there is one, and an activation.
+    """Check that exactly an activation, and the BatchNorm if there is one, are between two convolutions.
 
-    at: a module's key -> its index.  Raises DoesNotFitError where there is room for something more, or less.
+    at: key of a module -> its index in the Sequential.  Raises DoesNotFitError if more or fewer layers are there.
     """
     for here, after in itertools.pairwise(stages):
         norm = 0 if here.norm is None else 1
         if here.norm is not None and at[here.norm.key] != at[here.conv.key] + 1:
-            raise DoesNotFitError(f"something stands before {here.norm.key}")
+            raise DoesNotFitError(f"another layer is before {here.norm.key}")
         if at[after.conv.key] - at[here.conv.key] != 2 + norm:
-            raise DoesNotFitError(f"not just an activation stands between {here.conv.key} and {after.conv.key}")
+            raise DoesNotFitError(f"more or less than one activation is between {here.conv.key} and {after.conv.key}")
 
 
-def _uses(stage: ConvStage, pixel: bool, last: bool) -> tuple[Geometry, ...]:
+def _uses(stage: ConvStage, pixel: bool, last: bool, doubles: bool) -> tuple[Geometry, ...]:
     k = stage.conv.kernel
     if stage.kind == "conv":
         return ((1, k // 2, 0),)
     if pixel:
         return ((1, 0, 0),)
     if k not in _USUAL:
-        raise DoesNotFitError(f"{stage.conv.key} has a kernel of {k}, whose stride no family tells")
+        raise DoesNotFitError(f"{stage.conv.key} has a kernel of {k}, whose stride is unknown")
     if last and k == 1:  # padding 2 cuts 32 to MNIST's 28
         cut, keep = (1, 2, 0), (1, 0, 0)
         return (cut, keep) if stage.conv.transposed[1] == 1 else (keep, cut)
-    if last and k in (3, 5, 7):  # most often it smooths the last picture
+    if last and k in (3, 5, 7) and not doubles:  # most often it smooths the image
         return _USUAL[k][::-1]
     return _USUAL[k]
 
 
 def _has_choice(size: int, stages: Sequence[ConvStage]) -> bool:
-    """Whether a kernel stands anywhere but on the first pixel, and may be used in several ways there."""
+    """Return whether a kernel after the first pixel has several possible geometries."""
     pixel = size == 1
     for s in stages:
         if s.kind == "convt" and not pixel:
@@ -138,5 +142,6 @@ def _has_choice(size: int, stages: Sequence[ConvStage]) -> bool:
 
 def _size(size: int, stages: Sequence[ConvStage], geometry: Sequence[Geometry]) -> int:
     for s, (stride, padding, output_padding) in zip(stages, geometry, strict=True):
+        size = 2 * size if s.up else size
         size = (size - 1) * stride + s.conv.kernel - 2 * padding + output_padding
     return size

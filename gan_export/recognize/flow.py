@@ -1,4 +1,4 @@
-"""Ordering modules by the channels that flow through them, where names and the file's order say nothing."""
+"""Order modules by their channels, if neither names nor the order in the file show how they are connected."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ Ends = Callable[[Module], tuple[int, int]]  # channels in, channels out
 
 
 def is_chain(modules: Sequence[Module], ends: Ends) -> bool:
-    """Whether each takes what the one before it gives."""
+    """Return whether each module takes as many channels as the one before it gives."""
     return all(ends(a)[1] == ends(b)[0] for a, b in itertools.pairwise(modules))
 
 
 def order_by_channels(modules: Sequence[Module], ends: Ends) -> list[Module] | None:
-    """`modules` in an order in which they chain, as given where that does; None where there is none.
+    """Return `modules` in an order in which their channels fit: the given one if it does, None if none does.
 
-    Modules are edges between channel counts, so an order is a path over every edge (Hierholzer's).
+    Modules are edges between channel counts, so an order is a path over every edge (Hierholzer's algorithm).
     """
     if is_chain(modules, ends):
         return list(modules)
     leaving: dict[int, list[Module]] = defaultdict(list)
     balance: dict[int, int] = defaultdict(int)
-    for m in reversed(modules):  # popped from the end, so that equals keep their natural order
+    for m in reversed(modules):  # popped from the end, so that equal ones keep their natural order
         a, b = ends(m)
         leaving[a].append(m)
         balance[a] += 1

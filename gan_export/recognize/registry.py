@@ -1,26 +1,43 @@
 """The architectures, in the order in which they are tried: where two fit a file the first is its reading and the
-other an alternative, and the generic one comes last."""
+other an alternative, and the generic ones come last."""
 
 from __future__ import annotations
 
 from gan_export._lib.registry import Registry
 from gan_export.recognize.builder import Family
 from gan_export.recognize.families import (
+    biggan,
     blocks,
     caogang,
     chain,
+    clustergan,
+    cogan,
     coursera,
     dcgan,
+    fastgan,
     gan_collections,
     gan_zoo,
+    junyanz_resnet,
+    junyanz_unet,
     mimicry,
     mlp,
     numbered,
     projected,
+    r3gan,
+    residual_chain,
     resize_conv,
+    rrdb,
+    sequence,
+    srresnet,
+    srvgg,
     studiogan,
+    studiogan_resnet,
+    stylegan2,
+    stylegan2_rosinality,
     torchgan,
+    torchgan_began,
     udacity,
+    vegans,
     wassersteingan,
     znxlwm,
 )
@@ -28,6 +45,11 @@ from gan_export.recognize.families import (
 ARCHS: Registry[Family] = Registry(
     "architecture",
     (
+        stylegan2.FAMILY,
+        stylegan2_rosinality.FAMILY,
+        r3gan.FAMILY,
+        biggan.FAMILY,
+        fastgan.FAMILY,
         dcgan.FAMILY,
         numbered.FAMILY,
         wassersteingan.FAMILY,
@@ -42,8 +64,20 @@ ARCHS: Registry[Family] = Registry(
         caogang.FAMILY,
         resize_conv.FAMILY,
         mimicry.FAMILY,
+        studiogan_resnet.FAMILY,
         gan_collections.FAMILY,
         mlp.FAMILY,
+        clustergan.FAMILY,
+        cogan.FAMILY,
+        torchgan_began.FAMILY,
+        vegans.FAMILY,
+        junyanz_resnet.FAMILY,
+        junyanz_unet.FAMILY,
+        rrdb.FAMILY,
+        srvgg.FAMILY,
+        srresnet.FAMILY,
+        residual_chain.FAMILY,
+        sequence.FAMILY,
         chain.FAMILY,
     ),
 )

@@ -1,4 +1,4 @@
-"""A state dict as modules: its keys grouped by prefix and told apart by shape, without trust in their order."""
+"""Group a state dict into modules: by the prefix of keys and by shape, independent of their order."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from gan_export.graph.layers import Shape
 
 Kind = Literal["conv", "linear", "batchnorm", "embedding", "other"]
 
-PICTURE_CHANNELS = 4  # at most: grey, colour, with alpha
+PICTURE_CHANNELS = 4  # at most: grayscale, color, color with alpha
 _SPOKEN: dict[Kind, str] = {
     "conv": "a convolution", "linear": "a Linear", "batchnorm": "a BatchNorm", "embedding": "an Embedding",
-    "other": "something else",
+    "other": "a layer of another kind",
 }  # fmt: skip
-COUNTERS = ("num_batches_tracked", "n_averaged")  # what torch keeps beside weights and evaluation never reads
+COUNTERS = ("num_batches_tracked", "n_averaged")  # counters of torch, which evaluation never reads
 _EMBEDDING = re.compile(r"emb(?:ed|eds|edding|eddings)?(?:$|[._\d])", re.IGNORECASE)
 
 
 class DoesNotFitError(Exception):
-    """A family can't be what the file holds: why, and which keys it misses."""
+    """A reason why a family doesn't fit a file, and the keys that the file lacks."""
 
     def __init__(self, reason: str, missing: tuple[str, ...] = ()) -> None:
         super().__init__(reason)
@@ -31,13 +31,21 @@ class DoesNotFitError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Module:
-    """The arrays under one prefix.
+class ModuleSettings:
+    """The settings of a pickled module: the name of its class, and its attributes that are numbers or words."""
 
-    path: the prefix, without what all modules of the file have in common (`main.`, `model.`)
-    key:  the prefix as the file has it
+    kind: str
+    values: Mapping[str, int | float | str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """The arrays of one prefix.
+
+    path: the prefix, without the part that is common to all modules of the file (`main.`, `model.`)
+    key:  the prefix in the file
     arrays: parameter name -> shape
-    kind: convolutions and transposed ones are one kind: which it is, only the flow of channels says
+    kind: "conv" for both convolutions and transposed ones, which only their channels distinguish
     """
 
     path: str
@@ -51,7 +59,7 @@ class Module:
 
     @property
     def weight(self) -> Shape:
-        """The weight's shape, () where there is none."""
+        """The shape of the weight, () if there is none."""
         return self.arrays.get("weight", ())
 
     @property
@@ -60,35 +68,35 @@ class Module:
 
     @property
     def lacks_statistics(self) -> bool:
-        """A norm by its arrays, but not by running statistics: GroupNorm, or a BatchNorm that doesn't keep them."""
+        """Whether the arrays are a norm without running statistics: a GroupNorm, or a BatchNorm without tracking."""
         return set(self.arrays) == {"weight", "bias"} and all(len(s) == 1 for s in self.arrays.values())
 
     @property
     def linear(self) -> tuple[int, int]:
-        """Features in and out, as a Linear, weight (out, in).  Raises DoesNotFitError for another kind, as its kin."""
+        """Input and output features of a Linear, weight (out, in).  Raises DoesNotFitError for another kind."""
         out, inside = self._of("linear").weight
         return inside, out
 
     @property
     def conv(self) -> tuple[int, int]:
-        """Channels in and out, read as Conv2d, weight (out, in, k, k)."""
+        """Input and output channels of a Conv2d, weight (out, in, k, k).  Raises DoesNotFitError for another kind."""
         out, inside = self._of("conv").weight[:2]
         return inside, out
 
     @property
     def transposed(self) -> tuple[int, int]:
-        """Channels in and out, read as ConvTranspose2d, weight (in, out, k, k)."""
+        """Input and output channels of a ConvTranspose2d, weight (in, out, k, k).  Raises DoesNotFitError likewise."""
         inside, out = self._of("conv").weight[:2]
         return inside, out
 
     @property
     def kernel(self) -> int:
-        """Of a convolution, either way."""
+        """The kernel size of a convolution or transposed one.  Raises DoesNotFitError for another kind."""
         return self._of("conv").weight[2]
 
     @property
     def channels(self) -> int:
-        """Of a BatchNorm."""
+        """The channels of a BatchNorm.  Raises DoesNotFitError for another kind."""
         return self._of("batchnorm").arrays["running_mean"][0]
 
     def _of(self, kind: Kind) -> Module:
@@ -101,42 +109,61 @@ class Module:
         return f"{_SPOKEN[self.kind]} ({arrays})"
 
     def keys(self) -> dict[str, str]:
-        """Parameter name -> the file's key."""
+        """Return parameter name -> the file's key."""
         return {name: f"{self.key}.{name}" if self.key else name for name in self.arrays}
 
 
 @dataclass(frozen=True)
 class State:
-    """The modules of a file by path, in natural order of their names (2 before 10), and its counters' keys."""
+    """The modules of a file by path, in natural order of their names (2 before 10), and the keys of its counters.
+
+    scalars:  keys of single numbers, which aren't modules; a family may use them
+    settings: settings of a pickled module and its parts, by path
+    order:    the paths in the order of the file, in which the script defines its modules
+    """
 
     modules: Mapping[str, Module]
     embeddings: tuple[Module, ...]
     counters: tuple[str, ...]
+    scalars: frozenset[str] = frozenset()
+    settings: Mapping[str, ModuleSettings] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
 
     @staticmethod
-    def of(shapes: Mapping[str, Shape]) -> State:
-        """Group `shapes`; label embeddings are set apart, since the common prefix isn't theirs."""
+    def of(shapes: Mapping[str, Shape], settings: Mapping[str, ModuleSettings] | None = None) -> State:
+        """Group `shapes` into modules; label embeddings don't take part in finding the common prefix."""
         grouped: dict[str, dict[str, Shape]] = {}
-        counters = []
+        counters: list[str] = []
+        scalars: list[str] = []
         for key, shape in shapes.items():
             prefix, _, name = key.rpartition(".")
             if name in COUNTERS:
                 counters.append(key)
+            elif not shape:
+                scalars.append(key)
             else:
                 grouped.setdefault(prefix, {})[name] = tuple(shape)
         found = [Module(p, p, a) for p, a in sorted(grouped.items(), key=lambda item: natural_sort_key(item[0]))]
         embeddings = tuple(m for m in found if m.kind == "embedding")
         rest = [m for m in found if m.kind != "embedding"]
         cut = _common_prefix([m.path for m in rest])
-        return State({m.path[cut:]: Module(m.path[cut:], m.key, m.arrays) for m in rest}, embeddings, tuple(counters))
+        named = {m.key for m in rest}
+        return State(
+            {m.path[cut:]: Module(m.path[cut:], m.key, m.arrays) for m in rest},
+            embeddings,
+            tuple(counters),
+            frozenset(scalars),
+            settings or {},
+            tuple(key[cut:] for key in grouped if key in named),
+        )
 
     @cached_property
     def size(self) -> int:
-        """Number of arrays."""
+        """The number of arrays."""
         return sum(len(m.arrays) for m in (*self.modules.values(), *self.embeddings))
 
     def matching(self, pattern: str) -> list[tuple[tuple[str, ...], Module]]:
-        """Modules whose whole path matches, with the pattern's groups, in natural order."""
+        """Return (groups, module) of the modules whose whole path matches, in natural order."""
         compiled = re.compile(pattern)
         return [(m.groups(), mod) for path, mod in self.modules.items() if (m := compiled.fullmatch(path))]
 
@@ -159,7 +186,7 @@ def _kind(path: str, arrays: Mapping[str, Shape]) -> Kind:
 
 
 def natural_sort_key(text: str) -> list[tuple[int, int, str]]:
-    """A sorting key by which `main.9` comes before `main.12`."""
+    """Return a sorting key with which `main.9` comes before `main.12`."""
     # Digits beyond 18 are compared as text: int() of a very long run is slow, and no module has such an index.
     return [
         (0, int(t), "") if t.isascii() and t.isdigit() and len(t) < 19 else (1, 0, t)
@@ -169,7 +196,7 @@ def natural_sort_key(text: str) -> list[tuple[int, int, str]]:
 
 
 def _common_prefix(paths: list[str]) -> int:
-    """Length of the leading `name.`s that all paths share, the last segment of each aside."""
+    """Return the length of the leading components that all paths share, without the last component of each."""
     if not paths:
         return 0
     low, high = min(paths).split(".")[:-1], max(paths).split(".")[:-1]

@@ -1,4 +1,4 @@
-"""Every runtime there is, by name.  Listing them imports none of the libraries that they wrap."""
+"""The registry of runtimes.  Listing them imports none of the libraries that they wrap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AOTInductor's package by torch.  It runs code from the file: only ever given a file that the user named."""
+"""AOTInductor packages, loaded by torch.  Loading runs code from the file: only for a file that the user named."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from gan_export.runtimes.torch_session import (
     torch_availability,
 )
 
-# Read by compiled code at its first call: without it, inputs of other sizes are read beyond their ends.
+# Compiled code reads this at its first call: without it, inputs of other sizes are read beyond their ends.
 _CHECK_INPUTS = "AOTI_RUNTIME_CHECK_INPUTS"
-_OTHER_NAMES = {"fma": "fma3"}  # of the compiler's for instructions, in torch's words
+_OTHER_NAMES = {"fma": "fma3"}  # the compiler's names of instructions -> torch's
 
 
 @dataclass(frozen=True, slots=True)
 class AotiRuntime:
-    """torch._inductor.aoti_load_package; no compiler takes part."""
+    """torch._inductor.aoti_load_package; needs no compiler."""
 
     name: str = "aotinductor"
     title: str = "AOTInductor"
@@ -38,7 +38,10 @@ class AotiRuntime:
         return torch_availability(device)
 
     def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> TorchSession | SamplerSession:
-        """As `Runtime.load`.  Raises UnavailableError for code that this processor or GPU can't run."""
+        """Load a package as `Runtime.load` does.
+
+        Also raises UnavailableError for code that this processor or GPU can't run.
+        """
         require_available(self, device)
         import torch
 
@@ -49,10 +52,11 @@ class AotiRuntime:
             raise GanExportError(f"{printable(str(path))} is no AOTInductor package of gan-export's")
         made_for = manifest.options.get("device", "cpu")
         if made_for != device:
-            raise GanExportError(f"{printable(path.name)} was compiled for {made_for}; use --device {made_for}")
+            raise GanExportError(f"{printable(path.name)} was compiled for {made_for}; use device={made_for}")
         _refuse_foreign(path, manifest.options.get("isa", ()), device)
         prepare_torch(device, threads)
-        if hasattr(torch._inductor.config.aot_inductor, "check_upperbound"):  # else batches are bounded as well
+        # in an older torch without this setting, the check would limit batches too
+        if hasattr(torch._inductor.config.aot_inductor, "check_upperbound"):
             os.environ[_CHECK_INPUTS] = "1"
         try:
             module = torch._inductor.aoti_load_package(str(path))
@@ -64,7 +68,7 @@ class AotiRuntime:
 
 
 def _refuse_foreign(path: Path, needed: Iterable[str], device: str) -> None:
-    """Raises UnavailableError where the code uses instructions that are not here."""
+    """Raise UnavailableError if the code uses instructions that this machine doesn't have."""
     import torch
 
     here = {_plain(name) for name, there in torch.cpu.get_capabilities().items() if there is True}

@@ -1,7 +1,7 @@
-"""What a runtime is: something that loads an artifact from disk and turns latents into pictures.
+"""The interface of runtimes, which load an artifact from disk and turn latents into images.
 
-Modules of this package import no torch, onnxruntime or openvino until `load` is called, so that listing the
-runtimes costs nothing.
+Modules of this package import no torch, onnxruntime or openvino until `load` is called, so that listing the runtimes
+costs nothing.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ DEVICES = ("cpu", "cuda")
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Whether a runtime can be used here.
+    """The availability of a runtime on this machine.
 
-    reason:    why not, with the install line; empty when `ok`
-    elsewhere: nothing that one could install makes it run on this system
+    reason:    why it can't be used, with the install command; empty if `ok`
+    elsewhere: whether the runtime works only on other systems, whatever is installed
     """
 
     ok: bool
@@ -45,16 +45,16 @@ AVAILABLE = Availability(ok=True)
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """What a session really is, asked of the session after loading and never copied from the request.
+    """The properties of a session, read from the session after loading, never copied from the request.
 
     runtime:  the runtime's registry name
     version:  of the library that runs the model
     device:   "cpu" or "cuda"
-    provider: what executes the graph, in the library's own words ("CPUExecutionProvider", "AVX2", ...)
-    threads:  how many the library uses for one call
-    output:   what `run` gives of images: "float" float32 in the artifact's range, or "bytes" uint8, channels last
+    provider: what executes the graph, as the library calls it ("CPUExecutionProvider", "AVX2", ...)
+    threads:  number of threads that the library uses for one call
+    output:   how `run` returns images: "float" (float32 in the artifact's range) or "bytes" (uint8, channels last)
     precision: of the arithmetic: "fp32", "tf32", "bf16" or "fp16"
-    inputs:   "latents"; "seed" for a file that draws its own, whose session is a `SeededSession`
+    inputs:   "latents"; "seed" for a file that computes its own latents, whose session is a `SamplerSession`
     """
 
     runtime: str
@@ -72,9 +72,9 @@ Shape = tuple[int | None, ...]  # of one image; None for a free dimension
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
-    """What a loaded model itself tells of what it takes and gives, by name, without N; it may tell a part, or nothing.
+    """The shapes of a loaded model's inputs and outputs by name, without N, if its library reports them.
 
-    inputs, outputs: None for all, or for one, of which its library doesn't tell; classes: number of labels, 0 for none
+    inputs, outputs: None if unknown, for all or for one; classes: number of labels, 0 for none
     """
 
     inputs: Mapping[str, Shape | None] | None = None
@@ -82,25 +82,34 @@ class Shapes:
     classes: int | None = None
 
 
+def shapes_of(signature: Signature) -> Shapes:
+    """Return the shapes of a model whose signature is certain; None for a free dimension."""
+    inputs, outputs = (
+        {p.name: tuple(d if isinstance(d, int) else None for d in p.shape) for p in ports}
+        for ports in (signature.inputs, signature.outputs)
+    )
+    return Shapes(inputs, outputs, sum(p.classes for p in signature.inputs_of("label")))
+
+
 @runtime_checkable
 class TellsShapes(Protocol):
-    """A session whose library tells what the model takes and gives."""
+    """A session whose library reports the shapes of the model's inputs and outputs."""
 
     def shapes(self) -> Shapes: ...
 
 
 class PreparedInputs(Protocol):
-    """A model with its inputs already in the device's memory.
+    """A model whose inputs are already in the device's memory.
 
-    A call runs the model once and returns when its outputs lie in the device's memory.
+    A call runs the model once, and returns when its outputs are in the device's memory.
     """
 
     def __call__(self) -> None: ...
 
     def outputs(self) -> Outputs:
-        """A copy, in host memory, of what the last call made, as `Session.run` gives it.
+        """Return a copy of the last call's outputs in host memory, as `Session.run` returns them.
 
-        Another bound input's calls and `run` in between don't change it.
+        Calls with other bound inputs, and `run`, don't change them.
         """
         ...
 
@@ -112,15 +121,16 @@ class Session(Protocol):
     def info(self) -> SessionInfo: ...
 
     def run(self, feeds: Feeds) -> Outputs:
-        """Take every input of the generator's signature by name, (N, ...) with N >= 1, as `Signature.feeds` makes them.
+        """Run the model on all inputs of the signature by name, as `Signature.feeds` returns them: (N, ...), N >= 1.
 
-        Gives every output by name, (N, ...): float32, or uint8 if the file gives bytes.  The arrays are the caller's.
+        Returns every output by name, (N, ...): float32, or uint8 if the file returns bytes.  The caller owns the
+        arrays.
         Raises GanExportError for inputs that the model doesn't take.
         """
         ...
 
     def bind(self, feeds: Feeds) -> PreparedInputs:
-        """Inputs as `run` takes them, copied to the device once."""
+        """Copy inputs, as `run` takes them, to the device."""
         ...
 
     def close(self) -> None: ...
@@ -128,36 +138,36 @@ class Session(Protocol):
 
 @runtime_checkable
 class SamplesFromSeed(Protocol):
-    """A session that goes from a seed to bytes by itself, latents and all."""
+    """A session that computes images as bytes from a seed, including the latents."""
 
     def draw_bytes(self, seed: int, start: int, count: int, labels: Labels | None = None) -> NDArray[np.uint8]:
-        """Images start .. start+count-1 of `seed`, uint8 (N, H, W, C).
+        """Return images start .. start+count-1 of `seed`, uint8 (N, H, W, C).
 
-        Image i has label i mod classes where no labels (N,) are given.
+        Image i has label i mod classes unless labels (N,) are given.
         """
         ...
 
 
 @runtime_checkable
 class BindsDraws(Protocol):
-    """A session whose every call goes from a seed to bytes."""
+    """A session each of whose calls computes images as bytes from a seed."""
 
     def bind_draw(self, seed: int, start: int, count: int) -> PreparedInputs:
-        """A call draws these images; image i has label i mod classes."""
+        """Prepare a call that generates these images; image i has label i mod classes."""
         ...
 
 
 class Runtime(Protocol):
-    """One entry of `RUNTIMES`."""
+    """A runtime of the registry."""
 
     @property
     def name(self) -> str:
-        """What the commands call it."""
+        """The name in commands."""
         ...
 
     @property
     def title(self) -> str:
-        """What a table calls it."""
+        """The name in tables."""
         ...
 
     @property
@@ -167,31 +177,36 @@ class Runtime(Protocol):
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """The devices that it can ever run on."""
+        """The devices that the runtime supports."""
         ...
 
     def availability(self, device: str = "cpu") -> Availability: ...
 
     def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> Session:
-        """`threads` None leaves the library's own default.
+        """Load a file; `threads` None means the library's default.
 
-        Raises UnavailableError where `availability` is not ok or the device was not given, GanExportError for a
-        file that is no such artifact.
+        Raises UnavailableError if `availability` is not ok or the device is not available, GanExportError if the file
+        is not such an artifact.
         """
         ...
 
 
 def require_available(runtime: Runtime, device: str) -> None:
-    """Raises UnavailableError with the reason when `runtime` can't run on `device` here."""
+    """Raise UnavailableError with the reason if `runtime` can't run on `device` here."""
     found = runtime.availability(device)
     if not found.ok:
         raise UnavailableError(f"{runtime.name}: {found.reason}{'; do this there' if found.elsewhere else ''}")
 
 
-def hold_to(session: Session, signature: Signature) -> None:
-    """Raise GanExportError unless what a file states of its generator is what the loaded model takes and gives.
+def feeds_for(session: Session, signature: Signature, feeds: Feeds) -> Feeds:
+    """Return feeds of the signature, with images as floats, in the types that the file takes (perhaps bytes)."""
+    return signature.feeds_as_bytes(feeds) if session.info.output == "bytes" else feeds
 
-    signature: with images as floats, also for a file that gives bytes
+
+def hold_to(session: Session, signature: Signature) -> None:
+    """Raise GanExportError unless the loaded model has the inputs and outputs that its file states.
+
+    signature: with images as floats, also for a file that returns bytes
     """
     if session.info.output == "bytes":
         signature = signature.as_bytes()
@@ -215,7 +230,7 @@ def hold_to(session: Session, signature: Signature) -> None:
 
 
 def _fits(shape: Shape, port: Port) -> bool:
-    """Whether a model's dimensions are those of a port: a fixed one alike or free, a symbolic one free."""
+    """Return whether a model's dimensions match a port's: a fixed one must be equal or free, a symbolic one free."""
     return len(shape) == len(port.shape) and all(
         there is None or there == stated for there, stated in zip(shape, port.shape, strict=True)
     )
@@ -226,38 +241,40 @@ def _dims(shape: Sequence[int | str | None]) -> str:
 
 
 def without_batch(dimensions: Iterable[Any]) -> Shape:
-    """A graph's dimensions as a `Shape`: the first is left out, and what is no number is free."""
+    """Return a graph's dimensions as a `Shape`: without the first, and None for one that is no number."""
     return tuple(d if type(d) is int else None for d in dimensions)[1:]
 
 
 def check_outputs(outputs: Outputs, count: int, signature: Signature, sizes: Mapping[str, int]) -> None:
-    """Raise GanExportError unless `outputs` are those of `count` images that a file states, in shape and type."""
+    """Raise GanExportError unless `outputs` have the shapes and types that a file states, for `count` images."""
     shapes = signature.output_shapes(count, sizes)
     for port in signature.outputs:
         got = outputs.get(port.name)
         if got is None:
-            raise GanExportError(f"the file states an output {port.name}, its model gives none; export it again")
+            raise GanExportError(
+                f"the manifest states an output {port.name}, which the model doesn't have; export it again"
+            )
         if got.dtype != port.dtype or got.shape != shapes[port.name]:
             raise GanExportError(
-                f"the file states {port.name} as {port.dtype} {shapes[port.name]}, its model gives {got.dtype} "
-                f"{got.shape} for {count} images; export it again"
+                f"the manifest states {port.name} as {port.dtype} {shapes[port.name]}, but the model returns "
+                f"{got.dtype} {got.shape} for {count} images; export it again"
             )
 
 
 def checked_feeds(feeds: Feeds, names: Sequence[str]) -> dict[str, Array]:
-    """Return `feeds` in the order of `names`, C-contiguous, floats as float32 and whole numbers as int64.
+    """Return `feeds` in the order of `names`, C-contiguous, floats as float32 and integers as int64.
 
-    Bytes stay what they are.  Raises GanExportError unless every name is there, no other is, and N >= 1 is the same.
+    Bytes stay bytes.  Raises GanExportError unless the names are exactly `names` and all have the same N >= 1.
     """
     if set(feeds) != set(names):
         given = ", ".join(feeds) or "nothing"
-        raise GanExportError(f"feeds of {printable(given)}; this model takes {printable(', '.join(names))}")
+        raise GanExportError(f"feeds {printable(given)}: this model has the inputs {printable(', '.join(names))}")
     arrays: dict[str, Array] = {}
     for name in names:
         array = np.asarray(feeds[name])
         dtype = {"f": np.float32, "i": np.int64, "u": np.int64}.get(array.dtype.kind)
         if dtype is None or array.ndim < 1 or not array.size:
-            raise GanExportError(f"{name} is {array.dtype} of shape {array.shape}; numbers (N, ...) are needed")
+            raise GanExportError(f"{name} is {array.dtype} of shape {array.shape}; must be numbers (N, ...)")
         arrays[name] = np.ascontiguousarray(array, np.uint8 if array.dtype == np.uint8 else dtype)
     if len({len(a) for a in arrays.values()}) > 1:
         each = ", ".join(f"{len(a)} of {name}" for name, a in arrays.items())
@@ -266,6 +283,6 @@ def checked_feeds(feeds: Feeds, names: Sequence[str]) -> dict[str, Array]:
 
 
 def run_latents(session: Session, latents: Any, labels: Any = None) -> Pictures:
-    """`Session.run` of a generator from z and perhaps labels: its first output alone."""
+    """Return the first output of `Session.run` for latents and optional labels."""
     feeds = {"z": np.asarray(latents)} if labels is None else {"z": np.asarray(latents), "label": np.asarray(labels)}
     return next(iter(session.run(feeds).values()))

@@ -1,4 +1,4 @@
-"""A session over a file that draws from a seed by itself: an export made with --sampler."""
+"""A session for a file that computes its latents from a seed: an export made with --sampler."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from gan_export.errors import GanExportError
 from gan_export.graph.signature import Feeds
 from gan_export.runtimes.base import Labels, Outputs, PreparedInputs, SessionInfo, Shapes
 
-INPUTS = ("seed", "start", "count")  # int64 (), in this order; then label int64 (labels,), where there are labels
-REFUSAL = "is_out_of_range"  # in whatever such a file says when it refuses
+INPUTS = ("seed", "start", "count")  # int64 (), in this order; then label int64 (labels,) if there are labels
+REFUSAL = "is_out_of_range"  # part of the message with which such a file refuses its inputs
 _ALL = np.array([-2], np.int64)  # image i has label i mod classes
 _SEEDS, _IMAGES = 1 << 63, 1 << 62
-_NO_LATENTS = "this file draws from a seed and takes no latents; export without --sampler for a file that does"
+_NO_LATENTS = "this file takes a seed, not latents; export without sampler=True for a file that takes latents"
 
 
 class NamedInputSession(Protocol):
-    """What a runtime's session does with inputs by name."""
+    """A runtime's session that takes inputs by name."""
 
     @property
     def info(self) -> SessionInfo: ...
@@ -37,12 +37,12 @@ class NamedInputSession(Protocol):
 
 
 def is_seeded(names: Iterable[str]) -> bool:
-    """Whether a file with these inputs draws from a seed."""
+    """Return whether a file with these inputs takes a seed."""
     return tuple(names)[:3] == INPUTS
 
 
 class SamplerSession:
-    """A `Session` that also `DrawsBytes` and `BindsDraws`; latents are refused, since the file takes none."""
+    """A `Session` that is also `SamplesFromSeed` and `BindsDraws`; it refuses latents, which the file doesn't take."""
 
     def __init__(self, inner: NamedInputSession, *, conditional: bool) -> None:
         self._inner = inner
@@ -62,7 +62,7 @@ class SamplerSession:
         raise GanExportError(_NO_LATENTS)
 
     def draw_bytes(self, seed: int, start: int, count: int, labels: Labels | None = None) -> NDArray[np.uint8]:
-        """As `DrawsBytes`.  Raises GanExportError for what the file, or this runtime's integers, can't hold."""
+        """Generate images; raise GanExportError for values that exceed the file's, or this runtime's, integers."""
         feeds = self._feeds(seed, start, count, labels)
         try:
             return next(iter(self._inner.run(feeds).values()))
@@ -70,7 +70,7 @@ class SamplerSession:
             raise _explained(e, seed, start, count) from e
 
     def bind_draw(self, seed: int, start: int, count: int) -> PreparedInputs:
-        """As `BindsDraws`."""
+        """Prepare a call that generates these images."""
         feeds = self._feeds(seed, start, count, None)
         try:
             return self._inner.bind(feeds)
@@ -84,8 +84,8 @@ class SamplerSession:
         latents.check(seed, start, count)
         if seed >= _SEEDS or start + count > _IMAGES:
             raise GanExportError(
-                f"seed {seed}, images {start} to {start + count - 1}: a file made with --sampler takes seeds below "
-                "2^63 and images below 2^62; export without --sampler for the others"
+                f"seed {seed}, images {start} to {start + count - 1}: a file exported with sampler=True needs a seed "
+                "below 2^63 and image indices below 2^62; export without sampler=True for larger ones"
             )
         feeds = {name: np.array(value, np.int64) for name, value in zip(INPUTS, (seed, start, count), strict=True)}
         if self._conditional:
@@ -94,10 +94,10 @@ class SamplerSession:
 
 
 def _explained(error: GanExportError, seed: int, start: int, count: int) -> GanExportError:
-    """The file's own refusal in words; any other error as it is."""
+    """Return an explanation if the file refused its inputs, and any other error unchanged."""
     if REFUSAL not in str(error):
         return error
     return GanExportError(
-        f"the file refused seed {seed}, images {start} to {start + count - 1}: this runtime takes fewer "
-        "(where it narrows 64-bit integers, both must be below 2^32), or a label that it doesn't have was asked for"
+        f"the file refused seed {seed}, images {start} to {start + count - 1}: they are out of its range "
+        "(both must be below 2^32 if the runtime narrows 64-bit integers), or it doesn't have the label"
     )

@@ -1,6 +1,6 @@
-"""An exported folder of C source, compiled here into a library of its own and called through ctypes.
+"""Exported C source, compiled here into a library of its own and called through ctypes.
 
-Nothing of the engine is in it: what is judged is what a user's compiler makes of the files.
+It contains nothing of the engine: verification runs the same code as a user's compiler makes from the files.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from gan_export._lib.fs import write_text
 from gan_export.errors import GanExportError, UnavailableError, printable
 from gan_export.formats import manifest as manifests
 from gan_export.graph.signature import Feeds
+from gan_export.graph.views import LatentImage
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
@@ -40,7 +41,7 @@ from gan_export.runtimes.base import (
 
 FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror", "-pedantic", "-shared", "-fPIC")
 _MISSING = "no C compiler was found; install gcc or clang, or name one in CC"
-# What ctypes calls; a user's own code looks like it.
+# The functions that ctypes calls; a user's own code looks like this.
 _CALLER = c(
     """
 #include "SYMBOL.h"
@@ -91,7 +92,7 @@ void model_sizes(int64_t *out)
 
 
 def compiler() -> list[str]:
-    """The command of the C compiler: CC, or the first one there is; empty where there is none."""
+    """Return the command of the C compiler: CC, or the first that is installed; empty if there is none."""
     if named := shlex.split(os.environ.get("CC", "")):
         return named if shutil.which(named[0]) else []
     found = next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
@@ -100,7 +101,7 @@ def compiler() -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class CRuntime:
-    """The exported C source as this machine's compiler makes it."""
+    """Exported C source, compiled by this machine's compiler."""
 
     name: str = "c"
     title: str = "plain C"
@@ -109,15 +110,17 @@ class CRuntime:
 
     def availability(self, device: str = "cpu") -> Availability:
         if device != "cpu":
-            return Availability(False, "C source runs on the CPU alone; use --device cpu")
+            return Availability(False, "C source runs on the CPU only; use --device cpu")
         return AVAILABLE if compiler() else Availability(False, _MISSING)
 
     def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> CSession:
-        """`threads` has no say: the source uses one."""
+        """Compile and load a folder; `threads` is ignored, because the source uses one thread."""
         require_available(self, device)
         manifest = manifests.read_manifest(path, "c") if manifests.detect_format(path) == "c" else None
         if manifest is None:
-            raise GanExportError(f"{printable(str(path))} is no folder of exported C; make one with gan-export c FILE")
+            raise GanExportError(
+                f"{printable(str(path))} is not a folder of exported C; make one with gan-export c FILE"
+            )
         return CSession(path, manifest)
 
 
@@ -125,11 +128,11 @@ class CSession:
     """A compiled folder."""
 
     def __init__(self, path: Path, manifest: manifests.Manifest) -> None:
-        facts = manifest.facts
-        self._facts, self._signature = facts, manifest.signature
+        of = LatentImage.of(manifest.signature, "a folder of exported C")
+        self._of, self._signature = of, manifest.signature
         self._symbol = c_identifier(str(manifest.options.get("symbol", "generator")))
         embedded = bool(manifest.options.get("embed_weights", False))
-        self._library: Any = _compiled(path, self._symbol, facts.classes, embedded)
+        self._library: Any = _compiled(path, self._symbol, of.classes, embedded)
         version = _ask([*compiler(), "-dumpversion"])
         flags = " ".join(flag for flag in FLAGS if flag.startswith(("-O", "-m")))
         self._info = SessionInfo("c", version, "cpu", f"{Path(compiler()[0]).name} {flags}", 1)
@@ -156,19 +159,19 @@ class CSession:
         return CBound(self, arrays["z"].copy(), arrays.get("label"))
 
     def fill(self, z: Floats, labels: Labels | None, out: Floats) -> None:
-        """Fill `out` (N, C, H, W) with the pictures of checked inputs."""
+        """Fill `out` (N, C, H, W) with the images of checked inputs."""
         at = None if labels is None else labels.ctypes.data
         self._loaded().draw_floats(self._weights, z.ctypes.data, at, len(z), out.ctypes.data)
 
     def empty(self, count: int) -> Floats:
-        """An array for that many pictures."""
-        return np.empty((count, *self._facts.image), np.float32)
+        """Return an uninitialized array for `count` images."""
+        return np.empty((count, *self._of.image), np.float32)
 
     def draw_bytes(self, seed: int, start: int, count: int, labels: Labels | None = None) -> NDArray[np.uint8]:
-        """As `DrawsBytes.draw_bytes`, the latents drawn by the C source itself."""
-        channels, height, width = self._facts.image
+        """Generate images from a seed, with latents that the C source computes."""
+        channels, height, width = self._of.image
         out = np.empty((count, height, width, channels), np.uint8)
-        chosen = None if labels is None or not self._facts.classes else self._checked(labels, count)
+        chosen = None if labels is None or not self._of.classes else self._checked(labels, count)
         at = None if chosen is None else chosen.ctypes.data
         self._loaded().draw_bytes(self._weights, seed, start, at, count, out.ctypes.data)
         return out
@@ -178,8 +181,8 @@ class CSession:
 
     def _checked(self, labels: Labels | None, count: int) -> Labels:
         chosen = np.ascontiguousarray([] if labels is None else labels, np.int64)
-        if chosen.shape != (count,) or (count and (chosen.min() < 0 or chosen.max() >= self._facts.classes)):
-            raise GanExportError(f"labels: one of 0 to {self._facts.classes - 1} is needed for each picture")
+        if chosen.shape != (count,) or (count and (chosen.min() < 0 or chosen.max() >= self._of.classes)):
+            raise GanExportError(f"labels: each image needs one from 0 to {self._of.classes - 1}")
         return chosen
 
     def _loaded(self) -> Any:
@@ -188,7 +191,7 @@ class CSession:
         return self._library
 
     def _hold_to_source(self, path: Path) -> None:
-        """Every buffer is of the size that the manifest states: it must be what the source writes."""
+        """Raise GanExportError unless the source has the sizes that the manifest states, which all buffers have."""
         sizes = (ctypes.c_int64 * 5)()
         self._library.model_sizes(sizes)
         nz, channels, height, width, classes = sizes
@@ -200,7 +203,7 @@ class CSession:
             raise GanExportError(f"{printable(str(path))}: {e}") from None
 
     def _read_weights(self, path: Path, embedded: bool) -> Any:
-        """A pointer to the weights; `_held` keeps those of a file alive."""
+        """Return a pointer to the weights; `_held` keeps those of a file alive."""
         if embedded:
             return ctypes.byref(ctypes.c_char.in_dll(self._library, f"{self._symbol!s}_embedded"))
         file, size = path / f"{self._symbol!s}.weights", int(self._library.weights_size())
@@ -209,20 +212,22 @@ class CSession:
         except OSError as e:
             raise GanExportError(f"{printable(str(file))} can't be read: {e.strerror}") from None
         if len(self._held) != size:
-            raise GanExportError(f"{printable(str(file))}: {len(self._held)} bytes of weights, {size} are needed")
+            raise GanExportError(f"{printable(str(file))}: {len(self._held)} bytes of weights instead of {size}")
         return ctypes.c_void_p(self._held.ctypes.data)
 
     def _check_latents(self, path: Path) -> None:
-        """The source must follow the law of latents to the bit."""
+        """Raise GanExportError unless the source's latents equal the latent law's, bit by bit."""
         for seed, start in ((0, 0), (2**64 - 1, 2**64 - 8)):
-            out = np.empty((8, self._facts.nz), np.float32)
+            out = np.empty((8, self._of.nz), np.float32)
             self._library.draw_latents(seed, start, len(out), out.ctypes.data)
-            if not np.array_equal(out, latents.draw(seed, start, len(out), self._facts.nz, self._facts.prior)):
-                raise GanExportError(f"{printable(str(path))}: this compiler's code draws other latents than the law")
+            if not np.array_equal(out, latents.draw(seed, start, len(out), self._of.nz, self._of.prior)):
+                raise GanExportError(
+                    f"{printable(str(path))}: the compiled code computes wrong latents; use another compiler"
+                )
 
 
 class CBound:
-    """Latents held, and an array that each call fills."""
+    """Bound latents, and an array that each call fills."""
 
     def __init__(self, session: CSession, z: Floats, labels: Labels | None) -> None:
         self._session, self._z, self._labels = session, z, labels
@@ -272,7 +277,7 @@ def _compiled(path: Path, symbol: Text[escape.C], classes: int, embedded: bool) 
 
 
 def _ask(command: list[str]) -> str:
-    """Standard output of a compiler.  Raises GanExportError with the first line of what it says when it fails."""
+    """Return the standard output of a compiler; raise GanExportError with its first line if it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
     except OSError as e:

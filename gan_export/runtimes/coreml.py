@@ -1,4 +1,4 @@
-"""Core ML on the CPU, by coremltools: on macOS alone, where its library is part of the system."""
+"""Core ML on the CPU, by coremltools; only on macOS, whose library it needs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from gan_export.runtimes.unbatched import UnbatchedSession
 
 @dataclass(frozen=True, slots=True)
 class CoreMlRuntime:
-    """An MLModel that is kept to the CPU: the Neural Engine and the GPU compute in fp16."""
+    """An MLModel restricted to the CPU, because the Neural Engine and the GPU compute in fp16."""
 
     name: str = "coreml"
     title: str = "Core ML"
@@ -43,11 +43,11 @@ class CoreMlRuntime:
         if importlib.util.find_spec("coremltools") is None:
             return Availability(False, "coremltools is not installed; pip install coremltools")
         if device != "cpu":
-            return Availability(False, "coreml is used on the CPU alone; use --device cpu")
+            return Availability(False, "coreml is used on the CPU only; use device=cpu")
         return AVAILABLE
 
     def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> UnbatchedSession:
-        """`threads` is left to Core ML, which takes no wish."""
+        """Load a package; `threads` is ignored, because Core ML has no such setting."""
         require_available(self, device)
         manifest = manifests.read_manifest(path, "coreml") if manifests.detect_format(path) == "coreml" else None
         if manifest is None:
@@ -72,7 +72,7 @@ class CoreMlRuntime:
 
 
 def _shapes(description: Any) -> Shapes:
-    """Of a model's description; an output's shape is not always there."""
+    """Return the shapes in a model's description, which may lack those of outputs."""
 
     def sides(ports: Any) -> dict[str, Shape | None]:
         dims = {port.name: [int(d) for d in port.type.multiArrayType.shape] for port in ports}
@@ -82,7 +82,7 @@ def _shapes(description: Any) -> Shapes:
 
 
 class CoreMlDraws:
-    """As `unbatched.ImageRunner`, by a loaded MLModel."""
+    """An `unbatched.ImageRunner` for a loaded MLModel."""
 
     def __init__(self, model: Any, signature: Signature) -> None:
         self._model = model

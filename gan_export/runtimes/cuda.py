@@ -1,4 +1,4 @@
-"""Whether this machine has a CUDA device, asked of the driver itself: no torch, no runtime, no start-up noise."""
+"""Ask the driver whether this machine has a CUDA device, without torch or the CUDA runtime."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gan_export.runtimes.base import AVAILABLE, Availability
 
 @functools.cache
 def device_count() -> int:
-    """How many CUDA devices the driver offers; 0 without a driver."""
+    """Return the number of CUDA devices; 0 without a driver."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
         count = ctypes.c_int(0)
@@ -23,7 +23,7 @@ def device_count() -> int:
 
 
 def cuda_availability() -> Availability:
-    """Whether there is any CUDA device."""
+    """Return whether there is a CUDA device."""
     if device_count() == 0:
-        return Availability(False, "no CUDA device here (the NVIDIA driver offers none); use --device cpu")
+        return Availability(False, "no CUDA device here (the NVIDIA driver offers none); use device=cpu")
     return AVAILABLE

@@ -1,6 +1,6 @@
-"""PyTorch on a checkpoint, with no export between: the reference, and the ways torch itself has to be faster.
+"""PyTorch on a checkpoint, without an export: the reference, and torch's own ways to be faster.
 
-Each entry differs in one function alone, which makes a callable of the spec and its weights.
+The entries differ only in one function, which makes a callable from the spec and its weights.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gan_export.runtimes.base import Availability, Shapes, require_available
+from gan_export.runtimes.base import Availability, require_available, shapes_of
 from gan_export.runtimes.torch_session import (
     Call,
     TorchSession,
@@ -28,7 +28,7 @@ Build = Callable[["Checkpoint", str], Call]
 
 @dataclass(frozen=True, slots=True)
 class CheckpointRuntime:
-    """A checkpoint file run by torch as `build` makes it: (checkpoint, device) -> callable on that device."""
+    """A runtime of checkpoint files; `build` makes a callable from (checkpoint, device)."""
 
     name: str
     title: str
@@ -46,17 +46,15 @@ class CheckpointRuntime:
         require_available(self, device)
         from gan_export import checkpoint
 
-        return self.open(checkpoint.read(path), device=device, threads=threads)
+        return self.open(checkpoint.read(path, by_evidence=False), device=device, threads=threads)
 
     def open(self, read: Checkpoint, *, device: str = "cpu", threads: int | None = None) -> TorchSession:
-        """As `load`, for a checkpoint that is read already, with what the user said of it."""
+        """Open a checkpoint that is already read, with the user's flags applied."""
         require_available(self, device)
         prepare_torch(device, threads)
         info = session_info(self.name, device, self.precision)
-        inputs, outputs = read.spec.signature.inputs, read.spec.signature.outputs
-        shapes = Shapes({p.name: p.dims({}) for p in inputs}, {p.name: p.dims({}) for p in outputs}, read.spec.classes)
-        names = [p.name for p in inputs]
-        return TorchSession(self.build(read, device), info, names, [p.name for p in outputs], shapes)
+        shapes = shapes_of(read.signature)
+        return TorchSession(self.build(read, device), info, *read.signature.names(), shapes)
 
 
 def _eager(read: Checkpoint, device: str) -> Call:
@@ -95,7 +93,10 @@ def _compile(read: Checkpoint, device: str, mode: str) -> Call:
 
 
 def _to_compiled(module: Call, mode: str) -> Call:
-    """One graph a batch size, constants folded into it; more batch sizes than that is an error, not a fall-back."""
+    """Compile one graph per batch size, with constants folded.
+
+    More sizes than torch allows are an error, not a fallback.
+    """
     import torch
     from torch._dynamo import config as dynamo
     from torch._inductor import config as inductor
@@ -133,7 +134,7 @@ def _compiled_fp16(read: Checkpoint, device: str) -> Call:
 
 
 def _narrowed(module: Call, dtype: object) -> Call:
-    """Weights and values in `dtype`; latents come in, and pictures go out, as float32."""
+    """Convert weights and values to `dtype`; latents and images stay float32."""
     import torch
 
     class Narrowed(torch.nn.Module):

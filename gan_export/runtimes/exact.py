@@ -1,6 +1,6 @@
-"""The reference in a process of its own: a checkpoint's layers in float64, and in float32 beside them.
+"""The reference in a process of its own: a checkpoint's layers in float64 and in float32.
 
-No contender and in no registry of runtimes: `open_remote` is given this module instead of one.
+It is in no registry of runtimes: `open_remote` gets this module as its registry instead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NAME = "exact"
 
 
 class ExactSession:
-    """Both modules of one checkpoint, on the CPU."""
+    """The float64 and float32 modules of one checkpoint, on the CPU."""
 
     def __init__(self, read: Checkpoint, info: SessionInfo) -> None:
         from gan_export.graph.torch_module import build_module
@@ -35,33 +35,40 @@ class ExactSession:
         self.info = info
 
     def run(self, feeds: Feeds) -> Outputs:
-        """Each output twice, float64 (N, 2, ...): the exact values, and those that float32 gives."""
+        """Return each output twice, float64 (N, 2, ...): the exact values, and those of float32."""
         import torch
 
         tensors = [torch.from_numpy(feeds[p.name]) for p in self._signature.inputs]
         exact, eager = self._modules
         with torch.inference_mode():
-            true = exact(*[t.double() if t.is_floating_point() else t for t in tensors]).numpy()
-            both = np.stack([true, eager(*tensors).numpy().astype(np.float64)], axis=1)
-        return {self._signature.outputs[0].name: both}
+            true = _tuple(exact(*[t.double() if t.is_floating_point() else t for t in tensors]))
+            rounded = _tuple(eager(*tensors))
+        return {
+            port.name: np.stack([a.numpy(), b.numpy().astype(np.float64)], axis=1)
+            for port, a, b in zip(self._signature.outputs, true, rounded, strict=True)
+        }
 
     def close(self) -> None:
         self._modules = ()
 
 
+def _tuple(made: Any) -> tuple[Any, ...]:
+    return made if isinstance(made, tuple) else (made,)
+
+
 @dataclass(frozen=True, slots=True)
 class Exact:
-    """What `open_remote` asks for its session."""
+    """The runtime that `open_remote` finds in this module."""
 
     def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> ExactSession:
         from gan_export import checkpoint
 
         prepare_torch(device, threads)
-        return ExactSession(checkpoint.read(path), session_info(NAME, device))
+        return ExactSession(checkpoint.read(path, by_evidence=False), session_info(NAME, device))
 
 
 def find(name: str) -> Exact:
-    """The one entry of this registry."""
+    """Return the only entry of this registry."""
     if name != NAME:
         raise GanExportError(f"no reference is called {printable(name)}; there is {NAME}")
     return Exact()

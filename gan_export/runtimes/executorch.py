@@ -27,7 +27,7 @@ from gan_export.runtimes.unbatched import UnbatchedSession, needed_manifest
 
 @dataclass(frozen=True, slots=True)
 class ExecuTorchRuntime:
-    """The method `forward` of a .pte."""
+    """The method `forward` of a .pte file."""
 
     name: str = "executorch"
     title: str = "ExecuTorch"
@@ -38,23 +38,23 @@ class ExecuTorchRuntime:
         if importlib.util.find_spec("executorch") is None:
             return Availability(False, "executorch is not installed; pip install executorch")
         if device != "cpu":
-            return Availability(False, "executorch is used on the CPU alone; use --device cpu")
+            return Availability(False, "executorch is used on the CPU only; use device=cpu")
         return AVAILABLE
 
     def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> UnbatchedSession:
-        """As `Runtime.load`.  XNNPACK alone uses several threads."""
+        """Load a file; only XNNPACK uses several threads."""
         require_available(self, device)
         if not path.is_file():
             raise GanExportError(f"{printable(str(path))} is no file")
         manifest = (
             manifests.read_manifest(path, "executorch") if manifests.detect_format(path) == "executorch" else None
         )
-        with captured_stderr():  # it logs what it finds of the processor
+        with captured_stderr():  # it logs the processor's features
             from executorch.extension.pybindings import portable_lib
             from executorch.runtime import Runtime
 
             if threads is not None:
-                portable_lib._unsafe_reset_threadpool(threads)  # unsafe while a method runs; none does yet
+                portable_lib._unsafe_reset_threadpool(threads)  # unsafe while a method runs, but none runs yet
             try:
                 program = Runtime.get().load_program(path)
                 method = program.load_method("forward")
@@ -74,7 +74,7 @@ class ExecuTorchRuntime:
 
 
 def _shapes(metadata: Any, signature: Signature) -> Shapes:
-    """By place: a program has no names."""
+    """Return the shapes by position: a program has no names."""
     taken = [without_batch(metadata.input_tensor_meta(i).sizes()) for i in range(metadata.num_inputs())]
     given = [without_batch(metadata.output_tensor_meta(i).sizes()) for i in range(metadata.num_outputs())]
     inputs = [p.name for p in signature.inputs] if len(signature.inputs) == len(taken) else map(str, range(len(taken)))
@@ -83,7 +83,7 @@ def _shapes(metadata: Any, signature: Signature) -> Shapes:
 
 
 class ExecuTorchDraws:
-    """As `unbatched.ImageRunner`.  The program is kept: its method lives in it."""
+    """An `unbatched.ImageRunner`.  It keeps the program, which owns the method."""
 
     def __init__(self, program: Any, method: Any) -> None:
         self._program, self._method = program, method

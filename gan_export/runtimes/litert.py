@@ -27,7 +27,7 @@ from gan_export.runtimes.unbatched import UnbatchedSession, needed_manifest
 
 @dataclass(frozen=True, slots=True)
 class LiteRtRuntime:
-    """The interpreter with its usual delegate, XNNPACK."""
+    """The interpreter with its default delegate, XNNPACK."""
 
     name: str = "litert"
     title: str = "LiteRT"
@@ -38,7 +38,7 @@ class LiteRtRuntime:
         if importlib.util.find_spec("ai_edge_litert") is None:
             return Availability(False, "ai_edge_litert is not installed; pip install ai-edge-litert")
         if device != "cpu":
-            return Availability(False, "litert is used on the CPU alone; use --device cpu")
+            return Availability(False, "litert is used on the CPU only; use device=cpu")
         return AVAILABLE
 
     def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> UnbatchedSession:
@@ -66,7 +66,7 @@ class LiteRtRuntime:
 
 
 def _shapes(interpreter: Any, signature: Signature) -> Shapes:
-    """By place: the converter has names of its own."""
+    """Return the shapes by position: the converter gives names of its own."""
     sides: list[dict[str, Shape | None]] = []
     for entries, ports in (
         (sorted(interpreter.get_input_details(), key=_name), signature.inputs),
@@ -79,7 +79,7 @@ def _shapes(interpreter: Any, signature: Signature) -> Shapes:
 
 
 class LiteRtDraws:
-    """As `unbatched.ImageRunner`, by an interpreter with its tensors allocated."""
+    """An `unbatched.ImageRunner` for an interpreter with its tensors allocated."""
 
     def __init__(self, interpreter: Any) -> None:
         self._interpreter = interpreter
@@ -105,7 +105,7 @@ class LiteRtDraws:
 
 
 def _name(entry: dict[str, Any]) -> str:
-    """args_0 before args_1."""
+    """Return a name that sorts args_0 before args_1."""
     return str(entry["name"])
 
 

@@ -1,4 +1,4 @@
-"""The project's own C engine (engine/), through ctypes.  Nothing here imports torch."""
+"""The project's C engine (engine/), called through ctypes.  Imports no torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_export.errors import GanExportError, UnavailableError, printable
-from gan_export.graph.signature import Feeds
 from gan_export.latents import check as check_law
 from gan_export.runtimes.base import (
     AVAILABLE,
@@ -27,27 +26,24 @@ from gan_export.runtimes.base import (
     Floats,
     Labels,
     Output,
-    Outputs,
     Pictures,
     SessionInfo,
-    Shape,
-    Shapes,
-    checked_feeds,
     require_available,
 )
+from gan_export.runtimes.native_sessions import NativeImageSession, NativeSession
 
 Bytes = NDArray[np.uint8]
 Label = int | Literal["random", "all"]
 _FOLDER = Path(__file__).resolve().parent.parent
-_NAMES = {"darwin": "libgan.dylib", "win32": "gan.dll"}  # as CMake names them
-_LARGEST_BATCH = 64  # beyond it the engine works in rounds, and its way of working no longer changes
-_KEPT = 3  # contexts a model keeps, each with its scratch memory and threads
+_NAMES = {"darwin": "libgan.dylib", "win32": "gan.dll"}  # CMake's names
+_LARGEST_BATCH = 64  # larger batches run in rounds of this size
+_KEPT = 3  # contexts per model, each with its scratch memory and threads
 _LABELS = {"random": -1, "all": -2}
 _UNSUPPORTED = 6  # GAN_ERROR_UNSUPPORTED
 # Of a `.gan` file of version 3 (docs/gan-file-format.md): the size of its header and of a port, and the kinds of ports.
 _HEADER, _PORT = 144, 192
 _KINDS = ("latent", "style", "label", "scalar", "noise", "image", "volume", "video", "audio", "values")
-_FORK_PATIENCE = 1.0  # seconds that os.fork() waits for calls under way
+_FORK_PATIENCE = 1.0  # seconds that os.fork() waits for running calls
 
 
 class _Info(ctypes.Structure):
@@ -62,22 +58,43 @@ class _Options(ctypes.Structure):
     _fields_ = (("threads", c_uint32), ("batch", c_uint32), ("max_memory", c_uint64))
 
 
+class _Input(ctypes.Structure):
+    _fields_ = (
+        ("channels", c_uint32),
+        ("least_height", c_uint32), ("multiple_height", c_uint32), ("most_height", c_uint32),
+        ("least_width", c_uint32), ("multiple_width", c_uint32), ("most_width", c_uint32),
+        ("low", c_float), ("high", c_float),
+    )  # fmt: skip
+
+
+class _Images(ctypes.Structure):
+    _fields_ = (
+        ("count", c_uint64),
+        ("height", c_uint32),
+        ("width", c_uint32),
+        ("bytes", c_void_p),
+        ("floats", c_void_p),
+    )
+    held: Any  # keeps the array alive
+    count: int
+
+
 class _Request(ctypes.Structure):
     _fields_ = (
         ("seed", c_uint64), ("start", c_uint64), ("count", c_uint64),
         ("label", c_int64), ("labels", c_void_p), ("latents", c_void_p),
     )  # fmt: skip
-    held: Any  # the arrays that `labels` and `latents` point into
+    held: Any  # keeps the arrays alive that `labels` and `latents` point into
     count: int
 
 
 def library_name(system: str = sys.platform) -> str:
-    """The library's file name on a system that `sys.platform` names so."""
+    """Return the library's file name on a system with this `sys.platform`."""
     return _NAMES.get(system, "libgan.so")
 
 
 def library_path() -> Path:
-    """Where the built library lies, whether or not it is there."""
+    """Return the path of the built library, whether or not it exists."""
     return _FOLDER / library_name()
 
 
@@ -104,6 +121,10 @@ def _library() -> ctypes.CDLL:
         "gan_context_threads": (c_uint32, [c_void_p]),
         "gan_generate_bytes": (c_int, [c_void_p, request, POINTER(c_uint8), c_size_t]),
         "gan_generate_floats": (c_int, [c_void_p, request, POINTER(c_float), c_size_t]),
+        "gan_describe_input": (None, [c_void_p, POINTER(_Input)]),
+        "gan_output_size": (c_int, [c_void_p, c_uint32, c_uint32, POINTER(c_uint32), POINTER(c_uint32)]),
+        "gan_apply_bytes": (c_int, [c_void_p, POINTER(_Images), POINTER(c_uint8), c_size_t]),
+        "gan_apply_floats": (c_int, [c_void_p, POINTER(_Images), POINTER(c_float), c_size_t]),
         "gan_latents": (c_int, [c_void_p, c_uint64, c_uint64, c_uint64, POINTER(c_float)]),
         "gan_labels": (c_int, [c_void_p, c_uint64, c_uint64, c_uint64, POINTER(c_int64)]),
         "gan_status_string": (c_char_p, [c_int]),
@@ -116,13 +137,19 @@ def _library() -> ctypes.CDLL:
     return lib
 
 
+def engine_version() -> str:
+    """Return the version of the C engine; raises UnavailableError if there is none."""
+    version: bytes = _library().gan_version()
+    return version.decode()
+
+
 def _foreign_port(path: str) -> str:
-    """Return what the first port that the engine doesn't run is, by name; "" if the ports are not what it refuses."""
+    """Return a description of the first port that the engine doesn't run; "" if there is none."""
     with open(path, "rb") as f:
         head = f.read(_HEADER)
         if len(head) < _HEADER or struct.unpack_from("<I", head, 8)[0] != 3:
             return ""
-        seen: set[str] = set()
+        seen: set[tuple[str, str]] = set()
         for _ in range(min(struct.unpack_from("<I", head, 60)[0], 128)):
             port = f.read(_PORT)
             if len(port) < _PORT:
@@ -130,9 +157,10 @@ def _foreign_port(path: str) -> str:
             output, kind = struct.unpack_from("<2I", port)
             what = _KINDS[kind] if kind < len(_KINDS) else "unknown"
             name = printable(port[128:192].rstrip(b"\0").decode("ascii", "replace"))
-            if what in seen or what not in (("image",) if output else ("latent", "label")):
-                return f"the {'output' if output else 'input'} {name} is {what}"
-            seen.add(what)
+            way = "output" if output else "input"
+            if (way, what) in seen or what not in (("image",) if output else ("latent", "label", "image")):
+                return f"the {way} {name} is {what}"
+            seen.add((way, what))
     return ""
 
 
@@ -142,23 +170,25 @@ def _check(status: int, where: str) -> None:
 
 
 class Model:
-    """A `.gan` file, open.  Any number of threads may call `generate`; calls on one model take turns."""
+    """An open `.gan` file.  Any number of threads may call `generate`; calls on one model take turns."""
 
     def __init__(self, path: Path | str, *, max_memory: int = 0) -> None:
-        """Raises GanExportError for what is no sound `.gan` file, UnavailableError where there is no engine."""
+        """Open a file; raise GanExportError if it is not a valid `.gan` file, UnavailableError without the engine."""
         self._path = str(path)
         self._lib = _library()
-        self._lock = threading.RLock()  # a signal handler may fork inside of a call of this thread
+        self._lock = threading.RLock()  # a signal handler may fork during a call of this thread
         self._max_memory = max_memory
         self._contexts: dict[tuple[int, int], c_void_p] = {}
         self._handle: c_void_p | None = None
         handle = c_void_p()
         name = os.fsencode(path)
         if b"\0" in name:
-            raise GanExportError(f"{printable(self._path)}: a path holds no NUL")
+            raise GanExportError(f"{printable(self._path)}: a path can't contain NUL")
         status = self._lib.gan_open(name, byref(handle))
         if status == _UNSUPPORTED and (port := _foreign_port(self._path)):
-            raise GanExportError(f"{printable(self._path)}: the C engine runs a latent and a label to an image; {port}")
+            raise GanExportError(
+                f"{printable(self._path)}: the C engine runs a latent and a label, or an image, to an image; {port}"
+            )
         _check(status, self._path)
         self._handle = handle
         _OPEN.add(self)
@@ -170,6 +200,13 @@ class Model:
         self.prior: str = ("normal", "uniform")[info.prior]
         self.weight_bytes: int = info.weights
         self.cpu: str = info.cpu.decode()
+        given = _Input()
+        self._lib.gan_describe_input(handle, byref(given))
+        self.channels: int = given.channels  # of the images that it takes; 0 if it takes latents
+        self.least: tuple[int, int] = (given.least_height, given.least_width)  # their smallest height and width
+        self.fixed: tuple[int, int] | None = (  # their height and width, if these aren't free
+            self.least if self.least == (given.most_height, given.most_width) else None
+        )
         self.manifest: str = ctypes.string_at(info.manifest, info.manifest_size).decode("utf-8", "replace")
 
     def generate(
@@ -184,10 +221,10 @@ class Model:
         threads: int | None = None,
         out: Bytes | None = None,
     ) -> Bytes:
-        """Pictures start .. start+count-1 of `seed`, or those of `latents` (N, nz), as uint8 (N, H, W, C).
+        """Return images start .. start+count-1 of `seed`, or those of `latents` (N, nz), as uint8 (N, H, W, C).
 
-        label is one for all, "all" for i mod classes, or "random"; labels (N,) gives each its own.  `out`,
-        C-contiguous and of the result's shape, is filled and returned.  threads None: every usable core.
+        label: one for all images, "all" for i mod classes, or "random"; labels (N,): one per image.  `out` must be
+        C-contiguous and of the result's shape; it is filled and returned.  threads None: all usable cores.
         """
         channels, height, width = self.image
         request = self._request(seed, start, count, latents, label=label, labels=labels)
@@ -207,14 +244,59 @@ class Model:
         threads: int | None = None,
         out: Floats | None = None,
     ) -> Floats:
-        """As `generate`: float32 (N, C, H, W) in the generator's own range."""
+        """Return what `generate` does as float32 (N, C, H, W) in the generator's own range."""
         request = self._request(seed, start, count, latents, label=label, labels=labels)
         pictures = _array(out, (request.count, *self.image), np.dtype(np.float32))
         self._draw(request, threads, pictures)
         return pictures  # type: ignore[return-value]
 
+    def apply(self, images: Any, *, threads: int | None = None, out: Bytes | None = None) -> Bytes:
+        """Return what the generator makes of images as uint8 (N, H', W', C').
+
+        images: uint8 (N, H, W, C), whose 0 .. 255 stand for the ends of the input's range, or floats (N, C, H, W).
+        Raises GanExportError for a size that the generator doesn't take.  threads, out: as of `generate`.
+        """
+        given, (height, width) = self._images(images)
+        made = _array(out, (given.count, height, width, self.image[0]), np.dtype(np.uint8))
+        self._apply(given, threads, made)
+        return made  # type: ignore[return-value]
+
+    def apply_floats(self, images: Any, *, threads: int | None = None, out: Floats | None = None) -> Floats:
+        """Return what `apply` does as float32 (N, C', H', W') in the generator's own range."""
+        given, (height, width) = self._images(images)
+        made = _array(out, (given.count, self.image[0], height, width), np.dtype(np.float32))
+        self._apply(given, threads, made)
+        return made  # type: ignore[return-value]
+
+    def _images(self, images: Any) -> tuple[_Images, tuple[int, int]]:
+        """Return checked images, which are kept alive, and the height and width of what comes out."""
+        array = np.asarray(images)
+        raw = array.dtype == np.uint8
+        array = np.ascontiguousarray(array, np.uint8 if raw else np.float32)
+        if not self.channels or array.ndim != 4 or array.shape[3 if raw else 1] != self.channels:
+            takes = f"uint8 (N, H, W, {self.channels}) or float32 (N, {self.channels}, H, W)"
+            raise GanExportError(
+                f"images {array.dtype} {array.shape}: this model takes {takes if self.channels else 'latents'}"
+            )
+        count, height, width = array.shape[0], *(array.shape[1:3] if raw else array.shape[2:])
+        h, w = c_uint32(), c_uint32()
+        if self._lib.gan_output_size(self._open(), height, width, byref(h), byref(w)):
+            raise GanExportError(f"images of {width} x {height}: the generator doesn't take this size")
+        given = _Images(count, height, width, array.ctypes.data if raw else None, None if raw else array.ctypes.data)
+        given.held = array
+        return given, (h.value, w.value)
+
+    def _apply(self, given: _Images, threads: int | None, made: Pictures) -> None:
+        with self._lock:
+            context = self._context(1, threads)
+            if made.dtype == np.uint8:
+                status = self._lib.gan_apply_bytes(context, byref(given), _as(made, c_uint8), made.size)
+            else:
+                status = self._lib.gan_apply_floats(context, byref(given), _as(made, c_float), made.size)
+        _check(status, self._path)
+
     def latents(self, seed: int, start: int, count: int) -> Floats:
-        """What `generate` draws from: float32 (count, nz), to the bit those of `gan_export.latents`."""
+        """Return the latents of `generate`: float32 (count, nz), equal to those of `gan_export.latents` bit by bit."""
         check_law(seed, start, count)
         z = _array(None, (count, self.nz), np.dtype(np.float32))
         with self._lock:
@@ -222,7 +304,7 @@ class Model:
         return z  # type: ignore[return-value]
 
     def labels(self, seed: int, start: int, count: int) -> Labels:
-        """The random labels (count,) of a generator with classes."""
+        """Return the random labels (count,) of a generator with classes."""
         check_law(seed, start, count)
         chosen = np.empty(count, np.int64)
         with self._lock:
@@ -230,7 +312,7 @@ class Model:
         return chosen
 
     def memory(self, count: int, threads: int | None = None) -> tuple[int, int]:
-        """(scratch, transformed weights) in bytes that drawing `count` at once takes, the file's own aside."""
+        """Return (scratch, transformed weights) in bytes for generating `count` images at once, without the file."""
         scratch, weights = c_uint64(), c_uint64()
         options = self._options(count, threads)
         with self._lock:
@@ -239,11 +321,11 @@ class Model:
         return scratch.value, weights.value
 
     def threads(self, threads: int | None = None) -> int:
-        """How many threads a call uses."""
+        """Return the number of threads of a call."""
         return threads or int(self._lib.gan_threads_default())
 
     def close(self) -> None:
-        """May be called twice."""
+        """Close the file; may be called twice."""
         with self._lock:
             for context in self._contexts.values():
                 self._lib.gan_context_free(context)
@@ -253,7 +335,10 @@ class Model:
             self._handle = None
 
     def _after_fork_in_child(self, held: bool) -> None:
-        """Give the contexts up: their threads aren't here.  What a call was in (not `held`) is left as it is."""
+        """Drop the contexts, whose threads don't exist in the child.
+
+        A context that a call was using (not `held`) is left as it is.
+        """
         if held:
             for context in self._contexts.values():
                 self._lib.gan_context_free(context)
@@ -277,11 +362,14 @@ class Model:
 
     def _options(self, count: int, threads: int | None) -> _Options:
         if threads is not None and not 1 <= threads <= 1024:
-            raise GanExportError(f"{threads} threads: 1 to 1024 are possible")
+            raise GanExportError(f"threads {threads}: must be 1 to 1024")
         return _Options(threads or 0, min(count, _LARGEST_BATCH), self._max_memory)
 
     def _context(self, count: int, threads: int | None) -> c_void_p:
-        """The context for this many pictures: made at the first call, the oldest given up for a new one."""
+        """Return the context for this number of images.
+
+        A new one is created if needed; it replaces the oldest if there are too many.
+        """
         options = self._options(1 << (max(count, 1) - 1).bit_length(), threads)
         key = (options.batch, options.threads)
         context = self._contexts.pop(key, None)
@@ -294,18 +382,18 @@ class Model:
         return context
 
     def _request(self, seed: int, start: int, count: int, latents: Any, *, label: Label, labels: Any) -> _Request:
-        """A checked request.  It keeps what it points to alive."""
+        """Return a checked request, which keeps alive what it points to."""
         z = None if latents is None else np.ascontiguousarray(latents, np.float32)
         if z is not None and (z.ndim != 2 or z.shape[1] != self.nz):
-            raise GanExportError(f"latents of shape {z.shape}; this generator takes (N, {self.nz})")
+            raise GanExportError(f"latents of shape {z.shape}: must be (N, {self.nz})")
         n = count if z is None else len(z)
         check_law(seed, start, n)
         chosen = None if labels is None else np.ascontiguousarray(labels, np.int64)
         if chosen is not None and chosen.shape != (n,):
-            raise GanExportError(f"labels of shape {chosen.shape}; ({n},) is needed")
+            raise GanExportError(f"labels of shape {chosen.shape}; must be ({n},)")
         named = _LABELS.get(label, label) if isinstance(label, str) else label
         if isinstance(named, str) or (not isinstance(label, str) and not 0 <= label < max(self.classes, 1)):
-            raise GanExportError(f"label {label}: 0 to {self.classes - 1} are possible, or random, or all")
+            raise GanExportError(f"label {label}: must be 0 to {self.classes - 1}, random or all")
         request = _Request(
             seed, start, n, named,
             None if chosen is None else chosen.ctypes.data, None if z is None else z.ctypes.data,
@@ -325,7 +413,7 @@ class Model:
 
 _OPEN: weakref.WeakSet[Model] = weakref.WeakSet()
 if hasattr(os, "register_at_fork"):
-    # For each os.fork() under way, the models that were open, and whether their locks were taken: no call is in flight.
+    # For each running os.fork(), the models that were open, and whether their locks were taken, so that no call ran.
     _forks: list[list[tuple[Model, bool]]] = []
     _forking = threading.RLock()
 
@@ -349,14 +437,14 @@ if hasattr(os, "register_at_fork"):
 
 
 def _array(out: Pictures | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Pictures:
-    """`out`, checked, or a new array."""
+    """Return `out` after checking it, or a new array."""
     if out is None:
         try:
             return np.empty(shape, dtype)
         except (MemoryError, ValueError):
-            raise GanExportError(f"there is no memory for {shape[0]} pictures at once; draw them in parts") from None
+            raise GanExportError(f"there is no memory for {shape[0]} images at once; generate them in parts") from None
     if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous or not out.flags.writeable:
-        raise GanExportError(f"out is {out.dtype} {out.shape}; contiguous {dtype} {shape} is needed")
+        raise GanExportError(f"out is {out.dtype} {out.shape}; must be contiguous {dtype} {shape}")
     return out
 
 
@@ -366,85 +454,34 @@ def _as(array: NDArray[Any], kind: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class NativeRuntime:
-    """The engine as a runtime.  A session gives floats, or bytes."""
+    """The engine as a runtime.  A session returns floats or bytes."""
 
     name: str = "native"
     title: str = "gan-export native"
     format: str = "gan"
     devices: tuple[str, ...] = ("cpu",)
     output: Output = "float"
+    max_memory: int = 0  # of a model, in bytes; 0 for no bound
 
     def availability(self, device: str = "cpu") -> Availability:
         if device != "cpu":
-            return Availability(False, "the C engine runs on the CPU alone; use --device cpu")
+            return Availability(False, "the C engine runs on the CPU only; use device=cpu")
         try:
             _library()
         except UnavailableError as e:
             return Availability(False, str(e).removeprefix("native: "))
         return AVAILABLE
 
-    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> NativeSession:
+    def load(
+        self, path: Path, *, device: str = "cpu", threads: int | None = None
+    ) -> NativeSession | NativeImageSession:
         require_available(self, device)
-        return NativeSession(Model(path), self, threads)
+        model = Model(path, max_memory=self.max_memory)
+        return (NativeImageSession if model.channels else NativeSession)(model, _info(model, self, threads), threads)
 
 
-class NativeSession:
-    """A model as a session."""
-
-    def __init__(self, model: Model, runtime: NativeRuntime, threads: int | None) -> None:
-        self.model = model
-        self._runtime = runtime
-        self._threads = threads
-        version = _library().gan_version().decode()
-        self._info = SessionInfo(runtime.name, version, "cpu", model.cpu, model.threads(threads), runtime.output)
-
-    @property
-    def info(self) -> SessionInfo:
-        return self._info
-
-    def shapes(self) -> Shapes:
-        label: dict[str, Shape | None] = {"label": ()} if self.model.classes else {}
-        return Shapes({"z": (self.model.nz,), **label}, {"image": self._image()}, self.model.classes)
-
-    def _image(self) -> Shape:
-        channels, height, width = self.model.image
-        return (height, width, channels) if self._runtime.output == "bytes" else (channels, height, width)
-
-    def run(self, feeds: Feeds) -> Outputs:
-        return self.bind(feeds).run()
-
-    def bind(self, feeds: Feeds) -> NativeBound:
-        arrays = checked_feeds(feeds, ["z", "label"] if self.model.classes else ["z"])
-        draw = self.model.generate if self._runtime.output == "bytes" else self.model.generate_floats
-        return NativeBound(draw, arrays["z"], arrays.get("label"), self._threads)
-
-    def draw_bytes(self, seed: int, start: int, count: int, labels: Labels | None = None) -> Bytes:
-        return self.model.generate(seed, count, start=start, label="all", labels=labels, threads=self._threads)
-
-    def close(self) -> None:
-        self.model.close()
-
-
-class NativeBound:
-    """Latents held, and an array that each call fills."""
-
-    def __init__(self, draw: Any, latents: Floats, labels: Labels | None, threads: int | None) -> None:
-        self._draw = draw
-        self._arguments = {"latents": latents.copy(), "labels": labels, "threads": threads}
-        self._out: Pictures | None = None
-
-    def __call__(self) -> None:
-        self._out = self._draw(**self._arguments, out=self._out)
-
-    def run(self) -> Outputs:
-        self()
-        assert self._out is not None
-        return {"image": self._out}
-
-    def outputs(self) -> Outputs:
-        if self._out is None:
-            raise GanExportError("nothing was drawn yet")
-        return {"image": self._out.copy()}
+def _info(model: Model, runtime: NativeRuntime, threads: int | None) -> SessionInfo:
+    return SessionInfo(runtime.name, engine_version(), "cpu", model.cpu, model.threads(threads), runtime.output)
 
 
 NATIVE = NativeRuntime()

@@ -1,4 +1,4 @@
-"""ncnn on the CPU, float32 held: its own default narrows to fp16 or bf16 where the processor can."""
+"""ncnn on the CPU in float32; by default, it would narrow to fp16 or bf16 if the processor can."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_export.errors import GanExportError, printable
+from gan_export.formats.ncnn import IMAGE_IN, IMAGE_OUT
+from gan_export.graph.signature import Signature
 from gan_export.runtimes.base import AVAILABLE, Availability, SessionInfo, Shapes, require_available
 from gan_export.runtimes.unbatched import UnbatchedSession, needed_manifest
 
 _NARROW = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage", "use_bf16_packed")
 
-_HEAD = 4096  # characters of a .param, among which the inputs are
+_HEAD = 4096  # characters at the start of a .param, which contain the inputs
 
 
 @dataclass(frozen=True, slots=True)
 class NcnnRuntime:
-    """ncnn.Net of a .param file, whose weights lie beside it."""
+    """ncnn.Net of a .param file, with its weights beside it."""
 
     name: str = "ncnn"
     title: str = "ncnn"
@@ -34,7 +36,7 @@ class NcnnRuntime:
         if importlib.util.find_spec("ncnn") is None:
             return Availability(False, "ncnn is not installed; pip install ncnn")
         if device != "cpu":
-            return Availability(False, "ncnn is used on the CPU alone; use --device cpu")
+            return Availability(False, "ncnn is used on the CPU only; use device=cpu")
         return AVAILABLE
 
     def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> UnbatchedSession:
@@ -71,32 +73,43 @@ class NcnnRuntime:
             shapes = Shapes({**dict.fromkeys(names), names[0]: first})
         else:
             shapes = Shapes(dict.fromkeys(map(str, net.input_names())))
-        return UnbatchedSession(NcnnDraws(net, len(signature.outputs)), info, signature, shapes)
+        return UnbatchedSession(NcnnDraws(net, *_blobs(signature)), info, signature, shapes)
+
+
+def _blobs(signature: Signature) -> tuple[list[str], list[str]]:
+    """Return the names of the inputs and outputs in the file."""
+    inputs, outputs = (
+        [f"in{i}" for i in range(len(signature.inputs))],
+        [f"out{i}" for i in range(len(signature.outputs))],
+    )
+    if signature.inputs[0].kind == "image":
+        inputs[0], outputs[0] = IMAGE_IN, IMAGE_OUT
+    return inputs, outputs
 
 
 def _latents(path: Path) -> int | None:
-    """The length in the line of the first input, where exports since version 2 of the manifest have it."""
+    """Return the length in the line of the first input; exports since version 2 of the manifest have it."""
     with open(path, encoding="utf-8", errors="replace") as f:
         found = re.search(r"(?m)^Input +in0 .* 0=(\d{1,9})\s*$", f.read(_HEAD))
     return int(found[1]) if found else None
 
 
 class NcnnDraws:
-    """As `unbatched.ImageRunner`, by a loaded net."""
+    """An `unbatched.ImageRunner` for a loaded net."""
 
-    def __init__(self, net: Any, outputs: int) -> None:
-        self._net, self._outputs = net, outputs
+    def __init__(self, net: Any, inputs: list[str], outputs: list[str]) -> None:
+        self._net, self._names, self._outputs = net, inputs, outputs
 
     def inputs(self, arrays: tuple[NDArray[Any], ...]) -> list[Any]:
         import ncnn
 
-        return [ncnn.Mat(a[0] if a.ndim > 1 else a.astype(np.int32)).clone() for a in arrays]
+        return [ncnn.Mat(np.ascontiguousarray(a[0]) if a.ndim > 1 else a.astype(np.int32)).clone() for a in arrays]
 
     def run(self, inputs: list[Any]) -> Any:
         extractor = self._net.create_extractor()
-        for number, array in enumerate(inputs):
-            extractor.input(f"in{number}", array)
-        made = [extractor.extract(f"out{number}") for number in range(self._outputs)]
+        for name, array in zip(self._names, inputs, strict=True):
+            extractor.input(name, array)
+        made = [extractor.extract(name) for name in self._outputs]
         if any(code != 0 for code, _ in made):
             raise GanExportError("ncnn can't run this model")
         return [array for _, array in made]

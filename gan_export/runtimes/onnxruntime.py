@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU and on CUDA.  The provider is checked from the session: a silent fall-back is an error."""
+"""ONNX Runtime on the CPU and on CUDA.  The session's provider is checked: a silent fallback is an error."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from gan_export._lib import untracked
+from gan_export._lib.extras import install_line
 from gan_export.errors import GanExportError, UnavailableError, printable
 from gan_export.formats import manifest as manifests
 from gan_export.formats.protobuf import check_external_data
-from gan_export.graph.signature import Array, Feeds
+from gan_export.graph.signature import MOST_PORTS, Array, Feeds
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
@@ -34,14 +35,17 @@ from gan_export.runtimes.builtin_sampler import SamplerSession, is_seeded
 from gan_export.runtimes.cuda import cuda_availability
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-# TF32 off: float32 is what is asked for.  Everything else is the provider's own default.
+# TF32 is off, because float32 is required. All other settings are the provider's defaults.
 _PROVIDER_OPTIONS: dict[str, dict[str, str]] = {"cpu": {}, "cuda": {"use_tf32": "0"}}
 _WHEELS = ("onnxruntime", "onnxruntime-gpu")  # both install the folder `onnxruntime`: the later one overwrites
-_FATAL = 4  # onnxruntime's log severity: only what ends the process
+_FATAL = 4  # onnxruntime's log severity: only fatal errors
 
 
 def installed_wheels() -> tuple[str, ...]:
-    """Which of the two wheels pip believes to be installed; with both, the files are those of the later one."""
+    """Return which of the two wheels are installed according to pip.
+
+    With both, the files are those of the later one.
+    """
     return tuple(name for name in _WHEELS if _installed(name))
 
 
@@ -56,7 +60,7 @@ class OnnxRuntime:
 
     def availability(self, device: str = "cpu") -> Availability:
         if importlib.util.find_spec("onnxruntime") is None:
-            return Availability(False, "onnxruntime is not installed; pip install onnxruntime-gpu (or onnxruntime)")
+            return Availability(False, f"onnxruntime is not installed; {install_line(['onnxruntime'])}")
         if device == "cpu":
             return AVAILABLE
         if PROVIDERS["cuda"] not in _import_quietly().get_available_providers():
@@ -64,7 +68,7 @@ class OnnxRuntime:
             remove = f"pip uninstall -y {' '.join(wheels)}; " if wheels else ""
             return Availability(
                 False,
-                f"this onnxruntime has no CUDA provider; {remove}pip install onnxruntime-gpu, or use --device cpu",
+                f"this onnxruntime has no CUDA provider; {remove}pip install onnxruntime-gpu, or use device=cpu",
             )
         return cuda_availability()
 
@@ -86,7 +90,8 @@ class OnnxRuntime:
                 session = ort.InferenceSession(
                     str(path), options, providers=[(PROVIDERS[device], _PROVIDER_OPTIONS[device])]
                 )
-            except Exception as e:  # onnxruntime has an exception type a status code, with no base of their own
+            # onnxruntime has an exception type per status code, without a base class of their own
+            except Exception as e:
                 raise GanExportError(f"{printable(str(path))}: ONNX Runtime can't load it: {_line(str(e))}") from e
         check_provider(session.get_providers(), device, noise)
         if not session.get_inputs() or not session.get_outputs():
@@ -94,21 +99,19 @@ class OnnxRuntime:
         loaded = OnnxSession(session, ort, device, threads, stored_precision(path))
         if is_seeded(loaded.inputs):
             return SamplerSession(loaded, conditional="label" in loaded.inputs)
-        if not 1 <= len(loaded.inputs) <= 2:
-            raise GanExportError(
-                f"the graph takes {len(loaded.inputs)} inputs; latents, or latents and labels, are one or two"
-            )
+        if len(loaded.inputs) > MOST_PORTS:
+            raise GanExportError(f"the graph has {len(loaded.inputs)} inputs; must be at most {MOST_PORTS}")
         return loaded
 
 
 def stored_precision(path: Path) -> str:
-    """What the file says of its arithmetic; fp32 for a file that is not one of ours."""
+    """Return the precision that the file states; fp32 for a file that gan-export didn't write."""
     manifest = manifests.read_manifest(path, "onnx")
     return manifest.precision if manifest else "fp32"
 
 
 def check_provider(given: list[str], device: str, noise: list[str]) -> None:
-    """Raises UnavailableError where the session's first provider is not the one that was asked for."""
+    """Raise UnavailableError unless the session's first provider is the requested one."""
     wanted = PROVIDERS[device]
     if not given or given[0] != wanted:
         why = f" ({_line(noise[-1])})" if noise else ""
@@ -116,7 +119,7 @@ def check_provider(given: list[str], device: str, noise: list[str]) -> None:
 
 
 class OnnxSession:
-    """A loaded graph; inputs and outputs by the graph's own names."""
+    """A loaded graph, with inputs and outputs by the graph's own names."""
 
     def __init__(self, session: Any, ort: Any, device: str, threads: int | None, precision: str) -> None:
         self._session = session
@@ -124,7 +127,7 @@ class OnnxSession:
         self.inputs = [i.name for i in session.get_inputs()]
         self._halves = {i.name for i in session.get_inputs() if i.type == "tensor(float16)"}
         first = session.get_inputs()[0].shape[:1]
-        self._fixed = first[0] if first and isinstance(first[0], int) else None  # the batch that the graph is made for
+        self._fixed = first[0] if first and isinstance(first[0], int) else None  # the graph's fixed batch size
         self._outputs = [o.name for o in session.get_outputs()]
         self._shapes = Shapes(
             {i.name: without_batch(i.shape) for i in session.get_inputs()},
@@ -160,7 +163,7 @@ class OnnxSession:
         self._session = None
 
     def call(self, feeds: Feeds) -> Outputs:
-        """One call on inputs in host memory, of the graph's own types."""
+        """Run once on inputs in host memory, in the graph's own types."""
         try:
             run = self._open().run
             if self._fixed is None:
@@ -186,7 +189,7 @@ class OnnxSession:
 
 
 class CpuBound:
-    """On the CPU the device's memory is the host's: the plain call."""
+    """Bound inputs on the CPU, where the device's memory is the host's: a plain call."""
 
     def __init__(self, session: OnnxSession, feeds: dict[str, Array]) -> None:
         self._session, self._feeds = session, feeds
@@ -203,7 +206,7 @@ class CpuBound:
 
 
 class CudaBound:
-    """I/O binding: inputs and outputs stay in device memory, the outputs allocated once, as `examples` are."""
+    """Bound inputs on CUDA: inputs and outputs stay in device memory; outputs are allocated once, as `examples` are."""
 
     def __init__(self, ort: Any, session: Any, feeds: dict[str, Array], examples: Outputs) -> None:
         self._session = session
@@ -227,12 +230,12 @@ class CudaBound:
 
 
 def widened(array: Array) -> Array:
-    """float16 as float32; other types as they are."""
+    """Return float16 as float32, and other types unchanged."""
     return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def in_pieces(run: Callable[[dict[str, Array]], list[Array]], feeds: Feeds, size: int) -> list[Array]:
-    """Any number of images from a graph that takes `size` at a time: the last piece is filled up and cut off."""
+    """Run a graph of fixed batch size on any number of images: the last batch is padded, and its outputs cut."""
     count = len(next(iter(feeds.values())))
     made: list[list[Array]] = []
     for start in range(0, count, size):
@@ -245,7 +248,7 @@ def in_pieces(run: Callable[[dict[str, Array]], list[Array]], feeds: Feeds, size
 
 @contextlib.contextmanager
 def captured_stderr() -> Iterator[list[str]]:
-    """Keeps off the terminal what C++ code writes to descriptor 2 inside the block; its lines are in the given list."""
+    """Capture what C++ code writes to descriptor 2 inside the block; its lines are added to the yielded list."""
     lines: list[str] = []
     sys.stderr.flush()
     kept = os.dup(2)
@@ -262,14 +265,14 @@ def captured_stderr() -> Iterator[list[str]]:
 
 
 def _import_quietly() -> Any:
-    with captured_stderr():  # a GPU build looks for drivers when it starts, and says so
+    with captured_stderr():  # a GPU build looks for drivers when it starts, and prints messages
         onnxruntime = untracked.onnxruntime()
         onnxruntime.set_default_logger_severity(_FATAL)
     return onnxruntime
 
 
 def _preload_cuda(ort: Any) -> None:
-    """CUDA's and cuDNN's libraries from the nvidia wheels that torch brings, where they are installed."""
+    """Load CUDA's and cuDNN's libraries from torch's nvidia wheels, if they are installed."""
     if hasattr(ort, "preload_dlls"):
         with captured_stderr(), contextlib.redirect_stdout(None):
             ort.preload_dlls()

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, float32 held: its own default narrows to bf16 where the processor can."""
+"""OpenVINO on the CPU in float32; by default, it would narrow to bf16 if the processor can."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class OpenVino:
         if importlib.util.find_spec("openvino") is None:
             return Availability(False, "openvino is not installed; pip install openvino")
         if device != "cpu":
-            return Availability(False, "openvino is used on the CPU alone; use --device cpu")
+            return Availability(False, "openvino is used on the CPU only; use device=cpu")
         return AVAILABLE
 
     def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> OpenVinoSession | SamplerSession:
@@ -48,8 +48,10 @@ class OpenVino:
             raise GanExportError(f"{printable(str(path))} is no file")
         if self.format == "onnx":
             check_external_data(path)
-        elif not (weights := path.with_suffix(".bin")).is_file():  # a link to itself would end the process
-            raise GanExportError(f"{printable(str(weights))} is no file, and holds {printable(path.name)}'s weights")
+        elif not (weights := path.with_suffix(".bin")).is_file():  # OpenVINO ends the process for a link to itself
+            raise GanExportError(
+                f"{printable(str(weights))} is no file, but {printable(path.name)} needs it for its weights"
+            )
         openvino = untracked.openvino()
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
@@ -68,7 +70,7 @@ class OpenVino:
 
 
 class OpenVinoSession:
-    """A compiled graph; inputs and outputs by the graph's own names."""
+    """A compiled graph, with inputs and outputs by the graph's own names."""
 
     def __init__(self, name: str, compiled: Any, version: str) -> None:
         self._compiled: Any = compiled
@@ -118,7 +120,7 @@ class OpenVinoSession:
 
 
 class OpenVinoBound:
-    """Inputs in host memory, which is the device's, shared and not copied; outputs stay in a request of their own."""
+    """Bound inputs in host memory, shared and not copied; the outputs stay in a request of their own."""
 
     def __init__(self, request: Any, feeds: dict[str, Array], names: list[str]) -> None:
         self._request, self._feeds, self._names = request, feeds, names
@@ -134,7 +136,7 @@ class OpenVinoBound:
 
 
 def _dimensions(port: Any) -> list[int | None]:
-    """Of an input or an output, None for a free one."""
+    """Return the dimensions of an input or output, None for a free one."""
     shape = port.get_partial_shape()
     if shape.rank.is_dynamic:
         return []

@@ -1,4 +1,4 @@
-"""A `.pt2` by torch.export.load, once `pt2_check` has found nothing in it that that would run."""
+"""`.pt2` files, loaded by torch.export.load after `pt2_check` has verified that loading runs no code from them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pt2Runtime:
-    """The program as torch runs it operator by operator; no compiler takes part."""
+    """The program as torch runs it operator by operator; needs no compiler."""
 
     name: str = "pt2"
     title: str = "torch.export"
@@ -37,7 +37,7 @@ class Pt2Runtime:
 
     def availability(self, device: str = "cpu") -> Availability:
         if device != "cpu":
-            return Availability(False, "a .pt2 is run on the CPU alone here; use torchscript for --device cuda")
+            return Availability(False, "a .pt2 is run on the CPU only; use torchscript for device=cuda")
         return torch_availability(device)
 
     def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> TorchSession | SamplerSession:
@@ -47,7 +47,7 @@ class Pt2Runtime:
         prepare_torch(device, threads)
         if not path.is_file():
             raise GanExportError(f"{printable(str(path))} is no file")
-        snapshot = read_file.read_file(path)  # what is checked is what is loaded
+        snapshot = read_file.read_file(path)  # the checked bytes are the loaded ones
         try:
             pt2_check.check(snapshot.data)
         except GanExportError as e:
@@ -66,7 +66,7 @@ class Pt2Runtime:
 
 
 def _shapes(program: ExportedProgram, outputs: Sequence[str]) -> Shapes:
-    """By the example values that the program's graph was traced with; a free dimension is a symbol there."""
+    """Return the shapes of the program's traced example values, in which a free dimension is a symbol."""
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     found = program.graph_signature
     inputs = {str(name): without_batch(getattr(values.get(str(name)), "shape", ())) for name in found.user_inputs}

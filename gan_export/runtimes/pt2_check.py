@@ -1,10 +1,9 @@
-"""What torch.export.load runs of a `.pt2`, refused before it is called.
+"""Refuse a `.pt2` from which torch.export.load would run code.
 
-It unpickles whatever a configuration marks as pickled, and what is named as an opaque constant; it evaluates the
-sizes' expressions and the guards as Python, and imports modules that the shape of the arguments names.  What gan-export
-writes has none of that: raw weights, a graph of operators, symbols in expressions.  So anything else is refused.
-Sources: torch/export/pt2_archive/_package.py, torch/_export/serde/serialize.py and torch/utils/_pytree.py, read for
-what they do with a file.
+torch.export.load unpickles what a configuration marks as pickled, and opaque constants; it evaluates expressions of
+sizes and guards as Python, and imports modules named in the arguments' shape.  Files of gan-export have none of these:
+they have raw weights, a graph of operators, and symbols in expressions.  Everything else is refused. Sources:
+torch/export/pt2_archive/_package.py, torch/_export/serde/serialize.py and torch/utils/_pytree.py.
 """
 
 from __future__ import annotations
@@ -34,16 +33,17 @@ _RELATIONS = "GreaterThan|LessThan|StrictGreaterThan|StrictLessThan|Equality|Une
 _EXPRESSIONS = re.compile(
     rf"(?:{_SYMBOL}|(?:{_RELATIONS}|Add|Mul|Max|Min|Mod|FloorDiv|Integer)\(|-?[0-9]{{1,19}}|\)|, )*"
 )
-_SIZE = r"(?:L\['[a-z_][a-z0-9_]{0,63}'\]\.size\(\)\[[0-9]\]|[0-9]{1,19})"  # of an input, or a number
-_GUARD = re.compile(rf"{_SIZE} (?:==|!=|<=|>=|<|>) {_SIZE}")
+_SIZE = r"L\['[a-z_][a-z0-9_]{0,63}'\]\.size\(\)\[[0-9]\]"  # of an input
+# Comparisons of sizes and integers, with + - * // %, max, min and parentheses: no other name, no power.
+_GUARD = re.compile(rf"(?!.*\*\*)(?:{_SIZE}|[0-9]{{1,19}}|torch\.sym_(?:max|min)\(|//|==|!=|<=|>=|<|>|[-+*%(), ])+")
 _LONGEST = 1000  # characters of an expression
-_SHAPES = (None, "builtins.tuple", "builtins.list", "builtins.dict")  # what arguments lie in
-_EMPTY = ("custom_obj_values", "treespec_namedtuple_fields", "metadata")  # in all that gan-export writes
+_SHAPES = (None, "builtins.tuple", "builtins.list", "builtins.dict")  # allowed containers of arguments
+_EMPTY = ("custom_obj_values", "treespec_namedtuple_fields", "metadata")  # empty in all files of gan-export
 _NEVER = ("as_custom_obj", "as_operator", "as_graph", "custom_obj")
 
 
 def check(data: memoryview) -> None:
-    """Raises HostileFileError for more than a graph and its weights, GanExportError for a damaged file."""
+    """Raise HostileFileError for more than a graph and its weights, GanExportError for a damaged file."""
     archive = Archive(data, Budget(len(data)))
     archive.refuse_tricks()
     roots = {name.partition("/")[0] for name in archive.entries}
@@ -71,7 +71,7 @@ def _parsed(archive: Archive, name: str) -> Any:
 def _check_payloads(found: Any) -> None:
     config = found.get("config") if isinstance(found, dict) else None
     if not isinstance(config, dict) or not all(isinstance(entry, dict) for entry in config.values()):
-        raise GanExportError("a .pt2 whose weights aren't listed; export it again")
+        raise GanExportError("a .pt2 without a list of its weights; export it again")
     for entry in config.values():
         if entry.get("use_pickle") is not False:
             raise _hostile("a pickled weight")
@@ -80,7 +80,7 @@ def _check_payloads(found: Any) -> None:
 
 
 def _check_graph(found: Any) -> None:
-    """Every table in it, wherever it lies: `plaindata` has bounded how deep that can be."""
+    """Check every table in a graph at any depth, which `plaindata` has limited."""
     waiting = [found]
     while waiting:
         item = waiting.pop()
@@ -96,7 +96,7 @@ def _check_table(table: dict[str, Any]) -> None:
         if table.get(key):
             raise _hostile(f"its {key}")
     for guard in table.get("guards_code") or ():
-        if not (isinstance(guard, str) and _GUARD.fullmatch(guard)):
+        if not (isinstance(guard, str) and len(guard) <= _LONGEST and _GUARD.fullmatch(guard)):
             raise _hostile(f"the guard {printable(str(guard), 60)}")
     for key in _NEVER:
         if table.get(key) is not None:
@@ -111,7 +111,7 @@ def _check_table(table: dict[str, Any]) -> None:
 
 
 def _check_shape(text: Any) -> None:
-    """The arguments' nesting, JSON in a string: [version, {"type", "context", "children_spec"}]."""
+    """Check the nesting of arguments, JSON in a string: [version, {"type", "context", "children_spec"}]."""
     try:
         waiting = [plaindata.from_json(text)[1]]
         while waiting:
@@ -120,7 +120,7 @@ def _check_shape(text: Any) -> None:
                 raise _hostile(f"arguments in {printable(str(spec['type']), 60)}")
             waiting.extend(spec["children_spec"])
     except (ValueError, KeyError, TypeError, IndexError):
-        raise GanExportError("a .pt2 whose arguments aren't described; export it again") from None
+        raise GanExportError("a .pt2 without a description of its arguments; export it again") from None
 
 
 def _hostile(what: str) -> HostileFileError:

@@ -1,4 +1,4 @@
-"""A session in a fresh process: what parity and the benchmark measure, since nothing of the parent is in it.
+"""A session in a fresh process, for verification and the benchmark: it shares nothing with the parent.
 
 `open_remote` starts `worker.py` and loads the artifact there.  While no request runs, the child sleeps on a pipe.
 """
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from gan_export.graph.signature import Feeds, Signature
 
 REGISTRY = "gan_export.runtimes"
-# The child finds this package where the parent has it.  -P: nothing is imported from the folder it runs in.
+# The child finds this package in the parent's folders. -P: nothing is imported from the working directory.
 _START = "import sys; sys.path += sys.argv[1:]; from gan_export.runtimes.worker import main; main()"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_STDERR_TAIL_BYTES = 2000  # bytes of a dead child's stderr that are looked at
+_STDERR_TAIL_BYTES = 2000  # bytes of a dead child's stderr that are read
 
 
 class RemoteSession:
-    """A `Session` in a process of its own, and the timing that only makes sense there.
+    """A `Session` in a process of its own, with timing inside that process.
 
-    seconds_to_load: from the start of the process to the loaded session, imports included
+    seconds_to_load: from the start of the process to the loaded session, including imports
     """
 
     def __init__(self, process: subprocess.Popen[bytes], stderr: IO[bytes], what: str) -> None:
@@ -66,9 +66,9 @@ class RemoteSession:
         registry: str = REGISTRY,
         signature: Signature | None = None,
     ) -> float:
-        """Gives the seconds that loading took inside the process.
+        """Load an artifact, and return the seconds that loading took inside the process.
 
-        signature: what the file states of its generator, if that is to be held against the loaded model.
+        signature: the signature that the file states, if the loaded model must match it
         """
         where = {"registry": registry, "runtime": runtime, "path": str(path), "device": device}
         self._info, seconds = self._ask("load", **where, threads=threads, pin=pin, signature=signature)
@@ -78,11 +78,14 @@ class RemoteSession:
         return cast(Outputs, self._ask("run", feeds=feeds))
 
     def bind(self, feeds: Feeds) -> RemoteBound:
-        """Inputs into the child's device, and one run; the bound call costs a round trip, so time with `time_model`."""
+        """Bind inputs on the child's device and run once; a call costs a round trip, so use `time_model` for timing."""
         return RemoteBound(self, float(self._ask("bind", feeds=feeds)))
 
     def bind_draw(self, seed: int, start: int, count: int) -> RemoteBound:
-        """As `bind`, where `info.inputs` is "seed": a call draws these images; image i has label i mod classes."""
+        """Bind as `bind` does if `info.inputs` is "seed": a call generates these images.
+
+        Image i has label i mod classes.
+        """
         return RemoteBound(self, float(self._ask("bind_draw", seed=seed, start=start, count=count)))
 
     def unbind(self) -> None:
@@ -90,7 +93,7 @@ class RemoteSession:
         self._ask("unbind")
 
     def outputs(self) -> Outputs:
-        """What the last timed call on the bound inputs made."""
+        """Return the outputs of the last timed call with the bound inputs."""
         return cast(Outputs, self._ask("outputs"))
 
     def time_model(self, min_seconds: float, min_calls: int = 1, settle: int = 0) -> list[int]:
@@ -98,7 +101,10 @@ class RemoteSession:
         return cast(list[int], self._ask("time_model", min_seconds=min_seconds, min_calls=min_calls, settle=settle))
 
     def draw(self, *, seed: int, start: int, count: int, signature: Signature) -> Outputs:
-        """Outputs of a seed's images in host memory, as uint8, channels last; image i has label i mod classes."""
+        """Return the outputs of a seed's images in host memory, as uint8, channels last.
+
+        Image i has label i mod classes.
+        """
         drawn = {"seed": seed, "start": start, "count": count, "signature": signature}
         return cast(Outputs, self._ask("draw", **drawn))
 
@@ -112,7 +118,7 @@ class RemoteSession:
         min_calls: int = 1,
         settle: int = 0,
     ) -> list[int]:
-        """Nanoseconds of each `draw` of `count` images, each call others."""
+        """Return nanoseconds per `draw` of `count` images; each call generates other images."""
         drawn = {"seed": seed, "count": count, "signature": signature}
         timing = {"min_seconds": min_seconds, "min_calls": min_calls, "settle": settle}
         return cast(list[int], self._ask("time_end_to_end", **drawn, **timing))
@@ -121,11 +127,11 @@ class RemoteSession:
         return cast(Memory, self._ask("memory"))
 
     def close(self) -> None:
-        """End the process.  May be called twice."""
+        """End the process; may be called twice."""
         _children.discard(self)
         if self._process.poll() is None:
             with contextlib.suppress(OSError):
-                cast(BinaryIO, self._process.stdin).close()  # the child ends by itself when it sees this
+                cast(BinaryIO, self._process.stdin).close()  # the child then ends by itself
             try:
                 self._process.wait(timeout=2)
             except subprocess.TimeoutExpired:
@@ -152,7 +158,7 @@ class RemoteSession:
             answer = receive(cast(BinaryIO, self._process.stdout))
         except (EOFError, OSError, ValueError):
             raise GanExportError(self._crash_message(operation)) from None
-        except BaseException:  # interrupted inside a message: the stream can't be trusted any more
+        except BaseException:  # after an interruption inside a message, the stream is unusable
             self.kill()
             raise
         if answer[0] == "ok":
@@ -161,7 +167,7 @@ class RemoteSession:
         raise (CheckFailedError if code == 1 else GanExportError)(str(message))
 
     def _crash_message(self, operation: str) -> str:
-        """Why the child is gone, on one line."""
+        """Return in one line why the child has ended."""
         if self._process.stdin is None or self._stderr.closed:
             return f"{self._what}: its process is closed"
         try:
@@ -184,7 +190,7 @@ class RemoteSession:
 
 
 class RemoteBound:
-    """Inputs bound in the child.  `seconds`: what binding and the first run took, compilation included."""
+    """Inputs bound in the child.  `seconds`: duration of binding and the first run, including compilation."""
 
     def __init__(self, session: RemoteSession, seconds: float) -> None:
         self._session = session
@@ -208,12 +214,13 @@ def open_remote(
     search: tuple[str, ...] = (),
     signature: Signature | None = None,
 ) -> RemoteSession:
-    """`path` loaded by `runtime` in a fresh process.
+    """Load `path` by `runtime` in a fresh process.
 
-    threads None leaves each library's own default; pin binds the process to as many processors.  `registry` is the
-    module whose `find` gives the runtime, importable from this package's place or from the folders `search`.
-    signature: what the file states of its generator, if that is to be held against the loaded model.
-    Raises GanExportError with the child's own line, or with how the child died.
+    threads: None for the library's default; pin: whether to bind the process to that number of processors
+    registry: the module whose `find` returns the runtime, importable from this package's folder or from those in
+    `search`
+    signature: the signature that the file states, if the loaded model must match it
+    Raises GanExportError with the child's own message, or with how the child died.
     """
     started = time.perf_counter()
     session = start_worker(f"{runtime} ({device})", threads, search)
@@ -227,12 +234,12 @@ def open_remote(
 
 
 def start_worker(what: str, threads: int | None = None, search: tuple[str, ...] = ()) -> RemoteSession:
-    """A fresh process with nothing loaded.  `what` names it in messages."""
+    """Start a process with nothing loaded.  `what` is its name in messages."""
     environment = dict(os.environ)
     if threads is not None:
         environment |= dict.fromkeys(THREAD_VARIABLES, str(threads))
     package_home = str(Path(__file__).resolve().parents[2])
-    stderr = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the child, for its last words
+    stderr = tempfile.TemporaryFile()  # noqa: SIM115  kept until the child ends, for its last lines
     try:
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", _START, package_home, *search],
@@ -240,7 +247,7 @@ def start_worker(what: str, threads: int | None = None, search: tuple[str, ...] 
             stdout=subprocess.PIPE,
             stderr=stderr,
             env=environment,
-            start_new_session=os.name == "posix",  # Ctrl-C reaches the parent alone, which ends its children
+            start_new_session=os.name == "posix",  # Ctrl-C reaches only the parent, which ends its children
         )
     except OSError as e:
         stderr.close()

@@ -1,4 +1,4 @@
-"""A session over anything that torch calls: an eager module, a compiled one, a loaded TorchScript."""
+"""A session for anything that torch can call: an eager module, a compiled one, loaded TorchScript."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from gan_export._lib.extras import install_line
 from gan_export.errors import GanExportError, last_line, printable
 from gan_export.graph.signature import Array, Feeds
 from gan_export.runtimes.base import (
@@ -31,29 +32,27 @@ Call = Callable[..., "torch.Tensor | Sequence[torch.Tensor]"]
 
 
 def torch_availability(device: str) -> Availability:
-    """Whether torch is installed and can use `device`."""
+    """Return whether torch is installed and can use `device`."""
     if importlib.util.find_spec("torch") is None:
-        return Availability(False, "torch is not installed; pip install torch")
+        return Availability(False, f"torch is not installed; {install_line(['torch'])}")
     if device == "cuda":
         import torch
 
         if torch.version.cuda is None:
-            return Availability(
-                False, "this torch is the CPU build; install a CUDA build of torch, or use --device cpu"
-            )
+            return Availability(False, "this torch is the CPU build; install a CUDA build of torch, or use device=cpu")
         return cuda_availability()
     return AVAILABLE
 
 
 def compiler_availability() -> Availability:
-    """torch.compile builds C++ for the CPU."""
+    """Return whether there is a C++ compiler, which torch.compile needs for the CPU."""
     if any(shutil.which(name) for name in ("g++", "clang++", "cl")):
         return AVAILABLE
     return Availability(False, "torch.compile needs a C++ compiler (g++ or clang++), and none is on the path")
 
 
 def prepare_torch(device: str, threads: int | None) -> None:
-    """The process-wide settings that every measured torch runtime shares: its threads, and full float32 on CUDA."""
+    """Set the process-wide options of all torch runtimes: threads, and full float32 on CUDA."""
     import torch
 
     if threads is not None:
@@ -79,7 +78,10 @@ class TorchBound:
 
 
 class TorchSession:
-    """`call` takes `inputs` by place, on the device, and gives a tensor or a tuple, which are `outputs` in order."""
+    """A session of a `call` that takes tensors on the device in the order of `inputs`.
+
+    It returns a tensor or a tuple, in the order of `outputs`.
+    """
 
     def __init__(
         self,
@@ -109,17 +111,17 @@ class TorchSession:
         return TorchBound(self, inputs, self.forward(*inputs))
 
     def named(self, tensors: Sequence[torch.Tensor]) -> Outputs:
-        """Tensors as `forward` gives them, in host memory, by name."""
+        """Return the tensors of `forward` in host memory, by name."""
         if len(tensors) != len(self._outputs):
             names = ", ".join(self._outputs)
-            raise GanExportError(f"{self._info.runtime} gives {len(tensors)} arrays; {names} was expected")
+            raise GanExportError(f"{self._info.runtime} returned {len(tensors)} arrays instead of {names}")
         return {name: _to_numpy(tensor) for name, tensor in zip(self._outputs, tensors, strict=True)}
 
     def close(self) -> None:
         self._call = None
 
     def forward(self, *inputs: torch.Tensor | int) -> list[torch.Tensor]:
-        """One run on inputs that lie on the device; returns when the outputs do too."""
+        """Run once on inputs on the device, and return when the outputs are there too."""
         import torch
 
         if self._call is None:
@@ -130,8 +132,8 @@ class TorchSession:
                 if self._info.device == "cuda":
                     torch.cuda.synchronize()
             except torch.OutOfMemoryError:
-                raise GanExportError("out of the device's memory; ask for a smaller batch") from None
-            except (RuntimeError, IndexError) as e:  # torch has the second for a dimension that is not there
+                raise GanExportError("out of memory on the device; use a smaller batch") from None
+            except (RuntimeError, IndexError) as e:  # torch raises IndexError for a dimension that doesn't exist
                 raise GanExportError(f"{self._info.runtime} can't run this model: {last_line(e)}") from e
         return [result] if isinstance(result, torch.Tensor) else list(result)
 
@@ -144,7 +146,7 @@ class TorchSession:
 
 @dataclass(frozen=True, slots=True)
 class NamedInputs:
-    """Inputs by name, given in their order: arrays as tensors on the device, numbers as `number` makes them."""
+    """A session of inputs by name: arrays become tensors on the device, integers what `number` returns."""
 
     session: TorchSession
     number: Callable[[Any], torch.Tensor | int]
@@ -166,7 +168,7 @@ class NamedInputs:
         inputs = tuple(torch.from_numpy(v).to(device) if v.ndim else self.number(v) for v in feeds.values())
         try:
             return TorchBound(self.session, inputs, self.session.forward(*inputs))
-        except torch.jit.Error as e:  # what a scripted module itself raises
+        except torch.jit.Error as e:  # raised by a scripted module itself
             raise GanExportError(printable(str(e).strip().splitlines()[-1])) from e
 
     def close(self) -> None:
@@ -182,22 +184,22 @@ def artifact_session(
     *,
     shapes: Shapes | None = None,
 ) -> TorchSession | SamplerSession:
-    """The session of a loaded artifact whose forward takes `inputs`: those of its signature, or a seed.
+    """Return the session of a loaded artifact whose forward takes `inputs`: those of its signature, or a seed.
 
-    number: what a seeded artifact takes its numbers as; shapes: what the artifact itself tells, if it does.
+    number: converts the integers of an artifact that takes a seed; shapes: what the artifact reports, if it does
     """
     outputs: Sequence[str] = ("image",)
     if manifest is not None:
         info = replace(info, output=manifest.output, precision=manifest.precision)
         outputs = [p.name for p in manifest.signature.outputs]
         if not is_seeded(inputs) and len(inputs) == len(manifest.signature.inputs):
-            inputs = [p.name for p in manifest.signature.inputs]  # a trace may have named its arguments otherwise
+            inputs = [p.name for p in manifest.signature.inputs]  # a trace may have other argument names
     session = TorchSession(module, info, inputs, outputs, shapes)
     return SamplerSession(NamedInputs(session, number), conditional=len(inputs) > 3) if is_seeded(inputs) else session
 
 
 def session_info(runtime: str, device: str, precision: str = "fp32") -> SessionInfo:
-    """Of a runtime that torch is, as its process is set now."""
+    """Return the properties of a torch runtime, with the current settings of its process."""
     import torch
 
     return SessionInfo(
@@ -211,12 +213,12 @@ def session_info(runtime: str, device: str, precision: str = "fp32") -> SessionI
 
 
 def torch_version() -> str:
-    """Of the installed torch, with its build tag."""
+    """Return the version of the installed torch, with its build tag."""
     return importlib.metadata.version("torch")
 
 
 def capability(device: str) -> str:
-    """What executes torch's kernels, in torch's words: the CPU's vector extension or the GPU's name."""
+    """Return what executes torch's kernels, as torch calls it: the CPU's vector extension or the GPU's name."""
     import torch
 
     return torch.cuda.get_device_name() if device == "cuda" else torch.backends.cpu.get_cpu_capability()

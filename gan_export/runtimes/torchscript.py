@@ -1,4 +1,4 @@
-"""TorchScript in a plain `torch.jit.load`, for a file that the user named as an artifact."""
+"""TorchScript by plain `torch.jit.load`, only for a file that the user named as an artifact."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gan_export.runtimes.torch_session import (
 
 @dataclass(frozen=True, slots=True)
 class TorchScriptRuntime:
-    """torch.jit.load.  It runs code from the file: only ever given a file that the user named."""
+    """torch.jit.load.  Loading runs code from the file: only for a file that the user named."""
 
     name: str = "torchscript"
     title: str = "TorchScript"
@@ -39,7 +39,7 @@ class TorchScriptRuntime:
         if not path.is_file():
             raise GanExportError(f"{printable(str(path))} is no file")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch announces the future of torch.jit at every load
+            warnings.simplefilter("ignore")  # torch warns of changes to torch.jit at every load
             try:
                 module = torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call]
             except (RuntimeError, ValueError) as e:

@@ -1,4 +1,4 @@
-"""A session over a runtime whose files take one image a call: the images of a batch one after the other."""
+"""A session of a runtime whose files take one image per call; the images of a batch run one after the other."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from gan_export.runtimes.base import Outputs, SessionInfo, Shapes, checked_feeds
 
 
 class ImageRunner(Protocol):
-    """What a library does with one image."""
+    """Runs a library on one image."""
 
     def inputs(self, arrays: tuple[Array, ...]) -> Any:
-        """The signature's inputs (1, ...), float32 and int64, in the library's own form."""
+        """Convert the signature's inputs (1, ...), float32 and int64, to the library's form."""
         ...
 
     def run(self, inputs: Any) -> Any:
-        """What the library gives for them.  Another call doesn't change it."""
+        """Return the library's outputs; another call doesn't change them."""
         ...
 
     def arrays(self, made: Any) -> Sequence[Array]:
-        """It as arrays of the signature's outputs' values, in order and of any shape, which may be shared."""
+        """Convert outputs to arrays in the signature's order, of any shape, perhaps sharing memory."""
         ...
 
 
 def needed_manifest(path: Path, kind: str) -> Manifest:
-    """Return the manifest of a file that says nothing else of its outputs.  Raises GanExportError if it has none."""
+    """Return the manifest of a file without other information on its outputs; raise GanExportError if it has none."""
     manifest = manifests.read_manifest(path, kind)
     if manifest is None:
         raise GanExportError(f"{printable(str(path))} has no manifest of gan-export: export it with gan-export {kind}")
@@ -40,7 +40,7 @@ def needed_manifest(path: Path, kind: str) -> Manifest:
 
 
 class UnbatchedSession:
-    """`draws` does the work for a generator of this signature; `shapes`: what the library tells."""
+    """A session that calls `draws` for each image; `shapes`: those that the library reports."""
 
     def __init__(
         self, draws: ImageRunner, info: SessionInfo, signature: Signature, shapes: Shapes | None = None
@@ -87,7 +87,7 @@ class SingleBound:
         self._made = [self._draws.run(inputs) for inputs in self._inputs]
 
     def outputs(self) -> Outputs:
-        """Each output's values in its own shape.  Raises GanExportError if the model gives others than stated."""
+        """Return each output in its own shape; raise GanExportError if the model returns other shapes than stated."""
         rows = [self._draws.arrays(made) for made in self._made]
         return {
             name: np.stack([_in_shape(np.asarray(row[i]), name, shape) for row in rows])
@@ -96,10 +96,12 @@ class SingleBound:
 
 
 def _in_shape(array: Array, name: str, shape: tuple[int, ...]) -> Array:
-    """Return the values of one image in `shape`: some libraries keep a batch of one in front, or drop sides of one."""
+    """Return the values of one image in `shape`: some libraries keep a batch dimension of 1, or drop sizes of 1."""
     sides = array.shape
     while len(sides) > len(shape) and sides[0] == 1:
         sides = sides[1:]
     if (1,) * (len(shape) - len(sides)) + sides != shape:
-        raise GanExportError(f"the file states {name} of {shape}, its model gives {array.shape}; export it again")
+        raise GanExportError(
+            f"the manifest states {name} of {shape}, but the model returns {array.shape}; export it again"
+        )
     return array.reshape(shape)

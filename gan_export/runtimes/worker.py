@@ -1,9 +1,9 @@
-"""The child's side of a remote session: one runtime in a fresh process, driven over its standard streams.
+"""The child process of a remote session: one runtime, controlled through its standard streams.
 
 The parent's side is `subprocess_session.py`.  A message is an 8-byte little-endian length and a pickle.  A request is
-(operation, keyword arguments); an answer ("ok", value) or ("error", exit code, line).  Both ends are this
-package in one version; nothing else is ever unpickled.  Descriptors 0 and 1 are duplicated and then replaced
-before anything else is imported, so that whatever a library prints goes to stderr and can't break a message.
+(operation, keyword arguments); an answer is ("ok", value) or ("error", exit code, line).  Both ends are this package in
+one version; nothing else is ever unpickled.  Descriptors 0 and 1 are duplicated and then replaced before anything else
+is imported, so that output of a library goes to stderr and can't break a message.
 """
 
 from __future__ import annotations
@@ -28,14 +28,17 @@ _LENGTH = struct.Struct("<Q")
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes.  `peak` is the most this process ever held resident; `device_peak` None where nothing tells."""
+    """Bytes of memory.
+
+    peak: the maximum resident memory of this process; device_peak: None if unknown
+    """
 
     peak: int | None
     device_peak: int | None
 
 
 def send(stream: BinaryIO, message: object) -> None:
-    """One message, flushed."""
+    """Send one message and flush."""
     data = pickle.dumps(message, protocol=5)
     stream.write(_LENGTH.pack(len(data)))
     stream.write(data)
@@ -43,13 +46,13 @@ def send(stream: BinaryIO, message: object) -> None:
 
 
 def receive(stream: BinaryIO) -> Any:
-    """One message.  Raises EOFError where the other end is gone."""
+    """Receive one message; raise EOFError if the other end is closed."""
     (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
     return pickle.loads(_exactly(stream, length))
 
 
 class Worker:
-    """What the parent may ask, a method an operation.  One session, one bound input."""
+    """The parent's operations, one method each.  It has one session and one bound input."""
 
     def __init__(self) -> None:
         self._session: Session | None = None
@@ -66,7 +69,7 @@ class Worker:
         pin: bool,
         signature: Signature | None = None,
     ) -> tuple[SessionInfo, float]:
-        """Load the artifact; gives what the session is and the seconds that loading took, imports included."""
+        """Load the artifact; return the session's properties, and the seconds of loading including imports."""
         start = time.perf_counter()
         if pin and threads is not None:
             _pin(threads)
@@ -83,7 +86,7 @@ class Worker:
         return self._loaded().run(feeds)
 
     def bind(self, feeds: Feeds) -> float:
-        """Bind the inputs and run once; gives the seconds, compilation included."""
+        """Bind the inputs and run once; return the seconds, including compilation."""
         self._bound = None
         start = time.perf_counter()
         self._bound = self._loaded().bind(feeds)
@@ -91,12 +94,12 @@ class Worker:
         return time.perf_counter() - start
 
     def bind_draw(self, seed: int, start: int, count: int) -> float:
-        """As `bind`, for a session that takes no latents."""
+        """Bind as `bind` does, for a session that takes no latents."""
         from gan_export.runtimes.base import BindsDraws
 
         session = self._loaded()
         if not isinstance(session, BindsDraws):
-            raise ValueError("this session draws from latents")
+            raise ValueError("this session takes latents, not a seed")
         self._bound = None
         begin = time.perf_counter()
         self._bound = session.bind_draw(seed, start, count)
@@ -104,19 +107,19 @@ class Worker:
         return time.perf_counter() - begin
 
     def unbind(self) -> None:
-        """Let go of the inputs and of the last outputs."""
+        """Free the inputs and the last outputs."""
         self._bound = None
 
     def outputs(self) -> Outputs:
-        """What the last timed call made."""
+        """Return the outputs of the last timed call."""
         return self._running().outputs()
 
     def time_model(self, min_seconds: float, min_calls: int, settle: int) -> list[int]:
-        """Nanoseconds of each call on the bound inputs, the first `settle` calls not counted."""
+        """Return nanoseconds per call with the bound inputs, after `settle` uncounted calls."""
         return _time(self._running(), min_seconds, min_calls, settle)
 
     def draw(self, *, seed: int, start: int, count: int, signature: Signature) -> Outputs:
-        """Outputs of a seed's images, images as uint8, channels last; image i has label i mod classes."""
+        """Return the outputs of a seed's images: images as uint8, channels last; image i has label i mod classes."""
         from gan_export.runtimes.base import SamplesFromSeed
 
         session = self._loaded()
@@ -127,7 +130,7 @@ class Worker:
     def time_end_to_end(
         self, *, count: int, min_seconds: float, min_calls: int, settle: int, **drawn: Any
     ) -> list[int]:
-        """Nanoseconds of each `draw`; each draws the images after the last one's."""
+        """Return nanoseconds per `draw`; each generates the images after the previous ones."""
         start = 0
 
         def once() -> None:
@@ -180,7 +183,7 @@ def main() -> None:
         except GanExportError as e:
             answer = ("error", e.exit_code, str(e))
         except MemoryError:
-            answer = ("error", 2, "out of memory; ask for fewer or smaller pictures at once")
+            answer = ("error", 2, "out of memory; generate fewer or smaller images at once")
         except KeyboardInterrupt:
             return
         except Exception as e:
@@ -225,14 +228,14 @@ def _exactly(stream: BinaryIO, length: int) -> bytes:
 
 
 def _pin(threads: int) -> None:
-    """To the first `threads` of the processors that this process may use, where the system has the call."""
+    """Pin to the first `threads` usable processors, if the system supports it."""
     if hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, allowed[:threads])
 
 
 def _peak_resident() -> int | None:
-    """Linux's VmHWM: unlike ru_maxrss it starts afresh at exec, and so holds nothing of the parent."""
+    """Return Linux's VmHWM, which unlike ru_maxrss starts from zero at exec, so excludes the parent's memory."""
     try:
         with open("/proc/self/status") as f:
             for line in f:

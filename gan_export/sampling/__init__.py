@@ -1,1 +1,1 @@
-"""Seeds to image files."""
+"""Generate images from seeds, and write them to files."""

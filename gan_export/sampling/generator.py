@@ -1,326 +1,388 @@
-"""Seed -> pictures -> a file: any generator file, in batches, in constant memory, whole or not at all."""
+"""Generate images of a seed with any generator file, in batches, in constant memory, and write them."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from gan_export import images, latents
-from gan_export._lib.fs import atomic_file, sync_filesystem
-from gan_export.errors import GanExportError, printable
-from gan_export.formats import manifest as manifests
-from gan_export.formats.manifest import Facts, Manifest
-from gan_export.graph.signature import Signature
-from gan_export.recognize.options import ReadOptions
-from gan_export.runtimes import RUNTIMES
-from gan_export.runtimes import find as find_runtime
-from gan_export.runtimes.base import Outputs, SamplesFromSeed, Session, check_outputs, hold_to
+from gan_export import latents
+from gan_export.errors import GanExportError
+from gan_export.graph.ports import Normal, Port
+from gan_export.graph.reach import Reach
+from gan_export.graph.signature import Feeds, Signature, image_indices
+from gan_export.graph.views import classes_of, image_of, label_port, latent_port
+from gan_export.recognize.options import Match, ReadOptions
+from gan_export.runtimes.base import (
+    Outputs,
+    SamplesFromSeed,
+    Session,
+    SessionInfo,
+    check_outputs,
+    feeds_for,
+)
+from gan_export.sampling import styles
+from gan_export.sampling.numpy_seeds import latents_of
+from gan_export.sampling.styles import Rng, StyleParts, Styling
+from gan_export.sampling.tiles import MAX_MEMORY, Pixels, Tiling
+
+if TYPE_CHECKING:
+    from gan_export.sampling.opening import Opening
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 Label = int | Literal["all", "random"]
+LabelsOrChoice = Label | npt.ArrayLike | None
+Indices = npt.NDArray[np.uint64] | range
 BATCH = 64
-_GRID_PIXELS = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """A loaded generator: what it is, and the session that draws from it."""
+    """A generator that is loaded, from a checkpoint or an export of any format.  `close` or `with` frees it.
 
-    facts: Facts
+    signature:    what it takes and gives, by name: `signature.inputs`, `signature.outputs`
+    latent_scale: what `sample` multiplies latents by, 0 (the mean image) to 1 (as trained)
+    warnings:     about what a checkpoint names, on one line each
+    files:        the files that it was loaded from
+    reading:      how a checkpoint was read; None for an export
+    reach:        how far a generator of images sees into its input; None if unknown
+    overrides:    options by which another process reads the checkpoint in the same way, without evidence
+    opening:      how it was opened; None unless by `open_generator`
+
+    Not thread-safe.  Images are numbered: image i of a seed is the same in every runtime, at any batch size.
+    """
+
+    signature: Signature
     session: Session
-    psi: float = 1.0  # latents are shrunk by it: nearer to the mean picture, and less varied
-    warnings: tuple[str, ...] = ()  # of what the file names, if it is a checkpoint
+    latent_scale: float = 1.0
+    warnings: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    reading: Match | None = None
+    overrides: ReadOptions = field(default_factory=ReadOptions)
+    reach: Reach | None = None
+    opening: Opening | None = None
+    _parts: dict[Any, StyleParts] = field(default_factory=dict, repr=False, compare=False)  # opened when needed
+
+    def __enter__(self) -> Generator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the runtime's memory.  May be called twice."""
+        for parts in self._parts.values():
+            for part in (parts.mapping, parts.synthesis):
+                part.session.close()
+        self._parts.clear()
+        self.session.close()
 
     @property
-    def signature(self) -> Signature:
-        return self.facts.signature()
+    def info(self) -> SessionInfo:
+        """The runtime that runs it, its version, device and number of threads."""
+        return self.session.info
 
-    def bytes(self, z: Floats, labels: Labels | None = None) -> Bytes:
-        """Pictures of latents (N, nz) as uint8 (N, H, W, C)."""
-        feeds: dict[str, Any] = {"z": z} if labels is None else {"z": z, "label": labels}
-        return self._first(self.session.run(self.signature.check(feeds)), len(z))
+    @property
+    def classes(self) -> int:
+        """The number of labels, 0 for none."""
+        return classes_of(self.signature)
 
-    def draw(self, seed: int, start: int, count: int, label: Label = "random") -> Bytes:
-        """Images start .. start+count-1 of `seed` as uint8 (N, H, W, C): the same in every runtime and batch."""
-        return self.draw_labelled(seed, start, count, choose_labels(self.facts, label, seed, start, count))
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image.  Raises GanExportError for a generator whose first output is none."""
+        return image_of(self.signature)
 
-    def draw_labelled(self, seed: int, start: int, count: int, labels: Labels | None) -> Bytes:
-        """As `draw`, with the labels (N,) at hand; None for a generator without classes."""
-        if self.psi == 1.0 and isinstance(self.session, SamplesFromSeed):
-            return self._first(
-                {self.signature.outputs[0].name: self.session.draw_bytes(seed, start, count, labels)}, count
-            )
-        z = latents.draw(seed, start, count, self.facts.nz, self.facts.prior)
-        return self.bytes(z if self.psi == 1.0 else z * np.float32(self.psi), labels)
+    def sample(
+        self,
+        count: int | None = None,
+        *,
+        seed: int = 0,
+        start: int = 0,
+        indices: npt.ArrayLike | None = None,
+        labels: LabelsOrChoice = "random",
+        rng: Rng = "philox",
+        psi: npt.ArrayLike | None = None,
+        cutoff: int | None = None,
+        mix: str = "",
+        direction: npt.ArrayLike | None = None,
+        by: float = 1.0,
+        **ports: npt.ArrayLike,
+    ) -> Bytes:
+        """Return images start .. start+count-1 of `seed`, or the images `indices`, as uint8 (N, H, W, C).
+
+        labels: one number, "random", "all" (image i has label i mod classes), or (N,) numbers
+        rng:    "numpy": the latent of image i is `RandomState(i).randn`, as in NVlabs' scripts; `seed` has no effect
+        ports:  values of other inputs by name, for each image (N, ...) or for all
+        Of a style-based generator, a checkpoint or an export by `--split`:
+        psi, cutoff: truncation, one value or one for each image (N,), and the number of layers that it changes
+        mix:    "4-7:12": layers 4 to 7, counted from 0, take the w of image 0 of seed 12 (by `rng`)
+        direction, by: (F,) or (R, F), of which `by` times is added to w
+        Raises GanExportError for a seed, index, label or input that the generator doesn't take.
+        """
+        if (count is None) == (indices is None):
+            raise GanExportError("count: give the number of images, or their indices, not both")
+        if count is not None and count < 1:
+            raise GanExportError(f"count {count}: must be at least 1")
+        if all(p.kind == "image" for p in self.signature.inputs) and not ports:
+            raise GanExportError(f"this generator takes {_names(self.signature)}, no latent; use apply, with images")
+        which: Indices
+        if indices is None:
+            which = range(start, start + (count or 0))
+            latents.check(seed, start, len(which))
+        else:
+            which = image_indices(indices)
+        styling = Styling.of(psi, cutoff, mix, direction, by, rng=rng, count=len(which))
+        parts = self._styled(styling, ports)
+        chosen = (parts.mapping if parts else self)._choose(labels, seed, which)
+        images = []
+        for first in range(0, len(which), BATCH):
+            rows = slice(first, first + BATCH)
+            here = {name: self._of_rows(name, value, rows) for name, value in ports.items()}
+            some, change = None if chosen is None else chosen[rows], styling.of_rows(rows)
+            if parts is not None:
+                images.append(self._sample_styled(parts, seed, which[rows], some, here, change))
+            else:
+                images.append(self._sample_batch(seed, which[rows], some, here, change))
+        return images[0] if len(images) == 1 else np.concatenate(images)
+
+    def generate(
+        self,
+        z: npt.ArrayLike,
+        labels: LabelsOrChoice = "all",
+        *,
+        seed: int = 0,
+        start: int = 0,
+        **ports: npt.ArrayLike,
+    ) -> Floats:
+        """Return the images of latents z (N, ...) as float32, in the layout and range of `signature.outputs[0]`.
+
+        z may also be (N, nz, 1, 1).  labels, ports: as of `sample`; what is not given, such as noise, is that of the
+        images start .. start+N-1 of `seed`.  Raises GanExportError for a file that gives bytes: use `sample`.
+        """
+        if self.info.output == "bytes":
+            raise GanExportError("this file gives bytes and no floats; export it without output='bytes', or use sample")
+        port = next(iter(self.signature.inputs_of("latent", "style")), None)
+        if port is None:
+            raise GanExportError(f"this generator takes {_names(self.signature)}, no latent; use run or apply")
+        values = np.asarray(z)
+        if values.ndim == 4 and len(port.shape) == 1 and values.shape[2:] == (1, 1):
+            values = values[:, :, 0, 0]
+        which = range(start, start + len(values)) if values.ndim else range(0)
+        default = isinstance(labels, str) and labels == "all"
+        chosen = None if default and not self.classes else self._choose(labels, seed, which)
+        given = {port.name: values, **self.labeled(chosen), **ports}
+        outputs = self.run(self.signature.feeds(seed, which, **given))
+        return outputs[self.signature.outputs[0].name]
+
+    def run(self, feeds: Feeds) -> Outputs:
+        """Return every output by name for every input by name, (N, ...), as `signature.feeds` makes them.
+
+        Outputs are as the file gives them: float32, or uint8 (N, H, W, C) of images if it was exported to give bytes.
+        """
+        return self.session.run(feeds_for(self.session, self.signature, self.signature.check(feeds)))
+
+    def apply(
+        self,
+        images: Pixels,
+        *,
+        seed: int = 0,
+        start: int = 0,
+        pad: bool = True,
+        tile: int | None = None,
+        tile_overlap: int | None = 16,
+        max_memory: int = MAX_MEMORY,
+    ) -> Pixels:
+        """Return what an image-to-image generator makes of images (N, H, W, C), uint8 or uint16: (N, H', W', C').
+
+        seed, start:  of other inputs, such as dropout, image start + i for row i
+        pad:          pad a size that the generator doesn't take by reflection, and crop the result
+        tile:         height and width of the tiles that an image is split into, 0 for as large as `max_memory` allows;
+                      None to split only an image that needs more
+        tile_overlap: pixels that a tile reads around itself, None for as many as the generator sees
+        max_memory:   bytes for an image, its result and what is between them, as estimated
+        Raises GanExportError for a generator that takes no image or can't be tiled, for an image that needs more than
+        `max_memory`, and without `pad` for a size that the generator doesn't take.
+        """
+        from gan_export.sampling.apply import ImageGenerator
+
+        tiling = Tiling(tile, tile_overlap, max_memory)
+        takes = ImageGenerator(self.signature, self.session, seed, pad, reach=self.reach, tiling=tiling)
+        return takes.apply(images, start)
+
+    def start_port(self, user: str) -> Port:
+        """Return the input that images start from: the one latent, w or ws.
+
+        Raises GanExportError, which names `user`, for another generator.
+        """
+        found = next((p for p in self.signature.inputs if p.name in ("w", "ws") and p.kind == "values"), None)
+        return found or latent_port(self.signature, user)
+
+    def latents(self, seed: int, indices: npt.ArrayLike | range) -> Floats:
+        """Return z of the images `indices` (N,) of `seed`, (N, nz), before `latent_scale`.
+
+        Raises GanExportError for a generator that has not one latent.
+        """
+        port = latent_port(self.signature, "this command")
+        return self.signature.feeds(seed, indices)[port.name]
+
+    def bytes(
+        self, z: Floats, labels: Labels | None = None, *, seed: int = 0, indices: npt.ArrayLike | range | None = None
+    ) -> Bytes:
+        """Return the images of latents (N, nz) as uint8 (N, H, W, C).
+
+        Further inputs are those of the images `indices` of `seed`, 0 to N-1 if not given.
+        """
+        port = latent_port(self.signature, "this command")
+        given: dict[str, Any] = {port.name: z, **self.labeled(labels)}
+        return self._run(self.signature.feeds(seed, range(len(z)) if indices is None else indices, **given))
+
+    def _choose(self, labels: LabelsOrChoice, seed: int, which: Indices) -> Labels | None:
+        if labels is None or isinstance(labels, str | int | np.integer):
+            return choose_labels(self.signature, "random" if labels is None else labels, seed, which)  # type: ignore[arg-type]
+        if not self.classes:
+            raise GanExportError("labels: this generator has none; leave them out")
+        values = np.asarray(labels)
+        if values.shape != (len(which),) or values.dtype.kind not in "iu":
+            raise GanExportError(f"labels {values.dtype} {values.shape}: must be whole numbers ({len(which)},)")
+        if values.size and not (values.min() >= 0 and values.max() < self.classes):
+            raise GanExportError(f"labels {values.min()} to {values.max()}: must be 0 to {self.classes - 1}")
+        return values.astype(np.int64)
+
+    def _of_rows(self, name: str, value: npt.ArrayLike, rows: slice) -> npt.ArrayLike:
+        """The part of an input's values that these images need: all of it if it is one for all."""
+        array = np.asarray(value)
+        known = {p.name: len(p.shape) for p in self.signature.inputs}
+        return array[rows] if array.ndim > known.get(name, 1) else array
+
+    def _sample_batch(
+        self, seed: int, which: Indices, labels: Labels | None, ports: Mapping[str, Any], styling: Styling
+    ) -> Bytes:
+        names, ports = self.signature.names()[0], dict(ports)
+        if styling.psi is not None:
+            ports["psi"] = styling.psi
+        if "w" in names and "w" not in ports:
+            raise GanExportError("this generator starts from w; give it by w= (--latents FILE)")
+        if name := next(iter(ports.keys() & {"w", "ws"}), None):
+            wide = self.signature.input(name).dims({})
+            ports[name] = styling.moved(np.array(np.broadcast_to(ports[name], (len(which), *wide)), np.float32))
+        elif styling.rng == "numpy" and not ports.keys() & {p.name for p in self.signature.inputs_of("latent")}:
+            ports[latent_port(self.signature, "rng numpy").name] = self._numpy_latents(which, self.latent_scale)
+        as_trained = not ports and self.latent_scale == 1.0
+        if as_trained and isinstance(which, range) and isinstance(self.session, SamplesFromSeed):
+            made = self.session.draw_bytes(seed, which.start, len(which), labels)
+            return self._first({self.signature.outputs[0].name: made}, len(which))
+        feeds = self.signature.feeds(seed, which, **{**self.labeled(labels), **ports})
+        if self.latent_scale != 1.0:
+            for port in self.signature.inputs_of("latent"):
+                if port.name not in ports:
+                    feeds[port.name] = feeds[port.name] * np.float32(self.latent_scale)
+        return self._run(feeds)
+
+    def _sample_styled(  # noqa: PLR0917
+        self,
+        parts: StyleParts,
+        seed: int,
+        which: Indices,
+        labels: Labels | None,
+        ports: dict[str, Any],
+        styling: Styling,
+    ) -> Bytes:
+        """The images of ws, given or by the mapping, which `styling` changes."""
+        z, ws = ports.pop("z", None), ports.pop("ws", None)
+        if ws is not None:
+            ws = parts.changed(np.broadcast_to(np.asarray(ws, np.float32), (len(which), *parts.shape)), labels, styling)
+        else:
+            if z is None and styling.rng == "numpy":
+                z = parts.mapping._numpy_latents(which, self.latent_scale)
+            elif z is None:
+                z = parts.mapping.latents(seed, which) * np.float32(self.latent_scale)
+            flat = np.asarray(z, np.float32)
+            ws = parts.ws(np.broadcast_to(flat, (len(which), flat.shape[-1])), labels, styling)
+        return parts.synthesis._run(parts.synthesis.signature.feeds(seed, which, ws=ws, **ports))
+
+    def _styled(self, styling: Styling, ports: Mapping[str, Any]) -> StyleParts | None:
+        """The two parts if the images can't be made without them."""
+        names, given = self.signature.names()[0], ports.keys() & {"w", "ws"}
+        if given and (styling.psi is not None and "psi" not in names):
+            raise GanExportError(f"psi: {min(given)} is given and used as it is; leave psi out")
+        folded = styling.psi is not None and ("psi" not in names or styling.cutoff is not None)
+        needs_ws = styles.starts_from_ws(self.signature) and "ws" not in ports
+        if styling.mix or folded or needs_ws or (styling.direction is not None and not given):
+            return self.parts(psi=styling.psi is not None, cutoff=styling.cutoff)
+        if styling.cutoff is not None:
+            raise GanExportError("cutoff goes with psi")
+        return None
+
+    def parts(self, *, psi: bool | None = None, cutoff: int | None = None) -> StyleParts:
+        """Return the mapping and the synthesis of a style-based generator, loaded once; `close` frees them.
+
+        psi: whether the mapping takes psi as an input; None for the parts that are loaded
+        Raises GanExportError for another generator, or an export of one file.
+        """
+        if psi is None and self._parts:
+            return next(iter(self._parts.values()))
+        key = (bool(psi), cutoff)
+        if key not in self._parts:
+            self._parts[key] = styles.open_parts(self, psi=bool(psi), cutoff=cutoff)
+        return self._parts[key]
+
+    def _numpy_latents(self, which: Indices, scale: float) -> Floats:
+        port = latent_port(self.signature, "rng numpy")
+        if not isinstance(port.prior, Normal):
+            raise GanExportError("rng numpy: its latents are normal, and this generator takes others")
+        return latents_of([int(i) for i in which], int(port.shape[0])) * np.float32(scale)
+
+    def labeled(self, labels: Labels | None) -> dict[str, Any]:
+        """Return the label input by name for labels (N,); empty without labels."""
+        port = label_port(self.signature)
+        return {} if port is None or labels is None else {port.name: _as_port(port, labels)}
+
+    def _run(self, feeds: Feeds) -> Bytes:
+        count = len(next(iter(feeds.values())))
+        return self._first(self.session.run(self.signature.check(feeds)), count)
 
     def _first(self, outputs: Outputs, count: int) -> Bytes:
         """The first output as bytes, of the shape that the file states."""
+        self.image  # noqa: B018  an image?
         as_bytes = self.signature.to_bytes(outputs)
         check_outputs(as_bytes, count, self.signature.as_bytes(), {})
         return as_bytes[self.signature.outputs[0].name]
 
 
-class Sink(Protocol):
-    """Takes pictures in order of their index."""
-
-    def put(self, pictures: Bytes) -> None: ...
-
-
-@contextlib.contextmanager
-def open_generator(
-    path: Path,
-    overrides: ReadOptions | None = None,
-    *,
-    runtime: str | None = None,
-    device: str = "cpu",
-    threads: int | None = None,
-    psi: float = 1.0,
-    strict: bool = False,
-) -> Iterator[Generator]:
-    """A checkpoint or an artifact, told apart by content, loaded in `runtime` or the first that takes its kind.
-
-    strict: as `checkpoint.check_strictly`.  Raises GanExportError for a file that none takes, or a runtime that takes
-    another kind.
-    """
-    warnings: tuple[str, ...] = ()
-    if not path.exists():
-        raise GanExportError(f"{printable(str(path))}: no such file")
-    if not 0.0 <= psi <= 1.0:
-        raise GanExportError(f"psi {psi}: 0 (the mean picture) to 1 (as trained) are possible")
-    overrides = overrides or ReadOptions()
-    kind = manifests.detect_format(path)
-    chosen = find_runtime(runtime) if runtime else next(r for r in RUNTIMES if r.format == kind)
-    if chosen.format != kind:
-        takes = ", ".join(r.name for r in RUNTIMES if r.format == kind)
-        raise GanExportError(f"{chosen.name} runs no {kind}, which {printable(path.name)} is; use {takes}")
-    if kind == "checkpoint":
-        from gan_export import checkpoint
-        from gan_export.runtimes.eager import CheckpointRuntime
-
-        assert isinstance(chosen, CheckpointRuntime)
-        read = checkpoint.read(path, overrides)
-        if strict:
-            checkpoint.check_strictly(read)
-        if read.source.code:
-            warnings = (f"{printable(read.source.name)} {checkpoint.code_warning(read.source.code)}",)
-        facts, stated = Facts.of(read.spec), read.signature
-        session: Session = chosen.open(read, device=device, threads=threads)
-    else:
-        if overrides != ReadOptions():
-            raise GanExportError(
-                f"{printable(path.name)} is an export: what a flag says of a checkpoint is fixed in it"
-            )
-        manifest = _manifest(path, kind)
-        facts, stated = manifest.facts, manifest.signature
-        session = chosen.load(path, device=device, threads=threads)
-    try:
-        try:
-            hold_to(session, stated)
-        except GanExportError as e:
-            raise GanExportError(f"{printable(str(path))}: {e}") from None
-        yield Generator(facts, session, psi, warnings)
-    finally:
-        session.close()
-
-
-def choose_labels(facts: Facts, label: Label, seed: int, start: int, count: int) -> Labels | None:
-    """Labels (count,) of the images start ..: one for all, `i mod classes`, or random by the law.
+def choose_labels(
+    signature: Signature, label: Label, seed: int, indices: npt.NDArray[np.uint64] | range
+) -> Labels | None:
+    """Return labels (N,) of the images `indices`: one for all, `i mod classes`, or random by the law.
 
     None for a generator without classes.
     """
-    if not facts.classes:
+    classes = classes_of(signature)
+    if not classes:
         if label != "random":
-            raise GanExportError("this generator has no labels; leave --label out")
+            raise GanExportError("this generator has no labels; leave labels= out")
         return None
+    if isinstance(indices, range):
+        latents.check(seed, indices.start, len(indices))
+        indices = np.uint64(indices.start) + np.arange(len(indices), dtype=np.uint64)
     if label == "random":
-        return latents.labels(seed, start, count, facts.classes)
+        return latents.labels_at(seed, indices, classes)
     if label == "all":
-        return latents.labels_in_turn(np.uint64(start) + np.arange(count, dtype=np.uint64), facts.classes)
-    if not 0 <= label < facts.classes:
-        raise GanExportError(f"label {label}: 0 to {facts.classes - 1} are possible, or all")
-    return np.full(count, label, np.int64)
+        return latents.labels_in_turn(indices, classes)
+    if not 0 <= label < classes:
+        raise GanExportError(f"label {label}: must be 0 to {classes - 1}, or all")
+    return np.full(len(indices), label, np.int64)
 
 
-def sample(
-    generator: Generator,
-    target: Path,
-    *,
-    seed: int,
-    start: int,
-    count: int,
-    batch: int = BATCH,
-    label: Label = "random",
-    progress: Callable[[int], None] = lambda _: None,
-) -> None:
-    """Draw images start .. start+count-1 of `seed` into `target`; `progress` is told of each batch's size.
-
-    By suffix: .png one grid, .npy and .npz (N, H, W, C) uint8, none or a folder that is there: one PNG an image,
-    named by its index.  Memory doesn't grow with `count`, a grid's aside.  An interrupt leaves no half file.
-    """
-    latents.check(seed, start, count)
-    if count < 1:
-        raise GanExportError(f"{count} pictures: ask for at least one")
-    if batch < 1:
-        raise GanExportError(f"batch {batch}: at least 1 is needed")
-    with open_sink(target, generator.facts, start, count) as sink:
-        for first in range(0, count, batch):
-            n = min(batch, count - first)
-            sink.put(generator.draw(seed, start + first, n, label))
-            progress(n)
+def _names(signature: Signature) -> str:
+    return ", ".join(p.name for p in signature.inputs)
 
 
-def sample_latents(
-    generator: Generator,
-    target: Path,
-    z: Floats,
-    *,
-    batch: int = BATCH,
-    label: Label = "all",
-    progress: Callable[[int], None] = lambda _: None,
-) -> None:
-    """As `sample`, from the caller's own latents (N, nz)."""
-    label = label if generator.facts.classes else "random"
-    with open_sink(target, generator.facts, 0, len(z)) as sink:
-        for first in range(0, len(z), batch):
-            rows = z[first : first + batch]
-            sink.put(generator.bytes(rows, choose_labels(generator.facts, label, 0, first, len(rows))))
-            progress(len(rows))
-
-
-def read_latents(path: Path, nz: int) -> Floats:
-    """A user's own latents from .npy or a tensor saved by torch, (N, nz) or (N, nz, 1, 1), as float32 (N, nz)."""
-    if not path.is_file():
-        raise GanExportError(f"{printable(str(path))}: no such file")
-    with open(path, "rb") as f:
-        is_numpy = f.read(6) == b"\x93NUMPY"
-    try:
-        values = np.load(path, allow_pickle=False) if is_numpy else _read_tensor(path)
-    except (ValueError, OSError, EOFError) as e:
-        raise GanExportError(f"{printable(str(path))} holds no array: {printable(str(e))}") from None
-    if values.ndim == 4 and values.shape[2:] == (1, 1):
-        values = values[:, :, 0, 0]
-    if values.ndim != 2 or values.shape[1] != nz or not len(values) or values.dtype.kind not in "fiu":
-        raise GanExportError(
-            f"{printable(str(path))} holds {values.dtype} {values.shape}; "
-            f"this generator takes float (N, {nz}) or (N, {nz}, 1, 1)"
-        )
-    return np.ascontiguousarray(values, np.float32)
-
-
-@contextlib.contextmanager
-def open_sink(target: Path, facts: Facts, start: int, count: int) -> Iterator[Sink]:
-    """What `target` asks for by its suffix; complete at the block's end, gone at an error."""
-    channels, height, width = facts.image
-    shape = (count, height, width, channels)
-    match "" if target.is_dir() else target.suffix.lower():
-        case ".png":
-            if count * height * width > _GRID_PIXELS:
-                raise GanExportError(f"a grid of {count} pictures is too large; name a folder or a .npy with -o")
-            with atomic_file(target) as temporary:
-                collected: list[Bytes] = []
-                yield _Collected(collected)
-                images.encode_png(temporary, images.grid(np.concatenate(collected)))
-        case ".npy":
-            with atomic_file(target) as temporary, open(temporary, "wb") as f:
-                f.write(_npy_header(shape))
-                yield _Raw(f)
-        case ".npz":
-            with atomic_file(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-                entry = zipfile.ZipInfo("images.npy")  # dated 1980: the same pictures give the same bytes
-                with archive.open(entry, "w", force_zip64=True) as f:
-                    f.write(_npy_header(shape))
-                    yield _Raw(f)  # type: ignore[arg-type]
-        case "":
-            yield _Folder(_make_folder(target), start)
-            sync_filesystem(target)
-        case other:
-            raise GanExportError(
-                f"{printable(target.name)}: {printable(other)} is not known; "
-                "use .png (a grid), .npy, .npz, or a folder's name"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class _Collected:
-    parts: list[Bytes]
-
-    def put(self, pictures: Bytes) -> None:
-        self.parts.append(pictures)
-
-
-@dataclass(frozen=True, slots=True)
-class _Raw:
-    file: io.BufferedWriter
-
-    def put(self, pictures: Bytes) -> None:
-        self.file.write(np.ascontiguousarray(pictures).data)
-
-
-@dataclass(slots=True)
-class _Folder:
-    """One PNG an image, each whole or not there: two machines may fill one folder from two starts.
-
-    All of them are brought to the disk at the end: a sync a picture would take longer than drawing it.
-    """
-
-    folder: Path
-    index: int
-
-    def put(self, pictures: Bytes) -> None:
-        for picture in pictures:
-            target = self.folder / f"{self.index:08d}.png"
-            temporary = target.with_name(f".{target.stem}.{os.getpid()}.png")
-            try:
-                images.encode_png(temporary, picture)
-                os.replace(temporary, target)
-            finally:
-                temporary.unlink(missing_ok=True)
-            self.index += 1
-
-
-def _make_folder(target: Path) -> Path:
-    if target.exists() and not target.is_dir():
-        raise GanExportError(f"{printable(str(target))} is a file; name a folder, or a file with a suffix")
-    target.mkdir(parents=True, exist_ok=True)
-    if not os.access(target, os.W_OK | os.X_OK):
-        raise GanExportError(f"{printable(str(target))}: no right to write there; name another folder with -o")
-    return target
-
-
-def _npy_header(shape: tuple[int, ...]) -> bytes:
-    buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    return buffer.getvalue()
-
-
-def _manifest(path: Path, kind: str) -> Manifest:
-    manifest = manifests.read_manifest(path, kind)
-    if manifest is None:
-        raise GanExportError(
-            f"{printable(str(path))} has no manifest of gan-export inside: its latents are not known; "
-            "export the checkpoint with gan-export, or run the file in its own runtime"
-        )
-    return manifest
-
-
-def _read_tensor(path: Path) -> npt.NDArray[np.float32]:
-    """By our own reader: torch.load's is safe only while its list of what it trusts is."""
-    from gan_export.checkpoint.containers.detect import read_content
-    from gan_export.checkpoint.containers.tensors import as_tensor
-
-    _, _, content, _ = read_content(path)
-    tensor = as_tensor(content.root)
-    if tensor is None:
-        raise GanExportError(f"{printable(str(path))} holds no tensor; name a .npy, or a tensor that torch.save wrote")
-    return tensor.floats()
+def _as_port(port: Port, labels: Labels) -> npt.NDArray[Any]:
+    """Labels (N,) as the port takes them: themselves, or a row with a single 1 for each."""
+    return labels if not port.shape else np.eye(port.classes, dtype=np.float32)[labels]

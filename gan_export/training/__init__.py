@@ -1,1 +1,1 @@
-"""Training: recipes, data, the two nets, the step, the loop that survives being killed, and what it tells."""
+"""Training: recipes, data, the two networks, the step, a loop that can be killed and resumed, and its events."""

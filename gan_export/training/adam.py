@@ -1,7 +1,7 @@
-"""Adam by torch's own fused kernel.
+"""Adam with torch's own fused kernel.
 
-torch.optim's classes import torch's compiler at the first use, some seconds of every start; its functional form,
-which they call, does not.
+The classes of torch.optim import torch's compiler on first use, which takes some seconds at every start; the functional
+form that they call does not.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Adam:
         self._decay = decay
         self._betas = betas
         self._weights: Sequence[torch.nn.Parameter] = list(weights)
-        self.means = [torch.zeros_like(w) for w in self._weights]  # of the gradient
-        self.squares = [torch.zeros_like(w) for w in self._weights]  # the mean of its square
+        self.means = [torch.zeros_like(w) for w in self._weights]  # moving average of the gradient
+        self.squares = [torch.zeros_like(w) for w in self._weights]  # moving average of its square
         self._steps = [torch.zeros((), dtype=torch.float32, device=w.device) for w in self._weights]
 
     def forget_gradients(self) -> None:
@@ -40,7 +40,7 @@ class Adam:
 
     @torch.no_grad()
     def step(self) -> None:
-        """One update; every weight must have a gradient."""
+        """Update the weights once; every weight must have a gradient."""
         if self._decay:
             shrunk: Any = 1.0 - self.rate.read * self._decay
             torch._foreach_mul_(list(self._weights), shrunk)
@@ -51,11 +51,11 @@ class Adam:
         )  # fmt: skip
 
     def state(self) -> dict[str, Any]:
-        """Everything but the weights and the settings, as tensors."""
+        """Return everything except the weights and the settings, as tensors."""
         return {"means": self.means, "squares": self.squares, "steps": self._steps}
 
     def restore(self, kept: dict[str, Any]) -> None:
-        """Back to a `state` of the same weights, on whatever device it is."""
+        """Restore a `state` of the same weights, from any device."""
         for name, tensors in self.state().items():
             for mine, its in zip(tensors, kept[name], strict=True):
                 mine.copy_(its)

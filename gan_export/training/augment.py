@@ -1,7 +1,7 @@
-"""What is done to real and generated pictures alike before the discriminator sees them, so that it can't overfit.
+"""Augmentation of real and generated images before the discriminator, so that it can't overfit.
 
-Differentiable: the generator learns through it (Zhao et al. 2020, DiffAugment).  Instance noise is Arjovsky &
-Bottou's of 2017.  With nothing asked for, nothing is drawn from the run's random numbers.
+Differentiable: the generator learns through it (Zhao et al. 2020, DiffAugment).  Instance noise is from Arjovsky &
+Bottou 2017.  Without any augmentation, no random numbers of the run are used.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from gan_export.training.step_scalar import StepScalar
 
 @dataclass(frozen=True, slots=True)
 class _Draws:
-    """Random numbers for pictures (N, C, S, S), this process's of those for the whole batch."""
+    """Random numbers for images (N, C, S, S): this process's rows of those for the whole batch."""
 
     noise: torch.Generator
     group: Group
 
     def uniform(self, pictures: Tensor, count: int) -> Tensor:
-        """On [0, 1): (count, N, 1, 1, 1)."""
+        """Return uniform numbers in [0, 1): (count, N, 1, 1, 1)."""
         whole = (count, len(pictures) * self.group.size, 1, 1, 1)
         drawn = torch.rand(whole, generator=self.noise, device=pictures.device, dtype=pictures.dtype)
         return self.group.rows(drawn, 1)
 
     def normal(self, pictures: Tensor) -> Tensor:
-        """Of the pictures' own shape."""
+        """Return normal numbers in the shape of the images."""
         whole = (len(pictures) * self.group.size, *pictures.shape[1:])
         drawn = torch.randn(whole, generator=self.noise, device=pictures.device, dtype=pictures.dtype)
         return self.group.rows(drawn)
 
 
 def noise_at(settings: recipe.Augment, progress: float) -> float:
-    """The standard deviation of instance noise at a run's `progress`, 0 to 1."""
+    """Return the standard deviation of instance noise at a run's `progress`, 0 to 1."""
     return settings.noise * max(0.0, 1.0 - progress / settings.noise_until)
 
 
 def augmented(
     pictures: Tensor, settings: recipe.Augment, spread: StepScalar, noise: torch.Generator, group: Group = ALONE
 ) -> Tensor:
-    """Pictures (N, C, S, S) in [-1, 1], changed one by one by draws from `noise`; `spread` is instance noise's."""
+    """Augment images (N, C, S, S) in [-1, 1] with random numbers of `noise`; `spread` is that of instance noise."""
     draws = _Draws(noise, group)
-    if settings.colour:
-        pictures = _colour(pictures, draws)
+    if settings.color:
+        pictures = _color(pictures, draws)
     if settings.translate:
         pictures = _translate(pictures, settings.translate, draws)
     if settings.cutout:
@@ -58,19 +58,19 @@ def augmented(
     return pictures
 
 
-def _colour(x: Tensor, draws: _Draws) -> Tensor:
-    """Brightness by +-0.5, saturation by 0..2, contrast by 0.5..1.5."""
+def _color(x: Tensor, draws: _Draws) -> Tensor:
+    """Change brightness by +-0.5, saturation by 0..2, contrast by 0.5..1.5."""
     brightness, saturation, contrast = draws.uniform(x, 3)
     x = x + (brightness - 0.5)
-    grey = x.mean(1, keepdim=True)
-    x = (x - grey) * (saturation * 2) + grey
+    gray = x.mean(1, keepdim=True)
+    x = (x - gray) * (saturation * 2) + gray
     level = x.mean((1, 2, 3), keepdim=True)
     changed: Tensor = (x - level) * (contrast + 0.5) + level
     return changed
 
 
 def _translate(x: Tensor, share: float, draws: _Draws) -> Tensor:
-    """Shifted by whole pixels, up to `share` of the side, black (-1) moved in."""
+    """Shift by whole pixels, up to `share` of the side, filling with black (-1)."""
     n, c, size, _ = x.shape
     reach = max(1, round(size * share))
     down, right = (draws.uniform(x, 2) * (2 * reach + 1)).floor().long().view(2, n, 1)  # 0 .. 2 reach
@@ -82,7 +82,7 @@ def _translate(x: Tensor, share: float, draws: _Draws) -> Tensor:
 
 
 def _cutout(x: Tensor, share: float, draws: _Draws) -> Tensor:
-    """A square of `share` of the side set to grey (0), its centre anywhere on the picture."""
+    """Set a square with `share` of the side to gray (0), with its center anywhere in the image."""
     size = x.shape[2]
     side = max(1, round(size * share))
     top, left = (draws.uniform(x, 2) * size).floor() - side // 2  # (N, 1, 1, 1) each

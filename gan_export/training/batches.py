@@ -1,6 +1,6 @@
-"""Real pictures by (epoch, step within it), on the run's device.
+"""Batches of real images by (epoch, step in the epoch), on the run's device.
 
-The order is a function of the seed and the epoch, so a run's place in its data is its step number alone.
+The order is a function of the seed and the epoch, so the step number determines a run's position in its data.
 """
 
 from __future__ import annotations
@@ -18,30 +18,32 @@ from gan_export.training import recipe
 from gan_export.training.data import DataSource
 from gan_export.training.distributed import ALONE, Group
 
-_PIECE = 4096  # pictures that are read and moved together
+_PIECE = 4096  # images that are read and moved together
 
 
 @lru_cache(maxsize=2)  # this epoch's and the next one's
 def epoch_order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """The order of an epoch's pictures, a function of (count, seed, epoch) alone: int64 (count,)."""
+    """Return the order of the images in an epoch, a function of (count, seed, epoch): int64 (count,)."""
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)
 
 
 def steps_per_epoch(count: int, data: recipe.Data, batch: int, processes: int = 1) -> int:
-    """Raises GanExportError where there is not one batch of two pictures a process (BatchNorm needs two)."""
+    """Return the steps per epoch; raise GanExportError without a batch of two images per process, for BatchNorm."""
     if batch < 2 * processes:
-        raise GanExportError(f"train.batch {batch} is too small for {processes} processes; {2 * processes} is possible")
+        raise GanExportError(
+            f"train.batch {batch} is too small for {processes} processes; it must be at least {2 * processes}"
+        )
     whole, rest = divmod(count, batch)
     steps = whole + (rest >= 2 * processes and not data.drop_last)
     if steps == 0:
-        raise GanExportError(f"{count} pictures don't fill one batch of {batch}; lower train.batch or add pictures")
+        raise GanExportError(f"{count} images don't fill one batch of {batch}; lower train.batch or add images")
     return steps
 
 
 class Batches:
-    """The batches of a run, of several processes each its own rows.
+    """The batches of a run; with several processes, each has its own rows.
 
-    On CUDA the whole set stays in device memory where it takes a quarter of what is free.
+    On CUDA, the whole dataset stays in device memory if it takes at most a quarter of the free memory.
     """
 
     def __init__(self, source: DataSource, recipe: recipe.Recipe, device: torch.device, group: Group = ALONE) -> None:
@@ -65,13 +67,13 @@ class Batches:
         return pictures.contiguous(memory_format=self._layout)
 
     def labels(self, epoch: int, within: int) -> Tensor | None:
-        """The labels (n,) of the same pictures; None where the source has none."""
+        """Return the labels (n,) of the same images, or None if the source has none."""
         if self._labels is None:
             return None
         return self._labels[self._indices(epoch, within)].to(self._device)
 
     def _indices(self, epoch: int, within: int) -> Tensor:
-        """Where the pictures are kept, int64 (n,): on the device with them, or else on the CPU."""
+        """Return the indices of the images, int64 (n,), on the device that has the images."""
         if epoch != self._epoch:
             self._epoch = epoch
             self._order = torch.from_numpy(self._order_of(epoch))
@@ -80,10 +82,10 @@ class Batches:
         return self._order[self._rows(within)]
 
     def _rows(self, within: int) -> slice:
-        """This process's rows of a batch, within its epoch."""
+        """Return this process's rows of a batch in its epoch."""
         first = within * self._batch
         whole = min(self._batch, len(self._source) - first)
-        rows = whole // self._group.size * self._group.size  # all processes have as many
+        rows = whole // self._group.size * self._group.size  # all processes have the same number
         return slice(first + self._group.rank, first + rows, self._group.size)
 
     def _after(self, epoch: int, within: int) -> npt.NDArray[np.int64]:
@@ -93,7 +95,7 @@ class Batches:
         return self._order_of(epoch)[self._rows(within + 1)]
 
     def _order_of(self, epoch: int) -> npt.NDArray[np.int64]:
-        """An epoch's order, kept until the one after the next is asked for."""
+        """Return an epoch's order, cached until the epoch after the next is needed."""
         if epoch not in self._orders:
             self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1}
             self._orders[epoch] = epoch_order(len(self._source), self._seed, epoch)

@@ -1,4 +1,4 @@
-"""What a recipe's fields may be."""
+"""The bounds of a recipe's fields."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from gan_export.errors import GanExportError, printable
 if TYPE_CHECKING:
     from gan_export.training.recipe import Augment, Data, Loss, Recipe
 
-DIGITS = ("mnist-10k", "mnist")  # what the classifier that ships can measure
+DIGITS = ("mnist-10k", "mnist")  # the datasets that the bundled classifier can measure
 SOURCES = ("mnist-10k", "mnist", "fashion-mnist", "cifar10", "folder", "npz")
 
 
 def check(recipe: Recipe) -> None:
-    """Raises GanExportError at the first field outside its bounds, or at odds with another, saying what is possible."""
+    """Raise GanExportError for the first field that is out of bounds or contradicts another."""
     r = recipe
     plain = r.name.isprintable() and r.name == r.name.strip(". ") and not {"/", "\\", ":"} & set(r.name)
     _bound(
         plain and 1 <= len(r.name) <= 100,
         "name",
         printable(r.name, 60),
-        "the name of a folder, of 1 to 100 characters,",
+        "the name of a folder, of 1 to 100 characters",
     )
     levels = _check_data(r.data)
     for net, widths in (("generator", r.generator.widths), ("discriminator", r.discriminator.widths)):
@@ -35,7 +35,7 @@ def check(recipe: Recipe) -> None:
     _check_loss(r.loss)
     if r.loss.gradient_penalty and r.discriminator.norm == "batch":
         raise GanExportError(
-            "loss.gradient_penalty is of single pictures' scores, and discriminator.norm=batch mixes those of a batch; "
+            "loss.gradient_penalty needs scores of single images, and discriminator.norm=batch mixes those of a batch; "
             "set discriminator.norm=none"
         )
     bounded = r.discriminator.spectral or r.loss.gradient_penalty or r.loss.r1 or r.loss.r2
@@ -48,22 +48,26 @@ def check(recipe: Recipe) -> None:
     _bound(0 <= r.discriminator.names <= 65536, "discriminator.names", r.discriminator.names, "0 to 65536")
     _bound(0 <= r.loss.naming <= 1e3, "loss.naming", r.loss.naming, "0 to 1000")
     if r.loss.cells and not r.loss.naming:
-        raise GanExportError("loss.cells says what loss.naming aims at: set loss.naming over 0, or leave it off")
+        raise GanExportError("loss.cells requires loss.naming above 0; set it, or leave loss.cells off")
     if r.loss.cells and r.generator.classes:
         raise GanExportError("loss.cells is for a generator without labels; leave it off, or generator.classes at 0")
     if r.loss.cells and r.generator.nz < r.discriminator.names:
-        raise GanExportError(f"loss.cells takes a latent's first {r.discriminator.names} values; raise generator.nz")
+        raise GanExportError(
+            f"loss.cells uses the first {r.discriminator.names} values of a latent; raise generator.nz"
+        )
     if r.loss.naming and not r.discriminator.names:
-        raise GanExportError("loss.naming needs a discriminator that names: set discriminator.names to the classes")
+        raise GanExportError(
+            "loss.naming needs an auxiliary classifier: set discriminator.names to the number of classes"
+        )
     _bound(0 <= r.discriminator.slope < 1, "discriminator.slope", r.discriminator.slope, "0 to 1")
-    for net, adam in (("generator", r.optimiser.generator), ("discriminator", r.optimiser.discriminator)):
-        _bound(0 < adam.lr <= 1, f"optimiser.{net}.lr", adam.lr, "over 0, at most 1")
-        _bound(0 <= adam.beta1 < 1, f"optimiser.{net}.beta1", adam.beta1, "0 to under 1")
-        _bound(0 <= adam.beta2 < 1, f"optimiser.{net}.beta2", adam.beta2, "0 to under 1")
-        _bound(0 <= adam.weight_decay < 1, f"optimiser.{net}.weight_decay", adam.weight_decay, "0 to under 1")
-    _bound(0 <= r.optimiser.decay_from <= 1, "optimiser.decay_from", r.optimiser.decay_from, "0 to 1")
+    for net, adam in (("generator", r.optimizer.generator), ("discriminator", r.optimizer.discriminator)):
+        _bound(0 < adam.lr <= 1, f"optimizer.{net}.lr", adam.lr, "over 0, at most 1")
+        _bound(0 <= adam.beta1 < 1, f"optimizer.{net}.beta1", adam.beta1, "0 to under 1")
+        _bound(0 <= adam.beta2 < 1, f"optimizer.{net}.beta2", adam.beta2, "0 to under 1")
+        _bound(0 <= adam.weight_decay < 1, f"optimizer.{net}.weight_decay", adam.weight_decay, "0 to under 1")
+    _bound(0 <= r.optimizer.decay_from <= 1, "optimizer.decay_from", r.optimizer.decay_from, "0 to 1")
     _bound(0 <= r.ema.decay < 1, "ema.decay", r.ema.decay, "0 to under 1")
-    least = 1 if r.ema.decay else 0  # the average has no statistics but those
+    least = 1 if r.ema.decay else 0  # the average has no other statistics
     _bound(r.ema.recalibrate >= least, "ema.recalibrate", r.ema.recalibrate, f"{least} or more")
     _bound(r.train.epochs >= 1, "train.epochs", r.train.epochs, "1 or more")
     _bound(r.train.minutes >= 0, "train.minutes", r.train.minutes, "0 or more")
@@ -74,30 +78,37 @@ def check(recipe: Recipe) -> None:
         _bound(getattr(r.output, name) >= 1, f"output.{name}", getattr(r.output, name), "1 or more")
     _bound(r.output.metrics_every >= 0, "output.metrics_every", r.output.metrics_every, "0 or more")
     _bound(r.output.metrics_pictures >= 1000, "output.metrics_pictures", r.output.metrics_pictures, "1000 or more")
-    if r.output.metrics_every and (r.data.source not in DIGITS or (r.data.size, r.data.channels) != (32, 1)):
-        raise GanExportError(
-            f"output.metrics_every: no features are at hand for {r.data.source} at {r.data.channels}x{r.data.size}; "
-            "the classifier that ships reads MNIST's digits at 1x32, so leave it at 0"
-        )
+    _check_metrics(r)
     kind, _, index = r.compute.device.partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or (
         ":" in r.compute.device and not (kind == "cuda" and index.isdigit())
     ):
         raise GanExportError(
-            f"device {printable(r.compute.device)} is unknown; auto, cpu, cuda, cuda:N and mps are known"
+            f"device {printable(r.compute.device)} is unknown; it must be auto, cpu, cuda, cuda:N or mps"
         )
     _bound(0 <= r.compute.threads <= 1024, "compute.threads", r.compute.threads, "0 to 1024")
 
 
+def _check_metrics(r: Recipe) -> None:
+    """Raise GanExportError if the bundled classifier would have to read other images than MNIST's digits."""
+    digits = r.data.source in DIGITS and (r.data.size, r.data.channels) == (32, 1)
+    if r.output.metrics_every and r.output.metrics_features == "digits" and not digits:
+        raise GanExportError(
+            f"output.metrics_every: there are no features for {r.data.source} at {r.data.channels}x{r.data.size}; "
+            "the bundled classifier reads MNIST's digits at 1x32, so set output.metrics_features=NETWORK.onnx, or "
+            "leave it at 0"
+        )
+
+
 def _check_data(data: Data) -> int:
-    """How often pictures are halved down to 4x4."""
+    """Return how often images are halved down to 4x4."""
     if data.source not in SOURCES:
         near = did_you_mean(data.source, SOURCES)
-        raise GanExportError(f"data.source is {printable(data.source)}{near}; {', '.join(SOURCES)} are known")
+        raise GanExportError(f"data.source is {printable(data.source)}{near}; it must be one of {', '.join(SOURCES)}")
     if data.source == "folder" and not data.path:
-        raise GanExportError("data.path is missing: name the folder of pictures, --set data.path=DIR")
+        raise GanExportError("data.path is missing: name the folder of images, set data.path=DIR")
     if data.source == "npz" and not data.path:
-        raise GanExportError("data.path is missing: name the file of arrays, --set data.path=FILE.npz")
+        raise GanExportError("data.path is missing: name the file of arrays, set data.path=FILE.npz")
     _bound(0 <= data.memory <= 2**20, "data.memory", data.memory, "0 to 2^20 GiB")
     levels = math.log2(data.size / 4) if data.size >= 8 else 0
     _bound(levels >= 1 and levels == int(levels) and data.size <= 1024, "data.size", data.size, "8, 16, 32 ... 1024")
@@ -124,4 +135,4 @@ def _check_augment(augment: Augment) -> None:
 
 def _bound(holds: bool, name: str, value: object, bounds: str) -> None:
     if not holds:
-        raise GanExportError(f"{name} is {value}; {bounds} is possible")
+        raise GanExportError(f"{name} is {value}; it must be {bounds}")

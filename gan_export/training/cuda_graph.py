@@ -1,7 +1,7 @@
-"""A training step as one launch: a CUDA graph, recorded once and replayed.
+"""A training step as one launch: a CUDA graph that is recorded once and replayed.
 
-A step of a small GAN is some three hundred kernels of a few microseconds each, and the processor takes longer to
-start them than the device to run them.
+A step of a small GAN has about three hundred kernels of a few microseconds each, and the processor takes longer to
+launch them than the device takes to run them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch import Tensor
 from gan_export.training import step
 from gan_export.training.snapshot import State
 
-WARM = 3  # steps that run as they are before one is recorded: libraries choose and allocate in them
+WARM = 3  # steps before one is recorded, in which libraries select algorithms and allocate memory
 
 
 @dataclass
 class _Kind:
-    """Steps that launch the same kernels: how many have run as they are, then the graph and what it reads and gives."""
+    """Steps that launch the same kernels: a count of runs without a graph, then the graph with its tensors."""
 
     seen: int = 0
     graph: torch.cuda.CUDAGraph | None = None
@@ -29,7 +29,7 @@ class _Kind:
 
 
 class Recorded:
-    """`step.step` of a state on a CUDA device, with the same numbers drawn and the same updates."""
+    """`step.step` of a state on a CUDA device, with the same random numbers and the same updates."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -37,7 +37,7 @@ class Recorded:
         self._kinds: dict[step.Kind, _Kind] = {}
 
     def __call__(self, real: Tensor, labels: Tensor | None = None) -> Tensor:
-        """As `step.step`; what it gives is overwritten by the next step."""
+        """Call `step.step`; the result is overwritten by the next step."""
         step.update_schedules(self._state)
         kind = self._kinds.setdefault(step.kind(self._state, len(real)), _Kind())
         if kind.graph is None and kind.seen == WARM:
@@ -54,7 +54,7 @@ class Recorded:
         return kind.readings
 
     def _as_it_is(self, real: Tensor, labels: Tensor | None) -> Tensor:
-        """On a stream of its own, as recording wants of all that runs before."""
+        """Run the step without a graph on a separate stream, which recording requires."""
         around = torch.cuda.current_stream(self._state.device)
         self._stream.wait_stream(around)
         with torch.cuda.stream(self._stream):

@@ -1,7 +1,7 @@
-"""Pictures to train on: where they come from, brought to one shape, in an order that a seed decides.
+"""Training images from several sources, converted to one shape.
 
-A source is anything with the `DataSource` protocol; `open_source` is the registry.  Another source is a
-function here that returns one.
+A source is any object with the `DataSource` protocol; `open_source` is the registry.  A new source is a function here
+that returns one.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ from gan_export.training import recipe
 from gan_export.training.decoding import Bytes, Decoder, Shape
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-_PATIENCE = 20.0  # seconds without a byte, after which a mirror is given up
-_NAMED = 5  # corrupt files named one by one in a message
+_PATIENCE = 20.0  # seconds without data after which a mirror is abandoned
+_NAMED = 5  # number of corrupt files that a message names
 
 
 Indices = npt.NDArray[np.int64]
 
 
 class DataSource(Protocol):
-    """A fixed sequence of pictures of one shape."""
+    """A fixed sequence of images of one shape."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def shape(self) -> Shape:
-        """(C, H, W) of every picture."""
+        """(C, H, W) of every image."""
         ...
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """`file: reason` of each picture that could not be read."""
+        """`file: reason` of each image that could not be read."""
         ...
 
     @property
     def labels(self) -> npt.NDArray[np.int64] | None:
-        """The class of each picture, from 0; None where nothing says it."""
+        """The class of each image, from 0; None if there are no labels."""
         ...
 
     def __len__(self) -> int: ...
@@ -61,13 +61,13 @@ class DataSource(Protocol):
         ...
 
     def read(self, indices: Indices) -> Bytes:
-        """The pictures at `indices`: uint8 (n, C, H, W), 0..255 for -1..1."""
+        """Return the images at `indices`: uint8 (n, C, H, W), 0..255 for -1..1."""
         ...
 
 
 @dataclass(frozen=True)
 class InMemory:
-    """All pictures in one array, uint8 (N, C, H, W)."""
+    """All images in one array, uint8 (N, C, H, W)."""
 
     name: str
     images: Bytes
@@ -91,7 +91,7 @@ class InMemory:
 
 @dataclass(frozen=True)
 class OnDisk:
-    """Files decoded when they are asked for, or one batch ahead; each was readable when the source was opened."""
+    """Files that are decoded on demand or one batch ahead; each was readable when the source was opened."""
 
     name: str
     files: tuple[Path, ...]
@@ -120,10 +120,10 @@ class OnDisk:
 
 
 def open_source(data: recipe.Data, root: Path | None) -> DataSource:
-    """The pictures that a recipe's [data] asks for; `root` is --data-root.
+    """Return the images of a recipe's [data]; `root` is --data-root.
 
-    Raises GanExportError for a root without the data, a folder without a readable picture, and with
-    data.strict for any picture that can't be read.
+    Raises GanExportError for a root without the data, a folder without a readable image, and with data.strict for any
+    image that can't be read.
     """
     shape = (data.channels, data.size, data.size)
     match data.source:
@@ -138,26 +138,26 @@ def open_source(data: recipe.Data, root: Path | None) -> DataSource:
 
 
 def packed_digits(shape: Shape) -> DataSource:
-    """The 10,000 digits inside the package; data/README.md states their source and licence."""
+    """Return the 10,000 digits in the package; data/README.md states their source and license."""
     packed = resources.files("gan_export").joinpath("data", "mnist-10k.npz").read_bytes()
     with np.load(io.BytesIO(packed)) as f:
         return InMemory("mnist-10k", resized(f["images"], shape), labels=f["labels"].astype(np.int64))
 
 
 def torchvision_set(name: str, root: Path | None, shape: Shape, *, train: bool = True) -> DataSource:
-    """MNIST, FashionMNIST or CIFAR10's training (or test) set from `root`, downloaded there where it is missing."""
+    """Return the training (or test) set of MNIST, FashionMNIST or CIFAR10 from `root`; download it if it is missing."""
     from torchvision import datasets
 
     kind = {"mnist": datasets.MNIST, "fashion-mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10}[name]
     where = Path("data") if root is None else root
     try:
         pictures = kind(str(where), train=train)
-    except RuntimeError:  # torchvision's word for a root without the data
+    except RuntimeError:  # torchvision's exception for a root without the data
         pictures = _downloaded(kind, name, where)
-    except Exception as e:  # its files are cut short, or hold something else: each reader says so in its own way
+    except Exception as e:  # the files are truncated or contain something else: each reader raises another type
         raise GanExportError(
             f"{printable(str(where))}: its {name} is damaged ({first_line(e, 80)}); "
-            "remove it there, and it is fetched again, or name another folder with --data-root"
+            "remove it there, and it is fetched again, or name another folder with data_root="
         ) from None
     labels = np.asarray(pictures.targets, np.int64)
     return InMemory(name, resized(np.asarray(pictures.data), shape), labels=labels)
@@ -170,32 +170,32 @@ def _downloaded(kind: Any, name: str, where: Path) -> Any:
     try:
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
             return kind(str(where), train=True, download=True)
-    except Exception as e:  # every mirror's failure has another type
+    except Exception as e:  # mirrors fail with many types
         for made in sorted({where, *where.rglob("*")} - before, reverse=True):
             with contextlib.suppress(OSError):
-                made.rmdir()  # only the empty folders that the attempt left
+                made.rmdir()  # only the empty folders of the attempt
         reason = printable(str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__, 80)
         raise GanExportError(
             f"{printable(str(where))} has no {name}, and it can't be downloaded ({reason}); "
-            "name the folder that holds it with --data-root, or use --set data.source=mnist-10k"
+            "name the folder that holds it with data_root=, or use set data.source=mnist-10k"
         ) from None
     finally:
         socket.setdefaulttimeout(patience)
 
 
 def folder(data: recipe.Data, shape: Shape) -> DataSource:
-    """Every picture beneath data.path, of any size and mode, in the order of their names.
+    """Return all images below data.path, of any size and mode, sorted by name.
 
-    Decoded once, and kept where they take data.memory at most.  Where each lies in a folder of its own beneath the
-    path, those folders are the classes, in the order of their names.  What can't be read is skipped and named in
-    `skipped`, or refused with data.strict.
+    They are decoded once, and kept in memory if they take at most data.memory.  If every image is in a subfolder, the
+    subfolders, sorted by name, are the classes.  Files that can't be read are skipped and listed in `skipped`, or
+    refused with data.strict.
     """
     path = Path(data.path)
     if not path.is_dir():
-        raise GanExportError(f"data.path {printable(str(path))} is no folder; name one that holds pictures")
+        raise GanExportError(f"data.path {printable(str(path))} is not a folder; name one that contains images")
     files = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
     if not files:
-        raise GanExportError(f"{printable(str(path))} holds no pictures ({', '.join(SUFFIXES)})")
+        raise GanExportError(f"{printable(str(path))} contains no images ({', '.join(SUFFIXES)})")
     fits = len(files) * int(np.prod(shape)) <= data.memory * 2**30
     kept: list[Path] = []
     images: list[Bytes] = []
@@ -210,29 +210,27 @@ def folder(data: recipe.Data, shape: Shape) -> DataSource:
             images.append(got)
     if skipped and (data.strict or not kept):
         named = "; ".join(skipped[:_NAMED]) + ("; ..." if len(skipped) > _NAMED else "")
-        raise GanExportError(
-            f"{len(skipped)} of {len(files)} pictures in {printable(str(path))} can't be read: {named}"
-        )
+        raise GanExportError(f"{len(skipped)} of {len(files)} images in {printable(str(path))} can't be read: {named}")
     if fits:
         return InMemory("folder", np.stack(images), tuple(skipped), _classes(path, kept))
     return OnDisk("folder", tuple(kept), shape, decoder, tuple(skipped), _classes(path, kept))
 
 
 def arrays(path: Path, shape: Shape) -> DataSource:
-    """The pictures of an .npz, as `gan-sample -o x.npz` and others write it, or of a .npy.
+    """Return the images of an .npz, as written by `gan-sample -o x.npz` and others, or of a .npy.
 
-    In an .npz they are `images`, or its only array of three or four dimensions: uint8 (N, H, W), (N, H, W, C) or
-    (N, C, H, W), C 1 or 3.  Its `labels`, where it has any, are N whole numbers from 0.  Nothing is unpickled.
-    The middle square of each picture is resized.  Raises GanExportError for anything else.
+    In an .npz they are `images`, or the only array of three or four dimensions: uint8 (N, H, W), (N, H, W, C) or
+    (N, C, H, W), C 1 or 3.  Its `labels`, if there are any, are N whole numbers from 0.  Nothing is unpickled.
+    The center square of each image is resized.  Raises GanExportError for anything else.
     """
     found = _load(path)
     nothing: npt.NDArray[Any] = np.empty(0, np.uint8)
     several = [a for a in found.values() if a.ndim in (3, 4)]
     pictures = found.get("images", several[0] if len(several) == 1 else nothing)
-    colour = [1, 3]
-    if pictures.ndim == 4 and pictures.shape[3] not in colour and pictures.shape[1] in colour:
+    color = [1, 3]
+    if pictures.ndim == 4 and pictures.shape[3] not in color and pictures.shape[1] in color:
         pictures = pictures.transpose(0, 2, 3, 1)
-    right = pictures.ndim == 3 or (pictures.ndim == 4 and pictures.shape[3] in colour)
+    right = pictures.ndim == 3 or (pictures.ndim == 4 and pictures.shape[3] in color)
     if not right or pictures.dtype != np.uint8 or not pictures.size:
         held = ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in found.items()) or "nothing"
         wanted = "`images` must be uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3)"
@@ -242,7 +240,7 @@ def arrays(path: Path, shape: Shape) -> DataSource:
         whole = labels.shape == pictures.shape[:1] and labels.dtype.kind in "iu" and labels.min(initial=0) >= 0
         if not whole:
             held = f"labels {labels.dtype} {labels.shape}"
-            raise GanExportError(f"{printable(str(path))}: {held}; {len(pictures)} whole numbers from 0 are needed")
+            raise GanExportError(f"{printable(str(path))}: {held}; must be {len(pictures)} whole numbers from 0")
     side = min(pictures.shape[1:3])
     top, left = (pictures.shape[1] - side) // 2, (pictures.shape[2] - side) // 2
     squares: Bytes = pictures[:, top : top + side, left : left + side]
@@ -260,7 +258,7 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
     except FileNotFoundError:
         raise GanExportError(f"{printable(str(path))} is not there; name a .npz or .npy with data.path") from None
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError) as e:
-        pickled = "allow_pickle" in str(e)  # what NumPy says of anything that it doesn't know, with advice to run it
+        pickled = "allow_pickle" in str(e)  # NumPy's error for an unknown format, which suggests allow_pickle
         reason = "it holds Python objects, or is no .npz or .npy file" if pickled else first_line(e, 100)
         raise GanExportError(f"{printable(str(path))} can't be read as arrays: {reason}") from None
 
@@ -274,14 +272,14 @@ def _classes(path: Path, files: list[Path]) -> npt.NDArray[np.int64] | None:
 
 
 def resized(images: npt.NDArray[np.uint8], shape: Shape) -> Bytes:
-    """(N, H, W) or (N, H, W, 3) square pictures to (N, C, S, S), to the bytes that PIL's bilinear resize gives."""
+    """Resize square images (N, H, W) or (N, H, W, 3) to (N, C, S, S), with the same bytes as PIL's bilinear resize."""
     import torch
 
     c, h, w = shape
     planes = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
     if c == 1 and planes.shape[1] == 3:
         planes = np.stack([np.asarray(Image.fromarray(i).convert("L")) for i in images])[:, None]
-    pixels = torch.from_numpy(np.array(planes))  # a copy of its own: what is packed is read-only
+    pixels = torch.from_numpy(np.array(planes))  # a copy, because the packed array is read-only
     if pixels.shape[2:] != (h, w):
         pixels = torch.nn.functional.interpolate(pixels, size=(h, w), mode="bilinear", antialias=True)
     result: Bytes = pixels.numpy()

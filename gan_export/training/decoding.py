@@ -18,22 +18,22 @@ from PIL import Image
 from gan_export.errors import printable
 
 Bytes = npt.NDArray[np.uint8]
-Shape = tuple[int, int, int]  # (C, H, W) of one picture
+Shape = tuple[int, int, int]  # (C, H, W) of one image
 
-_PIECE = 16  # files decoded in one go when a folder is opened
+_PIECE = 16  # files per batch when a folder is opened
 
 
 def decode(file: Path, shape: Shape) -> Bytes:
-    """One picture: its shorter side resized to fit, centre-cropped, uint8 (C, H, W).
+    """Decode an image, resize its shorter side to fit, and crop the center: uint8 (C, H, W).
 
-    16-bit and palette pictures are brought to 8 bits a channel; transparency is put on black.
+    16-bit and palette images are converted to 8 bits per channel; transparent areas become black.
     """
     with Image.open(file) as opened:
         return fit(plain(opened, shape[0]), shape)
 
 
 def fit(image: Image.Image, shape: Shape) -> Bytes:
-    """An L or RGB picture resized by its shorter side and centre-cropped: uint8 (C, H, W)."""
+    """Resize an L or RGB image by its shorter side and crop the center: uint8 (C, H, W)."""
     c, h, w = shape
     scale = max(h / image.height, w / image.width)
     size = (max(w, round(image.width * scale)), max(h, round(image.height * scale)))
@@ -45,8 +45,8 @@ def fit(image: Image.Image, shape: Shape) -> Bytes:
 
 
 def plain(image: Image.Image, channels: int) -> Image.Image:
-    """Any PIL mode as L (1 channel) or RGB (3)."""
-    if image.mode.startswith("I") or image.mode == "F":  # 16 or 32 bits a pixel: scaled by its own range
+    """Convert any PIL mode to L (1 channel) or RGB (3)."""
+    if image.mode.startswith("I") or image.mode == "F":  # 16 or 32 bits per pixel: scaled by its own range
         values = np.asarray(image, np.float64)
         top = 65535.0 if values.max(initial=0) > 255 else 255.0
         image = Image.fromarray(np.clip(values * (255.0 / top) + 0.5, 0, 255).astype(np.uint8))
@@ -57,37 +57,39 @@ def plain(image: Image.Image, channels: int) -> Image.Image:
 
 
 def tried(files: Sequence[Path], shape: Shape) -> list[Bytes | str]:
-    """Each file's picture, or why it can't be read."""
+    """Return the image of each file, or the reason why it can't be read."""
     return [_tried(file, shape) for file in files]
 
 
 def _tried(file: Path, shape: Shape) -> Bytes | str:
     try:
         return decode(file, shape)
-    except Exception as e:  # PIL raises types of every kind on hostile files; the reason is what counts
+    except Exception as e:  # PIL raises exceptions of many types on hostile files
         return printable(str(e).splitlines()[0] if str(e) else type(e).__name__, 100)
 
 
 class Decoder:
-    """Decodes lists of files, in their order, by threads.  One thread of the caller at a time."""
+    """A decoder of lists of files, in order, with threads.  May be called from one thread at a time."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
-        self._ahead = ThreadPoolExecutor(1)  # waits for the pool: in it, it would take the place of a thread that works
+        self._ahead = ThreadPoolExecutor(
+            1
+        )  # not in the pool: it waits for the pool, and would occupy one of its threads
         self._next: tuple[tuple[Path, ...], Future[list[Bytes | str]]] | None = None
 
     def each(self, files: Sequence[Path], shape: Shape) -> Iterator[Bytes | str]:
-        """Yield every file's image, or why it can't be read."""
+        """Yield the image of every file, or the reason why it can't be read."""
         pieces = [files[i : i + _PIECE] for i in range(0, len(files), _PIECE)]
         for piece in self._pool.map(partial(tried, shape=shape), pieces):
             yield from piece
 
     def expect(self, files: tuple[Path, ...], shape: Shape) -> None:
-        """Start decoding the batch that the next call of `batch` will ask for."""
+        """Start to decode the batch of the next call of `batch`."""
         self._next = files, self._ahead.submit(lambda: list(self.each(files, shape)))
 
     def batch(self, files: tuple[Path, ...], shape: Shape) -> list[Bytes | str]:
-        """Return what `each` yields of one batch; without a wait if it was expected and is ready."""
+        """Return the results of `each` for one batch, without waiting if it was expected and is ready."""
         if self._next and self._next[0] == files:
             return self._next[1].result()
         return list(self.each(files, shape))

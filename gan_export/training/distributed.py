@@ -1,7 +1,7 @@
-"""The processes that train one run together, and what they say to each other.
+"""The process group of a run, and its communication.
 
-Each computes its share of every batch: rows rank, rank + size, ...  Random numbers are drawn for the whole batch
-by all of them, and each takes its rows, so that a run over several processes draws what one process draws.
+Each process computes its share of every batch: rows rank, rank + size, ...  All of them generate the random numbers of
+the whole batch and use their own rows, so that these are the same for any number of processes.
 Gradients are averaged after each backward pass, so every process makes the same update.
 """
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A process's place among `size` of them, and among those of its machine; rank 0 alone writes."""
+    """A process's rank of `size`, and its number on its machine; only rank 0 writes."""
 
     rank: int = 0
     size: int = 1
@@ -30,14 +30,14 @@ class Group:
         return self.rank == 0
 
     def rows(self, drawn: Tensor, dim: int = 0) -> Tensor:
-        """This process's rows of what was drawn for the whole batch."""
+        """Return this process's rows of values for the whole batch."""
         if self.size == 1:
             return drawn
         return drawn[(slice(None),) * dim + (slice(self.rank, None, self.size),)]
 
     @torch.no_grad()
     def average(self, tensors: list[Tensor]) -> None:
-        """Each of `tensors`, in place, becomes its mean over the processes."""
+        """Replace each of `tensors` by its mean over the processes."""
         if self.size == 1:
             return
         flat = torch.cat([t.reshape(-1) for t in tensors])
@@ -49,7 +49,7 @@ class Group:
             first += t.numel()
 
     def any_rank(self, *flags: bool) -> tuple[bool, ...]:
-        """Of each, whether any process says so."""
+        """Return, for each flag, whether it is set in any process."""
         if self.size == 1:
             return flags
         votes = torch.tensor(flags, dtype=torch.uint8)
@@ -62,10 +62,10 @@ ALONE = Group()
 
 @contextmanager
 def process_group(rank: int, size: int, meeting: str, local: int = 0, *, nccl: bool = False) -> Iterator[Group]:
-    """Join the processes that come to `meeting`: file://PATH, tcp://HOST:PORT of rank 0's machine, or env://.
+    """Join the process group at `meeting`: file://PATH, tcp://HOST:PORT of rank 0's machine, or env://.
 
     local: this process's number on its machine
-    nccl:  tensors on a GPU go by NCCL, each process's on a GPU of its own; all others go by gloo
+    nccl:  use NCCL for tensors on a GPU, one GPU per process; gloo is used for all others
     """
     dist.init_process_group("cpu:gloo,cuda:nccl" if nccl else "gloo", init_method=meeting, rank=rank, world_size=size)
     try:
@@ -75,7 +75,7 @@ def process_group(rank: int, size: int, meeting: str, local: int = 0, *, nccl: b
 
 
 class Sum(torch.autograd.Function):
-    """The sum over the processes, differentiable as often as is needed."""
+    """The sum over the processes, differentiable any number of times."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
@@ -90,9 +90,9 @@ class Sum(torch.autograd.Function):
 
 
 class SyncBatchNorm(torch.nn.BatchNorm2d):
-    """BatchNorm whose statistics in training are those of every process's batch, all of one size.
+    """A BatchNorm whose training statistics are those of the batches of all processes, which have equal sizes.
 
-    torch's own takes no CPU tensors.  `together` off: of this process's batch alone.
+    torch's own doesn't support CPU tensors.  If `together` is off, only this process's batch is used.
     """
 
     together = True
@@ -103,11 +103,11 @@ class SyncBatchNorm(torch.nn.BatchNorm2d):
         count = input.numel() // input.shape[1] * dist.get_world_size()
         full = input.float() if input.dtype == torch.bfloat16 else input  # under autocast: too coarse for sums
         mean = Sum.apply(full.sum((0, 2, 3))) / count
-        centred = full - mean[:, None, None]
-        variance = Sum.apply(centred.square().sum((0, 2, 3))) / count
+        centered = full - mean[:, None, None]
+        variance = Sum.apply(centered.square().sum((0, 2, 3))) / count
         self._follow(mean.detach(), variance.detach() * (count / (count - 1)))
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        normal: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
+        normal: Tensor = centered * scale[:, None, None] + self.bias[:, None, None]
         return normal.to(input.dtype)
 
     @torch.no_grad()
@@ -121,8 +121,8 @@ class SyncBatchNorm(torch.nn.BatchNorm2d):
         self.running_var.lerp_(variance, share)
 
 
-def synchronised(net: torch.nn.Module) -> None:
-    """Every BatchNorm of `net` becomes one over all processes, with the same weights and keys."""
+def synchronized(net: torch.nn.Module) -> None:
+    """Replace every BatchNorm of `net` by one over all processes, with the same weights and keys."""
     for module in net.modules():
         if type(module) is torch.nn.BatchNorm2d:
             module.__class__ = SyncBatchNorm

@@ -1,7 +1,7 @@
-"""What a run tells while it goes on, and who listens.
+"""Events of a run, and their observers.
 
-The loop calls one observer with these; the commands draw a bar from them, `JsonLog` writes log.jsonl and
-`Board` writes TensorBoard's files.  An observer never changes what is computed.
+The loop calls one observer with each event; the commands show a progress bar, `JsonLog` writes log.jsonl, and `Board`
+writes TensorBoard's files.  An observer never changes what is computed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gan_export.training.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """A run starts, or goes on at `step` > 0."""
+    """A run starts, or continues at `step` > 0."""
 
     recipe: Recipe
     folder: Path
@@ -33,7 +33,7 @@ class Began:
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """One step is done (on a GPU: is queued)."""
+    """One step is done (on a GPU: queued)."""
 
     step: int
     epoch: int
@@ -41,7 +41,7 @@ class Stepped:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Means over the steps since the last one of these."""
+    """Means over the steps since the last event of this type."""
 
     step: int
     epoch: int
@@ -50,12 +50,12 @@ class Measured:
     score_generated: float
     score_real: float
     images_per_second: float
-    seconds: float  # of training so far, all sittings together
+    seconds: float  # of training so far, including before a resume
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What the digit classifier says of the generator that would be saved now: `metrics.digits.Report.to_json`."""
+    """A measurement of the generator that would be saved now: the figures of `Scorer.score`."""
 
     step: int
     epoch: int
@@ -65,7 +65,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Something a person should know."""
+    """A warning for the user."""
 
     step: int
     text: str
@@ -73,7 +73,7 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class Wrote:
-    """A file is there, whole."""
+    """A file has been written completely."""
 
     step: int
     epoch: int
@@ -100,14 +100,14 @@ class Log(Protocol):
 
     def __call__(self, event: Event) -> None: ...
     def position(self) -> int:
-        """Bytes written so far, safely on disk: where a resumed run cuts the log."""
+        """Return the number of bytes that are safely on disk, to which a resumed run truncates the log."""
         ...
 
     def close(self) -> None: ...
 
 
 class JsonLog:
-    """log.jsonl: a line for each event but the steps.  Opened at `position`; what lay behind it is cut."""
+    """A writer of log.jsonl: one line per event except the steps.  The file is truncated at `position`."""
 
     def __init__(self, path: Path, position: int) -> None:
         self._file = open(path, "ab")  # noqa: SIM115  closed by close()
@@ -132,17 +132,17 @@ class JsonLog:
 
 
 def require_tensorboard() -> None:
-    """Raises UnavailableError where the tensorboard extra is not installed."""
+    """Raise UnavailableError if the tensorboard extra is not installed."""
     try:
         import torch.utils.tensorboard  # noqa: F401
     except ImportError:
         raise UnavailableError(
-            "TensorBoard is not installed; `pip install tensorboard`, or leave out --tensorboard"
+            "TensorBoard is not installed; `pip install tensorboard`, or leave out tensorboard=True"
         ) from None
 
 
 class Board:
-    """TensorBoard scalars and preview grids, in `folder`; see `require_tensorboard`."""
+    """A writer of TensorBoard scalars and preview grids into `folder`; see `require_tensorboard`."""
 
     def __init__(self, folder: Path, first_step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -175,7 +175,7 @@ class Board:
 
 
 def broadcast(observers: Iterable[Observer]) -> Observer:
-    """One observer that tells each of `observers`, in their order."""
+    """Return one observer that calls each of `observers` in order."""
     all_of_them = tuple(observers)
 
     def tell(event: Event) -> None:

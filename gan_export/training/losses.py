@@ -1,4 +1,4 @@
-"""What the two nets minimise, from the discriminator's scores.
+"""The losses of both networks, from the discriminator's scores.
 
 A loss is one object with both sides; `LOSSES` is the registry.
 """
@@ -16,37 +16,37 @@ from gan_export.training import recipe
 
 
 class Loss(Protocol):
-    """Scores are logits (N,), float32.  `paired`: the generator's side reads real pictures' scores too."""
+    """Scores are logits (N,), float32.  `paired`: the generator's loss also uses the scores of real images."""
 
     @property
     def paired(self) -> bool: ...
 
     def discriminator(self, generated: Tensor, real: Tensor) -> Tensor:
-        """A scalar to minimise over the discriminator's weights."""
+        """Return a scalar to minimize over the discriminator's weights."""
         ...
 
     def generator(self, generated: Tensor, real: Tensor | None = None) -> Tensor:
-        """A scalar to minimise over the generator's weights; `real` where `paired`."""
+        """Return a scalar to minimize over the generator's weights; `real` is used if `paired`."""
         ...
 
     def score(self, logits: Tensor) -> Tensor:
-        """The mean of what is logged as the discriminator's opinion."""
+        """Return the mean score that is logged."""
         ...
 
     def decided(self, generated: float, real: float, loss: float) -> bool:
-        """Whether scores and loss this far apart leave the generator without a gradient worth having."""
+        """Return whether the discriminator is saturated, so that the generator has almost no gradient."""
         ...
 
 
 @dataclass(frozen=True)
 class Bce:
-    """The classic: binary cross-entropy on a sigmoid; the discriminator's is the mean of its two.
+    """The classic loss: binary cross-entropy of a sigmoid; the discriminator's is the mean of two terms.
 
-    The sigmoid is taken apart from the logarithm, as the classic code does; where it saturates, the gradient
-    is the classic one too (Goodfellow et al. 2014, the non-saturating generator loss).
+    The sigmoid is computed separately from the logarithm, as in the classic code, so that the gradient is the same when
+    it saturates (Goodfellow et al. 2014, the non-saturating generator loss).
     """
 
-    smooth: float = 0.0  # real pictures are to score 1 - smooth (Salimans et al. 2016)
+    smooth: float = 0.0  # the target of real images is 1 - smooth (Salimans et al. 2016)
     paired = False
 
     def discriminator(self, generated: Tensor, real: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class Hinge:
 
 @dataclass(frozen=True)
 class NonSaturating:
-    """Goodfellow's on the logits themselves, so that no saturation loses a gradient; the sum of both sides."""
+    """Goodfellow's loss on the logits, so that saturation loses no gradient; the sum of both terms."""
 
     smooth: float = 0.0
     paired = False
@@ -104,7 +104,7 @@ class NonSaturating:
 
 
 class Wasserstein:
-    """The difference of mean scores (Arjovsky et al. 2017); needs a gradient penalty or spectral norm beside it."""
+    """The difference of mean scores (Arjovsky et al. 2017); needs a gradient penalty or spectral norm."""
 
     paired = False
 
@@ -118,11 +118,11 @@ class Wasserstein:
         return logits.mean()
 
     def decided(self, generated: float, real: float, loss: float) -> bool:
-        return False  # scores may lie as far apart as they like
+        return False  # scores are not bounded
 
 
 class Relativistic:
-    """Each real picture is to score over the generated one beside it (Jolicoeur-Martineau 2018; R3GAN, 2024)."""
+    """The score of each real image relative to a generated one (Jolicoeur-Martineau 2018; R3GAN, 2024)."""
 
     paired = True
 
@@ -150,18 +150,18 @@ LOSSES: tuple[tuple[str, Loss], ...] = (
 
 
 def by_name(name: str) -> Loss:
-    """The loss that a recipe's loss.kind names, without smoothing."""
+    """Return the loss for a recipe's loss.kind, without smoothing."""
     return dict(LOSSES)[name]
 
 
 def of(settings: recipe.Loss) -> Loss:
-    """The loss of a recipe."""
+    """Return the loss of a recipe."""
     loss = by_name(settings.kind)
     return type(loss)(settings.smooth) if isinstance(loss, Bce | NonSaturating) else loss
 
 
 def _bce(logits: Tensor, target: float) -> Tensor:
     chance = torch.sigmoid(logits)
-    # torch refuses a NaN here, on a GPU for good; it must reach the loss, where the run notices it
+    # torch raises for a NaN here, fatally on a GPU; it must reach the loss, where the run detects it
     loss = F.binary_cross_entropy(chance.nan_to_num(0.5), torch.full_like(logits, target))
     return loss + 0.0 * chance.sum()

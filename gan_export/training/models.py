@@ -1,7 +1,7 @@
-"""The two nets of a recipe as torch modules, with the classic layout's key names at any width and size.
+"""The two networks of a recipe as torch modules, with the classic key names at any width and size.
 
 `model.0` is the first layer of both, so a state_dict of either loads strictly into the plain nn.Sequential
-that the classic code builds.  A discriminator with spectral norm keeps torch's parametrisation keys.
+that the classic code builds.  A discriminator with spectral norm has the keys of torch's parametrizations.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from torch.nn.utils import parametrizations
 
 from gan_export.training import recipe
 
-INIT_STD = 0.02  # of the N(0, 0.02) initialisation (Radford et al. 2015)
+INIT_STD = 0.02  # standard deviation of the N(0, 0.02) initialization (Radford et al. 2015)
 
 
 class Generator(nn.Module):
-    """z (N, nz, 1, 1), and with classes labels (N,) -> pictures (N, C, S, S) in [-1, 1], S = 4 x 2^len(widths).
+    """z (N, nz, 1, 1), and with classes labels (N,) -> images (N, C, S, S) in [-1, 1], S = 4 x 2^len(widths).
 
-    A label's embedding stands behind z: the form that `gan_export.recognize` reads from the file alone.
+    The label embedding is concatenated to z, a form that `gan_export.recognize` reads without further settings.
     """
 
     def __init__(self, nz: int, widths: tuple[int, ...], channels: int, classes: int = 0, embedding: int = 0) -> None:
@@ -38,10 +38,10 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Pictures (N, C, S, S), and with classes labels (N,) -> scores (N,): logits, for a loss to read.
+    """Images (N, C, S, S), and with classes labels (N,) -> scores (N,), which are logits.
 
-    A label enters by projection: its embedding times the features, added to the score (Miyato & Koyama 2018).
-    With settings.names it also says which of so many classes a picture shows, from the same features.
+    A label enters by projection: its embedding times the features is added to the score (Miyato & Koyama 2018).
+    With settings.names, an auxiliary classifier uses the same features.
     """
 
     def __init__(self, settings: recipe.Discriminator, channels: int, classes: int = 0) -> None:
@@ -63,7 +63,7 @@ class Discriminator(nn.Module):
         return self.judged(pictures, labels)[:, 0]
 
     def judged(self, pictures: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, 1): the score; with settings.names (N, names + 2): then the logits of each class and of "generated"."""
+        """Return the score (N, 1); with settings.names also logits of the classes and "generated", (N, names + 2)."""
         features = self.model[:-1](pictures)
         scores: Tensor = self.model[-1](features).flatten(1)
         if self.embed is not None:
@@ -72,7 +72,7 @@ class Discriminator(nn.Module):
 
 
 def build(r: recipe.Recipe) -> tuple[Generator, Discriminator]:
-    """Both nets with their starting weights, a function of train.seed and train.init; on the CPU, train mode."""
+    """Return both networks with initial weights, a function of train.seed and train.init; on the CPU, in train mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(r.train.seed)
         classes = r.generator.classes
@@ -89,7 +89,7 @@ def _spectral(layer: nn.Conv2d | nn.Embedding, on: bool) -> nn.Module:
 
 
 def _normal(layer: nn.Module) -> None:
-    """The convolutions' weights N(0, 0.02), BatchNorm's N(1, 0.02); biases as torch leaves them or zero."""
+    """Initialize convolutions with N(0, 0.02), BatchNorm with N(1, 0.02); biases are torch's or zero."""
     with torch.no_grad():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
             weight = layer.weight.clone().normal_(0.0, INIT_STD)

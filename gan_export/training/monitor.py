@@ -1,4 +1,4 @@
-"""Notices when training has stopped being training: numbers that are none, and discriminators that have won or died."""
+"""Detect divergence (NaN or infinite losses), a saturated discriminator and a collapsed one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Readings = npt.NDArray[np.float64]  # (steps, READINGS)
 
 
 def not_finite(rows: Readings) -> tuple[int, str] | None:
-    """The first row with a NaN or an infinity, and what it is; None where all is finite."""
+    """Return the first row with a NaN or an infinity, and its name; None if all values are finite."""
     bad = ~np.isfinite(rows)
     if not bad.any():
         return None
@@ -22,20 +22,22 @@ def not_finite(rows: Readings) -> tuple[int, str] | None:
 
 
 class TrainingMonitor:
-    """Looks at a window of steps after another; says each new trouble once."""
+    """A monitor of successive windows of steps, which reports each new problem once."""
 
     def __init__(self, loss: Loss) -> None:
         self._loss = loss
         self._said: str | None = None
 
     def look(self, rows: Readings) -> str | None:
-        """A sentence when something new is wrong with the window's discriminator."""
+        """Return a sentence if the window shows a new problem of the discriminator, else None."""
         loss_d, _, generated, real = (float(v) for v in rows.mean(axis=0))
         found = None
         if self._loss.decided(generated, real, loss_d):
-            found = "the discriminator tells every picture apart: the generator learns little from it any more"
+            found = (
+                "the discriminator separates real and generated images perfectly: the generator learns little from it"
+            )
         elif np.abs(rows[:, 2] - rows[:, 3]).max() < 1e-5:
-            found = "the discriminator has collapsed: it says the same of real and generated pictures"
+            found = "the discriminator has collapsed: it gives real and generated images the same score"
         new = found if found != self._said else None
         self._said = found
         return new

@@ -1,6 +1,6 @@
-"""The pictures a run shows: the same latents every time, so that they can be followed.
+"""The preview images of a run: the same latents every time, so that they can be compared.
 
-Three files an epoch: ten pictures as 2x5, 64 as 8x8, and generated beside real ones.
+There are three files per epoch: ten images as 2x5, 64 as 8x8, and generated images next to real ones.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from gan_export.training.recipe import Generator as Settings
 from gan_export.training.snapshot import State, eval_generator, labels
 
 Bytes = npt.NDArray[np.uint8]
-SEED = 0  # of the previews' latents, whatever the run's own seed is
-_ROWS = 8  # of generated beside real: 8 rows of 4 and 4
+SEED = 0  # of the previews' latents, independent of the run's seed
+_ROWS = 8  # generated next to real: 8 rows of 4 and 4
 
 
 def preview_grids(now: State, source: DataSource) -> dict[str, Bytes]:
-    """The previews of a run's present generator by name: each uint8 (H, W, C)."""
+    """Return the previews of the current generator by name: each uint8 (H, W, C)."""
     pictures = draw(eval_generator(now), now.recipe.generator, SEED, 64, now.device)
     real = _real(source, 4 * _ROWS)
     rows = [np.concatenate((pictures[4 * i : 4 * i + 4], real[4 * i : 4 * i + 4])) for i in range(_ROWS)]
@@ -39,13 +39,13 @@ def preview_grids(now: State, source: DataSource) -> dict[str, Bytes]:
 def draw(
     generator: Generator, settings: Settings, seed: int, count: int, device: torch.device, *, start: int = 0
 ) -> Bytes:
-    """Pictures start .. of `seed`: uint8 (count, H, W, C), from a generator in eval mode; labels are i mod classes."""
+    """Return images of an eval-mode generator, start .. of `seed` with labels i mod classes, uint8 (count, H, W, C)."""
     z = latents.draw_torch(seed, start, count, settings.nz, device=device).reshape(count, settings.nz, 1, 1)
     return images.to_bytes(generator(z, labels(settings, start, count, device)).float().contiguous().cpu().numpy())
 
 
 def write(sheets: dict[str, Bytes], run: Path, epoch: int) -> list[Path]:
-    """Writes previews/EPOCH_NAME.png for each sheet; gives the paths in their order."""
+    """Write previews/EPOCH_NAME.png for each grid; return the paths in order."""
     paths = [run_dir.preview(run, epoch, name) for name in sheets]
     paths[0].parent.mkdir(exist_ok=True)
     for path, sheet in zip(paths, sheets.values(), strict=True):
@@ -54,6 +54,6 @@ def write(sheets: dict[str, Bytes], run: Path, epoch: int) -> list[Path]:
 
 
 def _real(source: DataSource, count: int) -> Bytes:
-    """`count` pictures spread over the source (repeated where it has fewer): uint8 (count, H, W, C)."""
+    """Return `count` images spread over the source (repeated if it has fewer): uint8 (count, H, W, C)."""
     spread = np.linspace(0, len(source) - 1, count).astype(np.int64)
     return np.ascontiguousarray(source.read(spread).transpose(0, 2, 3, 1))

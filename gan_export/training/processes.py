@@ -1,8 +1,8 @@
 """Several processes for one run: started here or by torchrun, as ranks of a group that may span several machines.
 
-The process that was asked is the first of its machine and shows what goes on; the others follow it silently.  One
-machine meets in a file; several meet at MASTER_ADDR:MASTER_PORT, each told its place by NODE_RANK, the names that
-torchrun uses.
+The process of the command is the first of its machine and shows the progress; the others print nothing.  Processes of
+one machine meet through a file; several machines meet at MASTER_ADDR:MASTER_PORT with their NODE_RANK, as with
+torchrun.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from gan_export.training.recipe import Recipe, resumed
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
-    """How many processes: `devices` on each of `nodes` machines."""
+    """The number of processes: `devices` on each of `nodes` machines."""
 
     devices: int = 1
     nodes: int = 1
 
 
 def run(plan: Plan, recipe: Recipe | None, run: Path, settings: list[str], options: trainer.Options) -> events.Ended:
-    """`trainer.train` of `recipe`, or without one `trainer.resume`, by plan.devices x plan.nodes processes.
+    """Call `trainer.train` with `recipe`, or `trainer.resume` without one, in plan.devices x plan.nodes processes.
 
-    In a process that torchrun has started: as one of its processes.
-    Raises GanExportError for a plan that can't be, and when another process of the run has failed.
+    A process that torchrun has started becomes one of the run's processes.
+    Raises GanExportError for an invalid plan, and if another process of the run has failed.
     """
     if place := torchrun.place():
         return _run_in_place(place, plan, _Work(recipe, run, settings, options.data_root), options)
     if plan.devices < 1 or plan.nodes < 1:
-        raise GanExportError(f"--devices {plan.devices} --nodes {plan.nodes}: at least 1 of each is needed")
+        raise GanExportError(f"devices={plan.devices} nodes={plan.nodes}: both must be at least 1")
     if plan == Plan():
         return _go(recipe, run, settings, options)
     with ExitStack() as stack:
@@ -64,7 +64,7 @@ def run(plan: Plan, recipe: Recipe | None, run: Path, settings: list[str], optio
         stack.callback(_end, others)
         stack.callback(torch.set_num_threads, whole)
         torch.set_num_threads(threads)
-        if first:  # the first machine's first process shows what goes on
+        if first:  # the first process of the first machine shows the progress
             options = dataclasses.replace(options, observe=lambda event: None)
         try:
             group = stack.enter_context(process_group(first, size, meeting, nccl=nccl))
@@ -84,7 +84,7 @@ def run(plan: Plan, recipe: Recipe | None, run: Path, settings: list[str], optio
 
 def _run_in_place(place: torchrun.Place, plan: Plan, work: _Work, options: trainer.Options) -> events.Ended:
     if plan != Plan():
-        raise GanExportError("torchrun decides how many processes there are; leave out --devices and --nodes")
+        raise GanExportError("torchrun sets the number of processes; leave out devices= and nodes=")
     if place.size == 1:
         return _go(work.recipe, work.folder, work.settings, options)
     if place.rank:
@@ -111,7 +111,7 @@ def _is_lost_peer(error: RuntimeError) -> bool:
 
 
 def _uses_nccl(work: _Work, local_size: int) -> bool:
-    """Whether each of the machine's processes has a GPU of its own: NCCL refuses two processes on one."""
+    """Return whether each process of the machine has its own GPU: NCCL refuses two processes on one."""
     recipe = work.recipe or resumed(run_dir.recipe(work.folder), work.settings)
     if recipe.compute.device not in ("auto", "cuda") or not dist.is_nccl_available():
         return False
@@ -123,7 +123,7 @@ def _go(recipe: Recipe | None, run: Path, settings: list[str], options: trainer.
 
 
 class _Place(NamedTuple):
-    """A process's rank of `size`, where they meet, its number on its machine, its threads, and how they speak."""
+    """A process's rank of `size`, the meeting point, its number on its machine, its threads, and its backend."""
 
     rank: int
     size: int
@@ -134,7 +134,7 @@ class _Place(NamedTuple):
 
 
 class _Work(NamedTuple):
-    """What all processes of a run are given alike."""
+    """The arguments of all processes of a run."""
 
     recipe: Recipe | None
     folder: Path
@@ -143,20 +143,20 @@ class _Work(NamedTuple):
 
 
 def _follow(place: _Place, work: _Work, failures: SimpleQueue[str]) -> None:
-    """A process that isn't the first of its machine: stops when the first says so."""
+    """Run a process that isn't the first of its machine; it stops when the first one stops."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(place.threads)
     try:
         with process_group(place.rank, place.size, place.meeting, place.local, nccl=place.nccl) as group:
             _go(work.recipe, work.folder, work.settings, trainer.Options(work.root, group=group))
-    except (GanExportError, RuntimeError, OSError) as e:  # of what all meet with, the first process tells itself
+    except (GanExportError, RuntimeError, OSError) as e:  # the first process reports errors that all have
         failures.put(f"process {place.rank}: {first_line(e)}")
         sys.exit(2)
 
 
 def _word(failures: SimpleQueue[str], others: list[multiprocessing.context.SpawnProcess]) -> str:
-    """What the first process that gave up has said; "" where none did within five seconds."""
+    """Return the message of the first process that failed; "" if there is none within five seconds."""
     for process in others:
         process.join(5 / len(others))
     return "" if failures.empty() else failures.get()
@@ -164,7 +164,7 @@ def _word(failures: SimpleQueue[str], others: list[multiprocessing.context.Spawn
 
 @contextmanager
 def _meeting(plan: Plan) -> Iterator[tuple[str, int]]:
-    """Where the processes meet, and this machine's place among the machines."""
+    """Yield the meeting point, and the rank of this machine."""
     if plan.nodes == 1:
         _stay_on_this_machine()
         with tempfile.TemporaryDirectory() as place:
@@ -172,15 +172,15 @@ def _meeting(plan: Plan) -> Iterator[tuple[str, int]]:
         return
     missing = [n for n in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if not os.environ.get(n)]
     if missing:
-        raise GanExportError(f"--nodes {plan.nodes}: set {', '.join(missing)} in the environment, as for torchrun")
+        raise GanExportError(f"nodes={plan.nodes}: set {', '.join(missing)} in the environment, as for torchrun")
     rank = os.environ["NODE_RANK"]
     if not rank.isdecimal() or int(rank) >= plan.nodes:
-        raise GanExportError(f"NODE_RANK is {rank}; 0 to {plan.nodes - 1} are possible with --nodes {plan.nodes}")
+        raise GanExportError(f"NODE_RANK is {rank}; it must be 0 to {plan.nodes - 1} with nodes={plan.nodes}")
     yield f"tcp://{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}", int(rank)
 
 
 def _stay_on_this_machine() -> None:
-    """Have gloo speak through the loopback interface: the machine's own name may not resolve."""
+    """Let gloo use the loopback interface, because the machine's own name may not resolve."""
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 
@@ -188,4 +188,4 @@ def _stay_on_this_machine() -> None:
 def _end(processes: list[multiprocessing.context.SpawnProcess]) -> None:
     for process in processes:
         if process.is_alive():
-            process.kill()  # it ignores the gentler signals, and has nothing to write
+            process.kill()  # it ignores gentler signals, and has nothing to write

@@ -1,7 +1,7 @@
-"""A run as one HTML file that needs nothing beside it: curves, the previews over time, a latent walk, settings.
+"""A run as one self-contained HTML file: curves, the previews over time, a latent walk, settings.
 
-It reads the run's folder alone and can be made while the run goes on.  `report.html` is the template; the charts go
-into it as SVG, the rest as JSON that `escape` makes, so that no text of a recipe or a warning can be taken for markup.
+It reads only the run's folder and can be made while the run continues.  `report.html` is the template; charts are
+inserted as SVG, everything else as JSON escaped by `escape`, so that no text of a recipe or a warning becomes markup.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from gan_export.errors import GanExportError, first_line, printable
 from gan_export.training import run_dir
 from gan_export.training.recipe import Recipe
 
-_STOPS, _WALKS = 6, 9  # of the walk on the page: some hundred kilobytes
+_STOPS, _WALKS = 6, 9  # of the walk on the page: a few hundred kilobytes
 _PREVIEWS = 60  # shown at most, spread over the run
-_LONGEST = 2000  # characters of a text: nobody reads more, and a log may hold any length
-_POINTS = 1500  # of a curve; more is thinned
-_SCORES = {  # in a log's event: how the page calls it, and what real images score
+_LONGEST = 2000  # characters of a text, because a log may contain any length
+_POINTS = 1500  # points of a curve; more are thinned out
+_SCORES = {  # name in a log's event: its title on the page, and the name of the score of real images
     "frechet": ("Fréchet distance", "frechet_floor"),
     "sure_share": ("share recognized with 90 % confidence", "sure_share_real_test"),
     "precision": ("precision", "precision_floor"),
@@ -52,8 +52,8 @@ def write(run: Path, target: Path) -> None:
         scores, training = _score_charts(lines), _training_charts(lines)
     except (KeyError, TypeError, AttributeError, ValueError) as e:
         raise GanExportError(
-            f"{printable(str(run / run_dir.LOG))} is no log of gan-train: {first_line(e, 100)}; "
-            "start the run anew in another folder"
+            f"{printable(str(run / run_dir.LOG))} is not a log of gan-train: {first_line(e, 100)}; "
+            "start a new run in another folder"
         ) from None
     page = (
         resource(Html, "gan_export.training", "report.html")
@@ -61,7 +61,7 @@ def write(run: Path, target: Path) -> None:
         .replace("{{TRAINING}}", training)
     )
     with atomic_file(target) as temporary:
-        write_text(temporary, page.replace("{{DATA}}", html_script(data)))  # last: the data is not ours
+        write_text(temporary, page.replace("{{DATA}}", html_script(data)))  # last, because the data is not ours
 
 
 def _data(run: Path, recipe: Recipe, lines: list[dict[str, Any]]) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def _data(run: Path, recipe: Recipe, lines: list[dict[str, Any]]) -> dict[str, A
 
 
 def _cut(value: Any) -> Any:
-    """The same data, each text of it at most as long as a page has room for."""
+    """Return the same data with each text truncated to the length that a page shows."""
     if isinstance(value, str):
         return value[:_LONGEST]
     if isinstance(value, dict):
@@ -133,15 +133,15 @@ def _previews(run: Path) -> list[dict[str, Any]]:
 
 
 def _walk(run: Path) -> str | None:
-    """An animated picture of the newest checkpoint's latents; None before the first checkpoint."""
+    """Return an animated image of a walk through the newest checkpoint's latents; None before the first checkpoint."""
     named = (p for p in run.glob("generator_*.pth") if re.fullmatch("generator_[0-9]{1,9}", p.stem))
     kept = sorted(named, key=lambda p: int(p.stem.rpartition("_")[2]))
     if not kept:
         return None
-    from gan_export.sampling import generator as generators
     from gan_export.sampling import interpolate
+    from gan_export.sampling.opening import open_generator
 
-    with tempfile.TemporaryDirectory() as place, generators.open_generator(kept[-1]) as generator:
+    with tempfile.TemporaryDirectory() as place, open_generator(kept[-1]) as generator:
         film = Path(place) / "walk.webp"
         interpolate.write(generator, film, seed=0, stops=_STOPS, count=_WALKS)
         return _inline(film.read_bytes(), "webp")

@@ -1,11 +1,11 @@
-"""A run's folder: what lies where in it.  Nothing here imports torch.
+"""The layout of a run's folder.  Nothing here imports torch.
 
 recipe.json                                    the recipe, every field
-log.jsonl                                      what `events` says, a line each
+log.jsonl                                      one line per event of `events`
 previews/EPOCH_{2x5,beside-real,grid}.png      counted from 0001
 generator_EPOCH.pth, discriminator_EPOCH.pth   bare state_dicts
-snapshots/STEP.pt                              everything, for `resume`
-tensorboard/                                   where it was asked for
+snapshots/STEP.pt                              the complete state, for `resume`
+tensorboard/                                   with --tensorboard
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ PREVIEWS = "previews"
 _LOCK = ".lock"
 _OWN = (RECIPE, LOG, BOARD, PREVIEWS, "snapshots", _LOCK)  # what a run writes to, or into
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_UNFINISHED = "." + "[0-9a-f]" * 8  # how `atomic_file` begins a temporary's name
+_UNFINISHED = "." + "[0-9a-f]" * 8  # prefix of temporary files of `atomic_file`
 _WRITTEN = tuple(
     where + _UNFINISHED + name
     for where, name in (
@@ -40,14 +41,31 @@ _WRITTEN = tuple(
 
 
 def check_new(run: Path) -> None:
-    """Raises GanExportError unless `run` is free for a new run."""
+    """Raise GanExportError unless `run` is free for a new run."""
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
         name = printable(str(run))
-        raise GanExportError(f"{name} is there already; `gan-train resume {name}` goes on, -o names another folder")
+        raise GanExportError(
+            f"{name} already exists; continue it with `gan-train resume {name}`, or name another folder with target="
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """A finished run.
+
+    folder: of the run, with its log, previews and checkpoints; generator: the last checkpoint
+    seconds: of training, without previews and measurements
+    """
+
+    folder: Path
+    generator: Path
+    step: int
+    epoch: int
+    seconds: float
 
 
 def make(run: Path, recipe: Recipe) -> None:
-    """Removes what a kill left half written in the folder, and writes its recipe."""
+    """Remove half-written files of a killed run from the folder, and write the recipe."""
     for left in (p for pattern in _WRITTEN for p in run.glob(pattern)):
         left.unlink(missing_ok=True)
     with atomic_file(run / RECIPE) as temporary:
@@ -55,21 +73,23 @@ def make(run: Path, recipe: Recipe) -> None:
 
 
 def recipe(run: Path) -> Recipe:
-    """The recipe of the run in `run`.  Raises GanExportError where there is no run."""
+    """Return the recipe of the run in `run`; raise GanExportError if there is no run."""
     file = run / RECIPE
     if not file.is_file():
-        raise GanExportError(f"{printable(str(run))} holds no run ({RECIPE} is missing); `gan-train RECIPE` starts one")
+        raise GanExportError(
+            f"{printable(str(run))} contains no run ({RECIPE} is missing); `gan-train RECIPE` starts one"
+        )
     try:
         data = plaindata.from_json(file.read_bytes())
     except ValueError:
-        raise GanExportError(f"{printable(str(file))} is damaged; start the run anew in another folder") from None
+        raise GanExportError(f"{printable(str(file))} is damaged; start a new run in another folder") from None
     return from_data(data, str(file))
 
 
 def log(run: Path) -> list[dict[str, Any]]:
-    """Every event that was logged, but for a last line that is half written.
+    """Return every event in the log, except a half-written last line.
 
-    Raises GanExportError for a line before it that is no event, and where nothing is logged yet.
+    Raises GanExportError for another line that is not an event, and if nothing is logged yet.
     """
     file = run / LOG
     lines: list[dict[str, Any]] = []
@@ -83,8 +103,8 @@ def log(run: Path) -> list[dict[str, Any]]:
         except ValueError as e:
             if number < len(written):
                 raise GanExportError(
-                    f"{printable(str(file))}, line {number} is no event of a run: {first_line(e, 100)}; "
-                    "start the run anew in another folder"
+                    f"{printable(str(file))}, line {number} is not an event of a run: {first_line(e, 100)}; "
+                    "start a new run in another folder"
                 ) from None
     if not lines:
         raise GanExportError(f"{printable(str(run))} has logged nothing yet; `gan-train resume` goes on with it")
@@ -92,7 +112,7 @@ def log(run: Path) -> list[dict[str, Any]]:
 
 
 def checkpoint(run: Path, net: str, epoch: int) -> Path:
-    """`net` is generator or discriminator."""
+    """Return the path of a network's checkpoint; `net` is generator or discriminator."""
     return run / f"{net}_{epoch}.pth"
 
 
@@ -106,14 +126,14 @@ def snapshot(run: Path, step: int) -> Path:
 
 @contextmanager
 def lock_run_dir(run: Path) -> Iterator[None]:
-    """Makes the run's folder where need be and holds it.  Raises GanExportError when another gan-train does.
+    """Create the run's folder if needed and lock it; raise GanExportError if another gan-train has the lock.
 
-    It raises that, too, for a run that keeps its files elsewhere by a link: a run may come from a stranger.
+    Also raises GanExportError for a run with links to files elsewhere, because a run may come from a stranger.
     """
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise GanExportError(f"{printable(str(run))} can't be made: {e.strerror}; name another with -o") from None
+        raise GanExportError(f"{printable(str(run))} can't be made: {e.strerror}; name another with target=") from None
     for name in _OWN:
         fs.refuse_link(run / name)
     try:
@@ -123,12 +143,12 @@ def lock_run_dir(run: Path) -> Iterator[None]:
             finally:
                 (run / _LOCK).unlink(missing_ok=True)
     except BlockingIOError:
-        raise GanExportError(f"{printable(str(run))}: another gan-train is at work there; wait for it") from None
+        raise GanExportError(f"{printable(str(run))}: another gan-train is using this folder; wait for it") from None
 
 
 @contextmanager
 def explain_disk_full(run: Path) -> Iterator[None]:
-    """Around what writes to the run: to the error of a full disk it adds how to go on."""
+    """Add how to continue to the error of a full disk, for code that writes to the run."""
     try:
         yield
     except (OSError, GanExportError) as e:
@@ -142,5 +162,5 @@ def explain_disk_full(run: Path) -> Iterator[None]:
 
 
 def snapshots(run: Path) -> list[Path]:
-    """The snapshots of a run, oldest first."""
+    """Return the snapshots of a run, oldest first."""
     return sorted((run / "snapshots").glob("[0-9]*.pt"))

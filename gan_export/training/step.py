@@ -1,8 +1,8 @@
 """One step of adversarial training: the discriminator, then the generator.
 
-`train/classic.py` holds the plain reference.  What it computes and nobody reads is left out here: the
-discriminator's turn needs no gradient of the generator, and the generator's turn none of the
-discriminator's weights.  Every update is the reference's.
+`train/classic.py` is the plain reference.  Results that nothing uses are not computed here: the update of the
+discriminator needs no gradients of the generator, and that of the generator none of the discriminator's weights.
+Every update is that of the reference.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ READINGS = ("loss_d", "loss_g", "score_generated", "score_real")
 
 
 def step(state: State, real: Tensor, labels: Tensor | None = None) -> Tensor:
-    """The updates for one batch of real pictures (N, C, S, S) in [-1, 1] on the state's device, with labels (N,).
+    """Make the updates for one batch of real images (N, C, S, S) in [-1, 1] on the state's device, with labels (N,).
 
-    Of several processes each is given its rows of the batch, all as many.
+    With several processes, each gets its rows of the batch, all the same number.
 
-    The discriminator moves train.critic_steps times, each time on its part of the batch; then the generator.
-    Generated pictures take the labels of the real ones beside them.  Draws (n, nz) latents from state.noise for
-    each update, in that order.  Gives READINGS as a float32 (4,) tensor on the device, without waiting for it;
-    loss_d, of the last update, and loss_g are what recipe.loss.kind says, without penalties and naming.
+    The discriminator is updated train.critic_steps times, each time with its part of the batch; then the generator.
+    Generated images get the labels of the real ones in the same rows.  Takes (n, nz) latents from state.noise for each
+    update, in that order.  Returns READINGS as a float32 (4,) tensor on the device, without waiting for it; loss_d, of
+    the last update, and loss_g are those of recipe.loss.kind, without penalties and the auxiliary classifier.
     """
     update_schedules(state)
     return apply_step(state, real, labels)
 
 
 class Kind(NamedTuple):
-    """What decides which kernels a step launches."""
+    """The properties that determine which kernels a step launches."""
 
     pictures: int
     owes_penalty: bool
@@ -45,22 +45,22 @@ class Kind(NamedTuple):
 
 
 def kind(state: State, pictures: int) -> Kind:
-    """Of the next step, on so many pictures, its dials turned."""
+    """Return the kind of the next step with this number of images, after `update_schedules`."""
     return Kind(pictures, state.step % state.recipe.loss.penalty_every == 0, state.spread.value > 0)
 
 
 def update_schedules(state: State) -> None:
-    """Sets what changes with the step's number and the run's progress, before the step."""
+    """Set the scalars that depend on the step number and the run's progress, before the step."""
     state.follow.set(1.0 - min(state.recipe.ema.decay, (1 + state.step) / (10 + state.step)))
     state.spread.set(augment.noise_at(state.recipe.augment, state.progress))
 
 
 def apply_step(state: State, real: Tensor, labels: Tensor | None) -> Tensor:
-    """`step` with the dials as they stand."""
+    """Make the updates of `step` with the current scalars."""
     recipe = state.recipe
     loss = losses.of(recipe.loss)
     labels = labels if recipe.generator.classes or recipe.discriminator.names else None
-    parts = min(recipe.train.critic_steps, len(real) // 2)  # BatchNorm needs two pictures
+    parts = min(recipe.train.critic_steps, len(real) // 2)  # BatchNorm needs two images
     label_parts = labels.tensor_split(parts) if labels is not None else (None,) * parts
     for some, their in zip(real.tensor_split(parts), label_parts, strict=True):
         of_discriminator = _move_discriminator(state, loss, some, their)
@@ -98,10 +98,10 @@ def _move_discriminator(
         whole = whole + named / 2
     if (penalty := _penalties(state, generated, real, labels)) is not None:
         whole = whole + penalty
-    state.optimiser_d.forget_gradients()
+    state.optimizer_d.forget_gradients()
     whole.backward()  # type: ignore[no-untyped-call]
     state.group.average(_gradients(d))
-    state.optimiser_d.step()
+    state.optimizer_d.step()
     return value.detach(), *opinions
 
 
@@ -120,18 +120,18 @@ def _move_generator(state: State, loss: losses.Loss, real: Tensor, classes: Tens
     if settings.loss.naming:
         names = judged[:, 1:]
         whole = whole + settings.loss.naming * F.cross_entropy(names, _class(settings, z, names, labels))
-    state.optimiser_g.forget_gradients()
+    state.optimizer_g.forget_gradients()
     whole.backward()  # type: ignore[no-untyped-call]
     state.group.average(_gradients(g))
-    state.optimiser_g.step()
+    state.optimizer_g.step()
     d.requires_grad_(True)
     return value.detach()
 
 
 def _class(settings: Recipe, z: Tensor, names: Tensor, labels: Tensor | None) -> Tensor:
-    """The class that each generated picture is to be named as, (N,).
+    """Return the auxiliary target class of each generated image, (N,).
 
-    Without a label a clear one: of the latent's cell, or else of whatever class it resembles most (Zhou et al. 2018).
+    Without labels, it is the latent's cell, or else the most likely class (Zhou et al. 2018).
     """
     if labels is not None:
         return labels
@@ -139,7 +139,7 @@ def _class(settings: Recipe, z: Tensor, names: Tensor, labels: Tensor | None) ->
 
 
 def _judged(state: State, generated: Tensor, real: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-    """What the discriminator says of both, (N, 1 + names) each, by as many calls as the recipe says."""
+    """Return the discriminator's outputs for both, (N, 1 + names) each, in one or two calls as in the recipe."""
     d, settings = state.discriminator, state.recipe.loss
     if not (settings.one_call or settings.mixed):
         return _full(d.judged(generated, labels)), _full(d.judged(real, labels))
@@ -156,7 +156,7 @@ def _judged(state: State, generated: Tensor, real: Tensor, labels: Tensor | None
 
 
 def _penalties(state: State, generated: Tensor, real: Tensor, labels: Tensor | None) -> Tensor | None:
-    """The gradient penalties that this step owes, in full precision; None for none."""
+    """Return the gradient penalties of this step in full precision, or None."""
     settings = state.recipe.loss
     if state.step % settings.penalty_every:
         return None
@@ -174,7 +174,7 @@ def _penalties(state: State, generated: Tensor, real: Tensor, labels: Tensor | N
 
 
 def _slopes(state: State, pictures: Tensor, labels: Tensor | None) -> Tensor:
-    """The gradient of each picture's score by its pixels, (N, C x S x S), itself differentiable."""
+    """Return the gradient of each image's score with respect to its pixels, (N, C x S x S), differentiable."""
     pictures = _full(pictures.detach()).requires_grad_()
     total = state.discriminator(pictures, labels).sum()
     (slopes,) = torch.autograd.grad(total, pictures, create_graph=True)
@@ -195,8 +195,8 @@ def _gradients(net: torch.nn.Module) -> list[Tensor]:
 
 
 def _full(x: Tensor) -> Tensor:
-    """Losses are taken in full precision: binary cross-entropy is not safe below it.  So are augmentations, that
-    generated and real pictures get the same."""
+    """Compute losses in full precision, because binary cross-entropy needs it, and augmentations too, so that generated
+    and real images are treated equally."""
     return x.float() if x.dtype == torch.bfloat16 else x
 
 
@@ -208,7 +208,7 @@ def _autocast(state: State) -> AbstractContextManager[object]:
 
 @torch.no_grad()
 def _follow(average: torch.nn.Module, net: torch.nn.Module, share: StepScalar) -> None:
-    """The share is larger in the first steps, so that the starting weights are forgotten soon."""
+    """Update the moving average; its weight is larger in the first steps, so that the initial weights vanish soon."""
     kept: list[Tensor] = list(average.parameters())
     new: list[Tensor] = list(net.parameters())
     by = share.read

@@ -1,4 +1,4 @@
-"""A number that changes from step to step, where a recorded step still reads it."""
+"""A number that changes between steps and that a recorded step can read."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 class StepScalar:
-    """Set by the loop, read by the step: a plain number, or with a device a float32 scalar in its memory.
+    """A value that the loop sets and the step reads: a plain number, or with a device a float32 scalar in its memory.
 
-    A CUDA graph keeps the plain numbers that it was recorded with, and reads the scalar anew at each replay.
+    A CUDA graph keeps the plain numbers that it was recorded with, but reads the scalar at each replay.
     """
 
     def __init__(self, value: float = 0.0, device: torch.device | None = None) -> None:
@@ -24,10 +24,10 @@ class StepScalar:
 
     @property
     def value(self) -> float:
-        """As it was set."""
+        """The value that was set."""
         return self._value
 
     @property
     def read(self) -> float | Tensor:
-        """For the step's arithmetic."""
+        """Return the number or tensor for the arithmetic of a step."""
         return self._value if self._held is None else self._held

@@ -1,6 +1,6 @@
 """The place of a process that torchrun, or another launcher with its environment variables, has started.
 
-Nothing here imports torch: the command asks before it does.
+Nothing here imports torch, because the command calls it first.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def place() -> Place | None:
     values["LOCAL_WORLD_SIZE"] = os.environ.get("LOCAL_WORLD_SIZE", values["WORLD_SIZE"])
     shown = printable(", ".join(f"{k}={v}" for k, v in values.items()))
     if not all(v.isdecimal() and len(v) < 10 for v in values.values()):
-        raise GanExportError(f"{shown}: whole numbers are needed, as torchrun sets them")
+        raise GanExportError(f"{shown}: must be whole numbers, as torchrun sets them")
     rank, size, local, local_size = map(int, values.values())
     if not (rank < size and local < local_size <= size):
         raise GanExportError(f"{shown}: a rank must be below its size; unset them, or start gan-train by torchrun")

@@ -1,6 +1,6 @@
-"""A whole run: epochs of steps, with logs, previews, checkpoints and snapshots, and going on after any end.
+"""A complete run: epochs of steps, with logs, previews, checkpoints and snapshots, which can be resumed after any end.
 
-`run_dir` says what lies where.
+`run_dir` has the layout of the folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import numpy as np
 import torch
 
 from gan_export.errors import CheckFailedError, GanExportError
-from gan_export.metrics import evaluators
 from gan_export.training import devices, events, losses, monitor, preview, run_dir, step
 from gan_export.training import snapshot as snapshots
 from gan_export.training.batches import Batches, steps_per_epoch
@@ -27,16 +26,17 @@ from gan_export.training.cuda_graph import Recorded
 from gan_export.training.data import DataSource, open_source
 from gan_export.training.distributed import ALONE, Group
 from gan_export.training.recipe import Recipe, resumed
+from gan_export.training.scoring import Scorer
 
-_SCORED_SEED = 1  # of the pictures that are measured: previews draw from seed 0
-_PIECE = 256  # of them drawn at once
+_SCORED_SEED = 1  # of the measured images; previews use seed 0
+_PIECE = 256  # measured images per batch
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a run is told beside its recipe.
+    """Options of a run that are not part of its recipe.
 
-    should_stop is asked after every step; once true, the run takes a snapshot and returns.
+    should_stop is called after every step; when it returns true, the run writes a snapshot and returns.
     """
 
     data_root: Path | None = None
@@ -47,7 +47,7 @@ class Options:
 
 
 def train(recipe: Recipe, run: Path, options: Options) -> events.Ended:
-    """Trains `recipe` in the new folder `run`.
+    """Train `recipe` in the new folder `run`.
 
     Raises GanExportError for bad input before anything is written, CheckFailedError when the training
     diverges.  Deterministic: the same recipe, data, device, thread count and instruction set give the same bits.
@@ -58,10 +58,10 @@ def train(recipe: Recipe, run: Path, options: Options) -> events.Ended:
 
 
 def resume(run: Path, settings: list[str], options: Options) -> events.Ended:
-    """Goes on with the run in `run` from its newest snapshot, or from its start where there is none yet.
+    """Continue the run in `run` from its newest snapshot, or from its start if there is none.
 
-    The rest is bit for bit what it would have been without the interruption, on the CPU at the same thread
-    count and instruction set; a difference there is warned of.
+    The bits are the same as without the interruption, on the CPU with the same thread count and instruction set; a
+    difference in these causes a warning.
     """
     recipe = resumed(run_dir.recipe(run), settings)
     newest = run_dir.snapshots(run)[-1:]
@@ -71,7 +71,7 @@ def resume(run: Path, settings: list[str], options: Options) -> events.Ended:
 def _run(recipe: Recipe, run: Path, snapshot: dict[str, Any] | None, options: Options) -> events.Ended:
     try:
         return _train(recipe, run, snapshot, options)
-    except RuntimeError as e:  # torch.OutOfMemoryError, and what its allocator on the CPU says
+    except RuntimeError as e:  # torch.OutOfMemoryError, and the message of its CPU allocator
         if not isinstance(e, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(e):
             raise
         raise GanExportError(f"out of memory with train.batch {recipe.train.batch}; lower it") from e
@@ -92,14 +92,15 @@ def _train(recipe: Recipe, run: Path, snapshot: dict[str, Any] | None, options: 
         len(source), recipe.data, recipe.train.batch * recipe.train.critic_steps, options.group.size
     )
     _check_labels(recipe, source)
+    scorer = Scorer(recipe.output, source) if recipe.output.metrics_every and options.group.leads else None
     if snapshot is not None and snapshot["data"] != snapshots.fingerprint(source):
-        by = "--set data.path=PLACE" if recipe.data.source in ("folder", "npz") else "--data-root"
-        raise GanExportError(f"the data is not what the run was trained on; name its place with {by}")
+        by = "set data.path=PLACE" if recipe.data.source in ("folder", "npz") else "data_root="
+        raise GanExportError(f"the data differs from that of the run; name the right data with {by}")
 
     if snapshot is not None and (done := snapshot["step"]) > recipe.train.epochs * per_epoch:
         raise GanExportError(
             f"the run is at step {done} already, in epoch {-(-done // per_epoch)}; "
-            f"train.epochs of {-(-done // per_epoch)} or more are possible, not {recipe.train.epochs}"
+            f"train.epochs must be {-(-done // per_epoch)} or more, not {recipe.train.epochs}"
         )
 
     with ExitStack() as stack:
@@ -123,14 +124,14 @@ def _train(recipe: Recipe, run: Path, snapshot: dict[str, Any] | None, options: 
         ))  # fmt: skip
         if snapshot is not None:
             for changed in devices.differences(snapshot["machine"], devices.machine(device, now.group.size)):
-                tell(events.Warned(now.step, f"resumed elsewhere, so the bits may differ: {changed}"))
-        return _RunSession(now, source, data_root, run, log, tell).go(per_epoch, options.should_stop)
+                tell(events.Warned(now.step, f"resumed in another environment, so the bits may differ: {changed}"))
+        return _RunSession(now, source, data_root, run, log, tell, scorer).go(per_epoch, options.should_stop)
 
 
 def make_step(now: snapshots.State) -> Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]:
-    """`step.step` of a state, recorded where the recipe has nothing against it: on CUDA, in one process.
+    """Return `step.step` of a state, recorded if the recipe allows it: on CUDA, in one process.
 
-    Not where batches are mixed: the order is drawn by a sort, which nobody has seen recorded.
+    Not with loss.mixed: its random order uses a sort, whose recording is untested.
     """
     possible = now.device.type == "cuda" and now.group.size == 1 and not now.recipe.loss.mixed
     return Recorded(now) if possible and now.recipe.compute.graphs else partial(step.step, now)
@@ -138,14 +139,15 @@ def make_step(now: snapshots.State) -> Callable[[torch.Tensor, torch.Tensor | No
 
 @dataclass
 class _RunSession:
-    """One process's part of a run, from a state to the end or an interruption."""
+    """The part of one process in a run, from a state to the end or an interruption."""
 
     now: snapshots.State
     source: DataSource
     data_root: Path | None
     run: Path
-    log: events.JsonLog | None  # None for a process that doesn't lead, which writes nothing
+    log: events.JsonLog | None  # None for all processes but the first, which write nothing
     tell: events.Observer
+    scorer: Scorer | None = None  # if the recipe measures
 
     def go(self, per_epoch: int, should_stop: Callable[[], bool]) -> events.Ended:
         now, recipe = self.now, self.now.recipe
@@ -156,7 +158,7 @@ class _RunSession:
         move = make_step(now)
         stopped = False
         epoch = max(1, -(-now.step // per_epoch))  # counted from 1, of the last step done
-        over = now.step > 0 and now.seconds >= limit  # it had ended by the clock
+        over = now.step > 0 and now.seconds >= limit  # train.minutes had ended it
         while now.step < total and not stopped and not over:
             at, within = divmod(now.step, per_epoch)
             now.progress = now.step / total
@@ -174,7 +176,7 @@ class _RunSession:
             if meter.full() or snap or whole or score:
                 meter.read(epoch)
             if now.group.leads:
-                with meter.paused():  # what is written between steps is not the speed of training
+                with meter.paused():  # the time for writing files is not training time
                     if last or (whole and epoch % out.preview_every == 0):
                         self._preview(epoch)
                     if last or (whole and epoch % out.save_every == 0):
@@ -203,10 +205,9 @@ class _RunSession:
             for s in starts
         ]
         labels = snapshots.labels(settings, 0, count, torch.device("cpu"))
-        judge = evaluators.find("digits")
-        assert isinstance(judge, evaluators.Measures)
-        report = judge.evaluate(np.concatenate(pieces), None if labels is None else labels.numpy())
-        self.tell(events.Scored(self.now.step, epoch, seconds, report.to_json()))
+        assert self.scorer is not None
+        figures = self.scorer.score(np.concatenate(pieces), None if labels is None else labels.numpy())
+        self.tell(events.Scored(self.now.step, epoch, seconds, figures))
 
     def _save(self, epoch: int) -> None:
         nets = (("generator", snapshots.eval_generator(self.now)), ("discriminator", self.now.discriminator))
@@ -223,7 +224,7 @@ class _RunSession:
 
 
 class _Meter:
-    """Gathers what the steps read and how long they take; looks at it once a window, so that a GPU never waits."""
+    """A collector of the steps' readings and times, which reads them once per window, so that a GPU never waits."""
 
     def __init__(self, now: snapshots.State, tell: events.Observer, run: Path) -> None:
         self._now, self._tell, self._run = now, tell, run
@@ -241,7 +242,7 @@ class _Meter:
         return self._count == len(self._rows)
 
     def elapsed(self) -> float:
-        """Seconds of training, this window's too."""
+        """Return the seconds of training, including this window."""
         return self._now.seconds + time.perf_counter() - self._began
 
     @contextlib.contextmanager
@@ -251,7 +252,7 @@ class _Meter:
         self._began += time.perf_counter() - began
 
     def read(self, epoch: int) -> None:
-        """Tells the window's means and ends it.  Raises CheckFailedError at the first number that is none."""
+        """Report the means of the window and end it; raise CheckFailedError at a NaN or infinite value."""
         now = self._now
         now.group.average([self._rows[: self._count]])
         rows = self._rows[: self._count].cpu().numpy().astype(np.float64)  # waits for a GPU
@@ -272,8 +273,8 @@ class _Meter:
         text = f"training diverged: {what} at step {at}"
         self._tell(events.Warned(at, text))
         kept = run_dir.snapshots(self._run)[-1:]
-        last = f"the last good snapshot is {kept[0].name}" if kept else "there is no snapshot from before"
-        raise CheckFailedError(f"{text}; {last}; try a lower optimiser.generator.lr and optimiser.discriminator.lr")
+        last = f"the last good snapshot is {kept[0].name}" if kept else "there is no earlier snapshot"
+        raise CheckFailedError(f"{text}; {last}; try a lower optimizer.generator.lr and optimizer.discriminator.lr")
 
 
 def _check_labels(recipe: Recipe, source: DataSource) -> None:
@@ -285,15 +286,15 @@ def _check_labels(recipe: Recipe, source: DataSource) -> None:
             continue
         if source.labels is None:
             raise GanExportError(
-                f"{field} is {classes}, but the pictures of {source.name} have no labels; "
-                "put each class into a folder of its own, or leave it at 0"
+                f"{field} is {classes}, but the images of {source.name} have no labels; "
+                "put each class into its own folder, or set it to 0"
             )
         if (found := int(source.labels.max()) + 1) > classes:
             raise GanExportError(f"{field} is {classes}, and {source.name} has {found}; set it to {found}")
 
 
 def _set_rates(now: snapshots.State) -> None:
-    o, progress = now.recipe.optimiser, now.progress
+    o, progress = now.recipe.optimizer, now.progress
     factor = 1.0 if progress < o.decay_from else (1 - progress) / (1 - o.decay_from)
-    for optimiser, lr in ((now.optimiser_g, o.generator.lr), (now.optimiser_d, o.discriminator.lr)):
-        optimiser.rate.set(lr * factor)
+    for optimizer, lr in ((now.optimizer_g, o.generator.lr), (now.optimizer_d, o.discriminator.lr)):
+        optimizer.rate.set(lr * factor)

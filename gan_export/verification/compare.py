@@ -1,4 +1,4 @@
-"""Does an export generate the same images?  A runtime against the checkpoint in float64, in values and in bytes."""
+"""Compare the images of a runtime with those of the checkpoint in float64, in values and in bytes."""
 
 from __future__ import annotations
 
@@ -20,30 +20,32 @@ from gan_export.formats.tolerance import Rounding, Rule, half_range
 from gan_export.graph.ports import Port
 from gan_export.graph.signature import Array, Signature
 from gan_export.metrics import distances, evaluators
-from gan_export.runtimes.base import Outputs, Session, SessionInfo, check_outputs
+from gan_export.runtimes.base import Outputs, Session, SessionInfo, check_outputs, feeds_for
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 Doubles = npt.NDArray[np.float64]
 
-BATCHES = (1, 2, 65)  # one picture, the batch that exporters trace with, and more than one register or cache line holds
+BATCHES = (1, 2, 65)  # one image, the batch that exporters trace with, and more than a register or cache line contains
 # of the batches from a seed: small numbers, what a signed 32-bit integer can't hold, and large ones, over a carry
 SEED_START_PAIRS = ((2, 0), ((1 << 32) - 1000, (1 << 31) - 1), ((1 << 63) - 1, (1 << 40) - 7))
-SEED = 2  # of the latents that parity is judged on: not those of the reference pictures
-QUALITY, QUALITY_SEED = 1000, 4  # pictures, of other latents than int8 is calibrated on
+FEW_BATCHES = (1, 3)  # of a generator that takes images, or whose layers are wide: each image of it costs more
+MOST_VALUES = 1 << 27  # of the widest layer in a batch of 65
+SEED = 2  # seed of the compared latents, different from that of the reference images
+QUALITY, QUALITY_SEED = 1000, 4  # number of images, whose latents are not those that int8 is calibrated with
 _PIECE = 100
 AGAINST = "eager PyTorch in float64"
 
 
 @dataclass(frozen=True, slots=True)
 class BatchComparison:
-    """One batch judged.
+    """The comparison of one batch.
 
     batch:     number of images
-    max_abs, mean_abs: absolute error of the values; None for an export that gives bytes
+    max_abs, mean_abs: absolute error of the values; None for an export that returns bytes
     identical: share of equal bytes; byte_step: largest difference of a byte
-    psnr:      of the bytes in dB, infinite where all are equal
-    passed:    within the tolerance
+    psnr:      PSNR of the bytes in dB, infinite if all are equal
+    passed:    whether the batch is within the tolerance
     """
 
     batch: int
@@ -57,9 +59,9 @@ class BatchComparison:
 
 @dataclass(frozen=True, slots=True)
 class ParityReport:
-    """What parity found, and what it was found with.
+    """The result of a comparison.
 
-    tolerance: that was applied; rounding: eager float32's own, which widened it
+    tolerance: the tolerance that was used; rounding: the error of eager float32, which may widen it
     """
 
     against: str
@@ -80,7 +82,7 @@ class ParityReport:
         return max(errors) if errors else None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for a report; an infinite PSNR becomes null."""
+        """Return plain data for a report; an infinite PSNR becomes null."""
         data = asdict(self)
         for row in data["rows"]:
             row["psnr"] = row["psnr"] if math.isfinite(row["psnr"]) else None
@@ -89,10 +91,10 @@ class ParityReport:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What a narrower precision costs, over the pictures of `row`.
+    """The cost of a narrower precision over the images of `row`.
 
-    frechet: distance to the checkpoint's own pictures in the features of the digit classifier that ships; None for
-    pictures that it has no features for
+    frechet: distance to the checkpoint's own images in the features of the bundled digit classifier; None for images
+    that it has no features for
     """
 
     row: BatchComparison
@@ -100,7 +102,7 @@ class Quality:
 
 
 class ParityError(CheckFailedError):
-    """An export that draws something else."""
+    """An export that generates other images."""
 
     def __init__(self, message: str, report: ParityReport) -> None:
         super().__init__(message)
@@ -113,16 +115,22 @@ def compare(
     signature: Signature,
     rule: Rule,
     *,
-    batches: Iterable[int] = BATCHES,
+    batches: Iterable[int] | None = None,
     against: str = AGAINST,
 ) -> ParityReport:
-    """Judge `session` at each batch size, and the second of them at every size to judge; `signature` is of floats."""
+    """Compare `session` at each batch size, and at every image size with the second batch size.
+
+    signature: the generator's, with float outputs
+    batches:   BATCHES by default; FEW_BATCHES of a generator that takes images, or whose layers are wide
+    """
+    if batches is None:
+        batches = _batches(reference, signature)
     judged = []
     start = 0
     usual, *others = signature.judged_sizes()
     for batch, sizes in [*((batch, usual) for batch in batches), *((2, sizes) for sizes in others)]:
         feeds, expected = reference.batch(SEED, range(start, start + batch), sizes)
-        judged.append((session.run(feeds), expected))
+        judged.append((session.run(feeds_for(session, signature, feeds)), expected))
         start += batch
     return _report(judged, signature, rule, session.info, against)
 
@@ -136,19 +144,24 @@ def compare_draws(
     *,
     against: str = AGAINST,
 ) -> ParityReport:
-    """Judge a file that draws from a seed: `draw` of (seed, start, count), image i with label i mod classes."""
+    """Compare a file that takes a seed: `draw` takes (seed, start, count); image i has label i mod classes."""
     judged = []
-    for (seed, start), batch in zip(SEED_START_PAIRS, BATCHES, strict=True):
+    for (seed, start), batch in zip(SEED_START_PAIRS, _batches(reference, signature), strict=False):
         _, expected = reference.batch(seed, range(start, start + batch))
         judged.append((draw(seed, start, batch), expected))
     return _report(judged, signature, rule, info, against)
 
 
-def compare_values(got: Outputs, manifest: Manifest, rule: Rule, info: SessionInfo) -> ParityReport:
-    """Judge the first images of the reference seed by the values that a manifest carries.
+def _batches(reference: PreparedGenerator, signature: Signature) -> tuple[int, ...]:
+    few = not signature.is_sampled or BATCHES[-1] * reference.widest() > MOST_VALUES
+    return FEW_BATCHES if few else BATCHES
 
-    The error of eager float32 that it states counts up to `formats.tolerance.MOST_STATED`.
-    Raises GanExportError for outputs of other shapes than the manifest states.
+
+def compare_values(got: Outputs, manifest: Manifest, rule: Rule, info: SessionInfo) -> ParityReport:
+    """Compare the first images of the reference seed with the values in a manifest.
+
+    The error of eager float32 in the manifest counts up to `formats.tolerance.MOST_STATED`.
+    Raises GanExportError if the outputs don't have the shapes in the manifest.
     """
     references = manifest.reference_values()
     in_bytes = info.output == "bytes" or info.inputs == "seed"
@@ -162,7 +175,7 @@ def compare_values(got: Outputs, manifest: Manifest, rule: Rule, info: SessionIn
 
 
 def rounding_of(expected: Sequence[ExpectedOutputs], signature: Signature) -> Rounding:
-    """Eager float32's own distance from the exact values over all of these batches and all outputs."""
+    """Return the error of eager float32 over all of these batches and outputs."""
     error, off, size, largest = 0.0, 0, 0, 0
     for batch in expected:
         for port in signature.outputs:
@@ -183,12 +196,12 @@ def _report(
 
 
 def quality(session: Session, reference: PreparedGenerator, signature: Signature, tolerance: Tolerance) -> Quality:
-    """`session` beside `reference` on QUALITY images: enough for a distribution's distance, too."""
+    """Compare `session` with `reference` on QUALITY images, enough for a distance between distributions."""
     got: list[Outputs] = []
     wanted: list[Mapping[str, Doubles]] = []
     for start in range(0, QUALITY, _PIECE):
         feeds = signature.feeds(QUALITY_SEED, range(start, min(start + _PIECE, QUALITY)))
-        got.append(session.run(feeds))
+        got.append(session.run(feeds_for(session, signature, feeds)))
         wanted.append(reference.run(feeds).exact)
     drawn = {name: np.concatenate([g[name] for g in got]) for name in got[0]}
     true = {name: np.concatenate([w[name] for w in wanted]) for name in wanted[0]}
@@ -201,7 +214,7 @@ def quality(session: Session, reference: PreparedGenerator, signature: Signature
     evaluator = evaluators.find("digits")
     try:
         evaluator.check((c, h, w))
-    except GanExportError:  # another kind of images
+    except GanExportError:  # images without features
         return Quality(row, None)
     features = [evaluator.features(side) for side in sides]
     ours, theirs = (distances.Gaussian.of(f) for f in features)
@@ -211,25 +224,28 @@ def quality(session: Session, reference: PreparedGenerator, signature: Signature
 def compare_batch(
     got: Outputs, exact: Mapping[str, Doubles], signature: Signature, tolerance: Tolerance
 ) -> BatchComparison:
-    """One batch: `got` as a session gives it, `exact` float64 (N, ...) by the names of the outputs.
+    """Compare one batch: `got` from a session, `exact` float64 (N, ...) by the names of the outputs.
 
-    signature: of the generator, its images as floats.  Errors are of the worst output, bytes of all together.
+    signature: the generator's, with float outputs.  The errors are those of the worst output; bytes are counted over
+    all outputs.
     """
     rows = []
     for port in signature.outputs:
         true = exact[port.name]
         mine = got.get(port.name)
         if mine is None:
-            raise GanExportError(f"the file gives no {port.name}, which the checkpoint gives")
+            raise GanExportError(f"the file has no output {port.name}, but the checkpoint has")
         laid = _as_port(mine, port)
         if laid.shape != true.shape:
-            raise GanExportError(f"the checkpoint gives {port.name} as {true.shape}, the file as {laid.shape}")
+            raise GanExportError(
+                f"output {port.name} has shape {true.shape} from the checkpoint, {laid.shape} from the file"
+            )
         rows.append((laid, true, port))
     return _row(rows, len(rows[0][1]), tolerance)
 
 
 def judge_values(got: Outputs, references: References, signature: Signature, tolerance: Tolerance) -> BatchComparison:
-    """One batch by the values that a manifest carries of it: `got` holds `references.images` images."""
+    """Compare one batch, `got` with `references.images` images, with the values in a manifest."""
     laid = {port.name: _as_port(got[port.name], port) for port in signature.outputs}
     joined = references.of(joined_values(signature, laid))
     values, at = references.values, 0
@@ -246,19 +262,19 @@ def judge_values(got: Outputs, references: References, signature: Signature, tol
 
 
 def levels(values: npt.NDArray[Any], port: Port) -> Bytes:
-    """As bytes by the byte rule, which is float32's, in the shape that they have."""
+    """Return values as bytes by the byte rule, which uses float32, in the same shape."""
     return images.levels(values.astype(np.float32), port.range)
 
 
 def _as_port(array: Array, port: Port) -> Array:
-    """Bytes with their channels where the port has them; floats as they are."""
+    """Return bytes with the channels in the port's order, and floats unchanged."""
     if array.dtype == np.uint8 and port.layout:
         return np.moveaxis(array, -1, 1 + port.axis("C"))
     return array
 
 
 def _row(outputs: Sequence[tuple[Array, Doubles, Port]], batch: int, tolerance: Tolerance) -> BatchComparison:
-    """Each output's values beside the exact ones."""
+    """Compare the values of each output with the exact ones."""
     errors, means, steps = [], [], []
     values = True
     for got, exact, port in outputs:
@@ -295,10 +311,10 @@ def _steps(mine: Bytes, theirs: Bytes) -> npt.NDArray[np.int16]:
 
 
 def most_bytes_off(size: int, share: float) -> int:
-    """How many of `size` bytes may differ: the share, and three standard deviations of chance; one at least.
+    """Return how many of `size` bytes may differ: the share plus three standard deviations of chance, at least one.
 
-    A runtime that rounds half as many bytes to the other side as the share allows has twice the share in one batch of
-    16,384 bytes out of four; in a million bytes chance is a tenth of the share.
+    A runtime that rounds half as many bytes to the other side as the share allows has twice the share in a quarter of
+    all batches of 16,384 bytes; in a million bytes, chance is a tenth of the share.
     """
     expected = min(share, 1.0) * size
     return max(1, math.floor(expected + 3.0 * math.sqrt(expected)))

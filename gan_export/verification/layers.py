@@ -1,4 +1,4 @@
-"""Where an ONNX export first leaves its checkpoint: the values of its layers against the lowered layers in PyTorch."""
+"""Find the first wrong layer of an ONNX export: compare its values with those of the folded layers in PyTorch."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from gan_export.graph.signature import Feeds
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
 
-SEED, BATCH = 2, 4  # parity's latents, as many as show an error
-BOUNDS: Mapping[str, float] = {"fp32": 1e-4, "fp16": 2e-2, "int8": 0.25}  # of a layer's largest value
+SEED, BATCH = 2, 4  # number of parity's latents, enough to show an error
+BOUNDS: Mapping[str, float] = {"fp32": 1e-4, "fp16": 2e-2, "int8": 0.25}  # relative to a layer's largest value
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One layer.
+    """The comparison of one layer.
 
-    error: largest absolute difference of its values; size: the largest value; passed: within the precision's bound
+    error: largest absolute difference; size: largest value; passed: whether the error is within the precision's bound
     """
 
     layer: str
@@ -35,22 +35,24 @@ class Step:
     passed: bool
 
 
-def bisect(path: Path, checkpoint: Checkpoint, precision: str, batch: int = BATCH) -> tuple[Step, ...]:
-    """Each layer that the graph's values still name, in order; the first that didn't pass is where to look.
+def compare(path: Path, checkpoint: Checkpoint, precision: str, batch: int = BATCH) -> tuple[Step, ...]:
+    """Compare each layer whose name is still in the graph, in order.
 
-    Raises GanExportError for a graph whose layers are not the checkpoint's.
+    Raises GanExportError if the layers of the graph are not the checkpoint's.
     """
     check_external_data(path)
     feeds = checkpoint.spec.signature.feeds(SEED, range(batch))
     wanted = _layers(checkpoint, feeds)
     got = _values(path, tuple(wanted), feeds)
     if not got:
-        raise GanExportError(f"{printable(path.name)} names none of the checkpoint's layers, so none can be compared")
+        raise GanExportError(f"{printable(path.name)} has no names of the checkpoint's layers, so none can be compared")
     bound = BOUNDS[precision]
     steps = []
     for name, value in got.items():
         if value.shape != wanted[name].shape:
-            raise GanExportError(f"layer {printable(name)} gives {value.shape}, the checkpoint's {wanted[name].shape}")
+            raise GanExportError(
+                f"layer {printable(name)} has shape {value.shape}, in the checkpoint {wanted[name].shape}"
+            )
         error = float(np.abs(value.astype(np.float64) - wanted[name]).max())
         size = float(np.abs(wanted[name]).max())
         steps.append(Step(name, error, size, error <= bound * max(1.0, size)))  # NaN doesn't pass
@@ -58,7 +60,7 @@ def bisect(path: Path, checkpoint: Checkpoint, precision: str, batch: int = BATC
 
 
 def _layers(checkpoint: Checkpoint, feeds: Feeds) -> dict[str, npt.NDArray[np.float32]]:
-    """The values of the lowered layers, by the names that their submodules have and the file's values bear."""
+    """Return the values of the folded layers by the names of their submodules, which the file uses too."""
     import torch
     from torch import fx
 
@@ -74,7 +76,7 @@ def _layers(checkpoint: Checkpoint, feeds: Feeds) -> dict[str, npt.NDArray[np.fl
     class Watched(fx.Interpreter):
         def run_node(self, n: fx.Node) -> Any:
             result = super().run_node(n)
-            if n.op == "call_module" or n.target is torch.cat:  # a node a layer, in the spec's order
+            if n.op == "call_module" or n.target is torch.cat:  # one node per layer, in the order of the spec
                 values[next(names)] = result.numpy()
             return result
 
@@ -84,7 +86,7 @@ def _layers(checkpoint: Checkpoint, feeds: Feeds) -> dict[str, npt.NDArray[np.fl
 
 
 def _values(path: Path, names: tuple[str, ...], feeds: Feeds) -> dict[str, npt.NDArray[Any]]:
-    """The values of the graph at `path` that bear those names; its output stands for the last one."""
+    """Return the values of the graph at `path` with those names; its output is the last one."""
     import onnx
 
     onnxruntime = untracked.onnxruntime()
@@ -101,16 +103,16 @@ def _values(path: Path, names: tuple[str, ...], feeds: Feeds) -> dict[str, npt.N
         for value in model.graph.input
     }
     if set(types) != set(feeds):
-        raise GanExportError(f"{printable(path.name)} doesn't take {', '.join(feeds)}, as the checkpoint does")
+        raise GanExportError(f"{printable(path.name)} doesn't have the checkpoint's inputs {', '.join(feeds)}")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    # Without fusions every layer's value is there to be seen.
+    # Without fusions, the values of all layers are available.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         given = {name: array.astype(types[name], copy=False) for name, array in feeds.items()}
         drawn = session.run([last if name == names[-1] else name for name in wanted], given)
-    except Exception as e:  # onnxruntime has an exception type a status code, with no base of their own
+    except Exception as e:  # onnxruntime has one exception type per status code, without a common base
         why = printable(" ".join(str(e).split()), limit=300)
         raise GanExportError(f"{printable(path.name)}: ONNX Runtime can't run its layers: {why}") from e
     return dict(zip(wanted, drawn, strict=True))

@@ -1,4 +1,4 @@
-"""What was written, run by its own runtime in a fresh process, against the checkpoint in PyTorch."""
+"""Run an export in its own runtime in a fresh process, and compare it with the checkpoint in PyTorch."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ from gan_export.runtimes.subprocess_session import RemoteSession, open_remote
 from gan_export.verification import compare
 from gan_export.verification.compare import ParityReport, Quality
 
-# Of the tolerance: what an error may be where a steadier way is left.  Other processors round otherwise.
+# Share of the tolerance that an error may use while a fallback is left.  Other processors round differently.
 _MARGIN = 0.75
 
 
 class VerifiedExport(NamedTuple):
-    """loading: seconds from the start of a process to the loaded session; quality: what int8 costs, else None."""
+    """A verified export.
+
+    loading: seconds from the start of a process to the loaded session; quality: the cost of int8, else None
+    """
 
     manifest: Manifest
     report: ParityReport
@@ -42,10 +45,10 @@ def export_with_fallbacks(
     options: Options,
     progress: Callable[[str], None] = lambda _: None,
 ) -> VerifiedExport:
-    """Write to `target`, and prove it: passed or not.
+    """Write to `target` and verify it; the result may be a failure.
 
-    Where the runtime can trade speed for rounding, the first way that is well within the tolerance on one thread,
-    whose batches are the largest, and on as many as it takes by itself.
+    If the runtime can trade speed for rounding, uses the first options that are well within the tolerance both on one
+    thread, whose batches are the largest, and on the default number of threads.
     """
     generator = prepare(generator)
     attempts = [options, *(exporter.steadier(options) if isinstance(exporter, PrecisionFallbacks) else ())]
@@ -70,7 +73,7 @@ def export_with_fallbacks(
 
 
 def _error(proven: VerifiedExport) -> tuple[bool, float]:
-    """Orders what was proven, best first."""
+    """Return a sort key for verified exports, best first."""
     return not proven.report.passed, proven.report.max_abs or 0.0
 
 
@@ -84,9 +87,9 @@ def verify(
     weigh: bool = True,
     threads: int | None = None,
 ) -> tuple[ParityReport, float, Quality | None]:
-    """The report by `rule`, the seconds that loading took, and to `weigh` int8 that is right, what it costs.
+    """Return the report by `rule`, the seconds for loading and, with `weigh`, the cost of int8 if it passed.
 
-    Raises GanExportError if the file states another generator than the checkpoint's, or than its own model.
+    Raises GanExportError if the signature in the file is not that of the checkpoint, or of the file's own model.
     """
     mine, stated = generator.signature, replace(manifest.signature, batch=None)
     if mine != stated:
@@ -107,12 +110,12 @@ def verify(
 
 
 def image_source(session: RemoteSession, signature: Signature) -> Callable[[int, int, int], Outputs]:
-    """Outputs of (seed, start, count) by a session that draws its own latents."""
+    """Return a function from (seed, start, count) to outputs, for a session that generates its own latents."""
     return lambda seed, start, count: session.draw(seed=seed, start=start, count=count, signature=signature)
 
 
 def _ports(signature: Signature) -> str:
-    """What goes in and comes out, on one line."""
+    """Return inputs and outputs on one line."""
 
     def text(port: Port) -> str:
         prior = "" if port.prior is None else f" {port.prior}"

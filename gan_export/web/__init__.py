@@ -1,4 +1,4 @@
-"""Pictures in a browser: the engine as WebAssembly, a JavaScript module over it, and a page that uses both."""
+"""Images in a browser: the engine as WebAssembly, a JavaScript module for it, and a page that uses both."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from gan_export._lib.escape import json_text
 from gan_export._lib.fs import atomic_folder, write_text
 from gan_export.errors import GanExportError, printable
 
-MODULE = ("gan.js", "gan.d.ts", "engine.js", "worker.js", "latents.js", "onnx.js")
+MODULE = ("gan.js", "gan.d.ts", "engine.js", "worker.js", "latents.js", "tiles.js", "onnx.js")
 ENGINES = ("gan.wasm", "gan-simd.wasm", "gan-relaxed.wasm")  # for any browser, with SIMD, with relaxed SIMD
+SHARED = "base.css"  # of both pages
 PAGE = ("index.html", "app.js", "style.css")
 GENERATOR = "generator.gan"
 ONNX_GENERATOR = "generator.onnx"
@@ -26,16 +27,16 @@ Put = Callable[[Path], object]
 
 @dataclass(frozen=True, slots=True)
 class Onnx:
-    """A page's second backend: what writes the ONNX file to the path that it is given, and `runtime_files`."""
+    """The second backend of a page: a function that writes the ONNX file to a path, and `runtime_files`."""
 
     put: Put
     runtime: tuple[Path, ...]
 
 
 def runtime_files(folder: Path) -> tuple[Path, ...]:
-    """What a page needs of onnxruntime-web.  `folder` is the package's dist, the package, or node_modules about it.
+    """Return the files of onnxruntime-web that a page needs; `folder` is its dist, the package, or its node_modules.
 
-    Raises GanExportError where it isn't all there.
+    Raises GanExportError if a file is missing.
     """
     places = (folder / inner for inner in (".", "dist", f"{RUNTIME}/dist", f"node_modules/{RUNTIME}/dist"))
     dist = next((place for place in places if all((place / bundle).is_file() for bundle in BUNDLES.values())), None)
@@ -44,7 +45,7 @@ def runtime_files(folder: Path) -> tuple[Path, ...]:
             f"{printable(str(folder))} has no {RUNTIME}: run npm install {RUNTIME}, then name the node_modules there"
         )
     files = []
-    for bundle in BUNDLES.values():  # each names the one loader that it starts, which starts the .wasm beside it
+    for bundle in BUNDLES.values():  # each starts one loader, which starts the .wasm next to it
         loader = re.search(r"ort-wasm[\w.-]*(?=\.mjs)", (dist / bundle).read_text(encoding="utf-8"))
         if loader is None:
             raise GanExportError(f"{printable(str(dist / bundle))} is no build of {RUNTIME} that is known here")
@@ -55,11 +56,11 @@ def runtime_files(folder: Path) -> tuple[Path, ...]:
     return tuple(files)
 
 
-def write_site(target: Path, put_generator: Put, onnx: Onnx | None = None) -> int:
-    """A static page in the folder `target`, which must not be there or be empty; gives the bytes of its files.
+def write_site(target: Path, put_generator: Put, onnx: Onnx | None = None, *, takes_images: bool = False) -> int:
+    """Write a static page into the folder `target`, which must be new or empty; return the bytes of its files.
 
-    `put_generator` writes the `.gan` file to the path that it is given.  Whatever it raises leaves no folder.
-    With `onnx` the page lets its user choose who draws.
+    `put_generator` writes the `.gan` file to a path; if it raises, the folder is removed.  With `onnx`, the user of the
+    page can choose the backend.  takes_images: write the page to drop an image on, for a generator that takes one.
     """
     site: dict[str, object] = {"generator": GENERATOR}
     with atomic_folder(target) as folder:
@@ -70,9 +71,9 @@ def write_site(target: Path, put_generator: Put, onnx: Onnx | None = None) -> in
             for file in onnx.runtime:
                 shutil.copyfile(file, folder / RUNTIME / file.name)
             site["onnx"] = {"generator": ONNX_GENERATOR, "runtime": f"{RUNTIME}/", "bundles": BUNDLES}
-        for name in (*MODULE, *ENGINES):
+        for name in (*MODULE, *ENGINES, SHARED):
             shutil.copyfile(_HERE / name, folder / name)
         for name in PAGE:
-            shutil.copyfile(_HERE / "page" / name, folder / name)
+            shutil.copyfile(_HERE / ("image_page" if takes_images else "page") / name, folder / name)
         write_text(folder / "site.json", json_text(site))
     return sum(f.stat().st_size for f in target.rglob("*") if f.is_file())

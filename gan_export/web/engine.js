@@ -1,9 +1,9 @@
-// One instance of the WebAssembly engine with one generator in it.  Synchronous: gan.js runs it in workers.
-// The functions are those of engine/include/gan.h; structures are read and written at the offsets that wasm32 gives them.
+// An instance of the WebAssembly engine with one generator.  Synchronous: gan.js runs it in workers.
+// The functions are those of engine/include/gan.h; structures have wasm32's offsets.
 
-const CHUNK = 32; // pictures drawn at once: the engine's own largest chunk for one thread
+const CHUNK = 32; // images per call: the engine's largest chunk for one thread
 
-// Which of the three builds this host can run: two tiny modules that use one instruction each.
+// Choose the build that this host can run, by two tiny modules with one instruction each.
 const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 9, 1, 7, 0, 65, 0, 253, 15, 26, 11];
 const RELAXED = [
   0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 20, 1, 18, 0, 65, 0, 253, 15, 65, 0, 253, 15, 65, 0,
@@ -19,7 +19,7 @@ export class Engine {
   #wasm;
   #model = 0;
   #contexts = new Map(); // batch -> context
-  #cell; // 64 bytes for what functions give back and take
+  #cell; // 64 bytes for arguments and results of functions
   #file;
 
   // `module` is a compiled build, `file` the bytes of a .gan file.
@@ -30,7 +30,7 @@ export class Engine {
     new Uint8Array(this.#wasm.memory.buffer).set(file, this.#file);
     this.#check(this.#wasm.gan_open_memory(this.#file, file.byteLength, this.#cell));
     this.#model = this.#view().getUint32(this.#cell, true);
-    this.info = this.#describe();
+    this.info = { ...this.#describe(), input: this.#describeInput() };
   }
 
   #view() {
@@ -69,7 +69,16 @@ export class Engine {
     };
   }
 
-  // A context costs its transformed weights, so there are two kinds of them only.
+  // The images that the generator takes; null if it takes latents.
+  #describeInput() {
+    this.#wasm.gan_describe_input(this.#model, this.#cell);
+    const view = this.#view();
+    const u32 = (offset) => view.getUint32(this.#cell + offset, true);
+    const side = (at) => ({ least: u32(at), multiple: u32(at + 4), most: u32(at + 8) });
+    return u32(0) ? { channels: u32(0), height: side(4), width: side(16) } : null;
+  }
+
+  // A context needs memory for transformed weights, so there are only two kinds.
   #context(count) {
     const batch = count === 1 ? 1 : CHUNK;
     const found = this.#contexts.get(batch);
@@ -84,7 +93,31 @@ export class Engine {
     return context;
   }
 
-  // Pictures as a Uint8Array, N x H x W x C.  label: a number, -1 random, -2 all; latents: Float32Array or null.
+  // Return what the generator makes of an image (height x width x channels): {data, height, width}.
+  apply({ data, height, width }) {
+    this.#check(this.#wasm.gan_output_size(this.#model, height, width, this.#cell, this.#cell + 4));
+    const size = { height: this.#view().getUint32(this.#cell, true), width: this.#view().getUint32(this.#cell + 4, true) };
+    const context = this.#context(1);
+    const bytes = size.height * size.width * this.info.channels;
+    const image = this.#allocate(data.length);
+    const out = this.#allocate(bytes);
+    try {
+      new Uint8Array(this.#wasm.memory.buffer).set(data, image);
+      const view = this.#view();
+      view.setBigUint64(this.#cell, 1n, true);
+      view.setUint32(this.#cell + 8, height, true);
+      view.setUint32(this.#cell + 12, width, true);
+      view.setUint32(this.#cell + 16, image, true);
+      view.setUint32(this.#cell + 20, 0, true);
+      this.#check(this.#wasm.gan_apply_bytes(context, this.#cell, out, bytes));
+      return { data: new Uint8Array(this.#wasm.memory.buffer).slice(out, out + bytes), ...size };
+    } finally {
+      this.#wasm.free(image);
+      this.#wasm.free(out);
+    }
+  }
+
+  // Return images as a Uint8Array, N x H x W x C.  label: a number, -1 random, -2 all; latents: Float32Array or null.
   generate({ seed, start, count, label, latents }) {
     const { width, height, channels, latentSize } = this.info;
     const context = this.#context(count);

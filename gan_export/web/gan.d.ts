@@ -1,15 +1,38 @@
-/** Which pictures: those of indices start .. start+count-1 of a seed, or those of latents given. */
+/** A request for images start .. start+count-1 of a seed, or for those of `latents`. */
 export interface GenerateRequest {
-  /** 0 .. 2^64-1; 0n without it. */
+  /** 0 .. 2^64-1; default 0n. */
   seed?: bigint | number;
-  /** Index of the first picture; 0n without it. */
+  /** Index of the first image; default 0n. */
   start?: bigint | number;
-  /** 1 without it. */
+  /** Number of images; default 1. */
   count?: number;
-  /** A class for all, "all" (picture i has class i mod classes) or "random", which is the default. */
+  /** A class for all images, "all" (image i has class i mod classes) or "random" (default). */
   label?: number | "random" | "all";
   /** Rows of info.latentSize numbers, instead of seed and start. */
   latents?: Float32Array | null;
+}
+
+/** The heights or widths that a generator takes: multiples of `multiple` from `least` to `most`. */
+export interface Side {
+  readonly least: number;
+  readonly multiple: number;
+  readonly most: number;
+}
+
+/** An image: height x width x channels bytes. */
+export interface ImageBytes {
+  readonly data: Uint8Array | Uint8ClampedArray;
+  readonly width: number;
+  readonly height: number;
+}
+
+export interface ApplyOptions {
+  /** Called with the tiles done and in all; an image that goes through at once is one tile. */
+  progress?: (done: number, total: number) => void;
+  /** Height and width of a tile; default 256. Ignored for a generator that sees the whole image. */
+  tile?: number;
+  /** Most pixels that a tile reads around itself; default 32. The generator's own reach, if it is less. */
+  overlap?: number;
 }
 
 export interface GeneratorInfo {
@@ -20,7 +43,9 @@ export interface GeneratorInfo {
   /** 0 for a generator without labels. */
   readonly classes: number;
   readonly prior: "normal" | "uniform";
-  /** JSON: what the file says of itself. */
+  /** The images that it takes; null for a generator of latents. */
+  readonly input: { readonly channels: number; readonly height: Side; readonly width: Side } | null;
+  /** The file's manifest, in JSON. */
   readonly manifest: string;
 }
 
@@ -31,37 +56,42 @@ export declare class Pictures {
   readonly width: number;
   readonly height: number;
   readonly channels: number;
-  /** What drawing them took. */
+  /** Duration of generating them. */
   readonly milliseconds: number;
-  /** Picture i as RGBA; a plain object of the same fields where there is no ImageData. Throws RangeError. */
+  /** Returns image i as RGBA; a plain object of the same fields if ImageData doesn't exist. Throws RangeError. */
   toImageData(i: number): ImageData;
 }
 
 export declare class Generator {
   readonly info: GeneratorInfo;
-  /** What draws, in words. */
+  /** The name of the backend. */
   readonly backend: string;
-  /** Rejects with TypeError or RangeError for a request that can't be met; calls may overlap. */
+  /** Generates images; calls may overlap. Rejects with TypeError or RangeError for an invalid request. */
   generate(request?: GenerateRequest): Promise<Pictures>;
-  /** The latents of a seed, count x info.latentSize. */
+  /**
+   * Returns what a generator of images makes of one, of any size: padded by reflection and cropped back.
+   * Rejects with TypeError for a generator of latents, and for data of another length.
+   */
+  apply(image: ImageBytes, options?: ApplyOptions): Promise<Pictures>;
+  /** Returns the latents of a seed, count x info.latentSize. */
   latents(request: { seed: bigint | number; start?: bigint | number; count?: number }): Float32Array;
-  /** Ends the workers; pictures still asked for are refused, and those asked for later. */
+  /** Ends the workers; running and later requests are rejected. */
   close(): void;
 }
 
 export interface OpenOptions {
-  /** Workers at most, 1 .. 16; without it as many as there are cores, up to 8. Each holds the weights. */
+  /** Maximum number of workers, 1 .. 16; default: the number of cores, up to 8. Each has a copy of the weights. */
   threads?: number;
-  /** gan.wasm, gan-simd.wasm or gan-relaxed.wasm; without it the best that runs here. */
+  /** gan.wasm, gan-simd.wasm or gan-relaxed.wasm; default: the fastest that this host can run. */
   build?: string;
-  /** The namespace of onnxruntime-web or onnxruntime-node, imported by the caller: then an ONNX file is opened. */
+  /** The namespace of onnxruntime-web or onnxruntime-node, imported by the caller, to open an ONNX file. */
   ort?: object;
-  /** ONNX Runtime's execution providers, best first; ["wasm"] without it. The first that takes the file draws. */
+  /** ONNX Runtime's execution providers, best first; default ["wasm"]. The first that loads the file is used. */
   providers?: string[];
 }
 
 /**
  * Open a .gan file: its address, a path in Node, or its bytes, which are copied; with `ort`, an ONNX file of
- * `gan-export onnx`.  Rejects with the reason for what is none.
+ * `gan-export onnx`.  Rejects with the reason for any other source.
  */
 export declare function open(source: string | URL | ArrayBuffer | Uint8Array, options?: OpenOptions): Promise<Generator>;

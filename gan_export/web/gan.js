@@ -1,15 +1,16 @@
-// Pictures from a generator file, in a browser or in Node.
+// Generate images from a generator file, in a browser or in Node.
 //
 //   const generator = await open("generator.gan");
-//   const pictures = await generator.generate({ seed: 7n, count: 16 });
-//   context.putImageData(pictures.toImageData(0), 0, 0);
+//   const images = await generator.generate({ seed: 7n, count: 16 });
+//   context.putImageData(images.toImageData(0), 0, 0);
 //
-// gan.d.ts says what everything takes and gives.  The engine works in workers, each with an instance of its own, so
-// that a page stays responsive and no header (COOP, COEP) is needed for several of them.
+// gan.d.ts documents the API.  The engine runs in workers, each with an instance of its own, so that a page stays
+// responsive and several workers need no special headers (COOP, COEP).
 import { bestBuild } from "./engine.js";
 import { draw, labels, table } from "./latents.js";
+import { padded, plan, piece, put } from "./tiles.js";
 
-const CHUNK = 32; // pictures a worker draws for one message
+const CHUNK = 32; // images per message to a worker
 const MOST_BYTES = 2 ** 30;
 const MOST_WORKERS = 16;
 const SEEDS = 2n ** 64n;
@@ -25,10 +26,10 @@ export class Pictures {
     this.milliseconds = milliseconds;
   }
 
-  // Picture i as RGBA: grey is spread, more than three channels show their first three.
+  // Return image i as RGBA: gray is repeated, and of more than three channels the first three are shown.
   toImageData(i) {
     const { width, height, channels, count } = this;
-    if (!Number.isInteger(i) || i < 0 || i >= count) throw new RangeError(`picture ${i}: 0 to ${count - 1} are there`);
+    if (!Number.isInteger(i) || i < 0 || i >= count) throw new RangeError(`image ${i}: must be 0 to ${count - 1}`);
     const rgba = new Uint8ClampedArray(width * height * 4);
     let from = i * width * height * channels;
     for (let to = 0; to < rgba.length; to += 4, from += channels) {
@@ -41,7 +42,7 @@ export class Pictures {
   }
 }
 
-// A generator that draws through a backend: {info, generate(request) -> Uint8Array, close()}.
+// A generator that runs on a backend: {info, generate(request) -> Uint8Array, close()}.
 export class Generator {
   #backend;
   #table;
@@ -61,7 +62,38 @@ export class Generator {
     return draw(this.#table, request.seed, request.start, request.count, this.info.latentSize);
   }
 
+  // Return what a generator of images makes of one: {data, width, height}, of info.input.channels bytes a pixel.
+  // progress(done, total) is called for each tile; overlap is how far tiles reach beyond themselves.
+  async apply(image, { progress = () => {}, tile = 256, overlap = 32 } = {}) {
+    const { input, channels } = this.info;
+    if (!input) throw new TypeError("this generator takes latents: use generate");
+    const { data, width, height } = image;
+    if (!(width > 0 && height > 0) || data?.length !== width * height * input.channels)
+      throw new TypeError(`image: must have width, height and width x height x ${input.channels} bytes of data`);
+    const begun = performance.now();
+    const whole = padded(image, input);
+    const tiles = plan(whole, JSON.parse(this.info.manifest).reach, tile, overlap);
+    let result = null;
+    let done = 0;
+    progress(0, tiles.length);
+    await this.#backend.apply(
+      tiles.map((t) => piece(whole, t, input.channels)),
+      (made, i) => {
+        const scale = made.height / tiles[i].read.height;
+        const size = { width: whole.width * scale, height: whole.height * scale };
+        result ??= { ...size, scale, data: new Uint8Array(size.width * size.height * channels) };
+        put(result, made, tiles[i], channels);
+        progress(++done, tiles.length);
+      },
+    );
+    const out = { width: Math.floor(width * result.scale), height: Math.floor(height * result.scale) };
+    const from = { ...result, channels };
+    const kept = piece(from, { read: { x: 0, y: 0, ...out } }, channels).data;
+    return new Pictures(kept, 1, { ...out, channels }, performance.now() - begun);
+  }
+
   async generate(request = {}) {
+    if (this.info.input) throw new TypeError("this generator takes images: use apply");
     const asked = checked(this.info, request);
     const begun = performance.now();
     const data = await this.#backend.generate(asked);
@@ -73,7 +105,7 @@ export class Generator {
   }
 }
 
-// Latents and labels of a request for a backend that takes nothing else.
+// Return the latents and labels of a request, for a backend that takes only these.
 export function inputs(info, t, request) {
   const { seed, start, count, label } = request;
   const z = request.latents ?? draw(t, seed, start, count, info.latentSize);
@@ -83,31 +115,31 @@ export function inputs(info, t, request) {
   return { z, chosen: Array.from({ length: count }, (_, i) => (label === LABELS.all ? all(i) : label)) };
 }
 
-// The request with its defaults, or an error that says what is possible.
+// Return the request with its defaults; throw an error with the allowed values if it is invalid.
 function checked(info, request) {
   const { latents = null, label = "random" } = request;
   const size = info.width * info.height * info.channels;
   if (latents && (!(latents instanceof Float32Array) || !latents.length || latents.length % info.latentSize))
-    throw new TypeError(`latents: a Float32Array of whole rows of ${info.latentSize} is needed`);
+    throw new TypeError(`latents: must be a Float32Array of whole rows of ${info.latentSize}`);
   const count = latents ? latents.length / info.latentSize : (request.count ?? 1);
   const most = Math.floor(MOST_BYTES / size);
   if (!Number.isInteger(count) || count < 1 || count > most)
-    throw new RangeError(`count ${count}: 1 to ${most} pictures at once are possible`);
+    throw new RangeError(`count ${count}: must be 1 to ${most} images at once`);
   const seed = whole("seed", request.seed ?? 0n);
   const start = whole("start", request.start ?? 0n);
   if (start + BigInt(count) > SEEDS) throw new RangeError(`start ${start}: indices end at 2^64-1`);
   if (!info.classes && label !== "random") throw new RangeError("label: this generator has none");
   const chosen = LABELS[label] ?? label;
   const known = Object.hasOwn(LABELS, label) || (Number.isInteger(label) && label >= 0 && label < info.classes);
-  if (!known) throw new RangeError(`label ${label}: 0 to ${info.classes - 1} are possible, or "random", or "all"`);
+  if (!known) throw new RangeError(`label ${label}: must be 0 to ${info.classes - 1}, "random" or "all"`);
   return { seed, start, count, label: chosen, latents };
 }
 
 function whole(name, value) {
   if (typeof value !== "bigint" && !Number.isSafeInteger(value))
-    throw new TypeError(`${name} ${value}: a BigInt is needed, such as 7n`);
+    throw new TypeError(`${name} ${value}: must be a BigInt, such as 7n`);
   const big = BigInt(value);
-  if (big < 0n || big >= SEEDS) throw new RangeError(`${name} ${value}: 0 to 2^64-1 is possible`);
+  if (big < 0n || big >= SEEDS) throw new RangeError(`${name} ${value}: must be 0 to 2^64-1`);
   return big;
 }
 
@@ -116,7 +148,7 @@ function whole(name, value) {
 const NODE = typeof process !== "undefined" && Boolean(process.versions?.node);
 
 async function read(source) {
-  if (source instanceof ArrayBuffer) return new Uint8Array(source).slice(); // its owner may use it again
+  if (source instanceof ArrayBuffer) return new Uint8Array(source).slice(); // the caller may change it
   if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength).slice();
   const url = String(source);
   if (NODE && !/^https?:/.test(url)) {
@@ -124,11 +156,11 @@ async function read(source) {
     return new Uint8Array(await readFile(url.startsWith("file:") ? new URL(url) : url));
   }
   const answer = await fetch(url);
-  if (!answer.ok) throw new Error(`${url}: the server says ${answer.status}`);
+  if (!answer.ok) throw new Error(`${url}: the server answered ${answer.status}`);
   return new Uint8Array(await answer.arrayBuffer());
 }
 
-// A worker that comes up by itself, while its files are still fetched.
+// Start a worker, before its files are fetched.
 async function spawn() {
   const url = new URL("./worker.js", import.meta.url);
   const worker = NODE ? new (await import("node:worker_threads")).Worker(url) : new Worker(url, { type: "module" });
@@ -136,7 +168,7 @@ async function spawn() {
   let broken = null;
   const settle = (message) => {
     const asked = waiting.shift();
-    if (!asked) return; // stopped while the answer was on its way
+    if (!asked) return; // stopped before the answer arrived
     if (message.error) asked.reject(new Error(message.error));
     else asked.resolve(message);
   };
@@ -174,7 +206,7 @@ class WasmBackend {
   #module;
   #file;
   #most;
-  #workers; // promises of them, started as they are first needed
+  #workers; // promises of workers, which start when first needed
   #closed = false;
 
   constructor(module, file, most, first) {
@@ -212,7 +244,23 @@ class WasmBackend {
     return data;
   }
 
-  // The first worker, which `open` has started, is always there; no more are tried than do start.
+  // Put each image through some worker; `each` gets what was made, and its index.
+  async apply(images, each) {
+    if (this.#closed) throw new Error("the generator is closed");
+    let next = 0;
+    while (this.#workers.length < Math.min(this.#most, images.length))
+      this.#workers.push(startWorker(this.#module, this.#file));
+    const serve = async (starting) => {
+      const worker = await starting.catch(() => this.#goOnWithout(starting));
+      while (worker && next < images.length) {
+        const i = next++;
+        each((await worker.ask({ image: images[i] })).made, i);
+      }
+    };
+    await Promise.all(this.#workers.map(serve));
+  }
+
+  // Go on without a worker that can't start, and start no others; the first one, which `open` started, always exists.
   #goOnWithout(lost) {
     this.#workers = this.#workers.filter((starting) => starting !== lost);
     this.#most = this.#workers.length;
@@ -237,7 +285,7 @@ export async function open(source, options = {}) {
   }
   const threads = options.threads ?? cores();
   if (!Number.isInteger(threads) || threads < 1 || threads > MOST_WORKERS)
-    throw new RangeError(`threads ${threads}: 1 to ${MOST_WORKERS} are possible`);
+    throw new RangeError(`threads ${threads}: must be 1 to ${MOST_WORKERS}`);
   const build = new URL(options.build ?? bestBuild(), import.meta.url);
   const spawned = spawn();
   try {

@@ -1,15 +1,15 @@
-// Seed -> latents, to the bit of docs/latent-rng.md: for backends that don't draw them themselves.
+// Latents of a seed, bit by bit as docs/latent-rng.md defines them, for backends that don't compute them.
 
 const M0 = 0xd2511f53;
 const M1 = 0xcd9e8d57;
 
-// The high 32 bits of a 32 x 32-bit product, by halves: nothing here exceeds 2^53.
+// Return the high 32 bits of a 32 x 32-bit product, by halves: no value exceeds 2^53.
 function high(a, b) {
   const low = (a & 0xffff) * b;
   return Math.floor((low / 65536 + (a >>> 16) * b) / 65536) >>> 0;
 }
 
-// One Philox4x32-10 block: four counter words and two key words to four words.
+// Return one Philox4x32-10 block: four words from four counter words and two key words.
 export function philox(c0, c1, c2, c3, k0, k1) {
   for (let round = 0; round < 10; round++) {
     const n0 = (high(M1, c2) ^ c1 ^ k0) >>> 0;
@@ -24,7 +24,7 @@ export function philox(c0, c1, c2, c3, k0, k1) {
   return [c0, c1, c2, c3];
 }
 
-// Wichura's AS 241, its middle range and its nearer tail: numerators and denominators, highest power first.
+// Wichura's AS 241, for its middle range and its nearer tail: numerators and denominators, highest power first.
 const A = [
   2.5090809287301226727e3, 3.3430575583588128105e4, 6.7265770927008700853e4, 4.5921953931549871457e4,
   1.3731693765509461125e4, 1.9715909503065514427e3, 1.3314166789178437745e2, 3.387132872796366608,
@@ -60,7 +60,7 @@ function minusLog(p) {
   return k * 0.6931471805599453 - 2 * s * series;
 }
 
-// T[u] of the prior, 65,536 floats.
+// Return T[u] of the prior, 65,536 floats.
 export function table(prior) {
   const t = new Float32Array(65536);
   for (let u = 0; u < 32768; u++) {
@@ -84,7 +84,7 @@ export function table(prior) {
 
 const words = (big) => [Number(big & 0xffffffffn), Number((big >> 32n) & 0xffffffffn)];
 
-// Latents of the pictures start .. start+count-1: Float32Array of count x size, through the table of the prior.
+// Return the latents of images start .. start+count-1, Float32Array of count x size, by the prior's table.
 export function draw(t, seed, start, count, size) {
   const out = new Float32Array(count * size);
   const [k0, k1] = words(seed);
@@ -99,7 +99,7 @@ export function draw(t, seed, start, count, size) {
   return out;
 }
 
-// Random labels of the same pictures, each 0 .. classes-1.
+// Return random labels of the same images, each 0 .. classes-1.
 export function labels(seed, start, count, classes) {
   const [k0, k1] = words(seed);
   return Array.from({ length: count }, (_, i) => {

@@ -3,11 +3,11 @@
 //   import * as ort from "onnxruntime-web/webgpu";
 //   const generator = await open("generator.onnx", { ort, providers: ["webgpu", "wasm"] });
 //
-// The runtime is the caller's: nothing of it is shipped or fetched here.
+// The caller imports the runtime; this module ships and fetches no part of it.
 import { inputs } from "./gan.js";
 import { table } from "./latents.js";
 
-const CHUNK = 64; // pictures a run
+const CHUNK = 64; // images per run
 
 export class OnnxBackend {
   #ort;
@@ -26,16 +26,16 @@ export class OnnxBackend {
     this.name = `ONNX Runtime ${ort.env?.versions?.common ?? ""}, ${provider}`;
   }
 
-  // The first of the providers that takes the file; `bytes` is an ONNX file that gan-export wrote.
+  // Open an ONNX file of gan-export, `bytes`, by the first of the providers that loads it.
   static async open(ort, bytes, providers = ["wasm"]) {
     const manifest = metadata(bytes).get("gan-export.manifest");
-    if (!manifest) throw new Error("no manifest of gan-export inside: export the checkpoint with gan-export onnx");
+    if (!manifest) throw new Error("the file has no manifest of gan-export: export the checkpoint with gan-export onnx");
     const reasons = [];
     for (const provider of providers) {
       try {
         const session = await ort.InferenceSession.create(bytes, { executionProviders: [provider] });
         if (!session.inputNames.includes("z"))
-          throw new Error("it draws latents itself (--sampler); here a file without is needed");
+          throw new Error("the file computes its own latents: export it without --sampler");
         return new OnnxBackend(ort, session, provider, manifest);
       } catch (e) {
         reasons.push(`${provider}: ${e.message ?? e}`);
@@ -69,7 +69,7 @@ export class OnnxBackend {
     return new Uint8Array(data.buffer);
   }
 
-  // Bytes (N, H, W, C) as they are; floats (N, C, H, W) by the rule of bytes, each operation rounded to float32.
+  // Copy bytes (N, H, W, C), or convert floats (N, C, H, W) by the rounding rule, each operation in float32.
   #put({ type, data }, count, out) {
     if (type === "uint8") {
       out.set(data);
@@ -94,7 +94,7 @@ export class OnnxBackend {
   }
 }
 
-// The metadata of an ONNX file: field 14 of its protobuf message, pairs of a key (1) and a value (2).
+// Return the metadata of an ONNX file: field 14 of its protobuf message, pairs of a key (1) and a value (2).
 function metadata(bytes) {
   const found = new Map();
   try {
@@ -105,12 +105,12 @@ function metadata(bytes) {
       found.set(text(1), text(2));
     }
   } catch {
-    throw new Error("this is no ONNX file, or one that is cut short");
+    throw new Error("not an ONNX file, or one that is cut short");
   }
   return found;
 }
 
-// [number, bytes] of each field of a message that has bytes; numbers are passed over.
+// Yield [number, bytes] of each field of a message with bytes; numeric fields are skipped.
 function* fields(bytes) {
   let at = 0;
   const varint = () => {
@@ -134,7 +134,7 @@ function* fields(bytes) {
   }
 }
 
-// A generator from z, and perhaps label, to one image: of a manifest's signature, or of version 1's facts.
+// Return the facts of a generator of z and an optional label, from a manifest's signature or version 1's facts.
 function factsOf({ facts, signature }) {
   if (facts) return facts;
   const { inputs, outputs, sizes } = signature;
@@ -142,7 +142,7 @@ function factsOf({ facts, signature }) {
   const plain = z.name === "z" && z.kind === "latent" && z.shape.length === 1 && typeof z.prior === "string";
   const labelled = inputs.length === 1 || (inputs.length === 2 && label.name === "label");
   if (!plain || !labelled || outputs.length !== 1 || outputs[0].layout !== "CHW" || sizes)
-    throw new Error("this page draws from one latent z to one image; this generator takes other inputs");
+    throw new Error("only generators of one latent z, perhaps a label, and one image are supported");
   const { shape, range } = outputs[0];
   return { nz: z.shape[0], prior: z.prior, classes: label?.classes ?? 0, image: shape, range };
 }

@@ -1,4 +1,4 @@
-// A worker with an engine of its own: {open: {module, file}}, then {job, ...} messages, each answered once.
+// A worker with its own engine: takes {open: {module, file}}, then {job, ...} or {image}, and answers each message once.
 import { Engine } from "./engine.js";
 
 const inNode = typeof WorkerGlobalScope === "undefined";
@@ -10,6 +10,9 @@ port.onmessage = ({ data }) => {
     if (data.open) {
       engine = new Engine(data.open.module, data.open.file);
       port.postMessage({ info: engine.info });
+    } else if (data.image) {
+      const made = engine.apply(data.image);
+      port.postMessage({ made }, [made.data.buffer]);
     } else {
       const pixels = engine.generate(data.job);
       port.postMessage({ pixels }, [pixels.buffer]);

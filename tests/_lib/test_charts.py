@@ -21,6 +21,7 @@ def _texts(svg: Text[Html]) -> list[str]:
     return [e.text or "" for e in ET.fromstring(str(svg)).iter() if e.tag.endswith("text")]
 
 
+@pytest.mark.long
 def test_equal_data_gives_equal_bytes_in_another_process() -> None:
     program = f"from gan_export._lib.charts import *; print(lines([{LINE!r}], 'x', 'y', log='xy'), end='')"
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Files of a small generator and one real run of it, made once; and the ways to measure in tests."""
+"""Files of a small generator, one real run of it, and helpers that measure."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session")
 def files() -> dict[str, Path]:
-    """The format's name -> a file of it."""
+    """Return the files of the small generator by format."""
     return small_files()
 
 
 @pytest.fixture(scope="session")
 def measured(files: dict[str, Path]) -> Run:
-    """A real run of both quantities, two runtimes and two batches, judged against the checkpoint."""
+    """Return a real run of both quantities, two runtimes and two batch sizes, verified against the checkpoint."""
     plan = Plan(
         batches=(1, 3),
         runtimes=("eager", "onnxruntime", "eager-fp16"),
@@ -47,7 +47,7 @@ def measured(files: dict[str, Path]) -> Run:
 
 @pytest.fixture(scope="session")
 def planted(files: dict[str, Path]) -> Callable[..., Run]:
-    """Measure the small generator's ONNX file with a fault planted in the workers' ONNX Runtime."""
+    """Return a function that measures the small generator's ONNX file with a fault in the workers' ONNX Runtime."""
 
     def run(fault: str, plan: Plan = BRIEF, report: measure.Report = lambda _: None) -> Run:
         registry = measure.Registry(f"tests.runtimes.planted.{fault}", (str(REPOSITORY),))
@@ -58,7 +58,7 @@ def planted(files: dict[str, Path]) -> Callable[..., Run]:
 
 @pytest.fixture(scope="session")
 def gan_bench() -> Command:
-    """The real command in a process of its own."""
+    """Return a function that runs the real command in a process of its own."""
 
     def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); from gan_export.cli.bench import main; main()"

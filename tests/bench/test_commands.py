@@ -1,4 +1,4 @@
-"""gan-bench as a user runs it."""
+"""Test gan-bench as a user runs it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from gan_export.exporters.base import Options
 from gan_export.pipeline import publish
 from gan_export.runtimes.c import compiler
 from tests.bench.conftest import REPOSITORY, Command
+from tests.conftest import interruptible
 
-pytestmark = pytest.mark.timeout(900)  # the first test measures for all: slow where the machine is busy
+pytestmark = pytest.mark.timeout(900)  # the first test measures for all others: slow on a busy machine
 BRIEF = ("--runtimes", "onnxruntime", "--batch", "2", "--rounds", "2", "--seconds", "0.02", "--threads", "1")
 
 OF_THREE = ("--batch", 3, "--rounds", 2, "--seconds", 0.02, "--threads", 1, "--runtimes")
@@ -49,8 +50,8 @@ BAD = {
     "an empty batch": (["--batch", ""], "whole numbers"),
     "an unknown runtime": (["--runtimes", "onnxruntim"], "did you mean onnxruntime"),
     "an unknown suite": (["--suite", "quik"], "did you mean quick"),
-    "an unknown device": (["--device", "tpu"], "auto, cpu, cuda"),
-    "an unknown quantity": (["--quantity", "speed"], "model or end_to_end"),
+    "an unknown device": (["--device", "tpu"], "auto, cpu or cuda"),
+    "an unknown quantity": (["--measure", "speed"], "model or end_to_end"),
     "an unknown generator": (["--model", "clasic"], "did you mean classic"),
     "no thread": (["--threads", "0"], "threads 0"),
     "one round": (["--rounds", "1"], "rounds 1"),
@@ -63,8 +64,8 @@ BAD = {
     "a batch beyond memory": (["--batch", "1000000"], "GiB"),
     "two streams on stdout": (["--json", "-", "--csv", "-"], "both print"),
     "a run over a file": (["--json", "text.pth"], "never overwritten"),
-    "a run into nowhere": (["--json", "nowhere/run.json"], "nowhere is no folder"),
-    "runs kept nowhere": (["--keep", "nowhere"], "nowhere is no folder"),
+    "a run into nowhere": (["--json", "nowhere/run.json"], "nowhere is not a folder"),
+    "runs kept nowhere": (["--save-dir", "nowhere"], "nowhere is not a folder"),
     "a table over what is measured": (["g.pth", "--csv", "g.pth"], "g.pth is one of the files to measure"),
     "a table over what is measured, by another path": (["g.pth", "--csv", "../corner/g.pth"], "files to measure"),
     "a run into a folder": (["--json", "bare"], "bare is a folder"),
@@ -75,23 +76,23 @@ BAD = {
     "a state dict that is not there": (["g.pth", "--key", "ema"], "--key ema: no such state dict"),
     "a file that none of them runs": (["g.pth", "g.onnx", "--runtimes", "eager"], "g.onnx: none of --runtimes eager"),
     "what a flag says of an export": (["g.onnx", "--raw"], "g.onnx is an export"),
-    "an unknown field": (["--suite", "field.toml"], "field.toml: no field is called batchs; did you mean batches?"),
+    "an unknown field": (["--suite", "field.toml"], "field.toml: there is no field batchs; did you mean batches?"),
     "a bad value in a suite": (["--suite", "value.toml"], "value.toml: batch 0"),
     "a suite of the wrong type": (["--suite", "type.toml"], "type.toml"),
     "a suite that is no TOML": (["--suite", "broken.toml"], "broken.toml"),
     "a suite that is missing": (["--suite", "gone.toml"], "gone.toml"),
     "comparing what is missing": (["compare", "gone.json", "gone.json"], "gone.json"),
-    "comparing what is no run": (["compare", "text.pth", "text.pth"], "is no JSON"),
+    "comparing what is no run": (["compare", "text.pth", "text.pth"], "is not JSON"),
     "comparing another schema": (["compare", "other.json", "other.json"], "of schema somebody/else/1"),
     "a bound of nothing": (["compare", "other.json", "other.json", "--fail-below", "0"], "above 0"),
-    "a report of nothing": (["report", "bare"], "holds no run"),
-    "a report of no folder": (["report", "gone"], "is no folder"),
+    "a report of nothing": (["report", "bare"], "contains no run"),
+    "a report of no folder": (["report", "gone"], "is not a folder"),
 }
 
 
 @pytest.fixture(scope="module")
 def corner(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of things that are wrong, a generator and its export apart."""
+    """Return a folder of invalid inputs, with a generator and its export in folders of their own."""
     folder = tmp_path_factory.mktemp("corners") / "corner"
     folder.mkdir()
     for name, kind in (("g.pth", "checkpoint"), ("g.onnx", "onnx")):
@@ -149,6 +150,7 @@ def test_json_and_csv_print_nothing_else(gan_bench: Command, files: dict[str, Pa
     assert float(cells["low"]) <= float(cells["images_per_second"]) <= float(cells["high"])
 
 
+@pytest.mark.long
 def test_every_run_of_a_suite_is_kept_and_reported(gan_bench: Command, files: dict[str, Path], tmp_path: Path) -> None:
     suite = tmp_path / "tiny.toml"
     suite.write_text(
@@ -156,7 +158,7 @@ def test_every_run_of_a_suite_is_kept_and_reported(gan_bench: Command, files: di
     )
     runs = tmp_path / "runs"
     runs.mkdir()
-    done = gan_bench(files["onnx"], "--suite", suite, "--keep", runs)
+    done = gan_bench(files["onnx"], "--suite", suite, "--save-dir", runs)
     assert done.returncode == 0, done.stderr
     (kept,) = runs.glob("*-tiny-small-cpu.json")
     assert record.read(kept).suite == "tiny"
@@ -171,7 +173,9 @@ def test_ctrl_c_keeps_what_is_measured(files: dict[str, Path], tmp_path: Path) -
     kept = tmp_path / "run.json"
     command = [sys.executable, "-m", "gan_export.cli.bench", str(files["onnx"]), "--runtimes", "onnxruntime"]
     command += ["--batch", "2,3", "--rounds", "1000", "--seconds", "0.05", "--threads", "1", "--json", str(kept)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, preexec_fn=interruptible
+    )
     assert measuring(process.pid)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
@@ -183,7 +187,7 @@ def test_ctrl_c_keeps_what_is_measured(files: dict[str, Path], tmp_path: Path) -
 
 
 def measuring(pid: int) -> bool:
-    """Waits until a worker of `pid` has used a second of processor, loading included; at most a minute."""
+    """Wait, up to a minute, until a worker of `pid` has used a second of processor time, including loading."""
     for _ in range(240):
         time.sleep(0.25)
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
@@ -194,7 +198,7 @@ def measuring(pid: int) -> bool:
     return False
 
 
-def test_unlike_runs_are_not_compared_unless_told(gan_bench: Command, measured: Run, tmp_path: Path) -> None:
+def test_runs_that_differ_are_compared_only_with_anyway(gan_bench: Command, measured: Run, tmp_path: Path) -> None:
     import dataclasses
 
     here, there = tmp_path / "here.json", tmp_path / "there.json"
@@ -206,11 +210,12 @@ def test_unlike_runs_are_not_compared_unless_told(gan_bench: Command, measured: 
     assert done.returncode == 2
     assert "another processor" in done.stderr
     assert "threads: 1 and 8" in done.stderr
-    done = gan_bench("compare", here, there, "--anyway", "--fail-below", "0.95")
+    done = gan_bench("compare", here, there, "--force", "--fail-below", "0.95")
     assert done.returncode == 0
     assert "1.000" in done.stdout
 
 
+@pytest.mark.long
 def test_what_the_second_run_lost_is_a_regression(gan_bench: Command, measured: Run, tmp_path: Path) -> None:
     import dataclasses
 
@@ -230,13 +235,14 @@ def test_what_the_second_run_lost_is_a_regression(gan_bench: Command, measured: 
         assert gan_bench("compare", after, before, "--fail-below", 0.5).returncode == 0
 
 
+@pytest.mark.long
 def test_a_range_of_its_own_is_brought_to_bytes(gan_bench: Command, files: dict[str, Path], tmp_path: Path) -> None:
     checkpoint = read(files["checkpoint"], ReadOptions(output="sigmoid", raw=True))
     publish.export(checkpoint, exporters.find("torchscript"), tmp_path / "raw.pt")
     brief = ("--batch", 3, "--rounds", 2, "--seconds", 0.02, "--threads", 1, "--runtimes", "torchscript")
-    done = gan_bench(tmp_path / "raw.pt", *brief, "--quantity", "model,end_to_end", "--csv", tmp_path / "raw.csv")
+    done = gan_bench(tmp_path / "raw.pt", *brief, "--measure", "model,end_to_end", "--csv", tmp_path / "raw.csv")
     assert done.returncode == 0, done.stderr
-    assert "wrong pictures" not in done.stdout
+    assert "wrong images" not in done.stdout
     assert {"model", "end_to_end"} <= set((tmp_path / "raw.csv").read_text().replace("\n", ",").split(","))
 
 
@@ -249,10 +255,10 @@ def test_an_export_is_judged_by_what_the_flags_say_of_its_checkpoint(
     brief = (*OF_THREE, "eager,torchscript,onnxruntime")
     done = gan_bench(files["checkpoint"], exported, *brief, "--output", "sigmoid", "--json", tmp_path / "run.json")
     assert done.returncode == 0, done.stderr
-    assert "wrong pictures" not in done.stdout
+    assert "wrong images" not in done.stdout
     assert {r.contender for r in record.read(tmp_path / "run.json").rows} == {"eager", "torchscript", "onnxruntime"}
     done = gan_bench(files["checkpoint"], exported, *brief, "--output", "tanh")
-    assert "wrong pictures" in done.stdout
+    assert "wrong images" in done.stdout
 
 
 @pytest.mark.long
@@ -265,13 +271,14 @@ def test_recalibrated_exports_are_judged_by_their_own_statistics(
     brief = (*OF_THREE, "eager,onnxruntime,torchscript")
     kept = ("--csv", tmp_path / "g.csv")
     done = gan_bench(files["checkpoint"], tmp_path / "g.onnx", *brief, "--fail-on-unstable", *kept)
-    assert "wrong pictures" not in done.stdout + done.stderr
+    assert "wrong images" not in done.stdout + done.stderr
     assert (tmp_path / "g.csv").read_text().count("True") == 3
     done = gan_bench(files["checkpoint"], tmp_path / "g.onnx", tmp_path / "g.pt", *brief)
     assert done.returncode == 2
-    assert "unlike --recalibrate (g.onnx with 64, g.pt without)" in done.stderr
+    assert "different --recalibrate (g.onnx with 64, g.pt without)" in done.stderr
 
 
+@pytest.mark.long
 def test_a_checkpoint_is_read_as_its_exports_were_made(
     gan_bench: Command, files: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -280,17 +287,18 @@ def test_a_checkpoint_is_read_as_its_exports_were_made(
     publish.export(read(files["checkpoint"]), exporters.find("torchscript"), tmp_path / "h.pt", Options())
     done = gan_bench(files["checkpoint"], tmp_path / "g.onnx", *OF_THREE, "eager,onnxruntime")
     assert done.returncode == 0, done.stderr
-    assert "--bn-eps 0.5, as the manifests of its exports say" in done.stderr
-    assert "wrong pictures" not in done.stdout + done.stderr
+    assert "--bn-eps 0.5, the flags in the manifests of its exports" in done.stderr
+    assert "wrong images" not in done.stdout + done.stderr
     mixed = gan_bench(
         files["checkpoint"], tmp_path / "g.onnx", tmp_path / "h.pt", *OF_THREE, "eager,onnxruntime,torchscript"
     )
     assert mixed.returncode == 2
-    assert "unlike flags (g.onnx with --bn-eps 0.5, h.pt with none)" in mixed.stderr
+    assert "different flags (g.onnx with --bn-eps 0.5, h.pt with none)" in mixed.stderr
 
 
 @pytest.mark.skipif(not compiler(), reason="needs a C compiler")
-def test_a_named_file_is_measured_by_whoever_runs_it(
+@pytest.mark.long
+def test_a_named_file_is_measured_by_the_runtime_of_its_format(
     gan_bench: Command, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gan_export.bench import backends, measure
@@ -307,6 +315,7 @@ def test_a_named_file_is_measured_by_whoever_runs_it(
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
+@pytest.mark.long
 def test_a_target_that_went_away_costs_no_result(files: dict[str, Path], tmp_path: Path) -> None:
     gone, kept, spare = tmp_path / "gone", tmp_path / "rows.csv", tmp_path / "spare"
     gone.mkdir()
@@ -327,19 +336,19 @@ def test_a_target_that_went_away_costs_no_result(files: dict[str, Path], tmp_pat
     assert f"kept: {kept}" in out
     assert kept.is_file()
     (rescued,) = spare.glob("*.json")
-    assert f"the run was kept in {rescued}" in err
+    assert f"the run was saved in {rescued}" in err
     assert record.read(rescued).rows
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a folder that takes no file, from root neither")
-@pytest.mark.parametrize("target", [("--keep", "/proc"), ("--csv", "/proc/rows.csv"), ("--json", "/proc/run.json")])
+@pytest.mark.parametrize("target", [("--save-dir", "/proc"), ("--csv", "/proc/rows.csv"), ("--json", "/proc/run.json")])
 def test_a_place_that_takes_no_file_is_refused_before_anything_is_measured(
     target: tuple[str, str], gan_bench: Command, files: dict[str, Path]
 ) -> None:
     done = gan_bench(files["onnx"], *BRIEF, *target)
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.strip().splitlines()) == 1
-    assert "/proc takes no file" in done.stderr
+    assert "/proc can't be written" in done.stderr
 
 
 def test_list_names_everyone(gan_bench: Command) -> None:

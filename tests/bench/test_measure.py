@@ -1,4 +1,4 @@
-"""Real runs: honest ones, and ones with a fault planted that must be found."""
+"""Test real runs, correct ones and ones with a planted fault that must be found."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.bench.conftest import BRIEF, Command
 
 pytestmark = [
     pytest.mark.alone,
-    pytest.mark.timeout(900),  # the first test measures for all: slow where the machine is busy
+    pytest.mark.timeout(900),  # the first test measures for all others: slow on a busy machine
 ]
 
 
@@ -69,7 +69,7 @@ def test_the_size_of_a_pair_is_that_of_both_files(files: dict[str, Path]) -> Non
 
 @pytest.fixture(scope="module")
 def narrow(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Exports of the small generator that are narrower than float32, by kind."""
+    """Return exports of the small generator that are narrower than float32, by kind."""
     folder = tmp_path_factory.mktemp("narrow")
     read = checkpoint.read(files["checkpoint"])
     for name, precision in (("onnx", "int8"), ("native", "fp16"), ("openvino", "fp16")):
@@ -133,7 +133,7 @@ def test_a_planted_slow_down_is_found_and_noise_is_not(
 
 
 @pytest.mark.parametrize("fault", ["wrong", "late"])
-def test_wrong_pictures_have_no_speed(fault: str, planted: Callable[..., Run]) -> None:
+def test_wrong_images_have_no_speed(fault: str, planted: Callable[..., Run]) -> None:
     run = planted(fault)
     (line,) = summary.lines(run)
     assert line.excluded
@@ -141,14 +141,14 @@ def test_wrong_pictures_have_no_speed(fault: str, planted: Callable[..., Run]) -
     assert not line.parity.passed
     assert (line.rate, line.call, line.of_peak) == (None, None, None)
     table = str(report.markdown({"run.json": run}))
-    assert "wrong pictures" in table
+    assert "wrong images" in table
     assert 'class="wrong"' in str(report.page({"run.json": run}))
     if fault == "wrong":
         assert run.rows[0].blocks == ()  # known before it was timed
         assert line.parity.max_abs == pytest.approx(0.01, rel=0.01)
 
 
-def test_wrong_pictures_in_one_process_of_three_are_not_forgotten(
+def test_wrong_images_in_one_process_of_three_are_not_forgotten(
     planted: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.runtimes.planted.wavering import NUMBERS
@@ -197,14 +197,15 @@ def test_who_is_interrupted_keeps_the_speed_of_what_was_judged(planted: Callable
 
     run = planted("steady", dataclasses.replace(BRIEF, processes=2, rounds=3), interrupt)
     (row,), (line,) = run.rows, summary.lines(run)
-    assert (row.process, row.unproven) == ((0, 0, 0, 1, 1), ())  # nobody's turn: judged before it ended
+    # verified before the run ended, because it was not in its turn
+    assert (row.process, row.unproven) == ((0, 0, 0, 1, 1), ())
     assert (line.verdict, line.rate is None) == ("", False)
     unjudged = dataclasses.replace(run, rows=(dataclasses.replace(row, unproven=(1,)),))
     (line,) = summary.lines(unjudged)
     assert line.call is not None
     assert line.call[0] * 1e9 == pytest.approx(np.median(np.concatenate(row.blocks[:3])))
     (line,) = summary.lines(dataclasses.replace(run, rows=(dataclasses.replace(row, unproven=(0, 1)),)))
-    assert (line.verdict, line.rate) == ("not proven after timing", None)
+    assert (line.verdict, line.rate) == ("not verified after timing", None)
 
 
 def test_a_runtime_that_no_longer_loads_has_no_speed(
@@ -244,7 +245,7 @@ def test_what_a_converter_left_half_written_is_no_other_ones_file(
     pytest.importorskip("openvino")
 
     def half(_: object, __: object, target: Path, ___: object) -> None:
-        target.write_bytes(files["onnx"].read_bytes())  # it even loads
+        target.write_bytes(files["onnx"].read_bytes())  # it can be loaded
         raise GanExportError("the disk is full")
 
     monkeypatch.setattr(type(exporters.find("onnx")), "write", half)
@@ -259,7 +260,7 @@ def test_an_interruption_keeps_what_is_measured(planted: Callable[..., Run]) -> 
         if progress.what == "batch 4: round 3":
             raise KeyboardInterrupt
 
-    for fault, verdict in (("steady", ""), ("dying_judged", "not proven after timing"), ("late", "wrong pictures")):
+    for fault, verdict in (("steady", ""), ("dying_judged", "not verified after timing"), ("late", "wrong images")):
         run = planted(fault, report=interrupt)
         assert run.partial
         assert len(run.rows[0].blocks) == 2
@@ -279,7 +280,7 @@ def test_fresh_processes_add_blocks(planted: Callable[..., Run]) -> None:
 
 
 def test_a_sweep_doubles_until_it_no_longer_pays(planted: Callable[..., Run]) -> None:
-    """The planted pause makes a call cost the same at first: doubling pays, until the work outgrows the pause."""
+    """At first, the planted pause makes every call take the same time, so doubling pays until the work takes longer."""
     run = planted("brief", dataclasses.replace(BRIEF, sweep=True, rounds=2))
     batches = [r.batch for r in run.rows]
     assert batches == [1 << i for i in range(len(batches))]
@@ -295,7 +296,7 @@ def test_progress_goes_up_to_the_end(planted: Callable[..., Run]) -> None:
 
 
 def test_agrees_with_a_loop_written_by_hand(planted: Callable[..., Run], files: dict[str, Path]) -> None:
-    """The planted pause dominates, so both must come to the same time a call whatever else the machine does."""
+    """The planted pause dominates, so both get the same time per call, whatever other work the machine does."""
     import time
 
     from tests.runtimes.planted import steady
@@ -316,9 +317,9 @@ def test_agrees_with_a_loop_written_by_hand(planted: Callable[..., Run], files: 
 def test_against_itself_the_interval_covers_one(
     planted: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A against A, 20 times, where processes and calls differ by a planted amount, the same in every run of the test.
+    """Compare a backend with itself 20 times, with planted differences of processes and calls, equal in every test run.
 
-    benchmarks/self_check.py asks the same of this machine's own noise, which only a quiet one lets it.
+    benchmarks/self_check.py does the same with the machine's own noise, which needs a quiet machine.
     """
     from tests.runtimes.planted.wavering import NUMBERS
 

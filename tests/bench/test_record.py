@@ -1,4 +1,4 @@
-"""A run on disk: read back equal, refused when it is anything else, never overwritten."""
+"""Test a run on disk: it is read back equal, refused if it is anything else, and never overwritten."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gan_export.bench import record
 from gan_export.bench.record import Run
 from gan_export.errors import GanExportError
 
-pytestmark = pytest.mark.timeout(900)  # the first test measures for all: slow where the machine is busy
+pytestmark = pytest.mark.timeout(900)  # the first test measures for all others: slow on a busy machine
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "bench.schema.json"
 
 
@@ -62,7 +62,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda d: d["rows"][0].update(quantity="guess"),
         "guess; one of model, end_to_end is needed",
     ),
-    "a picture of two sides": (lambda d: d["model"].update(image=[1, 2]), "a list of 3 is needed"),
+    "an image that is no list": (lambda d: d["model"].update(image="1, 2"), "a list of whole numbers is needed"),
 }
 
 
@@ -88,7 +88,7 @@ def test_the_written_schema_names_the_same_fields(measured: Run) -> None:
 
 
 def _fits(schema: dict[str, Any], value: Any, root: dict[str, Any], where: str) -> None:
-    """The part of JSON Schema that the file uses."""
+    """Check a value against the part of JSON Schema that the file uses."""
     if "$ref" in schema:
         schema = root["$defs"][schema["$ref"].removeprefix("#/$defs/")]
     if "anyOf" in schema:

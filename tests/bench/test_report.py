@@ -1,4 +1,4 @@
-"""The pages: everything in them comes out of the runs, and they are sound as files."""
+"""Test that everything in the pages comes from the runs, and that they are valid files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gan_export.bench import record, report, summary
 from gan_export.bench.record import Run
 from gan_export.errors import GanExportError
 
-pytestmark = pytest.mark.timeout(900)  # the first test measures for all: slow where the machine is busy
+pytestmark = pytest.mark.timeout(900)  # the first test measures for all others: slow on a busy machine
 
 
 def test_the_table_holds_the_medians(measured: Run) -> None:
@@ -43,7 +43,7 @@ def test_every_figure_names_what_it_shows(measured: Run) -> None:
         assert titles <= texts
 
 
-def test_the_check_of_the_bench_itself_is_linked_where_it_lies_beside(measured: Run, tmp_path: Path) -> None:
+def test_the_benchs_own_check_is_linked_if_it_is_in_the_folder(measured: Run, tmp_path: Path) -> None:
     record.write(measured, tmp_path / "run.json")
     text, _ = report.write(tmp_path, tmp_path)
     assert report.SELF_CHECK not in text.read_text()

@@ -1,4 +1,4 @@
-"""The statistics: known values, scipy's, and coverage by simulation."""
+"""Test the statistics by known values, against scipy, and their coverage by simulation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RNG = np.random.default_rng(7)
 
 
 def blocks(middle: float, spread: float, count: int, calls: int = 20) -> list[list[int]]:
-    """Blocks whose medians scatter by `spread`, in nanoseconds around `middle` seconds."""
+    """Return blocks whose medians scatter by `spread`, in nanoseconds around `middle` seconds."""
     moods = np.exp(RNG.normal(0, spread, count))
     return [[int(middle * 1e9 * mood * (1 + 0.001 * RNG.standard_normal())) for _ in range(calls)] for mood in moods]
 
@@ -120,7 +120,7 @@ def test_three_processes_and_more_are_units_instead_of_blocks() -> None:
 def test_pairs_are_of_one_process_and_round() -> None:
     mine = [[1], [2], [3], [4], [5]]
     theirs = [[10], [20], [30], [40], [50], [60], [70], [80]]
-    # the first one's process 0 ended after a round, and process 2 is of the second alone
+    # the first row's process 0 ended after one round, and only the second row has process 2
     assert bench_stats.pairs(mine, [0, 1, 1, 3, 3], theirs, [0, 0, 1, 1, 2, 2, 3, 3]) == (
         [[1], [2, 3], [4, 5]],
         [[10], [30, 40], [70, 80]],

@@ -111,16 +111,16 @@ def test_pickle_bombs(tmp_path: Path, form: str, names: list[str]) -> None:
 
 
 def strange(tmp_path: Path, state: dict[Any, Any]) -> None:
-    """Read, or refused in one line; all that is said can be printed."""
+    """The file is read, or refused in one line; every message is printable."""
     path = saved(tmp_path / "g.pth", state)
     begin = time.process_time()
     with nothing_runs():
         try:
             reading = read(path).reading
-            said = [*reading.notes, *(a.flag for a in reading.alternatives)]
+            messages = [*reading.notes, *(a.option for a in reading.alternatives)]
         except GanExportError as e:
-            said = [str(e)]
-    assert all(line.isprintable() and len(line) < 4000 for line in said)
+            messages = [str(e)]
+    assert all(line.isprintable() and len(line) < 4000 for line in messages)
     assert time.process_time() - begin < 10
 
 

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from gan_export.checkpoint import ReadOptions, read
-from gan_export.errors import GanExportError, NotRecognisedError
+from gan_export.errors import GanExportError, NotRecognizedError
+from tests.conftest import latent_image
 
 from .makers import discriminator, generator, prefixed, same_weights, saved
 
@@ -24,7 +25,7 @@ OTHER = prefixed(generator(width=6).state_dict())
 DISCRIMINATOR = prefixed(discriminator().state_dict())
 
 
-def optimiser(net: nn.Module) -> dict[str, Any]:
+def optimizer(net: nn.Module) -> dict[str, Any]:
     adam = torch.optim.Adam(net.parameters())
     for p in net.parameters():
         p.grad = torch.ones_like(p)
@@ -38,8 +39,8 @@ def test_bare(tmp_path: Path, zipped: bool, protocol: int) -> None:
     path = saved(tmp_path / "g.pth", STATE, _use_new_zipfile_serialization=zipped, pickle_protocol=protocol)
     checkpoint = read(path)
     same_weights(checkpoint, NET)
-    assert checkpoint.spec.image == (1, 32, 32)
-    assert checkpoint.spec.nz == 12
+    assert latent_image(checkpoint.spec).image == (1, 32, 32)
+    assert latent_image(checkpoint.spec).nz == 12
     assert list(checkpoint.weights) == list(checkpoint.spec.parameters())
     assert checkpoint.source.name == "g.pth"
     assert checkpoint.source.key == ""
@@ -49,14 +50,14 @@ def test_bare(tmp_path: Path, zipped: bool, protocol: int) -> None:
 
 WRAPPED: dict[str, tuple[Any, str]] = {
     "netG": ({"netG": STATE, "netD": DISCRIMINATOR, "epoch": 3}, "netG"),
-    "net_G": ({"net_G": STATE, "net_D": DISCRIMINATOR, "optim_G": optimiser(generator())}, "net_G"),
+    "net_G": ({"net_G": STATE, "net_D": DISCRIMINATOR, "optim_G": optimizer(generator())}, "net_G"),
     "pbt": ({"netDmodel": DISCRIMINATOR, "netGmodel": STATE, "optimG": {}, "optimD": {}}, "netGmodel"),
     "generator": ({"generator": STATE, "discriminator": DISCRIMINATOR, "params": {"nz": 12}}, "generator"),
     "mimicry": (
-        {"model_state_dict": STATE, "optimizer_state_dict": optimiser(generator()), "global_step": 9},
+        {"model_state_dict": STATE, "optimizer_state_dict": optimizer(generator()), "global_step": 9},
         "model_state_dict",
     ),
-    "studiogan": ({"state_dict": STATE, "optimizer": optimiser(generator())}, "state_dict"),
+    "studiogan": ({"state_dict": STATE, "optimizer": optimizer(generator())}, "state_dict"),
     "gordicaleksa": ({"state_dict": STATE, "gan_type": "DCGAN", "commit_hash": "abc"}, "state_dict"),
     "gen": ({"gen": STATE, "disc": DISCRIMINATOR}, "gen"),
     "generator_state_dict": (
@@ -84,8 +85,8 @@ def test_averaged_is_preferred(tmp_path: Path, name: str) -> None:
     path = saved(tmp_path / "c.pth", {"netG": OTHER, "netD": DISCRIMINATOR, name: prefixed(STATE, "module.")})
     checkpoint = read(path)
     same_weights(checkpoint, NET)
-    assert any(name in n and "averaged" in n and "--key netG" in n for n in checkpoint.reading.notes)
-    assert [a.flag for a in checkpoint.reading.alternatives] == ["--key netG"]
+    assert any(name in n and "averaged" in n and "key=netG" in n for n in checkpoint.reading.notes)
+    assert [a.option for a in checkpoint.reading.alternatives] == ["key=netG"]
     same_weights(read(path, ReadOptions(key="netG")), generator(width=6))
 
 
@@ -98,16 +99,16 @@ def test_key_chooses(tmp_path: Path) -> None:
     path = saved(tmp_path / "c.pth", {"runs": {"one": STATE, "two": OTHER}})
     first = read(path)
     assert first.source.key == "runs.one"
-    assert [a.flag for a in first.reading.alternatives] == ["--key runs.two"]
+    assert [a.option for a in first.reading.alternatives] == ["key=runs.two"]
     for key in ("runs.two", "two"):
         same_weights(read(path, ReadOptions(key=key)), generator(width=6))
-    with pytest.raises(GanExportError, match=r"--key three.*runs\.one .*runs\.two"):
+    with pytest.raises(GanExportError, match=r"key=three.*runs\.one .*runs\.two"):
         read(path, ReadOptions(key="three"))
 
 
 def test_key_of_a_discriminator_says_so(tmp_path: Path) -> None:
     path = saved(tmp_path / "c.pth", {"netG": STATE, "netD": DISCRIMINATOR})
-    with pytest.raises(NotRecognisedError, match="a discriminator"):
+    with pytest.raises(NotRecognizedError, match="a discriminator"):
         read(path, ReadOptions(key="netD"))
 
 
@@ -146,7 +147,7 @@ def test_lightning(tmp_path: Path) -> None:
     value = {
         "epoch": 4, "global_step": 100, "pytorch-lightning_version": "2.4.0", "state_dict": both, "loops": {},
         "callbacks": {"ModelCheckpoint{'monitor': None}": {"best": Path("somewhere/a.ckpt")}},
-        "optimizer_states": [optimiser(generator())], "lr_schedulers": [], "hyper_parameters": hyper,
+        "optimizer_states": [optimizer(generator())], "lr_schedulers": [], "hyper_parameters": hyper,
     }  # fmt: skip
     checkpoint = read(saved(tmp_path / "last.ckpt", value))
     same_weights(checkpoint, NET)
@@ -186,9 +187,9 @@ def test_every_float8_code(dtype: torch.dtype) -> None:
     np.testing.assert_array_equal(ours, torch.from_numpy(codes).view(dtype).float().numpy())
 
 
-def test_quantised_is_refused(tmp_path: Path) -> None:
+def test_quantized_is_refused(tmp_path: Path) -> None:
     state = {k: torch.quantize_per_tensor(v, 0.1, 0, torch.qint8) if v.ndim == 4 else v for k, v in STATE.items()}
-    with pytest.raises(GanExportError, match="quantised"):
+    with pytest.raises(GanExportError, match="quantized"):
         read(saved(tmp_path / "c.pth", state))
 
 
@@ -324,7 +325,7 @@ def test_a_pickled_pair_of_networks(tmp_path: Path) -> None:
 
 
 def test_flattened_by_fsdp(tmp_path: Path) -> None:
-    with pytest.raises(NotRecognisedError, match="flattened by FSDP"):
+    with pytest.raises(NotRecognizedError, match="flattened by FSDP"):
         read(saved(tmp_path / "c.pth", {"_fsdp_wrapped_module._flat_param": torch.zeros(1000)}))
 
 
@@ -333,16 +334,16 @@ def test_any_file_name(tmp_path: Path, name: str) -> None:
     same_weights(read(saved(tmp_path / name, STATE)), NET)
 
 
-def test_only_an_optimiser(tmp_path: Path) -> None:
-    with pytest.raises(NotRecognisedError, match="an optimiser's state"):
-        read(saved(tmp_path / "o.pth", optimiser(generator())))
-    with pytest.raises(NotRecognisedError, match="an optimiser's state"):
-        read(saved(tmp_path / "o.pth", {"optimG": optimiser(generator()), "epoch": 3}))
+def test_only_an_optimizer(tmp_path: Path) -> None:
+    with pytest.raises(NotRecognizedError, match="an optimizer's state"):
+        read(saved(tmp_path / "o.pth", optimizer(generator())))
+    with pytest.raises(NotRecognizedError, match="an optimizer's state"):
+        read(saved(tmp_path / "o.pth", {"optimG": optimizer(generator()), "epoch": 3}))
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "stream"])
 def test_only_a_discriminator(tmp_path: Path, zipped: bool) -> None:
-    with pytest.raises(NotRecognisedError, match="a discriminator"):
+    with pytest.raises(NotRecognizedError, match="a discriminator"):
         read(saved(tmp_path / "d.pth", DISCRIMINATOR, _use_new_zipfile_serialization=zipped))
 
 
@@ -350,7 +351,7 @@ def test_only_a_discriminator(tmp_path: Path, zipped: bool) -> None:
     "value", [{}, [], 3, {"a": 1}, torch.zeros(3), [STATE], {"x": torch.tensor([1, 2])}, None, "text"]
 )
 def test_no_state_dict(tmp_path: Path, value: Any) -> None:
-    with pytest.raises(NotRecognisedError):
+    with pytest.raises(NotRecognizedError):
         read(saved(tmp_path / "x.pth", value))
 
 
@@ -370,7 +371,7 @@ def test_averaged_parameters_take_the_raw_generators_statistics(tmp_path: Path, 
         checkpoint = read(path, flags)
         same_weights(checkpoint, NET)
         assert checkpoint.source.key == "ema"
-        assert any("ema holds no BatchNorm statistics: those of netG" in n for n in checkpoint.reading.notes)
+        assert any("ema has no BatchNorm statistics, so those of netG" in n for n in checkpoint.reading.notes)
     assert read(path, ReadOptions(key="netG")).source.key == "netG"
 
 
@@ -388,6 +389,10 @@ def test_a_flag_for_the_generator_is_not_the_discriminators(tmp_path: Path) -> N
     for other in (DISCRIMINATOR, critic, {"emb.weight": torch.zeros(7, 12), **STATE}):
         path = saved(tmp_path / "c.pth", {"netG": wide.state_dict(), "netD": other})
         checkpoint = read(path, ReadOptions(classes=10))
-        assert (checkpoint.source.key, checkpoint.spec.classes, checkpoint.spec.nz) == ("netG", 10, 12)
-    with pytest.raises(GanExportError, match="--classes 99"):
+        assert (checkpoint.source.key, latent_image(checkpoint.spec).classes, latent_image(checkpoint.spec).nz) == (
+            "netG",
+            10,
+            12,
+        )
+    with pytest.raises(GanExportError, match="classes=99"):
         read(path, ReadOptions(classes=99))

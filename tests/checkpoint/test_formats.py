@@ -155,7 +155,7 @@ def test_shards_outside_their_folder(tmp_path: Path, shard: str) -> None:
 )
 def test_broken_indexes(tmp_path: Path, text: str) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(text)
-    refused(tmp_path, "no index of shards|no state dict")
+    refused(tmp_path, "not an index of shards|no state dict")
 
 
 # -- files that are something else
@@ -192,8 +192,11 @@ def npz() -> bytes:
 
 KINDS: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "empty"),
-    "zip of something else": (zip_of("word/document.xml", "a.txt"), "zip archive of something else.*document.xml"),
-    "empty zip": (zip_of(), "zip archive of something else"),
+    "zip of something else": (
+        zip_of("word/document.xml", "a.txt"),
+        "zip archive that is not a checkpoint.*document.xml",
+    ),
+    "empty zip": (zip_of(), "zip archive that is not a checkpoint"),
     "npz": (npz(), "NumPy arrays"),
     "two checkpoints": (zip_of("a/data.pkl", "b/data.pkl"), "several checkpoints"),
     "web page": (b"\n<!DOCTYPE html><html><body>404</body></html>", "web page"),
@@ -204,10 +207,10 @@ KINDS: dict[str, tuple[bytes, str]] = {
     "tar": (tar_of("a.pth"), "tar archive"),
     "torch 0.1": (tar_of("sys_info", "pickle", "tensors", "storages"), r"PyTorch 0\.1"),
     "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
-    "png": (b"\x89PNG\r\n\x1a\n" + bytes(100), "picture"),
+    "png": (b"\x89PNG\r\n\x1a\n" + bytes(100), "an image"),
     "own": (b"\x89GAN\r\n\x1a\n" + bytes(100), "gan-sample"),
-    "noise": (hashlib.sha256(b"1").digest() * 40, "no checkpoint that is known|damaged"),
-    "zeros": (bytes(10_000), "no checkpoint that is known"),
+    "noise": (hashlib.sha256(b"1").digest() * 40, "not a known kind of checkpoint|damaged"),
+    "zeros": (bytes(10_000), "not a known kind of checkpoint"),
     "one byte": (b"\x80", "damaged or cut off"),
     "numpy": (b"\x93NUMPY\x01\x00" + bytes(100), "NumPy array"),
 }
@@ -264,7 +267,7 @@ ONE = b'{"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}'
     b'{"a": {"dtype": "F32", "shape": [' + b"1," * 40 + b'1], "data_offsets": [0, 4]}}',
 ])  # fmt: skip
 def test_forged_safetensors(tmp_path: Path, header: bytes) -> None:
-    refused(written(tmp_path, struct.pack("<Q", len(header)) + header + bytes(8)), "safetensors file|no table")
+    refused(written(tmp_path, struct.pack("<Q", len(header)) + header + bytes(8)), "safetensors file|not a table")
 
 
 # -- what is no regular file
@@ -279,7 +282,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "b").symlink_to("a")
     refused(tmp_path / "a", "can't be read")
     refused(tmp_path / ("x" * 5000), "can't be read")
-    refused(Path("a\0b"), "no path")
+    refused(Path("a\0b"), "not a path")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")
@@ -339,5 +342,5 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
 def test_overrides_reach_the_architecture(tmp_path: Path) -> None:
     path = saved(tmp_path / "g.pth", STATE)
     assert read(path, ReadOptions(bn_eps=0.5)).spec != read(path).spec
-    with pytest.raises(GanExportError, match="--arch"):
+    with pytest.raises(GanExportError, match="arch="):
         read(path, ReadOptions(arch="nonesuch"))

@@ -15,4 +15,4 @@ def test_mutants(first: int, count: int) -> None:
     print(fuzz.table(counts))
     assert sum(counts.values()) == count
     assert not [(what, how) for what, how in counts if how.startswith("FAILED")]
-    assert {how for _, how in counts} >= {"read", "GanExportError", "NotRecognisedError"}
+    assert {how for _, how in counts} >= {"read", "GanExportError", "NotRecognizedError"}

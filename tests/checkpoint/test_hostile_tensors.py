@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from gan_export.checkpoint import read
-from gan_export.errors import GanExportError, NotRecognisedError
+from gan_export.errors import GanExportError, NotRecognizedError
 
 from .makers import Calls, generator, prefixed, refused, saved, torch_stream, torch_zip
 
@@ -84,11 +84,11 @@ def test_forged_storages(tmp_path: Path, claimed: Any, form: str) -> None:
 
 @pytest.mark.parametrize("kind", [torch.nn.Linear, torch.float32, "FloatStorage", None])
 def test_storages_of_no_type(tmp_path: Path, kind: Any) -> None:
-    refused(tmp_path / "g.pth", forged((0, (8, 8), (8, 1)), kind=kind), "no known type")
+    refused(tmp_path / "g.pth", forged((0, (8, 8), (8, 1)), kind=kind), "unknown type")
 
 
 def test_the_forger_makes_good_files_too(tmp_path: Path) -> None:
-    refused(tmp_path / "g.pth", forged((0, (8, 8), (8, 1))), "no known architecture", NotRecognisedError)
+    refused(tmp_path / "g.pth", forged((0, (8, 8), (8, 1))), "no known architecture", NotRecognizedError)
 
 
 def test_weights_that_share_their_bytes(tmp_path: Path) -> None:
@@ -153,9 +153,9 @@ FIELDS: dict[str, tuple[int, str, int, str]] = {  # offset in a directory entry,
     "size": (24, "<I", 0x7FFFFFFF, "claims|compressed"),
     "packed size": (20, "<I", 0x7FFFFFFF, "claims|compressed"),
     "header beyond the end": (42, "<I", 0x7FFFFFFF, "no header"),
-    "header of another": (42, "<I", 0, "called otherwise|overlaps"),
+    "header of another": (42, "<I", 0, "another name|overlaps"),
     "encrypted": (8, "<H", 1, "encrypted"),
-    "compressed": (10, "<H", 8, "called otherwise"),
+    "compressed": (10, "<H", 8, "another name"),
     "checksum": (16, "<I", 12345, "checksum"),
     "name's length": (28, "<H", 0xFFFF, "damaged"),
     "zip64 without the field": (24, "<I", 0xFFFFFFFF, "claims|compressed|damaged"),

@@ -26,7 +26,7 @@ NORMS: dict[str, Norm] = {
 }
 
 
-def normalised(norm: Norm, width: int = 8, nz: int = 12, steps: int = 3) -> nn.Sequential:
+def normalized(norm: Norm, width: int = 8, nz: int = 12, steps: int = 3) -> nn.Sequential:
     """The classic generator with normalised convolutions, a few training steps old."""
     net = generator(width, nz)
     with warnings.catch_warnings():
@@ -53,18 +53,18 @@ def evaluated(net: nn.Sequential) -> list[np.ndarray]:
 @pytest.mark.parametrize("name", NORMS)
 @pytest.mark.parametrize(("width", "nz"), [(8, 12), (6, 24)], ids=["", "square first layer"])  # 24 -> 24
 def test_folded(tmp_path: Path, name: str, width: int, nz: int) -> None:
-    net = normalised(NORMS[name], width, nz)
+    net = normalized(NORMS[name], width, nz)
     checkpoint = read(saved(tmp_path / "g.pth", prefixed(net.state_dict())))
     got = [v for k, v in checkpoint.weights.items() if v.ndim == 4]
     for have, want in zip(got, evaluated(net), strict=True):
         np.testing.assert_allclose(have, want, rtol=2e-6, atol=1e-7)
     kind = name.split(maxsplit=1)[0]
-    assert f"{kind} normalisation folded into 4 weights" in checkpoint.reading.notes
+    assert f"{kind} normalization folded into 4 weights" in checkpoint.reading.notes
     assert not [k for k in checkpoint.source.ignored if "weight" in k or "parametrizations" in k]
 
 
 def test_spectral_before_its_right_vector_was_kept(tmp_path: Path) -> None:
-    net = normalised(nn.utils.spectral_norm, steps=40)
+    net = normalized(nn.utils.spectral_norm, steps=40)
     state = {k: v for k, v in prefixed(net.state_dict()).items() if not k.endswith("_v")}
     checkpoint = read(saved(tmp_path / "g.pth", state))
     for have, want in zip((v for v in checkpoint.weights.values() if v.ndim == 4), evaluated(net), strict=True):
@@ -72,7 +72,7 @@ def test_spectral_before_its_right_vector_was_kept(tmp_path: Path) -> None:
 
 
 def test_spectral_under_the_name_of_a_common_class(tmp_path: Path) -> None:
-    net = normalised(nn.utils.spectral_norm)
+    net = normalized(nn.utils.spectral_norm)
     state = {
         k.replace("weight_", "module.weight_").replace("_orig", "_bar"): v
         for k, v in prefixed(net.state_dict()).items()
@@ -86,13 +86,13 @@ def test_spectral_under_the_name_of_a_common_class(tmp_path: Path) -> None:
 
 
 def test_a_pickled_module_with_spectral_norm(tmp_path: Path) -> None:
-    net = normalised(nn.utils.spectral_norm)
+    net = normalized(nn.utils.spectral_norm)
     checkpoint = read(saved(tmp_path / "g.pt", net))
     for have, want in zip((v for v in checkpoint.weights.values() if v.ndim == 4), evaluated(net), strict=True):
         np.testing.assert_allclose(have, want, rtol=2e-6, atol=1e-7)
 
 
 def test_singular_values_of_nought_are_said(tmp_path: Path) -> None:
-    state = prefixed(normalised(nn.utils.spectral_norm).state_dict())
+    state = prefixed(normalized(nn.utils.spectral_norm).state_dict())
     state["model.3.weight_u"] = torch.zeros_like(state["model.3.weight_u"])
     assert any("3.weight" in n and "NaN" in n for n in read(saved(tmp_path / "g.pth", state)).reading.notes)

@@ -179,7 +179,7 @@ def test_the_state_dict_that_fits_is_taken_of_several(mine: Path, tmp_path: Path
     target, path = f"{mine.stem}:Plain", tmp_path / "g.pth"
     assert user_module.from_class(path, target, search=[mine.parent]).source.key == "b"
     assert user_module.from_class(path, target, search=[mine.parent], key="c").source.key == "c"
-    with pytest.raises(GanExportError, match="no state dict is called d"):
+    with pytest.raises(GanExportError, match="it has no state dict d"):
         user_module.from_class(path, target, search=[mine.parent], key="d")
     with pytest.raises(GanExportError, match="its keys are not those of the class"):
         user_module.from_class(path, target, search=[mine.parent], key="a")
@@ -190,7 +190,7 @@ def test_the_state_dict_that_fits_is_taken_of_several(mine: Path, tmp_path: Path
     ("no_such_module_here:Plain", {}, "can't be imported: ModuleNotFoundError"),
     ("{}:Other", {}, "has no Other"),
     ("{}:Plain", {"depth": 3}, "(depth=3) can't be made: TypeError"),
-    ("{}:not_a_class", {}, "makes no torch.nn.Module but int"),
+    ("{}:not_a_class", {}, "returns int, not a torch.nn.Module"),
 ])  # fmt: skip
 def test_a_class_that_can_not_be_had_is_refused_in_one_line(
     mine: Path, tmp_path: Path, target: str, kwargs: dict[str, Any], said: str
@@ -221,8 +221,8 @@ def image(*shape: int) -> Port:
         "one array, the signature states 2 outputs",
     ),
     ("Maps", (Port("z", "latent", (9,), prior=Normal()),), (image(3),), "Maps.forward takes photo, style"),
-    ("Maps", MAPS.inputs, (Port("depth", "values", ("H", "W")),), "extra, mask, image; the signature's output depth"),
-    ("Random", (Port("z", "latent", (4,), prior=Normal()),), (image(4),), "its forward draws random numbers"),
+    ("Maps", MAPS.inputs, (Port("depth", "values", ("H", "W")),), "image, without the signature's output depth"),
+    ("Random", (Port("z", "latent", (4,), prior=Normal()),), (image(4),), "its forward uses random numbers"),
 ])  # fmt: skip
 def test_a_signature_that_is_not_the_modules_is_refused_in_one_line(
     mine: Path, name: str, inputs: tuple[Port, ...], outputs: tuple[Port, ...], said: str
@@ -234,7 +234,7 @@ def test_a_signature_that_is_not_the_modules_is_refused_in_one_line(
 
 
 def test_a_module_of_which_nothing_can_be_found_asks_for_a_signature(mine: Path) -> None:
-    with pytest.raises(GanExportError, match="state what it takes by a signature"):
+    with pytest.raises(GanExportError, match="state its inputs by a signature"):
         user_module.from_module(built(mine, "Maps"))
 
 

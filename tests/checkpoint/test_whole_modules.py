@@ -12,7 +12,8 @@ from torch import nn
 from gan_export.checkpoint import ReadOptions, read
 from gan_export.errors import GanExportError
 from gan_export.graph.torch_module import build_module
-from tests.originals.common import Named, randomised
+from tests.conftest import latent_image
+from tests.originals.common import Named, randomized
 
 from .makers import saved
 
@@ -82,21 +83,21 @@ READ: dict[str, Callable[[], nn.Module]] = {
 
 @pytest.mark.parametrize("name", READ)
 def test_is_read_as_it_is(tmp_path: Path, name: str) -> None:
-    model = randomised(READ[name]())
+    model = randomized(READ[name]())
     checkpoint = read(saved(tmp_path / "netG.pth", model), ReadOptions(raw="sigmoid" in name.split()))
     z = torch.randn(3, 12, 1, 1, generator=torch.Generator().manual_seed(1))
     inner = model.module if isinstance(model, nn.DataParallel) else model
     with torch.no_grad():
         want, got = inner(z), build_module(checkpoint.spec, checkpoint.weights)(z)
     torch.testing.assert_close(got, want, rtol=0, atol=1e-5 * max(1.0, float(want.abs().max())))
-    assert checkpoint.spec.image == tuple(want.shape[1:])
-    told = {a.flag for a in checkpoint.reading.assumed} | {a.what for a in checkpoint.reading.assumed}
-    assert not told & {"--bn-eps", "--slope", "--output", "--image-size"}
-    assert not any("strides" in what for what in told)
+    assert latent_image(checkpoint.spec).image == tuple(want.shape[1:])
+    stated = {a.option for a in checkpoint.reading.assumed} | {a.what for a in checkpoint.reading.assumed}
+    assert not stated & {"bn_eps=", "slope=", "output=", "image_size="}
+    assert not any("strides" in what for what in stated)
 
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "ELU": (lambda: stages(l2=nn.ELU()), "2 is ELU"),
+    "ELU": (lambda: stages(l2=nn.ELU(float("nan"))), "2 has an alpha of nan"),
     "GELU": (lambda: Named("main", stages(l5=nn.GELU())), "main.5 is GELU"),
     "ReLU6": (lambda: stages(l8=nn.ReLU6()), "8 is ReLU6"),
     "InstanceNorm": (lambda: stages(l1=nn.InstanceNorm2d(16)), "1 is InstanceNorm2d"),
@@ -129,7 +130,7 @@ def test_how_pictures_are_enlarged(tmp_path: Path) -> None:
         nn.Upsample(scale_factor=2),
         nn.UpsamplingNearest2d(None, 2),
     ):
-        model = randomised(Block(up))
+        model = randomized(Block(up))
         checkpoint = read(saved(tmp_path / "netG.pth", model))
         with torch.no_grad():
             torch.testing.assert_close(
@@ -139,7 +140,7 @@ def test_how_pictures_are_enlarged(tmp_path: Path) -> None:
         (nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), "conv_blocks.1 enlarges by bilinear, align"),
         (nn.UpsamplingBilinear2d(scale_factor=2), "enlarges by bilinear, align"),
         (nn.Upsample(scale_factor=2, mode="bicubic"), "enlarges by bicubic"),
-        (nn.Upsample(scale_factor=4), "enlarges 4.0 times"),
+        (nn.Upsample(scale_factor=4), "scale_factor 4\.0"),
     ):
         with pytest.raises(GanExportError, match=says):
             read(saved(tmp_path / "netG.pth", Block(up)))
@@ -161,11 +162,11 @@ def test_settings_can_be_anything(tmp_path: Path) -> None:
 
 def test_a_flag_that_contradicts_it_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "netG.pth", stages(l9=nn.ConvTranspose2d(4, 1, 4, 2, 3)))
-    assert read(path, ReadOptions(image_size=28)).spec.image == (1, 28, 28)
-    with pytest.raises(GanExportError, match="--image-size 32: the module itself draws 28x28"):
+    assert latent_image(read(path, ReadOptions(image_size=28)).spec).image == (1, 28, 28)
+    with pytest.raises(GanExportError, match="image_size=32: the module generates images of 28x28"):
         read(path, ReadOptions(image_size=32))
     assert {la.eps for la in read(path, ReadOptions(bn_eps=0.5)).spec.layers if hasattr(la, "eps")} == {0.5}
-    assert read(path, ReadOptions(output="none")).spec.range is None
+    assert latent_image(read(path, ReadOptions(output="none")).spec).range is None
 
 
 def test_a_plain_state_dict_says_what_was_assumed_of_strides(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from gan_export.checkpoint import user_module
+from tests.checkpoint.makers import Calls
 from tests.checkpoint.test_user_module import SOURCE
 from tests.conftest import Command, refused
 
@@ -43,7 +45,7 @@ def test_one_latent_is_found_and_the_export_is_verified_and_sampled(command: Com
     own = ("--module", "mine_of_the_cli:Plain", "--kwargs", json.dumps({"nz": 7}), "--pythonpath", folder / "code")
     result = command("gan-export", "onnx", folder / "Plain.pth", *own)
     assert result.code == 0, result
-    assert "z: 7 values of N(0, 1), found by trying" in result.err
+    assert "z: 7 values of N(0, 1), found by running the module" in result.err
     exported = folder / "Plain.onnx"
     assert command("gan-export", "verify", exported, folder / "Plain.pth", *own).code == 0
     assert command("gan-export", "verify", exported).code == 0
@@ -51,12 +53,14 @@ def test_one_latent_is_found_and_the_export_is_verified_and_sampled(command: Com
     assert np.load(folder / "i.npy").shape == (3, 4, 4, 3)
 
 
+@pytest.mark.long
 def test_keyword_only_inputs_free_sizes_and_two_outputs(command: Command, folder: Path) -> None:
     own = ("--module", "mine_of_the_cli:Maps", "--pythonpath", folder / "code", "--signature", folder / "maps.toml")
     result = command("gan-export", "onnx", folder / "Maps.pth", *own)
     assert result.code == 0, result
     assert command("gan-export", "verify", folder / "Maps.onnx").code == 0
-    assert "only one from a latent z" in refused(command("gan-sample", folder / "Maps.onnx", "-o", folder / "i.png"))
+    assert command("gan-sample", folder / "Maps.onnx", "-n", 3, "-o", folder / "i.npy").code == 0
+    assert np.load(folder / "i.npy").shape[::3] == (3, 3)
     assert "native needs the generator's layers" in refused(command("gan-export", "native", folder / "Maps.pth", *own))
 
 
@@ -64,7 +68,7 @@ def test_flags_that_do_not_go_together_are_one_line(command: Command, folder: Pa
     export = ("gan-export", "onnx", folder / "Plain.pth")
     own = ("--module", "mine_of_the_cli:Plain", "--pythonpath", folder / "code")
     assert "its keys are not those of the class" in refused(command(*export, *own, "--kwargs", json.dumps({"nz": 8})))
-    assert "--kwargs is no JSON" in refused(command(*export, *own, "--kwargs", "nz=7"))
+    assert "--kwargs is not JSON" in refused(command(*export, *own, "--kwargs", "nz=7"))
     assert "--kwargs is an object" in refused(command(*export, *own, "--kwargs", "[7]"))
     assert "--slope" in refused(command(*export, *own, "--slope", 0.1))
     assert "no such folder" in refused(command(*export, "--module", "a:B", "--pythonpath", folder / "none"))
@@ -72,3 +76,40 @@ def test_flags_that_do_not_go_together_are_one_line(command: Command, folder: Pa
     assert "no such file" in refused(command(*export, *own, "--signature", folder / "none.toml"))
     (folder / "bad.toml").write_text("inputs = 3\noutputs = []\n")
     assert "inputs are a list of ports" in refused(command(*export, *own, "--signature", folder / "bad.toml"))
+
+
+def test_strict_refuses_code_beside_the_weights_of_a_class(command: Command, folder: Path) -> None:
+    state = torch.load(folder / "Plain.pth")
+    torch.save({"netG": state, "x": Calls(os.system, ("touch ran",))}, folder / "named.pth")
+    own = ("--module", "mine_of_the_cli:Plain", "--kwargs", json.dumps({"nz": 7}), "--pythonpath", folder / "code")
+    for line in (
+        ("onnx", folder / "named.pth", "-o", folder / "n.onnx"),
+        ("verify", folder / "n.onnx", folder / "named.pth"),
+    ):
+        made = command("gan-export", *line, *own)
+        assert made.code == 0, made
+        assert "warning: named.pth names posix.system" in made.err
+        assert "posix.system" in refused(command("gan-export", *line, *own, "--strict"))
+
+
+@pytest.mark.parametrize(
+    ("json_text", "toml_text", "why"),
+    [
+        ("[" * 100_000 + "]" * 100_000, "x = " + "[" * 5000 + "]" * 5000, "nested deeper than 64 levels"),
+        ('{"nz":' * 70 + "1" + "}" * 70, "x = " + "{a = " * 70 + "1" + "}" * 70, "nested deeper than 64 levels"),
+        ('{"nz": ' + "9" * 5000 + "}", "x = " + "9" * 5000, "digits"),
+    ],
+    ids=["parser's depth", "65 levels", "5,000 digits"],
+)
+def test_what_the_user_writes_is_bounded_as_files_are(
+    command: Command, folder: Path, json_text: str, toml_text: str, why: str
+) -> None:
+    export = ("gan-export", "onnx", folder / "Plain.pth", "--module", "mine_of_the_cli:Plain")
+    own = (*export, "--pythonpath", folder / "code")
+    line = refused(command(*own, "--kwargs", json_text))
+    assert "--kwargs is not JSON" in line
+    assert why in line
+    (folder / "odd.toml").write_text(toml_text)
+    line = refused(command(*own, "--signature", folder / "odd.toml"))
+    assert "odd.toml can't be read as TOML" in line
+    assert why in line

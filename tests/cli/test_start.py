@@ -43,7 +43,7 @@ def test_the_package_itself_is_light() -> None:
         (["gan-sample", "g.gan", "-n", "x"], "'--count'.* integer.* see `gan-sample sample -h`"),
         (["gan-sample", "check"], "gan-sample: missing argument 'folder'; see `gan-sample check -h`"),
         (["gan-bench", "--rounds"], "gan-bench: option .--rounds. requires an argument"),
-        (["gan-train", "evaluate"], "gan-train: missing argument 'file'"),
+        (["gan-sample", "evaluate"], "gan-sample: missing argument 'file'"),
     ],
 )
 def test_a_word_that_no_command_takes_is_one_line(command: Command, words: list[str], said: str) -> None:

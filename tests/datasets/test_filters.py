@@ -1,4 +1,4 @@
-"""Filters decide over the whole run, exactly, and the manifest says what they left out."""
+"""Test that filters decide over the whole run, exactly, and that the manifest states what they dropped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ def load(folder: Path) -> dict[str, np.ndarray]:
 
 
 def write_classifier(target: Path, *, channels: int = 1, size: int = 32, dtype: int = onnx.TensorProto.FLOAT) -> Path:
-    """A classifier of two classes by the mean of the pixels, which are in [-1, 1]: the logits are 8 mean and 0."""
+    """Write a classifier of two classes by the mean of the pixels in [-1, 1].
+
+    The logits are 8 times the mean, and 0.
+    """
     h, f = onnx.helper, onnx.TensorProto.FLOAT
     weights = [
         onnx.numpy_helper.from_array(np.array([8.0, 0.0], np.float32).reshape(1, 2), "weight"),
@@ -43,67 +46,67 @@ def write_classifier(target: Path, *, channels: int = 1, size: int = 32, dtype: 
     return target
 
 
-def test_a_classifier_of_ones_own_decides(command: Command, labelled_gan: Path, tmp_path: Path) -> None:
-    """What stays is what NumPy says of the same images, and the manifest names the classifier by its content."""
+def test_a_classifier_of_ones_own_decides(command: Command, labeled_gan: Path, tmp_path: Path) -> None:
+    """The kept images are those that NumPy chooses, and the manifest identifies the classifier by its content."""
     classifier = write_classifier(tmp_path / "mine.onnx")
-    means = drawn(labelled_gan).astype(np.float32).mean((1, 2, 3)) / 127.5 - 1
+    means = drawn(labeled_gan).astype(np.float32).mean((1, 2, 3)) / 127.5 - 1
     below = float(np.median(1 / (1 + np.exp(-np.abs(8 * means)))))
     sure = 1 / (1 + np.exp(-np.abs(8 * means))) >= below
     assert 0 < sure.sum() < COUNT
     words = ("--format", "raw", "--filter", f"confidence<{below}", "--classifier", classifier)
     out = tmp_path / "sure"
-    result = command("gan-sample", labelled_gan, *ARGUMENTS, *words, "-o", out)
+    result = command("gan-sample", "dataset", labeled_gan, *ARGUMENTS, *words, "-o", out)
     assert result.code == 0, result
     assert np.abs(np.isin(np.arange(COUNT), load(out)["indices"]).astype(int) - sure).sum() <= 1  # one is the median
     manifest = json.loads((out / "MANIFEST.json").read_bytes())
     name = f"mine.onnx {hashlib.sha256(classifier.read_bytes()).hexdigest()}"
     assert manifest["job"]["filters"] == [f"confidence<{below!r} by {name}"]
     assert str(tmp_path) not in (out / "MANIFEST.json").read_text()
-    assert command("gan-sample", "check", out, "-g", labelled_gan).code == 0
+    assert command("gan-sample", "check", out, "-g", labeled_gan).code == 0
     before = {p.name: p.read_bytes() for p in out.iterdir()}
     data = bytearray((out / "images.npy").read_bytes())
     data[-1] ^= 1
     (out / "images.npy").write_bytes(data)
-    again = command("gan-sample", labelled_gan, *ARGUMENTS, *words, "-o", out)
+    again = command("gan-sample", "dataset", labeled_gan, *ARGUMENTS, *words, "-o", out)
     assert again.code == 0, again
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
 
 
-def test_a_manifest_of_an_earlier_filter_is_still_read(command: Command, labelled_gan: Path, tmp_path: Path) -> None:
+def test_a_manifest_of_an_earlier_filter_is_still_read(command: Command, labeled_gan: Path, tmp_path: Path) -> None:
     out = tmp_path / "d"
     words = ("--format", "raw", "--filter", "confidence<0.05", "-o", out)
-    assert command("gan-sample", labelled_gan, *ARGUMENTS, *words).code == 0
+    assert command("gan-sample", "dataset", labeled_gan, *ARGUMENTS, *words).code == 0
     manifest = json.loads((out / "MANIFEST.json").read_bytes())
     manifest["job"]["filters"] = ["confidence<0.05", "dedupe", "balance"]
     manifest["notes"] = {"kept": COUNT, "dedupe": {"dropped": 0, "of": COUNT, "hash": "difference hash, 8 rows of 16"}}
     (out / "MANIFEST.json").write_text(json.dumps(manifest))
-    result = command("gan-sample", "check", out, "-g", labelled_gan)
+    result = command("gan-sample", "check", out, "-g", labeled_gan)
     assert result.code == 0, result
 
 
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda p: p, "is not there"),
+        (lambda p: p, "doesn't exist"),
         (lambda p: p.write_bytes(b"no ONNX") and p, "can't load it"),
         (lambda p: write_classifier(p, channels=3), "reads images of 3x32x32, not of 1x32x32"),
-        (lambda p: write_classifier(p, dtype=onnx.TensorProto.INT32), "float32 or uint8, is needed"),
+        (lambda p: write_classifier(p, dtype=onnx.TensorProto.INT32), "free, float32 or uint8"),
     ],
 )
 def test_a_classifier_that_is_none(
     command: Command, gan: Path, tmp_path: Path, make: Callable[[Path], Path], says: str
 ) -> None:
     words = ("--filter", "confidence<0.9", "--format", "npy", "--classifier", make(tmp_path / "c.onnx"))
-    assert says in refused(command("gan-sample", gan, *words, "-o", tmp_path / "d"))
+    assert says in refused(command("gan-sample", "dataset", gan, *words, "-o", tmp_path / "d"))
     assert not (tmp_path / "d").exists()
 
 
-def test_pictures_that_no_classifier_recognises_go(command: Command, tmp_path: Path) -> None:
-    """The shipped generator's unsure digits, by the classifier that ships; their neighbours keep their index."""
+def test_images_that_no_classifier_recognizes_are_dropped(command: Command, tmp_path: Path) -> None:
+    """The bundled generator's unsure digits are dropped by the bundled classifier; the others keep their index."""
     generator = Path(__file__).parents[2] / "exported" / "mnist32" / "generator.onnx"
     out = tmp_path / "sure"
     reject = ("--filter", "confidence < 0.99")
-    result = command("gan-sample", generator, *ARGUMENTS, "--format", "raw", *reject, "-o", out)
+    result = command("gan-sample", "dataset", generator, *ARGUMENTS, "--format", "raw", *reject, "-o", out)
     assert result.code == 0, result
     pictures = drawn(generator)
     sure = Digits().classify(pictures).max(1) >= 0.99
@@ -115,13 +118,15 @@ def test_pictures_that_no_classifier_recognises_go(command: Command, tmp_path: P
 
 
 def test_a_condition_that_is_written_with_an_exponent(command: Command, tmp_path: Path) -> None:
-    """So small a number is given back with one by the name that the manifest knows the filter by."""
+    """A number this small is printed with an exponent in the filter's name in the manifest."""
     generator = Path(__file__).parents[2] / "exported" / "mnist32" / "generator.onnx"
     out = tmp_path / "d"
     for condition in ("confidence<0.00001", "confidence < 1e-5"):
-        result = command("gan-sample", generator, *ARGUMENTS, "--format", "npy", "--filter", condition, "-o", out)
+        result = command(
+            "gan-sample", "dataset", generator, *ARGUMENTS, "--format", "npy", "--filter", condition, "-o", out
+        )
         assert result.code == 0, result
-    assert "nothing: all was there" in result.out
+    assert "nothing: all shards were finished" in result.out
     assert json.loads((out / "MANIFEST.json").read_bytes())["notes"]["confidence<1e-05"]["dropped"] == 0
     for below in (1.0, 0.9, 0.5e-3, 1e-5, 1.5e-12, 5e-324):
         for classifier in ("digits", "a file by me.onnx 0123"):
@@ -129,24 +134,24 @@ def test_a_condition_that_is_written_with_an_exponent(command: Command, tmp_path
 
 
 def test_other_pictures_than_digits_are_not_judged(command: Command, tmp_path: Path) -> None:
-    colour = write_generator(tmp_path / "colour.gan", 0, channels=3)
+    color = write_generator(tmp_path / "color.gan", 0, channels=3)
     reject = ("--filter", "confidence<0.9", "--format", "npy")
-    assert "no features are at hand" in refused(command("gan-sample", colour, *reject, "-o", tmp_path / "d"))
+    assert "there are no features" in refused(command("gan-sample", "dataset", color, *reject, "-o", tmp_path / "d"))
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--filter", "confidence<0.9", "--format", "npy", "--shard", "1/2"), "decides over the whole run"),
+        (("--filter", "confidence<0.9", "--format", "npy", "--part", "1/2"), "needs the whole run"),
         (("--classifier", "digits", "--format", "npy"), "add --filter"),
         (("--filter", "confidence<0.9", "--classifier", "cats", "--format", "npy"), "there are digits"),
-        (("--filter", "confidence<0.9"), "add --format"),
+        (("--filter", "confidence<0.9"), "--format"),
         (("--filter", "sharpness<3", "--format", "npy"), "confidence<0.9"),
         (("--filter", "confidence<90", "--format", "npy"), "at most 1"),
-        (("--filter", "confidence<1e-400", "--format", "npy"), "over 0"),
+        (("--filter", "confidence<1e-400", "--format", "npy"), "above 0"),
         (("--filter", "confidence<0.9.9", "--format", "npy"), "confidence<0.9"),
     ],
 )
 def test_bad_input(command: Command, gan: Path, tmp_path: Path, arguments: tuple[object, ...], says: str) -> None:
-    assert says in refused(command("gan-sample", gan, *arguments, "-o", tmp_path / "d"))
+    assert says in refused(command("gan-sample", "dataset", gan, *arguments, "-o", tmp_path / "d"))
     assert not list(tmp_path.iterdir())

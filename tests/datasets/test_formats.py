@@ -1,4 +1,4 @@
-"""Each format is read back by the library that it is meant for, and holds what the generator draws."""
+"""Test that each format's library reads it back, and that it contains the generator's images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gan_export.datasets.formats import FORMATS
 from tests.conftest import Command
 from tests.datasets.conftest import COUNT, SEED, drawn
 
-Rows = list[tuple[int, np.ndarray, int | None]]  # (index, picture (H, W, C), label)
+Rows = list[tuple[int, np.ndarray, int | None]]  # (index, image (H, W, C), label)
 
 
 def read_png(folder: Path) -> Rows:
@@ -40,10 +40,10 @@ def read_webdataset(folder: Path) -> Rows:
     for sample in webdataset.WebDataset(shards, shardshuffle=False):
         picture = np.asarray(Image.open(io.BytesIO(sample["png"])))[..., None] if "png" in sample else sample["npy"]
         picture = np.load(io.BytesIO(picture)) if isinstance(picture, bytes) else picture
-        said = json.loads(sample["json"])
-        assert said["seed"] == SEED
-        assert said.get("label") == (int(sample["cls"]) if "cls" in sample else None)
-        rows.append((said["index"], picture, said.get("label")))
+        metadata = json.loads(sample["json"])
+        assert metadata["seed"] == SEED
+        assert metadata.get("label") == (int(sample["cls"]) if "cls" in sample else None)
+        rows.append((metadata["index"], picture, metadata.get("label")))
     return rows
 
 
@@ -84,41 +84,55 @@ def test_every_format_has_a_reader_here() -> None:
 
 @pytest.mark.parametrize("format", READERS)
 def test_a_format_holds_what_the_generator_draws(
-    command: Command, labelled_gan: Path, tmp_path: Path, format: str
+    command: Command, labeled_gan: Path, tmp_path: Path, format: str
 ) -> None:
     if format == "parquet":
         pytest.importorskip("pyarrow")
     out = tmp_path / "d"
     arguments = ("-n", COUNT, "--seed", SEED, "--format", format, "--shard-size", 20, "--label", "all", "-o", out)
-    result = command("gan-sample", labelled_gan, *arguments, "--workers", 1 + (format == "raw"))
+    result = command("gan-sample", "dataset", labeled_gan, *arguments, "--workers", 1 + (format == "raw"))
     assert result.code == 0, result
-    assert "70 pictures in 4 shards" in result.out
-    assert "<- the bound" in result.out
+    assert "70 images in 4 shards" in result.out
+    assert "<- the bottleneck" in result.out
     rows = READERS[format](out)
     assert [row[0] for row in rows] == list(range(COUNT))
-    assert np.array_equal(np.stack([row[1] for row in rows]), drawn(labelled_gan, label="all"))
+    assert np.array_equal(np.stack([row[1] for row in rows]), drawn(labeled_gan, label="all"))
     if format != "png":
         assert [row[2] for row in rows] == [i % 10 for i in range(COUNT)]
     assert not (out / ".gan-sample").exists()
-    checked = command("gan-sample", "check", out, "-g", labelled_gan)
+    checked = command("gan-sample", "check", out, "-g", labeled_gan)
     assert checked.code == 0, checked
-    assert "drawn again: the same" in checked.out
+    assert "generated again: identical" in checked.out
 
 
-def test_labels_all_into_a_folder_makes_class_folders(command: Command, labelled_gan: Path, tmp_path: Path) -> None:
-    result = command("gan-sample", labelled_gan, "-n", 20, "--seed", SEED, "--label", "all", "-o", tmp_path / "d")
+def test_labels_all_into_a_folder_makes_class_folders(command: Command, labeled_gan: Path, tmp_path: Path) -> None:
+    result = command(
+        "gan-sample",
+        "dataset",
+        labeled_gan,
+        "-n",
+        20,
+        "--seed",
+        SEED,
+        "--label",
+        "all",
+        "--format",
+        "classes",
+        "-o",
+        tmp_path / "d",
+    )
     assert result.code == 0, result
     assert [row[2] for row in read_classes(tmp_path / "d")] == [i % 10 for i in range(20)]
 
 
 @pytest.mark.long
-def test_hugging_face_reads_the_folder_with_no_script(command: Command, labelled_gan: Path, tmp_path: Path) -> None:
+def test_hugging_face_reads_the_folder_with_no_script(command: Command, labeled_gan: Path, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     out = tmp_path / "d"
     arguments = ("-n", COUNT, "--seed", SEED, "--format", "parquet", "--shard-size", 20, "-o", out)
-    assert command("gan-sample", labelled_gan, *arguments).code == 0
+    assert command("gan-sample", "dataset", labeled_gan, *arguments).code == 0
     found = datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache"))["train"]
     pictures = np.stack([np.asarray(row["image"])[..., None] for row in found])
-    assert np.array_equal(pictures, drawn(labelled_gan))
+    assert np.array_equal(pictures, drawn(labeled_gan))
     assert found["index"][:] == list(range(COUNT))
     assert found.features["label"].names == [str(k) for k in range(10)]

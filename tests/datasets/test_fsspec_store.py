@@ -1,4 +1,4 @@
-"""A dataset on an S3 server, with nothing of S3's left out: moto's server, over HTTP."""
+"""Test a dataset on an S3 server: moto's, over HTTP."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ARGUMENTS = ("-n", COUNT, "--seed", SEED, "--workers", 1, "--shard-size", 20, "-
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    """The URL of an empty bucket; the library finds the server by the variables that every S3 client heeds."""
+    """Yield the URL of an empty bucket; the library finds the server by the variables that every S3 client reads."""
     pytest.importorskip("moto")
     s3fs = pytest.importorskip("s3fs")
     with socket.socket() as free:
@@ -32,14 +32,14 @@ def bucket() -> Iterator[str]:
     server = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    said = {
+    settings = {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "x",
         "AWS_SECRET_ACCESS_KEY": "x",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     before = dict(os.environ)
-    os.environ.update(said)
+    os.environ.update(settings)
     try:
         deadline = time.monotonic() + 120
         while socket.socket().connect_ex(("127.0.0.1", port)):
@@ -60,9 +60,9 @@ def test_the_same_bytes_as_in_a_folder(command: Command, gan: Path, bucket: str,
 
     url = f"{bucket}/{format}"
     for part in ("1/2", "2/2"):
-        result = command("gan-sample", gan, *ARGUMENTS, format, "--shard", part, "-o", url)
+        result = command("gan-sample", "dataset", gan, *ARGUMENTS, format, "--part", part, "-o", url)
         assert result.code == 0, result
-    assert command("gan-sample", gan, *ARGUMENTS, format, "-o", tmp_path / "d").code == 0
+    assert command("gan-sample", "dataset", gan, *ARGUMENTS, format, "-o", tmp_path / "d").code == 0
     s3 = s3fs.S3FileSystem(use_listings_cache=False)
     s3.get(f"{url}/", str(tmp_path / "copy"), recursive=True)
     here, there = (
@@ -73,35 +73,37 @@ def test_the_same_bytes_as_in_a_folder(command: Command, gan: Path, bucket: str,
     assert Folder(tmp_path / "copy").read("MANIFEST.json") is not None
     checked = command("gan-sample", "check", url, "-g", gan)
     assert checked.code == 0, checked
-    assert "drawn again: the same" in checked.out
+    assert "generated again: identical" in checked.out
 
 
 def test_damage_is_named_and_mended(command: Command, gan: Path, bucket: str, wanted: np.ndarray) -> None:
     import s3fs
 
     url = f"{bucket}/mended"
-    assert command("gan-sample", gan, *ARGUMENTS, "npy", "-o", url).code == 0
+    assert command("gan-sample", "dataset", gan, *ARGUMENTS, "npy", "-o", url).code == 0
     s3 = s3fs.S3FileSystem(use_listings_cache=False)
     s3.rm(f"{url}/images-00002.npy")
     result = command("gan-sample", "check", url)
     assert result.code == 1
     assert "images-00002.npy is missing" in result.out
-    assert command("gan-sample", gan, *ARGUMENTS, "npy", "-o", url).code == 0
+    assert command("gan-sample", "dataset", gan, *ARGUMENTS, "npy", "-o", url).code == 0
     with s3.open(f"{url}/images-00002.npy") as f:
         assert np.array_equal(np.load(f), wanted[40:60])
 
 
 def test_bad_input_is_one_line(command: Command, gan: Path, bucket: str) -> None:
-    assert "written in place" in refused(command("gan-sample", gan, "--format", "raw", "-o", f"{bucket}/raw"))
-    assert "--format" in refused(command("gan-sample", gan, "-o", f"{bucket}/x"))
-    assert "nothing://" in refused(command("gan-sample", gan, "--format", "npy", "-o", "nothing://x"))
-    assert "s3://missing" in refused(command("gan-sample", gan, "--format", "npy", "-o", "s3://missing/x"))
+    assert "written in place" in refused(
+        command("gan-sample", "dataset", gan, "--format", "raw", "-o", f"{bucket}/raw")
+    )
+    assert "gan-sample dataset" in refused(command("gan-sample", gan, "-o", f"{bucket}/x"))
+    assert "nothing://" in refused(command("gan-sample", "dataset", gan, "--format", "npy", "-o", "nothing://x"))
+    assert "s3://missing" in refused(command("gan-sample", "dataset", gan, "--format", "npy", "-o", "s3://missing/x"))
 
 
 def test_a_file_system_with_folders_has_them_made(command: Command, gan: Path, tmp_path: Path) -> None:
     pytest.importorskip("fsspec")
     for format in ("npy", "png"):
         url = f"file://{tmp_path}/deep/{format}"
-        result = command("gan-sample", gan, *ARGUMENTS, format, "-o", url)
+        result = command("gan-sample", "dataset", gan, *ARGUMENTS, format, "-o", url)
         assert result.code == 0, result
         assert command("gan-sample", "check", url, "-g", gan).code == 0

@@ -1,4 +1,4 @@
-"""Parts of one job that meet: one ends, or takes a finished dataset up again, while another decides what to do."""
+"""Test parts of one job that run at once: one ends, or reopens a finished dataset, while another decides what to do."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ FORMATS = pytest.mark.parametrize("format", ["npy", "png", "raw"])
 
 
 def draw(gan: Path, out: Path, part: str = "1/1", format: str = "npy", psi: float = 1.0) -> Report:
-    """What the command does with --shard."""
+    """Run a part as the command does with --shard."""
     wish = DatasetRequest(SEED, 0, COUNT, format, psi=psi, shard_size=20, slice=Partition.parse(part), workers=1)
     return run(GeneratorSource(gan), wish, str(out))
 
 
 def spoil(folder: Path, format: str) -> None:
-    """A byte of shard 0, which part 1/2 draws."""
+    """Damage a byte of shard 0, which part 1/2 generates."""
     if format == "png":
         (folder / "00000" / "00000003.png").write_bytes(b"")
         return
@@ -46,7 +46,7 @@ def spoil(folder: Path, format: str) -> None:
 def meanwhile(
     patch: pytest.MonkeyPatch, place: Any, name: str, other: Callable[[], Report], *, after: bool = False
 ) -> list[Report]:
-    """Let another run come and go right before, or after, the first call of a function; gives its report."""
+    """Run another part right before, or after, the first call of a function; return a list for its report."""
     real, reports, called = getattr(place, name), list[Report](), []
 
     def call(*arguments: Any) -> Any:
@@ -131,7 +131,7 @@ def test_what_a_run_left_that_was_killed_at_its_very_end_hides_no_damage(gan: Pa
     assert files(out) == before
 
 
-def test_an_array_that_lies_among_a_runs_own_files_alone_is_not_removed(gan: Path, tmp_path: Path) -> None:
+def test_an_array_that_is_only_among_a_runs_own_files_is_not_removed(gan: Path, tmp_path: Path) -> None:
     out = tmp_path / "d"
     draw(gan, out, format="raw")
     before = files(out)
@@ -142,7 +142,7 @@ def test_an_array_that_lies_among_a_runs_own_files_alone_is_not_removed(gan: Pat
 
 
 class Interrupted(Remote):
-    """A place without locks where something happens right before one of its calls, the first being 0."""
+    """A store without locks, in which something happens right before one of its calls, counted from 0."""
 
     def __init__(self, url: str, moment: int, happens: Callable[[], object]) -> None:
         super().__init__(url)
@@ -172,7 +172,7 @@ class Interrupted(Remote):
 
 
 def test_parts_that_end_at_once_without_locks_both_see_it_whole(gan: Path, tmp_path: Path) -> None:
-    """One ends before any step that the other takes to end."""
+    """One part ends before any step that the other one takes at its end."""
     pytest.importorskip("fsspec")
     out = tmp_path / "d"
     draw(gan, out, psi=0.5)
@@ -221,6 +221,6 @@ def test_who_waits_for_a_lock_whose_file_is_removed_takes_the_new_one(tmp_path: 
 
 
 def opened(path: Path) -> int:
-    """How many of this process's files are that one."""
+    """Return how many of this process's open files are that one."""
     there = os.path.realpath(path)
     return sum(os.path.realpath(f"/proc/self/fd/{name}") == there for name in os.listdir("/proc/self/fd"))

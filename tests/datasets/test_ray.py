@@ -1,4 +1,4 @@
-"""A real Ray cluster of several nodes on this machine: the bytes of one machine, whatever is killed."""
+"""Test a real Ray cluster of several nodes on this machine: it writes the bytes of one machine, whatever is killed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gan_export.datasets.run import DatasetRequest, make_job
 from gan_export.datasets.store import Folder
 from gan_export.datasets.writer import GeneratorSource
 from gan_export.errors import GanExportError
-from tests.conftest import Command, refused
+from tests.conftest import Command, interruptible, refused
 from tests.datasets.conftest import SEED, write_generator
 from tests.datasets.test_runs import files
 
@@ -35,7 +35,7 @@ PROGRAM = "from gan_export.cli.sample import main; main()"
 
 @contextmanager
 def cluster(nodes: int) -> Iterator[Any]:
-    """A head without cores, and nodes of one core each."""
+    """Start a head without cores, and nodes of one core each."""
     cluster_utils = pytest.importorskip("ray.cluster_utils", reason="no Ray here: pip install ray")
     options = {"include_dashboard": False, "object_store_memory": 1 << 27}
     made = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **options})
@@ -49,8 +49,10 @@ def cluster(nodes: int) -> Iterator[Any]:
 
 
 def start(gan: Path, out: Path, *arguments: object) -> subprocess.Popen[bytes]:
-    words = [gan, *ARGUMENTS, "-o", out, *arguments]
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, *map(str, words)], stderr=subprocess.PIPE)
+    words = ["dataset", gan, *ARGUMENTS, "-o", out, *arguments]
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *map(str, words)], stderr=subprocess.PIPE, preexec_fn=interruptible
+    )
 
 
 def finished(out: Path) -> int:
@@ -66,12 +68,12 @@ def wait_for_shards(out: Path, run: subprocess.Popen[bytes], count: int) -> None
 
 
 def assert_nothing_of_rays(err: str) -> None:
-    """Progress alone, which a slow machine comes to show."""
+    """Check that only progress is printed, which appears on a slow machine."""
     assert all("img/s" in line for line in err.splitlines()), err
 
 
 def actors() -> list[int]:
-    """Process ids of the actors that draw."""
+    """Return the process ids of the actors."""
     found = []
     for process in Path("/proc").iterdir():
         try:
@@ -99,13 +101,13 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def gan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Wide enough that a run lasts while things are killed."""
+    """Return a generator that is wide enough for a run to last while things are killed."""
     return write_generator(tmp_path_factory.mktemp("wide") / "g.gan", 0, width=256)
 
 
 @pytest.fixture(scope="module")
 def whole(gan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The dataset as this machine draws it alone."""
+    """Return the dataset as this machine generates it without a cluster."""
     folder = tmp_path_factory.mktemp("whole") / "d"
     run = start(gan, folder)
     assert run.wait(timeout=200) == 0, run.stderr and run.stderr.read()
@@ -128,7 +130,7 @@ def test_a_cluster_draws_the_same_bytes_whatever_dies(
             here.remove_node(here.list_all_nodes()[-1], allow_graceful=False)  # with its actor
             wait_for_shards(out, run, finished(out) + 3)
             for actor in actors():
-                os.kill(actor, signal.SIGSTOP)  # so that they can't come to the end of the work meanwhile
+                os.kill(actor, signal.SIGSTOP)  # stopped, so that they can't finish the work meanwhile
             here.remove_node(here.head_node, allow_graceful=False)
             _, err = run.communicate(timeout=120)
         finally:
@@ -138,15 +140,15 @@ def test_a_cluster_draws_the_same_bytes_whatever_dies(
         assert len(lines) == 1
         assert "the cluster was lost" in lines[0]
         assert "run the command again" in lines[0]
-    end_actors()  # one that was stopped, or just begun, can outlive its node, and finish a shard after the count
+    end_actors()  # one that was stopped, or has just begun, can outlive its node, and finish a shard after the count
     done = finished(out)
     assert 9 <= done < PICTURES // SHARD
     assert not (out / "MANIFEST.json").exists()
     with cluster(1) as here:
-        result = command("gan-sample", gan, *ARGUMENTS, "-o", out, "--ray", here.address)
+        result = command("gan-sample", "dataset", gan, *ARGUMENTS, "-o", out, "--ray", here.address)
     assert result.code == 0, result
     assert_nothing_of_rays(result.err)
-    assert f"{done} shards that were finished before" in result.out
+    assert f"{done} shards from an earlier run" in result.out
     assert files(out) == files(whole)
 
 
@@ -171,18 +173,18 @@ def test_an_interrupt_ends_a_cluster_of_its_own_and_one_machine_goes_on(
     while actors():
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    result = command("gan-sample", gan, *ARGUMENTS, "-o", out)
+    result = command("gan-sample", "dataset", gan, *ARGUMENTS, "-o", out)
     assert result.code == 0, result
-    assert "that were finished before" in result.out
+    assert "from an earlier run" in result.out
     assert files(out) == files(whole)
 
 
 @pytest.mark.long
-def test_filters_and_files_written_in_place(command: Command, labelled_gan: Path, tmp_path: Path) -> None:
+def test_filters_and_files_written_in_place(command: Command, labeled_gan: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="no Ray here: pip install ray")
     arguments = ("-n", 300, "--seed", SEED, "--shard-size", 100, "--format", "raw", "--filter", "confidence<0.5")
     for name, more in (("alone", ()), ("ray", ("--ray", "local"))):
-        result = command("gan-sample", labelled_gan, *arguments, *more, "-o", tmp_path / name)
+        result = command("gan-sample", "dataset", labeled_gan, *arguments, *more, "-o", tmp_path / name)
         assert result.code == 0, result
         assert_nothing_of_rays(result.err)
     assert files(tmp_path / "alone") == files(tmp_path / "ray")
@@ -191,7 +193,7 @@ def test_filters_and_files_written_in_place(command: Command, labelled_gan: Path
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--ray", "auto"), "add --format"),
+        (("--ray", "auto"), "--format"),
         (("--ray", "nonsense", "--format", "npy"), "HOST:PORT"),
         (("--ray", "ray://127.0.0.1:10001", "--format", "npy"), "HOST:PORT"),
         (("--ray", "127.0.0.1:99999", "--format", "npy"), "HOST:PORT"),
@@ -202,23 +204,25 @@ def test_bad_input_is_one_line_and_changes_nothing(
 ) -> None:
     if "--format" in arguments:
         pytest.importorskip("ray", reason="no Ray here: pip install ray")
-    assert says in refused(command("gan-sample", small, *arguments, "-o", tmp_path / "d"))
+    assert says in refused(command("gan-sample", "dataset", small, *arguments, "-o", tmp_path / "d"))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_cluster_that_does_not_answer_is_one_line(command: Command, small: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="no Ray here: pip install ray")
-    with socket.socket() as taken:  # and nobody listens
+    with socket.socket() as taken:  # nothing listens on this port
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        line = refused(command("gan-sample", small, "--format", "npy", "--ray", address, "-o", tmp_path / "d"))
+        line = refused(
+            command("gan-sample", "dataset", small, "--format", "npy", "--ray", address, "-o", tmp_path / "d")
+        )
     assert "no cluster answers there" in line
     assert not list(tmp_path.iterdir())
 
 
-def test_without_ray_the_install_line_is_told(small: Path, tmp_path: Path) -> None:
+def test_without_ray_the_error_has_the_install_command(small: Path, tmp_path: Path) -> None:
     program = f"import sys; sys.modules['ray'] = None; {PROGRAM}"
-    words = [small, "--format", "npy", "--ray", "auto", "-o", tmp_path / "d"]
+    words = ["dataset", small, "--format", "npy", "--ray", "auto", "-o", tmp_path / "d"]
     run = subprocess.run([sys.executable, "-c", program, *map(str, words)], check=False, capture_output=True)
     assert run.returncode == 2
     assert run.stderr.decode().strip() == "gan-sample: --ray needs Ray: pip install ray"
@@ -228,7 +232,7 @@ def test_without_ray_the_install_line_is_told(small: Path, tmp_path: Path) -> No
 def drawer(
     generator: Path, target: Path, contents: generator_files.Contents | None = None, **job: object
 ) -> ShardActor:
-    """An actor as a node has it, for a run of 20 pictures that says these things of its job."""
+    """Return an actor as a node creates it, for a run of 20 images whose job has these values."""
     source = GeneratorSource(generator)
     with source.open() as opened:
         made = make_job(source, DatasetRequest(SEED, 0, 20, "png"), opened)
@@ -256,8 +260,8 @@ def test_a_node_that_would_draw_or_write_otherwise_says_so_in_a_line(small: Path
     for actor, says in (
         (apart, "not the folder that the run began in"),
         (drawer(small, tmp_path / "b", contents), "arrived damaged"),
-        (drawer(small, tmp_path / "c", version="0.0.1"), "0.0.1 where the run began"),
-        (drawer(small, tmp_path / "d", encoder="zlib 0"), "zlib 0 where the run began"),
+        (drawer(small, tmp_path / "c", version="0.0.1"), "0.0.1 on the machine that started the run"),
+        (drawer(small, tmp_path / "d", encoder="zlib 0"), "zlib 0 on the machine that started the run"),
     ):
         error = actor.ready()["error"]
         assert error.startswith("node ")
@@ -272,10 +276,10 @@ def test_actors_take_cores_gpus_or_nodes() -> None:
     assert seats(nodes, replace(gan, threads=2), None, light=True) == [ActorResources(2, 0, 2)] * 3
     assert seats(nodes, gan, None, light=False) == [ActorResources(4, 0, 4), ActorResources(2, 0, 2)]
     assert seats(nodes, gpu, None, light=False) == [ActorResources(1, 1, None)] * 2
-    assert len(seats(nodes, gan, 8, light=True)) == 8  # two wait for a node more
+    assert len(seats(nodes, gan, 8, light=True)) == 8  # two wait for another node
     with pytest.raises(GanExportError, match="no GPU"):
         seats(nodes[2:], gpu, None, light=False)
-    with pytest.raises(GanExportError, match="no CPU"):
+    with pytest.raises(GanExportError, match="free CPU"):
         seats(nodes[:1], gan, None, light=True)
 
 

@@ -1,4 +1,4 @@
-"""Datasets that come from strangers: nothing is written through a link, and damage of any kind is told in a line."""
+"""Test datasets from strangers: nothing is written through a link, and any damage is reported in one line."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import fcntl
 import io
 import json
 import os
+import shutil
 import stat
 import tarfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from gan_export.datasets.run import DatasetRequest
 from gan_export.datasets.store import Folder
 from gan_export.datasets.writer import GeneratorSource
 from gan_export.errors import CheckFailedError, GanExportError
+from gan_export.graph.signature import Signature
+from gan_export.graph.views import LatentImage
 
 from .conftest import write_generator
 
@@ -37,7 +41,7 @@ def draw(gan: Path, out: Path, format: str = "raw") -> None:
 
 
 def unfinished(gan: Path, out: Path, format: str = "raw") -> dict[str, Any]:
-    """A run as a kill in its middle leaves it; gives its job."""
+    """Leave a run as a kill in its middle does; return its job."""
     draw(gan, out, format)
     found: dict[str, Any] = json.loads((out / "MANIFEST.json").read_text())
     (out / ".gan-sample").mkdir()
@@ -73,7 +77,7 @@ def test_nor_into_a_folder_by_a_link(gan: Path, tmp_path: Path, where: str, form
         (precious / "job.json").write_bytes(job)
     (out / where).symlink_to(precious)
     before = {p: p.read_bytes() for p in precious.iterdir()}
-    if where.endswith("scratch"):  # what a kill left there is removed: the link itself, and nothing behind it
+    if where.endswith("scratch"):  # what a kill left there is removed: only the link, not its target
         draw(gan, out, format)
     else:
         with pytest.raises(GanExportError, match="is a link"):
@@ -97,9 +101,11 @@ FORGED: dict[str, Callable[[Any], None]] = {
     "seed as a fraction": _set("job", "seed", value=1.5),
     "psi": _set("job", "psi", value="x"),
     "format": _set("job", "format", value="nothing"),
-    "image": _set("job", "facts", "image", value=[1 << 40, 1, 1]),
-    "no channels": _set("job", "facts", "image", value=[0, 1, 1]),
-    "classes": _set("job", "facts", "classes", value=-1),
+    "image": _set("job", "signature", "outputs", 0, "shape", value=[1 << 40, 1, 1]),
+    "no channels": _set("job", "signature", "outputs", 0, "shape", value=[0, 1, 1]),
+    "classes": _set("job", "signature", "inputs", 0, "classes", value=-1),
+    "no image": _set("job", "signature", "outputs", 0, "kind", value="audio"),
+    "a signature that is none": _set("job", "signature", value=[]),
     "generator": _set("job", "generator", value={"a": 1}),
     "overrides": _set("job", "overrides", value={"nothing": 1}),
     "an override": _set("job", "overrides", value={"bn_eps": "x"}),
@@ -130,19 +136,29 @@ def whole(gan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def test_a_dataset_from_before_the_signature_is_read(gan: Path, whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "old")
+    data = json.loads((whole / "MANIFEST.json").read_text())
+    of = LatentImage.of(Signature.from_data(data["job"].pop("signature")), "this test")
+    data["job"]["facts"] = {"arch": "dcgan", **asdict(of)}
+    (tmp_path / "old" / "MANIFEST.json").write_text(json.dumps(data))
+    found = checking.check(str(tmp_path / "old"), gan)
+    assert (found.faults, found.drawn) == ((), COUNT)
+
+
 @pytest.mark.parametrize("field", FORGED)
-def test_a_forged_manifest_is_told_in_a_line(gan: Path, whole: Path, tmp_path: Path, field: str) -> None:
+def test_a_forged_manifest_is_refused_in_one_line(gan: Path, whole: Path, tmp_path: Path, field: str) -> None:
     data = json.loads((whole / "MANIFEST.json").read_text())
     FORGED[field](data)
     (tmp_path / "MANIFEST.json").write_text(json.dumps(data))
     (tmp_path / "part" / ".gan-sample").mkdir(parents=True)
     (tmp_path / "part" / ".gan-sample" / "job.json").write_text(json.dumps(data["job"]))
-    with pytest.raises(GanExportError) as told:
+    with pytest.raises(GanExportError) as error:
         checking.check(str(tmp_path), None)
-    assert str(told.value).isprintable()
-    with pytest.raises((GanExportError, CheckFailedError)) as told:  # a job alone may be sound
+    assert str(error.value).isprintable()
+    with pytest.raises((GanExportError, CheckFailedError)) as error:  # a job by itself may be valid
         checking.check(str(tmp_path / "part"), None)
-    assert str(told.value).isprintable()
+    assert str(error.value).isprintable()
 
 
 def _tar(*entries: tuple[str, bytes, bytes]) -> bytes:
@@ -178,7 +194,7 @@ def test_shards_with_the_right_hashes_and_the_wrong_content(gan: Path, tmp_path:
 
 
 def test_what_is_flushed_was_opened_for_writing(gan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not every system flushes a descriptor that may only be read."""
+    """Not every system can flush a read-only descriptor."""
     flushed, flush = [], os.fsync
 
     def watched(handle: int) -> None:

@@ -1,4 +1,4 @@
-"""What a run tells of itself: how far it is, and what psi costs."""
+"""Test what a run reports: its progress, and the effect of psi."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from gan_export.datasets.plan import Partition
 from gan_export.datasets.run import DatasetRequest, run
 from gan_export.datasets.writer import GeneratorSource
-from gan_export.sampling import generator as generators
+from gan_export.sampling.opening import open_generator
 from tests.conftest import Command
 from tests.datasets.conftest import COUNT, SEED, write_generator
 from tests.datasets.test_runs import ARGUMENTS
@@ -25,14 +25,14 @@ from tests.datasets.test_runs import ARGUMENTS
 
 def test_what_psi_costs_is_noted_once(command: Command, gan: Path, tmp_path: Path) -> None:
     out = tmp_path / "d"
-    words = ("gan-sample", gan, *ARGUMENTS, "npy", "--psi", 0.5, "-o", out, "--shard")
+    words = ("gan-sample", "dataset", gan, *ARGUMENTS, "npy", "--latent-scale", 0.5, "-o", out, "--part")
     assert command(*words, "1/2").code == 0
     notes = out / ".gan-sample" / "notes.json"
     found = json.loads(notes.read_bytes())["psi"]
 
     def spread(psi: float) -> float:
-        with generators.open_generator(gan, psi=psi) as generator:
-            return float(np.abs(np.diff(generator.draw(SEED, 0, 256).astype(np.float64), axis=0)).mean())
+        with open_generator(gan, latent_scale=psi) as generator:
+            return float(np.abs(np.diff(generator.sample(256, seed=SEED).astype(np.float64), axis=0)).mean())
 
     assert found == {"psi": 0.5, "of": 256, "variety": pytest.approx(spread(0.5) / spread(1.0), abs=0.001)}
     notes.write_text(json.dumps({"psi": {**found, "variety": 0.123}}))
@@ -42,7 +42,7 @@ def test_what_psi_costs_is_noted_once(command: Command, gan: Path, tmp_path: Pat
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads its memory in /proc")
 def test_what_psi_costs_is_measured_in_little_memory(tmp_path: Path) -> None:
-    """256 pictures of 192 KiB are 50 MB, and 200 MB as float32."""
+    """256 images of 192 KiB are 50 MB, and 200 MB as float32."""
     large = write_generator(tmp_path / "large.gan", 0, channels=3, doublings=6)
     program = (
         "from pathlib import Path\n"
@@ -50,19 +50,19 @@ def test_what_psi_costs_is_measured_in_little_memory(tmp_path: Path) -> None:
         "try: main()\n"
         "finally: print(Path('/proc/self/status').read_text())"
     )
-    words = [large, "-n", 2, "--psi", 0.5, "--format", "npy", "-o", tmp_path / "d"]
+    words = ["dataset", large, "-n", 2, "--latent-scale", 0.5, "--format", "npy", "-o", tmp_path / "d"]
     run = subprocess.run([sys.executable, "-c", program, *map(str, words)], check=True, capture_output=True, text=True)
     peak = next(line for line in run.stdout.splitlines() if line.startswith("VmHWM"))
     assert int(peak.split()[1]) < 250_000, peak
 
 
-def test_progress_is_told_what_is_still_to_be_drawn(labelled_gan: Path, tmp_path: Path) -> None:
-    """With a filter, every picture twice; in a run that goes on, what isn't there yet."""
+def test_progress_is_told_what_is_still_to_be_drawn(labeled_gan: Path, tmp_path: Path) -> None:
+    """With a filter, every image counts twice; a resumed run counts only the missing ones."""
 
     def draw(out: str, **wish: Any) -> tuple[list[int], int]:
         expected, drawn = list[int](), list[int]()
         run(
-            GeneratorSource(labelled_gan),
+            GeneratorSource(labeled_gan),
             DatasetRequest(SEED, 0, COUNT, "npy", shard_size=20, workers=1, **wish),
             str(tmp_path / out),
             progress=lambda pictures, size: drawn.append(pictures),
@@ -77,23 +77,24 @@ def test_progress_is_told_what_is_still_to_be_drawn(labelled_gan: Path, tmp_path
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
-def test_the_bar_of_a_filtered_run_counts_each_picture_twice(gan: Path, tmp_path: Path) -> None:
+@pytest.mark.long
+def test_the_bar_of_a_filtered_run_counts_each_image_twice(gan: Path, tmp_path: Path) -> None:
     import pty
 
     count = 20_000
     terminal, end = pty.openpty()
     program = "from gan_export.cli.sample import main; main()"
-    words = [gan, "-n", count, "--format", "npy", "--filter", "confidence<0.1", "-o", tmp_path / "d"]
+    words = ["dataset", gan, "-n", count, "--format", "npy", "--filter", "confidence<0.1", "-o", tmp_path / "d"]
     run = subprocess.Popen([sys.executable, "-c", program, *map(str, words)], stdout=subprocess.DEVNULL, stderr=end)
     os.close(end)
-    said = b""
+    output = b""
     with contextlib.suppress(OSError):  # a terminal whose other end is closed
         while data := os.read(terminal, 1 << 16):
-            said += data
+            output += data
     os.close(terminal)
-    assert run.wait() == 0, said
-    shown = [[int(n.replace(",", "")) for n in pair] for pair in re.findall(r"([\d,]+) of ([\d,]+) ", said.decode())]
+    assert run.wait() == 0, output
+    shown = [[int(n.replace(",", "")) for n in pair] for pair in re.findall(r"([\d,]+) of ([\d,]+) ", output.decode())]
     assert shown
     assert {total for _, total in shown} == {2 * count}
     assert all(drawn <= total for drawn, total in shown)
-    assert "-" not in said.decode()
+    assert "-" not in output.decode()

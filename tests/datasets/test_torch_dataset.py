@@ -1,4 +1,4 @@
-"""Pictures in PyTorch: the same that gan-sample writes, through workers, samplers and ranks, each once."""
+"""Test datasets in PyTorch: they have gan-sample's images, each once, with workers, samplers and ranks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.datasets.conftest import COUNT, SEED, drawn
 ONNX = ROOT / "exported" / "mnist32" / "generator.onnx"
 
 
-def test_items_are_the_pictures_of_the_seed(gan: Path, wanted: np.ndarray) -> None:
+def test_items_are_the_images_of_the_seed(gan: Path, wanted: np.ndarray) -> None:
     found = gan_export.dataset(gan, seed=SEED, length=COUNT)
     assert len(found) == COUNT
     values = torch.stack(found.__getitems__(list(range(COUNT))))  # type: ignore[arg-type]
@@ -38,14 +38,14 @@ def test_items_are_the_pictures_of_the_seed(gan: Path, wanted: np.ndarray) -> No
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_shuffling_loader_gives_each_picture_with_its_label(labelled_gan: Path, workers: int) -> None:
-    found = gan_export.dataset(labelled_gan, seed=SEED, length=COUNT)
+def test_a_shuffling_loader_gives_each_picture_with_its_label(labeled_gan: Path, workers: int) -> None:
+    found = gan_export.dataset(labeled_gan, seed=SEED, length=COUNT)
     first = found[0]  # opened here, before the loader forks
     order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(0)).tolist()
     loader = DataLoader(found, batch_size=16, sampler=order, num_workers=workers)
     batches = list(loader)
     pictures, labels = (torch.cat(column) for column in zip(*batches, strict=True))
-    step = np.abs(images.to_bytes(pictures.numpy()).astype(int) - drawn(labelled_gan)[order].astype(int))
+    step = np.abs(images.to_bytes(pictures.numpy()).astype(int) - drawn(labeled_gan)[order].astype(int))
     assert step.max() <= 1
     assert step.mean() < 1e-4
     assert labels.tolist() == latents.labels(SEED, 0, COUNT, 10)[order].tolist()
@@ -53,7 +53,7 @@ def test_a_shuffling_loader_gives_each_picture_with_its_label(labelled_gan: Path
 
 
 def test_a_stream_is_cut_among_ranks_and_workers(gan: Path) -> None:
-    """A mark that says which picture it is: its own bytes."""
+    """An image's own bytes identify it."""
     length = 300
     whole = [p.numpy().tobytes() for p in gan_export.stream(gan, seed=SEED, length=length)]
     assert len(set(whole)) == length
@@ -73,7 +73,7 @@ def test_a_dataset_is_pickled_and_transformed(gan: Path) -> None:
 
 @pytest.mark.parametrize("threads", [None, 1])
 def test_a_training_loop_keeps_its_threads(classic_pth: Path, threads: int | None) -> None:
-    """PyTorch has one number of them for all that a process does."""
+    """PyTorch has one number of threads for the whole process."""
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
@@ -86,8 +86,8 @@ def test_a_training_loop_keeps_its_threads(classic_pth: Path, threads: int | Non
         torch.set_num_threads(before)
 
 
-def test_workers_draw_after_an_item_was_drawn_before_the_fork() -> None:
-    """By ONNX Runtime, whose threads a fork leaves behind: to close what it left would wait for them."""
+def test_workers_generate_after_an_item_was_read_before_the_fork() -> None:
+    """ONNX Runtime's threads don't survive a fork: closing a session of the parent would wait for them."""
     found = gan_export.dataset(ONNX, seed=SEED, length=COUNT, threads=2)
     first = found[0]
     loader = DataLoader(found, batch_size=16, num_workers=2, timeout=60, multiprocessing_context="fork")
@@ -98,9 +98,45 @@ def test_workers_draw_after_an_item_was_drawn_before_the_fork() -> None:
     assert torch.equal(found[0], first)  # type: ignore[arg-type]
 
 
+LOADERS = """
+import sys, threading, gan_export
+from gan_export.runtimes.native import Model
+from torch.utils.data import DataLoader
+found = gan_export.dataset(sys.argv[1], seed=7, length=8, threads=2)
+want = [found[i].numpy() for i in range(8)]  # opened in the parent, before any loader forks
+model = Model(sys.argv[1])
+ended = []
+
+def generate():  # contexts for five batch sizes in turn, so that one is being made at almost any moment
+    while not ended:
+        for n in (1, 2, 4, 8, 16):
+            model.generate(3, n, threads=2)
+
+thread = threading.Thread(target=generate)
+thread.start()
+wrong = 0
+for i in range(int(sys.argv[2]) // 4):
+    loader = DataLoader(found, batch_size=2, num_workers=4, timeout=60, multiprocessing_context="fork")
+    got = [image.numpy() for batch in loader for image in batch]
+    wrong += any(abs(a - b).max() > 1e-4 for a, b in zip(got, want, strict=True))
+ended.append(1)
+thread.join()
+print(wrong, len(want))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers by fork")
+@pytest.mark.parametrize("workers", [4, pytest.param(200, marks=pytest.mark.long)])
+def test_workers_fork_beside_a_generator_that_generates_in_the_parent(gan: Path, workers: int) -> None:
+    """Each worker gives the parent's images; one that waited for a lock would end its loader after 60 seconds."""
+    command = [sys.executable, "-c", LOADERS, str(gan), str(workers)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.stdout.split() == ["0", "8"], done.stdout + done.stderr
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_workers_draw_on_cuda_and_a_training_loop_keeps_its_tf32(classic_pth: Path) -> None:
-    """In a process of its own, which has not used the GPU before its loader forks."""
+    """Run in a process of its own, which has not used the GPU before its loader forks."""
     program = (
         "import sys, torch, gan_export\n"
         "from torch.utils.data import DataLoader\n"
@@ -119,22 +155,29 @@ def test_a_file_that_draws_from_a_seed_by_itself_is_refused_at_once(classic_pth:
     path = tmp_path / "g.sampler.onnx"
     exporters.find("onnx").write(checkpoint.read(classic_pth), path, Options(sampler=True))
     for make in (gan_export.dataset, gan_export.stream):
-        with pytest.raises(GanExportError, match="without --sampler"):
+        with pytest.raises(GanExportError, match="without sampler=True"):
             make(path, seed=SEED, length=COUNT)
 
 
-def test_what_cannot_be_drawn_is_said_at_once(gan: Path) -> None:
-    for bad in ({"seed": -1}, {"length": 0}, {"label": 3}, {"psi": 2.0}, {"start": (1 << 64) - 1}, {"device": "cuda"}):
+def test_invalid_arguments_are_refused_at_once(gan: Path) -> None:
+    for bad in (
+        {"seed": -1},
+        {"length": 0},
+        {"labels": 3},
+        {"latent_scale": 2.0},
+        {"start": (1 << 64) - 1},
+        {"device": "cuda"},
+    ):
         with pytest.raises(GanExportError):
             gan_export.dataset(gan, **{"seed": 0, "length": 9, **bad})  # type: ignore[arg-type]
     with pytest.raises(GanExportError, match="no such file"):
         gan_export.dataset("nothing.gan", seed=0, length=9)
 
 
-def test_a_classifier_learns_from_it(labelled_gan: Path) -> None:
-    """The training loop of docs/datasets.md: labels are learnt from pictures that lie nowhere."""
+def test_a_classifier_learns_from_it(labeled_gan: Path) -> None:
+    """Run the training loop of docs/datasets.md: labels are learned from images that are never on disk."""
     torch.manual_seed(0)
-    loader = DataLoader(gan_export.dataset(labelled_gan, seed=1, length=1280), batch_size=64)
+    loader = DataLoader(gan_export.dataset(labeled_gan, seed=1, length=1280), batch_size=64)
     model = nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 10))
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     losses = []
@@ -145,13 +188,13 @@ def test_a_classifier_learns_from_it(labelled_gan: Path) -> None:
         optimizer.step()
         losses.append(loss.item())
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:2])
-    pictures, labels = default_collate([gan_export.dataset(labelled_gan, seed=2, length=200)[i] for i in range(200)])
+    pictures, labels = default_collate([gan_export.dataset(labeled_gan, seed=2, length=200)[i] for i in range(200)])
     assert (model(pictures).argmax(1) == labels).float().mean() > 0.2
 
 
 @pytest.mark.long
-def test_the_example_trains_on_pictures_that_lie_nowhere(labelled_gan: Path) -> None:
-    words = [labelled_gan, "--pictures", 4800, "--workers", 0]
+def test_the_example_trains_on_pictures_that_lie_nowhere(labeled_gan: Path) -> None:
+    words = [labeled_gan, "--images", 4800, "--workers", 0]
     run = subprocess.run(
         [sys.executable, ROOT / "train" / "on_the_fly.py", *map(str, words)],
         check=False,
@@ -159,6 +202,6 @@ def test_the_example_trains_on_pictures_that_lie_nowhere(labelled_gan: Path) -> 
         text=True,
     )
     assert run.returncode == 0, run.stderr
-    found = re.search(r"([\d.]+)% of 2,000 pictures of another seed", run.stdout)
+    found = re.search(r"([\d.]+)% of 2,000 images of another seed", run.stdout)
     assert found
     assert float(found[1]) > 30  # by chance: 10

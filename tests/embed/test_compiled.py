@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gan_export import checkpoint
 from gan_export.exporters import find
 from gan_export.exporters.base import Options
 
-from .programs import ALL, COUNT, LABEL, SEED, STRICT, as_written, built, drew, refuses, same, stops_at_a_full_disk
+from .programs import ALL, COUNT, LABEL, SEED, STRICT, as_written, built, drew, refuses, run, same, stops_at_a_full_disk
 
 pytestmark = [
     pytest.mark.long,
@@ -28,14 +30,14 @@ def draws_from_latents(
     draw: Path, graphs: tuple[Path, Path], want: np.ndarray, want_labels: dict[int, np.ndarray], folder: Path
 ) -> None:
     """What every program does that takes latents: those of the files `graphs`, without labels and with them."""
-    graph, labelled = graphs
+    graph, labeled = graphs
     latents = graph.parent / "latents.raw"
     same(drew(draw, graph, latents), want)
-    same(drew(draw, labelled, latents), want_labels[ALL])
-    same(drew(draw, labelled, latents, LABEL), want_labels[LABEL])
-    refuses(draw, graph, latents, LABEL, said="label 3: there are none")
-    refuses(draw, labelled, latents, 10, said="label 10: 0 to 9 are possible")
-    refuses(draw, labelled, latents, -1, said="draw")
+    same(drew(draw, labeled, latents), want_labels[ALL])
+    same(drew(draw, labeled, latents, LABEL), want_labels[LABEL])
+    refuses(draw, graph, latents, LABEL, said="label 3: this generator has none")
+    refuses(draw, labeled, latents, 10, said="label 10: must be 0 to 9")
+    refuses(draw, labeled, latents, -1, said="draw")
     refuses(draw, graph.parent / "missing", latents, said="missing")
     refuses(draw, graph.parent / "junk", latents, said="draw: ")
     refuses(draw, graph.with_stem("cut"), latents, said="draw: ")
@@ -52,10 +54,10 @@ def draws_from_seeds(
     sample: Path, graphs: tuple[Path, Path], want: np.ndarray, want_labels: dict[int, np.ndarray]
 ) -> None:
     """What every program does that takes a seed."""
-    graph, labelled = graphs
+    graph, labeled = graphs
     same(drew(sample, graph, SEED, COUNT), want)
-    same(drew(sample, labelled, SEED, COUNT), want_labels[-1])
-    same(drew(sample, labelled, SEED, COUNT, LABEL), want_labels[LABEL])
+    same(drew(sample, labeled, SEED, COUNT), want_labels[-1])
+    same(drew(sample, labeled, SEED, COUNT, LABEL), want_labels[LABEL])
     refuses(sample, graph.parent / "missing", SEED, COUNT, said="missing")
     refuses(sample, graph.parent / "junk", SEED, COUNT, said=f"{sample.name}: ")
     refuses(sample, graph.parent / f"cut{graph.suffix}", SEED, COUNT, said=f"{sample.name}: ")
@@ -64,7 +66,7 @@ def draws_from_seeds(
     for count in (0, 4097):
         refuses(sample, graph, SEED, count, said="1 to 4096")
     refuses(sample, graph, SEED, COUNT, LABEL, said="label 3: ")
-    refuses(sample, labelled, SEED, COUNT, 10, said="10")
+    refuses(sample, labeled, SEED, COUNT, 10, said="10")
     refuses(sample, graph, said="usage")
     stops_at_a_full_disk(sample, graph, SEED, 1)
 
@@ -76,6 +78,8 @@ def test_onnxruntime(
     want: np.ndarray,
     want_labels: dict[int, np.ndarray],
     want_kinds: dict[str, np.ndarray],
+    image_files: Path,
+    want_image: np.ndarray,
     tmp_path: Path,
 ) -> None:
     folder = as_written(name, tmp_path)
@@ -88,6 +92,28 @@ def test_onnxruntime(
     refuses(sample, samplers / "g.onnx", SEED, COUNT, said="Invalid input name: seed")
     refuses(draw, samplers / "g.sampler.onnx", latents, said="first input is no latents")
     refuses("env", "ONNXRUNTIME=/none.so", sample, samplers / "g.onnx", SEED, 1, said="/none.so: no ONNX Runtime")
+    if name == "cpp-onnx":
+        applies_to_an_image(folder / "apply", image_files, want_image)
+
+
+def applies_to_an_image(apply: Path, files: Path, want: np.ndarray) -> None:
+    """A program that puts a PPM through a generator of images."""
+    model, image = files / "t.uint8.onnx", files / "in.ppm"
+    done = run(apply, model, image)
+    assert done.returncode == 0, done.stderr.decode()
+    with Image.open(io.BytesIO(done.stdout)) as made:
+        assert made.size == (want.shape[1], want.shape[0])
+        same(np.asarray(made), want)
+    (files / "cut.ppm").write_bytes(image.read_bytes()[:500])
+    (files / "huge.ppm").write_bytes(b"P6 30000 30000 255 ")
+    for file, said in (
+        ("in.png", "a binary PPM"), ("cut.ppm", "cut short"), ("huge.ppm", "1 to 16384"), ("none.ppm", "can't be read")
+    ):  # fmt: skip
+        refuses(apply, model, files / file, said=said)
+    refuses(apply, files / "t.onnx", image, said="export a generator of images with --uint8")
+    refuses(apply, files / "in.png", image, said="apply: ")
+    refuses(apply, model, said="usage")
+    stops_at_a_full_disk(apply, model, image)
 
 
 @needs_cmake
@@ -119,10 +145,10 @@ def test_openvino(
     pytest.importorskip("openvino", reason="openvino is not installed (pip install openvino)")
     find("openvino").write(checkpoint.read(classic_pth), samplers / "g.xml", Options())
     draw = as_written("c-openvino", tmp_path) / "build/draw"
-    graph, labelled, latents = samplers / "g.sampler.onnx", samplers / "l.sampler.onnx", samplers / "latents.raw"
+    graph, labeled, latents = samplers / "g.sampler.onnx", samplers / "l.sampler.onnx", samplers / "latents.raw"
     same(drew(draw, graph, SEED, COUNT), want)
-    same(drew(draw, labelled, SEED, COUNT), want_labels[-1])
-    same(drew(draw, labelled, SEED, COUNT, LABEL), want_labels[LABEL])
+    same(drew(draw, labeled, SEED, COUNT), want_labels[-1])
+    same(drew(draw, labeled, SEED, COUNT, LABEL), want_labels[LABEL])
     for file in ("g.xml", "g.onnx"):
         same(drew(draw, samplers / file, latents), want)
     refuses(draw, samplers / "missing", SEED, COUNT, said="missing")
@@ -132,8 +158,8 @@ def test_openvino(
     for seed, count in ((-1, 4), (2**63, 4), (SEED, 0), (SEED, 4097)):
         refuses(draw, graph, seed, count, said="usage")
     refuses(draw, graph, 2**32, COUNT, said="the seed or label may be out of range")
-    refuses(draw, graph, SEED, COUNT, LABEL, said="label 3: there are none")
-    refuses(draw, labelled, SEED, COUNT, 10, said="the seed or label may be out of range")
+    refuses(draw, graph, SEED, COUNT, LABEL, said="label 3: this generator has none")
+    refuses(draw, labeled, SEED, COUNT, 10, said="the seed or label may be out of range")
     refuses(draw, samplers / "l.onnx", latents, said="takes a label for each latent")
     refuses(draw, samplers / "g.onnx", samplers / "missing", said="missing: can't be read")
     refuses(draw, samplers / "g.onnx", samplers / "junk", said="1 to 4096 whole rows of 100 floats")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gan_export import checkpoint
 from gan_export.exporters import find
@@ -24,10 +25,25 @@ def test_python_onnx(files: Path, want: np.ndarray) -> None:
     same(drew(*program, files / "g.onnx", latents, out, out=out), want)
     refuses(*program, files / "junk", latents, files / "no.npy", said="junk")
     refuses(*program, files / "g.onnx", files / "missing.npy", files / "no.npy", said="missing.npy")
-    refuses(*program, files / "g.onnx", latents, files / "no.npy", 3, said="label 3: there are none")
+    refuses(*program, files / "g.onnx", latents, files / "no.npy", 3, said="label 3: this generator has none")
     np.save(files / "none.npy", np.empty((0, 100), np.float32))
     refuses(*program, files / "g.onnx", files / "none.npy", files / "no.npy", said="rows of latents")
     assert not (files / "no.npy").exists()
+
+
+@pytest.mark.long
+def test_python_onnx_of_images(image_files: Path, want_image: np.ndarray) -> None:
+    program, out = (sys.executable, EMBED / "python-onnx/apply.py"), image_files / "made.png"
+    for model in ("t.onnx", "t.uint8.onnx"):
+        done = run(*program, image_files / model, image_files / "in.png", out)
+        assert done.returncode == 0, done.stderr.decode()
+        with Image.open(out) as made:
+            same(np.asarray(made), want_image)
+    no = image_files / "no.png"
+    refuses(*program, image_files / "in.png", image_files / "in.png", no, said="in.png")
+    refuses(*program, image_files / "t.onnx", image_files / "t.onnx", no, said="cannot identify image file")
+    refuses(*program, image_files / "t.onnx", image_files / "missing.png", no, said="missing.png")
+    assert not no.exists()
 
 
 @pytest.mark.long
@@ -59,8 +75,8 @@ def test_python_tract(
         refuses(
             *program, samplers / "g.onnx", samplers / f"{name}.npy", no, said="latents of shape (N, 100) are needed"
         )
-    refuses(*program, samplers / "g.onnx", latents, no, LABEL, said="label 3: there are none")
-    refuses(*program, samplers / "l.onnx", latents, no, 10, said="label 10: 0 to 9 are possible")
+    refuses(*program, samplers / "g.onnx", latents, no, LABEL, said="label 3: this generator has none")
+    refuses(*program, samplers / "l.onnx", latents, no, 10, said="label 10: must be 0 to 9")
     assert not no.exists()
 
 
@@ -74,7 +90,7 @@ def test_python_onnx_sampler(samplers: Path, want: np.ndarray, want_labels: dict
     for file in ("junk", "missing", "cut.onnx"):
         refuses(*program, samplers / file, SEED, COUNT, no, said=file)
     for seed, count in ((-1, 4), (2**63, 4), (SEED, 0), (SEED, 10**12)):
-        refuses(*program, samplers / "g.sampler.onnx", seed, count, no, said="1 to 4096 pictures")
+        refuses(*program, samplers / "g.sampler.onnx", seed, count, no, said="the count 1 to 4096")
     refuses(*program, samplers / "g.sampler.onnx", SEED, COUNT, no, LABEL, said="label 3: this generator has none")
     refuses(*program, samplers / "l.sampler.onnx", SEED, COUNT, no, 10, said="out of data bounds")
     assert not no.exists()
@@ -110,7 +126,7 @@ def test_c_native(files: Path, want: np.ndarray) -> None:
 def test_c_export(
     files: Path,
     classic_pth: Path,
-    labelled: checkpoint.Checkpoint,
+    labeled: checkpoint.Checkpoint,
     want: np.ndarray,
     want_labels: dict[int, np.ndarray],
 ) -> None:
@@ -129,10 +145,10 @@ def test_c_export(
     same(drew(plain, weights, SEED, COUNT), want)
     refuses(plain, weights, SEED, COUNT, LABEL, said="label 3: this generator has none")
     stops_at_a_full_disk(plain, weights, SEED, 1)
-    labels, others = program("labels", labelled, "-DLABELS")
+    labels, others = program("labels", labeled, "-DLABELS")
     same(drew(labels, others, SEED, COUNT), want_labels[-1])
     same(drew(labels, others, SEED, COUNT, LABEL), want_labels[LABEL])
-    refuses(labels, others, SEED, COUNT, 10, said="label 10: 0 to 9 are possible")
+    refuses(labels, others, SEED, COUNT, 10, said="label 10: must be 0 to 9")
     for file in (files / "junk", files / "missing", others):
         refuses(plain, file, SEED, COUNT, said="can't be read, or isn't the weights")
     for wrong in ((-1, 4), (SEED, 0), ("x", 4), (2**64, 4)):
@@ -145,7 +161,7 @@ def test_wasm_in_node(files: Path, want: np.ndarray) -> None:
     same(drew(*program, files / "g.gan", SEED, COUNT), want)
     refuses(*program, files / "junk", SEED, COUNT, said="not a .gan file")
     refuses(*program, files / "g.gan", SEED, 0, said="count 0")
-    refuses(*program, files / "g.gan", SEED, 10**9, said="pictures at once are possible")
+    refuses(*program, files / "g.gan", SEED, 10**9, said="images at once")
     stops_at_a_full_disk(*program, files / "g.gan", SEED, 1)
 
 
@@ -158,7 +174,7 @@ def test_wasm_in_python(files: Path, want: np.ndarray) -> None:
     refuses(*program, engine, files / "junk", SEED, COUNT, files / "no.npy", said="not a .gan file")
     refuses(*program, engine, files / "missing", SEED, COUNT, files / "no.npy", said="missing")
     for seed, count in ((SEED, 0), (2**64, 1)):
-        refuses(*program, engine, files / "g.gan", seed, count, files / "no.npy", said="1 to 4096 pictures")
+        refuses(*program, engine, files / "g.gan", seed, count, files / "no.npy", said="the count 1 to 4096")
 
 
 @pytest.mark.long

@@ -31,6 +31,7 @@ from gan_export.formats.bounds import Tolerance
 from gan_export.formats.manifest import Manifest
 from gan_export.graph.spec import GeneratorSpec
 from gan_export.runtimes.native import NATIVE, Model
+from tests.conftest import latent_image
 from tests.engine.conftest import random_weights, transposed
 from tests.web.test_engine import conditional
 
@@ -59,7 +60,7 @@ class Running:
 
 def write(spec: GeneratorSpec, file: Path, seed: int = 0) -> Path:
     """A .gan file of random weights."""
-    empty = references.pack(np.zeros((8, *spec.image)))
+    empty = references.pack(np.zeros((8, *latent_image(spec).image)))
     manifest = Manifest(
         "native", spec.arch, spec.signature, "float", "fp32", Tolerance(None, 1.0, 255), "0" * 64, {}, {}, empty
     )
@@ -176,7 +177,7 @@ def test_labels_of_a_grid_of_several_batches(tmp_path: Path) -> None:
             assert status == 200
             assert close(pixels(body), want)
         status, body = service.get("/image?seed=7&label=5")
-        assert (status, json.loads(body)["detail"]) == (422, "label 5: 0 to 4")
+        assert (status, json.loads(body)["detail"]) == (422, "label 5: must be 0 to 4")
 
 
 def test_any_copy_is_current(service: Running) -> None:
@@ -235,7 +236,7 @@ def test_large_pictures_are_counted_by_their_pixels(tmp_path: Path) -> None:
     file = write(transposed((2,) * 8, 1, 4), tmp_path / "large.gan")
     with serving(file) as service:
         status, body = service.get("/grid?seed=7&count=17")
-        assert (status, json.loads(body)["detail"]) == (422, "count 17: 1 to 16 pictures of 1024 x 1024 are possible")
+        assert (status, json.loads(body)["detail"]) == (422, "count 17: must be 1 to 16 for images of 1024 x 1024")
         status, body = service.get("/grid?seed=7")
         assert status == 200
         assert pixels(body).shape == (4 * 1026 + 2, 4 * 1026 + 2)
@@ -250,6 +251,7 @@ def test_large_pictures_are_counted_by_their_pixels(tmp_path: Path) -> None:
             assert close(pixels(service.get("/image?seed=7&index=9")[1]), model.generate(7, 1, start=9)[0, ..., 0])
 
 
+@pytest.mark.long
 def test_a_file_that_is_no_generator_ends_it_with_a_line(tmp_path: Path) -> None:
     pytest.importorskip("fastapi", reason="fastapi is not installed (pip install fastapi uvicorn)")
     (tmp_path / "cut.gan").write_bytes(b"\x89GAN\r\n\x1a\n" + bytes(200))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from gan_export.exporters.native import encode
-from gan_export.graph.layers import Activation, Conv, ConvTranspose, Linear, Reshape, layer_parameters
+from gan_export.graph.layers import Activation, Conv, ConvTranspose, Linear, Reshape
 from gan_export.graph.spec import Chain, GeneratorSpec
 from gan_export.runtimes.native import NATIVE
 
@@ -41,7 +41,7 @@ def transposed(widths: tuple[int, ...], channels: int, nz: int, prior: str = "no
     c.add(ConvTranspose, "last", in_channels=before, out_channels=channels, kernel=4, stride=2, padding=1)
     c.add(Activation, "tanh", kind="tanh")
     side = 4 * 2 ** len(widths)
-    return GeneratorSpec("test", nz, prior, (channels, side, side), (-1.0, 1.0), tuple(c))  # type: ignore[arg-type]
+    return GeneratorSpec.of_latent("test", nz, prior, (channels, side, side), (-1.0, 1.0), tuple(c))  # type: ignore[arg-type]
 
 
 def random_weights(spec: GeneratorSpec, seed: int = 0) -> Weights:
@@ -58,7 +58,7 @@ def random_weights(spec: GeneratorSpec, seed: int = 0) -> Weights:
                 fan = max(n * k * k // (s * s if k > s else k * k), 1)
             case _:
                 fan = 1
-        for name, shape in layer_parameters(layer).items():
+        for name, shape in layer.parameters().items():
             size = 0.1 if name == "bias" else 1.4 / np.sqrt(fan)
             weights[f"{layer.name}.{name}"] = (rng.standard_normal(shape) * size).astype(np.float32)
     return weights

@@ -28,6 +28,7 @@ from gan_export.graph.layers import (
 from gan_export.graph.spec import Chain, GeneratorSpec  # fmt: skip
 from gan_export.graph.torch_module import build_module
 from gan_export.runtimes.native import Model
+from tests.conftest import latent_image
 
 from .conftest import Write, random_weights, transposed
 
@@ -57,7 +58,7 @@ def _residual(mode: str) -> GeneratorSpec:
     c.add(Conv, "out", in_channels=7, out_channels=3, kernel=3, padding=1)
     c.add(Activation, "sigmoid", kind="sigmoid")
     c.add(Scale, "range", factor=2.0, offset=-1.0)
-    return GeneratorSpec("test", 12, "normal", (3, 8, 6), (-1.0, 1.0), tuple(c))
+    return GeneratorSpec.of_latent("test", 12, "normal", (3, 8, 6), (-1.0, 1.0), tuple(c))
 
 
 def _dense() -> GeneratorSpec:
@@ -68,7 +69,7 @@ def _dense() -> GeneratorSpec:
         (Activation, {"kind": "tanh"}),
         (Reshape, {"shape": (2, 7, 5)}),
     )
-    return GeneratorSpec("test", 9, "uniform", (2, 7, 5), (-1.0, 1.0), layers)
+    return GeneratorSpec.of_latent("test", 9, "uniform", (2, 7, 5), (-1.0, 1.0), layers)
 
 
 def _up(before: int, after: int, **settings: int) -> dict[str, Any]:
@@ -87,12 +88,12 @@ def _odd() -> GeneratorSpec:
         (Activation, {"kind": "tanh"}),
         (Affine, {"channels": 10}),
     )  # fmt: skip
-    return GeneratorSpec("test", 9, "normal", (10, 4, 5), None, layers)
+    return GeneratorSpec.of_latent("test", 9, "normal", (10, 4, 5), None, layers)
 
 
 SPECS = {
     "classic": transposed((48, 40, 24), 1, 20),
-    "colour": transposed((33, 17), 3, 7, "uniform"),
+    "color": transposed((33, 17), 3, 7, "uniform"),
     "dense": _dense(),
     "odd": _odd(),
     "nearest": _residual("nearest"),
@@ -118,7 +119,7 @@ def test_pictures_are_those_of_the_interpreter(
 ) -> None:
     spec = SPECS[name]
     weights = random_weights(spec)
-    z = latents.draw(3, 0, 17, spec.nz, spec.prior)
+    z = latents.draw(3, 0, 17, latent_image(spec).nz, latent_image(spec).prior)
     with torch.inference_mode():
         want = build_module(spec, weights)(torch.from_numpy(z)).numpy()
     with opened(write(spec, weights), level, monkeypatch) as model:
@@ -152,7 +153,7 @@ def test_less_memory_gives_the_same_pictures(level: str, write: Write, monkeypat
         model.generate(5, 20)
 
 
-def _labelled() -> GeneratorSpec:
+def _labeled() -> GeneratorSpec:
     c = Chain()
     a = c.add(Embedding, "embed", inputs=("label",), classes=5, dim=6)
     b = c.add(OneHot, "hot", inputs=("label",), classes=5)
@@ -162,14 +163,14 @@ def _labelled() -> GeneratorSpec:
     c.add(Linear, "out", in_features=15, out_features=12)
     c.add(Reshape, "grid", shape=(3, 2, 2))
     c.add(Activation, "tanh", kind="tanh")
-    return GeneratorSpec("test", 4, "normal", (3, 2, 2), (-1.0, 1.0), tuple(c), classes=5)
+    return GeneratorSpec.of_latent("test", 4, "normal", (3, 2, 2), (-1.0, 1.0), tuple(c), classes=5)
 
 
-LABELLED = _labelled()
+LABELED = _labeled()
 
 
 def test_labels(write: Write) -> None:
-    spec = LABELLED
+    spec = LABELED
     weights = random_weights(spec)
     module = build_module(spec, weights)
     with Model(write(spec, weights)) as model:

@@ -57,7 +57,7 @@ def test_what_the_picture_does_not_depend_on_is_left_out(tmp_path: Path) -> None
     c.add(Linear, "stray", inputs=("z",), in_features=4, out_features=5000)
     c.add(Reshape, "grid", inputs=(a,), shape=(1, 2, 2))
     c.add(Activation, "tanh", kind="tanh")
-    spec = GeneratorSpec("test", 4, "normal", (1, 2, 2), (-1.0, 1.0), tuple(c))
+    spec = GeneratorSpec.of_latent("test", 4, "normal", (1, 2, 2), (-1.0, 1.0), tuple(c))
     weights = random_weights(spec)
     path = tmp_path / "stray.gan"
     path.write_bytes(encode(spec, weights))
@@ -80,7 +80,7 @@ def test_a_stride_beyond_reason_is_refused(write: Write, tmp_path: Path) -> None
     c = Chain()
     c.add(Reshape, "seed", shape=(3, 1, 1))
     c.add(ConvTranspose, "up", in_channels=3, out_channels=1, kernel=1, stride=64)
-    spec = GeneratorSpec("test", 3, "normal", (1, 1, 1), None, tuple(c))
+    spec = GeneratorSpec.of_latent("test", 3, "normal", (1, 1, 1), None, tuple(c))
     path = write(spec, random_weights(spec))
     with Model(path) as model:  # 64 is possible
         assert model.generate(1, 2, threads=2).shape == (2, 1, 1, 1)
@@ -99,7 +99,7 @@ def test_a_transposed_convolution_that_leaves_no_pixels_is_refused(write: Write)
     c.add(Reshape, "seed", shape=(3, 1, 1))
     c.add(ConvTranspose, "up", in_channels=3, out_channels=4, kernel=1)
     c.add(Reshape, "grid", shape=(1, 2, 2))
-    spec = GeneratorSpec("test", 3, "normal", (1, 2, 2), None, tuple(c))
+    spec = GeneratorSpec.of_latent("test", 3, "normal", (1, 2, 2), None, tuple(c))
     path = write(spec, random_weights(spec))
     with Model(path) as model:
         assert model.generate(1, 2).shape == (2, 2, 2, 1)
@@ -216,6 +216,24 @@ def test_ports_that_the_engine_does_not_run_are_refused_by_name(tmp_path: Path) 
             Model(path)
 
 
+def test_the_fields_that_mean_nothing_for_a_port_are_zeros(tmp_path: Path) -> None:
+    """Behind a name, the second parameter of a prior that has one, classes of what is no label, an input's value."""
+    path = tmp_path / "port.gan"
+    z, image = ported(1, (1, 1, 1), 1)
+    for port in (
+        dataclasses.replace(z, name="z\0x"),
+        dataclasses.replace(z, prior=("normal", 0.0, 1.0)),
+        dataclasses.replace(z, classes=3),
+        dataclasses.replace(z, value=1),
+    ):
+        path.write_bytes(gan_file.encode((port, image), [to_one_pixel()]))
+        with pytest.raises(GanExportError, match="changed since"):
+            Model(path)
+    path.write_bytes(gan_file.encode((z, dataclasses.replace(image, prior=("uniform", -1.0, 1.0))), [to_one_pixel()]))
+    with pytest.raises(GanExportError, match="changed since"):
+        Model(path)
+
+
 def test_every_pair_of_flipped_bits_shows() -> None:
     """In the checksum of 40 words: no pair of bits cancels, nor does any exchange of two words."""
     rng = np.random.default_rng(5)
@@ -264,8 +282,9 @@ def test_changing_the_file_changes_nothing_that_is_open(write: Write) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
 def test_a_forked_child_draws_the_same(write: Write) -> None:
     code = """
-import os, signal, sys, gan_export
-model = gan_export.open(sys.argv[1])
+import os, signal, sys
+from gan_export.runtimes.native import Model
+model = Model(sys.argv[1])
 want = model.generate(3, 40, threads=3).tobytes()
 child = os.fork()
 if child:
@@ -281,9 +300,10 @@ os._exit(not same)
 
 
 FORKS = """
-import os, signal, sys, threading, gan_export
+import os, signal, sys, threading
+from gan_export.runtimes.native import Model
 from gan_export.errors import GanExportError
-model = gan_export.open(sys.argv[1])
+model = Model(sys.argv[1])
 want = [model.generate(3, n, threads=2).tobytes() for n in (1, 4)]
 ends = []
 

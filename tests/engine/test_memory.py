@@ -19,7 +19,7 @@ from .test_suites import built, need, run
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     need("cmake", "cc")
     settings = ("-DCMAKE_BUILD_TYPE=Release",)
-    return built(tmp_path_factory.mktemp("built"), *settings, targets=("firstpicture",)) / "firstpicture"
+    return built(tmp_path_factory.mktemp("built"), *settings, targets=("cold_start",)) / "cold_start"
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""`gan_export.open(...)`: what a call takes, gives and refuses; the file it reads."""
+"""The engine as a `Model`: what a call takes, gives and refuses; the file it reads."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import gan_export
 from gan_export import latents
 from gan_export.errors import GanExportError
 from gan_export.exporters.native import encode
-from gan_export.runtimes.native import library_path
-from tests.conftest import Command, refused
+from gan_export.runtimes.native import Model, library_path
+from tests.conftest import Command, latent_image, refused
 
 from .conftest import Write, random_weights, transposed
 
@@ -31,14 +30,14 @@ def path(write: Write) -> Path:
 def test_latents_are_the_law_s(path: Path, write: Write) -> None:
     other = transposed((8,), 1, 21, "uniform")
     for file, spec in ((path, SPEC), (write(other, random_weights(other)), other)):
-        with gan_export.open(file) as model:
+        with Model(file) as model:
             for seed, start in ((0, 0), (7, 5), (2**64 - 1, 2**64 - 4), (81985529216486895, 2**40)):
-                want = latents.draw(seed, start, 4, spec.nz, spec.prior)
+                want = latents.draw(seed, start, 4, latent_image(spec).nz, latent_image(spec).prior)
                 np.testing.assert_array_equal(model.latents(seed, start, 4).view(np.uint32), want.view(np.uint32))
 
 
 def test_a_picture_depends_on_its_index_alone(path: Path) -> None:
-    with gan_export.open(path) as model:
+    with Model(path) as model:
         all_ = model.generate(7, 70)
         assert (all_.shape, all_.dtype) == ((70, 16, 16, 3), np.uint8)
         for start, count in ((0, 1), (69, 1), (31, 8), (5, 33)):
@@ -49,7 +48,7 @@ def test_a_picture_depends_on_its_index_alone(path: Path) -> None:
 
 
 def test_out_is_filled(path: Path) -> None:
-    with gan_export.open(path) as model:
+    with Model(path) as model:
         out = np.zeros((3, 16, 16, 3), np.uint8)
         assert model.generate(1, 3, out=out) is out
         np.testing.assert_array_equal(out, model.generate(1, 3))
@@ -59,7 +58,7 @@ def test_out_is_filled(path: Path) -> None:
 
 
 def test_counts_and_numbers_outside_the_law(path: Path) -> None:
-    with gan_export.open(path) as model:
+    with Model(path) as model:
         assert model.generate(0, 0).shape == (0, 16, 16, 3)
         for seed, start, count in ((-1, 0, 1), (2**64, 0, 1), (0, -1, 1), (0, 2**64 - 1, 2), (0, 2**64, 0), (0, 0, -1)):
             with pytest.raises(GanExportError, match=r"2\^64-1|negative"):
@@ -75,7 +74,7 @@ def test_counts_and_numbers_outside_the_law(path: Path) -> None:
 
 
 def test_threads_share_a_model(path: Path) -> None:
-    with gan_export.open(path) as model:
+    with Model(path) as model:
         want = model.generate(3, 40)
         wrong: list[int] = []
 
@@ -94,15 +93,15 @@ def test_threads_share_a_model(path: Path) -> None:
 
 def test_half_precision_weights(write: Write) -> None:
     weights = random_weights(SPEC)
-    with gan_export.open(write(SPEC, weights)) as model:
+    with Model(write(SPEC, weights)) as model:
         want = model.generate_floats(2, 4)
     rounded = {k: v.astype(np.float16).astype(np.float32) for k, v in weights.items()}
-    with gan_export.open(write(SPEC, rounded)) as model:
+    with Model(write(SPEC, rounded)) as model:
         exact = model.generate_floats(2, 4)
-    with gan_export.open(write(SPEC, weights, "fp16")) as model:
+    with Model(write(SPEC, weights, "fp16")) as model:
         np.testing.assert_array_equal(model.generate_floats(2, 4), exact)
         assert model.weight_bytes == 2 * sum(v.size for v in weights.values())
-    with gan_export.open(write(SPEC, weights, "bf16")) as model:
+    with Model(write(SPEC, weights, "bf16")) as model:
         assert 1e-5 < np.abs(model.generate_floats(2, 4) - want).max() < 0.1
     with pytest.raises(GanExportError, match="fp16"):
         encode(SPEC, {k: v * 1e6 for k, v in weights.items()}, precision="fp16")
@@ -115,7 +114,7 @@ def test_damaged_files(path: Path) -> None:
     def refused(data: bytes) -> None:
         path.write_bytes(data)
         with pytest.raises(GanExportError) as caught:
-            gan_export.open(path)
+            Model(path)
         assert "\n" not in str(caught.value)
 
     for size in (0, 1, 7, 8, 100, 127, 128, 500, len(whole) // 2, len(whole) - 1):
@@ -128,20 +127,20 @@ def test_damaged_files(path: Path) -> None:
     half = len(whole) // 2 // 8 * 8
     refused(whole[:half] + whole[half + 8 : half + 16] + whole[half : half + 8] + whole[half + 16 :])
     path.write_bytes(whole)
-    with gan_export.open(path) as model:
+    with Model(path) as model:
         assert model.manifest == '{"of": "a test"}'
 
 
 def test_strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     for stranger in (tmp_path / "missing.gan", tmp_path):
         with pytest.raises(GanExportError, match="can't be read"):
-            gan_export.open(stranger)
+            Model(stranger)
     (tmp_path / "text.gan").write_text("a text " * 100)
     with pytest.raises(GanExportError, match=r"not a \.gan file"):
-        gan_export.open(tmp_path / "text.gan")
+        Model(tmp_path / "text.gan")
     monkeypatch.setenv("GAN_CPU", "z80")
     with pytest.raises(GanExportError, match="GAN_CPU"):
-        gan_export.open(path)
+        Model(path)
 
 
 def test_another_programs_manifest_is_refused_by_name(path: Path, command: Command, tmp_path: Path) -> None:
@@ -151,7 +150,8 @@ def test_another_programs_manifest_is_refused_by_name(path: Path, command: Comma
 
 
 def test_drawing_imports_no_torch(path: Path) -> None:
-    code = f"import sys, gan_export; gan_export.open({str(path)!r}).generate(1, 2); print('torch' in sys.modules)"
+    use = f"from gan_export.runtimes.native import Model; Model({str(path)!r}).generate(1, 2)"
+    code = f"import sys; {use}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import gan_export
 from gan_export.graph.spec import GeneratorSpec
-from gan_export.runtimes.native import library_path
+from gan_export.runtimes.native import Model, library_path
 
 from .conftest import Write, random_weights, transposed
 
@@ -26,7 +25,9 @@ STRICT = ("-Wall", "-Wextra", "-Werror", "-pedantic")
 def ends_in_a_sigmoid() -> GeneratorSpec:
     """A generator whose last layer's values lie between 0 and 1."""
     last = dataclasses.replace(SPEC.layers[-1], kind="sigmoid")
-    return dataclasses.replace(SPEC, range=(0.0, 1.0), layers=(*SPEC.layers[:-1], last))
+    image = dataclasses.replace(SPEC.signature.outputs[0], range=(0.0, 1.0))
+    signature = dataclasses.replace(SPEC.signature, outputs=(image,))
+    return dataclasses.replace(SPEC, signature=signature, layers=(*SPEC.layers[:-1], last))
 
 
 def drawn(program: Path, file: Path, **environment: str) -> np.ndarray:
@@ -35,7 +36,7 @@ def drawn(program: Path, file: Path, **environment: str) -> np.ndarray:
 
 
 def differ_at_most_by_rounding(got: np.ndarray, file: Path) -> None:
-    with gan_export.open(file) as model:
+    with Model(file) as model:
         wanted = model.generate(7, 5).ravel()
     assert got.shape == wanted.shape
     step = np.abs(got.astype(int) - wanted)
@@ -96,6 +97,10 @@ def test_a_project_outside_the_tree(write: Write, tmp_path: Path) -> None:
         flags = run("pkg-config", "--cflags", "--libs", "gan", PKG_CONFIG_PATH=str(prefix / "lib/pkgconfig")).split()
         linked.append(tmp_path / "by_pkg_config")
         run("gcc", project / "draw.c", *flags, "-o", linked[-1])
+        static = ("pkg-config", "--static", "--libs-only-l", "--libs-only-other", "gan")
+        rest = run(*static, PKG_CONFIG_PATH=str(prefix / "lib/pkgconfig")).replace("-lgan", "").split()
+        linked.append(tmp_path / "static")
+        run("gcc", project / "draw.c", flags[0], prefix / "lib/libgan.a", *rest, "-o", linked[-1])
     (prefix / "lib/libgan.so").unlink()
     for program in linked:
         differ_at_most_by_rounding(drawn(program, file, LD_LIBRARY_PATH=str(prefix / "lib")), file)

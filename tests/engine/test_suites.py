@@ -42,9 +42,18 @@ def built(folder: Path, *settings: str, targets: tuple[str, ...] = ()) -> Path:
 
 def test_the_interface_is_the_one_listed(tmp_path: Path) -> None:
     need("cmake", "cc")
-    program = built(tmp_path, targets=("checkabi",)) / "checkabi"
+    program = built(tmp_path, targets=("check_abi",)) / "check_abi"
     listed = [line for line in (ROOT / "engine/tests/abi").read_text().splitlines() if line[0] != "#"]
     assert run(program).splitlines() == [line for line in listed if not line.startswith("symbol")]
+
+
+def test_the_engine_is_formatted() -> None:
+    """By the one version whose layout `engine/.clang-format` describes: others differ in details."""
+    formatter = next(filter(None, map(shutil.which, ("clang-format-19", "clang-format"))), None)
+    if formatter is None or "version 19." not in run(formatter, "--version"):
+        pytest.skip("clang-format 19 is not installed (apt-get install clang-format-19)")
+    sources = sorted(path for path in (ROOT / "engine").rglob("*.[ch]") if "build" not in path.parts)
+    run(formatter, "--dry-run", "-Werror", *sources)
 
 
 @pytest.mark.long
@@ -53,15 +62,15 @@ def test_the_engine_s_own_suite(tmp_path: Path) -> None:
     need("cmake", "cc")
     suite = built(tmp_path)
     run("ctest", "--test-dir", suite, "--output-on-failure")
-    run(suite / "checkmodel", GAN_CPU="generic")
-    assert " 0 wrong" in run(suite / "checkmodel", "60")
+    run(suite / "check_model", GAN_CPU="generic")
+    assert " 0 wrong" in run(suite / "check_model", "60")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_python_suite_at_a_level(level: str) -> None:
     tests = ["tests/engine/test_model.py", "tests/engine/test_hostile.py"]
-    code = "import gan_export; print(gan_export.open('engine/tests/known/chain.gan').cpu)"
+    code = "from gan_export.runtimes.native import Model; print(Model('engine/tests/known/chain.gan').cpu)"
     best = run(sys.executable, "-c", code, GAN_CPU="").strip()
     if LEVELS.index(level) > LEVELS.index(best):
         pytest.skip(f"this processor has no {level}")
@@ -85,7 +94,7 @@ def test_the_fuzzer_and_its_corpus(tmp_path: Path) -> None:
 def test_aarch64_under_an_emulator(tmp_path: Path) -> None:
     """The known answers, the known pictures by NEON, and every refusal, cross-built.
 
-    Not checkmodel: the emulator can't fork a program of several threads.
+    Not check_model: the emulator can't fork a program of several threads.
     """
     need("cmake", "aarch64-linux-gnu-gcc", "qemu-aarch64")
     suite = built(
@@ -93,9 +102,9 @@ def test_aarch64_under_an_emulator(tmp_path: Path) -> None:
         "-DCMAKE_SYSTEM_NAME=Linux",
         "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
         "-DCMAKE_C_COMPILER=aarch64-linux-gnu-gcc",
-        targets=("checkvectors", "checkfaults", "checkkernels", "gan"),
+        targets=("check_vectors", "check_faults", "check_kernels", "gan"),
     )
     assert (suite / "libgan.so").stat().st_size <= 300 * 1024
     emulated = ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")
-    for name in ("checkvectors", "checkfaults", "checkkernels"):
+    for name in ("check_vectors", "check_faults", "check_kernels"):
         run(*emulated, suite / name)

@@ -54,8 +54,8 @@ def test_windows_draws_the_same(write: Write, tmp_path: Path, monkeypatch: pytes
     need("wine")
     monkeypatch.setenv("WINEPREFIX", str(tmp_path / "wine"))
     monkeypatch.setenv("WINEDEBUG", "-all")
-    suite = built_for("x86_64-windows-gnu", tmp_path / "build", "gan", "checkvectors", "checkkernels")
-    for program in ("checkvectors", "checkkernels"):
+    suite = built_for("x86_64-windows-gnu", tmp_path / "build", "gan", "check_vectors", "check_kernels")
+    for program in ("check_vectors", "check_kernels"):
         run("wine", suite / f"{program}.exe")
     file, program = write(SPEC, random_weights(SPEC)), suite / "draw.exe"
     zig = (sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-windows-gnu")

@@ -89,7 +89,7 @@ def test_it_draws_where_no_compiler_is(wheels: dict[str, Path], artifacts: Artif
         pytest.skip(f"pip can't fetch {' '.join(NEEDED)}: {fetched.stderr.strip().splitlines()[-1]}")
     installed = there(*install, "--no-deps", wheels[HERE])
     assert installed.returncode == 0, installed.stderr
-    code = "import gan_export, sys; print(gan_export.__file__, gan_export.open(sys.argv[1]).cpu)"
+    code = "import gan_export, sys; print(gan_export.__file__, gan_export.open(sys.argv[1]).info.provider)"
     where, cpu = there(bare / "bin/python", "-c", code, file).stdout.split()
     drawn = there(bare / "bin/gan-sample", file, "-n", 5, "--seed", 7, "-o", "drawn.npy")
     assert drawn.returncode == 0, drawn.stderr

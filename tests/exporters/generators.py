@@ -27,11 +27,12 @@ from gan_export.graph.spec import Chain, GeneratorSpec
 from gan_export.graph.torch_module import build_module
 from gan_export.images import to_bytes
 from gan_export.recognize.options import Match
+from tests.conftest import latent_image
 from tests.engine.conftest import random_weights
 from tests.engine.test_engine import SPECS as OF_THE_ENGINE
 
 
-def _labelled() -> GeneratorSpec:
+def _labeled() -> GeneratorSpec:
     c = Chain()
     a = c.add(Embedding, "embed", inputs=("label",), classes=5, dim=6)
     b = c.add(OneHot, "hot", inputs=("label",), classes=5)
@@ -42,7 +43,7 @@ def _labelled() -> GeneratorSpec:
     c.add(Reshape, "grid", shape=(3, 2, 2))
     c.add(Activation, "sigmoid", kind="sigmoid")
     c.add(Scale, "range", factor=2.0, offset=-1.0)
-    return GeneratorSpec("test", 4, "normal", (3, 2, 2), (-1.0, 1.0), tuple(c), classes=5)
+    return GeneratorSpec.of_latent("test", 4, "normal", (3, 2, 2), (-1.0, 1.0), tuple(c), classes=5)
 
 
 def _awkward() -> GeneratorSpec:
@@ -59,10 +60,10 @@ def _awkward() -> GeneratorSpec:
     c.add(ConvTranspose, "é", in_channels=35, out_channels=2, kernel=3, stride=4, padding=1, output_padding=2)
     c.add(Crop, "tanh", top=1, left=1, height=9, width=5)
     c.add(Activation, "volatile", kind="sigmoid")
-    return GeneratorSpec("test", 11, "uniform", (2, 9, 5), (0.0, 1.0), tuple(c))
+    return GeneratorSpec.of_latent("test", 11, "uniform", (2, 9, 5), (0.0, 1.0), tuple(c))
 
 
-SPECS = {**OF_THE_ENGINE, "labelled": _labelled(), "awkward": _awkward()}
+SPECS = {**OF_THE_ENGINE, "labeled": _labeled(), "awkward": _awkward()}
 
 
 def checkpoint_of(spec: GeneratorSpec) -> Checkpoint:
@@ -73,11 +74,11 @@ def checkpoint_of(spec: GeneratorSpec) -> Checkpoint:
 
 def pictures(spec: GeneratorSpec, seed: int, start: int, count: int) -> np.ndarray:
     """As eager PyTorch draws them, label i mod classes: uint8 (N, H, W, C)."""
-    z = torch.from_numpy(latents.draw(seed, start, count, spec.nz, spec.prior))
-    labels = [(start + torch.arange(count)) % spec.classes] if spec.classes else []
+    z = torch.from_numpy(latents.draw(seed, start, count, latent_image(spec).nz, latent_image(spec).prior))
+    labels = [(start + torch.arange(count)) % latent_image(spec).classes] if latent_image(spec).classes else []
     with torch.inference_mode():
         values = build_module(spec, random_weights(spec))(z, *labels).numpy()
-    low, high = spec.range or (-1.0, 1.0)
+    low, high = latent_image(spec).range or (-1.0, 1.0)
     return to_bytes((values - np.float32(low)) * np.float32(2 / (high - low)) - np.float32(1))
 
 

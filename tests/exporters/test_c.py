@@ -26,7 +26,7 @@ from gan_export.runtimes.base import run_latents
 from gan_export.runtimes.c import C as RUNTIME
 from gan_export.runtimes.c import CSession
 from gan_export.verification import compare
-from tests.conftest import Artifacts, Command, refused
+from tests.conftest import Artifacts, Command, latent_image, refused
 
 from .generators import SPECS, checkpoint_of, pictures, read_pnm, same
 
@@ -60,8 +60,8 @@ def test_every_layer_draws_what_the_interpreter_draws(name: str, tmp_path: Path)
     spec = SPECS[name]
     folder = write(name, tmp_path / "c")
     session = RUNTIME.load(folder)
-    z = latents.draw(3, 2, 3, spec.nz, spec.prior)
-    labels = np.array([2, 3, 4]) % spec.classes if spec.classes else None
+    z = latents.draw(3, 2, 3, latent_image(spec).nz, latent_image(spec).prior)
+    labels = np.array([2, 3, 4]) % latent_image(spec).classes if latent_image(spec).classes else None
     feeds = {"z": z} if labels is None else {"z": z, "label": labels}
     wanted = prepare(checkpoint_of(spec)).run(feeds).exact["image"]
     got = run_latents(session, z, labels)
@@ -75,9 +75,9 @@ def test_every_layer_draws_what_the_interpreter_draws(name: str, tmp_path: Path)
 @needs_compiler
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_smaller_weights(precision: str, tmp_path: Path) -> None:
-    spec = SPECS["colour"]
-    folder = write("colour", tmp_path / "c", Options(precision=precision))
-    whole = write("colour", tmp_path / "whole")
+    spec = SPECS["color"]
+    folder = write("color", tmp_path / "c", Options(precision=precision))
+    whole = write("color", tmp_path / "whole")
     size = (folder / "generator.weights").stat().st_size / (whole / "generator.weights").stat().st_size
     assert size < {"fp16": 0.52, "int8": 0.35}[precision]
     manifest = manifests.read_manifest(folder, "c")
@@ -101,7 +101,7 @@ def test_the_example_compiles_without_a_warning(flags: tuple[str, ...], tmp_path
     compiler = "g++" if "c++" in flags else "gcc"
     if not shutil.which(compiler):
         pytest.skip(f"there is no {compiler}")
-    for name, options in (("labelled", Options(embed_weights=True, symbol="faces")), ("classic", Options())):
+    for name, options in (("labeled", Options(embed_weights=True, symbol="faces")), ("classic", Options())):
         folder = write(name, tmp_path / name, options)
         got = example(folder, [compiler, *flags], name=options.symbol)
         wanted = pictures(SPECS[name], 7, 5, 1)[0]
@@ -138,6 +138,7 @@ def test_the_same_bytes_anywhere_and_what_they_say(tmp_path: Path) -> None:
     assert not re.search(r"malloc|stdio|stdlib", source + header)
 
 
+@pytest.mark.long
 def test_the_command_writes_proves_and_is_understood(
     command: Command, classic_pth: Path, artifacts: Artifacts, tmp_path: Path
 ) -> None:
@@ -163,7 +164,7 @@ def test_the_command_writes_proves_and_is_understood(
     before = sorted(tmp_path.rglob("*"))
     assert "example isn't as it was exported" in refused(command("gan-export", "c", classic_pth, "-o", folder))
     assert "can't name" in refused(command("gan-export", "c", classic_pth, "-o", tmp_path / "x", "--symbol", "int"))
-    assert "takes no symbol" in refused(command("gan-export", "onnx", classic_pth, "--symbol", "x"))
+    assert "has no option symbol" in refused(command("gan-export", "onnx", classic_pth, "--symbol", "x"))
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -214,7 +215,7 @@ def test_layers_named_like_macros_compile(standard: str, tmp_path: Path) -> None
         )
         for layer in spec.layers
     )
-    EXPORTER.write(checkpoint_of(dataclasses.replace(spec, layers=layers)), tmp_path, Options())
+    EXPORTER.write(checkpoint_of(dataclasses.replace(spec, layers=layers, outputs=())), tmp_path, Options())
     drawn = example(tmp_path, ["cc", f"-std={standard}", *STRICT[:3], "-O1"])
     assert drawn.size
 
@@ -225,9 +226,9 @@ def test_what_is_not_a_number_stays_so(kind: str, tmp_path: Path) -> None:
     """As in the C engine: a broken model shows."""
     spec = SPECS["odd"]
     layers = (*spec.layers, Activation("act", (spec.layers[-1].name,), kind))  # type: ignore[arg-type]
-    EXPORTER.write(checkpoint_of(dataclasses.replace(spec, layers=layers)), tmp_path, Options())
+    EXPORTER.write(checkpoint_of(dataclasses.replace(spec, layers=layers, outputs=())), tmp_path, Options())
     session = RUNTIME.load(tmp_path)
-    z = np.full((1, spec.nz), np.nan, np.float32)
+    z = np.full((1, latent_image(spec).nz), np.nan, np.float32)
     assert np.isnan(run_latents(session, z)).any()
     session.close()
 
@@ -268,7 +269,7 @@ def test_every_compiler_draws_the_same_pictures(
         if not shutil.which(program):
             pytest.skip(f"there is no {program}")
     reference: np.ndarray
-    for name in ("classic", "labelled", "colour"):
+    for name in ("classic", "labeled", "color"):
         embedded = name != "classic"
         folder = write(name, tmp_path / name, Options(precision=precision, embed_weights=embedded))
         got = example(folder, command, runner)
@@ -318,7 +319,7 @@ def test_every_latent_of_the_table(tmp_path: Path) -> None:
 def test_labels_and_latents_are_checked(tmp_path: Path) -> None:
     if not RUNTIME.availability().ok:
         pytest.skip(RUNTIME.availability().reason)
-    session = RUNTIME.load(write("labelled", tmp_path / "c"))
+    session = RUNTIME.load(write("labeled", tmp_path / "c"))
     assert isinstance(session, CSession)
     z = np.zeros((2, 4), np.float32)
     for wrong in (None, np.array([0]), np.array([0, 5]), np.array([-1, 0])):

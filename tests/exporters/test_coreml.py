@@ -89,7 +89,7 @@ def test_an_export_says_that_it_is_unproven_here(command: Command, classic_pth: 
     target = tmp_path / "g.mlpackage"
     made = command("gan-export", "coreml", classic_pth, "-o", target)
     assert made.code == 0, made
-    assert "UNPROVEN HERE" in made.out
+    assert "NOT VERIFIED" in made.out
     assert "macOS" in made.out
     report = json.loads(manifests.report_path(target).read_text())
     assert report["parity"] is None
@@ -97,7 +97,7 @@ def test_an_export_says_that_it_is_unproven_here(command: Command, classic_pth: 
     assert "Data/com.apple.CoreML/weights/weight.bin" in report["files"]
     assert {p.name for p in tmp_path.iterdir()} == {target.name, manifests.report_path(target).name}
     listed = command("gan-export", "list").out
-    assert "unproven" in listed
+    assert "not verified" in listed
 
     shown = command("gan-export", "inspect", target)
     assert shown.code == 0

@@ -28,7 +28,7 @@ from gan_export.pipeline import publish
 from gan_export.runtimes.base import run_latents
 from gan_export.runtimes.onnxruntime import ONNXRUNTIME
 from gan_export.verification import compare
-from tests.conftest import Artifacts, ClassicGenerator, Command, each_format, lively, refused
+from tests.conftest import Artifacts, ClassicGenerator, Command, each_format, latent_image, lively, refused
 
 ONNX = exporters.find("onnx")
 
@@ -66,6 +66,7 @@ def test_fp16_halves_the_file_and_keeps_the_pictures(wide_pth: Path, tmp_path: P
     assert report.passed
 
 
+@pytest.mark.long
 def test_int8_is_judged_and_says_what_it_kept(wide_pth: Path, tmp_path: Path) -> None:
     read = checkpoint.read(wide_pth)
     full = tmp_path / "full.onnx"
@@ -125,7 +126,7 @@ def test_the_models_own_range_makes_the_right_bytes(
 ) -> None:
     """--raw with a sigmoid: values in [0, 1], of which bytes use the whole scale."""
     read = checkpoint.read(classic_pth, checkpoint.ReadOptions(output="sigmoid", raw=True))
-    assert read.spec.range == (0.0, 1.0)
+    assert latent_image(read.spec).range == (0.0, 1.0)
     shipped = publish.export(read, ONNX, tmp_path / "g.onnx", options)
     assert shipped.report is not None
     assert shipped.report.passed
@@ -168,7 +169,7 @@ def test_weights_in_a_second_file(
     data = bytearray((tmp_path / "g.onnx.data").read_bytes())
     data[40000:80000] = np.frombuffer(data[80000:120000], np.float32).__neg__().tobytes()
     (tmp_path / "g.onnx.data").write_bytes(data)
-    with pytest.raises(CheckFailedError, match="contents are not those"):
+    with pytest.raises(CheckFailedError, match="contents have changed"):
         publish.verify(shipped.path)
     assert not publish.verify(shipped.path, checkpoint.read(classic_pth)).passed
     (tmp_path / "g.onnx.data").unlink()
@@ -217,23 +218,26 @@ def test_weights_beside_the_file_are_taken(tmp_path: Path) -> None:
     check_external_data(path)
 
 
-def test_bisect_names_the_layer_that_was_changed(
+@pytest.mark.long
+def test_per_layer_names_the_layer_that_was_changed(
     command: Command, classic_pth: Path, artifacts: Artifacts, tmp_path: Path
 ) -> None:
-    result = command("gan-export", "verify", artifacts["onnx"], classic_pth, "--bisect")
+    result = command("gan-export", "verify", artifacts["onnx"], classic_pth, "--per-layer")
     assert result.code == 0
-    assert "layers give the checkpoint's values" in result.out
+    assert "layers match the checkpoint" in result.out
     model = onnx.load(artifacts["onnx"])
     tensor = next(t for t in model.graph.initializer if t.name == "convt2.weight")
     values = onnx.numpy_helper.to_array(tensor).copy()
     values[0] += 0.5
     tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
     onnx.save(model, tmp_path / "g.onnx")
-    result = command("gan-export", "verify", tmp_path / "g.onnx", classic_pth, "--bisect")
+    result = command("gan-export", "verify", tmp_path / "g.onnx", classic_pth, "--per-layer")
     assert result.code == 1
-    assert "the first layer that is wrong: convt2" in result.out
-    assert "no ONNX file" in refused(command("gan-export", "verify", artifacts["torchscript"], classic_pth, "--bisect"))
-    assert "name the checkpoint" in refused(command("gan-export", "verify", artifacts["onnx"], "--bisect"))
+    assert "first wrong layer: convt2" in result.out
+    assert "not an ONNX file" in refused(
+        command("gan-export", "verify", artifacts["torchscript"], classic_pth, "--per-layer")
+    )
+    assert "name the checkpoint" in refused(command("gan-export", "verify", artifacts["onnx"], "--per-layer"))
 
 
 @each_format
@@ -246,7 +250,7 @@ def test_a_truncated_artifact_is_one_line(command: Command, artifacts: Artifacts
     cut.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     result = command("gan-export", "verify", cut)
     if result.code == 1:  # the manifest survived, and its hash is of other contents
-        assert "not those that it was exported with" in result.err
+        assert "have changed since the export" in result.err
         assert len(result.err.splitlines()) == 1
         return
     assert path.name in refused(result)
@@ -255,12 +259,12 @@ def test_a_truncated_artifact_is_one_line(command: Command, artifacts: Artifacts
 def test_options_that_exclude_each_other(classic_pth: Path, tmp_path: Path) -> None:
     read = checkpoint.read(classic_pth)
     for options, says in (
-        (Options(fp16_io=True), "--precision fp16"),
+        (Options(fp16_io=True), "precision=fp16"),
         (Options(static=0), "at least 1"),
-        (Options(static=2, precision="int8"), "not possible"),
-        (Options(static=2, sampler=True), "not possible"),
-        (Options(precision="fp16", sampler=True), "not possible"),
-        (Options(precision="fp16", fp16_io=True, output="bytes"), "the one or the other"),
+        (Options(static=2, precision="int8"), "can't be combined"),
+        (Options(static=2, sampler=True), "can't be combined"),
+        (Options(precision="fp16", sampler=True), "can't be combined"),
+        (Options(precision="fp16", fp16_io=True, output="bytes"), "can't be combined"),
     ):
         with pytest.raises(GanExportError, match=says):
             publish.export(read, ONNX, tmp_path / "g.onnx", options)

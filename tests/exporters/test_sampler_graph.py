@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from gan_export import latents
 from gan_export.exporters.onnx.sampler import ALL, RANDOM, REFUSAL, prepend_sampler
-from gan_export.formats.manifest import Facts
+from gan_export.graph.views import LatentImage
 
 Draw = Callable[..., tuple[np.ndarray, ...]]  # seed, start, count[, label] -> each of the graph's outputs
 
@@ -43,7 +43,7 @@ def graph(prior: Any = "normal", classes: int = 0, nz: int = 100) -> onnx.ModelP
     ]
     whole = helper.make_graph(nodes, "g", inputs, outputs, constants)
     model = helper.make_model(whole, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    prepend_sampler(model, Facts("chain", nz, prior, classes, (1, 1, nz), (-1.0, 1.0)))
+    prepend_sampler(model, LatentImage(nz, prior, classes, (1, 1, nz), (-1.0, 1.0)))
     onnx.checker.check_model(model, full_check=True)
     for name, kind, width in more:
         model.graph.output.append(helper.make_tensor_value_info(name, kind, ["count", width][: 2 if width else 1]))
@@ -93,7 +93,7 @@ def test_the_latents_are_the_laws_to_the_bit_or_refused(runtime: str, prior: Any
 
 
 @pytest.mark.parametrize("level", ["ORT_DISABLE_ALL", "ORT_ENABLE_BASIC"])
-def test_no_level_of_optimisation_changes_that(level: str) -> None:
+def test_no_level_of_optimization_changes_that(level: str) -> None:
     draw = opened("onnxruntime", graph(), level)
     assert np.array_equal(bits(draw(2**63 - 1, 2**40, 3)[1]), bits(latents.draw(2**63 - 1, 2**40, 3, 100)))
     with pytest.raises(Exception, match=REFUSAL):

@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,8 @@ def test_bytes_flipped_anywhere(artifacts: Artifacts, tmp_path: Path, name: str)
 def changed(**fields: Any) -> str:
     manifest = manifests.read_manifest(SHIPPED / "generator.onnx", "onnx")
     assert manifest is not None
-    return json.dumps({**json.loads(manifest.to_json()), **fields})
+    first = replace(manifest, version=1)  # with facts instead of a signature
+    return json.dumps({**json.loads(first.to_json()), **fields})
 
 
 FACTS = json.loads(changed())["facts"]
@@ -108,6 +110,12 @@ FORGED: dict[str, str] = {
     "recalibrate": changed(options={"recalibrate": "many"}),
     "static": changed(options={"static": -1}),
     "device": changed(options={"device": ["cpu"]}),
+    "reach null": changed(reach=None),
+    "reach negative": changed(reach={"pixels": -1, "multiple": 1, "values": 8, "whole": ""}),
+    "reach huge": changed(reach={"pixels": 1 << 40, "multiple": 1, "values": 8, "whole": ""}),
+    "reach without steps": changed(reach={"pixels": 1, "multiple": 0, "values": 8, "whole": ""}),
+    "reach of a layer": changed(reach={"pixels": 0, "multiple": 0, "values": 8, "whole": "\x1b[2J"}),
+    "reach of more": changed(reach={"pixels": 1, "multiple": 1, "values": 8, "whole": "", "surprise": 1}),
     "unknown": changed(surprise=1),
     "a number": "3",
     "a list": "[]",

@@ -47,6 +47,7 @@ def test_other_files_are_not(tmp_path: Path, name: str) -> None:
     assert programs.note(_archive(tmp_path / "g.pt2", "g/archive_format", f"g/extra/{KEY}")) == ""
 
 
+@pytest.mark.long
 def test_an_export_is_named_once_it_is_altered(classic_pth: Path, tmp_path: Path) -> None:
     target = tmp_path / "g.pt"
     publish.export(checkpoint.read(classic_pth), exporters.find("torchscript"), target, Options())

@@ -215,8 +215,8 @@ def test_check_converts_and_orders() -> None:
     ({"z": np.zeros((1, 100)), "label": 0}, r"label of shape (); int64 (N,) is needed"),
     ({"z": np.zeros((2, 100)), "label": [0]}, "feeds of different lengths, or empty: 2 of z, 1 of label"),
     ({"z": np.zeros((0, 100)), "label": np.zeros(0, int)}, "feeds of different lengths, or empty: 0 of z, 0 of label"),
-    ({"z": np.zeros((1, 100)), "label": [10]}, "label 10: 0 to 9 are possible"),
-    ({"z": np.zeros((1, 100)), "label": [-1]}, "label -1: 0 to 9 are possible"),
+    ({"z": np.zeros((1, 100)), "label": [10]}, "label 10: must be 0 to 9"),
+    ({"z": np.zeros((1, 100)), "label": [-1]}, "label -1: must be 0 to 9"),
     ({"z": np.zeros((1, 100)), "label": [0.5]}, "label is float64; int64 is needed"),
     ({"z": np.zeros((1, 100), np.uint8), "label": [0]}, "z is uint8; float32 is needed"),
 ])  # fmt: skip
@@ -227,13 +227,13 @@ def test_feeds_that_do_not_fit_are_refused_in_one_line(feeds: dict[str, Any], me
 
 
 @pytest.mark.parametrize(("given", "message"), [
-    ({"input": np.zeros((3, 9, 8))}, "H is 9; multiples of 4 from 8 to 512 are possible"),
+    ({"input": np.zeros((3, 9, 8))}, "H is 9; it must be a multiple of 4 from 8 to 512"),
     ({"input": np.zeros((1, 8, 8))}, "input of shape (2, 1, 8, 8); float32 (N, 3, H, W), here 3 x 8 x 8 is needed"),
     (
         {"input": np.zeros((3, 8, 8)), "noise_0": np.zeros((1, 8, 16))},
         "noise_0 of shape (2, 1, 8, 16); float32 (N, 1, H/2, W*2), here 1 x 4 x 16 is needed",
     ),
-    ({"sizes": {"H": 4}}, "H is 4; multiples of 4 from 8 to 512 are possible"),
+    ({"sizes": {"H": 4}}, "H is 4; it must be a multiple of 4 from 8 to 512"),
     ({"sizes": {"D": 4}}, "no size is called D; there are H, W"),
     ({"w": 0.0}, "no input is called w; there are z, input, noise_0, noise_1, psi, label"),
     ({"z": "random"}, "z: 'random' is no array; only labels are chosen by a word"),
@@ -271,7 +271,7 @@ def test_seeds_and_indices_outside_the_law_are_refused() -> None:
     (lambda: Port("image", "image", (3, 8, 8), range=(1, -1)), "its range is low, high"),
     (lambda: Port("image", "image", (3, 8, 8), range=(0, float("nan"))), "its range is low, high"),
     (lambda: Port("image", "image", (3, 8, 8), "uint8", range=(0, 1)), "the range of uint8 is 0 to 255"),
-    (lambda: Port("z", "latent", (8,), stream=1 << 20), "stream 0 to 4095"),
+    (lambda: Port("z", "latent", (8,), stream=1 << 20), "stream 0 to 8191"),
     (lambda: Uniform(2, 1), "low <= high"),
     (lambda: TruncatedNormal(0), "a bound of at least 0.01"),
     (lambda: Size(3, 2, 9), "least is a multiple"),

@@ -42,7 +42,7 @@ def build(start: str = "z", **head: Any) -> tuple[s.GeneratorSpec, dict[str, np.
     c.add(la.Crop, "crop", top=1, left=2, height=40, width=44)
     c.add(la.Activation, "sigmoid", kind="sigmoid")
     c.add(la.Scale, "scale", factor=2.0, offset=-1.0)
-    spec = s.GeneratorSpec(
+    spec = s.GeneratorSpec.of_latent(
         arch="every", nz=10, prior="normal", image=(3, 40, 44), range=(-1.0, 1.0), classes=4, layers=tuple(c), **head
     )
     rng = np.random.default_rng(0)
@@ -138,7 +138,7 @@ def test_a_layer_that_two_read_is_not_folded() -> None:
     c.add(la.ConvTranspose, "convt", in_channels=4, out_channels=3, kernel=4)
     c.add(la.BatchNorm, "bn", channels=3)
     c.add(la.Add, "sum", inputs=("bn", "convt"))
-    spec = s.GeneratorSpec("two", 4, "normal", (3, 4, 4), None, tuple(c))
+    spec = s.GeneratorSpec.of_latent("two", 4, "normal", (3, 4, 4), None, tuple(c))
     rng = np.random.default_rng(1)
     weights = {k: rng.uniform(0.5, 1.5, v).astype(np.float32) for k, v in spec.parameters().items()}
     z = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
@@ -180,7 +180,7 @@ def test_flops_of_a_transposed_convolution_are_its_products() -> None:
     c = s.Chain()
     c.add(la.Reshape, "seed", shape=(4, 3, 3))
     c.add(la.ConvTranspose, "convt", in_channels=4, out_channels=5, kernel=4, stride=2, padding=1, bias=False)
-    spec = s.GeneratorSpec("one", 36, "normal", (5, 6, 6), None, tuple(c))
+    spec = s.GeneratorSpec.of_latent("one", 36, "normal", (5, 6, 6), None, tuple(c))
     assert s.flops(spec)["convt"] == 2 * (3 * 3 * 4) * (5 * 4 * 4)
 
 

@@ -1,4 +1,4 @@
-"""Distances between sets of pictures, the digit classifier that ships, and `gan-train evaluate`."""
+"""Distances between sets of pictures, the digit classifier that ships, and `gan-sample evaluate`."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_small_digits_are_read_too_and_other_pictures_are_not() -> None:
     want = np.asarray(Image.fromarray(small[0, :, :, 0]).resize((32, 32), Image.Resampling.BILINEAR))
     assert np.array_equal(larger[0, :, :, 0], want)
     for shape in ((1, 32, 32, 3), (1, 64, 64, 1)):
-        with pytest.raises(GanExportError, match="no features are at hand"):
+        with pytest.raises(GanExportError, match="there are no features"):
             to_classifier_input(np.zeros(shape, np.uint8))
 
 
@@ -114,7 +114,7 @@ def test_evaluate_says_the_same_of_every_form(
 ) -> None:
     told = []
     for file in (classic_pth, artifacts["onnx"]):
-        result = command("gan-train", "evaluate", file, "-n", 1000, "--json", tmp_path / "told.json")
+        result = command("gan-sample", "evaluate", file, "-n", 1000, "--json", tmp_path / "told.json")
         assert result.code == 0, result
         told.append(json.loads((tmp_path / "told.json").read_text()))
     assert "Frechet distance" in result.out
@@ -124,11 +124,11 @@ def test_evaluate_says_the_same_of_every_form(
     assert {"frechet", "frechet_floor", "sure_share", "sure_share_real_test", "digits", "coverage"} <= told[0].keys()
 
 
-def test_neighbours_are_shown_beside_the_pictures(command: Command, classic_pth: Path, tmp_path: Path) -> None:
+def test_neighbors_are_shown_beside_the_pictures(command: Command, classic_pth: Path, tmp_path: Path) -> None:
     out = tmp_path / "near.png"
-    result = command("gan-train", "evaluate", classic_pth, "-n", 1000, "--neighbours", out)
+    result = command("gan-sample", "evaluate", classic_pth, "-n", 1000, "--nearest", out)
     assert result.code == 0, result
-    assert "times as far as for the last 1,000 of the 10,000 digits that ship" in result.out
+    assert "times that of the last 1,000 of the 10,000 digits that ship" in result.out
     with Image.open(out) as sheet:
         assert sheet.size == (8 * 34 + 2, 16 * 34 + 2)
         pixels = np.asarray(sheet)
@@ -150,8 +150,8 @@ def test_evaluating_an_onnx_file_needs_no_torch(artifacts: Artifacts) -> None:
 
 
 def test_what_can_not_be_measured_is_refused(command: Command, classic_pth: Path, tmp_path: Path) -> None:
-    assert "at least 1000" in refused(command("gan-train", "evaluate", classic_pth, "-n", 10))
-    wrong = ["-n", 1000, "--neighbours", tmp_path / "n.png", "--data-root", tmp_path]
-    assert "holds no MNIST/raw" in refused(command("gan-train", "evaluate", classic_pth, *wrong))
+    assert "at least 1000" in refused(command("gan-sample", "evaluate", classic_pth, "-n", 10))
+    wrong = ["-n", 1000, "--nearest", tmp_path / "n.png", "--data-root", tmp_path]
+    assert "contains no MNIST/raw" in refused(command("gan-sample", "evaluate", classic_pth, *wrong))
     assert evaluate.N_SHOWN == 64
     assert not list(tmp_path.iterdir())

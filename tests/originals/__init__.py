@@ -3,9 +3,15 @@
 Written from what their code does (keys, shapes, activations), apart from `gan_export.recognize`.
 """
 
-from tests.originals import conditional, flat, named, projected, residual
-from tests.originals.common import Original, cuda_tagged, randomised
+from tests.originals import conditional, flat, named, popular, projected, residual
+from tests.originals.common import Original, cuda_tagged, randomized
 
-ORIGINALS: tuple[Original, ...] = (*flat.ROWS, *named.ROWS, *projected.ROWS, *residual.ROWS, *conditional.ROWS)
+ORIGINALS: tuple[Original, ...] = (
+    *flat.ROWS, *named.ROWS, *projected.ROWS, *residual.ROWS, *conditional.ROWS, *popular.ROWS,
+)  # fmt: skip
 
-__all__ = ["ORIGINALS", "Original", "cuda_tagged", "randomised"]
+# Families of more than one image, or of layers that not all formats have: tests/recognize/test_coupled, test_elu and
+# test_studiogan.
+APART = ("cogan", "torchgan_began", "studiogan_resnet")
+
+__all__ = ["APART", "ORIGINALS", "Original", "cuda_tagged", "randomized"]

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from gan_export.recognize import ReadOptions
-from tests.originals.common import Named, Original, optimiser_state
+from tests.originals.common import Named, Original, optimizer_state
 
 
 def ladder(nz: int, channels: list[int], first: int = 4, bias: bool = False, last: nn.Module | None = None) -> Any:
@@ -76,8 +76,8 @@ def ray_container(model: nn.Module) -> Any:
     return {
         "netDmodel": critic.state_dict(),
         "netGmodel": model.state_dict(),
-        "optimD": optimiser_state(critic),
-        "optimG": optimiser_state(model),
+        "optimD": optimizer_state(critic),
+        "optimG": optimizer_state(model),
     }
 
 
@@ -86,8 +86,8 @@ def collections_container(model: nn.Module) -> Any:
     return {
         "net_G": model.state_dict(),
         "net_D": critic.state_dict(),
-        "optim_G": optimiser_state(model),
-        "optim_D": optimiser_state(critic),
+        "optim_G": optimizer_state(model),
+        "optim_D": optimizer_state(critic),
         "sched_G": {"last_epoch": 3, "base_lrs": [2e-4]},
         "sched_D": {"last_epoch": 3, "base_lrs": [2e-4]},
     }
@@ -129,7 +129,7 @@ ROWS: tuple[Original, ...] = (
     Original("csinva-mnist", lambda w: k1(w, 1, 2), 64, 12, 100, (1, 28, 28), zipped=False, cuda=True),
     Original("csinva-cifar", lambda w: k1(w, 3, 0), 64, 12, 100, (3, 32, 32), zipped=False, cuda=True),
     Original(
-        "csinva-grey32", lambda w: k1(w, 1, 0), 64, 12, 100, (1, 32, 32), zipped=False,
+        "csinva-gray32", lambda w: k1(w, 1, 0), 64, 12, 100, (1, 32, 32), zipped=False,
         overrides=ReadOptions(image_size=32),
     ),
     Original(

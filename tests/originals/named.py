@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_export.recognize import ReadOptions
-from tests.originals.common import Named, Original, optimiser_state
+from tests.originals.common import Named, Original, optimizer_state
 from tests.originals.flat import Viewed, descent, examples_critic
 from tests.originals.pickled import BaseConfig, HingeLoss
 
@@ -112,9 +112,9 @@ def torchgan_container(model: nn.Module) -> Any:
     return {
         "epoch": 5,
         "generator": model.state_dict(),
-        "optimizer_generator": optimiser_state(model),
+        "optimizer_generator": optimizer_state(model),
         "discriminator": critic.state_dict(),
-        "optimizer_discriminator": optimiser_state(critic),
+        "optimizer_discriminator": optimizer_state(critic),
         "loss_information": {"generator_losses": np.float64(1.25), "discriminator_losses": np.float32(0.5)},
         "loss_objects": [HingeLoss("mean")],
         "metric_objects": {},
@@ -188,7 +188,7 @@ def aladdinpersson(width: int) -> nn.Module:
 
 
 def aladdinpersson_container(model: nn.Module) -> Any:
-    return {"state_dict": model.state_dict(), "optimizer": optimiser_state(model)}
+    return {"state_dict": model.state_dict(), "optimizer": optimizer_state(model)}
 
 
 def coursera(width: int, nz: int = 64) -> nn.Module:
@@ -212,8 +212,8 @@ def natsu_container(model: nn.Module) -> Any:
     return {
         "generator": model.state_dict(),
         "discriminator": critic.state_dict(),
-        "optimizerG": optimiser_state(model),
-        "optimizerD": optimiser_state(critic),
+        "optimizerG": optimizer_state(model),
+        "optimizerD": optimizer_state(critic),
         "params": {"bsize": 128, "imsize": 64, "nc": 3, "nz": 100, "ngf": 64, "lr": 0.0002, "save_epoch": 2},
     }
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gan_export.recognize import ReadOptions
-from tests.originals.common import Original, optimiser_state, unit_to_signed
+from tests.originals.common import Original, optimizer_state, unit_to_signed
 from tests.originals.flat import collections_container
 
 
@@ -142,7 +142,7 @@ def studiogan_container(model: nn.Module) -> Any:
         "ada_p": None,
         "best_step": 1000,
         "state_dict": model.state_dict(),
-        "optimizer": optimiser_state(model),
+        "optimizer": optimizer_state(model),
     }
 
 
@@ -268,7 +268,7 @@ def lightning_container(model: nn.Module) -> Any:
         },
         "loops": {},
         "callbacks": {},
-        "optimizer_states": [optimiser_state(model), optimiser_state(critic)],
+        "optimizer_states": [optimizer_state(model), optimizer_state(critic)],
         "lr_schedulers": [],
         "hyper_parameters": argparse.Namespace(latent_dim=100, lr=0.0002, b1=0.5, b2=0.999),
     }

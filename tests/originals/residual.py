@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gan_export.recognize import ReadOptions
-from tests.originals.common import Original, optimiser_state, unit_to_signed
+from tests.originals.common import Original, optimizer_state, unit_to_signed
 from tests.originals.flat import collections_container
 
 
@@ -75,7 +75,7 @@ class MimicryCritic(nn.Module):
 def mimicry_container(model: nn.Module) -> Any:
     return {
         "model_state_dict": model.state_dict(),
-        "optimizer_state_dict": optimiser_state(model),
+        "optimizer_state_dict": optimizer_state(model),
         "global_step": 100000,
     }
 

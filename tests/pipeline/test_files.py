@@ -20,7 +20,7 @@ def unread() -> checkpoint.Checkpoint:
 
 
 def test_wrong_options_are_refused_before_the_file_is_read(tmp_path: Path) -> None:
-    with pytest.raises(GanExportError, match="native takes no opset 20"):
+    with pytest.raises(GanExportError, match="native has no option opset 20"):
         files.export_file(tmp_path / "g.pth", "native", unread, options=Options(opset=20))
     with pytest.raises(GanExportError, match="native has no precision int8"):
         files.export_page(tmp_path / "g.pth", tmp_path / "site", unread, Options(precision="int8"))

@@ -21,12 +21,14 @@ def blocks() -> list[str]:
 
 
 def test_the_page_adds_a_family() -> None:
-    family_source, original_source = blocks()
+    family_source, original_source, plugin_source = blocks()
     names: dict[str, Any] = {}
     exec(compile(family_source, str(PAGE), "exec"), names)
     exec("import torch\nfrom torch import Tensor, nn\nfrom torch.nn import functional as F", names)
     exec("from tests.originals import Original", names)
     exec(compile(original_source, str(PAGE), "exec"), names)
+    exec(compile(plugin_source, str(PAGE), "exec"), names)
+    assert callable(names["register"])
     (original,) = names["ROWS"]
     for width in (original.width, original.other_width):
         model = original.model(width)

@@ -1,4 +1,4 @@
-"""One small generator on disk, made once for all tests."""
+"""A small generator on disk, made once for all tests."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from tests.runtimes.small import small_files
 
 @pytest.fixture(scope="session")
 def files() -> dict[str, Path]:
-    """The format's name -> a file of it; "checkpoint" is what the others were made from."""
+    """Return its files by format; "checkpoint" is the one that the others were made from."""
     return small_files()

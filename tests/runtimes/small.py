@@ -1,4 +1,4 @@
-"""One small generator on disk, in every form that a runtime takes."""
+"""A small generator on disk, in every form that a runtime can load."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gan_export.exporters.base import Options, unavailable_reason
 SMALL = BuiltIn("small", "narrow classic", "model", (10, 32, 16, 8, 1), bias=True)
 
 
-_FOLDER = tempfile.TemporaryDirectory(prefix="gan-small-")  # as long as the test process
+_FOLDER = tempfile.TemporaryDirectory(prefix="gan-small-")  # kept until the test process ends
 
 
 class SmallFiles(dict[str, Path]):
-    """The core formats' files, and each other's from when it is first asked for."""
+    """The files of the core formats, and of other formats once they are first accessed."""
 
     def __missing__(self, kind: str) -> Path:
         for exporter in EXPORTERS:
@@ -38,7 +38,7 @@ class SmallFiles(dict[str, Path]):
 
 @functools.cache
 def small_files() -> SmallFiles:
-    """The format's name -> a file of it; "checkpoint" is what the others are made from."""
+    """Return the files by format; "checkpoint" is the one that the others are made from."""
     made = SmallFiles(checkpoint=Path(_FOLDER.name) / "small.pth")
     write_checkpoint(SMALL, made["checkpoint"])
     for exporter in EXPORTERS:

@@ -1,4 +1,7 @@
-"""Every runtime that is installed loads its file and draws the reference's pictures; the others say why not."""
+"""Test that every installed runtime loads its file and generates the reference's images.
+
+Others state why they can't.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,10 @@ from gan_export.runtimes.base import Runtime, run_latents
 from gan_export.runtimes.cuda import device_count
 from gan_export.runtimes.onnxruntime import captured_stderr, check_provider
 from gan_export.verification import compare
+from tests.conftest import latent_image
 
 SLOW = ("compile-autotune",)  # tunes for a minute and runs the same code path as compile
-BUILT = ("compile", *(e.runtime for e in EXPORTERS if not e.core))  # wait for a compiler or a converter
+BUILT = ("compile", *(e.runtime for e in EXPORTERS if not e.core))  # these wait for a compiler or a converter
 ON_CPU = [r for r in RUNTIMES if "cpu" in r.devices and r.name not in SLOW and r.format not in ("gan", "c")]
 
 
@@ -33,13 +37,13 @@ ON_CPU = [r for r in RUNTIMES if "cpu" in r.devices and r.name not in SLOW and r
     [pytest.param(r, marks=pytest.mark.long) if r.name in BUILT else r for r in ON_CPU],
     ids=lambda r: r.name,
 )
-def test_draws_the_reference_pictures(runtime: Runtime, files: dict[str, Path]) -> None:
+def test_generates_the_reference_images(runtime: Runtime, files: dict[str, Path]) -> None:
     if not runtime.availability().ok:
         pytest.skip(runtime.availability().reason)
     if why := next((unavailable_reason(e) for e in EXPORTERS if e.runtime == runtime.name), ""):
         pytest.skip(why)
     read = checkpoint.read(files["checkpoint"])
-    z = latents.draw(3, 0, 5, read.spec.nz)
+    z = latents.draw(3, 0, 5, latent_image(read.spec).nz)
     wanted = prepare(read).run({"z": z}).exact
     session = runtime.load(files[runtime.format], threads=1)
     try:
@@ -60,7 +64,7 @@ def test_draws_the_reference_pictures(runtime: Runtime, files: dict[str, Path]) 
         run_latents(session, z)
 
 
-def test_pictures_belong_to_the_caller(files: dict[str, Path]) -> None:
+def test_images_belong_to_the_caller(files: dict[str, Path]) -> None:
     for name in ("eager", "torchscript", "onnxruntime", "openvino"):
         runtime = find(name)
         if not runtime.availability().ok:
@@ -82,14 +86,17 @@ def test_listing_the_runtimes_imports_none_of_them() -> None:
     assert _python(code).stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("package", ["onnxruntime", "openvino", "torch"])
-def test_a_missing_package_is_named_with_its_install_line(package: str) -> None:
+@pytest.mark.parametrize(
+    ("package", "install"),
+    [("onnxruntime", "'gan-export[onnx]'"), ("openvino", "openvino"), ("torch", "'gan-export[torch]'")],
+)
+def test_a_missing_package_is_named_with_its_install_line(package: str, install: str) -> None:
     code = (
         f"import sys; sys.modules[{package!r}] = None\n"
         "from gan_export.runtimes import RUNTIMES\n"
         "print('; '.join(r.availability().reason for r in RUNTIMES))"
     )
-    assert f"pip install {package}" in _python(code).stdout
+    assert f"pip install {install}" in _python(code).stdout
 
 
 def test_an_unknown_name_gets_the_nearest() -> None:
@@ -155,12 +162,12 @@ def test_a_bad_file_is_one_line(name: str, content: bytes | None, tmp_path: Path
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 def test_labels_and_bytes(name: str, tmp_path: Path) -> None:
-    """A graph with labels that gives bytes: each row's byte is its label."""
+    """A graph with labels returns bytes: each row's byte is its label."""
     runtime = find(name)
     if not runtime.availability().ok:
         pytest.skip(runtime.availability().reason)
     path = tmp_path / "labels.onnx"
-    _labelled_graph(path)
+    _labeled_graph(path)
     session = runtime.load(path, threads=1)
     z = np.zeros((3, 4), np.float32)
     assert session.info.output == "bytes"
@@ -168,7 +175,7 @@ def test_labels_and_bytes(name: str, tmp_path: Path) -> None:
     assert got.dtype == np.uint8
     assert got.shape == (3, 1, 1, 1)
     assert got.ravel().tolist() == [7, 0, 9]
-    with pytest.raises(GanExportError, match="this model takes z, label"):
+    with pytest.raises(GanExportError, match="this model has the inputs z, label"):
         run_latents(session, z)
 
 
@@ -181,7 +188,7 @@ def test_latents_that_do_not_fit_are_refused(name: str, shape: tuple[int, ...], 
         run_latents(session, np.zeros(shape, np.float32))
 
 
-def _labelled_graph(path: Path) -> None:
+def _labeled_graph(path: Path) -> None:
     node = [
         helper.make_node("Cast", ["label"], ["small"], to=TensorProto.UINT8),
         helper.make_node("Reshape", ["small", "shape"], ["image"]),
@@ -225,7 +232,7 @@ def test_a_graph_without_inputs_is_refused(tmp_path: Path) -> None:
 
 
 def test_openvinos_report_of_use_is_off(files: dict[str, Path]) -> None:
-    """In a fresh process, since the first import of OpenVINO decides."""
+    """Run in a fresh process, because the first import of OpenVINO decides."""
     pytest.importorskip("openvino")
     code = (
         "import sys; from pathlib import Path; from gan_export.runtimes import find; "

@@ -1,4 +1,4 @@
-"""A session in a process of its own: the same pictures, no leak of its noise, and an honest account of its end."""
+"""Test a session in a process of its own: the same images, none of its output, and a correct report of its end."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_noise_on_stdout_does_not_break_the_messages(files: dict[str, Path], cap
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-def test_a_child_that_dies_is_said_so_with_the_signal(files: dict[str, Path]) -> None:
+def test_the_death_of_a_child_is_reported_with_the_signal(files: dict[str, Path]) -> None:
     session = planted("dying", files)
     with pytest.raises(GanExportError, match="killed by SIGABRT during run"):
         run_latents(session, Z)
@@ -93,7 +93,7 @@ def test_errors_come_back_as_their_line(files: dict[str, Path], tmp_path: Path) 
     with open_remote("onnxruntime", files["onnx"], threads=1) as session:
         with pytest.raises(GanExportError, match="can't run"):
             run_latents(session, np.zeros((2, 3, 4), np.float32))
-        assert run_latents(session, Z).shape == (4, 1, 32, 32)  # and the session lives on
+        assert run_latents(session, Z).shape == (4, 1, 32, 32)  # the session still works
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
@@ -128,7 +128,7 @@ def test_a_child_does_not_outlive_a_parent_that_was_killed(files: dict[str, Path
 
 
 def gone(pid: int) -> bool:
-    """Whether the process ends within 10 seconds; a zombie has ended."""
+    """Return whether the process ends within 10 seconds; a zombie has ended."""
     for _ in range(100):
         stat = Path(f"/proc/{pid}/stat")
         try:

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 
 from gan_export import images, latents
-from tests.conftest import Artifacts, Command, of_channels, refused
+from tests.conftest import Artifacts, Command, interruptible, of_channels, refused
 
 
 @pytest.fixture(scope="session")
@@ -90,10 +90,12 @@ def test_a_folder_that_is_there_may_have_any_name(command: Command, file: Path, 
     assert sorted(p.name for p in (tmp_path / "run.v2").iterdir()) == ["00000000.png", "00000001.png"]
 
 
+@pytest.mark.long
 def test_pictures_of_two_channels_are_pngs(command: Command, tmp_path: Path) -> None:
     two = of_channels(2, tmp_path)
-    for more in (("-o", tmp_path / "g.png"), ("-o", tmp_path / "folder"), ("--format", "png", "-o", tmp_path / "set")):
-        assert command("gan-sample", two, "-n", 1, *more).code == 0
+    for name in ("g.png", "folder"):
+        assert command("gan-sample", two, "-n", 1, "-o", tmp_path / name).code == 0
+    assert command("gan-sample", "dataset", two, "-n", 1, "--format", "png", "-o", tmp_path / "set").code == 0
     alone = np.asarray(Image.open(tmp_path / "folder" / "00000000.png"))
     assert alone.shape == (32, 32, 2)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "g.png"))[2:-2, 2:-2], alone)
@@ -128,13 +130,13 @@ def test_an_onnx_file_is_sampled_without_torch(artifacts: Artifacts, tmp_path: P
 def test_memory_does_not_grow_with_the_count(artifacts: Artifacts, tmp_path: Path) -> None:
     """20,000 pictures are 20 MB: a process that kept them, as bytes or as floats, would show it."""
     program = (
-        "import sys; from pathlib import Path; from gan_export.sampling import generator\n"
+        "import sys; from pathlib import Path; from gan_export.sampling import opening, write\n"
         # VmHWM: unlike ru_maxrss it holds nothing of the parent
         "peak = lambda: next(int(l.split()[1]) for l in open('/proc/self/status') if l.startswith('VmHWM'))\n"
-        "with generator.open_generator(Path(sys.argv[1]), threads=1) as g:\n"
+        "with opening.open_generator(Path(sys.argv[1]), threads=1) as g:\n"
         "    peaks = []\n"
         "    for count in (2_000, 20_000):\n"
-        "        generator.sample(g, Path('x.npy'), seed=0, start=0, count=count)\n"
+        "        write.sample(g, Path('x.npy'), seed=0, start=0, count=count)\n"
         "        peaks.append(peak())\n"
         "print(peaks[1] - peaks[0])\n"
     )
@@ -177,7 +179,9 @@ def test_an_interrupt_leaves_no_half_file(artifacts: Artifacts, tmp_path: Path, 
     (tmp_path / name).write_bytes(b"what was here")
     program = "from gan_export.cli.sample import main; main()"
     arguments = [str(artifacts["onnx"]), "-n", "5000000" if name != "g.png" else "200000", "-o", name, "--batch", "8"]
-    run = subprocess.Popen([sys.executable, "-c", program, *arguments], cwd=tmp_path, stderr=subprocess.PIPE)
+    run = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, preexec_fn=interruptible
+    )
     try:
         deadline = time.monotonic() + 60
         while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline and name != "g.png":
@@ -199,18 +203,18 @@ def test_an_interrupt_leaves_no_half_file(artifacts: Artifacts, tmp_path: Path, 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("-n", 0), "at least one"),
-        (("-n", -5), "at least one"),
+        (("-n", 0), "at least 1"),
+        (("-n", -5), "at least 1"),
         (("--batch", 0), "at least 1"),
         (("--seed", -1), "2^64-1"),
         (("--start", -1), "2^64-1"),
         (("--start", (1 << 64) - 3), "2^64-1"),
         (("-o", "x.jpeg"), ".jpeg"),
-        (("-o", "no/such/x.npy"), "no folder"),
+        (("-o", "no/such/x.npy"), "not a folder"),
         (("--label", 3), "no labels"),
         (("--label", "x"), "--label x"),
         (("--latents", "nothing.npy"), "no such file"),
-        (("--latents", "z.npy", "--psi", 0.5), "leave -n, --seed, --start, --psi out"),
+        (("--latents", "z.npy", "--latent-scale", 0.5), "leave -n, --seed, --start, --latent-scale out"),
         (("--runtime", "eager"), "eager"),
         (("--runtime", "onxruntime"), "onnxruntime"),
         (("--device", "tpu"), "--device tpu"),
@@ -234,3 +238,18 @@ def test_latents_of_another_size_are_refused(command: Command, artifacts: Artifa
     arguments = ("--latents", tmp_path / "z.pt", "-o", tmp_path / "x.npy")
     assert "z.pt" in refused(command("gan-sample", artifacts["onnx"], *arguments))
     assert not (tmp_path / "x.npy").exists()
+
+
+def test_seeds_of_numpy_are_those_of_other_scripts(command: Command, artifacts: Artifacts, tmp_path: Path) -> None:
+    onnx = artifacts["onnx"]
+    assert command("gan-sample", onnx, "--rng", "numpy", "--seeds", "3-4,85", "-o", tmp_path / "n.npy").code == 0
+    np.save(tmp_path / "z.npy", np.concatenate([np.random.RandomState(s).randn(1, 100) for s in (3, 4, 85)]))
+    assert command("gan-sample", onnx, "--latents", tmp_path / "z.npy", "-o", tmp_path / "z-images.npy").code == 0
+    assert np.array_equal(np.load(tmp_path / "n.npy"), np.load(tmp_path / "z-images.npy"))
+    for words, says in (
+        (("--rng", "numpy", "--seeds", "4-3"), "such as 0-10,85"),
+        (("--rng", "mersenne"), "philox or numpy"),
+        (("--seeds", "3"), "--rng numpy"),
+        (("--rng", "numpy", "--latents", "z.npy"), "leave one out"),
+    ):
+        assert says in refused(command("gan-sample", onnx, *words, "-o", tmp_path / "x.png"))

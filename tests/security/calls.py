@@ -1,4 +1,4 @@
-"""What published bypasses of block lists call, and what they reach it through: names that a block list lacked."""
+"""Calls that published bypasses of block lists make, and how they reach them: names that a block list lacked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ CANARY = "gan_export_canary"
 TOUCH = f"touch {CANARY}"
 CODE = f"open('{CANARY}', 'w')"
 
-# (module, name, arguments): what published bypasses of block lists call, and what they reach it through.
+# (module, name, arguments): what published bypasses call, and how they reach it.
 CALLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("os", "system", (TOUCH,)),
     ("posix", "system", (TOUCH,)),

@@ -1,7 +1,7 @@
 """Files made to get past scanners of pickles, as published against picklescan, modelscan and fickling, and others.
 
-Written by hand from what the advisories say, never copied.  A payload that ran would leave a file called CANARY in
-the folder it runs in, or import the module of that name.
+Written by hand from the advisories' descriptions, never copied.  A payload that runs would leave a file called CANARY
+in its working directory, or import the module of that name.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _inner(raw: bytes) -> bytes:
 
 RUN = _global("os", "system") + _text(TOUCH) + b"\x85R"
 REACH = f"(S'{TOUCH}'\nios\nsystem\n"  # by INST
-# Ways to a call that readers of opcodes have missed.
+# Ways to call that readers of opcodes have missed.
 WAYS: dict[str, bytes] = {
     "reduce": b"\x80\x02" + RUN + b".",
     "inst": REACH.encode() + b".",
@@ -226,7 +226,7 @@ def _zip(entries: list[tuple[str, bytes]], compression: int = zipfile.ZIP_STORED
 
 
 def _patched(raw: bytes, signature: bytes, offset: int, value: bytes) -> bytes:
-    """`value` at `offset` of every record that begins with `signature`."""
+    """Return a file with `value` at `offset` of every record that begins with `signature`."""
     data, at = bytearray(raw), raw.find(signature)
     while at >= 0:
         data[at + offset : at + offset + len(value)] = value
@@ -315,7 +315,7 @@ def _tar(name: str, raw: bytes) -> bytes:
 
 
 def arrays() -> Iterator[tuple[str, bytes]]:
-    """Files of NumPy's formats that hold pickles, code and paths."""
+    """Yield files of NumPy's formats that contain pickles, code and paths."""
     header = b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"
     npy = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + PAYLOAD
     yield "objects.npy", npy
@@ -328,11 +328,11 @@ def arrays() -> Iterator[tuple[str, bytes]]:
 
 
 def checkpoints() -> dict[str, bytes]:
-    """Every file that stands for a checkpoint, or for latents, by its name."""
+    """Return every file that is used as a checkpoint, or as latents, by its name."""
     found: dict[str, bytes] = {}
     for i, (module, name, args) in enumerate(CALLS):
         call = b"\x80\x02" + _global(module, name) + _tuple(args) + b"R."
-        if i % 2:  # by turns, the names on the stack
+        if i % 2:  # in turn, with the names on the stack
             call = b"\x80\x04" + _short(module) + _short(name) + b"\x93" + _tuple(args) + b"R."
         kind = list(CONTAINERS)[i % 3]
         found[f"call_{i:03d}_{module}.{name}.{kind}.pt".replace(CANARY, "own")] = CONTAINERS[kind](call)
@@ -354,7 +354,7 @@ def _safetensors(header: dict[str, object]) -> bytes:
 
 
 def texts() -> dict[str, str]:
-    """Recipes, suites, records and manifests that name code, places and more than a reader can bear."""
+    """Return recipes, suites, records and manifests that name code and paths, and that exceed a reader's limits."""
     run = f'__import__("os").system("{TOUCH}")'
     digits = "9" * 5000
     return {
@@ -385,7 +385,7 @@ def texts() -> dict[str, str]:
 
 
 def write(folder: Path) -> list[Path]:
-    """Put `checkpoints` there; gives their paths."""
+    """Write `checkpoints` into a folder; return their paths."""
     made = []
     for name, raw in checkpoints().items():
         path = folder / name

@@ -1,6 +1,7 @@
-"""A process that opens file after file by the commands themselves: `python -m tests.security.doors JOBS LOG`.
+"""A process that opens file after file by the commands: `python -m tests.security.doors JOBS LOG`.
 
-JOBS is JSON: a list of [name, program, words].  Between two of them the log of `watch` gets a line of its own.
+JOBS is JSON: a list of [name, program, words]; a program is a command of ours, or a module with a `main`.  Between two
+jobs, a line is added to the log of `watch`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import os
 import sys
 from pathlib import Path
 
-# Loaded before the first file is opened, with all that they need: what is imported later is a file's doing.
+from tests.security import watched_calls
+
+# Loaded before the first file is opened, with all dependencies: later imports are caused by a file.
 _ROOMS = (
     "cli.export", "cli.sample", "cli.bench", "cli.train", "pipeline.publish", "checkpoint.summary",
     "verification.batchnorm", "sampling.generator", "training.report", "sampling.interpolate", "checkpoint.reader",
@@ -28,19 +31,21 @@ def main() -> None:
     for room in _ROOMS:
         importlib.import_module(f"gan_export.{room}")
     results = []
+    calls = watched_calls.install(calls_too="GAN_WATCH_CALLS" in os.environ)
     for name, program, words in jobs:
+        module = importlib.import_module(program if "." in program else f"gan_export.cli.{program}")
+        calls.refresh()
         _mark(name)
-        module = importlib.import_module(f"gan_export.cli.{program}")
         sys.argv = [f"gan-{program}", *words]
-        said, code = io.StringIO(), 0
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        output, code = io.StringIO(), 0
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             try:
                 module.main()
             except SystemExit as e:
                 code = e.code if isinstance(e.code, int) else 1
             except BaseException as e:
-                code, _ = -1, said.write(f"{type(e).__name__}: {e}")
-        results.append([name, code, said.getvalue()[-2000:]])
+                code, _ = -1, output.write(f"{type(e).__name__}: {e}")
+        results.append([name, code, output.getvalue()[-2000:]])
     _mark("end")
     out.write_text(json.dumps(results))
 

@@ -15,23 +15,52 @@ from gan_export.errors import GanExportError
 from gan_export.exporters.native import encode
 from gan_export.formats.manifest import UNSEALED
 from gan_export.formats.references import pack as pack_references
-from gan_export.graph.layers import (  # fmt: skip
+from gan_export.graph.layers import (
     Activation,
     Add,
+    AddNoise,
+    AddPlane,
     Affine,
+    Attend,
+    AvgPool,
     BatchNorm,
+    BlurDown,
+    BlurUp,
+    ChannelBias,
+    Channels,
+    Clamp,
     Concat,
     Conv,
     ConvTranspose,
     Crop,
+    Demodulate,
+    Dropout,
+    Elu,
     Embedding,
+    GroupedConv,
+    GroupedConvTranspose,
+    InstanceNorm,
     Linear,
+    MaxPool,
+    ModulatedConstant,
     Multiply,
     OneHot,
+    Pad,
+    PixelNorm,
+    PixelShuffle,
+    PixelUnshuffle,
+    PReLU,
     Reshape,
+    Row,
+    Rows,
     Scale,
+    ScaleChannels,
+    ShiftChannels,
+    Truncate,
     Upsample,
-)
+)  # fmt: skip
+from gan_export.graph.ports import Normal, Port, Uniform
+from gan_export.graph.signature import Signature
 from gan_export.graph.spec import SPEC_KEY, Chain, GeneratorSpec
 from gan_export.latents import LAW
 from gan_export.training.events import Began, Ended, Measured, Scored, Warned, Wrote
@@ -39,21 +68,21 @@ from tests.security.hostile import Place, all_planted, sample
 
 
 def small_spec() -> GeneratorSpec:
-    """4 normal latents to a 1 x 2 x 2 image."""
+    """Return a spec of 4 normal latents and a 1 x 2 x 2 image."""
     c = Chain()
     c.add(Linear, "fc", in_features=4, out_features=4)
     c.add(Reshape, "image", shape=(1, 2, 2))
     c.add(Activation, "tanh", kind="tanh")
-    return GeneratorSpec("dcgan", 4, "normal", (1, 2, 2), (-1.0, 1.0), tuple(c))
+    return GeneratorSpec.of_latent("dcgan", 4, "normal", (1, 2, 2), (-1.0, 1.0), tuple(c))
 
 
 def spec_of() -> dict[str, Any]:
-    """`small_spec` as JSON data."""
+    """Return `small_spec` as JSON data."""
     return json.loads(json.dumps(small_spec().to_json()))  # type: ignore[no-any-return]
 
 
 def every_layer() -> dict[str, Any]:
-    """As JSON data, 4 normal latents and 3 labels to a 1 x 2 x 2 image by a layer of each kind."""
+    """Return, as JSON data, a spec of 4 normal latents, 3 labels and a 1 x 2 x 2 image with a layer of each kind."""
     c = Chain()
     c.add(Linear, "fc", in_features=4, out_features=4)
     c.add(Embedding, "embedding", inputs=("label",), classes=3, dim=4)
@@ -71,18 +100,60 @@ def every_layer() -> dict[str, Any]:
     c.add(Add, "sum", inputs=("crop", "seed"))
     c.add(Scale, "scale", factor=0.5, offset=0.0)
     c.add(Activation, "tanh", kind="tanh")
-    spec = GeneratorSpec("dcgan", 4, "normal", (1, 2, 2), (-1.0, 1.0), tuple(c), 3)
+    spec = GeneratorSpec.of_latent("dcgan", 4, "normal", (1, 2, 2), (-1.0, 1.0), tuple(c), 3)
+    return json.loads(json.dumps(spec.to_json()))  # type: ignore[no-any-return]
+
+
+def other_layers() -> dict[str, Any]:
+    """Return, as JSON data, a spec of the kinds of layers that `every_layer` lacks: of StyleGAN and image inputs."""
+    c = Chain()
+    c.add(PixelNorm, "pixelnorm")
+    c.add(Truncate, "truncated", inputs=("pixelnorm", "psi"), features=8)
+    c.add(Demodulate, "demodulated", in_features=8, out_features=4)
+    c.add(Row, "row", inputs=("ws",), index=0)
+    c.add(Rows, "rows", inputs=("row", "demodulated"))
+    c.add(Row, "firstrow", inputs=("rows",), index=0)
+    c.add(ModulatedConstant, "constant", shape=(4, 2, 2))
+    c.add(ScaleChannels, "scaled", inputs=("constant", "demodulated"))
+    c.add(ShiftChannels, "shifted", inputs=("scaled", "row"))
+    c.add(ChannelBias, "biased", channels=4)
+    c.add(AddPlane, "plane", height=2, width=2)
+    c.add(AddNoise, "noised", inputs=("plane", "noise"))
+    c.add(GroupedConv, "grouped", in_channels=4, out_channels=4, kernel=1, groups=2)
+    c.add(GroupedConvTranspose, "groupedt", in_channels=4, out_channels=4, kernel=2, groups=2)
+    c.add(MaxPool, "pooled")
+    c.add(AvgPool, "averaged", size=1)
+    c.add(Attend, "attended", inputs=("averaged", "pooled", "pooled"))
+    c.add(Channels, "channels", start=0, count=4)
+    c.add(InstanceNorm, "instancenorm", channels=4)
+    c.add(Pad, "padded", size=1, mode="reflect")
+    c.add(PixelUnshuffle, "unshuffled", factor=2)
+    c.add(PixelShuffle, "shuffled", factor=2)
+    c.add(BlurDown, "blurdown", channels=4)
+    c.add(BlurUp, "blurup", channels=4)
+    c.add(PReLU, "prelu", slopes=4)
+    c.add(Elu, "elu")
+    c.add(Clamp, "clamp", low=-1.0, high=1.0)
+    c.add(Dropout, "dropout", inputs=("clamp", "u"), rate=0.5)
+    inputs = (
+        Port("z", "latent", (8,), prior=Normal()),
+        Port("psi", "scalar"),
+        Port("ws", "style", (2, 4), prior=Normal()),
+        Port("noise", "noise", (1, 2, 2), prior=Normal()),
+        Port("u", "noise", (4, 4, 4), prior=Uniform(0.0, 1.0)),
+    )
+    spec = GeneratorSpec("stylegan2", Signature(inputs, (Port("image", "image", (4, 4, 4)),)), tuple(c))
     return json.loads(json.dumps(spec.to_json()))  # type: ignore[no-any-return]
 
 
 def weights_of(names: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Small fixed values for each name, none below 0: variances are among them."""
+    """Return small fixed values for each name, none below 0, because some are variances."""
     rng = np.random.default_rng(0)
     return {name: np.abs(rng.normal(0, 0.3, shape)).astype(np.float32) for name, shape in names.items()}
 
 
 def safetensors_bytes(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
-    """The format by its README: eight bytes of length, a JSON header, the values."""
+    """Return a file in the format of safetensors' README: eight bytes of length, a JSON header, the values."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     at = 0
     for name, array in tensors.items():
@@ -93,17 +164,17 @@ def safetensors_bytes(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, 
 
 
 def own_safetensors(path: Path, spec: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> Path:
-    """A file that calls itself gan-export's own, with `spec` in it and the weights that its layers want."""
+    """Write a file that claims to be gan-export's own, with `spec` and the weights that its layers need."""
     try:
         tensors = weights_of(GeneratorSpec.from_json(spec).parameters())
-    except GanExportError:  # what isn't sound has none
+    except GanExportError:  # an invalid spec has none
         tensors = {}
     path.write_bytes(safetensors_bytes(tensors, {SPEC_KEY: json.dumps(spec), **(metadata or {})}))
     return path
 
 
 def old_manifest_data() -> dict[str, Any]:
-    """The same generator's manifest of version 1, which states facts instead of a signature."""
+    """Return a manifest of version 1 of the same generator, with facts instead of a signature."""
     facts = {"arch": "dcgan", "nz": 4, "prior": "normal", "classes": 0, "image": [1, 2, 2], "range": [-1.0, 1.0]}
     later = ("arch", "signature", "rounding", "content_sha256")
     data = {name: value for name, value in manifest_data().items() if name not in later}
@@ -111,7 +182,7 @@ def old_manifest_data() -> dict[str, Any]:
 
 
 def manifest_data() -> dict[str, Any]:
-    """A manifest of `small_spec`, whose reference images are zeros."""
+    """Return a manifest of `small_spec` with zeros as reference images."""
     return {
         "format": "c",
         "arch": "dcgan",
@@ -131,13 +202,13 @@ def manifest_data() -> dict[str, Any]:
 
 
 def gan_bytes(manifest: str) -> bytes:
-    """A `.gan` file of `small_spec`."""
+    """Return a `.gan` file of `small_spec`."""
     spec = small_spec()
     return encode(spec, weights_of(spec.parameters()), manifest)
 
 
 def onnx_model() -> Any:
-    """z (N, 4) to image (N, 4) with a text in each field that has one, a weight that lies outside included."""
+    """Return a model of z (N, 4) to image (N, 4), with a text in each text field and a weight in another file."""
     from onnx import TensorProto, helper
 
     weight = TensorProto(name="weight", data_type=TensorProto.FLOAT, dims=(4, 4), data_location=TensorProto.EXTERNAL)
@@ -153,7 +224,7 @@ def onnx_model() -> Any:
 
 
 def run_data() -> dict[str, Any]:
-    """A bench run with figures enough for every table and figure."""
+    """Return a bench run with enough data for every table and figure."""
     data: dict[str, Any] = sample(Run)
     row = {
         **data["rows"][0],
@@ -168,7 +239,7 @@ def run_data() -> dict[str, Any]:
 
 
 def toml_text(data: Mapping[str, Any]) -> str:
-    """Plain data as TOML; what TOML has no way to hold stays raw."""
+    """Return plain data as TOML; values that TOML can't express are written unchanged."""
     scalars = {k: v for k, v in data.items() if not isinstance(v, dict)}
     lines = [f"{_toml_string(k)} = {_toml(v)}" for k, v in scalars.items()]
     for name, table in ((k, v) for k, v in data.items() if isinstance(v, dict)):
@@ -185,7 +256,7 @@ def _toml(value: Any) -> str:
 
 
 def _toml_string(text: str) -> str:
-    """A basic string is JSON's, but for what stands outside the basic plane."""
+    """Return a basic string, which is JSON's except for characters beyond the basic plane."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -193,7 +264,7 @@ EVENTS = (Began, Measured, Scored, Warned, Wrote, Ended)
 
 
 def training_log(change: Callable[[str, dict[str, Any]], Any], events: Iterable[type] = EVENTS) -> str:
-    """log.jsonl with a line of each event, as `change` makes it of its name and data."""
+    """Return a log.jsonl with a line per event; `change` gets the event's name and data, and returns the data."""
     figures = {"frechet": 1.0, "sure_share_real_test": 0.9, "digits": [0.1] * 10}
     lines = []
     for event in events:
@@ -206,7 +277,7 @@ def training_log(change: Callable[[str, dict[str, Any]], Any], events: Iterable[
 
 
 def dataset_manifest(plants: Mapping[Place, str]) -> dict[str, Any]:
-    """MANIFEST.json of a dataset of one shard, with texts at places of its schema."""
+    """Return MANIFEST.json of a dataset of one shard, with texts at places of its schema."""
     piece = {"name": "00000.npy", "bytes": 1, "sha256": "0" * 64}
     data = {
         "job": {

@@ -1,4 +1,4 @@
-"""Strings that leave the languages that we write, and what tells that one has."""
+"""Strings that try to escape from the languages that we write, and checks that detect it."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ HOSTILE = {
     "surrogate": f"{MARK}\ud800",
     "nothing": "",
 }
-EVERYTHING = " ".join(HOSTILE.values())  # every way out at once
+EVERYTHING = " ".join(HOSTILE.values())  # all escapes at once
 
 
-# ---- what tells that a string has left: the structure of a text is the same whatever its strings are
+# ---- checks: the structure of a text must be the same whatever its strings are
 
 
 def terminal(text: str) -> object:
-    """Plain lines of printable characters; none begins with what a string would forge."""
+    """Check that a text has plain lines of printable characters, none of which begins like a forged message."""
     odd = sorted({c for c in text if c != "\n" and not c.isprintable()})
     assert not odd, f"in a terminal: {odd}"
     assert not re.search(r"(?m)^forged", text), "a forged line"
@@ -60,7 +60,7 @@ def terminal(text: str) -> object:
 
 
 def c_source(text: str) -> object:
-    """What is left of C without comments and strings, as the phases of translation have it."""
+    """Return C source without comments and strings, by the phases of translation."""
     for code, plain in (("??/", "\\"), ("??'", "^"), ("??(", "["), ("??)", "]"), ("??<", "{"), ("??>", "}")):
         text = text.replace(code, plain)
     text = text.replace("\\\n", "")
@@ -76,7 +76,7 @@ class _Tags(HTMLParser):
         self.found: list[object] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, [name for name, _ in attrs if name != "d"]))  # an SVG's path may be empty
+        self.found.append((tag, [name for name, _ in attrs if name != "d"]))  # the path of an SVG may be empty
 
     def handle_endtag(self, tag: str) -> None:
         self.found.append(tag)
@@ -86,7 +86,7 @@ class _Tags(HTMLParser):
 
 
 def html(text: str) -> object:
-    """Its elements and the names of their attributes."""
+    """Return the elements and the names of their attributes."""
     _no_controls(text)
     tags = _Tags()
     tags.feed(text)
@@ -95,7 +95,7 @@ def html(text: str) -> object:
 
 
 def markdown(text: str) -> object:
-    """Its blocks and spans."""
+    """Return the blocks and spans."""
     _no_controls(text)
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
     bare = re.sub(r"(?<!\\)(`+)(?!`).*?(?<!`)\1(?!`)", "", text, flags=re.S)  # without code
@@ -105,7 +105,7 @@ def markdown(text: str) -> object:
 
 
 def json_file(text: str) -> object:
-    """That it is JSON in ASCII."""
+    """Check that a text is JSON in ASCII."""
     assert text.isascii()
     for line in text.splitlines() if text.count("\n{") else [text]:
         json.loads(line)
@@ -113,7 +113,7 @@ def json_file(text: str) -> object:
 
 
 def csv_file(text: str) -> object:
-    """Its rows and columns; nothing that a spreadsheet computes."""
+    """Return rows and columns, and check that a spreadsheet would evaluate no cell."""
     rows = list(csv.reader(io.StringIO(text)))
     for cell in (cell for row in rows for cell in row):
         assert not re.match(r"[=+@\t\r]|-(?!\d)", cell), cell
@@ -130,14 +130,14 @@ LANGUAGES: Mapping[str, Callable[[str], object]] = {
 }  # fmt: skip
 
 
-# ---- the strings of a schema, found in it and not in a list
+# ---- the strings of a schema, found in it and not listed
 
 Place = tuple[str | int, ...]
 KEY = "<key>"
 
 
 def places(hint: Any) -> Iterator[Place]:
-    """Where in data of this type a string stands, optional and enumerated ones too, and a mapping's keys."""
+    """Yield the places of strings in data of a type, including optional and enumerated ones and a mapping's keys."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint in (str, Any) or origin is Literal:
         yield ()
@@ -155,7 +155,7 @@ def places(hint: Any) -> Iterator[Place]:
 
 
 def planted(data: Any, place: Place, text: str) -> Any:
-    """A copy of JSON data with `text` at `place`, which is made where it isn't there."""
+    """Return a copy of JSON data with `text` at `place`, which is created if needed."""
     if not place:
         return text
     first, *rest = place
@@ -169,14 +169,14 @@ def planted(data: Any, place: Place, text: str) -> Any:
 
 
 def all_planted(data: Any, plants: Mapping[Place, str]) -> Any:
-    """A copy with each text at its place; names of a mapping last, so that they don't stand in the others' way."""
+    """Return a copy with each text at its place; a mapping's names come last, so that they don't hide the others."""
     for place in sorted(plants, key=lambda p: KEY in p):
         data = planted(data, place, plants[place])
     return data
 
 
 def sample(hint: Any) -> Any:
-    """Data of a type: every string "x", one element in each tuple."""
+    """Return data of a type: every string is "x", and each tuple has one element."""
     origin, arguments = get_origin(hint), get_args(hint)
     if dataclasses.is_dataclass(hint):
         hints = get_type_hints(hint)
@@ -192,20 +192,20 @@ def sample(hint: Any) -> Any:
     return {str: "x", int: 1, float: 1.0, bool: True}.get(hint, "x")
 
 
-# ---- the commands, as they are run, in this process
+# ---- the commands, run in this process
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Said:
-    """What a command printed, and its exit code."""
+class CommandResult:
+    """The output of a command, and its exit code."""
 
     code: int
     out: str
     err: str
 
 
-def command(main: Callable[[], object], *arguments: object) -> Said:
-    """Run the entry point of a command; whatever it raises but its exit is a traceback that a user would see."""
+def command(main: Callable[[], object], *arguments: object) -> CommandResult:
+    """Run the entry point of a command; any exception but its exit is a traceback that a user would see."""
     out, err, before = io.StringIO(), io.StringIO(), sys.argv
     sys.argv = ["command", *map(str, arguments)]
     code: Any = 0
@@ -217,6 +217,6 @@ def command(main: Callable[[], object], *arguments: object) -> Said:
     finally:
         sys.argv = before
     assert code in (0, 1, 2)
-    said = Said(code, out.getvalue(), err.getvalue())
-    terminal(said.err)
-    return said
+    result = CommandResult(code, out.getvalue(), err.getvalue())
+    terminal(result.err)
+    return result

@@ -1,6 +1,6 @@
-"""Kinds of files: where each has strings, how one is made with hostile ones, who reads it, and what is written of it.
+"""Kinds of files: the places of their strings, how to make one with hostile strings, its readers, its outputs.
 
-The strings of a kind come out of its schema: a new field is tried as soon as it is there.
+The strings of a kind are found by its schema, so a new field is tested as soon as it exists.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import io
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from gan_export.errors import GanExportError
 from gan_export.exporters.base import Options, write
 from gan_export.formats import base, content, flatbuffers
 from gan_export.formats import manifest as manifests
-from gan_export.formats.manifest import Facts, Manifest
+from gan_export.formats.manifest import Manifest, VersionOneFacts
 from gan_export.graph.layers import LAYERS
 from gan_export.graph.spec import GeneratorSpec
 from gan_export.recognize.options import ReadOptions
@@ -50,6 +51,7 @@ from tests.security.files import (
     manifest_data,
     old_manifest_data,
     onnx_model,
+    other_layers,
     own_safetensors,
     run_data,
     safetensors_bytes,
@@ -63,15 +65,16 @@ from tests.test_believed import write_gan
 
 Plants = Mapping[Place, str]  # a string at each of these places
 Files = Callable[[Path, Plants], None]  # writes the file, or files, with such strings into a folder
-Sink = Callable[[Path], int]  # a command that reads them, and writes into the folder `out` or prints; its exit code
+# a command that reads them, and writes into the folder `out` or prints; returns its exit code
+Sink = Callable[[Path], int]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of file: where its strings are, how one is made, and what is done with it.
+    """A kind of file: the places of its strings, how to make one, and its readers.
 
-    reads: the library's reader, which raises GanExportError for a file that it refuses; None if one string a file is
-           what can be tried, all through the sinks
+    reads: the library's reader, which raises GanExportError for a file that it refuses; None if only one string per
+    file can be tried, through all sinks
     """
 
     places: Callable[[], Iterator[Place]]
@@ -81,23 +84,23 @@ class Kind:
 
 
 def _shown(main: Callable[[], object], *arguments: str, code: tuple[int, ...] = (0, 1, 2)) -> Sink:
-    """A command on the folder's files; what it prints is looked at.  JSON is looked at as JSON."""
+    """Return a sink that runs a command on the folder's files and checks its output, JSON as JSON."""
 
     def sink(folder: Path) -> int:
         given = [str(folder / a[1:]) if a.startswith("@") else a for a in arguments]
-        said = command(main, *given)
-        assert said.code in code
-        if "--json" in arguments and said.code == 0:
-            hostile.json_file(said.out)
+        result = command(main, *given)
+        assert result.code in code
+        if "--json" in arguments and result.code == 0:
+            hostile.json_file(result.out)
         else:
-            terminal(said.out)
-        return said.code
+            terminal(result.out)
+        return result.code
 
     return sink
 
 
 def _emitted_c(folder: Path) -> int:
-    """The C export without compiling and proving it, which a hostile name isn't needed for."""
+    """Write the C export without compiling and verifying it, which a hostile name doesn't need."""
     for embedded in (False, True):
         try:
             read = checkpoint.read(folder / "g.safetensors")
@@ -187,7 +190,7 @@ def _in_litert(folder: Path, manifest: str) -> None:
 
 @functools.cache
 def _sound_gan() -> tuple[bytes, Manifest]:
-    """A `.gan` file whose reference images are its own, and its manifest."""
+    """Return a `.gan` file whose reference images are its own, and its manifest."""
     with tempfile.TemporaryDirectory() as name:
         source, target = own_safetensors(Path(name) / "g.safetensors", spec_of()), Path(name) / "g.gan"
         manifest = write(exporters.find("native"), checkpoint.read(source), target, Options())
@@ -195,17 +198,17 @@ def _sound_gan() -> tuple[bytes, Manifest]:
 
 
 def _sound(folder: Path, plants: Plants) -> None:
-    """Planted strings in a file that is run, since its contents have the hash that it states."""
+    """Plant strings in a file that is run, because its contents match the stated hash."""
     raw, manifest = _sound_gan()
     path = folder / "g.gan"
     path.write_bytes(raw)
     write_gan(path, json.dumps(all_planted(json.loads(manifest.to_json()), plants), separators=(",", ":")).encode())
-    with contextlib.suppress(GanExportError):  # a string in the hash's place is no hash
+    with contextlib.suppress(GanExportError):  # a string instead of the hash is no hash
         content.seal(path, manifest)
 
 
 def _reads_all(folder: Path) -> None:
-    """What `verify` needs of a manifest."""
+    """Read the parts of a manifest that `verify` needs."""
     found = manifests.read_manifest(folder / "g.gan", "gan")
     assert found
     found.overrides()
@@ -213,11 +216,11 @@ def _reads_all(folder: Path) -> None:
 
 
 def _web(folder: Path) -> int:
-    """The site is the package's own files, byte for byte, and the generator's, which is data."""
-    said = command(gan_export, "web", folder / "g.gan", "-o", folder / "out" / "site")
-    terminal(said.out)
+    """Check that the site is the package's own files, byte for byte, and the generator, which is data."""
+    result = command(gan_export, "web", folder / "g.gan", "-o", folder / "out" / "site")
+    terminal(result.out)
     site = folder / "out" / "site"
-    if said.code == 0:
+    if result.code == 0:
         ours = {f.name: f for f in Path(web.__file__).parent.rglob("*") if f.is_file()}
         for file in site.iterdir():
             match file.name:
@@ -229,23 +232,34 @@ def _web(folder: Path) -> int:
                     assert json.loads(file.read_text()) == {"generator": "generator.gan"}
                 case name:
                     assert file.read_bytes() == ours[name].read_bytes()
-    return said.code
+    return result.code
 
 
 # ---- checkpoints
 
 
-def _spec_places() -> Iterator[Place]:
+def _kinds_in(spec: dict[str, Any]) -> dict[str, int]:
+    """Return the kinds of a spec's layers, with the position of the first of each."""
+    ops = [layer["op"] for layer in spec["layers"]]
+    return {op: ops.index(op) for op in dict.fromkeys(ops)}
+
+
+assert {*_kinds_in(every_layer()), *_kinds_in(other_layers())} == {kind.__name__ for kind in LAYERS}
+
+
+def _spec_places(make: Callable[[], dict[str, Any]]) -> Iterator[Place]:
     yield from (p for p in places(GeneratorSpec) if p[0] != "layers")
-    for kind in LAYERS:  # of a union, each
-        yield from ((kind.__name__, *p) for p in places(kind))
-    yield from ((kind.__name__, "op") for kind in LAYERS)
+    there = _kinds_in(make())
+    for kind in LAYERS:  # each kind of a union
+        if kind.__name__ in there:
+            yield from ((kind.__name__, *p) for p in places(kind))
+            yield (kind.__name__, "op")
 
 
-def _spec(folder: Path, plants: Plants) -> None:
-    """A chain with a layer of each kind; who reads a layer reads it by its new name."""
-    spec = every_layer()
-    at = {kind.__name__: next(i for i, la in enumerate(spec["layers"]) if la["op"] == kind.__name__) for kind in LAYERS}
+def _spec(make: Callable[[], dict[str, Any]], folder: Path, plants: Plants) -> None:
+    """Make a chain with a layer of each kind; a layer's readers use its new name."""
+    spec = make()
+    at = _kinds_in(spec)
     renamed = {}
     for place, text in plants.items():
         if place[0] not in at:
@@ -267,7 +281,7 @@ def _checkpoint_places() -> Iterator[Place]:
 
 
 def _checkpoint(folder: Path, plants: Plants) -> None:
-    """A training state of torch's format."""
+    """Write a training state in torch's format."""
     owner, prefix, key, value, tensor = (
         plants.get((what,), usual)
         for what, usual in (("owner", "netG"), ("prefix", "model"), ("key", "k"), ("value", "v"), ("tensor", "t"))
@@ -277,7 +291,7 @@ def _checkpoint(folder: Path, plants: Plants) -> None:
 
 
 def _named(folder: Path, plants: Plants) -> None:
-    """A pickle that names a class, or a module."""
+    """Write a pickle that names a class, or a module."""
     for (what,), text in plants.items():
         module, name = (text, "C") if what == "module" else ("a.b", text)
         named = b"\x93".join((_pickled(module) + _pickled(name), b")R"))
@@ -297,7 +311,7 @@ def _tensors(folder: Path, plants: Plants) -> None:
 
 
 def _onnx_places() -> Iterator[Place]:
-    """Every text of the protobuf messages that the small model holds."""
+    """Yield every text field of the protobuf messages in the small model."""
     seen: set[Place] = set()
     for place, _, _ in _onnx_texts(onnx_model()):
         general = tuple(p for p in place if isinstance(p, str))
@@ -336,7 +350,7 @@ def _record(folder: Path, plants: Plants) -> None:
 
 
 def _table(folder: Path) -> int:
-    """What `gan-bench` prints of a run, and its CSV."""
+    """Write what `gan-bench` prints of a run, and its CSV."""
     try:
         run = record.read(folder / "runs" / "run.json")
     except GanExportError:
@@ -375,7 +389,7 @@ def _log(folder: Path, plants: Plants) -> None:
     def change(name: str, data: dict[str, Any]) -> Any:
         return all_planted(data, {place[1:]: text for place, text in plants.items() if place[0] == name})
 
-    named = {"Began", *(str(place[0]) for place in plants)}  # others would only be drawn as charts
+    named = {"Began", *(str(place[0]) for place in plants)}  # others would only be plotted
     (folder / "run" / "log.jsonl").write_text(training_log(change, [e for e in FILE_EVENTS if e.__name__ in named]))
 
 
@@ -395,18 +409,18 @@ def _dataset(folder: Path, plants: Plants) -> None:
 
 
 def _check_dataset(folder: Path) -> None:
-    """By the command: it judges more of a job than reading the manifest does."""
-    said = command(gan_sample, "check", folder / "data")
-    if said.code == 2:
-        raise GanExportError(said.err.strip())
+    """Check a dataset by the command, which checks more of a job than reading the manifest does."""
+    result = command(gan_sample, "check", folder / "data")
+    if result.code == 2:
+        raise GanExportError(result.err.strip())
 
 
 def _suite(folder: Path, plants: Plants) -> None:
-    suite = all_planted({"threads": 0}, plants)  # stops before anything is measured
+    suite = all_planted({"threads": 0}, plants)  # fails before anything is measured
     (folder / "s.toml").write_text(toml_text(suite), encoding="utf-8", errors="replace")
 
 
-HOLDERS: Mapping[str, tuple[str, Callable[[Path, str], None]]] = {  # of a manifest, by format
+HOLDERS: Mapping[str, tuple[str, Callable[[Path, str], None]]] = {  # files with a manifest, by format
    
     "safetensors": ("g.safetensors", _in_safetensors), "gan": ("g.gan", _in_gan), "onnx": ("g.onnx", _in_onnx),
     "openvino": ("g.xml", _in_openvino), "ncnn": ("g.ncnn.param", _in_ncnn), "c": ("g-c", _in_c),
@@ -422,31 +436,37 @@ def _inspects(file: str) -> dict[str, Sink]:
 
 
 def _compares(file: str) -> dict[str, Sink]:
-    """The bench compares manifests, and refuses two of one kind before it runs anything."""
+    """Return sinks of the bench, which compares manifests, and refuses two of one kind before it runs anything."""
     return {**_inspects(file), "bench": _shown(gan_bench, f"@{file}", f"@{file}")}
 
 
-_PAGE = _shown(gan_train, "page", "@run", "-o", "@out/page.html")
+_PAGE = _shown(gan_train, "report", "@run", "-o", "@out/page.html")
 KINDS: dict[str, Kind] = {
     **{
         f"manifest in {name}": Kind(_manifest_places, _manifest(name, make), _compares(file), _reads_manifest(file))
         for name, (file, make) in HOLDERS.items()
     },
     "manifest of version 1": Kind(
-        lambda: (("facts", *place) for place in places(Facts)),
+        lambda: (("facts", *place) for place in places(VersionOneFacts)),
         _old_manifest_in_onnx,
         _compares("g.onnx"),
-        None,  # each is of a closed set
+        None,  # each has a closed set
     ),
     "manifest in a sound .gan": Kind(
         _manifest_places,
         _sound,
-        {"web": _web},  # which prints what `verify` does
+        {"web": _web},  # it prints the output of `verify`
         _reads_all,
     ),
+    "other spec in safetensors": Kind(
+        partial(_spec_places, other_layers),
+        partial(_spec, other_layers),
+        _inspects("g.safetensors"),
+        lambda folder: checkpoint.read(folder / "g.safetensors"),
+    ),
     "spec in safetensors": Kind(
-        _spec_places,
-        _spec,
+        partial(_spec_places, every_layer),
+        partial(_spec, every_layer),
         {**_inspects("g.safetensors"), "emitted C": _emitted_c},
         lambda folder: checkpoint.read(folder / "g.safetensors"),
     ),
@@ -467,7 +487,7 @@ KINDS: dict[str, Kind] = {
         {
             "report": _shown(gan_bench, "report", "@runs", "-o", "@out"),
             "table and CSV": _table,
-            "compare": _shown(gan_bench, "compare", "--anyway", "@runs/run.json", "@runs/run.json"),
+            "compare": _shown(gan_bench, "compare", "--force", "@runs/run.json", "@runs/run.json"),
         },
         lambda folder: record.read(folder / "runs" / "run.json"),
     ),

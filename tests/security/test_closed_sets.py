@@ -1,4 +1,4 @@
-"""Strings of a file that name a place or a symbol are one of a closed set, where they enter."""
+"""Test that strings of a file that name a path or a symbol are checked against a closed set when read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.security.files import manifest_data, old_manifest_data
 
 @pytest.mark.parametrize("name", ["../../x", "a/b", "..", "", "a\nb", "a\x00", "c:x", "x" * 101, " x", "\u202ex"])
 def test_a_recipe_names_no_other_folder(tmp_path: Path, name: str) -> None:
-    """A run without -o goes into runs/NAME."""
+    """A run without -o is written to runs/NAME."""
     file = tmp_path / "r.toml"
     file.write_text(f"name = {json.dumps(name)}\n")
     with pytest.raises(GanExportError, match="the name of a folder"):

@@ -1,4 +1,4 @@
-"""A spec's `arch` once stood unescaped in a comment of emitted C, and a `.safetensors` file ran code by it."""
+"""A spec's `arch` was once written unescaped into a comment of C, so a `.safetensors` file could run code."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tests.security.files import own_safetensors, spec_of
 @pytest.mark.parametrize("arch", ["DCGAN", "", "a" * 65, "a b", "a*/", "dcgan\n", "é", "../x"])
 def test_an_architecture_is_a_plain_name(tmp_path: Path, arch: str) -> None:
     file = own_safetensors(tmp_path / "g.safetensors", {**spec_of(), "arch": arch})
-    said = CliRunner().invoke(app, ["inspect", str(file)])
-    assert said.exit_code == 1
-    assert "architecture" in str(said.exception)
+    result = CliRunner().invoke(app, ["inspect", str(file)])
+    assert result.exit_code == 1
+    assert "architecture" in str(result.exception)
 
 
 @pytest.mark.parametrize("form", ["c", "native"])
@@ -33,6 +33,6 @@ def test_a_spec_runs_nothing_when_it_is_exported(tmp_path: Path, form: str) -> N
 
 def test_a_spec_of_ours_is_read(tmp_path: Path) -> None:
     file = own_safetensors(tmp_path / "g.safetensors", spec_of())
-    said = CliRunner().invoke(app, ["inspect", "--json", str(file)])
-    assert said.exit_code == 0
-    assert json.loads(said.stdout)["architecture"] == "dcgan"
+    result = CliRunner().invoke(app, ["inspect", "--json", str(file)])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["architecture"] == "dcgan"

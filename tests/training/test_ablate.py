@@ -38,7 +38,7 @@ def test_the_table_is_what_the_logs_say(tmp_path: Path) -> None:
     rows = [line for line in table.splitlines() if line.startswith("| ") and "setting" not in line]
     assert [row.split("|")[1].strip() for row in rows] == ["no-ema", "base"]
     assert "| 1,234, 1,234 | 10.0, 12.0 | 90.0%, 90.0% | 0.800, 0.800 |" in rows[1]
-    assert "trains 5.0 minutes" in table
+    assert "trains for 5.0 minutes" in table
     assert "flip" in table.split("Not run: ")[1]
 
 

@@ -14,7 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
+from gan_export.errors import GanExportError
 from gan_export.training.events import Scored
+from tests.metrics.test_features import write_network
 from tests.training.common import (
     PROGRAM,
     ROOT,
@@ -69,6 +71,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_others(
         assert (tmp_path / "other" / net).read_bytes() != (finished / net).read_bytes()
 
 
+@pytest.mark.long
 def test_divergence_is_said_with_its_step(tmp_path: Path, pictures: Path) -> None:
     """A NaN put into the ninth batch: what is said is that step, and where the last good state lies."""
     poison = (
@@ -92,16 +95,18 @@ def test_divergence_is_said_with_its_step(tmp_path: Path, pictures: Path) -> Non
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.long
 def test_a_discriminator_that_has_won_is_said(tmp_path: Path, pictures: Path) -> None:
     """Bright squares against a generator that can't learn: the discriminator is certain in a few epochs."""
     told = train_here(
-        tiny_recipe(tmp_path, pictures), tmp_path / "run", "optimiser.generator.lr=1e-12",
-        "optimiser.discriminator.lr=3e-3", "train.epochs=40", "output.preview_every=100", "output.save_every=100",
+        tiny_recipe(tmp_path, pictures), tmp_path / "run", "optimizer.generator.lr=1e-12",
+        "optimizer.discriminator.lr=3e-3", "train.epochs=40", "output.preview_every=100", "output.save_every=100",
     )  # fmt: skip
-    said = [w for w in warnings(told) if "tells every picture apart" in w]
+    said = [w for w in warnings(told) if "separates real and generated images perfectly" in w]
     assert 1 <= len(said) <= 5  # when it begins, not at every window
 
 
+@pytest.mark.long
 def test_corrupt_pictures_are_named_or_refused(tmp_path: Path, pictures: Path) -> None:
     some = tmp_path / "some"
     shutil.copytree(pictures, some)
@@ -109,7 +114,7 @@ def test_corrupt_pictures_are_named_or_refused(tmp_path: Path, pictures: Path) -
     recipe = tiny_recipe(tmp_path, some)
     result = gan_train(recipe, "-o", tmp_path / "run", "--set", "train.epochs=1")
     assert result.returncode == 0, result.stderr
-    assert "1 pictures can't be read" in result.stderr
+    assert "1 images can't be read" in result.stderr
     assert "broken.png" in result.stderr
     refused(gan_train(recipe, "-o", tmp_path / "strict", "--fail-on-unreadable"), "1 of 101", "broken.png")
     assert not (tmp_path / "strict").exists()
@@ -118,7 +123,7 @@ def test_corrupt_pictures_are_named_or_refused(tmp_path: Path, pictures: Path) -
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["no-such-recipe"], ["no recipe is called no-such-recipe", "gan-train list"]),
+        (["no-such-recipe"], ["there is no recipe no-such-recipe", "gan-train list"]),
         (["mnist32-classik"], ["did you mean mnist32-classic?"]),
         (["missing.toml"], ["missing.toml", "No such file"]),
         (["mnist32-demo", "--set", "train.epoch=3"], ["did you mean train.epochs?"]),
@@ -127,12 +132,12 @@ def test_corrupt_pictures_are_named_or_refused(tmp_path: Path, pictures: Path) -
         (["mnist32-demo", "--seed", "-1"], ["train.seed is -1"]),
         (["mnist32-demo", "--device", "tpu"], ["device tpu is unknown"]),
         (["mnist32-demo", "--set", "compute.autocast=fp16"], ["compute.autocast", "fp16"]),
-        (["mnist32-demo", "--set", "data.source=folder", "--set", "data.path=nowhere"], ["nowhere is no folder"]),
+        (["mnist32-demo", "--set", "data.source=folder", "--set", "data.path=nowhere"], ["nowhere is not a folder"]),
         (["mnist32-demo", "-o", "/proc/nowhere/run"], ["/proc/nowhere/run"]),
-        (["mnist32-demo", "-o", "taken"], ["taken is there already", "gan-train resume taken"]),
-        (["mnist32-demo", "-o", "file"], ["file is there already"]),
-        (["resume", "nowhere"], ["nowhere holds no run"]),
-        (["resume", "taken"], ["holds no run"]),
+        (["mnist32-demo", "-o", "taken"], ["taken already exists", "gan-train resume taken"]),
+        (["mnist32-demo", "-o", "file"], ["file already exists"]),
+        (["resume", "nowhere"], ["nowhere contains no run"]),
+        (["resume", "taken"], ["contains no run"]),
         (["mnist32-demo", "--set", "data.source=mnist", "--data-root", "no-data"], ["no-data", "--data-root"]),
     ],
 )
@@ -147,15 +152,17 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path: Path, args: list[str
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+@pytest.mark.long
 def test_a_device_that_is_not_there_is_said(tmp_path: Path) -> None:
     refused(gan_train("mnist32-demo", "--device", "cuda", cwd=tmp_path), "no CUDA device is usable")
 
 
+@pytest.mark.long
 def test_an_empty_folder_of_pictures(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     refused(
         gan_train("mnist32-demo", "--set", "data.source=folder", "--set", "data.path=empty", cwd=tmp_path),
-        "empty holds no pictures",
+        "empty contains no images",
     )
 
 
@@ -193,6 +200,7 @@ def test_tensorboard_gets_scalars_and_pictures(tmp_path: Path, pictures: Path) -
     assert {"grid", "2x5", "beside-real"} <= set(events.Tags()["images"])
 
 
+@pytest.mark.long
 def test_a_tensorboard_that_is_not_installed_is_said_by_name(tmp_path: Path, pictures: Path) -> None:
     blocked = tmp_path / "blocked"
     (blocked / "tensorboard").mkdir(parents=True)
@@ -207,6 +215,7 @@ def test_a_tensorboard_that_is_not_installed_is_said_by_name(tmp_path: Path, pic
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_measuring_the_pictures_is_logged_and_changes_nothing(tmp_path: Path) -> None:
     file = tmp_path / "digits.toml"
     file.write_text(f'[data]\nsource = "mnist-10k"\n{TINY}', encoding="utf-8")
@@ -219,3 +228,19 @@ def test_measuring_the_pictures_is_logged_and_changes_nothing(tmp_path: Path) ->
     assert all(f["frechet"] > f["frechet_floor"] > 0 and f["pictures"] == 1000 for f in figures)
     for name in ("generator_1.pth", "discriminator_1.pth"):
         assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "scored" / name).read_bytes()
+
+
+@pytest.mark.long
+def test_any_network_measures_against_the_training_images(tmp_path: Path) -> None:
+    network = write_network(tmp_path / "net.onnx", np.random.default_rng(1).normal(size=(1024, 8)).astype(np.float32))
+    file = tmp_path / "digits.toml"
+    file.write_text(f'[data]\nsource = "mnist-10k"\n{TINY}', encoding="utf-8")
+    settings = ("train.epochs=1", "train.batch=1000", "output.metrics_every=10", "output.metrics_pictures=1000")
+    told = train_here(file, tmp_path / "run", *settings, f"output.metrics_features={network}")
+    (scored,) = (e for e in told if isinstance(e, Scored))
+    assert scored.figures["reference_images"] == 10_000
+    assert scored.figures["frechet"] > 0
+    assert set(scored.figures) >= {"kernel", "precision", "recall", "density", "coverage"}
+    with pytest.raises(GanExportError, match="there is no evaluator"):
+        train_here(file, tmp_path / "none", *settings, "output.metrics_features=nothing")
+    assert not (tmp_path / "none").exists()

@@ -27,8 +27,8 @@ SETTINGS = {
     "critic": ("loss.kind=wasserstein", "loss.gradient_penalty=10", "train.critic_steps=2", "discriminator.norm=none"),
     "flip": ("loss.kind=bce", "loss.flip=0.1", "loss.smooth=0.1"),
     "augment": ("augment.noise=0.2", "augment.noise_until=0.5", "augment.translate=0.125", "augment.cutout=0.25",
-                "augment.colour=true"),
-    "decay": ("optimiser.decay_from=0.2", "optimiser.discriminator.weight_decay=0.01", "ema.decay=0.99"),
+                "augment.color=true"),
+    "decay": ("optimizer.decay_from=0.2", "optimizer.discriminator.weight_decay=0.01", "ema.decay=0.99"),
     "bf16": ("compute.autocast=bf16", "ema.decay=0.99"),
     "full precision": ("compute.tf32=false",),
 }  # fmt: skip
@@ -39,12 +39,12 @@ def test_a_step_that_reads_its_numbers_from_memory_is_the_same_step(name: str) -
     r = recipe.load("mnist32-demo", [*TINY, *SETTINGS[name]])
     plain, held = snapshot.start(r, CPU), snapshot.start(r, CPU)
     held.follow, held.spread = StepScalar(device=CPU), StepScalar(device=CPU)
-    for adam in (held.optimiser_g, held.optimiser_d):
+    for adam in (held.optimizer_g, held.optimizer_d):
         adam.rate = StepScalar(adam.rate.value, CPU)
     for now in (plain, held):
         for i in range(6):
             now.step, now.progress = i, i / 6
-            for adam in (now.optimiser_g, now.optimiser_d):
+            for adam in (now.optimizer_g, now.optimizer_d):
                 adam.rate.set(2e-4 * (1 - now.progress))
             torch.manual_seed(i)
             step(now, torch.rand(8, 1, 32, 32) * 2 - 1, torch.arange(8) % 10)

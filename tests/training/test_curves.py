@@ -49,7 +49,7 @@ def test_variants_of_a_recipe_go_by_their_folders(tmp_path: Path) -> None:
 
 def test_what_measured_nothing_is_refused(tmp_path: Path) -> None:
     empty = _run(tmp_path / "empty", "empty", [])
-    for folder, said in ((empty, "measured nothing"), (tmp_path / "none", "no run's folder")):
+    for folder, said in ((empty, "has no measurements"), (tmp_path / "none", "is not the folder of a run")):
         done = _curves(folder, "-o", tmp_path / "plot.svg")
         assert done.returncode == 2
         assert said in done.stderr

@@ -63,14 +63,14 @@ def test_resizing_is_what_pil_does() -> None:
         assert np.array_equal(got, want)
 
 
-def test_grey_pictures_become_three_equal_channels_and_colour_becomes_grey() -> None:
-    grey = np.random.default_rng(2).integers(0, 256, (3, 32, 32), np.uint8)
-    coloured = data.resized(grey, (3, 32, 32))
-    assert coloured.shape == (3, 3, 32, 32)
-    assert np.array_equal(coloured[:, 0], coloured[:, 2])
-    colour = np.random.default_rng(3).integers(0, 256, (2, 32, 32, 3), np.uint8)
-    want = np.stack([np.asarray(Image.fromarray(c).convert("L")) for c in colour])
-    assert np.array_equal(data.resized(colour, (1, 32, 32))[:, 0], want)
+def test_gray_pictures_become_three_equal_channels_and_color_becomes_gray() -> None:
+    gray = np.random.default_rng(2).integers(0, 256, (3, 32, 32), np.uint8)
+    colored = data.resized(gray, (3, 32, 32))
+    assert colored.shape == (3, 3, 32, 32)
+    assert np.array_equal(colored[:, 0], colored[:, 2])
+    color = np.random.default_rng(3).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    want = np.stack([np.asarray(Image.fromarray(c).convert("L")) for c in color])
+    assert np.array_equal(data.resized(color, (1, 32, 32))[:, 0], want)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", "I;16"])
@@ -93,7 +93,7 @@ def test_a_picture_of_any_mode_and_size_fits(mode: str, size: tuple[int, int], c
     assert got.dtype == np.uint8
 
 
-def test_16_bit_grey_keeps_its_range_and_transparency_is_black(tmp_path: Path) -> None:
+def test_16_bit_gray_keeps_its_range_and_transparency_is_black(tmp_path: Path) -> None:
     ramp = np.linspace(0, 65535, 32 * 32).reshape(32, 32).astype(np.uint16)
     Image.fromarray(ramp).save(tmp_path / "deep.png")
     got = decoding.decode(tmp_path / "deep.png", (1, 32, 32))
@@ -131,7 +131,7 @@ def test_corrupt_files_are_counted_named_and_skipped(tmp_path: Path, pictures: P
 
 
 def test_strict_refuses_them_by_name(tmp_path: Path, pictures: Path) -> None:
-    with pytest.raises(GanExportError, match=r"3 of 13 pictures.*cut\.png"):
+    with pytest.raises(GanExportError, match=r"3 of 13 images.*cut\.png"):
         _folder(_damaged(tmp_path, pictures), strict=True)
 
 

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from gan_export import checkpoint, images
 from gan_export.errors import GanExportError
 from gan_export.recognize.options import ReadOptions
-from gan_export.sampling import generator as generators
+from gan_export.sampling.opening import open_generator
 from gan_export.training import events, losses, models, recipe, snapshot, trainer
 from gan_export.training.adam import Adam
 from gan_export.training.augment import augmented, noise_at
 from gan_export.training.step import step
 from gan_export.training.step_scalar import StepScalar
+from tests.conftest import latent_image
 from tests.training.common import resume_here, same, tiny_recipe, train_here
 
 CPU = torch.device("cpu")
@@ -52,11 +53,11 @@ def _gradient(*settings: str, at: int = 0) -> tuple[Tensor, Tensor]:
     wasserstein = ("loss.kind=wasserstein", "discriminator.spectral=true", "discriminator.norm=none")
     now = snapshot.start(recipe.load("mnist32-classic", [*SMALL, *wasserstein, *settings]), CPU)
     now.discriminator = Weighted()  # type: ignore[assignment]
-    now.optimiser_d = Adam(now.discriminator.parameters(), StepScalar(1e-3), (0.5, 0.999))
+    now.optimizer_d = Adam(now.discriminator.parameters(), StepScalar(1e-3), (0.5, 0.999))
     now.step = at
     before = now.discriminator.w.detach().clone()  # type: ignore[union-attr]
     step(now, torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1)
-    return before, now.optimiser_d.means[0] * 2  # Adam's mean after one step is half the gradient
+    return before, now.optimizer_d.means[0] * 2  # Adam's mean after one step is half the gradient
 
 
 @pytest.mark.usefixtures("double")
@@ -122,8 +123,8 @@ def test_smoothing_is_cross_entropy_with_a_softer_target(kind: str, times: float
         (["augment.cutout=1"], "augment.cutout"),
         (["augment.noise_until=0"], "augment.noise_until"),
         (["train.critic_steps=0"], "train.critic_steps"),
-        (["optimiser.generator.weight_decay=-1"], "optimiser.generator.weight_decay"),
-        (["data.source=cifar10", "output.metrics_every=10"], "no features are at hand for cifar10"),
+        (["optimizer.generator.weight_decay=-1"], "optimizer.generator.weight_decay"),
+        (["data.source=cifar10", "output.metrics_every=10"], "there are no features for cifar10"),
         (["output.metrics_every=10", "output.metrics_pictures=10"], "output.metrics_pictures"),
     ],
 )
@@ -178,9 +179,9 @@ def test_cutout_blanks_one_square_of_each_picture() -> None:
     assert len(set(count.tolist())) > 10
 
 
-def test_colour_changes_levels_but_no_shapes() -> None:
+def test_color_changes_levels_but_no_shapes() -> None:
     pictures = torch.rand(8, 3, 16, 16) * 2 - 1
-    changed = augmented(pictures, recipe.Augment(colour=True), StepScalar(), _noise())
+    changed = augmented(pictures, recipe.Augment(color=True), StepScalar(), _noise())
     assert not torch.allclose(changed, pictures, atol=0.05)
     before, after = pictures.mean(1).flatten(1), changed.mean(1).flatten(1)
     for a, b in zip(before, after, strict=True):
@@ -189,7 +190,7 @@ def test_colour_changes_levels_but_no_shapes() -> None:
 
 def test_augmentation_lets_gradients_through_and_draws_nothing_when_off() -> None:
     pictures = torch.rand(4, 1, 16, 16, requires_grad=True)
-    everything = recipe.Augment(noise=0.1, translate=0.125, cutout=0.25, colour=True)
+    everything = recipe.Augment(noise=0.1, translate=0.125, cutout=0.25, color=True)
     augmented(pictures, everything, StepScalar(noise_at(everything, 0.0)), _noise()).sum().backward()  # type: ignore[no-untyped-call]
     assert pictures.grad is not None
     assert (pictures.grad != 0).any((1, 2, 3)).all()
@@ -209,10 +210,10 @@ def test_weight_decay_shrinks_weights_beside_the_gradient() -> None:
 def test_the_critic_moves_as_often_as_asked() -> None:
     now = snapshot.start(recipe.load("mnist32-classic", [*SMALL, "train.critic_steps=3", "train.batch=4"]), CPU)
     step(now, torch.rand(12, 1, 8, 8))
-    assert now.optimiser_d.state()["steps"][0] == 3
-    assert now.optimiser_g.state()["steps"][0] == 1
+    assert now.optimizer_d.state()["steps"][0] == 3
+    assert now.optimizer_g.state()["steps"][0] == 1
     step(now, torch.rand(5, 1, 8, 8))  # an epoch's last: two pieces that BatchNorm can take
-    assert now.optimiser_d.state()["steps"][0] == 5
+    assert now.optimizer_d.state()["steps"][0] == 5
 
 
 @pytest.fixture(scope="module")
@@ -231,17 +232,17 @@ def test_a_conditional_generator_is_read_from_its_file_alone(tmp_path: Path, cla
     train_here(file, tmp_path / "run", "generator.classes=3", "generator.embedding=5", "train.epochs=1")
     path = tmp_path / "run" / "generator_1.pth"
     spec = checkpoint.read(path, ReadOptions()).spec
-    assert (spec.nz, spec.classes, spec.image) == (8, 3, (1, 32, 32))
+    assert (latent_image(spec).nz, latent_image(spec).classes, latent_image(spec).image) == (8, 3, (1, 32, 32))
     net = models.Generator(8, (12, 8, 8), 1, 3, 5)
     net.load_state_dict(torch.load(path, weights_only=True))
     net.eval()
     drawn = []
-    with generators.open_generator(path) as generator:
+    with open_generator(path) as generator:
         for label in range(3):
             z = torch.from_numpy(_z(9, 8))
             with torch.no_grad():
                 want = images.to_bytes(net(z[:, :, None, None], torch.full((9,), label)).numpy())
-            got = generator.draw(0, 0, 9, label)
+            got = generator.sample(9, labels=label)
             assert np.abs(got.astype(int) - want.astype(int)).max() <= 1
             drawn.append(got)
     assert not np.array_equal(drawn[0], drawn[1])
@@ -260,7 +261,7 @@ def test_the_discriminator_learns_to_name_and_the_generator_to_be_clear(tmp_path
         now = snapshot.start(
             recipe.load("mnist32-small", [
                 "data.size=8", "generator.widths=[12]", "discriminator.widths=[12]", "generator.nz=4",
-                "discriminator.names=2", f"loss.naming={naming}", "optimiser.generator.lr=5e-3", "train.seed=3",
+                "discriminator.names=2", f"loss.naming={naming}", "optimizer.generator.lr=5e-3", "train.seed=3",
                 "output.metrics_every=0",
             ]), CPU)  # fmt: skip
         draw = torch.Generator().manual_seed(1)
@@ -290,7 +291,7 @@ GROUPS = {
     "soft": ("loss.kind=non-saturating", "loss.smooth=0.1", "loss.flip=0.1", "loss.mixed=true", "loss.r1=1",
              "augment.noise=0.2", "loss.penalty_every=2"),
     "r3gan": ("loss.kind=relativistic", "loss.r1=1", "loss.r2=1", "augment.translate=0.125", "augment.cutout=0.3",
-              "augment.colour=true", "optimiser.generator.weight_decay=0.01", "optimiser.decay_from=0.2",
+              "augment.color=true", "optimizer.generator.weight_decay=0.01", "optimizer.decay_from=0.2",
               "discriminator.names=3", "loss.naming=0.5"),
     "conditional wgan-gp": ("loss.kind=wasserstein", "loss.gradient_penalty=10", "train.critic_steps=2",
                             "generator.classes=3", "generator.embedding=4", "ema.decay=0.9", "ema.recalibrate=64",

@@ -12,6 +12,7 @@ import pytest
 from tests.training.common import PROGRAM, environment, gan_train, refused, resume_here, tiny_recipe, train_here
 
 
+@pytest.mark.long
 def test_a_full_disk_while_saving_leaves_the_last_snapshot_whole(tmp_path: Path, pictures: Path) -> None:
     """A file-size limit stands in for the full disk: the write fails midway with an OSError."""
     recipe = tiny_recipe(tmp_path, pictures)

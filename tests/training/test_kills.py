@@ -20,7 +20,7 @@ EPOCHS = 24  # of 6 steps: more than the kills need, so that none comes too late
 SETTINGS = (
     "data.drop_last=true", "ema.decay=0.9", "ema.recalibrate=64", "loss.kind=hinge", "loss.mixed=true", "loss.flip=0.1",
     "loss.r1=1", "discriminator.spectral=true", "augment.noise=0.1", "augment.translate=0.125",
-    "optimiser.decay_from=0.3", f"train.epochs={EPOCHS}", "output.log_every=1", "output.snapshot_every=5",
+    "optimizer.decay_from=0.3", f"train.epochs={EPOCHS}", "output.log_every=1", "output.snapshot_every=5",
     "output.preview_every=12", "output.save_every=4",
 )  # fmt: skip
 
@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize(("processes", "kills"), [(1, 10), (2, 10)])
+@pytest.mark.parametrize(("processes", "kills"), [(1, 5), (2, 5)])
 def test_kills_change_no_bit(processes: int, kills: int, tmp_path: Path, pictures: Path) -> None:
     draw = random.Random(processes)
     devices = ["--devices", str(processes)]

@@ -13,6 +13,7 @@ import torch
 from gan_export import checkpoint, latents
 from gan_export.graph.torch_module import build_module
 from gan_export.training import models
+from tests.conftest import latent_image
 from tests.training.common import ROOT, environment
 
 NZ, MARGIN = 16, 0.3
@@ -38,12 +39,13 @@ def _generator(path: Path) -> models.Generator:
     return g.eval()
 
 
+@pytest.mark.long
 def test_a_cut_generator_draws_what_the_whole_one_draws_further_inside_the_cell(tmp_path: Path) -> None:
     whole = _generator(tmp_path / "g.pth")
     done = _cut(tmp_path / "g.pth", tmp_path / "cut.pth", "--margin", MARGIN, "--keep", NZ, "--recalibrate", 0)
     assert done.returncode == 0, done.stderr
     read = checkpoint.read(tmp_path / "cut.pth")
-    assert (read.spec.nz, read.spec.image) == (NZ, (1, 32, 32))
+    assert (latent_image(read.spec).nz, latent_image(read.spec).image) == (NZ, (1, 32, 32))
 
     z = torch.from_numpy(latents.draw(5, 0, 256, NZ))
     top = z[:, :10].topk(2, dim=1)
@@ -59,6 +61,7 @@ def test_a_cut_generator_draws_what_the_whole_one_draws_further_inside_the_cell(
     assert (want - whole(z.reshape(-1, NZ, 1, 1))).abs().max() > 0.01  # the margin shows
 
 
+@pytest.mark.long
 def test_fewer_directions_make_a_smaller_file_and_nearly_the_same_pictures(tmp_path: Path) -> None:
     _generator(tmp_path / "g.pth")
     for keep in (6, 5):

@@ -215,6 +215,7 @@ def test_half_precision_keeps_the_sums_over_both(tmp_path: Path, pictures: Path)
     torch.testing.assert_close(*means, rtol=0.05, atol=0.01)
 
 
+@pytest.mark.long
 def test_plans_that_can_not_be_are_refused(tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = tiny_recipe(tmp_path, pictures)
     refused(gan_train(recipe, "-o", tmp_path / "run", "--devices", 0), "--devices 0")
@@ -230,9 +231,9 @@ def test_plans_that_can_not_be_are_refused(tmp_path: Path, pictures: Path, monke
     monkeypatch.setenv("MASTER_PORT", "29500")
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
-    refused(gan_train(recipe, "-o", tmp_path / "run", "--devices", 2), "torchrun decides", "leave out --devices")
+    refused(gan_train(recipe, "-o", tmp_path / "run", "--devices", 2), "torchrun sets", "leave out --devices")
     monkeypatch.setenv("RANK", "2")
     refused(gan_train(recipe, "-o", tmp_path / "run"), "RANK=2, WORLD_SIZE=2", "a rank must be below its size")
     monkeypatch.setenv("RANK", "-1")
-    refused(gan_train(recipe, "-o", tmp_path / "run"), "whole numbers are needed")
+    refused(gan_train(recipe, "-o", tmp_path / "run"), "must be whole numbers")
     assert not (tmp_path / "run").exists()

@@ -11,6 +11,7 @@ from PIL import Image
 from gan_export import checkpoint
 from gan_export.recognize.options import ReadOptions
 from gan_export.training import events, recipe, trainer
+from tests.conftest import latent_image
 from tests.training.common import ROOT, gan_train
 
 NARROWER = 16
@@ -45,8 +46,8 @@ def test_every_recipe_takes_steps_and_gives_a_generator_that_is_read(name: str, 
     measured = [e for e in told if isinstance(e, events.Measured)]
     assert measured[-1].step == (2 if ours.data.drop_last else 3)
     spec = checkpoint.read(tmp_path / "run" / "generator_1.pth", ReadOptions()).spec
-    assert spec.image == (ours.data.channels, ours.data.size, ours.data.size)
-    assert spec.classes == ours.generator.classes
+    assert latent_image(spec).image == (ours.data.channels, ours.data.size, ours.data.size)
+    assert latent_image(spec).classes == ours.generator.classes
 
 
 def test_the_list_says_which_recipes_have_a_record() -> None:

@@ -39,6 +39,7 @@ def test_a_run_is_kept_with_what_its_newest_generator_draws(tmp_path: Path) -> N
     assert told["judge"]["frechet"] > told["judge"]["frechet_floor"] > 0
 
 
+@pytest.mark.long
 def test_what_is_no_run_or_has_drawn_nothing_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "nowhere", tmp_path / "empty"):

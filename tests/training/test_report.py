@@ -1,4 +1,4 @@
-"""gan-train page: one file that holds a run, and that no text of the run can break."""
+"""gan-train report: one file that holds a run, and that no text of the run can break."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def page(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
             line = {"event": "scored", "step": step, "epoch": 1, "seconds": 1.0, "figures": figures}
             log.write(json.dumps(line) + "\n")
         log.write('{"event": "measured", "st')  # a run that is writing
-    result = gan_train("page", run)
+    result = gan_train("report", run)
     assert result.returncode == 0, result.stderr
     return run / "page.html"
 
@@ -90,11 +90,11 @@ def test_a_browser_draws_it(page: Path, tmp_path: Path) -> None:
     dom = result.stdout
     assert "<title>tiny</title>" in dom, result.stderr
     assert dom.count("<svg") == 5 + 3
-    assert 'id="preview" alt="pictures of the same latents at an epoch" src="data:image/png' in dom
+    assert 'id="preview" alt="images of the same latents at an epoch" src="data:image/png' in dom
     assert "epoch 2; the same latents at each" in dom
     assert "&lt;/script&gt;&lt;script&gt;" in dom
 
 
 def test_where_there_is_no_run_it_says_so(tmp_path: Path) -> None:
-    refused(gan_train("page", tmp_path), "holds no run")
+    refused(gan_train("report", tmp_path), "contains no run")
     assert not list(tmp_path.iterdir())

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from gan_export.training.events import Began, Ended
+from tests.conftest import interruptible
 from tests.training.common import (
     PROGRAM,
     environment,
@@ -27,12 +28,13 @@ from tests.training.common import (
 )  # fmt: skip
 
 MODERN = (
-    "ema.decay=0.9", "ema.recalibrate=64", "loss.kind=hinge", "loss.one_call=true", "optimiser.decay_from=0.3",
+    "ema.decay=0.9", "ema.recalibrate=64", "loss.kind=hinge", "loss.one_call=true", "optimizer.decay_from=0.3",
     "discriminator.spectral=true", "discriminator.norm=none",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("at", [2, 9], ids=["before the first snapshot", "after one"])
+@pytest.mark.long
 def test_killed_and_resumed_equals_never_interrupted_bit_for_bit(
     finished: Path, tmp_path: Path, pictures: Path, at: int
 ) -> None:
@@ -48,6 +50,7 @@ def test_killed_and_resumed_equals_never_interrupted_bit_for_bit(
         _resumes_to(finished, killed)
 
 
+@pytest.mark.long
 def test_so_does_every_field_that_keeps_state(tmp_path: Path, pictures: Path) -> None:
     recipe = tiny_recipe(tmp_path, pictures)
     chosen = [word for s in MODERN for word in ("--set", s)]
@@ -100,7 +103,7 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path: Path, pictures:
     process = subprocess.Popen(
         [*PROGRAM, str(recipe), "-o", str(run), "--set", "train.epochs=2000", "--set", "output.preview_every=2000",
          "--set", "output.save_every=2000"],
-        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=interruptible, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     until = time.monotonic() + 60
     while time.monotonic() < until and not list(run.glob("snapshots/*.pt")):
@@ -164,11 +167,12 @@ def test_pictures_that_moved_are_found_where_they_are_now(finished: Path, tmp_pa
     recipe = json.loads(file.read_text())
     recipe["data"]["path"] = "where they lay before"
     file.write_text(json.dumps(recipe))
-    refused(gan_train("resume", run, "--set", "train.epochs=3"), "where they lay before is no folder")
+    refused(gan_train("resume", run, "--set", "train.epochs=3"), "where they lay before is not a folder")
     resume_here(run, "train.epochs=3", f"data.path={moved.as_posix()}")
     assert (run / "generator_3.pth").is_file()
 
 
+@pytest.mark.long
 def test_a_run_that_is_over_is_not_trained_on(finished: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)
@@ -180,6 +184,7 @@ def test_a_run_that_is_over_is_not_trained_on(finished: Path, tmp_path: Path) ->
     assert ended.step == 14
 
 
+@pytest.mark.long
 def test_two_at_one_run_are_kept_apart(finished: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)
@@ -191,7 +196,7 @@ def test_two_at_one_run_are_kept_apart(finished: Path, tmp_path: Path) -> None:
     try:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        refused(gan_train("resume", run, "--set", "train.epochs=3"), "another gan-train is at work there")
+        refused(gan_train("resume", run, "--set", "train.epochs=3"), "another gan-train is using this folder")
     finally:
         other.kill()
         other.wait()
@@ -200,6 +205,7 @@ def test_two_at_one_run_are_kept_apart(finished: Path, tmp_path: Path) -> None:
     assert not (run / ".lock").exists()
 
 
+@pytest.mark.long
 def test_resuming_with_other_data_is_refused(finished: Path, tmp_path: Path, pictures: Path) -> None:
     run, other = tmp_path / "run", tmp_path / "other"
     shutil.copytree(finished, run)
@@ -209,15 +215,16 @@ def test_resuming_with_other_data_is_refused(finished: Path, tmp_path: Path, pic
     recipe = json.loads(file.read_text())
     recipe["data"]["path"] = str(other)
     file.write_text(json.dumps(recipe))
-    refused(gan_train("resume", run, "--set", "train.epochs=3"), "not what the run was trained on")
+    refused(gan_train("resume", run, "--set", "train.epochs=3"), "the data differs from that of the run")
 
 
+@pytest.mark.long
 def test_a_damaged_snapshot_is_said(finished: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     newest = run / "snapshots" / "00000014.pt"
     newest.write_bytes(newest.read_bytes()[:1000])
-    refused(gan_train("resume", run), "00000014.pt is no snapshot")
+    refused(gan_train("resume", run), "00000014.pt is not a snapshot")
     newest.unlink()  # what the message says to do
     resume_here(run)
     assert (run / "generator_2.pth").read_bytes() == (finished / "generator_2.pth").read_bytes()

@@ -69,7 +69,7 @@ def test_a_step_of_the_trainer_is_a_step_of_the_classic_loop(channels_last: str)
     for net, twin in ((ours.generator, reference.g), (ours.discriminator, reference.d)):
         for (name, got), want in zip(net.state_dict().items(), twin.state_dict().values(), strict=True):
             torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-7, msg=lambda m, n=name: f"{n}: {m}")
-    for adam, twin in ((ours.optimiser_g, reference.adam_g), (ours.optimiser_d, reference.adam_d)):
+    for adam, twin in ((ours.optimizer_g, reference.adam_g), (ours.optimizer_d, reference.adam_d)):
         for mean, its_mean, square, its_square in _states(adam, twin):
             torch.testing.assert_close(mean, its_mean, rtol=1e-6, atol=1e-9)
             torch.testing.assert_close(square, its_square, rtol=1e-6, atol=1e-12)
@@ -83,8 +83,8 @@ def test_its_gradients_in_float32_are_the_classic_ones(channels_last: str) -> No
     readings = step(ours, real)
     torch.testing.assert_close(readings[0], twins[0].detach(), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(readings[1], twins[1].detach(), rtol=1e-3, atol=1e-5)  # after D's move
-    largest = max(its.abs().max().item() for _, its, _, _ in _states(ours.optimiser_d, reference.adam_d))
-    for mean, its_mean, _, _ in _states(ours.optimiser_d, reference.adam_d):  # after one step: half the gradient
+    largest = max(its.abs().max().item() for _, its, _, _ in _states(ours.optimizer_d, reference.adam_d))
+    for mean, its_mean, _, _ in _states(ours.optimizer_d, reference.adam_d):  # after one step: half the gradient
         # the biases before a BatchNorm have no gradient but rounding, so the bound is the whole net's
         torch.testing.assert_close(mean, its_mean, rtol=1e-2, atol=5e-3 * largest)
 
@@ -131,7 +131,7 @@ def test_the_start_is_a_function_of_the_seed_alone() -> None:
     assert not torch.equal(one["model.0.weight"], other["model.0.weight"])
 
 
-def test_normal_initialisation_has_its_moments() -> None:
+def test_normal_initialization_has_its_moments() -> None:
     g, d = models.build(recipe.load("mnist32-classic"))
     for name, weight in [*g.state_dict().items(), *d.state_dict().items()]:
         if weight.ndim == 4:

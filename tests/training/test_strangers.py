@@ -32,7 +32,7 @@ def test_a_resumed_run_keeps_to_its_folder(run: Path, tmp_path: Path, name: str)
 
 ODD = {
     "deep": "[" * 100_000 + "]" * 100_000, "digits": '{"event": "measured", "step": ' + "9" * 5000 + "}",
-    "list": "[]", "number": "1", "nothing": "", "no event": "{}", "event of no text": '{"event": []}',
+    "list": "[]", "number": "1", "nothing": "", "not an event": "{}", "event of no text": '{"event": []}',
     "bytes": "\xff\x00", "cut": '{"event": "measu',
 }  # fmt: skip
 
@@ -41,7 +41,7 @@ ODD = {
 def test_an_odd_line_of_a_log_is_told(run: Path, line: str) -> None:
     text = f'{{"event": "began"}}\n{ODD[line]}\n{{"event": "ended"}}\n'
     (run / run_dir.LOG).write_bytes(text.encode("latin-1"))
-    with pytest.raises(GanExportError, match="line 2 is no event") as told:
+    with pytest.raises(GanExportError, match="line 2 is not an event") as told:
         report.write(run, run / "page.html")
     assert str(told.value).isprintable()
     assert not (run / "page.html").exists()
@@ -52,7 +52,7 @@ def test_an_odd_line_of_a_log_is_told(run: Path, line: str) -> None:
 )
 def test_events_that_lack_what_they_tell(run: Path, line: str) -> None:
     (run / run_dir.LOG).write_text(line + "\n")
-    with pytest.raises(GanExportError, match="is no log of gan-train"):
+    with pytest.raises(GanExportError, match="is not a log of gan-train"):
         report.write(run, run / "page.html")
 
 

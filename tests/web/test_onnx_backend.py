@@ -17,10 +17,10 @@ from .test_engine import close
 from .test_page import FLAGS, chromium, grid, needs_chromium, needs_engine, served, wait
 
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = {"plain": ROOT / "exported" / "mnist32", "labelled": ROOT / "exported" / "mnist32-conditional"}
+SHIPPED = {"plain": ROOT / "exported" / "mnist32", "labeled": ROOT / "exported" / "mnist32-conditional"}
 REQUESTS = {
     "plain": ("seed: 2n**64n - 1n, start: 3n", ("--seed", 2**64 - 1, "--start", 3)),
-    "labelled": ("seed: 7n, start: 2n**40n, label: 'all'", ("--seed", 7, "--start", 2**40, "--label", "all")),
+    "labeled": ("seed: 7n, start: 2n**40n, label: 'all'", ("--seed", 7, "--start", 2**40, "--label", "all")),
 }
 pytestmark = [
     pytest.mark.long,
@@ -99,7 +99,7 @@ def test_pictures_are_gan_samples(page: Any, name: str, provider: str, command: 
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("cut", "cut short"), ("junk", "no ONNX file"), ("absent", "the server says 404")]
+    ("name", "said"), [("cut", "cut short"), ("junk", "not an ONNX file"), ("absent", "the server answered 404")]
 )
 def test_what_is_no_generator_is_refused(page: Any, name: str, said: str) -> None:
     assert said in run(page, opened(name, "['wasm']"))
@@ -148,10 +148,10 @@ def test_the_page_with_both_backends(
         page.get(address)
         wait(page, "images/s")
         Select(page.find_element("id", "choice")).select_by_value("wasm")
-        assert "no ONNX file" in wait(page, "ONNX")
+        assert "not an ONNX file" in wait(page, "ONNX")
         assert page.find_element("id", "choice").get_attribute("value") == "engine"
         page.find_element("id", "more").click()
-        wait(page, "Pictures 64 to 127")  # the engine goes on
+        wait(page, "Images 64 to 127")  # the engine goes on
         loaded = page.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
         assert all(url.startswith((address, "data:", "blob:")) for url in loaded), loaded
     assert not [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]

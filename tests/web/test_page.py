@@ -110,7 +110,7 @@ def test_the_page_draws_pythons_pictures_and_its_controls_work(browser: Any, tmp
     web.write_site(tmp_path / "site", lambda target: shutil.copyfile(path, target))
     with Model(path) as model, served(tmp_path / "site") as address:
         browser.get(address)
-        assert "images/s" in wait(browser, "Pictures 0 to 63 of seed 7")
+        assert "images/s" in wait(browser, "Images 0 to 63 of seed 7")
         # the first picture bears the mark of the chosen one
         assert close(grid(browser, 8)[1:, :, :, 0].ravel(), model.generate(7, 64)[1:])
         assert "WebAssembly engine, simd128" in browser.find_element("id", "backend").text
@@ -122,12 +122,12 @@ def test_the_page_draws_pythons_pictures_and_its_controls_work(browser: Any, tmp
         wait(browser, f"of seed {2**64 - 1}")
         assert close(grid(browser, 8)[1:, :, :, 0].ravel(), model.generate(2**64 - 1, 64)[1:])
         browser.find_element("id", "more").click()
-        wait(browser, "Pictures 64 to 127")
+        wait(browser, "Images 64 to 127")
         assert close(grid(browser, 8)[1:, :, :, 0].ravel(), model.generate(2**64 - 1, 64, start=64)[1:])
 
         before = browser.execute_script("return document.getElementById('single').toDataURL()")
         browser.find_element("id", "grid").send_keys(Keys.ARROW_RIGHT)
-        wait(browser, "Picture 65")
+        wait(browser, "Image 65")
         slider = browser.find_element("css selector", "#sliders input")
         slider.send_keys(Keys.HOME)
         assert slider.get_attribute("value") == "-3"
@@ -174,7 +174,7 @@ def test_it_fits_and_says_what_everything_is(browser: Any, width: int, scheme: s
         labels = browser.find_elements("css selector", "#labels button")
         assert [b.text for b in labels] == ["random", "all", "0", "1", "2", "3", "4"]
         browser.find_element("id", "grid").send_keys(Keys.ARROW_RIGHT)
-        wait(browser, "Picture 1 of seed 7 is chosen")
+        wait(browser, "Image 1 of seed 7 is chosen")
         with Model(tmp_path / "site" / "generator.gan") as model:  # by its random label, as in the grid
             assert close(grid(browser, 1, "single")[0, :, :, :3].ravel(), model.generate(7, 1, start=1))
         labels[3].click()
@@ -216,7 +216,7 @@ def test_a_walk_yields_to_what_the_user_does(browser: Any, tmp_path: Path) -> No
         stands_at(5)
         walk.click()
         browser.find_element("id", "more").click()
-        wait(browser, "Pictures 64 to 127")
+        wait(browser, "Images 64 to 127")
         stands_at(64 + 5)
         walk.click()
         slider = browser.find_element("css selector", "#sliders input")
@@ -248,9 +248,9 @@ def test_what_is_asked_counts_once_it_is_drawn(browser: Any, tmp_path: Path) -> 
         assert [b.get_attribute("aria-pressed") for b in (chance, every)] == ["true", "false"]
         seed.send_keys("7")
         more.click()
-        assert "label" not in wait(browser, "Pictures 64 to 127 of seed 7")
+        assert "label" not in wait(browser, "Images 64 to 127 of seed 7")
         browser.execute_script("for (const _ of [1, 2]) document.getElementById('more').click()")
-        wait(browser, "Pictures 192 to 255 of seed 7")
+        wait(browser, "Images 192 to 255 of seed 7")
 
         browser.execute_script(
             """window.said = [];
@@ -268,7 +268,7 @@ def test_what_is_asked_counts_once_it_is_drawn(browser: Any, tmp_path: Path) -> 
         assert [s for s in said if "Saved" in s] == ["Saved seed-7.png"]
         seed.clear()
         seed.send_keys("9", Keys.ENTER)
-        wait(browser, "Pictures 0 to 63 of seed 9")
+        wait(browser, "Images 0 to 63 of seed 9")
 
 
 @needs_chromium
@@ -290,7 +290,7 @@ def test_a_label_of_many_is_typed(browser: Any, tmp_path: Path) -> None:
         assert close(grid(browser, 8)[1:, :, :, :3].ravel(), model.generate(7, 64, label=119)[1:])
         assert [b.get_attribute("aria-pressed") for b in buttons] == ["false", "false"]
         field.send_keys("9", Keys.TAB)
-        wait(browser, "A label is a whole number from 0 to 119.")
+        wait(browser, "The label must be a whole number from 0 to 119.")
         buttons[1].click()
         wait(browser, "label all")
         assert field.get_attribute("value") == ""
@@ -314,7 +314,7 @@ def test_a_site_without_its_list_is_said_on_the_page(browser: Any, tmp_path: Pat
     (tmp_path / "site" / "site.json").unlink()
     with served(tmp_path / "site") as address:
         browser.get(address)
-        wait(browser, "site.json: the server says 404")
+        wait(browser, "site.json: the server answered 404")
         assert not any(control.is_enabled() for control in controls(browser))
     browser.get_log("browser")
 
@@ -326,7 +326,7 @@ def test_the_command(command: Command, classic_pth: Path, tmp_path: Path) -> Non
     assert "http.server" in done.out
     names = {p.name for p in (tmp_path / "site").iterdir()}
     assert {*web.MODULE, *web.ENGINES, *web.PAGE, "generator.gan", "site.json"} <= names
-    assert "is there already" in refused(command("gan-export", "web", classic_pth, "-o", tmp_path / "site"))
+    assert "already exists" in refused(command("gan-export", "web", classic_pth, "-o", tmp_path / "site"))
     again = command("gan-export", "web", tmp_path / "site" / "generator.gan", "-o", tmp_path / "second")
     assert again.code == 0
     junk = tmp_path / "junk.pth"

@@ -1,13 +1,12 @@
-"""What each field of a recipe is worth: settings trained for equal wall-clock, one change at a time.
+"""Measure the effect of single recipe fields: settings trained for equal wall-clock time, one change at a time.
 
     python train/experiments/ablate.py run --data-root DIR [--minutes 5] [--seeds 0,1] [--at-once 1] [-o runs/ablations]
-    python train/experiments/ablate.py table [-o runs/ablations]  # -> train/experiments/ablations.md, from the logs
-    alone
+    python train/experiments/ablate.py table [-o runs/ablations]  # logs -> train/experiments/ablations.md
 
-`run` trains every setting of SETTINGS with every seed, and passes over those that have ended: it may be stopped and
-started again.  So many as --at-once says run beside each other; each should have processors of its own
-(`--set compute.threads=1`).  The table takes the last measurement of each run (`output.metrics_pictures` pictures
-of the generator that would be saved) and the steps it came to.
+`run` trains every setting of SETTINGS with every seed and skips finished runs, so it can be stopped and started again.
+--at-once sets the number of parallel runs; each should have its own processors (`--set compute.threads=1`).  The table
+has the last measurement of each run (`output.metrics_pictures` images of the generator that would be saved) and the
+number of its steps.
 """
 
 from __future__ import annotations
@@ -42,29 +41,29 @@ class Setting:
 SETTINGS: tuple[Setting, ...] = (
     Setting("base", f"`{BASE}` as it is"),
     Setting("classic", "the classic recipe", recipe="mnist32-classic"),
-    Setting("no-naming", "a discriminator that names nothing", ("loss.naming=0", "discriminator.names=0")),
-    Setting("cells", "named as the cell of the latent says", ("loss.cells=true",)),
-    Setting("no-ema", "without the average", ("ema.decay=0",)),
-    Setting("two-calls", "generated and real pictures in two calls", ("loss.one_call=false",)),
-    Setting("mixed", "shuffled together", ("loss.mixed=true",)),
+    Setting("no-naming", "no auxiliary classifier", ("loss.naming=0", "discriminator.names=0")),
+    Setting("cells", "the latent's cell as the auxiliary target", ("loss.cells=true",)),
+    Setting("no-ema", "no moving average", ("ema.decay=0",)),
+    Setting("two-calls", "generated and real images in two calls", ("loss.one_call=false",)),
+    Setting("mixed", "generated and real images shuffled together", ("loss.mixed=true",)),
     Setting("non-saturating", "another loss", ("loss.kind=non-saturating",)),
-    Setting("smooth", "non-saturating, real pictures to score 0.9", ("loss.kind=non-saturating", "loss.smooth=0.1")),
+    Setting("smooth", "non-saturating, target 0.9 for real images", ("loss.kind=non-saturating", "loss.smooth=0.1")),
     Setting("flip", "a twentieth of the labels flipped", ("loss.flip=0.05",)),
-    Setting("noise", "instance noise of 0.2, gone at half the run", ("augment.noise=0.2", "augment.noise_until=0.5")),
+    Setting("noise", "instance noise from 0.2 to 0 in half the run", ("augment.noise=0.2", "augment.noise_until=0.5")),
     Setting(
-        "r3gan", "relativistic with R1 and R2 in place of spectral norm",
+        "r3gan", "relativistic with R1 and R2 instead of spectral norm",
         ("loss.kind=relativistic", "loss.r1=1", "loss.r2=1", "loss.penalty_every=4", "discriminator.spectral=false"),
     ),
     Setting(
-        "wgan-gp", "Wasserstein with a gradient penalty in place of spectral norm, two critic steps",
+        "wgan-gp", "Wasserstein with a gradient penalty instead of spectral norm, 2 critic steps",
         ("loss.kind=wasserstein", "loss.gradient_penalty=10", "discriminator.spectral=false", "train.critic_steps=2"),
     ),
-    Setting("translate", "shifted by up to an eighth", ("augment.translate=0.125",)),
-    Setting("weight-decay", "weight decay on the discriminator", ("optimiser.discriminator.weight_decay=0.01",)),
-    Setting("two-rates", "the generator at a quarter of the rate", ("optimiser.generator.lr=1e-4",)),
-    Setting("batch-norm", "BatchNorm in place of spectral norm",
+    Setting("translate", "shifts by up to an eighth", ("augment.translate=0.125",)),
+    Setting("weight-decay", "weight decay on the discriminator", ("optimizer.discriminator.weight_decay=0.01",)),
+    Setting("two-rates", "a quarter of the learning rate for the generator", ("optimizer.generator.lr=1e-4",)),
+    Setting("batch-norm", "BatchNorm instead of spectral norm",
             ("discriminator.norm=batch", "discriminator.spectral=false")),
-    Setting("no-decay", "rates that don't fall", ("optimiser.decay_from=1",)),
+    Setting("no-decay", "constant learning rates", ("optimizer.decay_from=1",)),
 )  # fmt: skip
 
 
@@ -72,7 +71,7 @@ def run(given: argparse.Namespace) -> None:
     out, names = given.out, [n for n in given.only.split(",") if n]
     if unknown := set(names) - {s.name for s in SETTINGS}:
         known = ", ".join(s.name for s in SETTINGS)
-        raise _Refused(f"no setting is called {', '.join(sorted(unknown))}; {known} are known")
+        raise _Refused(f"there is no setting {', '.join(sorted(unknown))}; there are {known}")
     todo = [
         (setting, seed, out / f"{setting.name}-{seed}")
         for seed in map(int, given.seeds.split(","))
@@ -83,7 +82,7 @@ def run(given: argparse.Namespace) -> None:
         try:
             for done in [pool.submit(_train, *what, given) for what in todo]:
                 done.result()
-        except BaseException:  # Ctrl-C, which the runs take too, or one that failed: begin no more
+        except BaseException:  # Ctrl-C, which also ends the runs, or a failed run: start no more
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
@@ -91,7 +90,7 @@ def run(given: argparse.Namespace) -> None:
 def _train(setting: Setting, seed: int, folder: Path, given: argparse.Namespace) -> None:
     settings = (f"train.minutes={given.minutes}", "output.preview_every=100", "output.save_every=100",
                 "output.metrics_every=100000", *setting.changes, *given.settings)  # fmt: skip
-    # a run that has begun holds its settings
+    # a run that was started keeps its settings
     words = ["resume", str(folder)] if (folder / "recipe.json").exists() else [
         setting.recipe, "-o", str(folder), "--seed", str(seed), *(w for s in settings for w in ("--set", s))
     ]  # fmt: skip
@@ -100,15 +99,17 @@ def _train(setting: Setting, seed: int, folder: Path, given: argparse.Namespace)
     program = "from gan_export.cli.train import main; main()"
     done = subprocess.run([sys.executable, "-c", program, *words, *root], check=False, stdout=subprocess.DEVNULL)
     if done.returncode:
-        raise _Refused(f"{setting.name}, seed {seed}: gan-train ended with {done.returncode}; run this again to go on")
+        raise _Refused(
+            f"{setting.name}, seed {seed}: gan-train exited with {done.returncode}; run this again to continue"
+        )
 
 
 class _Refused(Exception):
-    """One line for whoever asked."""
+    """An error that is printed as one line."""
 
 
 def ended(folder: Path) -> dict[str, Any] | None:
-    """What a run came to; None while it hasn't ended."""
+    """Return the last figures of a run, or None if it hasn't ended."""
     if not (folder / runs.LOG).is_file():
         return None
     lines = runs.log(folder)
@@ -119,11 +120,11 @@ def ended(folder: Path) -> dict[str, Any] | None:
 
 
 def table(out: Path) -> str:
-    """The table in Markdown, best first, from the runs that have ended."""
+    """Return the table in Markdown, best first, from the finished runs."""
     found = {s: [e for f in sorted(out.glob(f"{s.name}-[0-9]*")) if (e := ended(f)) is not None] for s in SETTINGS}
     found = {s: ends for s, ends in found.items() if ends}
     if not found:
-        raise _Refused(f"{out} holds no run that has ended; `python train/experiments/ablate.py run` makes them")
+        raise _Refused(f"{out} contains no finished run; `python train/experiments/ablate.py run` makes them")
     order = sorted(found, key=lambda s: statistics.mean(e["frechet"] for e in found[s]))
     rows = [_row(s, found[s]) for s in order]
     first = next(iter(found.values()))[0]
@@ -133,12 +134,12 @@ def table(out: Path) -> str:
     return "\n".join([
         "# Ablations",
         "",
-        f"Each setting is `{BASE}` with the changes named (`classic`: a recipe of its own) and trains {minutes} "
-        "minutes; an entry a seed. Generated from the runs' logs by `python train/experiments/ablate.py table`.",
+        f"Each setting is `{BASE}` with the named changes (`classic` is another recipe) and trains for {minutes} "
+        "minutes; one value per seed. Made from the runs' logs by `python train/experiments/ablate.py table`.",
         "",
-        f"Frechet distance of {first['pictures']:,} pictures to MNIST's test digits in the features of the classifier "
-        f"that ships (real training digits: {first['frechet_floor']:.2f}). Where coverage is 0 the generator has "
-        "collapsed: it draws a few pictures over and over, and a sure share of 100 % says nothing.",
+        f"Frechet distance of {first['pictures']:,} images to MNIST's test digits in the features of the "
+        f"bundled classifier (real training digits: {first['frechet_floor']:.2f}). If coverage is 0, the generator "
+        "has collapsed: it generates a few images again and again, and a sure share of 100 % means nothing.",
         "",
         "| setting | | steps | Frechet distance | sure share | coverage |",
         "|---|---|---|---|---|---|",
@@ -163,10 +164,10 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/ablations"))
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seeds", default="0,1")
-    parser.add_argument("--only", default="", help="names of settings, with commas")
-    parser.add_argument("--at-once", type=int, default=1, help="runs beside each other")
+    parser.add_argument("--only", default="", help="names of settings, separated by commas")
+    parser.add_argument("--at-once", type=int, default=1, help="number of parallel runs")
     parser.add_argument("--data-root", default=None)
-    parser.add_argument("--set", action="append", default=[], dest="settings", help="of every setting")
+    parser.add_argument("--set", action="append", default=[], dest="settings", help="override a field in every setting")
     given = parser.parse_args()
     try:
         if given.command == "run":

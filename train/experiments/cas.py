@@ -1,12 +1,12 @@
-"""Generated digits as training data: classifiers that learn from them, told on MNIST's real test digits.
+"""Train classifiers on generated digits, and test them on MNIST's real test digits.
 
     python train/experiments/cas.py alone GENERATOR DATA_ROOT          # 60,000 generated digits and no real one
-    python train/experiments/cas.py pick DATA_ROOT few.npz             # 20 real digits a class
-    python train/experiments/cas.py few few.npz GENERATOR DATA_ROOT    # those alone, and with generated ones
+    python train/experiments/cas.py pick DATA_ROOT few.npz             # 20 real digits per class
+    python train/experiments/cas.py few few.npz GENERATOR DATA_ROOT    # only those, and with generated ones
 
-GENERATOR draws by label: an export or a checkpoint.  The classifier is `train/experiments/judge.py`'s net, trained by
-its loop with its shifts, turns and scalings; what is told is its accuracy after the last step.  Figures are printed
-and, with --keep NAME, kept in train/records/cas.json under that name.
+GENERATOR must be conditional: an export or a checkpoint.  The classifier is `train/experiments/judge.py`'s network,
+trained by its loop with its shifts, rotations and scalings; the result is its accuracy after the last step.  Figures
+are printed and, with --keep NAME, stored in train/records/cas.json under that name.
 """
 
 from __future__ import annotations
@@ -27,33 +27,36 @@ from gan_export import latents
 from gan_export._lib.fs import atomic_file
 from gan_export.datasets import generator_files
 from gan_export.errors import GanExportError
-from gan_export.sampling import generator as generators
+from gan_export.sampling.opening import open_generator
 
 KEPT = Path(__file__).resolve().parent.parent / "records" / "cas.json"
 CLASSES = 10
 DRAW_SEED = 1
-Set = tuple[Tensor, Tensor]  # pictures, uint8 (N, 1, 32, 32), and their labels (N,)
+Set = tuple[Tensor, Tensor]  # images, uint8 (N, 1, 32, 32), and their labels (N,)
 
 
 def generated(generator: Path, count: int) -> Set:
-    """Images 0 .. count-1 of DRAW_SEED with labels i mod 10.  Raises GanExportError for other than ten classes."""
-    with generators.open_generator(generator) as opened:
-        if opened.facts.classes != CLASSES:
-            raise GanExportError(f"{generator} has {opened.facts.classes} classes; a generator of ten digits is needed")
-        pieces = [opened.draw(DRAW_SEED, i, min(500, count - i), "all") for i in range(0, count, 500)]
-    pictures = torch.from_numpy(np.concatenate(pieces)).permute(0, 3, 1, 2).contiguous()
+    """Return images 0 .. count-1 of DRAW_SEED with labels i mod 10.
+
+    Raise GanExportError unless there are ten classes.
+    """
+    with open_generator(generator) as opened:
+        if opened.classes != CLASSES:
+            raise GanExportError(f"{generator} has {opened.classes} classes; it must have 10")
+        drawn = opened.sample(count, seed=DRAW_SEED, labels="all")
+    pictures = torch.from_numpy(drawn).permute(0, 3, 1, 2).contiguous()
     return pictures, torch.from_numpy(latents.labels_in_turn(np.arange(count, dtype=np.uint64), CLASSES))
 
 
 def alone(drawn: Set, root: str, epochs: int, seed: int) -> dict[str, Any]:
-    """The classification accuracy score: trained on generated digits, tested on real ones."""
+    """Return the classification accuracy score: trained on generated digits, tested on real ones."""
     count = len(drawn[1])
     steps = epochs * (count // BATCH)
     return {"generated": count, "steps": steps, "accuracy": accuracy(fit([drawn], steps, seed), root)}
 
 
 def pick(root: str, target: Path, each: int, seed: int) -> None:
-    """`each` digits of every class of MNIST's training set, which ones by the seed: `images` and `labels`."""
+    """Write `each` digits per class of MNIST's training set, chosen by the seed: `images` and `labels`."""
     pictures, labels = digits(root, train=True)
     random = np.random.default_rng(seed)
     of_class = [np.flatnonzero(labels.numpy() == k) for k in range(CLASSES)]
@@ -63,7 +66,7 @@ def pick(root: str, target: Path, each: int, seed: int) -> None:
 
 
 def few(file: Path, drawn: Set, root: str, seeds: range, steps: int) -> dict[str, Any]:
-    """Three ways with as many steps each, a classifier a seed: real ones alone, generated ones alone, half and half."""
+    """Train in three ways with equal steps, a classifier per seed: on real digits, on generated ones, half and half."""
     with np.load(file) as held:
         real = torch.from_numpy(held["images"][:, None]), torch.from_numpy(held["labels"])
     told: dict[str, Any] = {"real": len(real[1]), "generated": len(drawn[1]), "steps": steps}
@@ -73,7 +76,7 @@ def few(file: Path, drawn: Set, root: str, seeds: range, steps: int) -> dict[str
 
 
 def keep(name: str, told: Mapping[str, Any]) -> None:
-    """Puts `told` into KEPT as `name`, with what it was computed by."""
+    """Store a result in KEPT as `name`, with the versions that computed it."""
     kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
     machine = {"machine": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
     kept[name] = {**told, **machine}
@@ -92,11 +95,11 @@ def main() -> None:
     for command, count in ((of_alone, 60_000), (of_few, 20_000)):
         command.add_argument("generator", type=Path)
         command.add_argument("root")
-        command.add_argument("--count", type=int, default=count, help="pictures that are generated")
+        command.add_argument("--count", type=int, default=count, help="number of generated images")
         command.add_argument("--keep", metavar="NAME")
     of_alone.add_argument("--epochs", type=int, default=4)
     of_few.add_argument("--steps", type=int, default=600)
-    of_few.add_argument("--seeds", type=int, default=3, help="classifiers that are trained each way")
+    of_few.add_argument("--seeds", type=int, default=3, help="number of classifiers per training set")
     for command in (of_alone, of_pick):
         command.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()

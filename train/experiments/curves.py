@@ -1,9 +1,9 @@
-"""The Frechet distance of runs against the time that they have trained, in one plot.
+"""Plot the Frechet distance of runs against their training time.
 
     python train/experiments/curves.py RUN RUN ... [-o train/experiments/curves.svg]
 
-Each RUN is a run's folder or a record of one: its recipe.json and log.jsonl are read and nothing else.  Prints where
-each stood when the shortest one ended, and how long each took to where the first one ended.
+Each RUN is a run's folder or a record of one; only its recipe.json and log.jsonl are read.  Prints the distance of each
+when the shortest one ended, and the time that each took to the first one's final distance.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ class Curve:
     points: tuple[tuple[float, float], ...]
 
     def at(self, seconds: float) -> float:
-        """The last measurement until then; infinity before the first."""
+        """Return the last measurement until then; infinity before the first."""
         return ([float("inf")] + [d for s, d in self.points if s <= seconds])[-1]
 
     def reaches(self, distance: float) -> float | None:
-        """Seconds until the first measurement that is no larger."""
+        """Return the seconds until the first measurement that is no larger."""
         return next((s for s, d in self.points if d <= distance), None)
 
 
 def read(run: Path) -> Curve:
-    """Raises ValueError for a folder without a log, or with one that measured nothing."""
+    """Read a run; raise ValueError for a folder without a log, or with a log without measurements."""
     try:
         name = plaindata.from_json((run / run_dir.RECIPE).read_bytes())["name"]
         lines = run_dir.log(run)
         points = tuple((e["seconds"], e["figures"]["frechet"]) for e in lines if e["event"] == "scored")
     except (OSError, ValueError, KeyError, TypeError, GanExportError) as error:
-        raise ValueError(f"{run} is no run's folder: {error}") from error
+        raise ValueError(f"{run} is not the folder of a run: {error}") from error
     if not points:
-        raise ValueError(f"{run} measured nothing while it trained: output.metrics_every is its steps between two")
+        raise ValueError(f"{run} has no measurements; set output.metrics_every, the number of steps between two")
     return Curve(name, points)
 
 
 def told(curves: list[Curve]) -> str:
-    """The table, in Markdown."""
+    """Return the table, in Markdown."""
     end = min(c.points[-1][0] for c in curves)
     first = curves[0]
     goal = first.points[-1][1]
@@ -63,7 +63,7 @@ def told(curves: list[Curve]) -> str:
 
 
 def picture(curves: list[Curve]) -> str:
-    """SVG."""
+    """Return the plot as SVG."""
     series = [charts.Series(c.name, tuple((s / 60, d) for s, d in c.points)) for c in curves]
     return str(charts.lines(series, "minutes of training", "Frechet distance", log="xy"))
 

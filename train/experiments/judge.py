@@ -1,11 +1,11 @@
-"""A judge of digits: a small classifier trained on real MNIST, and what it says of a generator's pictures.
+"""Train and pack a small classifier of digits, which evaluates a generator's images.
 
     python train/experiments/judge.py train DATA_ROOT runs/judge.pth        # minutes on 2 cores; prints its accuracy
-    python train/experiments/judge.py pack runs/judge.pth DATA_ROOT  # -> gan_export/data/digits-judge.npz, which ships
+    python train/experiments/judge.py pack runs/judge.pth DATA_ROOT  # -> gan_export/data/digits-judge.npz
 
-It never takes part in training a generator.  What is packed is read by `gan_export.metrics.distances`, in float16; the
-accuracy in it is that of the rounded weights, measured by `gan_export.metrics.distances` itself.  Pictures are 32x32
-in [-1, 1], as the generators give them.
+It is never used to train a generator.  The packed file is read by `gan_export.metrics.distances`, in float16; the
+accuracy in it is that of the rounded weights, measured by `gan_export.metrics.distances` itself.  Images are 32x32 in
+[-1, 1], as the generators return them.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from gan_export.metrics.digits import SURE, Classifier
 from gan_export.training.data import resized
 
 PACKED = Path(__file__).resolve().parents[2] / "gan_export" / "data" / "digits-judge.npz"
-FLOORS = (1_000, 2_500, 5_000, 10_000)  # pictures that floors are measured for
+FLOORS = (1_000, 2_500, 5_000, 10_000)  # numbers of images for which floors are measured
 BATCH = 128
-FEATURES = 128  # of the layer before the last, which the Frechet distance is taken in
+FEATURES = 128  # of the layer before the last, in which the Frechet distance is computed
 
 
 class Judge(nn.Module):
-    """(N, 1, 32, 32) in [-1, 1] -> logits (N, 10); `features` gives the layer before: (N, FEATURES)."""
+    """A classifier: (N, 1, 32, 32) in [-1, 1] -> logits (N, 10); `features` returns the layer before: (N, FEATURES)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Judge(nn.Module):
 
 
 def digits(root: str, train: bool) -> tuple[Tensor, Tensor]:
-    """Real digits as uint8 (N, 1, 32, 32), and their labels."""
+    """Return real digits as uint8 (N, 1, 32, 32), and their labels."""
     from torchvision.datasets import MNIST
 
     kept = MNIST(root, train=train)
@@ -72,7 +72,7 @@ def values(pictures: Tensor) -> Tensor:
 
 
 def train(root: str, target: Path, epochs: int, seed: int = 0) -> None:
-    """Trains the judge on all of MNIST's training digits."""
+    """Train the classifier on all of MNIST's training digits."""
     pictures, labels = digits(root, train=True)
     an_epoch = len(pictures) // BATCH
     began = time.perf_counter()
@@ -93,10 +93,10 @@ def fit(
     seed: int,
     told: Callable[[Judge, int], None] = lambda judge, step: None,
 ) -> Judge:
-    """A judge trained with small random shifts, scalings and turns, one-cycle learning rate.
+    """Return a classifier trained with small random shifts, scalings and rotations, and a one-cycle learning rate.
 
-    `sets` are pictures, uint8 (N, 1, 32, 32), with labels (N,); a batch takes as many of each.  `told` is called after
-    every step, counted from 1.
+    `sets` are images, uint8 (N, 1, 32, 32), with labels (N,); a batch has the same number of each.  `told` is called
+    after every step, counted from 1.
     """
     torch.manual_seed(seed)
     judge = Judge().to(memory_format=torch.channels_last)
@@ -117,7 +117,7 @@ def fit(
 
 
 def _shuffled(count: int, share: int) -> Iterator[Tensor]:
-    """`share` of `count` indices at a time, in a new order whenever there are not so many left."""
+    """Yield `share` of `count` indices at a time, in a new order whenever fewer are left."""
     while True:
         order = torch.randperm(count)
         for first in range(0, count - share + 1, share):
@@ -125,7 +125,7 @@ def _shuffled(count: int, share: int) -> Iterator[Tensor]:
 
 
 def moved(pictures: Tensor) -> Tensor:
-    """Each picture turned by up to 10 degrees, scaled by 0.9..1.1, shifted by up to 2 pixels."""
+    """Return each image rotated by up to 10 degrees, scaled by 0.9..1.1, shifted by up to 2 pixels."""
     n = len(pictures)
     angle = (torch.rand(n) * 2 - 1) * (torch.pi / 18)
     scale = 0.9 + 0.2 * torch.rand(n)
@@ -138,7 +138,7 @@ def moved(pictures: Tensor) -> Tensor:
 
 @torch.no_grad()
 def accuracy(judge: Judge, root: str) -> float:
-    """Share of MNIST's test digits that it names rightly."""
+    """Return the share of MNIST's test digits that are classified correctly."""
     pictures, labels = digits(root, train=False)
     judge.eval()
     named = torch.cat([judge(values(piece)).argmax(1) for piece in pictures.split(500)])
@@ -147,7 +147,7 @@ def accuracy(judge: Judge, root: str) -> float:
 
 
 def pack(judge: Judge, root: str) -> dict[str, npt.NDArray[np.generic]]:
-    """The file's arrays: weights with BatchNorm folded in, and what they say of real digits."""
+    """Return the file's arrays: weights with BatchNorm folded, and their results for real digits."""
     arrays: dict[str, npt.NDArray[np.generic]] = {}
     layers = list(judge.body)
     for i, (conv, norm) in enumerate(pairwise(layers)):
@@ -184,7 +184,7 @@ def _of_real_digits(arrays: dict[str, npt.NDArray[np.generic]], root: str) -> di
     test, labels = features(train=False)
     chances = classifier.probabilities(test)
     gaussian = distances.Gaussian.of(test)
-    near = test[: distances.NEIGHBOURS].astype(np.float16)
+    near = test[: distances.NEIGHBORS].astype(np.float16)
     training, _ = features(train=True, every=6)
     floors = []
     for count in FLOORS:
@@ -209,7 +209,7 @@ def _write(file: Path, root: str) -> None:
     with atomic_file(PACKED) as temporary:
         temporary.write_bytes(packed.getbuffer())
     print(f"{PACKED.name}: {PACKED.stat().st_size:,} bytes, {float(arrays['accuracy']):.2%} of the test digits")
-    print("floors (pictures, Frechet, precision, recall, coverage):", *arrays["floors"], sep="\n  ")
+    print("floors (images, Frechet, precision, recall, coverage):", *arrays["floors"], sep="\n  ")
 
 
 def main() -> None:

@@ -1,20 +1,20 @@
-"""Cuts between the cells of a generator that was trained with `loss.cells`: two layers of ReLUs before its first.
+"""Add a margin between the cells of a generator trained with `loss.cells`: two ReLU layers before its first layer.
 
     python train/experiments/latent_margin.py GENERATOR.pth OUT.pth [--cells 10] [--margin 0.18] [--keep 32]
 
-A generator is continuous and its latent space hangs together, so between the region of one digit and that of the
-next lies a strip of pictures that are neither; a tenth of what a good MNIST generator draws lies there.  Training
-thins the strip slowly.  Here it is jumped: with `loss.cells` a digit's region is known, the latents whose i-th value
-u_i is the largest of the first ten, and so is what leads away from its border, more of u_i.  What is put in front is
+Latents near a class boundary give ambiguous digits, because a generator is continuous and its latent space connected: a
+tenth of the images of a good MNIST generator are neither of two digits, and longer training changes this only slowly.
+With `loss.cells`, a digit's region is known: the latents whose i-th value u_i is the largest of the first ten.  More of
+u_i leads away from its border.  The new layers compute
 
-    d_ij = relu(u_j - u_i)                        0 for every j where u_i is the largest
+    d_ij = relu(u_j - u_i)                        0 for every j if u_i is the largest
     t_i  = relu(1 - STEEPNESS x sum over j of d_ij)       1 there, 0 further than 1 / STEEPNESS outside
-    u_i + margin x t_i                            what the generator takes for u_i
+    u_i + margin x t_i                            the generator's input instead of u_i
 
 as transposed convolutions of 1x1, which every runtime has; each other value passes as relu(v) and relu(-v).  To keep
-the checkpoint small those pass along the `keep` directions alone that the first layer makes most of: in the others it
-is near its random start (58 of 90 directions, 8 % of the variance, in the generator that ships, whose figures are the
-same with all).  BatchNorm's statistics are measured anew.  Nothing is trained.
+the checkpoint small, only the `keep` directions of those pass that have the largest effect in the first layer: in the
+others it is near its random start (58 of 90 directions, 8 % of the variance, in exported/mnist32, whose figures are the
+same with all directions).  BatchNorm's statistics are measured again.  Nothing is trained.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ STEEPNESS = 100.0
 
 
 def cut(weights: dict[str, Tensor], cells: int, margin: float, keep: int) -> models.Generator:
-    """A generator that draws for z what `weights` draw with `margin` added to the largest of z's first `cells`.
+    """Return a generator that computes for z what `weights` compute with `margin` added to the largest of z's `cells`.
 
-    weights: of a `gan_export.training.models.Generator`, unconditional.  keep: directions of the other latents; where
-    that is fewer than there are, BatchNorm's statistics no longer fit.
+    weights: of a `gan_export.training.models.Generator`, unconditional.  keep: directions of the other latents; if
+    these are fewer than all, BatchNorm's statistics no longer fit.
     """
     first = weights["model.0.weight"].double()
     nz, width = first.shape[:2]
@@ -77,7 +77,7 @@ def cut(weights: dict[str, Tensor], cells: int, margin: float, keep: int) -> mod
 
 
 def _layer(matrix: Tensor) -> nn.ConvTranspose2d:
-    """By `matrix` (inputs, outputs) on one pixel, no bias yet."""
+    """Return a layer that multiplies one pixel by `matrix` (inputs, outputs), without a bias yet."""
     layer = nn.ConvTranspose2d(*matrix.shape, 1)
     with torch.no_grad():
         layer.weight.copy_(matrix[:, :, None, None])
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--margin", type=float, default=0.18)
     parser.add_argument("--keep", type=int, default=32)
     parser.add_argument(
-        "--recalibrate", type=int, default=16384, help="pictures to measure BatchNorm's statistics over"
+        "--recalibrate", type=int, default=16384, help="images from which BatchNorm's statistics are measured"
     )
     given = parser.parse_args()
     try:
@@ -110,15 +110,15 @@ def _made(given: argparse.Namespace) -> models.Generator:
     try:
         weights: dict[str, Any] = torch.load(given.generator, weights_only=True)
         nz = weights["model.0.weight"].shape[0]
-    except Exception as e:  # torch raises many types on files that aren't its own
-        raise GanExportError(f"{given.generator} is no generator that gan-train wrote: {first_line(e)}") from None
+    except Exception as e:  # torch raises errors of many types for other files
+        raise GanExportError(f"{given.generator} is not a generator of gan-train: {first_line(e)}") from None
     if not 2 <= given.cells <= nz or given.keep < 1 or given.recalibrate < 0:
-        raise GanExportError(f"--cells 2 to {nz}, --keep 1 or more and --recalibrate 0 or more are possible")
+        raise GanExportError(f"--cells must be 2 to {nz}, --keep at least 1, --recalibrate at least 0")
     try:
         generator = cut(weights, given.cells, given.margin, given.keep)
     except (KeyError, RuntimeError, ValueError) as e:
         raise GanExportError(
-            f"{given.generator} is no unconditional generator of gan-train's: {first_line(e)}"
+            f"{given.generator} is not an unconditional generator of gan-train: {first_line(e)}"
         ) from None
     if given.recalibrate:
         snapshot.recalibrate(generator, recipe.Generator(nz=nz), given.recalibrate, torch.device("cpu"))

@@ -1,8 +1,8 @@
-"""Packs the first 10,000 digits of MNIST's training set into gan_export/data/mnist-10k.npz.
+"""Pack the first 10,000 digits of MNIST's training set into gan_export/data/mnist-10k.npz.
 
-    python train/experiments/pack_mnist.py DATA_ROOT        # the folder that holds MNIST/raw
+    python train/experiments/pack_mnist.py DATA_ROOT        # the folder that contains MNIST/raw
 
-The file is a plain .npz: `images` uint8 (10000, 28, 28), `labels` uint8 (10000,).  Same input, same bytes.
+The file is a plain .npz: `images` uint8 (10000, 28, 28), `labels` uint8 (10000,).  The same input gives the same bytes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Keeps what a run gave: train/records/RECIPE/ with log, last grid, what is measured of it, hash, machine.
+"""Store the results of a run: train/records/RECIPE/ with log, last grid, measurements, hash, machine.
 
     python train/experiments/record.py RUN [--name NAME] [--folder train/records]
 
---name is for a second run of one recipe: the record's folder; the recipe's name without.
+--name is the name of the record's folder, for a second run of one recipe; default: the recipe's name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from gan_export._lib.fs import sha256_file
 from gan_export.errors import GanExportError
 from gan_export.pipeline import evaluate
-from gan_export.sampling import generator as generators
+from gan_export.sampling.opening import open_generator
 from gan_export.training import run_dir, snapshot
 
 RECORDS = Path(__file__).resolve().parent.parent / "records"
@@ -37,18 +37,18 @@ def main() -> None:
 
 
 def keep(run: Path, records: Path, name: str | None) -> dict[str, object]:
-    """Writes the record of a run, and returns what its record.json says.  Raises ValueError without a checkpoint."""
+    """Write the record of a run, and return the content of its record.json; raise ValueError without a checkpoint."""
     recipe = run_dir.recipe(run)
     checkpoints = sorted(run.glob("generator_*.pth"), key=lambda p: int(p.stem.rpartition("_")[2]))
     snapshots = run_dir.snapshots(run)
     if not checkpoints or not snapshots:
-        raise ValueError(f"{run} holds no checkpoint and snapshot yet; record it when its first ones are there")
+        raise ValueError(f"{run} contains no checkpoint and snapshot yet; record it after its first ones")
     checkpoint = checkpoints[-1]
     events = run_dir.log(run)
     steps = [e["step"] for e in events if e.get("path") == checkpoint.name]
     seconds = [e["seconds"] for e in events if e["event"] == "measured" and steps and e["step"] <= steps[-1]]
     if not seconds:
-        raise ValueError(f"the log of {run} doesn't tell of {checkpoint.name}")
+        raise ValueError(f"the log of {run} has no entry for {checkpoint.name}")
     step = steps[-1]
     epoch = int(checkpoint.stem.rpartition("_")[2])
     record = records / (name or recipe.name)
@@ -56,7 +56,7 @@ def keep(run: Path, records: Path, name: str | None) -> dict[str, object]:
     shutil.copyfile(run / run_dir.RECIPE, record / run_dir.RECIPE)
     shutil.copyfile(run / run_dir.LOG, record / run_dir.LOG)
     shutil.copyfile(run_dir.preview(run, epoch, "grid"), record / "grid.png")
-    with generators.open_generator(checkpoint) as generator:
+    with open_generator(checkpoint) as generator:
         measured = evaluate.evaluate(generator)
     told: dict[str, object] = {
         "recipe": recipe.name,

@@ -1,1 +1,1 @@
-"""Containers: zip, pickle, safetensors, folders."""
+"""Read the containers of checkpoints: zip, pickle, safetensors, folders."""

@@ -1,7 +1,7 @@
-"""Which of a checkpoint's names would run something in a program that unpickles it.
+"""Find the names in a checkpoint that run code if a program unpickles it.
 
-Nothing that a file names is ever imported or called here, so this list protects no one on this path: it is there to
-say plainly that a file may be an attack, before its reader opens it with something that does call.
+This reader never imports or calls a name, so it doesn't need the list.  The list is there to warn users that a file
+may be an attack, before they open it with a program that does call.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 
+from gan_export._lib.budget import Budget
 from gan_export.checkpoint.containers.tensors import GlobalRef
 from gan_export.errors import GanExportError, HostileFileError, printable
 
-MAX_NAMES = 10_000  # of one file; a training state has a few dozen
+MAX_NAMES = 10_000  # names in one file; a training state has a few dozen
 _SHOWN = 3
 
 
@@ -20,7 +21,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Modules that reach the system, or run what they are given.
+# Modules that access the system, or run their arguments.
 _ROOTS = _words(
     "os posix nt sys subprocess _posixsubprocess importlib _frozen_importlib _frozen_importlib_external _imp imp "
     "zipimport pkgutil socket _socket ssl ctypes _ctypes cffi shutil runpy pty webbrowser antigravity pickle _pickle "
@@ -34,7 +35,7 @@ _BUILTINS = _words(
     "eval exec execfile compile __import__ open file setattr delattr globals locals vars dir breakpoint input "
     "raw_input apply reduce reload help exit quit __build_class__"
 )
-# Of modules that otherwise are common: whole dotted names, or what others begin with.
+# Names of otherwise common modules: dotted names, and beginnings of dotted names.
 _NAMES = _words(
     "_functools.reduce _io.FileIO _io.open _io.open_code _operator.call "
     "_operator.methodcaller code.InteractiveConsole code.InteractiveInterpreter "
@@ -53,78 +54,85 @@ _NAMES = _words(
     "types.GeneratorType types.LambdaType types.MethodType types.ModuleType types.coroutine unittest.mock"
 )
 _LONGEST = max(n.count(".") + 1 for n in _NAMES)
-# Reached through a dotted name ("torch", "serialization.os.system"): what these modules have imported.
+# Modules that a dotted name can reach in the module before it: ("torch", "serialization.os.system").
 _WITHIN = _words(
     "os posix nt sys subprocess builtins importlib socket ctypes shutil runpy pty webbrowser pickle marshal"
 )
 
 
-# What hands out the parts of another object, harmless for an object's own.
+# Functions that return a part of an object; most parts are harmless.
 _GETTERS = _words("builtins.getattr __builtin__.getattr operator.attrgetter _operator.attrgetter")
 
 
 class Names:
-    """The names in one file that stand for no value of ours.
+    """The names in one file for which this reader builds nothing.
 
-    known: those met, in order -> whether a program that unpickles the file would run something by them
+    known: the names so far, in order -> whether they run code if a program unpickles the file
     """
 
     __slots__ = ("_harmless", "known")
 
     def __init__(self) -> None:
         self.known: dict[str, bool] = {}
-        self._harmless: set[str] = set()  # arguments of getters, each looked at once however often it is given
+        self._harmless: set[str] = set()  # arguments of getters; each is examined once
 
     def add(self, name: GlobalRef) -> None:
-        """Raises GanExportError for more names than any checkpoint has."""
+        """Add a name.  Raises GanExportError for more names than any checkpoint has."""
         if len(self.known) >= MAX_NAMES:
-            raise GanExportError(f"it names over {MAX_NAMES:,} classes: forged, or save the state_dict alone")
+            raise GanExportError(f"it names over {MAX_NAMES:,} classes: forged, or save only the state_dict")
         self.known.setdefault(str(name), runs(name))
 
-    def call(self, function: GlobalRef, args: object) -> None:
-        """Note a call that stays an inert record, if its arguments make it more than its name says."""
+    def call(self, function: GlobalRef, args: object, budget: Budget) -> None:
+        """Note a call that remains an inert record, if its arguments make it one that runs code."""
         getter = str(function)
         if getter in _GETTERS and isinstance(args, tuple) and not self.known.get(getter):
-            words = {a for a in args[:MAX_WORDS] if isinstance(a, str)} - self._harmless
-            if any(part.startswith("__") or part in _REACHED for w in words for part in w[:200].split(".")):
-                self.known[getter] = True
-            else:
-                self._harmless |= words
+            given = args[:MAX_WORDS]
+            budget.spend(2 + 2 * len(given))
+            # Cut first: each lookup in a set compares equal texts in full length.
+            words = {a[:MAX_WORD] for a in given if isinstance(a, str)} - self._harmless
+            for word in words:
+                parts = word.split(".")
+                budget.spend(len(parts))
+                if any(part.startswith("__") or part in _REACHED for part in parts):
+                    self.known[getter] = True
+                    return
+            self._harmless |= words
 
     def merge(self, other: Names) -> None:
-        """Take the names of another file of the same checkpoint."""
+        """Add the names of another file of the same checkpoint."""
         for name, code in other.known.items():
             self.known[name] = code or self.known.get(name, False)
 
     @property
     def records(self) -> tuple[str, ...]:
-        """All of them, sorted."""
+        """All names, sorted."""
         return tuple(sorted(self.known))
 
     @property
     def code(self) -> tuple[str, ...]:
-        """Those that would run something, in the file's order."""
+        """The names that run code, in the file's order."""
         return tuple(name for name, code in self.known.items() if code)
 
 
-MAX_WORDS = 8  # arguments of a getter that are looked at
+MAX_WORDS = 8  # arguments of a getter that are examined
+MAX_WORD = 200  # characters of each
 _REACHED = _BUILTINS | _WITHIN | _words("system popen spawn Popen loads")
 
 
 def warning(code: Iterable[str]) -> str:
-    """One line on the names of a file that would run something elsewhere."""
+    """Return one line on the names of a file that run code if a program unpickles it."""
     names = list(code)
     shown = ", ".join(printable(n, 80) for n in names[:_SHOWN])
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return (
-        f"names {shown}{more}: a program that unpickles it runs that (nothing of it was run here); don't load it "
+        f"names {shown}{more}, code that runs if a program unpickles the file (nothing was run here); don't load it "
         "elsewhere"
     )
 
 
 @contextlib.contextmanager
 def named_first(names: Names) -> Iterator[None]:
-    """Within it, a refusal of a file that names what runs code elsewhere says so first, as a HostileFileError."""
+    """Turn a refusal within the block into a HostileFileError that first names the code, if the file has any."""
     try:
         yield
     except HostileFileError:
@@ -136,7 +144,7 @@ def named_first(names: Names) -> Iterator[None]:
 
 
 def runs(name: GlobalRef) -> bool:
-    """Whether unpickling the name, or calling what it stands for, can run a program of the file's choice."""
+    """Return whether unpickling or calling the name can run code of the file's choice."""
     module, dotted = name.module, f"{name.module}.{name.qualname}"
     root = module.split(".", 1)[0]
     parts, path = name.qualname.split("."), dotted.split(".", _LONGEST)

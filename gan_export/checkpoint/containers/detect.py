@@ -1,4 +1,4 @@
-"""What a file is, told from its content and never from its name."""
+"""Detect the kind of a file by its content, never by its name."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gan_export.errors import GanExportError, printable
 
 _SAVE = "save the generator with torch.save(model.state_dict(), ...)"
 
-# (offset, bytes, what it is and what to do)
+# (offset, bytes, kind of the file and advice)
 _OTHERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs.github.com/spec/", "a Git LFS pointer, not the file itself; run git lfs pull"),
-    (0, b"\x89GAN\r\n\x1a\n", "an exported generator (.gan), not a checkpoint; gan-sample draws from it"),
+    (0, b"\x89GAN\r\n\x1a\n", "an exported generator (.gan), not a checkpoint; gan-sample generates images from it"),
     (0, b"\x89HDF\r\n\x1a\n", f"an HDF5 file (Keras?); only PyTorch checkpoints and safetensors are read; {_SAVE}"),
     (0, b"\x93NUMPY", f"a single NumPy array; {_SAVE}"),
     (0, b"GGUF", f"a GGUF file; {_SAVE}"),
@@ -26,19 +26,21 @@ _OTHERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x28\xb5\x2f\xfd", "compressed with zstd; unpack it first"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it first"),
     (0, b"Rar!", "a RAR archive; unpack it first"),
-    (0, b"\x89PNG\r\n\x1a\n", "a picture (PNG), not a checkpoint"),
-    (0, b"\xff\xd8\xff", "a picture (JPEG), not a checkpoint"),
+    (0, b"\x89PNG\r\n\x1a\n", "an image (PNG), not a checkpoint"),
+    (0, b"\xff\xd8\xff", "an image (JPEG), not a checkpoint"),
     (0, b"%PDF", "a PDF file, not a checkpoint"),
     (0, b"\x7fELF", "a program, not a checkpoint"),
     (4, b"TFL3", f"a TensorFlow Lite file, not a checkpoint; {_SAVE}"),
 )  # fmt: skip
+_TENSORFLOW = (b"VarHandleOp", b"AssignVariableOp", b"saved_model_main_op")  # operations that no ONNX graph has
+_GRAPH_HEAD = 1 << 16  # bytes of a graph that are examined
 _OLD_TAR = ("sys_info", "pickle", "tensors", "storages")  # members of PyTorch 0.1's format
 
 
 def read_content(path: Path) -> tuple[str, str, ContainerContents, Budget]:
-    """(name, sha256, content, what is left of its budget) of a file.
+    """Return (name, sha256, content, remaining budget) of a file.
 
-    Raises GanExportError, beginning with its name, for what isn't read.
+    Raises GanExportError, beginning with the file's name, for a file that can't be read.
     """
     snapshot = read_file.read_file(path)
     budget = Budget(len(snapshot.data))
@@ -52,7 +54,7 @@ def read_content(path: Path) -> tuple[str, str, ContainerContents, Budget]:
 
 
 def decode(data: memoryview, budget: Budget, name: str = "the file") -> ContainerContents:
-    """The content of a file's bytes; `name` only for advice in messages."""
+    """Return the content of a file's bytes; `name` is only used in messages."""
     head = bytes(data[:512])
     if not head:
         raise GanExportError("the file is empty; fetch or save it again")
@@ -67,6 +69,8 @@ def decode(data: memoryview, budget: Budget, name: str = "the file") -> Containe
             raise GanExportError(what)
     if head[257:262] == b"ustar" or head[:100].rstrip(b"\0").decode("latin-1") in _OLD_TAR:
         raise _tar(head)
+    if head[:1] == b"\x08" and any(op in bytes(data[:_GRAPH_HEAD]) for op in _TENSORFLOW):
+        raise GanExportError("a TensorFlow SavedModel; only PyTorch checkpoints and safetensors are read")
     if _looks_like_onnx(head):
         raise GanExportError(
             f"an ONNX file, not a checkpoint; {_SAVE}; if gan-export wrote it, gan-export verify {printable(name)} "
@@ -77,11 +81,12 @@ def decode(data: memoryview, budget: Budget, name: str = "the file") -> Containe
 
 def _zip(archive: Archive, budget: Budget, name: str) -> ContainerContents:
     names = list(archive.entries)
-    # Entries lie in a folder called as the file was, which can be anything.
+    # The entries are in a folder with the original name of the file, which can be any name.
     if any(n.split("/")[1:2] in (["constants.pkl"], ["code"]) for n in names):
         raise GanExportError(
-            "a TorchScript archive: a program, which isn't run to look inside; save its weights with "
-            f"torch.save(module.state_dict(), ...); if gan-export wrote it, gan-sample {printable(name)} draws from it"
+            "a TorchScript archive, which is a program and isn't run to read it; save its weights with "
+            "torch.save(module.state_dict(), ...); if gan-export wrote it, "
+            f"gan-sample {printable(name)} generates images from it"
         )
     pickles = [n for n in names if n.rpartition("/")[2] == "data.pkl" and n.count("/") <= 1]
     if len(pickles) == 1:
@@ -89,8 +94,8 @@ def _zip(archive: Archive, budget: Budget, name: str) -> ContainerContents:
     if names and all(n.endswith(".npy") for n in names):
         raise GanExportError(f"an archive of NumPy arrays (.npz), not a checkpoint; {_SAVE}")
     few = ", ".join(printable(n, 40) for n in names[:3]) or "nothing"
-    what = "several checkpoints in one zip archive" if pickles else "a zip archive of something else"
-    raise GanExportError(f"{what} (it holds {few}); if a checkpoint is inside, unpack it first")
+    what = "several checkpoints in one zip archive" if pickles else "a zip archive that is not a checkpoint"
+    raise GanExportError(f"{what} (it contains {few}); if a checkpoint is inside, unpack it first")
 
 
 def _tar(head: bytes) -> GanExportError:
@@ -103,7 +108,7 @@ def _tar(head: bytes) -> GanExportError:
 
 
 def _looks_like_onnx(head: bytes) -> bool:
-    """ModelProto: ir_version (field 1, a small number), then a field of its own."""
+    """Return whether the bytes begin like a ModelProto: ir_version (field 1, a small number), then another field."""
     return len(head) > 3 and head[0] == 0x08 and 1 <= head[1] <= 64 and head[2] in (0x12, 0x1A, 0x22, 0x28, 0x3A, 0x42)
 
 
@@ -118,4 +123,4 @@ def _pickle_or_nothing(data: memoryview, head: bytes, budget: Budget) -> Contain
             raise GanExportError(f"damaged or cut off: its pickle can't be read, {e}; fetch the file again") from None
         if not any(b < 9 or 13 < b < 32 or b == 127 for b in head):
             raise GanExportError(f"text, not a checkpoint; {_SAVE}") from None
-        raise GanExportError(f"no checkpoint that is known; {_SAVE}") from None
+        raise GanExportError(f"not a known kind of checkpoint; {_SAVE}") from None

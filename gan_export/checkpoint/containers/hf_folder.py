@@ -1,4 +1,4 @@
-"""A folder in the Hugging Face layout: config.json beside one file of weights, or beside shards and their index."""
+"""Read a folder in the Hugging Face layout: config.json, and one file of weights or shards with their index."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ MAX_INDEX = 64 << 20
 
 
 def read_folder(folder: Path) -> tuple[str, str, ContainerContents, Budget]:
-    """(name, sha256, content, what is left of its budget) of a folder.
+    """Return (name, sha256, content, remaining budget) of a folder.
 
-    Raises GanExportError if it holds no model, or several.
+    Raises GanExportError if it contains no model, or several.
     """
     shown = printable(str(folder))
     try:
@@ -50,6 +50,8 @@ def _single(folder: Path, here: list[str]) -> tuple[list[FileBytes], ContainerCo
     shown = printable(str(folder))
     known = [n for n in _WHOLE if n in here][:1]
     named = known or [n for n in here if n.endswith(_SUFFIXES[0])] or [n for n in here if n.endswith(_SUFFIXES[1:])]
+    if not named and "saved_model.pb" in here:
+        raise GanExportError(f"{shown} is a TensorFlow SavedModel; only PyTorch checkpoints and safetensors are read")
     if not named:
         raise GanExportError(f"{shown} is a folder without a model in it; name a checkpoint file")
     if len(named) > 1:
@@ -69,16 +71,16 @@ def _sharded(folder: Path, index: str) -> tuple[list[FileBytes], ContainerConten
             raise ValueError
         budget = Budget(len(first.data))
         table = read_json(first.data, budget)["weight_map"]
-        keys: dict[str, list[str]] = {}  # by the shard that holds them
+        keys: dict[str, list[str]] = {}  # by shard
         for key, name in table.items():
             if not isinstance(name, str):
                 raise ValueError
             keys.setdefault(name, []).append(key)
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise GanExportError(f"{where} is no index of shards; fetch it again") from None
+        raise GanExportError(f"{where} is not an index of shards; fetch it again") from None
     names = sorted(keys)
     if len(names) > MAX_SHARDS:
-        raise GanExportError(f"{where} names {len(names):,} shards: no generator has so many")
+        raise GanExportError(f"{where} names {len(names):,} shards, more than any generator has")
     taken, tensors, size, found = [first], {}, 0, Names()
     for name in names:
         if Path(name).name != name or "\\" in name or name in ("", ".", ".."):
@@ -86,7 +88,7 @@ def _sharded(folder: Path, index: str) -> tuple[list[FileBytes], ContainerConten
         snapshot = read_file.read_file(folder / name, "a shard")
         size += len(snapshot.data)
         if size > read_file.MAX_BYTES:
-            raise GanExportError(f"{where}: its shards have over 4 GiB, no generator of this family is so large")
+            raise GanExportError(f"{where}: its shards have over 4 GiB, more than any supported generator")
         budget.enlarge(len(snapshot.data))
         content = _decoded(snapshot, budget)
         inside = tensors_of(content.root, budget)

@@ -1,7 +1,7 @@
-"""The short list of what a checkpoint's pickle may build: tensors, arrays, and Python's own containers.
+"""Build the objects that a checkpoint's pickle may contain: tensors, arrays, and Python's own containers.
 
-Each builder is ours, takes what the pickle passes to the original, and computes nothing from it.  Whatever is
-not listed, or is called in another way than its writer does, becomes a Record.
+Each builder is a function of this module.  It takes the arguments that the pickle has for the original function, and
+computes nothing from them.  Any other call, or one in a form that no writer uses, becomes a Record.
 """
 
 from __future__ import annotations
@@ -35,15 +35,19 @@ _NUMPY_DTYPES: dict[str, str] = {
 }  # fmt: skip
 
 
+PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
+MOST_NAME = 200  # characters of a class's name
+
+
 def storage_dtype(kind: object) -> str:
-    """The element type of `torch.FloatStorage` and its kin on any device.  Raises GanExportError for others."""
+    """Return the dtype of `torch.FloatStorage` and similar classes of any device.  Raises GanExportError for others."""
     if isinstance(kind, GlobalRef) and kind.module.split(".")[0] == "torch" and kind.qualname in _STORAGE_DTYPES:
         return _STORAGE_DTYPES[kind.qualname]
-    raise GanExportError("a tensor in a storage of no known type: damaged or forged")
+    raise GanExportError("a tensor in a storage of unknown type: damaged or forged")
 
 
 def construct(function: GlobalRef, args: object) -> object:
-    """What `function(*args)` stands for: a value of ours, or a Record.  Raises GanExportError for forged tensors."""
+    """Return the value of `function(*args)`, or a Record of the call.  Raises GanExportError for forged tensors."""
     builder = _BUILDERS.get(str(function))
     if builder is None or not isinstance(args, tuple):
         return OpaqueObject(function, args)
@@ -53,17 +57,31 @@ def construct(function: GlobalRef, args: object) -> object:
         return OpaqueObject(function, args)
 
 
+def persistent(function: GlobalRef, args: object) -> OpaqueObject | None:
+    """Return the object that NVlabs' `torch_utils.persistence` would rebuild, as a record; None for another call.
+
+    Its one argument is a dict: `class_name`, `state` (the object's attributes) and `module_src`, source text that the
+    original runs and this reader doesn't.  The record's class is (torch_utils.persistence, class_name).
+    """
+    if str(function) != PERSISTENT or not isinstance(args, tuple) or len(args) != 1 or not isinstance(args[0], dict):
+        return None
+    kind, state = args[0].get("class_name"), args[0].get("state")
+    if not isinstance(kind, str) or len(kind) > MOST_NAME or not isinstance(state, dict):
+        return None
+    return OpaqueObject(GlobalRef(function.module, kind), args, state)
+
+
 def is_allowed(name: GlobalRef) -> bool:
-    """Whether the name means something to us; the others are reported."""
+    """Return whether a name has a builder; other names are reported."""
     return str(name) in _BUILDERS or (
         name.module.split(".")[0] == "torch" and (name.qualname in _STORAGE_DTYPES or name.qualname in ITEMSIZES)
     )
 
 
 def set_state(target: object, state: object) -> None:
-    """What `target.__setstate__(state)` stands for."""
+    """Apply `target.__setstate__(state)` to a value of this reader."""
     if not isinstance(target, OpaqueObject):
-        return  # attributes of a dict or tensor (OrderedDict's _metadata, hooks): nothing we use
+        return  # attributes of a dict or tensor (OrderedDict's _metadata, hooks), which aren't needed
     target.state = state
     if target.name in _NDARRAYS and isinstance(state, tuple) and len(state) == 5:
         _, shape, dtype, fortran, raw = state
@@ -71,7 +89,7 @@ def set_state(target: object, state: object) -> None:
 
 
 class _UnsupportedCall(Exception):
-    """Not called as its writer does."""
+    """A call in a form that no writer uses."""
 
 
 def _require(condition: bool) -> None:
@@ -89,7 +107,7 @@ def _tensor(storage: object, offset: object, size: object, stride: object, *_: o
 
 
 def _tensor_v3(storage: object, offset: object, size: object, stride: object, *rest: object) -> Tensor:
-    """(..., requires_grad, backward_hooks, dtype, metadata): the types that have no storage class of their own."""
+    """Build a tensor of a dtype without its own storage class; rest: requires_grad, backward_hooks, dtype, metadata."""
     if not isinstance(storage, Storage) or not isinstance(size, tuple) or not isinstance(stride, tuple):
         raise _UnsupportedCall
     dtype = rest[2] if len(rest) > 2 else None
@@ -104,7 +122,7 @@ def _parameter(data: object, *_: object) -> object:
 
 
 def _from_type(function: object, kind: object, args: object, state: object) -> object:
-    """A tensor subclass: the plain tensor beneath it."""
+    """Build the plain tensor of a tensor subclass."""
     if not isinstance(function, GlobalRef):
         raise _UnsupportedCall
     return construct(function, args)
@@ -134,14 +152,14 @@ def _array(shape: object, dtype: object, fortran: bool, raw: object) -> Tensor |
         return None  # an array of objects, text or dates
     name, big = found
     if not all(type(n) is int for n in shape):
-        raise GanExportError("an array whose sizes are no integers: damaged or forged")
+        raise GanExportError("an array whose sizes are not integers: damaged or forged")
     storage = Storage(name, len(raw) // ITEMSIZES[name], memoryview(raw), big_endian=big)
     strides = tuple(reversed(contiguous(tuple(reversed(shape))))) if fortran else contiguous(shape)
     return Tensor(storage, name, shape, strides)
 
 
 def _numpy_dtype(dtype: object) -> tuple[str, bool] | None:
-    """(our name, big endian) of a pickled numpy.dtype."""
+    """Return (dtype, whether it is big endian) of a pickled numpy.dtype."""
     if (
         not isinstance(dtype, OpaqueObject)
         or dtype.name != GlobalRef("numpy", "dtype")
@@ -166,7 +184,7 @@ def _from_buffer(raw: object, dtype: object, shape: object, order: object, *_: o
 
 
 def _scalar(dtype: object, raw: object = None) -> object:
-    """A NumPy number as Python's."""
+    """Build a Python number from a NumPy scalar."""
     found = _numpy_dtype(dtype)
     data = _latin1(raw) if isinstance(raw, str) else raw
     if found is None or not isinstance(data, bytes) or len(data) != ITEMSIZES[found[0]]:
@@ -187,7 +205,7 @@ def _latin1(text: object, encoding: object = "latin1") -> bytes:
 
 
 def _ordered(pairs: object = ()) -> dict[object, object]:
-    """OrderedDict: empty, or from Python 2's list of pairs."""
+    """Build an OrderedDict: empty, or from Python 2's list of pairs."""
     if not isinstance(pairs, (list, tuple)):
         raise _UnsupportedCall
     result: dict[object, object] = {}
@@ -202,7 +220,7 @@ def _ordered(pairs: object = ()) -> dict[object, object]:
 
 
 def _default(*_: object) -> dict[object, object]:
-    """defaultdict(factory): its items follow."""
+    """Build a defaultdict; its items follow in the pickle."""
     return {}
 
 
@@ -219,7 +237,7 @@ def _set(elements: object = ()) -> OpaqueObject:
 
 
 def _reconstructed(kind: object, base: object = None, state: object = None) -> OpaqueObject:
-    """copyreg._reconstructor: protocols 0 and 1 make an object of any class so."""
+    """Build the record of copyreg._reconstructor, by which protocols 0 and 1 make objects of any class."""
     if not isinstance(kind, GlobalRef):
         raise _UnsupportedCall
     return OpaqueObject(kind, (state,))

@@ -1,4 +1,4 @@
-"""What each pickle operation does to a Machine: one short function each, the table of them at the end.
+"""Apply each pickle operation to a Machine: one short function per operation, and their table at the end.
 
 Source: CPython's pickletools, read for the operations' meaning.
 """
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from gan_export.checkpoint.containers.pickle_vm import PickleInterpreter
 
 MAX_INTEGER_BYTES = 1024
-COPIED = 1 << 10  # bytes up to this length are copied out of the file; longer ones stay windows on it
-_LONG_TEXT = 1 << 10  # from here on a text's size is counted by itself
+COPIED = 1 << 10  # bytes up to this length are copied out of the file; longer ones remain views of it
+_LONG_TEXT = 1 << 10  # bytes from which the size of a text is counted separately
 
 
 class PickleDamage(Exception):
-    """Not a pickle, or a damaged one: why."""
+    """A reason why bytes are not a pickle, or a damaged one."""
 
 
 class Mark:
-    """Where MARK was pushed."""
+    """A place on the stack at which MARK was pushed."""
 
 
 MARK = Mark()
@@ -113,7 +113,7 @@ def _text(raw: memoryview | bytes) -> str:
 def _push_text(m: PickleInterpreter, text: str) -> None:
     m.extra += 1
     if len(text) > _LONG_TEXT:
-        m.budget.hold(sys.getsizeof(text))  # up to four bytes a character, whatever it took in the file
+        m.budget.hold(sys.getsizeof(text))  # up to four bytes per character, which may be more than in the file
     m.stack.append(text)
 
 
@@ -131,7 +131,7 @@ def _bytes(m: PickleInterpreter, size: int) -> None:
     m.stack.append(raw if size > COPIED else bytes(raw))
 
 
-_ODD_ESCAPE = re.compile(rb"\\[^xnrt\\'\"]")  # beside those that repr() writes
+_ODD_ESCAPE = re.compile(rb"\\[^xnrt\\'\"]")  # escapes that repr() doesn't write
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", re.DOTALL)
 _ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
 
@@ -211,6 +211,7 @@ def _dict(m: PickleInterpreter) -> None:
 
 def _set_item(m: PickleInterpreter) -> None:
     value = m.pop()
+    m.extra += 1
     m.set_items([m.pop(), value])
 
 
@@ -230,7 +231,7 @@ def _frozenset(m: PickleInterpreter) -> None:
 def _stack_global(m: PickleInterpreter) -> None:
     qualname, module = m.pop(), m.pop()
     if not isinstance(qualname, str) or not isinstance(module, str):
-        raise PickleDamage("a name that is no text")
+        raise PickleDamage("a name that is not text")
     m.stack.append(m.find(module, qualname))
 
 
@@ -273,7 +274,7 @@ def _refuse_extension(m: PickleInterpreter) -> None:
 
 
 def _refuse_buffers(m: PickleInterpreter) -> None:
-    raise GanExportError("a pickle whose buffers lie outside it; save the state_dict with torch.save")
+    raise GanExportError("a pickle whose buffers are outside of it; save the state_dict with torch.save")
 
 
 def _proto(m: PickleInterpreter) -> None:

@@ -1,9 +1,9 @@
-"""A pickle read as data: a small machine for the pickle protocols 0 to 5 that imports and calls nothing.
+"""Read a pickle as data: a small machine for the pickle protocols 0 to 5 that imports and calls nothing.
 
-Python's own Unpickler imports what a file names.  This one pushes a `Name`; applying a `Name` gives a value of
-ours if it is one of the short list of tensor builders (`pickle_builders.construct`), and an inert `Record` otherwise.
-Time and memory are linear in the pickle's length and spent from a Budget: each operation reads at least a byte, no
-value is copied, compared or hashed deeply, and no step recurses.
+Python's own Unpickler imports the names in a file.  This one pushes a `Name`.  Applying a `Name` builds a value if it
+has a builder (`pickle_builders.construct`), and an inert `Record` otherwise.  Time and memory are linear in the
+pickle's length and counted by a Budget: each operation reads at least one byte, no value is copied, compared or hashed
+deeply, and no step recurses.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ MAX_LINE = 64 * 8**5  # 2 MiB
 MAX_KEY = 1024  # characters of a dict's key, of a parameter's name
 MAX_NAME = 1024  # characters of a class's name with its module's
 _BUILD = 8  # steps of building a tensor
-_ROUND = 1000  # operations between two looks at the budget
+_WRAP = 3  # steps of making an inert record
+_ROUND = 1000  # operations between two checks of the budget
 _EMBEDDED = GlobalRef("torch.storage", "_load_from_bytes")
 
 
 class PickleInterpreter:
-    """Runs one pickle at `position` of `data`; `position` is then just behind it.
+    """Runs one pickle at `position` of `data`; `position` is then directly after it.
 
-    budget: pays for it.  names: gathers every name met that is no builder.
-    persistent: what a persistent id stands for.  embedded: what a PyTorch file within the pickle stands for.
+    budget: counts steps and bytes.  names: collects the names without a builder.
+    persistent: returns the value of a persistent id.  embedded: returns the value of a PyTorch file in the pickle.
     """
 
     __slots__ = ("_embedded", "_found", "budget", "data", "extra", "memo", "names", "persistent", "position", "stack")
@@ -54,17 +55,17 @@ class PickleInterpreter:
         self.names = names
         self.budget = budget
         self.persistent = persistent
-        self.extra = 0  # steps of the operations since the last look at the budget, over one for each
+        self.extra = 0  # steps since the last check of the budget, beyond one per operation
         self._embedded = embedded
         self._found: dict[tuple[str, str], GlobalRef] = {}
         self.stack: list[object] = []
         self.memo: dict[int, object] = {}
 
     def run(self) -> object:
-        """The value.  Raises PickleDamage, BudgetError, or what the builders raise."""
+        """Return the value of the pickle.  Raises PickleDamage, BudgetError, or the errors of the builders."""
         table, data, budget = OPERATIONS, self.data, self.budget
         collecting = gc.isenabled()
-        gc.disable()  # a large pickle makes millions of objects and no garbage to speak of
+        gc.disable()  # a large pickle makes millions of objects and almost no garbage
         try:
             while True:
                 begin = self.position
@@ -83,7 +84,7 @@ class PickleInterpreter:
                 budget.spend(_ROUND + self.extra)
                 self.extra = 0
         except (IndexError, struct.error):
-            raise PickleDamage(f"it ends or runs empty at byte {self.position:,}") from None
+            raise PickleDamage(f"it ends, or takes a value from an empty stack, at byte {self.position:,}") from None
         except (KeyError, ValueError, TypeError, OverflowError) as e:
             raise PickleDamage(f"{type(e).__name__} at byte {self.position:,}") from None
         finally:
@@ -93,7 +94,7 @@ class PickleInterpreter:
     def _result(self) -> object:
         value = self.pop()
         if self.stack:
-            raise PickleDamage("values are left over at the pickle's end")
+            raise PickleDamage("values remain on the stack at the pickle's end")
         return value
 
     # -- reading
@@ -109,7 +110,7 @@ class PickleInterpreter:
     def line(self) -> bytes:
         self.extra += 2
         size = 64
-        while size <= MAX_LINE:  # growing windows: a line costs a few times its length, never the rest of the file
+        while size <= MAX_LINE:  # growing windows: a line costs a few times its length, not the length of the file
             window = bytes(self.data[self.position : self.position + size])
             end = window.find(b"\n")
             if end >= 0:
@@ -141,7 +142,7 @@ class PickleInterpreter:
                 return values
         raise PickleDamage(f"no mark on the stack at byte {self.position:,}")
 
-    # -- what operations do
+    # -- used by operations
 
     def find(self, module: str, qualname: str) -> GlobalRef:
         if len(module) + len(qualname) > MAX_NAME:
@@ -156,17 +157,18 @@ class PickleInterpreter:
         return name
 
     def apply(self, function: object, args: object) -> object:
-        """What a call would give, without the call."""
+        """Return the value of a call, without making the call."""
         self.extra += 2
         if not isinstance(function, GlobalRef):
             function = function.name if isinstance(function, OpaqueObject) else GlobalRef("?", type(function).__name__)
         if not isinstance(args, tuple) or len(args) > MAX_ARGUMENTS or not pickle_builders.is_allowed(function):
-            self.names.call(function, args)
-            return OpaqueObject(function, args)
+            self.extra += _WRAP
+            self.names.call(function, args, self.budget)
+            return pickle_builders.persistent(function, args) or OpaqueObject(function, args)
         self.extra += _BUILD
         if function == _EMBEDDED and self._embedded and len(args) == 1 and isinstance(args[0], (bytes, memoryview)):
             return self._embedded(memoryview(args[0]))
-        # A builder copies its arguments, and a memo can name a long one any number of times.
+        # A builder copies its arguments, and a memo can repeat a long one any number of times.
         for a in args:
             if isinstance(a, (str, bytes, memoryview)):
                 self.budget.hold(len(a))
@@ -175,10 +177,10 @@ class PickleInterpreter:
         return pickle_builders.construct(function, args)
 
     def set_state(self, state: object) -> None:
-        """What the top's `__setstate__(state)` stands for."""
+        """Apply `__setstate__(state)` to the top of the stack."""
         target = self.top()
         if isinstance(target, OpaqueObject):
-            if isinstance(state, tuple) and len(state) == 5:  # an array's
+            if isinstance(state, tuple) and len(state) == 5:  # the state of an array
                 self.extra += _BUILD
                 self.budget.hold(len(state[4]) if isinstance(state[4], str) else 0)
             pickle_builders.set_state(target, state)
@@ -188,21 +190,24 @@ class PickleInterpreter:
         target = self.top()
         items = target.own_items() if isinstance(target, OpaqueObject) else target
         if not isinstance(items, dict) or len(flat) % 2:
-            raise PickleDamage(f"items set on no dict, at byte {self.position:,}")
+            raise PickleDamage(f"items set on a value that is not a dict, at byte {self.position:,}")
         for i in range(0, len(flat), 2):
-            items[_hashable(flat[i])] = flat[i + 1]
+            key = _hashable(flat[i])
+            if isinstance(key, OpaqueObject):
+                self.extra += _WRAP
+            items[key] = flat[i + 1]
 
     def append(self, values: list[object]) -> None:
         self.extra += 1
         target = self.top()
         elements = target.own_elements() if isinstance(target, OpaqueObject) else target
         if not isinstance(elements, list):
-            raise PickleDamage(f"values appended to no list, at byte {self.position:,}")
+            raise PickleDamage(f"values appended to a value that is not a list, at byte {self.position:,}")
         elements.extend(values)
 
 
 def _hashable(key: object) -> object:
-    """A dict key that hashes and compares in constant time and without crafted collisions; others by identity."""
+    """Return a dict key whose hash and comparison take constant time and can't be made to collide."""
     if isinstance(key, (str, bytes)):
         return key if len(key) <= MAX_KEY else OpaqueObject(GlobalRef("?", "key"), key)
     if isinstance(key, (bool, float, GlobalRef)) or key is None or (type(key) is int and -(2**59) < key < 2**59):

@@ -1,4 +1,4 @@
-"""The safetensors format: a JSON header of names, types, shapes and byte ranges, then the bytes.
+"""Read the safetensors format: a JSON header of names, types, shapes and byte ranges, then the bytes.
 
 Source: huggingface/safetensors, README "Format".
 """
@@ -14,7 +14,7 @@ from gan_export.errors import GanExportError, printable
 from gan_export.graph.spec import SPEC_KEY
 
 MAX_HEADER = 100_000_000  # the format's own bound
-_TENSOR = 20  # steps of one
+_TENSOR = 20  # steps per tensor
 _LONGEST_NAME = 1024
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
@@ -25,12 +25,12 @@ _DTYPES = {
 
 
 def looks_like(data: memoryview) -> bool:
-    """Whether a file begins as this format does."""
+    """Return whether the bytes begin like a safetensors file."""
     return len(data) > 9 and int.from_bytes(data[:8], "little") <= MAX_HEADER and data[8] == 0x7B
 
 
 def read(data: memoryview, budget: Budget) -> ContainerContents:
-    """Its tensors by name, in the file's order.  Raises GanExportError for what breaks the format."""
+    """Return the tensors by name, in the file's order.  Raises GanExportError for bytes that violate the format."""
     size = int.from_bytes(data[:8], "little")
     if 8 + size > len(data):
         raise GanExportError("cut off: a safetensors file whose header is longer than the file; fetch it again")
@@ -39,7 +39,7 @@ def read(data: memoryview, budget: Budget) -> ContainerContents:
     except (ValueError, RecursionError):
         raise GanExportError("damaged: a safetensors file whose header can't be read; fetch it again") from None
     if not isinstance(header, dict):
-        raise _malformed("its header is no table")
+        raise _malformed("its header is not a table")
     metadata = header.pop("__metadata__", None)
     spec = metadata.get(SPEC_KEY) if isinstance(metadata, dict) else None
     body = data[8 + size :]
@@ -54,7 +54,7 @@ def _tensor(name: str, entry: object, body: memoryview) -> Tensor:
     if len(name) > _LONGEST_NAME:
         raise _malformed(f"{where} has a name of {len(name):,} characters")
     if not isinstance(entry, dict):
-        raise _malformed(f"{where} is no table")
+        raise _malformed(f"{where} is not a table")
     kind, shape, ends = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if not isinstance(kind, str):
         raise _malformed(f"{where} has no type")
@@ -68,7 +68,7 @@ def _tensor(name: str, entry: object, body: memoryview) -> Tensor:
     if not ends[0] <= ends[1] <= len(body):
         raise _malformed(f"{where} claims bytes that the file doesn't have")
     if math.prod(shape) * ITEMSIZES[dtype] != ends[1] - ends[0]:
-        raise _malformed(f"{where} has another size than its shape says")
+        raise _malformed(f"the size of {where} doesn't fit its shape")
     storage = Storage(dtype, (ends[1] - ends[0]) // ITEMSIZES[dtype], body[ends[0] : ends[1]])
     return Tensor(storage, dtype, tuple(shape), contiguous(tuple(shape)))
 
@@ -84,7 +84,7 @@ def _check_ranges(header: dict[str, dict[str, list[int]]], size: int) -> None:
             raise _malformed("its tensors overlap or leave gaps")
         behind = end
     if behind != size:
-        raise _malformed("bytes are left over behind its tensors")
+        raise _malformed("bytes are left over after its tensors")
 
 
 def _malformed(why: str) -> GanExportError:

@@ -1,7 +1,7 @@
-"""What a checkpoint's bytes mean before anything is computed: inert records, names, and tensors not yet read.
+"""Represent the content of a checkpoint before anything is computed: records, names, and tensors not read yet.
 
-Nothing here runs code of the file's.  A tensor is a validated window on bytes; its values are decoded to
-float32 on request, so that a checkpoint's optimiser and discriminator cost nothing.
+Nothing here runs code of the file.  A tensor is a validated view of bytes.  Its values are decoded to float32 when
+they are needed, so that the optimizer and the discriminator in a checkpoint cost nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gan_export.errors import GanExportError
 
 Float32 = npt.NDArray[np.float32]
 
-# Bytes an element.  `complex*`, `bits*` and quantised types are known by size only: nothing decodes them.
+# Bytes per element.  Only the sizes of `complex*`, `bits*` and quantized types are needed: nothing decodes them.
 ITEMSIZES: dict[str, int] = {
     "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2,
     "float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1,
@@ -42,10 +42,10 @@ class GlobalRef:
 
 @dataclass(slots=True, eq=False)
 class OpaqueObject:
-    """An object of a class that we don't build: what the file says of it, and no more.
+    """A record of an object whose class this reader doesn't build.
 
-    args, state: of its construction and of `__setstate__`; items: what was set by key; elements: what was appended.
-    tensor: its values, where it is a NumPy array.
+    args, state: arguments of its construction and of `__setstate__`; items: set by key; elements: appended.
+    tensor: the values of a NumPy array.
     """
 
     name: GlobalRef
@@ -56,19 +56,19 @@ class OpaqueObject:
     tensor: Tensor | None = None
 
     def own_items(self) -> dict[object, object]:
-        """`items`, made when first wanted: a file can hold millions of records."""
+        """Return `items`, created on first use: a file can contain millions of records."""
         if self.items is None:
             self.items = {}
         return self.items
 
     def own_elements(self) -> list[object]:
-        """`elements`, likewise."""
+        """Return `elements`, created on first use."""
         if self.elements is None:
             self.elements = []
         return self.elements
 
     def attributes(self) -> dict[object, object]:
-        """Its `__dict__`, as far as the file tells: {} where the state is something else."""
+        """Return the object's `__dict__`, or {} if its state has another form."""
         state = self.state
         if isinstance(state, tuple) and len(state) == 2 and isinstance(state[0], dict):
             state = state[0]  # (dict, slots)
@@ -77,12 +77,12 @@ class OpaqueObject:
 
 @dataclass(slots=True, eq=False)
 class Storage:
-    """`numel` elements of `dtype` in a row.  `data` comes later in files that hold their bytes at the end."""
+    """A run of `numel` elements of `dtype`.  `data` is set later for files with their bytes at the end."""
 
     dtype: str
     numel: int
     data: memoryview | None
-    crc: int | None = None  # of `data`, where the container gives one; checked when first read
+    crc: int | None = None  # of `data`, if the container has one; checked when the bytes are first read
     big_endian: bool = False
 
     @property
@@ -90,7 +90,7 @@ class Storage:
         return self.numel * ITEMSIZES[self.dtype]
 
     def raw(self) -> memoryview:
-        """The bytes, their checksum verified.  Raises GanExportError for damage."""
+        """Return the bytes after verifying their checksum.  Raises GanExportError for damage."""
         if self.data is None:
             raise GanExportError("cut off: the bytes of a tensor are missing; fetch the file again")
         if self.crc is not None:
@@ -102,7 +102,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
-    """A window on a storage: element (i, j, ...) lies at offset + i strides[0] + j strides[1] + ... ."""
+    """A view of a storage: element (i, j, ...) is at offset + i strides[0] + j strides[1] + ... ."""
 
     storage: Storage
     dtype: str
@@ -118,12 +118,12 @@ class Tensor:
         return math.prod(self.shape)
 
     def floats(self) -> Float32:
-        """The values as float32, C-contiguous and our own; rounded to nearest from float64.
+        """Return the values as a new C-contiguous float32 array; float64 is rounded to nearest.
 
-        Raises GanExportError where the type has no such reading.
+        Raises GanExportError for a type that isn't decoded.
         """
         if self.dtype not in FLOATS:
-            raise GanExportError(f"a tensor of {self.dtype} where weights are wanted; save it as float32")
+            raise GanExportError(f"a tensor of {self.dtype}; weights must be floats, such as float32")
         order = ">" if self.storage.big_endian else "<"
         size = ITEMSIZES[self.dtype]
         kind = {8: f"{order}f8", 4: f"{order}f4", 2: f"{order}u2", 1: "u1"}[size]
@@ -136,9 +136,9 @@ class Tensor:
         return _to_float32(window, self.dtype)
 
     def integers(self) -> npt.NDArray[np.int64]:
-        """The values as int64, C-contiguous and our own.  Raises GanExportError for a type of fractions."""
+        """Return the values as a new C-contiguous int64 array.  Raises GanExportError for other types."""
         if not self.dtype.startswith(("int", "uint", "bool")):
-            raise GanExportError(f"a tensor of {self.dtype} where whole numbers are wanted")
+            raise GanExportError(f"a tensor of {self.dtype}; it must have whole numbers")
         size = ITEMSIZES[self.dtype]
         order = ">" if self.storage.big_endian else "<"
         kind = f"{order}{'i' if self.dtype.startswith('int') else 'u'}{size}"
@@ -151,7 +151,7 @@ class Tensor:
 
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Row-major strides, in elements."""
+    """Return row-major strides, in elements."""
     strides = [1] * len(shape)
     for i in range(len(shape) - 2, -1, -1):
         strides[i] = strides[i + 1] * max(shape[i + 1], 1)
@@ -159,28 +159,28 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def check_window(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, available: int) -> None:
-    """Raises GanExportError unless the window lies within `available` elements and holds each at most once.
+    """Raise GanExportError unless the view is within `available` elements and has each at most once.
 
-    In Python's integers, so that no claim overflows, and before anything is allocated.
+    The check uses Python's integers, so that no stated size overflows, and runs before anything is allocated.
     """
     what = f"a tensor of {len(shape)} dimensions"
     if len(shape) > MAX_DIMS or len(shape) != len(strides):
         raise GanExportError(f"{what} and {len(strides)} strides: damaged or forged")
     for value in (*shape, *strides, offset):
         if type(value) is not int:
-            raise GanExportError(f"{what} whose sizes are no integers: damaged or forged")
+            raise GanExportError(f"{what} whose sizes are not integers: damaged or forged")
         if value < 0 or value >= 1 << 62:
             raise GanExportError(f"{what} with a size, stride or offset out of range: damaged or forged")
     if not all(shape):
         return
-    reach = 0  # furthest element of the dimensions so far, smallest stride first
+    reach = 0  # index of the last element of the dimensions so far, smallest stride first
     for stride, size in sorted((st, si) for st, si in zip(strides, shape, strict=True) if si > 1):
         if stride <= reach:
             raise GanExportError(f"{what} whose elements overlap: damaged or forged; save it after .contiguous()")
         reach += (size - 1) * stride
     if offset + reach >= available:
         raise GanExportError(
-            f"{what} claims {offset + reach + 1:,} elements of a storage that holds {available:,}: damaged or forged"
+            f"{what} claims {offset + reach + 1:,} elements of a storage with {available:,}: damaged or forged"
         )
 
 
@@ -202,7 +202,7 @@ _FLOAT8: dict[str, tuple[int, int, int]] = {
 
 
 def _float8_table(dtype: str) -> Float32:
-    """The value of each of the 256 codes (OCP 8-bit floating point 1.0; Graphcore's variant for fnuz)."""
+    """Return the value of each of the 256 codes (OCP 8-bit floating point 1.0; Graphcore's variant for fnuz)."""
     ebits, mbits, bias = _FLOAT8[dtype]
 
     def value(code: int) -> float:
@@ -224,7 +224,7 @@ def _float8_table(dtype: str) -> Float32:
 
 
 def as_tensor(value: object) -> Tensor | None:
-    """The tensor that a value of the file is, if it is one."""
+    """Return the tensor in a value of the file, or None."""
     if isinstance(value, Tensor):
         return value
     return value.tensor if isinstance(value, OpaqueObject) else None

@@ -1,8 +1,8 @@
-"""PyTorch's file formats as data: zip (since 1.6), the stream of pickles before it, and plain pickles.
+"""Read PyTorch's file formats as data: zip (since 1.6), the stream of pickles before 1.6, and plain pickles.
 
-Sources: torch/serialization.py (`_save`, `_legacy_save`) and caffe2/serialize/inline_container.h, read for their
-layout.  All pickles go through `pickle_vm.PickleInterpreter`: this is stricter than `torch.load(weights_only=True)`,
-which imports what it trusts, and it is the only way in.
+Sources of the layouts: torch/serialization.py (`_save`, `_legacy_save`) and caffe2/serialize/inline_container.h.  All
+pickles are read by `pickle_vm.PickleInterpreter`.  It is stricter than `torch.load(weights_only=True)`, which imports
+the classes that it trusts.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from gan_export.checkpoint.containers.tensors import ITEMSIZES, Storage
 from gan_export.checkpoint.containers.zip import Archive
 from gan_export.errors import GanExportError, HostileFileError, printable
 
-MAX_PICKLE = 256 << 20  # the pickle alone; weights lie outside it but in plain pickles
+MAX_PICKLE = 256 << 20  # the pickle without the weights, except for plain pickles, which contain them
 MAGIC = 0x1950A86A20F9469CFC6C
 MAGIC_BYTES = MAGIC.to_bytes(10, "little")
-MAX_STORAGE_KEY = 256  # characters; torch numbers them
+MAX_STORAGE_KEY = 256  # characters; torch uses numbers
 _PROTOCOL = 1001
-_STREAM = 60  # steps of a stream, whatever it holds
+_STREAM = 60  # steps per stream
 
 
 @dataclass(slots=True)
 class ContainerContents:
-    """What a file holds: container in words, its value, the names in it that we don't build, its size in bytes.
+    """The content of a file: its container in words, its value, and the names in it without a builder.
 
-    spec: the generator's own, as text, where gan-export wrote the file
-    files: all that it was read from
+    spec: the generator's spec as text, if gan-export wrote the file
+    files: all files that were read
     """
 
     container: str
@@ -47,11 +47,11 @@ class ContainerContents:
 
 
 def read_zip(archive: Archive, folder: str, budget: Budget) -> ContainerContents:
-    """The value of `folder/data.pkl`, whose tensors lie in `folder/data/`."""
+    """Return the value of `folder/data.pkl`, whose tensors are in `folder/data/`."""
     archive.refuse_tricks()
     raw = archive.checked(f"{folder}data.pkl")
     if len(raw) > MAX_PICKLE:
-        raise GanExportError(f"a pickle of {len(raw):,} bytes; save the generator's state_dict alone")
+        raise GanExportError(f"a pickle of {len(raw):,} bytes; save only the generator's state_dict")
     big = f"{folder}byteorder" in archive.entries and bytes(archive.checked(f"{folder}byteorder")) == b"big"
     storages: dict[str, Storage] = {}
     names = Names()
@@ -66,7 +66,7 @@ def read_zip(archive: Archive, folder: str, budget: Budget) -> ContainerContents
                 raise GanExportError(f"the bytes of storage {printable(key, 40)} are missing; fetch the file again")
             if entry.size != numel * ITEMSIZES[dtype]:
                 raise GanExportError(
-                    f"storage {printable(key, 40)} claims {numel:,} elements of {dtype}, the file holds {entry.size:,} "
+                    f"storage {printable(key, 40)} claims {numel:,} elements of {dtype}, the file has {entry.size:,} "
                     "bytes: damaged or forged"
                 )
             known = Storage(dtype, numel, archive.bytes_of(entry.name), entry.crc or None, big)
@@ -85,20 +85,20 @@ def read_zip(archive: Archive, folder: str, budget: Budget) -> ContainerContents
 
 
 def _identity(identity: object) -> tuple[object, str, str, int, object]:
-    """(storage type, key, location, elements, view) of a persistent id."""
+    """Return (storage type, key, location, elements, view) of a persistent id."""
     if isinstance(identity, tuple) and len(identity) in (5, 6) and identity[0] == "storage":
         _, kind, key, location, numel, *view = identity
         words = isinstance(key, str) and isinstance(location, str) and len(key) <= MAX_STORAGE_KEY
         if words and type(numel) is int and 0 <= numel < 1 << 62:
             return kind, key, location, numel, view[0] if view else None
-    raise GanExportError("a reference to something that is no tensor storage: damaged or forged")
+    raise GanExportError("a reference to an object that is not a tensor storage: damaged or forged")
 
 
 # -- before zip
 
 
 def read_stream(data: memoryview, budget: Budget) -> ContainerContents:
-    """Magic number, protocol, the writer's sizes, the value, the storages' keys, then each storage's bytes."""
+    """Read a stream: magic number, protocol, the writer's sizes, the value, storage keys, bytes of each storage."""
     names = Names()
     with named_first(names):
         try:
@@ -115,7 +115,7 @@ def _stream_value(data: memoryview, names: Names, budget: Budget) -> object:
 
     def persistent(identity: object) -> object:
         if isinstance(identity, tuple) and identity[:1] == ("module",) and len(identity) == 4:
-            return identity[1]  # a class with its source code, which is left alone
+            return identity[1]  # a class with its source code, which is ignored
         kind, key, _, numel, view = _identity(identity)
         dtype = pickle_builders.storage_dtype(kind)
         known = storages.setdefault(key, Storage(dtype, numel, None))
@@ -159,7 +159,7 @@ def _stream_value(data: memoryview, names: Names, budget: Budget) -> object:
 
 
 def _next(machine: PickleInterpreter) -> object:
-    """The stream's next pickle, with a stack and memo of its own."""
+    """Return the value of the stream's next pickle, which has its own stack and memo."""
     following = PickleInterpreter(
         machine.data, machine.persistent, machine.names, machine.budget, position=machine.position
     )
@@ -173,12 +173,12 @@ def _next(machine: PickleInterpreter) -> object:
 
 
 def read_pickle(data: memoryview, budget: Budget) -> ContainerContents:
-    """A state dict or arrays pickled without torch.save.  Raises PickleDamage where this is no pickle.
+    """Read a state dict or arrays that were pickled without torch.save.  Raises PickleDamage if this is not a pickle.
 
-    There, each storage is a stream of the old format within the pickle.
+    Each storage in such a file is a stream of the old format within the pickle.
     """
     names = Names()
-    left = 2 * len(data)  # each is read once; a stream named again and again would cost its length each time
+    left = 2 * len(data)  # bytes; each stream is read once, and a repeated one would cost its length each time
 
     def persistent(identity: object) -> object:
         raise GanExportError("a pickle that refers to something outside it; save the state_dict with torch.save")
@@ -195,7 +195,7 @@ def read_pickle(data: memoryview, budget: Budget) -> ContainerContents:
         try:
             root = machine.run()
             if machine.position != len(data):
-                raise PickleDamage(f"{len(data) - machine.position:,} bytes lie behind the pickle's end")
+                raise PickleDamage(f"{len(data) - machine.position:,} bytes follow the pickle's end")
         except PickleDamage as e:
             if not names.code:
                 raise

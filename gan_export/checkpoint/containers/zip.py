@@ -1,7 +1,7 @@
-"""A zip archive's stored entries, found by a strict reader of our own.
+"""Read the entries of a zip archive strictly.
 
-PyTorch stores its entries whole and uncompressed, each name once, none overlapping another.  Whatever differs
-is refused before a byte of it is read, so that no archive expands and no two readers can disagree on it.
+PyTorch stores its entries uncompressed, each name once, without overlaps.  Any other archive is refused before its
+entries are read, so that none expands, and no two readers can disagree about one.
 Source: PKWARE APPNOTE 6.3.10, sections 4.3.6 to 4.3.16 and 4.5.3 (zip64).
 """
 
@@ -15,13 +15,13 @@ from gan_export._lib.budget import Budget
 from gan_export.errors import GanExportError, printable
 
 MAX_ENTRIES = 200_000
-_ENTRY, _HELD = 12, 300  # steps and bytes of one; its name is counted with the directory
+_ENTRY, _HELD = 12, 300  # steps and bytes per entry; its name is counted with the directory
 _END, _END64, _LOCATOR64, _CENTRAL, _LOCAL = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07", b"PK\x01\x02", b"PK\x03\x04"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file of the archive: `size` bytes stored at `start`."""
+    """A file in the archive: `size` bytes at `start`."""
 
     name: str
     header: int
@@ -31,26 +31,26 @@ class Entry:
 
 
 class Archive:
-    """The entries of `data` by name.  Raises GanExportError for what is damaged, forged or not as PyTorch writes."""
+    """A zip archive, with its entries by name.  Raises GanExportError unless PyTorch could have written it."""
 
     def __init__(self, data: memoryview, budget: Budget) -> None:
         self._data = data
         self.entries: dict[str, Entry] = {}
-        self.compressed: list[str] = []  # names only; reading such an archive's content is refused
+        self.compressed: list[str] = []  # names only; the content of such an archive is refused
         try:
             self._read_directory(budget)
         except struct.error:
             raise _damaged("its directory ends early") from None
 
     def bytes_of(self, name: str) -> memoryview:
-        """An entry's bytes, not yet checked against its checksum."""
+        """Return the bytes of an entry, without verifying its checksum."""
         entry = self.entries[name]
         return self._data[entry.start : entry.start + entry.size]
 
     def checked(self, name: str) -> memoryview:
-        """An entry's bytes.  Raises GanExportError where they don't match their checksum.
+        """Return the bytes of an entry.  Raises GanExportError if they don't match their checksum.
 
-        A checksum of 0 is none: PyTorch writes it where they are turned off (set_crc32_options).
+        A checksum of 0 is not verified: PyTorch writes it if checksums are turned off (set_crc32_options).
         """
         raw, crc = self.bytes_of(name), self.entries[name].crc
         if crc and zlib.crc32(raw) != crc:
@@ -58,11 +58,11 @@ class Archive:
         return raw
 
     def refuse_tricks(self) -> None:
-        """Raises GanExportError for compressed or overlapping entries, which PyTorch never writes."""
+        """Raise GanExportError for compressed or overlapping entries, which PyTorch never writes."""
         if self.compressed:
             raise GanExportError(
                 f"a zip archive with compressed entries ({printable(self.compressed[0], 60)}), which PyTorch never "
-                "writes; unpack it, or save the checkpoint anew with torch.save"
+                "writes; unpack it, or save the checkpoint again with torch.save"
             )
         behind = 0
         for entry in sorted(self.entries.values(), key=lambda e: e.header):
@@ -74,9 +74,9 @@ class Archive:
         data = self._data
         count, size, start, limit = self._end_record()
         if count > MAX_ENTRIES:
-            raise GanExportError(f"a zip archive of {count:,} entries: no checkpoint has so many")
+            raise GanExportError(f"a zip archive of {count:,} entries, more than any checkpoint has")
         if start + size > limit:
-            raise _damaged("its directory lies beyond its end")
+            raise _damaged("its directory is beyond its end")
         budget.grant(size)
         budget.spend(_ENTRY * count)
         budget.hold(_HELD * count + 8 * size)
@@ -104,18 +104,18 @@ class Archive:
             self.entries[name] = Entry(name, header, begin, plain, crc)
 
     def _local(self, name: str, header: int, method: int, limit: int) -> int:
-        """Where the entry's bytes begin, its own header agreeing with the directory."""
+        """Return the start of an entry's bytes, after comparing its own header with the directory."""
         data = self._data
         if header + 30 > limit or data[header : header + 4] != _LOCAL:
             raise _damaged(f"the entry {printable(name, 60)} has no header where it should")
         (own_method,) = struct.unpack_from("<H", data, header + 8)
         n_name, n_extra = struct.unpack_from("<HH", data, header + 26)
         if own_method != method or _decode(bytes(data[header + 30 : header + 30 + n_name])) != name:
-            raise _damaged(f"the entry {printable(name, 60)} is called otherwise in its own header")
+            raise _damaged(f"the entry {printable(name, 60)} has another name in its own header")
         return int(header + 30 + n_name + n_extra)
 
     def _end_record(self) -> tuple[int, int, int, int]:
-        """(entries, bytes of the directory, its start, end of what may lie before the end record)."""
+        """Return (entries, bytes of the directory, its start, end of the bytes before the end record)."""
         data = self._data
         tail = bytes(data[max(0, len(data) - 65_557) :])
         found = tail.rfind(_END)
@@ -140,7 +140,7 @@ class Archive:
 
 
 def _zip64(extra: memoryview, plain: int, packed: int, header: int) -> tuple[int, int, int]:
-    """The three values with those that say 2^32 - 1 taken from the zip64 field, in the standard's order."""
+    """Return the three values, each that is 2^32 - 1 replaced from the zip64 field, in the standard's order."""
     values = [plain, packed, header]
     if 0xFFFFFFFF not in values:
         return plain, packed, header

@@ -1,4 +1,4 @@
-"""Every format of datasets there is, by name."""
+"""The registry of dataset formats."""
 
 from __future__ import annotations
 

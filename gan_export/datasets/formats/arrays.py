@@ -1,6 +1,6 @@
-"""Arrays without compression: shards of `.npy`, and one file that every process fills in place.
+"""Uncompressed arrays: shards of `.npy`, or one file that every process fills in place.
 
-The "small header" of the one file is NumPy's own, so that numpy.load(..., mmap_mode="r") reads it.
+The one file has NumPy's own header, so that numpy.load(..., mmap_mode="r") reads it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from gan_export._lib import fs
 from gan_export.datasets.formats.base import Bytes, ImageBatch, ShardOutput, SharedFile, usual_shard
 from gan_export.datasets.plan import DatasetPlan, Shard
 from gan_export.datasets.records import OutputFile, ShardRecord
-from gan_export.formats.manifest import Facts
+from gan_export.graph.signature import Signature
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """One array of a dataset: its file's stem, its type, and the shape of a row."""
+    """An array of a dataset: the stem of its file name, its dtype, and the shape of a row."""
 
     stem: str
     dtype: np.dtype[Any]
@@ -50,10 +50,10 @@ class _Column:
 
 
 def _columns(job: DatasetPlan) -> tuple[_Column, ...]:
-    """Pictures; labels where there are any; indices where a filter leaves gaps in them."""
-    channels, height, width = job.facts.image
+    """Return the columns: images; labels if there are any; indices if a filter leaves gaps."""
+    channels, height, width = job.image
     columns = [_Column("images", np.dtype("u1"), (height, width, channels))]
-    if job.facts.classes:
+    if job.classes:
         columns.append(_Column("labels", np.dtype("<i8"), ()))
     if job.filters:
         columns.append(_Column("indices", np.dtype("<u8"), ()))
@@ -62,15 +62,15 @@ def _columns(job: DatasetPlan) -> tuple[_Column, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Npy:
-    """images-00000.npy, with labels-00000.npy and indices-00000.npy where they say something."""
+    """The format of shards: images-00000.npy, with labels-00000.npy and indices-00000.npy if needed."""
 
     name: str = "npy"
     title: str = "shards of uint8 (N, H, W, C) as .npy"
 
-    def check(self, facts: Facts) -> None: ...
+    def check(self, signature: Signature) -> None: ...
 
-    def shard_size(self, facts: Facts) -> int:
-        return usual_shard(facts)
+    def shard_size(self, signature: Signature) -> int:
+        return usual_shard(signature)
 
     def encoder(self) -> str:
         return ""
@@ -105,15 +105,15 @@ class Npy:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """images.npy, filled in place, with labels.npy and indices.npy likewise."""
+    """The format of one file, filled in place: images.npy, with labels.npy and indices.npy if needed."""
 
     name: str = "raw"
     title: str = "one uint8 (N, H, W, C) file to memory-map, written in place"
 
-    def check(self, facts: Facts) -> None: ...
+    def check(self, signature: Signature) -> None: ...
 
-    def shard_size(self, facts: Facts) -> int:
-        return usual_shard(facts)
+    def shard_size(self, signature: Signature) -> int:
+        return usual_shard(signature)
 
     def encoder(self) -> str:
         return ""
@@ -154,20 +154,20 @@ class Raw:
 
 
 def _opened(path: Path) -> FileIO:
-    """The file to be filled in place.  Raises GanExportError for a link."""
+    """Open a file that is filled in place; raise GanExportError for a link."""
     fs.refuse_link(path)
     return open(path, "r+b", buffering=0)
 
 
 def _header_size(f: FileIO) -> int:
-    """Where the rows of an open .npy file begin; its first version, which `_Column.header` writes."""
+    """Return the offset of the rows in an open .npy file of version 1, which `_Column.header` writes."""
     np.lib.format.read_magic(f)
     np.lib.format.read_array_header_1_0(f)
     return f.tell()
 
 
 def _write_all(f: FileIO, data: memoryview) -> None:
-    """A file without a buffer may take a part."""
+    """Write all of `data`: an unbuffered file may take only a part per call."""
     left = data.cast("B")
     while left:
         left = left[f.write(left) :]

@@ -1,4 +1,4 @@
-"""What a format of datasets is: something that lays one shard's pictures down as files."""
+"""The interface of dataset formats: a format writes the images of one shard as files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from gan_export.datasets.plan import DatasetPlan, Shard
 from gan_export.datasets.records import OutputFile, ShardRecord
-from gan_export.formats.manifest import Facts
+from gan_export.graph.signature import Signature
+from gan_export.graph.views import image_of
 
 Bytes = NDArray[np.uint8]
 Indices = NDArray[np.uint64]
@@ -23,10 +24,7 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class ImageBatch:
-    """Some pictures of a shard, in order of their index.
-
-    pictures (N, H, W, C) uint8, indices (N,) uint64, labels (N,) int64 or None for a generator without classes
-    """
+    """Some images of a shard, in order of their index."""
 
     indices: Indices
     pictures: Bytes
@@ -35,7 +33,7 @@ class ImageBatch:
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Seconds spent, by what they were spent on."""
+    """Seconds by kind of work."""
 
     seconds: dict[str, float] = field(default_factory=lambda: {"drawing": 0.0, "encoding": 0.0, "disk": 0.0})
 
@@ -50,9 +48,9 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class ShardOutput:
-    """Where a shard goes: a scratch folder of its own, and the folder of the files that all shards share.
+    """The folders that a shard is written to: a scratch folder of its own, and that of files that all shards share.
 
-    row:  how many pictures the shards before it keep; kept: how many it keeps itself
+    row:  number of images that the shards before it keep; kept: number of images that it keeps itself
     """
 
     scratch: Path
@@ -64,7 +62,7 @@ class ShardOutput:
 
 @dataclass(frozen=True, slots=True)
 class SharedFile:
-    """A file that all shards fill: made once, `header` and then zeros up to `size`."""
+    """A file that all shards fill, created once: `header` and then zeros up to `size`."""
 
     name: str
     header: bytes
@@ -72,7 +70,7 @@ class SharedFile:
 
 
 class Format(Protocol):
-    """One entry of `FORMATS`.  A format holds nothing: any process may write any shard at any time."""
+    """A dataset format.  It has no state: any process may write any shard at any time."""
 
     @property
     def name(self) -> str: ...
@@ -82,37 +80,37 @@ class Format(Protocol):
         """One line for --help."""
         ...
 
-    def check(self, facts: Facts) -> None:
-        """Raises GanExportError for a generator whose pictures don't fit, UnavailableError for a missing library."""
+    def check(self, signature: Signature) -> None:
+        """Raise GanExportError for a generator whose images don't fit, UnavailableError for a missing library."""
         ...
 
-    def shard_size(self, facts: Facts) -> int:
-        """How many pictures a shard has where the user doesn't say."""
+    def shard_size(self, signature: Signature) -> int:
+        """Return the default number of images per shard."""
         ...
 
     def encoder(self) -> str:
-        """The library on whose version the bytes depend, with it; empty for none."""
+        """Return the library whose version decides the bytes, with that version; empty if there is none."""
         ...
 
     def wholes(self, job: DatasetPlan, kept: int) -> tuple[SharedFile, ...]:
-        """The files that all shards of `kept` pictures share; none for a format whose shards stand alone."""
+        """Return the files that all shards share, for `kept` images; none if each shard has files of its own."""
         ...
 
     def write(
         self, place: ShardOutput, job: DatasetPlan, shard: Shard, parts: Iterable[ImageBatch]
     ) -> tuple[OutputFile, ...]:
-        """Lay the shard down: its own files in place.scratch under the names that they have in the dataset.
+        """Write a shard's own files into place.scratch, under the names that they have in the dataset.
 
-        The same bytes for the same pictures, however they are parted.
+        The same images give the same bytes, whatever batches they come in.
         """
         ...
 
     def read(self, folder: Path, job: DatasetPlan, record: ShardRecord) -> Iterator[tuple[int, Bytes, int | None]]:
-        """(index, picture (H, W, C), label) of a finished shard, in order."""
+        """Yield (index, image (H, W, C), label) of a finished shard, in order."""
         ...
 
 
-def usual_shard(facts: Facts) -> int:
-    """10,000 pictures, or as many as 128 MiB hold."""
-    channels, height, width = facts.image
+def usual_shard(signature: Signature) -> int:
+    """Return 10,000 images, or as many as fit in 128 MiB."""
+    channels, height, width = image_of(signature)
     return max(1, min(10_000, (1 << 27) // (channels * height * width)))

@@ -1,4 +1,4 @@
-"""Parquet shards with a PNG a row, which Hugging Face's `datasets` reads as pictures with no script."""
+"""Parquet shards with one PNG per row, which Hugging Face's `datasets` reads as images without a script."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ from gan_export.datasets.formats.base import Bytes, ImageBatch, ShardOutput, Sha
 from gan_export.datasets.plan import DatasetPlan, Shard
 from gan_export.datasets.records import OutputFile, ShardRecord, digest
 from gan_export.errors import UnavailableError
-from gan_export.formats.manifest import Facts
+from gan_export.graph.signature import Signature
+from gan_export.graph.views import image_of
 
-_GROUP = 1000  # rows of a row group: what a reader must hold to reach one picture
+_GROUP = 1000  # rows of a row group, which a reader must load to reach one image
 
 
 @dataclass(frozen=True, slots=True)
 class Parquet:
-    """train-00000-of-00010.parquet: image (bytes and path), index, seed and, where there are labels, label."""
+    """The format train-00000-of-00010.parquet.
+
+    Columns: image (bytes and path), index, seed and, if there are labels, label.
+    """
 
     name: str = "parquet"
     title: str = "PNGs in Parquet shards, for Hugging Face datasets"
 
-    def check(self, facts: Facts) -> None:
-        png.check_channels(facts.image[0])
+    def check(self, signature: Signature) -> None:
+        png.check_channels(image_of(signature)[0])
         _pyarrow()
 
-    def shard_size(self, facts: Facts) -> int:
-        return usual_shard(facts)
+    def shard_size(self, signature: Signature) -> int:
+        return usual_shard(signature)
 
     def encoder(self) -> str:
         return f"{png.library()}, pyarrow {_pyarrow().__version__}"
@@ -74,7 +78,7 @@ def _rows(job: DatasetPlan, part: ImageBatch) -> Iterator[dict[str, Any]]:
 
 
 def _schema(job: DatasetPlan) -> Any:
-    """Columns, and in the metadata what `datasets` would otherwise have to be told."""
+    """Return the columns, with the metadata from which `datasets` reads their types."""
     pa = _pyarrow()
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     fields = [("image", image), ("index", pa.uint64()), ("seed", pa.uint64())]
@@ -83,9 +87,9 @@ def _schema(job: DatasetPlan) -> Any:
         "index": {"dtype": "uint64", "_type": "Value"},
         "seed": {"dtype": "uint64", "_type": "Value"},
     }
-    if job.facts.classes:
+    if job.classes:
         fields.append(("label", pa.int64()))
-        features["label"] = {"names": [str(k) for k in range(job.facts.classes)], "_type": "ClassLabel"}
+        features["label"] = {"names": [str(k) for k in range(job.classes)], "_type": "ClassLabel"}
     return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})
 
 
@@ -94,5 +98,5 @@ def _pyarrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise UnavailableError("--format parquet needs pyarrow: pip install pyarrow") from None
+        raise UnavailableError("format=parquet needs pyarrow: pip install pyarrow") from None
     return pyarrow

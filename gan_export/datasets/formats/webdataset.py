@@ -1,4 +1,4 @@
-"""Tar shards as the webdataset library reads them: a picture, its label, and what it was drawn from as JSON."""
+"""Tar shards for the webdataset library: an image, its label, and its seed and index as JSON."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from gan_export.datasets.formats import png
 from gan_export.datasets.formats.base import Bytes, ImageBatch, ShardOutput, SharedFile, usual_shard
 from gan_export.datasets.plan import DatasetPlan, Shard
 from gan_export.datasets.records import OutputFile, ShardRecord, digest
-from gan_export.formats.manifest import Facts
+from gan_export.graph.signature import Signature
+from gan_export.graph.views import image_of
 
-_LARGEST = 1 << 28  # bytes of a file in a shard: a sparse entry claims any size for nothing
+_LARGEST = 1 << 28  # bytes of a file in a shard: a sparse entry can state any size without containing it
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """How a picture lies in the tar: its suffix, how a batch becomes files, and back."""
+    """A form of images in the tar: its suffix, and functions to encode a batch and to decode a file."""
 
     suffix: str
     library: Callable[[], str]
@@ -34,17 +35,17 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class WebDataset:
-    """pictures-00000.tar with KEY.png, KEY.json and, where there are labels, KEY.cls; the key is the index."""
+    """The format pictures-00000.tar with KEY.png, KEY.json and, if there are labels, KEY.cls; the key is the index."""
 
     name: str
     title: str
     picture: Picture
 
-    def check(self, facts: Facts) -> None:
-        self.picture.check(facts.image[0])
+    def check(self, signature: Signature) -> None:
+        self.picture.check(image_of(signature)[0])
 
-    def shard_size(self, facts: Facts) -> int:
-        return usual_shard(facts)
+    def shard_size(self, signature: Signature) -> int:
+        return usual_shard(signature)
 
     def encoder(self) -> str:
         return self.picture.library()
@@ -91,7 +92,7 @@ class WebDataset:
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
-    entry = tarfile.TarInfo(name)  # dated 1970, of no owner: the same pictures give the same bytes
+    entry = tarfile.TarInfo(name)  # of 1970 and without an owner, so that the same images give the same bytes
     entry.size = len(data)
     archive.addfile(entry, io.BytesIO(data))
 

@@ -1,1 +1,1 @@
-"""A lowered generator as C source of its own: layers to functions, values to places in one workspace."""
+"""Export a lowered generator as C source: layers become functions, values get offsets in one workspace."""

@@ -1,6 +1,6 @@
-"""Plain C: one header, one source and one file of weights that need no library of ours, and a program that uses them.
+"""Plain C: a header, a source and a weights file that need no library of gan-export, and an example program.
 
-The modules beside this one put the text together.  Without a Makefile, without malloc: docs/c.md shows how to use it.
+The other modules of this package make the text.  There is no Makefile and no malloc; docs/c.md shows how to use it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PlainC:
-    """A folder: SYMBOL.h, SYMBOL.c, SYMBOL.weights (or SYMBOL_weights.c), example.c and the manifest."""
+    """The exporter of a folder: SYMBOL.h, SYMBOL.c, SYMBOL.weights (or SYMBOL_weights.c), example.c, the manifest."""
 
     name: str = "c"
     title: str = "plain C99"
@@ -39,7 +39,7 @@ class PlainC:
     core: bool = True
 
     def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
-        """As `Exporter.write`, into the folder `target`.  The precision is that of the weights; sums are float32."""
+        """Write the folder `target`; see `Exporter.write`.  The precision is that of the weights; sums are float32."""
         from gan_export.exporters.c import names, plan, text, weights
 
         symbol = names.checked_symbol(options.symbol)

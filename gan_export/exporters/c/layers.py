@@ -1,4 +1,4 @@
-"""Each layer as a C function with its shapes written out."""
+"""Write each layer as a C function with its shapes as constants."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from gan_export.graph.layers import (
     Upsample,
 )
 
-Names = Mapping[str, Text[C]]  # a layer's name -> its name in C
+Names = Mapping[str, Text[C]]  # a layer's name -> its C identifier
 
 
 def shape(g: Grid) -> Text[C]:
-    """[4][4][512], or [100] for a vector."""
+    """Return [4][4][512], or [100] for a vector."""
     return c("[{g.c}]", g=g) if (g.h, g.w) == (1, 1) else c("[{g.h}][{g.w}][{g.c}]", g=g)
 
 
 def number(value: float) -> Text[C]:
-    """A float32 as C reads it back to the bit."""
+    """Return a float32 literal that C reads back exactly."""
     return c_numbers([float(value)])
 
 
 def function(plan: Plan, step: Step, names: Names, precision: str) -> Text[C]:
-    """The layer's function, empty for one that needs none (an activation is a call of a helper)."""
+    """Return a layer's function; empty if it needs none (an activation is a call of a helper)."""
     layer = step.layer
     own = names[layer.name]
     ins, out = [plan.grids[name] for name in layer.inputs], plan.grids[layer.name]
@@ -146,7 +146,7 @@ def function(plan: Plan, step: Step, names: Names, precision: str) -> Text[C]:
 
 
 def call(plan: Plan, step: Step, names: Names) -> Text[C]:
-    """What the picture's function does for a layer, its output's place aside."""
+    """Return the statements for a layer in the function of an image, without the place of its output."""
     layer = step.layer
     own = names[layer.name]
     n = _times(plan.grids[layer.name])
@@ -224,13 +224,13 @@ def _title(layer: Layer) -> Text[C]:
 
 
 def _product(own: Text[C], depth: int, size: Text[C], precision: str) -> Text[C]:
-    """The call for one tap and panel; `size`: rows and columns of pixels."""
+    """Return the call for one tap and panel; `size`: rows and columns of pixels."""
     units = c("weights->{own}_unit + panel, ", own=own) if precision == "int8" else c("")
     return c("product(from, w, {units}{depth}, to, count, {size});", depth=depth, size=size, units=units)
 
 
 def _count(out: int) -> Text[C]:
-    """Channels of the panel that begins at `panel`."""
+    """Return the number of channels in the panel that begins at `panel`."""
     return (
         c("{n}", n=PANEL)
         if out % PANEL == 0
@@ -273,10 +273,10 @@ def _type(precision: str) -> Text[C]:
 
 
 def _taps(layer: Conv | ConvTranspose, own: Text[C], source: Grid, out: Grid, precision: str) -> Text[C]:
-    """A product for each element of the kernel, over the rectangle of pixels that it reaches."""
+    """Return the loops with one product per element of the kernel, over the rectangle of pixels that it reaches."""
     k, s, p, depth = layer.kernel, layer.stride, layer.padding, layer.in_channels
     transposed = isinstance(layer, ConvTranspose)
-    # i counts along the side without the stride: input rows of a transposed convolution, output rows of a plain one
+    # i counts along the side without the stride: input rows of a transposed convolution, output rows of a convolution
     sides = ((out.h, source.h), (out.w, source.w)) if transposed else ((source.h, out.h), (source.w, out.w))
     rows, columns = (_reach(k, s, p, *side) for side in sides)
 
@@ -341,7 +341,7 @@ def _taps(layer: Conv | ConvTranspose, own: Text[C], source: Grid, out: Grid, pr
 
 
 def _reach(kernel: int, stride: int, padding: int, strided: int, counted: int) -> list[tuple[int, int]]:
-    """For each element of a kernel's side, the i below `counted` with 0 <= stride * i + element - padding < strided."""
+    """Return, per element of a kernel's side, the range of i < counted with 0 <= stride*i+element-padding < strided."""
     reach = []
     for element in range(kernel):
         first = max(0, -((element - padding) // stride))
@@ -355,7 +355,7 @@ def _table(reach: list[tuple[int, int]], end: int) -> Text[C]:
 
 
 def _folded(layer: Conv | ConvTranspose, own: Text[C], source: Grid, out: Grid, precision: str) -> Text[C]:
-    """One product gives what an input pixel adds to all of its neighbourhood."""
+    """Return the loops in which one product computes what an input pixel adds to its whole neighborhood."""
     k, p, depth = layer.kernel, folded_padding(layer), layer.in_channels
     s = layer.stride if isinstance(layer, ConvTranspose) else 1
     reach = wide(layer, source)

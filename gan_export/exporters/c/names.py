@@ -1,4 +1,4 @@
-"""Names in C for the layers of a generator."""
+"""Choose C identifiers for the layers of a generator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gan_export._lib.escape import C, Text, c, c_identifier
 from gan_export.errors import GanExportError, printable
 
 _LONGEST = 40
-# Words of C and C++, and what the emitted functions call their own.
+# Words of C and C++, and identifiers of the emitted functions.
 _WORDS = """
     alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl const const_cast
     constexpr continue decltype default delete do double dynamic_cast else enum explicit export extern false float
@@ -23,13 +23,13 @@ _WORDS = """
     typeof typeof_unqual fortran math_errhandling signgam mips sparc sun vax hppa arm vector pixel
 """
 _RESERVED = frozenset(_WORDS.split())
-# Macros of the headers that the source includes, of which a C library may have more than the standard says (INFINITY,
-# NAN, M_PI, UINT8_MAX), and types.
+# Macros of the included headers, of which a C library may have more than the standard (INFINITY, NAN, M_PI, UINT8_MAX),
+# and types.
 _LIKELY_TAKEN = re.compile(r"[A-Z][A-Z0-9_]*|\w+_t", re.ASCII)
 
 
 def checked_symbol(symbol: str) -> Text[C]:
-    """Raises GanExportError for a name that no C identifier can begin with."""
+    """Return a valid prefix of C identifiers; raise GanExportError for any other text."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", symbol) or symbol in _RESERVED:
         raise GanExportError(
             f"{printable(symbol)} can't name C functions; use small letters, digits and _, a letter first"
@@ -38,7 +38,7 @@ def checked_symbol(symbol: str) -> Text[C]:
 
 
 def for_layers(names: Iterable[str], symbol: str) -> dict[str, Text[C]]:
-    """A C identifier for each layer, alike where it can be, no two the same."""
+    """Return a unique C identifier for each layer, equal to its name if possible."""
     given = {"z": c("z"), "label": c("label")}
     used = {"z", "label"}
     for name in names:

@@ -1,7 +1,7 @@
-"""Where each value of a generator lies while its C source runs, and in which order its numbers are.
+"""Plan the workspace of a generator's C source: the offset and the order of each value's numbers.
 
-A picture lies as [row][column][channel]: what a product reads is then contiguous.  Every value is a part of one
-workspace that the caller owns; parts are reused as soon as nobody reads them any more.
+An image is stored as [row][column][channel], so that a product reads contiguous numbers.  Every value is a part of one
+workspace that the caller owns; a part is reused once its last reader has run.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from dataclasses import dataclass
 
 from gan_export.graph.layers import Activation, Affine, Conv, ConvTranspose, Layer, Linear, Reshape, Scale, Shape
 from gan_export.graph.spec import GeneratorSpec, infer_shapes
+from gan_export.graph.views import LatentImage
 
-PANEL = 16  # output channels that a product makes at once
+PANEL = 16  # output channels of one product
 IN_PLACE = (Activation, Affine, Scale)
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A value's (rows, columns, channels); a vector is one pixel."""
+    """The (rows, columns, channels) of a value; a vector is one pixel."""
 
     h: int
     w: int
@@ -27,7 +28,7 @@ class Grid:
 
     @property
     def size(self) -> int:
-        """Numbers in it."""
+        """The number of values."""
         return self.h * self.w * self.c
 
     @property
@@ -38,11 +39,11 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One layer and where it works.
+    """A layer, and its memory.
 
-    at:      of its output in the workspace, in floats; None where it is a view of its input
-    in_place: the output takes its input's memory
-    scratch: (place, floats) of what it needs beside, by the name that its code gives it
+    at:      offset of its output in the workspace, in floats; None if the output is a view of the input
+    in_place: whether the output takes the memory of its input
+    scratch: (offset, floats) of other memory that it needs, by the name in its code
     """
 
     layer: Layer
@@ -53,15 +54,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All of a generator's steps.
+    """The plan of a generator.
 
     grids:     of every value
-    flattened: Linear layers whose rows are reordered, name -> the picture that their output is read as
+    flattened: Linear layers whose rows are reordered, name -> the image that their output is read as
     views:     Reshape layers that change nothing in memory
-    workspace: floats that the caller must give
+    workspace: floats that the caller must provide
     """
 
     spec: GeneratorSpec
+    of: LatentImage
     grids: dict[str, Grid]
     flattened: dict[str, Grid]
     views: frozenset[str]
@@ -70,15 +72,15 @@ class Plan:
 
 
 def grid(shape: Shape) -> Grid:
-    """The grid of a shape (C,) or (C, H, W)."""
+    """Return the grid of a shape (C,) or (C, H, W)."""
     return Grid(shape[1], shape[2], shape[0]) if len(shape) == 3 else Grid(1, 1, math.prod(shape))
 
 
 def is_folded(layer: Layer) -> bool:
-    """Whether a layer has so few output channels that all elements of its kernel share panels.
+    """Return whether a layer has so few output channels that all elements of its kernel fit in shared panels.
 
-    Then each input pixel's whole neighbourhood is one product, and neighbourhoods are added up.  A convolution
-    of stride 1 is a transposed one with its kernel turned.
+    Then one product computes the whole neighborhood of an input pixel, and neighborhoods are added up.  A convolution
+    of stride 1 is a transposed one with its kernel rotated.
     """
     match layer:
         case ConvTranspose(out_channels=o, kernel=k):
@@ -89,22 +91,23 @@ def is_folded(layer: Layer) -> bool:
 
 
 def folded_padding(layer: Conv | ConvTranspose) -> int:
-    """Of the transposed convolution that a folded layer is computed as."""
+    """Return the padding of the transposed convolution that computes a folded layer."""
     return layer.kernel - 1 - layer.padding if isinstance(layer, Conv) else layer.padding
 
 
 def make(spec: GeneratorSpec) -> Plan:
-    """Lay out a lowered spec."""
+    """Plan a lowered spec."""
+    of = LatentImage.of(spec.signature, "c")
     grids = {name: grid(shape) for name, shape in infer_shapes(spec).items()}
     flattened, views = _orders(spec, grids)
     by_name = {layer.name: layer for layer in spec.layers}
-    home = {"z": "z", "label": "label"}  # a value -> the first one that lies in the same memory
+    home = {"z": "z", "label": "label"}  # value -> the first value in the same memory
     last = {}  # the same -> the last step that reads it
     for i, layer in enumerate(spec.layers):
         home[layer.name] = home[layer.inputs[0]] if layer.name in views else layer.name
         last[home[layer.name]] = i
         last.update({home[name]: i for name in layer.inputs})
-    last[home[spec.output]] = len(spec.layers)
+    last[home[spec.outputs[0]]] = len(spec.layers)
     taken: dict[str, tuple[int, int]] = {}  # home -> (from, to) in the workspace
     steps: list[Step] = []
     top = 0
@@ -142,11 +145,11 @@ def make(spec: GeneratorSpec) -> Plan:
                 }
         steps.append(Step(layer, at, in_place, scratch))
         taken = {key: part for key, part in taken.items() if "/" not in key and last[key] > i}
-    return Plan(spec, grids, flattened, frozenset(views), tuple(steps), max(top, 1))
+    return Plan(spec, of, grids, flattened, frozenset(views), tuple(steps), max(top, 1))
 
 
 def wide(layer: Conv | ConvTranspose, source: Grid) -> Grid:
-    """All that the neighbourhoods of a folded layer's input reach, before the padding is cut off."""
+    """Return the grid that the neighborhoods of a folded layer's input reach, before the padding is cut off."""
     stride = layer.stride if isinstance(layer, ConvTranspose) else 1
     extra = layer.output_padding if isinstance(layer, ConvTranspose) else 0
     h, w = ((side - 1) * stride + layer.kernel + extra for side in (source.h, source.w))
@@ -158,7 +161,7 @@ def _folding(layer: Conv | ConvTranspose, source: Grid) -> dict[str, int]:
 
 
 def _orders(spec: GeneratorSpec, grids: dict[str, Grid]) -> tuple[dict[str, Grid], set[str]]:
-    """The Linear layers that may write a picture's order at once, and the Reshapes that then do nothing."""
+    """Return the Linear layers that can write an image's order directly, and the Reshapes that then do nothing."""
     readers = Counter(name for layer in spec.layers for name in layer.inputs)
     by_name = {layer.name: layer for layer in spec.layers}
     flattened: dict[str, Grid] = {}

@@ -1,4 +1,4 @@
-"""The files of a C export, put together from the parts beside and the layers' functions."""
+"""Write the files of a C export from templates and the layers' functions."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from gan_export.graph.layers import Activation, Conv, ConvTranspose, Linear
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Everything that the files are written from.
+    """The data that the files are written from.
 
-    symbol: what every public name begins with, and the files' own name
-    names:  of the layers, in C
+    symbol: the prefix of every public name, and of the files' names
+    names:  C identifiers of the layers
     """
 
     symbol: Text[C]
@@ -33,27 +33,27 @@ class Source:
 
     @property
     def data(self) -> bytes:
-        """The weights as they lie in memory: the struct, little-endian; without any, its one zero."""
+        """The bytes of the weights' struct, little-endian; without weights, one zero byte."""
         return b"".join(np.ascontiguousarray(m.values).tobytes() for m in self.members) or b"\0"
 
     def member(self, m: Member) -> Text[C]:
-        """Its name in the struct."""
+        """Return the name of a member of the struct."""
         return c("{layer}_{part}", layer=self.names[m.layer], part=c_identifier(m.part))
 
     def fill(self, text: Text[C]) -> Text[C]:
-        """`text` of a part with this generator's names."""
+        """Return a template's text with this generator's names."""
         loud = text.replace("GENERATOR", c_identifier(str(self.symbol).upper()))
         return loud.replace("generator_", c("{symbol}_", symbol=self.symbol))
 
 
 def header(s: Source) -> Text[C]:
-    """SYMBOL.h."""
-    spec, facts = s.plan.spec, s.manifest.facts
-    channels, h, w = spec.image
+    """Return the text of SYMBOL.h."""
+    of = s.plan.of
+    channels, h, w = of.image
     bound = c("without bounds")
-    if spec.range is not None:
-        bound = c("in [{low:g}, {high:g}]", low=spec.range[0], high=spec.range[1])
-    label = c("uint32_t label, ") if spec.classes else c("")
+    if of.range is not None:
+        bound = c("in [{low:g}, {high:g}]", low=of.range[0], high=of.range[1])
+    label = c("uint32_t label, ") if of.classes else c("")
     struct = c("\n").join(
         c("    {declared} /* {comment} */", comment=m.comment, declared=_declared(s, m)) for m in s.members
     )
@@ -63,33 +63,33 @@ def header(s: Source) -> Text[C]:
         c(" * The weights are {symbol}_embedded, in {symbol}_weights.c.\n", symbol=s.symbol)
         if s.embedded
         else c(
-            " * Read {symbol}.weights into a {symbol}_weights, or map it (little-endian machines alone).\n",
+            " * Read {symbol}.weights into a {symbol}_weights, or map it (only on little-endian machines).\n",
             symbol=s.symbol,
         )
     )
     classes = (
-        c("    GENERATOR_CLASSES = {classes}, /* labels are 0 .. CLASSES-1 */\n", classes=spec.classes)
-        if spec.classes
+        c("    GENERATOR_CLASSES = {classes}, /* labels are 0 .. CLASSES-1 */\n", classes=of.classes)
+        if of.classes
         else c("")
     )
     labels = (
         c(
-            "/* The random label of picture `index` of `seed`. */\n"
+            "/* The random label of image `index` of `seed`. */\n"
             "uint32_t generator_label(uint64_t seed, uint64_t index);\n\n"
         )
-        if spec.classes
+        if of.classes
         else c("")
     )
     embedded = c("extern const generator_weights generator_embedded;\n\n") if s.embedded else c("")
     text = c(
         """\
-/* {symbol}.h: draws the pictures of one generator, {w}x{h}x{c}, in plain C and with nothing else.
+/* {symbol}.h: generates the images of one generator, {w}x{h}x{c}, in plain C without dependencies.
  *
 {provenance}
  *
  *   cc -std=c99 -O3 -march=native {files} example.c -lm -o example
  *
- * Nothing here allocates, prints or keeps state: give each thread its own workspace.  A picture of (seed, index) is
+ * Nothing here allocates, prints or keeps state: give each thread its own workspace.  The image of (seed, index) is
  * the same on every machine, up to the rounding of sums: 1 byte in 10,000 may differ, by 1.
 {where} */
 #ifndef GENERATOR_H
@@ -116,13 +116,13 @@ typedef struct generator_weights {{
 {embedded}/* 1 if these are the weights that this code was written for, in this machine's byte order; otherwise 0. */
 int generator_check(const generator_weights *weights);
 
-/* The latents of picture `index` of `seed`: {prior}. */
+/* The latents of image `index` of `seed`: {prior}. */
 void generator_latent(uint64_t seed, uint64_t index, float z[GENERATOR_LATENT]);
 
-{labels}/* One picture, float [CHANNELS][HEIGHT][WIDTH], {bound}.  `workspace`: GENERATOR_WORKSPACE floats. */
+{labels}/* One image, float [CHANNELS][HEIGHT][WIDTH], {bound}.  `workspace`: GENERATOR_WORKSPACE floats. */
 void generator_floats(const generator_weights *weights, const float *z, {label}float *workspace, float *picture);
 
-/* One picture, bytes [HEIGHT][WIDTH][CHANNELS]: clamp(floor(x * 127.5 + 128), 0, 255) of x in [-1, 1]. */
+/* One image, bytes [HEIGHT][WIDTH][CHANNELS]: clamp(floor(x * 127.5 + 128), 0, 255) of x in [-1, 1]. */
 void generator_bytes(const generator_weights *weights, const float *z, {label}float *workspace, unsigned char *picture);
 
 #ifdef __cplusplus
@@ -140,7 +140,7 @@ void generator_bytes(const generator_weights *weights, const float *z, {label}fl
         label=label,
         labels=labels,
         members=members,
-        nz=facts.nz,
+        nz=of.nz,
         prior=_prior(s),
         provenance=_provenance(s),
         size=len(s.data),
@@ -153,11 +153,11 @@ void generator_bytes(const generator_weights *weights, const float *z, {label}fl
 
 
 def source(s: Source) -> Text[C]:
-    """SYMBOL.c."""
-    plan, spec, precision = s.plan, s.plan.spec, s.manifest.precision
+    """Return the text of SYMBOL.c."""
+    plan, of, precision = s.plan, s.plan.of, s.manifest.precision
     kinds = {step.layer.kind for step in plan.steps if isinstance(step.layer, Activation)}
     products = [step.layer for step in plan.steps if isinstance(step.layer, Linear | Conv | ConvTranspose)]
-    normal = spec.prior == "normal"
+    normal = of.prior == "normal"
     parts = [
         c("/* {symbol}.c: see {symbol}.h.\n *\n{provenance}\n */\n", provenance=_provenance(s), symbol=s.symbol),
         c('#include "{symbol}.h"\n\n', symbol=s.symbol)
@@ -176,7 +176,7 @@ def source(s: Source) -> Text[C]:
         *((kind, kind in kinds) for kind in ("relu", "leaky_relu", "tanh", "sigmoid")),
     ]
     chosen = c("").join(_part(name) for name, used in helpers if used)
-    parts.append(c("/* ---- the layers, each picture as [row][column][channel] ---- */\n") + chosen)
+    parts.append(c("/* ---- the layers, each image as [row][column][channel] ---- */\n") + chosen)
     for step in plan.steps:
         if step.layer.name not in plan.views and (text := layers.function(plan, step, s.names, precision)):
             parts.append(text.replace("@symbol@", s.symbol))
@@ -185,7 +185,7 @@ def source(s: Source) -> Text[C]:
 
 
 def embedded_weights(s: Source) -> Text[C]:
-    """SYMBOL_weights.c: the weights as constants."""
+    """Return the text of SYMBOL_weights.c: the weights as constants."""
     arrays = []
     for m in s.members:
         body = c_numbers(m.values.tolist()).wrapped(118, "    ")
@@ -214,23 +214,23 @@ def embedded_weights(s: Source) -> Text[C]:
 
 
 def example(s: Source) -> Text[C]:
-    """example.c: one picture to a PNM file."""
-    spec = s.plan.spec
-    channels = spec.image[0]
+    """Return the text of example.c, which writes one image to a PNM file."""
+    of = s.plan.of
+    channels = of.image[0]
     read = c("") if s.embedded else _READ
     files = c("{symbol}.c {symbol}_weights.c", symbol=s.symbol) if s.embedded else c("{symbol}.c", symbol=s.symbol)
     before = c("") if s.embedded else c("{symbol}.weights ", symbol=s.symbol)
     picture = c("picture.ppm") if channels == 3 else c("picture.pgm")
-    label = c(" [label]") if spec.classes else c("")
+    label = c(" [label]") if of.classes else c("")
     given = 2 if s.embedded else 3
     chosen = c(
         "    const uint32_t label = argc > given + 2\n"
         "                               ? (uint32_t)(strtoul(argv[given + 2], NULL, 10) % GENERATOR_CLASSES)\n"
         "                               : generator_label(seed, index);\n"
     )
-    grey_planes = c(
+    gray_planes = c(
         """\
-    for (int c = 0; c < GENERATOR_CHANNELS; c++) /* no PNM has so many channels: one below the other, in grey */
+    for (int c = 0; c < GENERATOR_CHANNELS; c++) /* a PNM has 1 or 3: planes below each other, in gray */
         for (int i = 0; i < GENERATOR_HEIGHT * GENERATOR_WIDTH; i++)
             fputc(picture[i * GENERATOR_CHANNELS + c], file);"""
     )
@@ -241,13 +241,13 @@ def example(s: Source) -> Text[C]:
         "arguments": c("{before}{picture} [seed [index{label}]]", before=before, label=label, picture=picture),
         "storage": c("") if s.embedded else c("static generator_weights weights;\n"),
         "given": c("{n}", n=given),
-        "label": chosen if spec.classes else c(""),
+        "label": chosen if of.classes else c(""),
         "read": read,
         "weights": c("&generator_embedded") if s.embedded else c("&weights"),
-        "pass": c("label, ") if spec.classes else c(""),
+        "pass": c("label, ") if of.classes else c(""),
         "pnm": c("P6\\n%d %d\\n255\\n") if channels == 3 else c("P5\\n%d %d\\n255\\n"),
         "rows": c("GENERATOR_HEIGHT") if channels in (1, 3) else c("GENERATOR_HEIGHT * GENERATOR_CHANNELS"),
-        "write": c("    fwrite(picture, 1, sizeof picture, file);") if channels in (1, 3) else grey_planes,
+        "write": c("    fwrite(picture, 1, sizeof picture, file);") if channels in (1, 3) else gray_planes,
     }.items():
         text = text.replace(f"@{mark}@", value)
     return s.fill(text.replace("\n\n\n", c("\n\n")))
@@ -270,7 +270,7 @@ def _part(name: str) -> Text[C]:
 
 
 def _products(precision: str) -> Text[C]:
-    """product(), for the type that weights are stored in."""
+    """Return product() for the type in which weights are stored."""
     text = _part("product")
     widened = {"fp16": c("w + k * PANEL, some * PANEL, wide"), "int8": c("w + k * PANEL, unit, some, wide")}
     arguments = widened.get(precision)
@@ -285,20 +285,20 @@ def _products(precision: str) -> Text[C]:
 
 
 def _picture(s: Source) -> Text[C]:
-    """The function that runs the layers in turn."""
+    """Return the function that runs the layers in turn."""
     plan, names = s.plan, s.names
-    label = c("uint32_t label, ") if plan.spec.classes else c("")
+    label = c("uint32_t label, ") if plan.of.classes else c("")
     lines = []
     for step in plan.steps:
         lines += _lines(plan, step, names)
     reads = {name for step in plan.steps for name in step.layer.inputs}
-    unused = [name for name in ("z", "label") if name not in reads and (name == "z" or plan.spec.classes)]
+    unused = [name for name in ("z", "label") if name not in reads and (name == "z" or plan.of.classes)]
     unused += [] if s.members else ["weights"]
     ignored = c("").join(c("    (void){name};\n", name=c_identifier(name)) for name in unused)
     body = c("\n").join(c("    {line}", line=line) for line in lines)
     return c(
         """\
-/* The layers in turn; gives the last one's output, {shape}. */
+/* Run the layers in order; return the output of the last one, {shape}. */
 static const float *draw(const generator_weights *weights, const float *z, {label}float *workspace)
 {{
 {ignored}{body}
@@ -308,8 +308,8 @@ static const float *draw(const generator_weights *weights, const float *z, {labe
         body=body,
         ignored=ignored,
         label=label,
-        output=names[plan.spec.output],
-        shape=layers.shape(plan.grids[plan.spec.output]),
+        output=names[plan.spec.outputs[0]],
+        shape=layers.shape(plan.grids[plan.spec.outputs[0]]),
     )
 
 
@@ -333,13 +333,13 @@ def _lines(plan: Plan, step: Step, names: layers.Names) -> list[Text[C]]:
 
 
 def _public(s: Source) -> Text[C]:
-    spec = s.plan.spec
-    channels, h, w = spec.image
-    low, high = spec.range or (-1.0, 1.0)
-    label, passed = (c("uint32_t label, "), c("label, ")) if spec.classes else (c(""), c(""))
+    of = s.plan.of
+    channels, h, w = of.image
+    low, high = of.range or (-1.0, 1.0)
+    label, passed = (c("uint32_t label, "), c("label, ")) if of.classes else (c(""), c(""))
     first, second = checksum(s.data)
     value = c("x[i]")
-    if (low, high) != (-1.0, 1.0):  # as docs/gan-file-format.md says it, each operation in float32
+    if (low, high) != (-1.0, 1.0):  # computed as docs/gan-file-format.md defines it, each operation in float32
         factor = np.float32(2) / (np.float32(high) - np.float32(low))
         offset = np.float32(-1) - np.float32(low) * factor
         value = c(
@@ -397,11 +397,11 @@ void generator_bytes(const generator_weights *weights, const float *z, {label}fl
 }}
 """,
         c=channels,
-        draw=c_identifier(spec.prior),
+        draw=c_identifier(of.prior),
         first=first,
         h=h,
         label=label,
-        labels=labels if spec.classes else c(""),
+        labels=labels if of.classes else c(""),
         passed=passed,
         second=second,
         size=len(s.data),
@@ -416,7 +416,7 @@ def _declared(s: Source, m: Member) -> Text[C]:
 
 
 def _prior(s: Source) -> Text[C]:
-    return c("N(0, 1)") if s.plan.spec.prior == "normal" else c("U(-1, 1)")
+    return c("N(0, 1)") if s.plan.of.prior == "normal" else c("U(-1, 1)")
 
 
 def _provenance(s: Source) -> Text[C]:

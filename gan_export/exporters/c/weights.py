@@ -1,4 +1,4 @@
-"""A generator's weights as the C source reads them: a struct of arrays, in panels of output channels."""
+"""Arrange a generator's weights for the C source: a struct of arrays, in panels of output channels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TYPES: Mapping[str, str] = {"fp32": "float", "fp16": "uint16_t", "int8": "int8_t
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One array of the struct.  `comment` says its shape."""
+    """An array of the struct.  `comment` states its shape."""
 
     layer: str
     part: str
@@ -29,7 +29,10 @@ class Member:
 
 
 def members(plan: Plan, weights: Mapping[str, Floats], precision: str) -> list[Member]:
-    """Every array, floats first so that the struct has no holes.  Raises GanExportError for what fp16 can't hold."""
+    """Return all arrays, floats first so that the struct has no holes.
+
+    Raises GanExportError for values above fp16's range.
+    """
     found: list[Member] = []
     for step in plan.steps:
         layer = step.layer
@@ -54,13 +57,13 @@ def _member(layer: Layer, part: str, values: Floats, comment: Text[C]) -> Member
 
 
 def _order(plan: Plan, name: str) -> npt.NDArray[np.intp]:
-    """For each [row][column][channel] of the picture, the row of the Linear layer that gives it."""
+    """Return, for each [row][column][channel] of the image, the row of the Linear layer that computes it."""
     to = plan.flattened[name]
     return np.arange(to.size).reshape(to.c, to.h, to.w).transpose(1, 2, 0).ravel()
 
 
 def _matrix(plan: Plan, layer: Linear | Conv | ConvTranspose, weight: Floats) -> tuple[Floats, Text[C]]:
-    """(taps, in, out), and what the taps are: each tap's weights are one product."""
+    """Return (taps, in, out) and the name of the taps; the weights of each tap are one product."""
     match layer:
         case Linear(name=name):
             rows = weight[_order(plan, name)] if name in plan.flattened else weight

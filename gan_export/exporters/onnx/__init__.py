@@ -1,1 +1,1 @@
-"""ONNX, in float32, float16 and int8, with or without a sampler."""
+"""ONNX in float32, float16 and int8, with or without a sampler."""

@@ -1,4 +1,4 @@
-"""ONNX through torch.onnx's dynamo exporter, stripped of what belongs to the machine that wrote it."""
+"""ONNX by torch.onnx's dynamo exporter, without the data of the machine that wrote it."""
 
 from __future__ import annotations
 
@@ -15,30 +15,32 @@ from typing import TYPE_CHECKING, Any
 
 from gan_export.checkpoint.exportable import known_layers, lowered_module
 from gan_export.errors import GanExportError
-from gan_export.exporters.base import Options, example_inputs, free_dimensions, make_manifest
+from gan_export.exporters.base import Options, example_inputs, file_signature, free_dimensions, make_manifest
 from gan_export.exporters.onnx import sampler
 from gan_export.exporters.onnx.int8 import quantize_int8
 from gan_export.formats.base import KEY
-from gan_export.formats.manifest import Facts, Manifest
+from gan_export.formats.manifest import Manifest
 from gan_export.graph.ports import Port
+from gan_export.graph.views import LatentImage
 
 if TYPE_CHECKING:
     import onnx
 
     from gan_export.checkpoint.exportable import Exportable
+    from gan_export.graph.signature import Signature
 
 DEFAULT_OPSET = 18  # the oldest that the exporter writes without conversion, so the one that most runtimes take
 OPSETS = range(18, 25)
 LARGEST_INLINE = (1 << 31) - (1 << 24)  # bytes of weights; a protobuf message ends at 2 GiB
-_KEPT_INLINE = 1024  # bytes of a weight that isn't worth a place in a second file
+_KEPT_INLINE = 1024  # weights below this size stay in the graph
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 @dataclass(frozen=True, slots=True)
 class Onnx:
-    """Inputs and outputs of the signature by name: z and perhaps label to image above all; N and its sizes are free.
+    """The exporter of a graph with the signature's inputs and outputs by name; N and the sizes are free.
 
-    As a sampler: inputs and output of `sampler.prepend_sampler`.
+    As a sampler: the inputs and output of `sampler.prepend_sampler`.
     """
 
     name: str = "onnx"
@@ -49,26 +51,27 @@ class Onnx:
     takes: tuple[str, ...] = ("output", "opset", "precision", "static", "external_data", "fp16_io", "sampler")
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
     devices: tuple[str, ...] = ("cpu", "cuda")
-    runs: str = "ONNX Runtime, OpenVINO, and whatever else reads ONNX"
+    runs: str = "ONNX Runtime, OpenVINO, and other readers of ONNX"
     needs: tuple[str, ...] = ("torch", "onnx", "onnxscript")
     install: str = ""
     compilers: tuple[str, ...] = ()
     core: bool = True
 
     def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
-        """As `Exporter.write`; the file has passed ONNX's checker and shape inference."""
+        """Write the file, after ONNX's checker and shape inference; see `Exporter.write`."""
         import onnx
         import torch
 
         opset = options.opset or DEFAULT_OPSET
         if opset not in OPSETS:
-            raise GanExportError(f"opset {opset}: {OPSETS.start} to {OPSETS.stop - 1} are possible")
+            raise GanExportError(f"opset {opset}: must be {OPSETS.start} to {OPSETS.stop - 1}")
         _check(options)
+        _check_images(generator.signature, options)
         if options.sampler:
             options = replace(options, output="bytes")
         model = to_model(generator, options, opset)
         if options.sampler:
-            sampler.prepend_sampler(model, Facts.of_signature(generator.arch, generator.signature))
+            sampler.prepend_sampler(model, LatentImage.of(generator.signature, "sampler=True"))
         versions = {"torch": torch.__version__.split("+")[0], "onnx": onnx.__version__}
         if options.precision == "int8":
             narrow = quantize_int8(model, generator.signature)
@@ -82,7 +85,7 @@ class Onnx:
             model.metadata_props.add(key=key, value=value)
         model.metadata_props.add(key=KEY, value=manifest.to_json())
         if options.external_data or sum(len(t.raw_data) for t in model.graph.initializer) > LARGEST_INLINE:
-            # onnx.save_model would look for a file of that name where the process runs, and refuse
+            # onnx.save_model would look for a file of that name in the working directory, and refuse
             for tensor in (t for t in model.graph.initializer if len(t.raw_data) >= _KEPT_INLINE):
                 onnx.external_data_helper.set_external_data(tensor, f"{target.name}.data")
             onnx.save_model(model, target)
@@ -95,19 +98,29 @@ class Onnx:
 
 def _check(options: Options) -> None:
     if options.static is not None and options.static < 1:
-        raise GanExportError(f"--static {options.static}: at least 1 picture is needed")
+        raise GanExportError(f"static={options.static}: must be at least 1")
     if options.fp16_io and options.precision != "fp16":
-        raise GanExportError("--fp16-io goes with --precision fp16")
+        raise GanExportError("fp16_io=True needs precision=fp16")
     if options.fp16_io and options.output == "bytes":
-        raise GanExportError("--fp16-io and --uint8: pictures are the one or the other")
+        raise GanExportError("fp16_io=True can't be combined with output='bytes'; leave one out")
     if options.sampler and (options.static is not None or options.precision != "fp32"):
-        raise GanExportError("--sampler with --static or --precision is not possible; leave one out")
+        raise GanExportError("sampler=True can't be combined with static= or precision=; leave one out")
     if options.static is not None and options.precision == "int8":
-        raise GanExportError("--static with --precision int8 is not possible; leave one out")
+        raise GanExportError("static= can't be combined with precision=int8; leave one out")
+
+
+def _check_images(signature: Signature, options: Options) -> None:
+    """Raise GanExportError for options that don't work with a generator that takes images."""
+    if signature.is_sampled:
+        return
+    if options.precision == "fp16":
+        raise GanExportError("precision=fp16 doesn't support a generator that takes images; leave it out")
+    if options.static is not None and signature.sizes:
+        raise GanExportError("static= fixes height and width too; add size=HxW")
 
 
 def to_model(generator: Exportable, options: Options, opset: int) -> onnx.ModelProto:
-    """The lowered generator as a graph that holds nothing of this machine."""
+    """Return the lowered generator as a graph without data of this machine."""
     model = _convert(generator, options, opset)
     _strip(model)
     return model
@@ -116,9 +129,9 @@ def to_model(generator: Exportable, options: Options, opset: int) -> onnx.ModelP
 def _convert(generator: Exportable, options: Options, opset: int) -> onnx.ModelProto:
     import torch
 
-    signature = generator.signature
+    signature = file_signature(generator, options)
     module = lowered_module(generator, options.output)
-    inputs = example_inputs(generator.signature, options.static or 2)
+    inputs = example_inputs(signature, options.static or 2)
     if options.precision == "fp16":
         from gan_export.exporters.onnx.fp16 import to_fp16
 
@@ -141,7 +154,7 @@ def _convert(generator: Exportable, options: Options, opset: int) -> onnx.ModelP
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Name nodes and values after the layers, and drop metadata: it holds source paths of this machine."""
+    """Name nodes and values after the layers, and drop metadata, which contains source paths of this machine."""
     graph = model.graph
     outputs = {o.name for o in graph.output}
     last = {_layer(node): i for i, node in enumerate(graph.node)}
@@ -174,14 +187,14 @@ def _strip(model: onnx.ModelProto) -> None:
 
 
 def _layer(node: onnx.NodeProto) -> str:
-    """The layer that a node came from: the outermost of its named scopes."""
+    """Return the layer of a node: the outermost of its named scopes."""
     text = next((p.value for p in node.metadata_props if p.key == _SCOPES), "[]")
     scopes = [s for s in ast.literal_eval(text) if s]
     return str(scopes[0]) if scopes else node.name or node.op_type.lower()
 
 
 def _for_people(manifest: Manifest) -> dict[str, str]:
-    """What the manifest says, a key each, for programs that show metadata."""
+    """Return the manifest's facts, one key each, for programs that show metadata."""
     inputs = {"gan-export.inputs": "seed, start, count; int64"} if manifest.seeded else {}
     return inputs | {
         "gan-export.architecture": manifest.arch,
@@ -191,7 +204,7 @@ def _for_people(manifest: Manifest) -> dict[str, str]:
 
 
 def _port_text(port: Port, manifest: Manifest) -> str:
-    """A port as a person reads it: float32 NCHW in [-1, 1]."""
+    """Return a port as a reader's text: float32 NCHW in [-1, 1]."""
     form = f"N{port.layout}" if port.layout else manifest.signature.describe(port).split(" ", 1)[1]
     prior = "" if port.prior is None else f" of {type(port.prior).__name__.lower()} prior, {manifest.latent_law}"
     bounded = "" if port.range is None or port.dtype == "uint8" else f" in [{port.range[0]:g}, {port.range[1]:g}]"
@@ -200,7 +213,7 @@ def _port_text(port: Port, manifest: Manifest) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress lines and deprecation warnings out of the user's sight."""
+    """Suppress the exporter's progress messages and deprecation warnings."""
     loggers: list[Any] = [logging.getLogger(n) for n in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
     levels = [logger.level for logger in loggers]
     try:

@@ -1,8 +1,8 @@
-"""An ONNX generator in int8: static, calibrated on prior latents, per channel, sensitive layers left as they are.
+"""Quantize an ONNX generator to int8: static, per channel, calibrated on prior latents; sensitive layers stay float32.
 
-What is sensitive is measured: each layer is quantised alone, and those that harm the worst picture most stay float32,
-one after the other, until every picture is good enough.  The mean of many pictures wouldn't do: of a generator that
-was never trained, single ones lie 4 dB below it.
+Sensitivity is measured: each layer is quantized by itself, and the layers that harm the worst image most stay float32,
+one after the other, until every image is good enough.  The mean of many images wouldn't do: single images of an
+untrained generator are 4 dB worse than it.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
     from gan_export.formats.manifest import Manifest
 
-QUANTISED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-CALIBRATION = 128  # latents that ranges are taken from; their seed is neither parity's nor the reference pictures'
+QUANTIZED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+CALIBRATION = 128  # latents for calibration; their seed is neither verification's nor that of the reference images
 CALIBRATION_SEED = 3
-MIN_PSNR_DB = 30.0  # dB of the worst picture: two above what an export is held to, since other latents differ
+MIN_PSNR_DB = 30.0  # dB of the worst image: two more than verification requires, because other latents differ
 _BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Quantised:
-    """A graph with quantised layers.
+class Quantized:
+    """A graph with quantized layers.
 
-    kept: names of the layers that stayed in float32; versions: of what quantised it
+    kept: names of the layers that stayed in float32; versions: of the quantizer
     """
 
     model: onnx.ModelProto
@@ -47,45 +47,47 @@ class Quantised:
     versions: dict[str, str]
 
     def noted(self, manifest: Manifest) -> Manifest:
-        """The manifest, which says which layers were kept."""
+        """Return the manifest with the names of the layers that stayed in float32."""
         if not self.kept:
             return manifest
         return replace(manifest, options={**manifest.options, "kept_fp32": list(self.kept)})
 
 
-def quantize_int8(model: onnx.ModelProto, signature: Signature) -> Quantised:
-    """The graph with as many layers quantised as draw every picture well enough.
+def quantize_int8(model: onnx.ModelProto, signature: Signature) -> Quantized:
+    """Return the graph with as many layers quantized as keep every image good enough.
 
-    Raises GanExportError where not even one layer can be quantised.
+    Raises GanExportError if not even one layer can be quantized, and for a generator that takes images.
     """
+    if not signature.is_sampled:
+        raise GanExportError("precision=int8 doesn't support a generator that takes images; leave it out")
     onnxruntime = untracked.onnxruntime()
 
     versions = {"onnxruntime": onnxruntime.__version__}
-    names = [node.name for node in model.graph.node if node.op_type in QUANTISED]
+    names = [node.name for node in model.graph.node if node.op_type in QUANTIZED]
     if not names:
-        raise GanExportError("int8: no layer of this generator can be quantised")
+        raise GanExportError("int8: no layer of this generator can be quantized")
     wanted = _bytes(model, signature)
 
     def error(graph: onnx.ModelProto) -> float:
-        """The mean square of the worst picture."""
+        """Return the mean square error of the worst image."""
         return float(np.mean((_bytes(graph, signature).astype(np.float64) - wanted) ** 2, axis=1).max())
 
-    whole = _quantise(model, signature, names)
+    whole = _quantize(model, signature, names)
     if _decibels(error(whole)) >= MIN_PSNR_DB:
-        return Quantised(whole, (), versions)
-    harm = {name: error(_quantise(model, signature, [name])) for name in names}
+        return Quantized(whole, (), versions)
+    harm = {name: error(_quantize(model, signature, [name])) for name in names}
     kept: list[str] = []
     for name in sorted(names, key=lambda name: -harm[name])[:-1]:
         kept.append(name)
-        candidate = _quantise(model, signature, [n for n in names if n not in kept])
+        candidate = _quantize(model, signature, [n for n in names if n not in kept])
         if _decibels(error(candidate)) >= MIN_PSNR_DB:
-            return Quantised(candidate, tuple(n for n in names if n in kept), versions)
+            return Quantized(candidate, tuple(n for n in names if n in kept), versions)
     raise GanExportError(
-        f"int8: no choice of layers draws every picture within {MIN_PSNR_DB:g} dB; use --precision fp16"
+        f"int8: even with one quantized layer, an image is worse than {MIN_PSNR_DB:g} dB; use precision=fp16"
     )
 
 
-def _quantise(model: onnx.ModelProto, signature: Signature, names: Collection[str]) -> onnx.ModelProto:
+def _quantize(model: onnx.ModelProto, signature: Signature, names: Collection[str]) -> onnx.ModelProto:
     import onnx
     from onnxruntime import quantization as q
 
@@ -106,13 +108,13 @@ def _quantise(model: onnx.ModelProto, signature: Signature, names: Collection[st
                 str(target),
                 Reader(),
                 quant_format=q.QuantFormat.QDQ,
-                op_types_to_quantize=list(QUANTISED),
+                op_types_to_quantize=list(QUANTIZED),
                 nodes_to_quantize=list(names),
                 per_channel=True,
                 activation_type=q.QuantType.QUInt8,
                 weight_type=q.QuantType.QInt8,
-                # the next layer's input is quantised anyway, behind the activation
-                extra_options={"OpTypesToExcludeOutputQuantization": list(QUANTISED)},
+                # the next layer's input is quantized anyway, after the activation
+                extra_options={"OpTypesToExcludeOutputQuantization": list(QUANTIZED)},
             )
         return onnx.load(target)
 
@@ -123,7 +125,7 @@ def _inputs(signature: Signature) -> Iterator[dict[str, Array]]:
 
 
 def _bytes(model: onnx.ModelProto, signature: Signature) -> npt.NDArray[np.uint8]:
-    """Every output of every image as bytes: (CALIBRATION, values)."""
+    """Return every output of every image as bytes: (CALIBRATION, values)."""
     onnxruntime = untracked.onnxruntime()
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])

@@ -1,1 +1,1 @@
-"""The formats that torch itself writes."""
+"""The exporters of torch's own formats."""

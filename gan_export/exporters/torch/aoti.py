@@ -1,6 +1,6 @@
-"""AOTInductor's package: a library compiled for one kind of processor or GPU, in the archive that torch loads.
+"""AOTInductor's package: a library compiled for one kind of processor or GPU, in an archive that torch loads.
 
-It says which instructions its code uses, so that a machine without them can refuse it instead of crashing.
+It lists the instructions that its code uses, so that a machine without them refuses it instead of crashing.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable
 
 _STEM = "generator"
-# Written afresh by the archive's writer, or sources, which hold paths and which nothing reads.
+# Written by the archive's writer again, or unused sources with paths.
 _DROPPED = re.compile(r"(^\.data/.*|^version|^byteorder|\.cpp)$")
-_BUILD_ID = re.compile(rb"(\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0).{20}", re.DOTALL)  # ELF's note: a hash that saw paths
+# ELF's note: a hash that depends on paths
+_BUILD_ID = re.compile(rb"(\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0).{20}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Aoti:
-    """aoti_load_package(file)(z[, label]) with z (N, nz) on the package's own device; N is free."""
+    """The exporter of aoti_load_package(file)(z[, label]) with z (N, nz) on the package's device; N is free."""
 
     name: str = "aoti"
     title: str = "AOTInductor"
@@ -49,9 +50,9 @@ class Aoti:
     core: bool = False
 
     def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
-        """As `Exporter.write`.  The bytes depend on the processor's vector extension and on the compiler, too.
+        """Write the package; see `Exporter.write`.  The bytes depend also on the vector extension and the compiler.
 
-        Raises UnavailableError where torch can't be held to the instructions that are recorded, or has no such device.
+        Raises UnavailableError if torch can't be restricted to the recorded instructions, or has no such device.
         """
         import torch
         from torch._inductor import config
@@ -59,9 +60,9 @@ class Aoti:
         if not hasattr(config.cpp, "march"):
             raise UnavailableError(f"aoti: torch {torch.__version__} is too old; pip install 'torch>=2.14'")
         if options.device not in self.devices:
-            raise GanExportError(f"aoti: device {printable(options.device)}: cpu or cuda is needed")
+            raise GanExportError(f"aoti: device {printable(options.device)}: must be cpu or cuda")
         if options.device == "cuda" and not torch.cuda.is_available():
-            raise UnavailableError("aoti: this torch finds no CUDA device; leave --device out to compile for the CPU")
+            raise UnavailableError("aoti: this torch finds no CUDA device; leave device= out to compile for the CPU")
         with suppress_warnings():
             versions = {"torch": torch.__version__.split("+")[0], **_compiler()}
             manifest = make_manifest(self, generator, options, versions)
@@ -77,13 +78,13 @@ def _compile(generator: Exportable, options: Options) -> bytes:
     from torch._inductor.utils import fresh_cache
 
     settings: dict[str, Any] = {
-        "cpp.march": "",  # else it is the very machine's; the vector extension is asked for by name
-        "aot_inductor.model_name_for_generated_files": _STEM,  # else a hash of what holds paths
+        "cpp.march": "",  # else this machine's; the vector extension is set by name
+        "aot_inductor.model_name_for_generated_files": _STEM,  # else a hash that depends on paths
         "aot_inductor.enable_line_tables": False,
         "aot_inductor.enable_frame_pointer": False,
         "aot_inductor.precompile_headers": False,
     }
-    for bound in ("check_lowerbound", "check_upperbound"):  # of a batch, as guessed from the example's
+    for bound in ("check_lowerbound", "check_upperbound"):  # of a batch, guessed from the example's size
         if hasattr(config.aot_inductor, bound):
             settings[f"aot_inductor.{bound}"] = False
     with tempfile.TemporaryDirectory(prefix="gan-aoti-") as folder:
@@ -92,14 +93,14 @@ def _compile(generator: Exportable, options: Options) -> bytes:
             program = to_program(generator, options)
             with fresh_cache(dir=folder):
                 aoti_compile_and_package(program, package_path=str(package), inductor_configs=settings)
-        except RuntimeError as e:  # torch's own errors of lowering and of the compiler are such
+        except RuntimeError as e:  # torch's errors of lowering and of the compiler
             raise GanExportError(f"aoti can't compile this generator: {last_line(e)}") from e
         home = os.fsencode(Path(torch.__file__).parents[1])
         return _without_paths(package.read_bytes(), (os.fsencode(folder), home))
 
 
 def _without_paths(archive: bytes, folders: tuple[bytes, ...]) -> bytes:
-    """The archive with the names of these folders written over, at their length, in the compiled library."""
+    """Overwrite the names of these folders in the compiled library, keeping its length, and return the archive."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(buffer, "w") as made:
         for entry in source.infolist():
@@ -113,7 +114,7 @@ def _without_paths(archive: bytes, folders: tuple[bytes, ...]) -> bytes:
 
 
 def _canonical(archive: bytes, manifest: Manifest) -> bytes:
-    """The archive without sources, under a root that isn't the file's name, with the manifest as an extra file."""
+    """Return the archive without sources, under a fixed root, with the manifest as an extra file."""
     import torch
 
     buffer = io.BytesIO()
@@ -131,7 +132,7 @@ def _canonical(archive: bytes, manifest: Manifest) -> bytes:
 
 
 def _instructions(device: str) -> list[str]:
-    """What the compiled code needs beyond the processor's base, by the compiler's names; a GPU's as sm_90."""
+    """Return the instructions that the code needs, by the compiler's names; of a GPU as sm_90."""
     import torch
     from torch._inductor.cpu_vec_isa import pick_vec_isa
 

@@ -1,6 +1,6 @@
-"""The law of latents (docs/latent-rng.md) as a TorchScript module before a generator: seed in, bytes out.
+"""The latent law (docs/latent-rng.md) as a TorchScript module before a generator: from a seed to bytes.
 
-No annotations as strings here: torch.jit.script reads them as they are.
+Annotations are not strings here, because torch.jit.script reads them as they are.
 """
 
 from typing import Final
@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from gan_export import latents
-from gan_export.formats.manifest import Facts
+from gan_export.graph.views import LatentImage
 
 
 class Words(nn.Module):
-    """Philox4x32-10 on int64, whose products of 32-bit words wrap to the right bits."""
+    """Philox4x32-10 on int64, in which products of 32-bit words wrap to the right bits."""
 
     first: Final[int]
     second: Final[int]
@@ -26,7 +26,7 @@ class Words(nn.Module):
         self.weyl0, self.weyl1 = latents.WEYL
 
     def forward(self, seed: int, index: torch.Tensor, block: torch.Tensor, stream: int) -> torch.Tensor:
-        """Words of images `index` (N,) and blocks (B,): int64 (N, B, 4)."""
+        """Return the words of images `index` (N,) and blocks (B,): int64 (N, B, 4)."""
         mask = 0xFFFFFFFF
         c0 = block[None, :].expand(index.size(0), block.size(0))
         c1 = torch.full_like(c0, stream)
@@ -46,15 +46,15 @@ class Words(nn.Module):
 
 
 class Latents(nn.Module):
-    """Rows of the law, float32 (count, nz), on the device that the table lies on."""
+    """Latents by the law, float32 (count, nz), on the device of the table."""
 
     nz: Final[int]
     table: torch.Tensor
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, of: LatentImage) -> None:
         super().__init__()
-        self.nz = facts.nz
-        values = latents.normal_table() if facts.prior == "normal" else latents.uniform_table()
+        self.nz = of.nz
+        values = latents.normal_table() if of.prior == "normal" else latents.uniform_table()
         self.register_buffer("table", torch.from_numpy(values.copy()))
         self.words = Words()
 
@@ -64,7 +64,7 @@ class Latents(nn.Module):
         return self.rows(seed, torch.arange(count, dtype=torch.int64, device=self.table.device) + start)
 
     def rows(self, seed: int, index: torch.Tensor) -> torch.Tensor:
-        """Of images `index` (N,), unchecked."""
+        """Return the latents of images `index` (N,), unchecked."""
         block = torch.arange((self.nz + 7) // 8, dtype=torch.int64, device=self.table.device)
         words = self.words(seed, index, block, 0)
         halves = torch.stack((words & 0xFFFF, words >> 16), dim=3)
@@ -72,7 +72,10 @@ class Latents(nn.Module):
 
 
 class Labels(nn.Module):
-    """label int64 (1,) or (count,): each a label, -1 for a random one, -2 for index mod classes.  Gives (count,)."""
+    """Labels int64 (count,) from label int64 (1,) or (count,).
+
+    Each value is a label, -1 for a random one, or -2 for index mod classes.
+    """
 
     classes: Final[int]
 
@@ -89,7 +92,7 @@ class Labels(nn.Module):
         return self.chosen(seed, index, label.expand_as(index))
 
     def chosen(self, seed: int, index: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Of images `index` (N,) by what `label` (N,) says of each, unchecked."""
+        """Return the labels of images `index` (N,) by `label` (N,), unchecked."""
         block = torch.zeros(1, dtype=torch.int64, device=label.device)
         random = (self.words(seed, index, block, 1)[:, 0, 0] * self.classes) >> 32
         each = torch.where(label == -1, random, label)
@@ -97,11 +100,11 @@ class Labels(nn.Module):
 
 
 class Sampler(nn.Module):
-    """forward(seed, start, count): uint8 (count, H, W, C)."""
+    """A sampler: forward(seed, start, count) returns uint8 (count, H, W, C)."""
 
-    def __init__(self, facts: Facts, generator: nn.Module) -> None:
+    def __init__(self, of: LatentImage, generator: nn.Module) -> None:
         super().__init__()
-        self.latents = Latents(facts)
+        self.latents = Latents(of)
         self.generator = generator
 
     def forward(self, seed: int, start: int, count: int) -> torch.Tensor:
@@ -109,13 +112,16 @@ class Sampler(nn.Module):
         return images
 
 
-class LabelledSampler(nn.Module):
-    """forward(seed, start, count, label): uint8 (count, H, W, C); label as `Labels` takes it."""
+class LabeledSampler(nn.Module):
+    """A sampler with labels: forward(seed, start, count, label) returns uint8 (count, H, W, C).
 
-    def __init__(self, facts: Facts, generator: nn.Module) -> None:
+    `label` is that of `Labels`.
+    """
+
+    def __init__(self, of: LatentImage, generator: nn.Module) -> None:
         super().__init__()
-        self.latents = Latents(facts)
-        self.labels = Labels(facts.classes)
+        self.latents = Latents(of)
+        self.labels = Labels(of.classes)
         self.generator = generator
 
     def forward(self, seed: int, start: int, count: int, label: torch.Tensor) -> torch.Tensor:
@@ -124,6 +130,9 @@ class LabelledSampler(nn.Module):
         return images
 
 
-def sampler(facts: Facts, generator: nn.Module) -> nn.Module:
-    """Seeds 0 .. 2^63-1, start and count up to 2^62; the rest raises.  `generator` gives bytes."""
-    return LabelledSampler(facts, generator) if facts.classes else Sampler(facts, generator)
+def sampler(of: LatentImage, generator: nn.Module) -> nn.Module:
+    """Return the sampler of a `generator` that returns bytes.
+
+    Seeds are 0 .. 2^63-1, start and count up to 2^62; others raise.
+    """
+    return LabeledSampler(of, generator) if of.classes else Sampler(of, generator)

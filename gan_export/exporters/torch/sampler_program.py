@@ -1,4 +1,4 @@
-"""The law of latents before a generator, for torch.export: as `sampler_module`, with tensors for numbers."""
+"""The latent law before a generator, for torch.export: `sampler_module` with tensors for its integers."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ import torch
 from torch import nn
 
 from gan_export.exporters.torch.sampler_module import Labels, Latents
-from gan_export.formats.manifest import Facts
+from gan_export.graph.views import LatentImage
 
 _MOST = 1 << 62
 _REFUSAL = "seed, start, count or label is_out_of_range"
 
 
 class SamplerProgram(nn.Module):
-    """forward(seed, start, count[, label]): uint8 (count, H, W, C).
+    """A sampler: forward(seed, start, count[, label]) returns uint8 (count, H, W, C).
 
-    seed, start, count: int64, no dimensions; label: int64 (1,) or (count,) as `Labels` takes it.  Seeds are
-    0 .. 2^63-1, start and count go up to 2^62; the rest raises.
+    seed, start, count: int64, no dimensions; label: int64 (1,) or (count,) as in `Labels`.  Seeds are 0 .. 2^63-1,
+    start and count up to 2^62; others raise.
     """
 
-    def __init__(self, facts: Facts, generator: nn.Module) -> None:
+    def __init__(self, of: LatentImage, generator: nn.Module) -> None:
         super().__init__()
-        self.latents = Latents(facts)
-        self.labels = Labels(facts.classes) if facts.classes else None
+        self.latents = Latents(of)
+        self.labels = Labels(of.classes) if of.classes else None
         self.generator = generator
 
     def forward(
         self, seed: torch.Tensor, start: torch.Tensor, count: torch.Tensor, label: torch.Tensor | None = None
     ) -> torch.Tensor:
-        whole: Any = seed  # an int to those who wrote `rows`; what is done with it is the same
+        whole: Any = seed  # `rows` is annotated for int, but computes the same with a tensor
         inside = (seed >= 0) & (start >= 0) & (count >= 1) & (start <= _MOST) & (count <= _MOST)
         torch._assert_async(inside, _REFUSAL)
-        n: Any = count.item()  # stays a symbol, which int() would not take
+        n: Any = count.item()  # stays a symbol, which int() would not accept
         torch._check(n >= 1)
         index = torch.arange(n, dtype=torch.int64) + start
         z = self.latents.rows(whole, index)
@@ -48,7 +48,7 @@ class SamplerProgram(nn.Module):
         return images
 
 
-def example_inputs(facts: Facts) -> tuple[torch.Tensor, ...]:
-    """Inputs to export with."""
+def example_inputs(of: LatentImage) -> tuple[torch.Tensor, ...]:
+    """Return inputs to export with."""
     numbers = (torch.tensor(0), torch.tensor(0), torch.tensor(4))
-    return (*numbers, torch.full((4,), -1)) if facts.classes else numbers
+    return (*numbers, torch.full((4,), -1)) if of.classes else numbers

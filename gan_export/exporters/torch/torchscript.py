@@ -1,4 +1,4 @@
-"""TorchScript that a plain `torch.jit.load` reads, the same bytes from any process."""
+"""TorchScript for plain `torch.jit.load`; any process writes the same bytes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from gan_export.checkpoint.exportable import lowered_module
 from gan_export.errors import GanExportError
-from gan_export.exporters.base import Options, example_inputs, make_manifest
+from gan_export.exporters.base import Options, example_inputs, file_signature, make_manifest
 from gan_export.formats.base import KEY
-from gan_export.formats.manifest import Facts, Manifest
+from gan_export.formats.manifest import Manifest
+from gan_export.graph.views import LatentImage
 
 if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable
 
 METHODS = ("trace", "script", "freeze")
-# Written afresh by the archive's writer, or holding source paths, or the example that a trace was made from.
+# Written by the archive's writer again, or with source paths, or the example of a trace.
 _DROPPED = re.compile(r"(\.debug_pkl|^traced_inputs.*|^version|^byteorder|^\.data/.*)$")
 _CONSTANTS = re.compile(rb"(?m)(?:^  \w+ : Final\[.*\n)+")  # in the order of a set of strings: another each run
 _MANGLED = re.compile(rb"___torch_mangle_\d+")
@@ -28,7 +29,7 @@ _MANGLED = re.compile(rb"___torch_mangle_\d+")
 
 @dataclass(frozen=True, slots=True)
 class TorchScript:
-    """forward(z[, label]) with z (N, nz) or (N, nz, 1, 1); N is free.
+    """The exporter of forward(z[, label]) with z (N, nz) or (N, nz, 1, 1); N is free.
 
     As a sampler: forward(seed, start, count[, label]) of `sampler_module`.
     """
@@ -48,7 +49,7 @@ class TorchScript:
     core: bool = True
 
     def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
-        """As `Exporter.write`."""
+        """Write the file; see `Exporter.write`."""
         import torch
 
         if options.method not in METHODS:
@@ -59,7 +60,7 @@ class TorchScript:
         manifest = make_manifest(self, generator, options, {"torch": torch.__version__.split("+")[0]})
         buffer = io.BytesIO()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch announces the future of torch.jit at every save
+            warnings.simplefilter("ignore")  # torch warns of changes to torch.jit at every save
             torch.jit.save(scripted, buffer, _extra_files={KEY: manifest.to_json()})
         target.write_bytes(_canonical(buffer.getvalue()))
         return manifest
@@ -69,7 +70,7 @@ def _compile(generator: Exportable, options: Options) -> Any:
     import torch
 
     module = lowered_module(generator, options.output)
-    inputs = example_inputs(generator.signature, 2)
+    inputs = example_inputs(file_signature(generator, options), 2)
     with warnings.catch_warnings(), torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         warnings.simplefilter("ignore")  # and at every compilation
         if options.method == "script":
@@ -82,14 +83,14 @@ def _compile(generator: Exportable, options: Options) -> Any:
             return compiled
         from gan_export.exporters.torch.sampler_module import sampler
 
-        # Not frozen: that would fix the device, which the sampler asks its table for.
-        return torch.jit.script(sampler(Facts.of_signature(generator.arch, generator.signature), compiled).eval())
+        # Not frozen: freezing would fix the device, which the sampler reads from its table.
+        return torch.jit.script(sampler(LatentImage.of(generator.signature, "sampler=True"), compiled).eval())
 
 
 def _canonical(archive: bytes) -> bytes:
-    """The archive without debug records, its generated class names numbered in order of appearance.
+    """Return the archive without debug records, with generated class names numbered in order of appearance.
 
-    Class names are numbered by what the process compiled before, and debug records hold its source paths.
+    Otherwise, class names are numbered by what the process compiled before, and debug records contain its source paths.
     """
     import torch
 

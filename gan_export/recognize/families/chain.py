@@ -1,7 +1,7 @@
-"""The last resort: any names at all, where the modules chain by their channels.
+"""Recognize generators with any names whose modules fit each other by their channels: the last resort.
 
-At most one Linear first, then transposed convolutions and 3x3 convolutions, each with the BatchNorm that is as wide;
-an activation after each but the last.  Kernels of 4 double the size, but for the first on one pixel.
+At most one Linear comes first, then transposed convolutions and 3x3 convolutions, each with the BatchNorm of its width;
+an activation follows each except the last.  Kernels of 4 double the size, except the first one on one pixel.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from gan_export.recognize.state_dict import Module
 
 
 def _by_bias(m: Module) -> bool:
-    """Whether it is a Conv2d by the length of its bias."""
+    """Return whether a module is a Conv2d, by the length of its bias."""
     inside, out = m.conv
     return m.bias and inside != out and m.arrays["bias"][0] == out
 
 
 def _by_kernel(m: Module) -> bool:
-    """Odd kernels are Conv2d in most generators, unless the bias says otherwise."""
+    """Return whether a module is a Conv2d, by its bias or else its kernel: odd ones are Conv2d in most generators."""
     inside, out = m.conv
     return _by_bias(m) if m.bias and inside != out else m.kernel % 2 == 1
 
 
 def _flow(convs: list[Module]) -> list[ConvStage]:
-    """The stages in the order of their channels, their BatchNorms to come."""
+    """Return the stages in the order of their channels, without BatchNorms."""
     for is_conv in (_by_kernel, _by_bias):
         kinds: dict[str, Literal["conv", "convt"]] = {m.key: "conv" if is_conv(m) else "convt" for m in convs}
         order = order_by_channels(convs, lambda m: m.conv if kinds[m.key] == "conv" else m.transposed)  # noqa: B023
         rising = [m for m in order or () if kinds[m.key] == "convt"]
-        # An odd kernel's stride is anyone's guess; only a last one is usual enough to read.
+        # The stride of an odd kernel is unknown; only for the last one there is a usual value.
         if order and rising and all(m.kernel % 2 == 0 or m is order[-1] for m in rising):
             return [ConvStage(m, kind=kinds[m.key]) for m in order]
-    raise DoesNotFitError("no transposed convolutions that chain by their channels")
+    raise DoesNotFitError("no transposed convolutions whose channels fit each other")
 
 
 def _build(draft: SpecBuilder) -> None:
@@ -50,20 +50,20 @@ def _build(draft: SpecBuilder) -> None:
             norms[m.channels].append(m)
     stages = _flow([m for m in modules if m.kind == "conv"])
     if len(stages) + len(linears) < 2:
-        raise DoesNotFitError("one layer alone is no chain")
+        raise DoesNotFitError("it has only one layer")
     if linears[1:]:
         raise DoesNotFitError("more than one Linear")
     first = stages[0].conv
     width = first.conv[0] if stages[0].kind == "conv" else first.transposed[0]
     if linears:
         draft.project(linears[0], width)
-        if count == len(stages):  # one of them on the projection itself
+        if count == len(stages):  # one is for the projection
             if not norms[width]:
                 raise DoesNotFitError(f"no BatchNorm of {width} channels is left")
             draft.batch_norm("fc_bn", norms[width].popleft())
             draft.activation("", "fc_")
         else:
-            draft.notes.append("nothing is taken to stand between the first Linear and what follows it")
+            draft.first_activation()
     else:
         draft.seed(first)
     hidden = []

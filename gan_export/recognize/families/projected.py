@@ -1,4 +1,4 @@
-"""A Linear projection to a small picture, then transposed convolutions in one Sequential.
+"""Recognize a Linear projection to a small image, then transposed convolutions in one Sequential.
 
 `linear`, `net.0/1/3/...` (gordicaleksa/pytorch-GANs); `linear`, `main.0` a BatchNorm on the projection, `main.2/5/8`,
 `main.11` a Conv2d (w86763777/pytorch-gan-collections' sngan and wgangp).
@@ -28,12 +28,13 @@ def _build(draft: SpecBuilder) -> None:
         draft.activation("", "fc_")
         rest = modules[1:]
         if not rest or rest[0][0] != 2:
-            raise DoesNotFitError(f"not just an activation follows {first.key}")
+            raise DoesNotFitError(f"more or less than one activation follows {first.key}")
     else:
         draft.project(found[0][1], first.transposed[0])
+        draft.first_activation()
     stages = pair_convs_with_norms([m for _, m in rest])
     require_one_activation_between(stages, {m.key: i for i, m in rest})
-    if stages and stages[-1].conv.kernel % 2:  # what ends in an odd kernel ends in a Conv2d
+    if stages and stages[-1].conv.kernel % 2:  # a last odd kernel is a Conv2d
         stages[-1] = ConvStage(stages[-1].conv, stages[-1].norm, "conv")
     add_conv_stack(draft, stages)
 

@@ -1,10 +1,12 @@
 """Linear, then BatchNorm, interpolation and 3x3 convolutions: eriklindernoren/PyTorch-GAN's dcgan, acgan and others.
 
 `l1.0`, `conv_blocks.0` BatchNorm, `.2` Conv2d, `.3` BatchNorm, `.6`, `.7`, `.9`.  Its hidden BatchNorms got 0.8 as
-eps where momentum was meant; the first one has torch's own.
+eps where momentum was meant; the first one has torch's own.  lsgan and ebgan have no first one, and `.0` enlarges.
 """
 
 from __future__ import annotations
+
+import re
 
 from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
 from gan_export.recognize.state_dict import Module
@@ -14,13 +16,19 @@ _TORCH_EPS = 1e-5
 
 def _build(draft: SpecBuilder) -> None:
     name = next((n for n in ("conv_blocks.", "conv_model.") if draft.maybe(f"{n}0")), "conv_blocks.")
-    modules = draft.sequential(name)
-    if modules[0][0] != 0 or modules[0][1].kind != "batchnorm":
-        raise DoesNotFitError(f"{name}0 is no BatchNorm", (f"{name}0.running_mean",))
-    draft.project(draft.module("l1.0"), modules[0][1].channels)
-    draft.batch_norm("fc_bn", modules[0][1], eps=_TORCH_EPS)
-    rest = modules[1:]
-    free = 1  # the next index that nothing has taken yet
+    rest = [(int(i), m) for (i,), m in draft.matching(re.escape(name) + r"(\d{1,6})")]
+    if not rest:
+        raise DoesNotFitError(f"no {name}0", (f"{name}0.running_mean",))
+    at, first = rest[0]
+    free = 0  # the next index that nothing has taken yet
+    if at == 0 and first.kind == "batchnorm":
+        draft.project(draft.module("l1.0"), first.channels)
+        draft.batch_norm("fc_bn", first, eps=_TORCH_EPS)
+        rest, free = rest[1:], 1
+    elif at == 1 and first.kind == "conv":
+        draft.project(draft.module("l1.0"), first.conv[0])
+    else:
+        raise DoesNotFitError(f"{first.key} is neither a first BatchNorm nor a Conv2d behind an Upsample")
     for i, (conv, norm) in enumerate(_pairs(rest)):
         at = conv[0]
         if at == free + 1:

@@ -11,9 +11,10 @@ from gan_export.recognize.conv_stack import ConvStage, add_conv_stack
 
 def _build(draft: SpecBuilder) -> None:
     convs = draft.numbered("blocks.#.0.deconv0")
-    last = draft.maybe("conv4") or draft.module("conv2d4")
     draft.project(draft.module("linear0"), convs[0][1].transposed[0])
+    draft.first_activation()
     stages = [ConvStage(m, draft.maybe(f"blocks.{i}.0.bn0")) for i, m in convs]
+    last = draft.maybe("conv4") or draft.module("conv2d4")
     add_conv_stack(draft, [*stages, ConvStage(last, kind="conv")])
 
 

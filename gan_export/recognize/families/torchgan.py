@@ -1,7 +1,7 @@
-"""torchgan's DCGANGenerator and ConditionalGANGenerator: blocks as in `blocks`, with LeakyReLU.
+"""Recognize torchgan's DCGANGenerator and ConditionalGANGenerator: blocks as in `blocks`, with LeakyReLU.
 
-Told from other Sequentials of blocks by its biases: the last layer always has one, the others where no BatchNorm
-follows.
+Its biases distinguish it from other Sequentials of blocks: the last layer always has one, the other layers if no
+BatchNorm follows.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from gan_export.recognize.conv_stack import ConvStage, add_conv_stack
 def _build(draft: SpecBuilder) -> None:
     convs = draft.numbered("t_conv#.0", first=(1,))
     draft.project(draft.module("fc"), convs[0][1].transposed[0])
+    draft.first_activation()
     add_conv_stack(draft, [ConvStage(m, draft.maybe(f"t_conv{i}.1")) for i, m in convs])
 
 

@@ -1,4 +1,4 @@
-"""Two Linears with BatchNorm, then two or more transposed convolutions: `fc.0/1/3/4`, `deconv.0/1/3`.
+"""Recognize two Linears with BatchNorm, then two or more transposed convolutions: `fc.0/1/3/4`, `deconv.0/1/3`.
 
 znxlwm/pytorch-generative-model-collections, in every GAN there (after InfoGAN's network).  Its z is uniform on (0, 1).
 """
@@ -22,7 +22,7 @@ def _build(draft: SpecBuilder) -> None:
         draft.batch_norm(f"fc_bn{i}", bn)
         draft.activation(i, "fc_")
     draft.picture(stages[0].conv.transposed[0])
-    draft.notes.append("the original draws z uniform on (0, 1): scale and shift --latents for the very same pictures")
+    draft.notes.append("the original has z uniform on (0, 1): scale and shift latents= for the same images")
     add_conv_stack(draft, stages)
 
 

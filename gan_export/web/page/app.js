@@ -1,16 +1,16 @@
-// The page: a seed to a grid, and one picture by its latents.  Everything that it loads lies beside it.
+// The page: a grid of images from a seed, and one image from its latents.  All files that it loads are beside it.
 import { open } from "./gan.js";
 import { labels } from "./latents.js";
 
-const SLIDERS = 12; // latents moved by hand; the others keep their values
-const STEPS = 60; // pictures a walk draws from one latent to the next
-const BUTTONS = 100; // labels at most that have a button each; of more one is typed
+const SLIDERS = 12; // latents with a slider; the others keep their values
+const STEPS = 60; // images between two latents of a walk
+const BUTTONS = 100; // up to this number of labels, each has a button; a larger one is typed
 const at = (id) => document.getElementById(id);
 
-// What is shown; `wish` is what the next grid begins at, and its label, until it is drawn or refused.
+// What is shown; `wish` is the start and label of the next grid, until it is generated or refused.
 const state = { seed: 7n, start: 0n, label: "random", chosen: 0, latents: null, walking: false, pictures: null, backend: "engine" };
 const wish = { start: 0n, label: "random" };
-const turns = { grid: 0, single: 0, walk: 0 }; // of each kind only the latest one counts
+const turns = { grid: 0, single: 0, walk: 0 }; // the latest request of each kind; earlier results are dropped
 let generator;
 
 function say(text, isError = false) {
@@ -18,7 +18,7 @@ function say(text, isError = false) {
   at("status").classList.toggle("error", isError);
 }
 
-// Run what draws; a refusal is said where the user looks.
+// Run `work`, and show its error in the status line.
 async function attempt(work) {
   try {
     await work();
@@ -27,7 +27,7 @@ async function attempt(work) {
   }
 }
 
-// Pictures of a request; null where a later one of its kind has overtaken it.
+// Return the images of a request; null if a later one of its kind was made meanwhile.
 async function latest(kind, request) {
   const turn = ++turns[kind];
   try {
@@ -41,7 +41,7 @@ async function latest(kind, request) {
 
 function readSeed() {
   const text = at("seed").value.trim();
-  if (!/^\d+$/.test(text) || BigInt(text) >= 2n ** 64n) throw new RangeError("The seed is a whole number from 0 to 2^64-1.");
+  if (!/^\d+$/.test(text) || BigInt(text) >= 2n ** 64n) throw new RangeError("The seed must be a whole number from 0 to 2^64-1.");
   return BigInt(text);
 }
 
@@ -68,7 +68,7 @@ function describeLabel() {
 }
 
 async function drawGrid() {
-  turns.grid++; // one that is on its way is overtaken even where this one is refused
+  turns.grid++; // drops a running request even if this one is refused
   const count = Number(at("count").value);
   const request = { ...wish, count };
   let pictures;
@@ -85,8 +85,8 @@ async function drawGrid() {
   showLabel();
   paint(at("grid"), pictures, columnsOf(count));
   const last = start + BigInt(count) - 1n;
-  const range = count === 1 ? `Picture ${last}` : `Pictures ${start} to ${last}`;
-  at("grid").setAttribute("aria-label", `${range} of seed ${seed}${describeLabel()}; picture ${start + BigInt(state.chosen)} is chosen`);
+  const range = count === 1 ? `Image ${last}` : `Images ${start} to ${last}`;
+  at("grid").setAttribute("aria-label", `${range} of seed ${seed}${describeLabel()}; image ${start + BigInt(state.chosen)} is chosen`);
   const rate = Math.round((count / pictures.milliseconds) * 1000);
   say(`${range} of seed ${seed}${describeLabel()}: ${rate.toLocaleString("en")} images/s`);
   at("backend").textContent = `Backend: ${generator.backend}`;
@@ -102,7 +102,7 @@ async function choose(i) {
   await drawSingle();
 }
 
-// The label that the chosen picture has in the grid.
+// Return the label that the chosen image has in the grid.
 function singleLabel() {
   const { classes } = generator.info;
   const index = state.start + BigInt(state.chosen);
@@ -123,13 +123,13 @@ function showLatents() {
   }
 }
 
-// Who may draw: the engine, and onnxruntime-web where it lies beside the page.
+// The backends: the engine, and onnxruntime-web if it is beside the page.
 const here = (name) => new URL(name, import.meta.url);
 const backends = {};
 
 async function findBackends() {
   const answer = await fetch(here("site.json"));
-  if (!answer.ok) throw new Error(`site.json: the server says ${answer.status}`);
+  if (!answer.ok) throw new Error(`site.json: the server answered ${answer.status}`);
   const { generator: file, onnx } = await answer.json();
   backends.engine = { title: "WebAssembly engine", open: () => open(here(file)) };
   for (const provider of Object.keys(onnx?.bundles ?? {}))
@@ -150,7 +150,7 @@ function makeBackends() {
   at("choice").append(...names.map((name) => new Option(backends[name].title, name)));
 }
 
-// The same pictures by another backend; where it can't start the present one goes on.
+// Generate the same images by another backend; if it can't start, keep the present one.
 async function change() {
   const name = at("choice").value;
   stopWalking();
@@ -159,7 +159,7 @@ async function change() {
   try {
     const next = await backends[name].open();
     stopWalking();
-    for (const kind of ["grid", "single"]) turns[kind]++; // what the one that is closed refuses is no error
+    for (const kind of ["grid", "single"]) turns[kind]++; // errors of the closed backend are not shown
     generator.close();
     generator = next;
     state.backend = name;
@@ -216,7 +216,7 @@ function labelInput(most) {
   const input = Object.assign(document.createElement("input"), { type: "number", id: "label", min: 0, max: most });
   input.addEventListener("change", () =>
     attempt(() => {
-      if (!input.validity.valid || !input.value) throw new RangeError(`A label is a whole number from 0 to ${most}.`);
+      if (!input.validity.valid || !input.value) throw new RangeError(`The label must be a whole number from 0 to ${most}.`);
       return wishLabel(Number(input.value));
     }),
   );
@@ -241,7 +241,7 @@ function stopWalking() {
   setWalking(false);
 }
 
-// From picture to picture of the seed, by straight lines between latents of the prior's own length.
+// Go from image to image of the seed, by straight lines between latents, scaled to the prior's variance.
 async function walk() {
   if (state.walking) return stopWalking();
   const turn = ++turns.walk;
@@ -269,7 +269,7 @@ async function walk() {
 
 async function save() {
   const { pictures, seed } = state;
-  if (!pictures) throw new Error("There are no pictures to save yet.");
+  if (!pictures) throw new Error("There are no images to save yet.");
   const canvas = document.createElement("canvas");
   const columns = columnsOf(pictures.count);
   paint(canvas, pictures, columns);
@@ -312,7 +312,7 @@ at("grid").addEventListener("keydown", (event) => {
   if (to >= 0 && to < state.pictures.count)
     attempt(async () => {
       await choose(to);
-      say(`Picture ${state.start + BigInt(to)} of seed ${state.seed} is chosen`);
+      say(`Image ${state.start + BigInt(to)} of seed ${state.seed} is chosen`);
     });
 });
 on("controls", "submit", restart);
@@ -336,11 +336,11 @@ await attempt(async () => {
   generator = await backends.engine.open();
   const { width, height, channels, latentSize, classes } = generator.info;
   const kinds = classes ? `, ${classes} labels` : "";
-  at("about").textContent = `${width} × ${height}, ${channels === 1 ? "grey" : `${channels} channels`}, from ${latentSize} random numbers each${kinds}. Drawn here, in this browser.`;
+  at("about").textContent = `${width} × ${height}, ${channels === 1 ? "gray" : `${channels} channels`}, from ${latentSize} random numbers each${kinds}. Generated in this browser.`;
   makeBackends();
   makeSliders();
   makeLabels();
-  state.latents = generator.latents({ seed: state.seed }); // the sliders move them even where no grid can be drawn
+  state.latents = generator.latents({ seed: state.seed }); // for the sliders, even if the grid can't be generated
   for (const control of document.querySelectorAll("main :disabled")) control.disabled = false;
   await drawGrid();
 });

@@ -1,6 +1,6 @@
-"""Registries with a fault planted, a module each, which workers are given in place of the real one.
+"""Registries with a planted fault, one module each, which workers use instead of the real one.
 
-Each wraps ONNX Runtime, so that pictures and files are real, and misbehaves in one way.
+Each wraps ONNX Runtime, so that images and files are real, and misbehaves in one way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gan_export.graph.signature import Feeds
 from gan_export.runtimes import find as find_real
 from gan_export.runtimes.base import Availability, Outputs, Pictures, PreparedInputs, Session, SessionInfo
 
-CALL = 0.1  # seconds that a steady call takes at least: long beside the delays of a busy machine
+CALL = 0.1  # minimum duration of a call in seconds: long compared with the delays of a busy machine
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Planted:
 
 
 def in_place_of_onnxruntime(before: Callable[[], None], change: Callable[[Pictures], Pictures]) -> Callable[[str], Any]:
-    """A registry's `find` in which ONNX Runtime misbehaves and every other runtime is the real one."""
+    """Return a registry's `find` in which ONNX Runtime misbehaves and every other runtime is real."""
     return lambda name: Planted(before, change) if name == "onnxruntime" else find_real(name)
 
 

@@ -1,4 +1,4 @@
-"""Wrong from the third call on, in the first process alone."""
+"""Return wrong images from the third call on, in the first process only."""
 
 from functools import cache
 

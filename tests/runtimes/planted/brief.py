@@ -1,4 +1,4 @@
-"""Every call takes 10 ms at least, however few pictures it draws."""
+"""Take at least 10 ms per call, for any number of images."""
 
 from tests.runtimes.planted import in_place_of_onnxruntime, pausing, same
 

@@ -1,4 +1,4 @@
-"""Aborts at the first call."""
+"""Abort at the first call."""
 
 import os
 

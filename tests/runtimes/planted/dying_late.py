@@ -1,4 +1,4 @@
-"""Draws its first picture, and aborts when it is given more than one at once."""
+"""Return the first image, and abort at a batch of more than one."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Draws the right pictures, and aborts at its 14th call: while it is timed."""
+"""Return the right images, and abort at the 14th call: during timing."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Right when it is bound, and wrong from the third call on: as a runtime that goes astray while it is timed."""
+"""Return right images when bound, and wrong ones from the third call on: a runtime that fails during timing."""
 
 from gan_export.runtimes.base import Pictures
 from tests.runtimes.planted import in_place_of_onnxruntime

@@ -1,4 +1,4 @@
-"""Prints to stdout from Python and from C at every call."""
+"""Print to stdout from Python and from C at every call."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""As steady, and 10 % slower."""
+"""Behave as `steady`, but 10 % slower."""
 
 from tests.runtimes.planted import CALL, in_place_of_onnxruntime, pausing, same
 

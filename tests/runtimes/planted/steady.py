@@ -1,4 +1,4 @@
-"""Every call takes CALL at least, so that its speed hangs on the clock and not on what else the machine does."""
+"""Take at least CALL per call, so that the speed depends on the clock and not on the machine's other work."""
 
 from tests.runtimes.planted import CALL, in_place_of_onnxruntime, pausing, same
 

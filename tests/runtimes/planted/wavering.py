@@ -1,7 +1,7 @@
-"""Every process has a pace of its own, a fifth from the others, far more than a machine adds; calls differ by 2 %.
+"""Give each process a speed of its own (standard deviation 20 %, far more than a machine adds); calls differ by 2 %.
 
-The paces come from a fixed stream: the i-th process that begins with NUMBERS in its environment, a folder that counts
-them, has the i-th.
+The speeds come from a fixed stream: the i-th process that starts with NUMBERS in its environment (a folder that counts
+them) gets the i-th.
 """
 
 import os
@@ -14,18 +14,18 @@ from pathlib import Path
 from tests.runtimes.planted import in_place_of_onnxruntime, same
 
 NUMBERS = "GAN_EXPORT_TEST_NUMBERS"
-CALL = 0.02  # seconds, in the middle
+CALL = 0.02  # seconds, the median
 
 
 @cache
 def _stream() -> tuple[random.Random, float]:
-    """This process's random numbers and its pace, seconds."""
+    """Return this process's random numbers, and its seconds per call."""
     stream = random.Random(number())
     return stream, CALL * stream.lognormvariate(0, 0.2)
 
 
 def number() -> int:
-    """How many processes began before this one."""
+    """Return how many processes started before this one."""
     folder = Path(os.environ[NUMBERS])
     return next(n for n in count() if _taken(folder / str(n)))
 

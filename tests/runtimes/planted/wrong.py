@@ -1,4 +1,4 @@
-"""One value of one picture is off by 0.01."""
+"""Change one value of one image by 0.01."""
 
 from gan_export.runtimes.base import Pictures
 from tests.runtimes.planted import in_place_of_onnxruntime, nothing

@@ -1,6 +1,6 @@
-"""Python starts with this when its folder is on PYTHONPATH: what the interpreter does is written down, never hindered.
+"""Python imports this at start when its folder is on PYTHONPATH: it records the interpreter's events, and hinders none.
 
-A line of JSON for each event that could be a payload's work, in the file that GAN_WATCH names, by every process.
+Every process writes a line of JSON, to the file that GAN_WATCH names, for each event that a payload could cause.
 """
 
 import json

@@ -1,4 +1,4 @@
-/* Draws one picture to a PNM file: the smallest program that uses @symbol@.c.
+/* Writes one image to a PNM file: the smallest program that uses @symbol@.c.
  *
  *   @compile@
  *   ./example @arguments@

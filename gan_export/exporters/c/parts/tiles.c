@@ -1,4 +1,4 @@
-/* ---- products of matrices, which is where the time goes ----
+/* ---- matrix products, which take most of the time ----
  *
  * Weights lie in panels of 16 output channels, w[depth][16].  A tile is a few pixels by one panel; its sums stay in
  * registers while the depth runs.  They are variables with names, since compilers keep those in registers and

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gan_export.graph.spec import GeneratorSpec
-from gan_export.runtimes.base import Availability, Shapes, require_available
+from gan_export.runtimes.base import Availability, require_available, shapes_of
 from gan_export.runtimes.torch_session import TorchSession, prepare_torch, session_info, torch_availability
 from gan_npz.format import MANIFEST, SPEC
 
@@ -34,9 +34,5 @@ class NpzRuntime:
         with np.load(path, allow_pickle=False) as held:
             spec = GeneratorSpec.from_json(json.loads(bytes(held[SPEC])))
             weights = {name: held[name] for name in held.files if name not in (SPEC, MANIFEST)}
-        inputs, outputs = spec.signature.inputs, spec.signature.outputs
-        shapes = Shapes({p.name: p.dims({}) for p in inputs}, {p.name: p.dims({}) for p in outputs}, spec.classes)
-        info = session_info(self.name, device)
-        return TorchSession(
-            build_module(spec, weights), info, [p.name for p in inputs], [p.name for p in outputs], shapes
-        )
+        shapes, info = shapes_of(spec.signature), session_info(self.name, device)
+        return TorchSession(build_module(spec, weights), info, *spec.signature.names(), shapes)

@@ -1,0 +1,387 @@
+"""The library's public functions; `import gan_export` offers each of them.
+
+Importing this module is light: torch and every runtime are imported when a function needs them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from typing import Unpack
+
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+    from gan_export.checkpoint import Checkpoint as Checkpoint
+    from gan_export.checkpoint.exportable import Exportable
+    from gan_export.datasets.torch_dataset import GeneratorDataset, GeneratorIterableDataset
+    from gan_export.exporters.base import Exporter
+    from gan_export.formats.base import Format
+    from gan_export.graph.ports import Normal as Normal
+    from gan_export.graph.ports import Port as Port
+    from gan_export.graph.ports import Size as Size
+    from gan_export.graph.ports import Uniform as Uniform
+    from gan_export.graph.signature import Signature as Signature
+    from gan_export.metrics.digits import Report as Report
+    from gan_export.metrics.evaluators import Evaluator
+    from gan_export.pipeline.publish import ExportResult as ExportResult
+    from gan_export.pipeline.publish import Verification as Verification
+    from gan_export.recognize.builder import Family
+    from gan_export.recognize.options import ReadOptions, ReadSettings
+    from gan_export.runtimes.base import Runtime
+    from gan_export.sampling.generator import Generator as Generator
+    from gan_export.sampling.generator import Label, LabelsOrChoice
+    from gan_export.training.events import Event
+    from gan_export.training.run_dir import TrainResult as TrainResult
+    from gan_export.verification.compare import ParityError as ParityError
+
+# The public types, and the modules that define them.
+TYPES = {
+    "Checkpoint": "gan_export.checkpoint",
+    "ExportResult": "gan_export.pipeline.publish",
+    "Generator": "gan_export.sampling.generator",
+    "Normal": "gan_export.graph.ports",
+    "ParityError": "gan_export.verification.compare",
+    "Port": "gan_export.graph.ports",
+    "Report": "gan_export.metrics.digits",
+    "Signature": "gan_export.graph.signature",
+    "Size": "gan_export.graph.ports",
+    "TrainResult": "gan_export.training.run_dir",
+    "Uniform": "gan_export.graph.ports",
+    "Verification": "gan_export.pipeline.publish",
+}
+
+
+def public_type(name: str) -> Any:
+    """Return the public type called `name`, a key of `TYPES`, which imports its module."""
+    import importlib
+
+    return getattr(importlib.import_module(TYPES[name]), name)
+
+
+def load(path: Path | str, **overrides: Unpack[ReadSettings]) -> Checkpoint:
+    """Read a checkpoint as data, without running anything in it: `load("g.pth", slope=0.1, key="GAN.G")`.
+
+    overrides: settings that the file doesn't state; docs/checkpoints.md lists them.  `.spec` is the generator,
+    `.weights` its arrays by name.
+    Raises GanExportError if the file is not a generator's checkpoint, NotRecognizedError if no architecture fits.
+    """
+    from gan_export import checkpoint
+
+    return checkpoint.read(path, _read_options(overrides))
+
+
+def export(
+    generator: Path | str | Checkpoint | torch.nn.Module,
+    format: str,
+    target: Path | str | None = None,
+    *,
+    signature: Signature | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+    **options: Any,
+) -> ExportResult:
+    """Export a generator to a file, load the file in its own runtime in a fresh process, compare, then publish it.
+
+    generator: a checkpoint's path, what `load` returned, or a module of your own, which is left as it is
+    format:    "onnx", "torchscript", "pt2", "openvino", "native", "c", ...: a name of `gan-export list`
+    target:    by default the checkpoint's path with the format's suffix; needed for a module
+    signature: of a module; one latent z and one output if not given, whose sizes are found by trying
+    options:   of the format: `precision="fp16"`, `output="bytes"`, `sampler=True`, ...
+    Raises ParityError, with `target` as it was, if the export differs; GanExportError for what can't be exported.
+    """
+    from pathlib import Path
+
+    from gan_export import exporters
+    from gan_export._lib.extras import explained
+    from gan_export.errors import GanExportError
+    from gan_export.exporters.base import options_of
+    from gan_export.pipeline import files, publish
+
+    exporter, chosen = exporters.find(format), options_of(options)
+    with explained("an export"):
+        exportable = _exportable(generator, signature)
+        if target is None:
+            if not isinstance(generator, str | Path):
+                raise GanExportError("target: name the file to write; only a checkpoint's path has a default")
+            target = files.default_target(Path(generator), exporter.suffix)
+        return publish.export(exportable, exporter, Path(target), chosen, progress=progress)
+
+
+def verify(
+    artifact: Path | str,
+    generator: Path | str | Checkpoint | torch.nn.Module | None = None,
+    *,
+    signature: Signature | None = None,
+    precision: str | None = None,
+    max_error: float | None = None,
+) -> Verification:
+    """Run an export in its own runtime, in a fresh process, against its generator or its own reference images.
+
+    generator, signature: as of `export`; without a generator, the reference images in the file are used, and only if
+    its contents are as they were exported.  The tolerance is that of `precision`, or of what the file states that it
+    is; `max_error`, in half ranges, replaces it.  The result's `.passed` says whether it generates the same images.
+    Raises CheckFailedError for altered contents, GanExportError for what is no export or can't be run.
+    """
+    from pathlib import Path
+
+    from gan_export._lib.extras import explained
+    from gan_export.pipeline import publish
+
+    with explained("a verification"):
+        against = None if generator is None else _exportable(generator, signature)
+        return publish.verify(Path(artifact), against, precision=precision, max_error=max_error)
+
+
+def open(
+    path: Path | str,
+    *,
+    runtime: str | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    max_memory: int = 0,
+    latent_scale: float = 1.0,
+    **overrides: Unpack[ReadSettings],
+) -> Generator:
+    """Load a checkpoint or an export of any format: `with gan_export.open("g.onnx") as g: g.sample(64, seed=7)`.
+
+    runtime:      a name of `gan-bench list`; by default the first that runs files of its kind
+    threads:      of the runtime, by default its own choice
+    max_memory:   bound in bytes of the C engine's transformed weights and scratch memory, for `.gan`; 0 for none
+    latent_scale: what `sample` multiplies latents by, 0 (the mean image) to 1 (as trained)
+    overrides:    as of `load`, for a checkpoint
+    Raises GanExportError for a file that no runtime takes, UnavailableError for a runtime that is not installed.
+    """
+    from pathlib import Path
+
+    from gan_export._lib.extras import explained
+    from gan_export.sampling.opening import open_generator
+
+    with explained("this file"):
+        return open_generator(
+            Path(path),
+            _read_options(overrides),
+            runtime=runtime,
+            device=device,
+            threads=threads,
+            max_memory=max_memory,
+            latent_scale=latent_scale,
+        )
+
+
+def sample(
+    generator: Path | str,
+    count: int = 64,
+    *,
+    seed: int = 0,
+    start: int = 0,
+    labels: LabelsOrChoice = "random",
+    latent_scale: float = 1.0,
+    device: str = "cpu",
+    **overrides: Unpack[ReadSettings],
+) -> npt.NDArray[np.uint8]:
+    """Return images start .. start+count-1 of `seed` by a checkpoint or an export, uint8 (count, H, W, C).
+
+    `open(...).sample(...)` in one call; image i of a seed is the same in every runtime, at any count, on any machine.
+    """
+    with open(generator, device=device, latent_scale=latent_scale, **overrides) as opened:
+        return opened.sample(count, seed=seed, start=start, labels=labels)
+
+
+def evaluate(
+    generator: Path | str, count: int = 10_000, *, seed: int = 1, device: str = "cpu", **overrides: Unpack[ReadSettings]
+) -> Report:
+    """Measure images of a digit generator: confidence, Frechet distance, precision, recall, coverage.
+
+    Each figure has the same one of real digits beside it.  Images have equally many labels of each class.
+    Raises GanExportError for images that the bundled classifier can't read.
+    """
+    from gan_export.errors import GanExportError
+    from gan_export.pipeline import evaluate as evaluation
+
+    if count < evaluation.LEAST:
+        raise GanExportError(f"count {count}: must be at least {evaluation.LEAST}")
+    with open(generator, device=device, **overrides) as opened:
+        return evaluation.evaluate(opened, count, seed)
+
+
+def train(
+    recipe: Path | str,
+    folder: Path | str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    data_root: Path | str | None = None,
+    observe: Callable[[Event], None] = lambda _: None,
+) -> TrainResult:
+    """Train a generator by a recipe, a name of `gan-train list` or a TOML file, into the new folder `folder`.
+
+    settings: fields of the recipe, such as {"train.epochs": 5, "data.path": "faces"}
+    observe:  is called with each event of the run: losses, measurements, files written, warnings
+    Raises GanExportError for bad input before anything is written, CheckFailedError if the training diverges.
+    """
+    import json
+    from pathlib import Path
+
+    from gan_export._lib.extras import explained, require_training
+    from gan_export.training import recipe as recipes
+    from gan_export.training import run_dir
+
+    into = Path(folder)
+    read = recipes.load(str(recipe), [f"{k}={json.dumps(v, default=str)}" for k, v in (settings or {}).items()])
+    run_dir.check_new(into)
+    require_training()
+    with explained("training"):
+        from gan_export.training import trainer
+
+        options = trainer.Options(None if data_root is None else Path(data_root), observe=observe)
+        ended = trainer.train(read, into, options)
+    made = run_dir.checkpoint(into, "generator", ended.epoch)
+    return run_dir.TrainResult(into, made, ended.step, ended.epoch, ended.seconds)
+
+
+def _read_options(overrides: ReadSettings) -> ReadOptions:
+    """Return overrides as options.  Raises GanExportError, with the nearest name, for one that there is not."""
+    from dataclasses import fields
+
+    from gan_export._lib.registry import hint
+    from gan_export.errors import GanExportError, printable
+    from gan_export.recognize.options import ReadOptions
+
+    known = [f.name for f in fields(ReadOptions)]
+    if unknown := next((name for name in overrides if name not in known), None):
+        raise GanExportError(f"no override is called {printable(unknown, 60)}; {hint(unknown, known)}")
+    return ReadOptions(**overrides)
+
+
+def _exportable(generator: Path | str | Checkpoint | torch.nn.Module, signature: Signature | None) -> Exportable:
+    from pathlib import Path
+
+    from gan_export.checkpoint import Checkpoint
+    from gan_export.errors import GanExportError
+
+    if isinstance(generator, str | Path | Checkpoint):
+        if signature is not None:
+            raise GanExportError("signature: only a module of your own takes one; a checkpoint has its own")
+        return generator if isinstance(generator, Checkpoint) else load(generator)
+    from gan_export.checkpoint import user_module
+
+    return user_module.from_module(generator, signature)
+
+
+def register_architecture(family: Family, before: str | None = None) -> None:
+    """Register an architecture for `load` and every command; docs/adding-an-architecture.md builds one.
+
+    It is tried before the architecture called `before`, or before the generic reading, which comes last.  A package
+    does this in the function that its entry point of the group `gan_export.plugins` names.
+    Raises GanExportError if its name is taken, or there is no architecture named `before`.
+    """
+    from gan_export.recognize.registry import ARCHS
+
+    ARCHS.add(family, before or next(f.name for f in ARCHS if f.generic))
+
+
+def register_format(format: Format, exporter: Exporter) -> None:
+    """Register a file format and the exporter that writes it, for every command.  CONTRIBUTING.md describes both.
+
+    Formats are tried in the order of registration, and the first that detects a file is its format.  Use
+    `register_runtime` for the runtime that loads the files.
+    Raises GanExportError if a name is taken, `format.exporter` isn't the exporter's name, or one of the exporter's
+    precisions has no tolerance.
+    """
+    from gan_export.errors import GanExportError, printable
+    from gan_export.exporters import EXPORTERS
+    from gan_export.formats.registry import FORMATS
+
+    shown = printable(format.name, 60)
+    if format.exporter != exporter.name:
+        written = printable(format.exporter, 60)
+        raise GanExportError(
+            f"the format {shown} is written by {written}, not by {printable(exporter.name, 60)}; name the same exporter"
+        )
+    if lacking := [p for p in exporter.precisions if p not in format.tolerances]:
+        raise GanExportError(f"the format {shown} has no tolerance for {printable(', '.join(lacking), 60)}; state one")
+    FORMATS.require_free(format.name)
+    EXPORTERS.add(exporter)
+    FORMATS.add(format)
+
+
+def register_runtime(runtime: Runtime, before: str | None = None) -> None:
+    """Register a runtime for every command and worker process: at the end, or before the runtime named `before`.
+
+    Unless the user names a runtime, a file is loaded by the first one registered for its format.
+    Raises GanExportError if its name is taken, or there is no runtime named `before`.
+    """
+    from gan_export.runtimes import RUNTIMES
+
+    RUNTIMES.add(runtime, before)
+
+
+def register_evaluator(name: str, load: Callable[[], Evaluator]) -> None:
+    """Register a feature extractor or classifier under `name`; `load` is called each time a command needs it.
+
+    Raises GanExportError if the name is taken.
+    """
+    from gan_export.metrics.evaluators import EVALUATORS, NamedEvaluator
+
+    EVALUATORS.add(NamedEvaluator(name, load))
+
+
+def dataset(
+    path: Path | str,
+    *,
+    seed: int,
+    length: int,
+    start: int = 0,
+    labels: Label = "random",
+    latent_scale: float = 1.0,
+    transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+) -> GeneratorDataset:
+    """Return a map-style torch dataset of a generator: item i is image start + i of `seed`, generated on access.
+
+    Items are float32 (C, H, W) in [-1, 1], or (image, label) if the generator has labels.  `stream` returns the same
+    images as an iterable dataset.  Raises GanExportError if the file can't generate them.
+    """
+    from pathlib import Path
+
+    from gan_export._lib.extras import explained
+
+    with explained("a torch dataset"):
+        from gan_export.datasets.torch_dataset import GeneratorDataset, GeneratorDatasetConfig
+
+    return GeneratorDataset(
+        GeneratorDatasetConfig(Path(path), seed, length, start, labels, latent_scale, device, threads, transform)
+    )
+
+
+def stream(
+    path: Path | str,
+    *,
+    seed: int,
+    length: int,
+    start: int = 0,
+    labels: Label = "random",
+    latent_scale: float = 1.0,
+    transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    rank: int | None = None,
+    world: int | None = None,
+) -> GeneratorIterableDataset:
+    """Return an iterable torch dataset of the same images in order, each once among all ranks and workers.
+
+    rank and world: by default those of torch.distributed if it is initialized.
+    """
+    from pathlib import Path
+
+    from gan_export._lib.extras import explained
+
+    with explained("a torch dataset"):
+        from gan_export.datasets.torch_dataset import GeneratorDatasetConfig, GeneratorIterableDataset
+
+    drawing = GeneratorDatasetConfig(Path(path), seed, length, start, labels, latent_scale, device, threads, transform)
+    return GeneratorIterableDataset(drawing, rank, world)

@@ -1,0 +1,80 @@
+"""Return parts of a signature: its labels, its latent, its image, or a `LatentImage` if it has only those."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gan_export.errors import GanExportError
+from gan_export.graph.ports import Normal, Port, Uniform
+from gan_export.graph.signature import Signature
+from gan_export.graph.words import Prior
+
+
+@dataclass(frozen=True, slots=True)
+class LatentImage:
+    """A view of the signature of a generator from one latent, and perhaps a label, to one image.
+
+    nz:      length of the latent z; prior: its distribution
+    classes: number of labels, 0 without labels
+    image:   (C, H, W)
+    range:   (low, high) of the image's values; None if nothing bounds them
+    """
+
+    nz: int
+    prior: Prior
+    classes: int
+    image: tuple[int, int, int]
+    range: tuple[float, float] | None
+
+    @staticmethod
+    def of(signature: Signature, user: str) -> LatentImage:
+        """Return the view of a signature.  Raises GanExportError, which names `user`, for another kind of generator."""
+        priors: dict[Any, Prior] = {Normal(): "normal", Uniform(): "uniform"}
+        z, *labels = signature.inputs
+        (image, *others) = signature.outputs
+        if (z.name, z.kind, len(z.shape), image.layout) == ("z", "latent", 1, "CHW") and z.prior in priors:
+            classes = labels[0].classes if labels and labels[0].name == "label" else 0
+            nz, sides = z.shape[0], tuple(d for d in image.shape if isinstance(d, int))
+            view = LatentImage(nz, priors[z.prior], classes, sides, image.range)  # type: ignore[arg-type]
+            if not others and isinstance(nz, int) and view.signature() == replace(signature, batch=None):
+                return view
+        takes = ", ".join(p.name for p in signature.inputs)
+        gives = ", ".join(p.name for p in signature.outputs)
+        raise GanExportError(
+            f"this generator takes {takes} and gives {gives}; {user} takes only one from a latent z to one image"
+        )
+
+    def signature(self) -> Signature:
+        """Return the signature that this is a view of."""
+        return Signature.of_latent(self.nz, self.prior, self.image, self.classes, self.range)
+
+
+def label_port(signature: Signature) -> Port | None:
+    """Return the first label input, or None if there is none."""
+    return next(iter(signature.inputs_of("label")), None)
+
+
+def classes_of(signature: Signature) -> int:
+    """Return the number of labels of the first label input; 0 if there is none."""
+    port = label_port(signature)
+    return port.classes if port else 0
+
+
+def latent_port(signature: Signature, user: str) -> Port:
+    """Return the only latent of a generator, z (nz,).  Raises GanExportError, which names `user`, if it has not one."""
+    ports = signature.inputs_of("latent")
+    if len(ports) != 1 or len(ports[0].shape) != 1 or ports[0].symbols:
+        takes = ", ".join(p.name for p in signature.inputs)
+        raise GanExportError(f"{user} needs a generator with one latent z; this one takes {takes}")
+    return ports[0]
+
+
+def image_of(signature: Signature) -> tuple[int, int, int]:
+    """Return (C, H, W) of the first output, at the usual sizes.  Raises GanExportError if it is no image."""
+    port = signature.outputs[0]
+    if port.kind != "image":
+        raise GanExportError(f"this generator gives {port.name}, which is no image but {port.kind}")
+    shape = port.dims(signature.usual_sizes())
+    channels, height, width = (shape[port.axis(letter)] for letter in "CHW")
+    return channels, height, width

@@ -1,0 +1,111 @@
+"""One image of what a checkpoint would generate under each reading that its keys, shapes and statistics allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_export import images
+from gan_export._lib.fs import refuse_overwrite
+from gan_export.checkpoint import Checkpoint
+from gan_export.errors import GanExportError, printable
+from gan_export.recognize import draw, questions
+from gan_export.recognize.options import ReadOptions, option_of, worded
+
+Bytes = npt.NDArray[np.uint8]
+
+MOST = 24  # readings on one sheet
+_SIDE = 64  # pixels that a small image is enlarged to, at least
+_LABEL, _LINE, _GAP = 300, 14, 4  # pixels: width of the labels, height of a line of them, between images
+_LETTERS = 46  # in one line of a label
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The option that a reading differs in, as "slope=0.2", and its images, uint8 (N, H, W, C)."""
+
+    option: str
+    images: Bytes
+
+
+def write(
+    path: Path,
+    checkpoint: Checkpoint,
+    read: Callable[[ReadOptions], Checkpoint],
+    label: Callable[[str], str] = str,
+) -> tuple[Reading, ...]:
+    """Write a PNG with 8 images per reading, a row each beside its option, the reading that is used first.
+
+    read:  reads the same file with other options, without evidence
+    label: turns an option into the text on the sheet
+    Raises GanExportError for another suffix, a generator that takes images, or one too large for several readings.
+    """
+    check_path(path)
+    refuse_overwrite(path, checkpoint.source.files)
+    if not checkpoint.signature.is_sampled:
+        raise GanExportError("target= shows what is generated from latents; this generator takes images")
+    found = list(readings(checkpoint, read))
+    images.write_png(path, _sheet(found, label))
+    return tuple(found)
+
+
+def check_path(path: Path) -> None:
+    """Raise GanExportError unless the path ends in .png; it reads nothing, so call it before the checkpoint is read."""
+    if path.suffix.lower() != ".png":
+        raise GanExportError(f"target={printable(path.name)}: readings are written as .png")
+
+
+def readings(checkpoint: Checkpoint, read: Callable[[ReadOptions], Checkpoint]) -> tuple[Reading, ...]:
+    """Return the reading that is taken, then each that differs from it in one choice that is open."""
+    first = _images(checkpoint)
+    if first is None:
+        raise GanExportError(
+            "target=: this generator takes more work than several readings are worth; try single options"
+        )
+    found = [Reading("as it is read", first)]
+    for assumption in checkpoint.reading.unsettled:
+        option = option_of(assumption.option)
+        for value in questions.values(option, assumption.instead):
+            try:
+                other = read(replace(checkpoint.overrides, **{option: value}))
+            except GanExportError:
+                continue
+            if (made := _images(other)) is not None and len(found) < MOST:
+                found.append(Reading(f"{option}={worded(value)}", made))
+    return tuple(found)
+
+
+def _images(checkpoint: Checkpoint) -> Bytes | None:
+    return draw.images(checkpoint.spec, checkpoint.weights)
+
+
+def _sheet(found: list[Reading], label: Callable[[str], str]) -> Bytes:
+    rows = [_row(reading, label(reading.option)) for reading in found]
+    width = max(row.shape[1] for row in rows)
+    return np.concatenate([np.pad(r, ((0, _GAP), (0, width - r.shape[1]), (0, 0)), constant_values=255) for r in rows])
+
+
+def _row(reading: Reading, text: str) -> Bytes:
+    n, height, _, channels = reading.images.shape
+    times = max(1, -(-_SIDE // height))
+    large = reading.images.repeat(times, 1).repeat(times, 2)
+    large = np.repeat(large, 3, 3) if channels == 1 else large[..., :3]
+    parts = [_label(text, large.shape[1])]
+    for i in range(n):
+        parts += [np.full((large.shape[1], _GAP, 3), 255, np.uint8), large[i]]
+    return np.concatenate(parts, 1)
+
+
+def _label(text: str, height: int) -> Bytes:
+    """The text in black on white, uint8 (height, _LABEL, 3)."""
+    from PIL import Image, ImageDraw
+
+    sheet = Image.new("RGB", (_LABEL, height), "white")
+    lines = [text[i : i + _LETTERS] for i in range(0, len(text), _LETTERS)]
+    for i, line in enumerate(lines[: height // _LINE]):
+        ImageDraw.Draw(sheet).text((4, 4 + i * _LINE), line, fill="black")
+    return np.asarray(sheet, np.uint8)

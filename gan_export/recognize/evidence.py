@@ -1,0 +1,263 @@
+"""Compare the candidates that keys and shapes leave open with the BatchNorm statistics that training left in the file.
+
+A candidate runs on prior latents, layer by layer.  At each BatchNorm, the moments of its values are compared with the
+stored ones.  The result is a distance in nats per channel, to which no eps is added.
+
+Some choices concern only the layers between two BatchNorms: the eps of the first one and the slope behind it.  The
+second BatchNorm decides them.  Other choices concern the whole generator: the prior, a label, an activation behind the
+first Linear.  Their candidates run in parallel until one of them falls behind.
+
+A value is ruled out only if another value fits better by `margin`.  A layer that no BatchNorm shows keeps the family's
+default, or takes the value on which the other layers agree.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gan_export.errors import GanExportError
+from gan_export.graph.layers import Activation, BatchNorm, Layer
+from gan_export.graph.statistics import Moments, divergence
+from gan_export.recognize import questions
+from gan_export.recognize.options import Match, ReadOptions, option_of
+
+if TYPE_CHECKING:
+    from gan_export.graph.torch_module import Weights
+    from gan_export.graph.walk import Place, Walk
+    from gan_export.graph.words import ActivationKind
+
+ReadAs = Callable[[ReadOptions], Match]
+# (eps, slope) between two BatchNorms; None if no layer there has the setting, or if the setting is not open.
+Choice = tuple[float | None, float | None]
+
+FITS = 0.1  # nats per channel; a BatchNorm at which even the best choice is further off is no evidence
+_LEAST_MARGIN, _TIMES = 0.01, 8.0
+_MOST_COURSES = 16
+_WORK = 1e10  # limit for all runs together in operations (see Walk.cost), about half a second of one core
+_MOST_WORK, _PER_BYTE = 4e10, 2e3  # limit for the runs to the first `_FIRST` BatchNorms, and more per byte of weights
+_FIRST = 2  # BatchNorms that are compared even if they exceed `_WORK`
+_MOST_HELD = 1 << 28  # bytes of values that all candidates keep at a BatchNorm
+_WHOLE = ("prior", "classes", "label_order", "first_activation", "upsample")  # options of the whole generator
+
+
+def margin(best: float) -> float:
+    """Return the difference from `best`, in nats per channel, above which a candidate is ruled out.
+
+    Measured on generators that were trained for 100 and 200 steps and whose last batch had 2 images: the distance of
+    the correct candidate was at most 0.05, and at most 5 times the smallest distance of a wrong candidate.
+    """
+    return _LEAST_MARGIN + (_TIMES - 1.0) * best
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a generator between two BatchNorms, with the distance of each choice at the second BatchNorm.
+
+    norm: the second BatchNorm
+    norms, activations: the layers whose eps or slope is open
+    off: the distance of each choice, in nats per channel
+    """
+
+    norm: str
+    norms: tuple[str, ...]
+    activations: tuple[str, ...]
+    off: Mapping[Choice, float]
+
+    @property
+    def best(self) -> float:
+        return min(self.off.values())
+
+    def at(self, position: int, value: float) -> float:
+        """Return the distance of `value` with the best value of the other setting; position 0 is the eps, 1 the slope.
+
+        It is infinite if no choice has `value`.
+        """
+        return min((d for choice, d in self.off.items() if choice[position] == value), default=math.inf)
+
+    def values(self, position: int) -> tuple[float, ...]:
+        return tuple(dict.fromkeys(v for c in self.off if (v := c[position]) is not None))
+
+
+@dataclass
+class Course:
+    """A candidate for the whole generator, and the BatchNorms that it has reached.
+
+    whole:     the options of the whole generator that differ from the family's defaults
+    stretches: one per BatchNorm reached, in order
+    """
+
+    whole: Mapping[str, Any]
+    reading: Match
+    walk: Walk
+    place: Place
+    stretches: list[Stretch] = field(default_factory=list)
+
+    @property
+    def off(self) -> float:
+        return sum(s.best for s in self.stretches)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A set of candidates after the comparison with the statistics.
+
+    courses: the candidates that ran to the last BatchNorm within the limit of work, the family's defaults first
+    behind:  the candidates that fell behind, each with its difference from the best in nats per channel
+    """
+
+    courses: tuple[Course, ...]
+    behind: tuple[tuple[Course, float], ...]
+
+
+def run(
+    reading: Match, read_as: ReadAs, given: ReadOptions, weights: Weights, progress: Callable[[str], None]
+) -> Judged:
+    """Run every candidate that the open choices allow, and compare it with the stored statistics."""
+    from gan_export.graph.walk import Walk
+
+    options = {option_of(a.option) for a in reading.unsettled}
+    courses: list[Course] = []
+    for whole in _wholes(reading, options):
+        try:
+            other = read_as(replace(given, **whole)) if whole else reading
+        except GanExportError:
+            continue
+        if _norms(other) == _norms(reading) and not any(
+            other.spec.layers == c.reading.spec.layers and other.spec.signature == c.reading.spec.signature
+            for c in courses
+        ):
+            walk = Walk(other.spec, weights)
+            courses.append(Course(whole, other, walk, walk.start()))
+    behind: list[tuple[Course, float]] = []
+    spent, most = 0.0, _MOST_WORK + _PER_BYTE * sum(weights[name].nbytes for name in reading.spec.parameters())
+    for number, name in enumerate(_norms(reading)):
+        progress(f"comparing candidates with the statistics of {name}")
+        stored = Moments(*(weights[f"{name}.{p}"].astype(np.float64) for p in ("running_mean", "running_var")))
+        plans = [_plan(c, name, options) for c in courses]
+        cost = sum(c.walk.cost(c.place.at, p.stop) * p.runs for c, p in zip(courses, plans, strict=True))
+        held = sum(c.walk.held(p.stop) for c, p in zip(courses, plans, strict=True))
+        if spent + cost > (most if number < _FIRST else _WORK) or held > _MOST_HELD:
+            break
+        spent += cost
+        for course, plan in zip(courses, plans, strict=True):
+            _advance(course, plan, name, stored)
+        best = min(c.stretches[-1].best for c in courses)
+        if number + 1 == _FIRST and all(s.best > FITS for c in courses for s in c.stretches):
+            break  # no candidate fits: the statistics have another origin, and further BatchNorms can't settle anything
+        for course in list(courses):
+            short = course.stretches[-1].best - best
+            if short > margin(best) and best <= FITS:
+                courses.remove(course)
+                behind.append((course, short))
+    return Judged(tuple(courses), tuple(behind))
+
+
+def _wholes(reading: Match, options: set[str]) -> list[dict[str, Any]]:
+    """Return the combinations of values for the open options of the whole generator.
+
+    The first is empty: the family's defaults.  Combinations with one option follow, then those with two, and so on.
+    """
+    open_here: dict[str, tuple[Any, ...]] = {}
+    for option in _WHOLE:
+        if option in options:
+            open_here[option] = (None, 0) if option == "classes" else (None, *questions.VALUES[option])
+    found = [
+        {k: v for k, v in zip(open_here, values, strict=True) if v is not None}
+        for values in itertools.product(*open_here.values())
+    ]
+    return sorted(found, key=len)[: 4 * _MOST_COURSES]
+
+
+def _norms(reading: Match) -> list[str]:
+    return [la.name for la in reading.spec.layers if isinstance(la, BatchNorm)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A plan of the runs up to a BatchNorm.
+
+    stop:   the index of the BatchNorm among the layers
+    values: the values of eps and of slope to run
+    habit:  the family's defaults
+    """
+
+    stop: int
+    norms: tuple[BatchNorm, ...]
+    activations: tuple[Activation, ...]
+    values: tuple[tuple[float | None, ...], tuple[float | None, ...]]
+    habit: Choice
+
+    @property
+    def runs(self) -> int:
+        """Return about how many choices are run: all combinations of usual values, and each other value once."""
+        usual = [len(_usual(values, habit)) for values, habit in zip(self.values, self.habit, strict=True)]
+        return usual[0] * usual[1] + sum(map(len, self.values)) - sum(usual) + 1
+
+
+def _plan(course: Course, norm: str, options: set[str]) -> _Plan:
+    layers = course.reading.spec.layers
+    stop = next(i for i, la in enumerate(layers) if la.name == norm)
+    between = layers[course.place.at : stop]
+    norms = tuple(la for la in between if isinstance(la, BatchNorm)) if "bn_eps" in options else ()
+    hidden = tuple(la for la in between if isinstance(la, Activation) and la.kind in ("relu", "leaky_relu"))
+    activations = hidden if "slope" in options else ()
+    eps = tuple(dict.fromkeys([*(la.eps for la in norms), *questions.EPS])) if norms else (None,)
+    slopes = tuple(dict.fromkeys([*(la.slope for la in activations), *questions.SLOPES])) if activations else (None,)
+    habit = (norms[0].eps if norms else None, activations[0].slope if activations else None)
+    return _Plan(stop, norms, activations, (eps, slopes), habit)
+
+
+def _advance(course: Course, plan: _Plan, norm: str, stored: Moments) -> None:
+    """Run the choices to the BatchNorm, and append the stretch.
+
+    First all combinations of usual values run.  Then every eps runs with the best slope, and every slope with the best
+    eps, until the best choice stays the same.  The course continues from the place of the family's defaults, unless
+    another choice fits better by the margin.
+    """
+    from gan_export.graph.walk import moments_of
+
+    source = course.reading.spec.layers[plan.stop].inputs[0]
+    off: dict[Choice, float] = {}
+
+    def best() -> Choice:
+        return min(off, key=lambda c: off[c])
+
+    def add(choice: Choice) -> None:
+        if choice not in off:
+            place = course.walk.run(course.place, plan.stop, _instead(plan, choice))
+            off[choice] = divergence(moments_of(place.values[source]), stored)
+
+    eps, slopes = plan.values
+    for choice in itertools.product(_usual(eps, plan.habit[0]), _usual(slopes, plan.habit[1])):
+        add(choice)
+    leader: Choice | None = None
+    while leader != best():
+        leader = best()
+        for choice in [*((e, leader[1]) for e in eps), *((leader[0], s) for s in slopes)]:
+            add(choice)
+    ahead = off[plan.habit] - off[leader] > margin(off[leader])
+    course.place = course.walk.run(course.place, plan.stop, _instead(plan, leader if ahead else plan.habit))
+    course.stretches.append(
+        Stretch(norm, tuple(la.name for la in plan.norms), tuple(la.name for la in plan.activations), off)
+    )
+
+
+def _usual(values: tuple[float | None, ...], habit: float | None) -> tuple[float | None, ...]:
+    return tuple(v for v in values if v == habit or v in questions.USUAL)
+
+
+def _instead(plan: _Plan, choice: Choice) -> dict[str, Layer]:
+    eps, slope = choice
+    found: dict[str, Layer] = {}
+    if eps is not None:
+        found |= {la.name: replace(la, eps=eps) for la in plan.norms}
+    if slope is not None:
+        kind: ActivationKind = "leaky_relu" if slope else "relu"
+        found |= {la.name: replace(la, kind=kind, slope=slope) for la in plan.activations}
+    return found

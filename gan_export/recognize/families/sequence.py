@@ -1,0 +1,143 @@
+"""A generic reading that relies on the order of the keys: any chain of Linears, convolutions and BatchNorms.
+
+Linears come first, if any; then transposed convolutions, and Conv2ds that keep the size.  The numbers in the keys of a
+Sequential show the places of activations, interpolations and dropouts.  Without such numbers, an activation is assumed
+after each layer.
+"""
+
+from __future__ import annotations
+
+import math
+
+from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.conv_stack import ENLARGED, ConvStage, Geometry, Sized, candidate_geometries
+from gan_export.recognize.key_order import Step, as_stages, numbered_gaps, steps_in_order, ways_to_enlarge
+from gan_export.recognize.options import Assumption
+
+_FEWEST_FEATURES = 196  # least size of an image as one row: 14 x 14
+
+
+def _build(draft: SpecBuilder) -> None:
+    steps = steps_in_order(draft)
+    linears = [s for s in steps if s.kind == "linear"]
+    if any(s.kind == "linear" for s in steps[len(linears) :]):
+        raise DoesNotFitError(f"{linears[-1].module.key} is a Linear after a convolution")
+    if linears != steps and not numbered_gaps(draft):
+        raise DoesNotFitError("no numbers of a Sequential show the layers without weights")
+    if steps[-1].norm is not None:
+        raise DoesNotFitError(f"{steps[-1].norm.key} is a BatchNorm after the last layer")
+    _say_what_is_assumed(draft, steps)
+    if linears == steps:
+        _of_linears(draft, steps)
+        return
+    first = steps[0]
+    if linears:
+        draft.latent(first.takes)
+        for i, step in enumerate(linears):
+            _linear(draft, i, step, alone=len(linears) == 1, last=i == len(linears) - 1, after=steps[i + 1])
+    else:
+        if first.kind == "conv":
+            raise DoesNotFitError(f"{first.module.key} is a Conv2d that takes an image")
+        draft.seed(first.module)
+    chosen, geometries = _geometry(draft, steps)
+    convs = chosen[len(linears) :]
+    for i, (step, geometry) in enumerate(zip(convs, geometries, strict=True)):
+        if i and step.active:
+            draft.activation(i - 1)
+        elif not i and linears:
+            _between(draft, step)
+        if step.up:
+            draft.upsample(f"up{i}")
+        if step.kind == "conv":
+            draft.conv(f"conv{i}", step.module)
+        else:
+            draft.conv_transpose(f"convt{i}", step.module, *geometry)
+        if step.norm is not None:
+            if not step.norm_first:
+                draft.activation(i)
+            draft.batch_norm(f"bn{i}", step.norm)
+    draft.output()
+
+
+def _say_what_is_assumed(draft: SpecBuilder, steps: list[Step]) -> None:
+    draft.notes.append("its layers are taken in the order of the file's keys")
+    hidden = [s for s in steps[:-1] if s.kind == "conv"]
+    if len(hidden) > 3 and not any(s.norm for s in steps) and len({s.width for s in hidden}) == 1:
+        what = "whether its activations are ELU, as in BEGAN's decoders"
+        draft.assumed.append(Assumption(what, "no; a module that is saved as a whole would show it", "slope="))
+    if dropped := [s.module.key for s in steps if s.dropped]:
+        what = f"the layer without weights before {dropped[0]}" + (" and others" if dropped[1:] else "")
+        draft.assumed.append(Assumption(what, "Dropout, which does nothing in evaluation", ""))
+
+
+def _of_linears(draft: SpecBuilder, steps: list[Step]) -> None:
+    """Append the layers of a generator that has only Linears, the last of which is as wide as an image."""
+    features, nz = steps[-1].width, steps[0].takes
+    channels = next((c for c in (1, 3) if features % c == 0 and math.isqrt(features // c) ** 2 == features // c), 0)
+    if not channels or features < _FEWEST_FEATURES or features <= nz:
+        raise DoesNotFitError(f"its {features} output features for a latent of {nz} are not an image")
+    draft.latent(nz)
+    for i, step in enumerate(steps):
+        _linear(draft, i, step, alone=False, last=i == len(steps) - 1, after=None)
+    draft.output()
+    draft.picture(channels)
+
+
+def _linear(draft: SpecBuilder, i: int, step: Step, *, alone: bool, last: bool, after: Step | None) -> None:
+    """Append a Linear, the activation before it, its BatchNorm, and the reshape to an image if a convolution follows.
+
+    alone: whether it is the only Linear; last: whether it is the last one
+    """
+    number = "" if alone else str(i)
+    if i and step.active:
+        draft.activation(i - 1, "fc_")
+    draft.linear(f"fc{number}", step.module)
+    norm = step.norm
+    flat = norm is not None and norm.channels == step.width
+    if norm is not None and flat:
+        if not step.norm_first:
+            draft.activation(number, "fc_")
+        draft.batch_norm(f"fc_bn{number}", norm)
+    if last and after is not None:
+        draft.picture(after.takes)
+        if norm is not None and not flat:
+            draft.batch_norm(f"fc_bn{number}", norm)
+
+
+def _between(draft: SpecBuilder, step: Step) -> None:
+    """Append the activation between the last Linear and the first convolution, if any."""
+    if step.active is None:
+        draft.first_activation()
+    elif step.active:
+        draft.activation("", "fc_")
+
+
+def _refuse_open_stride(stage: ConvStage) -> None:
+    """Raise DoesNotFitError for a kernel size that scripts use with several strides in one generator."""
+    key, size = stage.conv.key, stage.conv.kernel
+    if stage.kind == "conv" and size > 3:
+        raise DoesNotFitError(f"{key} is a Conv2d of {size}x{size}, whose stride isn't in the file")
+    if stage.kind == "convt" and size in (3, 7):
+        raise DoesNotFitError(f"{key} is a ConvTranspose2d of {size}x{size}, whose stride isn't in the file")
+
+
+def _geometry(draft: SpecBuilder, steps: list[Step]) -> tuple[tuple[Step, ...], tuple[Geometry, ...]]:
+    """Return the steps with the places that enlarge the image, and each convolution's stride and padding.
+
+    They are the most usual ones that the kernels and the keys allow.
+    """
+    start = draft.shape[1]
+    ways: list[tuple[int, tuple[tuple[Step, ...], tuple[Geometry, ...]]]] = []
+    for way in ways_to_enlarge(steps):
+        stages = as_stages(way)
+        for stage in stages[:-1]:
+            _refuse_open_stride(stage)
+        sized: list[Sized] = candidate_geometries(start, stages)
+        ways += [(size, (way, geometry)) for size, geometry in sized if size >= 2 * start and size > 7]
+    if not ways:
+        raise DoesNotFitError("nothing in its keys enlarges the image")
+    picked: tuple[tuple[Step, ...], tuple[Geometry, ...]] = draft.sizes(ways, ENLARGED)
+    return picked
+
+
+FAMILY = Family("sequence", "any layers, in the order of the file's keys", _build, generic=True)

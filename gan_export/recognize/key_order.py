@@ -1,0 +1,221 @@
+"""Put layers in the order of the file's keys, and infer the layers without weights between them.
+
+With few exceptions, a script defines its modules in the order in which it runs them, and a state dict keeps that order.
+The numbers in a Sequential's keys say how many layers without weights lie between two layers with weights.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gan_export.recognize.builder import DoesNotFitError, SpecBuilder
+from gan_export.recognize.conv_stack import ConvStage
+from gan_export.recognize.state_dict import Module
+
+Kind = Literal["linear", "conv", "convt"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A number of layers without weights between two modules.
+
+    least: the number that the keys show
+    exact: whether there can be no more; if not, the script's own code may add some
+    """
+
+    least: int
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A layer with weights, with its BatchNorm, if any, and the layers without weights around them.
+
+    active:     whether there is an activation before the layer; None if the keys leave that open
+    up:         whether the image is enlarged before the layer; None if the keys leave that open
+    norm_first: whether the BatchNorm comes before the activation that follows the layer, as it does in most scripts
+    dropped:    the number of layers without weights before the layer that can only be dropouts
+    """
+
+    module: Module
+    kind: Kind
+    norm: Module | None = None
+    norm_first: bool = True
+    active: bool | None = True
+    up: bool | None = False
+    dropped: int = 0
+
+    @property
+    def width(self) -> int:
+        """Return the layer's number of output features or channels."""
+        return _ends(self.module, self.kind)[1]
+
+    @property
+    def takes(self) -> int:
+        """Return the layer's number of input features or channels."""
+        return _ends(self.module, self.kind)[0]
+
+
+def _ends(module: Module, kind: Kind) -> tuple[int, int]:
+    match kind:
+        case "linear":
+            return module.linear
+        case "conv":
+            return module.conv
+        case "convt":
+            return module.transposed
+
+
+def gap(before: str, after: str) -> Gap:
+    """Return the gap between two modules that are defined one after the other, by their paths."""
+    a, b = before.split("."), after.split(".")
+    shared = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    a, b = a[shared:], b[shared:]
+    leading = sum(int(part) for part in b[1:] if part.isdigit())  # in b's own Sequentials, before it
+    if not (a and b and a[0].isdigit() and b[0].isdigit()):
+        return Gap(leading, False)
+    numbered = int(b[0]) - int(a[0]) - 1
+    return Gap(max(numbered, 0) + leading, len(a) == 1 and all(part.isdigit() for part in b))
+
+
+@dataclass
+class _Reader:
+    """A list of steps that grows by one module at a time."""
+
+    steps: list[Step] = field(default_factory=list)
+    acted: bool = False  # whether the last layer already has its activation
+    width: int = 0  # output features or channels of the last layer; 0 before the first
+
+    def norm(self, module: Module, between: Gap) -> None:
+        """Add a BatchNorm to the last layer."""
+        if not self.steps or self.steps[-1].norm is not None:
+            raise DoesNotFitError(f"{module.key} is a BatchNorm that follows no layer")
+        last = self.steps[-1]
+        flat = last.kind == "linear" and module.channels != last.width
+        loose = between.least - (1 if flat and between.exact and between.least else 0)  # one is a reshape
+        if loose > 1:
+            raise DoesNotFitError(f"{loose} layers without weights come before the BatchNorm {module.key}")
+        self.acted = loose == 1
+        self.steps[-1] = Step(
+            last.module, last.kind, module, not self.acted, active=last.active, up=last.up, dropped=last.dropped
+        )
+
+    def layer(self, module: Module, between: Gap | None) -> None:
+        """Append a layer; `between` is the gap before it, None for the first layer."""
+        kind: Kind = "linear" if module.kind == "linear" else self._kind(module)
+        if self.steps and kind == "linear" and self.steps[-1].kind == "linear" and module.linear[0] != self.width:
+            raise DoesNotFitError(
+                f"{module.key} takes {module.linear[0]} features, but the layer before it gives {self.width}"
+            )
+        if between is None:
+            self._append(Step(module, kind, active=False))
+            return
+        reshaped = kind != "linear" and self.steps[-1].kind == "linear"
+        loose = between.least
+        if reshaped and between.exact and loose and not _on_grid(self.steps[-1]):
+            loose -= 1  # one is the reshape: within one Sequential, only a reshape turns features into an image
+        if self.acted:
+            active: bool | None = False
+        elif between.exact:
+            active = loose > 0
+            loose -= active
+        elif reshaped and self.steps[-1].norm is None:
+            active = None  # only the script's code says whether an activation follows a projection
+        else:
+            active = True
+            if kind != "conv" and loose:
+                loose -= 1  # one is the activation
+        up: bool | None = False
+        if kind == "conv" and loose:
+            up, loose = True, loose - 1
+        elif kind == "conv" and active and between.exact and reshaped:
+            up = None  # the one layer between them may be an activation or an Upsample
+        self._append(Step(module, kind, active=active, up=up, dropped=max(loose, 0)))
+
+    def _append(self, step: Step) -> None:
+        self.steps.append(step)
+        self.acted = False
+        self.width = step.width
+
+    def _kind(self, module: Module) -> Kind:
+        """Return whether a convolution is transposed, by its input channels, or by its kernel if both kinds fit."""
+        fits: list[Kind] = []
+        for kind, (inside, out) in (("conv", module.conv), ("convt", module.transposed)):
+            bias = not module.bias or module.arrays["bias"][0] == out
+            if bias and self._gives(inside):
+                fits.append(kind)  # type: ignore[arg-type]
+        if not fits:
+            raise DoesNotFitError(
+                f"{module.key} is {module}, which doesn't take the {self.width} channels of the layer before it"
+            )
+        if len(fits) == 1:
+            return fits[0]
+        return "conv" if module.kernel % 2 else "convt"
+
+    def _gives(self, channels: int) -> bool:
+        """Return whether the last layer's output can be an image of `channels` channels."""
+        if not self.steps:
+            return True
+        last = self.steps[-1]
+        if last.kind != "linear":
+            return self.width == channels
+        if last.norm is not None and last.norm.channels != self.width:
+            return last.norm.channels == channels
+        pixels, rest = divmod(self.width, max(channels, 1))
+        return not rest and int(pixels**0.5 + 0.5) ** 2 == pixels
+
+
+def _on_grid(step: Step) -> bool:
+    """Return whether the BatchNorm of a Linear already normalizes the channels of an image, not features."""
+    return step.norm is not None and step.norm.channels != step.width
+
+
+def steps_in_order(draft: SpecBuilder) -> list[Step]:
+    """Return the file's layers in the order of its keys.
+
+    Raises DoesNotFitError that names the first layer which can't follow the one before it.
+    """
+    reader = _Reader()
+    before: str | None = None
+    for path in draft.state.order:
+        module = draft.module(path)
+        between = None if before is None else gap(before, path)
+        match module.kind:
+            case "batchnorm":
+                reader.norm(module, between or Gap(0, False))
+            case "linear" | "conv":
+                reader.layer(module, between)
+            case _:
+                what = "a norm without running statistics" if module.lacks_statistics else str(module)
+                raise DoesNotFitError(f"{module.key} is {what}, which a plain chain doesn't have")
+        before = path
+    if len(reader.steps) < 2:
+        raise DoesNotFitError("the file has fewer than two layers")
+    return reader.steps
+
+
+def numbered_gaps(draft: SpecBuilder) -> bool:
+    """Return whether any two layers lie in one Sequential, so that the keys show the number of layers between them."""
+    return any(gap(a, b).exact for a, b in itertools.pairwise(draft.state.order))
+
+
+def ways_to_enlarge(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
+    """Yield the steps once per combination: each layer that may be an Upsample or an activation is taken as each."""
+    choices = [((True, False), (False, True)) if s.up is None else ((s.up, s.active),) for s in steps]
+    for picks in itertools.product(*choices):
+        yield tuple(
+            Step(s.module, s.kind, s.norm, s.norm_first, active=active, up=bool(up), dropped=s.dropped)
+            for s, (up, active) in zip(steps, picks, strict=True)
+        )
+
+
+def as_stages(steps: Sequence[Step]) -> list[ConvStage]:
+    """Return the convolutions among the steps, which come last, as stages."""
+    return [
+        ConvStage(s.module, s.norm, "conv" if s.kind == "conv" else "convt", up=bool(s.up))
+        for s in steps
+        if s.kind != "linear"
+    ]

@@ -1,0 +1,189 @@
+"""Decide which open choices the BatchNorm statistics settle, which ones they narrow, and which ones stay open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gan_export.graph.layers import Activation, BatchNorm
+from gan_export.recognize import questions
+from gan_export.recognize.evidence import FITS, Course, Judged, Stretch, margin
+from gan_export.recognize.options import Assumption, Finding, Match, option_of
+
+_POSITION = {"bn_eps": 0, "slope": 1}
+_BEST = "nearest to the stored statistics"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision on each open choice.
+
+    options: the options whose values differ from the family's defaults
+    found:   the findings of the settled choices, by the option's name
+    left:    the other possible values of each choice that was judged and is not settled, by the option's name
+    unfit:   why the statistics are no evidence; "" if they are
+    """
+
+    options: Mapping[str, Any]
+    found: Mapping[str, Finding]
+    left: Mapping[str, tuple[Any, ...]]
+    unfit: str = ""
+
+    def settled(self, option: str, assumption: Assumption, left: tuple[Any, ...]) -> Verdict:
+        """Return the verdict with `left` as the only other values of `option`; if `left` is empty, it is settled."""
+        rest = {o: v for o, v in self.left.items() if o != option}
+        if left:
+            return replace(self, left={**rest, option: left})
+        taken = self.options.get(option)
+        shown = assumption.value if taken is None else questions.word(option, taken)
+        figure = f"{_BEST}; the other values change no byte by more than 2"
+        finding = Finding(assumption.what, shown, assumption.option, _but(assumption, shown), figure)
+        return replace(self, left=rest, found={**self.found, option: finding})
+
+
+def reach(judged: Judged, habit: Match) -> Verdict:
+    """Return the verdict on the choices that `habit` assumes, from the distances of the compared candidates."""
+    course = min(judged.courses, key=lambda c: (_is_behind(c, judged), len(c.whole)))
+    used = [s for s in course.stretches if s.best <= FITS]
+    if course.whole and len(used) < len(course.stretches):  # if not all defaults, it must fit everywhere
+        return Verdict({}, {}, {}, "no reading gives the statistics of all its BatchNorms")
+    if not used:
+        if not course.stretches:
+            return Verdict({}, {}, {}, "its BatchNorms take more work than is done here")
+        return Verdict({}, {}, {}, f"no reading gives the statistics of {course.stretches[0].norm}")
+    assumed = {option_of(a.option): a for a in habit.assumed if a.instead}
+    options: dict[str, Any] = dict(course.whole)
+    found: dict[str, Finding] = {}
+    left: dict[str, tuple[Any, ...]] = {}
+    for option, assumption in assumed.items():
+        if option in _POSITION:
+            value, rest, figure = _of_layers(option, used, course.reading)
+            if value is not None:
+                options[option] = value
+        else:
+            rest, figure = _of_wholes(option, course, judged)
+            value = course.whole.get(option)
+        if rest is None:
+            continue
+        shown = assumption.value if value is None else questions.word(option, value)
+        if rest:
+            left[option] = rest
+        else:
+            found[option] = Finding(assumption.what, shown, assumption.option, _but(assumption, shown), figure)
+    return Verdict(options, found, left)
+
+
+def _but(assumption: Assumption, shown: str) -> tuple[str, ...]:
+    """Return the values that were possible before, in words, without the one that was taken."""
+    return tuple(w for w in (*assumption.instead, assumption.value) if w != shown)
+
+
+def _is_behind(course: Course, judged: Judged) -> bool:
+    """Return whether another remaining candidate fits better by the margin at some BatchNorm."""
+    return any(
+        mine.best - theirs.best > margin(theirs.best) and theirs.best <= FITS
+        for other in judged.courses
+        for mine, theirs in zip(course.stretches, other.stretches, strict=True)
+    )
+
+
+def _of_wholes(option: str, taken: Course, judged: Judged) -> tuple[tuple[Any, ...] | None, str]:
+    """Return the other possible values of an option of the whole generator, and by how much the ruled-out ones lag.
+
+    The values are None if no candidate differs in the option.
+    """
+    mine = taken.whole.get(option)
+    beside = [c for c in judged.courses if c.whole.get(option) != mine and not _is_behind(c, judged)]
+    if beside:
+        return tuple(dict.fromkeys(c.whole.get(option) for c in beside)), ""
+    others = [short for c, short in judged.behind if c.whole.get(option) != mine]
+    others += [_lead(taken, c) for c in judged.courses if c.whole.get(option) != mine]
+    if not others:
+        return None, ""
+    return (), _figure(min(others))
+
+
+def _lead(ahead: Course, behind: Course) -> float:
+    return max(b.best - a.best for a, b in zip(ahead.stretches, behind.stretches, strict=True))
+
+
+def _of_layers(
+    option: str, stretches: Sequence[Stretch], reading: Match
+) -> tuple[float | tuple[float, ...] | None, tuple[Any, ...] | None, str]:
+    """Return the value of an option that each layer has, the other possible values, and the figure.
+
+    The value is None for the family's default.  The other values are None if no BatchNorm shows the option.
+    """
+    position = _POSITION[option]
+    layers = _layers(option, reading)
+    judged: dict[str, Stretch] = {}
+    for s in stretches:
+        if s.values(position):
+            judged |= dict.fromkeys(s.norms if option == "bn_eps" else s.activations, s)
+    if not judged:
+        return None, None, ""
+    habit = tuple(layers.values())
+    values = dict.fromkeys(v for s in judged.values() for v in s.values(position))
+    candidates = dict.fromkeys([habit, *(tuple(v for _ in habit) for v in values)])
+    lags = {c: _lag(c, layers, judged, position) for c in candidates}
+    possible = [c for c in candidates if not lags[c][1]]
+    # If neither a common value nor the family's defaults fit, each layer takes its own best value.  The option stays
+    # open if some layer has no BatchNorm that shows it.
+    if not possible:
+        each = {n: min(s.values(position), key=lambda v: s.at(position, v)) for n, s in judged.items()}
+        mixed = tuple(each.get(n, v) for n, v in layers.items())
+        return mixed, tuple(values) if len(judged) < len(layers) else (), _BEST
+    taken = habit if habit in possible else min(possible, key=lambda c: lags[c][0])
+    rest = [c for c in possible if c != taken]
+    ruled_out = [lags[c][0] - lags[taken][0] for c in candidates if c not in possible]
+    figure = _figure(min(ruled_out)) if ruled_out else _BEST
+    return None if taken == habit else _short(taken), tuple(map(_short, rest)), figure
+
+
+def _lag(
+    candidate: tuple[float, ...], layers: Mapping[str, float], judged: Mapping[str, Stretch], position: int
+) -> tuple[float, bool]:
+    """Return the largest difference of a candidate from the best at any BatchNorm, and whether it is ruled out."""
+    most, out = 0.0, False
+    for name, value in zip(layers, candidate, strict=True):
+        if (s := judged.get(name)) is not None:
+            short = s.at(position, value) - s.best
+            most, out = max(most, short), out or short > margin(s.best)
+    return most, out
+
+
+def _layers(option: str, reading: Match) -> dict[str, float]:
+    """Return the layers that have the option, in order, each with its value in `reading`."""
+    if option == "bn_eps":
+        return {la.name: la.eps for la in reading.spec.layers if isinstance(la, BatchNorm)}
+    hidden = (la for la in reading.spec.layers if isinstance(la, Activation))
+    return {la.name: la.slope for la in hidden if la.kind in ("relu", "leaky_relu")}
+
+
+def _short(values: tuple[float, ...]) -> float | tuple[float, ...]:
+    return values[0] if len(set(values)) == 1 else values
+
+
+def _figure(nats: float) -> str:
+    return f"{nats:.2g} nats per channel nearer to the stored statistics"
+
+
+def _other(option: str, value: Any, habit: Assumption) -> str:
+    """Return a value in words; None is the family's default."""
+    return habit.value if value is None else questions.word(option, value)
+
+
+def graded(reading: Match, verdict: Verdict, habit: Match) -> Match:
+    """Return the reading with its settled choices as findings, and its open choices with the remaining values only."""
+    assumed = []
+    before = {option_of(a.option): a for a in habit.assumed}
+    after = {option_of(a.option): a for a in reading.assumed}
+    for option, a in before.items():
+        if option in verdict.found:
+            continue
+        value = after[option].value if option in after else questions.word(option, verdict.options.get(option))
+        left = verdict.left.get(option)
+        instead = a.instead if left is None else tuple(_other(option, v, a) for v in left)
+        assumed.append(replace(a, value=value, instead=instead))
+    return replace(reading, assumed=tuple(assumed), found=tuple(verdict.found.values()), unchecked=verdict.unfit)

@@ -1,0 +1,109 @@
+"""Sessions of the C engine: of models that take latents, and of models that take images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan_export.errors import GanExportError
+from gan_export.graph.signature import Feeds
+from gan_export.runtimes.base import Labels, Outputs, Pictures, SessionInfo, Shape, Shapes, checked_feeds
+
+if TYPE_CHECKING:
+    from gan_export.runtimes.native import Model
+
+Bytes = NDArray[np.uint8]
+
+
+class NativeSession:
+    """A model of latents as a session."""
+
+    def __init__(self, model: Model, info: SessionInfo, threads: int | None) -> None:
+        self.model = model
+        self._info = info
+        self._threads = threads
+
+    @property
+    def info(self) -> SessionInfo:
+        return self._info
+
+    def shapes(self) -> Shapes:
+        label: dict[str, Shape | None] = {"label": ()} if self.model.classes else {}
+        return Shapes({"z": (self.model.nz,), **label}, {"image": self._image()}, self.model.classes)
+
+    def _image(self) -> Shape:
+        channels, height, width = self.model.image
+        return (height, width, channels) if self._info.output == "bytes" else (channels, height, width)
+
+    def run(self, feeds: Feeds) -> Outputs:
+        return self.bind(feeds).run()
+
+    def bind(self, feeds: Feeds) -> NativeBound:
+        arrays = checked_feeds(feeds, ["z", "label"] if self.model.classes else ["z"])
+        draw = self.model.generate if self._info.output == "bytes" else self.model.generate_floats
+        given = {"latents": arrays["z"].copy(), "labels": arrays.get("label"), "threads": self._threads}
+        return NativeBound(draw, given, "image")
+
+    def draw_bytes(self, seed: int, start: int, count: int, labels: Labels | None = None) -> Bytes:
+        return self.model.generate(seed, count, start=start, label="all", labels=labels, threads=self._threads)
+
+    def close(self) -> None:
+        self.model.close()
+
+
+class NativeImageSession:
+    """A model of images as a session."""
+
+    def __init__(self, model: Model, info: SessionInfo, threads: int | None) -> None:
+        self.model = model
+        self._info = info
+        self._threads = threads
+        self._input, self._output = "input", "image"  # the names of an image that goes in, and of the first output
+
+    @property
+    def info(self) -> SessionInfo:
+        return self._info
+
+    def shapes(self) -> Shapes:
+        sides = self.model.fixed or (None, None)
+        made = self.model.image[1:] if self.model.fixed else (None, None)
+        inside, out = (self.model.channels, *sides), (self.model.image[0], *made)
+        if self._info.output == "bytes":
+            inside, out = (*inside[1:], inside[0]), (*out[1:], out[0])
+        return Shapes({self._input: inside}, {self._output: out}, 0)
+
+    def run(self, feeds: Feeds) -> Outputs:
+        return self.bind(feeds).run()
+
+    def bind(self, feeds: Feeds) -> NativeBound:
+        arrays = checked_feeds(feeds, [self._input])
+        draw = self.model.apply if self._info.output == "bytes" else self.model.apply_floats
+        return NativeBound(draw, {"images": arrays[self._input].copy(), "threads": self._threads}, self._output)
+
+    def close(self) -> None:
+        self.model.close()
+
+
+class NativeBound:
+    """Bound inputs, and an array that each call fills."""
+
+    def __init__(self, draw: Any, arguments: dict[str, Any], output: str) -> None:
+        self._draw = draw
+        self._arguments = arguments
+        self._output = output
+        self._out: Pictures | None = None
+
+    def __call__(self) -> None:
+        self._out = self._draw(**self._arguments, out=self._out)
+
+    def run(self) -> Outputs:
+        self()
+        assert self._out is not None
+        return {self._output: self._out}
+
+    def outputs(self) -> Outputs:
+        if self._out is None:
+            raise GanExportError("nothing has been generated yet")
+        return {self._output: self._out.copy()}

@@ -1,0 +1,110 @@
+"""Style-based generators and BigGAN in the core formats, verified; the formats without their layers refuse by name."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from gan_export import checkpoint, exporters
+from gan_export.checkpoint import Checkpoint
+from gan_export.errors import GanExportError
+from gan_export.pipeline import publish
+from gan_export.recognize.options import ReadOptions
+from gan_export.runtimes import RUNTIMES
+from tests.originals.style import biggan, fastgan, nvlabs, r3gan, rosinality
+from tests.originals.style.containers import nvlabs_pickle
+
+FORMATS = ("onnx", "torchscript", "pt2", "openvino", "safetensors")
+
+
+def _state_dict(model: nn.Module, path: Path) -> Path:
+    torch.save(model.state_dict(), path)
+    return path
+
+
+def small(family: str, folder: Path, options: ReadOptions | None = None) -> Checkpoint:
+    """The family at its smallest size, with random parameters and buffers."""
+    path = folder / "network.pkl"
+    match family:
+        case "stylegan2":
+            nvlabs_pickle(path, G_ema=nvlabs.random_everything(nvlabs.Generator(8, 4, 8, [8, 6])))
+        case "stylegan2_rosinality":
+            _state_dict(nvlabs.random_everything(rosinality.Rosinality(8, 2, [8, 6])), path)
+        case "r3gan":
+            _state_dict(nvlabs.random_everything(r3gan.Generator(8, [8, 8], [2, 2], [1, 1])), path)
+        case "biggan":
+            net = biggan.BigGAN([16, 16], [16, 8], 9, 4, 5, hier=True, attention=[8])
+            _state_dict(biggan.random_biggan(net), path)
+        case "fastgan":
+            _state_dict(fastgan.trained_a_little(8, {4: 8, 8: 8, 16: 6, 32: 4, 64: 4}, 64), path)
+    read = checkpoint.read(path, options)
+    assert read.arch == family
+    return read
+
+
+def verified(read: Checkpoint, format: str, folder: Path) -> publish.ExportResult:
+    exporter = exporters.find(format)
+    result = publish.export(read, exporter, folder / f"g{exporter.suffix}")
+    assert result.report is not None
+    assert result.report.passed
+    return result
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("family", "format"),
+    [
+        *itertools.product(("stylegan2", "r3gan", "biggan", "fastgan"), FORMATS),
+        ("stylegan2_rosinality", "onnx"),  # the same layers as stylegan2's
+    ],
+)
+def test_a_family_is_verified_in_every_format_of_the_core(family: str, format: str, tmp_path: Path) -> None:
+    verified(small(family, tmp_path), format, tmp_path)
+
+
+@pytest.mark.parametrize("family", ["stylegan2", pytest.param("biggan", marks=pytest.mark.long)])
+def test_onnx_has_no_convolution_with_computed_weights(family: str, tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load(verified(small(family, tmp_path), "onnx", tmp_path).path)
+    stored = {t.name for t in model.graph.initializer}
+    convolutions = [n for n in model.graph.node if n.op_type in ("Conv", "ConvTranspose")]
+    assert convolutions
+    assert all(node.input[1] in stored for node in convolutions)
+    assert not {n.op_type for n in model.graph.node} & {"If", "Loop", "RandomNormal", "RandomNormalLike", "Einsum"}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("options", "inputs"),
+    [
+        (ReadOptions(psi_input=True, cutoff=2), ["z", "label", "psi"]),
+        (ReadOptions(psi=0.5, input="ws"), ["ws"]),
+        (ReadOptions(input="w", noise="none"), ["w"]),
+        (ReadOptions(noise="seed"), ["z", "label", "noise0", "noise1", "noise2"]),
+    ],
+    ids=["psi", "ws", "w", "noise"],
+)
+def test_onnx_takes_the_inputs_that_were_chosen(options: ReadOptions, inputs: list[str], tmp_path: Path) -> None:
+    result = verified(small("stylegan2", tmp_path, options), "onnx", tmp_path)
+    assert [p.name for p in result.manifest.signature.inputs] == inputs
+    assert result.manifest.overrides() == options
+    session = next(r for r in RUNTIMES if r.format == "onnx").load(result.path)
+    feeds = result.manifest.signature.feeds(5, range(3))
+    assert session.run(feeds)["image"].shape == (3, 3, 8, 8)
+    session.close()
+
+
+@pytest.mark.parametrize(
+    ("format", "why"), [("native", r"layer z_norm \(PixelNorm\)"), ("c", r"layer z_norm \(PixelNorm\)")]
+)
+def test_a_format_without_these_layers_refuses_by_the_layers_name(format: str, why: str, tmp_path: Path) -> None:
+    read = small("stylegan2", tmp_path)
+    exporter = exporters.find(format)
+    with pytest.raises(GanExportError, match=why):
+        publish.export(read, exporter, tmp_path / f"g{exporter.suffix}")
+    assert not (tmp_path / f"g{exporter.suffix}").exists()

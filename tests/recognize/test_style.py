@@ -1,0 +1,403 @@
+"""Style-based generators and BigGAN, read from the files that their scripts write, compute what their code computes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gan_export import latents
+from gan_export.checkpoint import Checkpoint, read
+from gan_export.errors import GanExportError
+from gan_export.graph.torch_module import build_module
+from gan_export.recognize import Match, ReadOptions, recognize
+from tests.originals.style import STYLE_FAMILIES, biggan, fastgan, nvlabs, r3gan, rosinality
+from tests.originals.style.containers import nvlabs_pickle, r3gan_pickle
+
+BOUND = 1e-5  # of the largest value
+COUNT = 3
+LABELS = torch.tensor([0, 3, 2])
+
+
+@dataclass(frozen=True)
+class Row:
+    """A generator, with random parameters and buffers, and the file that it comes in."""
+
+    family: str
+    build: Callable[[], nn.Module]
+    save: Callable[[nn.Module, Path], Path]
+    nz: int
+    labels: bool = False
+    bounded: bool = False
+
+
+def _pickled(model: nn.Module, path: Path) -> Path:
+    critic = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 1))
+    return nvlabs_pickle(path, G=nvlabs.random_everything(copy.deepcopy(model), 9), D=critic, G_ema=model)
+
+
+def _r3gan(model: nn.Module, path: Path) -> Path:
+    return r3gan_pickle(path, G=nvlabs.random_everything(copy.deepcopy(model), 9), G_ema=model)
+
+
+def _saved(model: nn.Module, path: Path) -> Path:
+    torch.save(model.state_dict(), path)
+    return path
+
+
+def _g_ema(model: nn.Module, path: Path) -> Path:
+    torch.save({"g": {k: 2 * v for k, v in model.state_dict().items()}, "g_ema": model.state_dict()}, path)
+    return path
+
+
+def _fastgan(model: nn.Module, path: Path) -> Path:
+    """As its script saves it: averaged weights in `g`, from data-parallel training."""
+    torch.save({"g": {f"module.{k}": v for k, v in model.state_dict().items()}, "d": {}}, path)
+    return path
+
+
+def _synthesis(model: nn.Module, path: Path) -> Path:
+    torch.save({f"synthesis.{k}": v for k, v in model.state_dict().items()}, path)
+    return path
+
+
+def _stylegan2(*sizes: Any, **settings: Any) -> Callable[[], nn.Module]:
+    return lambda: nvlabs.random_everything(nvlabs.Generator(*sizes, **settings))
+
+
+SMALL, WIDE = [12, 10, 8, 6], [16, 16, 16, 8, 4]
+FAST = {4: 8, 8: 8, 16: 6, 32: 4, 64: 4, 128: 3, 256: 2}
+BIG = ([32, 32, 16], [32, 16, 8], 12, 6, 5)
+ROWS = {
+    "skip": Row("stylegan2", _stylegan2(10, 0, 8, SMALL), _pickled, 10),
+    "skip-64-clamp": Row("stylegan2", _stylegan2(16, 0, 16, WIDE, clamp=0.7, layers=3), _pickled, 16),
+    "skip-labels": Row("stylegan2", _stylegan2(10, 5, 8, SMALL, channels=1), _pickled, 10, labels=True),
+    "resnet": Row("stylegan2", _stylegan2(10, 0, 8, SMALL, architecture="resnet", clamp=0.7), _pickled, 10),
+    "resnet-256": Row("stylegan2", _stylegan2(10, 0, 8, SMALL, architecture="resnet"), _saved, 10),
+    "orig": Row("stylegan2", _stylegan2(10, 5, 8, SMALL, architecture="orig", clamp=None), _pickled, 10, labels=True),
+    "no-noise": Row("stylegan2", _stylegan2(10, 0, 8, SMALL, use_noise=False, lr=0.1), _pickled, 10),
+    "state-dict": Row("stylegan2", _stylegan2(10, 0, 8, SMALL), _saved, 10),
+    "rosinality": Row(
+        "stylegan2_rosinality", lambda: nvlabs.random_everything(rosinality.Rosinality(8, 3, SMALL)), _g_ema, 8
+    ),
+    "rosinality-64": Row(
+        "stylegan2_rosinality", lambda: nvlabs.random_everything(rosinality.Rosinality(16, 2, WIDE)), _g_ema, 16
+    ),
+    "r3gan": Row(
+        "r3gan", lambda: nvlabs.random_everything(r3gan.Generator(8, [16, 16, 12], [4, 4, 3], [2, 1, 2])), _r3gan, 8
+    ),
+    "r3gan-labels": Row(
+        "r3gan", lambda: nvlabs.random_everything(r3gan.Generator(16, [32, 16], [1, 2], [1, 1], 4, 6)), _r3gan, 16,
+        labels=True,
+    ),
+    "r3gan-state-dict": Row(
+        "r3gan", lambda: nvlabs.random_everything(r3gan.Generator(8, [16, 12], [4, 3], [1, 2])), _saved, 8
+    ),
+    "fastgan": Row(
+        "fastgan",
+        lambda: fastgan.trained_a_little(12, {4: 16, 8: 12, 16: 10, 32: 8, 64: 6}, 64),
+        _fastgan, 12,
+    ),
+    "fastgan-256": Row(
+        "fastgan", lambda: fastgan.trained_a_little(9, FAST, 256), _fastgan, 9,
+    ),
+    "fastgan-projected": Row(
+        "fastgan",
+        lambda: fastgan.trained_a_little(12, FAST, 128, projected=True), _synthesis, 12,
+    ),
+    "biggan": Row(
+        "biggan", lambda: biggan.random_biggan(biggan.BigGAN(*BIG, hier=True, attention=[16])), _saved, 12, True, True
+    ),
+    "biggan-flat": Row(
+        "biggan", lambda: biggan.random_biggan(biggan.BigGAN(*BIG, hier=False, attention=[])), _saved, 12, True, True
+    ),
+    "biggan-deep": Row(
+        "biggan", lambda: biggan.random_biggan(biggan.BigGANDeep(*BIG, attention=[16])), _saved, 12, True, True
+    ),
+}  # fmt: skip
+
+
+def inputs(row: Row) -> tuple[Tensor, ...]:
+    z = torch.randn(COUNT, row.nz, generator=torch.Generator().manual_seed(4))
+    return (z, LABELS) if row.labels else (z,)
+
+
+def images(checkpoint: Checkpoint, *arguments: Tensor) -> Tensor:
+    with torch.no_grad():
+        out: Tensor = build_module(checkpoint.spec, checkpoint.weights)(*arguments)
+    return out
+
+
+def expect(got: Tensor, want: Tensor) -> None:
+    assert got.shape == want.shape
+    assert want.std() > 0.02, "an image that says nothing"
+    assert float((got - want).abs().max()) <= BOUND * max(1.0, float(want.abs().max()))
+
+
+def original(model: nn.Module, *arguments: Any, **named: Any) -> Tensor:
+    with torch.no_grad():
+        out: Tensor = model(*arguments, **named)
+    return out
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_reads_as_the_original(name: str, tmp_path: Path) -> None:
+    row = ROWS[name]
+    model = row.build()
+    checkpoint = read(row.save(model, tmp_path / "network.pkl"))
+    assert checkpoint.arch == row.family
+    want = original(model, *inputs(row))
+    expect(images(checkpoint, *inputs(row)), want)
+    (image,) = checkpoint.signature.outputs
+    assert image.shape == want.shape[1:]
+    assert image.range == ((-1.0, 1.0) if row.bounded else None)
+    assert checkpoint.signature.inputs[0].shape == (row.nz,)
+    again = type(checkpoint.spec).from_json(checkpoint.spec.to_json())
+    assert again == checkpoint.spec
+
+
+def test_every_family_has_a_row() -> None:
+    assert {row.family for row in ROWS.values()} == set(STYLE_FAMILIES)
+
+
+def weights_of(match: Match, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The spec's weights out of a state dict, as reading it gives them."""
+    made = {p: state[key].numpy() for p, key in match.keys.items()}
+    for parameter, derived in match.derived.items():
+        made[parameter] = derived.compute(*(state[key].numpy().astype(np.float64) for key in derived.keys))
+    return {p: torch.from_numpy(np.array(a, np.float32)) for p, a in made.items()}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["skip-labels", "resnet-256", "rosinality", "r3gan-labels", "biggan", "biggan-deep"])
+def test_each_parameter_changes_the_image_as_in_the_original(name: str) -> None:
+    """Those of no effect in the original, such as spectral norm's `sv0`, have none here."""
+    row = ROWS[name]
+    model = row.build()
+    state = dict(model.state_dict())  # the model's own arrays, not copies
+    match = recognize({k: tuple(v.shape) for k, v in state.items()})
+    ours = build_module(match.spec, {k: v.numpy() for k, v in weights_of(match, state).items()})
+    arguments = inputs(row)
+    before = original(model, *arguments)
+    without_effect = []
+    for key, array in state.items():
+        kept = array.detach().clone()
+        array.copy_(kept + 0.1 + 0.2 * torch.rand(kept.shape, generator=torch.Generator().manual_seed(1)))
+        want = original(model, *arguments)
+        if float((want - before).abs().max()) < 1e-5:
+            without_effect.append(key)
+        ours.load_state_dict(weights_of(match, state))
+        with torch.no_grad():
+            expect(ours(*arguments), want)
+        array.copy_(kept)
+    idle = ("sv0", "mapping.w_avg", "b4.resample_filter", "conv1.resample_filter")
+    if name == "resnet-256":
+        idle = (*idle, "8.resample_filter", "16.resample_filter", "32.resample_filter")  # no image is enlarged
+    assert all(key.endswith(idle) for key in without_effect), without_effect
+
+
+# Truncation, inputs and noise.
+
+
+@pytest.mark.parametrize("name", ["skip", "skip-labels", "orig"])
+@pytest.mark.parametrize(("psi", "cutoff"), [(0.7, None), (0.3, 3), (0.0, None), (1.2, 8), (0.5, 0)])
+def test_truncates_as_the_original(name: str, psi: float, cutoff: int | None, tmp_path: Path) -> None:
+    row = ROWS[name]
+    model = row.build()
+    path = row.save(model, tmp_path / "network.pkl")
+    want = original(model, *inputs(row), psi=psi, cutoff=cutoff) if row.labels else original(
+        model, *inputs(row), None, psi, cutoff
+    )  # fmt: skip
+    expect(images(read(path, ReadOptions(psi=psi, cutoff=cutoff)), *inputs(row)), want)
+    if 0 <= psi <= 1:
+        checkpoint = read(path, ReadOptions(psi_input=True, cutoff=cutoff))
+        assert [p.name for p in checkpoint.signature.inputs][-1] == "psi"
+        expect(images(checkpoint, *inputs(row), torch.full((COUNT,), psi)), want)
+
+
+def test_takes_the_mean_of_w_that_lies_beside_the_weights(tmp_path: Path) -> None:
+    model = ROWS["rosinality"].build()
+    (z,) = inputs(ROWS["rosinality"])
+    mean = torch.randn(8)
+    want = original(model, z, 0.6, mean)
+    path = tmp_path / "g.pt"
+    torch.save({"g_ema": model.state_dict(), "latent_avg": mean}, path)
+    expect(images(read(path, ReadOptions(psi=0.6)), z), want)
+    inner = {f"decoder.{k}": v for k, v in model.state_dict().items()}
+    encoder = {"encoder.input_layer.0.weight": torch.randn(8, 3, 3, 3)}
+    torch.save({"state_dict": {**encoder, **inner}, "latent_avg": mean.repeat(8, 1), "opts": {}}, path)
+    checkpoint = read(path, ReadOptions(psi=0.6))
+    assert checkpoint.source.key == "state_dict.decoder"
+    expect(images(checkpoint, z), want)
+    torch.save({"g_ema": model.state_dict(), "latent_avg": torch.randn(8, 8)}, path)
+    with pytest.raises(GanExportError, match="another mean of w for each layer"):
+        read(path, ReadOptions(psi=0.6))
+
+
+def test_estimates_the_mean_of_w_from_the_law(tmp_path: Path) -> None:
+    row = ROWS["rosinality"]
+    model = row.build()
+    z = torch.from_numpy(latents.draw(0, 0, 4096, row.nz, "normal").copy())
+    with torch.no_grad():
+        mean = model.mapped(z).mean(0)
+    checkpoint = read(row.save(model, tmp_path / "g.pt"), ReadOptions(psi=0.6))
+    assert any("estimated from the first 4,096 latents of seed 0" in note for note in checkpoint.reading.notes)
+    expect(images(checkpoint, *inputs(row)), original(model, *inputs(row), 0.6, mean))
+
+
+@pytest.mark.parametrize("name", ["skip", "resnet", "rosinality"])
+def test_starts_from_w_and_from_one_w_per_layer(name: str, tmp_path: Path) -> None:
+    row = ROWS[name]
+    model = row.build()
+    path = row.save(model, tmp_path / "network.pkl")
+    nw = 8
+    with torch.no_grad():
+        (z,) = inputs(row)
+        one = model.mapped(z)[:, None].repeat(1, nw, 1) if name == "rosinality" else model.mapping(z, None, 1.0, None)
+        mixed = one.clone()
+        mixed[:, 3:6] = one.flip(0)[:, 3:6]
+        stored = [getattr(model.noises, f"noise_{i}") for i in range(nw - 1)] if name == "rosinality" else "const"
+        run = model.synthesized if name == "rosinality" else model.synthesis
+        expect(images(read(path, ReadOptions(input="w")), one[:, 0]), run(one, stored))
+        checkpoint = read(path, ReadOptions(input="ws"))
+        assert checkpoint.signature.inputs[0].shape == (nw, model.mapped(z).shape[1] if name == "rosinality" else 8)
+        expect(images(checkpoint, mixed), run(mixed, stored))
+        assert float((run(mixed, stored) - run(one, stored)).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["skip", "resnet", "rosinality"])
+def test_noise_is_stored_left_out_or_an_input(name: str, tmp_path: Path) -> None:
+    row = ROWS[name]
+    model = row.build()
+    path = row.save(model, tmp_path / "network.pkl")
+    checkpoint = read(path, ReadOptions(noise="seed"))
+    ports = checkpoint.signature.inputs[1:]
+    assert [(p.name, p.kind, p.stream) for p in ports] == [(f"noise{i}", "noise", 16 + i) for i in range(7)]
+    feeds = checkpoint.signature.feeds(3, range(COUNT), z=inputs(row)[0].numpy())
+    planes = [torch.from_numpy(feeds[p.name].copy()) for p in ports]
+    want = original(model, *inputs(row), noises=planes) if name == "rosinality" else original(
+        model, *inputs(row), noise=planes
+    )  # fmt: skip
+    expect(images(checkpoint, *inputs(row), *planes), want)
+    none = read(path, ReadOptions(noise="none"))
+    zero = [torch.zeros_like(p) for p in planes]
+    expect(images(none, *inputs(row)), images(checkpoint, *inputs(row), *zero))
+
+
+@pytest.mark.parametrize("name", ["skip-labels", "biggan", "r3gan"])
+def test_an_image_does_not_depend_on_its_neighbors(name: str, tmp_path: Path) -> None:
+    row = ROWS[name]
+    checkpoint = read(row.save(row.build(), tmp_path / "network.pkl"))
+    together = images(checkpoint, *inputs(row))
+    for i in range(COUNT):
+        expect(images(checkpoint, *(a[i : i + 1] for a in inputs(row))), together[i : i + 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "why"),
+    [
+        ("r3gan", ReadOptions(psi=0.5), "psi=: .*no w to truncate"),
+        ("biggan", ReadOptions(input="w"), "input=: .*no choice of inputs"),
+        ("no-noise", ReadOptions(noise="none"), "noise=: .*no noise"),
+        ("skip", ReadOptions(cutoff=3), "cutoff= goes with psi="),
+        ("skip", ReadOptions(psi=0.5, psi_input=True), "either a constant or an input"),
+        ("biggan", ReadOptions(psi_input=True), "no w to truncate"),
+        ("skip", ReadOptions(psi=float("nan")), "psi=nan: must be"),
+        ("skip", ReadOptions(slope=0.1), "slope=: .*no hidden activation"),
+    ],
+)
+def test_refuses_options_that_decide_nothing(name: str, flags: ReadOptions, why: str, tmp_path: Path) -> None:
+    row = ROWS[name]
+    path = row.save(row.build(), tmp_path / "network.pkl")
+    with pytest.raises(GanExportError, match=why):
+        read(path, flags)
+
+
+# Files that lie.
+
+
+def test_the_source_in_a_pickle_is_counted_and_not_run(tmp_path: Path) -> None:
+    row = ROWS["skip"]
+    model = row.build()
+    hostile = f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()\n"
+    path = nvlabs_pickle(tmp_path / "network.pkl", source=hostile, G_ema=model)
+    checkpoint = read(path)
+    assert checkpoint.source.code == ("torch_utils.persistence._reconstruct_persistent_obj",)
+    assert (
+        f"the file contains {len(hostile):,} characters of source code, which was not run" in checkpoint.reading.notes
+    )
+    expect(images(checkpoint, *inputs(row)), original(model, *inputs(row)))
+    assert not (tmp_path / "ran").exists()
+
+
+def _layer(model: Any) -> Any:
+    return model.synthesis.b8.conv0
+
+
+LIES: dict[str, tuple[Callable[[Any], object], str]] = {
+    "activation": (lambda m: setattr(_layer(m), "activation", "relu"), "b8.conv0 says activation relu"),
+    "up": (lambda m: setattr(_layer(m), "up", 1), "b8.conv0 says up 1, its arrays say 2"),
+    "use_noise": (lambda m: setattr(_layer(m), "use_noise", False), "says use_noise False"),
+    "clamp": (lambda m: setattr(_layer(m), "conv_clamp", "256"), "conv_clamp 256: not a number"),
+    "negative clamp": (lambda m: setattr(_layer(m), "conv_clamp", -1.0), "not a limit"),
+    "gain": (lambda m: setattr(_layer(m), "act_gain", float("inf")), "act_gain inf: not a number"),
+    "architecture": (lambda m: setattr(m.synthesis.b16, "architecture", "resnet"), "says architecture resnet"),
+    "size": (lambda m: setattr(m, "img_resolution", 64), "says img_resolution 64, its arrays say 32"),
+    "z": (lambda m: setattr(m.mapping, "z_dim", 12), "says z_dim 12, its arrays say 10"),
+    "labels": (lambda m: setattr(m.mapping, "c_dim", 5), "says c_dim 5, its arrays say 0"),
+    "layers": (lambda m: setattr(m.mapping, "num_layers", 1), "says num_layers 1, its arrays say 2"),
+    "a module": (lambda m: delattr(m.synthesis.b16, "conv1"), "b16.conv1"),
+    "an affine": (lambda m: delattr(_layer(m), "affine"), "b8.conv0.affine"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_refuses_a_pickle_whose_settings_contradict_its_arrays(lie: str, tmp_path: Path) -> None:
+    model = ROWS["skip"].build()
+    change, why = LIES[lie]
+    change(model)
+    with pytest.raises(GanExportError, match=why):
+        read(nvlabs_pickle(tmp_path / "network.pkl", G_ema=model))
+
+
+@pytest.mark.parametrize("kind", ["Discriminator", "SynthesisLayer2", "x" * 500])
+def test_refuses_a_class_that_it_does_not_know(kind: str, tmp_path: Path) -> None:
+    model: Any = ROWS["skip"].build()
+    for part in (model, model.mapping, model.synthesis.b8, _layer(model), _layer(model).affine):
+        with pytest.raises(GanExportError):
+            read(nvlabs_pickle(tmp_path / "network.pkl", names={id(part): kind}, G_ema=model))
+
+
+@pytest.mark.parametrize("name", ["fastgan", "fastgan-projected"])
+def test_fastgans_noise_is_an_input_by_choice(name: str, tmp_path: Path) -> None:
+    row = ROWS[name]
+    model = row.build()
+    path = row.save(model, tmp_path / "g.pth")
+    plain = read(path)
+    assert [p.name for p in plain.signature.inputs] == ["z"]
+    assert any(a.option == "noise=" for a in plain.reading.assumed)
+    checkpoint = read(path, ReadOptions(noise="seed"))
+    feeds = checkpoint.signature.feeds(3, range(COUNT))
+    tensors = [torch.from_numpy(feeds[p.name]) for p in checkpoint.signature.inputs]
+    fastgan.Noise.given = iter(tensors[1:])
+    want = original(model, tensors[0])
+    assert next(fastgan.Noise.given, None) is None
+    expect(images(checkpoint, *tensors), want)
+    with pytest.raises(GanExportError, match="stores no noise"):
+        read(path, ReadOptions(noise="const"))
+
+
+def test_fastgan_ends_in_tanh_at_1024_alone(tmp_path: Path) -> None:
+    widths = {2**i: 2 for i in range(2, 11)}
+    model = fastgan.Generator(4, widths, 1024)
+    checkpoint = read(_fastgan(model, tmp_path / "g.pth"))
+    assert checkpoint.signature.output("image").shape == (3, 1024, 1024)
+    assert checkpoint.signature.output("image").range == (-1.0, 1.0)
+    assert checkpoint.spec.layers[-1].name == "tanh"
