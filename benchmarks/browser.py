@@ -1,12 +1,12 @@
-"""onnxruntime-web's WebAssembly against the engine's, in turns in one Chromium.
+"""Compare onnxruntime-web's WebAssembly with the engine's, in turns in one Chromium.
 
     npm install onnxruntime-web
     python benchmarks/browser.py g.gan g.onnx node_modules [--name HOST]
 
-Prints one JSON object: milliseconds from an empty page to the first picture, each in a page of its own, and of
-batches of 1 and 64 in one page, taken in turns; bytes that differ.  All go from a seed to bytes: onnxruntime-web and
-the engine by one thread, and the engine by as many workers as it takes by itself (onnxruntime-web takes one where the
-page isn't cross-origin isolated).  With --name it is written to results/browser-HOST.json too.
+Prints one JSON object: milliseconds from an empty page to the first image, each in a page of its own, and of batches of
+1 and 64 in one page, in turns; the number of bytes that differ.  All go from a seed to bytes: onnxruntime-web and the
+engine with one thread, and the engine with its default number of workers (onnxruntime-web uses one thread unless the
+page is cross-origin isolated).  With --name, the result is also written to results/browser-HOST.json.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SIDES = {
         const {open} = await import('/gan.js'), generator = await open('/g.gan');
         return async (n) => (await generator.generate({seed: 7n, count: n})).data;""",
 }
-BATCHES, TURN = (1, 64), 300  # milliseconds of a side's turn, and three calls at least
+BATCHES, TURN = (1, 64), 300  # milliseconds of a side's turn, which has at least three calls
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

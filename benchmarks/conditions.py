@@ -1,12 +1,12 @@
-"""The C engine and its peers where the machine is not at its best: docs/engine.md's table.
+"""Measure the C engine and its peers in bad conditions, for docs/engine.md's table.
 
     python benchmarks/conditions.py NAME [--rounds 5] [--batches 1,64] [--only "all processors"]
 
-Images a second of the classic generator, model alone, by native, ONNX Runtime and OpenVINO, each in a process of its
-own that takes turns with the others: on all processors; on one thread; with the caches evicted before each call; and
-beside a process that spins.  A round has a turn of each batch, so that batches can be compared with each other: the
-last column is the engine's images a second against the batch before, paired by rounds.  Writes
-results/conditions-NAME.json (every call's seconds, machine, versions, what others took of it) and prints the table.
+Images per second of the classic generator (only the model) by native, ONNX Runtime and OpenVINO, each in a process of
+its own, in turns: on all processors; on one thread; with the caches evicted before each call; and beside a process that
+spins.  A round has a turn of each batch size, so that these can be compared: the last column is the engine's images per
+second relative to the batch size before, paired by rounds.  Writes results/conditions-NAME.json (every call's seconds,
+machine, versions, other processes' share of it) and prints the table.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ class Condition:
     title: str
     threads: int | None = None
     evicted: bool = False
-    neighbour: bool = False
+    neighbor: bool = False
 
 
 CONDITIONS = (
     Condition("all processors"),
     Condition("one thread", threads=1),
     Condition("caches evicted before each call", evicted=True),
-    Condition("beside a process that spins", neighbour=True),
+    Condition("beside a process that spins", neighbor=True),
 )
 
 
 def side(runtime: str, path: str, condition: Condition, batches: Sequence[int], pipe: Connection) -> None:
-    """Seconds of each call of a turn, for each batch that is asked for."""
+    """Answer a list of batch sizes with the seconds of each call of a turn."""
     session = runtimes.find(runtime).load(Path(path), threads=condition.threads or environment.usable_processors())
     nz = models.find("classic").channels[0]
     bound = {n: session.bind({"z": latents.draw(7, 0, n, nz)}) for n in batches}
@@ -78,7 +78,7 @@ def side(runtime: str, path: str, condition: Condition, batches: Sequence[int], 
 def measured(
     condition: Condition, folder: Path, rounds: int, batches: Sequence[int]
 ) -> dict[str, dict[int, list[list[float]]]]:
-    """side -> batch -> turns of a condition."""
+    """Return the turns of a condition: side -> batch -> turns."""
     context = multiprocessing.get_context("spawn")
     pipes, workers = {}, []
     for name, file in SIDES.items():
@@ -87,12 +87,12 @@ def measured(
             context.Process(target=side, args=(name, str(folder / file), condition, batches, theirs), daemon=True)
         )
         workers[-1].start()
-        theirs.close()  # the worker's alone: its death is then an end of file here
+        theirs.close()  # only the worker has it now, so that its death is an end of file here
         try:
             pipes[name].recv()
         except EOFError:
             raise SystemExit(f"{name} can't be measured; what it said is above") from None
-    neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if condition.neighbour else None
+    neighbor = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if condition.neighbor else None
     spent: dict[str, dict[int, list[list[float]]]] = {name: {n: [] for n in batches} for name in SIDES}
     try:
         for _ in range(rounds):
@@ -101,9 +101,9 @@ def measured(
                     pipe.send(batch)
                     spent[name][batch].append(pipe.recv())
     finally:
-        if neighbour:
-            neighbour.kill()
-            neighbour.wait()
+        if neighbor:
+            neighbor.kill()
+            neighbor.wait()
         for pipe in pipes.values():
             pipe.send(None)
         for worker in workers:
@@ -112,12 +112,12 @@ def measured(
 
 
 def rate(batch: int, turns: list[list[float]]) -> float:
-    """Images a second: the median of the turns' medians."""
+    """Return images per second: the median of the turns' medians."""
     return batch / statistics.median(statistics.median(times) for times in turns)
 
 
 def step(before: int, batch: int, turns: dict[int, list[list[float]]]) -> str:
-    """How the images a second of `batch` stand to those of the batch before, with the 95 % interval."""
+    """Return the images per second of `batch` relative to those of the batch size before, with the 95 % interval."""
     blocks = [[[round(1e9 * t / n) for t in turn] for turn in turns[n]] for n in (before, batch)]
     found = stats.paired_ratio(*blocks)
     return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"

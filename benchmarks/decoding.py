@@ -1,10 +1,10 @@
-"""Images per second out of a folder that doesn't fit in memory: opening it, and its batches on demand and ahead.
+"""Measure images per second from a folder that doesn't fit in memory: opening it, and batches on demand and ahead.
 
     python benchmarks/decoding.py [--pictures 2000] [--rounds 3] [--name NAME]
 
-The pictures are 256x256, of smooth colours with some noise, brought to 3x64x64 in batches of 64.  The batches are
-asked for one after another, and with 0.1 s in between, as a step on a GPU takes them: the CPU is idle meanwhile.
-Writes results/decoding-NAME.json (raw seconds, machine, versions) beside this file.
+The images are 256x256, of smooth colors with some noise, converted to 3x64x64 in batches of 64.  The batches are read
+one after another, and with pauses of 0.1 s, as with training steps on a GPU: the CPU is idle meanwhile. Writes
+results/decoding-NAME.json (raw seconds, machine, versions) beside this file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
-SIZE, BATCH, STEP = 64, 64, 0.1  # pixels, pictures, seconds
+SIZE, BATCH, STEP = 64, 64, 0.1  # pixels, images, seconds
 
 
 def make(folder: Path, suffix: str, count: int) -> None:
@@ -34,7 +34,7 @@ def make(folder: Path, suffix: str, count: int) -> None:
 
 
 def measure(folder: Path, ahead: bool) -> dict[str, float]:
-    """Seconds of opening the folder, and of an epoch's whole batches without and with steps between them."""
+    """Return the seconds for opening the folder, and for an epoch's batches without and with steps between them."""
     from gan_export.training import data, recipe
     from gan_export.training.batches import epoch_order
 

@@ -1,15 +1,15 @@
-"""Start-up and speed of the ways to embed a generator: docs/embedding.md's tables.
+"""Measure start-up and speed of the ways to embed a generator, for docs/embedding.md's tables.
 
     python benchmarks/embedding.py g.pth WORK --prepare
     python benchmarks/embedding.py g.pth WORK --name HOST [--rounds 5] [--only WORD]
 
-The first one exports the generator and builds the programs in embed/ as their READMEs say, each in a copy, in the
-folder WORK; what is there already stays.  The second one takes turns: the wall clock of each program from its start
-to its end, one picture drawn; and images a second from a seed to bytes, at batch 1 and 64, of each library in a
-process that stays, called from Python or, as two of them say, from Node.  Each takes the threads that it takes by
-itself.  Of the HTTP service it is the time from its start to the first PNG that a client has, and PNGs a second of 1
-and of 64 connections that ask for one picture at a time.  Writes results/embedding-HOST.json (every start and turn,
-machine, versions, what others took of it) and prints the tables; --only leaves out what hasn't WORD in its name.
+The first command exports the generator and builds the programs of embed/ by their READMEs, each in a copy, in the
+folder WORK; existing copies are kept.  The second takes turns: the wall-clock time of each program from its start to
+its end, with one image; and images per second from a seed to bytes, at batch 1 and 64, of each library in a
+long-running process, called from Python or, if its name says so, from Node.  Each uses its default number of threads.
+For the HTTP service, it is the time from its start until a client has the first PNG, and PNGs per second of 1 and of 64
+connections that request one image at a time.  Writes results/embedding-HOST.json (every start and turn, machine,
+versions, other processes' share of it) and prints the tables; --only measures only what has WORD in its name.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ import numpy as np
 from gan_export import latents, runtimes
 from gan_export.bench import environment
 from gan_export.formats import manifest as manifests
+from gan_export.graph.signature import Signature
+from gan_export.graph.views import LatentImage
 from gan_export.sampling.generator import Generator
 
 HERE = Path(__file__).resolve().parent
@@ -46,7 +48,10 @@ SEED, BATCHES, TURN = 7, (1, 64), 0.3  # seconds of a library's turn
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One of embed/: how it draws one picture, F the files' folder; the block of its README that builds it."""
+    """A program of embed/: its command for one image, with F for the files' folder.
+
+    The README's block that builds it.
+    """
 
     title: str
     folder: str
@@ -128,27 +133,27 @@ def sh(command: str, cwd: Path) -> None:
         raise SystemExit(f"{cwd.name}: {command}\n{done.stdout[-1000:]}{done.stderr[-1000:]}")
 
 
-def facts_of(file: Path) -> manifests.Facts:
+def signature_of(file: Path) -> Signature:
     manifest = manifests.read_manifest(file, manifests.detect_format(file))
     assert manifest is not None, file
-    return manifest.facts
+    return manifest.signature
 
 
 def prepare(checkpoint: Path, files: Path) -> int:
-    """The exports, and latents of one picture; the size of a latent."""
+    """Make the exports and the latents of one image; return the size of a latent."""
     files.mkdir(parents=True, exist_ok=True)
     for target, asked in EXPORTS.items():
         if not (files / target).exists():
             sh(f"gan-export {asked.split()[0]} '{checkpoint}' {' '.join(asked.split()[1:])} -o {target}", files)
-    facts = facts_of(files / "g.onnx")
-    z = latents.draw(SEED, 0, 1, facts.nz, facts.prior)
+    of = LatentImage.of(signature_of(files / "g.onnx"), "this benchmark")
+    z = latents.draw(SEED, 0, 1, of.nz, of.prior)
     z.tofile(files / "z.raw")
     np.save(files / "z.npy", z)
-    return facts.nz
+    return of.nz
 
 
 def build(program: Program, checkpoint: Path, work: Path) -> Path:
-    """A copy of the program's folder, built; made once for a folder and block."""
+    """Return a copy of the program's folder, built once for a folder and block."""
     where = work / f"{program.folder}-{program.block}"
     folder = where / "embed" / program.folder
     if (folder / "built").exists():
@@ -167,7 +172,7 @@ def build(program: Program, checkpoint: Path, work: Path) -> Path:
 
 
 def started(program: Program, folder: Path, files: Path, nz: int) -> float:
-    """Seconds from a program's start to its end."""
+    """Return the seconds from a program's start to its end."""
     words = [word.replace("F/", f"{files}/").replace("NZ", str(nz)) for word in program.command.split()]
     begun = time.perf_counter()
     subprocess.run(words, cwd=folder, check=True, stdout=subprocess.DEVNULL)
@@ -175,7 +180,7 @@ def started(program: Program, folder: Path, files: Path, nz: int) -> float:
 
 
 class Client:
-    """The service of embed/, and connections to it that stay, each with a request under way."""
+    """The service of embed/, with open connections, each with one request at a time."""
 
     def __init__(self, file: Path) -> None:
         with socket.socket() as s:
@@ -189,7 +194,7 @@ class Client:
         self.connections: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     def draw(self, start: int, n: int) -> None:
-        """Pictures start .. start+n-1, by n connections."""
+        """Request images start .. start+n-1, by n connections."""
         self.loop.run_until_complete(self._draw(start, n))
 
     async def _draw(self, start: int, n: int) -> None:
@@ -221,7 +226,7 @@ class Client:
 
 
 def service_started(files: Path) -> float:
-    """Seconds from the service's start to the first picture."""
+    """Return the seconds from the service's start to the first image."""
     begun = time.perf_counter()
     client = Client(files / "g.gan")
     client.draw(0, 1)
@@ -231,11 +236,11 @@ def service_started(files: Path) -> float:
 
 
 def python_side(name: str, files: Path) -> Callable[[int, int], Any]:
-    """draw(start, n) of a library that Python calls."""
+    """Return draw(start, n) of a library that Python calls."""
     runtime, file = LIBRARIES[name]
     if runtime is not None:
-        generator = Generator(facts_of(files / file), runtimes.find(runtime).load(files / file))
-        return lambda start, n: generator.draw(SEED, start, n)
+        generator = Generator(signature_of(files / file), runtimes.find(runtime).load(files / file))
+        return lambda start, n: generator.sample(n, seed=SEED, start=start)
     if name == SERVICE:
         client = Client(files / file)
         atexit.register(client.close)
@@ -249,8 +254,8 @@ def python_side(name: str, files: Path) -> Callable[[int, int], Any]:
             def run(self, feeds: Any) -> Any:
                 return {"image": graph.run([feeds["z"]])[0].to_numpy()}
 
-        drawn = Generator(facts_of(files / file), Session())  # type: ignore[arg-type]
-        return lambda start, n: drawn.draw(SEED, start, n)
+        drawn = Generator(signature_of(files / file), Session())  # type: ignore[arg-type]
+        return lambda start, n: drawn.sample(n, seed=SEED, start=start)
     sys.path.insert(0, str(ROOT / "embed/wasm"))
     import draw  # type: ignore[import-not-found]
 
@@ -259,7 +264,7 @@ def python_side(name: str, files: Path) -> Callable[[int, int], Any]:
 
 
 def answer(draw: Callable[[int, int], Any]) -> None:
-    """Lines `N SECONDS` in, the seconds of each call out, until the input ends."""
+    """Answer each line `N SECONDS` with the seconds of each call, until the input ends."""
     for line in sys.stdin:
         n, seconds = int(line.split()[0]), float(line.split()[1])
         times: list[float] = []
@@ -272,7 +277,7 @@ def answer(draw: Callable[[int, int], Any]) -> None:
 
 
 def sides(files: Path, modules: Path, nz: int, only: str) -> dict[str, subprocess.Popen[str]]:
-    """A process for each library, which waits for its turn."""
+    """Return a process for each library, which waits for its turn."""
     facts = {"ROOT": str(ROOT), "FILES": str(files), "MODULES": str(modules), "NZ": nz}
     known = "".join(f"const {name} = {json.dumps(value)};" for name, value in facts.items())
     commands = {name: [sys.executable, __file__, "--side", name, str(files)] for name in LIBRARIES if only in name}
@@ -294,7 +299,7 @@ def turn(process: subprocess.Popen[str], batch: int, seconds: float) -> list[flo
 
 
 def speeds(running: dict[str, subprocess.Popen[str]], rounds: int) -> dict[str, dict[int, list[list[float]]]]:
-    """Seconds of calls by library, batch and round, after a turn that isn't counted."""
+    """Return the seconds of calls by library, batch and round, after a turn that isn't counted."""
     for process in running.values():
         for batch in BATCHES:
             turn(process, batch, TURN)
@@ -311,12 +316,12 @@ def speeds(running: dict[str, subprocess.Popen[str]], rounds: int) -> dict[str, 
 
 
 def summary(times: list[float]) -> dict[str, float]:
-    """A turn's calls in short."""
+    """Return the summary of a turn's calls."""
     return {"calls": len(times), "median": statistics.median(times), "fastest": min(times)}
 
 
 def rate(batch: int, turns: list[list[float]]) -> float:
-    """Images a second: the median of the turns' medians."""
+    """Return images per second: the median of the turns' medians."""
     return batch / statistics.median(statistics.median(times) for times in turns)
 
 

@@ -31,6 +31,6 @@ fi
 "$python" -m pytest -q -k "cuda" tests || status=1
 "$python" benchmarks/train_step.py --device cuda --rounds 5 --folder "$out" || status=1
 "$python" -m gan_export.cli.bench list --device cuda
-"$python" -m gan_export.cli.bench --suite gpu --keep "$out" || status=1
+"$python" -m gan_export.cli.bench --suite gpu --save-dir "$out" || status=1
 "$python" -m gan_export.cli.bench report "$out"
 exit $status

@@ -1,10 +1,10 @@
-"""What a precision costs a digit generator and what it brings: size, nearness, quality and time, as a Markdown table.
+"""Measure the effects of a precision on a digit generator: size, accuracy, quality and time, as a Markdown table.
 
     python benchmarks/precisions.py g.pth [-n PICTURES]
 
-Every file is exported and proven as `gan-export` does it.  PSNR and equal bytes are against the same format in
-fp32; the Frechet distance, in the features of the digit classifier that ships, once to those pictures and once to
-MNIST's test digits.  Times are medians of one call for 64 pictures with one thread, the files taken in turns.
+Every file is exported and verified as by `gan-export`.  PSNR and equal bytes are relative to the same format in fp32;
+the Frechet distance, in the features of the bundled digit classifier, once to those images and once to MNIST's test
+digits.  Times are medians of one call for 64 images with one thread, with the files in turns.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import numpy.typing as npt
 
 from gan_export import checkpoint, exporters, runtimes
 from gan_export.exporters.base import Options
-from gan_export.formats import manifest
 from gan_export.metrics import digits, distances
 from gan_export.pipeline import evaluate, publish
 from gan_export.sampling.generator import Generator
@@ -36,7 +35,7 @@ HEAD = ("Format", "Precision", "Size", "PSNR", "Equal bytes", "To fp32", "To MNI
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One export: its size in bytes, its session, and its first pictures."""
+    """An export: its size in bytes, its session, and its first images."""
 
     format: str
     precision: str
@@ -50,12 +49,12 @@ def make(read: checkpoint.Checkpoint, name: str, precision: str, folder: Path, c
     target = folder / f"{name}-{precision}{exporter.suffix}"
     shipped = publish.export(read, exporter, target, Options(precision=precision))
     session = runtimes.find(exporter.runtime).load(target, threads=1)
-    drawn = evaluate.draw(Generator(manifest.Facts.of(read.spec), session), count, evaluate.SEED)
+    drawn = evaluate.draw(Generator(read.signature, session), count, evaluate.SEED)
     return Made(name, precision, shipped.size, session, drawn)
 
 
 def times(made: list[Made], read: checkpoint.Checkpoint) -> list[float]:
-    """Median seconds of a call, each side in its turn."""
+    """Return the median seconds of a call, in turns."""
     bound = [one.session.bind(read.signature.feeds(0, range(BATCH))) for one in made]
     spent: list[list[float]] = [[] for _ in made]
     for turn in range(TURNS + 5):

@@ -1,19 +1,19 @@
-"""How near a dataset comes to what holds it, and pictures drawn for training against PNGs read from a disk.
+"""Compare the speed of writing a dataset with its limits, and images generated for training with PNGs from a disk.
 
     python benchmarks/scale.py g.gan [-n PICTURES] [--parts engine encoder raw png loaders] [--folder DIR] [--json FILE]
 
-All figures are pictures a second by the clock, on all cores that this process may use, each from fresh processes;
-measure on a machine that does nothing else.  A dataset's is that of the whole command, its start and end included.
-The engine alone: a process a core with one thread each draws batches of 64 and keeps nothing.  The encoder alone:
-a process a core is fed pictures that are there already and writes files as `--format png` does, which are on the disk
-at the end, as a dataset's are.  "both" is what cores
-reach that must draw and encode each picture: 1 / (1 / engine + 1 / encoder).
+All figures are images per second of wall-clock time, on all cores that this process may use, each from fresh processes;
+measure on a machine that does nothing else.  A dataset's figure is that of the whole command, including its start and
+end.  "engine alone": one process per core with one thread generates batches of 64 and drops them.  "encoder alone": one
+process per core encodes images that exist already, and writes files as `--format png` does, which are on the disk at
+the end, as a dataset's are.  "both" is the limit for cores that generate and encode each image:
+1 / (1 / engine + 1 / encoder).
 
-"loaders": shuffled batches of 64 by a DataLoader with a worker a core, drawn on the fly by gan_export.dataset, or the
-same pictures as PNGs through torchvision's ImageFolder, from the page cache: as tutorials write it (which decodes to
-RGB) and with a loader that leaves them grey.
+"loaders": shuffled batches of 64 by a DataLoader with one worker per core, generated on the fly by gan_export.dataset,
+or the same images as PNGs through torchvision's ImageFolder, from the page cache: as in tutorials (which decode to
+RGB), and with a loader that keeps them gray.
 
-With --json each run adds its figures to the file, and medians of all its runs are printed.
+With --json, each run adds its figures to the file, and the medians of all its runs are printed.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ def wait():
     print("ready", flush=True); input()
 """
 ENGINE = """
-import sys, time, gan_export
-model, seconds, core = gan_export.open(sys.argv[1]), float(sys.argv[2]), int(sys.argv[4])
+import sys, time
+from gan_export.runtimes.native import Model
+model, seconds, core = Model(sys.argv[1]), float(sys.argv[2]), int(sys.argv[4])
 model.generate(0, 64, threads=1)
 wait()
 begun, n = time.perf_counter(), 0
@@ -52,14 +53,14 @@ print(n / (time.perf_counter() - begun))
 ENCODER = """
 import os, sys, time, tempfile, numpy as np
 from pathlib import Path
-import gan_export
-from gan_export.formats.manifest import Facts
+from gan_export.runtimes.native import Model
+from gan_export.graph.signature import Signature
 from gan_export.datasets.formats.base import Stopwatch, ImageBatch, ShardOutput
 from gan_export.datasets.formats.png import Png
 from gan_export.datasets.plan import DatasetPlan
-model, seconds = gan_export.open(sys.argv[1]), float(sys.argv[2])
+model, seconds = Model(sys.argv[1]), float(sys.argv[2])
 c, h, w = model.image
-job = DatasetPlan("g", "", Facts("", 1, "normal", 0, (c, h, w), None), "", "", 0, 0, 10**9, "png", 1000)
+job = DatasetPlan("g", "", Signature.of_latent(1, "normal", (c, h, w)), "", "", 0, 0, 10**9, "png", 1000)
 pictures = [model.generate(0, 64, start=64 * k, label="all", threads=1) for k in range(15)]
 parts = [ImageBatch(np.arange(64 * k, 64 * k + 64, dtype=np.uint64), p, None) for k, p in enumerate(pictures)]
 wait()
@@ -105,7 +106,7 @@ LOADERS = ("on the fly", "ImageFolder", "ImageFolder, kept grey")
 
 
 def together(program: str, *arguments: str) -> float:
-    """The sum of what a process a core prints; all begin when all are ready."""
+    """Return the sum of the figures of one process per core; all begin when all are ready."""
     run = [sys.executable, "-c", _TOGETHER + program, *arguments]
     processes = [
         subprocess.Popen([*run, str(core)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -122,14 +123,14 @@ def together(program: str, *arguments: str) -> float:
 
 
 def alone(program: str, *arguments: str) -> float:
-    """What one process prints."""
+    """Return the figure of one process."""
     run = [sys.executable, "-c", program, *arguments]
     return float(subprocess.run(run, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def dataset(generator: str, format: str, count: int, folder: str) -> tuple[float, int, list[str]]:
-    """Pictures a second, the largest sum of resident bytes, the table."""
-    words = [generator, "-n", str(count), "--format", format, "-o", f"{folder}/{format}"]
+    """Return images per second, the largest sum of resident bytes, and the table."""
+    words = ["dataset", generator, "-n", str(count), "--format", format, "-o", f"{folder}/{format}"]
     begun = time.perf_counter()
     run = subprocess.Popen([sys.executable, "-c", SAMPLE, *words], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     peak = 0
@@ -143,7 +144,7 @@ def dataset(generator: str, format: str, count: int, folder: str) -> tuple[float
 
 
 def resident(pid: int) -> int:
-    """Bytes of a process and its children, pages shared among them counted once each (PSS)."""
+    """Return the resident bytes of a process and its children, counting each shared page once (PSS)."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return sum(pss(int(p)) for p in (pid, *children))
@@ -159,7 +160,7 @@ def pss(pid: int) -> int:
 
 
 def measure(generator: str, parts: list[str], count: int, seconds: float, folder: str) -> dict[str, float]:
-    """Figures by name: pictures a second, and bytes where the name says so."""
+    """Return figures by name: images per second, or bytes if the name says so."""
     found: dict[str, float] = {}
     for part in parts:
         match part:
@@ -182,7 +183,7 @@ def measure(generator: str, parts: list[str], count: int, seconds: float, folder
 
 
 def show(runs: list[dict[str, float]]) -> None:
-    """Medians; a share of what holds it is taken within a run, since a machine is not as fast in the next one."""
+    """Print medians; shares are computed within a run, because a machine isn't as fast in the next one."""
     for run in runs:
         engine, encoder = run.get("engine alone"), run.get("PNG encoder and files alone")
         if engine and "--format raw" in run:

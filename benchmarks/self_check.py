@@ -1,10 +1,10 @@
-"""Does gan-bench tell the truth?  Two checks on this machine, written to SELF_CHECK.md beside this file.
+"""Check gan-bench on this machine in two ways, and write the results to SELF_CHECK.md beside this file.
 
-1. Its median agrees within 5 % with a loop of ten lines written by hand, for eager PyTorch, ONNX Runtime and native.
-   Loop and bench take turns, so that a drift of the machine hits both.
-2. Run against itself 20 times, its 95 % interval covers 1.0 at least 18 times.
+1. Its median agrees within 5 % with a hand-written loop of ten lines, for eager PyTorch, ONNX Runtime and native.
+   Loop and bench take turns, so that drift of the machine affects both.
+2. If it is run against itself 20 times, its 95 % interval contains 1.0 at least 18 times.
 
-    python benchmarks/self_check.py            about 10 minutes; exit 1 where a check fails
+    python benchmarks/self_check.py            about 10 minutes; exits with 1 if a check fails
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from gan_export.bench.target import Source, built_in  # noqa: E402
 BATCH = 64
 TURNS = 5
 SELF_RUNS = 20
-# a run against another, made at another time: the interval must know how processes differ
+# for runs that are compared although made at different times: the interval must include differences of processes
 SELF_PLAN = Plan(
     batches=(BATCH,), runtimes=("onnxruntime",), rounds=3, processes=3, block_seconds=0.3, warm_seconds=1.5,
     roofline=False,
 )  # fmt: skip
 
-# What anybody would write.  FILE and BATCH are filled in; each prints seconds a call.
+# What a user would write. FILE and BATCH are filled in; each prints seconds per call.
 EAGER = """
 import statistics, time, torch
 from torch import nn
@@ -68,8 +68,9 @@ for i in range(CALLS + 3):
 print(statistics.median(times[3:]))
 """
 NATIVE = """
-import statistics, time, numpy as np, gan_export
-model = gan_export.open(FILE)
+import statistics, time, numpy as np
+from gan_export.runtimes.native import Model
+model = Model(FILE)
 z = np.random.default_rng(0).standard_normal((BATCH, 100), dtype=np.float32)
 times = []
 for i in range(CALLS + 3):
@@ -81,7 +82,7 @@ print(statistics.median(times[3:]))
 
 
 def main() -> int:
-    """Run both checks and write what came out."""
+    """Run both checks and write the results."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         checkpoint = folder / "classic.pth"
@@ -105,7 +106,7 @@ def main() -> int:
 
 
 def agreement(name: str, code: str, file: Path, source: Source) -> tuple[str, float, float]:
-    """(contender, seconds a call by the loop, by the bench): medians over TURNS turns of each."""
+    """Return (backend, seconds per call by the loop, by the bench): medians over TURNS turns of each."""
     plan = Plan(batches=(BATCH,), rounds=3, block_seconds=1.0, roofline=False, runtimes=(name,))
     loops, benches = [], []
     for turn in range(TURNS):
@@ -121,7 +122,7 @@ def agreement(name: str, code: str, file: Path, source: Source) -> tuple[str, fl
 
 
 def coverage(source: Source) -> tuple[int, int]:
-    """(how many of the pairs' intervals cover 1, how many of the runs call themselves unstable)."""
+    """Return (the number of pairs whose interval contains 1, the number of runs that are unstable)."""
     covered = unstable = 0
     for pair in range(SELF_RUNS):
         print(f"A against A: {pair + 1} of {SELF_RUNS}", file=sys.stderr)
@@ -133,7 +134,7 @@ def coverage(source: Source) -> tuple[int, int]:
 
 
 def page(agreements: list[tuple[str, float, float]], covered: int, unstable: int, passed: bool) -> str:
-    """What came out, with the machine."""
+    """Return the results, with the machine."""
     here = environment.describe()
     lines = [
         "# Does gan-bench tell the truth?",

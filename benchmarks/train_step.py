@@ -1,13 +1,13 @@
-"""Images a second of the trainer's step against the classic loop as written: same batch, same updates, in turns.
+"""Compare images per second of the trainer's step with the classic loop: same batch, same updates, in turns.
 
     python benchmarks/train_step.py [--device cuda] [--data-root DIR] [--rounds 8] [--steps 3] [--threads N] [--bf16]
 
-Each contender lives in a process of its own and runs `steps` steps a turn while the others wait.  The first is
-train/classic.py's loop with its data in memory (a GPU's own, there); those after it leave out or change one thing
-more each, down to the trainer itself, so that what each gave can be read off.  Where --data-root holds MNIST, the
-write-up's own DataLoader runs beside them.  On CUDA all have torch's own settings (TF32 for convolutions, whatever
-algorithm cuDNN likes), and a turn is timed as a whole, up to its last kernel's end.
-Writes results/train_step-NAME.json (raw seconds, machine, versions) beside this file.
+Each contender has a process of its own and runs `steps` steps per turn while the others wait.  The first is
+train/classic.py's loop with its data in memory (of the GPU, if there is one); each of the next ones omits or changes
+one more thing, up to the trainer itself, so that the effect of each can be seen.  If --data-root contains MNIST, the
+write-up's own DataLoader runs too.  On CUDA, all use torch's default settings (TF32 for convolutions, cuDNN's default
+algorithms), and a turn is timed as a whole, until its last kernel ends. Writes results/train_step-NAME.json (raw
+seconds, machine, versions) beside this file.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ BATCH = 128
 
 @dataclass(frozen=True)
 class Contender:
-    """The classic step with some of it left out or done otherwise."""
+    """The classic step with some of it omitted or changed."""
 
     name: str
-    loader: bool = False  # pictures through the write-up's DataLoader instead of from memory
+    loader: bool = False  # images through the write-up's DataLoader instead of from memory
     no_generator_backward: bool = False  # in the discriminator's turn
     no_discriminator_gradients: bool = False  # of its weights, in the generator's turn
     fused: bool = False  # Adam
     trainer: bool = False  # gan_export.training itself
     channels_last: bool = False
-    product: bool = False  # no training at all: one square matrix product, the yardstick of the machine's peak
+    product: bool = False  # no training: one square matrix product, the measure of the machine's peak
     settings: tuple[str, ...] = ()  # of the trainer's recipe
 
 
-SIDE = {"cpu": 2048, "cuda": 8192}  # of the yardstick's matrices: float32, bfloat16
+SIDE = {"cpu": 2048, "cuda": 8192}  # side of the measure's matrices: float32, bfloat16
 BF16 = Contender("+ bf16", trainer=True, channels_last=True, settings=("compute.autocast=bf16",))
 CONTENDERS = (
     Contender("classic loop, data in memory"),
@@ -80,7 +80,7 @@ CUDA_CONTENDERS = (
 
 
 def stepper(c: Contender, device: torch.device, root: str | None) -> Callable[[], None]:
-    """One step of the contender, data and all."""
+    """Return one step of the contender, including its data."""
     if c.trainer:
         return _trainer(device, c.settings)
     if c.product:
@@ -111,7 +111,7 @@ def _product_type(device: torch.device) -> torch.dtype:
 
 
 def _partly(c: Contender, p: Any, real: Tensor, draw: Callable[[int], Tensor]) -> None:
-    """classic.step with what the contender leaves out."""
+    """Run classic.step without what the contender omits."""
     bce = nn.BCELoss()
     with torch.no_grad():
         pictures = p.g(draw(len(real)))
@@ -151,7 +151,7 @@ def _trainer(device: torch.device, settings: tuple[str, ...] = ()) -> Callable[[
 
 
 def _from_memory(device: torch.device) -> Iterator[Tensor]:
-    """Shuffled batches of the digits that ship, float32 in memory from the start."""
+    """Yield shuffled batches of the bundled digits, in memory as float32 from the start."""
     from gan_export.training import recipe
     from gan_export.training.data import open_source
 
@@ -174,7 +174,7 @@ def _ignore(_: object) -> None:
 
 
 def worker(c: Contender, device: str, root: str | None, threads: int, pipe: Connection) -> None:
-    """Waits for a number of steps, runs them, answers with the seconds of each; on CUDA with their mean alone."""
+    """Wait for a number of steps, run them, and answer with the seconds of each; on CUDA only with their mean."""
     torch.set_num_threads(threads)
     run = stepper(c, torch.device(device), root)
     pipe.send("ready")
@@ -198,7 +198,10 @@ def _on_cuda(run: Callable[[], None], steps: int) -> list[float]:
 
 
 def flops_a_picture() -> float:
-    """Of the trainer's step, counted by torch: what both updates need, the same for every contender."""
+    """Return the trainer's FLOPs per image, counted by torch.
+
+    Those that both updates need, equal for all contenders.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
     run = _trainer(torch.device("cpu"))
@@ -234,7 +237,7 @@ def main() -> None:
         pipes.append(ours)
     for pipe in pipes:
         pipe.recv()
-    for pipe in pipes:  # warm-up, alone
+    for pipe in pipes:  # warm-up, one process at a time
         pipe.send(max(2, steps // 4))
         pipe.recv()
     before = environment.load()
@@ -251,7 +254,7 @@ def main() -> None:
     for pipe in pipes:
         pipe.send(0)
 
-    # the fastest product of all turns: the machine as it can be, however the turns went
+    # the fastest product of all turns: the machine's best, whatever the turns were
     peak = 2 * SIDE[given.device] ** 3 / min(min(turn[-1]) for turn in rounds)
     work = flops_a_picture()
     medians = [[statistics.median(turn[j]) for turn in rounds] for j in range(len(contenders))]

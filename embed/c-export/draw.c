@@ -43,7 +43,7 @@ int main(int argc, char **argv) {
     }
 #ifdef LABELS
     if (label >= GENERATOR_CLASSES) {
-        fprintf(stderr, "draw: label %s: 0 to %d are possible\n", argv[4], GENERATOR_CLASSES - 1);
+        fprintf(stderr, "draw: label %s: must be 0 to %d\n", argv[4], GENERATOR_CLASSES - 1);
         return 2;
     }
 #else

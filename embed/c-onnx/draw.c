@@ -5,7 +5,7 @@
 #define PROGRAM "draw"
 #include "ort.h"
 
-/* The number of labels, 0 where there are none: a key of the manifest, JSON that every export carries. */
+/* The number of labels, 0 if there are none: a key of the manifest, JSON that every export carries. */
 static int64_t classes_of(const OrtSession *session, const char *path) {
     OrtModelMetadata *metadata;
     OrtAllocator *allocator;
@@ -93,8 +93,8 @@ int main(int argc, char **argv) {
     check(ort->CreateEnv(ORT_LOGGING_LEVEL_FATAL, "draw", &env));
     OrtSession *session = open_model(env, argv[1]);
     const int64_t classes = classes_of(session, argv[1]), nz = latent_size(session);
-    if (argc == 4 && !classes) fail("label %s: there are none", argv[3]);
-    if (argc == 4 && label >= classes) fail("label %s: 0 to %d are possible", argv[3], (int)classes - 1);
+    if (argc == 4 && !classes) fail("label %s: this generator has none", argv[3]);
+    if (argc == 4 && label >= classes) fail("label %s: must be 0 to %d", argv[3], (int)classes - 1);
     int64_t count;
     float *latents = read_latents(argv[2], nz, &count);
     int64_t labels[MOST];

@@ -166,7 +166,7 @@ int main(int argc, char **argv) {
         if (argc < 4 || !number(argv[2], &seed) || !number(argv[3], &count) || !count || count > MOST ||
             (argc == 5 && !number(argv[4], &label)))
             fail("usage: draw g.sampler.onnx SEED COUNT [LABEL], SEED 0 to 2^32-129, COUNT 1 to %d", MOST);
-        if (argc == 5 && !labels) fail("label %s: there are none", argv[4]);
+        if (argc == 5 && !labels) fail("label %s: this generator has none", argv[4]);
         feed(request, "seed", I64, 0, NULL, &seed);
         feed(request, "start", I64, 0, NULL, &start);
         feed(request, "count", I64, 0, NULL, &count);

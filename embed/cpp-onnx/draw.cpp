@@ -6,7 +6,7 @@
 
 #include "ort.hpp"
 
-// The number of labels, 0 where there are none: a key of the manifest, JSON that every export carries.
+// The number of labels, 0 if there are none: a key of the manifest, JSON that every export carries.
 static std::int64_t classes_of(const Ort::Session &session) {
     Ort::AllocatorWithDefaultOptions allocator;
     const auto found = session.GetModelMetadata().LookupCustomMetadataMapAllocated("gan-export.manifest", allocator);
@@ -65,7 +65,7 @@ static void draw(int argc, char **argv) {
     const std::int64_t label = argc == 4 ? number(argv[3], "labels") : -1;
     if (label >= classes)
         throw std::invalid_argument(std::string("label ") + argv[3] + ": " +
-                                    (classes ? "0 to " + std::to_string(classes - 1) + " are possible" : "there are none"));
+                                    (classes ? "must be 0 to " + std::to_string(classes - 1) : "this generator has none"));
     std::vector<float> latents = read_latents(argv[2], nz);
     const auto count = static_cast<std::int64_t>(latents.size()) / nz;
     std::vector<std::int64_t> labels(static_cast<std::size_t>(count), label);

@@ -6,7 +6,7 @@ static void sample(int argc, char **argv) {
     if (argc < 4 || argc > 5) throw std::invalid_argument("usage: sample g.sampler.onnx SEED COUNT [LABEL] > pictures.raw");
     std::int64_t seed = number(argv[2], "seeds"), start = 0, count = number(argv[3], "counts");
     std::int64_t label = argc == 5 ? number(argv[4], "labels") : -1;
-    if (count < 1 || count > most) throw std::invalid_argument("1 to 4096 pictures are drawn at once");
+    if (count < 1 || count > most) throw std::invalid_argument("the count must be 1 to 4096");
     find_onnxruntime();
     const Ort::Env env(ORT_LOGGING_LEVEL_FATAL);
     Ort::Session session(env, argv[1], Ort::SessionOptions());

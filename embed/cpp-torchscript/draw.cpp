@@ -41,9 +41,9 @@ static std::int64_t number(const std::string &text, const char *what) {
 
 static std::int64_t label_of(const std::string &text, std::int64_t classes) {
     const std::int64_t label = number(text, "labels");
-    if (!classes) throw std::invalid_argument("label " + text + ": there are none");
+    if (!classes) throw std::invalid_argument("label " + text + ": this generator has none");
     if (label >= classes)
-        throw std::invalid_argument("label " + text + ": 0 to " + std::to_string(classes - 1) + " are possible");
+        throw std::invalid_argument("label " + text + ": must be 0 to " + std::to_string(classes - 1));
     return label;
 }
 
@@ -63,7 +63,7 @@ static at::Tensor read_latents(const std::string &path, std::int64_t nz) {
 static std::vector<c10::IValue> from_seed(const Arguments &given, std::int64_t classes) {
     if (given.size() < 2 || given.size() > 3) throw std::invalid_argument("usage: draw g.sampler.pt SEED COUNT [LABEL]");
     const std::int64_t seed = number(given[0], "seeds"), count = number(given[1], "counts");
-    if (count < 1 || count > most) throw std::invalid_argument("1 to 4096 pictures are drawn at once");
+    if (count < 1 || count > most) throw std::invalid_argument("the count must be 1 to 4096");
     const std::int64_t label = given.size() == 3 ? label_of(given[2], classes) : -1;
     std::vector<c10::IValue> inputs{seed, std::int64_t{0}, count};
     if (classes) inputs.emplace_back(torch::tensor({label}, torch::kInt64));

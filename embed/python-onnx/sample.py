@@ -1,15 +1,15 @@
-"""Pictures of a seed by a sampler graph: python sample.py g.sampler.onnx SEED COUNT pictures.npy [LABEL]."""
+"""Generate images of a seed by a sampler graph: python sample.py g.sampler.onnx SEED COUNT images.npy [LABEL]."""
 
 import argparse
 
 import numpy as np
 import onnxruntime
 
-MOST = 4096  # pictures at once; later ones have a later start
+MOST = 4096  # images at once; for later ones, use a later start
 
 
 def sample(model: str, seed: int, count: int, label: int | None = None) -> np.ndarray:
-    """The seed's first pictures, uint8 (count, H, W, C); where there are labels, random ones without one."""
+    """Return the seed's first images, uint8 (count, H, W, C); without a label, labels are random if there are any."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     feeds = {"seed": np.array(seed), "start": np.array(0), "count": np.array(count)}
     if "label" in [i.name for i in session.get_inputs()]:
@@ -27,10 +27,10 @@ if __name__ == "__main__":
     parser.add_argument("pictures")
     parser.add_argument("label", nargs="?", type=int)
     args = parser.parse_args()
-    onnxruntime.set_default_logger_severity(4)  # what goes wrong is raised as well
+    onnxruntime.set_default_logger_severity(4)  # errors are raised too
     try:
         if not 0 <= args.seed < 2**63 or not 1 <= args.count <= MOST:
-            raise ValueError(f"seeds are 0 to 2^63-1, and 1 to {MOST} pictures are drawn at once")
+            raise ValueError(f"the seed must be 0 to 2^63-1, and the count 1 to {MOST}")
         np.save(args.pictures, sample(args.model, args.seed, args.count, args.label))
-    except Exception as e:  # onnxruntime's errors have nothing else in common
+    except Exception as e:  # onnxruntime's errors have no other base class in common
         parser.error(str(e))

@@ -1,4 +1,7 @@
-"""Pictures of latents by tract, which is no ONNX Runtime: python draw.py g.onnx latents.npy pictures.npy [LABEL]."""
+"""Generate images from latents by tract instead of ONNX Runtime.
+
+Usage: python draw.py g.onnx latents.npy images.npy [LABEL]
+"""
 
 import argparse
 import re
@@ -8,12 +11,12 @@ import tract
 
 
 def draw(model: str, z: np.ndarray, label: int | None = None) -> np.ndarray:
-    """Pictures of latents z, float32 (N, nz), as uint8 (N, H, W, C); without a label, label i mod classes."""
+    """Return images of latents z, float32 (N, nz), as uint8 (N, H, W, C); without a label, label i mod classes."""
     read = tract.onnx().load(model)
     if read.input_name(0) != "z":
         raise ValueError(f"{model} takes no latents; tract runs no sampler graph")
     graph = read.into_model()
-    # tract aborts the process on a label that isn't there, so that it is judged here, by the manifest, JSON
+    # tract ends the process for a label that doesn't exist, so it is checked here by the manifest, JSON
     manifest = graph.property("onnx.metadata_props.gan-export.manifest").dump()
     of_labels = re.search(r'"classes":(\d+)', manifest)
     classes = int(of_labels[1]) if of_labels else 0
@@ -22,7 +25,7 @@ def draw(model: str, z: np.ndarray, label: int | None = None) -> np.ndarray:
     if z.ndim != 2 or not len(z) or z.shape[1] != nz:
         raise ValueError(f"latents of shape (N, {nz}) are needed, not {z.shape}")
     if label is not None and not 0 <= label < classes:
-        raise ValueError(f"label {label}: " + (f"0 to {classes - 1} are possible" if classes else "there are none"))
+        raise ValueError(f"label {label}: " + (f"must be 0 to {classes - 1}" if classes else "this generator has none"))
     feeds = [z]
     if classes:
         feeds.append(np.arange(len(z)) % classes if label is None else np.full(len(z), label))
@@ -46,5 +49,5 @@ if __name__ == "__main__":
     try:
         z = np.load(args.latents).astype(np.float32)
         np.save(args.pictures, draw(args.model, z, args.label))
-    except Exception as e:  # tract's errors have nothing else in common, and go on with a stack trace
+    except Exception as e:  # tract's errors have no other base class in common, and contain a stack trace
         parser.error(" ".join(str(e).split("Stack backtrace")[0].split()))

@@ -1,6 +1,6 @@
-"""Pictures of a seed by the WebAssembly engine in wasmtime: python draw.py gan-simd.wasm g.gan SEED COUNT pictures.npy.
+"""Generate images of a seed by the WebAssembly engine in wasmtime: python draw.py ENGINE.wasm g.gan SEED COUNT OUT.npy.
 
-The functions are engine/include/gan.h's; structures lie as wasm32 lays them out.
+The functions are those of engine/include/gan.h; structures have wasm32's layout.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import struct
 import numpy as np
 from wasmtime import Engine, Instance, Module, Store, WasmtimeError
 
-MOST = 4096  # pictures at once: they lie in the engine's memory
+MOST = 4096  # images at once: they are in the engine's memory
 
 
 class Generator:
@@ -31,7 +31,7 @@ class Generator:
         (self._context,) = self._u32(1)
 
     def draw(self, seed: int, count: int) -> np.ndarray:
-        """The seed's first pictures, uint8 (count, H, W, C)."""
+        """Return the seed's first images, uint8 (count, H, W, C)."""
         size = count * self._shape[0] * self._shape[1] * self._shape[2]
         pixels = self._put(bytes(size))
         request = self._put(struct.pack("<QQQqII", seed, 0, count, -1, 0, 0))  # label -1: random
@@ -45,7 +45,7 @@ class Generator:
         return self._wasm[name](self._store, *arguments)
 
     def _put(self, data: bytes) -> int:
-        """The address of a copy of `data` in the engine's memory."""
+        """Return the address of a copy of `data` in the engine's memory."""
         at = self._call("malloc", len(data)) & 0xFFFFFFFF
         if not at:
             raise MemoryError(f"no memory for {len(data)} bytes more")
@@ -73,7 +73,7 @@ if __name__ == "__main__":
     args = parser.parse_args()
     try:
         if not 0 <= args.seed < 2**64 or not 1 <= args.count <= MOST:
-            raise ValueError(f"seeds are 0 to 2^64-1, and 1 to {MOST} pictures are drawn at once")
+            raise ValueError(f"the seed must be 0 to 2^64-1, and the count 1 to {MOST}")
         np.save(args.pictures, Generator(args.engine, args.generator).draw(args.seed, args.count))
     except (OSError, ValueError, MemoryError, WasmtimeError) as e:
         parser.error(str(e))
