@@ -1,0 +1,206 @@
+"""Make the images in docs/gallery: from the generators that ship, from the pages of Start, and from kept records.
+
+    python docs/make_gallery.py             all; needs matplotlib, and Chromium for web.png
+    python docs/make_gallery.py walk speed  some, by the names in MAKERS
+
+The pages of Start are run as they stand; their images are the ones that they made.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageSequence
+
+import gan_export
+from gan_export.bench import report, summary
+
+ROOT = Path(__file__).resolve().parents[1]
+GALLERY = ROOT / "docs" / "gallery"
+DIGITS = ROOT / "exported" / "mnist32" / "generator.pth"
+LABELS = ROOT / "exported" / "mnist32-conditional" / "generator.pth"
+sys.path.insert(0, str(ROOT / "tools"))
+
+import page_blocks  # noqa: E402 - beside the hooks of the site
+
+
+def start(name: str, folder: Path) -> None:
+    """Run a page of Start, and keep its grid, or its input beside its output."""
+    page = ROOT / "docs" / "start" / f"{name}.md"
+    for line in page_blocks.run(page.read_text(encoding="utf-8"), folder):
+        print(f"{page.name}: skipped: {line}")
+    target = GALLERY / f"start-{name}.png"
+    if (folder / "grid.png").exists():
+        _save(Image.open(folder / "grid.png"), target)
+        return
+    made = next(folder / one for one in ("painted.png", "large.png") if (folder / one).exists())
+    before, after = Image.open(folder / "photo.png").convert("RGB"), Image.open(made).convert("RGB")
+    height = max(before.height, after.height)
+    both = Image.new("RGB", (before.width + 8 + after.width, height), "white")
+    both.paste(before, (0, (height - before.height) // 2))
+    both.paste(after, (before.width + 8, 0))
+    _save(both, target)
+
+
+def walk(folder: Path) -> None:
+    """Write a walk of the digits, and one through the ten labels."""
+    for name, file, flags in (("walk", DIGITS, ("--keypoints", "6")), ("walk-labels", LABELS, ("--label", "all"))):
+        made = folder / f"{name}.gif"
+        common = ("-n", "10") if name == "walk-labels" else ("-n", "8")
+        _gan("gan-sample", "interpolate", file, "-o", made, "--seed", "7", *common, *flags)
+        _animation(made, GALLERY / made.name)
+
+
+def readings(folder: Path) -> None:
+    """Write the digits under each reading of their checkpoint."""
+    _gan("gan-export", "inspect", DIGITS, "-o", folder / "readings.png")
+    _save(Image.open(folder / "readings.png"), GALLERY / "readings.png")
+
+
+def verify(folder: Path) -> None:
+    """Write digits of the checkpoint beside the bytes that differ in fp16 and int8, 255 for one byte."""
+    with gan_export.open(str(DIGITS)) as generator:
+        want = generator.sample(16, seed=7)
+    parts = [want]
+    for precision in ("fp16", "int8"):
+        made = folder / f"{precision}.onnx"
+        gan_export.export(str(DIGITS), "onnx", str(made), precision=precision)
+        with gan_export.open(str(made)) as generator:
+            off = np.abs(generator.sample(16, seed=7).astype(int) - want.astype(int))
+        parts.append((off * (255 if precision == "fp16" else 16)).clip(0, 255).astype(np.uint8))
+    grids = [_grid(part, 4) for part in parts]
+    gap = np.full((grids[0].shape[0], 6), 255, np.uint8)
+    row = np.concatenate([grids[0], gap, grids[1], gap, grids[2]], 1)
+    _save(
+        Image.fromarray(row).resize((row.shape[1] * 2, row.shape[0] * 2), Image.Resampling.NEAREST),
+        GALLERY / "verify.png",
+    )
+
+
+def speed(folder: Path) -> None:
+    """Plot the newest kept run of the suite `cpu`: images per second by runtime at two batch sizes."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt
+
+    runs = sorted(report.read_all(ROOT / "benchmarks" / "results").values(), key=lambda run: run.created)
+    run = next(one for one in reversed(runs) if one.suite == "cpu")
+    lines = [line for line in summary.lines(run) if line.quantity == "model"]
+    rates = {(summary.title(one.entry), one.batch): one.rate for one in lines if one.rate is not None}
+    names = sorted({name for name, batch in rates if batch == 64}, key=lambda n: rates[n, 64].value)
+    mpl.rcParams |= {
+        "svg.hashsalt": "gan-export",
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    figure, axes = plt.subplots(figsize=(7.2, 0.36 * len(names) + 1.3))
+    for shift, batch, color in ((0.2, 1, "#9fc9c4"), (-0.2, 64, "#00796b")):
+        own = [rates.get((name, batch)) for name in names]
+        values = [rate.value if rate else 0.0 for rate in own]
+        spread = [[v - r.low if r else 0 for v, r in zip(values, own, strict=True)],
+                  [r.high - v if r else 0 for v, r in zip(values, own, strict=True)]]  # fmt: skip
+        places = [i + shift for i in range(len(names))]
+        axes.barh(places, values, 0.38, xerr=spread, color=color, label=f"batch {batch}", error_kw={"lw": 0.8})
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("images per second (bars: 95 % intervals)")
+    where = f"{run.settings.threads} threads of {run.machine.cpu.split(' (')[0]}, {run.created[:10]}"
+    axes.set_title(f"{run.model.name} 32 x 32, {where}", fontsize=10)
+    axes.legend(loc="lower right", frameon=False)
+    figure.tight_layout()
+    figure.savefig(GALLERY / "speed.svg", metadata={"Date": None, "Creator": None})
+
+
+def web(folder: Path) -> None:
+    """Take a screenshot of the page that `gan-export web` writes, when it has generated its images."""
+    from selenium import webdriver
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    _gan("gan-export", "web", DIGITS, "-o", folder / "site")
+    handler = partial(_Quiet, directory=str(folder / "site"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        options = webdriver.ChromeOptions()
+        options.binary_location = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+        for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
+            options.add_argument(flag)
+        service = webdriver.ChromeService(shutil.which("chromedriver"))
+        with webdriver.Chrome(options=options, service=service) as driver:
+            driver.set_window_size(900, 900)
+            driver.get(f"http://127.0.0.1:{server.server_port}/")
+            WebDriverWait(driver, 120).until(lambda d: "Images 0 to 63" in d.find_element("id", "status").text)
+            driver.save_screenshot(str(folder / "web.png"))
+        server.shutdown()
+    _save(Image.open(folder / "web.png").convert("RGB"), GALLERY / "web.png")
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None: ...
+
+
+def _grid(pictures: np.ndarray, columns: int) -> np.ndarray:
+    """Return uint8 (N, H, W, 1) as one array (rows x H, columns x W)."""
+    n, height, width = pictures.shape[:3]
+    tiles = pictures[..., 0].reshape(n // columns, columns, height, width)
+    return tiles.transpose(0, 2, 1, 3).reshape(n // columns * height, columns * width)
+
+
+def _save(image: Image.Image, target: Path) -> None:
+    """Write a PNG, of 128 colors if that is smaller."""
+    image.save(target, optimize=True)
+    if image.mode == "RGB":
+        few = target.with_suffix(".few.png")
+        image.quantize(128, dither=Image.Dither.NONE).save(few, optimize=True)
+        few.replace(target) if few.stat().st_size < target.stat().st_size else few.unlink()
+
+
+def _animation(made: Path, target: Path) -> None:
+    """Write a gray animation with every fourth frame and 16 grays: a tenth of the size."""
+    grays = Image.new("P", (1, 1))
+    grays.putpalette([value for i in range(16) for value in (i * 17,) * 3])
+    with Image.open(made) as whole:
+        duration = whole.info["duration"] * 4
+        frames = [frame.convert("L").convert("RGB") for frame in ImageSequence.Iterator(whole)][::4]
+    few = [frame.quantize(palette=grays, dither=Image.Dither.NONE) for frame in frames]
+    few[0].save(target, save_all=True, append_images=few[1:], duration=duration, loop=0, optimize=True)
+
+
+def _gan(program: str, *words: object) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run([program, *map(str, words)], check=True, env=os.environ | {"PATH": path})
+
+
+PAGES = ("dcgan", "stylegan", "cyclegan", "real-esrgan", "own-module")
+MAKERS: dict[str, Callable[[Path], None]] = {
+    **{f"start-{name}": partial(start, name) for name in PAGES},
+    "walk": walk,
+    "readings": readings,
+    "verify": verify,
+    "speed": speed,
+    "web": web,
+}
+
+
+def main(names: list[str]) -> None:
+    """Make the images with these names, or all."""
+    if unknown := set(names) - set(MAKERS):
+        sys.exit(f"{', '.join(sorted(unknown))}: must be of {', '.join(MAKERS)}")
+    for name in names or MAKERS:
+        with tempfile.TemporaryDirectory() as folder:
+            MAKERS[name](Path(folder))
+        print(f"made {name}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
