@@ -22,7 +22,7 @@ from pathlib import Path
 
 from .recipes import KINDS, MOST_BYTES, Recipe, drawn, made, varied
 
-SECONDS, MEMORY = 30, 4 << 30  # a child's limits: beyond them it is a finding, whatever it would have cost
+SECONDS, MEMORY = 30, 8 << 30  # a child's limits of time and addresses: beyond them it is a finding, whatever it costs
 MIB = 1 << 20
 PACE = 0.012  # seconds that `_pace` takes on a core of a server of 2021 that has nothing else to do
 
