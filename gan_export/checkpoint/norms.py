@@ -106,19 +106,23 @@ def _spectral_axes(shape: tuple[int, ...], u: Tensor, v: Tensor | None) -> list[
 def spectral(weight: Float32, u: Float32, v: Float32 | None) -> Float32:
     """Return weight / (u . W v), for W the weight as a matrix whose rows are u's axis.
 
-    If two axes have u's length, the file doesn't show which one is right.  u and v approximate the first singular
-    vectors, so the axis with the greater u . W v is used.
+    If two axes have u's length, the file doesn't show which one is right.  Training leaves u = W v / |W v|, of the
+    weight before its last step, so the axis along which u and W v agree best is used.
     """
-    sigmas = []
+    sigmas: list[tuple[float, float]] = []  # how well they agree, u . W v
     for axis in range(min(weight.ndim, 2)):
         if weight.shape[axis] != u.size:
             continue
         matrix = np.moveaxis(weight, axis, 0).reshape(u.size, -1).astype(np.float64)
+        left = u.astype(np.float64)
         with np.errstate(all="ignore"):
-            right = matrix.T @ u if v is None else v.astype(np.float64)
+            right = matrix.T @ left if v is None else v.astype(np.float64)
             right = right / np.linalg.norm(right) if v is None else right
-            sigmas.append(float(u.astype(np.float64) @ (matrix @ right)))
-    sigma = max(sigmas, key=lambda s: -math.inf if math.isnan(s) else abs(s))
+            image = matrix @ right
+            sigma = float(left @ image)
+            agreement = float(np.abs(sigma) / (np.linalg.norm(left) * np.linalg.norm(image)))
+        sigmas.append((-math.inf if math.isnan(agreement) else agreement, sigma))
+    _, sigma = max(sigmas, key=lambda s: s[0])
     with np.errstate(all="ignore"):
         return np.ascontiguousarray(weight / np.float64(sigma), np.float32)
 
