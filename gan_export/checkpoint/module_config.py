@@ -30,6 +30,7 @@ from gan_export.graph.layers import (
 from gan_export.graph.signature import Signature
 from gan_export.graph.spec import MOST_VALUES, GeneratorSpec
 from gan_export.graph.words import ActivationKind, FirstActivation, Output, UpsampleMode
+from gan_export.recognize import ARCHS
 from gan_export.recognize.conv_stack import ENLARGED, GEOMETRY
 from gan_export.recognize.options import Match, ReadOptions
 
@@ -53,6 +54,8 @@ _LARGEST = 1 << 12  # of a stride or a padding
 def final_activation(module: PickledModule, reading: Match, homes: Mapping[str, str]) -> Output | None:
     """Return the last activation of the module, or None if its own code, which isn't read, may apply one."""
     owners = [la.name for la in reading.spec.layers if la.parameters()]
+    if owners[-1] not in homes:
+        return None
     _, after, ended = _around(module, homes[owners[-1]])
     found = [leaf for leaf in after if leaf.kind in _HIDDEN]
     if not found and ended and not module.whole:
@@ -72,7 +75,7 @@ def first_activation(module: PickledModule, reading: Match, homes: Mapping[str, 
     """
     if not any(a.option == "first_activation=" for a in reading.assumed):
         return None
-    linear = next(la.name for la in reading.spec.layers if isinstance(la, Linear))
+    linear = next(la.name for la in reading.spec.layers if isinstance(la, Linear) and la.name in homes)
     _, after, _ = _around(module, homes[linear])
     return "on" if any(leaf.kind in _HIDDEN for leaf in after) else None
 
@@ -85,8 +88,9 @@ def apply_module_config(
     Raises GanExportError, with the layer's name, for a setting without a place in the spec, or one that contradicts an
     option of the user.
     """
+    pooled_side = next((family.pooled_side for family in ARCHS if family.name == reading.spec.arch), 0)
     for one in module.leaves.values():
-        _check_kind(one)
+        _check_kind(one, pooled_side)
     at = reading.spec.signature.usual_sizes()
     shapes: dict[str, Shape] = {port.name: port.dims(at) for port in reading.spec.signature.inputs}
     between = _between(module, reading.spec, homes, overrides)
@@ -161,8 +165,11 @@ def _modes(spec: GeneratorSpec) -> list[str]:
     return [la.mode for la in spec.layers if isinstance(la, Upsample)]
 
 
-def _check_kind(leaf: Leaf) -> None:
-    """Raise GanExportError for a module of torch that changes values and has no place in a spec."""
+def _check_kind(leaf: Leaf, pooled_side: int) -> None:
+    """Raise GanExportError for a module of torch that changes values and has no place in a spec.
+
+    pooled_side: what the family's own pooling gives, 0 if it has none.
+    """
     if leaf.tensors or not leaf.own or leaf.kind in _NEUTRAL or leaf.kind.endswith("Loss"):
         return
     if leaf.kind in _UPSAMPLING:
@@ -170,6 +177,9 @@ def _check_kind(leaf: Leaf) -> None:
         if mode not in ("nearest", "bilinear") or (mode == "bilinear" and leaf.settings.get("align_corners") is True):
             corners = ", align_corners" if mode == "bilinear" else ""
             raise GanExportError(f"{_at(leaf)} enlarges by {_shown(mode)}{corners}, {_UNREAD}")
+    elif leaf.kind == "AdaptiveAvgPool2d" and pooled_side:
+        if (side := _square(leaf, "output_size", 1)) != pooled_side:
+            raise GanExportError(f"{_at(leaf)} pools to {side}x{side}, not to {pooled_side}x{pooled_side}, {_UNREAD}")
     elif leaf.kind not in _HIDDEN:
         raise _no_place(leaf)
 

@@ -305,9 +305,9 @@ def _recognize(
     reading = recognize(shapes, asked, settings=parts)
     if reading.settled:
         return recognize(shapes, overrides, settings=parts), ()
-    owners = {la.name: next(iter(la.parameters()), "") for la in reading.spec.layers}
-    keys = {name: arrays[reading.keys[f"{name}.{p}"]].keys[0] for name, p in owners.items() if p}
-    homes = {name: _home(origins[key], module) for name, key in keys.items()}
+    firsts = {la.name: f"{la.name}.{p}" for la in reading.spec.layers for p in list(la.parameters())[:1]}
+    keys = {name: arrays[reading.keys[p]].keys[0] for name, p in firsts.items() if p in reading.keys}
+    homes = {name: _home(origins[key], module) for name, key in keys.items()}  # not of computed parameters
     words = []
     if overrides.first_activation is None and module_config.first_activation(module, reading, homes):
         asked = dataclasses.replace(asked, first_activation="on")

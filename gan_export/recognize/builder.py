@@ -61,6 +61,7 @@ class Family:
     hidden: Literal["slope", "elu"] = "slope"  # the hidden activations: ReLU or LeakyReLU by their slope, or ELU
     other_outputs: tuple[Output, ...] = ()  # last activations of variants that have the same keys
     generic: bool = False
+    pooled_side: int = 0  # what an AdaptiveAvgPool2d of its module gives, if it has one
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,13 @@ def _synthesis(model: nn.Module, path: Path) -> Path:
     return path
 
 
+def _module(model: nn.Module, path: Path) -> Path:
+    """As Projected GAN's script saves it: modules, pickled whole."""
+    assert isinstance(model, fastgan.Generator)
+    path.write_bytes(pickle.dumps({"G": fastgan.Snapshot(model), "D": None, "G_ema": fastgan.Snapshot(model)}))
+    return path
+
+
 def _stylegan2(*sizes: Any, **settings: Any) -> Callable[[], nn.Module]:
     return lambda: nvlabs.random_everything(nvlabs.Generator(*sizes, **settings))
 
@@ -111,6 +119,13 @@ ROWS = {
     "fastgan-projected": Row(
         "fastgan",
         lambda: fastgan.trained_a_little(12, FAST, 128, projected=True), _synthesis, 12,
+    ),
+    "fastgan-projected-pickle": Row(
+        "fastgan", lambda: fastgan.trained_a_little(10, FAST, 128, projected=True), _module, 10,
+    ),
+    "fastgan-labels": Row(
+        "fastgan",
+        lambda: fastgan.trained_a_little(12, FAST, 256, projected=True, classes=6), _module, 12, labels=True,
     ),
     "biggan": Row(
         "biggan", lambda: biggan.random_biggan(biggan.BigGAN(*BIG, hier=True, attention=[16])), _saved, 12, True, True
@@ -289,6 +304,21 @@ def test_noise_is_stored_left_out_or_an_input(name: str, tmp_path: Path) -> None
     none = read(path, ReadOptions(noise="none"))
     zero = [torch.zeros_like(p) for p in planes]
     expect(images(none, *inputs(row)), images(checkpoint, *inputs(row), *zero))
+
+
+def test_both_convolutions_of_a_block_with_labels_have_noise_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = ROWS["fastgan-labels"]
+    model = row.build()
+    checkpoint = read(row.save(model, tmp_path / "network.pkl"), ReadOptions(noise="seed"))
+    z, labels = inputs(row)
+    feeds = checkpoint.signature.feeds(3, range(COUNT), z=z.numpy(), label=labels.numpy())
+    planes = [torch.from_numpy(feeds[p.name].copy()) for p in checkpoint.signature.inputs[2:]]
+    assert [tuple(p.shape[1:]) for p in planes] == [(1, r, r) for r in (8, 16, 32, 64, 128, 256) for _ in range(2)]
+    monkeypatch.setattr(fastgan.Noise, "given", iter(planes))
+    want = original(model, z, labels)
+    expect(images(checkpoint, z, labels, *planes), want)
 
 
 @pytest.mark.parametrize("name", ["skip-labels", "biggan", "r3gan"])

@@ -22,13 +22,11 @@ from gan_export.graph.layers import (
     Linear,
     MaxPool,
     Reshape,
-    ScaleChannels,
     Shape,
-    ShiftChannels,
     Upsample,
 )
 from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
-from gan_export.recognize.options import Compute
+from gan_export.recognize.conditional_norm import OfLabel, conditional_norm
 from gan_export.recognize.state_dict import Module
 
 Doubles = npt.NDArray[np.float64]
@@ -82,35 +80,11 @@ def _conv(draft: SpecBuilder, path: str, name: str, kernel: int, inputs: tuple[s
 def _conditional_norm(draft: SpecBuilder, path: str, name: str, features: str, then: str) -> None:
     """Append (x - mean) / √(var + eps) × (1 + gain(y)) + bias(y), then ReLU."""
     norm = _arrays(draft, path, "stored_mean", "stored_var")
-    mean, var = f"{norm.key}.stored_mean", f"{norm.key}.stored_var"
-    (gain, gain_keys), (bias, bias_keys) = (_spectral(draft, f"{path}.{p}") for p in ("gain", "bias"))
-    width = draft.shapes[then][0]
-    inside = draft.shapes[features][0]
-    shape = (width, inside)
-    if gain.weight != shape or bias.weight != shape or norm.arrays["stored_mean"] != (width,):
-        raise DoesNotFitError(f"{path}: {gain}, {bias} and {norm} don't fit {width} channels and {inside} features")
-    if norm.arrays["stored_var"] != (width,):
-        raise DoesNotFitError(f"{norm.key} is {norm}")
-
-    def inverse(var: Doubles) -> Doubles:
-        return np.asarray(1 / np.sqrt(var + BN_EPS))
-
-    def linear(layer: str, keys: tuple[str, ...], weight: Compute, bias_of: Compute) -> None:
-        draft.add(Linear, layer, inputs=(features,), in_features=inside, out_features=width)
-        draft.derive(f"{layer}.weight", keys, shape, weight)
-        draft.derive(f"{layer}.bias", (mean, var), (width,), bias_of)
-
-    linear(
-        f"{name}_scale", (*gain_keys, var), lambda w, u, v: over_sigma(w, u) * inverse(v)[:, None],
-        lambda _, v: inverse(v),
+    gain, bias = (_spectral(draft, f"{path}.{p}") for p in ("gain", "bias"))
+    conditional_norm(
+        draft, name, x=then, y=features, stored=norm, eps=BN_EPS,
+        gain=OfLabel(gain[0], gain[1], over_sigma), shift=OfLabel(bias[0], bias[1], over_sigma),
     )  # fmt: skip
-    linear(
-        f"{name}_shift", (*gain_keys, *bias_keys, mean, var),
-        lambda g, gu, b, bu, m, v: over_sigma(b, bu) - over_sigma(g, gu) * (m * inverse(v))[:, None],
-        lambda m, v: -m * inverse(v),
-    )  # fmt: skip
-    draft.add(ScaleChannels, f"{name}_scaled", inputs=(then, f"{name}_scale"))
-    draft.add(ShiftChannels, name, inputs=(f"{name}_scaled", f"{name}_shift"))
     draft.add(Activation, f"{name}_relu", kind="relu")
 
 

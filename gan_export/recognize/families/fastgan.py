@@ -1,9 +1,12 @@
 """FastGAN (Liu et al. 2021) and Projected GAN's version: `init.init`, `feat_8` ... `feat_1024`, `se_64` ..., `to_big`.
 
 Projected GAN normalizes z and has a bias in `to_big`.  The original has neither; it ends in tanh only at 1024.
+With classes, Projected GAN's blocks have named parts, `feat_8.conv1` ..., and norms that take the label's `embed`.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from gan_export.errors import GanExportError
 from gan_export.graph.layers import (
@@ -13,6 +16,7 @@ from gan_export.graph.layers import (
     Channels,
     Conv,
     ConvTranspose,
+    Embedding,
     Multiply,
     PixelNorm,
     Reshape,
@@ -21,28 +25,36 @@ from gan_export.graph.layers import (
 from gan_export.graph.ports import Normal, Port
 from gan_export.graph.signature import Signature
 from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.conditional_norm import OfLabel, conditional_norm
 from gan_export.recognize.state_dict import Module
 
 _SIDES = (8, 16, 32, 64, 128, 256, 512, 1024)
 _GATES = {64: 4, 128: 8, 256: 16, 512: 32}  # side of a map -> side of the smaller map that gates its channels
 _GATE_SIDE = 4
 _EPS = 1e-8
+_BN_EPS = 1e-5  # of the norms that take the label
 
 
 def _build(draft: SpecBuilder) -> None:
     last = draft.module("to_big")
-    if draft.state.embeddings:
-        raise DoesNotFitError("a class-conditional FastGAN, whose norms take the label, is not supported")
     first = draft.module("init.init.0")
     projected = last.bias
     sides = _sides(draft, last)
     nz = first.transposed[0]
-    noised = [side for side in sides for index in (2, 6) if _noise(draft, side, index) is not None]
+    steps = {side: _steps(draft, side) for side in sides}
+    noised = [side for side in sides for step in steps[side] if step.noise is not None]
     noise = draft.choice("noise", "none", "the noise that its code adds, new in every call") if noised else "none"
     if noise == "const":
         raise GanExportError("noise=const: the file stores no noise; none or seed")
     noises = [Port(f"noise{i}", "noise", (1, side, side), prior=Normal()) for i, side in enumerate(noised)]
-    draft.takes(*Signature.of_latent(nz, "normal", (1, 1, 1), 0, None).inputs, *(noises if noise == "seed" else ()))
+    embedding = _embedding(draft)
+    classes = embedding.weight[0] if embedding else 0
+    latent = Signature.of_latent(nz, "normal", (1, 1, 1), classes, None).inputs
+    draft.takes(*latent, *(noises if noise == "seed" else ()))
+    if embedding:
+        draft.classes = classes
+        draft.add(Embedding, "embed", embedding, inputs=("label",), classes=classes, dim=embedding.weight[1])
+        draft.chain.last = "z"
     if projected:
         draft.add(PixelNorm, "z_norm", eps=_EPS)
     draft.add(Reshape, "seed", shape=(nz, 1, 1))
@@ -54,13 +66,16 @@ def _build(draft: SpecBuilder) -> None:
     maps = {4: _gated_unit(draft, "init_glu")}
     ports = iter(noises)
     for side in sides:
-        path, name = f"feat_{side}", f"b{side}"
+        name = f"b{side}"
         draft.upsample(f"{name}_up")
-        for number, (conv, strength, norm) in enumerate(_parts(draft, side)):
-            _conv(draft, f"{name}_conv{number}", draft.module(f"{path}.{conv}"))
-            if strength is not None:
-                _add_noise(draft, f"{name}_noise{number}", strength, next(ports).name if noise == "seed" else None)
-            draft.batch_norm(f"{name}_bn{number}", draft.module(f"{path}.{norm}"))
+        for number, step in enumerate(steps[side]):
+            _conv(draft, f"{name}_conv{number}", draft.module(step.conv))
+            if step.noise is not None:
+                _add_noise(draft, f"{name}_noise{number}", step.noise, next(ports).name if noise == "seed" else None)
+            if classes:
+                _label_norm(draft, step.norm, f"{name}_bn{number}")
+            else:
+                draft.batch_norm(f"{name}_bn{number}", draft.module(step.norm))
             _gated_unit(draft, f"{name}_glu{number}")
         if side in _GATES:
             _gate(draft, f"se_{side}", maps[_GATES[side]])
@@ -72,34 +87,67 @@ def _build(draft: SpecBuilder) -> None:
     _leave_out(draft, sides)
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A convolution of a block, by the paths of its parts."""
+
+    conv: str
+    noise: Module | None
+    norm: str
+
+
+def _steps(draft: SpecBuilder, side: int) -> tuple[_Step, ...]:
+    """Return the convolutions of a block; none if there is no such block.  Classes: both take one noise's strength."""
+    path = f"feat_{side}"
+    if draft.maybe(f"{path}.conv1") is not None:
+        noise = _noise(draft, f"{path}.noise")
+        return tuple(_Step(f"{path}.conv{k}", noise, f"{path}.bn{k}") for k in (1, 2))
+    if draft.maybe(f"{path}.conv") is not None:
+        return (_Step(f"{path}.conv", None, f"{path}.bn"),)
+    if draft.maybe(f"{path}.1") is None:
+        return ()
+    if draft.maybe(f"{path}.5") is None:
+        return (_Step(f"{path}.1", None, f"{path}.2"),)
+    noises = [_noise(draft, f"{path}.{index}") for index in (2, 6)]
+    return (_Step(f"{path}.1", noises[0], f"{path}.3"), _Step(f"{path}.5", noises[1], f"{path}.7"))
+
+
 def _sides(draft: SpecBuilder, last: Module) -> tuple[int, ...]:
     """Return the sides of the blocks in use; Projected GAN at 128 has blocks of 256 that it doesn't run."""
-    found = []
+    found: list[int] = []
     for side in _SIDES:
-        if draft.maybe(f"feat_{side}.1") is None:
+        if not _steps(draft, side):
             break
         found.append(side)
-    while found and 2 * last.conv[0] != draft.module(f"feat_{found[-1]}.{_last_conv(draft, found[-1])}").conv[1]:
+    while found and 2 * last.conv[0] != draft.module(_steps(draft, found[-1])[-1].conv).conv[1]:
         found.pop()
     if not found or found[-1] < 2 * _SIDES[0]:
         raise DoesNotFitError("no feat_ block gives the channels that to_big takes", ("feat_8.1.weight",))
     return tuple(found)
 
 
-def _last_conv(draft: SpecBuilder, side: int) -> int:
-    return 1 if draft.maybe(f"feat_{side}.5") is None else 5
-
-
-def _noise(draft: SpecBuilder, side: int, index: int) -> Module | None:
-    module = draft.maybe(f"feat_{side}.{index}")
+def _noise(draft: SpecBuilder, path: str) -> Module | None:
+    module = draft.maybe(path)
     return module if module is not None and dict(module.arrays) == {"weight": (1,)} else None
 
 
-def _parts(draft: SpecBuilder, side: int) -> list[tuple[int, Module | None, int]]:
-    """Return, for each convolution, its index, the noise after it, and the index of its norm."""
-    if draft.maybe(f"feat_{side}.5") is None:
-        return [(1, None, 2)]
-    return [(1, _noise(draft, side, 2), 3), (5, _noise(draft, side, 6), 7)]
+def _embedding(draft: SpecBuilder) -> Module | None:
+    """Return the label's Embedding, if the generator has one."""
+    found = draft.state.embeddings
+    if len(found) > 1:
+        raise DoesNotFitError(f"{len(found)} embeddings, of which FastGAN has at most one")
+    return found[0] if found else None
+
+
+def _label_norm(draft: SpecBuilder, path: str, name: str) -> None:
+    """Append the norm that the label scales and shifts."""
+    stored, gain, shift = (draft.module(p) for p in (path, f"{path}.gain", f"{path}.bias"))
+    draft.used.update(m.key for m in (stored, gain, shift))
+    conditional_norm(
+        draft, name, x=draft.last, y="embed", stored=stored, eps=_BN_EPS,
+        gain=OfLabel(gain, (f"{gain.key}.weight",), bias=gain.bias),
+        shift=OfLabel(shift, (f"{shift.key}.weight",), bias=shift.bias),
+    )  # fmt: skip
 
 
 def _conv(draft: SpecBuilder, name: str, module: Module) -> None:
@@ -109,10 +157,10 @@ def _conv(draft: SpecBuilder, name: str, module: Module) -> None:
 
 
 def _add_noise(draft: SpecBuilder, name: str, strength: Module, port: str | None) -> None:
-    if port is None:
-        draft.used.add(strength.key)
-    else:
-        draft.add(AddNoise, name, strength, inputs=(draft.last, port))
+    draft.used.add(strength.key)  # with classes, by both convolutions of a block
+    if port is not None:
+        draft.add(AddNoise, name, inputs=(draft.last, port))
+        draft.derive(f"{name}.weight", (f"{strength.key}.weight",), (1,), lambda weight: weight)
 
 
 def _gated_unit(draft: SpecBuilder, name: str) -> str:
@@ -161,4 +209,4 @@ def _leave_out(draft: SpecBuilder, sides: tuple[int, ...]) -> None:
         draft.notes.append(f"blocks beyond {sides[-1]}x{sides[-1]}, which its code doesn't run, are left out")
 
 
-FAMILY = Family("fastgan", "FastGAN and Projected GAN's FastGAN", _build, output="none")
+FAMILY = Family("fastgan", "FastGAN and Projected GAN's FastGAN", _build, output="none", pooled_side=_GATE_SIDE)

@@ -69,31 +69,67 @@ class Gate(nn.Module):
         return out
 
 
+class LabelNorm(nn.Module):
+    def __init__(self, width: int, features: int) -> None:
+        super().__init__()
+        self.gain = spectral_norm(nn.Linear(features, width))
+        self.bias = spectral_norm(nn.Linear(features, width))
+        self.register_buffer("stored_mean", torch.zeros(width))
+        self.register_buffer("stored_var", torch.ones(width))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        # stored_* are buffers
+        x = nn.functional.batch_norm(x, self.stored_mean, self.stored_var, training=self.training)  # type: ignore[arg-type]
+        out: Tensor = x * (1 + self.gain(y))[:, :, None, None] + self.bias(y)[:, :, None, None]
+        return out
+
+
+class LabelBlock(nn.Module):
+    """Projected GAN's block if there are classes; one strength of noise for both convolutions."""
+
+    def __init__(self, a: int, b: int, features: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = _conv(a, 2 * b, 3, 1), _conv(b, 2 * b, 3, 1)
+        self.bn1, self.bn2 = LabelNorm(2 * b, features), LabelNorm(2 * b, features)
+        self.up, self.act, self.noise = nn.Upsample(scale_factor=2), Glu(), Noise()
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        x = self.act(self.bn1(self.noise(self.conv1(self.up(x))), y))
+        out: Tensor = self.act(self.bn2(self.noise(self.conv2(x)), y))
+        return out
+
+
 class Generator(nn.Module):
     """Channels by side, from 4 up.  size: of the image, with blocks above it that don't run if there are any."""
 
-    def __init__(self, nz: int, widths: dict[int, int], size: int, *, projected: bool = False) -> None:
+    def __init__(
+        self, nz: int, widths: dict[int, int], size: int, *, projected: bool = False, classes: int = 0
+    ) -> None:
         super().__init__()
         self.size, self.projected = size, projected
         self.init = Init(nz, widths[4])
         sides = sorted(widths)[1:]
         for side in sides:
             twice = projected or side in (8, 32, 128, 512)
-            setattr(self, f"feat_{side}", _up(widths[side // 2], widths[side], twice))
+            sizes = widths[side // 2], widths[side]
+            setattr(self, f"feat_{side}", LabelBlock(*sizes, nz) if classes else _up(*sizes, twice))
             if side in GATES:
                 setattr(self, f"se_{side}", Gate(widths[GATES[side]], widths[side]))
         if not projected and size > 128:
             self.to_128 = _conv(widths[128], 3, 1)
         self.to_big = _conv(widths[size], 3, 3, 1, bias=projected)
+        if classes:
+            self.embed = nn.Embedding(classes, nz)
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        label_features = () if label is None else (self.embed(label),)
         if self.projected:
             z = z * torch.rsqrt((z * z).mean(1, keepdim=True) + 1e-8)
         x, side = self.init(z), 4
         maps = {4: x}
         while side < self.size:
             side *= 2
-            x = getattr(self, f"feat_{side}")(x)
+            x = getattr(self, f"feat_{side}")(x, *label_features)
             if side in GATES:
                 x = getattr(self, f"se_{side}")(maps[GATES[side]], x)
             maps[side] = x
@@ -101,19 +137,31 @@ class Generator(nn.Module):
         return torch.tanh(out) if self.size == 1024 and not self.projected else out
 
 
-def trained_a_little(nz: int, widths: dict[int, int], size: int, *, projected: bool = False) -> Generator:
+def trained_a_little(
+    nz: int, widths: dict[int, int], size: int, *, projected: bool = False, classes: int = 0
+) -> Generator:
     """Random parameters and statistics, the same in each call; spectral norm's vectors from a pass in training mode."""
     torch.manual_seed(0)
-    model = Generator(nz, widths, size, projected=projected)
+    model = Generator(nz, widths, size, projected=projected, classes=classes)
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, Noise):
                 module.weight.normal_(0, 0.3)
-        model.train()(torch.randn(4, nz))
+        model.train()(torch.randn(4, nz), *([torch.arange(4) % classes] if classes else []))
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 assert module.running_var is not None
                 module.weight.normal_(1, 0.3)
                 module.bias.normal_(0, 0.3)
                 module.running_var.add_(torch.rand(module.running_var.shape))
+            elif isinstance(module, LabelNorm):
+                module.stored_var.add_(torch.rand(module.stored_var.shape))  # type: ignore[operator]
     return model.eval()
+
+
+class Snapshot(nn.Module):
+    """The whole module as Projected GAN pickles it: its layers are in `synthesis`."""
+
+    def __init__(self, synthesis: Generator) -> None:
+        super().__init__()
+        self.synthesis = synthesis
