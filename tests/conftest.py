@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from torch import nn
 
 from gan_export.graph.spec import GeneratorSpec
@@ -168,14 +169,20 @@ class Artifacts:
             line = next(one for one in table.lines() if one.exporter.name == name)
             if not line.available:
                 pytest.skip(line.reason)
-            target = self.folder / f"g{line.exporter.suffix}"
-            self.made[name] = publish.export(checkpoint.read(self.source), line.exporter, target).path
+            with FileLock(self.folder / f"{name}.lock"):  # pytest's workers share what any of them has shipped
+                target = self.folder / f"g{line.exporter.suffix}"
+                if not target.exists():
+                    publish.export(checkpoint.read(self.source), line.exporter, target)
+            self.made[name] = target
         return self.made[name]
 
 
 @pytest.fixture(scope="session")
 def artifacts(classic_pth: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
-    return Artifacts(classic_pth, tmp_path_factory.mktemp("artifacts"))
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "artifacts"
+    folder.mkdir(exist_ok=True)
+    return Artifacts(classic_pth, folder)
 
 
 def _formats_of_files() -> Iterator[object]:

@@ -21,10 +21,7 @@ from gan_export.exporters.base import Options, unavailable_reason
 from gan_export.formats import manifest
 from tests.bench.conftest import BRIEF, Command
 
-pytestmark = [
-    pytest.mark.alone,
-    pytest.mark.timeout(900),  # the first test measures for all others: slow on a busy machine
-]
+pytestmark = pytest.mark.timeout(900)  # the first test measures for all others: slow on a busy machine
 
 
 def test_a_run_holds_every_row_with_its_samples_and_its_proof(measured: Run) -> None:
@@ -115,6 +112,7 @@ def test_a_peak_that_is_beaten_is_doubted(measured: Run) -> None:
     assert any("measured too low" in doubt for doubt in summary.doubts(dataclasses.replace(measured, peak=low)))
 
 
+@pytest.mark.alone
 def test_a_planted_slow_down_is_found_and_noise_is_not(
     planted: Callable[..., Run], gan_bench: Command, tmp_path: Path
 ) -> None:
@@ -279,6 +277,7 @@ def test_fresh_processes_add_blocks(planted: Callable[..., Run]) -> None:
     assert len(run.entries[0].starts) == 2
 
 
+@pytest.mark.alone
 def test_a_sweep_doubles_until_it_no_longer_pays(planted: Callable[..., Run]) -> None:
     """At first, the planted pause makes every call take the same time, so doubling pays until the work takes longer."""
     run = planted("brief", dataclasses.replace(BRIEF, sweep=True, rounds=2))
@@ -295,6 +294,7 @@ def test_progress_goes_up_to_the_end(planted: Callable[..., Run]) -> None:
     assert shares[-1] == 1.0
 
 
+@pytest.mark.alone
 def test_agrees_with_a_loop_written_by_hand(planted: Callable[..., Run], files: dict[str, Path]) -> None:
     """The planted pause dominates, so both get the same time per call, whatever other work the machine does."""
     import time
@@ -314,6 +314,7 @@ def test_agrees_with_a_loop_written_by_hand(planted: Callable[..., Run], files: 
 
 
 @pytest.mark.long
+@pytest.mark.alone
 def test_against_itself_the_interval_covers_one(
     planted: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

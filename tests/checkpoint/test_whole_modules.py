@@ -140,7 +140,7 @@ def test_how_pictures_are_enlarged(tmp_path: Path) -> None:
         (nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), "conv_blocks.1 enlarges by bilinear, align"),
         (nn.UpsamplingBilinear2d(scale_factor=2), "enlarges by bilinear, align"),
         (nn.Upsample(scale_factor=2, mode="bicubic"), "enlarges by bicubic"),
-        (nn.Upsample(scale_factor=4), "scale_factor 4\.0"),
+        (nn.Upsample(scale_factor=4), r"scale_factor 4\.0"),
     ):
         with pytest.raises(GanExportError, match=says):
             read(saved(tmp_path / "netG.pth", Block(up)))

@@ -246,7 +246,6 @@ WAYS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "clang-no-flags": (["clang"], ()),
     "clang++": (["clang++", *CPP, "-O2"], ()),
     "zig": ([*ZIG, *C99, "-O3"], ()),
-    "zig-32-bit": ([*ZIG, *C99, "-O2", "-target", "x86-linux-musl"], ()),
     "zig-x87": ([*ZIG, *C99, "-O2", "-target", "x86-linux-musl", "-mcpu=i586"], ()),
     "riscv64": (["riscv64-linux-gnu-gcc", *C99, "-O2", "-static"], ("qemu-riscv64",)),
     "arm-32-bit": (["arm-linux-gnueabihf-gcc", *C99, "-O2", "-static"], ("qemu-arm",)),
@@ -282,13 +281,13 @@ def test_every_compiler_draws_the_same_pictures(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("system", ["x86_64-macos", "aarch64-macos", "aarch64-windows-gnu"])
+@pytest.mark.parametrize("system", ["x86_64-macos", "aarch64-macos"])
 def test_it_links_for_systems_that_cannot_be_run(system: str, tmp_path: Path) -> None:
     pytest.importorskip("ziglang", reason="pip install ziglang")
     folder = write("classic", tmp_path / "c", Options(embed_weights=True))
     sources = ["generator.c", "generator_weights.c", "example.c"]
     subprocess.run([*ZIG, *C99, "-O2", "-target", system, *sources, "-lm", "-o", "example"], cwd=folder, check=True)
-    assert (folder / "example").read_bytes()[:2] == (b"MZ" if "windows" in system else b"\xcf\xfa")
+    assert (folder / "example").read_bytes()[:2] == b"\xcf\xfa"
 
 
 @pytest.mark.long
