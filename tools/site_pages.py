@@ -53,7 +53,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/formats.md": formats,
     "reference/families.md": families,
 }
-_IMAGES_IN = ("junyanz_resnet", "junyanz_unet", "rrdb", "srvgg", "srresnet")
+_IMAGES_IN = ("junyanz_resnet", "junyanz_unet", "rrdb", "srvgg", "srresnet", "gfpgan")
 _WITHOUT_DEFAULTS = (*_IMAGES_IN, "stylegan2", "stylegan2_rosinality", "r3gan", "biggan", "fastgan")
 
 

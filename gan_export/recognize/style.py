@@ -99,6 +99,7 @@ class StyledConv:
     taps:     key of the filter (4, 4) behind a convolution that doubles the size, `taps_gain` a factor of it
     noise:    keys of the stored plane and of its strength
     gain:     of the activation, which is a leaky ReLU
+    bare:     whether the gain is of the convolution alone, not of the noise and the bias too
     clamp:    limit of the result
     """
 
@@ -113,7 +114,13 @@ class StyledConv:
     noise: tuple[str, str] | None = None
     side: int = 0
     gain: float = math.sqrt(2)
+    bare: bool = False
     clamp: float | None = None
+
+    @property
+    def later_gain(self) -> float:
+        """Factor of the noise and the bias."""
+        return 1.0 if self.bare else self.gain
 
 
 def _one_row(center: Doubles, width: int) -> Doubles:
@@ -308,7 +315,7 @@ class StyleBuilder:
         draft.add(ScaleChannels, f"{name}_out", inputs=(made, f"{name}_demod"))
         self._noise(conv)
         draft.add(ChannelBias, f"{name}_bias", channels=out)
-        draft.derive(f"{name}_bias.bias", (conv.bias,), (out,), lambda b: b.reshape(-1) * gain)
+        draft.derive(f"{name}_bias.bias", (conv.bias,), (out,), lambda b: b.reshape(-1) * conv.later_gain)
         draft.add(Activation, f"{name}_act", kind="leaky_relu", slope=SLOPE)
         self._clamp(name, conv.clamp)
         return draft.last
@@ -316,7 +323,7 @@ class StyleBuilder:
     def _noise(self, conv: StyledConv) -> None:
         if conv.noise is None or self.noise == "none":
             return
-        draft, gain, name, (plane, strength) = self.draft, conv.gain, f"{conv.name}_noise", conv.noise
+        draft, gain, name, (plane, strength) = self.draft, conv.later_gain, f"{conv.name}_noise", conv.noise
         if self.noise == "seed":
             port = next(p for p in self.noises if (p.name,) not in {la.inputs[1:] for la in draft.chain})
             draft.add(AddNoise, name, inputs=(draft.last, port.name))

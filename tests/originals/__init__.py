@@ -12,6 +12,6 @@ ORIGINALS: tuple[Original, ...] = (
 
 # Families of more than one image, or of layers that not all formats have: tests/recognize/test_coupled, test_elu and
 # test_studiogan.
-APART = ("cogan", "torchgan_began", "studiogan_resnet")
+APART = ("cogan", "torchgan_began", "studiogan_resnet", "gfpgan")
 
 __all__ = ["APART", "ORIGINALS", "Original", "cuda_tagged", "randomized"]
