@@ -221,7 +221,7 @@ def _web(folder: Path) -> int:
     terminal(result.out)
     site = folder / "out" / "site"
     if result.code == 0:
-        ours = {f.name: f for f in Path(web.__file__).parent.rglob("*") if f.is_file()}
+        ours = [f for f in Path(web.__file__).parent.rglob("*") if f.is_file()]  # each kind of page has its index.html
         for file in site.iterdir():
             match file.name:
                 case "generator.gan":
@@ -231,7 +231,7 @@ def _web(folder: Path) -> int:
                 case "site.json":
                     assert json.loads(file.read_text()) == {"generator": "generator.gan"}
                 case name:
-                    assert file.read_bytes() == ours[name].read_bytes()
+                    assert file.read_bytes() in [f.read_bytes() for f in ours if f.name == name]
     return result.code
 
 
