@@ -54,7 +54,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/families.md": families,
 }
 _IMAGES_IN = ("junyanz_resnet", "junyanz_unet", "rrdb", "srvgg", "srresnet", "gfpgan")
-_WITHOUT_DEFAULTS = (*_IMAGES_IN, "stylegan2", "stylegan2_rosinality", "r3gan", "biggan", "fastgan")
+_WITHOUT_DEFAULTS = (*_IMAGES_IN, "stylegan2", "stylegan2_rosinality", "stylegan3", "r3gan", "biggan", "fastgan")
 
 
 def _written(name: str) -> str:

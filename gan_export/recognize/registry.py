@@ -35,6 +35,7 @@ from gan_export.recognize.families import (
     studiogan_resnet,
     stylegan2,
     stylegan2_rosinality,
+    stylegan3,
     torchgan,
     torchgan_began,
     udacity,
@@ -48,6 +49,7 @@ ARCHS: Registry[Family] = Registry(
     (
         stylegan2.FAMILY,
         stylegan2_rosinality.FAMILY,
+        stylegan3.FAMILY,
         r3gan.FAMILY,
         biggan.FAMILY,
         fastgan.FAMILY,

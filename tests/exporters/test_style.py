@@ -15,7 +15,7 @@ from gan_export.errors import GanExportError
 from gan_export.pipeline import publish
 from gan_export.recognize.options import ReadOptions
 from gan_export.runtimes import RUNTIMES
-from tests.originals.style import biggan, fastgan, nvlabs, r3gan, rosinality
+from tests.originals.style import biggan, fastgan, nvlabs, r3gan, rosinality, stylegan3
 from tests.originals.style.containers import nvlabs_pickle
 
 FORMATS = ("onnx", "torchscript", "pt2", "openvino", "safetensors")
@@ -34,6 +34,9 @@ def small(family: str, folder: Path, options: ReadOptions | None = None) -> Chec
             nvlabs_pickle(path, G_ema=nvlabs.random_everything(nvlabs.Generator(8, 4, 8, [8, 6])))
         case "stylegan2_rosinality":
             _state_dict(nvlabs.random_everything(rosinality.Rosinality(8, 2, [8, 6])), path)
+        case "stylegan3":
+            net3 = stylegan3.Generator(8, 0, 8, [16, 32], [8, 6])
+            nvlabs_pickle(path, G_ema=nvlabs.random_everything(net3))
         case "r3gan":
             _state_dict(nvlabs.random_everything(r3gan.Generator(8, [8, 8], [2, 2], [1, 1])), path)
         case "biggan":
@@ -60,13 +63,17 @@ def verified(read: Checkpoint, format: str, folder: Path) -> publish.ExportResul
     [
         *itertools.product(("stylegan2", "r3gan", "biggan", "fastgan"), FORMATS),
         ("stylegan2_rosinality", "onnx"),  # the same layers as stylegan2's
+        ("stylegan3", "onnx"),
+        ("stylegan3", "openvino"),
     ],
 )
 def test_a_family_is_verified_in_every_format_of_the_core(family: str, format: str, tmp_path: Path) -> None:
     verified(small(family, tmp_path), format, tmp_path)
 
 
-@pytest.mark.parametrize("family", ["stylegan2", pytest.param("biggan", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "family", ["stylegan2", *(pytest.param(name, marks=pytest.mark.long) for name in ("biggan", "stylegan3"))]
+)
 def test_onnx_has_no_convolution_with_computed_weights(family: str, tmp_path: Path) -> None:
     import onnx
 

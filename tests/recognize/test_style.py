@@ -19,7 +19,7 @@ from gan_export.checkpoint import Checkpoint, read
 from gan_export.errors import GanExportError
 from gan_export.graph.torch_module import build_module
 from gan_export.recognize import Match, ReadOptions, recognize
-from tests.originals.style import STYLE_FAMILIES, biggan, fastgan, nvlabs, r3gan, rosinality
+from tests.originals.style import STYLE_FAMILIES, biggan, fastgan, nvlabs, r3gan, rosinality, stylegan3
 from tests.originals.style.containers import nvlabs_pickle, r3gan_pickle
 
 BOUND = 1e-5  # of the largest value
@@ -97,6 +97,17 @@ ROWS = {
     ),
     "rosinality-64": Row(
         "stylegan2_rosinality", lambda: nvlabs.random_everything(rosinality.Rosinality(16, 2, WIDE)), _g_ema, 16
+    ),
+    "stylegan3": Row(
+        "stylegan3",
+        lambda: nvlabs.random_everything(stylegan3.Generator(8, 0, 10, [16, 16, 32, 32], [12, 10, 8, 6])), _pickled, 8,
+    ),
+    "stylegan3-r-labels": Row(
+        "stylegan3",
+        lambda: nvlabs.random_everything(
+            stylegan3.Generator(8, 5, 10, [16, 32, 32, 64], [12, 12, 8, 4], kernel=1, channels=1, radial=True)
+        ),
+        _pickled, 8, labels=True,
     ),
     "r3gan": Row(
         "r3gan", lambda: nvlabs.random_everything(r3gan.Generator(8, [16, 16, 12], [4, 4, 3], [2, 1, 2])), _r3gan, 8
@@ -221,7 +232,7 @@ def test_each_parameter_changes_the_image_as_in_the_original(name: str) -> None:
 # Truncation, inputs and noise.
 
 
-@pytest.mark.parametrize("name", ["skip", "skip-labels", "orig"])
+@pytest.mark.parametrize("name", ["skip", "skip-labels", "orig", "stylegan3"])
 @pytest.mark.parametrize(("psi", "cutoff"), [(0.7, None), (0.3, 3), (0.0, None), (1.2, 8), (0.5, 0)])
 def test_truncates_as_the_original(name: str, psi: float, cutoff: int | None, tmp_path: Path) -> None:
     row = ROWS[name]
@@ -321,7 +332,7 @@ def test_both_convolutions_of_a_block_with_labels_have_noise_of_their_own(
     expect(images(checkpoint, z, labels, *planes), want)
 
 
-@pytest.mark.parametrize("name", ["skip-labels", "biggan", "r3gan"])
+@pytest.mark.parametrize("name", ["skip-labels", "biggan", "r3gan", "stylegan3"])
 def test_an_image_does_not_depend_on_its_neighbors(name: str, tmp_path: Path) -> None:
     row = ROWS[name]
     checkpoint = read(row.save(row.build(), tmp_path / "network.pkl"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gan_export.graph.layers.alias_free import FilterDown, FilterUp, FourierFeatures
 from gan_export.graph.layers.attention import Attend, MaxPool
 from gan_export.graph.layers.base import Layer, Shape
 from gan_export.graph.layers.clipping import Clamp, PReLU
@@ -34,10 +35,11 @@ from gan_export.graph.layers.style import (
 
 __all__ = [
     "LAYERS", "Activation", "Add", "AddNoise", "AddPlane", "Affine", "Attend", "AvgPool", "BatchNorm", "BlurDown",
-    "BlurUp", "ChannelBias", "Channels", "Clamp", "Concat", "Conv", "ConvTranspose", "Crop", "Demodulate",
-    "Dropout", "Elu", "Embedding", "GroupedConv", "GroupedConvTranspose", "InstanceNorm", "Layer", "Linear", "MaxPool",
-    "ModulatedConstant", "Multiply", "OneHot", "PReLU", "Pad", "PixelNorm", "PixelShuffle", "PixelUnshuffle",
-    "Reshape", "Row", "Rows", "Scale", "ScaleChannels", "Shape", "ShiftChannels", "Truncate", "Upsample",
+    "BlurUp", "ChannelBias", "Channels", "Clamp", "Concat", "Conv", "ConvTranspose", "Crop", "Demodulate", "Dropout",
+    "Elu", "Embedding", "FilterDown", "FilterUp", "FourierFeatures", "GroupedConv", "GroupedConvTranspose",
+    "InstanceNorm", "Layer", "Linear", "MaxPool", "ModulatedConstant", "Multiply", "OneHot", "PReLU", "Pad",
+    "PixelNorm", "PixelShuffle", "PixelUnshuffle", "Reshape", "Row", "Rows", "Scale", "ScaleChannels", "Shape",
+    "ShiftChannels", "Truncate", "Upsample",
 ]  # fmt: skip
 
 LAYERS: tuple[type[Layer], ...] = (
@@ -83,4 +85,7 @@ LAYERS: tuple[type[Layer], ...] = (
     MaxPool,
     AvgPool,
     Attend,
+    FourierFeatures,
+    FilterUp,
+    FilterDown,
 )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gan_export.graph.torch_layers import basic, images_in, style
+from gan_export.graph.torch_layers import alias_free, basic, images_in, style
 from gan_export.graph.torch_layers.base import Builder
 
 BUILDERS: Mapping[type[Any], Builder] = {
     **basic.BUILDERS,
     **images_in.BUILDERS,
     **style.BUILDERS,
+    **alias_free.BUILDERS,
 }

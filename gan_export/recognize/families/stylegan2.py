@@ -6,84 +6,16 @@ layers are set (clamps, gains, architecture); of a state dict, what their traini
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Mapping as Table
-from typing import Any
 
-from gan_export.errors import GanExportError, printable
-from gan_export.graph.layers import Conv, Shape
+from gan_export.errors import GanExportError
+from gan_export.graph.layers import Conv
 from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.nvlabs import CLAMP, NvlabsFile, limit_of, mapping_of, number
 from gan_export.recognize.options import Assumption
-from gan_export.recognize.state_dict import Module
-from gan_export.recognize.style import Dense, Mapping, StyleBuilder, StyledConv
+from gan_export.recognize.style import StyleBuilder, StyledConv
 
-CLAMP = 256.0  # of both trees' training scripts
-MAPPING_RATE = 0.01
 ACTIVE = math.sqrt(2)
-
-
-class _File:
-    """The file's modules, each held against what the pickle says of it."""
-
-    def __init__(self, draft: SpecBuilder) -> None:
-        self.draft = draft
-
-    def arrays(self, path: str, *names: str, optional: tuple[str, ...] = ()) -> Module:
-        """The module at `path`, which has just these arrays."""
-        module = self.draft.module(path)
-        have = set(module.arrays)
-        if missing := set(names) - have:
-            raise DoesNotFitError(f"no {path}.{min(missing)}", tuple(f"{path}.{n}" for n in sorted(missing)))
-        if extra := have - set(names) - set(optional):
-            raise DoesNotFitError(f"{printable(path, 80)}.{printable(min(extra), 40)} has no place")
-        self.draft.used.add(module.key)
-        return module
-
-    def dense(self, path: str, rate: float, active: bool) -> Dense:
-        """A FullyConnectedLayer."""
-        module = self.arrays(path, "weight", "bias")
-        inside, out = module.linear
-        if module.arrays["bias"] != (out,):
-            raise DoesNotFitError(f"{path} is {module}")
-        activation = "lrelu" if active else "linear"
-        settings = self.draft.settings(module.key, "FullyConnectedLayer", activation=activation)
-        gain = _number(settings, path, "weight_gain", rate / math.sqrt(inside))
-        bias_gain = _number(settings, path, "bias_gain", rate)
-        return Dense(f"{module.key}.weight", f"{module.key}.bias", (out, inside), gain, bias_gain, active)
-
-    def conv(
-        self, path: str, kind: str, kernel: int, names: tuple[str, ...], **known: Any
-    ) -> tuple[Shape, Table[str, Any]]:
-        """Return (shape of the weight, settings in the pickle) of a layer with a convolution."""
-        module = self.arrays(path, *names, optional=("noise_const",))
-        shape = module.weight
-        if len(shape) != 4 or shape[2:] != (kernel, kernel):
-            raise DoesNotFitError(f"{path} is {module}, not a convolution of {kernel}x{kernel}")
-        if "bias" in names and module.arrays["bias"] != (shape[0],):
-            raise DoesNotFitError(f"{path} is {module}")
-        if module.arrays.get("resample_filter", (4, 4)) != (4, 4):
-            raise DoesNotFitError(f"{path}.resample_filter is {module.arrays['resample_filter']}, not (4, 4)")
-        return shape, self.draft.settings(module.key, kind, **known)
-
-
-def _number(settings: Table[str, Any], path: str, name: str, default: float | None) -> float:
-    """A finite number that a pickle states, else the default."""
-    value = settings.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > 1e9:
-        raise GanExportError(f"{path} says {name} {printable(str(value), 40)}: not a number that is read")
-    return float(value)
-
-
-def _limit(settings: Table[str, Any], path: str, gain: float = 1.0) -> float | None:
-    """conv_clamp, of a layer whose result has that gain."""
-    value = settings.get("conv_clamp", None if settings else CLAMP)
-    if value is None:
-        return None
-    limit = _number(settings, path, "conv_clamp", CLAMP) * gain
-    if limit < 0:
-        raise GanExportError(f"{path} says conv_clamp {limit}: not a limit")
-    return limit
 
 
 def _resolutions(draft: SpecBuilder) -> list[int]:
@@ -97,7 +29,7 @@ def _resolutions(draft: SpecBuilder) -> list[int]:
 
 
 def _build(draft: SpecBuilder) -> None:
-    file = _File(draft)
+    file = NvlabsFile(draft)
     resolutions = _resolutions(draft)
     last = resolutions[-1]
     has_image = [draft.maybe(f"synthesis.b{r}.torgb") is not None for r in resolutions]
@@ -108,7 +40,7 @@ def _build(draft: SpecBuilder) -> None:
     if not has_image[-1] or (architecture != "skip" and any(has_image[:-1])):
         raise DoesNotFitError("torgb is in none, or only in some of the blocks")
     parts = StyleBuilder(draft)
-    mapping = _mapping(file, 2 * len(resolutions))
+    mapping = mapping_of(file, 2 * len(resolutions))
     channels = draft.module(f"synthesis.b{last}.torgb").conv[1]
     draft.settings("", "Generator", z_dim=mapping.nz, w_dim=mapping.width, img_resolution=last, img_channels=channels,
                    c_dim=mapping.embed.shape[1] if mapping.embed else 0)  # fmt: skip
@@ -153,32 +85,7 @@ def _convs(resolutions: list[int]) -> list[tuple[int, str]]:
     return [(r, f"synthesis.b{r}.{n}") for r in resolutions for n in ("conv0", "conv1") if r > 4 or n == "conv1"]
 
 
-def _mapping(file: _File, rows: int) -> Mapping:
-    draft = file.draft
-    numbers = [i for i, _ in draft.numbered("mapping.fc#")]
-    layers = tuple(file.dense(f"mapping.fc{i}", MAPPING_RATE, active=True) for i in numbers)
-    embed = file.dense("mapping.embed", 1.0, active=False) if draft.maybe("mapping.embed") else None
-    for a, b in itertools.pairwise(layers):
-        if a.shape[0] != b.shape[1]:
-            raise DoesNotFitError(f"mapping: {a.shape} is followed by {b.shape}")
-    made = Mapping(layers, embed, "mapping.w_avg" if draft.maybe("mapping") else None, rows)
-    if made.nz < 1:
-        raise DoesNotFitError("mapping.fc0 takes the label alone")
-    if made.center:
-        center = file.arrays("mapping", "w_avg")
-        if center.arrays["w_avg"] != (made.width,):
-            raise DoesNotFitError(f"mapping.w_avg is {center.arrays['w_avg']}, not ({made.width},)")
-        made = Mapping(layers, embed, f"{center.key}.w_avg", rows)
-    classes = embed.shape[1] if embed else 0
-    draft.settings(
-        "mapping", "MappingNetwork", z_dim=made.nz, c_dim=classes, w_dim=made.width, num_ws=rows, num_layers=len(layers)
-    )
-    if not draft.state.settings:
-        draft.assumed.append(Assumption("the mapping's learning rate multiplier is", f"{MAPPING_RATE:g}", ""))
-    return made
-
-
-def _styled(file: _File, r: int, name: str, gain: float) -> StyledConv:
+def _styled(file: NvlabsFile, r: int, name: str, gain: float) -> StyledConv:
     path = f"synthesis.b{r}.{name}"
     up = 2 if name == "conv0" else 1
     shape, settings = file.conv(
@@ -204,26 +111,26 @@ def _styled(file: _File, r: int, name: str, gain: float) -> StyledConv:
         f"b{r}_{name}", file.dense(f"{path}.affine", 1.0, active=False), f"{module.key}.weight", shape,
         f"{module.key}.bias", taps=f"{module.key}.resample_filter" if up == 2 else None,
         noise=(plane, strength) if noisy else None, side=r,
-        gain=_number(settings, path, "act_gain", ACTIVE) * gain, clamp=_limit(settings, path, gain),
+        gain=number(settings, path, "act_gain", ACTIVE) * gain, clamp=limit_of(settings, path, gain),
     )  # fmt: skip
 
 
-def _to_rgb(file: _File, r: int) -> StyledConv:
+def _to_rgb(file: NvlabsFile, r: int) -> StyledConv:
     path = f"synthesis.b{r}.torgb"
     shape, settings = file.conv(path, "ToRGBLayer", 1, ("weight", "bias"))
     key = file.draft.module(path).key
-    gain = _number(settings, path, "weight_gain", 1 / math.sqrt(shape[1]))
+    gain = number(settings, path, "weight_gain", 1 / math.sqrt(shape[1]))
     affine = file.dense(f"{path}.affine", 1.0, active=False).scaled(gain)
-    return StyledConv(f"b{r}_torgb", affine, f"{key}.weight", shape, f"{key}.bias", clamp=_limit(settings, path))
+    return StyledConv(f"b{r}_torgb", affine, f"{key}.weight", shape, f"{key}.bias", clamp=limit_of(settings, path))
 
 
-def _skip(file: _File, parts: StyleBuilder, r: int, x: str) -> str:
+def _skip(file: NvlabsFile, parts: StyleBuilder, r: int, x: str) -> str:
     """The resnet's way around: 1x1, then twice the size; √½ of it."""
     draft, path, name = file.draft, f"synthesis.b{r}.skip", f"b{r}_skip"
     known = {"up": 2, "activation": "linear", "conv_clamp": None, "padding": 0}
     shape, settings = file.conv(path, "Conv2dLayer", 1, ("weight", "resample_filter"), **known)
     key = draft.module(path).key
-    gain = _number(settings, path, "weight_gain", 1 / math.sqrt(shape[1])) * _number(settings, path, "act_gain", 1.0)
+    gain = number(settings, path, "weight_gain", 1 / math.sqrt(shape[1])) * number(settings, path, "act_gain", 1.0)
     draft.add(Conv, name, inputs=(x,), in_channels=shape[1], out_channels=shape[0], kernel=1, bias=False)
     draft.derive(f"{name}.weight", (f"{key}.weight",), shape, lambda v: v * gain * math.sqrt(0.5))
     return parts.enlarge(f"{name}_up", name, f"{key}.resample_filter", 4.0)

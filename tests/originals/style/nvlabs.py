@@ -206,6 +206,13 @@ def random_everything(model: nn.Module, seed: int = 0) -> nn.Module:
             if last in ("resample_filter", "kernel", "Kernel"):
                 taps = torch.rand(t.shape, generator=draw) + 0.2
                 t.copy_(taps / taps.sum() * (4 if last == "kernel" else 1))
+            elif last in ("up_filter", "down_filter"):
+                taps = torch.rand(t.shape, generator=draw) + 0.2
+                t.copy_(taps / taps.sum())
+            elif last == "magnitude_ema":
+                t.copy_(0.5 + torch.rand(t.shape, generator=draw))
+            elif last == "transform":
+                t.copy_(torch.eye(3) + 0.2 * normal(t) * torch.tensor([[1.0], [1], [0]]))
             elif name.endswith(("affine.bias", "modulation.bias")):
                 t.copy_(1 + 0.3 * normal(t))
             elif ".fc" in name or name.startswith("style."):
