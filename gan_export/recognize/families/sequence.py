@@ -61,10 +61,6 @@ def _build(draft: SpecBuilder) -> None:
 
 def _say_what_is_assumed(draft: SpecBuilder, steps: list[Step]) -> None:
     draft.notes.append("its layers are taken in the order of the file's keys")
-    hidden = [s for s in steps[:-1] if s.kind == "conv"]
-    if len(hidden) > 3 and not any(s.norm for s in steps) and len({s.width for s in hidden}) == 1:
-        what = "whether its activations are ELU, as in BEGAN's decoders"
-        draft.assumed.append(Assumption(what, "no; a module that is saved as a whole would show it", "slope="))
     if dropped := [s.module.key for s in steps if s.dropped]:
         what = f"the layer without weights before {dropped[0]}" + (" and others" if dropped[1:] else "")
         draft.assumed.append(Assumption(what, "Dropout, which does nothing in evaluation", ""))
