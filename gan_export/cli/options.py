@@ -49,7 +49,7 @@ _HELP = {
     "upsample": "How images are enlarged: nearest or bilinear.",
     "image_size": "Image size, if several fit the file.",
     "classes": "Number of classes, if labels are one-hot; 0 if no label takes part, though there is an embedding.",
-    "label_order": "Whether the label's features come after z or before it.",
+    "label_order": "Whether features that are joined (a label's, or an earlier layer's) come after or before.",
     "norm": "BatchNorm by the statistics of each image, or by the stored ones: image or stored.",
     "dropout": "Dropout off, or on by seed and index: off or seed.",
     "size": "Fix the size of the images, HEIGHTxWIDTH, for a generator that takes any.",

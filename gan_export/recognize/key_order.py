@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gan_export.recognize.builder import DoesNotFitError, SpecBuilder
@@ -38,6 +38,7 @@ class Step:
     up:         whether the image is enlarged before the layer; None if the keys leave that open
     norm_first: whether the BatchNorm comes before the activation that follows the layer, as it does in most scripts
     dropped:    the number of layers without weights before the layer that can only be dropouts
+    joined:     the index of an earlier step, whose input is joined to what the layer takes; None for most layers
     """
 
     module: Module
@@ -47,6 +48,7 @@ class Step:
     active: bool | None = True
     up: bool | None = False
     dropped: int = 0
+    joined: int | None = None
 
     @property
     def width(self) -> int:
@@ -99,17 +101,12 @@ class _Reader:
         if loose > 1:
             raise DoesNotFitError(f"{loose} layers without weights come before the BatchNorm {module.key}")
         self.acted = loose == 1
-        self.steps[-1] = Step(
-            last.module, last.kind, module, not self.acted, active=last.active, up=last.up, dropped=last.dropped
-        )
+        self.steps[-1] = replace(last, norm=module, norm_first=not self.acted)
 
     def layer(self, module: Module, between: Gap | None) -> None:
         """Append a layer; `between` is the gap before it, None for the first layer."""
         kind: Kind = "linear" if module.kind == "linear" else self._kind(module)
-        if self.steps and kind == "linear" and self.steps[-1].kind == "linear" and module.linear[0] != self.width:
-            raise DoesNotFitError(
-                f"{module.key} takes {module.linear[0]} features, but the layer before it gives {self.width}"
-            )
+        joined = self._joined(module) if self.steps and kind == self.steps[-1].kind == "linear" else None
         if between is None:
             self._append(Step(module, kind, active=False))
             return
@@ -133,7 +130,19 @@ class _Reader:
             up, loose = True, loose - 1
         elif kind == "conv" and active and between.exact and reshaped:
             up = None  # the one layer between them may be an activation or an Upsample
-        self._append(Step(module, kind, active=active, up=up, dropped=max(loose, 0)))
+        self._append(Step(module, kind, active=active, up=up, dropped=max(loose, 0), joined=joined))
+
+    def _joined(self, module: Module) -> int | None:
+        """Return the step whose input a Linear takes beside the last layer's output: the last one, or the first."""
+        extra = module.linear[0] - self.width
+        if not extra:
+            return None
+        for i in (len(self.steps) - 1, 0):
+            if extra == self.steps[i].takes:
+                return i
+        raise DoesNotFitError(
+            f"{module.key} takes {module.linear[0]} features, but the layer before it gives {self.width}"
+        )
 
     def _append(self, step: Step) -> None:
         self.steps.append(step)
@@ -206,10 +215,7 @@ def ways_to_enlarge(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
     """Yield the steps once per combination: each layer that may be an Upsample or an activation is taken as each."""
     choices = [((True, False), (False, True)) if s.up is None else ((s.up, s.active),) for s in steps]
     for picks in itertools.product(*choices):
-        yield tuple(
-            Step(s.module, s.kind, s.norm, s.norm_first, active=active, up=bool(up), dropped=s.dropped)
-            for s, (up, active) in zip(steps, picks, strict=True)
-        )
+        yield tuple(replace(s, active=active, up=bool(up)) for s, (up, active) in zip(steps, picks, strict=True))
 
 
 def as_stages(steps: Sequence[Step]) -> list[ConvStage]:

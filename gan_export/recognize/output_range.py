@@ -1,8 +1,8 @@
 """Compare the last activation that a reading assumes with the values before it, for latents of the prior.
 
 Without a last activation, these values are the image: in [-1, 1] or [0, 1], or up to 2.9 if a script normalizes by mean
-and standard deviation.  Values far outside were made for tanh or a sigmoid.  Between these two the values decide nothing:
-tanh(x) = 2 sigmoid(2x) - 1, so that they differ only in contrast, and both have trained generators of any range.
+and standard deviation.  Values far outside were made for tanh or a sigmoid.  Between these two the values decide
+nothing: tanh(x) = 2 sigmoid(2x) - 1, so that the images differ only in contrast, and either can be in training.
 """
 
 from __future__ import annotations
