@@ -140,8 +140,9 @@ class _Reader:
         for i in (len(self.steps) - 1, 0):
             if extra == self.steps[i].takes:
                 return i
+        joined = ": what is joined to them isn't in the keys" if extra > 0 else ""
         raise DoesNotFitError(
-            f"{module.key} takes {module.linear[0]} features, but the layer before it gives {self.width}"
+            f"{module.key} takes {module.linear[0]} features, but the layer before it gives {self.width}{joined}"
         )
 
     def _append(self, step: Step) -> None:
@@ -157,9 +158,10 @@ class _Reader:
             if bias and self._gives(inside):
                 fits.append(kind)  # type: ignore[arg-type]
         if not fits:
-            raise DoesNotFitError(
-                f"{module.key} is {module}, which doesn't take the {self.width} channels of the layer before it"
-            )
+            why = "a second input, such as a label, or a skip connection would explain it"
+            if self.width and self.width in (4 * module.conv[0], 4 * module.transposed[0]):
+                why = "a PixelShuffle between them would explain it, which generic readings don't have"
+            raise DoesNotFitError(f"{module.key} doesn't take the {self.width} channels of the layer before it: {why}")
         if len(fits) == 1:
             return fits[0]
         return "conv" if module.kernel % 2 else "convt"
