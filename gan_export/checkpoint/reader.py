@@ -143,8 +143,6 @@ def _by_evidence(
         return _match(match.candidate, options, budget).reading
 
     verdict = settle(habit, read_as, overrides, weights, steps=_steps(match.candidate), progress=progress)
-    if isinstance(verdict, str):
-        return overrides, dataclasses.replace(match, reading=dataclasses.replace(habit, unchecked=verdict))
     if verdict.options:
         overrides = dataclasses.replace(overrides, **verdict.options)
         match = _choose(found, overrides, budget)[0]

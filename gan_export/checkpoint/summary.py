@@ -108,7 +108,9 @@ def reading_rows(reading: Match) -> list[tuple[str, str]]:
         for f in reading.found
     ]
     grade = "assumed, not checked" if reading.unchecked else "assumed"
-    rows += [(grade, f"{a.what}: {a.value}{_instead(a.instead)}{_option(a.option)}") for a in reading.assumed]
+    for a in reading.assumed:
+        figure = f": {a.figure}" if a.figure else ""
+        rows.append((grade, f"{a.what}: {a.value}{_instead(a.instead)}{figure}{_option(a.option)}"))
     if reading.unchecked and reading.unsettled:
         rows.append(("not checked", reading.unchecked))
     return rows

@@ -42,14 +42,14 @@ _HELP = {
     "arch": "Read the checkpoint as this family.",
     "key": "Key of the state dict in the file.",
     "bn_eps": "eps of BatchNorm: one for all, or one for each, such as 1e-5,0.8,0.8.",
-    "slope": "Slope of LeakyReLU, 0 for ReLU: one for all, or one for each.",
+    "slope": "Slope of LeakyReLU, 0 for ReLU, or elu: one for all, or one for each.",
     "first_activation": "An activation behind the first Linear: on or off.",
     "output": "Last activation: tanh, sigmoid or none.",
     "prior": "Distribution of the latents: normal or uniform.",
     "upsample": "How images are enlarged: nearest or bilinear.",
     "image_size": "Image size, if several fit the file.",
     "classes": "Number of classes, if labels are one-hot; 0 if no label takes part, though there is an embedding.",
-    "label_order": "Whether the label's features come after z or before it.",
+    "label_order": "Whether features that are joined (a label's, or an earlier layer's) come after or before.",
     "norm": "BatchNorm by the statistics of each image, or by the stored ones: image or stored.",
     "dropout": "Dropout off, or on by seed and index: off or seed.",
     "size": "Fix the size of the images, HEIGHTxWIDTH, for a generator that takes any.",
@@ -72,9 +72,10 @@ def reads_checkpoints(command: Callable[..., None]) -> Callable[..., None]:
     def wrapper(**arguments: Any) -> None:
         given = {f.name: arguments.pop(f.name) for f in fields(ReadOptions) if f.name not in own}
         for name, value in given.items():
-            _check_word(name, value, hints[name])
             if isinstance(value, str) and _is_per_layer(hints[name]):
-                given[name] = _numbers(name, value)
+                given[name] = _each(name, value, _words(hints[name]))
+            else:
+                _check_word(name, value, hints[name])
         command(overrides=ReadOptions(**given), **arguments)
 
     kept = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "overrides"]
@@ -125,11 +126,15 @@ def _is_per_layer(hint: Any) -> bool:
     return any(get_origin(part) is tuple for part in get_args(hint))
 
 
-def _numbers(name: str, text: str) -> float | tuple[float, ...]:
+def _each(name: str, text: str, words: tuple[str, ...]) -> float | str | tuple[float | str, ...]:
+    """Return the numbers, or the words that the flag takes, between the commas."""
     try:
-        values = tuple(float(part) for part in text.split(","))
+        values = tuple(part if part in words else float(part) for part in text.split(","))
     except ValueError:
-        raise GanExportError(f"--{name.replace('_', '-')} {text}: a number, or several with commas between") from None
+        either = "".join(f" or {word}" for word in words)
+        raise GanExportError(
+            f"--{name.replace('_', '-')} {text}: a number{either}, or several with commas between"
+        ) from None
     return values[0] if len(values) == 1 else values
 
 

@@ -14,3 +14,4 @@ Part = Literal["mapping", "synthesis"]
 Noise = Literal["const", "none", "seed"]
 LabelOrder = Literal["after", "before"]
 FirstActivation = Literal["on", "off"]
+Slope = float | Literal["elu"]  # of LeakyReLU for negative inputs, 0 for ReLU; or ELU

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from gan_export.errors import GanExportError, UnusedOptionError, printable
 from gan_export.graph.layers import (
@@ -31,7 +31,7 @@ from gan_export.graph.layers import (
 from gan_export.graph.ports import Port, Size
 from gan_export.graph.signature import USUAL_SIDE, Signature
 from gan_export.graph.spec import MOST_LATENTS, MOST_VALUES, Chain, GeneratorSpec
-from gan_export.graph.words import LabelOrder, Output, Prior, UpsampleMode
+from gan_export.graph.words import LabelOrder, Output, Prior, Slope, UpsampleMode
 from gan_export.recognize import questions
 from gan_export.recognize.options import AlternativeMatch, Assumption, Compute, Derived, Match, ReadOptions
 from gan_export.recognize.state_dict import PICTURE_CHANNELS, DoesNotFitError, Module, State
@@ -53,12 +53,11 @@ class Family:
     source: str
     build: Callable[[SpecBuilder], None]
     output: Output = "tanh"
-    slope: float = 0.0  # of the hidden activations: 0 is ReLU
+    slope: Slope = 0.0  # of the hidden activations: 0 is ReLU
     bn_eps: float = 1e-5
     prior: Prior = "normal"
     upsample: UpsampleMode = "nearest"
     label_order: LabelOrder = "after"
-    hidden: Literal["slope", "elu"] = "slope"  # the hidden activations: ReLU or LeakyReLU by their slope, or ELU
     other_outputs: tuple[Output, ...] = ()  # last activations of variants that have the same keys
     generic: bool = False
     pooled_side: int = 0  # what an AdaptiveAvgPool2d of its module gives, if it has one
@@ -178,14 +177,14 @@ class SpecBuilder:
             self.assumed.append(Assumption(what, str(default) if shown is None else shown, f"{option}=", instead))
         return default if given is None else given
 
-    def each(self, option: str, default: float, what: str, shown: str | None = None) -> float:
+    def each(self, option: str, default: Any, what: str, shown: str | None = None) -> Any:
         """Return `choice` for the next of several layers: an override may be one value, or one value per layer."""
         given = self.choice(option, default, what, shown)
         if not isinstance(given, tuple):
-            return float(given)
+            return given
         at = self.placed.get(option, 0)
         self.placed[option] = at + 1
-        return float(given[min(at, len(given) - 1)])
+        return given[min(at, len(given) - 1)]
 
     def sizes(self, options: list[tuple[int, Any]], what: str) -> Any:
         """Return the geometry of `image_size`, or else of the first of `options`: (image size, geometry) pairs.
@@ -339,19 +338,16 @@ class SpecBuilder:
         """Append a BatchNorm; `eps` if the family's code has a special one in this place."""
         if eps is None or isinstance(self.overrides.bn_eps, tuple):
             eps = self.each("bn_eps", self.family.bn_eps, "BatchNorm's eps")
-        self.add(BatchNorm, name, module, channels=module.channels, eps=eps, affine=bool(module.weight))
+        self.add(BatchNorm, name, module, channels=module.channels, eps=float(eps), affine=bool(module.weight))
 
     def activation(self, number: int | str, prefix: str = "") -> None:
-        """Append the hidden activation `number`: ELU in families that have it, ReLU if the slope is 0, or LeakyReLU."""
+        """Append the hidden activation `number`: ReLU if the slope is 0, ELU, or LeakyReLU."""
         default = self.family.slope
-        shown = f"LeakyReLU {default}" if default else "ReLU (slope 0)"
-        if self.family.hidden == "elu" and self.overrides.slope is None:
-            self.choice("slope", default, "the hidden activations", "ELU")
+        slope: Slope = self.each("slope", default, "the hidden activations", questions.word("slope", default))
+        if slope == "elu":
             self.add(Elu, f"{prefix}elu{number}")
-            return
-        slope = self.each("slope", default, "the hidden activations", shown)
-        if slope:
-            self.add(Activation, f"{prefix}leaky{number}", kind="leaky_relu", slope=slope)
+        elif slope:
+            self.add(Activation, f"{prefix}leaky{number}", kind="leaky_relu", slope=float(slope))
         else:
             self.add(Activation, f"{prefix}relu{number}", kind="relu")
 

@@ -97,7 +97,7 @@ def check(overrides: ReadOptions) -> None:
     o = overrides
     for option, value, good, rule in (
         ("bn_eps=", o.bn_eps, lambda x: each(x, lambda v: finite(v) and v > 0), "above 0"),
-        ("slope=", o.slope, lambda x: each(x, lambda v: finite(v) and 0 <= v <= 1), "0 to 1"),
+        ("slope=", o.slope, lambda x: each(x, lambda v: v == "elu" or (finite(v) and 0 <= v <= 1)), "0 to 1, or elu"),
         ("first_activation=", o.first_activation, lambda x: x in ("on", "off"), "on or off"),
         ("output=", o.output, lambda x: x in ("tanh", "sigmoid", "none"), "tanh, sigmoid or none"),
         ("prior=", o.prior, lambda x: x in ("normal", "uniform"), "normal or uniform"),

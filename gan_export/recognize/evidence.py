@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gan_export.errors import GanExportError
-from gan_export.graph.layers import Activation, BatchNorm, Layer
+from gan_export.graph.layers import Activation, BatchNorm, Elu, Layer
 from gan_export.graph.statistics import Moments, divergence
 from gan_export.recognize import questions
 from gan_export.recognize.options import Match, ReadOptions, option_of
@@ -30,11 +30,11 @@ from gan_export.recognize.options import Match, ReadOptions, option_of
 if TYPE_CHECKING:
     from gan_export.graph.torch_module import Weights
     from gan_export.graph.walk import Place, Walk
-    from gan_export.graph.words import ActivationKind
+    from gan_export.graph.words import ActivationKind, Slope
 
 ReadAs = Callable[[ReadOptions], Match]
 # (eps, slope) between two BatchNorms; None if no layer there has the setting, or if the setting is not open.
-Choice = tuple[float | None, float | None]
+Choice = tuple["float | None", "Slope | None"]
 
 FITS = 0.1  # nats per channel; a BatchNorm at which even the best choice is further off is no evidence
 _LEAST_MARGIN, _TIMES = 0.01, 8.0
@@ -73,14 +73,14 @@ class Stretch:
     def best(self) -> float:
         return min(self.off.values())
 
-    def at(self, position: int, value: float) -> float:
+    def at(self, position: int, value: Slope) -> float:
         """Return the distance of `value` with the best value of the other setting; position 0 is the eps, 1 the slope.
 
         It is infinite if no choice has `value`.
         """
         return min((d for choice, d in self.off.items() if choice[position] == value), default=math.inf)
 
-    def values(self, position: int) -> tuple[float, ...]:
+    def values(self, position: int) -> tuple[Slope, ...]:
         return tuple(dict.fromkeys(v for c in self.off if (v := c[position]) is not None))
 
 
@@ -189,8 +189,8 @@ class _Plan:
 
     stop: int
     norms: tuple[BatchNorm, ...]
-    activations: tuple[Activation, ...]
-    values: tuple[tuple[float | None, ...], tuple[float | None, ...]]
+    activations: tuple[Activation | Elu, ...]
+    values: tuple[tuple[float | None, ...], tuple[Slope | None, ...]]
     habit: Choice
 
     @property
@@ -205,11 +205,11 @@ def _plan(course: Course, norm: str, options: set[str]) -> _Plan:
     stop = next(i for i, la in enumerate(layers) if la.name == norm)
     between = layers[course.place.at : stop]
     norms = tuple(la for la in between if isinstance(la, BatchNorm)) if "bn_eps" in options else ()
-    hidden = tuple(la for la in between if isinstance(la, Activation) and la.kind in ("relu", "leaky_relu"))
+    hidden = tuple(la for la in between if isinstance(la, Activation | Elu) and slope_of(la) is not None)
     activations = hidden if "slope" in options else ()
     eps = tuple(dict.fromkeys([*(la.eps for la in norms), *questions.EPS])) if norms else (None,)
-    slopes = tuple(dict.fromkeys([*(la.slope for la in activations), *questions.SLOPES])) if activations else (None,)
-    habit = (norms[0].eps if norms else None, activations[0].slope if activations else None)
+    slopes = tuple(dict.fromkeys([*map(slope_of, activations), *questions.SLOPES])) if activations else (None,)
+    habit = (norms[0].eps if norms else None, slope_of(activations[0]) if activations else None)
     return _Plan(stop, norms, activations, (eps, slopes), habit)
 
 
@@ -248,7 +248,14 @@ def _advance(course: Course, plan: _Plan, norm: str, stored: Moments) -> None:
     )
 
 
-def _usual(values: tuple[float | None, ...], habit: float | None) -> tuple[float | None, ...]:
+def slope_of(la: Layer) -> Slope | None:
+    """Return the slope of a hidden activation, or "elu"; None for another layer."""
+    if isinstance(la, Elu):
+        return "elu" if la.alpha == 1.0 else None
+    return la.slope if isinstance(la, Activation) and la.kind in ("relu", "leaky_relu") else None
+
+
+def _usual(values: tuple[Any, ...], habit: Slope | None) -> tuple[Any, ...]:
     return tuple(v for v in values if v == habit or v in questions.USUAL)
 
 
@@ -257,7 +264,9 @@ def _instead(plan: _Plan, choice: Choice) -> dict[str, Layer]:
     found: dict[str, Layer] = {}
     if eps is not None:
         found |= {la.name: replace(la, eps=eps) for la in plan.norms}
-    if slope is not None:
+    if slope == "elu":
+        found |= {la.name: Elu(la.name, la.inputs) for la in plan.activations}
+    elif slope is not None:
         kind: ActivationKind = "leaky_relu" if slope else "relu"
-        found |= {la.name: replace(la, kind=kind, slope=slope) for la in plan.activations}
+        found |= {la.name: Activation(la.name, la.inputs, kind, slope) for la in plan.activations}
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gan_export.recognize.builder import DoesNotFitError, SpecBuilder
@@ -38,6 +38,7 @@ class Step:
     up:         whether the image is enlarged before the layer; None if the keys leave that open
     norm_first: whether the BatchNorm comes before the activation that follows the layer, as it does in most scripts
     dropped:    the number of layers without weights before the layer that can only be dropouts
+    joined:     the index of an earlier step, whose input is joined to what the layer takes; None for most layers
     """
 
     module: Module
@@ -47,6 +48,7 @@ class Step:
     active: bool | None = True
     up: bool | None = False
     dropped: int = 0
+    joined: int | None = None
 
     @property
     def width(self) -> int:
@@ -99,17 +101,12 @@ class _Reader:
         if loose > 1:
             raise DoesNotFitError(f"{loose} layers without weights come before the BatchNorm {module.key}")
         self.acted = loose == 1
-        self.steps[-1] = Step(
-            last.module, last.kind, module, not self.acted, active=last.active, up=last.up, dropped=last.dropped
-        )
+        self.steps[-1] = replace(last, norm=module, norm_first=not self.acted)
 
     def layer(self, module: Module, between: Gap | None) -> None:
         """Append a layer; `between` is the gap before it, None for the first layer."""
         kind: Kind = "linear" if module.kind == "linear" else self._kind(module)
-        if self.steps and kind == "linear" and self.steps[-1].kind == "linear" and module.linear[0] != self.width:
-            raise DoesNotFitError(
-                f"{module.key} takes {module.linear[0]} features, but the layer before it gives {self.width}"
-            )
+        joined = self._joined(module) if self.steps and kind == self.steps[-1].kind == "linear" else None
         if between is None:
             self._append(Step(module, kind, active=False))
             return
@@ -133,7 +130,20 @@ class _Reader:
             up, loose = True, loose - 1
         elif kind == "conv" and active and between.exact and reshaped:
             up = None  # the one layer between them may be an activation or an Upsample
-        self._append(Step(module, kind, active=active, up=up, dropped=max(loose, 0)))
+        self._append(Step(module, kind, active=active, up=up, dropped=max(loose, 0), joined=joined))
+
+    def _joined(self, module: Module) -> int | None:
+        """Return the step whose input a Linear takes beside the last layer's output: the last one, or the first."""
+        extra = module.linear[0] - self.width
+        if not extra:
+            return None
+        for i in (len(self.steps) - 1, 0):
+            if extra == self.steps[i].takes:
+                return i
+        joined = ": what is joined to them isn't in the keys" if extra > 0 else ""
+        raise DoesNotFitError(
+            f"{module.key} takes {module.linear[0]} features, but the layer before it gives {self.width}{joined}"
+        )
 
     def _append(self, step: Step) -> None:
         self.steps.append(step)
@@ -148,9 +158,10 @@ class _Reader:
             if bias and self._gives(inside):
                 fits.append(kind)  # type: ignore[arg-type]
         if not fits:
-            raise DoesNotFitError(
-                f"{module.key} is {module}, which doesn't take the {self.width} channels of the layer before it"
-            )
+            why = "a second input, such as a label, or a skip connection would explain it"
+            if self.width and self.width in (4 * module.conv[0], 4 * module.transposed[0]):
+                why = "a PixelShuffle between them would explain it, which generic readings don't have"
+            raise DoesNotFitError(f"{module.key} doesn't take the {self.width} channels of the layer before it: {why}")
         if len(fits) == 1:
             return fits[0]
         return "conv" if module.kernel % 2 else "convt"
@@ -206,10 +217,7 @@ def ways_to_enlarge(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
     """Yield the steps once per combination: each layer that may be an Upsample or an activation is taken as each."""
     choices = [((True, False), (False, True)) if s.up is None else ((s.up, s.active),) for s in steps]
     for picks in itertools.product(*choices):
-        yield tuple(
-            Step(s.module, s.kind, s.norm, s.norm_first, active=active, up=bool(up), dropped=s.dropped)
-            for s, (up, active) in zip(steps, picks, strict=True)
-        )
+        yield tuple(replace(s, active=active, up=bool(up)) for s, (up, active) in zip(steps, picks, strict=True))
 
 
 def as_stages(steps: Sequence[Step]) -> list[ConvStage]:

@@ -16,6 +16,7 @@ from gan_export.graph.words import (
     Output,
     Part,
     Prior,
+    Slope,
     UpsampleMode,
 )
 
@@ -33,7 +34,7 @@ class ReadOptions:
     arch: str | None = None  # --arch: a family's name
     key: str | None = None  # --key: which of several state dicts in the file
     bn_eps: float | tuple[float, ...] | None = None  # --bn-eps: one for all BatchNorms, or one per BatchNorm
-    slope: float | tuple[float, ...] | None = None  # --slope: of LeakyReLU, 0 for ReLU; one for all, or one per layer
+    slope: Slope | tuple[Slope, ...] | None = None  # --slope: of LeakyReLU, 0 for ReLU, or elu; one, or one per layer
     first_activation: FirstActivation | None = None  # --first-activation: whether one follows the first Linear
     output: Output | None = None  # --output: the last activation
     prior: Prior | None = None  # --prior
@@ -83,7 +84,7 @@ class ReadSettings(TypedDict, total=False):
     arch: str | None
     key: str | None
     bn_eps: float | tuple[float, ...] | None
-    slope: float | tuple[float, ...] | None
+    slope: Slope | tuple[Slope, ...] | None
     first_activation: FirstActivation | None
     output: Output | None
     prior: Prior | None
@@ -109,12 +110,14 @@ class Assumption:
 
     option:  the field of ReadOptions that changes it, as "slope=", or "classes=0" if only one value does; "" for none
     instead: the other possible values, in words; if there are any, the assumption is unsettled
+    figure:  what the file shows of it without settling it, in words
     """
 
     what: str
     value: str
     option: str
     instead: tuple[str, ...] = ()
+    figure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

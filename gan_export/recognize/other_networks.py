@@ -20,6 +20,12 @@ _FEWEST_PIXELS = 196  # of an image as one row: 14 x 14
 _STYLE = re.compile(r"(^|[._])(to_?)?(style|mapping|modulat|ada_?in)", re.IGNORECASE)
 _TO_IMAGE = re.compile(r"(^|[._])(to_?)?(rgb|to_?image)", re.IGNORECASE)
 _ATTENTION = re.compile(r"(^|[._])(\w*theta|\w*query(_conv)?|to_q(kv)?|q_proj|snconv1x1_theta)$", re.IGNORECASE)
+_QKV = re.compile(r"(^|[._])(to_?)?qkv$", re.IGNORECASE)
+# Names of the Linears that give an autoencoder's code: fc_mu and fc_logvar, fc21 and fc22 of PyTorch's example.
+_CODE = re.compile(
+    r"(^|[._])((fc|lin|linear|hidden2?)?_?(mu|mean|(log_?)?(var|sigma|std))|fc2[12])([._]\d+)?$", re.IGNORECASE
+)
+_AUTOENCODER = "an autoencoder, whose decoder alone is a generator (save the decoder's state dict)"
 _CONDITION = re.compile(r"(^|[._])(gain|embed|gamma_embed|beta_embed|cond\w*)$", re.IGNORECASE)
 
 
@@ -60,7 +66,8 @@ def describe(state: State) -> str | None:
     modules = list(state.modules.values())
     kinds = (
         ("a recurrent network (an LSTM or a GRU)", (m for m in modules if _has(m, "weight_ih"))),
-        ("a transformer", (m for m in modules if _has(m, "in_proj_weight"))),
+        ("a transformer", (m for m in modules if _has(m, "in_proj_weight") or _is_qkv(m))),
+        (_AUTOENCODER, _latent_layers(state)),
         ("a style-based generator", _style_based(modules)),
         ("a progressively grown generator, several of whose layers give an image", _grown(modules)),
         ("a network of 3-D convolutions (voxels or video)", (m for m in modules if len(_kernel(m)) == 5)),
@@ -96,6 +103,23 @@ def _one_dimensional(modules: list[Module]) -> Iterable[Module]:
     """Return the 1-D convolutions; none if there are 2-D ones, as an attention in an image network may be 1-D."""
     found = [m for m in modules if len(_kernel(m)) == 3]
     return found if not any(m.kind == "conv" for m in modules) else ()
+
+
+def _is_qkv(module: Module) -> bool:
+    """Return whether a module is the Linear of a transformer that gives queries, keys and values."""
+    return module.kind == "linear" and _QKV.search(module.path) is not None
+
+
+def _latent_layers(state: State) -> Iterable[Module]:
+    """Return the layers that give the mean and the spread of an autoencoder's code, if its first layer takes images."""
+    first = state.modules[state.order[0]] if state.order else None
+    if first is None or not (
+        (first.kind == "conv" and first.conv[0] <= PICTURE_CHANNELS < first.conv[1])
+        or (first.kind == "linear" and first.linear[0] >= _FEWEST_PIXELS and first.linear[0] > first.linear[1])
+    ):
+        return ()
+    found = [m for m in state.modules.values() if m.kind in ("linear", "conv") and _CODE.search(m.path)]
+    return found if len(found) > 1 and len({m.weight for m in found}) == 1 else ()
 
 
 def _has(module: Module, name: str) -> bool:

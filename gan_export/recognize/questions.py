@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gan_export.graph.words import Slope
+
 # 1e-5 is torch's default and 1e-3 is Keras's; 0.1 and 0.8 are momenta that scripts pass as eps by mistake.  An eps
 # below 1e-5 has the same effect as 1e-5.
 EPS = (1e-5, 1e-3, 0.1, 0.8)
-# Slopes for negative inputs: 0 is ReLU, 0.01 is the default of torch's LeakyReLU, and scripts use the others.
-SLOPES = (0.0, 0.01, 0.1, 0.2, 0.3)
+# Slopes for negative inputs: 0 is ReLU, 0.01 is the default of torch's LeakyReLU, and scripts use the others, or ELU.
+SLOPES: tuple[Slope, ...] = (0.0, 0.01, 0.1, 0.2, 0.3, "elu")
 USUAL = (1e-5, 0.8, 0.0, 0.2)  # common values of eps and slope; these are tried in all combinations
-_STATED = {"bn_eps": (1e-5, 0.8), "slope": (0.0, 0.01, 0.2)}  # values that a summary names if there is no evidence
+_STATED: Mapping[str, tuple[Any, ...]] = {
+    "bn_eps": (1e-5, 0.8),
+    "slope": (0.0, 0.01, 0.2, "elu"),
+}  # values that a summary names if there is no evidence
 
 VALUES: Mapping[str, tuple[Any, ...]] = {
     "bn_eps": EPS,
@@ -38,7 +43,7 @@ def word(option: str, value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(word(option, v) for v in value)
     if option == "slope":
-        return f"LeakyReLU {value:g}" if value else "ReLU (slope 0)"
+        return "ELU" if value == "elu" else f"LeakyReLU {value:g}" if value else "ReLU (slope 0)"
     return _WORDS.get((option, value), str(value))
 
 

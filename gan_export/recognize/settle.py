@@ -1,4 +1,4 @@
-"""Settle what a reading assumes, if the file's BatchNorm statistics are evidence."""
+"""Settle what a reading assumes, by the file's BatchNorm statistics and the range of the images."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gan_export.graph.layers import BatchNorm
+from gan_export.recognize import output_range
 from gan_export.recognize.options import Match, ReadOptions, option_of
+from gan_export.recognize.verdict import Verdict
 
 if TYPE_CHECKING:
     from gan_export.graph.torch_module import Weights
     from gan_export.recognize.evidence import ReadAs
-    from gan_export.recognize.verdict import Verdict
 
 _FINE = ("bn_eps", "slope")  # options whose values may be too close to change an image
 HARMLESS = 2  # largest difference of a pixel, in levels of 255, between values that count as equal
@@ -30,16 +31,26 @@ def settle(
     *,
     steps: int | None,
     progress: Callable[[str], None],
-) -> Verdict | str:
-    """Compare the open choices of `reading` with the BatchNorm statistics in `weights`.
-
-    Returns the verdict, or a text that says why there is no evidence.
+) -> Verdict:
+    """Compare the open choices of `reading` with the BatchNorm statistics in `weights`, and with the range of images.
 
     read_as: reads the same file with other options
     steps:   the number of training steps, None if the file doesn't count them
     """
     if reason := _no_evidence(reading, weights, steps):
-        return reason
+        found = Verdict({}, {}, {}, reason)
+    else:
+        found = _by_statistics(reading, read_as, given, weights, progress)
+    output = next((a for a in reading.unsettled if option_of(a.option) == "output"), None)
+    if output is None or not reading.spec.signature.is_sampled or not _has_torch():
+        return found
+    measured = output_range.measure(read_as(replace(given, **found.options)).spec, weights)
+    return found if measured is None else found.of_output(output, measured)
+
+
+def _by_statistics(
+    reading: Match, read_as: ReadAs, given: ReadOptions, weights: Weights, progress: Callable[[str], None]
+) -> Verdict:
     from gan_export.recognize import evidence, verdict
     from gan_export.recognize.draw import differences
 
@@ -76,6 +87,8 @@ def _no_evidence(reading: Match, weights: Weights, steps: int | None) -> str:
         return f"its BatchNorm statistics are those of only {steps} training steps"
     if not reading.spec.signature.is_sampled:
         return "it takes images, and their distribution is unknown"
-    if importlib.util.find_spec("torch") is None:
-        return "needs [torch]"
-    return ""
+    return "" if _has_torch() else "needs [torch]"
+
+
+def _has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from gan_export.graph.layers import Activation, BatchNorm
+from gan_export.graph.layers import BatchNorm
 from gan_export.recognize import questions
-from gan_export.recognize.evidence import FITS, Course, Judged, Stretch, margin
+from gan_export.recognize.evidence import FITS, Course, Judged, Stretch, margin, slope_of
 from gan_export.recognize.options import Assumption, Finding, Match, option_of
+
+if TYPE_CHECKING:
+    from gan_export.graph.words import Slope
+    from gan_export.recognize.output_range import OutputRange
 
 _POSITION = {"bn_eps": 0, "slope": 1}
 _BEST = "nearest to the stored statistics"
+# Times that a BatchNorm must be further off than all before it, to show a wrong layer and not statistics that lag:
+# these lag by amounts of one size, since all moved in the same steps.
+_LOCAL = 10.0
+_LAGS = (
+    "; no activation comes before it, so that its statistics lag behind the weights, or are of another file; "
+    "recalibrate=1024 estimates them again"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +35,16 @@ class Verdict:
     found:   the findings of the settled choices, by the option's name
     left:    the other possible values of each choice that was judged and is not settled, by the option's name
     unfit:   why the statistics are no evidence; "" if they are
+    figures: what the file shows of an open choice, in words, by the option's name
+    misfit:  an assumption on layers that the statistics contradict in every reading; None if there are none
     """
 
     options: Mapping[str, Any]
     found: Mapping[str, Finding]
     left: Mapping[str, tuple[Any, ...]]
     unfit: str = ""
+    figures: Mapping[str, str] = field(default_factory=dict)
+    misfit: Assumption | None = None
 
     def settled(self, option: str, assumption: Assumption, left: tuple[Any, ...]) -> Verdict:
         """Return the verdict with `left` as the only other values of `option`; if `left` is empty, it is settled."""
@@ -41,17 +57,29 @@ class Verdict:
         finding = Finding(assumption.what, shown, assumption.option, _but(assumption, shown), figure)
         return replace(self, left=rest, found={**self.found, option: finding})
 
+    def of_output(self, assumption: Assumption, measured: OutputRange) -> Verdict:
+        """Return the verdict with the last activations that the range of the values before it leaves possible."""
+        shown = replace(self, figures={**self.figures, "output": str(measured)})
+        if not measured.needs_activation or assumption.value == "none":
+            return shown
+        kept = (v for v in questions.values("output", assumption.instead) if v != "none")
+        return replace(shown, left={**self.left, "output": tuple(kept)})
+
 
 def reach(judged: Judged, habit: Match) -> Verdict:
     """Return the verdict on the choices that `habit` assumes, from the distances of the compared candidates."""
     course = min(judged.courses, key=lambda c: (_is_behind(c, judged), len(c.whole)))
     used = [s for s in course.stretches if s.best <= FITS]
+    misfit = _misfit(course.stretches)
     if course.whole and len(used) < len(course.stretches):  # if not all defaults, it must fit everywhere
-        return Verdict({}, {}, {}, "no reading gives the statistics of all its BatchNorms")
+        return Verdict({}, {}, {}, "no reading gives the statistics of all its BatchNorms", misfit=misfit)
     if not used:
         if not course.stretches:
             return Verdict({}, {}, {}, "its BatchNorms take more work than is done here")
-        return Verdict({}, {}, {}, f"no reading gives the statistics of {course.stretches[0].norm}")
+        first = course.stretches[0]
+        lags = "" if first.norms or first.activations else _LAGS
+        unfit = f"no reading gives the statistics of {first.norm}: {first.best:.2g} nats per channel off{lags}"
+        return Verdict({}, {}, {}, unfit, misfit=misfit)
     assumed = {option_of(a.option): a for a in habit.assumed if a.instead}
     options: dict[str, Any] = dict(course.whole)
     found: dict[str, Finding] = {}
@@ -71,7 +99,28 @@ def reach(judged: Judged, habit: Match) -> Verdict:
             left[option] = rest
         else:
             found[option] = Finding(assumption.what, shown, assumption.option, _but(assumption, shown), figure)
-    return Verdict(options, found, left)
+    return Verdict(options, found, left, misfit=misfit)
+
+
+def _misfit(stretches: Sequence[Stretch]) -> Assumption | None:
+    """Return an assumption on the first layers that are wrong in every reading, by the statistics behind them.
+
+    Statistics that lag behind the weights are off at all BatchNorms alike, the first one included, which no activation
+    comes before; recalibrate= then estimates them again.  If the BatchNorms before one fit far better, its statistics
+    are those of other layers, and recalibrate= would hide it.
+    """
+    for i, s in enumerate(stretches):
+        before = max((b.best for b in stretches[:i]), default=math.inf)
+        if s.best > max(FITS, _LOCAL * before):
+            what = f"the layers between {stretches[i - 1].norm} and {s.norm}"
+            figure = (
+                f"in every reading, {s.norm} is {s.best:.2g} nats per channel off its statistics, and those before it "
+                f"at most {before:.2g}; recalibrate= would only hide it"
+            )
+            return Assumption(
+                what, "as other files have them", "module=", ("layers without weights of another kind",), figure
+            )
+    return None
 
 
 def _but(assumption: Assumption, shown: str) -> tuple[str, ...]:
@@ -110,7 +159,7 @@ def _lead(ahead: Course, behind: Course) -> float:
 
 def _of_layers(
     option: str, stretches: Sequence[Stretch], reading: Match
-) -> tuple[float | tuple[float, ...] | None, tuple[Any, ...] | None, str]:
+) -> tuple[Slope | tuple[Slope, ...] | None, tuple[Any, ...] | None, str]:
     """Return the value of an option that each layer has, the other possible values, and the figure.
 
     The value is None for the family's default.  The other values are None if no BatchNorm shows the option.
@@ -142,7 +191,7 @@ def _of_layers(
 
 
 def _lag(
-    candidate: tuple[float, ...], layers: Mapping[str, float], judged: Mapping[str, Stretch], position: int
+    candidate: tuple[Slope, ...], layers: Mapping[str, Slope], judged: Mapping[str, Stretch], position: int
 ) -> tuple[float, bool]:
     """Return the largest difference of a candidate from the best at any BatchNorm, and whether it is ruled out."""
     most, out = 0.0, False
@@ -153,15 +202,14 @@ def _lag(
     return most, out
 
 
-def _layers(option: str, reading: Match) -> dict[str, float]:
+def _layers(option: str, reading: Match) -> dict[str, Slope]:
     """Return the layers that have the option, in order, each with its value in `reading`."""
     if option == "bn_eps":
         return {la.name: la.eps for la in reading.spec.layers if isinstance(la, BatchNorm)}
-    hidden = (la for la in reading.spec.layers if isinstance(la, Activation))
-    return {la.name: la.slope for la in hidden if la.kind in ("relu", "leaky_relu")}
+    return {la.name: slope for la in reading.spec.layers if (slope := slope_of(la)) is not None}
 
 
-def _short(values: tuple[float, ...]) -> float | tuple[float, ...]:
+def _short(values: tuple[Slope, ...]) -> Slope | tuple[Slope, ...]:
     return values[0] if len(set(values)) == 1 else values
 
 
@@ -176,14 +224,18 @@ def _other(option: str, value: Any, habit: Assumption) -> str:
 
 def graded(reading: Match, verdict: Verdict, habit: Match) -> Match:
     """Return the reading with its settled choices as findings, and its open choices with the remaining values only."""
+    before = {a.what for a in habit.assumed}
+    after = {a.what: a for a in reading.assumed}
     assumed = []
-    before = {option_of(a.option): a for a in habit.assumed}
-    after = {option_of(a.option): a for a in reading.assumed}
-    for option, a in before.items():
+    for a in habit.assumed:
+        option = option_of(a.option)
         if option in verdict.found:
             continue
-        value = after[option].value if option in after else questions.word(option, verdict.options.get(option))
+        value = after[a.what].value if a.what in after else questions.word(option, verdict.options.get(option))
         left = verdict.left.get(option)
         instead = a.instead if left is None else tuple(_other(option, v, a) for v in left)
-        assumed.append(replace(a, value=value, instead=instead))
+        assumed.append(replace(a, value=value, instead=instead, figure=verdict.figures.get(option, "")))
+    assumed += [a for a in reading.assumed if a.what not in before]  # of layers that another choice added
+    if verdict.misfit is not None:
+        assumed.append(verdict.misfit)
     return replace(reading, assumed=tuple(assumed), found=tuple(verdict.found.values()), unchecked=verdict.unfit)

@@ -155,3 +155,34 @@ def test_nothing_is_read_that_nothing_enlarges() -> None:
     )
     with pytest.raises(NotRecognizedError, match="nothing in its keys enlarges the image"):
         recognize({k: tuple(v.shape) for k, v in flat.state_dict().items()})
+
+
+class Joined(nn.Module):
+    """An MLP each of whose layers takes z again, or what the layer before it takes."""
+
+    def __init__(self, z_first: bool, of_all: bool) -> None:
+        super().__init__()
+        self.z_first, self.of_all = z_first, of_all
+        self.fc1 = nn.Linear(24, 40)
+        self.fc2 = nn.Linear(40 + 24, 48)
+        self.fc3 = nn.Linear(48 + (24 if of_all else 64), 256)
+
+    def forward(self, z: Tensor) -> Tensor:
+        taken = z
+        for layer in (self.fc1, self.fc2):
+            own = layer(taken).relu()
+            pair = (own, z if self.of_all else taken)
+            taken = torch.cat(pair[::-1] if self.z_first else pair, 1)
+        return torch.tanh(self.fc3(taken)).view(-1, 1, 16, 16)
+
+
+@pytest.mark.parametrize("of_all", [True, False])
+@pytest.mark.parametrize("z_first", [True, False])
+def test_linears_that_take_earlier_values_again(z_first: bool, of_all: bool, tmp_path: Path) -> None:
+    model = randomized(Joined(z_first, of_all))
+    torch.save(model.state_dict(), tmp_path / "g.pth")
+    assert "label_order=" in {a.option for a in gan_export.load(tmp_path / "g.pth").reading.unsettled}
+    read = gan_export.load(tmp_path / "g.pth", label_order="before" if z_first else "after")
+    z = torch.randn(3, 24, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(build_module(read.spec, read.weights)(z), model(z), rtol=0, atol=1e-5)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+from gan_export.graph.layers import Concat
 from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
 from gan_export.recognize.conv_stack import ENLARGED, ConvStage, Geometry, Sized, candidate_geometries
 from gan_export.recognize.key_order import Step, as_stages, numbered_gaps, steps_in_order, ways_to_enlarge
@@ -33,8 +34,10 @@ def _build(draft: SpecBuilder) -> None:
     first = steps[0]
     if linears:
         draft.latent(first.takes)
+        taken: list[str] = []
         for i, step in enumerate(linears):
-            _linear(draft, i, step, alone=len(linears) == 1, last=i == len(linears) - 1, after=steps[i + 1])
+            last = i == len(linears) - 1
+            _linear(draft, i, step, taken, alone=len(linears) == 1, last=last, after=steps[i + 1])
     else:
         if first.kind == "conv":
             raise DoesNotFitError(f"{first.module.key} is a Conv2d that takes an image")
@@ -61,10 +64,6 @@ def _build(draft: SpecBuilder) -> None:
 
 def _say_what_is_assumed(draft: SpecBuilder, steps: list[Step]) -> None:
     draft.notes.append("its layers are taken in the order of the file's keys")
-    hidden = [s for s in steps[:-1] if s.kind == "conv"]
-    if len(hidden) > 3 and not any(s.norm for s in steps) and len({s.width for s in hidden}) == 1:
-        what = "whether its activations are ELU, as in BEGAN's decoders"
-        draft.assumed.append(Assumption(what, "no; a module that is saved as a whole would show it", "slope="))
     if dropped := [s.module.key for s in steps if s.dropped]:
         what = f"the layer without weights before {dropped[0]}" + (" and others" if dropped[1:] else "")
         draft.assumed.append(Assumption(what, "Dropout, which does nothing in evaluation", ""))
@@ -77,20 +76,29 @@ def _of_linears(draft: SpecBuilder, steps: list[Step]) -> None:
     if not channels or features < _FEWEST_FEATURES or features <= nz:
         raise DoesNotFitError(f"its {features} output features for a latent of {nz} are not an image")
     draft.latent(nz)
+    taken: list[str] = []
     for i, step in enumerate(steps):
-        _linear(draft, i, step, alone=False, last=i == len(steps) - 1, after=None)
+        _linear(draft, i, step, taken, alone=False, last=i == len(steps) - 1, after=None)
     draft.output()
     draft.picture(channels)
 
 
-def _linear(draft: SpecBuilder, i: int, step: Step, *, alone: bool, last: bool, after: Step | None) -> None:
+def _linear(
+    draft: SpecBuilder, i: int, step: Step, taken: list[str], *, alone: bool, last: bool, after: Step | None
+) -> None:
     """Append a Linear, the activation before it, its BatchNorm, and the reshape to an image if a convolution follows.
 
+    taken: the names of the values that the Linears before it take; this one's is appended
     alone: whether it is the only Linear; last: whether it is the last one
     """
     number = "" if alone else str(i)
     if i and step.active:
         draft.activation(i - 1, "fc_")
+    if step.joined is not None:
+        order = draft.choice("label_order", "after", "whether joined features stand before or after the layer's own")
+        pair = (draft.last, taken[step.joined])
+        draft.add(Concat, f"join{i}", inputs=pair if order == "after" else pair[::-1])
+    taken.append(draft.last)
     draft.linear(f"fc{number}", step.module)
     norm = step.norm
     flat = norm is not None and norm.channels == step.width

@@ -49,4 +49,4 @@ def _layer(draft: SpecBuilder, name: str, module: Module, *, doubles: bool) -> N
         draft.conv(f"conv{name}", module)
 
 
-FAMILY = Family("torchgan_began", "torchgan's BEGAN generator", _build, hidden="elu")
+FAMILY = Family("torchgan_began", "torchgan's BEGAN generator", _build, slope="elu")
