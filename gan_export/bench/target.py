@@ -17,7 +17,7 @@ from gan_export.bench import backends, models
 from gan_export.bench.backends import Backend
 from gan_export.bench.record import Model, Parity
 from gan_export.checkpoint.exportable import ExpectedOutputs
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, Topic, linked, printable
 from gan_export.formats import manifest as manifests
 from gan_export.formats import tolerance
 from gan_export.formats.manifest import Manifest
@@ -196,6 +196,7 @@ def _stored(path: Path) -> str:
     return manifest.precision if manifest else "fp32"
 
 
+@linked(Topic.BENCH_FILES)
 def sort_files(files: Sequence[Path], overrides: ReadOptions = NOTHING_SAID) -> Source:
     """Sort files by kind; raise GanExportError for a missing file, and for two files of one kind."""
     found: dict[str, Path] = {}
@@ -257,6 +258,7 @@ def _runs(contender: Backend) -> str:
     return runtimes.find(contender.runtime).format + (_SEEDED if seeded else "")
 
 
+@linked(Topic.BENCH_FILES)
 def from_files(source: Source, folder: Path) -> BenchTarget:
     """Return the target for the user's files.
 

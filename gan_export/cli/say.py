@@ -21,8 +21,17 @@ def say(line: object, *, error: bool = False) -> None:
 
 def warn(line: object) -> None:
     """Print one line to stderr, in yellow on a terminal."""
-    yellow, plain = ("\033[33m", "\033[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
-    print(f"{yellow}{shown(as_flags(str(line)), _MOST_LINE)}{plain}", file=sys.stderr, flush=True)
+    _print_styled("\033[33m", shown(as_flags(str(line)), _MOST_LINE))
+
+
+def remark(line: object) -> None:
+    """Print one line to stderr, dim on a terminal."""
+    _print_styled("\033[2m", shown(str(line), _MOST_LINE))
+
+
+def _print_styled(style: str, line: Text[Any] | str) -> None:
+    begin, end = (style, "\033[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
+    print(f"{begin}{line}{end}", file=sys.stderr, flush=True)
 
 
 def put(text: Text[Any]) -> None:
