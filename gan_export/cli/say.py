@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -32,6 +33,11 @@ def remark(line: object) -> None:
 def _print_styled(style: str, line: Text[Any] | str) -> None:
     begin, end = (style, "\033[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
     print(f"{begin}{line}{end}", file=sys.stderr, flush=True)
+
+
+def suggest(*words: object) -> None:
+    """Print a command that may be run next, with its words quoted for a shell."""
+    print(f"  {shown(shlex.join(map(str, words)), _MOST_LINE)}", flush=True)
 
 
 def put(text: Text[Any]) -> None:

@@ -119,6 +119,12 @@ def checkpoint(run: Path, net: str, epoch: int) -> Path:
     return run / f"{net}_{epoch}.pth"
 
 
+def generators(run: Path) -> list[Path]:
+    """Return the generator's checkpoints of a run, oldest first."""
+    found = (path for path in run.glob("generator_*.pth") if path.stem.rpartition("_")[2].isdecimal())
+    return sorted(found, key=lambda path: int(path.stem.rpartition("_")[2]))
+
+
 def preview(run: Path, epoch: int, name: str) -> Path:
     return run / PREVIEWS / f"{epoch:04d}_{name}.png"
 
