@@ -196,7 +196,6 @@ def _stored(path: Path) -> str:
     return manifest.precision if manifest else "fp32"
 
 
-@linked(Topic.BENCH_FILES)
 def sort_files(files: Sequence[Path], overrides: ReadOptions = NOTHING_SAID) -> Source:
     """Sort files by kind; raise GanExportError for a missing file, and for two files of one kind."""
     found: dict[str, Path] = {}
@@ -224,6 +223,7 @@ def _exported_with(files: Iterable[Path]) -> ReadOptions:
     return _agreed(files, Manifest.overrides, "flags", lambda stated: f"with {str(stated) or 'none'}") or NOTHING_SAID
 
 
+@linked(Topic.BENCH_FILES)
 def _agreed(files: Iterable[Path], get: Callable[[Manifest], T], what: str, shown: Callable[[T], str]) -> T | None:
     """Return the value that the manifests of `files` have in common; None if no file has a manifest.
 

@@ -29,10 +29,6 @@ def test_commands_end_with_the_next_one(
         ("gan-sample check d", "gan-sample check d --generator 'g 1.gan'"),
         ("gan-train list", "gan-train mnist32-demo"),
         ("gan-export list", "gan-export onnx CHECKPOINT"),
-        (
-            "gan-bench 'g 1.gan' --runtimes native --batch 2 --rounds 2 --seconds 0.01",
-            "gan-bench 'g 1.gan' --runtimes native --batch 2 --rounds 2 --seconds 0.01 --save-dir .",
-        ),
     ]
     for words, following in made:
         result = command(*shlex.split(words))
