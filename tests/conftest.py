@@ -133,10 +133,15 @@ def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     return run
 
 
+def error_lines(err: str) -> list[str]:
+    """The lines of standard error, without the link to the section that explains an error."""
+    return [line for line in err.splitlines() if line.strip() and not line.startswith("  see docs/")]
+
+
 def refused(result: Result) -> str:
-    """The one line of a refusal: exit code 2, nothing else on standard error, no traceback."""
+    """The one line of a refusal: exit code 2, only a link after it on standard error, no traceback."""
     assert result.code == 2, result
-    lines = [line for line in result.err.splitlines() if line.strip()]
+    lines = error_lines(result.err)
     assert len(lines) == 1, result.err
     assert "Traceback" not in result.err
     return lines[0]

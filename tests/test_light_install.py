@@ -17,7 +17,7 @@ import torch
 
 from gan_export import checkpoint, exporters
 from gan_export.exporters.base import Options
-from tests.conftest import ROOT, Artifacts
+from tests.conftest import ROOT, Artifacts, error_lines
 
 BASE = ("numpy", "pillow", "typer", "rich")
 MEGABYTE = 1_000_000
@@ -127,7 +127,7 @@ def test_every_other_command_says_which_extra_it_needs(
     ):
         done = run(bare, *map(str, words))
         assert done.returncode == 2, (words, done)
-        lines = done.stderr.strip().splitlines()
+        lines = error_lines(done.stderr)
         assert len(lines) == 1, done.stderr
         assert f"pip install 'gan-export[{extras}]'" in lines[0], (words, lines)
         assert not out.exists()
@@ -176,7 +176,7 @@ def test_an_empty_environment(gan: Path, classic_pth: Path, tmp_path: Path) -> N
         )  # fmt: skip
         assert needs.returncode == 2, needs
         assert "pip install 'gan-export[" in needs.stderr
-        assert len(needs.stderr.strip().splitlines()) == 1, needs.stderr
+        assert len(error_lines(needs.stderr)) == 1, needs.stderr
     assert seconds <= 25
 
 

@@ -16,15 +16,8 @@ import gan_export
 import gan_export.plugin
 from tests.conftest import ROOT
 
-PAGES = (
-    "README.md",
-    "docs/adding-an-architecture.md",
-    "docs/api.md",
-    "docs/datasets.md",
-    "docs/image-to-image.md",
-    "docs/signature.md",
-)
-PROGRAMS = ("embed/**/*.py", "train/*.py")
+PAGES = ("README.md", *(page.relative_to(ROOT).as_posix() for page in sorted((ROOT / "docs").rglob("*.md"))))
+PROGRAMS = ("embed/**/*.py", "train/**/*.py", "docs/start/*.py")
 
 
 def private(source: str) -> list[str]:
@@ -48,8 +41,8 @@ def sources() -> Iterator[tuple[str, str]]:
             yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
     for page in PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")
-        blocks = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
-        yield page, "\n".join(blocks)
+        if blocks := re.findall(r"^```python[^\n]*\n(.*?)^```", text, re.M | re.S):
+            yield page, "\n".join(blocks)
     notebook = json.loads((ROOT / "docs" / "train-and-export.ipynb").read_text(encoding="utf-8"))
     cells = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
     yield "docs/train-and-export.ipynb", "\n".join(cells)

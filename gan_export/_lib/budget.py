@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from gan_export._lib import plaindata
-from gan_export.errors import GanExportError
+from gan_export.errors import GanExportError, Topic
 
 BASE_STEPS = 2_500_000  # 1 s; a training state of 10,000 parameters takes about this number
 BYTES_PER_STEP = 5  # of pickle or header: 10 MB grant another second
@@ -21,6 +21,8 @@ HELD_PER_STEP = 100  # bytes
 
 class BudgetError(GanExportError):
     """Reading a file costs more than the limit for its size."""
+
+    topic = Topic.COST
 
 
 class Budget:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from importlib.metadata import entry_points
 
-from gan_export.errors import UnavailableError, first_line, printable
+from gan_export.errors import Topic, UnavailableError, first_line, printable
 
 GROUP = "gan_export.plugins"
 
@@ -38,5 +38,6 @@ def load() -> None:
                 package = printable(point.dist.name if point.dist else point.value)
                 raise UnavailableError(
                     f"the plugin {printable(point.name)} of the package {package} can't be loaded: {first_line(e)}; "
-                    f"update it, or remove it with pip uninstall {package}"
+                    f"update it, or remove it with pip uninstall {package}",
+                    topic=Topic.PLUGINS,
                 ) from e

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from gan_export.bench import stats, summary
 from gan_export.bench.record import Row, Run, Settings
-from gan_export.errors import CheckFailedError, GanExportError, printable
+from gan_export.errors import CheckFailedError, GanExportError, Topic, linked, printable
 
 # Durations and counts of measurements change an interval but not its center: runs may differ in these.
 _FREE = ("rounds", "block_seconds", "warm_seconds", "processes", "seed")
@@ -51,6 +51,7 @@ class Comparison:
     only_after: tuple[str, ...]
 
 
+@linked(Topic.BENCH_RESULTS)
 def compare(before: Run, after: Run, *, unlike: bool = False) -> Comparison:
     """Compare two runs; raise GanExportError if machines, models, files or settings differ, unless `unlike`.
 

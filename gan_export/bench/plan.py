@@ -15,7 +15,7 @@ from gan_export.bench import backends, models
 from gan_export.bench.backends import Backend
 from gan_export.bench.environment import memory_available, usable_processors
 from gan_export.bench.record import Quantity
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, Topic, linked, printable
 
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 DEVICES = ("auto", "cpu", "cuda")
@@ -97,6 +97,7 @@ class Plan:
         return backends.default_backends(device)
 
 
+@linked(Topic.SUITES)
 def from_suite(name: str) -> Plan:
     """Return the plan of a built-in suite, or of a TOML file by its path.
 

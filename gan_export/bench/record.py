@@ -16,7 +16,7 @@ from gan_export._lib.fs import atomic_file, write_text
 from gan_export._lib.schema import decode
 from gan_export.bench.environment import Machine
 from gan_export.bench.roofline import Peak
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, Topic, linked, printable
 
 FAMILY = "gan-export/bench/"
 SCHEMA = f"{FAMILY}1"
@@ -185,6 +185,7 @@ def write(run: Run, path: Path) -> None:
         write_text(temporary, to_text(run))
 
 
+@linked(Topic.BENCH_RESULTS)
 def read(path: Path) -> Run:
     """Read a run; raise GanExportError if the file is missing, not JSON, or doesn't fit the schema."""
     try:

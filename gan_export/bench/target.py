@@ -17,7 +17,7 @@ from gan_export.bench import backends, models
 from gan_export.bench.backends import Backend
 from gan_export.bench.record import Model, Parity
 from gan_export.checkpoint.exportable import ExpectedOutputs
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, Topic, linked, printable
 from gan_export.formats import manifest as manifests
 from gan_export.formats import tolerance
 from gan_export.formats.manifest import Manifest
@@ -223,6 +223,7 @@ def _exported_with(files: Iterable[Path]) -> ReadOptions:
     return _agreed(files, Manifest.overrides, "flags", lambda stated: f"with {str(stated) or 'none'}") or NOTHING_SAID
 
 
+@linked(Topic.BENCH_FILES)
 def _agreed(files: Iterable[Path], get: Callable[[Manifest], T], what: str, shown: Callable[[T], str]) -> T | None:
     """Return the value that the manifests of `files` have in common; None if no file has a manifest.
 
@@ -257,6 +258,7 @@ def _runs(contender: Backend) -> str:
     return runtimes.find(contender.runtime).format + (_SEEDED if seeded else "")
 
 
+@linked(Topic.BENCH_FILES)
 def from_files(source: Source, folder: Path) -> BenchTarget:
     """Return the target for the user's files.
 

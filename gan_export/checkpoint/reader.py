@@ -23,7 +23,7 @@ from gan_export.checkpoint.norms import Array, Folded, fold
 from gan_export.checkpoint.pickled_modules import PickledModule
 from gan_export.checkpoint.state_dicts import Candidate, StateDictSearch, at_path, find
 from gan_export.checkpoint.stats_donor import Lenders
-from gan_export.errors import GanExportError, NotRecognizedError, printable
+from gan_export.errors import GanExportError, NotRecognizedError, Topic, linked, printable
 from gan_export.graph.spec import GeneratorSpec
 from gan_export.recognize import ARCHS, recognize
 from gan_export.recognize.detect import MOST_MODULES
@@ -37,6 +37,7 @@ _LIKELY = ("discriminator", "unknown", "generator", "ema")  # roles, the most li
 _BLOCK = 1 << 20  # values that are checked at once
 
 
+@linked(Topic.REFUSED)
 def read(
     path: Path | str,
     overrides: ReadOptions | None = None,
@@ -68,7 +69,7 @@ def read(
     except NotRecognizedError as e:
         raise NotRecognizedError(f"{printable(name)}: {e}", e.closest) from None
     except GanExportError as e:
-        raise type(e)(f"{printable(name)}: {e}") from None
+        raise type(e)(f"{printable(name)}: {e}", topic=e.topic) from None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -177,6 +178,7 @@ def _as_written(
     return Checkpoint(weights, source, Match(spec, {k: k for k in wanted}))
 
 
+@linked(Topic.NETWORKS)
 def _choose(found: StateDictSearch, overrides: ReadOptions, budget: Budget) -> tuple[_Match, tuple[str, ...]]:
     """Return the best candidate that an architecture fits, and notes on the choice."""
     tried: tuple[Candidate, ...] = found.candidates

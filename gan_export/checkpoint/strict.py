@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from gan_export.checkpoint.checkpoint import Checkpoint, Source
 from gan_export.checkpoint.containers.denylist import warning
-from gan_export.errors import GanExportError, HostileFileError, printable
+from gan_export.errors import GanExportError, HostileFileError, Topic, linked, printable
 
 
+@linked(Topic.UNSETTLED)
 def check_strictly(checkpoint: Checkpoint) -> None:
     """Raise HostileFileError if the file has names that run code, GanExportError if its reading is unsettled."""
     refuse_code(checkpoint.source)

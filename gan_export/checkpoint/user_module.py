@@ -26,7 +26,7 @@ from torch import fx, nn
 from gan_export._lib.escape import is_class_name, python_identifier
 from gan_export.checkpoint.checkpoint import Source
 from gan_export.checkpoint.state_dict import read_state_dict
-from gan_export.errors import GanExportError, first_line, last_line, printable
+from gan_export.errors import GanExportError, Topic, first_line, last_line, linked, printable
 from gan_export.graph.ports import Normal, Port
 from gan_export.graph.signature import Signature
 from gan_export.graph.torch_code import call_module, graph_module, placeholder
@@ -59,6 +59,7 @@ class UserModule:
     grades: Mapping[str, Grade] = field(default_factory=dict)
 
 
+@linked(Topic.MODULES)
 def from_module(module: nn.Module, signature: Signature | None = None) -> UserModule:
     """Return a module of the user's own as a generator: a copy on the CPU, in evaluation mode and float32.
 
@@ -71,6 +72,7 @@ def from_module(module: nn.Module, signature: Signature | None = None) -> UserMo
     return _prepared(copied, signature, Source(name, _digest(copied), "a module in memory"), name)
 
 
+@linked(Topic.MODULES)
 def from_class(
     path: Path,
     target: str,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gan_export.cli.say import put, say, table
+from gan_export.cli.say import put, say, suggest, table
 from gan_export.errors import GanExportError, printable
 
 _OPTIONAL = (
@@ -54,7 +54,7 @@ def list_formats(
         notes.append((e.name, f"{e.title}, run by {e.runs}{why}"))
     table(("format", "suffix", "precisions", "on", "here"), rows, whole_first=True)
     table(("format", "what it is, what runs it, and why it can't be written or verified here"), notes, whole_first=True)
-    say("  gan-export onnx CHECKPOINT")
+    suggest("gan-export", "onnx", "CHECKPOINT")
 
 
 def doctor() -> None:
@@ -78,6 +78,7 @@ def doctor() -> None:
     table(("", ""), rows, whole_first=True)
     _packages()
     _formats()
+    suggest("gan-export", "list")
 
 
 def _list_families() -> None:
@@ -85,7 +86,7 @@ def _list_families() -> None:
 
     rows = [(family.name, family.source + (" (a generic reading)" if family.generic else "")) for family in ARCHS]
     table(("family", "whose files"), rows, whole_first=True)
-    say("  gan-export inspect CHECKPOINT")
+    suggest("gan-export", "inspect", "CHECKPOINT")
 
 
 def _engine() -> str:

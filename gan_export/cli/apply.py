@@ -13,7 +13,7 @@ from gan_export.cli import common, tables
 from gan_export.cli.loading import Loading
 from gan_export.cli.options import Seed
 from gan_export.cli.progress import Progress
-from gan_export.cli.say import say
+from gan_export.cli.say import say, suggest
 from gan_export.errors import GanExportError
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ def apply(
                 film = video.apply_to_video(generator, source, out, options, identity=identity, progress=_bar_of(bars))
                 there = f"; {film.there} were there" * bool(film.there)
                 say(f"wrote {film.frames} frames to {out}, {'with' if film.sound else 'without'} sound{there}")
+                if generator.reading is not None:
+                    suggest("gan-export", "onnx", file)
                 tables.print_how_read(generator.reading)
                 return
             done = apply_to_files(generator, source, out, options, progress=_bar_of(bars))
@@ -113,6 +115,10 @@ def apply(
         say(_about(done.seams))
     if done.shown:
         say(f"{done.shown} pairs of before and after in {out / 'side-by-side.png'}")
+    if generator.reading is not None:
+        suggest("gan-export", "onnx", file)
+    elif source.is_file():
+        suggest("gan-sample", "apply", file, "FOLDER", "-o", "results", "--side-by-side")
     tables.print_how_read(generator.reading)
 
 

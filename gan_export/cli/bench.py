@@ -12,7 +12,7 @@ import typer
 from gan_export.cli import common, tables
 from gan_export.cli.bench_tables import print_run, print_table
 from gan_export.cli.options import Strict, reads_checkpoints
-from gan_export.cli.say import put, say
+from gan_export.cli.say import put, say, suggest
 from gan_export.recognize.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -155,6 +155,8 @@ def compare(
             say(f"only in {side.name}: {key}")
     if fail_below is not None:
         comparing.check(found, fail_below)
+    if before.resolve().parent == after.resolve().parent:
+        suggest("gan-bench", "report", before.parent)
 
 
 @app.command()
@@ -192,6 +194,8 @@ def list_runtimes(*, device: Annotated[str, typer.Option("--device", help="auto,
             state = found.reason
         rows.append((contender.name, contender.title, state))
     print_table(None, ("name", "means", f"available on {where}"), rows)
+    usable = [name for name, _, state in rows if state == "yes"]
+    suggest("gan-bench", "CHECKPOINT", "--runtimes", ",".join(usable))
 
 
 def main() -> None:
@@ -215,6 +219,12 @@ def _measure(plan: Plan, source: Source | str, json: str | None, csv: str | None
         print_run(run)
         for path in kept:
             say(f"kept: {path}")
+        if keep:
+            suggest("gan-bench", "report", keep)
+        elif kept and kept[0].suffix == ".json":
+            suggest("gan-bench", "compare", kept[0], "LATER.json")
+        elif not run.partial:
+            suggest("gan-bench", *sys.argv[1:], "--save-dir", ".")  # keeps the next one, to compare it with later ones
     if lost:
         raise GanExportError("; ".join(lost))
     if run.partial:

@@ -15,8 +15,8 @@ import typer
 from typer.core import TyperGroup
 
 from gan_export._lib.extras import explained
-from gan_export.cli.say import say
-from gan_export.errors import GanExportError, printable
+from gan_export.cli.say import remark, say
+from gan_export.errors import GanExportError, Topic, printable
 
 INTERRUPTED = 130
 WRONG_USAGE: type[Exception] = cast(Any, typer.BadParameter.__mro__[1])  # UsageError, which typer doesn't export
@@ -89,7 +89,7 @@ def main(app: typer.Typer, program: str) -> NoReturn:
             with explained("this command"):
                 code = app(prog_name=program, standalone_mode=False)
         except GanExportError as e:
-            _fail(program, str(e), e.exit_code)
+            _fail(program, str(e), e.exit_code, e.topic)
         except WRONG_USAGE as e:
             _fail(program, _usage(e), 2)
         except (KeyboardInterrupt, typer.Abort):
@@ -182,10 +182,12 @@ def describe(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _fail(program: str, message: str, code: int) -> NoReturn:
+def _fail(program: str, message: str, code: int, topic: Topic | None = None) -> NoReturn:
     if os.environ.get("GAN_EXPORT_TRACEBACK"):
         import traceback
 
         traceback.print_exc()
     say(f"{program}: {printable(message, limit=2000)}", error=True)
+    if topic is not None:
+        remark(f"  see {topic}")
     sys.exit(code)

@@ -23,7 +23,7 @@ from gan_export.cli.options import (
     check_device,
     parse_label,
 )
-from gan_export.cli.say import say
+from gan_export.cli.say import say, suggest
 from gan_export.errors import CheckFailedError, GanExportError
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def dataset(
     for line in lines(report, out, format):
         say(line)
     if report.complete:
-        say(f"  gan-sample check {out} --generator {file}")
+        suggest("gan-sample", "check", out, "--generator", file)
     if read:
         tables.print_how_read(read.reading)
 
@@ -213,9 +213,10 @@ def check(
         )
     say(f"{folder}: {verdict.pictures:,} images in {shards:,} shards, {_bytes(verdict.bytes)}: all match the manifest")
     if generator is None:
-        say(f"  no image was generated again; --generator {verdict.manifest.job.generator} compares some")
+        say("no image was generated again; to compare some:")
+        suggest("gan-sample", "check", folder, "--generator", verdict.manifest.job.generator)
     else:
-        say(f"  {verdict.drawn} images generated again: identical")
+        say(f"{verdict.drawn} images generated again: identical")
 
 
 def _bytes(n: float) -> str:

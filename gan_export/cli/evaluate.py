@@ -10,12 +10,13 @@ import typer
 
 from gan_export.cli.loading import Loading, opened
 from gan_export.cli.options import Seed
-from gan_export.cli.say import say
+from gan_export.cli.say import say, suggest
 from gan_export.errors import GanExportError, printable
 
 if TYPE_CHECKING:
     from gan_export.metrics.comparison import Comparison
     from gan_export.metrics.digits import Report
+    from gan_export.sampling.generator import Generator
 
 
 def evaluate(
@@ -89,6 +90,7 @@ def evaluate(
                 f"that of {memory.held_out}"
             )
             say(f"wrote {nearest}")
+        _suggest_next(file, generator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,17 @@ def _compare(file: Path, chosen: _Chosen, *, count: int, seed: int, json_file: P
         with atomic_file(json_file) as temporary:
             write_text(temporary, json_text({**found.to_json(), "seed": seed}, indent=2))
     _say_comparison(found, kept.source)
+    if chosen.write is not None:
+        suggest("gan-sample", "evaluate", "OTHER", "--features", chosen.features, "--reference", chosen.write)
+    else:
+        _suggest_next(file, generator)
+
+
+def _suggest_next(file: Path, generator: Generator) -> None:
+    if generator.reading is not None:
+        suggest("gan-export", "onnx", file)
+    else:
+        suggest("gan-bench", file)
 
 
 def _say_comparison(found: Comparison, source: str) -> None:

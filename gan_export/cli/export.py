@@ -10,7 +10,7 @@ import typer
 from gan_export.cli import about, common, modules, tables
 from gan_export.cli.inspect import inspect, print_health, read_checkpoint
 from gan_export.cli.options import Out, Strict, reads_checkpoints
-from gan_export.cli.say import say, table
+from gan_export.cli.say import say, suggest, table
 from gan_export.cli.split import files_of
 from gan_export.cli.steps import shown, steps
 from gan_export.recognize.options import ReadOptions
@@ -305,7 +305,10 @@ def verify(
     if per_layer and read is not None:
         tables.print_steps(publish.compare_layers(artifact, known_layers(read, "--per-layer")))
     if not found.passed:
+        if read is not None and module is None and not per_layer and artifact.suffix == ".onnx":
+            suggest("gan-export", "verify", artifact, str(checkpoint), "--per-layer")
         raise typer.Exit(1)
+    tables.suggest_use(artifact, found.manifest.signature)
 
 
 app.command(short_help="Show what a checkpoint or an export contains.")(inspect)

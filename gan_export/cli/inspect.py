@@ -12,7 +12,7 @@ from gan_export._lib.escape import json_text
 from gan_export.cli import tables
 from gan_export.cli.flags import as_flags
 from gan_export.cli.options import Strict, reads_checkpoints
-from gan_export.cli.say import put, say, table
+from gan_export.cli.say import put, say, suggest, table
 from gan_export.cli.steps import Steps
 from gan_export.recognize.options import ReadOptions
 
@@ -58,7 +58,7 @@ def inspect(
             put(json_text(description.to_json(), indent=2))
         else:
             tables.print_description(description)
-            say(f"  gan-export onnx {file}")
+            suggest("gan-export", "onnx", file)
         if out is not None:
             _write_readings(file, checkpoint, out)
         tables.print_unsettled(checkpoint.reading)
@@ -75,6 +75,7 @@ def inspect(
     ports = [(port.name, f"{port.kind}, {manifest.signature.describe(port)}") for port in manifest.file_signature()]
     rows = [(k, tables.flat(v)) for k, v in data.items() if k not in ("references", "signature")]
     table(("", ""), [*ports, *rows])
+    suggest("gan-export", "verify", file)
 
 
 def read_checkpoint(file: Path, overrides: ReadOptions, strict: bool) -> Checkpoint:

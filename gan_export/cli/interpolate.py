@@ -9,7 +9,7 @@ import typer
 
 from gan_export.cli.loading import Loading, opened
 from gan_export.cli.options import GeneratorFile, Label, LatentScale, Seed, Start, parse_label
-from gan_export.cli.say import say
+from gan_export.cli.say import say, suggest
 from gan_export.errors import GanExportError
 
 if TYPE_CHECKING:
@@ -43,3 +43,7 @@ def interpolate(
             generator, out, seed=seed, stops=keypoints, count=count, start=start, label=chosen, space=moving
         )
         say(f"wrote {out}: {frames} frames through {keypoints} images, looping")
+        if generator.reading is not None or file.suffix == ".gan":
+            suggest("gan-export", "web", file, "-o", "site")
+        else:
+            suggest("gan-sample", "dataset", file, "-n", 10000, "--format", "webdataset", "-o", "images")

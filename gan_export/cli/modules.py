@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gan_export._lib import plaindata
 from gan_export.cli import tables
 from gan_export.cli.say import say
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, Topic, linked, printable
 from gan_export.recognize.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gan_export.graph.signature import Signature
 
 
+@linked(Topic.MODULES)
 def read(
     file: Path,
     target: str,
@@ -56,6 +57,7 @@ def read(
     return user
 
 
+@linked(Topic.MODULES)
 def refuse_alone(kwargs: str | None, search: Sequence[Path] | None, signature: Path | None) -> None:
     """Raise GanExportError for a flag that needs --module."""
     for flag, value in (("--kwargs", kwargs), ("--pythonpath", search), ("--signature", signature)):

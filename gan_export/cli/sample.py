@@ -16,7 +16,7 @@ from gan_export.cli.interpolate import interpolate
 from gan_export.cli.loading import Loading, loads_generators, opened
 from gan_export.cli.options import GeneratorFile, Label, LatentScale, Seed, Start, parse_label
 from gan_export.cli.progress import Progress
-from gan_export.cli.say import say
+from gan_export.cli.say import say, suggest
 from gan_export.cli.styles import By, Direction, Mix, Psi, Styles, applied, parse_psi
 from gan_export.errors import GanExportError
 
@@ -130,6 +130,10 @@ def sample(
             )  # fmt: skip
         info = generator.info
         say(f"wrote {out}: {drawn} image{'s' if drawn > 1 else ''} by {info.runtime} ({info.provider})")
+        if generator.reading is not None:
+            suggest("gan-export", "onnx", file)
+        elif latents is None:
+            suggest("gan-sample", "interpolate", file, "--seed", seed, "-o", "walk.gif")
 
 
 def _numpy_seeds(rng: Rng, seeds: str | None, seed: int, count: int, *, own: bool, mix: bool) -> list[int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -21,8 +22,22 @@ def say(line: object, *, error: bool = False) -> None:
 
 def warn(line: object) -> None:
     """Print one line to stderr, in yellow on a terminal."""
-    yellow, plain = ("\033[33m", "\033[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
-    print(f"{yellow}{shown(as_flags(str(line)), _MOST_LINE)}{plain}", file=sys.stderr, flush=True)
+    _print_styled("\033[33m", shown(as_flags(str(line)), _MOST_LINE))
+
+
+def remark(line: object) -> None:
+    """Print one line to stderr, dim on a terminal."""
+    _print_styled("\033[2m", shown(str(line), _MOST_LINE))
+
+
+def _print_styled(style: str, line: Text[Any] | str) -> None:
+    begin, end = (style, "\033[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
+    print(f"{begin}{line}{end}", file=sys.stderr, flush=True)
+
+
+def suggest(*words: object) -> None:
+    """Print a command that may be run next, with its words quoted for a shell."""
+    print(f"  {shown(shlex.join(map(str, words)), _MOST_LINE)}", flush=True)
 
 
 def put(text: Text[Any]) -> None:

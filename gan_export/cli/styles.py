@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gan_export.cli.loading import Loading
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, Topic, linked, printable
 
 MOST_PSIS = 64
 
@@ -85,6 +85,7 @@ class Styles:
         return given
 
 
+@linked(Topic.STYLES)
 def applied(file: Path, loading: Loading, asked: Styles, latents: Path | None) -> tuple[Loading, dict[str, Any]]:
     """Return how to load `file`, a checkpoint or an export, and the keyword arguments of `Generator.sample`."""
     from gan_export.formats.manifest import detect_format
@@ -96,6 +97,7 @@ def applied(file: Path, loading: Loading, asked: Styles, latents: Path | None) -
     return loading, asked.settings()
 
 
+@linked(Topic.STYLES)
 def parse_psi(text: str | None) -> tuple[float, ...]:
     """Return the values of --psi, none if it isn't given."""
     if text is None:

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_export.cli.say import say, table, warn
+from gan_export.cli.say import say, suggest, table, warn
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint, Source
+    from gan_export.graph.signature import Signature
     from gan_export.pipeline.files import Outcome
     from gan_export.pipeline.publish import Contents, ExportResult, Verification
     from gan_export.recognize.options import Match, ReadOptions
@@ -141,19 +142,28 @@ def print_shipped(shipped: ExportResult, source: Path) -> None:
 def print_next(shipped: ExportResult, source: Path) -> None:
     """Print the next sensible commands for an export."""
     if shipped.unproven:
-        say(f"  gan-export verify {shipped.path}")
+        suggest("gan-export", "verify", shipped.path)
         return
     signature = shipped.manifest.signature
+    suggest_use(shipped.path, signature)
+    if signature.outputs[0].kind == "image" and signature.is_sampled and not _takes_w(signature):
+        suggest("gan-bench", source, "--batch", 512)
+
+
+def suggest_use(export: Path, signature: Signature) -> None:
+    """Print the command that generates an image with an export, or that shows its inputs if it gives no image."""
     if signature.outputs[0].kind != "image":
-        return
-    if {"w", "ws"} & set(signature.names()[0]):
-        say(f"  gan-sample {shipped.path} --latents projected_w.npz -o out.png")
-        return
-    if not signature.is_sampled:
-        say(f"  gan-sample apply {shipped.path} photo.jpg -o out.png")
-        return
-    say(f"  gan-sample {shipped.path} -n 64 --seed 7 -o grid.png")
-    say(f"  gan-bench {source} --batch 512")
+        suggest("gan-export", "inspect", export)
+    elif _takes_w(signature):
+        suggest("gan-sample", export, "--latents", "projected_w.npz", "-o", "out.png")
+    elif signature.is_sampled:
+        suggest("gan-sample", export, "-n", 64, "--seed", 7, "-o", "grid.png")
+    else:
+        suggest("gan-sample", "apply", export, "photo.jpg", "-o", "out.png")
+
+
+def _takes_w(signature: Signature) -> bool:
+    return bool({"w", "ws"} & set(signature.names()[0]))
 
 
 def outcome_row(outcome: Outcome) -> tuple[str, ...]:

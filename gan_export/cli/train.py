@@ -12,7 +12,7 @@ import typer
 
 from gan_export._lib.extras import require_training
 from gan_export.cli import common
-from gan_export.cli.say import say
+from gan_export.cli.say import say, suggest
 from gan_export.errors import printable
 
 if TYPE_CHECKING:
@@ -116,10 +116,16 @@ def report(
 ) -> None:
     """Show RUN as one HTML file: curves, previews over time, a latent walk, settings."""
     from gan_export.training import report as reports
+    from gan_export.training import run_dir
 
     target = out or run / "page.html"
     reports.write(run, target)
     say(f"wrote {target}")
+    saved = run_dir.generators(run)
+    if saved:
+        suggest("gan-export", "onnx", saved[-1])
+    else:
+        suggest("gan-train", "resume", run)
 
 
 @app.command("list")
@@ -134,11 +140,12 @@ def list_recipes() -> None:
         say(f"{r.name:{width}}  {r.data.source:13} {size:9} {r.train.epochs:3} epochs  {r.about}")
     if (recorded := recipes.recorded()) is None:
         say("records of their results: train/records in the source repository")
-        return
-    without = [r.name for r in read if r.name not in recorded]
-    have = [r.name for r in read if r.name in recorded]
-    say(f"with a record of its results (train/records): {', '.join(have) or 'none'}")
-    say(f"without a record: {', '.join(without) or 'none'}")
+    else:
+        without = [r.name for r in read if r.name not in recorded]
+        have = [r.name for r in read if r.name in recorded]
+        say(f"with a record of its results (train/records): {', '.join(have) or 'none'}")
+        say(f"without a record: {', '.join(without) or 'none'}")
+    suggest("gan-train", "mnist32-demo")
 
 
 def main() -> NoReturn:
@@ -202,8 +209,8 @@ def _finish(run: Path, ended: Ended, plan: Plan) -> None:
     say(f"  previews   {run / run_dir.PREVIEWS}")
     say(f"  log        {run / run_dir.LOG}")
     say("next:")
-    say(f"  gan-export onnx {generator}")
-    say(f"  gan-sample {generator} -n 64 --seed 7 -o grid.png")
+    suggest("gan-export", "onnx", generator)
+    suggest("gan-sample", generator, "-n", 64, "--seed", 7, "-o", "grid.png")
 
 
 class _Display:

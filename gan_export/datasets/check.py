@@ -17,7 +17,7 @@ from gan_export.datasets.resume import faults
 from gan_export.datasets.storage import open_store
 from gan_export.datasets.store import MANIFEST, Store
 from gan_export.datasets.writer import GeneratorSource, batch_size
-from gan_export.errors import CheckFailedError, GanExportError, first_line, printable
+from gan_export.errors import CheckFailedError, GanExportError, Topic, first_line, linked, printable
 from gan_export.sampling import generator as generators
 
 _SHARDS = 8  # the maximum number of shards that are read for images to generate again
@@ -39,6 +39,7 @@ class Verdict:
     warnings: tuple[str, ...] = ()
 
 
+@linked(Topic.DATASET_CHECK)
 def check(
     target: str,
     generator: Path | None,

@@ -18,7 +18,7 @@ from gan_export.datasets.formats.base import ImageBatch
 from gan_export.datasets.manifest import read_notes, write_notes
 from gan_export.datasets.plan import DatasetPlan
 from gan_export.datasets.store import STATE, Store
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, Topic, linked, printable
 from gan_export.metrics.evaluators import Classifies, Evaluator
 
 DIGITS = "digits"  # the built-in classifier
@@ -56,6 +56,7 @@ class Confidence:
     classifier: str = DIGITS
 
     @staticmethod
+    @linked(Topic.DATASET_FILTERS)
     def parse(text: str, classifier: str = DIGITS) -> Confidence:
         """Return the filter of "confidence<0.9".  Raise GanExportError for any other condition."""
         found = re.fullmatch(r"\s*confidence\s*<\s*((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)\s*", text, re.ASCII)

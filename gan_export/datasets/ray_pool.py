@@ -18,7 +18,7 @@ from gan_export.datasets.plan import DatasetPlan
 from gan_export.datasets.records import ShardRecord
 from gan_export.datasets.workers import Worker
 from gan_export.datasets.writer import GeneratorSource
-from gan_export.errors import GanExportError, UnavailableError, printable
+from gan_export.errors import GanExportError, Topic, UnavailableError, linked, printable
 from gan_export.formats import manifest
 
 _ANSWERS = 5.0  # seconds in which the cluster's port must accept a connection
@@ -97,6 +97,7 @@ def join(
         worker.kill()
 
 
+@linked(Topic.DATASET_RAY)
 def _check(address: str) -> None:
     """Check what can be checked of an address without importing Ray."""
     if importlib.util.find_spec("ray") is None:

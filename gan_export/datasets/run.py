@@ -23,7 +23,7 @@ from gan_export.datasets.storage import open_store
 from gan_export.datasets.store import MANIFEST, STATE, Folder, Store, room
 from gan_export.datasets.workers import WorkerPool
 from gan_export.datasets.writer import GeneratorSource, ShardWriter, batch_size
-from gan_export.errors import GanExportError
+from gan_export.errors import GanExportError, Topic, linked
 from gan_export.metrics import evaluators
 from gan_export.recognize.options import ReadOptions
 from gan_export.sampling.generator import Generator, choose_labels
@@ -217,6 +217,7 @@ def _spread(generator: Generator, job: DatasetPlan) -> int:
     return spread
 
 
+@linked(Topic.DATASET_RUNS)
 def _check_target(store: Store, job: DatasetPlan | None) -> None:
     """Raise GanExportError if the target contains anything else."""
     # between the two reads of `_job_there`, another slice may have finished

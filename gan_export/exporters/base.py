@@ -18,7 +18,7 @@ from gan_export import __version__
 from gan_export._lib import extras
 from gan_export._lib.schema import decode
 from gan_export.checkpoint.exportable import ExpectedOutputs, Exportable, PreparedGenerator, prepare
-from gan_export.errors import GanExportError, UnavailableError, first_line
+from gan_export.errors import GanExportError, Topic, UnavailableError, first_line, linked
 from gan_export.formats import content, references, tolerance
 from gan_export.formats.manifest import OPTIONS_KEY, REFERENCE_SEED, Manifest, joined_values, reference_count
 
@@ -224,6 +224,7 @@ def suppress_warnings() -> Iterator[None]:
         logging.disable(before)
 
 
+@linked(Topic.FORMATS)
 def check_options(exporter: Exporter, options: Options) -> None:
     """Raise GanExportError for an option that this format doesn't take."""
     for name, value in options.non_defaults().items():

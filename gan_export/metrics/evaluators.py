@@ -16,7 +16,7 @@ import numpy.typing as npt
 from gan_export._lib import untracked
 from gan_export._lib.fs import sha256_file
 from gan_export._lib.registry import Registry, hint
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, Topic, linked, printable
 from gan_export.metrics.distances import Bytes, Floats
 
 Labels = npt.NDArray[np.int64]
@@ -88,6 +88,7 @@ EVALUATORS: Registry[NamedEvaluator] = Registry(
 )
 
 
+@linked(Topic.FEATURES)
 def find(name: str, weights: Path | None = None) -> Evaluator:
     """Return the evaluator named `name`, or the network in the ONNX file at that path.
 

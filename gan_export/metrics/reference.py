@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gan_export._lib.fs import atomic_file
-from gan_export.errors import GanExportError, first_line, printable
+from gan_export.errors import GanExportError, Topic, first_line, linked, printable
 from gan_export.metrics.distances import NEIGHBORS, Bytes, Floats, Gaussian, Sums
 from gan_export.metrics.evaluators import Evaluator
 
@@ -67,6 +67,7 @@ class Reference:
             )
 
 
+@linked(Topic.FEATURES)
 def load(path: Path) -> Reference:
     """Read statistics that `Reference.save` wrote.  Raises GanExportError for any other file."""
     try:

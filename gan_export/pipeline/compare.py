@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, Topic, linked, printable
 from gan_export.metrics import comparison, reference
 from gan_export.metrics.comparison import Comparison
 from gan_export.metrics.distances import Bytes
@@ -19,6 +19,7 @@ from gan_export.sampling.generator import Generator
 BLOCK = 256  # images at once
 
 
+@linked(Topic.FEATURES)
 def compare(
     generator: Generator,
     evaluator: Evaluator,
@@ -39,6 +40,7 @@ def compare(
     return comparison.between(evaluator.name, found, against.measured)
 
 
+@linked(Topic.FEATURES)
 def measure_folder(
     folder: Path,
     evaluator: Evaluator,

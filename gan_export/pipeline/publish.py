@@ -17,7 +17,7 @@ from gan_export._lib.escape import json_text
 from gan_export._lib.fs import atomic_file, atomic_folder, atomic_group, refuse_overwrite, sha256_file, write_text
 from gan_export.checkpoint.checkpoint import Checkpoint
 from gan_export.checkpoint.exportable import Exportable, PreparedGenerator, known_layers, prepare
-from gan_export.errors import CheckFailedError, GanExportError, printable
+from gan_export.errors import CheckFailedError, GanExportError, Topic, printable
 from gan_export.exporters.base import Exporter, Options, check_options, expected_references, require_available, write
 from gan_export.formats import content, tolerance
 from gan_export.formats import manifest as manifests
@@ -201,7 +201,8 @@ def verify(
     elif contents == "altered":
         raise CheckFailedError(
             f"{printable(str(path))}: its contents have changed since the export, so it was not run; "
-            "name its checkpoint too to judge what it generates, or export it again"
+            "name its checkpoint too to judge what it generates, or export it again",
+            topic=Topic.VERIFICATION,
         )
     else:
         report = _against_references(path, manifest, runtime.name, rule)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from gan_export._lib.registry import hint
-from gan_export.errors import GanExportError, NotRecognizedError, printable
+from gan_export.errors import GanExportError, NotRecognizedError, Topic, linked, printable
 from gan_export.graph.layers import Shape
 from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
 from gan_export.recognize.options import AlternativeMatch, Match, Mismatch, ReadOptions, worded
@@ -77,6 +77,7 @@ def _is_no_chain(state: State) -> bool:
     return classify_non_generator(state) is not None or first_of_its_kind(state) is not None
 
 
+@linked(Topic.FLAGS)
 def get_family(name: str, archs: Iterable[Family] = ARCHS) -> Family:
     """Return the family of that name; raise GanExportError with similar names if there is none."""
     known = {f.name: f for f in archs}
@@ -85,6 +86,7 @@ def get_family(name: str, archs: Iterable[Family] = ARCHS) -> Family:
     return known[name]
 
 
+@linked(Topic.FLAGS)
 def check(overrides: ReadOptions) -> None:
     """Raise GanExportError, with the flag's name, for a value that no generator has."""
 

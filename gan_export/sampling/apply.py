@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_export import images as byte_rule
-from gan_export.errors import GanExportError
+from gan_export.errors import GanExportError, Topic, linked
 from gan_export.graph.ports import Port, dim_parts
 from gan_export.graph.reach import Reach
 from gan_export.graph.signature import Signature
@@ -176,6 +176,7 @@ class ImageGenerator:
         scale = np.float32((high - low) / np.iinfo(image.dtype).max)
         return np.ascontiguousarray(laid.astype(np.float32) * scale + np.float32(low)).astype(port.dtype)
 
+    @linked(Topic.LARGE_IMAGES)
     def _grid(self, height: int, width: int) -> tiles.Grid | None:
         """The tiles of an image, padding included; None if it goes through at once."""
         limits = self._limits(height, width)
@@ -198,6 +199,7 @@ class ImageGenerator:
         least = max((s.least for s in self.signature.sizes.values()), default=1)
         return tiles.Limits(self._room(height, width), self._fixed(), least)
 
+    @linked(Topic.LARGE_IMAGES)
     def _room(self, height: int, width: int) -> int:
         """The bytes of `max_memory` that are left for a tile.  Raises GanExportError if the images alone need more."""
         h, w = self.output_size(height, width)
@@ -237,6 +239,7 @@ class ImageGenerator:
         _, before, _ = dim_parts(self._input.shape[self._input.axis(letter)])
         return value * times // before
 
+    @linked(Topic.LARGE_IMAGES)
     def _check_size(self, height: int, width: int) -> None:
         h, w = self.output_size(height, width)
         for inside, channels in ((height * width, self.channels[0]), (h * w, self.channels[1])):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, Topic, linked, printable
 from gan_export.sampling import image_files, side_by_side
 from gan_export.sampling.apply import ImageGenerator
 from gan_export.sampling.image_files import Picture
@@ -86,6 +86,7 @@ class _Done:
     narrowed: bool
 
 
+@linked(Topic.APPLY)
 def apply_to_files(
     generator: ImageGenerator,
     source: Path,
@@ -115,7 +116,7 @@ def apply_to_files(
                 done.append(_one(generator, job, options, compare, progress if alone else lambda done, total: None))
             except UnreadableError as e:
                 if options.fail_on_unreadable or len(jobs) == 1:
-                    raise GanExportError(str(e)) from None
+                    raise
                 skipped.append(str(e))
         if not alone:
             progress(job.index + 1, len(jobs))
@@ -133,7 +134,7 @@ def apply_to_files(
     )
 
 
-class UnreadableError(Exception):
+class UnreadableError(GanExportError):
     """A file that can't be used as an image."""
 
 
@@ -159,7 +160,7 @@ def _one(generator: ImageGenerator, job: _Job, options: ApplyOptions, compare: b
     except GanExportError as e:
         text = str(e)
         name = printable(str(job.source))
-        raise UnreadableError(text if text.startswith(name) else f"{name}: {text}") from None
+        raise UnreadableError(text if text.startswith(name) else f"{name}: {text}", topic=e.topic) from None
     narrowed = narrow and picture.pixels.dtype == np.uint16
     return _Done(padding != (0, 0), made.seams, tiles > 1, narrowed)
 

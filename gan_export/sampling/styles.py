@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from gan_export.errors import GanExportError, UnusedOptionError, printable
+from gan_export.errors import GanExportError, Topic, UnusedOptionError, linked, printable
 from gan_export.sampling.numpy_seeds import latents_of
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class Styling:
         return replace(self, psi=self.psi[rows]) if self.psi is not None and self.psi.ndim else self
 
 
+@linked(Topic.STYLES)
 def parse_mix(text: str) -> tuple[Mix, ...]:
     """Return the parts of "4-7:12,9:3".  Raises GanExportError for anything else."""
     mixes = []
@@ -179,6 +180,7 @@ def has_labels(generator: Generator) -> bool:
     return bool(generator.parts().mapping.classes if has_mapping(generator) else generator.classes)
 
 
+@linked(Topic.STYLES)
 def open_parts(generator: Generator, *, psi: bool, cutoff: int | None) -> StyleParts:
     """Load the parts of a generator that are not loaded yet.
 

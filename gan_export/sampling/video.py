@@ -17,7 +17,7 @@ import numpy as np
 from gan_export._lib.escape import json_text
 from gan_export._lib.extras import explained
 from gan_export._lib.fs import atomic_file, write_text
-from gan_export.errors import GanExportError, first_line, printable
+from gan_export.errors import GanExportError, Topic, first_line, linked, printable
 from gan_export.sampling import image_files
 from gan_export.sampling.apply import ImageGenerator
 from gan_export.sampling.apply_files import ApplyOptions
@@ -39,6 +39,7 @@ class Filmed:
     sound: bool
 
 
+@linked(Topic.APPLY)
 def apply_to_video(
     generator: ImageGenerator,
     source: Path,

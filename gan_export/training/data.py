@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from gan_export.errors import GanExportError, first_line, printable
+from gan_export.errors import GanExportError, Topic, first_line, linked, printable
 from gan_export.training import recipe
 from gan_export.training.decoding import Bytes, Decoder, Shape
 
@@ -119,6 +119,7 @@ class OnDisk:
         return tuple(self.files[i] for i in indices)
 
 
+@linked(Topic.TRAINING_IMAGES)
 def open_source(data: recipe.Data, root: Path | None) -> DataSource:
     """Return the images of a recipe's [data]; `root` is --data-root.
 

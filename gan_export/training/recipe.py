@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from gan_export._lib import plaindata
 from gan_export._lib.schema import decode, did_you_mean
-from gan_export.errors import GanExportError, printable
+from gan_export.errors import GanExportError, Topic, linked, printable
 from gan_export.training.bounds import check
 
 
@@ -193,6 +193,7 @@ def recorded() -> list[str] | None:
     return sorted(file.parent.name for file in folder.glob("*/record.json")) if folder.is_dir() else None
 
 
+@linked(Topic.RECIPES)
 def load(name: str, settings: Iterable[str] = ()) -> Recipe:
     """Return the recipe named `name`, or that of a TOML file, with `a.b=value` settings applied.
 
@@ -216,6 +217,7 @@ def load(name: str, settings: Iterable[str] = ()) -> Recipe:
     return from_data(override(data, settings), where=str(file))
 
 
+@linked(Topic.RECIPES)
 def override(data: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     """Return `data` with each `section.field=value` set; a value is TOML, or else a plain string."""
     result: dict[str, Any] = copy.deepcopy(dict(data))
@@ -236,6 +238,7 @@ def override(data: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]
     return result
 
 
+@linked(Topic.RECIPES)
 def resumed(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     """Return `recipe` with settings that a resumed run may change; raise GanExportError for any other."""
     wanted = list(settings)
@@ -249,6 +252,7 @@ def resumed(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     return from_data(override(recipe.to_json(), wanted), where="settings=")
 
 
+@linked(Topic.RECIPES)
 def from_data(data: Mapping[str, Any], where: str) -> Recipe:
     """Return a recipe from plain data, with every field checked.  `where` names the origin in messages."""
     recipe = decode(Recipe, data, where)

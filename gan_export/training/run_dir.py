@@ -20,7 +20,7 @@ from typing import Any
 from gan_export._lib import fs, locks, plaindata
 from gan_export._lib.escape import json_text
 from gan_export._lib.fs import atomic_file, write_text
-from gan_export.errors import GanExportError, first_line, printable
+from gan_export.errors import GanExportError, Topic, first_line, linked, printable
 from gan_export.training.recipe import Recipe, from_data
 
 RECIPE = "recipe.json"
@@ -40,6 +40,7 @@ _WRITTEN = tuple(
 )  # fmt: skip
 
 
+@linked(Topic.RUNS)
 def check_new(run: Path) -> None:
     """Raise GanExportError unless `run` is free for a new run."""
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
@@ -72,6 +73,7 @@ def make(run: Path, recipe: Recipe) -> None:
         write_text(temporary, json_text(recipe.to_json(), indent=2))
 
 
+@linked(Topic.RUNS)
 def recipe(run: Path) -> Recipe:
     """Return the recipe of the run in `run`; raise GanExportError if there is no run."""
     file = run / RECIPE
@@ -86,6 +88,7 @@ def recipe(run: Path) -> Recipe:
     return from_data(data, str(file))
 
 
+@linked(Topic.RUNS)
 def log(run: Path) -> list[dict[str, Any]]:
     """Return every event in the log, except a half-written last line.
 
@@ -114,6 +117,12 @@ def log(run: Path) -> list[dict[str, Any]]:
 def checkpoint(run: Path, net: str, epoch: int) -> Path:
     """Return the path of a network's checkpoint; `net` is generator or discriminator."""
     return run / f"{net}_{epoch}.pth"
+
+
+def generators(run: Path) -> list[Path]:
+    """Return the generator's checkpoints of a run, oldest first."""
+    found = (path for path in run.glob("generator_*.pth") if path.stem.rpartition("_")[2].isdecimal())
+    return sorted(found, key=lambda path: int(path.stem.rpartition("_")[2]))
 
 
 def preview(run: Path, epoch: int, name: str) -> Path:

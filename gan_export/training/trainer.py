@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gan_export.errors import CheckFailedError, GanExportError
+from gan_export.errors import CheckFailedError, GanExportError, Topic, linked
 from gan_export.training import devices, events, losses, monitor, preview, run_dir, step
 from gan_export.training import snapshot as snapshots
 from gan_export.training.batches import Batches, steps_per_epoch
@@ -57,6 +57,7 @@ def train(recipe: Recipe, run: Path, options: Options) -> events.Ended:
     return _run(recipe, run, None, options)
 
 
+@linked(Topic.RUNS)
 def resume(run: Path, settings: list[str], options: Options) -> events.Ended:
     """Continue the run in `run` from its newest snapshot, or from its start if there is none.
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gan_export import images
 from gan_export.checkpoint.exportable import ExpectedOutputs, PreparedGenerator
-from gan_export.errors import CheckFailedError, GanExportError
+from gan_export.errors import CheckFailedError, GanExportError, Topic
 from gan_export.formats.bounds import Tolerance
 from gan_export.formats.manifest import Manifest, joined_values
 from gan_export.formats.references import References
@@ -103,6 +103,8 @@ class Quality:
 
 class ParityError(CheckFailedError):
     """An export that generates other images."""
+
+    topic = Topic.MISMATCH
 
     def __init__(self, message: str, report: ParityReport) -> None:
         super().__init__(message)

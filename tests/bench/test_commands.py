@@ -22,7 +22,7 @@ from gan_export.exporters.base import Options
 from gan_export.pipeline import publish
 from gan_export.runtimes.c import compiler
 from tests.bench.conftest import REPOSITORY, Command
-from tests.conftest import interruptible
+from tests.conftest import error_lines, interruptible
 
 pytestmark = pytest.mark.timeout(900)  # the first test measures for all others: slow on a busy machine
 BRIEF = ("--runtimes", "onnxruntime", "--batch", "2", "--rounds", "2", "--seconds", "0.02", "--threads", "1")
@@ -117,7 +117,7 @@ def test_bad_input_is_one_line_and_exit_2(name: str, gan_bench: Command, corner:
     before = sorted(p.name for p in corner.iterdir())
     done = gan_bench(*arguments, cwd=corner)
     assert done.returncode == 2, done.stdout + done.stderr
-    lines = done.stderr.strip().splitlines()
+    lines = error_lines(done.stderr)
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("gan-bench: ")
     assert message in lines[0]

@@ -28,7 +28,16 @@ from gan_export.pipeline import publish
 from gan_export.runtimes.base import run_latents
 from gan_export.runtimes.onnxruntime import ONNXRUNTIME
 from gan_export.verification import compare
-from tests.conftest import Artifacts, ClassicGenerator, Command, each_format, latent_image, lively, refused
+from tests.conftest import (
+    Artifacts,
+    ClassicGenerator,
+    Command,
+    each_format,
+    error_lines,
+    latent_image,
+    lively,
+    refused,
+)
 
 ONNX = exporters.find("onnx")
 
@@ -251,7 +260,7 @@ def test_a_truncated_artifact_is_one_line(command: Command, artifacts: Artifacts
     result = command("gan-export", "verify", cut)
     if result.code == 1:  # the manifest survived, and its hash is of other contents
         assert "have changed since the export" in result.err
-        assert len(result.err.splitlines()) == 1
+        assert len(error_lines(result.err)) == 1
         return
     assert path.name in refused(result)
 

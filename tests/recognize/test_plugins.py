@@ -21,6 +21,7 @@ from gan_export.formats.bounds import FLOAT32
 from gan_export.formats.registry import FORMATS
 from gan_export.metrics import evaluators
 from gan_export.runtimes import RUNTIMES
+from tests.conftest import error_lines
 from tests.recognize.test_adding import blocks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,9 +74,10 @@ def test_a_package_brings_an_architecture(tmp_path: Path, checkpoint: Path) -> N
 def test_a_package_that_fails_is_named_in_a_line(tmp_path: Path, checkpoint: Path) -> None:
     done = inspect(checkpoint, installed(tmp_path, "def register():\n    raise ImportError('no such part')\n"))
     assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+    (line,) = error_lines(done.stderr)
     assert "the plugin towers of the package towers can't be loaded: no such part" in line
     assert "pip uninstall towers" in line
+    assert done.stderr.endswith("  see docs/guides/plugins.md#the-entry-point\n")
 
 
 @pytest.mark.long

@@ -12,6 +12,7 @@ import torch
 
 from gan_export.training import events, trainer
 from gan_export.training.recipe import load
+from tests.conftest import error_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA_ROOT = ROOT.parent / "shared" / "data"  # the full MNIST, where a machine has it
@@ -75,7 +76,7 @@ def tiny_recipe(folder: Path, pictures: Path, extra: str = "") -> Path:
 
 def refused(result: subprocess.CompletedProcess[str], *words: str, code: int = 2) -> None:
     """One line on stderr that holds all of `words`, the exit code, no traceback."""
-    lines = result.stderr.splitlines()
+    lines = error_lines(result.stderr)
     assert result.returncode == code, result.stderr
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith("gan-train: ")

@@ -12,6 +12,8 @@ number of its steps.
 from __future__ import annotations
 
 import argparse
+import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,9 +21,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from gan_export.errors import GanExportError
-from gan_export.training import run_dir as runs
 
 HERE = Path(__file__).resolve().parent
 BASE = "mnist32-best"
@@ -96,8 +95,8 @@ def _train(setting: Setting, seed: int, folder: Path, given: argparse.Namespace)
     ]  # fmt: skip
     root = ["--data-root", given.data_root] if given.data_root else []
     print(f"{setting.name}, seed {seed}", flush=True)
-    program = "from gan_export.cli.train import main; main()"
-    done = subprocess.run([sys.executable, "-c", program, *words, *root], check=False, stdout=subprocess.DEVNULL)
+    program = shutil.which("gan-train", path=Path(sys.executable).parent) or "gan-train"
+    done = subprocess.run([program, *words, *root], check=False, stdout=subprocess.DEVNULL)
     if done.returncode:
         raise _Refused(
             f"{setting.name}, seed {seed}: gan-train exited with {done.returncode}; run this again to continue"
@@ -110,9 +109,13 @@ class _Refused(Exception):
 
 def ended(folder: Path) -> dict[str, Any] | None:
     """Return the last figures of a run, or None if it hasn't ended."""
-    if not (folder / runs.LOG).is_file():
+    log = folder / "log.jsonl"
+    if not log.is_file():
         return None
-    lines = runs.log(folder)
+    try:
+        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    except ValueError as e:
+        raise _Refused(f"{log} is not the log of a run: {e}") from None
     scored = [line for line in lines if line["event"] == "scored"]
     if not scored or lines[-1]["event"] != "ended" or lines[-1]["interrupted"]:
         return None
@@ -174,7 +177,7 @@ def main() -> None:
             run(given)
             return
         TABLE.write_text(table(given.out), encoding="utf-8")
-    except (_Refused, GanExportError) as e:
+    except _Refused as e:
         print(f"ablate.py: {e}", file=sys.stderr)
         raise SystemExit(2) from None
     print(f"wrote {TABLE}")

@@ -4,14 +4,15 @@
     python train/experiments/cas.py pick DATA_ROOT few.npz             # 20 real digits per class
     python train/experiments/cas.py few few.npz GENERATOR DATA_ROOT    # only those, and with generated ones
 
-GENERATOR must be conditional: an export or a checkpoint.  The classifier is `train/experiments/judge.py`'s network,
-trained by its loop with its shifts, rotations and scalings; the result is its accuracy after the last step.  Figures
-are printed and, with --keep NAME, stored in train/records/cas.json under that name.
+GENERATOR must be conditional, and one file: an export or a checkpoint.  The classifier is the network of
+`train/experiments/judge.py`, trained by its loop with its shifts, rotations and scalings; the result is its accuracy
+after the last step.  Figures are printed and, with --keep NAME, stored in train/records/cas.json under that name.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -23,11 +24,7 @@ import torch
 from judge import BATCH, accuracy, digits, fit
 from torch import Tensor
 
-from gan_export import latents
-from gan_export._lib.fs import atomic_file
-from gan_export.datasets import generator_files
-from gan_export.errors import GanExportError
-from gan_export.sampling.opening import open_generator
+import gan_export
 
 KEPT = Path(__file__).resolve().parent.parent / "records" / "cas.json"
 CLASSES = 10
@@ -38,14 +35,14 @@ Set = tuple[Tensor, Tensor]  # images, uint8 (N, 1, 32, 32), and their labels (N
 def generated(generator: Path, count: int) -> Set:
     """Return images 0 .. count-1 of DRAW_SEED with labels i mod 10.
 
-    Raise GanExportError unless there are ten classes.
+    Raise gan_export.GanExportError unless there are ten classes.
     """
-    with open_generator(generator) as opened:
+    with gan_export.open(generator) as opened:
         if opened.classes != CLASSES:
-            raise GanExportError(f"{generator} has {opened.classes} classes; it must have 10")
+            raise gan_export.GanExportError(f"{generator} has {opened.classes} classes; it must have 10")
         drawn = opened.sample(count, seed=DRAW_SEED, labels="all")
     pictures = torch.from_numpy(drawn).permute(0, 3, 1, 2).contiguous()
-    return pictures, torch.from_numpy(latents.labels_in_turn(np.arange(count, dtype=np.uint64), CLASSES))
+    return pictures, torch.arange(count) % CLASSES
 
 
 def alone(drawn: Set, root: str, epochs: int, seed: int) -> dict[str, Any]:
@@ -61,8 +58,8 @@ def pick(root: str, target: Path, each: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     of_class = [np.flatnonzero(labels.numpy() == k) for k in range(CLASSES)]
     chosen = np.concatenate([random.choice(these, each, replace=False) for these in of_class])
-    with atomic_file(target) as temporary:
-        np.savez_compressed(temporary, images=pictures.numpy()[chosen, 0], labels=labels.numpy()[chosen])
+    with target.open("wb") as file:
+        np.savez_compressed(file, images=pictures.numpy()[chosen, 0], labels=labels.numpy()[chosen])
 
 
 def few(file: Path, drawn: Set, root: str, seeds: range, steps: int) -> dict[str, Any]:
@@ -80,8 +77,7 @@ def keep(name: str, told: Mapping[str, Any]) -> None:
     kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
     machine = {"machine": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
     kept[name] = {**told, **machine}
-    with atomic_file(KEPT) as temporary:
-        temporary.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    KEPT.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -108,8 +104,8 @@ def main() -> None:
             pick(given.root, given.file, given.each, given.seed)
             return
         drawn = generated(given.generator, given.count)
-        digest = generator_files.sha256(given.generator)
-    except GanExportError as e:
+        digest = hashlib.sha256(given.generator.read_bytes()).hexdigest()
+    except (gan_export.GanExportError, OSError) as e:
         parser.error(str(e))
     if given.command == "alone":
         told = alone(drawn, given.root, given.epochs, given.seed)

@@ -20,6 +20,7 @@ same with all directions).  BatchNorm's statistics are measured again.  Nothing 
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import sys
 from pathlib import Path
@@ -28,22 +29,37 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan_export.errors import GanExportError, first_line
-from gan_export.training import models, recipe, snapshot
+from gan_export import GanExportError, Normal, Port, Signature
 
 STEEPNESS = 100.0
+CALIBRATION = 1 << 40  # image index at which the latents of BatchNorm's statistics start, as in gan-train
 
 
-def cut(weights: dict[str, Tensor], cells: int, margin: float, keep: int) -> models.Generator:
+class Generator(nn.Module):
+    """The unconditional generator of gan-train: z (N, nz, 1, 1) -> images (N, C, S, S) in [-1, 1]."""
+
+    def __init__(self, nz: int, widths: tuple[int, ...], channels: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.ConvTranspose2d(nz, widths[0], 4, 1, 0)]
+        for before, after in zip(widths, (*widths[1:], channels), strict=True):
+            layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1)]
+        self.model = nn.Sequential(*layers, nn.Tanh())
+
+    def forward(self, z: Tensor) -> Tensor:
+        out: Tensor = self.model(z)
+        return out
+
+
+def cut(weights: dict[str, Tensor], cells: int, margin: float, keep: int) -> Generator:
     """Return a generator that computes for z what `weights` compute with `margin` added to the largest of z's `cells`.
 
-    weights: of a `gan_export.training.models.Generator`, unconditional.  keep: directions of the other latents; if
+    weights: of an unconditional generator of gan-train.  keep: directions of the other latents; if
     these are fewer than all, BatchNorm's statistics no longer fit.
     """
     first = weights["model.0.weight"].double()
     nz, width = first.shape[:2]
     kernels = [w for name, w in weights.items() if name.endswith(".weight") and w.dim() == 4]
-    base = models.Generator(nz, tuple(w.shape[0] for w in kernels[1:]), kernels[-1].shape[1])
+    base = Generator(nz, tuple(w.shape[0] for w in kernels[1:]), kernels[-1].shape[1])
     base.load_state_dict(weights)
     flat = first.reshape(nz, -1)
     norm, *_ = (m for m in base.model if isinstance(m, nn.BatchNorm2d))
@@ -99,29 +115,53 @@ def main() -> None:
     given = parser.parse_args()
     try:
         generator = _made(given)
-        snapshot.save(dict(generator.state_dict()), given.out)
-    except GanExportError as e:
-        print(f"cells.py: {e}", file=sys.stderr)
-        raise SystemExit(e.exit_code) from None
+        packed = io.BytesIO()  # the same weights give the same bytes under any name
+        torch.save(dict(generator.state_dict()), packed)
+        given.out.write_bytes(packed.getbuffer())
+    except (GanExportError, OSError) as e:
+        print(f"latent_margin.py: {e}", file=sys.stderr)
+        raise SystemExit(2) from None
     print(f"{given.out}: {sum(p.numel() for p in generator.parameters()):,} weights")
 
 
-def _made(given: argparse.Namespace) -> models.Generator:
+@torch.no_grad()
+def recalibrate(generator: Generator, nz: int, count: int) -> None:
+    """Set every BatchNorm's running statistics to the mean over `count` images, in batches of 256."""
+    norms = [m for m in generator.modules() if isinstance(m, nn.BatchNorm2d)]
+    momenta = [m.momentum for m in norms]
+    for m in norms:
+        m.reset_running_stats()
+        m.momentum = None  # a plain mean over the batches
+    image = Port("image", "image", (1, 32, 32), range=(-1.0, 1.0))
+    latent = Signature((Port("z", "latent", (nz,), prior=Normal()),), (image,))
+    generator.train()
+    for first in range(CALIBRATION, CALIBRATION + count, 256):
+        z = torch.from_numpy(latent.feeds(0, range(first, first + 256))["z"])
+        generator(z.reshape(256, nz, 1, 1))
+    for m, momentum in zip(norms, momenta, strict=True):
+        m.momentum = momentum
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _made(given: argparse.Namespace) -> Generator:
     try:
         weights: dict[str, Any] = torch.load(given.generator, weights_only=True)
         nz = weights["model.0.weight"].shape[0]
     except Exception as e:  # torch raises errors of many types for other files
-        raise GanExportError(f"{given.generator} is not a generator of gan-train: {first_line(e)}") from None
+        raise GanExportError(f"{given.generator} is not a generator of gan-train: {_first_line(e)}") from None
     if not 2 <= given.cells <= nz or given.keep < 1 or given.recalibrate < 0:
         raise GanExportError(f"--cells must be 2 to {nz}, --keep at least 1, --recalibrate at least 0")
     try:
         generator = cut(weights, given.cells, given.margin, given.keep)
     except (KeyError, RuntimeError, ValueError) as e:
         raise GanExportError(
-            f"{given.generator} is not an unconditional generator of gan-train: {first_line(e)}"
+            f"{given.generator} is not an unconditional generator of gan-train: {_first_line(e)}"
         ) from None
     if given.recalibrate:
-        snapshot.recalibrate(generator, recipe.Generator(nz=nz), given.recalibrate, torch.device("cpu"))
+        recalibrate(generator, nz, given.recalibrate)
     return generator.eval()
 
 

@@ -8,17 +8,17 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 import sys
 from pathlib import Path
 
-from gan_export._lib.fs import sha256_file
-from gan_export.errors import GanExportError
-from gan_export.pipeline import evaluate
-from gan_export.sampling.opening import open_generator
-from gan_export.training import run_dir, snapshot
+import torch
 
+import gan_export
+
+SEED = 1  # of the images that are measured
 RECORDS = Path(__file__).resolve().parent.parent / "records"
 
 
@@ -30,7 +30,7 @@ def main() -> None:
     given = parser.parse_args()
     try:
         told = keep(given.run, given.folder, given.name)
-    except (OSError, ValueError, KeyError, TypeError, GanExportError) as error:
+    except (OSError, ValueError, KeyError, TypeError, gan_export.GanExportError) as error:
         print(f"record.py: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     print(json.dumps(told, indent=2))
@@ -38,35 +38,34 @@ def main() -> None:
 
 def keep(run: Path, records: Path, name: str | None) -> dict[str, object]:
     """Write the record of a run, and return the content of its record.json; raise ValueError without a checkpoint."""
-    recipe = run_dir.recipe(run)
+    recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
     checkpoints = sorted(run.glob("generator_*.pth"), key=lambda p: int(p.stem.rpartition("_")[2]))
-    snapshots = run_dir.snapshots(run)
+    snapshots = sorted((run / "snapshots").glob("[0-9]*.pt"))
     if not checkpoints or not snapshots:
         raise ValueError(f"{run} contains no checkpoint and snapshot yet; record it after its first ones")
     checkpoint = checkpoints[-1]
-    events = run_dir.log(run)
+    events = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     steps = [e["step"] for e in events if e.get("path") == checkpoint.name]
     seconds = [e["seconds"] for e in events if e["event"] == "measured" and steps and e["step"] <= steps[-1]]
     if not seconds:
         raise ValueError(f"the log of {run} has no entry for {checkpoint.name}")
     step = steps[-1]
     epoch = int(checkpoint.stem.rpartition("_")[2])
-    record = records / (name or recipe.name)
+    record = records / (name or recipe["name"])
     record.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(run / run_dir.RECIPE, record / run_dir.RECIPE)
-    shutil.copyfile(run / run_dir.LOG, record / run_dir.LOG)
-    shutil.copyfile(run_dir.preview(run, epoch, "grid"), record / "grid.png")
-    with open_generator(checkpoint) as generator:
-        measured = evaluate.evaluate(generator)
+    for file in ("recipe.json", "log.jsonl"):
+        shutil.copyfile(run / file, record / file)
+    shutil.copyfile(run / "previews" / f"{epoch:04d}_grid.png", record / "grid.png")
+    measured = gan_export.evaluate(checkpoint, seed=SEED)
     told: dict[str, object] = {
-        "recipe": recipe.name,
+        "recipe": recipe["name"],
         "epochs": epoch,
         "steps": step,
         "seconds_of_training": round(seconds[-1]),
-        "machine": snapshot.read(snapshots[-1])["machine"],
-        "generator_sha256": sha256_file(checkpoint),
+        "machine": torch.load(snapshots[-1], weights_only=True)["machine"],
+        "generator_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         "generator_bytes": checkpoint.stat().st_size,
-        "judge": {"seed": evaluate.SEED, **measured.to_json()},
+        "judge": {"seed": SEED, **measured.to_json()},
     }
     (record / "record.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     return told
