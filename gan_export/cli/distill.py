@@ -210,9 +210,10 @@ class _Display:
         self._every = max(1, event.steps // 20)
         self._next = event.step + self._every
         where = f"from step {event.step}" if event.step else "from the start"
+        less = event.teacher_operations / event.student_operations
         self._say(
             f"{event.recipe.teacher}: {event.teacher_parameters:,} parameters; its student: "
-            f"{event.student_parameters:,}, 1/{event.teacher_operations / event.student_operations:.1f} of the operations"
+            f"{event.student_parameters:,}, with 1/{less:.1f} of the operations"
         )
         features = ", ".join(event.features) or "none of its layers"
         self._say(

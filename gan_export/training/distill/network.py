@@ -9,7 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from gan_export.graph.layers import Concat
+from gan_export.graph.layers import Concat, Embedding, Shape
+from gan_export.graph.narrow import CHOOSES
 from gan_export.graph.spec import GeneratorSpec, infer_shapes
 from gan_export.graph.torch_layers import BUILDERS
 
@@ -72,34 +73,21 @@ class Network(nn.Module):
 def taps(spec: GeneratorSpec) -> tuple[str, ...]:
     """Return the values between the layers that stand for what the generator knows at each size of its image.
 
-    They are the last value before each change of the height or width, and the one that the last layer with weights
-    reads.  Without images between, as in a stack of Linears, they are what each Linear but the first reads.
+    They are a value of each height and width that a layer enlarges, and what the last layer with a matrix of weights
+    reads.  In a stack of Linears, they are what each Linear but the first reads.
     """
     shapes = infer_shapes(spec)
-    inputs = {port.name for port in spec.signature.inputs}
-    found: list[str] = []
-    weighted = [la for la in spec.layers if la.parameters()]
-    spatial = any(len(shapes[name]) == 3 and shapes[name][1:] != (1, 1) for la in weighted for name in la.inputs)
-    for la in weighted:
-        for name in la.inputs:
-            shape = shapes[name]
-            if name in inputs or (spatial and (len(shape) != 3 or shape[1:] == (1, 1))):
-                continue
-            changes = not spatial or shapes[la.name][1:] != shape[1:] or la is weighted[-1]
-            if changes and name not in found and not _is_given(spec, name, inputs):
-                found.append(name)
-    return tuple(found)
-
-
-def _is_given(spec: GeneratorSpec, name: str, inputs: Collection[str]) -> bool:
-    """Return whether no layer with weights stands between the inputs and the value."""
-    by = {la.name: la for la in spec.layers}
-    open_ = [name]
-    while open_:
-        at = open_.pop()
-        if at in inputs:
-            continue
-        if by[at].parameters():
-            return False
-        open_ += by[at].inputs
-    return True
+    given = {port.name for port in spec.signature.inputs}  # values that no matrix of weights has changed
+    for la in spec.layers:
+        if given.issuperset(la.inputs) and (isinstance(la, Embedding) or not isinstance(la, CHOOSES)):
+            given.add(la.name)
+    reads = [(la, name) for la in spec.layers for name in la.inputs[:1] if name not in given]
+    images = [(la, name) for la, name in reads if len(shapes[name]) == 3 and shapes[name][1:] != (1, 1)]
+    last = next(la for la in reversed(spec.layers) if isinstance(la, CHOOSES))
+    if not images:
+        return tuple(dict.fromkeys(name for la, name in reads if isinstance(la, CHOOSES)))
+    found: dict[Shape, str] = {}
+    for la, name in images:
+        if shapes[la.name][1:] != shapes[name][1:] or la is last:
+            found.setdefault(shapes[name], name)
+    return tuple(found.values())
