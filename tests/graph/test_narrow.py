@@ -16,6 +16,7 @@ from gan_export.graph.spec import GeneratorSpec, infer_shapes
 from gan_export.recognize import recognize
 from gan_export.training.distill.network import Network, taps
 from tests.originals import ORIGINALS, studiogan
+from tests.recognize.test_studiogan import settled
 
 BY_NAME = {o.name: o for o in ORIGINALS}
 
@@ -58,9 +59,9 @@ def test_a_linear_that_makes_an_image_keeps_whole_channels() -> None:
     assert grid.shape[0] == round(0.3 * before)
 
 
-def test_norms_that_a_label_scales_stay_as_wide_as_their_scales() -> None:
-    model = studiogan.StudioResnet(4, classes=3, shared=6)
-    spec = recognize({k: tuple(v.shape) for k, v in model.state_dict().items()}).spec
+def test_norms_that_a_label_scales_stay_as_wide_as_their_scales(tmp_path: Path) -> None:
+    torch.save(settled(studiogan.StudioResnet(4, classes=7)).state_dict(), tmp_path / "G.pth")
+    spec = checkpoint.read(tmp_path / "G.pth").spec
     student = narrowed(spec, 0.5)
     feeds = {k: torch.from_numpy(v) for k, v in spec.signature.feeds(0, range(3)).items()}
     assert Network(student).image(feeds).shape == Network(spec).image(feeds).shape
@@ -92,9 +93,8 @@ def test_what_is_no_student_is_refused(share: float, widths: dict[str, int], wor
         narrowed(spec_of("classic"), share, widths)
 
 
-def test_the_bundled_teacher_narrows_between_its_latents_and_its_image() -> None:
-    root = Path(__file__).resolve().parents[2]
-    spec = checkpoint.read(root / "exported" / "mnist32-conditional" / "generator.pth").spec
+def test_a_label_that_is_joined_to_the_latent_keeps_its_width() -> None:
+    spec = spec_of("embedding-after")
     student = narrowed(spec, 0.25)
     assert student.parameters()["embed.weight"] == spec.parameters()["embed.weight"]
     assert student.parameters()["convt0.weight"][0] == spec.parameters()["convt0.weight"][0]

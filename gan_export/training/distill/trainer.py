@@ -28,7 +28,7 @@ from gan_export import images
 from gan_export._lib import plaindata
 from gan_export._lib.escape import json_text
 from gan_export._lib.fs import atomic_file, write_text
-from gan_export.checkpoint import Checkpoint
+from gan_export.checkpoint import Checkpoint, Source
 from gan_export.errors import CheckFailedError, GanExportError, printable
 from gan_export.graph.spec import GeneratorSpec, flops
 from gan_export.training import devices, run_dir, snapshot
@@ -217,7 +217,9 @@ class _Session:
 
     def _save(self, shown: Network) -> Path:
         path = self._path()
-        files.save(self.now.spec, shown.weights(), self.teacher.source, path)
+        recipe = self.now.recipe  # the run's copy of the teacher has other bytes than the file it was read from
+        origin = Source(recipe.teacher, recipe.teacher_sha256, "the teacher of this student")
+        files.save(self.now.spec, shown.weights(), origin, path)
         self.tell(Wrote(self.now.step, self.now.step, "checkpoint", path))
         return path
 
