@@ -75,15 +75,16 @@ def distill(
     finish(done, runtimes)
 
 
-def resume(run: Path, settings: list[str], data_root: Path | None) -> None:
+def resume(run: Path, settings: list[str], data_root: Path | None, runtimes: str | None) -> None:
     """Continue a student's run; what `gan-train resume` does with one."""
+    _check_runtimes(runtimes)
     require_training()
 
     from gan_export.training.distill import trainer
 
     with interruptible() as stop, _Display() as shown:
         done = trainer.resume(run, settings, trainer.Options(data_root, shown, stop))
-    finish(done, None)
+    finish(done, runtimes)
 
 
 def finish(done: Distilled, runtimes: str | None) -> None:

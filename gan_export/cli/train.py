@@ -90,6 +90,7 @@ def resume(
     tensorboard: Tensorboard = False,
     devices: Devices = 1,
     nodes: Nodes = 1,
+    runtimes: distilled.Runtimes = None,
 ) -> None:
     """Continue RUN exactly.  --set can change its end, output.*, its device, data.path and data.memory."""
     from gan_export.training import recipe as recipes
@@ -101,8 +102,10 @@ def resume(
         if tensorboard or (devices, nodes) != (1, 1):
             raise GanExportError("a student's run takes no --tensorboard, --devices and --nodes")
         distilling.resumed(distilling.read(run), given)
-        distilled.resume(run, given, data_root)
+        distilled.resume(run, given, data_root, runtimes)
         return
+    if runtimes is not None:
+        raise GanExportError("--runtimes is for a student's run, which ends with speeds")
     recipes.resumed(run_dir.recipe(run), given)  # before torch is imported, so that an error is printed at once
     require_training()
 

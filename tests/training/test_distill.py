@@ -109,7 +109,7 @@ def test_ctrl_c_keeps_everything_and_the_run_goes_on_by_the_command(teacher: Pat
     assert process.returncode == 130
     assert "nothing is lost" in said
     step = torch.load(max((run / "snapshots").iterdir()), weights_only=True)["step"]
-    again = gan_train("resume", run, "--set", f"train.steps={step + 3}", "--set", "output.keep=9")
+    again = gan_train("resume", run, "--set", f"train.steps={step + 3}", "--set", "output.keep=9", "--runtimes", "none")
     assert again.returncode == 0, again.stderr
     assert f"from step {step}" in again.stdout
     assert (run / f"student_{step + 3}.safetensors").is_file()

@@ -3,6 +3,7 @@
     python train/experiments/record.py RUN [--name NAME] [--folder train/records]
 
 --name is the name of the record's folder, for a second run of one recipe; default: the recipe's name.
+The run of `gan-train distill` is kept with its student and the speeds of both generators.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ import sys
 from pathlib import Path
 
 from gan_export._lib.fs import sha256_file
+from gan_export.bench import pair
 from gan_export.errors import GanExportError
 from gan_export.pipeline import evaluate
 from gan_export.sampling.opening import open_generator
 from gan_export.training import run_dir, snapshot
+from gan_export.training.distill import recipe as distilling
+from gan_export.training.distill import trainer
 
 RECORDS = Path(__file__).resolve().parent.parent / "records"
 
@@ -29,7 +33,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=RECORDS)
     given = parser.parse_args()
     try:
-        told = keep(given.run, given.folder, given.name)
+        of_student = trainer.is_run(given.run)
+        told = (keep_student if of_student else keep)(given.run, given.folder, given.name)
     except (OSError, ValueError, KeyError, TypeError, GanExportError) as error:
         print(f"record.py: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -67,6 +72,38 @@ def keep(run: Path, records: Path, name: str | None) -> dict[str, object]:
         "generator_sha256": sha256_file(checkpoint),
         "generator_bytes": checkpoint.stat().st_size,
         "judge": {"seed": evaluate.SEED, **measured.to_json()},
+    }
+    (record / "record.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    return told
+
+
+def keep_student(run: Path, records: Path, name: str | None) -> dict[str, object]:
+    """Write the record of a student's run, as `keep`; raise ValueError unless the run has ended."""
+    recipe = distilling.read(run)
+    student = run / f"student_{recipe.train.steps}.safetensors"
+    if not student.is_file() or not (run / trainer.FIGURES).is_file():
+        raise ValueError(f"{run} has not ended; record it afterwards")
+    figures = json.loads((run / trainer.FIGURES).read_text(encoding="utf-8"))
+    record = records / (name or recipe.name)
+    record.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(run / distilling.RECIPE, record / distilling.RECIPE)
+    shutil.copyfile(run / run_dir.LOG, record / run_dir.LOG)
+    shutil.copyfile(run / run_dir.PREVIEWS / f"{recipe.train.steps:07d}_beside-teacher.png", record / "grid.png")
+    shutil.copyfile(student, record / "student.safetensors")
+    speeds = pair.compare(run / trainer.TEACHER, student, pair.available(("native", "onnxruntime")), threads=1)
+    seconds = [e["seconds"] for e in run_dir.log(run) if e["event"] == "ended"]
+    told: dict[str, object] = {
+        "recipe": recipe.name,
+        "steps": recipe.train.steps,
+        "seconds_of_training": round(seconds[-1]),
+        "machine": snapshot.read(run_dir.snapshots(run)[-1])["machine"],
+        "teacher_sha256": recipe.teacher_sha256,
+        "student_sha256": sha256_file(student),
+        "student_bytes": student.stat().st_size,
+        "images_per_second_of_one_thread": {
+            s.runtime: {"teacher": s.first, "student": s.second, "batch": pair.BATCH} for s in speeds
+        },
+        "figures": figures,
     }
     (record / "record.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     return told
