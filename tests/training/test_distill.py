@@ -96,7 +96,8 @@ def test_the_command_distills_with_the_teachers_discriminator_and_ends_with_a_ta
 @pytest.mark.long
 def test_ctrl_c_keeps_everything_and_the_run_goes_on_by_the_command(teacher: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    given = ["distill", str(teacher), "-o", str(run), *words("train.steps=100000")]
+    (tmp_path / "r.toml").write_text("[student]\nchannels = 0.25\n[train]\nsteps = 100000\n")
+    given = ["distill", str(teacher), "-o", str(run), "--recipe", str(tmp_path / "r.toml"), *words()]
     with subprocess.Popen(
         [*PROGRAM, *given], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=interruptible,
@@ -112,6 +113,7 @@ def test_ctrl_c_keeps_everything_and_the_run_goes_on_by_the_command(teacher: Pat
     again = gan_train("resume", run, "--set", f"train.steps={step + 3}", "--set", "output.keep=9", "--runtimes", "none")
     assert again.returncode == 0, again.stderr
     assert f"from step {step}" in again.stdout
+    assert json.loads((run / "distill.json").read_text())["student"]["channels"] == 0.25
     assert (run / f"student_{step + 3}.safetensors").is_file()
 
 

@@ -99,4 +99,5 @@ class _OfNetwork:
         with torch.no_grad():
             wanted = self._network(teacher[self._image])
         apart: Tensor = F.mse_loss(self._network(student[self._image]), wanted)
-        return apart / wanted.square().mean().clamp_min(1e-12)
+        scale: Tensor = wanted.square().mean().clamp_min(1e-12)
+        return apart / scale
