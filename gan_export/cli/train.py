@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -12,8 +9,10 @@ import typer
 
 from gan_export._lib.extras import require_training
 from gan_export.cli import common
+from gan_export.cli import distill as distilled
 from gan_export.cli.say import say, suggest
-from gan_export.errors import printable
+from gan_export.cli.stopping import Stop, interruptible
+from gan_export.errors import GanExportError, printable
 
 if TYPE_CHECKING:
     from gan_export.training import events
@@ -75,7 +74,7 @@ def run(
 
     from gan_export.training import processes
 
-    with _interruptible() as stop, _Display() as shown:
+    with interruptible() as stop, _Display() as shown:
         plan = processes.Plan(devices, nodes)
         ended = processes.run(plan, read, into, [], _options(data_root, tensorboard, stop, shown))
     _finish(into, ended, plan)
@@ -91,21 +90,34 @@ def resume(
     tensorboard: Tensorboard = False,
     devices: Devices = 1,
     nodes: Nodes = 1,
+    runtimes: distilled.Runtimes = None,
 ) -> None:
     """Continue RUN exactly.  --set can change its end, output.*, its device, data.path and data.memory."""
     from gan_export.training import recipe as recipes
     from gan_export.training import run_dir
+    from gan_export.training.distill import recipe as distilling
 
     given = [*(settings or []), *_device(device)]
+    if (run / distilling.RECIPE).is_file():
+        if tensorboard or (devices, nodes) != (1, 1):
+            raise GanExportError("a student's run takes no --tensorboard, --devices and --nodes")
+        distilling.resumed(distilling.read(run), given)
+        distilled.resume(run, given, data_root, runtimes)
+        return
+    if runtimes is not None:
+        raise GanExportError("--runtimes is for a student's run, which ends with speeds")
     recipes.resumed(run_dir.recipe(run), given)  # before torch is imported, so that an error is printed at once
     require_training()
 
     from gan_export.training import processes
 
-    with _interruptible() as stop, _Display() as shown:
+    with interruptible() as stop, _Display() as shown:
         plan = processes.Plan(devices, nodes)
         ended = processes.run(plan, None, run, given, _options(data_root, tensorboard, stop, shown))
     _finish(run, ended, plan)
+
+
+app.command("distill")(distilled.distill)
 
 
 @app.command("report")
@@ -153,38 +165,11 @@ def main() -> NoReturn:
     common.main(app, "gan-train")
 
 
-class _Stop:
-    """A flag that the first Ctrl-C or SIGTERM sets and the loop reads after each step.  A second one ends at once."""
-
-    def __init__(self) -> None:
-        self.interrupted = False
-
-    def __call__(self) -> bool:
-        return self.interrupted
-
-    def ask(self, *_: object) -> None:
-        if self.interrupted:
-            raise KeyboardInterrupt
-        self.interrupted = True
-        say("stopping after this step; press Ctrl-C again to stop at once", error=True)
-
-
-@contextmanager
-def _interruptible() -> Iterator[_Stop]:
-    stop = _Stop()
-    before = {s: signal.signal(s, stop.ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _device(name: str | None) -> list[str]:
     return [] if name is None else [f"compute.device={name}"]
 
 
-def _options(data_root: Path | None, tensorboard: bool, stop: _Stop, shown: _Display) -> Options:
+def _options(data_root: Path | None, tensorboard: bool, stop: Stop, shown: _Display) -> Options:
     from gan_export.training.trainer import Options
 
     return Options(data_root, tensorboard, shown, stop)

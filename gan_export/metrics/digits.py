@@ -11,6 +11,7 @@ import io
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +19,15 @@ import numpy.typing as npt
 from gan_export.errors import GanExportError
 from gan_export.metrics.distances import Bytes, Distances, Floats, Gaussian, distances
 
+if TYPE_CHECKING:
+    from torch import nn
+
 Labels = npt.NDArray[np.int64]
 
 SURE = 0.9  # probability from which an image counts as recognized
 CLASSES = 10
 SIZE = 32  # pixels per side that the classifier reads
-_POOLED = (True, False, True, True)  # convolutions that are followed by 2x2 max pooling
+POOLED = (True, False, True, True)  # convolutions that are followed by 2x2 max pooling
 _PIECE = 250  # images at once: the widest im2col is (250 x 16 x 16, 288) float32, 74 MB
 
 
@@ -46,6 +50,12 @@ class Digits:
         """Return the probabilities (N, 10) of images uint8 (N, H, W, 1)."""
         classifier = judge().classifier
         return classifier.probabilities(classifier.features(to_classifier_input(images)))
+
+    def network(self) -> nn.Module:
+        """Return the classifier without its last layer as a module of torch; see `evaluators.Differentiable`."""
+        from gan_export.metrics.digits_torch import features_module
+
+        return features_module(judge().classifier, POOLED, SIZE)
 
     def evaluate(self, images: Bytes, labels: Labels | None = None) -> Report:
         """Measure images against real digits; see `evaluate`."""
@@ -103,7 +113,7 @@ class Classifier:
 
     def _piece(self, pictures: Bytes) -> Floats:
         x = pictures.astype(np.float32) / np.float32(127.5) - np.float32(1)
-        for (weight, bias), pooled in zip(self.convolutions, _POOLED, strict=True):
+        for (weight, bias), pooled in zip(self.convolutions, POOLED, strict=True):
             n, h, w, c = x.shape
             around = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
             windows = np.lib.stride_tricks.sliding_window_view(around, (3, 3), axis=(1, 2))  # (n, h, w, c, 3, 3)
@@ -141,7 +151,7 @@ def judge() -> DigitReference:
         return kept[f"{name}.weight"].astype(np.float32), kept[f"{name}.bias"].astype(np.float32)
 
     return DigitReference(
-        Classifier(tuple(layer(f"conv{i}") for i in range(len(_POOLED))), layer("dense"), layer("head")),
+        Classifier(tuple(layer(f"conv{i}") for i in range(len(POOLED))), layer("dense"), layer("head")),
         float(kept["accuracy"]),
         float(kept["sure_share"]),
         Gaussian(kept["test.mean"].astype(np.float64), kept["test.covariance"].astype(np.float64)),

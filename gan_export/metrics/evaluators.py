@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from gan_export._lib.fs import sha256_file
 from gan_export._lib.registry import Registry, hint
 from gan_export.errors import GanExportError, Topic, linked, printable
 from gan_export.metrics.distances import Bytes, Floats
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Labels = npt.NDArray[np.int64]
 
@@ -60,6 +63,17 @@ class Measures(Protocol):
 
     def evaluate(self, images: Bytes, labels: Labels | None = None) -> Report:
         """Measure images uint8 (N, H, W, C), whose labels, if any, are `labels` (N,)."""
+        ...
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """An evaluator that is a network of torch, which a generator can learn from."""
+
+    def check(self, shape: tuple[int, int, int]) -> None: ...
+
+    def network(self) -> nn.Module:
+        """Return a module from images float32 (N, C, H, W) in [-1, 1] to their features (N, D), on the CPU."""
         ...
 
 

@@ -18,6 +18,7 @@ from gan_export._lib.escape import Html, Text, html, html_script, resource
 from gan_export._lib.fs import atomic_file, write_text
 from gan_export.errors import GanExportError, first_line, printable
 from gan_export.training import run_dir
+from gan_export.training.distill.recipe import RECIPE as DISTILLED
 from gan_export.training.recipe import Recipe
 
 _STOPS, _WALKS = 6, 9  # of the walk on the page: a few hundred kilobytes
@@ -44,6 +45,10 @@ def write(run: Path, target: Path) -> None:
 
     Raises GanExportError if there is no run or nothing is logged yet, UnavailableError without matplotlib.
     """
+    if (run / DISTILLED).is_file():
+        raise GanExportError(
+            f"{printable(str(run))}: a student's run has no page; see its figures.json and its previews"
+        )
     charts.require()
     recipe = run_dir.recipe(run)
     lines = run_dir.log(run)
