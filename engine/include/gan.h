@@ -76,8 +76,8 @@ enum {
     GAN_ERROR_MEMORY = 7,      /**< no memory, or max_memory is too little */
     GAN_ERROR_THREAD = 8,      /**< a thread can't be started */
     GAN_ERROR_LABEL = 9,       /**< a label outside 0 .. classes-1, or labels for a model without classes */
-    GAN_ERROR_BUSY = 10,       /**< the context is generating, or another thread used the model at this process's fork */
-    GAN_CANCELED = 11          /**< the program's own callback stopped the call */
+    GAN_ERROR_BUSY = 10, /**< the context is generating, or another thread used the model at this process's fork */
+    GAN_CANCELED = 11 /**< the program's own callback stopped the call */
 };
 
 /** An open .gan file. */
@@ -93,24 +93,24 @@ enum { GAN_PRIOR_NORMAL = 0, GAN_PRIOR_UNIFORM = 1 };
 
 /** How a file is opened.  NULL, or zeros, give the defaults. */
 typedef struct gan_open_options {
-    size_t size;         /**< sizeof(gan_open_options), or 0 */
+    size_t size; /**< sizeof(gan_open_options), or 0 */
     const char *kernels; /**< the kernels to use, named as gan_info.kernels names them; NULL: this machine's fastest */
-    char *message;       /**< where a failure is explained in one line, if not NULL: which layer, what, what is allowed */
+    char *message; /**< where a failure is explained in one line, if not NULL: which layer, what, what is allowed */
     size_t message_size; /**< bytes of it, at least 1; GAN_MESSAGE_SIZE is enough */
 } gan_open_options;
 
 /** What a model is. */
 typedef struct gan_info {
-    size_t size;                      /**< sizeof(gan_info), or 0 */
-    uint32_t latent_size;             /**< 0: the model takes images (gan_describe_input) */
-    uint32_t classes;                 /**< 0: the model takes no labels */
-    uint32_t prior;                   /**< GAN_PRIOR_... */
+    size_t size; /**< sizeof(gan_info), or 0 */
+    uint32_t latent_size; /**< 0: the model takes images (gan_describe_input) */
+    uint32_t classes; /**< 0: the model takes no labels */
+    uint32_t prior; /**< GAN_PRIOR_... */
     uint32_t channels, height, width; /**< of the image; if the model takes images, of its smallest one */
-    float low, high;       /**< the range of the image's values, as the file states it; -1 and 1 if nothing bounds them */
-    uint64_t weights;      /**< bytes of weights in the file */
-    const char *manifest;  /**< as in the file (gan-export writes JSON in UTF-8), then a NUL; valid until gan_close */
-    size_t manifest_size;  /**< without the NUL */
-    const char *kernels;   /**< those in use: "generic", "avx2", "avx512", "neon", "simd128" */
+    float low, high; /**< the range of the image's values, as the file states it; -1 and 1 if nothing bounds them */
+    uint64_t weights; /**< bytes of weights in the file */
+    const char *manifest; /**< as in the file (gan-export writes JSON in UTF-8), then a NUL; valid until gan_close */
+    size_t manifest_size; /**< without the NUL */
+    const char *kernels; /**< those in use: "generic", "avx2", "avx512", "neon", "simd128" */
 } gan_info;
 
 /** The images that a model takes: all zeros for a model of latents.  A height or a width is a multiple of its `multiple`
@@ -129,47 +129,47 @@ typedef void (*gan_parallel)(void *user, void (*work)(void *arg, int i), void *a
 
 /** How a context works.  NULL, or zeros, give the defaults. */
 typedef struct gan_context_options {
-    size_t size;           /**< sizeof(gan_context_options), or 0 */
-    uint64_t max_memory;   /**< bytes for scratch and for the whole model's transformed weights; 0: half of the memory of
+    size_t size; /**< sizeof(gan_context_options), or 0 */
+    uint64_t max_memory; /**< bytes for scratch and for the whole model's transformed weights; 0: half of the memory of
                                 the machine or its cgroup */
-    uint32_t threads;      /**< at most 1,024; 0: gan_threads_default() */
-    uint32_t batch;        /**< most images computed at once, rounded up to a multiple of the threads; longer requests are
+    uint32_t threads; /**< at most 1,024; 0: gan_threads_default() */
+    uint32_t batch; /**< most images computed at once, rounded up to a multiple of the threads; longer requests are
                                 split; 0: 1 */
     gan_parallel parallel; /**< NULL: the context starts threads-1 threads.  Otherwise it starts none, and calls this
                                 with n = threads for each batch of work */
-    void *user;            /**< the first argument of `parallel` */
-    char *message;         /**< where a failure of gan_context_new is explained in one line, if not NULL */
-    size_t message_size;   /**< bytes of it, at least 1; GAN_MESSAGE_SIZE is enough */
+    void *user; /**< the first argument of `parallel` */
+    char *message; /**< where a failure of gan_context_new is explained in one line, if not NULL */
+    size_t message_size; /**< bytes of it, at least 1; GAN_MESSAGE_SIZE is enough */
 } gan_context_options;
 
 /** What a context is made of. */
 typedef struct gan_context_info {
-    size_t size;              /**< sizeof(gan_context_info), or 0 */
-    uint64_t scratch;         /**< bytes of scratch memory */
-    uint64_t weights;         /**< bytes of the model's transformed weights when the context was made, with its own */
-    uint32_t threads, batch;  /**< as they turned out */
-    uint32_t steps;           /**< what gan_describe_step describes: layers, without those that are part of another */
+    size_t size; /**< sizeof(gan_context_info), or 0 */
+    uint64_t scratch; /**< bytes of scratch memory */
+    uint64_t weights; /**< bytes of the model's transformed weights when the context was made, with its own */
+    uint32_t threads, batch; /**< as they turned out */
+    uint32_t steps; /**< what gan_describe_step describes: layers, without those that are part of another */
 } gan_context_info;
 
 /** How a context computes one step. */
 typedef struct gan_step_info {
-    size_t size;                      /**< sizeof(gan_step_info), or 0 */
-    uint64_t weights;                 /**< bytes of the step's transformed weights */
-    uint64_t output;                  /**< bytes of what it computes, for one image */
-    double cycles;                    /**< of one thread for one image, as the cost model of docs/engine.md estimates */
+    size_t size; /**< sizeof(gan_step_info), or 0 */
+    uint64_t weights; /**< bytes of the step's transformed weights */
+    uint64_t output; /**< bytes of what it computes, for one image */
+    double cycles; /**< of one thread for one image, as the cost model of docs/engine.md estimates */
     uint32_t channels, height, width; /**< of what it computes; height and width are 0 for a vector */
-    uint32_t points;        /**< per side of a tile of a transformed method; 0 for other methods */
-    const char *operation;  /**< the operation's name in docs/gan-file-format.md: "CONV_TRANSPOSE" */
-    const char *method;     /**< "direct", "fold", "toom3", "toom4", "toom5", "winograd", or "rows" for no product */
+    uint32_t points; /**< per side of a tile of a transformed method; 0 for other methods */
+    const char *operation; /**< the operation's name in docs/gan-file-format.md: "CONV_TRANSPOSE" */
+    const char *method; /**< "direct", "fold", "toom3", "toom4", "toom5", "winograd", or "rows" for no product */
     const char *arithmetic; /**< of its products: "float32" */
-    char layer[64];         /**< the layer's name in the file, cut to 63 bytes; "" in files that don't name layers */
+    char layer[64]; /**< the layer's name in the file, cut to 63 bytes; "" in files that don't name layers */
 } gan_step_info;
 
 /** Values of gan_request.labeling. */
 enum {
     GAN_LABELS_RANDOM = 0, /**< a random label for each image (docs/latent-rng.md) */
-    GAN_LABELS_ONE = 1,    /**< gan_request.label for all images */
-    GAN_LABELS_ALL = 2     /**< label i mod classes for index i */
+    GAN_LABELS_ONE = 1, /**< gan_request.label for all images */
+    GAN_LABELS_ALL = 2 /**< label i mod classes for index i */
 };
 
 /** Which images to generate.  Image i of a request, 0 .. count-1, has the seed seeds[i], or else `seed`; the index
@@ -179,8 +179,8 @@ enum {
 typedef struct gan_request {
     size_t size; /**< sizeof(gan_request), or 0 */
     uint64_t seed, start, count;
-    int64_t label;      /**< for GAN_LABELS_ONE */
-    uint32_t labeling;  /**< GAN_LABELS_..., ignored by a model without classes */
+    int64_t label; /**< for GAN_LABELS_ONE */
+    uint32_t labeling; /**< GAN_LABELS_..., ignored by a model without classes */
     float latent_scale; /**< what latents are multiplied by, given ones too; 0: 1 */
     const uint64_t *seeds;
     size_t seeds_size;
@@ -196,14 +196,14 @@ typedef struct gan_request {
  * gan_info's low .. high to -1 .. 1, and then clamp(floor(x * 127.5 + 128), 0, 255); images that go in as bytes are
  * mapped from 0 .. 255 to gan_input's low .. high.  Floats are in the model's own range. */
 enum {
-    GAN_BYTES = 0,             /**< the model's channels in turn, however many: (height, width, channels) */
-    GAN_GRAY8 = 1,             /**< of a model with one channel */
-    GAN_RGB8 = 2,              /**< of one channel, three times, or of three */
-    GAN_RGBA8 = 3,             /**< of one, three or four channels; alpha is 255 unless it is the fourth.  Going in, of
+    GAN_BYTES = 0, /**< the model's channels in turn, however many: (height, width, channels) */
+    GAN_GRAY8 = 1, /**< of a model with one channel */
+    GAN_RGB8 = 2, /**< of one channel, three times, or of three */
+    GAN_RGBA8 = 3, /**< of one, three or four channels; alpha is 255 unless it is the fourth.  Going in, of
                                     three, without alpha, or four */
-    GAN_BGRA8 = 4,             /**< the same in the order of Windows bitmaps and Direct3D */
-    GAN_FLOAT_PLANAR = 5,      /**< float32, channel by channel: (channels, height, width) */
-    GAN_FLOAT_INTERLEAVED = 6  /**< float32, pixel by pixel: (height, width, channels) */
+    GAN_BGRA8 = 4, /**< the same in the order of Windows bitmaps and Direct3D */
+    GAN_FLOAT_PLANAR = 5, /**< float32, channel by channel: (channels, height, width) */
+    GAN_FLOAT_INTERLEAVED = 6 /**< float32, pixel by pixel: (height, width, channels) */
 };
 
 /** Called on the calling thread when images first .. first+count-1 of a request lie at `images`, as gan_output
@@ -213,15 +213,15 @@ typedef int (*gan_done)(void *user, uint64_t first, uint64_t count, void *images
 /** Where images go.  Strides are in bytes; 0 means that nothing lies between two rows or two images.  Float formats
  * need an address and strides that are multiples of 4.  Bytes between rows and images are not touched. */
 typedef struct gan_output {
-    size_t size;            /**< sizeof(gan_output), or 0 */
-    void *data;             /**< the first byte of the first image, whatever the strides */
-    size_t data_size;       /**< bytes; those of all images, or with `done` at least those of one */
-    ptrdiff_t row_stride;   /**< from row to row (of a plane, if planar); negative: the last row lies first */
+    size_t size; /**< sizeof(gan_output), or 0 */
+    void *data; /**< the first byte of the first image, whatever the strides */
+    size_t data_size; /**< bytes; those of all images, or with `done` at least those of one */
+    ptrdiff_t row_stride; /**< from row to row (of a plane, if planar); negative: the last row lies first */
     ptrdiff_t image_stride; /**< from image to image, at least height x row_stride (x channels, if planar) */
-    gan_done done;          /**< NULL, or called for each batch (gan_context_options.batch) as it is finished.  If `data`
+    gan_done done; /**< NULL, or called for each batch (gan_context_options.batch) as it is finished.  If `data`
                                  holds fewer images than are asked for, each batch replaces the one before */
-    void *user;             /**< the first argument of `done` */
-    uint32_t format;        /**< GAN_BYTES, ... */
+    void *user; /**< the first argument of `done` */
+    uint32_t format; /**< GAN_BYTES, ... */
 } gan_output;
 
 /** Images that go in, all of one size.  Format and strides are as those of gan_output. */

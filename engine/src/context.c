@@ -15,8 +15,8 @@ static gan_method *methods_of(const gan_model *model) {
 }
 
 /* Of a program of the model's, which is the model's own or of its images' size. */
-static gan_status size_of(gan_model *model, const gan_program *program, const gan_context_options *options, uint64_t *scratch,
-                          uint64_t *weights) {
+static gan_status size_of(gan_model *model, const gan_program *program, const gan_context_options *options,
+                          uint64_t *scratch, uint64_t *weights) {
     gan_setup setup = {.methods = methods_of(model)};
     gan_status status = setup.methods ? gan_i_model_enter(model) : GAN_ERROR_MEMORY;
     if (status == GAN_OK) {

@@ -116,7 +116,8 @@ gan_status gan_i_parse(const void *memory, size_t size, gan_file *file) {
     if (size < 16 || memcmp(p, GAN_MAGIC, sizeof GAN_MAGIC)) return GAN_ERROR_FORMAT;
     const uint32_t version = u32_at(p + 8);
     if (version > 3)
-        return REFUSE(file, GAN_ERROR_VERSION, "a .gan file of version %u: this library reads up to 3", (uint64_t)version);
+        return REFUSE(file, GAN_ERROR_VERSION, "a .gan file of version %u: this library reads up to 3",
+                      (uint64_t)version);
     gan_status status = version == 3 ? gan_i_parse_3(p, size, file) : gan_i_parse_old(p, size, file);
     if (status == GAN_OK) status = check_whole(file);
     if (status != GAN_OK) gan_i_file_free(file);

@@ -264,6 +264,8 @@ const char *gan_status_string(gan_status status) {
 #define TEXT_OF(number) #number
 #define TEXT(number) TEXT_OF(number)
 
-const char *gan_version(void) { return TEXT(GAN_VERSION_MAJOR) "." TEXT(GAN_VERSION_MINOR) "." TEXT(GAN_VERSION_PATCH); }
+const char *gan_version(void) {
+    return TEXT(GAN_VERSION_MAJOR) "." TEXT(GAN_VERSION_MINOR) "." TEXT(GAN_VERSION_PATCH);
+}
 
 uint32_t gan_threads_default(void) { return (uint32_t)gan_i_usable_cores(); }

@@ -23,10 +23,10 @@ static uint64_t unit_of(uint32_t format, uint32_t channels) {
 
 /* A row of at most 2^30 bytes, and 2^28 rows of all planes: only strides can be too large. */
 static const char *describe(const description *d, gan_shape shape, int in, gan_pixels *out) {
-    static const unsigned char CHANNELS[2][FORMATS] = {/* bit c: of c channels */
-                                                       {0, 1 << 1, 1 << 1 | 1 << 3, 1 << 1 | 1 << 3 | 1 << 4,
-                                                        1 << 1 | 1 << 3 | 1 << 4, 0, 0},
-                                                       {0, 1 << 1, 1 << 3, 1 << 3 | 1 << 4, 1 << 3 | 1 << 4, 0, 0}};
+    static const unsigned char CHANNELS[2][FORMATS] = {
+                                                       /* bit c: of c channels */
+        {0, 1 << 1, 1 << 1 | 1 << 3, 1 << 1 | 1 << 3 | 1 << 4, 1 << 1 | 1 << 3 | 1 << 4, 0, 0},
+        {0, 1 << 1, 1 << 3, 1 << 3 | 1 << 4, 1 << 3 | 1 << 4, 0, 0}};
     if (!d->data) return "no data";
     if (d->format >= FORMATS) return "no such format";
     const unsigned fitting = CHANNELS[in][d->format];

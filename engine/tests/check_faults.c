@@ -103,9 +103,11 @@ static gan_status use_images(uint8_t *out) {
     if (status != GAN_OK) return status;
     status = gan_context_new(model, &options, &context);
     for (int i = 0; i < 3 && status == GAN_OK; i++) {
-        const gan_images images = {
-            .count = IMAGES, .height = i == 1 ? 8 : IMAGE_HEIGHT, .width = i == 1 ? 8 : IMAGE_WIDTH, .data = given,
-            .data_size = IMAGE_BYTES};
+        const gan_images images = {.count = IMAGES,
+                                   .height = i == 1 ? 8 : IMAGE_HEIGHT,
+                                   .width = i == 1 ? 8 : IMAGE_WIDTH,
+                                   .data = given,
+                                   .data_size = IMAGE_BYTES};
         const gan_output output = {.data = out, .data_size = IMAGE_BYTES};
         status = gan_apply(context, &images, &output);
         if (status == GAN_OK) continue;

@@ -57,7 +57,8 @@ static int check_arguments(gan_model *model) {
     gan_info about = {0};
     gan_describe(model, &about);
     failed += check(about.low == -1 && about.high == 1, "the range");
-    const gan_context_options many = {.threads = 1025}, huge = {.threads = 2, .batch = UINT32_MAX}, poor = {.max_memory = 1000};
+    const gan_context_options many = {.threads = 1025}, huge = {.threads = 2, .batch = UINT32_MAX},
+                              poor = {.max_memory = 1000};
     failed += check(gan_context_size(model, &many, &scratch, &weights) == GAN_ERROR_ARGUMENT, "1025 threads");
     failed += check(gan_context_size(model, &huge, &scratch, &weights) == GAN_OK, "a huge batch");
     failed += check(gan_context_new(model, &poor, &context) == GAN_ERROR_MEMORY && !context, "1000 bytes");
@@ -68,8 +69,7 @@ static int check_arguments(gan_model *model) {
     failed += check(generate_bytes(context, NULL, byte, sizeof byte) == GAN_ERROR_ARGUMENT, "no request");
     request.count = 1;
     failed += check(generate_bytes(context, &request, byte, sizeof byte) == GAN_OK, "start 2^40");
-    failed += check(generate_bytes(context, &request, byte, sizeof byte - 1) == GAN_ERROR_ARGUMENT,
-                    "a small buffer");
+    failed += check(generate_bytes(context, &request, byte, sizeof byte - 1) == GAN_ERROR_ARGUMENT, "a small buffer");
     failed += check(generate_bytes(context, &request, NULL, sizeof byte) == GAN_ERROR_ARGUMENT, "no buffer");
     request.start = UINT64_MAX;
     failed += check(generate_floats(context, &request, floats, KNOWN_BYTES) == GAN_OK, "the last image");
@@ -225,7 +225,8 @@ static int check_labels(void) {
     gan_describe(model, &info);
     const size_t size = (size_t)info.channels * info.height * info.width * KNOWN_IMAGES;
     uint8_t *out = malloc(size);
-    gan_request request = {.seed = 7, .count = KNOWN_IMAGES, .labels = (const int64_t *)(uintptr_t)moving, .labels_size = KNOWN_IMAGES};
+    gan_request request = {
+        .seed = 7, .count = KNOWN_IMAGES, .labels = (const int64_t *)(uintptr_t)moving, .labels_size = KNOWN_IMAGES};
     if (!out || pthread_create(&thread, NULL, move_labels, NULL)) exit(2);
     for (int i = 0; i < 300; i++) {
         const gan_status status = generate_bytes(context, &request, out, size);

@@ -6,7 +6,7 @@ set -eu
 out=$(mkdir -p "$1" && cd "$1" && pwd)
 cd "$(dirname "$0")/.."
 exports='gan_open_memory gan_close gan_describe gan_describe_input gan_output_size gan_context_new gan_context_size
-gan_apply_size gan_context_free gan_describe_context gan_describe_step gan_context_message gan_generate gan_apply
+gan_apply_size gan_context_free gan_context_message gan_generate gan_apply
 gan_latents gan_labels gan_interpolate gan_status_string gan_version malloc free'
 
 # build NAME FLAGS...: one module.  The stack lies first, so that an overflow traps instead of writing on.

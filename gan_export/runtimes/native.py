@@ -310,7 +310,10 @@ class Model:
         check_law(seed, start, count)
         z = _array(None, (count, self.nz), np.dtype(np.float32))
         with self._lock:
-            _check(self._lib.gan_latents(self._open(), byref(_range(seed, start, count)), _as(z, c_float), z.size), self._path)
+            _check(
+                self._lib.gan_latents(self._open(), byref(_range(seed, start, count)), _as(z, c_float), z.size),
+                self._path,
+            )
         return z  # type: ignore[return-value]
 
     def labels(self, seed: int, start: int, count: int) -> Labels:
@@ -318,7 +321,10 @@ class Model:
         check_law(seed, start, count)
         chosen = np.empty(count, np.int64)
         with self._lock:
-            _check(self._lib.gan_labels(self._open(), byref(_range(seed, start, count)), _as(chosen, c_int64), count), self._path)
+            _check(
+                self._lib.gan_labels(self._open(), byref(_range(seed, start, count)), _as(chosen, c_int64), count),
+                self._path,
+            )
         return chosen
 
     def memory(self, count: int, threads: int | None = None) -> tuple[int, int]:
