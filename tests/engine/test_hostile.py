@@ -162,7 +162,7 @@ def test_a_kernel_or_an_upsampling_beyond_reason_is_refused(tmp_path: Path) -> N
     for factor in (65, 16384):
         grow = Record(6, "grow", (1,), (), {"factor": (factor,), "bilinear": (0,)})
         path.write_bytes(gan_file.encode(ported(1, (1, factor, factor), 2), [to_one_pixel(), grow]))
-        with pytest.raises(GanExportError, match=r"(kernel|factor) 65, at most 64"):
+        with pytest.raises(GanExportError, match=rf"factor {factor}, at most 64"):
             Model(path)
 
 
