@@ -82,20 +82,23 @@ int main(int argc, char **argv) {
     engine_start(&e);
     const u32 cell = put(NULL, 64), file = put(data, size);
     free(data);
-    check(W(gan_open_memory)(&e, file, (u32)size, cell), argv[1]);
-    const u32 model = word(cell);
-    W(gan_describe)(&e, model, cell);
-    const u32 picture = word(cell + 4) * word(cell + 8) * word(cell + 12); /* channels, height, width */
-    const struct { u32 threads, batch; u64 memory; } options = {1, BATCH, 0};
+    check(W(gan_open_memory)(&e, file, (u32)size, 0, cell), argv[1]);
+    const u32 model = word(cell), info = put(NULL, 64);
+    W(gan_describe)(&e, model, info);
+    const u32 picture = word(info + 16) * word(info + 20) * word(info + 24); /* channels, height, width */
+    const struct { u64 size, memory; u32 threads, batch, more[4]; } options = {0, 0, 1, BATCH, {0}};
     check(W(gan_context_new)(&e, model, put(&options, sizeof options), cell), argv[1]);
     const u32 context = word(cell), pixels = put(NULL, (size_t)BATCH * picture);
 
+    const struct { u32 size, data, data_size, more[5]; } output = {0, pixels, BATCH * picture, {0}};
+
     for (u64 start = 0; start < count; start += BATCH) {
         const u64 now = count - start < BATCH ? count - start : BATCH;
-        const struct { u64 seed, start, count; s64 label; u32 labels, latents; } request = {seed, start, now, -1, 0, 0};
-        const u32 at = put(&request, sizeof request);
-        check(W(gan_generate_bytes)(&e, context, at, pixels, (u32)now * picture), argv[1]);
+        const struct { u64 size, seed, start, count, more[6]; } request = {0, seed, start, now, {0}};
+        const u32 at = put(&request, sizeof request), to = put(&output, sizeof output);
+        check(W(gan_generate)(&e, context, at, to), argv[1]);
         W(free)(&e, at);
+        W(free)(&e, to);
         if (fwrite(W(memory)(&e)->data + pixels, picture, (size_t)now, stdout) != now ||
             (start + now == count && fflush(stdout))) {
             fprintf(stderr, "draw: the pictures can't be written\n");

@@ -21,12 +21,13 @@ class Generator:
         with open(file, "rb") as f:
             data = f.read()
         self._cell = self._put(bytes(64))
-        self._check(self._call("gan_open_memory", self._put(data), len(data), self._cell))
+        self._check(self._call("gan_open_memory", self._put(data), len(data), 0, self._cell))
         (model,) = self._u32(1)
+        self._wasm["memory"].write(self._store, struct.pack("<I", 64), self._cell)  # the size of gan_info
         self._call("gan_describe", model, self._cell)
-        _, channels, height, width = self._u32(4)
+        channels, height, width = self._u32(7)[4:]
         self._shape = (height, width, channels)
-        options = self._put(struct.pack("<IIQ", 1, 32, 0))  # threads, batch, memory
+        options = self._put(struct.pack("<QQII16x", 0, 0, 1, 32))  # threads, batch
         self._check(self._call("gan_context_new", model, options, self._cell))
         (self._context,) = self._u32(1)
 
@@ -34,11 +35,13 @@ class Generator:
         """Return the seed's first images, uint8 (count, H, W, C)."""
         size = count * self._shape[0] * self._shape[1] * self._shape[2]
         pixels = self._put(bytes(size))
-        request = self._put(struct.pack("<QQQqII", seed, 0, count, -1, 0, 0))  # label -1: random
-        self._check(self._call("gan_generate_bytes", self._context, request, pixels, size))
+        request = self._put(struct.pack("<QQQQ48x", 0, seed, 0, count))
+        output = self._put(struct.pack("<III20x", 0, pixels, size))
+        self._check(self._call("gan_generate", self._context, request, output))
         pictures = np.frombuffer(self._get(pixels, size), np.uint8).reshape(count, *self._shape)
         self._call("free", pixels)
         self._call("free", request)
+        self._call("free", output)
         return pictures
 
     def _call(self, name: str, *arguments: int) -> int:

@@ -8,6 +8,15 @@
  *   wanted.count = 64;
  *   std::vector<std::uint8_t> images = context.bytes(wanted);
  *
+ * Each of these has a form that returns a status and throws nothing, which is all that there is without exceptions
+ * (-fno-exceptions):
+ *
+ *   gan::model model;
+ *   gan::context context;
+ *   gan_status status = model.open("g.gan");
+ *   if (status == GAN_OK) status = context.make(model);
+ *   if (status == GAN_OK) status = context.generate(wanted, pixels); // a span of bytes or floats that holds them all
+ *
  * A model may be shared by any number of threads and must outlive its contexts; a context serves one call at a time.
  */
 #ifndef GAN_HPP
@@ -16,7 +25,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -24,6 +32,11 @@
 #include <vector>
 
 #include "gan.h"
+
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
+#define GAN_HPP_EXCEPTIONS 1
+#include <stdexcept>
+#endif
 
 namespace gan {
 
@@ -50,19 +63,22 @@ private:
     std::size_t size_ = 0;
 };
 
-/* What every call throws when the library refuses; what() is the library's line for `status`. */
+#if defined(GAN_HPP_EXCEPTIONS)
+/* What every call throws when the library refuses; what() is a line of English. */
 class error : public std::runtime_error {
 public:
     explicit error(gan_status status) : std::runtime_error(gan_status_string(status)), status_(status) {}
+    error(gan_status status, const char *message)
+        : std::runtime_error(message && *message ? message : gan_status_string(status)), status_(status) {}
     gan_status status() const noexcept { return status_; }
 
 private:
     gan_status status_;
 };
 
-inline void check(gan_status status)
+inline void check(gan_status status, const char *message = nullptr)
 {
-    if (status != GAN_OK) throw error(status);
+    if (status != GAN_OK) throw error(status, message);
 }
 
 /* count x each numbers, of at most 8 bytes, if a vector can hold so many. */
@@ -72,23 +88,61 @@ inline std::size_t numbers(std::uint64_t count, std::uint64_t each)
     if (each && count > most / each) throw error(GAN_ERROR_MEMORY);
     return std::size_t(count * each);
 }
+#endif
 
-/* Images start .. start+count-1 of a seed, or those of latents given: then their number counts, not `count`, and
- * seed and start choose nothing but the labels of GAN_LABEL_RANDOM (both) and GAN_LABEL_ALL (start). */
+/* gan_request with spans, of which those that aren't empty count, and the number of images theirs.  Image i has seeds[i]
+ * or `seed`, indices[i] or start + i (with seeds alone: start), and of these its latent and its label. */
 struct request {
     std::uint64_t seed = 0, start = 0, count = 1;
-    std::int64_t label = GAN_LABEL_RANDOM; /* a label for all, or GAN_LABEL_...; heeded only by models with classes */
-    span<const std::int64_t> labels = {};  /* one for each image instead of `label` */
-    span<const float> latents = {};        /* count x latent_size floats instead of those of seed and start */
+    std::int64_t label = -1; /* for all; -1: as `labeling` says */
+    std::uint32_t labeling = GAN_LABELS_RANDOM;
+    float latent_scale = 1;
+    span<const std::uint64_t> seeds = {}, indices = {};
+    span<const std::int64_t> labels = {};
+    span<const float> latents = {}; /* count x latent_size */
 };
+
+/* How many images a request of latents of `each` numbers is for: as many as its spans say. */
+inline std::uint64_t count(const request &wanted, std::size_t each) noexcept
+{
+    return !wanted.latents.empty() && each ? wanted.latents.size() / each
+           : !wanted.seeds.empty()         ? wanted.seeds.size()
+           : !wanted.indices.empty()       ? wanted.indices.size()
+           : !wanted.labels.empty()        ? wanted.labels.size()
+                                           : wanted.count;
+}
+
+/* gan.h's request of one; GAN_ERROR_ARGUMENT if its spans don't agree on the number of images. */
+inline gan_status plain(const request &wanted, std::size_t each, gan_request &out) noexcept
+{
+    const std::uint64_t n = count(wanted, each);
+    out = gan_request();
+    out.size = sizeof out;
+    out.seed = wanted.seed;
+    out.start = wanted.start;
+    out.count = n;
+    out.label = wanted.label;
+    out.labeling = wanted.label >= 0 ? std::uint32_t(GAN_LABELS_ONE) : wanted.labeling;
+    out.latent_scale = wanted.latent_scale;
+    out.seeds = wanted.seeds.empty() ? nullptr : wanted.seeds.data();
+    out.seeds_size = wanted.seeds.size();
+    out.indices = wanted.indices.empty() ? nullptr : wanted.indices.data();
+    out.indices_size = wanted.indices.size();
+    out.labels = wanted.labels.empty() ? nullptr : wanted.labels.data();
+    out.labels_size = wanted.labels.size();
+    out.latents = wanted.latents.empty() ? nullptr : wanted.latents.data();
+    out.latents_size = wanted.latents.size();
+    const auto fits = [n](std::size_t size) { return size == 0 || size == n; };
+    const bool whole = wanted.latents.empty() || (each && wanted.latents.size() % each == 0);
+    return whole && fits(wanted.seeds.size()) && fits(wanted.indices.size()) && fits(wanted.labels.size())
+               ? GAN_OK
+               : GAN_ERROR_ARGUMENT;
+}
 
 /* A .gan file, open. */
 class model {
 public:
-    explicit model(const std::string &path) { check(gan_open(path.c_str(), &handle_)); }
-    /* A file in memory, which must outlive the model and stay as it is. */
-    explicit model(span<const std::uint8_t> file) { check(gan_open_memory(file.data(), file.size(), &handle_)); }
-    template <class Allocator> explicit model(const std::vector<std::uint8_t, Allocator> &&gone_at_once) = delete;
+    model() noexcept = default;
     ~model() { gan_close(handle_); }
     model(model &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
     model &operator=(model &&other) noexcept
@@ -99,9 +153,22 @@ public:
     model(const model &) = delete;
     model &operator=(const model &) = delete;
 
+    /* Open a file in the place of what was open, whose contexts must be gone. */
+    gan_status open(const char *path, const gan_open_options &options = gan_open_options()) noexcept
+    {
+        gan_close(std::exchange(handle_, nullptr));
+        return gan_open(path, &options, &handle_);
+    }
+    /* A file in memory, which must outlive the model and stay as it is. */
+    gan_status open(span<const std::uint8_t> file, const gan_open_options &options = gan_open_options()) noexcept
+    {
+        gan_close(std::exchange(handle_, nullptr));
+        return gan_open_memory(file.data(), file.size(), &options, &handle_);
+    }
     gan_info info() const noexcept
     {
         gan_info info = {};
+        info.size = sizeof info;
         gan_describe(handle_, &info);
         return info;
     }
@@ -111,57 +178,86 @@ public:
         const gan_info known = info();
         return {known.manifest, known.manifest_size};
     }
-    /* The last layer's values, as floats() gives them, lie between these; bytes are made of them brought to -1 .. 1. */
-    std::pair<float, float> range() const noexcept
-    {
-        std::pair<float, float> known(-1.0f, 1.0f);
-        gan_range(handle_, &known.first, &known.second);
-        return known;
-    }
-    /* float (count, latent_size): what images start .. start+count-1 of `seed` are generated from. */
-    std::vector<float> latents(std::uint64_t seed, std::uint64_t start, std::size_t count) const
-    {
-        std::vector<float> out(numbers(count, info().latent_size));
-        check(gan_latents(handle_, seed, start, count, out.data()));
-        return out;
-    }
-    /* Their random labels. */
-    std::vector<std::int64_t> labels(std::uint64_t seed, std::uint64_t start, std::size_t count) const
-    {
-        std::vector<std::int64_t> out(numbers(count, 1));
-        check(gan_labels(handle_, seed, start, count, out.data()));
-        return out;
-    }
     /* The images that it takes; all zeros for a model of latents. */
     gan_input input() const noexcept
     {
         gan_input input = {};
+        input.size = sizeof input;
         gan_describe_input(handle_, &input);
         return input;
+    }
+    gan_status output_size(std::uint32_t height, std::uint32_t width, std::pair<std::uint32_t, std::uint32_t> &size)
+        const noexcept
+    {
+        return gan_output_size(handle_, height, width, &size.first, &size.second);
+    }
+    gan_model *get() const noexcept { return handle_; }
+
+    gan_status latents(const request &wanted, span<float> out) const noexcept
+    {
+        gan_request known;
+        const gan_status status = plain(wanted, info().latent_size, known);
+        return status == GAN_OK ? gan_latents(handle_, &known, out.data(), out.size()) : status;
+    }
+    gan_status labels(const request &wanted, span<std::int64_t> out) const noexcept
+    {
+        gan_request known;
+        const gan_status status = plain(wanted, info().latent_size, known);
+        return status == GAN_OK ? gan_labels(handle_, &known, out.data(), out.size()) : status;
+    }
+    /* The latents that lie the share `at` of the way from some to as many others. */
+    gan_status interpolate(span<const float> from, span<const float> to, double at, span<float> out) const noexcept
+    {
+        if (from.size() != to.size() || from.size() != out.size()) return GAN_ERROR_ARGUMENT;
+        return gan_interpolate(handle_, from.data(), to.data(), at, out.data(), out.size());
+    }
+
+#if defined(GAN_HPP_EXCEPTIONS)
+    explicit model(const std::string &path, const gan_open_options &options = gan_open_options())
+    {
+        char message[GAN_MESSAGE_SIZE] = "";
+        gan_open_options own = options;
+        if (!own.message) own.message = message, own.message_size = sizeof message;
+        check(open(path.c_str(), own), own.message);
+    }
+    explicit model(span<const std::uint8_t> file, const gan_open_options &options = gan_open_options())
+    {
+        check(open(file, options));
+    }
+    template <class Allocator> explicit model(const std::vector<std::uint8_t, Allocator> &&gone_at_once) = delete;
+    /* float (count, latent_size): what the images are generated from. */
+    std::vector<float> latents(const request &wanted) const
+    {
+        std::vector<float> out(numbers(count(wanted, info().latent_size), info().latent_size));
+        check(latents(wanted, out));
+        return out;
+    }
+    std::vector<std::int64_t> labels(const request &wanted) const
+    {
+        std::vector<std::int64_t> out(numbers(count(wanted, info().latent_size), 1));
+        check(labels(wanted, out));
+        return out;
     }
     /* Height and width of what comes out for an image of this size. */
     std::pair<std::uint32_t, std::uint32_t> output_size(std::uint32_t height, std::uint32_t width) const
     {
         std::pair<std::uint32_t, std::uint32_t> size(0, 0);
-        check(gan_output_size(handle_, height, width, &size.first, &size.second));
+        check(output_size(height, width, size));
         return size;
     }
-    gan_model *get() const noexcept { return handle_; }
+#endif
 
 private:
     gan_model *handle_ = nullptr;
 };
 
-/* Scratch memory and a pool of threads to generate with. */
+/* Scratch memory and threads to generate with. */
 class context {
 public:
-    explicit context(const model &of, const gan_options &options = gan_options()) : info_(of.info())
-    {
-        check(gan_context_new(of.get(), &options, &handle_));
-    }
-    explicit context(const model &&gone_at_once, const gan_options &options = gan_options()) = delete;
+    context() noexcept = default;
     ~context() { gan_context_free(handle_); }
-    context(context &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)), info_(other.info_) {}
+    context(context &&other) noexcept
+        : handle_(std::exchange(other.handle_, nullptr)), info_(other.info_) {}
     context &operator=(context &&other) noexcept
     {
         std::swap(handle_, other.handle_);
@@ -171,72 +267,97 @@ public:
     context(const context &) = delete;
     context &operator=(const context &) = delete;
 
-    std::uint32_t threads() const noexcept { return gan_context_threads(handle_); }
+    gan_status make(const model &of, const gan_context_options &options = gan_context_options()) noexcept
+    {
+        gan_context_free(std::exchange(handle_, nullptr));
+        info_ = of.info();
+        return gan_context_new(of.get(), &options, &handle_);
+    }
+    gan_status make(const model &&gone_at_once, const gan_context_options &options = gan_context_options()) = delete;
+    gan_context_info info() const noexcept
+    {
+        gan_context_info info = {};
+        info.size = sizeof info;
+        gan_describe_context(handle_, &info);
+        return info;
+    }
+    /* Why the last call failed. */
+    const char *message() const noexcept { return gan_context_message(handle_); }
+    gan_context *get() const noexcept { return handle_; }
 
+    /* To a buffer of any format and strides, with a callback if it has one. */
+    gan_status generate(const request &wanted, const gan_output &output) noexcept
+    {
+        gan_request known;
+        const gan_status status = plain(wanted, info_.latent_size, known);
+        return status == GAN_OK ? gan_generate(handle_, &known, &output) : status;
+    }
     /* uint8 (count, height, width, channels). */
+    gan_status generate(const request &wanted, span<std::uint8_t> out) noexcept
+    {
+        return generate(wanted, packed(out.data(), out.size(), GAN_BYTES));
+    }
+    /* float (count, channels, height, width), in the model's own range. */
+    gan_status generate(const request &wanted, span<float> out) noexcept
+    {
+        return generate(wanted, packed(out.data(), out.size() * sizeof(float), GAN_FLOAT_PLANAR));
+    }
+    gan_status apply(const gan_images &images, const gan_output &output) noexcept
+    {
+        return gan_apply(handle_, &images, &output);
+    }
+    gan_status apply(const gan_images &images, span<std::uint8_t> out) noexcept
+    {
+        return apply(images, packed(out.data(), out.size(), GAN_BYTES));
+    }
+    gan_status apply(const gan_images &images, span<float> out) noexcept
+    {
+        return apply(images, packed(out.data(), out.size() * sizeof(float), GAN_FLOAT_PLANAR));
+    }
+
+#if defined(GAN_HPP_EXCEPTIONS)
+    explicit context(const model &of, const gan_context_options &options = gan_context_options())
+    {
+        char message[GAN_MESSAGE_SIZE] = "";
+        gan_context_options own = options;
+        if (!own.message) own.message = message, own.message_size = sizeof message;
+        check(make(of, own), own.message);
+    }
+    explicit context(const model &&gone_at_once, const gan_context_options &options = gan_context_options()) = delete;
     std::vector<std::uint8_t> bytes(const request &wanted)
     {
         std::vector<std::uint8_t> out(size(wanted));
-        bytes(wanted, out);
+        check(generate(wanted, span<std::uint8_t>(out)), message());
         return out;
     }
-    void bytes(const request &wanted, span<std::uint8_t> out)
-    {
-        const gan_request plain = checked(wanted);
-        check(gan_generate_bytes(handle_, &plain, out.data(), out.size()));
-    }
-    /* float (count, channels, height, width), as the last layer gives them. */
     std::vector<float> floats(const request &wanted)
     {
         std::vector<float> out(size(wanted));
-        floats(wanted, out);
+        check(generate(wanted, span<float>(out)), message());
         return out;
     }
-    void floats(const request &wanted, span<float> out)
-    {
-        const gan_request plain = checked(wanted);
-        check(gan_generate_floats(handle_, &plain, out.data(), out.size()));
-    }
-    /* Of images that go in: uint8 (count, height, width, channels) of the size that model::output_size gives, in `out`
-     * or, as floats, in the model's own range and (count, channels, height, width). */
-    void apply(const gan_images &images, span<std::uint8_t> out)
-    {
-        check(gan_apply_bytes(handle_, &images, out.data(), out.size()));
-    }
-    void apply(const gan_images &images, span<float> out)
-    {
-        check(gan_apply_floats(handle_, &images, out.data(), out.size()));
-    }
-    gan_context *get() const noexcept { return handle_; }
+#endif
 
 private:
-    std::uint64_t count(const request &wanted) const
+    static gan_output packed(void *data, std::size_t size, std::uint32_t format) noexcept
     {
-        const bool given = !wanted.latents.empty() && info_.latent_size != 0;
-        return given ? wanted.latents.size() / info_.latent_size : wanted.count;
+        gan_output output = {};
+        output.size = sizeof output;
+        output.data = data;
+        output.data_size = size;
+        output.format = format;
+        return output;
     }
+#if defined(GAN_HPP_EXCEPTIONS)
     /* Numbers in the images wanted. */
     std::size_t size(const request &wanted) const
     {
-        return numbers(count(wanted), std::uint64_t(info_.channels) * info_.height * info_.width);
+        return numbers(count(wanted, info_.latent_size), std::uint64_t(info_.channels) * info_.height * info_.width);
     }
-    gan_request checked(const request &wanted) const
-    {
-        const bool whole = wanted.latents.empty() ||
-                           (info_.latent_size != 0 && wanted.latents.size() % info_.latent_size == 0);
-        if (!whole || (!wanted.labels.empty() && wanted.labels.size() != count(wanted))) throw error(GAN_ERROR_ARGUMENT);
-        gan_request plain = {};
-        plain.seed = wanted.seed;
-        plain.start = wanted.start;
-        plain.count = count(wanted);
-        plain.label = wanted.label;
-        plain.labels = wanted.labels.empty() ? nullptr : wanted.labels.data();
-        plain.latents = wanted.latents.empty() ? nullptr : wanted.latents.data();
-        return plain;
-    }
+#endif
 
     gan_context *handle_ = nullptr;
-    gan_info info_;
+    gan_info info_ = {};
 };
 
 } // namespace gan

@@ -1,41 +1,10 @@
-/* Contexts: they choose how to compute, hold the memory for it, and generate images. */
+/* Contexts: they choose how to compute, and hold the memory for it.  generate.c generates images with them. */
+#include "context.h"
+
 #include <stdlib.h>
+#include <string.h>
 
-#include "model.h"
-#include "run.h"
-#include "setup.h"
-#include "sized.h"
-
-/* A plan, and the number of images that it is for (0: none yet). */
-typedef struct cached_plan {
-    uint64_t count;
-    gan_plan plan;
-} cached_plan;
-
-enum { PLANS = 4 }; /* programs generate batches of one size and a remainder, so a few plans suffice */
-
-struct gan_context {
-    gan_model *model;
-    gan_options options;
-    gan_sized sized; /* of a model that takes images */
-    gan_setup setup;
-    const float **packed;
-    uint32_t n_packed; /* steps whose weights are acquired */
-    float *scratch;
-    gan_pool *pool;
-    gan_group *groups;
-    cached_plan planned[PLANS];
-    uint32_t next_planned;
-    atomic_int busy; /* a call is generating */
-};
-
-typedef struct gan_call {
-    gan_context *context;
-    gan_shared shared;
-    gan_plan plan;
-    atomic_int bad_label;
-    _Alignas(64) atomic_ullong next; /* the next chunk, if each thread generates its own */
-} gan_call;
+#include "arguments.h"
 
 const gan_program *gan_i_context_program(const gan_context *context) {
     return context->model->file.nz ? &context->model->program : &context->sized.program;
@@ -46,8 +15,8 @@ static gan_method *methods_of(const gan_model *model) {
 }
 
 /* Of a program of the model's, which is the model's own or of its images' size. */
-static gan_status size_of(gan_model *model, const gan_program *program, const gan_options *options, uint64_t *scratch,
-                          uint64_t *weights) {
+static gan_status size_of(gan_model *model, const gan_program *program, const gan_context_options *options,
+                          uint64_t *scratch, uint64_t *weights) {
     gan_setup setup = {.methods = methods_of(model)};
     gan_status status = setup.methods ? gan_i_model_enter(model) : GAN_ERROR_MEMORY;
     if (status == GAN_OK) {
@@ -62,18 +31,22 @@ static gan_status size_of(gan_model *model, const gan_program *program, const ga
     return status;
 }
 
-gan_status gan_context_size(gan_model *model, const gan_options *options, uint64_t *scratch, uint64_t *weights) {
+gan_status gan_context_size(gan_model *model, const gan_context_options *given, uint64_t *scratch, uint64_t *weights) {
+    gan_context_options options;
     if (!model || !scratch || !weights) return GAN_ERROR_ARGUMENT;
-    return size_of(model, &model->program, options, scratch, weights);
+    const gan_status status = gan_i_take(&options, sizeof options, given);
+    return status == GAN_OK ? size_of(model, &model->program, &options, scratch, weights) : status;
 }
 
-gan_status gan_apply_size(gan_model *model, const gan_options *options, uint32_t height, uint32_t width,
+gan_status gan_apply_size(gan_model *model, const gan_context_options *given, uint32_t height, uint32_t width,
                           uint64_t *scratch, uint64_t *weights) {
-    if (!model || !scratch || !weights || model->file.nz) return GAN_ERROR_ARGUMENT;
+    gan_context_options options;
     gan_sized sized;
-    gan_status status = gan_i_sized(model, height, width, &sized);
+    if (!model || !scratch || !weights || model->file.nz) return GAN_ERROR_ARGUMENT;
+    gan_status status = gan_i_take(&options, sizeof options, given);
+    if (status == GAN_OK) status = gan_i_sized(model, height, width, &sized);
     if (status != GAN_OK) return status;
-    status = size_of(model, &sized.program, options, scratch, weights);
+    status = size_of(model, &sized.program, &options, scratch, weights);
     gan_i_sized_free(&sized);
     return status;
 }
@@ -153,35 +126,55 @@ gan_status gan_i_context_resize(gan_context *context, uint32_t height, uint32_t 
     return status;
 }
 
-static gan_status build(gan_context *context, const gan_options *options) {
+static gan_status build(gan_context *context) {
     gan_model *model = context->model;
     context->setup.methods = methods_of(model);
     context->packed = calloc(model->program.n_steps, sizeof *context->packed);
     gan_status status = context->setup.methods && context->packed ? gan_i_model_enter(model) : GAN_ERROR_MEMORY;
     if (status != GAN_OK) return status;
+    gan_context_options *options = &context->options;
     status = gan_i_lay_out(model, &model->program, options, &context->setup);
     if (status == GAN_OK && model->file.nz) status = acquire_weights(context, &model->program);
     gan_i_model_leave(model);
     if (status != GAN_OK) return status;
-    if (options) context->options = *options;
-    context->options.threads = (uint32_t)context->setup.threads; /* those of the pool, at every size */
+    options->threads = (uint32_t)context->setup.threads; /* those of the pool, at every size */
+    const uint64_t batch = round_up(options->batch && model->file.nz ? options->batch : 1, options->threads);
+    options->batch = batch > UINT32_MAX ? UINT32_MAX : (uint32_t)batch;
     if (model->file.nz) context->scratch = gan_i_allocate(context->setup.floats);
     context->groups = gan_i_allocate_bytes(sizeof *context->groups * (size_t)context->setup.threads);
     if ((!context->scratch && model->file.nz) || !context->groups) return GAN_ERROR_MEMORY;
-    return gan_i_pool_new(context->setup.threads, &context->pool);
+    return gan_i_pool_new(context->setup.threads, options->parallel, options->user, &context->pool);
 }
 
-gan_status gan_context_new(gan_model *model, const gan_options *options, gan_context **out) {
+/* What a context's memory comes to, beside what it may. */
+static void explain_memory(const gan_context *context, gan_context_options *options) {
+    const gan_model *model = context->model;
+    const uint64_t bound = options->max_memory ? options->max_memory : model->program.machine.memory / 2;
+    if (context->setup.weights)
+        gan_i_message(options->message, options->message_size,
+                      "%u bytes are needed at least, of which %u for transformed weights: at most %u are allowed",
+                      context->setup.weights + context->setup.floats * sizeof(float), context->setup.weights, bound);
+}
+
+gan_status gan_context_new(gan_model *model, const gan_context_options *given, gan_context **out) {
+    gan_context_options options;
     if (!model || !out) return GAN_ERROR_ARGUMENT;
     *out = NULL;
+    gan_status status = gan_i_take(&options, sizeof options, given);
+    if (status != GAN_OK) return status;
+    if (options.message && options.message_size) *options.message = 0;
     gan_context *context = calloc(1, sizeof *context);
-    if (!context) return GAN_ERROR_MEMORY;
+    if (!context) return gan_i_explain(options.message, options.message_size, GAN_ERROR_MEMORY);
     context->model = model;
+    context->options = options;
     atomic_fetch_add(&model->contexts, 1);
-    const gan_status status = build(context, options);
+    status = build(context);
     if (status == GAN_OK) *out = context;
-    else gan_context_free(context);
-    return status;
+    if (status == GAN_ERROR_ARGUMENT)
+        gan_i_message(options.message, options.message_size, "threads %u: at most 1024", (uint64_t)options.threads);
+    if (status == GAN_ERROR_MEMORY && !context->n_packed) explain_memory(context, &options);
+    if (status != GAN_OK) gan_context_free(context);
+    return gan_i_explain(options.message, options.message_size, status);
 }
 
 void gan_context_free(gan_context *context) {
@@ -198,147 +191,41 @@ void gan_context_free(gan_context *context) {
     free(context);
 }
 
-uint32_t gan_context_threads(const gan_context *context) { return context ? (uint32_t)context->setup.threads : 0; }
+void gan_describe_context(const gan_context *context, gan_context_info *info) {
+    if (!context || !info) return;
+    const gan_context_info known = {.scratch = context->setup.floats * sizeof(float),
+                                    .weights = context->setup.weights,
+                                    .threads = context->options.threads,
+                                    .batch = context->options.batch,
+                                    .steps = context->model->program.n_steps};
+    gan_i_hand(info, &known, sizeof known);
+}
 
-static void work(void *arg, int member) {
-    gan_call *call = arg;
-    gan_context *context = call->context;
-    const int grouped = call->plan.members > 1;
-    const uint64_t count = call->shared.request->count, chunk = call->plan.chunk,
-                   group_scratch = context->setup.group_scratch[call->plan.members == context->setup.threads];
-    gan_worker worker = {.shared = &call->shared, .cursor = {.group = &context->groups[grouped ? 0 : member]}};
-    worker.values = context->scratch + (grouped ? 0 : group_scratch * (uint64_t)member);
-    worker.thread_scratch = context->scratch + context->setup.floats -
-                            context->setup.thread_scratch * (uint64_t)(member + 1);
-    for (uint64_t n = 0;; n++) {
-        if (!grouped) n = atomic_fetch_add_explicit(&call->next, 1, memory_order_relaxed);
-        if (n > (count - 1) / chunk || atomic_load_explicit(&call->bad_label, memory_order_relaxed)) return;
-        worker.first = n * chunk;
-        worker.images = (uint32_t)(count - worker.first < chunk ? count - worker.first : chunk);
-        worker.labels = (int64_t *)(void *)worker.values; /* the first 2 floats per image of the group's scratch */
-        gan_worker chunked = worker;
-        chunked.values = worker.values + round_up(2ull * worker.images, 16);
-        chunked.transformed = chunked.values + gan_i_context_program(context)->values_per_image * worker.images;
-        gan_i_run_chunk(&chunked);
-        worker.cursor = chunked.cursor;
+static const char *const METHODS[METHOD_COUNT] = {"direct", "fold", "toom3", "toom4", "toom5", "winograd"};
+
+gan_status gan_describe_step(const gan_context *context, uint32_t index, gan_step_info *info) {
+    if (!context || !info) return GAN_ERROR_ARGUMENT;
+    const gan_program *program = gan_i_context_program(context);
+    if (index >= program->n_steps) return GAN_ERROR_ARGUMENT;
+    const gan_kernels *kernels = context->model->kernels;
+    const gan_step *step = &program->steps[index];
+    const gan_method method = context->setup.methods[index];
+    const gan_value *value = &program->values[step->output];
+    gan_step_info known = {.output = shape_pixels(value->shape) * padded(value->shape.c, kernels) * sizeof(float),
+                           .cycles = gan_i_step_cost(program, kernels, index, method, 1, 1),
+                           .channels = value->shape.c,
+                           .height = value->shape.h,
+                           .width = value->shape.w,
+                           .operation = gan_i_operation(step->layer->op)->name,
+                           .method = step->run ? "rows" : METHODS[method],
+                           .arithmetic = "float32"};
+    if (!step->run) {
+        known.weights = gan_i_method_floats(&step->conv, method, kernels) * sizeof(float);
+        known.points = (uint32_t)method_points(method);
     }
+    gan_i_layer_name(step->layer, known.layer, sizeof known.layer);
+    gan_i_hand(info, &known, sizeof known);
+    return GAN_OK;
 }
 
-/* Check a request, and that `out_size` elements hold its images of `image` elements each. Labels are checked when they
- * are read. */
-static gan_status check(const gan_context *context, const gan_request *request, const void *out, size_t out_size,
-                        uint64_t image) {
-    if (!context || !request || !context->model->file.nz) return GAN_ERROR_ARGUMENT;
-    const uint32_t classes = context->model->file.classes;
-    if (!request->count) return GAN_OK;
-    if (!out || request->start > UINT64_MAX - (request->count - 1) || request->count > out_size / image)
-        return GAN_ERROR_ARGUMENT;
-    if (!classes) return request->labels ? GAN_ERROR_LABEL : GAN_OK;
-    return request->labels || (request->label >= GAN_LABEL_ALL && request->label < (int64_t)classes) ? GAN_OK
-                                                                                                     : GAN_ERROR_LABEL;
-}
-
-/* The plan for a number of images, made at the first request of it. */
-static gan_plan plan_for(gan_context *context, uint64_t count) {
-    for (uint32_t i = 0; i < PLANS; i++)
-        if (context->planned[i].count == count) return context->planned[i].plan;
-    const gan_model *model = context->model;
-    cached_plan *to = &context->planned[context->next_planned++ % PLANS];
-    *to = (cached_plan){count, gan_i_plan(&model->program, model->kernels, context->setup.methods, count,
-                                          context->setup.threads, context->setup.max_chunk)};
-    return to->plan;
-}
-
-gan_plan gan_i_context_plan(gan_context *context, uint64_t count, const gan_method **methods) {
-    *methods = context->setup.methods;
-    if (!context->model->file.nz) return (gan_plan){context->setup.threads, 1, 0};
-    return plan_for(context, count);
-}
-
-/* The same of images that go in; the output's size is known only once the context is laid out for theirs. */
-static gan_status check_images(const gan_context *context, const gan_images *images, const void *out, size_t out_size) {
-    if (!context || !images || context->model->file.nz) return GAN_ERROR_ARGUMENT;
-    if (!images->count) return GAN_OK;
-    if (!out || !images->bytes == !images->floats) return GAN_ERROR_ARGUMENT;
-    const gan_file *file = &context->model->file;
-    if (!gan_i_takes_size(file, images->height, images->width)) return GAN_ERROR_ARGUMENT;
-    const gan_shape s = gan_i_image_at(file, images->height, images->width);
-    if (!s.h || (uint64_t)s.h * s.w > MAX_VALUE / s.c) return GAN_ERROR_UNSUPPORTED;
-    return images->count > out_size / (shape_pixels(s) * s.c) ? GAN_ERROR_ARGUMENT : GAN_OK;
-}
-
-/* Run a call whose inputs are set, on a context that is marked busy. */
-static gan_status run(gan_context *context, gan_call *call, uint8_t *bytes, float *floats) {
-    const gan_model *model = context->model;
-    const float factor = 2 / (model->file.high - model->file.low);
-    gan_shared *shared = &call->shared;
-    call->context = context;
-    shared->program = gan_i_context_program(context);
-    shared->kernels = model->kernels;
-    shared->methods = context->setup.methods;
-    shared->packed = context->packed;
-    shared->table = model->table;
-    shared->zeros = model->zeros;
-    shared->nz = model->file.nz;
-    shared->classes = model->file.classes;
-    shared->bad_label = &call->bad_label;
-    shared->factor = factor;
-    shared->offset = -1 - model->file.low * factor;
-    shared->bytes = bytes;
-    shared->floats = floats;
-    atomic_init(&call->next, 0);
-    atomic_init(&call->bad_label, 0);
-    const int groups = context->setup.threads / call->plan.members;
-    for (int i = 0; i < groups; i++) gan_i_group_init(&context->groups[i], context->pool, call->plan.members);
-    gan_i_pool_run(context->pool, work, call);
-    return atomic_load(&call->bad_label) ? GAN_ERROR_LABEL : GAN_OK;
-}
-
-static gan_status apply(gan_context *context, const gan_images *images, uint8_t *bytes, float *floats,
-                        size_t out_size) {
-    gan_status status = check_images(context, images, bytes ? (void *)bytes : (void *)floats, out_size);
-    if (status != GAN_OK || !images->count) return status;
-    if (atomic_exchange(&context->busy, 1)) return GAN_ERROR_BUSY;
-    status = gan_i_context_resize(context, images->height, images->width);
-    if (status == GAN_OK) {
-        const gan_file *file = &context->model->file;
-        const gan_request request = {.count = images->count};
-        gan_call call = {.plan = {.members = context->setup.threads, .chunk = 1}};
-        call.shared.request = &request;
-        call.shared.images = images;
-        call.shared.in_factor = (float)(((double)file->in_high - (double)file->in_low) / 255);
-        call.shared.in_offset = file->in_low;
-        status = run(context, &call, bytes, floats);
-    }
-    atomic_store(&context->busy, 0);
-    return status;
-}
-
-gan_status gan_apply_bytes(gan_context *context, const gan_images *images, uint8_t *out, size_t out_size) {
-    return apply(context, images, out, NULL, out_size);
-}
-
-gan_status gan_apply_floats(gan_context *context, const gan_images *images, float *out, size_t out_size) {
-    return apply(context, images, NULL, out, out_size);
-}
-
-static gan_status generate(gan_context *context, const gan_request *request, uint8_t *bytes, float *floats,
-                           size_t out_size) {
-    const uint64_t image = context ? context->model->file.image.c * shape_pixels(context->model->file.image) : 1;
-    const gan_status status = check(context, request, bytes ? (void *)bytes : (void *)floats, out_size, image);
-    if (status != GAN_OK || !request->count) return status;
-    if (atomic_exchange(&context->busy, 1)) return GAN_ERROR_BUSY;
-    gan_call call = {.plan = plan_for(context, request->count)};
-    call.shared.request = request;
-    const gan_status done = run(context, &call, bytes, floats);
-    atomic_store(&context->busy, 0);
-    return done;
-}
-
-gan_status gan_generate_bytes(gan_context *context, const gan_request *request, uint8_t *out, size_t out_size) {
-    return generate(context, request, out, NULL, out_size);
-}
-
-gan_status gan_generate_floats(gan_context *context, const gan_request *request, float *out, size_t out_size) {
-    return generate(context, request, NULL, out, out_size);
-}
+const char *gan_context_message(const gan_context *context) { return context ? context->message : ""; }

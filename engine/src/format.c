@@ -34,6 +34,46 @@ gan_status gan_i_take_tensor(weight_region *region, gan_dtype dtype, uint64_t of
     return GAN_OK;
 }
 
+void gan_i_layer_name(const gan_layer *layer, char *to, size_t size) {
+    size_t n = 0;
+    for (; n < layer->name_size && n + 1 < size; n++)
+        to[n] = layer->name[n] >= ' ' && layer->name[n] <= '~' ? layer->name[n] : '?';
+    to[n] = 0;
+}
+
+gan_status gan_i_refuse_layer(gan_file *file, uint32_t index, gan_status status) {
+    const gan_layer *layer = &file->layers[index];
+    const gan_operation *op = layer->n_inputs ? gan_i_operation(layer->op) : NULL;
+    char name[64], reason[GAN_MESSAGE_SIZE];
+    gan_i_layer_name(layer, name, sizeof name);
+    memcpy(reason, file->message, sizeof reason);
+    return REFUSE(file, status, "layer %u%s%s%s%s%s: %s", (uint64_t)index, *name ? " " : "", name, op ? " (" : "",
+                  op ? op->name : "", op ? ")" : "", *reason ? reason : gan_status_string(status));
+}
+
+/* The largest value of some attributes, which their layers' shapes are held to as well. */
+static const struct limit {
+    const char *key;
+    uint32_t most;
+} LIMITS[] = {{"kernel", MAX_KERNEL}, {"stride", MAX_STRIDE}, {"padding", MAX_SIDE}, {"factor", MAX_FACTOR}};
+
+static gan_status check_limits(gan_file *file, const gan_layer *layer) {
+    const char *key = gan_i_operation(layer->op)->integers;
+    for (int i = 0; i < MAX_ARGS && *key; i++) {
+        size_t length = 0;
+        while (key[length] && key[length] != ' ') length++;
+        for (size_t n = 0; n < sizeof LIMITS / sizeof *LIMITS; n++) {
+            size_t same = 0;
+            while (same < length && LIMITS[n].key[same] == key[same]) same++;
+            if (same == length && !LIMITS[n].key[same] && layer->args[i] > LIMITS[n].most)
+                return REFUSE(file, GAN_ERROR_UNSUPPORTED, "%s %u, at most %u", LIMITS[n].key, (uint64_t)layer->args[i],
+                              (uint64_t)LIMITS[n].most);
+        }
+        key += length + (key[length] == ' ');
+    }
+    return GAN_OK;
+}
+
 gan_status gan_i_check_layer(gan_file *file, uint32_t index) {
     gan_layer *layer = &file->layers[index];
     const gan_operation *op = gan_i_operation(layer->op);
@@ -45,13 +85,17 @@ gan_status gan_i_check_layer(gan_file *file, uint32_t index) {
     }
     for (int i = 0; i < MAX_ARGS; i++)
         if (layer->args[i] > MAX_ARG) return GAN_ERROR_UNSUPPORTED;
-    if (!op->shape(file, layer)) return GAN_ERROR_UNSUPPORTED;
+    const gan_status limits = check_limits(file, layer);
+    if (limits != GAN_OK) return limits;
+    if (!op->shape(file, layer))
+        return REFUSE(file, GAN_ERROR_UNSUPPORTED, "its attributes don't go with the size of its inputs, or give none");
     uint32_t dims[MAX_RANK];
     const int rank = op->weight(layer, dims);
     uint64_t count = rank > 0; /* at most 2^20 x 2^20 x 2^12 */
     for (int i = 0; i < rank; i++) count *= dims[i];
     const uint64_t biases = layer->out.c;
-    if (layer->weight.count != count) return GAN_ERROR_CORRUPT;
+    if (layer->weight.count != count)
+        return REFUSE(file, GAN_ERROR_CORRUPT, "%u weights, of %u", layer->weight.count, count);
     if (layer->bias.count ? op->bias == BIAS_NONE || layer->bias.count != biases : op->bias == BIAS_NEEDED)
         return GAN_ERROR_CORRUPT;
     file->weight_bytes += layer->weight.count * (layer->weight.dtype == DTYPE_F32 ? 4 : 2);
@@ -71,7 +115,9 @@ gan_status gan_i_parse(const void *memory, size_t size, gan_file *file) {
     *file = (gan_file){0};
     if (size < 16 || memcmp(p, GAN_MAGIC, sizeof GAN_MAGIC)) return GAN_ERROR_FORMAT;
     const uint32_t version = u32_at(p + 8);
-    if (version > 3) return GAN_ERROR_VERSION;
+    if (version > 3)
+        return REFUSE(file, GAN_ERROR_VERSION, "a .gan file of version %u: this library reads up to 3",
+                      (uint64_t)version);
     gan_status status = version == 3 ? gan_i_parse_3(p, size, file) : gan_i_parse_old(p, size, file);
     if (status == GAN_OK) status = check_whole(file);
     if (status != GAN_OK) gan_i_file_free(file);

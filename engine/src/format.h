@@ -53,6 +53,8 @@ typedef struct gan_layer {
     float fargs[2];          /* likewise its real ones */
     gan_tensor weight, bias;
     gan_shape out;
+    const char *name; /* in the file, `name_size` bytes without a NUL; NULL if it names none */
+    uint32_t name_size;
 } gan_layer;
 
 /* A side of the images that go in: a multiple of `multiple` from `least` to `most`. */
@@ -80,11 +82,14 @@ typedef struct gan_file {
     size_t manifest_size;
     gan_layer *layers;    /* n_layers, allocated */
     uint32_t *inputs; /* what the layers' inputs point into, allocated */
+    char message[GAN_MESSAGE_SIZE]; /* why it is refused, if more is known than the status */
 } gan_file;
 
 /* Check `size` bytes at `data` and describe them in `out`; gan_i_file_free(out) afterwards. */
 gan_status gan_i_parse(const void *data, size_t size, gan_file *out);
 void gan_i_file_free(gan_file *file);
+/* A layer's name as a string, cut to `size`, whatever it has besides ASCII's letters and signs as '?'. */
+void gan_i_layer_name(const gan_layer *layer, char *to, size_t size);
 /* The same file for images of another size: the shapes of its layers.  GAN_ERROR_ARGUMENT for a size that it doesn't
  * take, GAN_ERROR_UNSUPPORTED for one that its layers don't.  Free it before `file`, whose inputs it uses. */
 gan_status gan_i_file_at(const gan_file *file, uint32_t height, uint32_t width, gan_file *out);

@@ -159,6 +159,17 @@ static int sizes_hold(const head *h) {
     return 1;
 }
 
+static const char *const KINDS[PORT_KINDS] = {"latent", "style",  "label", "scalar", "noise",
+                                              "image",  "volume", "video", "audio",  "values"};
+
+static const char *port_name(const unsigned char *port, char to[NAME]) {
+    const gan_layer like = {.name = (const char *)port + PORT - NAME, .name_size = NAME};
+    gan_i_layer_name(&like, to, NAME);
+    for (int i = 0; i < NAME; i++)
+        if (!port[PORT - NAME + i]) to[i] = 0;
+    return to;
+}
+
 /* This engine runs a latent, perhaps a label, or one image, to one image: other ports are unsupported. */
 static gan_status read_ports(head *h, gan_file *file) {
     int seen[2][PORT_KINDS] = {{0}}; /* inputs, outputs */
@@ -171,7 +182,10 @@ static gan_status read_ports(head *h, gan_file *file) {
             !rest_is_zeros(port, out, kind) || (!out && h->n_inputs != i))
             return GAN_ERROR_CORRUPT;
         const int known = kind == PORT_IMAGE || (!out && (kind == PORT_LABEL || kind == PORT_LATENT));
-        if (!known || seen[out][kind]++) return GAN_ERROR_UNSUPPORTED;
+        if (!known || seen[out][kind]++)
+            return REFUSE(file, GAN_ERROR_UNSUPPORTED,
+                          "the %s %s is %s: the C engine runs a latent and a label, or an image, to an image",
+                          out ? "output" : "input", port_name(port, (char[NAME]){0}), KINDS[kind]);
         if (!out) h->values[h->n_inputs++] = kind == PORT_LABEL ? VALUE_LABEL : VALUE_Z;
         const gan_status status = out                  ? read_image(port, h, file)
                                   : kind == PORT_LABEL ? read_label(port, file)
@@ -266,6 +280,8 @@ static uint64_t read_record(const unsigned char *p, uint64_t left, uint32_t inde
     const uint32_t n_attributes = u32_at(p + 16), name = u32_at(p + 20);
     if (size < RECORD || size % 8 || size > left || name > MAX_NAME) return 0;
     *status = GAN_ERROR_UNSUPPORTED;
+    if (!gan_i_operation(number))
+        gan_i_message(file->message, GAN_MESSAGE_SIZE, "operation %u is unknown", (uint64_t)number);
     if (!gan_i_operation(number) || !n_inputs || n_inputs > MAX_INPUTS || n_tensors > 2 || n_attributes > MAX_ARGS + 2)
         return 0;
     *status = GAN_ERROR_CORRUPT;
@@ -274,7 +290,11 @@ static uint64_t read_record(const unsigned char *p, uint64_t left, uint32_t inde
     if (attributes > size || !zeros(p + RECORD + 4ull * n_inputs, inputs_size - 4ull * n_inputs) ||
         !zeros(p + names + name, to_multiple(name, 8) - name))
         return 0;
-    *layer = (gan_layer){.op = (gan_op)number, .n_inputs = n_inputs, .inputs = inputs};
+    *layer = (gan_layer){.op = (gan_op)number,
+                         .n_inputs = n_inputs,
+                         .inputs = inputs,
+                         .name = (const char *)p + names,
+                         .name_size = name};
     for (uint32_t i = 0; i < n_inputs; i++) {
         const uint32_t value = u32_at(p + RECORD + 4 * i);
         if (value >= h->n_inputs + index) return 0;
@@ -341,7 +361,7 @@ gan_status gan_i_parse_3(const unsigned char *p, size_t size, gan_file *file) {
     uint64_t at = 0, inputs = 0;
     for (uint32_t i = 0; i < file->n_layers; i++) {
         at += read_record(h.records + at, h.records_size - at, i, &h, &region, file->inputs + inputs, file, &status);
-        if (status != GAN_OK) return status;
+        if (status != GAN_OK) return gan_i_refuse_layer(file, i, status);
         inputs += file->layers[i].n_inputs;
     }
     const uint64_t rest = data_size - region.taken;

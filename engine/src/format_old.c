@@ -68,7 +68,9 @@ gan_status gan_i_parse_old(const unsigned char *p, size_t size, gan_file *file) 
     if (!file->layers || !file->inputs) return GAN_ERROR_MEMORY;
     weight_region region = {.data = p + data, .size = data_size};
     gan_status status = GAN_OK;
-    for (uint32_t i = 0; i < file->n_layers && status == GAN_OK; i++)
+    for (uint32_t i = 0; i < file->n_layers && status == GAN_OK; i++) {
         status = read_layer(p + HEADER + (uint64_t)RECORD * i, i, &region, file);
+        if (status != GAN_OK) gan_i_refuse_layer(file, i, status);
+    }
     return status;
 }

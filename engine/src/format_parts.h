@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "arguments.h"
 #include "checksum.h"
 #include "operations.h"
 
@@ -29,6 +30,9 @@ static inline int inside(uint64_t offset, uint64_t size, uint64_t whole) {
 
 /* The tensor at `offset`, of `count` numbers; GAN_ERROR_CORRUPT if it isn't behind the others and inside. */
 gan_status gan_i_take_tensor(weight_region *region, gan_dtype dtype, uint64_t offset, uint64_t count, gan_tensor *out);
+/* Write what is wrong before returning `status`.  A layer's number, name and operation precede it. */
+#define REFUSE(file, status, ...) (gan_i_message((file)->message, GAN_MESSAGE_SIZE, __VA_ARGS__), (status))
+gan_status gan_i_refuse_layer(gan_file *file, uint32_t index, gan_status status);
 /* Layer `index`, whose operation, inputs, arguments and tensors are set, against operations.def; its shape into it. */
 gan_status gan_i_check_layer(gan_file *file, uint32_t index);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arguments.h"
 #include "latents.h"
 
 enum {
@@ -51,11 +52,14 @@ void gan_i_release_weights(gan_model *model, uint32_t index, gan_method method) 
     p->floats = NULL;
 }
 
-static gan_status prepare(gan_model *model) {
+static gan_status prepare(gan_model *model, const gan_open_options *options) {
+    model->kernels = gan_i_kernels(options->kernels);
+    if (!model->kernels) {
+        gan_i_message(model->file.message, GAN_MESSAGE_SIZE, "this machine has no kernels %s", options->kernels);
+        return GAN_ERROR_UNSUPPORTED;
+    }
     gan_status status = gan_i_parse(model->data, model->size, &model->file);
     if (status != GAN_OK) return status;
-    model->kernels = gan_i_kernels();
-    if (!model->kernels) return GAN_ERROR_UNSUPPORTED;
     status = gan_i_program(&model->file, model->kernels, &model->program);
     if (status != GAN_OK) return status;
     uint64_t widest = MAX_NR; /* what convolutions read beyond an image's edge */
@@ -77,7 +81,8 @@ static gan_status prepare(gan_model *model) {
 }
 
 /* `owned`: memory that the model frees, or NULL. */
-static gan_status open_model(const void *data, size_t size, void *owned, gan_model **out) {
+static gan_status open_model(const void *data, size_t size, void *owned, const gan_open_options *options,
+                             gan_model **out) {
     gan_model *model = calloc(1, sizeof *model);
     if (!model) {
         gan_i_free(owned);
@@ -88,28 +93,40 @@ static gan_status open_model(const void *data, size_t size, void *owned, gan_mod
     model->owned = owned;
     model->lock = gan_i_monitor_new();
     atomic_init(&model->forks, gan_i_forks());
-    const gan_status status = model->lock ? prepare(model) : GAN_ERROR_MEMORY;
-    if (status == GAN_OK) *out = model;
-    else gan_close(model);
+    const gan_status status = model->lock ? prepare(model, options) : GAN_ERROR_MEMORY;
+    if (status == GAN_OK) {
+        *out = model;
+        return status;
+    }
+    gan_i_message(options->message, options->message_size, "%s", model->file.message);
+    gan_close(model);
     return status;
 }
 
-gan_status gan_open_memory(const void *data, size_t size, gan_model **model) {
+/* Open data that is there, or a file. */
+static gan_status open_either(const char *path, const void *data, size_t size, const gan_open_options *given,
+                              gan_model **model) {
+    gan_open_options options;
     if (!model) return GAN_ERROR_ARGUMENT;
     *model = NULL;
-    return data ? open_model(data, size, NULL, model) : GAN_ERROR_ARGUMENT;
+    gan_status status = gan_i_take(&options, sizeof options, given);
+    if (status != GAN_OK) return status;
+    if (options.message && options.message_size) *options.message = 0;
+    void *owned = NULL;
+    if (!path && !data) status = GAN_ERROR_ARGUMENT;
+    else if (path) status = gan_i_read_file(path, &owned, &size);
+    if (status == GAN_OK) status = open_model(path ? owned : data, size, owned, &options, model);
+    return gan_i_explain(options.message, options.message_size, status);
+}
+
+gan_status gan_open_memory(const void *data, size_t size, const gan_open_options *options, gan_model **model) {
+    return open_either(NULL, data, size, options, model);
 }
 
 /* The file is read, not mapped: a mapped file that is cut short would end the program, and one that is overwritten
  * would give images of data that was never checked (docs/gan-file-format.md, "Read, not mapped"). */
-gan_status gan_open(const char *path, gan_model **model) {
-    if (!model) return GAN_ERROR_ARGUMENT;
-    *model = NULL;
-    if (!path) return GAN_ERROR_ARGUMENT;
-    void *data;
-    size_t size;
-    const gan_status status = gan_i_read_file(path, &data, &size);
-    return status == GAN_OK ? open_model(data, size, data, model) : status;
+gan_status gan_open(const char *path, const gan_open_options *options, gan_model **model) {
+    return open_either(path, NULL, 0, options, model);
 }
 
 void gan_close(gan_model *model) {
@@ -130,37 +147,35 @@ void gan_close(gan_model *model) {
 
 void gan_describe(const gan_model *model, gan_info *info) {
     if (!model || !info) return;
-    *info = (gan_info){.latent_size = model->file.nz,
-                       .channels = model->file.image.c,
-                       .height = model->file.image.h,
-                       .width = model->file.image.w,
-                       .classes = model->file.classes,
-                       .prior = model->file.prior,
-                       .weights = model->file.weight_bytes,
-                       .manifest = model->manifest,
-                       .manifest_size = model->file.manifest_size,
-                       .cpu = model->kernels->name};
-}
-
-void gan_range(const gan_model *model, float *low, float *high) {
-    if (model && low) *low = model->file.low;
-    if (model && high) *high = model->file.high;
+    const gan_info known = {.latent_size = model->file.nz,
+                            .classes = model->file.classes,
+                            .prior = model->file.prior,
+                            .channels = model->file.image.c,
+                            .height = model->file.image.h,
+                            .width = model->file.image.w,
+                            .low = model->file.low,
+                            .high = model->file.high,
+                            .weights = model->file.weight_bytes,
+                            .manifest = model->manifest,
+                            .manifest_size = model->file.manifest_size,
+                            .kernels = model->kernels->name};
+    gan_i_hand(info, &known, sizeof known);
 }
 
 void gan_describe_input(const gan_model *model, gan_input *input) {
     if (!model || !input) return;
-    *input = (gan_input){0};
-    if (model->file.nz) return;
     const gan_side h = model->file.height, w = model->file.width;
-    *input = (gan_input){.channels = model->file.input.c,
-                         .least_height = h.least,
-                         .multiple_height = h.multiple,
-                         .most_height = h.most,
-                         .least_width = w.least,
-                         .multiple_width = w.multiple,
-                         .most_width = w.most,
-                         .low = model->file.in_low,
-                         .high = model->file.in_high};
+    const gan_input known = {.channels = model->file.input.c,
+                             .least_height = h.least,
+                             .multiple_height = h.multiple,
+                             .most_height = h.most,
+                             .least_width = w.least,
+                             .multiple_width = w.multiple,
+                             .most_width = w.most,
+                             .low = model->file.in_low,
+                             .high = model->file.in_high};
+    const gan_input none = {0};
+    gan_i_hand(input, model->file.nz ? &none : &known, sizeof known);
 }
 
 gan_status gan_output_size(const gan_model *model, uint32_t height, uint32_t width, uint32_t *out_height,
@@ -174,17 +189,43 @@ gan_status gan_output_size(const gan_model *model, uint32_t height, uint32_t wid
     return GAN_OK;
 }
 
-gan_status gan_latents(const gan_model *model, uint64_t seed, uint64_t start, uint64_t count, float *out) {
-    if (!model || !model->file.nz || (count && (!out || start > UINT64_MAX - (count - 1)))) return GAN_ERROR_ARGUMENT;
-    for (uint64_t i = 0; i < count; i++)
-        gan_i_latent(model->table, seed, start + i, model->file.nz, out + i * model->file.nz);
+gan_status gan_latents(const gan_model *model, const gan_request *given, float *out, size_t out_size) {
+    gan_request request;
+    if (!model || !model->file.nz) return GAN_ERROR_ARGUMENT;
+    const gan_status status = gan_i_take_request(&model->file, given, &request, NULL);
+    if (status != GAN_OK || !request.count) return status;
+    const uint32_t nz = model->file.nz;
+    if (!out || request.count > out_size / nz) return GAN_ERROR_ARGUMENT;
+    for (uint64_t i = 0; i < request.count; i++, out += nz) {
+        if (request.latents) memmove(out, request.latents + i * nz, sizeof *out * nz);
+        else gan_i_latent(model->table, seed_of(&request, i), index_of(&request, i), nz, out);
+        for (uint32_t c = 0; request.latent_scale != 1 && c < nz; c++) out[c] *= request.latent_scale;
+    }
     return GAN_OK;
 }
 
-gan_status gan_labels(const gan_model *model, uint64_t seed, uint64_t start, uint64_t count, int64_t *out) {
-    if (!model || (count && (!out || start > UINT64_MAX - (count - 1)))) return GAN_ERROR_ARGUMENT;
+gan_status gan_labels(const gan_model *model, const gan_request *given, int64_t *out, size_t out_size) {
+    gan_request request;
+    if (!model) return GAN_ERROR_ARGUMENT;
     if (!model->file.classes) return GAN_ERROR_LABEL;
-    for (uint64_t i = 0; i < count; i++) out[i] = gan_i_label(seed, start + i, model->file.classes);
+    const gan_status status = gan_i_take_request(&model->file, given, &request, NULL);
+    if (status != GAN_OK || !request.count) return status;
+    if (!out || request.count > out_size) return GAN_ERROR_ARGUMENT;
+    for (uint64_t i = 0; i < request.count; i++) {
+        out[i] = gan_i_label_of(&request, i, model->file.classes);
+        if (out[i] < 0 || out[i] >= (int64_t)model->file.classes) return GAN_ERROR_LABEL;
+    }
+    return GAN_OK;
+}
+
+gan_status gan_interpolate(const gan_model *model, const float *from, const float *to, double at, float *out,
+                           size_t size) {
+    if (!model || !model->file.nz || !from || !to || !out || !(at >= 0 && at <= 1) || size % model->file.nz)
+        return GAN_ERROR_ARGUMENT;
+    for (size_t i = 0; i < size; i += model->file.nz) {
+        if (model->file.prior == GAN_PRIOR_NORMAL) gan_i_arc(from + i, to + i, at, out + i, model->file.nz);
+        else gan_i_line(from + i, to + i, at, out + i, model->file.nz);
+    }
     return GAN_OK;
 }
 
@@ -203,7 +244,7 @@ const char *gan_status_string(gan_status status) {
     case GAN_ERROR_CORRUPT:
         return "the file is cut short or was changed since it was written";
     case GAN_ERROR_UNSUPPORTED:
-        return "the file has a layer or size, or GAN_CPU names kernels, that this library can't run here";
+        return "this library doesn't have, or can't run here, a layer, a size, the kernels or a structure's member";
     case GAN_ERROR_MEMORY:
         return "there is no memory, or less is allowed than is needed";
     case GAN_ERROR_THREAD:
@@ -213,10 +254,18 @@ const char *gan_status_string(gan_status status) {
     case GAN_ERROR_BUSY:
         return "the context is generating, or another thread was in the model when this process was forked: open it "
                "anew";
+    case GAN_CANCELED:
+        return "the program stopped it";
+    default:
+        return "an unknown status";
     }
-    return "an unknown status";
 }
 
-const char *gan_version(void) { return GAN_VERSION; }
+#define TEXT_OF(number) #number
+#define TEXT(number) TEXT_OF(number)
+
+const char *gan_version(void) {
+    return TEXT(GAN_VERSION_MAJOR) "." TEXT(GAN_VERSION_MINOR) "." TEXT(GAN_VERSION_PATCH);
+}
 
 uint32_t gan_threads_default(void) { return (uint32_t)gan_i_usable_cores(); }

@@ -44,7 +44,7 @@ void gan_i_model_leave(gan_model *model);
 
 /* How a context generates `count` images, for tools/explain.c: *methods has one method per step. */
 gan_plan gan_i_context_plan(gan_context *context, uint64_t count, const gan_method **methods);
-/* Lay a context of a model that takes images out for a size, unless it is; what gan_apply_bytes does first. */
+/* Lay a context of a model that takes images out for a size, unless it is; what gan_apply does first. */
 gan_status gan_i_context_resize(gan_context *context, uint32_t height, uint32_t width);
 /* The program that a context runs: the model's, or for images that of their size. */
 const gan_program *gan_i_context_program(const gan_context *context);

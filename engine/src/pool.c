@@ -11,6 +11,8 @@ enum { SPINS = 4000, YIELDS = 200, CLOSED = 1 << 30 };
 
 struct gan_pool {
     int size, started;
+    gan_parallel parallel; /* the program's own threads, or NULL */
+    void *user;
     gan_thread *threads;
     gan_monitor *lock;
     unsigned forks; /* gan_i_forks() when the threads were started: a child that was forked has none of them */
@@ -85,6 +87,11 @@ static void announce(gan_pool *pool) {
 }
 
 void gan_i_pool_run(gan_pool *pool, void (*work)(void *, int), void *arg) {
+    if (pool->parallel) {
+        if (pool->size > 1 && gan_i_forks() == pool->forks) pool->parallel(pool->user, work, arg, pool->size);
+        else work(arg, 0);
+        return;
+    }
     pool->work = work;
     pool->arg = arg;
     atomic_store_explicit(&pool->running, 0, memory_order_release);
@@ -100,15 +107,15 @@ void gan_i_pool_run(gan_pool *pool, void (*work)(void *, int), void *arg) {
     gan_i_leave(pool->lock);
 }
 
-gan_status gan_i_pool_new(int size, gan_pool **out) {
+gan_status gan_i_pool_new(int size, gan_parallel parallel, void *user, gan_pool **out) {
     gan_pool *pool = gan_i_allocate_bytes(sizeof *pool);
     *out = NULL;
     if (!pool) return GAN_ERROR_MEMORY;
-    *pool = (gan_pool){.size = size, .running = CLOSED, .forks = gan_i_forks()};
+    *pool = (gan_pool){.size = size, .parallel = parallel, .user = user, .running = CLOSED, .forks = gan_i_forks()};
     pool->threads = calloc((size_t)size, sizeof *pool->threads);
     pool->lock = gan_i_monitor_new();
     gan_status status = pool->threads && pool->lock ? GAN_OK : GAN_ERROR_MEMORY;
-    for (int i = 1; i < size && status == GAN_OK; i++) {
+    for (int i = 1; i < size && !parallel && status == GAN_OK; i++) {
         pool_member *me = malloc(sizeof *me);
         if (me) *me = (pool_member){pool, i};
         if (me && gan_i_thread_start(&pool->threads[i], serve, me)) {

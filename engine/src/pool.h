@@ -8,8 +8,8 @@
 
 typedef struct gan_pool gan_pool;
 
-/* The caller is member 0; `size - 1` threads are started. */
-gan_status gan_i_pool_new(int size, gan_pool **out);
+/* The caller is member 0; `size - 1` threads are started, or if `parallel` isn't NULL none: it has the work done. */
+gan_status gan_i_pool_new(int size, gan_parallel parallel, void *user, gan_pool **out);
 void gan_i_pool_free(gan_pool *pool);
 /* Run work(arg, 0) on this thread, and work(arg, member) on every other member that wakes in time; return when all of
  * them are done. A member may run twice in one call. One call at a time. In a forked child the caller works alone. */

@@ -26,52 +26,34 @@ static void run_rows(gan_worker *worker, const gan_step *step) {
 
 /* ---- the ends ---- */
 
-/* One row of an image that goes in, as [pixel][channels padded]. */
-static void take_row(const gan_shared *shared, uint64_t number, gan_shape s, uint64_t y, float *to) {
-    const gan_images *images = shared->images;
-    const uint64_t wide = padded(s.c, shared->kernels);
-    memset(to, 0, sizeof *to * s.w * wide);
-    if (images->bytes) {
-        const uint8_t *from = images->bytes + (number * s.h + y) * s.w * s.c;
-        for (uint64_t x = 0; x < s.w; x++, to += wide, from += s.c)
-            for (uint64_t c = 0; c < s.c; c++) to[c] = (float)from[c] * shared->in_factor + shared->in_offset;
-        return;
-    }
-    for (uint64_t c = 0; c < s.c; c++) {
-        const float *from = images->floats + ((number * s.c + c) * s.h + y) * s.w;
-        for (uint64_t x = 0; x < s.w; x++) to[x * wide + c] = from[x];
-    }
-}
-
 static void take_images(gan_worker *worker) {
     const gan_shape s = worker->shared->program->values[VALUE_Z].shape;
-    const uint64_t row = s.w * (uint64_t)padded(s.c, worker->shared->kernels);
+    const uint64_t wide = padded(s.c, worker->shared->kernels), row = s.w * wide;
     for (gan_rows r; gan_i_take_rows(worker, VALUE_Z, &r);)
         for (uint64_t y = r.y0; y < r.y1; y++)
-            take_row(worker->shared, worker->first + r.image, s, y, value_at(worker, VALUE_Z, r.image) + y * row);
+            gan_i_take_row(worker->shared->in, worker->shared->base + worker->first + r.image, y,
+                           value_at(worker, VALUE_Z, r.image) + y * row, wide);
     gan_i_group_barrier(&worker->cursor);
 }
 
 void gan_i_begin_chunk(gan_worker *worker) {
     const gan_shared *shared = worker->shared;
-    if (shared->images) {
+    if (shared->in) {
         take_images(worker);
         return;
     }
     const gan_request *request = shared->request;
     const uint64_t wide = padded(shared->nz, shared->kernels);
+    const float scale = request->latent_scale;
     for (uint64_t n; gan_i_group_take(&worker->cursor, worker->images, &n);) {
-        const uint64_t at = worker->first + n, index = request->start + at;
+        const uint64_t i = shared->base + worker->first + n;
         float *z = value_at(worker, VALUE_Z, (uint32_t)n);
-        if (request->latents) memcpy(z, request->latents + at * shared->nz, sizeof *z * shared->nz);
-        else gan_i_latent(shared->table, request->seed, index, shared->nz, z);
+        if (request->latents) memcpy(z, request->latents + i * shared->nz, sizeof *z * shared->nz);
+        else gan_i_latent(shared->table, seed_of(request, i), index_of(request, i), shared->nz, z);
+        for (uint32_t c = 0; scale != 1 && c < shared->nz; c++) z[c] *= scale;
         memset(z + shared->nz, 0, sizeof *z * (wide - shared->nz));
         if (!shared->classes) continue;
-        /* read once: the caller may write to its labels meanwhile */
-        const int64_t label = request->labels                      ? request->labels[at]
-                              : request->label == GAN_LABEL_RANDOM ? gan_i_label(request->seed, index, shared->classes)
-                              : request->label == GAN_LABEL_ALL    ? (int64_t)(index % shared->classes)
-                                                                   : request->label;
+        const int64_t label = gan_i_label_of(request, i, shared->classes);
         const int known = label >= 0 && label < (int64_t)shared->classes;
         if (!known) atomic_store_explicit(shared->bad_label, 1, memory_order_relaxed);
         worker->labels[n] = known ? label : 0;
@@ -83,20 +65,10 @@ void gan_i_begin_chunk(gan_worker *worker) {
 static void end(gan_worker *worker, uint32_t v) {
     const gan_shape s = worker->shared->program->values[v].shape;
     const uint64_t wide = padded(s.c, worker->shared->kernels), row = s.w * wide;
-    for (gan_rows r; gan_i_take_rows(worker, v, &r);) {
-        const uint64_t number = worker->first + r.image;
-        for (uint64_t y = r.y0; y < r.y1; y++) {
-            float *from = value_at(worker, v, r.image) + y * row;
-            if (worker->shared->bytes) {
-                uint8_t *to = worker->shared->bytes + (number * s.h + y) * s.w * s.c;
-                for (uint64_t x = 0; x < s.w; x++) put_bytes(worker->shared, from + x * wide, to + x * s.c, s.c);
-            } else {
-                for (uint64_t c = 0; c < s.c; c++)
-                    for (uint64_t x = 0; x < s.w; x++)
-                        worker->shared->floats[((number * s.c + c) * s.h + y) * s.w + x] = from[x * wide + c];
-            }
-        }
-    }
+    for (gan_rows r; gan_i_take_rows(worker, v, &r);)
+        for (uint64_t y = r.y0; y < r.y1; y++)
+            gan_i_put_row(&worker->shared->out, worker->shared->kernels, worker->first + r.image, y,
+                          value_at(worker, v, r.image) + y * row, wide);
     gan_i_group_barrier(&worker->cursor);
 }
 

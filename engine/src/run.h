@@ -2,6 +2,8 @@
 #ifndef GAN_RUN_H
 #define GAN_RUN_H
 
+#include "arguments.h"
+#include "pixels.h"
 #include "plan.h"
 #include "pool.h"
 
@@ -13,14 +15,12 @@ typedef struct gan_shared {
     const float *const *packed;  /* by step: the weights in that method */
     const float *table;          /* the prior's LATENT_TABLE values */
     const float *zeros;          /* as many as any value has channels */
-    const gan_request *request; /* with images, only its count */
-    const gan_images *images; /* that go in, or NULL */
-    float in_factor, in_offset; /* of their bytes: x * in_factor + in_offset */
+    const gan_request *request; /* of latents, or NULL */
+    const gan_pixels *in;       /* the images that go in, or NULL */
+    gan_pixels out;
+    uint64_t base; /* the request's image that is the first of this round, and of `out` */
     uint32_t nz, classes;
-    float factor, offset; /* bring the values to [-1, 1]: x * factor + offset */
     atomic_int *bad_label; /* set if a label of the caller's is not one of the model's classes */
-    uint8_t *bytes; /* the output: one of the two, the other NULL */
-    float *floats;
 } gan_shared;
 
 /* A member's view of its group's chunk. */
@@ -29,7 +29,7 @@ typedef struct gan_worker {
     gan_cursor cursor;
     float *values, *transformed, *thread_scratch; /* the first two are the group's */
     int64_t *labels;
-    uint64_t first; /* of the chunk, counted from the request's start */
+    uint64_t first; /* of the chunk, counted from the round's first image */
     uint32_t images;
 } gan_worker;
 
@@ -55,13 +55,6 @@ void gan_i_run_toom(gan_worker *worker, const gan_step *step, gan_method method,
 void gan_i_run_blocks(gan_worker *worker, const gan_step *step, const float *weights);
 void gan_i_run_winograd(gan_worker *worker, const gan_step *step, const float *weights);
 void gan_i_run_fold(gan_worker *worker, const gan_step *step, const float *weights, int last);
-
-/* n finished values as bytes. */
-static inline void put_bytes(const gan_shared *shared, float *x, uint8_t *out, int64_t n) {
-    if (shared->factor != 1 || shared->offset != 0)
-        for (int64_t i = 0; i < n; i++) x[i] = x[i] * shared->factor + shared->offset;
-    shared->kernels->to_bytes(x, out, n);
-}
 
 /* Where value `v` of the chunk's image `image` lies, [pixel][channels padded]. */
 static inline float *value_at(const gan_worker *worker, uint32_t v, uint32_t image) {

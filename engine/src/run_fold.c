@@ -19,15 +19,7 @@ static void emit(const gan_worker *worker, const gan_step *step, uint32_t image,
         }
         return;
     }
-    const int64_t number = (int64_t)(worker->first + image);
-    if (worker->shared->bytes) {
-        put_bytes(worker->shared, row, worker->shared->bytes + (number * conv->out.h + y) * n, n);
-        return;
-    }
-    for (int64_t i = 0; i < nc; i++) {
-        float *to = worker->shared->floats + ((number * nc + i) * conv->out.h + y) * conv->out.w;
-        for (int64_t x = 0; x < conv->out.w; x++) to[x] = row[x * nc + i];
-    }
+    gan_i_put_row(&worker->shared->out, kernels, worker->first + image, (uint64_t)y, row, (uint64_t)nc);
 }
 
 /* products[x][columns] for one row of input pixels. */

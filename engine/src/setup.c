@@ -30,7 +30,7 @@ static uint64_t measure(const gan_model *model, const gan_program *program, gan_
     return setup->weights + setup->floats * sizeof(float);
 }
 
-gan_status gan_i_lay_out(const gan_model *model, const gan_program *program, const gan_options *options,
+gan_status gan_i_lay_out(const gan_model *model, const gan_program *program, const gan_context_options *options,
                          gan_setup *setup) {
     const uint32_t batch = options && options->batch && model->file.nz ? options->batch : 1,
                    threads = options ? options->threads : 0;

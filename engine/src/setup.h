@@ -15,7 +15,7 @@ typedef struct gan_setup {
 
 /* Find the fastest setup within max_memory; if it is too large, try smaller transforms first, then smaller chunks.
  * `setup->methods` has room for two methods of each step.  In the lock. */
-gan_status gan_i_lay_out(const gan_model *model, const gan_program *program, const gan_options *options,
+gan_status gan_i_lay_out(const gan_model *model, const gan_program *program, const gan_context_options *options,
                          gan_setup *setup);
 
 #endif

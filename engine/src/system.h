@@ -36,17 +36,20 @@ void gan_i_wake_all(gan_monitor *monitor);
 typedef struct gan_thread {
     uintptr_t id;
 } gan_thread;
-/* Start a thread that calls run(arg), with all signals blocked except those of its own faults; 0 if the system
- * refuses. */
+/* Start a thread named "gan" that calls run(arg), with all signals blocked except those of its own faults; 0 if the
+ * system refuses. */
 int gan_i_thread_start(gan_thread *thread, void (*run)(void *), void *arg);
 void gan_i_thread_join(gan_thread thread);
 void gan_i_yield(void);
 
 /* ---- the machine and the process ---- */
 
-/* The number of cores that the calling thread may use, at most 1,024: limited by its affinity, which threads that it
- * starts inherit, and by the quotas of the process's cgroups. */
+/* The number of physical cores that the calling thread may use, at most 1,024: limited by its affinity, which threads
+ * that it starts inherit, and by the quotas of the process's cgroups. */
 int gan_i_usable_cores(void);
+/* system_posix.c only: of the logical cores 0 .. n-1 that are allowed, those that share no physical core with a lower
+ * one that is.  `folder` is one like /sys/devices/system/cpu; a core that it doesn't describe counts. */
+int gan_i_physical_cores(const char *folder, const unsigned char *allowed, int n);
 /* system_posix.c only: the number of cores that the lowest CPU quota of a process's cgroup and its ancestors allows; 0
  * if there is no quota. `membership` is a file like /proc/self/cgroup, `mount` a folder like /sys/fs/cgroup. */
 double gan_i_cpu_quota(const char *membership, const char *mount);

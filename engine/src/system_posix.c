@@ -18,6 +18,9 @@
 #if defined(__linux__) && defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
+#if defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
 
 enum { CACHE_LINE = 64, HUGE_PAGE = 2 << 20 };
 
@@ -113,6 +116,11 @@ typedef struct beginning {
 static void *begin(void *memory) {
     const beginning b = *(beginning *)memory;
     free(memory);
+#if defined(__linux__)
+    pthread_setname_np(pthread_self(), "gan");
+#elif defined(__APPLE__)
+    pthread_setname_np("gan");
+#endif
     b.run(b.arg);
     return NULL;
 }
@@ -204,11 +212,44 @@ uint64_t gan_i_memory(void) {
     return bound > 0 && (!whole || bound < (double)whole) ? (uint64_t)bound : whole;
 }
 
+/* Whether a list like "0,4-6" has an allowed core below `core`. */
+static int has_lower(const char *list, const unsigned char *allowed, int core) {
+    while (*list >= '0' && *list <= '9') {
+        char *end;
+        const long first = strtol(list, &end, 10), last = *end == '-' ? strtol(end + 1, &end, 10) : first;
+        for (long i = first; i <= last && i < core; i++)
+            if (allowed[i]) return 1;
+        list = *end == ',' ? end + 1 : end;
+    }
+    return 0;
+}
+
+int gan_i_physical_cores(const char *folder, const unsigned char *allowed, int n) {
+    int cores = 0;
+    for (int i = 0; i < n; i++) {
+        char path[256], list[256] = "";
+        if (!allowed[i]) continue;
+        snprintf(path, sizeof path, "%s/cpu%d/topology/thread_siblings_list", folder, i);
+        FILE *f = fopen(path, "re");
+        if (f && !fgets(list, sizeof list, f)) *list = 0;
+        if (f) fclose(f);
+        cores += !has_lower(list, allowed, i);
+    }
+    return cores;
+}
+
 int gan_i_usable_cores(void) {
     int cores = 0;
 #if defined(__linux__)
     cpu_set_t set;
-    if (!sched_getaffinity(0, sizeof set, &set)) cores = CPU_COUNT(&set);
+    unsigned char allowed[CPU_SETSIZE] = {0};
+    if (!sched_getaffinity(0, sizeof set, &set)) {
+        for (int i = 0; i < CPU_SETSIZE; i++) allowed[i] = CPU_ISSET(i, &set) != 0;
+        cores = gan_i_physical_cores("/sys/devices/system/cpu", allowed, CPU_SETSIZE);
+    }
+#elif defined(__APPLE__)
+    size_t size = sizeof cores;
+    if (sysctlbyname("hw.physicalcpu", &cores, &size, NULL, 0)) cores = 0;
 #endif
     if (cores < 1) cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
     const double bound = gan_i_cpu_quota("/proc/self/cgroup", "/sys/fs/cgroup");

@@ -83,9 +83,19 @@ typedef struct beginning {
     void *arg;
 } beginning;
 
+/* Windows 10 and later only, so it is looked up. */
+static void name_thread(void) {
+    typedef HRESULT(WINAPI * describe)(HANDLE, PCWSTR);
+    const FARPROC found = GetProcAddress(GetModuleHandleW(L"kernel32.dll"), "SetThreadDescription");
+    describe set;
+    memcpy(&set, &found, sizeof set);
+    if (set) set(GetCurrentThread(), L"gan");
+}
+
 static DWORD WINAPI begin(void *memory) {
     const beginning b = *(beginning *)memory;
     free(memory);
+    name_thread();
     b.run(b.arg);
     return 0;
 }
@@ -107,11 +117,22 @@ void gan_i_thread_join(gan_thread thread) {
 
 void gan_i_yield(void) { SwitchToThread(); }
 
+/* The cores of this process's group that have a bit in `mask`; 0 if Windows doesn't know. */
+static DWORD physical_cores(DWORD_PTR mask) {
+    DWORD size = 0, cores = 0;
+    GetLogicalProcessorInformation(NULL, &size);
+    SYSTEM_LOGICAL_PROCESSOR_INFORMATION *all = malloc(size ? size : 1);
+    if (all && size && GetLogicalProcessorInformation(all, &size))
+        for (DWORD i = 0; i < size / sizeof *all; i++)
+            cores += all[i].Relationship == RelationProcessorCore && (all[i].ProcessorMask & mask);
+    free(all);
+    return cores;
+}
+
 int gan_i_usable_cores(void) {
     DWORD_PTR process, whole;
     DWORD cores = 0;
-    if (GetProcessAffinityMask(GetCurrentProcess(), &process, &whole))
-        for (; process; process &= process - 1) cores++;
+    if (GetProcessAffinityMask(GetCurrentProcess(), &process, &whole)) cores = physical_cores(process);
     if (!cores) cores = GetActiveProcessorCount(ALL_PROCESSOR_GROUPS); /* threads in several groups */
     return cores < 1 ? 1 : cores > 1024 ? 1024 : (int)cores;
 }

@@ -71,15 +71,15 @@ ssize_t __wrap_read(int handle, void *to, size_t size) {
 /* Open, make a context of three threads, generate, close: the status of the first thing that fails. */
 static gan_status use(const char *path, uint8_t *out, long *generating) {
     gan_model *model = (gan_model *)(uintptr_t)1;
-    gan_status status = gan_open(path, &model);
+    gan_status status = open_sample(path, &model);
     if (status != GAN_OK) return model ? GAN_OK : status; /* OK would be wrong here, and is reported */
     gan_context *context = (gan_context *)(uintptr_t)1;
-    const gan_options options = {.threads = 3, .batch = KNOWN_IMAGES};
+    const gan_context_options options = {.threads = 3, .batch = KNOWN_IMAGES};
     status = gan_context_new(model, &options, &context);
     if (status == GAN_OK) {
         const gan_request request = known_request(0, KNOWN_IMAGES);
         const long before = allocations;
-        status = gan_generate_bytes(context, &request, out, KNOWN_BYTES);
+        status = generate_bytes(context, &request, out, KNOWN_BYTES);
         *generating = allocations - before;
         gan_context_free(context);
     } else if (context) {
@@ -97,18 +97,22 @@ static gan_status use_images(uint8_t *out) {
     static uint8_t given[IMAGE_BYTES];
     gan_model *model;
     gan_context *context;
-    const gan_options options = {.threads = 2};
+    const gan_context_options options = {.threads = 2};
     for (uint64_t i = 0; i < IMAGE_BYTES; i++) given[i] = (uint8_t)(i * 2654435761u >> 7);
-    gan_status status = gan_open(KNOWN "/images-3.gan", &model);
+    gan_status status = open_sample(KNOWN "/images-3.gan", &model);
     if (status != GAN_OK) return status;
     status = gan_context_new(model, &options, &context);
     for (int i = 0; i < 3 && status == GAN_OK; i++) {
-        const gan_images images = {
-            .count = IMAGES, .height = i == 1 ? 8 : IMAGE_HEIGHT, .width = i == 1 ? 8 : IMAGE_WIDTH, .bytes = given};
-        status = gan_apply_bytes(context, &images, out, IMAGE_BYTES);
+        const gan_images images = {.count = IMAGES,
+                                   .height = i == 1 ? 8 : IMAGE_HEIGHT,
+                                   .width = i == 1 ? 8 : IMAGE_WIDTH,
+                                   .data = given,
+                                   .data_size = IMAGE_BYTES};
+        const gan_output output = {.data = out, .data_size = IMAGE_BYTES};
+        status = gan_apply(context, &images, &output);
         if (status == GAN_OK) continue;
         refuse_allocation = -1;
-        if (gan_apply_bytes(context, &images, out, IMAGE_BYTES) != GAN_OK) status = GAN_OK; /* which is reported */
+        if (gan_apply(context, &images, &output) != GAN_OK) status = GAN_OK; /* which is reported */
         break;
     }
     gan_context_free(context);

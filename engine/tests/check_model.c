@@ -25,7 +25,7 @@ static int generates(gan_context *context, uint64_t start, uint64_t count) {
     uint8_t *out = malloc(KNOWN_BYTES);
     const gan_request request = known_request(start, count);
     if (!out) exit(2);
-    const gan_status status = gan_generate_bytes(context, &request, out, KNOWN_BYTES);
+    const gan_status status = generate_bytes(context, &request, out, KNOWN_BYTES);
     const int ok = status == GAN_OK && alike(out, want + start * KNOWN_IMAGE, count * KNOWN_IMAGE);
     free(out);
     return ok;
@@ -33,7 +33,7 @@ static int generates(gan_context *context, uint64_t start, uint64_t count) {
 
 static int generates_anew(gan_model *model, uint32_t threads, uint32_t batch, uint64_t start, uint64_t count) {
     gan_context *context;
-    const gan_options options = {.threads = threads, .batch = batch};
+    const gan_context_options options = {.threads = threads, .batch = batch};
     if (gan_context_new(model, &options, &context) != GAN_OK) return 0;
     const int ok = generates(context, start, count);
     gan_context_free(context);
@@ -47,35 +47,36 @@ static int check_arguments(gan_model *model) {
     gan_context *context;
     gan_model *none;
     uint64_t scratch, weights;
-    failed += check(gan_open(NULL, &none) == GAN_ERROR_ARGUMENT && !none, "no path");
-    failed += check(gan_open(KNOWN, &none) == GAN_ERROR_FILE && !none, "a folder");
-    failed += check(gan_open("/dev/zero", &none) == GAN_ERROR_FILE && !none, "a device");
-    failed += check(gan_open_memory(NULL, 9, &none) == GAN_ERROR_ARGUMENT, "no memory");
-    failed += check(gan_open("x", NULL) == GAN_ERROR_ARGUMENT, "nowhere for the model");
-    gan_close(NULL), gan_context_free(NULL), gan_describe(NULL, NULL), gan_range(NULL, NULL, NULL);
-    float low = 9, high = 9;
-    gan_range(model, &low, NULL), gan_range(model, NULL, &high);
-    failed += check(low == -1 && high == 1, "the range");
-    const gan_options many = {.threads = 1025}, huge = {.threads = 2, .batch = UINT32_MAX}, poor = {.max_memory = 1000};
+    failed += check(gan_open(NULL, NULL, &none) == GAN_ERROR_ARGUMENT && !none, "no path");
+    failed += check(gan_open(KNOWN, NULL, &none) == GAN_ERROR_FILE && !none, "a folder");
+    failed += check(gan_open("/dev/zero", NULL, &none) == GAN_ERROR_FILE && !none, "a device");
+    failed += check(gan_open_memory(NULL, 9, NULL, &none) == GAN_ERROR_ARGUMENT, "no memory");
+    failed += check(gan_open("x", NULL, NULL) == GAN_ERROR_ARGUMENT, "nowhere for the model");
+    gan_close(NULL), gan_context_free(NULL), gan_describe(NULL, NULL), gan_describe_input(NULL, NULL);
+    gan_describe_context(NULL, NULL);
+    gan_info about = {0};
+    gan_describe(model, &about);
+    failed += check(about.low == -1 && about.high == 1, "the range");
+    const gan_context_options many = {.threads = 1025}, huge = {.threads = 2, .batch = UINT32_MAX},
+                              poor = {.max_memory = 1000};
     failed += check(gan_context_size(model, &many, &scratch, &weights) == GAN_ERROR_ARGUMENT, "1025 threads");
     failed += check(gan_context_size(model, &huge, &scratch, &weights) == GAN_OK, "a huge batch");
     failed += check(gan_context_new(model, &poor, &context) == GAN_ERROR_MEMORY && !context, "1000 bytes");
     failed += check(gan_threads_default() >= 1, "default threads");
     if (gan_context_new(model, NULL, &context) != GAN_OK) return failed + 1;
     gan_request request = {.start = 1ull << 40};
-    failed += check(gan_generate_bytes(context, &request, NULL, 0) == GAN_OK, "a count of zero");
-    failed += check(gan_generate_bytes(context, NULL, byte, sizeof byte) == GAN_ERROR_ARGUMENT, "no request");
+    failed += check(generate_bytes(context, &request, NULL, 0) == GAN_OK, "a count of zero");
+    failed += check(generate_bytes(context, NULL, byte, sizeof byte) == GAN_ERROR_ARGUMENT, "no request");
     request.count = 1;
-    failed += check(gan_generate_bytes(context, &request, byte, sizeof byte) == GAN_OK, "start 2^40");
-    failed += check(gan_generate_bytes(context, &request, byte, sizeof byte - 1) == GAN_ERROR_ARGUMENT,
-                    "a small buffer");
-    failed += check(gan_generate_bytes(context, &request, NULL, sizeof byte) == GAN_ERROR_ARGUMENT, "no buffer");
+    failed += check(generate_bytes(context, &request, byte, sizeof byte) == GAN_OK, "start 2^40");
+    failed += check(generate_bytes(context, &request, byte, sizeof byte - 1) == GAN_ERROR_ARGUMENT, "a small buffer");
+    failed += check(generate_bytes(context, &request, NULL, sizeof byte) == GAN_ERROR_ARGUMENT, "no buffer");
     request.start = UINT64_MAX;
-    failed += check(gan_generate_floats(context, &request, floats, KNOWN_BYTES) == GAN_OK, "the last image");
+    failed += check(generate_floats(context, &request, floats, KNOWN_BYTES) == GAN_OK, "the last image");
     request.count = 2;
-    failed += check(gan_generate_floats(context, &request, floats, KNOWN_BYTES) == GAN_ERROR_ARGUMENT, "one beyond");
+    failed += check(generate_floats(context, &request, floats, KNOWN_BYTES) == GAN_ERROR_ARGUMENT, "one beyond");
     request.start = 0, request.count = UINT64_MAX;
-    failed += check(gan_generate_bytes(context, &request, byte, SIZE_MAX) == GAN_ERROR_ARGUMENT, "a huge count");
+    failed += check(generate_bytes(context, &request, byte, SIZE_MAX) == GAN_ERROR_ARGUMENT, "a huge count");
     gan_context_free(context);
     return failed;
 }
@@ -95,9 +96,9 @@ static int check_counts(gan_model *model) {
 static int check_same_bits(const char *path) {
     const uint32_t batches[] = {1, 3, KNOWN_IMAGES};
     gan_model *model;
-    gan_info info;
+    gan_info info = {0};
     int failed = 0;
-    if (gan_open(path, &model) != GAN_OK) exit(2);
+    if (open_sample(path, &model) != GAN_OK) exit(2);
     gan_describe(model, &info);
     const size_t image = (size_t)info.channels * info.height * info.width;
     float *whole = malloc(sizeof *whole * image * KNOWN_IMAGES), *cut = malloc(sizeof *cut * image * KNOWN_IMAGES);
@@ -105,15 +106,15 @@ static int check_same_bits(const char *path) {
     for (uint32_t threads = 1; threads <= 3; threads++) {
         for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
             gan_context *context;
-            const gan_options options = {.threads = threads, .batch = batches[b]};
+            const gan_context_options options = {.threads = threads, .batch = batches[b]};
             if (gan_context_new(model, &options, &context) != GAN_OK) exit(2);
             gan_request request = known_request(0, KNOWN_IMAGES);
-            failed += gan_generate_floats(context, &request, whole, image * KNOWN_IMAGES) != GAN_OK;
+            failed += generate_floats(context, &request, whole, image * KNOWN_IMAGES) != GAN_OK;
             for (uint64_t part = 1; part <= 5; part += 2) {
                 for (uint64_t at = 0; at < KNOWN_IMAGES; at += part) {
                     const uint64_t left = KNOWN_IMAGES - at;
                     request = known_request(at, left < part ? left : part);
-                    failed += gan_generate_floats(context, &request, cut + at * image, image * left) != GAN_OK;
+                    failed += generate_floats(context, &request, cut + at * image, image * left) != GAN_OK;
                 }
                 failed += check(!memcmp(whole, cut, sizeof *cut * image * KNOWN_IMAGES), "the same bits in parts");
             }
@@ -125,7 +126,7 @@ static int check_same_bits(const char *path) {
     return failed;
 }
 
-static uint64_t size_of(gan_model *model, const gan_options *options) {
+static uint64_t size_of(gan_model *model, const gan_context_options *options) {
     uint64_t scratch = 0, weights = 0;
     return gan_context_size(model, options, &scratch, &weights) == GAN_OK ? scratch + weights : 0;
 }
@@ -135,10 +136,10 @@ static uint64_t size_of(gan_model *model, const gan_options *options) {
 static int check_memory(void) {
     gan_model *model, *fresh;
     gan_context *many, *one, *again;
-    const gan_options large = {.threads = 1, .batch = 14};
-    gan_options small = {.threads = 1, .batch = 1};
+    const gan_context_options large = {.threads = 1, .batch = 14};
+    gan_context_options small = {.threads = 1, .batch = 1};
     int failed = 0;
-    if (gan_open(KNOWN "/chain.gan", &model) != GAN_OK || gan_open(KNOWN "/chain.gan", &fresh) != GAN_OK) exit(2);
+    if (open_sample(KNOWN "/chain.gan", &model) != GAN_OK || open_sample(KNOWN "/chain.gan", &fresh) != GAN_OK) exit(2);
     const uint64_t need_large = size_of(fresh, &large), need_small = size_of(fresh, &small);
     gan_close(fresh);
     if (gan_context_new(model, &large, &many) != GAN_OK) return 1;
@@ -173,7 +174,7 @@ static void *share(void *arg) {
     uint8_t *out = malloc(KNOWN_BYTES);
     const gan_request request = known_request(0, KNOWN_IMAGES);
     for (int i = 0; out && i < 300; i++) {
-        const gan_status status = gan_generate_bytes(s->context, &request, out, KNOWN_BYTES);
+        const gan_status status = generate_bytes(s->context, &request, out, KNOWN_BYTES);
         if (status == GAN_OK) s->generated++;
         if (status == GAN_ERROR_BUSY) s->busy++;
         s->wrong += status == GAN_OK ? !alike(out, want, KNOWN_BYTES) : status != GAN_ERROR_BUSY;
@@ -184,7 +185,7 @@ static void *share(void *arg) {
 
 static int check_sharing(gan_model *model) {
     gan_context *context;
-    const gan_options options = {.threads = 2, .batch = 14};
+    const gan_context_options options = {.threads = 2, .batch = 14};
     pthread_t threads[3];
     sharing all[3] = {{0}};
     long generated = 0, wrong = 0;
@@ -217,26 +218,27 @@ static void *move_labels(void *arg) {
 static int check_labels(void) {
     gan_model *model;
     gan_context *context;
-    gan_info info;
+    gan_info info = {0};
     pthread_t thread;
     int failed = 0;
-    if (gan_open(KNOWN "/labels.gan", &model) != GAN_OK || gan_context_new(model, NULL, &context) != GAN_OK) exit(2);
+    if (open_sample(KNOWN "/labels.gan", &model) != GAN_OK || gan_context_new(model, NULL, &context) != GAN_OK) exit(2);
     gan_describe(model, &info);
     const size_t size = (size_t)info.channels * info.height * info.width * KNOWN_IMAGES;
     uint8_t *out = malloc(size);
-    gan_request request = {.seed = 7, .count = KNOWN_IMAGES, .labels = (const int64_t *)(uintptr_t)moving};
+    gan_request request = {
+        .seed = 7, .count = KNOWN_IMAGES, .labels = (const int64_t *)(uintptr_t)moving, .labels_size = KNOWN_IMAGES};
     if (!out || pthread_create(&thread, NULL, move_labels, NULL)) exit(2);
     for (int i = 0; i < 300; i++) {
-        const gan_status status = gan_generate_bytes(context, &request, out, size);
+        const gan_status status = generate_bytes(context, &request, out, size);
         failed += check(status == GAN_OK || status == GAN_ERROR_LABEL, "labels that change meanwhile");
     }
     atomic_store(&moved, 1);
     pthread_join(thread, NULL);
     const int64_t bad[KNOWN_IMAGES] = {0, 1, 0, info.classes}, good[KNOWN_IMAGES] = {0};
     request.labels = bad;
-    failed += check(gan_generate_bytes(context, &request, out, size) == GAN_ERROR_LABEL, "a label that there isn't");
+    failed += check(generate_bytes(context, &request, out, size) == GAN_ERROR_LABEL, "a label that there isn't");
     request.labels = good;
-    failed += check(gan_generate_bytes(context, &request, out, size) == GAN_OK, "labels that there are");
+    failed += check(generate_bytes(context, &request, out, size) == GAN_OK, "labels that there are");
     free(out);
     gan_context_free(context);
     gan_close(model);
@@ -250,10 +252,10 @@ static int check_files(void) {
     uint8_t *bytes = load(KNOWN "/chain.gan", &size);
     const int handle = mkstemp(path);
     gan_model *model, *again;
-    if (handle < 0 || write(handle, bytes, size) != (ssize_t)size || gan_open(path, &model) != GAN_OK) exit(2);
+    if (handle < 0 || write(handle, bytes, size) != (ssize_t)size || open_sample(path, &model) != GAN_OK) exit(2);
     if (ftruncate(handle, 100)) exit(2);
     failed += check(generates_anew(model, 2, 4, 0, 14), "a file cut after it was opened");
-    failed += check(gan_open(path, &again) == GAN_ERROR_FORMAT && !again, "a cut file");
+    failed += check(open_sample(path, &again) == GAN_ERROR_FORMAT && !again, "a cut file");
     for (size_t i = 0; i < size; i++) bytes[i] ^= 0x55;
     if (pwrite(handle, bytes, size, 0) != (ssize_t)size) exit(2);
     failed += check(generates_anew(model, 1, 1, 0, 14), "a file overwritten after it was opened");
@@ -276,7 +278,7 @@ static int ends_well(pid_t child) {
 
 static int check_fork(gan_model *model) {
     gan_context *context;
-    const gan_options options = {.threads = 3, .batch = 14};
+    const gan_context_options options = {.threads = 3, .batch = 14};
     if (gan_context_new(model, &options, &context) != GAN_OK || !generates(context, 0, 14)) return 1;
     fflush(stdout);
     const pid_t child = fork();
@@ -316,7 +318,7 @@ static int check_forks(gan_model *model) {
         const pid_t child = fork();
         if (!child) {
             gan_context *context;
-            const gan_options options = {.threads = 2, .batch = 14};
+            const gan_context_options options = {.threads = 2, .batch = 14};
             alarm(30);
             const gan_status status = gan_context_new(model, &options, &context);
             if (status == GAN_ERROR_BUSY) _exit(2);
@@ -354,7 +356,7 @@ static int check_waiting(void) {
     gan_pool *pool;
     struct timespec began, ended;
     const struct sched_param above = {.sched_priority = 1}, usual = {0};
-    if (gan_i_pool_new(2, &pool) != GAN_OK) return 1;
+    if (gan_i_pool_new(2, NULL, NULL, &pool) != GAN_OK) return 1;
     /* If the system allows it, above the member's priority: then a yield gives nobody a turn, however busy the machine
      * is with other work. */
     const int raised = !sched_setscheduler(0, SCHED_FIFO, &above);
@@ -386,7 +388,7 @@ static int check_signals(gan_model *model) {
     const struct sigaction handler = {.sa_handler = count_signal}, ignore = {.sa_handler = SIG_IGN};
     const struct itimerval often = {{0, 500}, {0, 500}}, never = {{0, 0}, {0, 0}};
     gan_context *context;
-    const gan_options options = {.threads = 3, .batch = 14};
+    const gan_context_options options = {.threads = 3, .batch = 14};
     int failed = 0;
     if (gan_context_new(model, &options, &context) != GAN_OK) return 1;
     caller = pthread_self();
@@ -429,7 +431,7 @@ static int masked_threads(const int *faults, int n_faults, const int *others, in
 
 static int check_masks(gan_model *model) {
     gan_context *context;
-    const gan_options options = {.threads = 3};
+    const gan_context_options options = {.threads = 3};
     const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}, others[] = {SIGALRM, SIGTERM, SIGUSR1};
     int right = 0;
     if (gan_context_new(model, &options, &context) != GAN_OK) return 1;
@@ -551,7 +553,7 @@ int main(int argc, char **argv) {
     size_t size;
     gan_model *model;
     want = load(KNOWN "/chain.bytes", &size);
-    if (size != KNOWN_BYTES || gan_open(KNOWN "/chain.gan", &model) != GAN_OK) return 2;
+    if (size != KNOWN_BYTES || open_sample(KNOWN "/chain.gan", &model) != GAN_OK) return 2;
     int failed = check(generates_anew(model, 2, 14, 0, 14), "the known images");
     failed += check_arguments(model) + check_counts(model) + check_memory() + check_same_bits(KNOWN "/chain.gan") +
               check_same_bits(KNOWN "/labels.gan") + check_files() + check_fork(model);

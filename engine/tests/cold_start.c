@@ -38,19 +38,20 @@ int main(int n, char **words) {
         fprintf(stderr, "cold_start FILE [BATCH [THREADS]]\n");
         return 2;
     }
-    const gan_options options = {.batch = (uint32_t)batch, .threads = (uint32_t)threads};
-    const gan_request request = {.count = options.batch, .label = 0};
+    const gan_context_options options = {.batch = (uint32_t)batch, .threads = (uint32_t)threads};
+    const gan_request request = {.count = options.batch};
     gan_model *model;
     gan_context *context;
-    gan_info info;
+    gan_info info = {0};
     uint64_t scratch, transformed;
-    need(gan_open(words[1], &model), words[1]);
+    need(gan_open(words[1], NULL, &model), words[1]);
     gan_describe(model, &info);
     need(gan_context_size(model, &options, &scratch, &transformed), "its size");
     need(gan_context_new(model, &options, &context), "its memory");
     const size_t size = (size_t)info.channels * info.height * info.width * options.batch;
     uint8_t *images = malloc(size);
-    need(images ? gan_generate_bytes(context, &request, images, size) : GAN_ERROR_MEMORY, "generating");
+    const gan_output output = {.data = images, .data_size = size};
+    need(images ? gan_generate(context, &request, &output) : GAN_ERROR_MEMORY, "generating");
     const double took = milliseconds() - began;
     const double mib = 1 << 20;
     printf("milliseconds %.1f\nweights %.1f\ntransformed %.1f\nscratch %.1f\npeak %.1f\n", took,

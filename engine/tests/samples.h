@@ -39,7 +39,26 @@ static inline int alike(const uint8_t *a, const uint8_t *b, size_t n) {
 }
 
 static inline gan_request known_request(uint64_t start, uint64_t count) {
-    return (gan_request){.seed = KNOWN_SEED, .start = start, .count = count, .label = GAN_LABEL_RANDOM};
+    return (gan_request){.seed = KNOWN_SEED, .start = start, .count = count};
+}
+
+/* Open a file by the kernels that the environment variable GAN_CPU names. */
+static inline gan_status open_sample(const char *path, gan_model **model) {
+    const char *kernels = getenv("GAN_CPU");
+    const gan_open_options options = {.kernels = kernels && *kernels ? kernels : NULL};
+    return gan_open(path, &options, model);
+}
+
+/* Packed images as bytes; `size` counts them. */
+static inline gan_status generate_bytes(gan_context *context, const gan_request *request, uint8_t *out, size_t size) {
+    const gan_output output = {.data = out, .data_size = size};
+    return gan_generate(context, request, &output);
+}
+
+/* Planes of floats, `size` of them. */
+static inline gan_status generate_floats(gan_context *context, const gan_request *request, float *out, size_t size) {
+    const gan_output output = {.data = out, .data_size = size * sizeof *out, .format = GAN_FLOAT_PLANAR};
+    return gan_generate(context, request, &output);
 }
 
 #endif

@@ -95,15 +95,19 @@ int main(int n, char **words) {
     gan_model *model;
     gan_context *context;
     const gan_method *chosen;
-    const gan_options options = {.batch = (uint32_t)batch, .threads = (uint32_t)threads};
-    need(gan_open(words[1], &model), words[1]);
+    const gan_context_options options = {.batch = (uint32_t)batch, .threads = (uint32_t)threads};
+    need(gan_open(words[1], NULL, &model), words[1]);
     need(gan_context_new(model, &options, &context), words[1]);
     if (!model->file.nz) need(gan_i_context_resize(context, (uint32_t)height, (uint32_t)width), "the size");
     const gan_program *program = gan_i_context_program(context);
     const gan_plan plan = gan_i_context_plan(context, options.batch, &chosen);
     const double rate = clock_rate();
+    gan_context_info about = {.size = sizeof about};
+    gan_describe_context(context, &about);
+    printf("%.1f MiB of scratch and %.1f of transformed weights\n", (double)about.scratch / (1 << 20),
+           (double)about.weights / (1 << 20));
     printf("%s: %u images by %u threads, in chunks of %u images by %d of them; %s kernels at %.2f GHz\n", words[1],
-           options.batch, gan_context_threads(context), plan.chunk, plan.members, model->kernels->name, 1e-9 * rate);
+           options.batch, about.threads, plan.chunk, plan.members, model->kernels->name, 1e-9 * rate);
 
     gan_method *methods = calloc(program->n_steps, sizeof *methods);
     const float **packed = calloc(program->n_steps, sizeof *packed);
@@ -128,8 +132,16 @@ int main(int n, char **words) {
     gan_i_group_init(&alone, NULL, 1);
     for (uint64_t i = 0; i < in.c * shape_pixels(in) * plan.chunk; i++)
         given[i] = (float)(i * 2654435761u % 1024) / 1024;
-    const gan_images images = {.count = plan.chunk, .height = in.h, .width = in.w, .floats = given};
-    const gan_request request = {.count = plan.chunk, .label = GAN_LABEL_RANDOM};
+    const gan_images images = {.data = given,
+                               .data_size = (size_t)(in.c * shape_pixels(in) * plan.chunk) * sizeof *given,
+                               .format = GAN_FLOAT_PLANAR};
+    const gan_output output = {.data = out,
+                               .data_size = (size_t)(image.c * shape_pixels(image) * plan.chunk) * sizeof *out,
+                               .format = GAN_FLOAT_PLANAR};
+    const gan_request request = {.count = plan.chunk, .latent_scale = 1};
+    gan_pixels to, from;
+    need(gan_i_pixels_out(&output, image, &to, NULL), "the output");
+    if (in.h) need(gan_i_pixels_in(&images, in, &from, NULL), "the images");
     const gan_shared shared = {.program = program,
                                .kernels = model->kernels,
                                .methods = methods,
@@ -137,12 +149,11 @@ int main(int n, char **words) {
                                .table = model->table,
                                .zeros = model->zeros,
                                .request = &request,
-                               .images = in.h ? &images : NULL,
+                               .in = in.h ? &from : NULL,
+                               .out = to,
                                .nz = model->file.nz,
                                .classes = model->file.classes,
-                               .factor = 1,
-                               .bad_label = &bad_label,
-                               .floats = out};
+                               .bad_label = &bad_label};
     gan_worker worker = {.shared = &shared,
                          .cursor = {.group = &alone},
                          .values = scratch,

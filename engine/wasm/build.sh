@@ -5,9 +5,9 @@
 set -eu
 out=$(mkdir -p "$1" && cd "$1" && pwd)
 cd "$(dirname "$0")/.."
-exports='gan_open_memory gan_close gan_describe gan_range gan_context_new gan_context_size gan_context_free
-gan_context_threads gan_describe_input gan_output_size
-gan_apply_size gan_apply_bytes gan_apply_floats gan_generate_bytes gan_generate_floats gan_latents gan_labels gan_status_string gan_version malloc free'
+exports='gan_open_memory gan_close gan_describe gan_describe_input gan_output_size gan_context_new gan_context_size
+gan_apply_size gan_context_free gan_context_message gan_generate gan_apply
+gan_latents gan_labels gan_interpolate gan_status_string gan_version malloc free'
 
 # build NAME FLAGS...: one module.  The stack lies first, so that an overflow traps instead of writing on.
 build() {

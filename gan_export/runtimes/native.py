@@ -5,12 +5,24 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import struct
 import sys
 import threading
 import time
 import weakref
-from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
+from ctypes import (
+    POINTER,
+    byref,
+    c_char_p,
+    c_float,
+    c_int32,
+    c_int64,
+    c_size_t,
+    c_ssize_t,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+    create_string_buffer,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -38,53 +50,68 @@ _FOLDER = Path(__file__).resolve().parent.parent
 _NAMES = {"darwin": "libgan.dylib", "win32": "gan.dll"}  # CMake's names
 _LARGEST_BATCH = 64  # larger batches run in rounds of this size
 _KEPT = 3  # contexts per model, each with its scratch memory and threads
-_LABELS = {"random": -1, "all": -2}
+_LABELINGS = {"random": 0, "all": 2}
+_ONE_LABEL = 1
+_BYTES, _PLANES = 0, 5  # formats
+_MESSAGE_SIZE = 256
 _UNSUPPORTED = 6  # GAN_ERROR_UNSUPPORTED
-# Of a `.gan` file of version 3 (docs/gan-file-format.md): the size of its header and of a port, and the kinds of ports.
-_HEADER, _PORT = 144, 192
-_KINDS = ("latent", "style", "label", "scalar", "noise", "image", "volume", "video", "audio", "values")
 _FORK_PATIENCE = 1.0  # seconds that os.fork() waits for running calls
+
+
+class _OpenOptions(ctypes.Structure):
+    _fields_ = (("size", c_size_t), ("kernels", c_char_p), ("message", c_void_p), ("message_size", c_size_t))
 
 
 class _Info(ctypes.Structure):
     _fields_ = (
-        ("latent_size", c_uint32), ("channels", c_uint32), ("height", c_uint32), ("width", c_uint32),
-        ("classes", c_uint32), ("prior", c_uint32), ("weights", c_uint64),
-        ("manifest", c_void_p), ("manifest_size", c_size_t), ("cpu", c_char_p),
+        ("size", c_size_t), ("latent_size", c_uint32), ("classes", c_uint32), ("prior", c_uint32),
+        ("channels", c_uint32), ("height", c_uint32), ("width", c_uint32), ("low", c_float), ("high", c_float),
+        ("weights", c_uint64), ("manifest", c_void_p), ("manifest_size", c_size_t), ("kernels", c_char_p),
     )  # fmt: skip
-
-
-class _Options(ctypes.Structure):
-    _fields_ = (("threads", c_uint32), ("batch", c_uint32), ("max_memory", c_uint64))
 
 
 class _Input(ctypes.Structure):
     _fields_ = (
-        ("channels", c_uint32),
+        ("size", c_size_t), ("channels", c_uint32),
         ("least_height", c_uint32), ("multiple_height", c_uint32), ("most_height", c_uint32),
         ("least_width", c_uint32), ("multiple_width", c_uint32), ("most_width", c_uint32),
         ("low", c_float), ("high", c_float),
     )  # fmt: skip
 
 
-class _Images(ctypes.Structure):
+class _Options(ctypes.Structure):
     _fields_ = (
-        ("count", c_uint64),
-        ("height", c_uint32),
-        ("width", c_uint32),
-        ("bytes", c_void_p),
-        ("floats", c_void_p),
-    )
-    held: Any  # keeps the array alive
-    count: int
+        ("size", c_size_t), ("max_memory", c_uint64), ("threads", c_uint32), ("batch", c_uint32),
+        ("parallel", c_void_p), ("user", c_void_p), ("message", c_void_p), ("message_size", c_size_t),
+    )  # fmt: skip
 
 
 class _Request(ctypes.Structure):
     _fields_ = (
-        ("seed", c_uint64), ("start", c_uint64), ("count", c_uint64),
-        ("label", c_int64), ("labels", c_void_p), ("latents", c_void_p),
+        ("size", c_size_t), ("seed", c_uint64), ("start", c_uint64), ("count", c_uint64),
+        ("label", c_int64), ("labeling", c_uint32), ("latent_scale", c_float),
+        ("seeds", c_void_p), ("seeds_size", c_size_t), ("indices", c_void_p), ("indices_size", c_size_t),
+        ("labels", c_void_p), ("labels_size", c_size_t), ("latents", c_void_p), ("latents_size", c_size_t),
     )  # fmt: skip
     held: Any  # keeps the arrays alive that `labels` and `latents` point into
+    count: int
+
+
+class _Output(ctypes.Structure):
+    _fields_ = (
+        ("size", c_size_t), ("data", c_void_p), ("data_size", c_size_t),
+        ("row_stride", c_ssize_t), ("image_stride", c_ssize_t),
+        ("done", c_void_p), ("user", c_void_p), ("format", c_uint32),
+    )  # fmt: skip
+
+
+class _Images(ctypes.Structure):
+    _fields_ = (
+        ("size", c_size_t), ("count", c_uint64), ("data", c_void_p), ("data_size", c_size_t),
+        ("row_stride", c_ssize_t), ("image_stride", c_ssize_t),
+        ("height", c_uint32), ("width", c_uint32), ("format", c_uint32),
+    )  # fmt: skip
+    held: Any  # keeps the array alive
     count: int
 
 
@@ -111,23 +138,22 @@ def _library() -> ctypes.CDLL:
     except OSError as e:
         raise UnavailableError(f"native: the C engine can't be loaded: {printable(str(e))}") from None
     pointer, options, request = POINTER(c_void_p), POINTER(_Options), POINTER(_Request)
+    output, images, number = POINTER(_Output), POINTER(_Images), POINTER(c_uint64)
     signatures: dict[str, tuple[Any, list[Any]]] = {
-        "gan_open": (c_int, [c_char_p, pointer]),
+        "gan_open": (c_int32, [c_char_p, POINTER(_OpenOptions), pointer]),
         "gan_close": (None, [c_void_p]),
         "gan_describe": (None, [c_void_p, POINTER(_Info)]),
-        "gan_context_new": (c_int, [c_void_p, options, pointer]),
-        "gan_context_size": (c_int, [c_void_p, options, POINTER(c_uint64), POINTER(c_uint64)]),
+        "gan_context_new": (c_int32, [c_void_p, options, pointer]),
+        "gan_context_size": (c_int32, [c_void_p, options, number, number]),
         "gan_context_free": (None, [c_void_p]),
-        "gan_context_threads": (c_uint32, [c_void_p]),
-        "gan_generate_bytes": (c_int, [c_void_p, request, POINTER(c_uint8), c_size_t]),
-        "gan_generate_floats": (c_int, [c_void_p, request, POINTER(c_float), c_size_t]),
+        "gan_context_message": (c_char_p, [c_void_p]),
+        "gan_generate": (c_int32, [c_void_p, request, output]),
+        "gan_apply": (c_int32, [c_void_p, images, output]),
         "gan_describe_input": (None, [c_void_p, POINTER(_Input)]),
-        "gan_output_size": (c_int, [c_void_p, c_uint32, c_uint32, POINTER(c_uint32), POINTER(c_uint32)]),
-        "gan_apply_bytes": (c_int, [c_void_p, POINTER(_Images), POINTER(c_uint8), c_size_t]),
-        "gan_apply_floats": (c_int, [c_void_p, POINTER(_Images), POINTER(c_float), c_size_t]),
-        "gan_latents": (c_int, [c_void_p, c_uint64, c_uint64, c_uint64, POINTER(c_float)]),
-        "gan_labels": (c_int, [c_void_p, c_uint64, c_uint64, c_uint64, POINTER(c_int64)]),
-        "gan_status_string": (c_char_p, [c_int]),
+        "gan_output_size": (c_int32, [c_void_p, c_uint32, c_uint32, POINTER(c_uint32), POINTER(c_uint32)]),
+        "gan_latents": (c_int32, [c_void_p, request, POINTER(c_float), c_size_t]),
+        "gan_labels": (c_int32, [c_void_p, request, POINTER(c_int64), c_size_t]),
+        "gan_status_string": (c_char_p, [c_int32]),
         "gan_version": (c_char_p, []),
         "gan_threads_default": (c_uint32, []),
     }
@@ -143,30 +169,10 @@ def engine_version() -> str:
     return version.decode()
 
 
-def _foreign_port(path: str) -> str:
-    """Return a description of the first port that the engine doesn't run; "" if there is none."""
-    with open(path, "rb") as f:
-        head = f.read(_HEADER)
-        if len(head) < _HEADER or struct.unpack_from("<I", head, 8)[0] != 3:
-            return ""
-        seen: set[tuple[str, str]] = set()
-        for _ in range(min(struct.unpack_from("<I", head, 60)[0], 128)):
-            port = f.read(_PORT)
-            if len(port) < _PORT:
-                return ""
-            output, kind = struct.unpack_from("<2I", port)
-            what = _KINDS[kind] if kind < len(_KINDS) else "unknown"
-            name = printable(port[128:192].rstrip(b"\0").decode("ascii", "replace"))
-            way = "output" if output else "input"
-            if (way, what) in seen or what not in (("image",) if output else ("latent", "label", "image")):
-                return f"the {way} {name} is {what}"
-            seen.add((way, what))
-    return ""
-
-
-def _check(status: int, where: str) -> None:
+def _check(status: int, where: str, message: bytes | None = None) -> None:
     if status:
-        raise GanExportError(f"{printable(where)}: {_library().gan_status_string(status).decode()}")
+        explained = (message or _library().gan_status_string(status)).decode("utf-8", "replace")
+        raise GanExportError(f"{printable(where)}: {printable(explained)}")
 
 
 class Model:
@@ -184,23 +190,26 @@ class Model:
         name = os.fsencode(path)
         if b"\0" in name:
             raise GanExportError(f"{printable(self._path)}: a path can't contain NUL")
-        status = self._lib.gan_open(name, byref(handle))
-        if status == _UNSUPPORTED and (port := _foreign_port(self._path)):
-            raise GanExportError(
-                f"{printable(self._path)}: the C engine runs a latent and a label, or an image, to an image; {port}"
-            )
-        _check(status, self._path)
+        message = create_string_buffer(_MESSAGE_SIZE)
+        kernels = os.environ.get("GAN_CPU") or None
+        options = _OpenOptions(
+            ctypes.sizeof(_OpenOptions), kernels and os.fsencode(kernels), ctypes.addressof(message), _MESSAGE_SIZE
+        )
+        status = self._lib.gan_open(name, byref(options), byref(handle))
+        if status == _UNSUPPORTED and kernels and b"kernels" in message.value:
+            raise GanExportError(f"GAN_CPU={printable(kernels)}: {printable(message.value.decode('utf-8', 'replace'))}")
+        _check(status, self._path, message.value)
         self._handle = handle
         _OPEN.add(self)
-        info = _Info()
+        info = _Info(ctypes.sizeof(_Info))
         self._lib.gan_describe(handle, byref(info))
         self.nz: int = info.latent_size
         self.image: tuple[int, int, int] = (info.channels, info.height, info.width)  # (C, H, W)
         self.classes: int = info.classes
         self.prior: str = ("normal", "uniform")[info.prior]
         self.weight_bytes: int = info.weights
-        self.cpu: str = info.cpu.decode()
-        given = _Input()
+        self.cpu: str = info.kernels.decode()
+        given = _Input(ctypes.sizeof(_Input))
         self._lib.gan_describe_input(handle, byref(given))
         self.channels: int = given.channels  # of the images that it takes; 0 if it takes latents
         self.least: tuple[int, int] = (given.least_height, given.least_width)  # their smallest height and width
@@ -282,25 +291,29 @@ class Model:
         h, w = c_uint32(), c_uint32()
         if self._lib.gan_output_size(self._open(), height, width, byref(h), byref(w)):
             raise GanExportError(f"images of {width} x {height}: the generator doesn't take this size")
-        given = _Images(count, height, width, array.ctypes.data if raw else None, None if raw else array.ctypes.data)
+        given = _Images(
+            ctypes.sizeof(_Images), count, array.ctypes.data, array.nbytes, 0, 0, height, width,
+            _BYTES if raw else _PLANES,
+        )  # fmt: skip
         given.held = array
         return given, (h.value, w.value)
 
     def _apply(self, given: _Images, threads: int | None, made: Pictures) -> None:
         with self._lock:
             context = self._context(1, threads)
-            if made.dtype == np.uint8:
-                status = self._lib.gan_apply_bytes(context, byref(given), _as(made, c_uint8), made.size)
-            else:
-                status = self._lib.gan_apply_floats(context, byref(given), _as(made, c_float), made.size)
-        _check(status, self._path)
+            status = self._lib.gan_apply(context, byref(given), byref(_output(made)))
+            message = self._lib.gan_context_message(context)
+        _check(status, self._path, message)
 
     def latents(self, seed: int, start: int, count: int) -> Floats:
         """Return the latents of `generate`: float32 (count, nz), equal to those of `gan_export.latents` bit by bit."""
         check_law(seed, start, count)
         z = _array(None, (count, self.nz), np.dtype(np.float32))
         with self._lock:
-            _check(self._lib.gan_latents(self._open(), seed, start, count, _as(z, c_float)), self._path)
+            _check(
+                self._lib.gan_latents(self._open(), byref(_range(seed, start, count)), _as(z, c_float), z.size),
+                self._path,
+            )
         return z  # type: ignore[return-value]
 
     def labels(self, seed: int, start: int, count: int) -> Labels:
@@ -308,7 +321,10 @@ class Model:
         check_law(seed, start, count)
         chosen = np.empty(count, np.int64)
         with self._lock:
-            _check(self._lib.gan_labels(self._open(), seed, start, count, _as(chosen, c_int64)), self._path)
+            _check(
+                self._lib.gan_labels(self._open(), byref(_range(seed, start, count)), _as(chosen, c_int64), count),
+                self._path,
+            )
         return chosen
 
     def memory(self, count: int, threads: int | None = None) -> tuple[int, int]:
@@ -363,7 +379,7 @@ class Model:
     def _options(self, count: int, threads: int | None) -> _Options:
         if threads is not None and not 1 <= threads <= 1024:
             raise GanExportError(f"threads {threads}: must be 1 to 1024")
-        return _Options(threads or 0, min(count, _LARGEST_BATCH), self._max_memory)
+        return _Options(ctypes.sizeof(_Options), self._max_memory, threads or 0, min(count, _LARGEST_BATCH))
 
     def _context(self, count: int, threads: int | None) -> c_void_p:
         """Return the context for this number of images.
@@ -376,8 +392,10 @@ class Model:
         if context is None:
             if len(self._contexts) >= _KEPT:
                 self._lib.gan_context_free(self._contexts.pop(next(iter(self._contexts))))
-            context = c_void_p()
-            _check(self._lib.gan_context_new(self._open(), byref(options), byref(context)), self._path)
+            context, message = c_void_p(), create_string_buffer(_MESSAGE_SIZE)
+            options.message, options.message_size = ctypes.addressof(message), _MESSAGE_SIZE
+            status = self._lib.gan_context_new(self._open(), byref(options), byref(context))
+            _check(status, self._path, message.value)
         self._contexts[key] = context
         return context
 
@@ -391,24 +409,24 @@ class Model:
         chosen = None if labels is None else np.ascontiguousarray(labels, np.int64)
         if chosen is not None and chosen.shape != (n,):
             raise GanExportError(f"labels of shape {chosen.shape}; must be ({n},)")
-        named = _LABELS.get(label, label) if isinstance(label, str) else label
-        if isinstance(named, str) or (not isinstance(label, str) and not 0 <= label < max(self.classes, 1)):
+        labeling = _LABELINGS.get(label, -1) if isinstance(label, str) else _ONE_LABEL
+        if labeling < 0 or (not isinstance(label, str) and not 0 <= label < max(self.classes, 1)):
             raise GanExportError(f"label {label}: must be 0 to {self.classes - 1}, random or all")
-        request = _Request(
-            seed, start, n, named,
-            None if chosen is None else chosen.ctypes.data, None if z is None else z.ctypes.data,
-        )  # fmt: skip
+        request = _range(seed, start, n)
+        request.labeling, request.label = labeling, 0 if isinstance(label, str) else label
+        if chosen is not None:
+            request.labels, request.labels_size = chosen.ctypes.data, chosen.size
+        if z is not None:
+            request.latents, request.latents_size = z.ctypes.data, z.size
         request.held = (z, chosen)
         return request
 
     def _draw(self, request: _Request, threads: int | None, pictures: Pictures) -> None:
         with self._lock:
             context = self._context(request.count, threads)
-            if pictures.dtype == np.uint8:
-                status = self._lib.gan_generate_bytes(context, byref(request), _as(pictures, c_uint8), pictures.size)
-            else:
-                status = self._lib.gan_generate_floats(context, byref(request), _as(pictures, c_float), pictures.size)
-        _check(status, self._path)
+            status = self._lib.gan_generate(context, byref(request), byref(_output(pictures)))
+            message = self._lib.gan_context_message(context)
+        _check(status, self._path, message)
 
 
 _OPEN: weakref.WeakSet[Model] = weakref.WeakSet()
@@ -446,6 +464,17 @@ def _array(out: Pictures | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -
     if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous or not out.flags.writeable:
         raise GanExportError(f"out is {out.dtype} {out.shape}; must be contiguous {dtype} {shape}")
     return out
+
+
+def _range(seed: int, start: int, count: int) -> _Request:
+    return _Request(ctypes.sizeof(_Request), seed, start, count)
+
+
+def _output(pictures: Pictures) -> _Output:
+    """Return a description of images, which must outlive it: bytes (N, H, W, C) or floats (N, C, H, W)."""
+    output = _Output(ctypes.sizeof(_Output), pictures.ctypes.data, pictures.nbytes)
+    output.format = _BYTES if pictures.dtype == np.uint8 else _PLANES
+    return output
 
 
 def _as(array: NDArray[Any], kind: Any) -> Any:

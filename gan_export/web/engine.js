@@ -1,6 +1,7 @@
 // An instance of the WebAssembly engine with one generator.  Synchronous: gan.js runs it in workers.
 // The functions are those of engine/include/gan.h; structures have wasm32's offsets.
 
+const CELL = 256; // of which the first half is zeros before each use
 const CHUNK = 32; // images per call: the engine's largest chunk for one thread
 
 // Choose the build that this host can run, by two tiny modules with one instruction each.
@@ -19,22 +20,38 @@ export class Engine {
   #wasm;
   #model = 0;
   #contexts = new Map(); // batch -> context
-  #cell; // 64 bytes for arguments and results of functions
+  #cell; // CELL bytes for arguments and results of functions
   #file;
 
   // `module` is a compiled build, `file` the bytes of a .gan file.
   constructor(module, file) {
     this.#wasm = new WebAssembly.Instance(module, {}).exports;
-    this.#cell = this.#allocate(64);
+    this.#cell = this.#allocate(CELL);
     this.#file = this.#allocate(file.byteLength);
     new Uint8Array(this.#wasm.memory.buffer).set(file, this.#file);
-    this.#check(this.#wasm.gan_open_memory(this.#file, file.byteLength, this.#cell));
-    this.#model = this.#view().getUint32(this.#cell, true);
+    // gan_open_options: size, kernels, message, message_size; the message in the cell's second half
+    const cell = this.#structure(16, { 8: this.#cell + 128, 12: CELL - 128 });
+    const status = this.#wasm.gan_open_memory(this.#file, file.byteLength, cell, cell + 16);
+    if (status) throw new Error(this.#text(cell + 128));
+    this.#model = this.#view().getUint32(cell + 16, true);
     this.info = { ...this.#describe(), input: this.#describeInput() };
   }
 
   #view() {
     return new DataView(this.#wasm.memory.buffer);
+  }
+
+  // A structure of gan.h in the cell: its size, then numbers by offset, 64 bits of a bigint and 32 of others.
+  #structure(size, members = {}, at = 0) {
+    const view = this.#view();
+    if (!at) new Uint8Array(view.buffer, this.#cell, 128).fill(0);
+    view.setUint32(this.#cell + at, size, true);
+    for (const [offset, value] of Object.entries(members)) {
+      const to = this.#cell + at + Number(offset);
+      if (typeof value === "bigint") view.setBigInt64(to, BigInt.asIntN(64, value), true);
+      else view.setUint32(to, value, true);
+    }
+    return this.#cell + at;
   }
 
   #allocate(bytes) {
@@ -48,34 +65,37 @@ export class Engine {
     return new TextDecoder().decode(bytes.subarray(0, length ?? bytes.indexOf(0)));
   }
 
-  #check(status) {
-    if (status) throw new Error(this.#text(this.#wasm.gan_status_string(status) >>> 0));
+  // `context`: of the call that returned `status`, which explains more than it.
+  #check(status, context = 0) {
+    if (!status) return;
+    const said = context ? this.#text(this.#wasm.gan_context_message(context) >>> 0) : "";
+    throw new Error(said || this.#text(this.#wasm.gan_status_string(status) >>> 0));
   }
 
   #describe() {
-    this.#wasm.gan_describe(this.#model, this.#cell);
+    this.#wasm.gan_describe(this.#model, this.#structure(64));
     const view = this.#view();
     const u32 = (offset) => view.getUint32(this.#cell + offset, true);
     return {
-      latentSize: u32(0),
-      channels: u32(4),
-      height: u32(8),
-      width: u32(12),
-      classes: u32(16),
-      prior: u32(20) ? "uniform" : "normal",
-      kernels: this.#text(u32(40)),
-      manifest: this.#text(u32(32), u32(36)),
+      latentSize: u32(4),
+      classes: u32(8),
+      prior: u32(12) ? "uniform" : "normal",
+      channels: u32(16),
+      height: u32(20),
+      width: u32(24),
+      manifest: this.#text(u32(48), u32(52)),
+      kernels: this.#text(u32(56)),
       version: this.#text(this.#wasm.gan_version() >>> 0),
     };
   }
 
   // The images that the generator takes; null if it takes latents.
   #describeInput() {
-    this.#wasm.gan_describe_input(this.#model, this.#cell);
+    this.#wasm.gan_describe_input(this.#model, this.#structure(40));
     const view = this.#view();
     const u32 = (offset) => view.getUint32(this.#cell + offset, true);
     const side = (at) => ({ least: u32(at), multiple: u32(at + 4), most: u32(at + 8) });
-    return u32(0) ? { channels: u32(0), height: side(4), width: side(16) } : null;
+    return u32(4) ? { channels: u32(4), height: side(8), width: side(20) } : null;
   }
 
   // A context needs memory for transformed weights, so there are only two kinds.
@@ -83,12 +103,9 @@ export class Engine {
     const batch = count === 1 ? 1 : CHUNK;
     const found = this.#contexts.get(batch);
     if (found) return found;
-    const view = this.#view();
-    view.setUint32(this.#cell, 1, true); // threads
-    view.setUint32(this.#cell + 4, batch, true);
-    view.setBigUint64(this.#cell + 8, 0n, true);
-    this.#check(this.#wasm.gan_context_new(this.#model, this.#cell, this.#cell + 16));
-    const context = this.#view().getUint32(this.#cell + 16, true);
+    const options = this.#structure(40, { 16: 1, 20: batch }); // threads, batch
+    this.#check(this.#wasm.gan_context_new(this.#model, options, options + 40));
+    const context = this.#view().getUint32(options + 40, true);
     this.#contexts.set(batch, context);
     return context;
   }
@@ -103,13 +120,9 @@ export class Engine {
     const out = this.#allocate(bytes);
     try {
       new Uint8Array(this.#wasm.memory.buffer).set(data, image);
-      const view = this.#view();
-      view.setBigUint64(this.#cell, 1n, true);
-      view.setUint32(this.#cell + 8, height, true);
-      view.setUint32(this.#cell + 12, width, true);
-      view.setUint32(this.#cell + 16, image, true);
-      view.setUint32(this.#cell + 20, 0, true);
-      this.#check(this.#wasm.gan_apply_bytes(context, this.#cell, out, bytes));
+      const images = this.#structure(48, { 8: 1n, 16: image, 20: data.length, 32: height, 36: width });
+      const output = this.#structure(32, { 4: out, 8: bytes }, 48);
+      this.#check(this.#wasm.gan_apply(context, images, output), context);
       return { data: new Uint8Array(this.#wasm.memory.buffer).slice(out, out + bytes), ...size };
     } finally {
       this.#wasm.free(image);
@@ -126,14 +139,12 @@ export class Engine {
     const z = latents ? this.#allocate(latents.byteLength) : 0;
     try {
       if (latents) new Float32Array(this.#wasm.memory.buffer, z, count * latentSize).set(latents);
-      const view = this.#view();
-      view.setBigUint64(this.#cell, seed, true);
-      view.setBigUint64(this.#cell + 8, start, true);
-      view.setBigUint64(this.#cell + 16, BigInt(count), true);
-      view.setBigInt64(this.#cell + 24, BigInt(label), true);
-      view.setUint32(this.#cell + 32, 0, true);
-      view.setUint32(this.#cell + 36, z, true);
-      this.#check(this.#wasm.gan_generate_bytes(context, this.#cell, out, size));
+      const request = this.#structure(80, {
+        8: seed, 16: start, 24: BigInt(count), 32: BigInt(Math.max(label, 0)), 40: label === -1 ? 0 : label === -2 ? 2 : 1,
+        72: z, 76: z ? count * latentSize : 0,
+      });
+      const output = this.#structure(32, { 4: out, 8: size }, 80);
+      this.#check(this.#wasm.gan_generate(context, request, output), context);
       return new Uint8Array(this.#wasm.memory.buffer).slice(out, out + size);
     } finally {
       this.#wasm.free(out);

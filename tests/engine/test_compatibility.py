@@ -111,10 +111,12 @@ def test_the_structures_are_those_listed() -> None:
     sizes, members = _listed("size"), _listed("member")
     for name, structure in (
         ("gan_info", native._Info),
-        ("gan_options", native._Options),
+        ("gan_open_options", native._OpenOptions),
+        ("gan_context_options", native._Options),
         ("gan_request", native._Request),
         ("gan_input", native._Input),
         ("gan_images", native._Images),
+        ("gan_output", native._Output),
     ):
         assert sizes[name] == [ctypes.sizeof(structure)]
         for field, *_ in structure._fields_:
@@ -124,11 +126,11 @@ def test_the_structures_are_those_listed() -> None:
 
 
 def test_one_version() -> None:
-    header = re.search(r'#define GAN_VERSION "(.*)"', (ROOT / "engine/include/gan.h").read_text())
+    numbers = re.findall(r"#define GAN_VERSION_(\w+) (\d+)", (ROOT / "engine/include/gan.h").read_text())
+    header = ".".join(dict(numbers)[part] for part in ("MAJOR", "MINOR", "PATCH"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert header is not None
-    assert header[1] not in (ROOT / "engine/CMakeLists.txt").read_text()  # which reads the header
-    assert header[1] == project == native._library().gan_version().decode()
+    assert header not in (ROOT / "engine/CMakeLists.txt").read_text()  # which reads the header
+    assert header == project == native._library().gan_version().decode()
 
 
 def test_the_operating_system_is_known_in_one_file() -> None:

@@ -70,7 +70,9 @@ def test_the_engine_keeps_to_it(command: Command, strong: Path, tmp_path: Path) 
         assert (pictures[0] != other).any()
 
 
-@pytest.mark.parametrize(("version", "points", "said"), [(2, 1, "changed since"), (4, 4, "later format")])
+@pytest.mark.parametrize(
+    ("version", "points", "said"), [(2, 1, "changed since"), (4, 4, "version 4: this library reads up to 3")]
+)
 def test_what_it_can_not_mean_is_refused(version: int, points: int, said: str, tmp_path: Path) -> None:
     known = next((Path(__file__).parents[2] / "engine" / "tests" / "known").glob("*.gan"))
     data = bytearray(known.read_bytes())

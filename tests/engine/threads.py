@@ -12,13 +12,13 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from ctypes import byref, c_uint8, c_void_p
+from ctypes import byref, c_void_p
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from gan_export.runtimes.native import Model, _as, _check, _library, _Options, _Request
+from gan_export.runtimes.native import Model, _check, _library, _Options, _output, _range
 
 KNOWN = Path(__file__).parents[2] / "engine/tests/known"
 SEED, THREADS, BATCHES = 7, 4, (1, 2, 5, 16)  # the last one is drawn by the kernels for large batches
@@ -33,16 +33,15 @@ def same(got: Bytes, want: Bytes) -> None:
 
 def by_context(file: Path, want: Bytes, rounds: int) -> None:
     lib, handle = _library(), c_void_p()
-    _check(lib.gan_open(bytes(file), byref(handle)), str(file))
+    _check(lib.gan_open(bytes(file), None, byref(handle)), str(file))
 
     def draw(turn: int) -> None:
         for i in range(rounds):
             batch, context = BATCHES[(turn + i) % len(BATCHES)], c_void_p()
-            options = _Options(2, batch, 0)
+            options = _Options(threads=2, batch=batch)
             _check(lib.gan_context_new(handle, byref(options), byref(context)), str(file))
             got = np.empty_like(want)
-            request = _Request(SEED, 0, len(got), -1, None, None)
-            _check(lib.gan_generate_bytes(context, byref(request), _as(got, c_uint8), got.size), str(file))
+            _check(lib.gan_generate(context, byref(_range(SEED, 0, len(got))), byref(_output(got))), str(file))
             same(got, want)
             lib.gan_context_free(context)
 

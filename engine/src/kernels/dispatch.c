@@ -1,5 +1,4 @@
-/* Which kernels this processor can run, and which of them GAN_CPU allows. */
-#include <stdlib.h>
+/* Which kernels this processor can run. */
 #include <string.h>
 
 #include "../system.h"
@@ -62,12 +61,11 @@ int gan_i_fma_per_cycle(const gan_kernels *kernels) {
     return kernels->fma_per_cycle;
 }
 
-const gan_kernels *gan_i_kernels(void) {
-    const char *wanted = getenv("GAN_CPU");
+const gan_kernels *gan_i_kernels(const char *name) {
     const gan_kernels *best = NULL;
     for (int i = 0; gan_i_kernels_at(i); i++) {
         const gan_kernels *kernels = gan_i_kernels_at(i);
-        if (!wanted || !*wanted || !strcmp(wanted, kernels->name)) best = kernels;
+        if (!name || !strcmp(name, kernels->name)) best = kernels;
     }
     return best;
 }

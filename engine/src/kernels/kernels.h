@@ -114,8 +114,8 @@ extern const gan_kernels gan_i_simd128; /* if GAN_WASM */
 extern const gan_kernels gan_i_avx2; /* if GAN_X86 */
 extern const gan_kernels gan_i_avx512; /* if GAN_X86 */
 
-/* The fastest table that the processor and GAN_CPU allow; NULL if GAN_CPU names none, or one that can't run here. */
-const gan_kernels *gan_i_kernels(void);
+/* The table of this name, or if it is NULL the fastest; NULL if there is none that runs here. */
+const gan_kernels *gan_i_kernels(const char *name);
 /* The table's fma_per_cycle, for this processor: half of it if it executes the vectors in two halves, twice if it has
  * twice the units. */
 int gan_i_fma_per_cycle(const gan_kernels *kernels);

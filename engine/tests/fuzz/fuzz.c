@@ -135,9 +135,9 @@ static uint64_t products(const gan_model *model) {
 
 /* Images of the least size and of the one after it, of bytes and of floats. */
 static void apply(gan_model *model, uint32_t threads, uint64_t count) {
-    gan_input input;
+    gan_input input = {0};
     gan_context *context;
-    const gan_options options = {.threads = threads, .max_memory = MEMORY};
+    const gan_context_options options = {.threads = threads, .max_memory = MEMORY};
     gan_describe_input(model, &input);
     if (gan_context_new(model, &options, &context) != GAN_OK) return;
     for (uint32_t step = 0; step < 2; step++) {
@@ -154,10 +154,14 @@ static void apply(gan_model *model, uint32_t threads, uint64_t count) {
         uint8_t *bytes = calloc((size_t)(out > in ? out : in), (size_t)count);
         float *floats = calloc((size_t)(out > in ? out : in) * sizeof *floats, (size_t)count);
         if (!bytes || !floats) abort();
-        images.bytes = bytes;
-        if (gan_apply_floats(context, &images, floats, (size_t)(out * count)) != fits) abort();
-        images.bytes = NULL, images.floats = floats;
-        if (gan_apply_bytes(context, &images, bytes, (size_t)(out * count)) != fits) abort();
+        const gan_output as_floats = {
+            .data = floats, .data_size = (size_t)(out * count) * sizeof *floats, .format = GAN_FLOAT_PLANAR};
+        const gan_output as_bytes = {.data = bytes, .data_size = (size_t)(out * count)};
+        images.data = bytes, images.data_size = (size_t)(in * count);
+        if (gan_apply(context, &images, &as_floats) != fits) abort();
+        images.data = floats, images.data_size = (size_t)(in * count) * sizeof *floats;
+        images.format = GAN_FLOAT_INTERLEAVED;
+        if (gan_apply(context, &images, &as_bytes) != fits) abort();
         free(bytes), free(floats);
     }
     if (threads > 1) note(model);
@@ -166,9 +170,9 @@ static void apply(gan_model *model, uint32_t threads, uint64_t count) {
 
 /* By seed, by label, by arrays of latents and labels: what the count's lowest bits say. */
 static void generate(gan_model *model, uint32_t threads, uint64_t count) {
-    gan_info info;
+    gan_info info = {0};
     gan_context *context;
-    const gan_options options = {.threads = threads, .batch = (uint32_t)count, .max_memory = MEMORY};
+    const gan_context_options options = {.threads = threads, .batch = (uint32_t)count, .max_memory = MEMORY};
     uint64_t scratch = 0, weights = 0;
     gan_describe(model, &info);
     if (!info.latent_size) {
@@ -185,20 +189,24 @@ static void generate(gan_model *model, uint32_t threads, uint64_t count) {
     float *latents = malloc((size_t)(info.latent_size * count * sizeof *latents));
     int64_t *labels = malloc((size_t)count * sizeof *labels);
     if (!bytes || !floats || !latents || !labels) abort();
-    gan_request request = {.seed = 7, .start = 1ull << 40, .count = count, .label = GAN_LABEL_RANDOM};
-    if (gan_generate_bytes(context, &request, bytes, (size_t)(image * count)) != GAN_OK) abort();
-    request.label = GAN_LABEL_ALL;
-    if (gan_generate_floats(context, &request, floats, (size_t)(image * count)) != GAN_OK) abort();
-    if (gan_latents(model, 7, 9, count, latents) != GAN_OK) abort();
-    request.latents = latents;
+    gan_request request = {.seed = 7, .start = 1ull << 40, .count = count};
+    const gan_output as_bytes = {.data = bytes, .data_size = (size_t)(image * count)};
+    const gan_output as_floats = {
+        .data = floats, .data_size = (size_t)(image * count) * sizeof *floats, .format = GAN_FLOAT_PLANAR};
+    if (gan_generate(context, &request, &as_bytes) != GAN_OK) abort();
+    request.labeling = GAN_LABELS_ALL;
+    if (gan_generate(context, &request, &as_floats) != GAN_OK) abort();
+    if (gan_latents(model, &request, latents, info.latent_size * count) != GAN_OK) abort();
+    if (gan_interpolate(model, latents, latents, 0.25, latents, info.latent_size * count) != GAN_OK) abort();
+    request.latents = latents, request.latents_size = info.latent_size * count;
     if (info.classes) {
-        if (gan_labels(model, 7, 9, count, labels) != GAN_OK) abort();
-        request.labels = labels;
+        if (gan_labels(model, &request, labels, count) != GAN_OK) abort();
+        request.labels = labels, request.labels_size = count;
     }
-    if (gan_generate_floats(context, &request, floats, (size_t)(image * count)) != GAN_OK) abort();
+    if (gan_generate(context, &request, &as_floats) != GAN_OK) abort();
     if (info.classes) {
         labels[count - 1] = info.classes;
-        if (gan_generate_bytes(context, &request, bytes, (size_t)(image * count)) != GAN_ERROR_LABEL) abort();
+        if (gan_generate(context, &request, &as_bytes) != GAN_ERROR_LABEL) abort();
     }
     if (threads > 1) note(model);
     free(bytes), free(floats), free(latents), free(labels);
@@ -208,8 +216,11 @@ static void generate(gan_model *model, uint32_t threads, uint64_t count) {
 /* By the best kernels, or by generic.c's for every other 64 bytes of size. */
 static gan_status try_bytes(const unsigned char *bytes, size_t size) {
     gan_model *model;
-    setenv("GAN_CPU", size / 64 % 2 ? "generic" : "", 1);
-    const gan_status status = gan_open_memory(bytes, size, &model);
+    char message[GAN_MESSAGE_SIZE];
+    const gan_open_options options = {
+        .kernels = size / 64 % 2 ? "generic" : NULL, .message = message, .message_size = sizeof message};
+    const gan_status status = gan_open_memory(bytes, size, &options, &model);
+    if ((status == GAN_OK) != !strlen(message)) abort();
     if (status != GAN_OK) return status;
     reached.opened++;
     generate(model, 1, 1);

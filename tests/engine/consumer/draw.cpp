@@ -19,9 +19,9 @@
 
 using bytes_of_file = std::vector<std::uint8_t>;
 static_assert(std::is_constructible_v<gan::context, gan::model &>);
-static_assert(std::is_constructible_v<gan::context, const gan::model &, gan_options>);
+static_assert(std::is_constructible_v<gan::context, const gan::model &, gan_context_options>);
 static_assert(!std::is_constructible_v<gan::context, gan::model>, "a context would outlive its model");
-static_assert(!std::is_constructible_v<gan::context, const gan::model, gan_options>, "a context would outlive its model");
+static_assert(!std::is_constructible_v<gan::context, const gan::model, gan_context_options>, "a context would outlive its model");
 static_assert(std::is_constructible_v<gan::model, const char *>);
 static_assert(std::is_constructible_v<gan::model, bytes_of_file &> && std::is_constructible_v<gan::model, const bytes_of_file &>);
 static_assert(!std::is_constructible_v<gan::model, bytes_of_file>, "a model would outlive its file");
@@ -38,7 +38,7 @@ static_assert(std::is_convertible_v<std::span<float>, numbers> && std::is_conver
 static bool bytes_of(const std::vector<float> &values, const gan::model &model, const std::vector<std::uint8_t> &bytes)
 {
     const gan_info info = model.info();
-    const auto [low, high] = model.range();
+    const float low = info.low, high = info.high;
     const std::size_t plane = std::size_t(info.height) * info.width, picture = plane * info.channels;
     for (std::size_t i = 0; i < values.size(); i++) {
         const std::size_t channel = i % picture / plane;
@@ -59,13 +59,15 @@ template <class Call> static gan_status status_of(Call call)
     }
 }
 
+static std::size_t pictures_of(const char *word) { return std::size_t(std::stoull(word)); }
+
 int main(int argc, char **argv)
 {
     if (argc != 4) return 2;
     try {
         gan::model first(argv[1]);
         gan::model model(std::move(first));
-        gan_options options = {};
+        gan_context_options options = {};
         options.threads = 1;
         gan::context context(model, options);
         gan::request wanted;
@@ -73,12 +75,12 @@ int main(int argc, char **argv)
         wanted.count = std::stoull(argv[3]);
         const std::vector<std::uint8_t> pictures = context.bytes(wanted);
 
-        const std::vector<float> latents = model.latents(wanted.seed, 0, wanted.count);
+        const std::vector<float> latents = model.latents(wanted);
         gan::request same;
         same.latents = latents;
         std::vector<std::uint8_t> again(pictures.size());
-        context.bytes(same, again);
-        if (again != pictures || model.manifest().empty() || context.threads() != 1) return 3;
+        if (context.generate(same, gan::span<std::uint8_t>(again)) != GAN_OK) return 3;
+        if (again != pictures || model.manifest().empty() || context.info().threads != 1) return 3;
         if (!bytes_of(context.floats(same), model, pictures)) return 4;
         same.latents = gan::span<const float>(latents.data(), 1);
         if (status_of([&] { context.bytes(same); }) != GAN_ERROR_ARGUMENT) return 5;
@@ -88,11 +90,21 @@ int main(int argc, char **argv)
 
         const std::size_t most = SIZE_MAX;
         const std::size_t wraps = most / model.info().latent_size + 2; // times latent_size: a small number
-        if (status_of([&] { model.latents(1, 0, wraps); }) != GAN_ERROR_MEMORY) return 7;
-        if (status_of([&] { model.labels(1, 0, most); }) != GAN_ERROR_MEMORY) return 8;
+        wanted.count = wraps;
+        if (status_of([&] { model.latents(wanted); }) != GAN_ERROR_MEMORY) return 7;
         wanted.count = most;
+        if (status_of([&] { model.labels(wanted); }) != GAN_ERROR_MEMORY) return 8;
         if (status_of([&] { context.floats(wanted); }) != GAN_ERROR_MEMORY) return 9;
-        if (first.info().channels || status_of([&] { first.latents(1, 0, 1); }) != GAN_ERROR_ARGUMENT) return 10;
+        if (first.info().channels || status_of([&] { first.latents(gan::request()); }) != GAN_ERROR_ARGUMENT) return 10;
+        const std::uint64_t which[] = {3, 0, 3};
+        gan::request chosen;
+        chosen.seed = wanted.seed;
+        chosen.indices = which;
+        const std::vector<float> of_three = model.latents(chosen);
+        std::vector<float> middle(latents.size() / pictures_of(argv[3]));
+        const auto one = [&](std::size_t i) { return gan::span<const float>(of_three.data() + i * middle.size(), middle.size()); };
+        if (of_three.size() != 3 * middle.size()) return 11;
+        if (model.interpolate(one(0), one(2), 0.5, middle) != GAN_OK || middle[0] != of_three[0]) return 12;
         std::fwrite(pictures.data(), 1, pictures.size(), stdout);
         return 0;
     } catch (const gan::error &e) {
