@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def keep(run: Path, records: Path, name: str | None) -> dict[str, object]:
-    """Write the record of a run and return the content of its record.json; raise ValueError unless the run has ended."""
+    """Write the record of a run, and return its record.json; raise ValueError unless the run has ended."""
     recipe = distilling.read(run)
     student = run / f"student_{recipe.train.steps}.safetensors"
     if not student.is_file() or not (run / trainer.FIGURES).is_file():
