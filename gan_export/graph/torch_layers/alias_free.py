@@ -50,7 +50,7 @@ class Waves(nn.Module):
 
 
 class FilteredUp(nn.Module):
-    """The module of `FilterUp`: a transposed convolution along each axis, cut to the values that are asked for."""
+    """The module of `FilterUp`: a transposed convolution along each axis, cut to the rows and columns that it keeps."""
 
     def __init__(self, layer: FilterUp, height: int, width: int) -> None:
         super().__init__()
