@@ -114,7 +114,13 @@ static double run(const gan_kernels *kernels, test_network *network, uint32_t im
         packed[at] = to;
         const scratch_needs need = gan_i_needs(&program, kernels, methods, 1, images);
         float *memory = floats(need.group_scratch + need.thread_scratch), *zeros = floats(network->file.nz + MAX_NR);
-        const gan_request request = {.count = images, .latents = network->input};
+        const gan_request request = {.count = images, .latent_scale = 1, .latents = network->input};
+        const gan_output output = {
+            .data = out, .data_size = sizeof *out * network->outputs, .format = GAN_FLOAT_PLANAR};
+        gan_pixels pixels;
+        char message[GAN_MESSAGE_SIZE];
+        if (gan_i_pixels_out(&output, network->file.image, &pixels, message) != GAN_OK) exit(2);
+        pixels.factor = 1;
         const gan_shared shared = {.program = &program,
                                    .kernels = kernels,
                                    .methods = methods,
@@ -122,8 +128,7 @@ static double run(const gan_kernels *kernels, test_network *network, uint32_t im
                                    .zeros = zeros,
                                    .request = &request,
                                    .nz = network->file.nz,
-                                   .factor = 1,
-                                   .floats = out};
+                                   .out = pixels};
         gan_group alone;
         gan_i_group_init(&alone, NULL, 1);
         gan_worker worker = {.shared = &shared,
