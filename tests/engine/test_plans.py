@@ -33,8 +33,9 @@ def explain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ways(program: Path, file: Path, batch: int) -> list[Way]:
-    first, head, *lines = run(program, file, str(batch), "1").splitlines()
+    memory, first, head, *lines = run(program, file, str(batch), "1").splitlines()
     assert first.startswith(f"{file}: {batch} images by 1 threads, in chunks of {batch} images by 1 of them")
+    assert "of transformed weights" in memory
     assert head.split() == ["step", "layer", "method", "KiB", "model", "measured"]
     table = [line.split() for line in lines]
     return [Way(int(w[0]), w[2] == "*", w[3], float(w[5]), float(w[6])) for w in table]
