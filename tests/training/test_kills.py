@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize(("processes", "kills"), [(1, 5), (2, 5)])
+@pytest.mark.parametrize(("processes", "kills"), [(1, 5), (2, 3)])
 def test_kills_change_no_bit(processes: int, kills: int, tmp_path: Path, pictures: Path) -> None:
     draw = random.Random(processes)
     devices = ["--devices", str(processes)]
