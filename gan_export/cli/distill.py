@@ -10,7 +10,8 @@ import typer
 
 from gan_export._lib.extras import require_training
 from gan_export.cli import common
-from gan_export.cli.options import reads_checkpoints
+from gan_export.cli.inspect import read_checkpoint
+from gan_export.cli.options import Strict, reads_checkpoints
 from gan_export.cli.say import say, table
 from gan_export.cli.stopping import interruptible
 from gan_export.errors import GanExportError, printable
@@ -46,6 +47,7 @@ def distill(
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="The same seed gives the same weights.")] = None,
     runtimes: Runtimes = None,
+    strict: Strict = False,
     overrides: ReadOptions,
 ) -> None:
     """Train a student with fewer channels to make TEACHER's images, without data."""
@@ -66,10 +68,9 @@ def distill(
     _check_runtimes(runtimes)
     require_training()
 
-    from gan_export import checkpoint
     from gan_export.training.distill import trainer
 
-    found = checkpoint.read(teacher, overrides)
+    found = read_checkpoint(teacher, overrides, strict)
     with interruptible() as stop, _Display() as shown:
         done = trainer.distill(read, teacher, found, into, trainer.Options(data_root, shown, stop))
     finish(done, runtimes)

@@ -55,6 +55,7 @@ LINES: dict[tuple[str, str], tuple[str, ...]] = {
     ("gan-sample", "check"): ("check", "@/data", "--generator", "@/g.pth"),
     ("gan-bench", "bench"): ("@/g.pth", "--batch", "1", "--rounds", "2", "--runtimes", "eager"),
     ("gan-sample", "evaluate"): ("evaluate", "@/g.pth", "-n", "1000"),
+    ("gan-train", "distill"): ("distill", "@/g.pth", "-o", "@/student"),
 }
 MORE = (("gan-bench", "@/g.pth", "@/own.gan"),)
 
@@ -109,7 +110,7 @@ def test_strict_refuses_what_is_not_settled(command: Command, classic_pth: Path,
     assert "it could also be the generator netG_B (--key netG_B)" in line
     line = refused(command("gan-export", "inspect", tmp_path / "g.pth", "--strict"))
     assert "not settled" in line
-    assert "the last activation (tanh or a sigmoid or none: --output)" in line
+    assert "the last activation (tanh or a sigmoid: --output)" in line
     flags = ("--output", "tanh", "--slope", "0", "--bn-eps", "1e-5", "--prior", "normal")
     assert command("gan-export", "inspect", both, "--key", "netG", "--strict", *flags).code == 0
     assert command("gan-export", "inspect", tmp_path / "g.pth", "--strict", *flags).code == 0
