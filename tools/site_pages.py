@@ -40,8 +40,8 @@ def family_table() -> str:
         if family.name in _WITHOUT_DEFAULTS:
             hidden, eps, prior = "as the code has them", "", "" if family.name in _IMAGES_IN else "normal"
         else:
-            slope = f"LeakyReLU {family.slope:g}" if family.slope else "ReLU"
-            hidden = "ELU" if family.hidden == "elu" else slope
+            slope = family.slope
+            hidden = "ELU" if slope == "elu" else f"LeakyReLU {slope:g}" if slope else "ReLU"
             eps, prior = f"{family.bn_eps:g}", family.prior
         source = str(markdown_text(family.source)) + (" (generic)" if family.generic else "")
         rows.append(f"| `{family.name}` | {source} | {hidden} | {eps} | {prior or 'images in'} |")
