@@ -107,7 +107,7 @@ def test_the_engine_s_own_settings_are_keywords(artifacts: Artifacts) -> None:
         assert generator.info.runtime == "native"
         assert generator.sample(2).shape == (2, 32, 32, 1)
     with (
-        pytest.raises(GanExportError, match="memory"),
+        pytest.raises(GanExportError, match="at most 1000 are allowed"),
         gan_export.open(artifacts["native"], max_memory=1000) as generator,
     ):
         generator.sample(1)
