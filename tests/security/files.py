@@ -37,6 +37,9 @@ from gan_export.graph.layers import (
     Dropout,
     Elu,
     Embedding,
+    FilterDown,
+    FilterUp,
+    FourierFeatures,
     GroupedConv,
     GroupedConvTranspose,
     InstanceNorm,
@@ -133,6 +136,10 @@ def other_layers() -> dict[str, Any]:
     c.add(BlurUp, "blurup", channels=4)
     c.add(PReLU, "prelu", slopes=4)
     c.add(Elu, "elu")
+    c.add(FourierFeatures, "waves", inputs=("demodulated",), channels=4, side=4, sampling_rate=4.0, bandwidth=1.0)
+    c.add(FilterUp, "filterup", channels=4, taps=4, factor=2, before=2, after=2)
+    c.add(FilterDown, "filterdown", channels=4, taps=3, factor=2)
+    c.add(Add, "met", inputs=("elu", "filterdown"))
     c.add(Clamp, "clamp", low=-1.0, high=1.0)
     c.add(Dropout, "dropout", inputs=("clamp", "u"), rate=0.5)
     inputs = (
