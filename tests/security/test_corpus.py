@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gan_export.training import recipe
+from tests.conftest import error_lines
 from tests.security import corpus
 from tests.security.watched import HONEST, Job, Place
 
@@ -120,4 +121,4 @@ def test_texts_are_refused_in_a_line(place: Place) -> None:
     for name, (code, output) in place.run(jobs).items():
         if not name.startswith(HONEST):
             assert code == 2, (name, output)
-            assert len(output.strip().splitlines()) == 1, (name, output)
+            assert len(error_lines(output)) == 1, (name, output)
