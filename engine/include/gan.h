@@ -95,7 +95,7 @@ enum { GAN_PRIOR_NORMAL = 0, GAN_PRIOR_UNIFORM = 1 };
 typedef struct gan_open_options {
     size_t size; /**< sizeof(gan_open_options), or 0 */
     const char *kernels; /**< the kernels to use, named as gan_info.kernels names them; NULL: this machine's fastest */
-    char *message; /**< where a failure is explained in one line, if not NULL: which layer, what, what is allowed */
+    char *message; /**< NULL, or gets one line that explains a failure: the layer, its value, what is allowed */
     size_t message_size; /**< bytes of it, at least 1; GAN_MESSAGE_SIZE is enough */
 } gan_open_options;
 
@@ -138,7 +138,7 @@ typedef struct gan_context_options {
     gan_parallel parallel; /**< NULL: the context starts threads-1 threads.  Otherwise it starts none, and calls this
                                 with n = threads for each batch of work */
     void *user; /**< the first argument of `parallel` */
-    char *message; /**< where a failure of gan_context_new is explained in one line, if not NULL */
+    char *message; /**< NULL, or gets one line that explains a failure of gan_context_new */
     size_t message_size; /**< bytes of it, at least 1; GAN_MESSAGE_SIZE is enough */
 } gan_context_options;
 

@@ -28,7 +28,7 @@ void gan_i_hand(void *to, const void *from, size_t known) {
         memcpy((unsigned char *)to + sizeof size, (const unsigned char *)from + sizeof size, most - sizeof size);
 }
 
-/* `text` at `at`, without what is more than `size` holds with a NUL; where it ends. */
+/* Write `text` at offset `at` of `size` bytes, the last of which is kept for a NUL; return the offset after it. */
 static size_t put(char *to, size_t size, size_t at, const char *text) {
     while (*text && at + 1 < size) to[at++] = *text++;
     return at;

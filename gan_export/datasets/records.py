@@ -20,7 +20,7 @@ class OutputFile:
     bytes:    its size; for a folder the sum of its files' sizes
     sha256:   of its content; for a folder see TreeDigest
     files:    number of files in a folder, 0 for a file
-    offset:   where a range of a shared file begins; None for a file or folder of the shard's own
+    offset:   of the first byte of its range of a shared file; None for a file or folder of the shard's own
     """
 
     name: str

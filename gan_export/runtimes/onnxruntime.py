@@ -189,7 +189,7 @@ class OnnxSession:
 
 
 class CpuBound:
-    """Bound inputs on the CPU, where the device's memory is the host's: a plain call."""
+    """Call a session on the CPU, whose memory is the host's, with inputs that are bound."""
 
     def __init__(self, session: OnnxSession, feeds: dict[str, Array]) -> None:
         self._session, self._feeds = session, feeds

@@ -162,6 +162,6 @@ def of(settings: recipe.Loss) -> Loss:
 
 def _bce(logits: Tensor, target: float) -> Tensor:
     chance = torch.sigmoid(logits)
-    # torch raises for a NaN here, fatally on a GPU; it must reach the loss, where the run detects it
+    # torch raises for a NaN here, fatally on a GPU; it must reach the loss, so that the run detects it
     loss = F.binary_cross_entropy(chance.nan_to_num(0.5), torch.full_like(logits, target))
     return loss + 0.0 * chance.sum()

@@ -1,4 +1,4 @@
-"""What the tests of embed/ share: running a program, and judging what it drew or said."""
+"""What the tests of embed/ share: running a program, and judging its images and messages."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ def same(got: np.ndarray, want: np.ndarray) -> None:
     assert (off > 0).mean() <= 1e-3
 
 
-def refuses(*command: object, said: str) -> None:
-    """The program says `said` in a few lines, without a stack trace, draws nothing and ends with exit code 2."""
+def refuses(*command: object, error: str) -> None:
+    """The program prints `error` in a few lines, without a stack trace, draws nothing and ends with exit code 2."""
     done = run(*command)
     text = done.stderr.decode()
     assert done.returncode == 2, (done.returncode, text)
-    assert said in text, text
+    assert error in text, text
     assert done.stdout == b""
     assert len(text.strip().splitlines()) <= 3, text
     for trace in ("    at ", "Traceback", "terminate called"):
@@ -81,7 +81,7 @@ def refuses(*command: object, said: str) -> None:
 
 
 def stops_at_a_full_disk(*command: object) -> None:
-    """What the program can't write any more, the last bytes too, is said in one line, with exit code 2."""
+    """What the program can't write any more, the last bytes too, is one line, with exit code 2."""
     if not Path("/dev/full").exists():
         return
     with open("/dev/full", "wb") as full:

@@ -35,18 +35,18 @@ def draws_from_latents(
     same(drew(draw, graph, latents), want)
     same(drew(draw, labeled, latents), want_labels[ALL])
     same(drew(draw, labeled, latents, LABEL), want_labels[LABEL])
-    refuses(draw, graph, latents, LABEL, said="label 3: this generator has none")
-    refuses(draw, labeled, latents, 10, said="label 10: must be 0 to 9")
-    refuses(draw, labeled, latents, -1, said="draw")
-    refuses(draw, graph.parent / "missing", latents, said="missing")
-    refuses(draw, graph.parent / "junk", latents, said="draw: ")
-    refuses(draw, graph.with_stem("cut"), latents, said="draw: ")
-    refuses(draw, graph, graph.parent / "missing", said="missing: can't be read")
-    refuses(draw, graph, said="usage")
+    refuses(draw, graph, latents, LABEL, error="label 3: this generator has none")
+    refuses(draw, labeled, latents, 10, error="label 10: must be 0 to 9")
+    refuses(draw, labeled, latents, -1, error="draw")
+    refuses(draw, graph.parent / "missing", latents, error="missing")
+    refuses(draw, graph.parent / "junk", latents, error="draw: ")
+    refuses(draw, graph.with_stem("cut"), latents, error="draw: ")
+    refuses(draw, graph, graph.parent / "missing", error="missing: can't be read")
+    refuses(draw, graph, error="usage")
     too_many = folder / "many.raw"
     np.zeros((4097, 100), np.float32).tofile(too_many)
     for file in (graph.parent / "junk", too_many, Path("/dev/null")):
-        refuses(draw, graph, file, said="1 to 4096 whole rows of 100 floats")
+        refuses(draw, graph, file, error="1 to 4096 whole rows of 100 floats")
     stops_at_a_full_disk(draw, graph, graph.parent / "one.raw")
 
 
@@ -58,16 +58,16 @@ def draws_from_seeds(
     same(drew(sample, graph, SEED, COUNT), want)
     same(drew(sample, labeled, SEED, COUNT), want_labels[-1])
     same(drew(sample, labeled, SEED, COUNT, LABEL), want_labels[LABEL])
-    refuses(sample, graph.parent / "missing", SEED, COUNT, said="missing")
-    refuses(sample, graph.parent / "junk", SEED, COUNT, said=f"{sample.name}: ")
-    refuses(sample, graph.parent / f"cut{graph.suffix}", SEED, COUNT, said=f"{sample.name}: ")
+    refuses(sample, graph.parent / "missing", SEED, COUNT, error="missing")
+    refuses(sample, graph.parent / "junk", SEED, COUNT, error=f"{sample.name}: ")
+    refuses(sample, graph.parent / f"cut{graph.suffix}", SEED, COUNT, error=f"{sample.name}: ")
     for seed, count in ((-1, 4), (2**63, 4), (SEED, -1)):
-        refuses(sample, graph, seed, count, said="0 to 2^63-1")
+        refuses(sample, graph, seed, count, error="0 to 2^63-1")
     for count in (0, 4097):
-        refuses(sample, graph, SEED, count, said="1 to 4096")
-    refuses(sample, graph, SEED, COUNT, LABEL, said="label 3: ")
-    refuses(sample, labeled, SEED, COUNT, 10, said="10")
-    refuses(sample, graph, said="usage")
+        refuses(sample, graph, SEED, count, error="1 to 4096")
+    refuses(sample, graph, SEED, COUNT, LABEL, error="label 3: ")
+    refuses(sample, labeled, SEED, COUNT, 10, error="10")
+    refuses(sample, graph, error="usage")
     stops_at_a_full_disk(sample, graph, SEED, 1)
 
 
@@ -87,11 +87,11 @@ def test_onnxruntime(
     draws_from_seeds(sample, (samplers / "g.sampler.onnx", samplers / "l.sampler.onnx"), want, want_labels)
     draws_from_latents(draw, (samplers / "g.onnx", samplers / "l.onnx"), want, want_labels, tmp_path)
     same(drew(draw, samplers / "n.onnx", latents), want_kinds["n"])
-    refuses(draw, samplers / "r.onnx", latents, said="values in [-1, 1] are needed")
-    refuses(draw, samplers / "u.onnx", latents, said="the model draws no float32")
-    refuses(sample, samplers / "g.onnx", SEED, COUNT, said="Invalid input name: seed")
-    refuses(draw, samplers / "g.sampler.onnx", latents, said="first input is no latents")
-    refuses("env", "ONNXRUNTIME=/none.so", sample, samplers / "g.onnx", SEED, 1, said="/none.so: no ONNX Runtime")
+    refuses(draw, samplers / "r.onnx", latents, error="values in [-1, 1] are needed")
+    refuses(draw, samplers / "u.onnx", latents, error="the model draws no float32")
+    refuses(sample, samplers / "g.onnx", SEED, COUNT, error="Invalid input name: seed")
+    refuses(draw, samplers / "g.sampler.onnx", latents, error="first input is no latents")
+    refuses("env", "ONNXRUNTIME=/none.so", sample, samplers / "g.onnx", SEED, 1, error="/none.so: no ONNX Runtime")
     if name == "cpp-onnx":
         applies_to_an_image(folder / "apply", image_files, want_image)
 
@@ -109,10 +109,10 @@ def applies_to_an_image(apply: Path, files: Path, want: np.ndarray) -> None:
     for file, said in (
         ("in.png", "a binary PPM"), ("cut.ppm", "cut short"), ("huge.ppm", "1 to 16384"), ("none.ppm", "can't be read")
     ):  # fmt: skip
-        refuses(apply, model, files / file, said=said)
-    refuses(apply, files / "t.onnx", image, said="export a generator of images with --uint8")
-    refuses(apply, files / "in.png", image, said="apply: ")
-    refuses(apply, model, said="usage")
+        refuses(apply, model, files / file, error=said)
+    refuses(apply, files / "t.onnx", image, error="export a generator of images with --uint8")
+    refuses(apply, files / "in.png", image, error="apply: ")
+    refuses(apply, model, error="usage")
     stops_at_a_full_disk(apply, model, image)
 
 
@@ -128,7 +128,7 @@ def test_torchscript(
     draw = as_written("cpp-torchscript", tmp_path) / "build/draw"
     draws_from_seeds(draw, (scripts / "g.sampler.pt", scripts / "l.sampler.pt"), want, want_labels)
     draws_from_latents(draw, (scripts / "g.pt", scripts / "l.pt"), want, want_labels, tmp_path)
-    refuses(draw, scripts / "g.pt", SEED, said="7: can't be read")
+    refuses(draw, scripts / "g.pt", SEED, error="7: can't be read")
     draws_kinds(draw, "torchscript", scripts, kinds, want_kinds)
 
 
@@ -151,22 +151,22 @@ def test_openvino(
     same(drew(draw, labeled, SEED, COUNT, LABEL), want_labels[LABEL])
     for file in ("g.xml", "g.onnx"):
         same(drew(draw, samplers / file, latents), want)
-    refuses(draw, samplers / "missing", SEED, COUNT, said="missing")
-    refuses(draw, samplers / "cut.onnx", SEED, COUNT, said="cut.onnx: Model can't be parsed")
+    refuses(draw, samplers / "missing", SEED, COUNT, error="missing")
+    refuses(draw, samplers / "cut.onnx", SEED, COUNT, error="cut.onnx: Model can't be parsed")
     shutil.copy(samplers / "g.xml", tmp_path)
-    refuses(draw, tmp_path / "g.xml", latents, said="g.xml: Empty weights data")
+    refuses(draw, tmp_path / "g.xml", latents, error="g.xml: Empty weights data")
     for seed, count in ((-1, 4), (2**63, 4), (SEED, 0), (SEED, 4097)):
-        refuses(draw, graph, seed, count, said="usage")
-    refuses(draw, graph, 2**32, COUNT, said="the seed or label may be out of range")
-    refuses(draw, graph, SEED, COUNT, LABEL, said="label 3: this generator has none")
-    refuses(draw, labeled, SEED, COUNT, 10, said="the seed or label may be out of range")
-    refuses(draw, samplers / "l.onnx", latents, said="takes a label for each latent")
-    refuses(draw, samplers / "g.onnx", samplers / "missing", said="missing: can't be read")
-    refuses(draw, samplers / "g.onnx", samplers / "junk", said="1 to 4096 whole rows of 100 floats")
+        refuses(draw, graph, seed, count, error="usage")
+    refuses(draw, graph, 2**32, COUNT, error="the seed or label may be out of range")
+    refuses(draw, graph, SEED, COUNT, LABEL, error="label 3: this generator has none")
+    refuses(draw, labeled, SEED, COUNT, 10, error="the seed or label may be out of range")
+    refuses(draw, samplers / "l.onnx", latents, error="takes a label for each latent")
+    refuses(draw, samplers / "g.onnx", samplers / "missing", error="missing: can't be read")
+    refuses(draw, samplers / "g.onnx", samplers / "junk", error="1 to 4096 whole rows of 100 floats")
     draws_kinds(draw, "openvino", samplers, kinds, want_kinds)
     for stem in ("u", "n"):
         same(drew(draw, samplers / f"{stem}.onnx", latents), want_kinds[stem])
-    refuses(draw, samplers / "r.onnx", latents, said="values in [-1, 1] are needed")
+    refuses(draw, samplers / "r.onnx", latents, error="values in [-1, 1] are needed")
     stops_at_a_full_disk(draw, graph, SEED, 1)
     stops_at_a_full_disk(draw, samplers / "g.xml", samplers / "one.raw")
 
@@ -178,7 +178,7 @@ def draws_kinds(draw: Path, name: str, folder: Path, kinds: Kinds, want: dict[st
         file = folder / f"{stem}{exporter.suffix}"
         exporter.write(read, file, options)
         if stem == "r":
-            refuses(draw, file, folder / "latents.raw", said="values in [-1, 1] are needed")
+            refuses(draw, file, folder / "latents.raw", error="values in [-1, 1] are needed")
         else:
             same(drew(draw, file, folder / "latents.raw"), want[stem])
 
@@ -192,8 +192,8 @@ def test_wasm(files: Path, want: np.ndarray, tmp_path: Path) -> None:
     built("cc", *STRICT.split(), "-std=c11", "-fsyntax-only", "draw.c", cwd=folder)
     draw = folder / "draw"
     same(drew(draw, files / "g.gan", SEED, COUNT), want)
-    refuses(draw, files / "junk", SEED, COUNT, said="not a .gan file")
-    refuses(draw, files / "missing", SEED, COUNT, said="can't be read")
+    refuses(draw, files / "junk", SEED, COUNT, error="not a .gan file")
+    refuses(draw, files / "missing", SEED, COUNT, error="can't be read")
     for wrong in ((-1, 4), (SEED, 0), ("x", 4), (2**64, 4), ()):
-        refuses(draw, files / "g.gan", *wrong, said="usage")
+        refuses(draw, files / "g.gan", *wrong, error="usage")
     stops_at_a_full_disk(draw, files / "g.gan", SEED, 1)

@@ -23,11 +23,11 @@ def test_python_onnx(files: Path, want: np.ndarray) -> None:
     program = (sys.executable, EMBED / "python-onnx/draw.py")
     latents, out = files / "latents.npy", files / "o.npy"
     same(drew(*program, files / "g.onnx", latents, out, out=out), want)
-    refuses(*program, files / "junk", latents, files / "no.npy", said="junk")
-    refuses(*program, files / "g.onnx", files / "missing.npy", files / "no.npy", said="missing.npy")
-    refuses(*program, files / "g.onnx", latents, files / "no.npy", 3, said="label 3: this generator has none")
+    refuses(*program, files / "junk", latents, files / "no.npy", error="junk")
+    refuses(*program, files / "g.onnx", files / "missing.npy", files / "no.npy", error="missing.npy")
+    refuses(*program, files / "g.onnx", latents, files / "no.npy", 3, error="label 3: this generator has none")
     np.save(files / "none.npy", np.empty((0, 100), np.float32))
-    refuses(*program, files / "g.onnx", files / "none.npy", files / "no.npy", said="rows of latents")
+    refuses(*program, files / "g.onnx", files / "none.npy", files / "no.npy", error="rows of latents")
     assert not (files / "no.npy").exists()
 
 
@@ -40,9 +40,9 @@ def test_python_onnx_of_images(image_files: Path, want_image: np.ndarray) -> Non
         with Image.open(out) as made:
             same(np.asarray(made), want_image)
     no = image_files / "no.png"
-    refuses(*program, image_files / "in.png", image_files / "in.png", no, said="in.png")
-    refuses(*program, image_files / "t.onnx", image_files / "t.onnx", no, said="cannot identify image file")
-    refuses(*program, image_files / "t.onnx", image_files / "missing.png", no, said="missing.png")
+    refuses(*program, image_files / "in.png", image_files / "in.png", no, error="in.png")
+    refuses(*program, image_files / "t.onnx", image_files / "t.onnx", no, error="cannot identify image file")
+    refuses(*program, image_files / "t.onnx", image_files / "missing.png", no, error="missing.png")
     assert not no.exists()
 
 
@@ -65,18 +65,18 @@ def test_python_tract(
     for stem, pictures in want_kinds.items():
         same(drew(*program, samplers / f"{stem}.onnx", latents, out, out=out), pictures)
     same(drew(*program, samplers / "l.onnx", latents, out, LABEL, out=out), want_labels[LABEL])
-    refuses(*program, samplers / "missing", latents, no, said="missing")
+    refuses(*program, samplers / "missing", latents, no, error="missing")
     for file in ("junk", "cut.onnx"):
-        refuses(*program, samplers / file, latents, no, said="failed to decode Protobuf message")
-    refuses(*program, samplers / "g.sampler.onnx", latents, no, said="tract runs no sampler graph")
-    refuses(*program, samplers / "g.onnx", samplers / "missing.npy", no, said="missing.npy")
+        refuses(*program, samplers / file, latents, no, error="failed to decode Protobuf message")
+    refuses(*program, samplers / "g.sampler.onnx", latents, no, error="tract runs no sampler graph")
+    refuses(*program, samplers / "g.onnx", samplers / "missing.npy", no, error="missing.npy")
     for name, shape in (("none", (0, 100)), ("narrow", (4, 99))):
         np.save(samplers / f"{name}.npy", np.zeros(shape, np.float32))
         refuses(
-            *program, samplers / "g.onnx", samplers / f"{name}.npy", no, said="latents of shape (N, 100) are needed"
+            *program, samplers / "g.onnx", samplers / f"{name}.npy", no, error="latents of shape (N, 100) are needed"
         )
-    refuses(*program, samplers / "g.onnx", latents, no, LABEL, said="label 3: this generator has none")
-    refuses(*program, samplers / "l.onnx", latents, no, 10, said="label 10: must be 0 to 9")
+    refuses(*program, samplers / "g.onnx", latents, no, LABEL, error="label 3: this generator has none")
+    refuses(*program, samplers / "l.onnx", latents, no, 10, error="label 10: must be 0 to 9")
     assert not no.exists()
 
 
@@ -88,11 +88,11 @@ def test_python_onnx_sampler(samplers: Path, want: np.ndarray, want_labels: dict
     for label in (-1, LABEL):
         same(drew(*program, samplers / "l.sampler.onnx", SEED, COUNT, out, label, out=out), want_labels[label])
     for file in ("junk", "missing", "cut.onnx"):
-        refuses(*program, samplers / file, SEED, COUNT, no, said=file)
+        refuses(*program, samplers / file, SEED, COUNT, no, error=file)
     for seed, count in ((-1, 4), (2**63, 4), (SEED, 0), (SEED, 10**12)):
-        refuses(*program, samplers / "g.sampler.onnx", seed, count, no, said="the count 1 to 4096")
-    refuses(*program, samplers / "g.sampler.onnx", SEED, COUNT, no, LABEL, said="label 3: this generator has none")
-    refuses(*program, samplers / "l.sampler.onnx", SEED, COUNT, no, 10, said="out of data bounds")
+        refuses(*program, samplers / "g.sampler.onnx", seed, count, no, error="the count 1 to 4096")
+    refuses(*program, samplers / "g.sampler.onnx", SEED, COUNT, no, LABEL, error="label 3: this generator has none")
+    refuses(*program, samplers / "l.sampler.onnx", SEED, COUNT, no, 10, error="out of data bounds")
     assert not no.exists()
 
 
@@ -115,10 +115,10 @@ def test_c_native(files: Path, want: np.ndarray) -> None:
     flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'engine/include'}"]
     built("gcc", *flags, EMBED / "c-native/draw.c", library, f"-Wl,-rpath,{library.parent}", "-o", program)
     same(drew(program, files / "g.gan", SEED, COUNT), want)
-    refuses(program, files / "junk", SEED, COUNT, said="not a .gan file")
-    refuses(program, files / "missing", SEED, COUNT, said="can't be read")
+    refuses(program, files / "junk", SEED, COUNT, error="not a .gan file")
+    refuses(program, files / "missing", SEED, COUNT, error="can't be read")
     for wrong in (("-1", 4), (SEED, 0), ("x", 4), (2**64, 4)):
-        refuses(program, files / "g.gan", *wrong, said="usage")
+        refuses(program, files / "g.gan", *wrong, error="usage")
     stops_at_a_full_disk(program, files / "g.gan", SEED, 1)
 
 
@@ -143,25 +143,25 @@ def test_c_export(
 
     plain, weights = program("plain", checkpoint.read(classic_pth))
     same(drew(plain, weights, SEED, COUNT), want)
-    refuses(plain, weights, SEED, COUNT, LABEL, said="label 3: this generator has none")
+    refuses(plain, weights, SEED, COUNT, LABEL, error="label 3: this generator has none")
     stops_at_a_full_disk(plain, weights, SEED, 1)
     labels, others = program("labels", labeled, "-DLABELS")
     same(drew(labels, others, SEED, COUNT), want_labels[-1])
     same(drew(labels, others, SEED, COUNT, LABEL), want_labels[LABEL])
-    refuses(labels, others, SEED, COUNT, 10, said="label 10: must be 0 to 9")
+    refuses(labels, others, SEED, COUNT, 10, error="label 10: must be 0 to 9")
     for file in (files / "junk", files / "missing", others):
-        refuses(plain, file, SEED, COUNT, said="can't be read, or isn't the weights")
+        refuses(plain, file, SEED, COUNT, error="can't be read, or isn't the weights")
     for wrong in ((-1, 4), (SEED, 0), ("x", 4), (2**64, 4)):
-        refuses(plain, weights, *wrong, said="usage")
+        refuses(plain, weights, *wrong, error="usage")
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed (apt-get install nodejs)")
 def test_wasm_in_node(files: Path, want: np.ndarray) -> None:
     program = ("node", EMBED / "wasm/draw.js")
     same(drew(*program, files / "g.gan", SEED, COUNT), want)
-    refuses(*program, files / "junk", SEED, COUNT, said="not a .gan file")
-    refuses(*program, files / "g.gan", SEED, 0, said="count 0")
-    refuses(*program, files / "g.gan", SEED, 10**9, said="images at once")
+    refuses(*program, files / "junk", SEED, COUNT, error="not a .gan file")
+    refuses(*program, files / "g.gan", SEED, 0, error="count 0")
+    refuses(*program, files / "g.gan", SEED, 10**9, error="images at once")
     stops_at_a_full_disk(*program, files / "g.gan", SEED, 1)
 
 
@@ -171,10 +171,10 @@ def test_wasm_in_python(files: Path, want: np.ndarray) -> None:
     for build in ("gan.wasm", "gan-simd.wasm"):
         engine = ROOT / "gan_export/web" / build
         same(drew(*program, engine, files / "g.gan", SEED, COUNT, out, out=out), want)
-    refuses(*program, engine, files / "junk", SEED, COUNT, files / "no.npy", said="not a .gan file")
-    refuses(*program, engine, files / "missing", SEED, COUNT, files / "no.npy", said="missing")
+    refuses(*program, engine, files / "junk", SEED, COUNT, files / "no.npy", error="not a .gan file")
+    refuses(*program, engine, files / "missing", SEED, COUNT, files / "no.npy", error="missing")
     for seed, count in ((SEED, 0), (2**64, 1)):
-        refuses(*program, engine, files / "g.gan", seed, count, files / "no.npy", said="the count 1 to 4096")
+        refuses(*program, engine, files / "g.gan", seed, count, files / "no.npy", error="the count 1 to 4096")
 
 
 @pytest.mark.long
@@ -190,7 +190,7 @@ def test_node_onnx(files: Path, want: np.ndarray, want_kinds: dict[str, np.ndarr
     same(drew(*program, files / "g.onnx", 100, files / "latents.raw", out, out=out), want)
     for stem in ("u", "n"):
         same(drew(*program, files / f"{stem}.onnx", 100, files / "latents.raw", out, out=out), want_kinds[stem])
-    refuses(*program, files / "r.onnx", 100, files / "latents.raw", files / "no.raw", said="values in [-1, 1]")
-    refuses(*program, files / "junk", 100, files / "latents.raw", files / "no.raw", said="draw: ")
-    refuses(*program, files / "g.onnx", 99, files / "latents.raw", files / "no.raw", said="whole rows")
+    refuses(*program, files / "r.onnx", 100, files / "latents.raw", files / "no.raw", error="values in [-1, 1]")
+    refuses(*program, files / "junk", 100, files / "latents.raw", files / "no.raw", error="draw: ")
+    refuses(*program, files / "g.onnx", 99, files / "latents.raw", files / "no.raw", error="whole rows")
     assert not (files / "no.raw").exists()
