@@ -70,9 +70,9 @@ def test_bad_arguments_are_one_line(classic_pth: Path, tmp_path: Path) -> None:
         (lambda: gan_export.verify(classic_pth), "is not an export|no exported artifact|isn't an export"),
         (lambda: gan_export.sample(classic_pth, 0), "count 0"),
     ):
-        with pytest.raises(GanExportError, match=word) as told:
+        with pytest.raises(GanExportError, match=word) as error:
             call()
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(error.value)
     assert not target.exists()
 
 

@@ -128,7 +128,7 @@ def test_a_manifest_cannot_widen_the_tolerance(
         assert result.code == 1, result
         assert "DOES NOT MATCH" in result.out
         assert "WIDER TOLERANCE IN ITS MANIFEST: values within 2.5" in result.out
-    # whoever verifies may allow it, and only that
+    # the caller of verify may allow it, and only that
     assert command("gan-export", "verify", path, classic_pth, "--max-error", 2.5).code == 0
     assert "must be above 0" in refused(command("gan-export", "verify", path, classic_pth, "--max-error", "nan"))
 

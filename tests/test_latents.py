@@ -125,7 +125,7 @@ def test_random_labels_are_even() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seed", "start", "count", "nz", "says"),
+    ("seed", "start", "count", "nz", "message"),
     [
         (-1, 0, 1, 8, "seed -1"),
         (1 << 64, 0, 1, 8, "seed"),
@@ -136,6 +136,6 @@ def test_random_labels_are_even() -> None:
         (0, 0, 1, 0, "latent size 0"),
     ],
 )
-def test_what_the_law_does_not_hold_is_refused(seed: int, start: int, count: int, nz: int, says: str) -> None:
-    with pytest.raises(GanExportError, match=says):
+def test_what_the_law_does_not_hold_is_refused(seed: int, start: int, count: int, nz: int, message: str) -> None:
+    with pytest.raises(GanExportError, match=message):
         latents.draw(seed, start, count, nz)

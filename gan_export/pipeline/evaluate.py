@@ -60,12 +60,12 @@ def memory(generator: Generator, data_root: Path | None, seed: int = SEED) -> Me
     """
     _check_readable(generator)
     pictures = digits.to_classifier_input(draw(generator, N_SHOWN, seed))
-    training, held_out, said = _real(data_root)
+    training, held_out, source = _real(data_root)
     where, apart = distances.nearest(pictures, training)
     _, usual = distances.nearest(held_out, training)
     pairs = np.stack((pictures, training[where]), 1).reshape(2 * N_SHOWN, *pictures.shape[1:])
     ratio = float(np.median(apart) / np.median(usual))
-    return MemorizationReport(images.grid(pairs, 8), ratio, len(training), said)
+    return MemorizationReport(images.grid(pairs, 8), ratio, len(training), source)
 
 
 def _real(data_root: Path | None) -> tuple[Bytes, Bytes, str]:

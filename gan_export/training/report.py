@@ -70,7 +70,7 @@ def write(run: Path, target: Path) -> None:
 
 
 def _data(run: Path, recipe: Recipe, lines: list[dict[str, Any]]) -> dict[str, Any]:
-    said = {
+    parts = {
         "name": recipe.name,
         "about": recipe.about,
         "settings": _flat(recipe.to_json()),
@@ -79,7 +79,7 @@ def _data(run: Path, recipe: Recipe, lines: list[dict[str, Any]]) -> dict[str, A
         "warnings": [{"step": e["step"], "text": e["text"]} for e in lines if e["event"] == "warned"],
         "newest": [_numbers(e) for e in lines if e["event"] == "measured"][-1:],
     }
-    return {**_cut(said), "previews": _previews(run), "walk": _walk(run)}
+    return {**_cut(parts), "previews": _previews(run), "walk": _walk(run)}
 
 
 def _cut(value: Any) -> Any:

@@ -99,11 +99,11 @@ def measured(path: Path) -> Cost:
             os._exit(0)
     os.close(send)
     with os.fdopen(receive, "rb") as answer:
-        said = answer.read()
+        reply = answer.read()
     _, _, used = os.wait4(child, 0)
-    if not said:  # ended by a limit
+    if not reply:  # ended by a limit
         return Cost(size, used.ru_utime + used.ru_stime, MEMORY, "ENDED")
-    taken, most, end = json.loads(said)
+    taken, most, end = json.loads(reply)
     return Cost(size, taken, most, end)
 
 
@@ -155,19 +155,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--read", type=Path, nargs="+", help="measure these files, as JSON, and search for none")
     parser.add_argument("--keep", type=Path, help="write the worst ten recipes to this file")
-    said = parser.parse_args()
+    arguments = parser.parse_args()
     import gan_export.checkpoint  # before the first fork, so that no child pays for it
     import gan_export.recognize.detect  # noqa: F401
 
-    if said.read:
-        for path in said.read:
+    if arguments.read:
+        for path in arguments.read:
             print(json.dumps(asdict(measured(path))))
         return
-    found = search(said.minutes, said.seed, lambda text: print(text, flush=True))[:10]
+    found = search(arguments.minutes, arguments.seed, lambda text: print(text, flush=True))[:10]
     for recipe, cost in found:
         print(line(recipe, cost))
-    if said.keep:
-        said.keep.write_text("[\n" + ",\n".join(json.dumps(r) for r, _ in found) + "\n]\n")
+    if arguments.keep:
+        arguments.keep.write_text("[\n" + ",\n".join(json.dumps(r) for r, _ in found) + "\n]\n")
 
 
 if __name__ == "__main__":

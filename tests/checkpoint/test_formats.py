@@ -1,4 +1,4 @@
-"""What a file is, is told from its content; each kind that isn't read gets a line of its own."""
+"""The kind of a file follows from its content; each kind that isn't read has a message of its own."""
 
 from __future__ import annotations
 

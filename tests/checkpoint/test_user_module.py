@@ -158,18 +158,18 @@ def change(state: dict[str, torch.Tensor], how: str) -> dict[str, torch.Tensor]:
     raise AssertionError(how)
 
 
-@pytest.mark.parametrize(("how", "said"), [
+@pytest.mark.parametrize(("how", "message"), [
     ("fewer", "body.0.bias is missing"),
     ("more", "body.9.weight is not in the class"),
     ("shape", "body.0.bias is (3,), the class has (8,)"),
     ("type", "body.0.bias is int64, the class has floats"),
     ("many", "and 12 more"),
 ])  # fmt: skip
-def test_a_wrong_class_says_which_keys_differ(mine: Path, tmp_path: Path, how: str, said: str) -> None:
+def test_a_wrong_class_says_which_keys_differ(mine: Path, tmp_path: Path, how: str, message: str) -> None:
     torch.save(change(built(mine, "Plain").state_dict(), how), tmp_path / "g.pth")
     with pytest.raises(GanExportError, match=r"^g\.pth: its keys are not those of the class: [^\n]*$") as e:
         user_module.from_class(tmp_path / "g.pth", f"{mine.stem}:Plain", search=[mine.parent])
-    assert said in str(e.value)
+    assert message in str(e.value)
 
 
 def test_the_state_dict_that_fits_is_taken_of_several(mine: Path, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_the_state_dict_that_fits_is_taken_of_several(mine: Path, tmp_path: Path
         user_module.from_class(path, target, search=[mine.parent], key="a")
 
 
-@pytest.mark.parametrize(("target", "kwargs", "said"), [
+@pytest.mark.parametrize(("target", "kwargs", "message"), [
     ("Plain", {}, "name it as package.module:Class"),
     ("no_such_module_here:Plain", {}, "can't be imported: ModuleNotFoundError"),
     ("{}:Other", {}, "has no Other"),
@@ -193,19 +193,19 @@ def test_the_state_dict_that_fits_is_taken_of_several(mine: Path, tmp_path: Path
     ("{}:not_a_class", {}, "returns int, not a torch.nn.Module"),
 ])  # fmt: skip
 def test_a_class_that_can_not_be_had_is_refused_in_one_line(
-    mine: Path, tmp_path: Path, target: str, kwargs: dict[str, Any], said: str
+    mine: Path, tmp_path: Path, target: str, kwargs: dict[str, Any], message: str
 ) -> None:
     torch.save({"a": torch.zeros(3)}, tmp_path / "g.pth")
     with pytest.raises(GanExportError, match=r"^[^\n]*$") as e:
         user_module.from_class(tmp_path / "g.pth", target.format(mine.stem), kwargs=kwargs, search=[mine.parent])
-    assert said in str(e.value)
+    assert message in str(e.value)
 
 
 def image(*shape: int) -> Port:
     return Port("image", "values", shape)
 
 
-@pytest.mark.parametrize(("name", "inputs", "outputs", "said"), [
+@pytest.mark.parametrize(("name", "inputs", "outputs", "message"), [
     ("Plain", (Port("z", "latent", (9,), prior=Normal()),), (image(3, 4, 4),), "Plain can't run on z (2, 9)"),
     ("Plain", (Port("z", "latent", (10,), prior=Normal()),), (image(3, 4, 5),), "image as float32 (2, 3, 4, 4)"),
     (
@@ -225,12 +225,12 @@ def image(*shape: int) -> Port:
     ("Random", (Port("z", "latent", (4,), prior=Normal()),), (image(4),), "its forward uses random numbers"),
 ])  # fmt: skip
 def test_a_signature_that_is_not_the_modules_is_refused_in_one_line(
-    mine: Path, name: str, inputs: tuple[Port, ...], outputs: tuple[Port, ...], said: str
+    mine: Path, name: str, inputs: tuple[Port, ...], outputs: tuple[Port, ...], message: str
 ) -> None:
     sizes = MAPS.sizes if inputs is MAPS.inputs else {}
     with pytest.raises(GanExportError, match=r"^[^\n]*$") as e:
         user_module.from_module(built(mine, name), Signature(inputs, outputs, sizes))
-    assert said in str(e.value)
+    assert message in str(e.value)
 
 
 def test_a_module_of_which_nothing_can_be_found_asks_for_a_signature(mine: Path) -> None:

@@ -118,8 +118,8 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_is_refused_by_the_layers_name(tmp_path: Path, name: str) -> None:
-    build, says = REFUSED[name]
-    with pytest.raises(GanExportError, match=says):
+    build, message = REFUSED[name]
+    with pytest.raises(GanExportError, match=message):
         read(saved(tmp_path / "netG.pth", build()))
 
 
@@ -136,13 +136,13 @@ def test_how_pictures_are_enlarged(tmp_path: Path) -> None:
             torch.testing.assert_close(
                 build_module(checkpoint.spec, checkpoint.weights)(z), model(z), rtol=0, atol=1e-5
             )
-    for up, says in (
+    for up, message in (
         (nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), "conv_blocks.1 enlarges by bilinear, align"),
         (nn.UpsamplingBilinear2d(scale_factor=2), "enlarges by bilinear, align"),
         (nn.Upsample(scale_factor=2, mode="bicubic"), "enlarges by bicubic"),
         (nn.Upsample(scale_factor=4), r"scale_factor 4\.0"),
     ):
-        with pytest.raises(GanExportError, match=says):
+        with pytest.raises(GanExportError, match=message):
             read(saved(tmp_path / "netG.pth", Block(up)))
 
 
@@ -175,7 +175,7 @@ def test_a_plain_state_dict_says_what_was_assumed_of_strides(tmp_path: Path) -> 
 
 
 def quietly(module: nn.Module, given: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
-    """A hook that changes nothing; whoever reads the file can't know that."""
+    """A hook that changes nothing; a reader of the file can't know that."""
 
 
 def test_a_pickled_modules_hooks_are_named(tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def bad_file(kind: str, folder: Path, good: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kind", "says"),
+    ("kind", "message"),
     [
         ("missing", "bad.pth"),
         ("empty", "empty"),
@@ -222,17 +222,17 @@ def bad_file(kind: str, folder: Path, good: Path) -> Path:
     ],
 )
 def test_a_bad_file_is_one_line_and_nothing_written(
-    command: Command, classic_pth: Path, tmp_path: Path, kind: str, says: str
+    command: Command, classic_pth: Path, tmp_path: Path, kind: str, message: str
 ) -> None:
     if kind == "unreadable" and os.geteuid() == 0:
         pytest.skip("root reads everything")
     path = bad_file(kind, tmp_path, classic_pth)
-    assert says in refused(command("gan-export", "onnx", path)).lower()
+    assert message in refused(command("gan-export", "onnx", path)).lower()
     assert [p for p in tmp_path.iterdir() if p != path] == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("onx",), "did you mean onnx"),
         (("onnx", "--opset", "3"), "opset 3"),
@@ -247,11 +247,11 @@ def test_a_bad_file_is_one_line_and_nothing_written(
 )
 def test_bad_words_are_one_line(
     command: Command, classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    arguments: tuple[str, ...], says: str,
+    arguments: tuple[str, ...], message: str,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     checkpoint = Path(shutil.copy(classic_pth, tmp_path))
-    assert says in refused(command("gan-export", arguments[0], checkpoint, *arguments[1:]))
+    assert message in refused(command("gan-export", arguments[0], checkpoint, *arguments[1:]))
     assert [p.name for p in tmp_path.iterdir()] == [checkpoint.name]
 
 
@@ -282,7 +282,7 @@ def test_a_full_target_is_refused(command: Command, artifacts: Artifacts, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("name", "others", "arguments", "says"),
+    ("name", "others", "arguments", "message"),
     [
         ("pytorch_model.bin", (), ("openvino",), "pytorch_model.bin is the checkpoint itself"),
         ("model.bin", (), ("openvino", "-o", "model.xml"), "model.bin is the checkpoint itself"),
@@ -295,7 +295,7 @@ def test_a_full_target_is_refused(command: Command, artifacts: Artifacts, tmp_pa
 )
 def test_nothing_that_is_no_export_is_written_over(
     command: Command, classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str,
-    others: tuple[str, ...], arguments: tuple[str, ...], says: str,
+    others: tuple[str, ...], arguments: tuple[str, ...], message: str,
 ) -> None:  # fmt: skip
     if arguments[0] == "openvino" and importlib.util.find_spec("openvino") is None:
         pytest.skip("OpenVINO isn't installed")
@@ -307,7 +307,7 @@ def test_nothing_that_is_no_export_is_written_over(
         Path("link.onnx").symlink_to(name)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     format, *rest = arguments
-    assert says in refused(command("gan-export", format, name, *rest))
+    assert message in refused(command("gan-export", format, name, *rest))
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 

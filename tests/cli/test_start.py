@@ -35,7 +35,7 @@ def test_the_package_itself_is_light() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["gan-export"], "gan-export: missing argument 'format'; see `gan-export export -h`"),
         (["gan-export", "onnx", "g.pth", "--stattic"], "no such option: --stattic .*--static"),
@@ -46,7 +46,7 @@ def test_the_package_itself_is_light() -> None:
         (["gan-sample", "evaluate"], "gan-sample: missing argument 'file'"),
     ],
 )
-def test_a_word_that_no_command_takes_is_one_line(command: Command, words: list[str], said: str) -> None:
+def test_a_word_that_no_command_takes_is_one_line(command: Command, words: list[str], message: str) -> None:
     result = command(*words)
-    assert re.search(said, refused(result)), result
+    assert re.search(message, refused(result)), result
     assert not result.out

@@ -1,4 +1,4 @@
-"""--strict: what could be read in another way, or names what runs code elsewhere; and what is said without it."""
+"""--strict refuses a reading that another could replace and names that run code elsewhere; without it, a note."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_a_manifest_of_an_earlier_filter_is_still_read(command: Command, labeled
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (lambda p: p, "doesn't exist"),
         (lambda p: p.write_bytes(b"no ONNX") and p, "can't load it"),
@@ -94,10 +94,10 @@ def test_a_manifest_of_an_earlier_filter_is_still_read(command: Command, labeled
     ],
 )
 def test_a_classifier_that_is_none(
-    command: Command, gan: Path, tmp_path: Path, make: Callable[[Path], Path], says: str
+    command: Command, gan: Path, tmp_path: Path, make: Callable[[Path], Path], message: str
 ) -> None:
     words = ("--filter", "confidence<0.9", "--format", "npy", "--classifier", make(tmp_path / "c.onnx"))
-    assert says in refused(command("gan-sample", "dataset", gan, *words, "-o", tmp_path / "d"))
+    assert message in refused(command("gan-sample", "dataset", gan, *words, "-o", tmp_path / "d"))
     assert not (tmp_path / "d").exists()
 
 
@@ -140,7 +140,7 @@ def test_other_pictures_than_digits_are_not_judged(command: Command, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("--filter", "confidence<0.9", "--format", "npy", "--part", "1/2"), "needs the whole run"),
         (("--classifier", "digits", "--format", "npy"), "add --filter"),
@@ -152,6 +152,6 @@ def test_other_pictures_than_digits_are_not_judged(command: Command, tmp_path: P
         (("--filter", "confidence<0.9.9", "--format", "npy"), "confidence<0.9"),
     ],
 )
-def test_bad_input(command: Command, gan: Path, tmp_path: Path, arguments: tuple[object, ...], says: str) -> None:
-    assert says in refused(command("gan-sample", "dataset", gan, *arguments, "-o", tmp_path / "d"))
+def test_bad_input(command: Command, gan: Path, tmp_path: Path, arguments: tuple[object, ...], message: str) -> None:
+    assert message in refused(command("gan-sample", "dataset", gan, *arguments, "-o", tmp_path / "d"))
     assert not list(tmp_path.iterdir())

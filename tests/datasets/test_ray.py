@@ -191,7 +191,7 @@ def test_filters_and_files_written_in_place(command: Command, labeled_gan: Path,
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("--ray", "auto"), "--format"),
         (("--ray", "nonsense", "--format", "npy"), "HOST:PORT"),
@@ -200,11 +200,11 @@ def test_filters_and_files_written_in_place(command: Command, labeled_gan: Path,
     ],
 )
 def test_bad_input_is_one_line_and_changes_nothing(
-    command: Command, small: Path, tmp_path: Path, arguments: tuple[object, ...], says: str
+    command: Command, small: Path, tmp_path: Path, arguments: tuple[object, ...], message: str
 ) -> None:
     if "--format" in arguments:
         pytest.importorskip("ray", reason="no Ray here: pip install ray")
-    assert says in refused(command("gan-sample", "dataset", small, *arguments, "-o", tmp_path / "d"))
+    assert message in refused(command("gan-sample", "dataset", small, *arguments, "-o", tmp_path / "d"))
     assert not list(tmp_path.iterdir())
 
 
@@ -257,7 +257,7 @@ def test_a_node_that_would_draw_or_write_otherwise_says_so_in_a_line(small: Path
     apart = drawer(small, tmp_path / "a")
     (tmp_path / "a" / manifest.JOB).unlink()  # as on a node that doesn't mount the folder
     contents = {name: data[::-1].copy() for name, data in generator_files.read(small).items()}
-    for actor, says in (
+    for actor, message in (
         (apart, "not the folder that the run began in"),
         (drawer(small, tmp_path / "b", contents), "arrived damaged"),
         (drawer(small, tmp_path / "c", version="0.0.1"), "0.0.1 on the machine that started the run"),
@@ -265,7 +265,7 @@ def test_a_node_that_would_draw_or_write_otherwise_says_so_in_a_line(small: Path
     ):
         error = actor.ready()["error"]
         assert error.startswith("node ")
-        assert says in error
+        assert message in error
         assert "\n" not in error
 
 

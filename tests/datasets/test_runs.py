@@ -245,7 +245,7 @@ def test_a_disk_that_fills_up_is_one_line(gan: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("-n", 1 << 63, "--format", "npy"), "2^63-1"),
         (("-n", 10**15, "--format", "npy"), "GB are free"),
@@ -264,10 +264,10 @@ def test_a_disk_that_fills_up_is_one_line(gan: Path, tmp_path: Path) -> None:
 )
 def test_bad_input_is_one_line_and_changes_nothing(
     command: Command, gan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    arguments: tuple[object, ...], says: str,
+    arguments: tuple[object, ...], message: str,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    assert says in refused(command("gan-sample", "dataset", gan, *arguments, "-o", "d"))
+    assert message in refused(command("gan-sample", "dataset", gan, *arguments, "-o", "d"))
     assert not list(tmp_path.iterdir())
 
 
@@ -276,8 +276,8 @@ def test_a_folder_with_something_else_is_left_alone(command: Command, gan: Path,
     (tmp_path / "letters" / "a.txt").write_text("dear")
     (tmp_path / "file").write_text("x")
     before = files(whole)
-    for folder, says in (("letters", "other files"), ("file", "is a file")):
-        assert says in refused(command("gan-sample", "dataset", gan, *ARGUMENTS, "npy", "-o", tmp_path / folder))
+    for folder, message in (("letters", "other files"), ("file", "is a file")):
+        assert message in refused(command("gan-sample", "dataset", gan, *ARGUMENTS, "npy", "-o", tmp_path / folder))
     assert [p.name for p in (tmp_path / "letters").iterdir()] == ["a.txt"]
     arguments = ("-n", COUNT, "--seed", 8, "--shard-size", 20, "--format", "npy", "-o", whole)
     assert "seed 7, not 8" in refused(command("gan-sample", "dataset", gan, *arguments))

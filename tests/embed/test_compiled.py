@@ -106,10 +106,10 @@ def applies_to_an_image(apply: Path, files: Path, want: np.ndarray) -> None:
         same(np.asarray(made), want)
     (files / "cut.ppm").write_bytes(image.read_bytes()[:500])
     (files / "huge.ppm").write_bytes(b"P6 30000 30000 255 ")
-    for file, said in (
+    for file, message in (
         ("in.png", "a binary PPM"), ("cut.ppm", "cut short"), ("huge.ppm", "1 to 16384"), ("none.ppm", "can't be read")
     ):  # fmt: skip
-        refuses(apply, model, files / file, error=said)
+        refuses(apply, model, files / file, error=message)
     refuses(apply, files / "t.onnx", image, error="export a generator of images with --uint8")
     refuses(apply, files / "in.png", image, error="apply: ")
     refuses(apply, model, error="usage")

@@ -255,12 +255,12 @@ def test_large_pictures_are_counted_by_their_pixels(tmp_path: Path) -> None:
 def test_a_file_that_is_no_generator_ends_it_with_a_line(tmp_path: Path) -> None:
     pytest.importorskip("fastapi", reason="fastapi is not installed (pip install fastapi uvicorn)")
     (tmp_path / "cut.gan").write_bytes(b"\x89GAN\r\n\x1a\n" + bytes(200))
-    for name, said in (("", "GENERATOR=g.gan"), ("missing.gan", "no such file"), ("cut.gan", "cut.gan")):
+    for name, message in (("", "GENERATOR=g.gan"), ("missing.gan", "no such file"), ("cut.gan", "cut.gan")):
         file = str(tmp_path / name) if name else ""
         done = subprocess.run(
             [sys.executable, "service.py", "--port", "0"],
             cwd=SERVICE, env={**os.environ, "GENERATOR": file}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode != 0
-        assert said in done.stderr
+        assert message in done.stderr
         assert "Traceback" not in done.stderr

@@ -35,12 +35,12 @@ def _header(path: Path) -> tuple[int, float]:
 
 @pytest.mark.long
 def test_it_is_exported_with_smaller_transforms(command: Command, strong: Path, tmp_path: Path) -> None:
-    told = command("gan-export", "native", strong, "-o", tmp_path / "strong.gan")
-    assert told.code == 0, told.err
+    done = command("gan-export", "native", strong, "-o", tmp_path / "strong.gan")
+    assert done.code == 0, done.err
     version, budget = _header(tmp_path / "strong.gan")
     assert version == 3
     assert 1.9e-6 < budget < 6.1e-6  # a float32 in the file
-    assert f"a rounding error of at most {budget:g}" in told.out
+    assert f"a rounding error of at most {budget:g}" in done.out
     assert command("gan-export", "verify", tmp_path / "strong.gan", strong).code == 0
     assert f"error_budget {budget:g}" in command("gan-export", "inspect", tmp_path / "strong.gan").out
 
@@ -71,13 +71,13 @@ def test_the_engine_keeps_to_it(command: Command, strong: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("version", "points", "said"), [(2, 1, "changed since"), (4, 4, "version 4: this library reads up to 3")]
+    ("version", "points", "message"), [(2, 1, "changed since"), (4, 4, "version 4: this library reads up to 3")]
 )
-def test_what_it_can_not_mean_is_refused(version: int, points: int, said: str, tmp_path: Path) -> None:
+def test_what_it_can_not_mean_is_refused(version: int, points: int, message: str, tmp_path: Path) -> None:
     known = next((Path(__file__).parents[2] / "engine" / "tests" / "known").glob("*.gan"))
     data = bytearray(known.read_bytes())
     struct.pack_into("<I", data, 8, version)
     struct.pack_into("<I", data, 92, points)
     (tmp_path / "odd.gan").write_bytes(reseal(data))
-    with pytest.raises(GanExportError, match=said):
+    with pytest.raises(GanExportError, match=message):
         Model(tmp_path / "odd.gan")

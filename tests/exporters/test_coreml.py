@@ -1,4 +1,4 @@
-"""Core ML: what can be shown of a package without macOS, and that the rest is said to be unproven."""
+"""Core ML: what can be shown of a package without macOS; the rest is reported as not verified."""
 
 from __future__ import annotations
 

@@ -267,7 +267,7 @@ def test_a_truncated_artifact_is_one_line(command: Command, artifacts: Artifacts
 
 def test_options_that_exclude_each_other(classic_pth: Path, tmp_path: Path) -> None:
     read = checkpoint.read(classic_pth)
-    for options, says in (
+    for options, message in (
         (Options(fp16_io=True), "precision=fp16"),
         (Options(static=0), "at least 1"),
         (Options(static=2, precision="int8"), "can't be combined"),
@@ -275,6 +275,6 @@ def test_options_that_exclude_each_other(classic_pth: Path, tmp_path: Path) -> N
         (Options(precision="fp16", sampler=True), "can't be combined"),
         (Options(precision="fp16", fp16_io=True, output="bytes"), "can't be combined"),
     ):
-        with pytest.raises(GanExportError, match=says):
+        with pytest.raises(GanExportError, match=message):
             publish.export(read, ONNX, tmp_path / "g.onnx", options)
     assert not os.listdir(tmp_path)

@@ -182,12 +182,12 @@ def test_the_commands_know_such_a_file(command: Command, classic_pth: Path, tmp_
     assert np.abs(a - b).max() <= 1
     assert (a != b).mean() <= 1e-3
     np.save(tmp_path / "z.npy", np.zeros((1, 100), np.float32))
-    for says, more in (
+    for message, more in (
         ("takes a seed, not latents", ("--latents", tmp_path / "z.npy")),
         ("below 2^63", ("--seed", 2**63)),
         ("no labels", ("--label", "all")),
     ):
-        assert says in refused(command("gan-sample", path, *more, "-o", tmp_path / "c.npy"))
+        assert message in refused(command("gan-sample", path, *more, "-o", tmp_path / "c.npy"))
     if find("openvino").availability().ok:
         narrowed = ("--seed", 2**32, "--runtime", "openvino")
         assert "below 2^32" in refused(command("gan-sample", path, "-n", 1, *narrowed, "-o", tmp_path / "c.npy"))

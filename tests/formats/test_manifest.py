@@ -21,7 +21,7 @@ from tests.conftest import ROOT, Artifacts, Command, refused
 SHIPPED = ROOT / "exported" / "mnist32"
 
 
-def told(path: Path) -> Manifest | None:
+def manifest_of(path: Path) -> Manifest | None:
     """As every command asks a file what it is.  Only a GanExportError may come out of it."""
     try:
         kind = manifests.detect_format(path)
@@ -57,7 +57,7 @@ def test_a_flipped_bit_of_a_directory_is_no_traceback(command: Command, tmp_path
         data = bytearray((SHIPPED / name).read_bytes())
         data[directory(data) + at] ^= 0x40
         (tmp_path / name).write_bytes(data)
-        told(tmp_path / name)
+        manifest_of(tmp_path / name)
         result = command("gan-export", "inspect", tmp_path / name)
         assert result.code == 0 or refused(result)
 
@@ -77,7 +77,7 @@ def test_bytes_flipped_anywhere(artifacts: Artifacts, tmp_path: Path, name: str)
         data = bytearray(whole)
         data[at % len(data)] ^= 1 << draw.randrange(8)
         target.write_bytes(data)
-        told(target)
+        manifest_of(target)
 
 
 def changed(**fields: Any) -> str:

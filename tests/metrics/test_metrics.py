@@ -112,16 +112,16 @@ def test_small_digits_are_read_too_and_other_pictures_are_not() -> None:
 def test_evaluate_says_the_same_of_every_form(
     command: Command, classic_pth: Path, artifacts: Artifacts, tmp_path: Path
 ) -> None:
-    told = []
+    results = []
     for file in (classic_pth, artifacts["onnx"]):
-        result = command("gan-sample", "evaluate", file, "-n", 1000, "--json", tmp_path / "told.json")
+        result = command("gan-sample", "evaluate", file, "-n", 1000, "--json", tmp_path / "result.json")
         assert result.code == 0, result
-        told.append(json.loads((tmp_path / "told.json").read_text()))
+        results.append(json.loads((tmp_path / "result.json").read_text()))
     assert "Frechet distance" in result.out
-    assert told[0].keys() == told[1].keys()
-    for key, value in told[0].items():
-        assert told[1][key] == pytest.approx(value, rel=0.01, abs=0.003), key
-    assert {"frechet", "frechet_floor", "sure_share", "sure_share_real_test", "digits", "coverage"} <= told[0].keys()
+    assert results[0].keys() == results[1].keys()
+    for key, value in results[0].items():
+        assert results[1][key] == pytest.approx(value, rel=0.01, abs=0.003), key
+    assert {"frechet", "frechet_floor", "sure_share", "sure_share_real_test", "digits", "coverage"} <= results[0].keys()
 
 
 def test_neighbors_are_shown_beside_the_pictures(command: Command, classic_pth: Path, tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def randomized(model: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def cuda_tagged(legacy: bytes) -> bytes:
-    """A file in torch's old format, its storages said to lie on the first GPU.
+    """A file in torch's old format, whose storages name the first GPU as their place.
 
     The old pickles hold a storage's place as a length and a string, so the place can be put in as it stands.
     """

@@ -192,7 +192,7 @@ def test_every_attempt_of_an_export_shares_one_prepared_generator(classic_pth: P
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "says"),
+    ("error", "kind", "message"),
     [
         (
             ImportError("no name 'x' in torch"),
@@ -208,7 +208,7 @@ def test_every_attempt_of_an_export_shares_one_prepared_generator(classic_pth: P
     ],
 )
 def test_what_a_converter_fails_with_is_one_line(
-    classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type, says: str
+    classic_pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type, message: str
 ) -> None:
     exporter = exporters.find("torchscript")
 
@@ -216,7 +216,7 @@ def test_what_a_converter_fails_with_is_one_line(
         raise error
 
     monkeypatch.setattr(type(exporter), "write", write)
-    with pytest.raises(GanExportError, match=says) as failure:
+    with pytest.raises(GanExportError, match=message) as failure:
         publish.export(checkpoint.read(classic_pth), exporter, tmp_path / "g.pt")
     assert type(failure.value) is kind
     assert not list(tmp_path.iterdir())
@@ -292,8 +292,8 @@ def test_the_same_bytes_from_any_folder_and_process(
 
 def test_what_cannot_be_written_is_refused_beforehand(classic_pth: Path, tmp_path: Path) -> None:
     read = checkpoint.read(classic_pth)
-    for target, says in ((tmp_path / "no" / "g.onnx", "not a folder"), (tmp_path, "is a folder")):
-        with pytest.raises(GanExportError, match=says):
+    for target, message in ((tmp_path / "no" / "g.onnx", "not a folder"), (tmp_path, "is a folder")):
+        with pytest.raises(GanExportError, match=message):
             publish.export(read, exporters.find("onnx"), target)
     with pytest.raises(GanExportError, match="has no option opset"):
         publish.export(read, exporters.find("torchscript"), tmp_path / "g.pt", Options(opset=20))

@@ -1,4 +1,4 @@
-"""The table of formats: one source, complete, and what is missing here said with its install line."""
+"""The table of formats: one source, complete, and a format that is missing here has its install line."""
 
 from __future__ import annotations
 

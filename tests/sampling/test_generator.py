@@ -201,7 +201,7 @@ def test_an_interrupt_leaves_no_half_file(artifacts: Artifacts, tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("-n", 0), "at least 1"),
         (("-n", -5), "at least 1"),
@@ -223,10 +223,10 @@ def test_an_interrupt_leaves_no_half_file(artifacts: Artifacts, tmp_path: Path, 
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
     command: Command, artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    arguments: tuple[object, ...], says: str,
+    arguments: tuple[object, ...], message: str,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    assert says in refused(command("gan-sample", artifacts["onnx"], *arguments))
+    assert message in refused(command("gan-sample", artifacts["onnx"], *arguments))
     assert not list(tmp_path.iterdir())
 
 
@@ -246,10 +246,10 @@ def test_seeds_of_numpy_are_those_of_other_scripts(command: Command, artifacts: 
     np.save(tmp_path / "z.npy", np.concatenate([np.random.RandomState(s).randn(1, 100) for s in (3, 4, 85)]))
     assert command("gan-sample", onnx, "--latents", tmp_path / "z.npy", "-o", tmp_path / "z-images.npy").code == 0
     assert np.array_equal(np.load(tmp_path / "n.npy"), np.load(tmp_path / "z-images.npy"))
-    for words, says in (
+    for words, message in (
         (("--rng", "numpy", "--seeds", "4-3"), "such as 0-10,85"),
         (("--rng", "mersenne"), "philox or numpy"),
         (("--seeds", "3"), "--rng numpy"),
         (("--rng", "numpy", "--latents", "z.npy"), "leave one out"),
     ):
-        assert says in refused(command("gan-sample", onnx, *words, "-o", tmp_path / "x.png"))
+        assert message in refused(command("gan-sample", onnx, *words, "-o", tmp_path / "x.png"))

@@ -51,20 +51,20 @@ def gan_train(*args: object, cwd: Path | None = None, timeout: float = 120) -> s
 
 def train_here(recipe: Path, run: Path, *settings: str) -> list[events.Event]:
     """As the command does it, in this process: quicker where the command itself is not what is tested."""
-    told: list[events.Event] = []
-    trainer.train(load(str(recipe), settings), run, trainer.Options(observe=told.append))
-    return told
+    observed: list[events.Event] = []
+    trainer.train(load(str(recipe), settings), run, trainer.Options(observe=observed.append))
+    return observed
 
 
 def resume_here(run: Path, *settings: str) -> list[events.Event]:
     """`gan-train resume`, in this process."""
-    told: list[events.Event] = []
-    trainer.resume(run, list(settings), trainer.Options(observe=told.append))
-    return told
+    observed: list[events.Event] = []
+    trainer.resume(run, list(settings), trainer.Options(observe=observed.append))
+    return observed
 
 
-def warnings(told: list[events.Event]) -> list[str]:
-    return [event.text for event in told if isinstance(event, events.Warned)]
+def warnings(observed: list[events.Event]) -> list[str]:
+    return [event.text for event in observed if isinstance(event, events.Warned)]
 
 
 def tiny_recipe(folder: Path, pictures: Path, extra: str = "") -> Path:

@@ -50,11 +50,11 @@ def test_it_trains_and_passes_over_what_has_ended(tmp_path: Path) -> None:
         "--seeds", "0", "--only", "base,mixed", "--set", "data.source=mnist-10k", "--set", "ema.recalibrate=256",
         "--set", "compute.threads=1",
     ]  # fmt: skip
-    for said in (["base, seed 0", "mixed, seed 0"], [], ["mixed, seed 0"]):
-        if len(said) == 1:  # as a kill before its last line leaves a run
+    for started in (["base, seed 0", "mixed, seed 0"], [], ["mixed, seed 0"]):
+        if len(started) == 1:  # as a kill before its last line leaves a run
             log = tmp_path / "mixed-0" / "log.jsonl"
             log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))
         result = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=300, check=False)
         assert result.returncode == 0, result.stderr
-        assert result.stdout.splitlines() == said
+        assert result.stdout.splitlines() == started
     assert ablate.table(tmp_path).count("\n| ") == 3

@@ -47,18 +47,18 @@ def test_a_few_digits_are_picked_and_learnt_from_with_and_without_generated_ones
     assert list(np.bincount(source.labels)) == [20] * 10
     result = _cas("few", few, GENERATOR, root, "--count", 2000, "--steps", 40, "--seeds", 1)
     assert result.returncode == 0, result.stderr
-    told = json.loads(result.stdout)
-    assert told["real"] == 200
-    assert all(0.5 < told[k][0] <= 1 for k in ("real_alone", "generated_alone", "both")), told
+    figures = json.loads(result.stdout)
+    assert figures["real"] == 200
+    assert all(0.5 < figures[k][0] <= 1 for k in ("real_alone", "generated_alone", "both")), figures
 
 
 @pytest.mark.long
 def test_generated_digits_alone_teach_real_ones(root: Path) -> None:
     result = _cas("alone", GENERATOR, root, "--count", 6400, "--epochs", 1)
     assert result.returncode == 0, result.stderr
-    told = json.loads(result.stdout)
-    assert told["steps"] == 50
-    assert told["accuracy"] > 0.8
+    figures = json.loads(result.stdout)
+    assert figures["steps"] == 50
+    assert figures["accuracy"] > 0.8
     refused = _cas("alone", root / "nothing.onnx", root)
     assert refused.returncode == 2
     assert "no such file" in refused.stderr

@@ -73,7 +73,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_others(
 
 @pytest.mark.long
 def test_divergence_is_said_with_its_step(tmp_path: Path, pictures: Path) -> None:
-    """A NaN put into the ninth batch: what is said is that step, and where the last good state lies."""
+    """A NaN put into the ninth batch: the message names that step, and where the last good state lies."""
     poison = (
         "import torch\n"
         "from gan_export.training import step as module\n"
@@ -98,12 +98,12 @@ def test_divergence_is_said_with_its_step(tmp_path: Path, pictures: Path) -> Non
 @pytest.mark.long
 def test_a_discriminator_that_has_won_is_said(tmp_path: Path, pictures: Path) -> None:
     """Bright squares against a generator that can't learn: the discriminator is certain in a few epochs."""
-    told = train_here(
+    observed = train_here(
         tiny_recipe(tmp_path, pictures), tmp_path / "run", "optimizer.generator.lr=1e-12",
         "optimizer.discriminator.lr=3e-3", "train.epochs=40", "output.preview_every=100", "output.save_every=100",
     )  # fmt: skip
-    said = [w for w in warnings(told) if "separates real and generated images perfectly" in w]
-    assert 1 <= len(said) <= 5  # when it begins, not at every window
+    found = [w for w in warnings(observed) if "separates real and generated images perfectly" in w]
+    assert 1 <= len(found) <= 5  # when it begins, not at every window
 
 
 @pytest.mark.long
@@ -221,8 +221,10 @@ def test_measuring_the_pictures_is_logged_and_changes_nothing(tmp_path: Path) ->
     file.write_text(f'[data]\nsource = "mnist-10k"\n{TINY}', encoding="utf-8")
     settings = ("train.epochs=1", "train.batch=1000", "ema.decay=0.9", "ema.recalibrate=64")
     train_here(file, tmp_path / "plain", *settings)
-    told = train_here(file, tmp_path / "scored", *settings, "output.metrics_every=6", "output.metrics_pictures=1000")
-    assert [e.step for e in told if isinstance(e, Scored)] == [6, 10]
+    observed = train_here(
+        file, tmp_path / "scored", *settings, "output.metrics_every=6", "output.metrics_pictures=1000"
+    )
+    assert [e.step for e in observed if isinstance(e, Scored)] == [6, 10]
     lines = [json.loads(line) for line in (tmp_path / "scored" / "log.jsonl").read_text().splitlines()]
     figures = [line["figures"] for line in lines if line["event"] == "scored"]
     assert all(f["frechet"] > f["frechet_floor"] > 0 and f["pictures"] == 1000 for f in figures)
@@ -236,8 +238,8 @@ def test_any_network_measures_against_the_training_images(tmp_path: Path) -> Non
     file = tmp_path / "digits.toml"
     file.write_text(f'[data]\nsource = "mnist-10k"\n{TINY}', encoding="utf-8")
     settings = ("train.epochs=1", "train.batch=1000", "output.metrics_every=10", "output.metrics_pictures=1000")
-    told = train_here(file, tmp_path / "run", *settings, f"output.metrics_features={network}")
-    (scored,) = (e for e in told if isinstance(e, Scored))
+    observed = train_here(file, tmp_path / "run", *settings, f"output.metrics_features={network}")
+    (scored,) = (e for e in observed if isinstance(e, Scored))
     assert scored.figures["reference_images"] == 10_000
     assert scored.figures["frechet"] > 0
     assert set(scored.figures) >= {"kernel", "precision", "recall", "density", "coverage"}

@@ -49,10 +49,10 @@ def test_variants_of_a_recipe_go_by_their_folders(tmp_path: Path) -> None:
 
 def test_what_measured_nothing_is_refused(tmp_path: Path) -> None:
     empty = _run(tmp_path / "empty", "empty", [])
-    for folder, said in ((empty, "has no measurements"), (tmp_path / "none", "is not the folder of a run")):
+    for folder, message in ((empty, "has no measurements"), (tmp_path / "none", "is not the folder of a run")):
         done = _curves(folder, "-o", tmp_path / "plot.svg")
         assert done.returncode == 2
-        assert said in done.stderr
+        assert message in done.stderr
         assert done.stderr.count("\n") == 1
     assert not (tmp_path / "plot.svg").exists()
     done = _curves(_run(tmp_path / "run", "run", [(60, 900.0)]), "-o", tmp_path / "nowhere" / "plot.svg")

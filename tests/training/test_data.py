@@ -203,7 +203,7 @@ def test_what_gan_sample_writes_can_be_trained_on(command: Command, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
+    ("arrays", "message"),
     [
         ({"images": np.zeros((3, 8, 8), np.float32)}, "must be uint8"),
         ({"images": np.zeros((3, 8, 8, 2), np.uint8)}, "must be uint8"),
@@ -219,11 +219,11 @@ def test_what_gan_sample_writes_can_be_trained_on(command: Command, tmp_path: Pa
         (None, "is not there"),
     ],
 )
-def test_other_arrays_are_refused(arrays: dict[str, np.ndarray] | bytes | None, said: str, tmp_path: Path) -> None:
+def test_other_arrays_are_refused(arrays: dict[str, np.ndarray] | bytes | None, message: str, tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     if isinstance(arrays, bytes):
         path.write_bytes(arrays)
     elif arrays is not None:
         np.savez(path, allow_pickle=True, **arrays)
-    with pytest.raises(GanExportError, match=said):
+    with pytest.raises(GanExportError, match=message):
         data.open_source(recipe.Data(source="npz", path=str(path)), None)

@@ -52,10 +52,10 @@ def distill_here(
     teacher: Path, run: Path, *settings: str, stop: Callable[[], bool] = lambda: False
 ) -> tuple[trainer.Distilled, list[events.Event]]:
     """As the command does it, in this process."""
-    told: list[events.Event] = []
+    observed: list[events.Event] = []
     read = recipe.load(None, [*SHORT, *settings])
-    options = trainer.Options(observe=told.append, should_stop=stop)
-    return trainer.distill(read, teacher, checkpoint.read(teacher), run, options), told
+    options = trainer.Options(observe=observed.append, should_stop=stop)
+    return trainer.distill(read, teacher, checkpoint.read(teacher), run, options), observed
 
 
 @pytest.mark.long
@@ -106,9 +106,9 @@ def test_ctrl_c_keeps_everything_and_the_run_goes_on_by_the_command(teacher: Pat
         process.stdout.readline()
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, message = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "nothing is lost" in said
+    assert "nothing is lost" in message
     step = torch.load(max((run / "snapshots").iterdir()), weights_only=True)["step"]
     again = gan_train("resume", run, "--set", f"train.steps={step + 3}", "--set", "output.keep=9", "--runtimes", "none")
     assert again.returncode == 0, again.stderr
@@ -120,12 +120,12 @@ def test_ctrl_c_keeps_everything_and_the_run_goes_on_by_the_command(teacher: Pat
 def test_a_student_comes_nearer_and_an_interrupted_run_ends_with_the_same_bits(teacher: Path, tmp_path: Path) -> None:
     settings = ("train.steps=60", "student.channels=0.5", "discriminator.start=new", "train.batch=16")
     narrow = "discriminator.network.widths=[8]"
-    whole, told = distill_here(teacher, tmp_path / "whole", *settings, narrow)
-    measured = [e for e in told if isinstance(e, events.Measured)]
+    whole, observed = distill_here(teacher, tmp_path / "whole", *settings, narrow)
+    measured = [e for e in observed if isinstance(e, events.Measured)]
     assert measured[-1].pixel < 0.6 * measured[0].pixel
     assert measured[-1].features < 0.6 * measured[0].features
     assert measured[-1].loss_d > 0
-    (began,) = (e for e in told if isinstance(e, events.Began))
+    (began,) = (e for e in observed if isinstance(e, events.Began))
     assert (began.discriminator, began.features) == ("new", ("relu0",))
     calls = iter(range(100))
     run = tmp_path / "stopped"
@@ -139,7 +139,7 @@ def test_a_student_comes_nearer_and_an_interrupted_run_ends_with_the_same_bits(t
     for held in last:
         del held["seconds"], held["log_bytes"]
     same(*last)
-    images = [e for e in told if isinstance(e, Wrote) and e.kind == "preview"]
+    images = [e for e in observed if isinstance(e, Wrote) and e.kind == "preview"]
     assert len(images) == 2
     figures = json.loads((run / "figures.json").read_text())
     assert 10 < figures["student"]["psnr"] < 60
@@ -168,7 +168,7 @@ def test_bad_input_is_one_line(teacher: Path, tmp_path: Path, monkeypatch: pytes
     refused(gan_train("distill", teacher, "--channels", 1, cwd=tmp_path), "as wide as its teacher", "--channels 0.5")
     monkeypatch.setattr(EVALUATORS, "_entries", [*EVALUATORS, NamedEvaluator("ranked", cast(Any, _Ranked))])
     onnx = write_network(tmp_path / "c.onnx", np.zeros((1024, 4), np.float32))
-    for settings, said in (
+    for settings, message in (
         (["student.channels=1.5"], "over 0 and below 1"),
         (["student.channels=0.999"], "as wide as its teacher"),
         (["student.widths.convt0=24", "student.channels=1"], "as wide as its teacher"),
@@ -180,7 +180,7 @@ def test_bad_input_is_one_line(teacher: Path, tmp_path: Path, monkeypatch: pytes
         (["loss.pixl=1"], "did you mean loss.pixel"),
         (["output.metrics_features=digits"], "reads 28x28 or 32x32"),
     ):
-        with pytest.raises(GanExportError, match=said) as error:
+        with pytest.raises(GanExportError, match=message) as error:
             distill_here(teacher, tmp_path / "run", *settings)
         assert "\n" not in str(error.value)
         assert not (tmp_path / "run").exists()

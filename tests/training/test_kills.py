@@ -72,8 +72,8 @@ def _killed_after(steps: int, words: list[str], log: Path, draw: random.Random) 
     others = children(process.pid)
     victim = draw.choice([process.pid, *others])
     os.kill(victim, signal.SIGKILL)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == (-signal.SIGKILL if victim == process.pid else 2), said
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == (-signal.SIGKILL if victim == process.pid else 2), error
     while any(alive(pid) for pid in others):  # none trains on alone
         assert time.monotonic() < until
         time.sleep(0.02)

@@ -127,8 +127,8 @@ def test_two_machines_train_as_two_processes_of_one(tmp_path: Path, pictures: Pa
         ]  # fmt: skip
 
     for process in nodes(recipe, "-o", tmp_path / "two", *_words(few)):
-        said = process.communicate(timeout=120)
-        assert process.returncode == 0, said
+        output = process.communicate(timeout=120)
+        assert process.returncode == 0, output
     assert (tmp_path / "two" / "generator_1.pth").read_bytes() == (tmp_path / "one" / "generator_1.pth").read_bytes()
 
     stopped = tmp_path / "stopped"
@@ -138,9 +138,9 @@ def test_two_machines_train_as_two_processes_of_one(tmp_path: Path, pictures: Pa
         time.sleep(0.05)
     both[1].send_signal(signal.SIGINT)
     for process in both:
-        said = process.communicate(timeout=120)
-        assert process.returncode == 130, said
-        assert f"gan-train resume {stopped} --nodes 2" in said[1]
+        output = process.communicate(timeout=120)
+        assert process.returncode == 130, output
+        assert f"gan-train resume {stopped} --nodes 2" in output[1]
 
 
 @pytest.mark.long

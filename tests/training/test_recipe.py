@@ -109,14 +109,14 @@ def test_a_resumed_run_may_go_on_longer_but_not_otherwise() -> None:
 
 
 def test_the_docs_name_every_field() -> None:
-    told = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
     for section, kind in typing.get_type_hints(recipe.Recipe).items():
         if not dataclasses.is_dataclass(kind) or section == "optimizer":
             continue
         for field in dataclasses.fields(kind):
-            assert f"`{section}.{field.name}`" in told
-    assert "`optimizer.{generator,discriminator}.{lr,beta1,beta2}`" in told
-    assert "`optimizer.decay_from`" in told
+            assert f"`{section}.{field.name}`" in page
+    assert "`optimizer.{generator,discriminator}.{lr,beta1,beta2}`" in page
+    assert "`optimizer.decay_from`" in page
 
 
 @pytest.mark.parametrize(

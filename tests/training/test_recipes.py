@@ -41,9 +41,9 @@ def test_every_recipe_takes_steps_and_gives_a_generator_that_is_read(name: str, 
          "ema.recalibrate=64", "output.metrics_every=0", "compute.device=cpu", "compute.autocast=off",
          "compute.tf32=false", "compute.threads=1"],
     )  # fmt: skip
-    told: list[events.Event] = []
-    trainer.train(read, tmp_path / "run", trainer.Options(observe=told.append))
-    measured = [e for e in told if isinstance(e, events.Measured)]
+    observed: list[events.Event] = []
+    trainer.train(read, tmp_path / "run", trainer.Options(observe=observed.append))
+    measured = [e for e in observed if isinstance(e, events.Measured)]
     assert measured[-1].step == (2 if ours.data.drop_last else 3)
     spec = checkpoint.read(tmp_path / "run" / "generator_1.pth", ReadOptions()).spec
     assert latent_image(spec).image == (ours.data.channels, ours.data.size, ours.data.size)

@@ -32,11 +32,11 @@ def test_a_run_is_kept_with_what_its_newest_generator_draws(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert {p.name for p in (records / "tiny").iterdir()} == {"grid.png", "log.jsonl", "recipe.json", "record.json"}
     assert (records / "tiny" / "log.jsonl").read_bytes() == (run / "log.jsonl").read_bytes()
-    told = json.loads((records / "tiny" / "record.json").read_text())
-    assert told == json.loads(done.stdout)
-    assert (told["recipe"], told["epochs"], told["steps"]) == ("mnist32-demo", 1, 20)
-    assert told["generator_sha256"] == hashlib.sha256((run / "generator_1.pth").read_bytes()).hexdigest()
-    assert told["judge"]["frechet"] > told["judge"]["frechet_floor"] > 0
+    record = json.loads((records / "tiny" / "record.json").read_text())
+    assert record == json.loads(done.stdout)
+    assert (record["recipe"], record["epochs"], record["steps"]) == ("mnist32-demo", 1, 20)
+    assert record["generator_sha256"] == hashlib.sha256((run / "generator_1.pth").read_bytes()).hexdigest()
+    assert record["judge"]["frechet"] > record["judge"]["frechet_floor"] > 0
 
 
 @pytest.mark.long

@@ -109,13 +109,13 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path: Path, pictures:
     while time.monotonic() < until and not list(run.glob("snapshots/*.pt")):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130, told
-    assert f"gan-train resume {run}" in told
-    assert "Traceback" not in told
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert f"gan-train resume {run}" in error
+    assert "Traceback" not in error
     newest = sorted(run.glob("snapshots/*.pt"))[-1]
     kept = torch.load(newest, weights_only=True)["step"]
-    assert f"stopped at step {kept}" in told
+    assert f"stopped at step {kept}" in error
     assert not [p for p in run.rglob(".*") if p.is_file()]  # nothing half-written stays behind
     began = resume_here(run, f"train.epochs={kept // 7 + 2}")[0]
     assert isinstance(began, Began)
@@ -138,9 +138,9 @@ def test_another_thread_count_is_warned_of(finished: Path, tmp_path: Path) -> No
     snapshot["machine"]["threads"] = 64
     snapshot["machine"]["isa"] = "AVX1024"
     torch.save(snapshot, newest)
-    said = " ".join(warnings(resume_here(run, "train.epochs=3")))
-    assert "threads: 64 then, 1 now" in said
-    assert "isa: AVX1024 then" in said
+    warned = " ".join(warnings(resume_here(run, "train.epochs=3")))
+    assert "threads: 64 then, 1 now" in warned
+    assert "isa: AVX1024 then" in warned
 
 
 def test_resumed_on_another_kind_of_device_it_goes_on(finished: Path, tmp_path: Path) -> None:

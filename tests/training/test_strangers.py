@@ -1,4 +1,4 @@
-"""Runs that come from strangers: no link is written through, and an odd log is told in a line."""
+"""Runs that come from strangers: no link is written through, and an odd log is reported in one line."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ ODD = {
 def test_an_odd_line_of_a_log_is_told(run: Path, line: str) -> None:
     text = f'{{"event": "began"}}\n{ODD[line]}\n{{"event": "ended"}}\n'
     (run / run_dir.LOG).write_bytes(text.encode("latin-1"))
-    with pytest.raises(GanExportError, match="line 2 is not an event") as told:
+    with pytest.raises(GanExportError, match="line 2 is not an event") as error:
         report.write(run, run / "page.html")
-    assert str(told.value).isprintable()
+    assert str(error.value).isprintable()
     assert not (run / "page.html").exists()
 
 

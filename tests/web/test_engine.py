@@ -148,13 +148,17 @@ def test_bad_input_is_said_in_a_line(tmp_path: Path) -> None:
         "whole rows of 7": {"latents": [1.0, 2.0]},
     }
     answers = draw(path, *({"request": r} for r in requests.values()), {"request": {}, "options": {"threads": 0}})
-    for said, answer in zip((*requests, "threads 0: must be 1 to"), answers, strict=True):
-        assert said in answer["error"]
+    for message, answer in zip((*requests, "threads 0: must be 1 to"), answers, strict=True):
+        assert message in answer["error"]
     damaged = bytearray(whole)
     damaged[len(whole) // 2] ^= 1
-    for data, said in ((b"no generator", "not a .gan file"), (whole[:-64], "cut short"), (bytes(damaged), "changed")):
+    for data, message in (
+        (b"no generator", "not a .gan file"),
+        (whole[:-64], "cut short"),
+        (bytes(damaged), "changed"),
+    ):
         path.write_bytes(data)
-        assert said in draw(path, {"request": {}})[0]["error"]
+        assert message in draw(path, {"request": {}})[0]["error"]
     labeled = conditional()
     path.write_bytes(encode(labeled, random_weights(labeled)))
     assert 'label 5: must be 0 to 4, "random" or "all"' in draw(path, {"request": {"label": 5}})[0]["error"]
@@ -230,15 +234,15 @@ def test_workers_that_cant_start_are_done_without(small: Path, tmp_path: Path) -
 def test_closing_ends_what_is_on_its_way_and_what_comes_later(small: Path, tmp_path: Path) -> None:
     printed = in_node(
         """const generator = await open(given[0], { threads: 2 });
-        const said = [];
-        const asked = generator.generate({ count: 1 }).catch((e) => said.push(e.message));
+        const messages = [];
+        const asked = generator.generate({ count: 1 }).catch((e) => messages.push(e.message));
         await new Promise((resolve) => setTimeout(resolve));
         for (const begun = Date.now(); Date.now() - begun < 500; ); // until the answer lies in the queue
         generator.close();
         await asked;
         await new Promise((resolve) => setTimeout(resolve, 200));
-        await generator.generate({ count: 64 }).catch((e) => said.push(e.message));
-        console.log(JSON.stringify(said));""",
+        await generator.generate({ count: 64 }).catch((e) => messages.push(e.message));
+        console.log(JSON.stringify(messages));""",
         tmp_path,
         WEB / "gan.js",
         small,

@@ -99,21 +99,21 @@ def test_pictures_are_gan_samples(page: Any, name: str, provider: str, command: 
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("cut", "cut short"), ("junk", "not an ONNX file"), ("absent", "the server answered 404")]
+    ("name", "message"), [("cut", "cut short"), ("junk", "not an ONNX file"), ("absent", "the server answered 404")]
 )
-def test_what_is_no_generator_is_refused(page: Any, name: str, said: str) -> None:
-    assert said in run(page, opened(name, "['wasm']"))
+def test_what_is_no_generator_is_refused(page: Any, name: str, message: str) -> None:
+    assert message in run(page, opened(name, "['wasm']"))
     page.get_log("browser")
 
 
 def test_what_cant_be_asked_is_refused(page: Any) -> None:
     assert "no provider runs this file" in run(page, opened("plain", "['nonsense']"))
-    for request, said in (
+    for request, message in (
         ("{count: 0}", "RangeError: count 0"),
         ("{seed: -1n}", "RangeError: seed"),
         ("{label: 3}", "label"),
     ):
-        assert said in run(page, opened("plain", "['wasm']") + f"return await generator.generate({request});")
+        assert message in run(page, opened("plain", "['wasm']") + f"return await generator.generate({request});")
     page.get_log("browser")
 
 
@@ -140,9 +140,9 @@ def test_the_page_with_both_backends(
         for name in (*offered[1:], "engine"):
             choice.select_by_value(name)
             wait(page, "images/s")
-            said = page.find_element("id", "backend").text
-            assert asked[name] in said
-            assert name == "engine" or said.endswith(name)
+            message = page.find_element("id", "backend").text
+            assert asked[name] in message
+            assert name == "engine" or message.endswith(name)
             assert close(grid(page, 8)[1:, :, :, 0].ravel(), want)
         (tmp_path / "site" / "generator.onnx").write_bytes(b"junk")
         page.get(address)

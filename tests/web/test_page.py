@@ -78,10 +78,10 @@ def wait(browser: Any, text: str) -> str:
     """The status line, once it says `text`."""
     from selenium.webdriver.support.ui import WebDriverWait
 
-    def says(b: Any) -> bool:
+    def shows(b: Any) -> bool:
         return text in b.find_element("id", "status").text
 
-    WebDriverWait(browser, 60).until(says, f"the page never said {text!r}")
+    WebDriverWait(browser, 60).until(shows, f"the page never showed {text!r}")
     return str(browser.find_element("id", "status").text)
 
 
@@ -253,19 +253,19 @@ def test_what_is_asked_counts_once_it_is_drawn(browser: Any, tmp_path: Path) -> 
         wait(browser, "Images 192 to 255 of seed 7")
 
         browser.execute_script(
-            """window.said = [];
+            """window.shown = [];
             const status = document.getElementById('status');
-            new MutationObserver(() => said.push(status.textContent)).observe(status, {childList: true});
+            new MutationObserver(() => shown.push(status.textContent)).observe(status, {childList: true});
             document.getElementById('seed').value = '8';
             for (const id of ['draw', 'save']) document.getElementById(id).click();"""
         )
 
         def both(b: Any) -> list[str]:
-            said = b.execute_script("return said")
-            return said if all(any(word in s for s in said) for word in ("Saved", "of seed 8")) else []
+            lines = b.execute_script("return shown")
+            return lines if all(any(word in s for s in lines) for word in ("Saved", "of seed 8")) else []
 
-        said = WebDriverWait(browser, 60).until(both)
-        assert [s for s in said if "Saved" in s] == ["Saved seed-7.png"]
+        lines = WebDriverWait(browser, 60).until(both)
+        assert [s for s in lines if "Saved" in s] == ["Saved seed-7.png"]
         seed.clear()
         seed.send_keys("9", Keys.ENTER)
         wait(browser, "Images 0 to 63 of seed 9")

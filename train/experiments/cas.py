@@ -66,17 +66,17 @@ def few(file: Path, drawn: Set, root: str, seeds: range, steps: int) -> dict[str
     """Train in three ways with equal steps, a classifier per seed: on real digits, on generated ones, half and half."""
     with np.load(file) as held:
         real = torch.from_numpy(held["images"][:, None]), torch.from_numpy(held["labels"])
-    told: dict[str, Any] = {"real": len(real[1]), "generated": len(drawn[1]), "steps": steps}
+    results: dict[str, Any] = {"real": len(real[1]), "generated": len(drawn[1]), "steps": steps}
     for name, sets in (("real_alone", [real]), ("generated_alone", [drawn]), ("both", [real, drawn])):
-        told[name] = [accuracy(fit(sets, steps, seed), root) for seed in seeds]
-    return told
+        results[name] = [accuracy(fit(sets, steps, seed), root) for seed in seeds]
+    return results
 
 
-def keep(name: str, told: Mapping[str, Any]) -> None:
+def keep(name: str, results: Mapping[str, Any]) -> None:
     """Store a result in KEPT as `name`, with the versions that computed it."""
     kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
     machine = {"machine": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
-    kept[name] = {**told, **machine}
+    kept[name] = {**results, **machine}
     KEPT.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -108,13 +108,13 @@ def main() -> None:
     except (gan_export.GanExportError, OSError) as e:
         parser.error(str(e))
     if given.command == "alone":
-        told = alone(drawn, given.root, given.epochs, given.seed)
+        results = alone(drawn, given.root, given.epochs, given.seed)
     else:
-        told = few(given.file, drawn, given.root, range(given.seeds), given.steps)
-    told["generator_sha256"] = digest
-    print(json.dumps(told, indent=2))
+        results = few(given.file, drawn, given.root, range(given.seeds), given.steps)
+    results["generator_sha256"] = digest
+    print(json.dumps(results, indent=2))
     if given.keep:
-        keep(given.keep, told)
+        keep(given.keep, results)
 
 
 if __name__ == "__main__":

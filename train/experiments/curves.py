@@ -51,7 +51,7 @@ def read(run: Path) -> Curve:
     return Curve(name, points)
 
 
-def told(curves: list[Curve]) -> str:
+def table(curves: list[Curve]) -> str:
     """Return the table, in Markdown."""
     end = min(c.points[-1][0] for c in curves)
     first = curves[0]
@@ -92,7 +92,7 @@ def main() -> None:
     except (OSError, ValueError, ImportError) as error:
         print(f"curves.py: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    print(told(curves))
+    print(table(curves))
 
 
 if __name__ == "__main__":

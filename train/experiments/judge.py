@@ -65,12 +65,12 @@ def train(root: str, target: Path, epochs: int, seed: int = 0) -> None:
     an_epoch = len(pictures) // BATCH
     began = time.perf_counter()
 
-    def told(judge: Judge, step: int) -> None:
+    def observe(judge: Judge, step: int) -> None:
         if step % an_epoch == 0:
             right, spent = accuracy(judge, root), time.perf_counter() - began
             print(f"epoch {step // an_epoch}: {right:.2%} of the test digits, {spent:.0f} s", flush=True)
 
-    judge = fit([(pictures, labels)], epochs * an_epoch, seed, told)
+    judge = fit([(pictures, labels)], epochs * an_epoch, seed, observe)
     target.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"weights": judge.state_dict(), "test_accuracy": accuracy(judge, root)}, target)
 
@@ -79,7 +79,7 @@ def fit(
     sets: Sequence[tuple[Tensor, Tensor]],
     steps: int,
     seed: int,
-    told: Callable[[Judge, int], None] = lambda judge, step: None,
+    observe: Callable[[Judge, int], None] = lambda judge, step: None,
 ) -> Judge:
     """Return a classifier trained with small random shifts, scalings and rotations, and a one-cycle learning rate.
 
@@ -100,7 +100,7 @@ def fit(
         loss.backward()
         adam.step()
         schedule.step()
-        told(judge, step)
+        observe(judge, step)
     return judge
 
 

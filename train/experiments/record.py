@@ -29,11 +29,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=RECORDS)
     given = parser.parse_args()
     try:
-        told = keep(given.run, given.folder, given.name)
+        record_of = keep(given.run, given.folder, given.name)
     except (OSError, ValueError, KeyError, TypeError, gan_export.GanExportError) as error:
         print(f"record.py: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    print(json.dumps(told, indent=2))
+    print(json.dumps(record_of, indent=2))
 
 
 def keep(run: Path, records: Path, name: str | None) -> dict[str, object]:
@@ -57,7 +57,7 @@ def keep(run: Path, records: Path, name: str | None) -> dict[str, object]:
         shutil.copyfile(run / file, record / file)
     shutil.copyfile(run / "previews" / f"{epoch:04d}_grid.png", record / "grid.png")
     measured = gan_export.evaluate(checkpoint, seed=SEED)
-    told: dict[str, object] = {
+    record_of: dict[str, object] = {
         "recipe": recipe["name"],
         "epochs": epoch,
         "steps": step,
@@ -67,8 +67,8 @@ def keep(run: Path, records: Path, name: str | None) -> dict[str, object]:
         "generator_bytes": checkpoint.stat().st_size,
         "judge": {"seed": SEED, **measured.to_json()},
     }
-    (record / "record.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    return told
+    (record / "record.json").write_text(json.dumps(record_of, indent=2) + "\n", encoding="utf-8")
+    return record_of
 
 
 if __name__ == "__main__":
