@@ -206,19 +206,20 @@ def test_who_is_interrupted_keeps_the_speed_of_what_was_judged(planted: Callable
     assert (line.verdict, line.rate) == ("not verified after timing", None)
 
 
-def test_a_runtime_that_no_longer_loads_has_no_speed(
-    planted: Callable[..., Run], files: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_runtime_that_no_longer_loads_has_no_speed(files: dict[str, Path], tmp_path: Path) -> None:
     own = tmp_path / "own.onnx"
     own.write_bytes(files["onnx"].read_bytes())
+    native = exporters.find("native")
+    native.write(checkpoint.read(files["checkpoint"]), tmp_path / "own.gan", Options())
 
     def remove(progress: measure.Progress) -> None:
         if progress.what == "batch 4: done":
             own.unlink(missing_ok=True)
 
-    plan = dataclasses.replace(BRIEF, processes=2, rounds=2, block_seconds=0.02, runtimes=("onnxruntime", "eager"))
-    run = measure.run(plan, Source(files["checkpoint"], {"onnx": own}), remove)
-    assert {line.entry.contender: line.verdict for line in summary.lines(run)} == {"onnxruntime": "failed", "eager": ""}
+    plan = dataclasses.replace(BRIEF, processes=2, rounds=2, block_seconds=0.02, runtimes=("onnxruntime", "native"))
+    run = measure.run(plan, Source(files["checkpoint"], {"onnx": own, "gan": tmp_path / "own.gan"}), remove)
+    verdicts = {line.entry.contender: line.verdict for line in summary.lines(run)}
+    assert verdicts == {"onnxruntime": "failed", "native": ""}
     assert [a.failed for a in run.absent] == [True]
 
 
