@@ -119,6 +119,10 @@ def apply(
         suggest("gan-export", "onnx", file)
     elif source.is_file():
         suggest("gan-sample", "apply", file, "FOLDER", "-o", "results", "--side-by-side")
+    elif side_by_side:
+        suggest("gan-export", "verify", file)
+    else:
+        suggest("gan-sample", "apply", file, source, "-o", out, "--side-by-side", "--resume")
     tables.print_how_read(generator.reading)
 
 

@@ -173,6 +173,11 @@ def report(
 
     for path in reports.write(folder, out or folder.resolve().parent):
         say(path)
+    newest = sorted(folder.glob("*.json"))[-2:]
+    if len(newest) == 2:
+        suggest("gan-bench", "compare", *newest)
+    else:
+        suggest("gan-bench", "CHECKPOINT", "--save-dir", folder)
 
 
 @app.command(name="list")

@@ -103,6 +103,9 @@ def dataset(
         say(line)
     if report.complete:
         suggest("gan-sample", "check", out, "--generator", file)
+    elif part:
+        following = Partition(request.slice.number % request.slice.of + 1, request.slice.of)
+        suggest("gan-sample", *(str(following) if word == part else word for word in sys.argv[1:]))
     if read:
         tables.print_how_read(read.reading)
 
@@ -152,9 +155,9 @@ def lines(report: Report, target: str, format: str) -> list[str]:
         f"{target}: {report.pictures:,} images in {report.shards:,} shards, {_bytes(report.bytes)} as {format}; {state}"
     )
     for name, note in report.notes.items():
-        if name == "psi":
+        if name == "latent_scale":
             notes.append(
-                f"  psi          {note['psi']:g}: {note['variety']:.0%} of the variety without it "
+                f"  latent scale {note['latent_scale']:g}: {note['variety']:.0%} of the variety without it "
                 f"(mean distance of {note['of']} images)"
             )
         elif isinstance(note, dict):
@@ -168,7 +171,7 @@ def lines(report: Report, target: str, format: str) -> list[str]:
         f"  generated    {report.drawn:,} in {_time(report.seconds)}, {report.drawn / report.seconds:,.0f} img/s"
     )
     everything = report.spent.get("all", 0.0)
-    parts = {what: report.spent.get(what, 0.0) for what in ("drawing", "encoding", "disk")}
+    parts = {what: report.spent.get(what, 0.0) for what in ("generating", "encoding", "disk")}
     bound = max(parts, key=lambda what: parts[what])
     for what, seconds in parts.items():
         share = seconds / everything if everything else 0.0
@@ -197,6 +200,7 @@ def check(
 ) -> None:
     """Verify every hash of a dataset, and generate some images again to compare them."""
     from gan_export.datasets import check as checking
+    from gan_export.formats import manifest
 
     check_device(device)
     verdict = checking.check(folder, generator, runtime=runtime, device=device, pictures=count, strict=strict)
@@ -217,6 +221,8 @@ def check(
         suggest("gan-sample", "check", folder, "--generator", verdict.manifest.job.generator)
     else:
         say(f"{verdict.drawn} images generated again: identical")
+        is_export = manifest.detect_format(generator) != "checkpoint"
+        suggest("gan-export", "verify" if is_export else "inspect", generator)
 
 
 def _bytes(n: float) -> str:

@@ -78,7 +78,7 @@ def check(
         overrides = dict(found.job.overrides)
         source = GeneratorSource(generator, runtime or found.job.runtime, device, overrides=overrides, strict=strict)
         sound = [r for r, fault in checked if not fault and r.kept]
-        with source.open(found.job.psi) as opened:
+        with source.open(found.job.latent_scale) as opened:
             warnings = opened.warnings
             if opened.signature != found.job.signature:
                 raise GanExportError(

@@ -9,7 +9,7 @@ from typing import Any
 
 from gan_export._lib import plaindata
 from gan_export._lib.schema import decode
-from gan_export.datasets.plan import DatasetPlan
+from gan_export.datasets.plan import DatasetPlan, renamed
 from gan_export.datasets.records import ShardRecord, total
 from gan_export.datasets.store import MANIFEST, STATE, Store
 from gan_export.errors import GanExportError, printable
@@ -23,7 +23,7 @@ NOTES = f"{STATE}/notes.json"
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A finished dataset.  notes: the effects of filters and psi, by name."""
+    """A finished dataset.  notes: the effects of filters and of the latent scale, by name."""
 
     job: DatasetPlan
     records: tuple[ShardRecord, ...]
@@ -81,15 +81,18 @@ def read(store: Store) -> Manifest | None:
 
 
 def _notes(found: Any) -> dict[str, Any]:
-    """Check notes: numbers by name, for each filter and psi; raise ValueError for anything else."""
+    """Check notes: numbers by name, for each filter and the latent scale; raise ValueError for anything else."""
+    found = {name: renamed(note) for name, note in renamed(found).items()}
     for name, note in found.items():
         texts = [k for k, v in note.items() if isinstance(v, str)] if isinstance(note, dict) else []
         values = [v for k, v in note.items() if k not in texts] if isinstance(note, dict) else [note]
         if {*texts} - _NOTED_TEXTS or not all(type(v) in (int, float) and abs(v) < _LARGEST for v in values):
             raise ValueError(f"its note of {name} contains no numbers")
-    if "psi" in found and {"psi", "variety", "of"} - {*found["psi"]}:
-        raise ValueError("its note of psi lacks what was measured")
-    if any({"dropped", "of"} - {*note} for name, note in found.items() if isinstance(note, dict) and name != "psi"):
+    if "latent_scale" in found and {"latent_scale", "variety", "of"} - {*found["latent_scale"]}:
+        raise ValueError("its note of latent_scale lacks what was measured")
+    if any(
+        {"dropped", "of"} - {*note} for name, note in found.items() if isinstance(note, dict) and name != "latent_scale"
+    ):
         raise ValueError("its note of a filter lacks what it left out")
     return dict(found)
 

@@ -26,7 +26,7 @@ class DatasetPlan:
     generator:  the file's name; sha256: of its content, which identifies it
     runtime:    the runtime's name; version: of its library
     label:      the number of a label, "all" or "random"
-    psi:        a factor of the latents
+    latent_scale: a factor of the latents
     filters:    names of the filters, in order
     overrides:  the user's flags for reading a checkpoint
     encoder:    the library that compresses images, with its version; empty if there is none
@@ -43,7 +43,7 @@ class DatasetPlan:
     format: str
     shard_size: int
     label: int | str = "random"
-    psi: float = 1.0
+    latent_scale: float = 1.0
     filters: tuple[str, ...] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
     encoder: str = ""
@@ -104,7 +104,7 @@ class DatasetPlan:
     def from_data(data: Mapping[str, Any]) -> DatasetPlan:
         """Return the plan of data that `to_data` returned; raise GanExportError if it is invalid."""
         where = "the job of the dataset can't be read"
-        job = decode(DatasetPlan, _of_signature(data, where), where)
+        job = decode(DatasetPlan, _of_signature(renamed(data), where), where)
         decode(ReadOptions, job.overrides, where, "overrides")
         if job.picture_bytes > _LARGEST_PICTURE:
             raise GanExportError(f"{where}: no generator has its image of {job.image}")
@@ -130,6 +130,13 @@ class _Facts:
     classes: int
     image: tuple[int, int, int]
     range: tuple[float, float] | None
+
+
+def renamed(data: Any) -> Any:
+    """Return the data of a plan or of notes with the latent scale under its name; the first datasets call it psi."""
+    if not isinstance(data, Mapping) or "psi" not in data or "latent_scale" in data:
+        return data
+    return {"latent_scale" if k == "psi" else k: v for k, v in data.items()}
 
 
 def _of_signature(data: Any, where: str) -> Any:

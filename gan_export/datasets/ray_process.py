@@ -88,7 +88,7 @@ class ShardActor:
             if generator_files.sha256(path) != job.sha256:
                 raise GanExportError(f"{printable(path.name)} arrived damaged, or was changed; run the command again")
             self._stack = contextlib.ExitStack()  # open until the process ends
-            generator = self._stack.enter_context(replace(self._source, path=path).open(job.psi))
+            generator = self._stack.enter_context(replace(self._source, path=path).open(job.latent_scale))
         for what, here, there in (
             (job.runtime, generator.session.info.version, job.version),
             ("the encoder", formats.find(job.format).encoder(), job.encoder),

@@ -29,7 +29,7 @@ from gan_export.recognize.options import ReadOptions
 from gan_export.sampling.generator import Generator, choose_labels
 
 _TRIAL = 64  # images that are encoded to estimate the dataset's size
-_VARIED = 256  # images that are generated with and without psi to measure the loss of variety
+_VARIED = 256  # images that are generated with and without the latent scale to measure the loss of variety
 _SPARE = 1 << 24  # bytes left free for the file system itself
 
 Progress = Callable[[int, int], None]  # (additional images, additional bytes)
@@ -44,7 +44,7 @@ class Report:
     drawn:     images that this run generated; kept_shards: number of shards that earlier runs had finished
     redrawn:   a text for each damaged shard of an earlier run
     seconds:   elapsed time; spent: seconds of all workers by kind of work, with "all"
-    notes:     the manifest's notes on psi and the filters
+    notes:     the manifest's notes on the latent scale and the filters
     complete:  whether the dataset is finished; left: the number of unfinished shards
     """
 
@@ -70,7 +70,7 @@ class DatasetRequest:
     count: int
     format: str
     label: int | str = "random"
-    psi: float = 1.0
+    latent_scale: float = 1.0
     filter: str | None = None  # "confidence<0.9", by source.classifier
     shard_size: int | None = None
     slice: Partition = field(default_factory=Partition)
@@ -101,7 +101,8 @@ def make_job(source: GeneratorSource, request: DatasetRequest, generator: Genera
         runtime=info.runtime, version=info.version, seed=request.seed, start=request.start, count=request.count,
         format=format.name,
         shard_size=format.shard_size(signature) if request.shard_size is None else request.shard_size,
-        label=request.label, psi=request.psi, filters=tuple(names), overrides=explicit, encoder=format.encoder(),
+        label=request.label, latent_scale=request.latent_scale, filters=tuple(names), overrides=explicit,
+        encoder=format.encoder(),
     )  # fmt: skip
     job.check()
     return job
@@ -125,14 +126,14 @@ def run(
     store = open_store(target)
     _check_target(store, None)
     here = source if request.ray is None else replace(source, device="cpu")  # the nodes have the GPUs
-    with here.open(request.psi) as generator:
+    with here.open(request.latent_scale) as generator:
         job = make_job(source, request, generator)
         _check_target(store, job)
         if not isinstance(store, Folder) and formats.find(job.format).wholes(job, job.count):
             raise GanExportError(
                 f"{job.format} is written in place, which {store.shown} doesn't support; use format=npy"
             )
-        variety = _variety(generator, job) if request.psi != 1.0 and not _psi_is_noted(store) else {}
+        variety = _variety(generator, job) if request.latent_scale != 1.0 and not _scale_is_noted(store) else {}
         missing = _Count(request.slice, job, store).missing
         if missing:
             _check_room(generator, job, store, missing)
@@ -140,7 +141,7 @@ def run(
         store.create(manifest.JOB, manifest.encode_job(job))
         _check_target(store, job)  # another run may have begun meanwhile
         if variety and store.read(MANIFEST) is None:
-            manifest.write_notes(store, {**manifest.read_notes(store), "psi": variety})
+            manifest.write_notes(store, {**manifest.read_notes(store), "latent_scale": variety})
         prepared = resume.prepare(
             store,
             job,
@@ -194,14 +195,18 @@ def _pictures(job: DatasetPlan, shards: Sequence[int]) -> int:
     return len(shards) * job.shard_size - (lacking if job.shards - 1 in shards else 0)
 
 
-def _psi_is_noted(store: Store) -> bool:
-    return store.read(MANIFEST) is not None or "psi" in manifest.read_notes(store)
+def _scale_is_noted(store: Store) -> bool:
+    return store.read(MANIFEST) is not None or "latent_scale" in manifest.read_notes(store)
 
 
 def _variety(generator: Generator, job: DatasetPlan) -> dict[str, Any]:
     """Return the spread of images with the latent scale and without: the mean distance between neighbors' pixels."""
     whole, shrunk = (_spread(replace(generator, latent_scale=s), job) for s in (1.0, generator.latent_scale))
-    return {"psi": generator.latent_scale, "variety": round(shrunk / whole, 3) if whole else 0.0, "of": _VARIED}
+    return {
+        "latent_scale": generator.latent_scale,
+        "variety": round(shrunk / whole, 3) if whole else 0.0,
+        "of": _VARIED,
+    }
 
 
 def _spread(generator: Generator, job: DatasetPlan) -> int:

@@ -46,7 +46,7 @@ class GeneratorDatasetConfig:
     length: int
     start: int = 0
     label: Label = "random"
-    psi: float = 1.0
+    latent_scale: float = 1.0
     device: str = "cpu"
     threads: int | None = None
     transform: Transform | None = None
@@ -113,7 +113,7 @@ class _Source:
                         self.overrides,
                         device=d.device,
                         threads=self._threads(),
-                        latent_scale=d.psi,
+                        latent_scale=d.latent_scale,
                         by_evidence=False,
                     )
                 )
@@ -134,7 +134,9 @@ def _described(drawing: GeneratorDatasetConfig) -> tuple[Signature, ReadOptions]
     compiled = path.is_file() and manifest.detect_format(path) == "aoti"  # only for the device that it was compiled for
     with (
         _torch_as_it_was(device),
-        open_generator(path, device=device if compiled else "cpu", threads=1, latent_scale=drawing.psi) as generator,
+        open_generator(
+            path, device=device if compiled else "cpu", threads=1, latent_scale=drawing.latent_scale
+        ) as generator,
     ):
         info = generator.session.info
     if info.inputs == "seed":

@@ -82,7 +82,7 @@ def _work(setting: Message, requests: Asked, say: Say) -> None:
     job, source = DatasetPlan.from_data(setting["job"]), GeneratorSource.from_data(setting["source"])
     store = open_store(setting["target"])
     progress = _Progress(say)
-    with source.open(job.psi) as generator, ThreadPoolExecutor(1) as pool:
+    with source.open(job.latent_scale) as generator, ThreadPoolExecutor(1) as pool:
         shared = shared_folder(Path(setting["target"]))
         writer = ShardWriter(
             generator, job, store, shared, classifier=source.classifier, ahead=setting["ahead"], progress=progress

@@ -48,7 +48,7 @@ class GeneratorSource:
         return GeneratorSource(**{**data, "path": Path(data["path"])})
 
     @contextlib.contextmanager
-    def open(self, psi: float = 1.0) -> Iterator[generators.Generator]:
+    def open(self, latent_scale: float = 1.0) -> Iterator[generators.Generator]:
         """Open the generator."""
         with open_generator(
             self.path,
@@ -56,7 +56,7 @@ class GeneratorSource:
             runtime=self.runtime,
             device=self.device,
             threads=self.threads,
-            latent_scale=psi,
+            latent_scale=latent_scale,
             strict=self.strict,
             by_evidence=False,
         ) as generator:
@@ -146,7 +146,7 @@ class ShardWriter:
             if chosen is not None and not chosen.any():
                 continue
             start = shard.start + first
-            with self.meter.of("drawing"):
+            with self.meter.of("generating"):
                 labels = generators.choose_labels(job.signature, job.label, job.seed, range(start, start + n))  # type: ignore[arg-type]
                 pictures = generator.sample(n, seed=job.seed, start=start, labels=labels)
             indices = np.uint64(start) + np.arange(n, dtype=np.uint64)

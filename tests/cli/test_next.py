@@ -27,6 +27,11 @@ def test_commands_end_with_the_next_one(
         ("gan-sample interpolate 'g 1.gan' --keypoints 2", "gan-export web 'g 1.gan' -o site"),
         ("gan-sample dataset 'g 1.gan' -n 20 --format npy -o d", "gan-sample check d --generator 'g 1.gan'"),
         ("gan-sample check d", "gan-sample check d --generator 'g 1.gan'"),
+        ("gan-sample check d --generator 'g 1.gan'", "gan-export verify 'g 1.gan'"),
+        (
+            "gan-sample dataset 'g 1.gan' -n 20 --format npy --shard-size 10 --part 1/2 -o e",
+            "gan-sample dataset 'g 1.gan' -n 20 --format npy --shard-size 10 --part 2/2 -o e",
+        ),
         ("gan-train list", "gan-train mnist32-demo"),
         ("gan-export list", "gan-export onnx CHECKPOINT"),
     ]

@@ -26,9 +26,11 @@ from tests.datasets.test_runs import files
 FORMATS = pytest.mark.parametrize("format", ["npy", "png", "raw"])
 
 
-def draw(gan: Path, out: Path, part: str = "1/1", format: str = "npy", psi: float = 1.0) -> Report:
+def draw(gan: Path, out: Path, part: str = "1/1", format: str = "npy", latent_scale: float = 1.0) -> Report:
     """Run a part as the command does with --shard."""
-    wish = DatasetRequest(SEED, 0, COUNT, format, psi=psi, shard_size=20, slice=Partition.parse(part), workers=1)
+    wish = DatasetRequest(
+        SEED, 0, COUNT, format, latent_scale=latent_scale, shard_size=20, slice=Partition.parse(part), workers=1
+    )
     return run(GeneratorSource(gan), wish, str(out))
 
 
@@ -175,12 +177,12 @@ def test_parts_that_end_at_once_without_locks_both_see_it_whole(gan: Path, tmp_p
     """One part ends before any step that the other one takes at its end."""
     pytest.importorskip("fsspec")
     out = tmp_path / "d"
-    draw(gan, out, psi=0.5)
+    draw(gan, out, latent_scale=0.5)
     whole = files(out)
     store = Remote(f"file://{out}")
     done = manifest.read(store)
     assert done is not None
-    assert "psi" in done.notes
+    assert "latent_scale" in done.notes
     moment, calls = -1, 0
     while calls > moment:
         moment += 1

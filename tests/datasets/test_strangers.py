@@ -99,7 +99,7 @@ FORGED: dict[str, Callable[[Any], None]] = {
     "shard size": _set("job", "shard_size", value="8"),
     "seed": _set("job", "seed", value=[]),
     "seed as a fraction": _set("job", "seed", value=1.5),
-    "psi": _set("job", "psi", value="x"),
+    "latent_scale": _set("job", "latent_scale", value="x"),
     "format": _set("job", "format", value="nothing"),
     "image": _set("job", "signature", "outputs", 0, "shape", value=[1 << 40, 1, 1]),
     "no channels": _set("job", "signature", "outputs", 0, "shape", value=[0, 1, 1]),
@@ -112,7 +112,7 @@ FORGED: dict[str, Callable[[Any], None]] = {
     "filters": _set("job", "filters", value=[1]),
     "facts": _set("job", "facts", value=[]),
     "version": _set("version", value={"a": "\x1b"}),
-    "notes": _set("notes", value={"psi": {}}),
+    "notes": _set("notes", value={"latent_scale": {}}),
     "a note": _set("notes", value={"kept": "x"}),
     "notes that are none": _set("notes", value=[]),
     "bytes": _set("shards", 0, "pieces", 0, "bytes", value="x"),
@@ -141,6 +141,8 @@ def test_a_dataset_from_before_the_signature_is_read(gan: Path, whole: Path, tmp
     data = json.loads((whole / "MANIFEST.json").read_text())
     of = LatentImage.of(Signature.from_data(data["job"].pop("signature")), "this test")
     data["job"]["facts"] = {"arch": "dcgan", **asdict(of)}
+    data["job"]["psi"] = data["job"].pop("latent_scale")
+    data["notes"]["psi"] = {"psi": 1.0, "variety": 1.0, "of": 256}
     (tmp_path / "old" / "MANIFEST.json").write_text(json.dumps(data))
     found = checking.check(str(tmp_path / "old"), gan)
     assert (found.faults, found.drawn) == ((), COUNT)

@@ -1,4 +1,4 @@
-"""Test what a run reports: its progress, and the effect of psi."""
+"""Test what a run reports: its progress, and the effect of the latent scale."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def test_what_psi_costs_is_noted_once(command: Command, gan: Path, tmp_path: Pat
     words = ("gan-sample", "dataset", gan, *ARGUMENTS, "npy", "--latent-scale", 0.5, "-o", out, "--part")
     assert command(*words, "1/2").code == 0
     notes = out / ".gan-sample" / "notes.json"
-    found = json.loads(notes.read_bytes())["psi"]
+    found = json.loads(notes.read_bytes())["latent_scale"]
 
-    def spread(psi: float) -> float:
-        with open_generator(gan, latent_scale=psi) as generator:
+    def spread(latent_scale: float) -> float:
+        with open_generator(gan, latent_scale=latent_scale) as generator:
             return float(np.abs(np.diff(generator.sample(256, seed=SEED).astype(np.float64), axis=0)).mean())
 
-    assert found == {"psi": 0.5, "of": 256, "variety": pytest.approx(spread(0.5) / spread(1.0), abs=0.001)}
-    notes.write_text(json.dumps({"psi": {**found, "variety": 0.123}}))
+    assert found == {"latent_scale": 0.5, "of": 256, "variety": pytest.approx(spread(0.5) / spread(1.0), abs=0.001)}
+    notes.write_text(json.dumps({"latent_scale": {**found, "variety": 0.123}}))
     assert command(*words, "2/2").code == 0
-    assert json.loads((out / "MANIFEST.json").read_bytes())["notes"]["psi"]["variety"] == 0.123
+    assert json.loads((out / "MANIFEST.json").read_bytes())["notes"]["latent_scale"]["variety"] == 0.123
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads its memory in /proc")

@@ -35,7 +35,7 @@ class ImageBatch:
 class Stopwatch:
     """Seconds by kind of work."""
 
-    seconds: dict[str, float] = field(default_factory=lambda: {"drawing": 0.0, "encoding": 0.0, "disk": 0.0})
+    seconds: dict[str, float] = field(default_factory=lambda: {"generating": 0.0, "encoding": 0.0, "disk": 0.0})
 
     @contextmanager
     def of(self, what: str) -> Iterator[None]:
