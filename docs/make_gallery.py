@@ -61,6 +61,25 @@ def walk(folder: Path) -> None:
         _animation(made, GALLERY / made.name)
 
 
+def styles(folder: Path) -> None:
+    """Write a sheet of style mixing, rows and columns named by their own images, and a sheet of truncation."""
+    network = folder / "network.pkl"
+    subprocess.run([sys.executable, ROOT / "docs" / "start" / "example_file.py", network.name], check=True, cwd=folder)
+    rows, columns = (85, 100, 75, 458), (55, 821, 1789, 293, 64)
+    white = np.full((1, 64, 64, 3), 255, np.uint8)
+    with gan_export.open(str(network)) as generator:
+
+        def image(seed: int, **flags: str) -> np.ndarray:
+            return generator.sample(1, seed=seed, psi=0.7, **flags)
+
+        table = [[white, *(image(seed) for seed in columns)]]
+        table += [[image(row), *(image(row, mix=f"4-9:{column}") for column in columns)] for row in rows]
+        sheet = np.concatenate([np.concatenate([one[0] for one in line], 1) for line in table])
+    _save(Image.fromarray(sheet), GALLERY / "style-mixing.png")
+    _gan("gan-sample", network, "--psi", "0,0.25,0.5,0.75,1,1.25", "-n", 3, "--seed", 7, "-o", folder / "sweep.png")
+    _save(Image.open(folder / "sweep.png").convert("RGB"), GALLERY / "truncation.png")
+
+
 def readings(folder: Path) -> None:
     """Write the digits under each reading of their checkpoint."""
     _gan("gan-export", "inspect", DIGITS, "-o", folder / "readings.png")
@@ -185,6 +204,7 @@ PAGES = ("dcgan", "stylegan", "cyclegan", "real-esrgan", "own-module")
 MAKERS: dict[str, Callable[[Path], None]] = {
     **{f"start-{name}": partial(start, name) for name in PAGES},
     "walk": walk,
+    "styles": styles,
     "readings": readings,
     "verify": verify,
     "speed": speed,
