@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_export.api import (
     dataset,
+    distill,
     evaluate,
     export,
     load,
@@ -31,6 +32,8 @@ from gan_export.errors import (
 
 if TYPE_CHECKING:
     from gan_export.api import Checkpoint as Checkpoint
+    from gan_export.api import Comparison as Comparison
+    from gan_export.api import DistillResult as DistillResult
     from gan_export.api import ExportResult as ExportResult
     from gan_export.api import Generator as Generator
     from gan_export.api import Normal as Normal
@@ -46,6 +49,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckFailedError",
     "Checkpoint",
+    "Comparison",
+    "DistillResult",
     "ExportResult",
     "GanExportError",
     "Generator",
@@ -62,6 +67,7 @@ __all__ = [
     "Uniform",
     "Verification",
     "dataset",
+    "distill",
     "evaluate",
     "export",
     "load",

@@ -5,10 +5,10 @@ Importing this module is light: torch and every runtime are imported when a func
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Unpack
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gan_export.graph.ports import Size as Size
     from gan_export.graph.ports import Uniform as Uniform
     from gan_export.graph.signature import Signature as Signature
+    from gan_export.metrics.comparison import Comparison as Comparison
     from gan_export.metrics.digits import Report as Report
     from gan_export.metrics.evaluators import Evaluator
     from gan_export.pipeline.publish import ExportResult as ExportResult
@@ -35,13 +36,17 @@ if TYPE_CHECKING:
     from gan_export.runtimes.base import Runtime
     from gan_export.sampling.generator import Generator as Generator
     from gan_export.sampling.generator import Label, LabelsOrChoice
+    from gan_export.training.distill.events import Event as DistillEvent
     from gan_export.training.events import Event
+    from gan_export.training.run_dir import DistillResult as DistillResult
     from gan_export.training.run_dir import TrainResult as TrainResult
     from gan_export.verification.compare import ParityError as ParityError
 
 # The public types, and the modules that define them.
 TYPES = {
     "Checkpoint": "gan_export.checkpoint",
+    "Comparison": "gan_export.metrics.comparison",
+    "DistillResult": "gan_export.training.run_dir",
     "ExportResult": "gan_export.pipeline.publish",
     "Generator": "gan_export.sampling.generator",
     "Normal": "gan_export.graph.ports",
@@ -191,21 +196,73 @@ def sample(
         return opened.sample(count, seed=seed, start=start, labels=labels)
 
 
+@overload
 def evaluate(
-    generator: Path | str, count: int = 10_000, *, seed: int = 1, device: str = "cpu", **overrides: Unpack[ReadSettings]
-) -> Report:
-    """Measure images of a digit generator: confidence, Frechet distance, precision, recall, coverage.
+    generator: Path | str,
+    count: int = 10_000,
+    *,
+    features: None = None,
+    seed: int = 1,
+    device: str = "cpu",
+    **overrides: Unpack[ReadSettings],
+) -> Report: ...
+@overload
+def evaluate(
+    generator: Path | str,
+    count: int = 10_000,
+    *,
+    features: str | Path,
+    reference: str | Path,
+    resize: bool = False,
+    weights: Path | str | None = None,
+    seed: int = 1,
+    device: str = "cpu",
+    **overrides: Unpack[ReadSettings],
+) -> Comparison: ...
+def evaluate(
+    generator: Path | str,
+    count: int = 10_000,
+    *,
+    features: str | Path | None = None,
+    reference: str | Path | None = None,
+    resize: bool = False,
+    weights: Path | str | None = None,
+    seed: int = 1,
+    device: str = "cpu",
+    **overrides: Unpack[ReadSettings],
+) -> Report | Comparison:
+    """Measure images of a generator against real ones: Frechet distance, precision, recall, coverage.
 
-    Each figure has the same one of real digits beside it.  Images have equally many labels of each class.
-    Raises GanExportError for images that the bundled classifier can't read.
+    features:  "inception", an evaluator of a plugin, or an ONNX file from images to features; without it, `generator`
+               must generate digits, which the bundled classifier compares with MNIST's
+    reference: a folder of real images, or statistics that `gan-sample evaluate --write-reference` wrote
+    resize:    crop and resize the images of the folder to the generator's size
+    weights:   the file of Inception's weights
+    Images have equally many labels of each class.  A `Report` states the same figures of real digits beside each.
+    Raises GanExportError for images that the features can't be computed of, and for a reference of another size.
     """
+    from pathlib import Path
+
     from gan_export.errors import GanExportError
     from gan_export.pipeline import evaluate as evaluation
 
     if count < evaluation.LEAST:
         raise GanExportError(f"count {count}: must be at least {evaluation.LEAST}")
+    if (features is None) != (reference is None):
+        raise GanExportError("features= and reference= go together: features need real images to compare with")
     with open(generator, device=device, **overrides) as opened:
-        return evaluation.evaluate(opened, count, seed)
+        if features is None or reference is None:
+            return evaluation.evaluate(opened, count, seed)
+        from gan_export.metrics import evaluators
+        from gan_export.metrics import reference as references
+        from gan_export.pipeline import compare
+
+        evaluator, against = evaluators.find(str(features), None if weights is None else Path(weights)), Path(reference)
+        if against.is_dir():
+            known = compare.measure_folder(against, evaluator, opened.image, resize=resize)
+        else:
+            known = references.load(against)
+        return compare.compare(opened, evaluator, known, count=count, seed=seed)
 
 
 def train(
@@ -240,6 +297,47 @@ def train(
         ended = trainer.train(read, into, options)
     made = run_dir.checkpoint(into, "generator", ended.epoch)
     return run_dir.TrainResult(into, made, ended.step, ended.epoch, ended.seconds)
+
+
+def distill(
+    teacher: Path | str,
+    folder: Path | str,
+    *,
+    channels: float = 0.5,
+    without: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    data_root: Path | str | None = None,
+    observe: Callable[[DistillEvent], None] = lambda _: None,
+    **overrides: Unpack[ReadSettings],
+) -> DistillResult:
+    """Train a smaller generator, the student, to generate the images of `teacher`, in the new folder `folder`.
+
+    channels:  share of the teacher's channels in every hidden layer, over 0 and at most 1
+    without:   layers that the student doesn't have: sums of residual blocks, and layers with weights
+    settings:  further fields, such as {"train.steps": 4000, "student.widths.convt0": 96}; docs/training.md has all
+    data_root: folder of torchvision's datasets, for data.source; no data is needed
+    observe:   is called with each event of the run
+    overrides: as of `load`, for the teacher
+    Raises GanExportError for bad input before anything is written, CheckFailedError if the training diverges.
+    """
+    import json
+    from pathlib import Path
+
+    from gan_export._lib.extras import explained, require_training
+    from gan_export.training import run_dir
+    from gan_export.training.distill import recipe as recipes
+
+    into = Path(folder)
+    fields = {"student.channels": channels, "student.without": list(without), **(settings or {})}
+    read = recipes.load(None, [f"{k}={json.dumps(v, default=str)}" for k, v in fields.items()])
+    run_dir.check_new(into)
+    require_training()
+    with explained("training"):
+        from gan_export.training.distill import trainer
+
+        options = trainer.Options(None if data_root is None else Path(data_root), observe=observe)
+        done = trainer.distill(read, Path(teacher), load(teacher, **overrides), into, options)
+    return done.result()
 
 
 def _read_options(overrides: ReadSettings) -> ReadOptions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,6 +35,12 @@ def distill(
     channels: Annotated[
         float | None, typer.Option("--channels", help="Share of the teacher's channels.", show_default="0.5")
     ] = None,
+    without: Annotated[
+        str | None,
+        typer.Option(
+            "--without", metavar="NAMES", help="Layers that the student doesn't have, with commas.", show_default=False
+        ),
+    ] = None,
     recipe: Annotated[Path | None, typer.Option("--recipe", metavar="TOML", help="A file with the settings.")] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="The run's folder.  The default is runs/NAME-student.")
@@ -50,13 +57,14 @@ def distill(
     strict: Strict = False,
     overrides: ReadOptions,
 ) -> None:
-    """Train a student with fewer channels to make TEACHER's images, without data."""
+    """Train a student with fewer channels or layers to make TEACHER's images, without data."""
     from gan_export.training import run_dir
     from gan_export.training.distill import recipe as recipes
 
     given = [
         *(settings or []),
         *([] if channels is None else [f"student.channels={channels}"]),
+        *([] if without is None else [f"student.without={json.dumps([n.strip() for n in without.split(',')])}"]),
         *([] if device is None else [f"compute.device={device}"]),
         *([] if seed is None else [f"train.seed={seed}"]),
     ]

@@ -18,7 +18,8 @@ from gan_export._lib.escape import Html, Text, html, html_script, resource
 from gan_export._lib.fs import atomic_file, write_text
 from gan_export.errors import GanExportError, first_line, printable
 from gan_export.training import run_dir
-from gan_export.training.distill.recipe import RECIPE as DISTILLED
+from gan_export.training.distill import recipe as distilling
+from gan_export.training.distill.recipe import Distilling
 from gan_export.training.recipe import Recipe
 
 _STOPS, _WALKS = 6, 9  # of the walk on the page: a few hundred kilobytes
@@ -38,24 +39,30 @@ _TRAINING = {  # charts of the training: series by their name in a log's event
     "score": {"score_real": "real images", "score_generated": "generated images"},
     "images per second": {"images_per_second": "images per second"},
 }
+_STUDENT_TRAINING = {
+    "distance from the teacher": {"pixel": "pixels", "features": "features"},
+    "loss of the discriminator": {"loss_d": "discriminator"},
+    "images per second": {"images_per_second": "images per second"},
+}
 
 
 def write(run: Path, target: Path) -> None:
-    """Write the page of the run in `run`.
+    """Write the page of the run in `run`, of a generator or of a student.
 
     Raises GanExportError if there is no run or nothing is logged yet, UnavailableError without matplotlib.
     """
-    if (run / DISTILLED).is_file():
-        raise GanExportError(
-            f"{printable(str(run))}: a student's run has no page; see its figures.json and its previews"
-        )
     charts.require()
-    recipe = run_dir.recipe(run)
+    is_student = (run / distilling.RECIPE).is_file()
+    recipe = distilling.read(run) if is_student else run_dir.recipe(run)
     lines = run_dir.log(run)
     try:
-        data = _data(run, recipe, lines)
-        scores, training = _score_charts(lines), _training_charts(lines)
-    except (KeyError, TypeError, AttributeError, ValueError) as e:
+        if isinstance(recipe, Distilling):
+            data = _student_data(run, recipe, lines)
+            scores, training = _student_scores(lines), _training_charts(lines, _STUDENT_TRAINING)
+        else:
+            data = _data(run, recipe, lines)
+            scores, training = _score_charts(lines), _training_charts(lines, _TRAINING)
+    except (LookupError, TypeError, AttributeError, ValueError) as e:
         raise GanExportError(
             f"{printable(str(run / run_dir.LOG))} is not a log of gan-train: {first_line(e, 100)}; "
             "start a new run in another folder"
@@ -70,16 +77,63 @@ def write(run: Path, target: Path) -> None:
 
 
 def _data(run: Path, recipe: Recipe, lines: list[dict[str, Any]]) -> dict[str, Any]:
+    began, newest = _last(lines, "began"), _last(lines, "measured")
+    state = [f"{began['pictures']:,} images on {began['device']}"] if began else []
+    if began and newest:
+        state.append(f"step {newest['step']:,} of {began['steps']:,}, epoch {newest['epoch']:,}")
     parts = {
         "name": recipe.name,
         "about": recipe.about,
         "settings": _flat(recipe.to_json()),
-        "began": [e for e in lines if e["event"] == "began"][-1:],
-        "ended": [e for e in lines if e["event"] == "ended"][-1:],
-        "warnings": [{"step": e["step"], "text": e["text"]} for e in lines if e["event"] == "warned"],
-        "newest": [_numbers(e) for e in lines if e["event"] == "measured"][-1:],
+        "state": [*state, *_progress(lines)],
+        "warnings": _warnings(lines),
+        "figures": [],
     }
-    return {**_cut(parts), "previews": _previews(run), "walk": _walk(run)}
+    return {**_cut(parts), "previews": _previews(run, "grid", "epoch"), "walk": _walk(run)}
+
+
+def _student_data(run: Path, recipe: Distilling, lines: list[dict[str, Any]]) -> dict[str, Any]:
+    began, newest = _last(lines, "began"), _last(lines, "measured")
+    state, figures = [], []
+    if began:
+        less = began["teacher_operations"] / began["student_operations"]
+        state = [f"1/{less:.1f} of the operations of {began['recipe']['teacher']}, on {began['device']}"]
+        figures = [["parameters", f"{began['teacher_parameters']:,}", f"{began['student_parameters']:,}"]]
+    if began and newest:
+        state.append(f"step {newest['step']:,} of {began['steps']:,}")
+    if scored := _last(lines, "scored"):
+        ours, theirs = (_numbers(scored[side]) for side in ("student", "teacher"))
+        shown = {"psnr": "PSNR to the teacher, dB", "frechet_to_teacher": "Fréchet distance to the teacher"}
+        shown |= {key: title for key, (title, _) in _SCORES.items()}
+        figures += [[title, _figure(theirs, key), _figure(ours, key)] for key, title in shown.items() if key in ours]
+    parts = {
+        "name": recipe.name,
+        "about": f"A student of {recipe.teacher}. In the images, each row of the student is above its teacher's.",
+        "settings": _flat(recipe.to_json()),
+        "state": [*state, *_progress(lines)],
+        "warnings": _warnings(lines),
+        "figures": [["", "teacher", "student"], *figures] if figures else [],
+    }
+    return {**_cut(parts), "previews": _previews(run, "beside-teacher", "step"), "walk": None}
+
+
+def _last(lines: list[dict[str, Any]], event: str) -> dict[str, Any] | None:
+    return next((e for e in reversed(lines) if e["event"] == event), None)
+
+
+def _progress(lines: list[dict[str, Any]]) -> list[str]:
+    """Return the minutes of training so far, and whether the run has ended."""
+    newest, ended = _last(lines, "measured"), _last(lines, "ended")
+    minutes = [f"{newest['seconds'] / 60:.1f} minutes of training"] if newest else []
+    return [*minutes, ("stopped" if ended["interrupted"] else "done") if ended else "not ended"]
+
+
+def _warnings(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"step": e["step"], "text": e["text"]} for e in lines if e["event"] == "warned"]
+
+
+def _figure(figures: dict[str, float], key: str) -> str:
+    return f"{figures[key]:.4g}" if key in figures else ""
 
 
 def _cut(value: Any) -> Any:
@@ -107,11 +161,28 @@ def _score_charts(lines: list[dict[str, Any]]) -> Text[Html]:
     return _figures(found)
 
 
-def _training_charts(lines: list[dict[str, Any]]) -> Text[Html]:
-    """Return a chart per entry of _TRAINING over the run's steps."""
+def _student_scores(lines: list[dict[str, Any]]) -> Text[Html]:
+    """Return a chart per score of the student, with its teacher's as its reference."""
+    scored = [e for e in lines if e["event"] == "scored"]
+    titles = {"psnr": "PSNR to the teacher, dB", "frechet_to_teacher": "Fréchet distance to the teacher"}
+    titles |= {key: title for key, (title, _) in _SCORES.items()}
+    found = []
+    for key, title in titles.items():
+        ours, theirs = (
+            _points([{"step": e["step"], **e[side]} for e in scored], key) for side in ("student", "teacher")
+        )
+        if len(ours) > 1:
+            found.append(
+                charts.lines([Series("student", ours), Series("teacher", theirs, reference=True)], "step", title)
+            )
+    return _figures(found)
+
+
+def _training_charts(lines: list[dict[str, Any]], named_by_title: dict[str, dict[str, str]]) -> Text[Html]:
+    """Return a chart per entry, of the series that it names, over the run's steps."""
     measured = _thinned([e for e in lines if e["event"] == "measured"])
     found = []
-    for title, named in _TRAINING.items():
+    for title, named in named_by_title.items():
         series = [Series(name, _points(measured, key)) for key, name in named.items()]
         found.append(charts.lines(series, "step", title))
     return _figures(found)
@@ -130,11 +201,15 @@ def _thinned(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return points[:: max(1, -(-len(points) // _POINTS))]
 
 
-def _previews(run: Path) -> list[dict[str, Any]]:
-    files = sorted(p for p in (run / run_dir.PREVIEWS).glob("*_grid.png") if re.fullmatch("[0-9]{4,9}_grid", p.stem))
+def _previews(run: Path, name: str, unit: str) -> list[dict[str, Any]]:
+    """Return the previews of a name over the run, with what their number counts."""
+    found = (run / run_dir.PREVIEWS).glob(f"*_{name}.png")
+    files = sorted(p for p in found if re.fullmatch(f"[0-9]{{4,9}}_{name}", p.stem))
     every = max(1, -(-len(files) // _PREVIEWS))
     chosen = sorted({*files[::every], *files[-1:]})
-    return [{"epoch": int(f.name.partition("_")[0]), "image": _inline(f.read_bytes(), "png")} for f in chosen]
+    return [
+        {"at": f"{unit} {int(f.name.partition('_')[0]):,}", "image": _inline(f.read_bytes(), "png")} for f in chosen
+    ]
 
 
 def _walk(run: Path) -> str | None:

@@ -11,7 +11,7 @@ tensorboard/                                   with --tensorboard
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,22 @@ class TrainResult:
     step: int
     epoch: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DistillResult:
+    """A finished run of a student.
+
+    folder:  of the run; student: its last checkpoint, which every command reads without flags
+    seconds: of training, without previews and measurements
+    figures: parameters, bytes, PSNR and distances of both generators, the content of figures.json
+    """
+
+    folder: Path
+    student: Path
+    step: int
+    seconds: float
+    figures: Mapping[str, Any]
 
 
 def make(run: Path, recipe: Recipe) -> None:

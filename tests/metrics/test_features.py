@@ -79,6 +79,11 @@ def test_a_generator_is_at_no_distance_from_its_own_images(
     features = [find(str(network)).features(gan_export.sample(artifacts["onnx"], 1000, seed=s)) for s in (2, 1)]
     want = distances.frechet(*(distances.Gaussian.of(f) for f in features))
     assert other["frechet"] == pytest.approx(want, rel=1e-5, abs=1e-9)
+    words = {"features": network, "reference": tmp_path / "real.npz"}
+    found = gan_export.evaluate(artifacts["onnx"], 1000, seed=2, **words)
+    assert found.frechet == other["frechet"]
+    with pytest.raises(gan_export.GanExportError, match="features= and reference= go together"):
+        gan_export.evaluate(artifacts["onnx"], 1000, features=network)  # type: ignore[call-overload]
 
 
 def test_sums_over_blocks_are_those_of_all_at_once() -> None:

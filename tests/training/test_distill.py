@@ -14,13 +14,15 @@ import pytest
 import torch
 from torch import nn
 
+import gan_export
 from gan_export import checkpoint
 from gan_export.errors import GanExportError
 from gan_export.metrics.evaluators import EVALUATORS, NamedEvaluator, find
-from gan_export.training import models
+from gan_export.training import models, report
 from gan_export.training.distill import events, features, recipe, trainer
 from gan_export.training.events import Wrote
 from tests.conftest import interruptible
+from tests.graph.test_narrow import BY_NAME as ORIGINALS_OF_LATENTS
 from tests.metrics.test_features import write_network
 from tests.originals.images_in import ORIGINALS_BY_NAME
 from tests.training.common import PROGRAM, environment, gan_train, refused, same
@@ -89,7 +91,6 @@ def test_the_command_distills_with_the_teachers_discriminator_and_ends_with_a_ta
     assert read.spec.signature == whole.spec.signature
     held = torch.load(run / "snapshots" / "00000010.pt", weights_only=True)
     assert list(held["judge"]) == list(torch.load(finished / "discriminator_2.pth", weights_only=True))
-    refused(gan_train("report", run), "a student's run has no page")
     refused(gan_train("resume", run, "--set", "train.seed=3"), "a resumed run keeps its settings")
 
 
@@ -127,6 +128,11 @@ def test_a_student_comes_nearer_and_an_interrupted_run_ends_with_the_same_bits(t
     assert measured[-1].loss_d > 0
     (began,) = (e for e in observed if isinstance(e, events.Began))
     assert (began.discriminator, began.features) == ("new", ("relu0",))
+    report.write(tmp_path / "whole", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 3  # a chart of scores needs two measurements
+    for text in ("of the operations of g.pth", "step 60 of 60", "PSNR to the teacher, dB", "data:image/png"):
+        assert text in page
     calls = iter(range(100))
     run = tmp_path / "stopped"
     stopped, _ = distill_here(teacher, run, *settings, narrow, stop=lambda: next(calls) == 32)
@@ -144,6 +150,23 @@ def test_a_student_comes_nearer_and_an_interrupted_run_ends_with_the_same_bits(t
     figures = json.loads((run / "figures.json").read_text())
     assert 10 < figures["student"]["psnr"] < 60
     assert "frechet" not in figures["student"]  # no evaluator reads 8x8 images, and there is no data
+
+
+def test_from_python_a_student_can_be_shallower(tmp_path: Path) -> None:
+    model = ORIGINALS_OF_LATENTS["mimicry-48"].build(8)
+    torch.save(model.state_dict(), tmp_path / "g.pth")
+    settings = {name: value for name, _, value in (s.partition("=") for s in SHORT)}
+    made = gan_export.distill(
+        tmp_path / "g.pth", tmp_path / "run", channels=1, without=("block3_sum",),
+        settings={**{k: json.loads(v) for k, v in settings.items()}, "train.steps": 5, "discriminator.start": "none"},
+    )  # fmt: skip
+    assert (made.folder, made.step, made.student.name) == (tmp_path / "run", 5, "student_5.safetensors")
+    assert made.figures["student"]["parameters"] < made.figures["teacher"]["parameters"]
+    read = checkpoint.read(made.student)
+    assert not any(layer.name.startswith("block3_conv") for layer in read.spec.layers)
+    whole = checkpoint.read(tmp_path / "g.pth")
+    kept = "block2_conv1.weight"
+    assert np.corrcoef(read.weights[kept].ravel(), whole.weights[kept].ravel())[0, 1] > 0.9  # it began with these
 
 
 def test_the_classifiers_module_gives_its_features() -> None:

@@ -48,7 +48,7 @@ def _data(page: Path) -> dict[str, object]:
 
 def test_it_holds_the_run_and_needs_nothing_beside_it(page: Path) -> None:
     data = _data(page)
-    assert [m["step"] for m in data["newest"]] == [14]  # type: ignore[attr-defined]
+    assert "step 14 of 14, epoch 2" in data["state"]  # type: ignore[operator]
     charts = re.findall(r"<svg.*?</svg>", page.read_text(encoding="utf-8"), re.DOTALL)
     assert len(charts) == 5 + 3  # five scores beside those of real digits, three charts of training
     for chart, names in zip(
@@ -90,7 +90,7 @@ def test_a_browser_draws_it(page: Path, tmp_path: Path) -> None:
     dom = result.stdout
     assert "<title>tiny</title>" in dom, result.stderr
     assert dom.count("<svg") == 5 + 3
-    assert 'id="preview" alt="images of the same latents at an epoch" src="data:image/png' in dom
+    assert 'id="preview" alt="images of the same latents over the run" src="data:image/png' in dom
     assert "epoch 2; the same latents at each" in dom
     assert "&lt;/script&gt;&lt;script&gt;" in dom
 

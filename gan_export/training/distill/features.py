@@ -65,12 +65,13 @@ class _OfTeacher:
     """The teacher's values at each size, each predicted from the student's by a learned 1x1 convolution."""
 
     def __init__(self, student: GeneratorSpec, teacher: GeneratorSpec, kept: Sequence[str]) -> None:
-        if not kept:
-            raise GanExportError(
-                "loss.features_of=teacher: it has no values between its layers to learn; set loss.features=0"
-            )
-        self.kept = tuple(kept)
         ours, theirs = infer_shapes(student), infer_shapes(teacher)
+        self.kept = tuple(name for name in kept if name in ours)
+        if not self.kept:
+            raise GanExportError(
+                "loss.features_of=teacher: there are no values between its layers that the student has too; set "
+                "loss.features=0"
+            )
         self.learned: nn.Module = nn.ModuleList(
             (nn.Conv2d(ours[k][0], theirs[k][0], 1) if len(ours[k]) == 3 else nn.Linear(ours[k][0], theirs[k][0]))
             for k in self.kept

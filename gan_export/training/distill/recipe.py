@@ -21,8 +21,9 @@ RECIPE = "distill.json"  # in the run's folder, every field
 
 @dataclass(frozen=True, slots=True)
 class Student:
-    """The student: its teacher's layers with fewer channels.  See `gan_export.graph.narrow`."""
+    """The student: its teacher's layers with fewer channels, or fewer layers.  See `graph.narrow`, `graph.shallow`."""
 
+    without: tuple[str, ...] = ()  # sums of residual blocks, and layers with weights, that the student doesn't have
     channels: float = 0.5  # share of the teacher's channels that every hidden layer has
     widths: Mapping[str, int] = field(default_factory=dict)  # layer -> its number of channels, instead of that share
 
@@ -181,7 +182,7 @@ def _check(r: Distilling) -> None:
     share = r.student.channels
     if not 0 < share <= 1:
         raise GanExportError(f"channels={share:g}: a share of the teacher's channels, over 0 and below 1")
-    if share == 1 and not r.student.widths:
+    if share == 1 and not (r.student.widths or r.student.without):
         raise GanExportError("channels=1: the student is as wide as its teacher; give fewer, such as channels=0.5")
     for name in ("pixel", "features", "adversarial"):
         weight = getattr(r.loss, name)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gan_export.checkpoint import Checkpoint
 from gan_export.errors import GanExportError, printable
 from gan_export.graph.narrow import narrowed
+from gan_export.graph.shallow import without
 from gan_export.graph.spec import GeneratorSpec
 from gan_export.training import devices, models, run_dir
 from gan_export.training import recipe as recipes
@@ -83,10 +84,12 @@ def start(recipe: Distilling, teacher: Checkpoint, device: torch.device) -> Stat
     """Return the state before the first step, a function of the recipe and the teacher.
 
     A layer with the same shapes as in the teacher begins with the teacher's weights, every other with torch's own.
-    Raises GanExportError for a teacher that is not supported, and unless the student is narrower.
+    Raises GanExportError for a teacher that is not supported, and unless the student is narrower or has fewer layers.
     """
     check_teacher(teacher.spec)
-    spec = narrowed(teacher.spec, recipe.student.channels, recipe.student.widths)
+    spec = without(teacher.spec, recipe.student.without)
+    if recipe.student.channels < 1 or recipe.student.widths:
+        spec = narrowed(spec, recipe.student.channels, recipe.student.widths)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.train.seed)
         whole, student = Network(teacher.spec), Network(spec)

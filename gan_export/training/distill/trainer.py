@@ -64,6 +64,13 @@ class Distilled:
     student: Path | None
     ended: Ended
 
+    def result(self) -> run_dir.DistillResult:
+        """Return the public result of a run that wasn't interrupted."""
+        assert self.student is not None
+        return run_dir.DistillResult(
+            self.folder, self.student, self.ended.step, self.ended.seconds, figures(self.folder)
+        )
+
 
 def is_run(folder: Path) -> bool:
     """Return whether a student's run is in the folder."""
@@ -302,17 +309,21 @@ class _Pace:
 
 
 def add_speeds(run: Path, speeds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Add images per second to figures.json, and return its content.
+    """Add images per second to figures.json, and return its content; see `figures`."""
+    held = {**figures(run), "speeds": speeds}
+    _write(run / FIGURES, held)
+    return held
 
-    Raises GanExportError if it isn't there or is damaged.
-    """
+
+def figures(run: Path) -> dict[str, Any]:
+    """Return the content of figures.json; raise GanExportError if it isn't there or is damaged."""
     try:
         held = plaindata.from_json((run / FIGURES).read_bytes())
+        if not isinstance(held, dict):
+            raise ValueError("no object")
     except (OSError, ValueError):
         raise GanExportError(f"{printable(str(run / FIGURES))} is missing or damaged; start a new run") from None
-    figures = {**held, "speeds": speeds}
-    _write(run / FIGURES, figures)
-    return figures
+    return held
 
 
 def _write(path: Path, data: Mapping[str, Any]) -> None:
