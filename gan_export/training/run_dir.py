@@ -136,8 +136,9 @@ def checkpoint(run: Path, net: str, epoch: int) -> Path:
 
 
 def generators(run: Path) -> list[Path]:
-    """Return the generator's checkpoints of a run, oldest first."""
-    found = (path for path in run.glob("generator_*.pth") if path.stem.rpartition("_")[2].isdecimal())
+    """Return the checkpoints of a run's generator, or of its student, oldest first."""
+    paths = (path for pattern in ("generator_*.pth", "student_*.safetensors") for path in run.glob(pattern))
+    found = (path for path in paths if path.stem.rpartition("_")[2].isdecimal())
     return sorted(found, key=lambda path: int(path.stem.rpartition("_")[2]))
 
 
