@@ -1,6 +1,6 @@
 """Make the images in docs/gallery: from the generators that ship, from the pages of Start, and from kept records.
 
-    python docs/make_gallery.py             all; needs matplotlib, and Chromium for web.png
+    python docs/make_gallery.py             all; needs matplotlib, and selenium with Chromium for the pages
     python docs/make_gallery.py walk speed  some, by the names in MAKERS
 
 The pages of Start are run as they stand; their images are the ones that they made.
@@ -21,6 +21,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageSequence
+from selenium import webdriver
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.support.ui import WebDriverWait
 
 import gan_export
 from gan_export.bench import report, summary
@@ -143,10 +146,30 @@ def speed(folder: Path) -> None:
 
 def web(folder: Path) -> None:
     """Take a screenshot of the page that `gan-export web` writes, when it has generated its images."""
-    from selenium import webdriver
-    from selenium.webdriver.support.ui import WebDriverWait
 
-    _gan("gan-export", "web", DIGITS, "-o", folder / "site")
+    def generated(driver: WebDriver) -> None:
+        WebDriverWait(driver, 120).until(lambda d: "Images 0 to 63" in d.find_element("id", "status").text)
+
+    _page(DIGITS, folder, GALLERY / "web.png", generated)
+
+
+def web_of_images(name: str, file: str, folder: Path) -> None:
+    """Take a screenshot of the page of a generator that takes images, the slider in the middle."""
+    example = ROOT / "docs" / "start" / "example_file.py"
+    subprocess.run([sys.executable, example, file, "photo.png"], check=True, cwd=folder)
+
+    def applied(driver: WebDriver) -> None:
+        wait = WebDriverWait(driver, 300)
+        wait.until(lambda d: "Ready" in d.find_element("id", "status").text)
+        driver.find_element("id", "file").send_keys(str(folder / "photo.png"))
+        wait.until(lambda d: "Done in" in d.find_element("id", "status").text)
+
+    _page(folder / file, folder, GALLERY / f"web-{name}.png", applied)
+
+
+def _page(file: Path, folder: Path, target: Path, until: Callable[[WebDriver], None]) -> None:
+    """Write the page of a file, and a screenshot of it in Chromium."""
+    _gan("gan-export", "web", file, "-o", folder / "site")
     handler = partial(_Quiet, directory=str(folder / "site"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -158,10 +181,10 @@ def web(folder: Path) -> None:
         with webdriver.Chrome(options=options, service=service) as driver:
             driver.set_window_size(900, 900)
             driver.get(f"http://127.0.0.1:{server.server_port}/")
-            WebDriverWait(driver, 120).until(lambda d: "Images 0 to 63" in d.find_element("id", "status").text)
+            until(driver)
             driver.save_screenshot(str(folder / "web.png"))
         server.shutdown()
-    _save(Image.open(folder / "web.png").convert("RGB"), GALLERY / "web.png")
+    _save(Image.open(folder / "web.png").convert("RGB"), target)
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -209,6 +232,8 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "verify": verify,
     "speed": speed,
     "web": web,
+    "web-cyclegan": partial(web_of_images, "cyclegan", "latest_net_G.pth"),
+    "web-real-esrgan": partial(web_of_images, "real-esrgan", "realesr-general-x4v3.pth"),
 }
 
 
