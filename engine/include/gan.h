@@ -2,22 +2,25 @@
  * @file gan.h
  * Generate images from a .gan file.  This header is the whole public interface of the library, in C11 and C++17.
  *
- *     gan_model *model = NULL;
- *     gan_context *context = NULL;
- *     gan_status status = gan_open("g.gan", NULL, &model);
- *     if (status == GAN_OK) status = gan_context_new(model, NULL, &context);
- *     if (status == GAN_OK) {
+ *     #include <stdio.h>
+ *     #include <stdlib.h>
+ *     #include "gan.h"
+ *     int main(void) {
+ *         gan_model *model = NULL;
+ *         gan_context *context = NULL;
  *         gan_info info = {.size = sizeof info};
+ *         gan_status status = gan_open("g.gan", NULL, &model);
+ *         if (status == GAN_OK) status = gan_context_new(model, NULL, &context);
  *         gan_describe(model, &info);
- *         const size_t size = (size_t)info.channels * info.height * info.width;
+ *         const size_t size = (size_t)3 * info.height * info.width;
  *         const gan_request request = {.seed = 7, .count = 1};
- *         const gan_output output = {.data = malloc(size), .data_size = size};
- *         status = gan_generate(context, &request, &output);
- *         free(output.data);
+ *         const gan_output output = {.data = malloc(size), .data_size = size, .format = GAN_RGB8};
+ *         if (status == GAN_OK) status = gan_generate(context, &request, &output);
+ *         if (status == GAN_OK) printf("P6 %u %u 255\n", info.width, info.height), fwrite(output.data, 1, size, stdout);
+ *         if (status != GAN_OK) fprintf(stderr, "%s\n", gan_status_string(status));
+ *         free(output.data), gan_context_free(context), gan_close(model);
+ *         return status != GAN_OK;
  *     }
- *     if (status != GAN_OK) fprintf(stderr, "%s\n", gan_status_string(status));
- *     gan_context_free(context);
- *     gan_close(model);
  *
  * Structures begin with their size in bytes.  A later version of the library may add members at the end of one, and the
  * size says which members a program knows: set it to `sizeof` of the structure.  Zero means the structure as it was in
@@ -48,8 +51,8 @@
 
 /** The version of this header; the build and the packages take it from here.  gan_version() returns the library's. */
 #define GAN_VERSION_MAJOR 0
-#define GAN_VERSION_MINOR 1
-#define GAN_VERSION_PATCH 0
+#define GAN_VERSION_MINOR 1 /**< of this header; before 1.0 a new one may break programs */
+#define GAN_VERSION_PATCH 0 /**< of this header */
 
 #ifdef __cplusplus
 extern "C" {
@@ -105,8 +108,11 @@ typedef struct gan_info {
     uint32_t latent_size; /**< 0: the model takes images (gan_describe_input) */
     uint32_t classes; /**< 0: the model takes no labels */
     uint32_t prior; /**< GAN_PRIOR_... */
-    uint32_t channels, height, width; /**< of the image; if the model takes images, of its smallest one */
-    float low, high; /**< the range of the image's values, as the file states it; -1 and 1 if nothing bounds them */
+    uint32_t channels; /**< of the image */
+    uint32_t height; /**< of the image; if the model takes images, of what it makes of the smallest one */
+    uint32_t width; /**< likewise */
+    float low; /**< the least of the image's values, as the file states it; -1 if nothing bounds them */
+    float high; /**< the greatest of them; 1 if nothing bounds them */
     uint64_t weights; /**< bytes of weights in the file */
     const char *manifest; /**< as in the file (gan-export writes JSON in UTF-8), then a NUL; valid until gan_close */
     size_t manifest_size; /**< without the NUL */
@@ -117,10 +123,15 @@ typedef struct gan_info {
  * from `least` to `most`. */
 typedef struct gan_input {
     size_t size; /**< sizeof(gan_input), or 0 */
-    uint32_t channels;
-    uint32_t least_height, multiple_height, most_height;
-    uint32_t least_width, multiple_width, most_width;
-    float low, high; /**< the range of the values, as the file states it; -1 and 1 if nothing bounds them */
+    uint32_t channels; /**< of the images */
+    uint32_t least_height; /**< of an image, in pixels */
+    uint32_t multiple_height; /**< what a height is a multiple of */
+    uint32_t most_height; /**< of an image */
+    uint32_t least_width; /**< of an image, in pixels */
+    uint32_t multiple_width; /**< what a width is a multiple of */
+    uint32_t most_width; /**< of an image */
+    float low; /**< the least value, as the file states it; -1 if nothing bounds them */
+    float high; /**< the greatest one; 1 if nothing bounds them */
 } gan_input;
 
 /** A program's own threads, for gan_context_options.parallel: call work(arg, i) once for each i of 0 .. n-1, on any
@@ -147,7 +158,8 @@ typedef struct gan_context_info {
     size_t size; /**< sizeof(gan_context_info), or 0 */
     uint64_t scratch; /**< bytes of scratch memory */
     uint64_t weights; /**< bytes of the model's transformed weights when the context was made, with its own */
-    uint32_t threads, batch; /**< as they turned out */
+    uint32_t threads; /**< as many as it has */
+    uint32_t batch; /**< images that it computes at once at most */
     uint32_t steps; /**< what gan_describe_step describes: layers, without those that are part of another */
 } gan_context_info;
 
@@ -157,7 +169,9 @@ typedef struct gan_step_info {
     uint64_t weights; /**< bytes of the step's transformed weights */
     uint64_t output; /**< bytes of what it computes, for one image */
     double cycles; /**< of one thread for one image, as the cost model of docs/engine.md estimates */
-    uint32_t channels, height, width; /**< of what it computes; height and width are 0 for a vector */
+    uint32_t channels; /**< of what it computes */
+    uint32_t height; /**< of what it computes; 0 for a vector */
+    uint32_t width; /**< likewise */
     uint32_t points; /**< per side of a tile of a transformed method; 0 for other methods */
     const char *operation; /**< the operation's name in docs/gan-file-format.md: "CONV_TRANSPOSE" */
     const char *method; /**< "direct", "fold", "toom3", "toom4", "toom5", "winograd", or "rows" for no product */
@@ -178,18 +192,20 @@ enum {
  * labels.  An array that isn't NULL has at least `count` entries, and its size counts its numbers. */
 typedef struct gan_request {
     size_t size; /**< sizeof(gan_request), or 0 */
-    uint64_t seed, start, count;
+    uint64_t seed; /**< of all images, unless `seeds` is given */
+    uint64_t start; /**< the first image's index, unless `indices` is given */
+    uint64_t count; /**< number of images */
     int64_t label; /**< for GAN_LABELS_ONE */
     uint32_t labeling; /**< GAN_LABELS_..., ignored by a model without classes */
     float latent_scale; /**< what latents are multiplied by, given ones too; 0: 1 */
-    const uint64_t *seeds;
-    size_t seeds_size;
-    const uint64_t *indices;
-    size_t indices_size;
-    const int64_t *labels; /**< instead of `labeling`; NULL for a model without classes */
-    size_t labels_size;
-    const float *latents; /**< count x latent_size */
-    size_t latents_size;
+    const uint64_t *seeds; /**< NULL, or each image's seed */
+    size_t seeds_size; /**< numbers in it */
+    const uint64_t *indices; /**< NULL, or each image's index */
+    size_t indices_size; /**< numbers in it */
+    const int64_t *labels; /**< NULL, or each image's label, instead of `labeling`; NULL for a model without classes */
+    size_t labels_size; /**< numbers in it */
+    const float *latents; /**< NULL, or each image's latent: count x latent_size */
+    size_t latents_size; /**< numbers in it */
 } gan_request;
 
 /** How pixels lie in memory (gan_output.format, gan_images.format).  Images that come out as bytes are mapped from
@@ -227,11 +243,13 @@ typedef struct gan_output {
 /** Images that go in, all of one size.  Format and strides are as those of gan_output. */
 typedef struct gan_images {
     size_t size; /**< sizeof(gan_images), or 0 */
-    uint64_t count;
-    const void *data;
+    uint64_t count; /**< number of images */
+    const void *data; /**< the first byte of the first image, whatever the strides */
     size_t data_size; /**< bytes, at least those of all images */
-    ptrdiff_t row_stride, image_stride;
-    uint32_t height, width;
+    ptrdiff_t row_stride; /**< as in gan_output */
+    ptrdiff_t image_stride; /**< as in gan_output */
+    uint32_t height; /**< of each image, in pixels */
+    uint32_t width; /**< of each image, in pixels */
     uint32_t format; /**< GAN_BYTES, ... */
 } gan_images;
 

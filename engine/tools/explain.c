@@ -1,9 +1,10 @@
 /* explain FILE [BATCH [THREADS]]: how the engine generates a batch of a file's images, and what the cost model expects
  * of each way to compute each layer, next to what one thread measures.
  *
- * Lines of the table: the layer, the method (* for the one that was chosen), the KiB of its weights, and millions of
- * cycles per chunk, estimated and measured.  Cycles are processor time at the clock rate that a chain of additions
- * runs at; the fastest of several runs counts.  docs/engine.md, "The cost model". */
+ * Lines of the table: the layer's operation, the method (* for the one that was chosen), the KiB of its weights,
+ * millions of cycles per chunk, estimated and measured, and the layer's name in the file.  Cycles are processor time at
+ * the clock rate that a chain of additions runs at; the fastest of several runs counts.  docs/engine.md, "The cost
+ * model". */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,6 +62,15 @@ static double measure(gan_worker *worker, uint32_t index) {
     return best;
 }
 
+/* One line of the table; `kib` is "-" for a step without weights of its own. */
+static void print_line(const gan_step *step, uint32_t index, char chosen, const char *method, const char *kib,
+                       double cost, double measured) {
+    char name[64];
+    gan_i_layer_name(step->layer, name, sizeof name);
+    printf("%4u %-14s %c %-7s %9s %10.3f %10.3f  %s\n", index, gan_i_operation(step->layer->op)->name, chosen, method,
+           kib, 1e-6 * cost, 1e-6 * measured, name);
+}
+
 /* Every method of a step, the chosen one last, so that its output is what the next step reads. */
 static void explain_step(gan_model *model, gan_worker *worker, uint32_t index, gan_method chosen, gan_method *methods,
                          const float **packed, double rate) {
@@ -68,8 +78,7 @@ static void explain_step(gan_model *model, gan_worker *worker, uint32_t index, g
     const gan_step *step = &program->steps[index];
     if (step->run) {
         const double cost = gan_i_step_cost(program, model->kernels, index, chosen, worker->images, 1);
-        printf("%4u %-14s * %-7s %9s %10.3f %10.3f\n", index, gan_i_operation(step->layer->op)->name, "rows", "-",
-               1e-6 * cost, 1e-6 * rate * measure(worker, index));
+        print_line(step, index, '*', "rows", "-", cost, rate * measure(worker, index));
         return;
     }
     for (int m = 0; m <= METHOD_COUNT; m++) {
@@ -79,9 +88,10 @@ static void explain_step(gan_model *model, gan_worker *worker, uint32_t index, g
         need(gan_i_acquire_weights(model, program, index, method, &packed[index]), "weights");
         const double cost = gan_i_step_cost(program, model->kernels, index, method, worker->images, 1);
         const double floats = (double)gan_i_method_floats(&step->conv, method, model->kernels);
-        printf("%4u %-14s %c %-7s %9.0f %10.3f %10.3f\n", index, gan_i_operation(step->layer->op)->name,
-               method == chosen ? '*' : '-', METHODS[method], floats * sizeof(float) / 1024, 1e-6 * cost,
-               1e-6 * rate * measure(worker, index));
+        char kib[32];
+        snprintf(kib, sizeof kib, "%.0f", floats * sizeof(float) / 1024);
+        print_line(step, index, method == chosen ? '*' : '-', METHODS[method], kib, cost,
+                   rate * measure(worker, index));
     }
 }
 
@@ -162,7 +172,7 @@ int main(int n, char **words) {
                          .labels = labels,
                          .images = plan.chunk};
     gan_i_begin_chunk(&worker);
-    printf("step layer            method        KiB      model   measured\n");
+    printf("step operation        method        KiB      model   measured  layer\n");
     for (uint32_t i = 0; i < program->n_steps; i++) explain_step(model, &worker, i, chosen[i], methods, packed, rate);
     gan_i_free(scratch), gan_i_free(out), gan_i_free(given);
     free(labels), free(packed), free(methods);

@@ -111,12 +111,13 @@ def want_labels(files: Path) -> dict[int, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def image_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with t.onnx and t.uint8.onnx, a generator of images, and in.png and in.ppm, of a size that it pads."""
+    """A folder with t.onnx, t.uint8.onnx and t.gan, a generator of images, and in.png and in.ppm, which it pads."""
     folder = tmp_path_factory.mktemp("images")
     torch.save(randomized(JunyanzResnet(8, 1, "instance")).state_dict(), folder / "t.pth")
     read = checkpoint.read(folder / "t.pth")
     for name, options in (("t.onnx", Options()), ("t.uint8.onnx", Options(output="bytes"))):
         find("onnx").write(read, folder / name, options)
+    find("native").write(read, folder / "t.gan", Options())
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 41, 3), np.uint8))
     for suffix in (".png", ".ppm"):
         image.save(folder / f"in{suffix}")

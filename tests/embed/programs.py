@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from gan_export.runtimes.native import library_path
 
 ROOT = Path(__file__).resolve().parents[2]
 EMBED = ROOT / "embed"
@@ -51,6 +55,19 @@ def as_written(name: str, where: Path, block: int = 0, flags: str = STRICT) -> P
     return folder
 
 
+def beside_the_engine(name: str, where: Path) -> Path:
+    """Build a copy of embed/NAME by its README's commands, but for the first, which builds the engine; its folder."""
+    folder = where / "embed" / name
+    shutil.copytree(EMBED / name, folder)
+    (where / "engine").symlink_to(ROOT / "engine")
+    (folder / "build").mkdir()
+    shutil.copy(library_path(), folder / "build")
+    commands = [line for line in (folder / "README.md").read_text().splitlines() if line.startswith("    ")]
+    assert commands.pop(0).startswith("    cmake ")
+    built("sh", "-euc", "\n".join(commands).replace(" -std=", f" {STRICT} -std="), cwd=folder)
+    return folder
+
+
 def drew(*command: object, out: Path | None = None) -> np.ndarray:
     """The pictures that a program wrote: to `out`, or to standard output."""
     done = run(*command)
@@ -78,6 +95,31 @@ def refuses(*command: object, error: str) -> None:
     assert len(text.strip().splitlines()) <= 3, text
     for trace in ("    at ", "Traceback", "terminate called"):
         assert trace not in text
+
+
+def applies_to_an_image(apply: Path, model: Path, want: np.ndarray) -> None:
+    """A program that puts a PPM through a generator of images."""
+    files, image = model.parent, model.parent / "in.ppm"
+    done = run(apply, model, image)
+    assert done.returncode == 0, done.stderr.decode()
+    with Image.open(io.BytesIO(done.stdout)) as made:
+        assert made.size == (want.shape[1], want.shape[0])
+        same(np.asarray(made), want)
+    pixels = image.read_bytes().split(b"255\n", 1)[1]
+    (files / "comments.ppm").write_bytes(b"P6 # one\n# another\n41\t30\n#255\n255\n" + pixels)
+    assert run(apply, model, files / "comments.ppm").stdout == done.stdout
+    (files / "cut.ppm").write_bytes(image.read_bytes()[:500])
+    (files / "huge.ppm").write_bytes(b"P6 30000 30000 255 ")
+    (files / "deep.ppm").write_bytes(b"P6 2 2 65535 " + bytes(24))
+    wrong = (
+        ("in.png", "a binary PPM"), ("cut.ppm", "cut short"), ("huge.ppm", "1 to 16384"), ("none.ppm", "can't be read"),
+        ("deep.ppm", "deep.ppm: "),
+    )  # fmt: skip
+    for file, error in wrong:
+        refuses(apply, model, files / file, error=error)
+    refuses(apply, files / "in.png", image, error="apply: ")
+    refuses(apply, model, error="usage")
+    stops_at_a_full_disk(apply, model, image)
 
 
 def stops_at_a_full_disk(*command: object) -> None:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from gan_export import checkpoint
 from gan_export.exporters import find
 from gan_export.exporters.base import Options
 
-from .programs import ALL, COUNT, LABEL, SEED, STRICT, as_written, built, drew, refuses, run, same, stops_at_a_full_disk
+from .programs import (
+    ALL,
+    COUNT,
+    LABEL,
+    SEED,
+    STRICT,
+    applies_to_an_image,
+    as_written,
+    built,
+    drew,
+    refuses,
+    same,
+    stops_at_a_full_disk,
+)
 
 pytestmark = [
     pytest.mark.long,
@@ -93,27 +104,9 @@ def test_onnxruntime(
     refuses(draw, samplers / "g.sampler.onnx", latents, error="first input is no latents")
     refuses("env", "ONNXRUNTIME=/none.so", sample, samplers / "g.onnx", SEED, 1, error="/none.so: no ONNX Runtime")
     if name == "cpp-onnx":
-        applies_to_an_image(folder / "apply", image_files, want_image)
-
-
-def applies_to_an_image(apply: Path, files: Path, want: np.ndarray) -> None:
-    """A program that puts a PPM through a generator of images."""
-    model, image = files / "t.uint8.onnx", files / "in.ppm"
-    done = run(apply, model, image)
-    assert done.returncode == 0, done.stderr.decode()
-    with Image.open(io.BytesIO(done.stdout)) as made:
-        assert made.size == (want.shape[1], want.shape[0])
-        same(np.asarray(made), want)
-    (files / "cut.ppm").write_bytes(image.read_bytes()[:500])
-    (files / "huge.ppm").write_bytes(b"P6 30000 30000 255 ")
-    for file, message in (
-        ("in.png", "a binary PPM"), ("cut.ppm", "cut short"), ("huge.ppm", "1 to 16384"), ("none.ppm", "can't be read")
-    ):  # fmt: skip
-        refuses(apply, model, files / file, error=message)
-    refuses(apply, files / "t.onnx", image, error="export a generator of images with --uint8")
-    refuses(apply, files / "in.png", image, error="apply: ")
-    refuses(apply, model, error="usage")
-    stops_at_a_full_disk(apply, model, image)
+        apply = folder / "apply"
+        applies_to_an_image(apply, image_files / "t.uint8.onnx", want_image)
+        refuses(apply, image_files / "t.onnx", image_files / "in.ppm", error="a generator of images with --uint8")
 
 
 @needs_cmake

@@ -36,8 +36,9 @@ def ways(program: Path, file: Path, batch: int) -> list[Way]:
     memory, first, head, *lines = run(program, file, str(batch), "1").splitlines()
     assert first.startswith(f"{file}: {batch} images by 1 threads, in chunks of {batch} images by 1 of them")
     assert "of transformed weights" in memory
-    assert head.split() == ["step", "layer", "method", "KiB", "model", "measured"]
+    assert head.split() == ["step", "operation", "method", "KiB", "model", "measured", "layer"]
     table = [line.split() for line in lines]
+    assert {w[7] for w in table} == {"up0", "up1", "up2", "last"}  # the layers' names in the file
     return [Way(int(w[0]), w[2] == "*", w[3], float(w[5]), float(w[6])) for w in table]
 
 
