@@ -61,7 +61,7 @@ static gan_status read_latent(const unsigned char *port, gan_file *file) {
     const int usual = prior == PRIOR_NORMAL ||
                       (prior == PRIOR_UNIFORM && f32_at(port + 96) == -1 && f32_at(port + 100) == 1);
     file->nz = fixed_dim(port, 0);
-    file->input = (gan_shape){file->nz, 0, 0};
+    file->input = (gan_shape){file->nz, 0, 0, 0};
     file->prior = prior == PRIOR_NORMAL ? GAN_PRIOR_NORMAL : GAN_PRIOR_UNIFORM;
     const int fits = usual && u32_at(port + 8) == DTYPE_F32 && u32_at(port + 12) == 1 && u32_at(port + 108) == 0;
     return fits && file->nz && file->nz <= MAX_SIDE ? GAN_OK : GAN_ERROR_UNSUPPORTED;
@@ -105,7 +105,7 @@ static gan_status read_input_image(const unsigned char *port, head *h, gan_file 
     if (status == GAN_OK) status = read_side(port, 2, h, &file->width, &h->symbols[1]);
     if (status != GAN_OK) return status;
     file->square = h->symbols[0] && h->symbols[0] == h->symbols[1];
-    file->input = (gan_shape){fixed_dim(port, 0), file->height.least, file->width.least};
+    file->input = (gan_shape){fixed_dim(port, 0), file->height.least, file->width.least, 0};
     const uint64_t pixels = (uint64_t)file->input.h * file->input.w;
     return file->input.c && file->input.c <= MAX_SIDE && pixels <= MAX_VALUE / file->input.c ? GAN_OK
                                                                                              : GAN_ERROR_UNSUPPORTED;
