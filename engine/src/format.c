@@ -140,7 +140,7 @@ static uint32_t side_of(gan_dim dim, uint32_t height, uint32_t width) {
 
 gan_shape gan_i_image_at(const gan_file *file, uint32_t height, uint32_t width) {
     const gan_shape s = {file->image.c, side_of(file->out_height, height, width),
-                         side_of(file->out_width, height, width), file->image.d};
+                         side_of(file->out_width, height, width), 0};
     return s.h && s.w ? s : (gan_shape){s.c, 0, 0, 0};
 }
 

@@ -68,18 +68,15 @@ typedef struct gan_dim {
     uint32_t of, times, over;
 } gan_dim;
 
-/* What comes out: the kind of the output's port. */
-typedef enum gan_made { MADE_IMAGE, MADE_VOLUME, MADE_SIGNAL } gan_made;
-
 typedef struct gan_file {
-    gan_made made;
+    uint32_t kind; /* of what comes out: GAN_KIND_... */
     uint32_t nz, prior, classes, n_layers; /* nz is 0 if images go in */
     gan_shape input; /* the latent, {nz, 0, 0}, or an image: of the least size, or that of gan_i_file_at */
     gan_side height, width; /* of the images that go in */
     int square; /* these are one size */
     float in_low, in_high; /* their range */
     gan_dim out_height, out_width;
-    gan_shape image;
+    gan_shape image; /* or the volume, or the signal */
     float low, high; /* the range of the last layer's values; bytes are made from it brought to [-1, 1] */
     float error_budget; /* the largest error of a convolution's algorithm; 0: any (pack.h, METHOD_ERRORS) */
     uint64_t weight_bytes;

@@ -297,6 +297,12 @@ uint64_t gan_i_moments_floats(const gan_program *program, const gan_step *step, 
     return step->layer->op == OP_INSTANCE_NORM ? 2 * (s.h + 1ull) * padded(s.c, kernels) : 0;
 }
 
+uint64_t gan_i_values_floats(const gan_program *program, const gan_method *methods) {
+    const uint32_t last = program->n_steps - 1;
+    const int folded = !program->steps[last].run && methods[last] == METHOD_FOLD;
+    return folded ? program->inner_per_image : program->values_per_image;
+}
+
 scratch_needs gan_i_needs(const gan_program *program, const gan_kernels *kernels, const gan_method *methods,
                           int members, uint32_t chunk) {
     scratch_needs n = {0};
@@ -327,7 +333,7 @@ scratch_needs gan_i_needs(const gan_program *program, const gan_kernels *kernels
         }
         most = floats > most ? floats : most;
     }
-    n.group_scratch = round_up(program->values_per_image * chunk + transformed + 2ull * chunk + 16,
+    n.group_scratch = round_up(gan_i_values_floats(program, methods) * chunk + transformed + 2ull * chunk + 16,
                                64); /* and the labels */
     n.thread_scratch = round_up(most + 64, 64);
     return n;

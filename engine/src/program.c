@@ -240,6 +240,8 @@ static void place_values(gan_program *program, uint32_t *last, uint32_t *alive) 
         alive[to] = born;
         n_alive++;
         const uint64_t end = value->offset + value->per_image;
+        const int outer = value->shape.d && born == program->values[program->n_values - 1].alias;
+        if (!outer && end > program->inner_per_image) program->inner_per_image = end;
         program->values_per_image = end > program->values_per_image ? end : program->values_per_image;
     }
 }

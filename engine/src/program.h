@@ -63,8 +63,9 @@ typedef struct gan_program {
     uint32_t n_steps, n_values;
     gan_value *values;
     float *constants;
-    uint64_t n_constants, values_per_image,
-        max_row_floats; /* `max_row_floats`: most floats in a row of pixels of any value */
+    uint64_t n_constants, values_per_image;
+    uint64_t inner_per_image; /* values_per_image without the last value, if that is a volume, otherwise with it */
+    uint64_t max_row_floats; /* `max_row_floats`: most floats in a row of pixels of any value */
     gan_machine machine;
 } gan_program;
 
