@@ -1,4 +1,4 @@
-"""Return the records of a `.gan` file's layers on volumes and signals (docs/gan-file-format.md, operations 70 to 89)."""
+"""Return the records of layers on volumes and signals in a `.gan` file (docs/gan-file-format.md, operations 70 to 89)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def operation(layer: Layer) -> int | None:
 
 
 def uneven(layer: Layer) -> str:
-    """Return what a layer has that an operation can't state, "" if there is nothing: it has one number for all sides."""
+    """Return what a layer has that an operation can't state, "" if there is nothing: all sides share one number."""
     match layer:
         case ConvTransposeNd(kernel=k, stride=s, padding=p, output_padding=q):
             settings = {"kernel": k, "stride": s, "padding": p, "output padding": q}
