@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pytest
 
 from gan_export import latents
-from gan_export.exporters.native import OPERATIONS, attributes
+from gan_export.exporters import native_volumes
+from gan_export.exporters.native import OPERATIONS, attributes, operation
 from gan_export.runtimes import native
 
 from .test_engine import LABELED, LEVELS, SPECS, opened
@@ -82,14 +83,17 @@ def test_the_writer_knows_the_operations_that_the_engine_is_made_of() -> None:
     """engine/src/operations.def is the one list: numbers, names and attributes."""
     line = r'OPERATION\((\d+), (\w+), \d+, \d+, \w+, \w+, "([^"]*)", "([^"]*)"\)'
     listed = re.findall(line, (ROOT / "engine/src/operations.def").read_text())
-    written = {kind.__name__.upper(): number for kind, number in OPERATIONS.items()}
+    written = {kind.__name__.upper(): number for kind, number in OPERATIONS.items()} | {
+        f"{kind.__name__.removesuffix('Nd').upper()}{dims}D": number
+        for (kind, dims), number in native_volumes.OPERATIONS.items()
+    }
     assert {name.replace("_", ""): int(number) for number, name, *_ in listed} == written
     spec_layers = [layer for spec in (*SPECS.values(), LABELED, *TAKEN.values()) for layer in spec.layers]
     by_number = {int(number): (integers.split(), reals.split()) for number, _, integers, reals in listed}
-    assert {OPERATIONS[type(layer)] for layer in spec_layers} == set(by_number)
+    assert {operation(layer) for layer in spec_layers} == set(by_number)
     for layer in spec_layers:
         integers, reals = attributes(layer)
-        assert ([*integers], [*reals]) == by_number[OPERATIONS[type(layer)]]
+        assert ([*integers], [*reals]) == by_number[operation(layer) or 0]
 
 
 def _listed(kind: str) -> dict[str, list[int]]:

@@ -88,7 +88,7 @@ class Plan:
 def grid(shape: Shape) -> Grid:
     """Return the grid of a shape (C,), (C, L), (C, H, W) or (C, D, H, W)."""
     depth, height, width = (1, 1, 1, *shape[1:])[-3:]
-    return Grid(height, width, shape[0], depth)
+    return Grid(height, width, math.prod(shape[:1]), depth)
 
 
 def is_folded(layer: Layer) -> bool:
