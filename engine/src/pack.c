@@ -19,8 +19,8 @@ int gan_i_method_fits(const gan_conv *conv, gan_method method) {
     if (method == METHOD_DIRECT) return 1;
     if (conv->in_stride != 1 || conv->pixel_bias || conv->pad < 0) return 0;
     /* slices that are multiplied, or summed, whole take memory of a thread's own */
-    if (conv->kd > 1 && (uint64_t)conv->in.h * conv->in.w > MAX_SLICE) return 0;
-    if (conv->kd > 1 && !is_covered(conv, shape_depth(conv->in), shape_depth(conv->out), conv->kd, conv->pad_z))
+    if (conv->dims > 2 && (uint64_t)conv->in.h * conv->in.w > MAX_SLICE) return 0;
+    if (conv->dims > 2 && !is_covered(conv, shape_depth(conv->in), shape_depth(conv->out), conv->kd, conv->pad_z))
         return 0;
     if (method == METHOD_WINOGRAD)
         return conv->kw == 3 && conv->kh == 3 && conv->out_stride == 1 &&
