@@ -67,7 +67,9 @@ def weights(model: BuiltIn, seed: int) -> dict[str, np.ndarray[tuple[int, ...], 
         if model.dims == 3:
             name, norm = f"{model.prefix}{i + 1}.0", f"{model.prefix}{i + 1}.1"
         scale = math.sqrt((1.0 if i == 0 else 2.0) / (inputs * taps)) * (0.5 if i == len(pairs) - 1 else 1.0)
-        state[f"{name}.weight"] = (rng.standard_normal((inputs, outputs, *(4,) * model.dims)) * scale).astype(np.float32)
+        state[f"{name}.weight"] = (rng.standard_normal((inputs, outputs, *(4,) * model.dims)) * scale).astype(
+            np.float32
+        )
         if model.bias:
             state[f"{name}.bias"] = (rng.standard_normal(outputs) * 0.02).astype(np.float32)
         if i < len(pairs) - 1:
