@@ -335,6 +335,8 @@ int check_errors(const gan_kernels *kernels) {
         {OP_CONV_TRANSPOSE, 128, 3, 4, 2, 1, 0, 16, 16, 4, 1, 0},
         {OP_CONV_TRANSPOSE, 128, 32, 5, 2, 2, 1, 8, 8, 4, 1, 0},
         {OP_CONV_TRANSPOSE, 16, 32, 4, 2, 1, 0, 16, 16, 4, 1, 0},
+        {OP_CONV_TRANSPOSE_3D, 96, 16, 4, 2, 1, 0, 8, 8, 1, 1, 4},
+        {OP_CONV_3D, 96, 16, 3, 1, 1, 0, 8, 8, 1, 1, 6},
     };
     double worst[METHOD_COUNT] = {0};
     int failed = 0;
@@ -384,6 +386,9 @@ int check_choices(const gan_kernels *kernels) {
         {{OP_CONV_TRANSPOSE, 64, 3, 4, 2, 1, 0, 32, 32, 0, 1, 0}, METHOD_FOLD, METHOD_FOLD, METHOD_FOLD},
         {{OP_CONV, 128, 128, 3, 1, 1, 0, 16, 16, 0, 1, 0}, METHOD_WINOGRAD, METHOD_WINOGRAD, METHOD_WINOGRAD},
         {{OP_CONV, 64, 3, 3, 1, 1, 0, 32, 32, 0, 1, 0}, METHOD_FOLD, METHOD_FOLD, METHOD_FOLD},
+        {{OP_CONV_TRANSPOSE_3D, 256, 128, 4, 2, 1, 0, 8, 8, 0, 1, 8}, METHOD_TOOM5, METHOD_TOOM5, METHOD_TOOM5},
+        {{OP_CONV_TRANSPOSE_3D, 64, 1, 4, 2, 1, 0, 32, 32, 0, 1, 32}, METHOD_FOLD, METHOD_FOLD, METHOD_FOLD},
+        {{OP_CONV_3D, 64, 64, 3, 1, 1, 0, 16, 16, 0, 1, 16}, METHOD_WINOGRAD, METHOD_WINOGRAD, METHOD_WINOGRAD},
     };
     const gan_machine machine = {.fma_per_cycle = 16, .cache = 32 << 20, .memory = UINT64_MAX};
     int failed = 0;
