@@ -16,8 +16,8 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def to_bytes(images: Floats, span: tuple[float, float] | None = None) -> Bytes:
-    """Return `levels` of float32 (N, C, H, W) as uint8 (N, H, W, C)."""
-    return np.ascontiguousarray(levels(images, span).transpose(0, 2, 3, 1))
+    """Return `levels` of float32 (N, C, H, W) as uint8 (N, H, W, C), and of volumes and signals likewise."""
+    return np.ascontiguousarray(np.moveaxis(levels(images, span), 1, -1))
 
 
 def levels(values: Floats, span: tuple[float, float] | None = None) -> Bytes:

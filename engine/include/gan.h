@@ -102,6 +102,13 @@ typedef struct gan_open_options {
     size_t message_size; /**< bytes of it, at least 1; GAN_MESSAGE_SIZE is enough */
 } gan_open_options;
 
+/** What comes out of a model (gan_info.kind).  In what follows, "image" means any of them. */
+enum {
+    GAN_KIND_IMAGE = 0, /**< (channels, height, width) */
+    GAN_KIND_VOLUME = 1, /**< (channels, depth, height, width) */
+    GAN_KIND_SIGNAL = 2 /**< (channels, width): its height is 1 */
+};
+
 /** What a model is. */
 typedef struct gan_info {
     size_t size; /**< sizeof(gan_info), or 0 */
@@ -117,6 +124,8 @@ typedef struct gan_info {
     const char *manifest; /**< as in the file (gan-export writes JSON in UTF-8), then a NUL; valid until gan_close */
     size_t manifest_size; /**< without the NUL */
     const char *kernels; /**< those in use: "generic", "avx2", "avx512", "neon", "simd128" */
+    uint32_t kind; /**< GAN_KIND_... */
+    uint32_t depth; /**< of a volume: its image is depth x height x width; 0 for others */
 } gan_info;
 
 /** The images that a model takes: all zeros for a model of latents.  A height or a width is a multiple of its `multiple`
@@ -177,6 +186,7 @@ typedef struct gan_step_info {
     const char *method; /**< "direct", "fold", "toom3", "toom4", "toom5", "winograd", or "rows" for no product */
     const char *arithmetic; /**< of its products: "float32" */
     char layer[64]; /**< the layer's name in the file, cut to 63 bytes; "" in files that don't name layers */
+    uint32_t depth; /**< of what it computes, if it is a volume; 0 for others */
 } gan_step_info;
 
 /** Values of gan_request.labeling. */
@@ -210,15 +220,19 @@ typedef struct gan_request {
 
 /** How pixels lie in memory (gan_output.format, gan_images.format).  Images that come out as bytes are mapped from
  * gan_info's low .. high to -1 .. 1, and then clamp(floor(x * 127.5 + 128), 0, 255); images that go in as bytes are
- * mapped from 0 .. 255 to gan_input's low .. high.  Floats are in the model's own range. */
+ * mapped from 0 .. 255 to gan_input's low .. high.  Floats are in the model's own range.  Of a volume, the slices lie one
+ * after another, as if it were an image of height depth x height, and its strides are those of that image (not
+ * negative); volumes and signals have no format of pictures, GAN_GRAY8 to GAN_BGRA8. */
 enum {
-    GAN_BYTES = 0, /**< the model's channels in turn, however many: (height, width, channels) */
+    GAN_BYTES = 0, /**< the model's channels in turn, however many: (height, width, channels); of a volume (depth,
+                                    height, width, channels), of a signal (width, channels) */
     GAN_GRAY8 = 1, /**< of a model with one channel */
     GAN_RGB8 = 2, /**< of one channel, three times, or of three */
     GAN_RGBA8 = 3, /**< of one, three or four channels; alpha is 255 unless it is the fourth.  Going in, of
                                     three, without alpha, or four */
     GAN_BGRA8 = 4, /**< the same in the order of Windows bitmaps and Direct3D */
-    GAN_FLOAT_PLANAR = 5, /**< float32, channel by channel: (channels, height, width) */
+    GAN_FLOAT_PLANAR = 5, /**< float32, channel by channel: (channels, height, width); of a volume (channels, depth,
+                                    height, width), of a signal (channels, width) */
     GAN_FLOAT_INTERLEAVED = 6 /**< float32, pixel by pixel: (height, width, channels) */
 };
 

@@ -292,12 +292,12 @@ public:
         const gan_status status = plain(wanted, info_.latent_size, known);
         return status == GAN_OK ? gan_generate(handle_, &known, &output) : status;
     }
-    /* uint8 (count, height, width, channels). */
+    /* uint8 (count, height, width, channels); of volumes (count, depth, height, width, channels). */
     gan_status generate(const request &wanted, span<std::uint8_t> out) noexcept
     {
         return generate(wanted, packed(out.data(), out.size(), GAN_BYTES));
     }
-    /* float (count, channels, height, width), in the model's own range. */
+    /* float (count, channels, height, width), in the model's own range; of volumes (count, channels, depth, ...). */
     gan_status generate(const request &wanted, span<float> out) noexcept
     {
         return generate(wanted, packed(out.data(), out.size() * sizeof(float), GAN_FLOAT_PLANAR));
@@ -352,7 +352,8 @@ private:
     /* Numbers in the images wanted. */
     std::size_t size(const request &wanted) const
     {
-        return numbers(count(wanted, info_.latent_size), std::uint64_t(info_.channels) * info_.height * info_.width);
+        return numbers(count(wanted, info_.latent_size), std::uint64_t(info_.channels) * (info_.depth ? info_.depth : 1) * info_.height *
+                                                                  info_.width);
     }
 #endif
 

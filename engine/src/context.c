@@ -216,6 +216,7 @@ gan_status gan_describe_step(const gan_context *context, uint32_t index, gan_ste
                            .channels = value->shape.c,
                            .height = value->shape.h,
                            .width = value->shape.w,
+                           .depth = value->shape.d,
                            .operation = gan_i_operation(step->layer->op)->name,
                            .method = step->run ? "rows" : METHODS[method],
                            .arithmetic = "float32"};

@@ -106,7 +106,7 @@ gan_status gan_i_check_layer(gan_file *file, uint32_t index) {
 /* What holds of every version once the layers are read. */
 static gan_status check_whole(const gan_file *file) {
     const gan_shape last = file->layers[file->n_layers - 1].out;
-    if (last.c != file->image.c || last.h != file->image.h || last.w != file->image.w) return GAN_ERROR_CORRUPT;
+    if (!shape_same(last, file->image)) return GAN_ERROR_CORRUPT;
     return last.h ? GAN_OK : GAN_ERROR_UNSUPPORTED;
 }
 
@@ -140,8 +140,8 @@ static uint32_t side_of(gan_dim dim, uint32_t height, uint32_t width) {
 
 gan_shape gan_i_image_at(const gan_file *file, uint32_t height, uint32_t width) {
     const gan_shape s = {file->image.c, side_of(file->out_height, height, width),
-                         side_of(file->out_width, height, width)};
-    return s.h && s.w ? s : (gan_shape){s.c, 0, 0};
+                         side_of(file->out_width, height, width), 0};
+    return s.h && s.w ? s : (gan_shape){s.c, 0, 0, 0};
 }
 
 gan_status gan_i_file_at(const gan_file *file, uint32_t height, uint32_t width, gan_file *out) {

@@ -33,9 +33,10 @@ enum {
     FIRST_LAYER = 2
 };
 
-/* One value's shape for one image.  A vector has h = w = 0 and its length in c; a label is all zeros. */
+/* One value's shape for one image.  A vector has h = w = 0 and its length in c; a label is all zeros.  A volume has
+ * its depth in d, which is 0 for everything else; a signal is an image of height 1. */
 typedef struct gan_shape {
-    uint32_t c, h, w;
+    uint32_t c, h, w, d;
 } gan_shape;
 
 /* An array in the file: `count` numbers, 0 if the layer has none. */
@@ -68,13 +69,14 @@ typedef struct gan_dim {
 } gan_dim;
 
 typedef struct gan_file {
+    uint32_t kind; /* of what comes out: GAN_KIND_... */
     uint32_t nz, prior, classes, n_layers; /* nz is 0 if images go in */
     gan_shape input; /* the latent, {nz, 0, 0}, or an image: of the least size, or that of gan_i_file_at */
     gan_side height, width; /* of the images that go in */
     int square; /* these are one size */
     float in_low, in_high; /* their range */
     gan_dim out_height, out_width;
-    gan_shape image;
+    gan_shape image; /* or the volume, or the signal */
     float low, high; /* the range of the last layer's values; bytes are made from it brought to [-1, 1] */
     float error_budget; /* the largest error of a convolution's algorithm; 0: any (pack.h, METHOD_ERRORS) */
     uint64_t weight_bytes;
@@ -97,10 +99,14 @@ int gan_i_takes_size(const gan_file *file, uint32_t height, uint32_t width);
 /* The image that comes out for one of this height and width, as the file states it: 0 x 0 if a side is no number. */
 gan_shape gan_i_image_at(const gan_file *file, uint32_t height, uint32_t width);
 
-static inline uint64_t shape_pixels(gan_shape s) { return s.h ? (uint64_t)s.h * s.w : 1; }
+/* Rows of pixels: the height, times the depth of a volume; 1 of a vector. */
+static inline uint32_t shape_depth(gan_shape s) { return s.d ? s.d : 1; }
+static inline uint32_t shape_rows(gan_shape s) { return s.h ? s.h * shape_depth(s) : 1; }
+static inline uint64_t shape_pixels(gan_shape s) { return s.h ? (uint64_t)shape_rows(s) * s.w : 1; }
+static inline int shape_same(gan_shape a, gan_shape b) { return a.c == b.c && a.h == b.h && a.w == b.w && a.d == b.d; }
 static inline gan_shape value_shape(const gan_file *file, uint32_t value) {
     if (value == VALUE_Z) return file->input;
-    if (value == VALUE_LABEL) return (gan_shape){0, 0, 0};
+    if (value == VALUE_LABEL) return (gan_shape){0, 0, 0, 0};
     return file->layers[value - FIRST_LAYER].out;
 }
 

@@ -61,7 +61,7 @@ static gan_status read_latent(const unsigned char *port, gan_file *file) {
     const int usual = prior == PRIOR_NORMAL ||
                       (prior == PRIOR_UNIFORM && f32_at(port + 96) == -1 && f32_at(port + 100) == 1);
     file->nz = fixed_dim(port, 0);
-    file->input = (gan_shape){file->nz, 0, 0};
+    file->input = (gan_shape){file->nz, 0, 0, 0};
     file->prior = prior == PRIOR_NORMAL ? GAN_PRIOR_NORMAL : GAN_PRIOR_UNIFORM;
     const int fits = usual && u32_at(port + 8) == DTYPE_F32 && u32_at(port + 12) == 1 && u32_at(port + 108) == 0;
     return fits && file->nz && file->nz <= MAX_SIDE ? GAN_OK : GAN_ERROR_UNSUPPORTED;
@@ -105,10 +105,29 @@ static gan_status read_input_image(const unsigned char *port, head *h, gan_file 
     if (status == GAN_OK) status = read_side(port, 2, h, &file->width, &h->symbols[1]);
     if (status != GAN_OK) return status;
     file->square = h->symbols[0] && h->symbols[0] == h->symbols[1];
-    file->input = (gan_shape){fixed_dim(port, 0), file->height.least, file->width.least};
+    file->input = (gan_shape){fixed_dim(port, 0), file->height.least, file->width.least, 0};
     const uint64_t pixels = (uint64_t)file->input.h * file->input.w;
     return file->input.c && file->input.c <= MAX_SIDE && pixels <= MAX_VALUE / file->input.c ? GAN_OK
                                                                                              : GAN_ERROR_UNSUPPORTED;
+}
+
+/* A volume's four dimensions, or a signal's two, all of them numbers. */
+static int read_fixed_shape(const unsigned char *port, gan_file *file) {
+    const uint32_t c = fixed_dim(port, 0), last = u32_at(port + 12) - 1;
+    file->image = (gan_shape){c, 1, fixed_dim(port, last), 0};
+    if (last == 3) file->image.d = fixed_dim(port, 1), file->image.h = fixed_dim(port, 2);
+    return file->image.c && file->image.h && file->image.w && (last == 1 || file->image.d);
+}
+
+/* A volume or a signal, of a latent alone. */
+static gan_status read_volume(const unsigned char *port, const head *h, gan_file *file) {
+    if (!read_range(port, &file->low, &file->high)) return GAN_ERROR_CORRUPT;
+    const int volume = u32_at(port + 4) == PORT_VOLUME;
+    file->kind = volume ? GAN_KIND_VOLUME : GAN_KIND_SIGNAL;
+    if (u32_at(port + 8) != DTYPE_F32 || u32_at(port + 12) != (volume ? 4u : 2u) || u32_at(port + 88) ||
+        u32_at(port + 120) != h->n_inputs + file->n_layers - 1)
+        return GAN_ERROR_UNSUPPORTED;
+    return read_fixed_shape(port, file) ? GAN_OK : GAN_ERROR_UNSUPPORTED;
 }
 
 /* A side of the image that comes out: a number, or a share of a size that an input side has. */
@@ -170,9 +189,12 @@ static const char *port_name(const unsigned char *port, char to[NAME]) {
     return to;
 }
 
-/* This engine runs a latent, perhaps a label, or one image, to one image: other ports are unsupported. */
+static int is_made(uint32_t kind) { return kind == PORT_IMAGE || kind == PORT_VOLUME || kind == PORT_AUDIO; }
+
+/* This engine runs a latent, perhaps a label, to one image, volume or signal, or one image to one image: other ports
+ * are unsupported. */
 static gan_status read_ports(head *h, gan_file *file) {
-    int seen[2][PORT_KINDS] = {{0}}; /* inputs, outputs */
+    int seen[2][PORT_KINDS] = {{0}}, made = 0; /* inputs, outputs */
     if (!sizes_hold(h)) return GAN_ERROR_CORRUPT;
     for (uint32_t i = 0; i < h->n_ports; i++) {
         const unsigned char *port = h->ports + (uint64_t)PORT * i;
@@ -181,20 +203,21 @@ static gan_status read_ports(head *h, gan_file *file) {
             u32_at(port + 92) >= PRIOR_COUNT || !zeros(port + 16 + 12 * rank, 12 * (MAX_RANK - rank)) ||
             !rest_is_zeros(port, out, kind) || (!out && h->n_inputs != i))
             return GAN_ERROR_CORRUPT;
-        const int known = kind == PORT_IMAGE || (!out && (kind == PORT_LABEL || kind == PORT_LATENT));
-        if (!known || seen[out][kind]++)
+        const int known = out ? is_made(kind) : kind == PORT_IMAGE || kind == PORT_LABEL || kind == PORT_LATENT;
+        if (!known || seen[out][kind]++ || (out && made++))
             return REFUSE(file, GAN_ERROR_UNSUPPORTED,
-                          "the %s %s is %s: the C engine runs a latent and a label, or an image, to an image",
+                          "the %s %s is %s: the C engine runs a latent and a label to an image, a volume or a signal, "
+                          "or an image to an image",
                           out ? "output" : "input", port_name(port, (char[NAME]){0}), KINDS[kind]);
         if (!out) h->values[h->n_inputs++] = kind == PORT_LABEL ? VALUE_LABEL : VALUE_Z;
-        const gan_status status = out                  ? read_image(port, h, file)
+        const gan_status status = out                  ? (kind == PORT_IMAGE ? read_image : read_volume)(port, h, file)
                                   : kind == PORT_LABEL ? read_label(port, file)
                                   : kind == PORT_IMAGE ? read_input_image(port, h, file)
                                                        : read_latent(port, file);
         if (status != GAN_OK) return status;
     }
     const int image = seen[0][PORT_IMAGE] && h->n_inputs == 1;
-    if (!seen[1][PORT_IMAGE] || (!image && (!seen[0][PORT_LATENT] || seen[0][PORT_IMAGE])))
+    if (!made || (image && !seen[1][PORT_IMAGE]) || (!image && (!seen[0][PORT_LATENT] || seen[0][PORT_IMAGE])))
         return GAN_ERROR_UNSUPPORTED;
     return image || !h->n_sizes ? GAN_OK : GAN_ERROR_UNSUPPORTED;
 }

@@ -36,7 +36,7 @@ gan_status gan_i_parse_old(const unsigned char *p, size_t size, gan_file *file) 
     file->nz = u32_at(p + 60);
     file->prior = u32_at(p + 64);
     file->classes = u32_at(p + 68);
-    file->image = (gan_shape){u32_at(p + 72), u32_at(p + 76), u32_at(p + 80)};
+    file->image = (gan_shape){u32_at(p + 72), u32_at(p + 76), u32_at(p + 80), 0};
     file->low = f32_at(p + 84);
     file->high = f32_at(p + 88);
     const uint32_t points = version > 1 ? u32_at(p + 92) : 0;
@@ -58,7 +58,7 @@ gan_status gan_i_parse_old(const unsigned char *p, size_t size, gan_file *file) 
     if (of_head.first != u64_at(p + 96) || of_head.second != u64_at(p + 104) || of_data.first != u64_at(p + 112) ||
         of_data.second != u64_at(p + 120))
         return GAN_ERROR_CORRUPT;
-    file->input = (gan_shape){file->nz, 0, 0};
+    file->input = (gan_shape){file->nz, 0, 0, 0};
     if (!file->nz || file->nz > MAX_SIDE || file->prior > GAN_PRIOR_UNIFORM || file->classes > MAX_SIDE)
         return GAN_ERROR_UNSUPPORTED;
     file->manifest = (const char *)p + manifest;

@@ -158,7 +158,9 @@ void gan_describe(const gan_model *model, gan_info *info) {
                             .weights = model->file.weight_bytes,
                             .manifest = model->manifest,
                             .manifest_size = model->file.manifest_size,
-                            .kernels = model->kernels->name};
+                            .kernels = model->kernels->name,
+                            .kind = model->file.kind,
+                            .depth = model->file.image.d};
     gan_i_hand(info, &known, sizeof known);
 }
 

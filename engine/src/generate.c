@@ -20,6 +20,7 @@ static void work(void *arg, int member) {
     const int grouped = call->plan.members > 1;
     const uint64_t count = call->count, chunk = call->plan.chunk,
                    group_scratch = context->setup.group_scratch[call->plan.members == context->setup.threads];
+    const uint64_t values = gan_i_values_floats(gan_i_context_program(context), context->setup.methods);
     gan_worker worker = {.shared = &call->shared, .cursor = {.group = &context->groups[grouped ? 0 : member]}};
     worker.values = context->scratch + (grouped ? 0 : group_scratch * (uint64_t)member);
     worker.thread_scratch = context->scratch + context->setup.floats -
@@ -32,7 +33,7 @@ static void work(void *arg, int member) {
         worker.labels = (int64_t *)(void *)worker.values; /* the first 2 floats per image of the group's scratch */
         gan_worker chunked = worker;
         chunked.values = worker.values + round_up(2ull * worker.images, 16);
-        chunked.transformed = chunked.values + gan_i_context_program(context)->values_per_image * worker.images;
+        chunked.transformed = chunked.values + values * worker.images;
         gan_i_run_chunk(&chunked);
         worker.cursor = chunked.cursor;
     }
@@ -116,6 +117,11 @@ static gan_status generate(gan_context *context, const gan_request *given, const
     }
     gan_status status = gan_i_take_request(file, given, &request, context->message);
     if (status != GAN_OK || !request.count) return status;
+    if (file->kind == GAN_KIND_SIGNAL && output->format > GAN_BYTES && output->format < GAN_FLOAT_PLANAR) {
+        gan_i_message(context->message, sizeof context->message,
+                      "the output: a picture's format for a signal: bytes and floats fit");
+        return GAN_ERROR_ARGUMENT;
+    }
     status = gan_i_pixels_out(output, file->image, &call.shared.out, context->message);
     if (status == GAN_OK) status = check_room(&call.shared.out, request.count, output, context->message);
     if (status != GAN_OK) return status;
@@ -144,7 +150,7 @@ static gan_status apply(gan_context *context, const gan_images *given, const gan
     if (!made.h || (uint64_t)made.h * made.w > MAX_VALUE / made.c ||
         (uint64_t)images.height * images.width > MAX_VALUE / file->input.c)
         return GAN_ERROR_UNSUPPORTED;
-    const gan_shape taken = {file->input.c, images.height, images.width};
+    const gan_shape taken = {file->input.c, images.height, images.width, 0};
     status = gan_i_pixels_in(&images, taken, &in, context->message);
     if (status == GAN_OK && in.capacity < images.count) {
         gan_i_message(context->message, sizeof context->message, "the data holds %u images of %u", in.capacity,

@@ -1,8 +1,7 @@
 /* The table of operations, and their shapes. */
 #include "operations.h"
 
-static int is_image(gan_shape s) { return s.h > 0; }
-static int same(gan_shape a, gan_shape b) { return a.c == b.c && a.h == b.h && a.w == b.w; }
+static int is_image(gan_shape s) { return s.h > 0 && !s.d; }
 static gan_shape input(const gan_file *file, const gan_layer *layer, uint32_t i) {
     return value_shape(file, layer->inputs[i]);
 }
@@ -12,11 +11,15 @@ static int gives(gan_layer *layer, int64_t c, int64_t h, int64_t w) {
     const int vector = !h && !w;
     if (c < 1 || c > MAX_VALUE || (!vector && (h < 1 || w < 1 || h > MAX_SIDE || w > MAX_SIDE))) return 0;
     if (!vector && c * h > MAX_VALUE / w) return 0;
-    layer->out = (gan_shape){(uint32_t)c, (uint32_t)h, (uint32_t)w};
+    layer->out = (gan_shape){(uint32_t)c, (uint32_t)h, (uint32_t)w, 0};
     return 1;
 }
 
-static int gives_shape(gan_layer *layer, gan_shape s) { return gives(layer, s.c, s.h, s.w); }
+/* The shape of an input, which is no larger than a value may be, or of fewer channels. */
+static int gives_shape(gan_layer *layer, gan_shape s) {
+    layer->out = s;
+    return 1;
+}
 
 static int none(uint32_t dims[MAX_RANK]) {
     dims[0] = 0;
@@ -90,7 +93,7 @@ int gan_i_shape_UPSAMPLE(const gan_file *file, gan_layer *layer) {
 int gan_i_weight_UPSAMPLE(const gan_layer *layer, uint32_t dims[MAX_RANK]) { return (void)layer, none(dims); }
 
 int gan_i_shape_ADD(const gan_file *file, gan_layer *layer) {
-    return same(input(file, layer, 0), input(file, layer, 1)) && gives_shape(layer, input(file, layer, 0));
+    return shape_same(input(file, layer, 0), input(file, layer, 1)) && gives_shape(layer, input(file, layer, 0));
 }
 
 int gan_i_weight_ADD(const gan_layer *layer, uint32_t dims[MAX_RANK]) { return (void)layer, none(dims); }
@@ -104,17 +107,19 @@ int gan_i_shape_CONCAT(const gan_file *file, gan_layer *layer) {
     int64_t c = 0;
     for (uint32_t i = 0; i < layer->n_inputs; i++) {
         const gan_shape y = input(file, layer, i);
-        if (y.h != x.h || y.w != x.w) return 0;
+        if (y.h != x.h || y.w != x.w || y.d != x.d) return 0;
         c += y.c;
     }
-    return gives(layer, c, x.h, x.w);
+    if (c > (int64_t)(MAX_VALUE / shape_pixels(x))) return 0;
+    return gives_shape(layer, (gan_shape){(uint32_t)c, x.h, x.w, x.d});
 }
 
 int gan_i_weight_CONCAT(const gan_layer *layer, uint32_t dims[MAX_RANK]) { return (void)layer, none(dims); }
 
 int gan_i_shape_RESHAPE(const gan_file *file, gan_layer *layer) {
-    const gan_shape x = input(file, layer, 0), out = {layer->args[0], layer->args[1], layer->args[2]};
-    return !out.h == !out.w && gives_shape(layer, out) && x.c * shape_pixels(x) == out.c * shape_pixels(out);
+    const gan_shape x = input(file, layer, 0);
+    const uint32_t *g = layer->args;
+    return !g[1] == !g[2] && gives(layer, g[0], g[1], g[2]) && x.c * shape_pixels(x) == g[0] * shape_pixels(layer->out);
 }
 
 int gan_i_weight_RESHAPE(const gan_layer *layer, uint32_t dims[MAX_RANK]) { return (void)layer, none(dims); }
@@ -170,7 +175,7 @@ int gan_i_weight_PAD(const gan_layer *layer, uint32_t dims[MAX_RANK]) { return (
 
 int gan_i_shape_PRELU(const gan_file *file, gan_layer *layer) {
     const gan_shape x = input(file, layer, 0);
-    return is_image(x) && (layer->args[0] == 1 || layer->args[0] == x.c) && gives_shape(layer, x);
+    return x.h && (layer->args[0] == 1 || layer->args[0] == x.c) && gives_shape(layer, x);
 }
 
 int gan_i_weight_PRELU(const gan_layer *layer, uint32_t dims[MAX_RANK]) {

@@ -34,6 +34,14 @@ typedef struct gan_operation {
     void (*run)(const struct gan_worker *worker, const struct gan_step *step, const struct gan_rows *r);
 } gan_operation;
 
+/* The dimensions of a convolution's kernel, and whether it is transposed. */
+static inline int conv_dims(gan_op op) {
+    return op == OP_CONV_3D || op == OP_CONV_TRANSPOSE_3D ? 3 : op == OP_CONV_1D || op == OP_CONV_TRANSPOSE_1D ? 1 : 2;
+}
+static inline int conv_is_transposed(gan_op op) {
+    return op == OP_CONV_TRANSPOSE || op == OP_CONV_TRANSPOSE_3D || op == OP_CONV_TRANSPOSE_1D;
+}
+
 /* NULL for a number that this library doesn't know. */
 const gan_operation *gan_i_operation(uint32_t number);
 

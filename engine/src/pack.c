@@ -10,37 +10,47 @@ float gan_i_error_of_points(uint32_t points) {
     return GAN_I_METHOD_ERRORS[points < 3 ? METHOD_DIRECT : points < MAX_TOOM ? METHOD_TOOM3 : METHOD_TOOM5];
 }
 
+/* Whether every output along a dimension has an input's worth of kernel over it, whether or not that input exists. */
+static int is_covered(const gan_conv *conv, uint32_t in, uint32_t out, uint32_t kernel, int32_t pad) {
+    return (int64_t)out + pad <= ((int64_t)in - 1) * conv->out_stride + kernel;
+}
+
 int gan_i_method_fits(const gan_conv *conv, gan_method method) {
     if (method == METHOD_DIRECT) return 1;
-    if (conv->in_stride != 1 || conv->pixel_bias || conv->kh != conv->kw || conv->pad < 0) return 0;
+    if (conv->in_stride != 1 || conv->pixel_bias || conv->pad < 0) return 0;
+    /* slices that are multiplied, or summed, whole take memory of a thread's own */
+    if (conv->dims > 2 && (uint64_t)conv->in.h * conv->in.w > MAX_SLICE) return 0;
+    if (conv->dims > 2 && !is_covered(conv, shape_depth(conv->in), shape_depth(conv->out), conv->kd, conv->pad_z))
+        return 0;
     if (method == METHOD_WINOGRAD)
-        return conv->kh == 3 && conv->out_stride == 1 && conv->in.c <= MAX_WINOGRAD && conv->out.h >= 2 &&
-               conv->out.w >= 2;
-    const int32_t stride = (int32_t)conv->out_stride, side = (int32_t)conv->kh;
-    /* every output has an input pixel's worth of kernel over it, whether or not that pixel exists */
-    if ((int32_t)conv->out.h + conv->pad > ((int32_t)conv->in.h - 1) * stride + side) return 0;
-    if ((int32_t)conv->out.w + conv->pad > ((int32_t)conv->in.w - 1) * stride + side) return 0;
-    if (method == METHOD_FOLD) return side >= stride && (uint64_t)side * (uint64_t)side * conv->out.c <= 1024;
-    const int32_t taps = (int32_t)conv_taps(conv, conv->kh), tile = method_points(method) + 1 - taps;
+        return conv->kw == 3 && conv->kh == 3 && conv->out_stride == 1 &&
+               (uint64_t)conv->kd * conv->in.c <= MAX_WINOGRAD && conv->out.h >= 2 && conv->out.w >= 2;
+    const uint32_t stride = conv->out_stride;
+    if (!is_covered(conv, conv->in.h, conv->out.h, conv->kh, conv->pad_y) ||
+        !is_covered(conv, conv->in.w, conv->out.w, conv->kw, conv->pad))
+        return 0;
+    if (method == METHOD_FOLD) return conv->kw >= stride && conv_elements(conv) * conv->out.c <= 1024;
+    const int32_t taps = (int32_t)conv_taps(conv, conv->kw), tile = method_points(method) + 1 - taps;
     const uint64_t points = (uint64_t)method_points(method),
                    grown = points * points * conv->out_stride * conv->out_stride;
-    return taps >= 2 && tile >= 2 && conv->in.h >= 2 && conv->in.w >= 2 && conv->out_stride <= 4 &&
-           grown <= (uint64_t)MAX_GROWTH * conv->layer_kernel * conv->layer_kernel;
+    return conv->kh == conv->kw && taps >= 2 && tile >= 2 && conv->in.h >= 2 && conv->in.w >= 2 && stride <= 4 &&
+           grown * conv->kd <= (uint64_t)MAX_GROWTH * conv->layer_kernel * conv->layer_kernel *
+                                   (conv->dims > 2 ? conv->layer_kernel : 1);
 }
 
 static uint64_t fold_columns(const gan_conv *conv, const gan_kernels *kernels) {
-    return round_up((uint64_t)conv->kh * conv->kw * conv->out.c, (uint64_t)kernels->nr);
+    return round_up(conv_elements(conv) * conv->out.c, (uint64_t)kernels->nr);
 }
 
 uint64_t gan_i_method_floats(const gan_conv *conv, gan_method method, const gan_kernels *kernels) {
     const uint64_t in = conv->in.c, out = padded(conv->out.c, kernels), points = (uint64_t)method_points(method);
-    if (method == METHOD_DIRECT) return in * out * conv->kh * conv->kw;
+    if (method == METHOD_DIRECT) return in * out * conv_elements(conv);
     if (method == METHOD_FOLD) return in * fold_columns(conv, kernels);
-    return in * out * points * points * conv->out_stride * conv->out_stride;
+    return in * out * points * points * conv->out_stride * conv->out_stride * conv->kd;
 }
 
 uint64_t gan_i_pack_scratch(const gan_conv *conv, gan_method method, const gan_kernels *kernels) {
-    return (uint64_t)conv->kh * conv->kw * conv->in.c * (method == METHOD_FOLD ? conv->out.c : (uint64_t)kernels->nr);
+    return conv_elements(conv) * conv->in.c * (method == METHOD_FOLD ? conv->out.c : (uint64_t)kernels->nr);
 }
 
 /* Some of a step's output channels. */
@@ -48,45 +58,54 @@ typedef struct channels {
     uint64_t first, count;
 } channels;
 
-/* dense[ky][kx][in][of.count], the kernel of the equivalent transposed convolution. */
+/* Where element `kk` of a convolution's kernel stands in the equivalent transposed one, along a dimension of `side`
+ * elements; for the phase `rho` of `factor`, that of the upsampling that is folded in (1 for none). */
+static int32_t element_at(const gan_conv *conv, int32_t factor, int32_t rho, int32_t side, int32_t kk) {
+    if (factor > 1) return rho - factor * floor_div(rho - conv->layer_pad + kk, factor) + conv->pad;
+    return conv->in_stride == 1 ? side - 1 - kk : kk; /* reversed */
+}
+
+/* The kernel of a convolution, (out, in, kz, ky, kx), as to_dense has it: one that takes an upsampling in has each
+ * element once for each phase. */
+static void to_dense_conv(const gan_step *step, channels of, float *dense) {
+    const gan_conv *conv = &step->conv;
+    const uint64_t in = conv->in.c, n = of.count;
+    const int32_t side = (int32_t)step->layer->args[2], f = (int32_t)conv->upsampled;
+    const int32_t sides[3] = {conv->dims > 2 ? side : 1, conv->dims > 1 ? side : 1, side};
+    const int32_t factors[3] = {conv->dims > 2 ? f : 1, conv->dims > 1 ? f : 1, f};
+    const int32_t elements = sides[0] * sides[1] * sides[2];
+    memset(dense, 0, sizeof *dense * conv_elements(conv) * in * n);
+    for (int32_t rho = 0; rho < factors[0] * factors[1] * factors[2]; rho++)
+        for (int32_t e = 0; e < elements; e++) {
+            const int32_t z = element_at(conv, factors[0], rho / (f * factors[1]), sides[0], e / (side * sides[1]));
+            const int32_t y = element_at(conv, factors[1], rho / f % factors[1], sides[1], e / side % sides[1]);
+            const int32_t x = element_at(conv, f, rho % f, side, e % side);
+            float *to = dense + (((uint64_t)z * conv->kh + (uint64_t)y) * conv->kw + (uint64_t)x) * in * n;
+            for (uint64_t o = 0; o < n; o++)
+                for (uint64_t i = 0; i < in; i++)
+                    to[i * n + o] += gan_i_element(&step->layer->weight,
+                                                   ((of.first + o) * in + i) * (uint64_t)elements + (uint64_t)e);
+        }
+}
+
+/* dense[kz][ky][kx][in][of.count], the kernel of the equivalent transposed convolution. */
 static void to_dense(const gan_step *step, channels of, float *dense) {
     const gan_conv *conv = &step->conv;
     const gan_layer *layer = step->layer;
-    const uint64_t in = conv->in.c, out = conv->out.c, elements = (uint64_t)conv->kh * conv->kw, n = of.count;
+    const uint64_t in = conv->in.c, out = conv->out.c, elements = conv_elements(conv), n = of.count;
     const gan_tensor *tensor = &layer->weight;
-    if (layer->op == OP_LINEAR) { /* feature (out, y, x) of an image, row-major */
+    if (layer->op == OP_LINEAR) { /* feature (out, z, y, x) of an image, row-major */
         for (uint64_t o = 0; o < n; o++)
             for (uint64_t p = 0; p < elements; p++)
                 for (uint64_t i = 0; i < in; i++)
                     dense[(p * in + i) * n + o] = gan_i_element(tensor, ((of.first + o) * elements + p) * in + i);
-        return;
-    }
-    if (layer->op == OP_CONV_TRANSPOSE) { /* (in, out, ky, kx) */
+    } else if (conv_is_transposed(layer->op)) { /* (in, out, kz, ky, kx) */
         for (uint64_t i = 0; i < in; i++)
             for (uint64_t o = 0; o < n; o++)
                 for (uint64_t p = 0; p < elements; p++)
                     dense[(p * in + i) * n + o] = gan_i_element(tensor, (i * out + of.first + o) * elements + p);
-        return;
-    }
-    const uint64_t side = layer->args[2]; /* (out, in, ky, kx) */
-    const int32_t f = (int32_t)conv->upsampled;
-    memset(dense, 0, sizeof *dense * elements * in * n);
-    for (int32_t rho = 0; rho < f * f; rho++) {
-        for (int32_t e = 0; e < (int32_t)(side * side); e++) {
-            const int32_t ky = e / (int32_t)side, kx = e % (int32_t)side, ry = rho / f, rx = rho % f;
-            int32_t y = ky, x = kx;
-            if (f > 1) {
-                y = ry - f * floor_div(ry - conv->layer_pad + ky, f) + conv->pad;
-                x = rx - f * floor_div(rx - conv->layer_pad + kx, f) + conv->pad;
-            } else if (conv->in_stride == 1) { /* reversed */
-                y = (int32_t)side - 1 - ky;
-                x = (int32_t)side - 1 - kx;
-            }
-            float *to = dense + ((uint64_t)y * conv->kw + (uint64_t)x) * in * n;
-            for (uint64_t o = 0; o < n; o++)
-                for (uint64_t i = 0; i < in; i++)
-                    to[i * n + o] += gan_i_element(tensor, ((of.first + o) * in + i) * side * side + (uint64_t)e);
-        }
+    } else {
+        to_dense_conv(step, of, dense);
     }
 }
 
@@ -115,11 +134,18 @@ static void winograd_matrix(double g[WINOGRAD][MAX_TOOM]) {
     for (int t = 0; t < 3; t++) g[WINOGRAD - 1][t] = t == 0;
 }
 
-/* One phase's panel, every point.  The inner loop runs over the panel's channels. */
-static void toom_panel(const gan_conv *conv, const float *dense, uint32_t py, uint32_t px, uint64_t width, int points,
-                       uint64_t nr, float *to) {
+/* One phase of the rows and columns of a kernel's slice, and one panel of its output channels. */
+typedef struct phase_panel {
+    uint32_t py, px;
+    uint64_t width, nr; /* channels in it, and with those that pad it */
+} phase_panel;
+
+/* The panel of one slice of the kernel, every point, `point_step` floats apart.  The inner loop runs over the panel's
+ * channels. */
+static void toom_panel(const gan_conv *conv, const float *dense, const phase_panel *of, int points, uint64_t point_step,
+                       float *to) {
     const int taps = (int)conv_taps(conv, conv->kh);
-    const uint64_t in = conv->in.c, stride = conv->out_stride;
+    const uint64_t in = conv->in.c, stride = conv->out_stride, width = of->width;
     double g[WINOGRAD][MAX_TOOM];
     if (points == WINOGRAD) winograd_matrix(g);
     else filter_matrix(points, taps, g);
@@ -128,29 +154,28 @@ static void toom_panel(const gan_conv *conv, const float *dense, uint32_t py, ui
             double sum[MAX_NR] = {0};
             for (int ty = 0; ty < taps; ty++) {
                 for (int tx = 0; tx < taps; tx++) {
-                    const uint64_t ky = stride * (uint64_t)ty + py, kx = stride * (uint64_t)tx + px;
+                    const uint64_t ky = stride * (uint64_t)ty + of->py, kx = stride * (uint64_t)tx + of->px;
                     const double factor = g[p / points][ty] * g[p % points][tx];
                     if (ky >= conv->kh || kx >= conv->kw || factor == 0) continue;
                     const float *from = dense + ((ky * conv->kw + kx) * in + i) * width;
                     for (uint64_t n = 0; n < width; n++) sum[n] += factor * from[n];
                 }
             }
-            float *row = to + ((uint64_t)p * in + i) * nr;
-            for (uint64_t n = 0; n < nr; n++) row[n] = (float)sum[n];
+            float *row = to + (uint64_t)p * point_step + i * of->nr;
+            for (uint64_t n = 0; n < of->nr; n++) row[n] = (float)sum[n];
         }
     }
 }
 
-/* One phase's panel of the direct method, every tap. */
-static void direct_panel(const gan_conv *conv, const float *dense, uint32_t py, uint32_t px, uint64_t width,
-                         uint64_t nr, float *to) {
+/* The same of the direct method, every tap. */
+static void direct_panel(const gan_conv *conv, const float *dense, const phase_panel *of, float *to) {
     const uint32_t stride = conv->out_stride;
-    for (uint32_t ky = py; ky < conv->kh; ky += stride) {
-        for (uint32_t kx = px; kx < conv->kw; kx += stride) {
-            const float *from = dense + ((uint64_t)ky * conv->kw + kx) * conv->in.c * width;
-            for (uint32_t i = 0; i < conv->in.c; i++, to += nr, from += width) {
-                memset(to, 0, sizeof *to * nr);
-                memcpy(to, from, sizeof *to * width);
+    for (uint32_t ky = of->py; ky < conv->kh; ky += stride) {
+        for (uint32_t kx = of->px; kx < conv->kw; kx += stride) {
+            const float *from = dense + ((uint64_t)ky * conv->kw + kx) * conv->in.c * of->width;
+            for (uint32_t i = 0; i < conv->in.c; i++, to += of->nr, from += of->width) {
+                memset(to, 0, sizeof *to * of->nr);
+                memcpy(to, from, sizeof *to * of->width);
             }
         }
     }
@@ -164,34 +189,48 @@ static void pack_fold(const gan_step *step, const gan_kernels *kernels, float *d
         for (uint64_t i = 0; i < in; i++) {
             for (uint64_t n = 0; n < nr; n++) {
                 const uint64_t column = first + n;
-                *to++ = column < conv->kh * conv->kw * out ? dense[(column / out * in + i) * out + column % out] : 0;
+                *to++ = column < conv_elements(conv) * out ? dense[(column / out * in + i) * out + column % out] : 0;
             }
+        }
+    }
+}
+
+/* Pack a panel for one phase of the depth, its slices of the kernel; `to` is where the phase begins. */
+static void pack_phase(const gan_conv *conv, gan_method method, const float *dense, uint32_t pz, uint64_t panel,
+                       uint64_t panels, uint64_t width, uint64_t nr, float *to) {
+    const uint32_t stride = conv->out_stride, slices = phase_taps(conv, conv->kd, pz);
+    const int points = method_points(method);
+    const uint64_t in = conv->in.c, kernel_slice = (uint64_t)conv->kh * conv->kw * in * width;
+    for (uint32_t py = 0; py < stride; py++) {
+        for (uint32_t px = 0; px < stride; px++) {
+            const phase_panel of = {py, px, width, nr};
+            const uint64_t taps = (uint64_t)phase_taps(conv, conv->kh, py) * phase_taps(conv, conv->kw, px);
+            const uint64_t slice = (method == METHOD_DIRECT ? taps : (uint64_t)(points * points)) * in * nr;
+            float *own = to + panel * slice * slices;
+            for (uint32_t t = 0; t < slices; t++) {
+                const float *from = dense + (uint64_t)(stride * t + pz) * kernel_slice;
+                if (method == METHOD_DIRECT) direct_panel(conv, from, &of, own + t * slice);
+                else toom_panel(conv, from, &of, points, slices * in * nr, own + t * in * nr);
+            }
+            to += panels * slice * slices;
         }
     }
 }
 
 void gan_i_pack(const gan_step *step, gan_method method, const gan_kernels *kernels, float *dense, float *to) {
     const gan_conv *conv = &step->conv;
-    const uint64_t in = conv->in.c, out = conv->out.c, nr = (uint64_t)kernels->nr,
-                   panels = padded(conv->out.c, kernels) / nr;
-    const uint32_t stride = conv->out_stride;
-    const int points = method_points(method);
+    const uint64_t out = conv->out.c, nr = (uint64_t)kernels->nr, panels = padded(conv->out.c, kernels) / nr;
     if (method == METHOD_FOLD) {
         pack_fold(step, kernels, dense, to);
         return;
     }
+    /* floats that one slice of the kernel takes in all phases of its rows and columns */
+    const uint64_t per_slice = gan_i_method_floats(conv, method, kernels) / conv->kd;
     for (uint64_t panel = 0; panel < panels; panel++) {
         const uint64_t first = panel * nr, width = out - first < nr ? out - first : nr;
         to_dense(step, (channels){first, width}, dense);
-        float *phase = to;
-        for (uint32_t py = 0; py < stride; py++) {
-            for (uint32_t px = 0; px < stride; px++) {
-                const uint64_t taps = (uint64_t)phase_taps(conv, conv->kh, py) * phase_taps(conv, conv->kw, px);
-                const uint64_t own = (method == METHOD_DIRECT ? taps : (uint64_t)(points * points)) * in * nr;
-                if (method == METHOD_DIRECT) direct_panel(conv, dense, py, px, width, nr, phase + panel * own);
-                else toom_panel(conv, dense, py, px, width, points, nr, phase + panel * own);
-                phase += panels * own;
-            }
-        }
+        for (uint32_t pz = 0; pz < conv->out_stride; pz++)
+            pack_phase(conv, method, dense, pz, panel, panels, width, nr,
+                       to + taps_before(conv, conv->kd, pz) * per_slice);
     }
 }

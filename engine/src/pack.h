@@ -42,14 +42,24 @@ static inline int method_is_within(gan_method method, float budget) {
 /* The budget of a file of version 2 that allows transforms of `points` points per side. */
 float gan_i_error_of_points(uint32_t points);
 
+/* The kernel's elements. */
+static inline uint64_t conv_elements(const gan_conv *conv) { return (uint64_t)conv->kd * conv->kh * conv->kw; }
+
+/* Taps of the phases before `phase`: elements of the kernel. */
+static inline uint32_t taps_before(const gan_conv *conv, uint32_t k, uint32_t phase) {
+    uint32_t taps = 0;
+    for (uint32_t p = 0; p < phase; p++) taps += phase_taps(conv, k, p);
+    return taps;
+}
+
 int gan_i_method_fits(const gan_conv *conv, gan_method method);
 /* Floats that the packed weights take; at most MAX_GROWTH times those of the file's, with the outputs padded. */
 uint64_t gan_i_method_floats(const gan_conv *conv, gan_method method, const gan_kernels *kernels);
 
 /* Pack a step's weights:
- *   DIRECT  [phase y][phase x][panel][tap y][tap x][in][nr]
- *   FOLD    [panel of (ky, kx, out) flattened][in][nr]
- *   TOOM_n, WINOGRAD  [phase y][phase x][panel][point y, point x][in][nr]
+ *   DIRECT  [phase z][phase y][phase x][panel][tap z][tap y][tap x][in][nr]
+ *   FOLD    [panel of (kz, ky, kx, out) flattened][in][nr]
+ *   TOOM_n, WINOGRAD  [phase z][phase y][phase x][panel][point y, point x][tap z][in][nr]
  * `dense` is scratch of gan_i_pack_scratch floats.  Rounded once, from double, where weights are combined. */
 uint64_t gan_i_pack_scratch(const gan_conv *conv, gan_method method, const gan_kernels *kernels);
 void gan_i_pack(const gan_step *step, gan_method method, const gan_kernels *kernels, float *dense, float *to);

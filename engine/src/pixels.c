@@ -30,6 +30,9 @@ static const char *describe(const description *d, gan_shape shape, int in, gan_p
     if (!d->data) return "no data";
     if (d->format >= FORMATS) return "no such format";
     const unsigned fitting = CHANNELS[in][d->format];
+    if (shape.d && fitting) return "a picture's format for a volume: bytes and floats fit";
+    if (shape.d && d->row_stride < 0) return "rows from below of a volume";
+    shape = (gan_shape){shape.c, shape_rows(shape), shape.w, 0}; /* its slices lie below one another */
     if (fitting && (shape.c > 4 || !(fitting >> shape.c & 1))) return "a format for another number of channels";
     const uint64_t planes = d->format == GAN_FLOAT_PLANAR ? shape.c : 1, rows = planes * shape.h;
     const uint64_t least = unit_of(d->format, shape.c) * shape.w;

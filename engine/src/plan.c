@@ -54,6 +54,27 @@ enum {
     WINOGRAD_MOST = 16
 };
 
+/* The rest of gan_i_tile for a volume: all slices of a pass's images are transformed, and `block` slices of outputs are
+ * multiplied together, each with those of the inputs that the kernel's slices reach. */
+static void tile_slices(const gan_conv *conv, const gan_kernels *kernels, uint32_t chunk, gan_tiling *tiling) {
+    const uint32_t most = BLOCK_ROWS * (uint32_t)kernels->mr, tiles = tiling->ty * tiling->tx;
+    const uint32_t together = most / tiles ? most / tiles : 1; /* images whose slices side by side fill a block */
+    tiling->max_pass_images = tiling->max_pass_images < together ? tiling->max_pass_images : together;
+    const uint32_t passes = (chunk + tiling->max_pass_images - 1) / tiling->max_pass_images;
+    tiling->pass_images = (chunk + passes - 1) / passes;
+    const uint32_t slice = tiles * tiling->pass_images, fit = most / slice ? most / slice : 1;
+    const uint32_t slices = (shape_depth(conv->out) + conv->out_stride - 1) / conv->out_stride,
+                   blocks = (slices + fit - 1) / fit;
+    tiling->block = (slices + blocks - 1) / blocks;
+    const uint64_t tile = (uint64_t)(tiling->side * tiling->side * kernels->nr) * sizeof(float);
+    const uint64_t products = (uint64_t)PRODUCT_BYTES * (uint64_t)kernels->mr,
+                   largest = tile * (tiles * tiling->max_pass_images > most ? tiles * tiling->max_pass_images : most),
+                   fitting = products / (tile * slice * tiling->block);
+    tiling->thread_scratch = (largest > products ? largest : products) / sizeof(float) +
+                             MOST_PANELS * (uint64_t)tiling->side * tiling->width * (uint64_t)kernels->nr;
+    tiling->panel_group = fitting < 1 ? 1 : fitting < MOST_PANELS ? (uint32_t)fitting : MOST_PANELS;
+}
+
 void gan_i_tile(const gan_conv *conv, gan_method method, const gan_kernels *kernels, uint32_t chunk, int members,
                 gan_tiling *tiling) {
     const uint32_t taps = conv_taps(conv, conv->kh);
@@ -64,9 +85,13 @@ void gan_i_tile(const gan_conv *conv, gan_method method, const gan_kernels *kern
     tiling->tx = (conv->in.w + tile - 1) / tile;
     tiling->width = tiling->tx * tile + taps - 1;
     tiling->tile_floats = round_up(conv->in.c, KBLOCK) * (uint64_t)(tiling->side * tiling->side);
-    const uint64_t image = tiling->tile_floats * tiling->ty * tiling->tx * sizeof(float);
+    const uint64_t image = tiling->tile_floats * tiling->ty * tiling->tx * shape_depth(conv->in) * sizeof(float);
     const uint64_t fit = (uint64_t)V_BYTES * (uint64_t)kernels->mr * (uint64_t)members / image;
     tiling->max_pass_images = fit < 1 ? 1 : fit < chunk ? (uint32_t)fit : chunk;
+    if (conv->dims > 2) {
+        tile_slices(conv, kernels, chunk, tiling);
+        return;
+    }
     /* equal passes rather than a short last one */
     const uint32_t passes = (chunk + tiling->max_pass_images - 1) / tiling->max_pass_images;
     tiling->pass_images = (chunk + passes - 1) / passes;
@@ -90,12 +115,12 @@ void gan_i_tile(const gan_conv *conv, gan_method method, const gan_kernels *kern
 void gan_i_tile_winograd(const gan_conv *conv, const gan_kernels *kernels, uint32_t chunk, int members,
                          winograd_tiling *out) {
     enum { POINTS = WINOGRAD * WINOGRAD };
-    const uint64_t mr = (uint64_t)kernels->mr, tile = POINTS * round_up(conv->in.c, KBLOCK);
+    const uint64_t mr = (uint64_t)kernels->mr, tile = POINTS * round_up(conv->in.c, KBLOCK) * conv->kd;
     const uint64_t fit = WINOGRAD_BYTES / sizeof(float) / tile / mr;
     const uint64_t most = (fit < WINOGRAD_LEAST ? WINOGRAD_LEAST : fit > WINOGRAD_MOST ? WINOGRAD_MOST : fit) * mr;
     out->ty = (conv->out.h + WINOGRAD_TILE - 1) / WINOGRAD_TILE;
     out->tx = (conv->out.w + WINOGRAD_TILE - 1) / WINOGRAD_TILE;
-    const uint64_t tiles = (uint64_t)out->ty * out->tx * chunk;
+    const uint64_t tiles = (uint64_t)out->ty * out->tx * shape_depth(conv->out) * chunk;
     /* work for every member, in equal blocks rather than a short last one */
     const uint64_t share = members > 1 ? (tiles + 2 * (uint64_t)members - 1) / (2 * (uint64_t)members) : tiles;
     const uint64_t wanted = share < 2 * mr ? 2 * mr : share, block = wanted < most ? wanted : most;
@@ -121,13 +146,12 @@ typedef struct reached {
     uint64_t elements, pixels;
 } reached;
 
-static reached reach_of(const gan_conv *conv, uint32_t kernel, uint32_t in, uint32_t out) {
+static reached reach_of(const gan_conv *conv, uint32_t kernel, int32_t pad, uint32_t in, uint32_t out) {
     if (conv->in_stride > 1) return (reached){kernel, (uint64_t)kernel * out};
     const int32_t stride = (int32_t)conv->out_stride;
     reached r = {0};
     for (int32_t e = 0; e < (int32_t)kernel; e++) {
-        const int32_t first = ceil_div(conv->pad - e, stride),
-                      last = floor_div((int32_t)out - 1 + conv->pad - e, stride);
+        const int32_t first = ceil_div(pad - e, stride), last = floor_div((int32_t)out - 1 + pad - e, stride);
         const int32_t from = first > 0 ? first : 0, to = last < (int32_t)in - 1 ? last : (int32_t)in - 1;
         if (to < from) continue;
         r.elements++;
@@ -141,39 +165,46 @@ double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernel
     const double in = conv->in.c, panels = (double)padded(conv->out.c, kernels) / kernels->nr,
                  vectors = (double)machine->fma_per_cycle / 2;
     const double bytes = 4.0 * (double)gan_i_method_floats(conv, method, kernels),
-                 phases = (double)conv->out_stride * conv->out_stride;
+                 phases_z = conv->dims > 2 ? conv->out_stride : 1,
+                 phases = (double)conv->out_stride * conv->out_stride * phases_z, depth = shape_depth(conv->out);
+    const reached z = reach_of(conv, conv->kd, conv->pad_z, shape_depth(conv->in), shape_depth(conv->out));
     double work = 0, other = 0, reads = 1, parts = panels * phases;
     if (method == METHOD_DIRECT) {
-        const reached y = reach_of(conv, conv->kh, conv->in.h, conv->out.h),
-                      x = reach_of(conv, conv->kw, conv->in.w, conv->out.w);
-        const double elements = (double)(y.elements * x.elements); /* of the kernel, that reach anything */
-        if (elements > 0)
-            work = elements * rows_cost((double)(y.pixels * x.pixels) / elements * images, kernels, machine) * in *
-                   panels;
-        other = DIRECT_EXTRA * images * conv->out.h * conv->out.w * panels * kernels->nr / vectors;
+        const reached y = reach_of(conv, conv->kh, conv->pad_y, conv->in.h, conv->out.h),
+                      x = reach_of(conv, conv->kw, conv->pad, conv->in.w, conv->out.w);
+        /* of the kernel, that reach anything */
+        const double elements = (double)(z.elements * y.elements * x.elements);
+        const double pixels = (double)z.pixels * (double)(y.pixels * x.pixels);
+        if (elements > 0) work = elements * rows_cost(pixels / elements * images, kernels, machine) * in * panels;
+        other = DIRECT_EXTRA * images * (double)shape_pixels(conv->out) * panels * kernels->nr / vectors;
         parts *= PARTS;
     } else if (method == METHOD_FOLD) {
         const double columns = (double)gan_i_method_floats(conv, method, kernels) / in;
-        work = rows_cost(conv->in.w, kernels, machine) * conv->in.h * images * in * columns / kernels->nr;
-        other = images * conv->in.h * conv->in.w * (columns * FOLD_COLUMN + FOLD_PIXEL);
+        work = rows_cost(conv->in.w, kernels, machine) * shape_rows(conv->in) * images * in * columns / kernels->nr;
+        other = images * (double)shape_pixels(conv->in) * (columns * FOLD_COLUMN + FOLD_PIXEL);
         parts = images * PARTS;
         reads = images;
     } else if (method == METHOD_WINOGRAD) {
         winograd_tiling tiling;
         gan_i_tile_winograd(conv, kernels, images, members, &tiling);
-        const double points = WINOGRAD * WINOGRAD, tiles = (double)tiling.ty * tiling.tx * images,
+        const double points = WINOGRAD * WINOGRAD, tiles = (double)tiling.ty * tiling.tx * depth * images,
                      block = tiling.block < tiles ? tiling.block : tiles;
-        work = rows_cost(block, kernels, machine) * tiles / block * in * panels * points;
-        other = tiles * points * (WINOGRAD_IN * in + WINOGRAD_OUT * panels * kernels->nr) / vectors / 2;
+        work = rows_cost(block, kernels, machine) * tiles / block * in * conv->kd * panels * points;
+        other = tiles * points * (WINOGRAD_IN * in * conv->kd + WINOGRAD_OUT * panels * kernels->nr) / vectors / 2;
         reads = parts = tiling.blocks;
     } else {
         gan_tiling tiling;
         gan_i_tile(conv, method, kernels, images, members, &tiling);
         const double points = (double)tiling.side * tiling.side, tiles = (double)tiling.ty * tiling.tx;
-        const double block = (double)tiling.block * tiling.tx, rows = tiles * images;
+        const int volume = conv->dims > 2;
+        const double row_tiles = volume ? tiles * tiling.pass_images : tiling.tx; /* of a row or slice of a block */
+        /* in all; slices of outputs are multiplied once for each slice of the kernel that reaches one of the inputs */
+        const double block = tiling.block * row_tiles, rows = tiles * images * (volume ? (double)z.pixels : 1);
         work = rows_cost(rows < block ? rows : block, kernels, machine) * (rows < block ? 1 : rows / block) * in *
-               panels * phases * points;
-        other = images * tiles * points * (TOOM_IN * in + TOOM_OUT * panels * kernels->nr * phases) / vectors / 2;
+               panels * (phases / phases_z) * points;
+        other = images * tiles * points *
+                (TOOM_IN * in * shape_depth(conv->in) + TOOM_OUT * panels * kernels->nr * phases / phases_z * depth) /
+                vectors / 2;
         reads = (images + tiling.pass_images - 1) / tiling.pass_images;
     }
     const double kept = KEPT * (double)machine->cache, near = bytes < kept ? bytes : kept;
@@ -266,6 +297,12 @@ uint64_t gan_i_moments_floats(const gan_program *program, const gan_step *step, 
     return step->layer->op == OP_INSTANCE_NORM ? 2 * (s.h + 1ull) * padded(s.c, kernels) : 0;
 }
 
+uint64_t gan_i_values_floats(const gan_program *program, const gan_method *methods) {
+    const uint32_t last = program->n_steps - 1;
+    const int folded = !program->steps[last].run && methods[last] == METHOD_FOLD;
+    return folded ? program->inner_per_image : program->values_per_image;
+}
+
 scratch_needs gan_i_needs(const gan_program *program, const gan_kernels *kernels, const gan_method *methods,
                           int members, uint32_t chunk) {
     scratch_needs n = {0};
@@ -281,9 +318,7 @@ scratch_needs gan_i_needs(const gan_program *program, const gan_kernels *kernels
         if (methods[i] == METHOD_DIRECT) {
             floats = gan_i_blocks_fit(conv) ? gan_i_blocks_floats(conv, kernels) : 0;
         } else if (methods[i] == METHOD_FOLD) {
-            const uint64_t columns = round_up((uint64_t)conv->kh * conv->kw * conv->out.c, (uint64_t)kernels->nr);
-            floats = conv->in.w * columns +
-                     (uint64_t)conv->kh * (((uint64_t)conv->in.w - 1) * conv->out_stride + conv->kw) * conv->out.c;
+            floats = gan_i_fold_floats(conv, kernels);
         } else if (methods[i] == METHOD_WINOGRAD) {
             winograd_tiling tiling;
             gan_i_tile_winograd(conv, kernels, chunk, members, &tiling);
@@ -291,13 +326,14 @@ scratch_needs gan_i_needs(const gan_program *program, const gan_kernels *kernels
         } else {
             gan_tiling tiling;
             gan_i_tile(conv, methods[i], kernels, chunk, members, &tiling);
-            const uint64_t all = tiling.tile_floats * tiling.ty * tiling.tx * tiling.max_pass_images;
+            const uint64_t all = tiling.tile_floats * tiling.ty * tiling.tx * shape_depth(conv->in) *
+                                 tiling.max_pass_images;
             transformed = all > transformed ? all : transformed;
             floats = tiling.thread_scratch;
         }
         most = floats > most ? floats : most;
     }
-    n.group_scratch = round_up(program->values_per_image * chunk + transformed + 2ull * chunk + 16,
+    n.group_scratch = round_up(gan_i_values_floats(program, methods) * chunk + transformed + 2ull * chunk + 16,
                                64); /* and the labels */
     n.thread_scratch = round_up(most + 64, 64);
     return n;

@@ -66,6 +66,11 @@ gan_plan gan_i_plan_methods(const gan_program *program, const gan_kernels *kerne
 int gan_i_blocks_fit(const gan_conv *conv);
 uint64_t gan_i_blocks_floats(const gan_conv *conv, const gan_kernels *kernels);
 
+/* The floats that a thread needs to fold a convolution. */
+uint64_t gan_i_fold_floats(const gan_conv *conv, const gan_kernels *kernels);
+
+/* Floats of the values of one image: a volume that the last step folds goes to the output alone. */
+uint64_t gan_i_values_floats(const gan_program *program, const gan_method *methods);
 scratch_needs gan_i_needs(const gan_program *program, const gan_kernels *kernels, const gan_method *methods,
                           int members, uint32_t chunk);
 /* Floats of the moments of one image for an instance norm: [row][2][channels padded], the mean of each row of pixels

@@ -42,12 +42,22 @@ static void fuse_activation(program_builder *builder, gan_step *step) {
     step->output = value_of(builder, next);
 }
 
-static gan_shape as_image(gan_shape s) { return s.h ? s : (gan_shape){s.c, 1, 1}; }
+static gan_shape as_image(gan_shape s) { return s.h ? s : (gan_shape){s.c, 1, 1, 0}; }
+
+/* The kernel and the padding along the dimensions that a layer has, and 1 and 0 along the others. */
+static void set_dims(gan_conv *conv, int dims, uint32_t kernel, int32_t pad) {
+    conv->dims = dims;
+    conv->kw = kernel, conv->pad = pad;
+    conv->kh = dims > 1 ? kernel : 1, conv->pad_y = dims > 1 ? pad : 0;
+    conv->kd = dims > 2 ? kernel : 1, conv->pad_z = dims > 2 ? pad : 0;
+}
 
 static void conv_geometry(const gan_layer *layer, gan_shape in, gan_step *step) {
     gan_conv *conv = &step->conv;
     *conv = (gan_conv){.in = as_image(in),
                        .out = as_image(layer->out),
+                       .dims = 2,
+                       .kd = 1,
                        .kh = 1,
                        .kw = 1,
                        .out_stride = 1,
@@ -55,32 +65,36 @@ static void conv_geometry(const gan_layer *layer, gan_shape in, gan_step *step) 
                        .upsampled = 1,
                        .layer_kernel = 1};
     if (layer->op == OP_LINEAR) return;
-    conv->kh = conv->kw = conv->layer_kernel = layer->args[2];
+    conv->layer_kernel = layer->args[2];
     conv->layer_pad = (int32_t)layer->args[4];
-    if (layer->op == OP_CONV_TRANSPOSE) {
-        conv->out_stride = layer->args[3];
-        conv->pad = (int32_t)layer->args[4];
-    } else if (layer->args[3] == 1) {
-        conv->pad = (int32_t)(layer->args[2] - 1) -
-                    (int32_t)layer->args[4]; /* a transposed one with its kernel reversed */
-    } else {
-        conv->in_stride = layer->args[3];
-        conv->pad = (int32_t)layer->args[4];
-    }
+    int32_t pad = (int32_t)layer->args[4];
+    if (conv_is_transposed(layer->op)) conv->out_stride = layer->args[3];
+    else if (layer->args[3] > 1) conv->in_stride = layer->args[3];
+    else pad = (int32_t)(layer->args[2] - 1) - pad; /* a transposed one with its kernel reversed */
+    set_dims(conv, conv_dims(layer->op), layer->args[2], pad);
 }
 
 static void build_conv(program_builder *builder, const gan_layer *layer, gan_step *step) {
     conv_geometry(layer, value_shape(builder->file, layer->inputs[0]), step);
     fuse_activation(builder, step);
     const gan_layer *next = only_reader(builder, step->output);
-    if (layer->op != OP_LINEAR || !next || next->op != OP_RESHAPE || !next->args[1]) return;
+    if (layer->op != OP_LINEAR || !next || (next->op != OP_RESHAPE && next->op != OP_RESHAPE_3D) || !next->out.h)
+        return;
     absorb(builder, next);
     step->output = value_of(builder, next);
     step->conv.out = next->out;
+    step->conv.kd = shape_depth(next->out);
     step->conv.kh = next->out.h;
     step->conv.kw = next->out.w;
     step->conv.pixel_bias = 1;
     if (step->act.kind == ACT_NONE) fuse_activation(builder, step);
+}
+
+/* The convolution that takes a nearest upsampling in. */
+static int follows(gan_op upsample, gan_op conv) {
+    return upsample == OP_UPSAMPLE_3D   ? conv == OP_CONV_3D
+           : upsample == OP_UPSAMPLE_1D ? conv == OP_CONV_1D
+                                        : conv == OP_CONV;
 }
 
 /* Output y = f m + rho of a convolution over f-fold nearest upsampling reads input m + d for the kernel element
@@ -89,9 +103,12 @@ static void build_conv(program_builder *builder, const gan_layer *layer, gan_ste
 static void build_upsampled_conv(program_builder *builder, const gan_layer *up, gan_step *step) {
     const gan_layer *layer = only_reader(builder, step->output);
     const uint32_t factor = up->args[0];
-    if (up->args[1] || factor < 2 || factor > 8 || !layer || layer->op != OP_CONV || layer->args[3] != 1) return;
+    if (up->args[1] || factor < 2 || factor > 8 || !layer || !follows(up->op, layer->op) || layer->args[3] != 1) return;
     const int32_t f = (int32_t)factor, side = (int32_t)layer->args[2], pad = (int32_t)layer->args[4];
-    if (side < 2 || side > 16 || pad > 16 || layer->out.h % factor || layer->out.w % factor) return;
+    const int dims = conv_dims(layer->op);
+    if (side < 2 || side > 16 || pad > 16 || layer->out.w % factor || (dims > 1 && layer->out.h % factor) ||
+        (dims > 2 && layer->out.d % factor))
+        return;
     const gan_shape in = value_shape(builder->file, up->inputs[0]);
     int32_t most = -(1 << 20), least = 1 << 20;
     for (int32_t rho = 0; rho < f; rho++) {
@@ -102,21 +119,21 @@ static void build_upsampled_conv(program_builder *builder, const gan_layer *up, 
         }
     }
     const int32_t kernel = most - least + 1;
-    if (kernel * kernel > MAX_GROWTH * side * side) return;
+    int32_t grown = 1, given = 1;
+    for (int i = 0; i < dims; i++) grown *= kernel, given *= side;
+    if (grown > MAX_GROWTH * given) return;
     absorb(builder, layer);
     step->layer = layer;
     step->run = NULL;
     step->output = value_of(builder, layer);
     step->conv = (gan_conv){.in = in,
                             .out = layer->out,
-                            .pad = most,
-                            .kh = (uint32_t)kernel,
                             .out_stride = factor,
                             .in_stride = 1,
                             .upsampled = factor,
                             .layer_pad = pad,
                             .layer_kernel = (uint32_t)side};
-    step->conv.kw = step->conv.kh;
+    set_dims(&step->conv, dims, (uint32_t)kernel, most);
     fuse_activation(builder, step);
 }
 
@@ -131,12 +148,12 @@ static void build_step(program_builder *builder, const gan_layer *layer) {
                        .output = value_of(builder, layer)};
     if (op->rule == RUN_PRODUCT) {
         build_conv(builder, layer, step);
-    } else if (layer->op == OP_UPSAMPLE) {
+    } else if (layer->op == OP_UPSAMPLE || layer->op == OP_UPSAMPLE_3D || layer->op == OP_UPSAMPLE_1D) {
         build_upsampled_conv(builder, layer, step);
     } else if (layer->op == OP_ACTIVATION) {
         step->act = (activation){(activation_kind)layer->args[0], layer->fargs[0]};
-    } else if (layer->op == OP_RESHAPE && shape_pixels(value_shape(builder->file, layer->inputs[0])) == 1 &&
-               shape_pixels(layer->out) == 1) {
+    } else if ((layer->op == OP_RESHAPE || layer->op == OP_RESHAPE_3D) &&
+               shape_pixels(value_shape(builder->file, layer->inputs[0])) == 1 && shape_pixels(layer->out) == 1) {
         program->values[step->output].alias = program->values[layer->inputs[0]].alias;
         return;
     } else if (op->rule == RUN_SCALED || op->rule == RUN_NORMED) {
@@ -223,6 +240,8 @@ static void place_values(gan_program *program, uint32_t *last, uint32_t *alive) 
         alive[to] = born;
         n_alive++;
         const uint64_t end = value->offset + value->per_image;
+        const int outer = value->shape.d && born == program->values[program->n_values - 1].alias;
+        if (!outer && end > program->inner_per_image) program->inner_per_image = end;
         program->values_per_image = end > program->values_per_image ? end : program->values_per_image;
     }
 }

@@ -10,20 +10,26 @@
 
 /* A method's packed weights may be at most this many times the layer's weights, counted with padded outputs. This
  * bounds the memory that a file of a given size can ask for; methods that need more are never faster. */
-enum { MAX_GROWTH = 16, MAX_WINOGRAD = 4096 /* channels in of a layer by Winograd, whose scratch grows with them */ };
+enum {
+    MAX_GROWTH = 16,
+    MAX_WINOGRAD = 4096, /* channels in of a layer by Winograd, whose scratch grows with them */
+    MAX_SLICE = 1 << 14 /* pixels in a slice of a volume that a thread takes whole */
+};
 
-/* Every convolution, transposed or not, and every linear layer, one dimension at a time:
+/* Every convolution, transposed or not, and every linear layer, one dimension at a time (depth, height, width; along
+ * one that the layer doesn't have, the kernel is 1 and the padding 0, and only phase 0 and j = 0 have outputs):
  * input i meets output o = out_stride x j + phase - pad through kernel element k = out_stride x t + phase,
  * where i = in_stride x j - t (+ k - pad when in_stride > 1, where out_stride is 1 and o = j). */
 typedef struct gan_conv {
     gan_shape in, out; /* h, w at least 1 */
-    uint32_t kh, kw;
-    int32_t pad;
+    uint32_t kd, kh, kw;
+    int32_t pad_z, pad_y, pad; /* `pad`: along the width, and along all that the layer has */
     uint32_t out_stride, in_stride;
     int pixel_bias; /* the bias differs by pixel: a linear layer whose output is an image */
     uint32_t upsampled; /* factor of the nearest upsampling folded in, 1 for none */
     int32_t layer_pad; /* of the convolution before the upsampling was folded in */
     uint32_t layer_kernel; /* likewise its side */
+    int dims; /* of the kernel: 3, 2 or 1 */
 } gan_conv;
 
 typedef struct gan_step {
@@ -57,8 +63,9 @@ typedef struct gan_program {
     uint32_t n_steps, n_values;
     gan_value *values;
     float *constants;
-    uint64_t n_constants, values_per_image,
-        max_row_floats; /* `max_row_floats`: most floats in a row of pixels of any value */
+    uint64_t n_constants, values_per_image;
+    uint64_t inner_per_image; /* values_per_image without the last value, if that is a volume, otherwise with it */
+    uint64_t max_row_floats; /* `max_row_floats`: most floats in a row of pixels of any value */
     gan_machine machine;
 } gan_program;
 

@@ -6,7 +6,7 @@
 
 int gan_i_take_rows(gan_worker *worker, uint32_t v, gan_rows *r) {
     const gan_shape s = worker->shared->program->values[v].shape;
-    const uint32_t h = s.h ? s.h : 1, wanted = 4 * (uint32_t)worker->cursor.group->size;
+    const uint32_t h = shape_rows(s), wanted = 4 * (uint32_t)worker->cursor.group->size;
     const uint32_t spread = worker->images >= wanted ? 1 : (wanted + worker->images - 1) / worker->images,
                    parts = spread < h ? spread : h;
     uint64_t n;

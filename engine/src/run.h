@@ -51,6 +51,8 @@ int gan_i_take_rows(gan_worker *worker, uint32_t v, gan_rows *r);
 void gan_i_run_moments(gan_worker *worker, const gan_step *step);
 void gan_i_run_direct(gan_worker *worker, const gan_step *step, const float *weights);
 void gan_i_run_toom(gan_worker *worker, const gan_step *step, gan_method method, const float *weights);
+/* The same of a volume; gan_i_run_toom calls it. */
+void gan_i_run_toom_volume(gan_worker *worker, const gan_step *step, gan_method method, const float *weights);
 /* For the steps of the direct method that gan_i_blocks_fit. */
 void gan_i_run_blocks(gan_worker *worker, const gan_step *step, const float *weights);
 void gan_i_run_winograd(gan_worker *worker, const gan_step *step, const float *weights);
@@ -82,6 +84,26 @@ static inline int64_t rectangle_area(rectangle r) {
 /* Weights are multiplied in slices: 128 x 16 floats stay in the first-level cache beside the inputs, and sums that
  * start from zero four times in 512 channels keep half the rounding error of one long sum, for 2 % of the time. */
 enum { SLICE = 128 };
+
+/* How the tiles that Toom-Cook multiplies together are cut into register tiles: they differ by one tile at most, the
+ * longer ones first.  `longer`: the tiles in those.  A register tile's transformed inputs are [block of 16
+ * channels][point][tile][16]. */
+typedef struct register_tiles {
+    int64_t shorter, longer;
+} register_tiles;
+
+static inline register_tiles cut_tiles(int64_t tiles, const gan_kernels *kernels) {
+    const int64_t parts = (tiles + kernels->mr - 1) / kernels->mr, shorter = tiles / parts;
+    return (register_tiles){shorter, tiles % parts * (shorter + 1)};
+}
+
+/* The tiles in the register tile that tile `at` is in. */
+static inline int64_t tiles_with(register_tiles cut, int64_t at) { return cut.shorter + (at < cut.longer); }
+
+/* The first tile of that register tile. */
+static inline int64_t first_with(register_tiles cut, int64_t at) {
+    return at - (at < cut.longer ? at : at - cut.longer) % tiles_with(cut, at);
+}
 
 /* Split `left` rows into `tiles` parts that differ by one at most: the next part. */
 static inline int next_part(int64_t left, int64_t tiles) { return (int)((left + tiles - 1) / tiles); }

@@ -20,46 +20,51 @@ typedef struct pixel_block {
 static int is_gathered(const gan_conv *conv) { return conv->in.c < KBLOCK; }
 
 static uint64_t patch_floats(const gan_conv *conv) {
-    return round_up((uint64_t)conv->kh * conv->kw * conv->in.c + KBLOCK, KBLOCK); /* each pixel is copied whole */
+    return round_up(conv_elements(conv) * conv->in.c + KBLOCK, KBLOCK); /* each pixel is copied whole */
 }
 
 static uint64_t block_pixels(const gan_kernels *kernels) { return 8 * (uint64_t)kernels->mr; }
 
 int gan_i_blocks_fit(const gan_conv *conv) {
     const uint32_t least = conv->in_stride > 1 || is_gathered(conv) ? 8 : 16; /* else too much of it is edge */
-    return conv->out_stride == 1 && !conv->pixel_bias && conv->kh * conv->kw <= 64 && conv->out.h >= least &&
-           conv->out.w >= least;
+    return conv->out_stride == 1 && !conv->pixel_bias && conv_elements(conv) <= 64 &&
+           (conv->out.h >= least || conv->dims == 1) && conv->out.w >= least;
 }
 
 uint64_t gan_i_blocks_floats(const gan_conv *conv, const gan_kernels *kernels) {
-    const uint64_t pointers = conv->kh * conv->kw * (sizeof(const float *) / sizeof(float));
+    const uint64_t pointers = conv_elements(conv) * (sizeof(const float *) / sizeof(float));
     return block_pixels(kernels) * (pointers + (uint64_t)kernels->nr + (is_gathered(conv) ? patch_floats(conv) : 0));
 }
 
 /* Where each kernel element of each pixel reads. */
 static void place(const gan_worker *worker, const gan_step *step, const pixel_block *block) {
     const gan_conv *conv = &step->conv;
-    const int64_t in_c = padded(conv->in.c, worker->shared->kernels), stride = conv->in_stride;
+    const int64_t in_c = padded(conv->in.c, worker->shared->kernels), stride = conv->in_stride,
+                  depth = shape_depth(conv->in);
     const uint64_t pixels = shape_pixels(conv->out);
     const int32_t sign = stride > 1 ? 1 : -1; /* run_direct.c: taps go on from the first one, or back */
     for (int64_t n = 0; n < block->count; n++) {
         const uint64_t at = block->first + (uint64_t)n, rest = at % pixels;
         const float *image = value_at(worker, step->inputs[0], (uint32_t)(at / pixels));
-        const int64_t y0 = (int64_t)(rest / conv->out.w), x0 = (int64_t)(rest % conv->out.w);
-        const int64_t y = stride > 1 ? y0 * stride - conv->pad : y0 + conv->pad,
-                      x = stride > 1 ? x0 * stride - conv->pad : x0 + conv->pad;
+        const int64_t row = (int64_t)(rest / conv->out.w), z0 = row / conv->out.h, y0 = row % conv->out.h,
+                      x0 = (int64_t)(rest % conv->out.w);
+        const int64_t z = z0 * stride - sign * conv->pad_z, y = y0 * stride - sign * conv->pad_y,
+                      x = x0 * stride - sign * conv->pad;
         const float **to = block->inputs + n;
-        for (int32_t ky = 0; ky < (int32_t)conv->kh; ky++)
-            for (int32_t kx = 0; kx < (int32_t)conv->kw; kx++, to += block->count) {
-                const int64_t from_y = y + sign * ky, from_x = x + sign * kx;
-                const int inside = from_y >= 0 && from_x >= 0 && from_y < conv->in.h && from_x < conv->in.w;
-                *to = inside ? image + (from_y * conv->in.w + from_x) * in_c : worker->shared->zeros;
-            }
+        for (int32_t kz = 0; kz < (int32_t)conv->kd; kz++)
+            for (int32_t ky = 0; ky < (int32_t)conv->kh; ky++)
+                for (int32_t kx = 0; kx < (int32_t)conv->kw; kx++, to += block->count) {
+                    const int64_t from_z = z + sign * kz, from_y = y + sign * ky, from_x = x + sign * kx;
+                    const int inside = from_z >= 0 && from_y >= 0 && from_x >= 0 && from_z < depth &&
+                                       from_y < conv->in.h && from_x < conv->in.w;
+                    *to = inside ? image + ((from_z * conv->in.h + from_y) * conv->in.w + from_x) * in_c
+                                 : worker->shared->zeros;
+                }
     }
 }
 
 static void gather(const gan_conv *conv, const pixel_block *block) {
-    const uint64_t taps = (uint64_t)conv->kh * conv->kw, c = conv->in.c, row = patch_floats(conv);
+    const uint64_t taps = conv_elements(conv), c = conv->in.c, row = patch_floats(conv);
     for (int64_t n = 0; n < block->count; n++) {
         float *to = block->patches + (uint64_t)n * row;
         for (uint64_t tap = 0; tap < taps; tap++, to += c) {
@@ -87,7 +92,7 @@ static void multiply(const gan_kernels *kernels, const pixel_block *block, const
 static void run_block(const gan_worker *worker, const gan_step *step, const pixel_block *block, const float *weights) {
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
-    const int64_t nr = kernels->nr, out_c = padded(conv->out.c, kernels), taps = (int64_t)conv->kh * conv->kw;
+    const int64_t nr = kernels->nr, out_c = padded(conv->out.c, kernels), taps = (int64_t)conv_elements(conv);
     const int gathered = is_gathered(conv);
     const int64_t channels = gathered ? taps * conv->in.c : conv->in.c, parts = gathered ? 1 : taps;
     float *out = value_at(worker, step->output, 0) + (int64_t)block->first * out_c;
@@ -118,7 +123,7 @@ void gan_i_run_blocks(gan_worker *worker, const gan_step *step, const float *wei
     const uint64_t blocks = (pixels + each - 1) / each;
     const uintptr_t scratch = (uintptr_t)worker->thread_scratch;
     pixel_block block = {.inputs = (const float **)((scratch + ALIGNED - 1) / ALIGNED * ALIGNED)};
-    block.sums = (float *)(void *)(block.inputs + most * conv->kh * conv->kw);
+    block.sums = (float *)(void *)(block.inputs + most * conv_elements(conv));
     block.patches = block.sums + most * (uint64_t)kernels->nr;
     for (uint64_t n; gan_i_group_take(&worker->cursor, blocks, &n);) {
         block.first = n * each;

@@ -1,10 +1,11 @@
 /* A convolution with few output channels: each input pixel times every kernel element of every output channel in
- * one product, then folded: product (ky, kx) of pixel (y, x) belongs to output (s y + ky - pad, s x + kx - pad). */
+ * one product, then folded: product (ky, kx) of pixel (y, x) belongs to output (s y + ky - pad, s x + kx - pad), and of a
+ * volume product (kz, ky, kx) likewise. */
 #include <string.h>
 
 #include "run.h"
 
-/* One finished row of outputs, [x][channel], to where it belongs. */
+/* One finished row of outputs, [x][channel], to where it belongs: `y` counts the rows of all slices. */
 static void emit(const gan_worker *worker, const gan_step *step, uint32_t image, int32_t y, float *row, int last) {
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
@@ -58,53 +59,122 @@ static void repeat(const float *from, int64_t period, float *to, int64_t n) {
     }
 }
 
+/* The sums of a convolution while it is folded: rows that begin `pad` pixels before the output's. */
+typedef struct fold_sums {
+    int32_t stride, kernel; /* `kernel`: rows or slices in progress */
+    int64_t columns, line, spacing; /* floats of a pixel's products and of a row of sums; pixels that don't overlap */
+} fold_sums;
+
+static fold_sums sums_of(const gan_conv *conv, const gan_kernels *kernels) {
+    const int32_t stride = (int32_t)conv->out_stride, wide = (int32_t)conv->kw;
+    return (fold_sums){stride, (int32_t)(conv->dims > 2 ? conv->kd : conv->kh),
+                       (int64_t)round_up(conv_elements(conv) * conv->out.c, (uint64_t)kernels->nr),
+                       ((int64_t)(conv->in.w - 1) * stride + wide) * conv->out.c, (wide + stride - 1) / stride};
+}
+
+/* The row of kernel elements `part` of a row of pixels, added to a row of sums.  Pixels `spacing` apart don't overlap: a
+ * store is never loaded again at once. */
+static void add_part(const gan_worker *worker, const gan_conv *conv, const fold_sums *of, const float *products,
+                     int64_t part, float *sums) {
+    const int64_t n = (int64_t)conv->kw * conv->out.c;
+    for (int64_t g = 0; g < of->spacing && g < conv->in.w; g++)
+        worker->shared->kernels->add_rows(products + g * of->columns + part * n, of->spacing * of->columns,
+                                          sums + g * of->stride * conv->out.c, of->spacing * of->stride * conv->out.c,
+                                          (conv->in.w - g + of->spacing - 1) / of->spacing, n);
+}
+
+/* Those inputs of `in` that reach the outputs from .. to-1, first and last. */
+static void inputs_of(const fold_sums *of, int32_t pad, uint32_t in, int32_t from, int32_t to, int32_t *first,
+                      int32_t *last) {
+    *first = ceil_div(from + pad - of->kernel + 1, of->stride), *last = floor_div(to - 1 + pad, of->stride);
+    *first = *first > 0 ? *first : 0;
+    *last = *last < (int32_t)in - 1 ? *last : (int32_t)in - 1;
+}
+
 /* Output rows y0 .. y1-1 of an image. */
 static void run_band(gan_worker *worker, const gan_step *step, const float *weights, uint32_t image, int32_t y0,
                      int32_t y1, int last) {
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
-    const int32_t stride = (int32_t)conv->out_stride, kernel = (int32_t)conv->kh;
-    const int64_t nc = conv->out.c,
-                  columns = (int64_t)round_up((uint64_t)(kernel * kernel) * (uint64_t)nc, (uint64_t)kernels->nr);
-    const int64_t line = ((int64_t)(conv->in.w - 1) * stride + kernel) * nc, spacing = (kernel + stride - 1) / stride;
+    const fold_sums of = sums_of(conv, kernels);
+    const int64_t nc = conv->out.c, line = of.line;
+    const int32_t kernel = of.kernel, stride = of.stride;
     float *products = worker->thread_scratch,
-          *sums = products + conv->in.w * columns; /* sums: the `kernel` output rows in progress */
+          *sums = products + conv->in.w * of.columns; /* sums: the `kernel` output rows in progress */
     const float *bias = worker->shared->program->constants + step->constants;
-    int32_t from = ceil_div(y0 + conv->pad - kernel + 1, stride), to = floor_div(y1 - 1 + conv->pad, stride);
-    from = from > 0 ? from : 0;
-    to = to < (int32_t)conv->in.h - 1 ? to : (int32_t)conv->in.h - 1;
+    int32_t from, to;
+    inputs_of(&of, conv->pad_y, conv->in.h, y0, y1, &from, &to);
     for (int32_t iy = from; iy <= to; iy++) {
         const int32_t fresh = iy == from ? kernel : stride;
         repeat(bias, nc, sums + (kernel - fresh) * line, fresh * line);
         const float *row = value_at(worker, step->inputs[0], image) +
                            (int64_t)iy * conv->in.w * padded(conv->in.c, kernels);
-        multiply(worker, conv, row, weights, columns, products);
-        /* pixels this far apart don't overlap: a store is never loaded again at once */
-        for (int32_t ky = 0; ky < kernel; ky++)
-            for (int64_t g = 0; g < spacing && g < conv->in.w; g++)
-                kernels->add_rows(products + g * columns + ky * kernel * nc, spacing * columns,
-                                  sums + ky * line + g * stride * nc, spacing * stride * nc,
-                                  (conv->in.w - g + spacing - 1) / spacing, kernel * nc);
+        multiply(worker, conv, row, weights, of.columns, products);
+        for (int32_t ky = 0; ky < kernel; ky++) add_part(worker, conv, &of, products, ky, sums + ky * line);
         const int32_t done = iy == to ? kernel : stride;
         for (int32_t i = 0; i < done; i++) {
-            const int32_t y = stride * iy + i - conv->pad;
+            const int32_t y = stride * iy + i - conv->pad_y;
             if (y >= y0 && y < y1) emit(worker, step, image, y, sums + i * line + conv->pad * nc, last);
         }
-        memmove(sums, sums + stride * line, sizeof *sums * (size_t)((kernel - stride) * line));
+        if (iy < to) memmove(sums, sums + stride * line, sizeof *sums * (size_t)((kernel - stride) * line));
     }
 }
 
+/* Output slices z0 .. z1-1 of a volume.  Slice s of the sums lies in place s mod `kernel`. */
+static void run_slices(gan_worker *worker, const gan_step *step, const float *weights, uint32_t image, int32_t z0,
+                       int32_t z1, int last) {
+    const gan_conv *conv = &step->conv;
+    const gan_kernels *kernels = worker->shared->kernels;
+    const fold_sums of = sums_of(conv, kernels);
+    const int32_t kernel = of.kernel, stride = of.stride, rows = (int32_t)conv->kh;
+    const int64_t plane = of.line * ((int64_t)(conv->in.h - 1) * stride + rows);
+    const int64_t row_floats = (int64_t)conv->in.w * padded(conv->in.c, kernels);
+    float *products = worker->thread_scratch, *sums = products + conv->in.w * of.columns;
+    const float *bias = worker->shared->program->constants + step->constants;
+    int32_t from, to;
+    inputs_of(&of, conv->pad_z, conv->in.d, z0, z1, &from, &to);
+    for (int32_t iz = from; iz <= to; iz++) {
+        for (int32_t kz = iz == from ? 0 : kernel - stride; kz < kernel; kz++)
+            repeat(bias, conv->out.c, sums + (stride * iz + kz) % kernel * plane, plane);
+        for (int64_t iy = 0; iy < conv->in.h; iy++) {
+            const float *row = value_at(worker, step->inputs[0], image) + (iz * (int64_t)conv->in.h + iy) * row_floats;
+            multiply(worker, conv, row, weights, of.columns, products);
+            for (int32_t kz = 0; kz < kernel; kz++) {
+                float *lines = sums + (stride * iz + kz) % kernel * plane + stride * iy * of.line;
+                for (int32_t ky = 0; ky < rows; ky++)
+                    add_part(worker, conv, &of, products, kz * rows + ky, lines + ky * of.line);
+            }
+        }
+        for (int32_t i = 0; i < (iz == to ? kernel : stride); i++) {
+            const int32_t z = stride * iz + i - conv->pad_z;
+            float *slice = sums + (stride * iz + i) % kernel * plane;
+            for (int32_t y = 0; y < (int32_t)conv->out.h && z >= z0 && z < z1; y++)
+                emit(worker, step, image, z * (int32_t)conv->out.h + y,
+                     slice + (y + conv->pad_y) * of.line + conv->pad * (int64_t)conv->out.c, last);
+        }
+    }
+}
+
+uint64_t gan_i_fold_floats(const gan_conv *conv, const gan_kernels *kernels) {
+    const fold_sums of = sums_of(conv, kernels);
+    const uint64_t lines = conv->dims > 2 ? (conv->in.h - 1) * (uint64_t)conv->out_stride + conv->kh : 1;
+    return conv->in.w * (uint64_t)of.columns + (uint64_t)of.kernel * lines * (uint64_t)of.line;
+}
+
 void gan_i_run_fold(gan_worker *worker, const gan_step *step, const float *weights, int last) {
-    const uint32_t height = step->conv.out.h, size = (uint32_t)worker->cursor.group->size;
+    const int volume = step->conv.dims > 2;
+    const uint32_t size = (uint32_t)worker->cursor.group->size;
+    const uint32_t sides = volume ? step->conv.out.d : step->conv.out.h,
+                   kernel = volume ? step->conv.kd : step->conv.kh;
     const uint32_t wanted = size == 1 || worker->images >= 4 * size ? 1
                                                                     : (4 * size + worker->images - 1) / worker->images;
-    /* a band reads up to one kernel's rows of inputs again */
-    const uint32_t max_bands = height / (4 * step->conv.kh) ? height / (4 * step->conv.kh) : 1,
+    /* a band reads up to one kernel's rows or slices of inputs again */
+    const uint32_t max_bands = sides / (4 * kernel) ? sides / (4 * kernel) : 1,
                    bands = wanted < max_bands ? wanted : max_bands;
     for (uint64_t n; gan_i_group_take(&worker->cursor, (uint64_t)worker->images * bands, &n);) {
         const uint32_t image = (uint32_t)(n / bands), band = (uint32_t)(n % bands);
-        run_band(worker, step, weights, image, (int32_t)((uint64_t)height * band / bands),
-                 (int32_t)((uint64_t)height * (band + 1) / bands), last);
+        (volume ? run_slices : run_band)(worker, step, weights, image, (int32_t)((uint64_t)sides * band / bands),
+                                         (int32_t)((uint64_t)sides * (band + 1) / bands), last);
     }
     gan_i_group_barrier(&worker->cursor);
 }

@@ -11,25 +11,6 @@ typedef struct toom_item {
     uint32_t row0, row1, u0, u1;
 } toom_item;
 
-/* How the tiles that are multiplied together are cut into register tiles: they differ by one tile at most, the longer
- * ones first.  `longer`: the tiles in those.  A register tile's transformed inputs are [block][point][tile][16]. */
-typedef struct register_tiles {
-    int64_t shorter, longer;
-} register_tiles;
-
-static register_tiles cut(int64_t tiles, const gan_kernels *kernels) {
-    const int64_t parts = (tiles + kernels->mr - 1) / kernels->mr, shorter = tiles / parts;
-    return (register_tiles){shorter, tiles % parts * (shorter + 1)};
-}
-
-/* The tiles in the register tile that tile `at` is in. */
-static int64_t tiles_with(register_tiles cut, int64_t at) { return cut.shorter + (at < cut.longer); }
-
-/* The first tile of that register tile. */
-static int64_t first_with(register_tiles cut, int64_t at) {
-    return at - (at < cut.longer ? at : at - cut.longer) % tiles_with(cut, at);
-}
-
 /* Where the images of a pass are parted: between images, each part reading the weights again. */
 static uint32_t part_start(const gan_tiling *tiling, uint32_t images, uint32_t parts, uint32_t part) {
     return (uint32_t)((uint64_t)images * part / parts) * tiling->ty;
@@ -54,7 +35,7 @@ static void transform(gan_worker *worker, const gan_step *step, const gan_tiling
         /* the block of tile-rows that are multiplied together */
         const uint32_t start = part_row + (tile_row - part_row) / tiling->block * tiling->block;
         const uint32_t end = part_end - start < tiling->block ? part_end : start + tiling->block;
-        const register_tiles tiles = cut((int64_t)(end - start) * tiling->tx, kernels);
+        const register_tiles tiles = cut_tiles((int64_t)(end - start) * tiling->tx, kernels);
         float *block = worker->transformed + (uint64_t)start * tiling->tx * tiling->tile_floats;
         const int64_t y0 = (int64_t)(tile_row % tiling->ty) * side;
         int64_t tile = (int64_t)(tile_row - start) * tiling->tx, head = first_with(tiles, tile);
@@ -79,7 +60,7 @@ static void multiply(const gan_worker *worker, const gan_tiling *tiling, const f
                      uint32_t channels, const float *weights, int64_t units, int64_t unit_floats, float *products) {
     const gan_kernels *kernels = worker->shared->kernels;
     const int64_t nr = kernels->nr, points = (int64_t)tiling->side * tiling->side;
-    const register_tiles parts = cut(tiles, kernels);
+    const register_tiles parts = cut_tiles(tiles, kernels);
     /* of the next slice of weights, that each register tile fetches */
     const int few = tiles <= 3 * (int64_t)kernels->mr, prefetch_quarters = !few ? 1 : tiles > kernels->mr ? 2 : 4;
     for (int64_t p = 0; p < points; p++) {
@@ -178,6 +159,10 @@ static void run_item(gan_worker *worker, const gan_step *step, const gan_tiling 
 
 void gan_i_run_toom(gan_worker *worker, const gan_step *step, gan_method method, const float *weights) {
     const gan_conv *conv = &step->conv;
+    if (conv->dims > 2) {
+        gan_i_run_toom_volume(worker, step, method, weights);
+        return;
+    }
     const uint32_t units = conv->out_stride * conv->out_stride *
                            (padded(conv->out.c, worker->shared->kernels) / (uint32_t)worker->shared->kernels->nr);
     gan_tiling tiling;

@@ -1,6 +1,7 @@
 /* A 3 x 3 convolution by Winograd's F(4 x 4, 3 x 3): tiles of 4 x 4 outputs, each from 6 x 6 inputs.  A thread transforms
  * a block of tiles, multiplies it at each point and transforms back, so that nothing but the output leaves its caches.
- * Transformed inputs lie as [point][register tile][block of 16 channels][tile][16]. */
+ * Transformed inputs lie as [point][register tile][tap z][block of 16 channels][tile][16]: the slices of a volume under
+ * the kernel are channels side by side. */
 #include "run.h"
 
 enum { POINTS = WINOGRAD * WINOGRAD };
@@ -11,16 +12,17 @@ typedef struct tile_block {
     int64_t count;
 } tile_block;
 
-/* A tile's image and its first output pixel. */
+/* A tile's image, its slice, and its first output pixel there. */
 typedef struct tile_place {
     uint32_t image;
-    int32_t y, x;
+    int32_t z, y, x;
 } tile_place;
 
-static tile_place place_of(const winograd_tiling *tiling, uint64_t tile) {
-    const uint64_t per_image = (uint64_t)tiling->ty * tiling->tx, rest = tile % per_image;
-    return (tile_place){(uint32_t)(tile / per_image), (int32_t)(rest / tiling->tx) * WINOGRAD_TILE,
-                        (int32_t)(rest % tiling->tx) * WINOGRAD_TILE};
+static tile_place place_of(const winograd_tiling *tiling, const gan_conv *conv, uint64_t tile) {
+    const uint64_t per_slice = (uint64_t)tiling->ty * tiling->tx, rest = tile % per_slice, slice = tile / per_slice,
+                   depth = shape_depth(conv->out);
+    return (tile_place){(uint32_t)(slice / depth), (int32_t)(slice % depth),
+                        (int32_t)(rest / tiling->tx) * WINOGRAD_TILE, (int32_t)(rest % tiling->tx) * WINOGRAD_TILE};
 }
 
 static void transform(const gan_worker *worker, const gan_step *step, const winograd_tiling *tiling, tile_block block,
@@ -28,19 +30,25 @@ static void transform(const gan_worker *worker, const gan_step *step, const wino
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
     const int64_t in_c = padded(conv->in.c, kernels), blocks = (conv->in.c + KBLOCK - 1) / KBLOCK, mr = kernels->mr;
-    const int32_t padding = 2 - conv->pad;
+    const int64_t all = blocks * conv->kd;
+    const int32_t padding = 2 - conv->pad, depth = (int32_t)shape_depth(conv->in);
     for (int64_t n = 0; n < block.count; n++) {
-        const tile_place at = place_of(tiling, block.first + (uint64_t)n);
+        const tile_place at = place_of(tiling, conv, block.first + (uint64_t)n);
         const float *image = value_at(worker, step->inputs[0], at.image);
-        const float *pixels[POINTS];
-        for (int32_t i = 0; i < POINTS; i++) {
-            const int32_t y = at.y - padding + i / WINOGRAD, x = at.x - padding + i % WINOGRAD;
-            const int inside = y >= 0 && x >= 0 && y < (int32_t)conv->in.h && x < (int32_t)conv->in.w;
-            pixels[i] = inside ? image + ((int64_t)y * conv->in.w + x) * in_c : worker->shared->zeros;
-        }
         const int64_t head = n / mr * mr, rows = block.count - head < mr ? block.count - head : mr;
-        kernels->winograd_in(pixels, blocks, v + (head * blocks + (n - head)) * KBLOCK, block.count * blocks * KBLOCK,
-                             rows * KBLOCK);
+        for (int32_t t = 0; t < (int32_t)conv->kd; t++) {
+            const int32_t z = at.z + conv->pad_z - t;
+            const float *pixels[POINTS];
+            for (int32_t i = 0; i < POINTS; i++) {
+                const int32_t y = at.y - padding + i / WINOGRAD, x = at.x - padding + i % WINOGRAD;
+                const int inside = z >= 0 && y >= 0 && x >= 0 && z < depth && y < (int32_t)conv->in.h &&
+                                   x < (int32_t)conv->in.w;
+                pixels[i] = inside ? image + (((int64_t)z * conv->in.h + y) * conv->in.w + x) * in_c
+                                   : worker->shared->zeros;
+            }
+            kernels->winograd_in(pixels, blocks, v + (head * all + t * blocks * rows + (n - head)) * KBLOCK,
+                                 block.count * all * KBLOCK, rows * KBLOCK);
+        }
     }
 }
 
@@ -48,26 +56,27 @@ static void transform(const gan_worker *worker, const gan_step *step, const wino
 static void multiply(const gan_worker *worker, const gan_conv *conv, tile_block block, const float *v,
                      const float *weights, int64_t panels, float *products) {
     const gan_kernels *kernels = worker->shared->kernels;
-    const int64_t nr = kernels->nr, mr = kernels->mr, channels = conv->in.c, blocks = (channels + KBLOCK - 1) / KBLOCK,
-                  panel_floats = POINTS * channels * nr;
+    const int64_t nr = kernels->nr, mr = kernels->mr, channels = conv->in.c, slices = conv->kd,
+                  blocks = (channels + KBLOCK - 1) / KBLOCK, panel_floats = POINTS * channels * slices * nr;
     const int few = block.count <= 3 * mr, quarters = !few ? 1 : block.count > mr ? 2 : 4;
     for (int64_t p = 0; p < POINTS; p++) {
-        const float *inputs = v + p * block.count * blocks * KBLOCK;
+        const float *inputs = v + p * block.count * blocks * slices * KBLOCK;
         for (int64_t u = 0; u < panels; u++) {
-            const float *panel = weights + u * panel_floats + p * channels * nr;
-            for (int64_t k0 = 0; k0 < channels; k0 += SLICE) {
+            const float *panel = weights + u * panel_floats + p * channels * slices * nr;
+            for (int64_t t = 0, k0 = 0; t < slices; k0 = k0 + SLICE < channels ? k0 + SLICE : 0, t += !k0) {
                 const int64_t depth = channels - k0 < SLICE ? channels - k0 : SLICE;
-                const float *slice = panel + k0 * nr, *next = slice + depth * nr;
-                if (k0 + depth == channels && u + 1 < panels) next = panel + panel_floats;
-                else if (k0 + depth == channels) next = weights + (p + 1 < POINTS ? p + 1 : 0) * channels * nr;
+                const float *slice = panel + (t * channels + k0) * nr, *next = slice + depth * nr;
+                const int last = k0 + depth == channels && t + 1 == slices;
+                if (last && u + 1 < panels) next = panel + panel_floats;
+                else if (last) next = weights + (p + 1 < POINTS ? p + 1 : 0) * channels * slices * nr;
                 const int64_t share = depth / KBLOCK * quarters * 4 * nr;
                 float *to = products + (u * block.count * POINTS + p) * nr;
                 for (int64_t n = 0, part = 0; n < block.count; n += mr, part++) {
                     const int64_t rows = block.count - n < mr ? block.count - n : mr;
-                    const float *from = inputs + n * blocks * KBLOCK + k0 * rows;
-                    kernels->gemm_packed((int)rows, depth, from, rows * KBLOCK, slice, to + n * POINTS * nr,
-                                         POINTS * nr, k0 > 0, part * share < depth * nr ? next + part * share : slice,
-                                         quarters, from + depth * rows);
+                    const float *from = inputs + (n * slices + t * rows) * blocks * KBLOCK + k0 * rows;
+                    kernels->gemm_packed(
+                        (int)rows, depth, from, rows * KBLOCK, slice, to + n * POINTS * nr, POINTS * nr, t + k0 > 0,
+                        part * share < depth * nr ? next + part * share : slice, quarters, from + depth * rows);
                 }
             }
         }
@@ -83,12 +92,12 @@ static void restore(const gan_worker *worker, const gan_step *step, const winogr
     const float *bias = worker->shared->program->constants + step->constants + panel * nr;
     const int curved = step->act.kind == ACT_TANH || step->act.kind == ACT_SIGMOID;
     for (int64_t n = 0; n < block.count; n++) {
-        const tile_place at = place_of(tiling, block.first + (uint64_t)n);
+        const tile_place at = place_of(tiling, conv, block.first + (uint64_t)n);
         const int32_t rows = (int32_t)conv->out.h - at.y < WINOGRAD_TILE ? (int32_t)conv->out.h - at.y : WINOGRAD_TILE,
                       columns = (int32_t)conv->out.w - at.x < WINOGRAD_TILE ? (int32_t)conv->out.w - at.x
                                                                             : WINOGRAD_TILE;
-        float *to = value_at(worker, step->output, at.image) + ((int64_t)at.y * conv->out.w + at.x) * out_c +
-                    panel * nr;
+        const int64_t row = (int64_t)at.z * conv->out.h + at.y;
+        float *to = value_at(worker, step->output, at.image) + (row * conv->out.w + at.x) * out_c + panel * nr;
         kernels->winograd_out(products + n * POINTS * nr, bias, slopes, to, conv->out.w * out_c, out_c, rows, columns);
         for (int32_t i = 0; curved && i < rows; i++)
             kernels->bias_act(to + i * conv->out.w * out_c, out_c, worker->shared->zeros, to + i * conv->out.w * out_c,
@@ -102,7 +111,7 @@ void gan_i_run_winograd(gan_worker *worker, const gan_step *step, const float *w
     const uint32_t nr = (uint32_t)kernels->nr, panels = padded(conv->out.c, kernels) / nr;
     winograd_tiling tiling;
     gan_i_tile_winograd(conv, kernels, worker->images, worker->cursor.group->size, &tiling);
-    const uint64_t tiles = (uint64_t)tiling.ty * tiling.tx * worker->images;
+    const uint64_t tiles = (uint64_t)tiling.ty * tiling.tx * shape_depth(conv->out) * worker->images;
     float *v = worker->thread_scratch, *products = v + tiling.inputs, slopes[MAX_NR];
     for (uint32_t n = 0; n < nr; n++)
         slopes[n] = step->act.kind == ACT_RELU ? 0 : step->act.kind == ACT_LEAKY_RELU ? step->act.slope : 1;
@@ -112,7 +121,8 @@ void gan_i_run_winograd(gan_worker *worker, const gan_step *step, const float *w
         transform(worker, step, &tiling, block, v);
         for (uint32_t u = 0; u < panels; u += tiling.panel_group) {
             const uint32_t some = panels - u < tiling.panel_group ? panels - u : tiling.panel_group;
-            multiply(worker, conv, block, v, weights + (uint64_t)u * POINTS * conv->in.c * nr, some, products);
+            multiply(worker, conv, block, v, weights + (uint64_t)u * POINTS * conv->in.c * conv->kd * nr, some,
+                     products);
             for (uint32_t i = 0; i < some; i++)
                 restore(worker, step, &tiling, block, u + i,
                         products + (uint64_t)i * (uint64_t)block.count * POINTS * nr, slopes);

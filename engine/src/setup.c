@@ -3,7 +3,8 @@
 enum {
     MAX_THREADS = 1024,
     CHUNK_TILES = 6, /* register tiles of images that a thread generates at once */
-    VALUES_BYTES = 32 << 20
+    VALUES_BYTES = 32 << 20,
+    VOLUMES_BYTES = 96 << 20 /* the same if volumes are generated */
 };
 
 static uint64_t measure(const gan_model *model, const gan_program *program, gan_setup *setup, uint32_t batch) {
@@ -36,8 +37,12 @@ gan_status gan_i_lay_out(const gan_model *model, const gan_program *program, con
                    threads = options ? options->threads : 0;
     if (threads > MAX_THREADS) return GAN_ERROR_ARGUMENT;
     setup->threads = threads ? (int)threads : gan_i_usable_cores();
-    const uint64_t image = program->values_per_image * sizeof(float) * (uint64_t)setup->threads,
-                   fit = VALUES_BYTES / image;
+    /* a volume's last step is nearly always folded, since it has few channels */
+    const gan_step *last = &program->steps[program->n_steps - 1];
+    const int folds = !last->run && gan_i_method_fits(&last->conv, METHOD_FOLD);
+    const uint64_t values = folds ? program->inner_per_image : program->values_per_image;
+    const uint64_t image = values * sizeof(float) * (uint64_t)setup->threads;
+    const uint64_t fit = (model->file.image.d ? VOLUMES_BYTES : VALUES_BYTES) / image;
     const uint32_t chunk = CHUNK_TILES * (uint32_t)model->kernels->mr;
     const uint32_t share = (uint32_t)(((uint64_t)batch + (uint64_t)setup->threads - 1) / (uint64_t)setup->threads);
     const uint32_t largest = fit < 1 ? 1 : fit < chunk ? (uint32_t)fit : chunk;

@@ -17,6 +17,7 @@ int main(void) {
     MEMBER(gan_info, channels), MEMBER(gan_info, height), MEMBER(gan_info, width), MEMBER(gan_info, low);
     MEMBER(gan_info, high), MEMBER(gan_info, weights), MEMBER(gan_info, manifest);
     MEMBER(gan_info, manifest_size), MEMBER(gan_info, kernels);
+    MEMBER(gan_info, kind), MEMBER(gan_info, depth);
     printf("size gan_input %zu\n", sizeof(gan_input));
     MEMBER(gan_input, size), MEMBER(gan_input, channels), MEMBER(gan_input, least_height);
     MEMBER(gan_input, multiple_height), MEMBER(gan_input, most_height), MEMBER(gan_input, least_width);
@@ -35,6 +36,7 @@ int main(void) {
     MEMBER(gan_step_info, cycles), MEMBER(gan_step_info, channels), MEMBER(gan_step_info, height);
     MEMBER(gan_step_info, width), MEMBER(gan_step_info, points), MEMBER(gan_step_info, operation);
     MEMBER(gan_step_info, method), MEMBER(gan_step_info, arithmetic), MEMBER(gan_step_info, layer);
+    MEMBER(gan_step_info, depth);
     printf("size gan_request %zu\n", sizeof(gan_request));
     MEMBER(gan_request, size), MEMBER(gan_request, seed), MEMBER(gan_request, start), MEMBER(gan_request, count);
     MEMBER(gan_request, label), MEMBER(gan_request, labeling), MEMBER(gan_request, latent_scale);
@@ -53,6 +55,7 @@ int main(void) {
     NUMBER(GAN_ERROR_VERSION), NUMBER(GAN_ERROR_CORRUPT), NUMBER(GAN_ERROR_UNSUPPORTED);
     NUMBER(GAN_ERROR_MEMORY), NUMBER(GAN_ERROR_THREAD), NUMBER(GAN_ERROR_LABEL), NUMBER(GAN_ERROR_BUSY);
     NUMBER(GAN_CANCELED), NUMBER(GAN_MESSAGE_SIZE), NUMBER(GAN_PRIOR_NORMAL), NUMBER(GAN_PRIOR_UNIFORM);
+    NUMBER(GAN_KIND_IMAGE), NUMBER(GAN_KIND_VOLUME), NUMBER(GAN_KIND_SIGNAL);
     NUMBER(GAN_LABELS_RANDOM), NUMBER(GAN_LABELS_ONE), NUMBER(GAN_LABELS_ALL), NUMBER(GAN_BYTES);
     NUMBER(GAN_GRAY8), NUMBER(GAN_RGB8), NUMBER(GAN_RGBA8), NUMBER(GAN_BGRA8), NUMBER(GAN_FLOAT_PLANAR);
     NUMBER(GAN_FLOAT_INTERLEAVED);

@@ -7,6 +7,7 @@ typedef struct geometry {
     gan_op op;
     uint32_t in, out, kernel, stride, padding, output_padding, h, w, images;
     uint32_t factor; /* of a nearest upsampling before it, or 1 */
+    uint32_t d; /* of a volume, 0 for an image or a signal */
 } geometry;
 
 /* A file of one or two layers, in memory that the caller owns. */
@@ -17,73 +18,112 @@ typedef struct test_network {
     uint64_t outputs;
 } test_network;
 
+/* One dimension of a layer: its kernel, its sides and those of what an upsampling before it reads. */
+typedef struct dimension {
+    int64_t kernel, stride, padding, in, out, factor;
+} dimension;
+
+static dimension dimension_of(const geometry *g, int there, uint32_t in, uint32_t out) {
+    if (!there) return (dimension){1, 1, 0, 1, 1, 1};
+    return (dimension){g->kernel, g->stride, g->padding, (int64_t)in * g->factor, out, g->factor};
+}
+
+/* The input `i` and the output `o` that kernel element k joins at step `at` of a dimension; 0 if one isn't there. */
+static int joins(const dimension *d, int transposed, int64_t at, int64_t k, int64_t *i, int64_t *o) {
+    const int64_t far = at * d->stride + k - d->padding;
+    *i = transposed ? at : far, *o = transposed ? far : at;
+    return *i >= 0 && *o >= 0 && *i < d->in && *o < d->out;
+}
+
+static int64_t steps_of(const dimension *d, int transposed) { return transposed ? d->in : d->out; }
+
+/* The sums of one image's channel from one of its inputs', through one kernel element: a plain loop over three
+ * dimensions. */
+static void restate_element(const dimension d[3], int transposed, const int64_t k[3], double weight, const float *from,
+                            double *sum) {
+    const int64_t height = d[1].in / d[1].factor, width = d[2].in / d[2].factor;
+    int64_t iz, iy, ix, oz, oy, ox;
+    for (int64_t z = 0; z < steps_of(&d[0], transposed); z++) {
+        if (!joins(&d[0], transposed, z, k[0], &iz, &oz)) continue;
+        for (int64_t y = 0; y < steps_of(&d[1], transposed); y++) {
+            if (!joins(&d[1], transposed, y, k[1], &iy, &oy)) continue;
+            const float *line = from + (iz / d[0].factor * height + iy / d[1].factor) * width;
+            for (int64_t x = 0; x < steps_of(&d[2], transposed); x++)
+                if (joins(&d[2], transposed, x, k[2], &ix, &ox))
+                    sum[(oz * d[1].out + oy) * d[2].out + ox] += weight * (double)line[ix / d[2].factor];
+        }
+    }
+}
+
 static void restate(const geometry *g, const gan_layer *layer, test_network *network) {
-    const uint32_t h = g->h * g->factor, w = g->w * g->factor, oh = layer->out.h, ow = layer->out.w;
-    const float *weight = network->weight;
+    const int dims = conv_dims(layer->op), transposed = conv_is_transposed(layer->op);
+    const dimension d[3] = {dimension_of(g, dims > 2, g->d, layer->out.d),
+                            dimension_of(g, dims > 1, g->h, layer->out.h), dimension_of(g, 1, g->w, layer->out.w)};
+    const int64_t elements = d[0].kernel * d[1].kernel * d[2].kernel;
+    const uint64_t pixels = shape_pixels(layer->out), in_pixels = (uint64_t)(g->d ? g->d : 1) * g->h * g->w;
     double *sum = calloc(network->outputs, sizeof *sum);
     if (!sum) exit(2);
     for (uint32_t b = 0; b < g->images; b++)
         for (uint32_t o = 0; o < g->out; o++)
             for (uint32_t i = 0; i < g->in; i++)
-                for (uint32_t ky = 0; ky < g->kernel; ky++)
-                    for (uint32_t kx = 0; kx < g->kernel; kx++) {
-                        const int transposed = layer->op == OP_CONV_TRANSPOSE;
-                        const uint64_t at = transposed ? (uint64_t)i * g->out + o : (uint64_t)o * g->in + i;
-                        const double value = weight[(at * g->kernel + ky) * g->kernel + kx];
-                        const int64_t steps_y = transposed ? h : oh, steps_x = transposed ? w : ow;
-                        for (int64_t y = 0; y < steps_y; y++)
-                            for (int64_t x = 0; x < steps_x; x++) {
-                                const int64_t far_y = y * g->stride + ky - g->padding,
-                                              far_x = x * g->stride + kx - g->padding;
-                                const int64_t iy = transposed ? y : far_y, ix = transposed ? x : far_x;
-                                const int64_t oy = transposed ? far_y : y, ox = transposed ? far_x : x;
-                                if (iy < 0 || ix < 0 || oy < 0 || ox < 0 || iy >= h || ix >= w || oy >= oh || ox >= ow)
-                                    continue;
-                                const uint64_t pixel = ((uint64_t)iy / g->factor) * g->w + (uint64_t)ix / g->factor;
-                                sum[(((uint64_t)b * g->out + o) * oh + (uint64_t)oy) * ow + (uint64_t)ox] +=
-                                    value * network->input[((uint64_t)b * g->in + i) * g->h * g->w + pixel];
-                            }
-                    }
+                for (int64_t e = 0; e < elements; e++) {
+                    const uint64_t at = transposed ? (uint64_t)i * g->out + o : (uint64_t)o * g->in + i;
+                    const int64_t k[3] = {e / d[2].kernel / d[1].kernel, e / d[2].kernel % d[1].kernel,
+                                          e % d[2].kernel};
+                    restate_element(d, transposed, k, network->weight[at * (uint64_t)elements + (uint64_t)e],
+                                    network->input + ((uint64_t)b * g->in + i) * in_pixels,
+                                    sum + ((uint64_t)b * g->out + o) * pixels);
+                }
     for (uint64_t i = 0; i < network->outputs; i++) {
-        const double x = sum[i] + network->bias[i / ((uint64_t)oh * ow) % g->out];
+        const double x = sum[i] + network->bias[i / pixels % g->out];
         network->want[i] = (float)(x > 0 ? x : 0.2 * x);
     }
     free(sum);
 }
 
+static uint32_t out_side(const geometry *g, uint32_t side) {
+    const int64_t grow = (int64_t)g->kernel - 2 * (int64_t)g->padding, in = (int64_t)side * g->factor;
+    return (uint32_t)(conv_is_transposed(g->op) ? (in - 1) * g->stride + grow + g->output_padding
+                                                : (in - grow) / g->stride + 1);
+}
+
 /* z is the input image, flattened; reshape, [upsampling], the layer, leaky ReLU. */
 static void build(const geometry *g, test_network *network, int restated) {
     static const uint32_t reads[] = {VALUE_Z, FIRST_LAYER, FIRST_LAYER + 1}; /* each layer the one before */
-    uint32_t h = g->h * g->factor, w = g->w * g->factor;
+    const int dims = conv_dims(g->op);
+    const gan_shape in = {g->in, g->h, g->w, g->d}, out = {g->out, dims > 1 ? out_side(g, g->h) : 1, out_side(g, g->w),
+                                                           dims > 2 ? out_side(g, g->d) : 0};
+    const uint32_t in_pixels = (uint32_t)shape_pixels(in);
     *network = (test_network){0};
     gan_layer *layer = network->layers;
     (*layer++) = (gan_layer){
-        .op = OP_RESHAPE, .n_inputs = 1, .inputs = &reads[0], .args = {g->in, g->h, g->w}, .out = {g->in, g->h, g->w}};
+        .op = dims > 2 ? OP_RESHAPE_3D : OP_RESHAPE, .n_inputs = 1, .inputs = &reads[0], .out = in};
     if (g->factor > 1)
         (*layer++) = (gan_layer){
-            .op = OP_UPSAMPLE, .n_inputs = 1, .inputs = &reads[1], .args = {g->factor}, .out = {g->in, h, w}};
-    const uint64_t weights = (uint64_t)g->in * g->out * g->kernel * g->kernel;
+            .op = dims > 2   ? OP_UPSAMPLE_3D
+                  : dims > 1 ? OP_UPSAMPLE
+                             : OP_UPSAMPLE_1D,
+            .n_inputs = 1,
+            .inputs = &reads[1],
+            .args = {g->factor},
+            .out = {g->in, dims > 1 ? g->h * g->factor : 1, g->w * g->factor, dims > 2 ? g->d * g->factor : 0}};
+    uint64_t weights = (uint64_t)g->in * g->out;
+    for (int i = 0; i < dims; i++) weights *= g->kernel;
     network->weight = floats(weights), network->bias = floats(g->out);
     fill(network->weight, weights, 11), fill(network->bias, g->out, 12);
-    const int64_t grow = (int64_t)g->kernel - 2 * (int64_t)g->padding;
-    const int transposed = g->op == OP_CONV_TRANSPOSE;
-    const uint32_t oh = transposed ? (uint32_t)((h - 1) * g->stride + grow + g->output_padding)
-                                   : (uint32_t)((h - grow) / g->stride + 1);
-    const uint32_t ow = transposed ? (uint32_t)((w - 1) * g->stride + grow + g->output_padding)
-                                   : (uint32_t)((w - grow) / g->stride + 1);
     *layer = (gan_layer){.op = g->op,
                          .n_inputs = 1,
                          .inputs = &reads[layer - network->layers],
                          .args = {g->in, g->out, g->kernel, g->stride, g->padding, g->output_padding},
-                         .out = {g->out, oh, ow},
+                         .out = out,
                          .weight = {network->weight, weights, DTYPE_F32},
                          .bias = {network->bias, g->out, DTYPE_F32}};
-    network->file = (gan_file){.nz = g->in * g->h * g->w,
-                               .input = {g->in * g->h * g->w, 0, 0},
+    network->file = (gan_file){.nz = g->in * in_pixels,
+                               .input = {g->in * in_pixels, 0, 0, 0},
                                .n_layers = (uint32_t)(layer - network->layers) + 1,
                                .layers = network->layers,
                                .image = layer->out};
-    network->outputs = (uint64_t)g->images * g->out * oh * ow;
+    network->outputs = (uint64_t)g->images * g->out * shape_pixels(out);
     network->input = floats((uint64_t)g->images * network->file.nz), network->want = floats(network->outputs);
     fill(network->input, (uint64_t)g->images * network->file.nz, 13);
     if (restated) restate(g, layer, network);
@@ -167,10 +207,11 @@ static int check_layer(const gan_kernels *kernels, const geometry *g, int number
         memset(got, 0xFF, sizeof *got * network.outputs);
         if (run(kernels, &network, g->images, (gan_method)f, 0, got, &conv) < 0) continue;
         const double error = largest_difference(got, network.want, network.outputs);
-        const double allowed = 3e-6 * sqrt((double)g->in * g->kernel * g->kernel) * (f >= METHOD_TOOM5 ? 4 : 1);
+        const double elements = (double)network.layers[network.file.n_layers - 1].weight.count / g->out;
+        const double allowed = 3e-6 * sqrt(elements) * (f >= METHOD_TOOM5 ? 4 : 1);
         char what[160];
-        snprintf(what, sizeof what, "layer %d (op %d, %u->%u, k%u s%u p%u, %ux%u x%u) by %s", number, (int)g->op, g->in,
-                 g->out, g->kernel, g->stride, g->padding, g->h, g->w, g->factor, METHODS[f]);
+        snprintf(what, sizeof what, "layer %d (op %d, %u->%u, k%u s%u p%u, %ux%ux%u x%u) by %s", number, (int)g->op,
+                 g->in, g->out, g->kernel, g->stride, g->padding, g->d, g->h, g->w, g->factor, METHODS[f]);
         failed += expect(error <= allowed, kernels->name, what, error);
     }
     release(got);
@@ -180,33 +221,49 @@ static int check_layer(const gan_kernels *kernels, const geometry *g, int number
 
 int check_layers(const gan_kernels *kernels) {
     const geometry all[] = {
-        {OP_CONV_TRANSPOSE, 13, 37, 4, 2, 1, 0, 4, 4, 3, 1},
-        {OP_CONV_TRANSPOSE, 5, 3, 4, 2, 1, 0, 7, 5, 2, 1},
-        {OP_CONV_TRANSPOSE, 20, 50, 4, 1, 0, 0, 1, 1, 17, 1},
-        {OP_CONV_TRANSPOSE, 17, 1, 4, 2, 1, 0, 9, 3, 1, 1},
-        {OP_CONV_TRANSPOSE, 3, 18, 3, 2, 1, 1, 5, 6, 2, 1},
-        {OP_CONV_TRANSPOSE, 3, 18, 3, 2, 0, 0, 5, 6, 2, 1},
-        {OP_CONV_TRANSPOSE, 33, 16, 5, 2, 2, 1, 6, 6, 2, 1},
-        {OP_CONV_TRANSPOSE, 16, 7, 5, 3, 1, 2, 4, 5, 2, 1},
-        {OP_CONV_TRANSPOSE, 8, 4, 1, 1, 2, 0, 7, 8, 2, 1},
-        {OP_CONV_TRANSPOSE, 8, 4, 2, 3, 0, 0, 3, 3, 2, 1},
-        {OP_CONV_TRANSPOSE, 6, 9, 8, 1, 0, 0, 4, 4, 2, 1},
-        {OP_CONV_TRANSPOSE, 6, 2, 4, 1, 1, 0, 4, 4, 2, 1},
-        {OP_CONV, 19, 35, 3, 1, 1, 0, 8, 7, 2, 1},
-        {OP_CONV, 4, 3, 3, 1, 1, 0, 13, 6, 1, 1},
-        {OP_CONV, 16, 16, 3, 1, 0, 0, 5, 5, 3, 1},
-        {OP_CONV, 16, 5, 3, 2, 1, 0, 9, 8, 2, 1},
-        {OP_CONV, 7, 6, 1, 1, 0, 0, 3, 9, 2, 1},
-        {OP_CONV, 7, 6, 1, 1, 3, 0, 3, 4, 2, 1},
-        {OP_CONV, 7, 6, 5, 1, 2, 0, 6, 6, 2, 1},
-        {OP_CONV, 7, 6, 4, 3, 0, 0, 9, 11, 2, 1},
-        {OP_CONV, 9, 20, 3, 1, 1, 0, 4, 5, 2, 2},
-        {OP_CONV, 9, 3, 3, 1, 1, 0, 6, 5, 2, 3},
-        {OP_CONV, 9, 3, 5, 1, 2, 0, 6, 5, 2, 2},
-        {OP_CONV, 9, 20, 1, 1, 0, 0, 4, 5, 2, 2},
-        {OP_CONV_TRANSPOSE, 300, 20, 4, 2, 1, 0, 9, 9, 9, 1},
-        {OP_CONV, 40, 20, 3, 1, 1, 0, 70, 3, 1, 1},
-        {OP_CONV, 4, 20, 3, 1, 1, 0, 3, 290, 1, 1},
+        {OP_CONV_TRANSPOSE, 13, 37, 4, 2, 1, 0, 4, 4, 3, 1, 0},
+        {OP_CONV_TRANSPOSE, 5, 3, 4, 2, 1, 0, 7, 5, 2, 1, 0},
+        {OP_CONV_TRANSPOSE, 20, 50, 4, 1, 0, 0, 1, 1, 17, 1, 0},
+        {OP_CONV_TRANSPOSE, 17, 1, 4, 2, 1, 0, 9, 3, 1, 1, 0},
+        {OP_CONV_TRANSPOSE, 3, 18, 3, 2, 1, 1, 5, 6, 2, 1, 0},
+        {OP_CONV_TRANSPOSE, 3, 18, 3, 2, 0, 0, 5, 6, 2, 1, 0},
+        {OP_CONV_TRANSPOSE, 33, 16, 5, 2, 2, 1, 6, 6, 2, 1, 0},
+        {OP_CONV_TRANSPOSE, 16, 7, 5, 3, 1, 2, 4, 5, 2, 1, 0},
+        {OP_CONV_TRANSPOSE, 8, 4, 1, 1, 2, 0, 7, 8, 2, 1, 0},
+        {OP_CONV_TRANSPOSE, 8, 4, 2, 3, 0, 0, 3, 3, 2, 1, 0},
+        {OP_CONV_TRANSPOSE, 6, 9, 8, 1, 0, 0, 4, 4, 2, 1, 0},
+        {OP_CONV_TRANSPOSE, 6, 2, 4, 1, 1, 0, 4, 4, 2, 1, 0},
+        {OP_CONV, 19, 35, 3, 1, 1, 0, 8, 7, 2, 1, 0},
+        {OP_CONV, 4, 3, 3, 1, 1, 0, 13, 6, 1, 1, 0},
+        {OP_CONV, 16, 16, 3, 1, 0, 0, 5, 5, 3, 1, 0},
+        {OP_CONV, 16, 5, 3, 2, 1, 0, 9, 8, 2, 1, 0},
+        {OP_CONV, 7, 6, 1, 1, 0, 0, 3, 9, 2, 1, 0},
+        {OP_CONV, 7, 6, 1, 1, 3, 0, 3, 4, 2, 1, 0},
+        {OP_CONV, 7, 6, 5, 1, 2, 0, 6, 6, 2, 1, 0},
+        {OP_CONV, 7, 6, 4, 3, 0, 0, 9, 11, 2, 1, 0},
+        {OP_CONV, 9, 20, 3, 1, 1, 0, 4, 5, 2, 2, 0},
+        {OP_CONV, 9, 3, 3, 1, 1, 0, 6, 5, 2, 3, 0},
+        {OP_CONV, 9, 3, 5, 1, 2, 0, 6, 5, 2, 2, 0},
+        {OP_CONV, 9, 20, 1, 1, 0, 0, 4, 5, 2, 2, 0},
+        {OP_CONV_TRANSPOSE, 300, 20, 4, 2, 1, 0, 9, 9, 9, 1, 0},
+        {OP_CONV, 40, 20, 3, 1, 1, 0, 70, 3, 1, 1, 0},
+        {OP_CONV, 4, 20, 3, 1, 1, 0, 3, 290, 1, 1, 0},
+        {OP_CONV_TRANSPOSE_3D, 13, 37, 4, 2, 1, 0, 4, 4, 3, 1, 4},
+        {OP_CONV_TRANSPOSE_3D, 20, 50, 4, 1, 0, 0, 1, 1, 17, 1, 1},
+        {OP_CONV_TRANSPOSE_3D, 17, 1, 4, 2, 1, 0, 9, 3, 2, 1, 4},
+        {OP_CONV_TRANSPOSE_3D, 130, 35, 4, 2, 1, 0, 9, 10, 2, 1, 3},
+        {OP_CONV_TRANSPOSE_3D, 33, 16, 5, 2, 2, 1, 6, 4, 2, 1, 3},
+        {OP_CONV_TRANSPOSE_3D, 7, 3, 3, 2, 1, 1, 5, 4, 2, 1, 3},
+        {OP_CONV_3D, 19, 35, 3, 1, 1, 0, 8, 7, 2, 1, 5},
+        {OP_CONV_3D, 4, 3, 3, 1, 1, 0, 13, 9, 1, 1, 2},
+        {OP_CONV_3D, 16, 5, 3, 2, 1, 0, 9, 8, 2, 1, 5},
+        {OP_CONV_3D, 9, 20, 3, 1, 1, 0, 4, 5, 2, 2, 3},
+        {OP_CONV_TRANSPOSE_1D, 13, 37, 4, 2, 1, 0, 1, 9, 3, 1, 0},
+        {OP_CONV_TRANSPOSE_1D, 17, 1, 25, 4, 11, 1, 1, 16, 2, 1, 0},
+        {OP_CONV_TRANSPOSE_1D, 20, 50, 4, 1, 0, 0, 1, 1, 17, 1, 0},
+        {OP_CONV_1D, 19, 35, 3, 1, 1, 0, 1, 40, 2, 1, 0},
+        {OP_CONV_1D, 5, 2, 5, 3, 2, 0, 1, 40, 2, 1, 0},
+        {OP_CONV_1D, 9, 20, 3, 1, 1, 0, 1, 11, 2, 2, 0},
     };
     int failed = 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) failed += check_layer(kernels, &all[i], (int)i);
@@ -222,8 +279,11 @@ static uint32_t below(uint64_t *state, uint32_t n) {
 static geometry random_geometry(uint64_t *state) {
     geometry g;
     int64_t least;
+    static const gan_op ops[] = {OP_CONV,    OP_CONV_TRANSPOSE,    OP_CONV,    OP_CONV_TRANSPOSE,
+                                 OP_CONV_3D, OP_CONV_TRANSPOSE_3D, OP_CONV_1D, OP_CONV_TRANSPOSE_1D};
     do {
-        const gan_op op = below(state, 2) ? OP_CONV : OP_CONV_TRANSPOSE;
+        const gan_op op = ops[below(state, 8)];
+        const int transposed = conv_is_transposed(op), dims = conv_dims(op);
         const uint32_t kernel = 1 + below(state, 6), stride = 1 + below(state, 3);
         g = (geometry){.op = op,
                        .in = 1 + below(state, 40),
@@ -231,14 +291,17 @@ static geometry random_geometry(uint64_t *state) {
                        .kernel = kernel,
                        .stride = stride,
                        .padding = below(state, kernel + 1),
-                       .output_padding = op == OP_CONV ? 0 : below(state, stride),
+                       .output_padding = transposed ? below(state, stride) : 0,
                        .h = 1 + below(state, 12),
                        .w = 1 + below(state, 12),
                        .images = 1 + below(state, 4),
-                       .factor = op == OP_CONV ? 1 + below(state, 3) : 1};
-        const int64_t side = (g.h < g.w ? g.h : g.w) * g.factor;
-        least = op == OP_CONV ? side + 2 * (int64_t)g.padding - kernel + 1
-                              : (side - 1) * stride + kernel - 2 * (int64_t)g.padding + g.output_padding;
+                       .factor = transposed ? 1 : 1 + below(state, 3)};
+        if (dims == 1) g.h = 1;
+        if (dims == 3) g.d = 1 + below(state, 5), g.h = 1 + g.h % 6;
+        const uint32_t flat = dims > 1 && g.h < g.w ? g.h : g.w;
+        const int64_t side = (int64_t)(dims > 2 && g.d < flat ? g.d : flat) * g.factor;
+        least = transposed ? (side - 1) * stride + kernel - 2 * (int64_t)g.padding + g.output_padding
+                           : side + 2 * (int64_t)g.padding - kernel + 1;
     } while (least < 1);
     return g;
 }
@@ -246,7 +309,7 @@ static geometry random_geometry(uint64_t *state) {
 int check_random_layers(const gan_kernels *kernels) {
     uint64_t state = check_seed + 17;
     int failed = 0;
-    for (int i = 0; i < 60; i++) {
+    for (int i = 0; i < 90; i++) {
         const geometry g = random_geometry(&state);
         failed += check_layer(kernels, &g, i);
     }
@@ -266,9 +329,14 @@ static void fill_normal(float *x, uint64_t n, uint64_t seed) {
  * about. */
 int check_errors(const gan_kernels *kernels) {
     const geometry all[] = {
-        {OP_CONV_TRANSPOSE, 512, 32, 4, 2, 1, 0, 4, 4, 4, 1}, {OP_CONV_TRANSPOSE, 64, 32, 4, 2, 1, 0, 8, 8, 4, 1},
-        {OP_CONV, 256, 32, 3, 1, 1, 0, 8, 8, 4, 1},           {OP_CONV_TRANSPOSE, 128, 3, 4, 2, 1, 0, 16, 16, 4, 1},
-        {OP_CONV_TRANSPOSE, 128, 32, 5, 2, 2, 1, 8, 8, 4, 1}, {OP_CONV_TRANSPOSE, 16, 32, 4, 2, 1, 0, 16, 16, 4, 1},
+        {OP_CONV_TRANSPOSE, 512, 32, 4, 2, 1, 0, 4, 4, 4, 1, 0},
+        {OP_CONV_TRANSPOSE, 64, 32, 4, 2, 1, 0, 8, 8, 4, 1, 0},
+        {OP_CONV, 256, 32, 3, 1, 1, 0, 8, 8, 4, 1, 0},
+        {OP_CONV_TRANSPOSE, 128, 3, 4, 2, 1, 0, 16, 16, 4, 1, 0},
+        {OP_CONV_TRANSPOSE, 128, 32, 5, 2, 2, 1, 8, 8, 4, 1, 0},
+        {OP_CONV_TRANSPOSE, 16, 32, 4, 2, 1, 0, 16, 16, 4, 1, 0},
+        {OP_CONV_TRANSPOSE_3D, 96, 16, 4, 2, 1, 0, 8, 8, 1, 1, 4},
+        {OP_CONV_3D, 96, 16, 3, 1, 1, 0, 8, 8, 1, 1, 6},
     };
     double worst[METHOD_COUNT] = {0};
     int failed = 0;
@@ -310,14 +378,17 @@ int check_choices(const gan_kernels *kernels) {
         geometry layer;
         gan_method of_one, of_few, of_many; /* for 1, 4 and 32 images */
     } all[] = {
-        {{OP_CONV_TRANSPOSE, 100, 512, 4, 1, 0, 0, 1, 1, 0, 1}, METHOD_DIRECT, METHOD_DIRECT, METHOD_DIRECT},
-        {{OP_CONV_TRANSPOSE, 512, 256, 4, 2, 1, 0, 4, 4, 0, 1}, METHOD_DIRECT, METHOD_TOOM3, METHOD_TOOM5},
-        {{OP_CONV_TRANSPOSE, 256, 128, 4, 2, 1, 0, 8, 8, 0, 1}, METHOD_TOOM3, METHOD_TOOM5, METHOD_TOOM5},
-        {{OP_CONV_TRANSPOSE, 128, 64, 4, 2, 1, 0, 16, 16, 0, 1}, METHOD_TOOM5, METHOD_TOOM5, METHOD_TOOM5},
-        {{OP_CONV_TRANSPOSE, 128, 1, 4, 2, 1, 0, 16, 16, 0, 1}, METHOD_FOLD, METHOD_FOLD, METHOD_FOLD},
-        {{OP_CONV_TRANSPOSE, 64, 3, 4, 2, 1, 0, 32, 32, 0, 1}, METHOD_FOLD, METHOD_FOLD, METHOD_FOLD},
-        {{OP_CONV, 128, 128, 3, 1, 1, 0, 16, 16, 0, 1}, METHOD_WINOGRAD, METHOD_WINOGRAD, METHOD_WINOGRAD},
-        {{OP_CONV, 64, 3, 3, 1, 1, 0, 32, 32, 0, 1}, METHOD_FOLD, METHOD_FOLD, METHOD_FOLD},
+        {{OP_CONV_TRANSPOSE, 100, 512, 4, 1, 0, 0, 1, 1, 0, 1, 0}, METHOD_DIRECT, METHOD_DIRECT, METHOD_DIRECT},
+        {{OP_CONV_TRANSPOSE, 512, 256, 4, 2, 1, 0, 4, 4, 0, 1, 0}, METHOD_DIRECT, METHOD_TOOM3, METHOD_TOOM5},
+        {{OP_CONV_TRANSPOSE, 256, 128, 4, 2, 1, 0, 8, 8, 0, 1, 0}, METHOD_TOOM3, METHOD_TOOM5, METHOD_TOOM5},
+        {{OP_CONV_TRANSPOSE, 128, 64, 4, 2, 1, 0, 16, 16, 0, 1, 0}, METHOD_TOOM5, METHOD_TOOM5, METHOD_TOOM5},
+        {{OP_CONV_TRANSPOSE, 128, 1, 4, 2, 1, 0, 16, 16, 0, 1, 0}, METHOD_FOLD, METHOD_FOLD, METHOD_FOLD},
+        {{OP_CONV_TRANSPOSE, 64, 3, 4, 2, 1, 0, 32, 32, 0, 1, 0}, METHOD_FOLD, METHOD_FOLD, METHOD_FOLD},
+        {{OP_CONV, 128, 128, 3, 1, 1, 0, 16, 16, 0, 1, 0}, METHOD_WINOGRAD, METHOD_WINOGRAD, METHOD_WINOGRAD},
+        {{OP_CONV, 64, 3, 3, 1, 1, 0, 32, 32, 0, 1, 0}, METHOD_FOLD, METHOD_FOLD, METHOD_FOLD},
+        {{OP_CONV_TRANSPOSE_3D, 256, 128, 4, 2, 1, 0, 8, 8, 0, 1, 8}, METHOD_TOOM5, METHOD_TOOM5, METHOD_TOOM5},
+        {{OP_CONV_TRANSPOSE_3D, 64, 1, 4, 2, 1, 0, 32, 32, 0, 1, 32}, METHOD_FOLD, METHOD_FOLD, METHOD_FOLD},
+        {{OP_CONV_3D, 64, 64, 3, 1, 1, 0, 16, 16, 0, 1, 16}, METHOD_WINOGRAD, METHOD_WINOGRAD, METHOD_WINOGRAD},
     };
     const gan_machine machine = {.fma_per_cycle = 16, .cache = 32 << 20, .memory = UINT64_MAX};
     int failed = 0;
@@ -348,18 +419,18 @@ int check_choices(const gan_kernels *kernels) {
 
 void bench_layers(const gan_kernels *kernels, double peak) {
     const geometry all[] = {
-        {OP_CONV_TRANSPOSE, 100, 512, 4, 1, 0, 0, 1, 1, 0, 1},
-        {OP_CONV_TRANSPOSE, 512, 256, 4, 2, 1, 0, 4, 4, 0, 1},
-        {OP_CONV_TRANSPOSE, 256, 128, 4, 2, 1, 0, 8, 8, 0, 1},
-        {OP_CONV_TRANSPOSE, 128, 64, 4, 2, 1, 0, 16, 16, 0, 1},
-        {OP_CONV_TRANSPOSE, 128, 1, 4, 2, 1, 0, 16, 16, 0, 1},
-        {OP_CONV_TRANSPOSE, 64, 3, 4, 2, 1, 0, 32, 32, 0, 1},
-        {OP_CONV, 128, 128, 3, 1, 1, 0, 16, 16, 0, 1},
-        {OP_CONV, 128, 128, 3, 1, 1, 0, 8, 8, 0, 2},
-        {OP_CONV, 64, 3, 3, 1, 1, 0, 32, 32, 0, 1},
-        {OP_CONV, 64, 64, 3, 1, 1, 0, 64, 64, 0, 1},
-        {OP_CONV, 256, 256, 3, 1, 1, 0, 64, 64, 0, 1},
-        {OP_CONV, 512, 512, 3, 1, 1, 0, 8, 8, 0, 1},
+        {OP_CONV_TRANSPOSE, 100, 512, 4, 1, 0, 0, 1, 1, 0, 1, 0},
+        {OP_CONV_TRANSPOSE, 512, 256, 4, 2, 1, 0, 4, 4, 0, 1, 0},
+        {OP_CONV_TRANSPOSE, 256, 128, 4, 2, 1, 0, 8, 8, 0, 1, 0},
+        {OP_CONV_TRANSPOSE, 128, 64, 4, 2, 1, 0, 16, 16, 0, 1, 0},
+        {OP_CONV_TRANSPOSE, 128, 1, 4, 2, 1, 0, 16, 16, 0, 1, 0},
+        {OP_CONV_TRANSPOSE, 64, 3, 4, 2, 1, 0, 32, 32, 0, 1, 0},
+        {OP_CONV, 128, 128, 3, 1, 1, 0, 16, 16, 0, 1, 0},
+        {OP_CONV, 128, 128, 3, 1, 1, 0, 8, 8, 0, 2, 0},
+        {OP_CONV, 64, 3, 3, 1, 1, 0, 32, 32, 0, 1, 0},
+        {OP_CONV, 64, 64, 3, 1, 1, 0, 64, 64, 0, 1, 0},
+        {OP_CONV, 256, 256, 3, 1, 1, 0, 64, 64, 0, 1, 0},
+        {OP_CONV, 512, 512, 3, 1, 1, 0, 8, 8, 0, 1, 0},
     };
     const uint32_t batches[] = {1, 4, 32};
     const gan_machine here = gan_i_machine(kernels);

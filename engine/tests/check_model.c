@@ -40,6 +40,50 @@ static int generates_anew(gan_model *model, uint32_t threads, uint32_t batch, ui
     return ok;
 }
 
+/* A volume: what describes it, its bytes and its floats, and that formats of pictures are refused. */
+static int check_volume(void) {
+    enum { SIDE = 8, VOLUME = SIDE * SIDE * SIDE, COUNT = 3 };
+    static uint8_t got[COUNT * VOLUME];
+    static float floats[COUNT * VOLUME], rows[SIDE * SIDE][SIDE + 2];
+    gan_model *model;
+    gan_context *context;
+    gan_info info = {0};
+    size_t size;
+    int failed = 0, off = 0;
+    uint8_t *volumes = load(KNOWN "/volume.bytes", &size);
+    const gan_context_options options = {.threads = 2, .batch = COUNT};
+    if (open_sample(KNOWN "/volume-3.gan", &model) != GAN_OK || gan_context_new(model, &options, &context) != GAN_OK)
+        exit(2);
+    gan_describe(model, &info);
+    failed += check(info.kind == GAN_KIND_VOLUME && info.channels == 1 && info.depth == SIDE && info.height == SIDE &&
+                        info.width == SIDE && info.low == 0 && info.high == 1,
+                    "a volume's description");
+    const gan_request request = known_request(0, COUNT), one = known_request(0, 1);
+    failed += check(generate_bytes(context, &request, got, sizeof got) == GAN_OK && alike(got, volumes, sizeof got),
+                    "the bytes of volumes");
+    failed += check(generate_floats(context, &request, floats, COUNT * VOLUME) == GAN_OK, "their floats");
+    const gan_output apart = {
+        .data = rows, .data_size = sizeof rows, .format = GAN_FLOAT_PLANAR, .row_stride = sizeof *rows};
+    failed += check(gan_generate(context, &one, &apart) == GAN_OK, "rows of slices with a stride");
+    for (int i = 0; i < VOLUME; i++) off += rows[i / SIDE][i % SIDE] != floats[i];
+    failed += check(!off, "the same floats");
+    for (uint32_t format = GAN_GRAY8; format <= GAN_BGRA8; format++) {
+        const gan_output picture = {.data = got, .data_size = sizeof got, .format = format};
+        failed += check(gan_generate(context, &one, &picture) == GAN_ERROR_ARGUMENT &&
+                            strstr(gan_context_message(context), "a volume") != NULL,
+                        "a picture's format for a volume");
+    }
+    const gan_output below = {.data = got, .data_size = sizeof got, .row_stride = -SIDE};
+    failed += check(gan_generate(context, &one, &below) == GAN_ERROR_ARGUMENT, "a volume from below");
+    gan_step_info step = {0};
+    failed += check(gan_describe_step(context, 1, &step) == GAN_OK && step.depth == 4 && step.channels == 9,
+                    "a step of a volume");
+    gan_context_free(context);
+    gan_close(model);
+    free(volumes);
+    return failed;
+}
+
 static int check_arguments(gan_model *model) {
     static float floats[KNOWN_BYTES];
     uint8_t byte[KNOWN_IMAGE];
@@ -100,7 +144,7 @@ static int check_same_bits(const char *path) {
     int failed = 0;
     if (open_sample(path, &model) != GAN_OK) exit(2);
     gan_describe(model, &info);
-    const size_t image = (size_t)info.channels * info.height * info.width;
+    const size_t image = (size_t)info.channels * (info.depth ? info.depth : 1) * info.height * info.width;
     float *whole = malloc(sizeof *whole * image * KNOWN_IMAGES), *cut = malloc(sizeof *cut * image * KNOWN_IMAGES);
     if (!whole || !cut) exit(2);
     for (uint32_t threads = 1; threads <= 3; threads++) {
@@ -556,7 +600,8 @@ int main(int argc, char **argv) {
     if (size != KNOWN_BYTES || open_sample(KNOWN "/chain.gan", &model) != GAN_OK) return 2;
     int failed = check(generates_anew(model, 2, 14, 0, 14), "the known images");
     failed += check_arguments(model) + check_counts(model) + check_memory() + check_same_bits(KNOWN "/chain.gan") +
-              check_same_bits(KNOWN "/labels.gan") + check_files() + check_fork(model);
+              check_same_bits(KNOWN "/labels.gan") + check_same_bits(KNOWN "/volume-3.gan") + check_volume() +
+              check_files() + check_fork(model);
     failed += check_forks(model) + check_sharing(model) + check_labels() + check_waiting();
     failed += check_signals(model);
     failed += check_masks(model) + check_quotas() + check_caller_errors(model);

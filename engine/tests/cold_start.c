@@ -48,7 +48,8 @@ int main(int n, char **words) {
     gan_describe(model, &info);
     need(gan_context_size(model, &options, &scratch, &transformed), "its size");
     need(gan_context_new(model, &options, &context), "its memory");
-    const size_t size = (size_t)info.channels * info.height * info.width * options.batch;
+    const size_t size = (size_t)info.channels * (info.depth ? info.depth : 1) * info.height * info.width *
+                        options.batch;
     uint8_t *images = malloc(size);
     const gan_output output = {.data = images, .data_size = size};
     need(images ? gan_generate(context, &request, &output) : GAN_ERROR_MEMORY, "generating");

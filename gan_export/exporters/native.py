@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gan_export.checkpoint.exportable import known_layers
 from gan_export.errors import GanExportError, printable
-from gan_export.exporters import gan_file
+from gan_export.exporters import gan_file, native_volumes
 from gan_export.exporters.base import Options, make_manifest
 from gan_export.exporters.gan_file import PortEntry, Record, SizeEntry, TensorEntry
 from gan_export.formats.manifest import Manifest
@@ -26,7 +26,9 @@ from gan_export.graph.layers import (
     Clamp,
     Concat,
     Conv,
+    ConvNd,
     ConvTranspose,
+    ConvTransposeNd,
     Crop,
     Embedding,
     InstanceNorm,
@@ -41,6 +43,7 @@ from gan_export.graph.layers import (
     Reshape,
     Scale,
     Upsample,
+    UpsampleNd,
 )
 from gan_export.graph.ports import Port, dim_parts
 from gan_export.graph.signature import Signature
@@ -149,7 +152,8 @@ def _image_ports(signature: Signature, returned: int) -> tuple[PortEntry, ...]:
 def _latent_ports(signature: Signature, returned: int) -> tuple[PortEntry, ...]:
     of = LatentImage.of(signature, "native")
     inputs = [_latent(of), *([_label(of)] if of.classes else [])]
-    return *inputs, PortEntry("image", "image", _fixed(*of.image), range=of.range, output=True, value=returned)
+    made = signature.outputs[0]  # an image, a volume or a signal, each of one layout
+    return *inputs, PortEntry(made.name, made.kind, _fixed(*of.image), range=of.range, output=True, value=returned)
 
 
 def _fixed(*sides: int) -> tuple[gan_file.Dim, ...]:
@@ -183,17 +187,19 @@ def _stored(array: Floats, precision: str) -> bytes:
 
 def _record(layer: Layer, values: Mapping[str, int], weights: Mapping[str, Floats], precision: str) -> Record:
     where = f"native can't hold layer {printable(layer.name)} ({type(layer).__name__})"
-    if type(layer) not in OPERATIONS:
+    number = operation(layer)
+    if number is None:
         raise GanExportError(f"{where}: the format has no such layer")
+    if uneven := native_volumes.uneven(layer):
+        raise GanExportError(f"{where}: {uneven}")
     integers, reals = attributes(layer)
     if any(not 0 <= number <= MAX_ARGUMENT for number in integers.values()):
         raise GanExportError(f"{where}: a size of {max(integers.values())} is too large")
-    if isinstance(layer, Conv | ConvTranspose) and (layer.kernel > MAX_KERNEL or layer.stride > MAX_STRIDE):
-        raise GanExportError(
-            f"{where}: kernel {layer.kernel}, stride {layer.stride}; {MAX_KERNEL} and {MAX_STRIDE} are the most"
-        )
-    if isinstance(layer, Upsample | PixelShuffle | PixelUnshuffle) and layer.factor > MAX_FACTOR:
-        raise GanExportError(f"{where}: factor {layer.factor}; {MAX_FACTOR} is the most")
+    kernel, stride, factor = (integers.get(key, 0) for key in ("kernel", "stride", "factor"))
+    if kernel > MAX_KERNEL or stride > MAX_STRIDE:
+        raise GanExportError(f"{where}: kernel {kernel}, stride {stride}; {MAX_KERNEL} and {MAX_STRIDE} are the most")
+    if factor > MAX_FACTOR:
+        raise GanExportError(f"{where}: factor {factor}; {MAX_FACTOR} is the most")
     names = {"weight": PARAMETERS.get(type(layer), "weight")}
     tensors = [
         TensorEntry(role, DTYPES[precision], array.shape, _stored(array, precision))
@@ -201,7 +207,7 @@ def _record(layer: Layer, values: Mapping[str, int], weights: Mapping[str, Float
         if (array := weights.get(f"{layer.name}.{names.get(role, role)}")) is not None
     ]
     return Record(
-        OPERATIONS[type(layer)],
+        number,
         layer.name,
         [values[name] for name in layer.inputs],
         tensors,
@@ -210,9 +216,16 @@ def _record(layer: Layer, values: Mapping[str, int], weights: Mapping[str, Float
     )
 
 
+def operation(layer: Layer) -> int | None:
+    """Return the number of a layer's operation, None if the format has none."""
+    return native_volumes.operation(layer) or OPERATIONS.get(type(layer))
+
+
 def attributes(layer: Layer) -> tuple[dict[str, int], dict[str, float]]:
     """Return the integer and the real attributes of a layer's record, one number each."""
     match layer:
+        case ConvNd() | ConvTransposeNd() | UpsampleNd() | Reshape(shape=(_, _, _, _)):
+            return native_volumes.attributes(layer), {}
         case Linear(in_features=i, out_features=o):
             return {"in": i, "out": o}, {}
         case ConvTranspose(in_channels=i, out_channels=o, kernel=k, stride=s, padding=p, output_padding=q):
@@ -225,6 +238,8 @@ def attributes(layer: Layer) -> tuple[dict[str, int], dict[str, float]]:
             return {"kind": ACTIVATIONS[kind]}, {"slope": slope}
         case Upsample(factor=f, mode=mode):
             return {"factor": f, "bilinear": int(mode == "bilinear")}, {}
+        case Reshape(shape=(channels, length)):  # a signal is an image of height 1
+            return {"channels": channels, "height": 1, "width": length}, {}
         case Reshape(shape=shape):
             channels, height, width = [*shape, 0, 0][:3]
             return {"channels": channels, "height": height, "width": width}, {}

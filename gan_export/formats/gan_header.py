@@ -38,7 +38,8 @@ class Header:
     """The generator that a `.gan` file's header describes.
 
     nz: 0 for a generator that takes an image, `taken`; prior: 0 normal, 1 uniform
-    image: (C, H, W); range: (low, high), (-1, 1) if the values are unbounded
+    image: (C, H, W), or (C, D, H, W) of a volume, (C, L) of a signal
+    range: (low, high), (-1, 1) if the values are unbounded
     stored: the type of the weights: 0 float32, 1 float16, 2 bfloat16
     """
 
@@ -80,8 +81,8 @@ def read(f: BinaryIO) -> Header:
         if len(row) < _PORT:
             raise _cut_off()
         is_output, kind, _, rank, *dims = struct.unpack_from("<4I18I", row)
-        if rank == 3 and (is_output or kind == _IMAGE):
-            shape = tuple((dims[i], dims[i + 1], dims[i + 2]) for i in (0, 3, 6))
+        if (is_output and 2 <= rank <= 4) or (rank == 3 and kind == _IMAGE):  # a signal, an image or a volume
+            shape = tuple((dims[i], dims[i + 1], dims[i + 2]) for i in range(0, 3 * rank, 3))
             low, high = struct.unpack_from("<2f", row, 112)
             bounds = (low, high) if (low, high) != (0.0, 0.0) else (-1.0, 1.0)
             if is_output:

@@ -14,11 +14,12 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from gan_export.graph.layers import Affine, BatchNorm, Conv, ConvTranspose, Layer, Linear
+from gan_export.graph.layers import Affine, BatchNorm, Conv, ConvNd, ConvTranspose, ConvTransposeNd, Layer, Linear
 from gan_export.graph.spec import GeneratorSpec
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
 Doubles = npt.NDArray[np.float64]
+Weighted = Linear | Conv | ConvTranspose | ConvNd | ConvTransposeNd  # layers that a BatchNorm folds into
 
 
 def fold_batchnorm(spec: GeneratorSpec, weights: Weights) -> tuple[GeneratorSpec, dict[str, npt.NDArray[np.float32]]]:
@@ -39,7 +40,7 @@ def fold_batchnorm(spec: GeneratorSpec, weights: Weights) -> tuple[GeneratorSpec
         scale, shift = _affine(current, arrays)
         source = layer.inputs[0]
         before = by_name.get(source)
-        if isinstance(before, Linear | Conv | ConvTranspose) and readers[source] == 1:
+        if isinstance(before, Weighted) and readers[source] == 1:
             layers[source] = replace(before, inputs=layers[source].inputs, bias=True)
             _fold(before, arrays, scale, shift)
             stands_for[current.name] = source
@@ -60,9 +61,9 @@ def _affine(norm: BatchNorm, arrays: Mapping[str, Doubles]) -> tuple[Doubles, Do
     return scale, shift
 
 
-def _fold(layer: Linear | Conv | ConvTranspose, arrays: dict[str, Doubles], scale: Doubles, shift: Doubles) -> None:
+def _fold(layer: Weighted, arrays: dict[str, Doubles], scale: Doubles, shift: Doubles) -> None:
     key, bias = f"{layer.name}.weight", f"{layer.name}.bias"
     weight = arrays[key]
-    out_axis = 1 if isinstance(layer, ConvTranspose) else 0
+    out_axis = 1 if isinstance(layer, ConvTranspose | ConvTransposeNd) else 0
     arrays[key] = weight * scale.reshape([-1 if axis == out_axis else 1 for axis in range(weight.ndim)])
     arrays[bias] = (arrays[bias] * scale if layer.bias else 0.0) + shift

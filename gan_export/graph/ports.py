@@ -190,6 +190,13 @@ class Port:
         return str(self.layout).index(letter)
 
 
+def made_of_rank(rank: int) -> Kind:
+    """Return the kind of an output with `rank` dimensions; its port has the same name.  Raises GanExportError."""
+    kinds: Mapping[int, Kind] = {2: "audio", 3: "image", 4: "volume"}
+    want(rank in kinds, f"an output of {rank} dimensions: (C, L), (C, H, W) and (C, D, H, W) are made from a latent")
+    return kinds[rank]
+
+
 def dim_parts(dim: Dim) -> tuple[str, int, int]:
     """Return (symbol, multiplier, divisor) of a dimension; for a fixed one ("", its value, 1)."""
     if isinstance(dim, int):

@@ -28,6 +28,7 @@ from gan_export.graph.ports import (
     Uniform,
     check_fields,
     dim_parts,
+    made_of_rank,
     port_data,
     ports_from,
     size_from,
@@ -90,15 +91,19 @@ class Signature:
     def of_latent(
         nz: int,
         prior: Prior | Literal["normal", "uniform"],
-        image: tuple[int, int, int],
+        image: tuple[int, ...],
         classes: int = 0,
         range: tuple[float, float] | None = (-1.0, 1.0),
     ) -> Signature:
-        """Return the signature of a generator from z (nz,), and a label if it has classes, to an image (C, H, W)."""
+        """Return the signature of a generator from z (nz,), and a label if it has classes, to one output.
+
+        image: the output's shape: `image` (C, H, W), `volume` (C, D, H, W) or `audio` (C, L)
+        """
         known: dict[Any, Prior] = {"normal": Normal(), "uniform": Uniform()}
         z = Port("z", "latent", (nz,), prior=known.get(prior, prior))  # type: ignore[arg-type]
         label = (Port("label", "label", classes=classes),) if classes else ()
-        return Signature((z, *label), (Port("image", "image", image, range=range),))
+        kind = made_of_rank(len(image))
+        return Signature((z, *label), (Port(kind, kind, image, range=range),))
 
     def input(self, name: str) -> Port:
         """Return the input called `name`.  Raises GanExportError if there is none."""

@@ -68,12 +68,15 @@ class GeneratorSpec:
         arch: str,
         nz: int,
         prior: Prior,
-        image: tuple[int, int, int],
+        image: tuple[int, ...],
         range: tuple[float, float] | None,
         layers: tuple[Layer, ...],
         classes: int = 0,
     ) -> GeneratorSpec:
-        """Return the spec of a generator from z (nz,), and a label if it has classes, to an image (C, H, W)."""
+        """Return the spec of a generator from z (nz,), and a label if it has classes, to `image`.
+
+        image: (C, H, W), (C, D, H, W) of a volume, or (C, L) of a signal; see `Signature.of_latent`
+        """
         if not 1 <= nz <= MOST_LATENTS:
             raise GanExportError(f"latent size {nz:,}: must be 1 to {MOST_LATENTS:,}")
         return GeneratorSpec(arch, Signature.of_latent(nz, prior, image, classes, range), layers)

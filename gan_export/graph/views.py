@@ -13,18 +13,18 @@ from gan_export.graph.words import Prior
 
 @dataclass(frozen=True, slots=True)
 class LatentImage:
-    """A view of the signature of a generator from one latent, and perhaps a label, to one image.
+    """A view of the signature of a generator from one latent, and perhaps a label, to one image, volume or signal.
 
     nz:      length of the latent z; prior: its distribution
     classes: number of labels, 0 without labels
-    image:   (C, H, W)
-    range:   (low, high) of the image's values; None if nothing bounds them
+    image:   (C, H, W), (C, D, H, W) of a volume, (C, L) of a signal
+    range:   (low, high) of its values; None if nothing bounds them
     """
 
     nz: int
     prior: Prior
     classes: int
-    image: tuple[int, int, int]
+    image: tuple[int, ...]
     range: tuple[float, float] | None
 
     @staticmethod
@@ -33,16 +33,18 @@ class LatentImage:
         priors: dict[Any, Prior] = {Normal(): "normal", Uniform(): "uniform"}
         z, *labels = signature.inputs
         (image, *others) = signature.outputs
-        if (z.name, z.kind, len(z.shape), image.layout) == ("z", "latent", 1, "CHW") and z.prior in priors:
+        if (z.name, z.kind, len(z.shape), image.name) == ("z", "latent", 1, image.kind) and z.prior in priors:
             classes = labels[0].classes if labels and labels[0].name == "label" else 0
             nz, sides = z.shape[0], tuple(d for d in image.shape if isinstance(d, int))
+            fits = not others and isinstance(nz, int) and len(sides) in (2, 3, 4)
             view = LatentImage(nz, priors[z.prior], classes, sides, image.range)  # type: ignore[arg-type]
-            if not others and isinstance(nz, int) and view.signature() == replace(signature, batch=None):
+            if fits and view.signature() == replace(signature, batch=None):
                 return view
         takes = ", ".join(p.name for p in signature.inputs)
         gives = ", ".join(p.name for p in signature.outputs)
         raise GanExportError(
-            f"this generator takes {takes} and gives {gives}; {user} takes only one from a latent z to one image"
+            f"this generator takes {takes} and gives {gives}; {user} takes only one from a latent z to one image, "
+            "volume or signal"
         )
 
     def signature(self) -> Signature:

@@ -5,6 +5,7 @@ from typing import Literal
 Prior = Literal["normal", "uniform"]
 ActivationKind = Literal["relu", "leaky_relu", "tanh", "sigmoid"]
 UpsampleMode = Literal["nearest", "bilinear"]
+InterpolationMode = Literal["nearest", "linear"]  # of signals and volumes
 PadMode = Literal["reflect", "replicate", "zeros"]
 Output = Literal["tanh", "sigmoid", "none"]
 NormReading = Literal["image", "stored"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gan_export.errors import GanExportError, UnusedOptionError, printable
@@ -15,7 +15,9 @@ from gan_export.graph.layers import (
     BatchNorm,
     Concat,
     Conv,
+    ConvNd,
     ConvTranspose,
+    ConvTransposeNd,
     Crop,
     Elu,
     Embedding,
@@ -27,6 +29,7 @@ from gan_export.graph.layers import (
     Scale,
     Shape,
     Upsample,
+    UpsampleNd,
 )
 from gan_export.graph.ports import Port, Size
 from gan_export.graph.signature import USUAL_SIDE, Signature
@@ -191,11 +194,14 @@ class SpecBuilder:
 
         All of them fit the same keys and shapes.
         """
-        options = list({size: (size, geometry) for size, geometry in reversed(options)}.values())[::-1]
+        first: dict[int, tuple[int, Any]] = {}
+        for option in options:
+            first.setdefault(option[0], option)
+        options = list(first.values())
         size, geometry = options[0]
         if len(options) == 1:
             if self.overrides.image_size != size:
-                self.assumed.append(Assumption(what, f"the usual ones: {size}x{size} images", ""))
+                self.assumed.append(Assumption(what, f"the usual ones: {self._sized(size)}", ""))
             return geometry
         if self.overrides.image_size is not None:
             self.used_overrides.add("image_size")
@@ -204,10 +210,17 @@ class SpecBuilder:
                 either = " or ".join(str(s) for s, _ in options)
                 raise GanExportError(f"image_size={self.overrides.image_size}: these keys and shapes give {either}")
             return fits[0][1]
-        instead = tuple(f"{s}x{s}" for s, _ in options[1:])
-        self.assumed.append(Assumption(what, f"{size}x{size} images", "image_size=", instead))
-        self.alternatives += [AlternativeMatch(f"{s}x{s} images, by {what}", f"image_size={s}") for s, _ in options[1:]]
+        instead = tuple("x".join([str(s)] * self.state.dims) for s, _ in options[1:])
+        self.assumed.append(Assumption(what, self._sized(size), "image_size=", instead))
+        self.alternatives += [
+            AlternativeMatch(f"{self._sized(s)}, by {what}", f"image_size={s}") for s, _ in options[1:]
+        ]
         return geometry
+
+    def _sized(self, side: int) -> str:
+        """Return the size of what a generator gives in words: "64x64 images", "64x64x64 volumes"."""
+        kinds = {1: "signals of {0} values", 2: "{0}x{0} images", 3: "{0}x{0}x{0} volumes"}
+        return kinds[self.state.dims].format(side)
 
     # Layers.
 
@@ -293,42 +306,67 @@ class SpecBuilder:
         self.used_keys.update(keys)
 
     def seed(self, first: Module) -> None:
-        """Add the latent as an image of one pixel, which the transposed convolution `first` takes."""
+        """Add the latent as an image of one pixel, which the transposed convolution `first` takes.
+
+        Or as a volume of one voxel, or a signal of one value, by the dimensions of `first`.
+        """
         width = first.transposed[0]
         self.latent(width)
-        self.add(Reshape, "seed", shape=(width, 1, 1))
+        self.add(Reshape, "seed", shape=(width, *(1,) * first.dims))
 
     def conv_transpose(self, name: str, module: Module, stride: int, padding: int, output_padding: int = 0) -> None:
+        """Append a transposed convolution of as many dimensions as its kernel has."""
         cin, cout = module.transposed
+        if module.dims != 2:
+            kernel, strides, paddings, extra = (
+                (n,) * module.dims for n in (module.kernel, stride, padding, output_padding)
+            )
+            self.add(
+                ConvTransposeNd, name, module, in_channels=cin, out_channels=cout, kernel=kernel, stride=strides,
+                padding=paddings, output_padding=extra, bias=module.bias,
+            )  # fmt: skip
+            return
         self.add(
             ConvTranspose, name, module, in_channels=cin, out_channels=cout, kernel=module.kernel, stride=stride,
             padding=padding, output_padding=output_padding, bias=module.bias,
         )  # fmt: skip
 
     def conv(self, name: str, module: Module, inputs: tuple[str, ...] | None = None) -> None:
-        """Append a Conv2d of stride 1, padded so that the size stays."""
+        """Append a convolution of stride 1, padded so that the size stays; it has the dimensions of its kernel."""
         cin, cout = module.conv
         k = module.kernel
         if k % 2 == 0:
             raise DoesNotFitError(f"{module.key} has an even kernel, {k}")
+        if module.dims != 2:
+            kernel, stride, padding = ((n,) * module.dims for n in (k, 1, k // 2))
+            self.add(
+                ConvNd, name, module, inputs=inputs, in_channels=cin, out_channels=cout, kernel=kernel, stride=stride,
+                padding=padding, bias=module.bias,
+            )  # fmt: skip
+            return
         self.add(
             Conv, name, module, inputs=inputs, in_channels=cin, out_channels=cout, kernel=k, padding=k // 2,
             bias=module.bias,
         )  # fmt: skip
 
     def project(self, module: Module, channels: int, number: str = "") -> None:
-        """Append the first layer, a Linear from the latent to (channels, s, s), with s from the Linear's width."""
+        """Append the first layer, a Linear from the latent to (channels, s, s), with s from the Linear's width.
+
+        The Linear of a volume gives (channels, s, s, s), and that of a signal (channels, s).
+        """
         self.latent(module.linear[0])
         self.linear(f"fc{number}", module)
         self.picture(channels)
 
     def picture(self, channels: int) -> None:
-        """Reshape the last value, a row, to (channels, s, s)."""
+        """Reshape the last value, a row, to (channels, s, s), or as `project` says."""
         pixels, rest = divmod(self.shape[0], max(channels, 1))
-        side = math.isqrt(pixels)
-        if rest or side * side != pixels:
-            raise DoesNotFitError(f"{self.shape[0]} features are not a square image of {channels} channels")
-        self.reshape("grid", (channels, side, side))
+        dims = self.state.dims
+        side = round(pixels ** (1 / dims))
+        if rest or side**dims != pixels:
+            shape = {1: "a signal", 2: "a square image", 3: "a cube"}[dims]
+            raise DoesNotFitError(f"{self.shape[0]} features are not {shape} of {channels} channels")
+        self.reshape("grid", (channels, *(side,) * dims))
 
     def linear(self, name: str, module: Module) -> None:
         inside, out = module.linear
@@ -358,6 +396,9 @@ class SpecBuilder:
 
     def upsample(self, name: str, inputs: tuple[str, ...] | None = None) -> None:
         mode = self.choice("upsample", self.family.upsample, "the interpolation between layers")
+        if (dims := len(self.shape if inputs is None else self.shapes[inputs[0]]) - 1) != 2:
+            self.add(UpsampleNd, name, inputs=inputs, factor=(2,) * dims, mode="linear" if mode == "bilinear" else mode)
+            return
         self.add(Upsample, name, inputs=inputs, factor=2, mode=mode)
 
     def plus(self, name: str, a: str, b: str) -> None:
@@ -371,13 +412,18 @@ class SpecBuilder:
         self.add(Crop, name, top=0, left=0, height=side, width=side)
 
     def output(self, prefix: str = "") -> None:
-        """Append the last activation, and a scale to [-1, 1] if needed; `prefix` begins their names."""
+        """Append the last activation, and a scale to [-1, 1] if needed; `prefix` begins their names.
+
+        Volumes end in a sigmoid unless `output` says otherwise, and stay in [0, 1].
+        """
+        volume = len(self.shape) == 4
+        default: Output = "sigmoid" if volume else self.family.output
         if self.overrides.output is None and "output" not in self.used_overrides:
             self.alternatives += [
                 AlternativeMatch(f"the same keys with {_OUTPUTS[o]} at the end", f"output={o}")
                 for o in self.family.other_outputs
             ]
-        match self.choice("output", self.family.output, "the last activation"):
+        match self.choice("output", default, "the last activation"):
             case "tanh":
                 self.add(Activation, f"{prefix}tanh", kind="tanh")
                 self.range = (-1.0, 1.0)
@@ -385,7 +431,7 @@ class SpecBuilder:
                 self.add(Activation, f"{prefix}sigmoid", kind="sigmoid")
                 self.range = (0.0, 1.0)
                 self.used_overrides.add("raw")
-                if not self.overrides.raw:
+                if not self.overrides.raw and not volume:
                     self.add(Scale, f"{prefix}scale", factor=2.0, offset=-1.0)
                     self.range = (-1.0, 1.0)
 
@@ -402,11 +448,12 @@ class SpecBuilder:
         if left := self.left_over():
             raise DoesNotFitError(f"{len(left)} of the arrays have no place")
         shape = self.shape
-        if len(shape) != 3 or shape[0] > PICTURE_CHANNELS:
-            raise DoesNotFitError(f"the last layer gives {shape}, not an image")
+        if len(shape) not in (2, 3, 4) or shape[0] > PICTURE_CHANNELS:
+            raise DoesNotFitError(f"the last layer gives {shape}, not an image, a volume or a signal")
         size = self.overrides.image_size
-        if size is not None and "image_size" not in self.used_overrides and shape[1:] != (size, size):
-            raise GanExportError(f"image_size={size}: these keys and shapes give only {shape[2]}x{shape[1]}")
+        if size is not None and "image_size" not in self.used_overrides and set(shape[1:]) != {size}:
+            only = "x".join(map(str, reversed(shape[1:])))
+            raise GanExportError(f"image_size={size}: these keys and shapes give only {only}")
         for option, lacks in _NEEDS.items():
             if getattr(self.overrides, option) is not None and option not in self.used_overrides:
                 raise UnusedOptionError(f"{option}=: {self.family.name} as it is in this file has {lacks}")
@@ -438,18 +485,17 @@ class SpecBuilder:
         return GeneratorSpec(self.family.name, Signature(whole.inputs, (rows,)), layers)
 
     def _signature(self, prior: Prior) -> Signature:
-        channels, height, width = self.shape
-        image = self.image or Port("image", "image", (channels, height, width), range=self.range)
         if self.ports:
+            image = self.image or Port("image", "image", self.shape, range=self.range)
             free = Signature(self.ports, (image,), self.free)
             return free if self.overrides.size is None else free.fixed(self._fixed_sizes(self.overrides.size))
         if self.overrides.size is not None:
             raise GanExportError(f"size=: {self.family.name} has images of one size; leave it out")
-        shape = (channels, height, width)
-        one = Signature.of_latent(self.shapes["z"][0], prior, shape, self.classes, self.range)
+        one = Signature.of_latent(self.shapes["z"][0], prior, self.shape, self.classes, self.range)
         if not self.images:
             return one
-        return Signature(one.inputs, tuple(Port(name, "image", shape, range=self.range) for name in self.images))
+        outputs = tuple(replace(one.outputs[0], name=name) for name in self.images)
+        return Signature(one.inputs, outputs)
 
     def _fixed_sizes(self, text: str) -> dict[str, int]:
         """Return the height and width of `size`, "HxW"."""

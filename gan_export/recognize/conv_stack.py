@@ -17,7 +17,7 @@ Geometry = tuple[int, int, int]  # stride, padding, output padding
 class ConvStage:
     """A convolution and the BatchNorm after it, if any.  An activation follows all but the last of a stack.
 
-    kind: `convt` is a ConvTranspose2d; `conv` a Conv2d of odd kernel that keeps the size.
+    kind: `convt` is a transposed convolution; `conv` one of odd kernel that keeps the size.
     up:   whether the image is enlarged before it
     """
 
@@ -40,6 +40,13 @@ _USUAL: dict[int, tuple[Geometry, ...]] = {
     6: ((2, 2, 0),),
     7: ((2, 3, 1), (1, 3, 0)),
     8: ((2, 3, 0), (4, 2, 0)),
+}
+# Of signals only; 25 is WaveGAN's.
+_USUAL_OF_SIGNALS: dict[int, tuple[Geometry, ...]] = {
+    **_USUAL,
+    16: ((4, 6, 0), (8, 4, 0), (2, 7, 0)),
+    24: ((4, 10, 0), (2, 11, 0)),
+    25: ((4, 11, 1), (2, 12, 1)),
 }
 _MOST_READINGS = 64
 GEOMETRY = "the strides and paddings of kernels that don't settle them"
@@ -120,14 +127,15 @@ def _uses(stage: ConvStage, pixel: bool, last: bool, doubles: bool) -> tuple[Geo
         return ((1, k // 2, 0),)
     if pixel:
         return ((1, 0, 0),)
-    if k not in _USUAL:
+    usual = _USUAL_OF_SIGNALS if stage.conv.dims == 1 else _USUAL
+    if k not in usual:
         raise DoesNotFitError(f"{stage.conv.key} has a kernel of {k}, whose stride is unknown")
     if last and k == 1:  # padding 2 cuts 32 to MNIST's 28
         cut, keep = (1, 2, 0), (1, 0, 0)
         return (cut, keep) if stage.conv.transposed[1] == 1 else (keep, cut)
     if last and k in (3, 5, 7) and not doubles:  # most often it smooths the image
-        return _USUAL[k][::-1]
-    return _USUAL[k]
+        return usual[k][::-1]
+    return usual[k]
 
 
 def _has_choice(size: int, stages: Sequence[ConvStage]) -> bool:

@@ -87,6 +87,8 @@ def gap(before: str, after: str) -> Gap:
 class _Reader:
     """A list of steps that grows by one module at a time."""
 
+    dims: int  # of what the convolutions give
+
     steps: list[Step] = field(default_factory=list)
     acted: bool = False  # whether the last layer already has its activation
     width: int = 0  # output features or channels of the last layer; 0 before the first
@@ -176,7 +178,7 @@ class _Reader:
         if last.norm is not None and last.norm.channels != self.width:
             return last.norm.channels == channels
         pixels, rest = divmod(self.width, max(channels, 1))
-        return not rest and int(pixels**0.5 + 0.5) ** 2 == pixels
+        return not rest and round(pixels ** (1 / self.dims)) ** self.dims == pixels
 
 
 def _on_grid(step: Step) -> bool:
@@ -189,7 +191,7 @@ def steps_in_order(draft: SpecBuilder) -> list[Step]:
 
     Raises DoesNotFitError that names the first layer which can't follow the one before it.
     """
-    reader = _Reader()
+    reader = _Reader(draft.state.dims)
     before: str | None = None
     for path in draft.state.order:
         module = draft.module(path)

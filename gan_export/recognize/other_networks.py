@@ -70,8 +70,7 @@ def describe(state: State) -> str | None:
         (_AUTOENCODER, _latent_layers(state)),
         ("a style-based generator", _style_based(modules)),
         ("a progressively grown generator, several of whose layers give an image", _grown(modules)),
-        ("a network of 3-D convolutions (voxels or video)", (m for m in modules if len(_kernel(m)) == 5)),
-        ("a network of 1-D convolutions (sound or series)", _one_dimensional(modules)),
+        ("a network of 3-D convolutions with kernels that are no cubes", _no_cubes(modules)),
         ("an image-to-image network", _first_layer(state)),
     )
     for what, found in kinds:
@@ -99,10 +98,8 @@ def first_of_its_kind(state: State) -> str | None:
     return None
 
 
-def _one_dimensional(modules: list[Module]) -> Iterable[Module]:
-    """Return the 1-D convolutions; none if there are 2-D ones, as an attention in an image network may be 1-D."""
-    found = [m for m in modules if len(_kernel(m)) == 3]
-    return found if not any(m.kind == "conv" for m in modules) else ()
+def _no_cubes(modules: list[Module]) -> Iterable[Module]:
+    return (m for m in modules if m.kind == "other" and len(_kernel(m)) == 5)
 
 
 def _is_qkv(module: Module) -> bool:

@@ -15,6 +15,7 @@ from gan_export.recognize.families import (
     coursera,
     dcgan,
     fastgan,
+    gan3d,
     gan_collections,
     gan_zoo,
     gfpgan,
@@ -41,6 +42,7 @@ from gan_export.recognize.families import (
     udacity,
     vegans,
     wassersteingan,
+    wavegan,
     znxlwm,
 )
 
@@ -53,6 +55,8 @@ ARCHS: Registry[Family] = Registry(
         r3gan.FAMILY,
         biggan.FAMILY,
         fastgan.FAMILY,
+        gan3d.FAMILY,
+        wavegan.FAMILY,
         dcgan.FAMILY,
         numbered.FAMILY,
         wassersteingan.FAMILY,

@@ -45,7 +45,8 @@ class Module:
     path: the prefix, without the part that is common to all modules of the file (`main.`, `model.`)
     key:  the prefix in the file
     arrays: parameter name -> shape
-    kind: "conv" for both convolutions and transposed ones, which only their channels distinguish
+    kind: "conv" for both convolutions and transposed ones, which only their channels distinguish; the kernel has the
+          same length along each of its 1, 2 or 3 dimensions
     """
 
     path: str
@@ -79,13 +80,19 @@ class Module:
 
     @property
     def conv(self) -> tuple[int, int]:
-        """Input and output channels of a Conv2d, weight (out, in, k, k).  Raises DoesNotFitError for another kind."""
+        """Input and output channels of a convolution, weight (out, in, k, ...).
+
+        Raises DoesNotFitError for another kind.
+        """
         out, inside = self._of("conv").weight[:2]
         return inside, out
 
     @property
     def transposed(self) -> tuple[int, int]:
-        """Input and output channels of a ConvTranspose2d, weight (in, out, k, k).  Raises DoesNotFitError likewise."""
+        """Input and output channels of a transposed convolution, weight (in, out, k, ...).
+
+        Raises DoesNotFitError for another kind.
+        """
         inside, out = self._of("conv").weight[:2]
         return inside, out
 
@@ -93,6 +100,11 @@ class Module:
     def kernel(self) -> int:
         """The kernel size of a convolution or transposed one.  Raises DoesNotFitError for another kind."""
         return self._of("conv").weight[2]
+
+    @property
+    def dims(self) -> int:
+        """The number of dimensions of a convolution: 1 of signals, 2 of images, 3 of volumes."""
+        return len(self._of("conv").weight) - 2
 
     @property
     def channels(self) -> int:
@@ -158,6 +170,12 @@ class State:
         )
 
     @cached_property
+    def dims(self) -> int:
+        """The number of dimensions of what the convolutions give; 2 if there are none, or of different dimensions."""
+        found = {m.dims for m in self.modules.values() if m.kind == "conv"}
+        return found.pop() if len(found) == 1 else 2
+
+    @cached_property
     def size(self) -> int:
         """The number of arrays."""
         return sum(len(m.arrays) for m in (*self.modules.values(), *self.embeddings))
@@ -178,7 +196,7 @@ def _kind(path: str, arrays: Mapping[str, Shape]) -> Kind:
         return "batchnorm" if len(same) == 1 and all(len(s) == 1 for s in same) else "other"
     if not names or names - {"weight", "bias"} or len(arrays.get("bias", (0,))) != 1:
         return "other"
-    if len(weight) == 4 and weight[2] == weight[3]:
+    if len(weight) in (3, 4, 5) and len(set(weight[2:])) == 1:
         return "conv"
     if len(weight) == 2:
         return "embedding" if names == {"weight"} and _EMBEDDING.search(path) else "linear"

@@ -40,6 +40,7 @@ from gan_export.runtimes.base import (
 )
 
 FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror", "-pedantic", "-shared", "-fPIC")
+_SIDES = {1: ("LENGTH",), 2: ("HEIGHT", "WIDTH"), 3: ("DEPTH", "HEIGHT", "WIDTH")}  # constants of SYMBOL.h
 _MISSING = "no C compiler was found; install gcc or clang, or name one in CC"
 # The functions that ctypes calls; a user's own code looks like this.
 _CALLER = c(
@@ -59,7 +60,7 @@ void draw_floats(const SYMBOL_weights *w, const float *z, const int64_t *labels,
     (void)labels;
     for (int64_t i = 0; i < n; i++)
         SYMBOL_floats(w, z + i * LOUD_LATENT, FLOATS_LABEL workspace,
-                      out + i * LOUD_CHANNELS * LOUD_HEIGHT * LOUD_WIDTH);
+                      out + i * LOUD_CHANNELS * (PIXELS));
 }
 
 void draw_bytes(const SYMBOL_weights *w, uint64_t seed, uint64_t start, const int64_t *labels, int64_t n,
@@ -69,7 +70,7 @@ void draw_bytes(const SYMBOL_weights *w, uint64_t seed, uint64_t start, const in
     for (int64_t i = 0; i < n; i++) {
         float z[LOUD_LATENT];
         SYMBOL_latent(seed, start + (uint64_t)i, z);
-        SYMBOL_bytes(w, z, BYTES_LABEL workspace, out + i * LOUD_CHANNELS * LOUD_HEIGHT * LOUD_WIDTH);
+        SYMBOL_bytes(w, z, BYTES_LABEL workspace, out + i * LOUD_CHANNELS * (PIXELS));
     }
 }
 
@@ -85,7 +86,8 @@ uint64_t weights_size(void)
 
 void model_sizes(int64_t *out)
 {
-    out[0] = LOUD_LATENT, out[1] = LOUD_CHANNELS, out[2] = LOUD_HEIGHT, out[3] = LOUD_WIDTH, out[4] = COUNT_LABELS;
+    const int64_t sizes[] = {LOUD_LATENT, COUNT_LABELS, LOUD_CHANNELS, SIDES};
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) out[i] = sizes[i];
 }
 """
 )
@@ -130,9 +132,10 @@ class CSession:
     def __init__(self, path: Path, manifest: manifests.Manifest) -> None:
         of = LatentImage.of(manifest.signature, "a folder of exported C")
         self._of, self._signature = of, manifest.signature
+        self._made = manifest.signature.outputs[0].name
         self._symbol = c_identifier(str(manifest.options.get("symbol", "generator")))
         embedded = bool(manifest.options.get("embed_weights", False))
-        self._library: Any = _compiled(path, self._symbol, of.classes, embedded)
+        self._library: Any = _compiled(path, self._symbol, of, embedded)
         version = _ask([*compiler(), "-dumpversion"])
         flags = " ".join(flag for flag in FLAGS if flag.startswith(("-O", "-m")))
         self._info = SessionInfo("c", version, "cpu", f"{Path(compiler()[0]).name} {flags}", 1)
@@ -159,9 +162,14 @@ class CSession:
         return CBound(self, arrays["z"].copy(), arrays.get("label"))
 
     def fill(self, z: Floats, labels: Labels | None, out: Floats) -> None:
-        """Fill `out` (N, C, H, W) with the images of checked inputs."""
+        """Fill `out` (N, C, ...) with the images of checked inputs."""
         at = None if labels is None else labels.ctypes.data
         self._loaded().draw_floats(self._weights, z.ctypes.data, at, len(z), out.ctypes.data)
+
+    @property
+    def made(self) -> str:
+        """The name of the output."""
+        return self._made
 
     def empty(self, count: int) -> Floats:
         """Return an uninitialized array for `count` images."""
@@ -169,8 +177,8 @@ class CSession:
 
     def draw_bytes(self, seed: int, start: int, count: int, labels: Labels | None = None) -> NDArray[np.uint8]:
         """Generate images from a seed, with latents that the C source computes."""
-        channels, height, width = self._of.image
-        out = np.empty((count, height, width, channels), np.uint8)
+        channels, *sides = self._of.image
+        out = np.empty((count, *sides, channels), np.uint8)
         chosen = None if labels is None or not self._of.classes else self._checked(labels, count)
         at = None if chosen is None else chosen.ctypes.data
         self._loaded().draw_bytes(self._weights, seed, start, at, count, out.ctypes.data)
@@ -192,11 +200,11 @@ class CSession:
 
     def _hold_to_source(self, path: Path) -> None:
         """Raise GanExportError unless the source has the sizes that the manifest states, which all buffers have."""
-        sizes = (ctypes.c_int64 * 5)()
+        sizes = (ctypes.c_int64 * (2 + len(self._of.image)))()
         self._library.model_sizes(sizes)
-        nz, channels, height, width, classes = sizes
+        nz, classes, *image = sizes
         label: dict[str, Shape | None] = {"label": ()} if classes else {}
-        self._shapes = Shapes({"z": (nz,), **label}, {"image": (channels, height, width)}, classes)
+        self._shapes = Shapes({"z": (nz,), **label}, {self._made: tuple(image)}, classes)
         try:
             hold_to(self, self._signature)
         except GanExportError as e:
@@ -237,18 +245,20 @@ class CBound:
         self._session.fill(self._z, self._labels, self._out)
 
     def outputs(self) -> Outputs:
-        return {"image": self._out.copy()}
+        return {self._session.made: self._out.copy()}
 
 
-def _compiled(path: Path, symbol: Text[escape.C], classes: int, embedded: bool) -> ctypes.CDLL:
+def _compiled(path: Path, symbol: Text[escape.C], of: LatentImage, embedded: bool) -> ctypes.CDLL:
     label = (c(""), c(""))
-    if classes:
+    if classes := of.classes:
         given = c("labels ? (uint32_t)labels[i] : (uint32_t)((start + (uint64_t)i) % {classes}u),", classes=classes)
         label = (c("(uint32_t)labels[i],"), given)
     caller = _CALLER
+    sides = [c("LOUD_{name}", name=c_identifier(name)) for name in _SIDES[len(of.image) - 1]]
     for mark, value in (
         ("FLOATS_LABEL", label[0]), ("BYTES_LABEL", label[1]),
         ("COUNT_LABELS", c("LOUD_CLASSES") if classes else c("0")), ("SYMBOL", symbol),
+        ("PIXELS", c(" * ").join(sides)), ("SIDES", c(", ").join(sides)),
         ("LOUD", c_identifier(str(symbol).upper())),
     ):  # fmt: skip
         caller = caller.replace(mark, value)

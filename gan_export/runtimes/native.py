@@ -50,6 +50,7 @@ _FOLDER = Path(__file__).resolve().parent.parent
 _NAMES = {"darwin": "libgan.dylib", "win32": "gan.dll"}  # CMake's names
 _LARGEST_BATCH = 64  # larger batches run in rounds of this size
 _KEPT = 3  # contexts per model, each with its scratch memory and threads
+_KINDS = ("image", "volume", "audio")
 _LABELINGS = {"random": 0, "all": 2}
 _ONE_LABEL = 1
 _BYTES, _PLANES = 0, 5  # formats
@@ -67,6 +68,7 @@ class _Info(ctypes.Structure):
         ("size", c_size_t), ("latent_size", c_uint32), ("classes", c_uint32), ("prior", c_uint32),
         ("channels", c_uint32), ("height", c_uint32), ("width", c_uint32), ("low", c_float), ("high", c_float),
         ("weights", c_uint64), ("manifest", c_void_p), ("manifest_size", c_size_t), ("kernels", c_char_p),
+        ("kind", c_uint32), ("depth", c_uint32),
     )  # fmt: skip
 
 
@@ -204,7 +206,12 @@ class Model:
         info = _Info(ctypes.sizeof(_Info))
         self._lib.gan_describe(handle, byref(info))
         self.nz: int = info.latent_size
-        self.image: tuple[int, int, int] = (info.channels, info.height, info.width)  # (C, H, W)
+        self.kind: str = _KINDS[info.kind]  # of what it generates, which is also the name of the output
+        sides = {"volume": (info.depth, info.height, info.width), "audio": (info.width,)}
+        self.image: tuple[int, ...] = (
+            info.channels,
+            *sides.get(self.kind, (info.height, info.width)),
+        )  # (C, H, W), for images
         self.classes: int = info.classes
         self.prior: str = ("normal", "uniform")[info.prior]
         self.weight_bytes: int = info.weights
@@ -232,12 +239,12 @@ class Model:
     ) -> Bytes:
         """Return images start .. start+count-1 of `seed`, or those of `latents` (N, nz), as uint8 (N, H, W, C).
 
+        Volumes are (N, D, H, W, C), signals (N, L, C).
         label: one for all images, "all" for i mod classes, or "random"; labels (N,): one per image.  `out` must be
         C-contiguous and of the result's shape; it is filled and returned.  threads None: all usable cores.
         """
-        channels, height, width = self.image
         request = self._request(seed, start, count, latents, label=label, labels=labels)
-        pictures = _array(out, (request.count, height, width, channels), np.dtype(np.uint8))
+        pictures = _array(out, (request.count, *self.image[1:], self.image[0]), np.dtype(np.uint8))
         self._draw(request, threads, pictures)
         return pictures  # type: ignore[return-value]
 
@@ -253,7 +260,7 @@ class Model:
         threads: int | None = None,
         out: Floats | None = None,
     ) -> Floats:
-        """Return what `generate` does as float32 (N, C, H, W) in the generator's own range."""
+        """Return what `generate` does as float32 (N, C, ...) in the generator's own range."""
         request = self._request(seed, start, count, latents, label=label, labels=labels)
         pictures = _array(out, (request.count, *self.image), np.dtype(np.float32))
         self._draw(request, threads, pictures)

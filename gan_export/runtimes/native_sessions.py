@@ -31,11 +31,11 @@ class NativeSession:
 
     def shapes(self) -> Shapes:
         label: dict[str, Shape | None] = {"label": ()} if self.model.classes else {}
-        return Shapes({"z": (self.model.nz,), **label}, {"image": self._image()}, self.model.classes)
+        return Shapes({"z": (self.model.nz,), **label}, {self.model.kind: self._image()}, self.model.classes)
 
     def _image(self) -> Shape:
-        channels, height, width = self.model.image
-        return (height, width, channels) if self._info.output == "bytes" else (channels, height, width)
+        channels, *sides = self.model.image
+        return (*sides, channels) if self._info.output == "bytes" else (channels, *sides)
 
     def run(self, feeds: Feeds) -> Outputs:
         return self.bind(feeds).run()
@@ -44,7 +44,7 @@ class NativeSession:
         arrays = checked_feeds(feeds, ["z", "label"] if self.model.classes else ["z"])
         draw = self.model.generate if self._info.output == "bytes" else self.model.generate_floats
         given = {"latents": arrays["z"].copy(), "labels": arrays.get("label"), "threads": self._threads}
-        return NativeBound(draw, given, "image")
+        return NativeBound(draw, given, self.model.kind)
 
     def draw_bytes(self, seed: int, start: int, count: int, labels: Labels | None = None) -> Bytes:
         return self.model.generate(seed, count, start=start, label="all", labels=labels, threads=self._threads)

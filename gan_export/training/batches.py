@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gan_export.errors import GanExportError
-from gan_export.training import recipe
+from gan_export.training import devices, recipe
 from gan_export.training.data import DataSource
 from gan_export.training.distributed import ALONE, Group
 
@@ -50,7 +50,8 @@ class Batches:
         self._source, self._device, self._group = source, device, group
         self._batch, self._seed = recipe.train.batch * recipe.train.critic_steps, recipe.train.seed  # of one step
         self._per_epoch = steps_per_epoch(len(source), recipe.data, self._batch, group.size)
-        self._layout = torch.channels_last if recipe.compute.channels_last else torch.contiguous_format
+        self._layout = devices.memory_layout(recipe)
+        self._to_unit = recipe.data.dims == 3
         self._orders: dict[int, npt.NDArray[np.int64]] = {}
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
         self._resident = self._moved_whole() if device.type == "cuda" and recipe.compute.resident else None
@@ -59,11 +60,15 @@ class Batches:
             self._labels = self._labels.to(device)
 
     def get(self, epoch: int, within: int) -> Tensor:
-        """Float32 (n, C, S, S) in [-1, 1]; epoch and step count from 0; an epoch's last may be smaller."""
+        """Return images (n, C, S, S) in [-1, 1], or volumes (n, C, S, S, S) in [0, 1], float32.
+
+        epoch and step count from 0; an epoch's last may be smaller.
+        """
         taken = self._bytes(self._indices(epoch, within))
         if self._resident is None:
             self._source.expect(self._after(epoch, within))
-        pictures = taken.to(torch.float32).div_(127.5).sub_(1.0)
+        values = taken.to(torch.float32)
+        pictures = values.div_(255.0) if self._to_unit else values.div_(127.5).sub_(1.0)
         return pictures.contiguous(memory_format=self._layout)
 
     def labels(self, epoch: int, within: int) -> Tensor | None:

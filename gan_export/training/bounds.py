@@ -9,10 +9,12 @@ from gan_export._lib.schema import did_you_mean
 from gan_export.errors import GanExportError, printable
 
 if TYPE_CHECKING:
-    from gan_export.training.recipe import Augment, Data, Loss, Recipe
+    from gan_export.training.recipe import Augment, Loss, Recipe
 
 DIGITS = ("mnist-10k", "mnist")  # the datasets that the bundled classifier can measure
-SOURCES = ("mnist-10k", "mnist", "fashion-mnist", "cifar10", "folder", "npz")
+SOURCES = ("mnist-10k", "mnist", "fashion-mnist", "cifar10", "folder", "npz", "solids")
+VOLUMES = ("npz", "solids")  # the sources of volumes
+MOST_SIDE = 128  # of volumes
 
 
 def check(recipe: Recipe) -> None:
@@ -25,7 +27,7 @@ def check(recipe: Recipe) -> None:
         printable(r.name, 60),
         "the name of a folder, of 1 to 100 characters",
     )
-    levels = _check_data(r.data)
+    levels = _check_data(r)
     for net, widths in (("generator", r.generator.widths), ("discriminator", r.discriminator.widths)):
         fits = len(widths) == levels and all(1 <= w <= 8192 for w in widths)
         _bound(fits, f"{net}.widths", list(widths), f"{levels} numbers from 1 to 8192 at data.size {r.data.size}")
@@ -100,8 +102,9 @@ def _check_metrics(r: Recipe) -> None:
         )
 
 
-def _check_data(data: Data) -> int:
+def _check_data(r: Recipe) -> int:
     """Return how often images are halved down to 4x4."""
+    data = r.data
     if data.source not in SOURCES:
         near = did_you_mean(data.source, SOURCES)
         raise GanExportError(f"data.source is {printable(data.source)}{near}; it must be one of {', '.join(SOURCES)}")
@@ -113,7 +116,24 @@ def _check_data(data: Data) -> int:
     levels = math.log2(data.size / 4) if data.size >= 8 else 0
     _bound(levels >= 1 and levels == int(levels) and data.size <= 1024, "data.size", data.size, "8, 16, 32 ... 1024")
     _bound(data.channels in (1, 3), "data.channels", data.channels, "1 or 3")
+    _bound(data.dims in (2, 3), "data.dims", data.dims, "2 for images or 3 for volumes")
+    if data.dims == 3:
+        _check_volumes(r)
+    elif data.source == "solids":
+        raise GanExportError("data.source solids are volumes; set data.dims=3")
     return int(levels)
+
+
+def _check_volumes(r: Recipe) -> None:
+    """Raise GanExportError for what is only defined for images."""
+    data = r.data
+    _bound(data.source in VOLUMES, "data.source", data.source, f"{' or '.join(VOLUMES)} with data.dims 3")
+    _bound(data.size <= MOST_SIDE, "data.size", data.size, f"at most {MOST_SIDE} with data.dims 3")
+    _bound(data.channels == 1, "data.channels", data.channels, "1 with data.dims 3")
+    for name in ("translate", "cutout", "color"):
+        _bound(not getattr(r.augment, name), f"augment.{name}", getattr(r.augment, name), "off with data.dims 3")
+    _bound(not r.output.metrics_every, "output.metrics_every", r.output.metrics_every, "0 with data.dims 3")
+    _bound(not r.compute.sync_norm, "compute.sync_norm", r.compute.sync_norm, "off with data.dims 3")
 
 
 def _check_loss(loss: Loss) -> None:

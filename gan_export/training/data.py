@@ -24,6 +24,7 @@ from PIL import Image
 from gan_export.errors import GanExportError, Topic, first_line, linked, printable
 from gan_export.training import recipe
 from gan_export.training.decoding import Bytes, Decoder, Shape
+from gan_export.training.solids import Solids
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _PATIENCE = 20.0  # seconds without data after which a mirror is abandoned
@@ -40,8 +41,8 @@ class DataSource(Protocol):
     def name(self) -> str: ...
 
     @property
-    def shape(self) -> Shape:
-        """(C, H, W) of every image."""
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W) of every image, (C, D, H, W) of every volume."""
         ...
 
     @property
@@ -61,13 +62,13 @@ class DataSource(Protocol):
         ...
 
     def read(self, indices: Indices) -> Bytes:
-        """Return the images at `indices`: uint8 (n, C, H, W), 0..255 for -1..1."""
+        """Return the images at `indices`: uint8 (n, *shape), 0..255 for -1..1; for 0..1 of volumes."""
         ...
 
 
 @dataclass(frozen=True)
 class InMemory:
-    """All images in one array, uint8 (N, C, H, W)."""
+    """All images or volumes in one array, uint8 (N, C, ...)."""
 
     name: str
     images: Bytes
@@ -75,9 +76,8 @@ class InMemory:
     labels: npt.NDArray[np.int64] | None = None
 
     @property
-    def shape(self) -> Shape:
-        _, c, h, w = self.images.shape
-        return c, h, w
+    def shape(self) -> tuple[int, ...]:
+        return self.images.shape[1:]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -126,6 +126,8 @@ def open_source(data: recipe.Data, root: Path | None) -> DataSource:
     Raises GanExportError for a root without the data, a folder without a readable image, and with data.strict for any
     image that can't be read.
     """
+    if data.dims == 3:
+        return volumes(data)
     shape = (data.channels, data.size, data.size)
     match data.source:
         case "mnist-10k":
@@ -136,6 +138,31 @@ def open_source(data: recipe.Data, root: Path | None) -> DataSource:
             return arrays(Path(data.path), shape)
         case _:
             return torchvision_set(data.source, root, shape)
+
+
+def volumes(data: recipe.Data) -> DataSource:
+    """Return the volumes of a recipe's [data].
+
+    An .npz or .npy has uint8 or bool (N, D, H, W), with all sides data.size; bool is 0 and 255.
+    """
+    if data.source == "solids":
+        return Solids(data.size)
+    found = _load(Path(data.path))
+    nothing: npt.NDArray[Any] = np.empty(0, np.uint8)
+    several = [a for a in found.values() if a.ndim in (4, 5)]
+    taken = found.get("volumes", several[0] if len(several) == 1 else nothing)
+    if taken.ndim == 5 and 1 in (taken.shape[1], taken.shape[4]):
+        taken = taken[:, 0] if taken.shape[1] == 1 else taken[..., 0]
+    side = (data.size,) * 3
+    if taken.shape[1:] != side or taken.dtype not in (np.uint8, np.bool_) or not taken.size:
+        held = ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in found.items()) or "nothing"
+        wanted = f"`volumes` must be uint8 or bool (N, {', '.join(map(str, side))}); data.size sets the side"
+        raise GanExportError(f"{printable(data.path)} holds {printable(held)}; {wanted}")
+    values = taken * np.uint8(255) if taken.dtype == np.bool_ else taken
+    labels = found.get("labels")
+    if labels is not None and (labels.shape != taken.shape[:1] or labels.dtype.kind not in "iu"):
+        raise GanExportError(f"{printable(data.path)}: labels {labels.dtype} {labels.shape}; {len(taken)} are needed")
+    return InMemory("npz", values[:, None], labels=None if labels is None else labels.astype(np.int64))
 
 
 def packed_digits(shape: Shape) -> DataSource:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from gan_export.errors import GanExportError, UnavailableError
-from gan_export.training.recipe import Compute
+from gan_export.training.recipe import Compute, Recipe
 
 
 def choose(name: str) -> torch.device:
@@ -26,6 +26,13 @@ def choose(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UnavailableError("no MPS device is usable here; use device=cpu")
     return device
+
+
+def memory_layout(recipe: Recipe) -> torch.memory_format:
+    """Return the memory layout of a recipe's networks and batches."""
+    if not recipe.compute.channels_last:
+        return torch.contiguous_format
+    return torch.channels_last_3d if recipe.data.dims == 3 else torch.channels_last
 
 
 def of_process(device: torch.device, local: int, count: int) -> torch.device:

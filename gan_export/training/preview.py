@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gan_export import images, latents
+from gan_export import images, latents, volumes
 from gan_export.training import run_dir
 from gan_export.training.data import DataSource
 from gan_export.training.models import Generator
@@ -39,9 +39,13 @@ def preview_grids(now: State, source: DataSource) -> dict[str, Bytes]:
 def draw(
     generator: Generator, settings: Settings, seed: int, count: int, device: torch.device, *, start: int = 0
 ) -> Bytes:
-    """Return images of an eval-mode generator, start .. of `seed` with labels i mod classes, uint8 (count, H, W, C)."""
+    """Return images of an eval-mode generator, start .. of `seed` with labels i mod classes, uint8 (count, H, W, C).
+
+    Of volumes, the images show the surface.
+    """
     z = latents.draw_torch(seed, start, count, settings.nz, device=device).reshape(count, settings.nz, 1, 1)
-    return images.to_bytes(generator(z, labels(settings, start, count, device)).float().contiguous().cpu().numpy())
+    made = generator(z, labels(settings, start, count, device)).float().contiguous().cpu().numpy()
+    return volumes.surfaces(made, (0.0, 1.0)) if made.ndim == 5 else images.to_bytes(made)
 
 
 def write(sheets: dict[str, Bytes], run: Path, epoch: int) -> list[Path]:
@@ -56,4 +60,7 @@ def write(sheets: dict[str, Bytes], run: Path, epoch: int) -> list[Path]:
 def _real(source: DataSource, count: int) -> Bytes:
     """Return `count` images spread over the source (repeated if it has fewer): uint8 (count, H, W, C)."""
     spread = np.linspace(0, len(source) - 1, count).astype(np.int64)
-    return np.ascontiguousarray(source.read(spread).transpose(0, 2, 3, 1))
+    real = source.read(spread)
+    if real.ndim == 5:
+        return volumes.surfaces(real.astype(np.float32), (0.0, 255.0))
+    return np.ascontiguousarray(real.transpose(0, 2, 3, 1))

@@ -24,12 +24,16 @@ from gan_export.training.bounds import check
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """The training images, and the shape that they are converted to: (channels, size, size)."""
+    """The training images, and the shape that they are converted to: (channels, size, size).
+
+    Volumes have the shape (channels, size, size, size).
+    """
 
     source: str = "mnist-10k"  # one of bounds.SOURCES
     path: str = ""  # the folder of source "folder", the file of source "npz"; every other source takes --data-root
     size: int = 32
     channels: int = 1
+    dims: int = 2  # 2: images; 3: volumes, of source "solids" or "npz", in [0, 1]
     strict: bool = False  # stop at an image that can't be read instead of skipping it
     drop_last: bool = False  # skip the last batch of an epoch if it is incomplete
     memory: float = 4.0  # GiB of a folder's decoded images that are kept; a larger folder is decoded batch by batch
@@ -37,7 +41,7 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """Transposed convolutions from nz values to the image: `widths` are the hidden channels, starting at 4x4."""
+    """Transposed convolutions from nz values: `widths` are the hidden channels, starting at 4x4, or at 4x4x4."""
 
     nz: int = 100
     widths: tuple[int, ...] = (512, 256, 128)

@@ -56,7 +56,7 @@ def start(recipe: Recipe, device: torch.device, group: Group = ALONE) -> State:
     if group.size > 1 and recipe.compute.sync_norm:
         synchronized(g)
         synchronized(d)
-    layout = torch.channels_last if recipe.compute.channels_last else torch.contiguous_format
+    layout = devices.memory_layout(recipe)
     for net in (g, d):
         net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     average = copy.deepcopy(g).requires_grad_(False) if recipe.ema.decay else None
@@ -87,7 +87,7 @@ def eval_generator(state: State) -> models.Generator:
 @torch.no_grad()
 def recalibrate(generator: models.Generator, settings: recipe.Generator, count: int, device: torch.device) -> None:
     """Set every BatchNorm's running statistics to the mean over `count` images, in batches of 256."""
-    norms = [m for m in generator.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    norms = [m for m in generator.modules() if isinstance(m, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d)]
     momenta = [m.momentum for m in norms]
     for m in norms:
         if isinstance(m, SyncBatchNorm):

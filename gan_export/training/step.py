@@ -165,7 +165,7 @@ def _penalties(state: State, generated: Tensor, real: Tensor, labels: Tensor | N
         if gamma:
             found.append(gamma / 2 * _slopes(state, pictures, labels).square().sum(1).mean())
     if settings.gradient_penalty:
-        whole = (len(real) * state.group.size, 1, 1, 1)
+        whole = (len(real) * state.group.size, *(1,) * (real.dim() - 1))
         drawn = torch.rand(whole, generator=state.noise, device=state.device, dtype=real.dtype)
         at = state.group.rows(drawn)
         slopes = _slopes(state, real + at * (generated - real), labels)

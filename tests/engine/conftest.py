@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,15 @@ import numpy.typing as npt
 import pytest
 
 from gan_export.exporters.native import encode
-from gan_export.graph.layers import Activation, Conv, ConvTranspose, Linear, Reshape
+from gan_export.graph.layers import (
+    Activation,
+    Conv,
+    ConvNd,
+    ConvTranspose,
+    ConvTransposeNd,
+    Linear,
+    Reshape,
+)
 from gan_export.graph.spec import Chain, GeneratorSpec
 from gan_export.runtimes.native import NATIVE
 
@@ -56,6 +65,10 @@ def random_weights(spec: GeneratorSpec, seed: int = 0) -> Weights:
                 fan = n * k * k
             case ConvTranspose(in_channels=n, kernel=k, stride=s):
                 fan = max(n * k * k // (s * s if k > s else k * k), 1)
+            case ConvNd(in_channels=n, kernel=sides):
+                fan = n * math.prod(sides)
+            case ConvTransposeNd(in_channels=n, kernel=sides, stride=strides):
+                fan = max(n * math.prod(k // s for k, s in zip(sides, strides, strict=True)), 1)
             case _:
                 fan = 1
         for name, shape in layer.parameters().items():

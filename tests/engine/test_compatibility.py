@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pytest
 
 from gan_export import latents
-from gan_export.exporters.native import OPERATIONS, attributes
+from gan_export.exporters import native_volumes
+from gan_export.exporters.native import OPERATIONS, attributes, operation
 from gan_export.runtimes import native
 
 from .test_engine import LABELED, LEVELS, SPECS, opened
@@ -51,12 +52,12 @@ def test_labels_stay_what_they_were(seed: int, start: int) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("name", ["chain", "labels", "chain-3", "labels-3"])
+@pytest.mark.parametrize("name", ["chain", "labels", "chain-3", "labels-3", "volume-3"])
 def test_pictures_stay_what_they_were(name: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of format versions 1 and 3 and the pictures that float64 gives, at most 1 byte in 10,000 off, by 1."""
     with opened(KNOWN / f"{name}.gan", level, monkeypatch) as model:
-        channels, height, width = model.image
-        want = np.fromfile(KNOWN / f"{name.removesuffix('-3')}.bytes", np.uint8).reshape(-1, height, width, channels)
+        channels, *sides = model.image
+        want = np.fromfile(KNOWN / f"{name.removesuffix('-3')}.bytes", np.uint8).reshape(-1, *sides, channels)
         for threads in (1, 2):
             off = np.abs(model.generate(SEED, len(want), threads=threads).astype(int) - want)
             assert off.max() <= 1
@@ -82,14 +83,17 @@ def test_the_writer_knows_the_operations_that_the_engine_is_made_of() -> None:
     """engine/src/operations.def is the one list: numbers, names and attributes."""
     line = r'OPERATION\((\d+), (\w+), \d+, \d+, \w+, \w+, "([^"]*)", "([^"]*)"\)'
     listed = re.findall(line, (ROOT / "engine/src/operations.def").read_text())
-    written = {kind.__name__.upper(): number for kind, number in OPERATIONS.items()}
+    written = {kind.__name__.upper(): number for kind, number in OPERATIONS.items()} | {
+        f"{kind.__name__.removesuffix('Nd').upper()}{dims}D": number
+        for (kind, dims), number in native_volumes.OPERATIONS.items()
+    }
     assert {name.replace("_", ""): int(number) for number, name, *_ in listed} == written
     spec_layers = [layer for spec in (*SPECS.values(), LABELED, *TAKEN.values()) for layer in spec.layers]
     by_number = {int(number): (integers.split(), reals.split()) for number, _, integers, reals in listed}
-    assert {OPERATIONS[type(layer)] for layer in spec_layers} == set(by_number)
+    assert {operation(layer) for layer in spec_layers} == set(by_number)
     for layer in spec_layers:
         integers, reals = attributes(layer)
-        assert ([*integers], [*reals]) == by_number[OPERATIONS[type(layer)]]
+        assert ([*integers], [*reals]) == by_number[operation(layer) or 0]
 
 
 def _listed(kind: str) -> dict[str, list[int]]:

@@ -30,6 +30,7 @@ from gan_export.graph.torch_module import build_module
 from gan_export.runtimes.native import Model
 from tests.conftest import latent_image
 
+from . import volumes
 from .conftest import Write, random_weights, transposed
 
 CLOSE = 1e-5
@@ -98,6 +99,7 @@ SPECS = {
     "odd": _odd(),
     "nearest": _residual("nearest"),
     "bilinear": _residual("bilinear"),
+    **volumes.SPECS,
 }
 LEVELS = ("generic", "avx2", "avx512", "neon")
 

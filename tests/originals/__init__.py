@@ -11,7 +11,7 @@ ORIGINALS: tuple[Original, ...] = (
 )  # fmt: skip
 
 # Families of more than one image, or of layers that not all formats have: tests/recognize/test_coupled, test_elu and
-# test_studiogan.
-APART = ("cogan", "torchgan_began", "studiogan_resnet", "gfpgan")
+# test_studiogan; or of volumes and signals: tests/recognize/test_volumes.
+APART = ("cogan", "torchgan_began", "studiogan_resnet", "gfpgan", "gan3d", "wavegan")
 
 __all__ = ["APART", "ORIGINALS", "Original", "cuda_tagged", "randomized"]

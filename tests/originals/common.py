@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from gan_export.recognize import ReadOptions
 
+TRANSPOSED = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+CONVS = nn.Conv1d | nn.Conv2d | nn.Conv3d | TRANSPOSED
+
 Container = Callable[[nn.Module], Any]
 
 
@@ -39,7 +42,7 @@ class Original:
     critic: its discriminator, where that has keys of its own; None where it isn't restated
     container: what the row's scripts give to torch.save
     latent: what the model's forward takes: (N, nz, 1, 1) or (N, nz)
-    image: of the row's own width, (C, H, W)
+    image: of the row's own width, (C, H, W), (C, D, H, W) or (C, L)
     overrides: the flags without which the file can't tell
     to_range: what brings the model's values to the export's: a sigmoid's [0, 1] to [-1, 1], a flat row to a picture
     """
@@ -49,7 +52,7 @@ class Original:
     width: int
     other_width: int
     nz: int
-    image: tuple[int, int, int]
+    image: tuple[int, ...]
     latent: Literal["map", "vector"] = "map"
     prior: Literal["normal", "uniform"] = "normal"
     overrides: ReadOptions = field(default_factory=ReadOptions)
@@ -103,13 +106,14 @@ def randomized(model: nn.Module, seed: int = 0) -> nn.Module:
 
     with torch.no_grad():
         for m in model.modules():
-            if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-                fan = m.weight[0].numel() if not isinstance(m, nn.ConvTranspose2d) else m.weight[:, 0].numel() / 4
-                fan = max(fan, m.weight.shape[0] if isinstance(m, nn.ConvTranspose2d) else 1)
+            if isinstance(m, CONVS | nn.Linear):
+                over = 2 ** (m.weight.dim() - 2)  # values that a transposed convolution of stride 2 adds up less
+                fan = m.weight[0].numel() if not isinstance(m, TRANSPOSED) else m.weight[:, 0].numel() / over
+                fan = max(fan, m.weight.shape[0] if isinstance(m, TRANSPOSED) else 1)
                 m.weight.copy_(torch.randn(m.weight.shape, generator=draw) * (2.0 / fan) ** 0.5)
                 if m.bias is not None:
                     uniform(m.bias, -0.2, 0.2)
-            elif isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d):
+            elif isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
                 uniform(m.weight, 0.5, 1.5)
                 uniform(m.bias, -0.3, 0.3)
                 uniform(m.running_mean, -0.4, 0.4)

@@ -46,8 +46,9 @@ LINEARS = nn.Sequential(nn.Linear(16, 128), nn.ReLU(), nn.Linear(128, 40))
 KINDS: tuple[tuple[str, nn.Module], ...] = (
     ("an image-to-image network: down.0", unet()),
     ("a style-based generator: blocks.0.to_style", style_based()),
-    ("a network of 3-D convolutions .*: 0", nn.Sequential(nn.ConvTranspose3d(20, 8, 4), nn.ConvTranspose3d(8, 1, 4))),
-    ("a network of 1-D convolutions .*: 0", nn.Sequential(nn.ConvTranspose1d(20, 8, 4), nn.ConvTranspose1d(8, 1, 4))),
+    ("a network of 3-D convolutions with kernels that are no cubes: 0", nn.Sequential(
+        nn.ConvTranspose3d(20, 8, (2, 4, 4)), nn.ReLU(), nn.ConvTranspose3d(8, 3, 4, 2, 1),
+    )),
     ("a recurrent network", nn.LSTM(8, 16)),
     ("a transformer: self_attn", nn.TransformerEncoderLayer(16, 2, 32)),
     ("a network of Linear layers, 2 from 128 features to 40", LINEARS),

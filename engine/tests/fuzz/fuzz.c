@@ -126,7 +126,7 @@ static uint64_t products(const gan_model *model) {
         const uint64_t in = shape_pixels(conv->in), out = shape_pixels(conv->out);
         const uint64_t pixels = conv->in_stride > 1 || in > out ? in : out;
         const uint64_t channels = (uint64_t)conv->in.c * padded(conv->out.c, model->kernels);
-        const uint64_t taps = (uint64_t)conv->kh * conv->kw / conv->out_stride + 1;
+        const uint64_t taps = conv_elements(conv) / conv->out_stride + 1;
         if (channels * taps > WORK || pixels > WORK) return UINT64_MAX >> 8;
         sum += channels * taps * pixels;
     }
@@ -179,7 +179,7 @@ static void generate(gan_model *model, uint32_t threads, uint64_t count) {
         apply(model, threads, count);
         return;
     }
-    const uint64_t image = (uint64_t)info.channels * info.height * info.width;
+    const uint64_t image = (uint64_t)info.channels * (info.depth ? info.depth : 1) * info.height * info.width;
     if (image > IMAGE || products(model) * count > WORK) return;
     if (gan_context_size(model, &options, &scratch, &weights) != GAN_OK) return;
     if (scratch + weights > MEMORY) abort();

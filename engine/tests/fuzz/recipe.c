@@ -44,7 +44,7 @@ static uint32_t alike(const kitchen *k, uint32_t value, int same_channels) {
     const gan_shape s = shape_of(k, value);
     for (uint32_t v = value; v-- > FIRST_LAYER;) {
         const gan_shape t = shape_of(k, v);
-        if (t.h == s.h && t.w == s.w && (t.c == s.c || !same_channels)) return v;
+        if (t.h == s.h && t.w == s.w && t.d == s.d && (t.c == s.c || !same_channels)) return v;
     }
     return value;
 }
@@ -61,10 +61,26 @@ static void choose(kitchen *k, uint32_t value, gan_layer *layer, uint32_t *input
     static const gan_op TAKEN[] = {OP_INSTANCE_NORM,   OP_PAD,       OP_PRELU,   OP_PIXEL_SHUFFLE,
                                    OP_PIXEL_UNSHUFFLE, OP_BLUR_DOWN, OP_BLUR_UP, OP_CLAMP,
                                    OP_INSTANCE_NORM,   OP_PAD,       OP_CONV,    OP_CONV};
+    static const gan_op VOLUMES[] = {OP_CONV_TRANSPOSE_3D,
+                                     OP_CONV_TRANSPOSE_3D,
+                                     OP_CONV_3D,
+                                     OP_CONV_3D,
+                                     OP_CONV_TRANSPOSE_3D,
+                                     OP_UPSAMPLE_3D,
+                                     OP_CONV_3D,
+                                     OP_ACTIVATION,
+                                     OP_AFFINE,
+                                     OP_ADD,
+                                     OP_CONCAT,
+                                     OP_RESHAPE};
+    static const gan_op SIGNALS[] = {OP_CONV_TRANSPOSE_1D, OP_CONV_1D, OP_UPSAMPLE_1D, OP_ACTIVATION};
     const gan_shape s = shape_of(k, value);
     const uint32_t pick = next(k), a = next(k), b = next(k);
     layer->op = !s.h ? VECTORS[pick % 12] : !k->file.nz && pick % 2 ? TAKEN[pick / 2 % 12] : IMAGES[pick / 2 % 16];
     if (s.h && k->file.nz) layer->op = IMAGES[pick % 16];
+    if (!s.h && pick >= 224) layer->op = OP_RESHAPE_3D;
+    if (s.d) layer->op = VOLUMES[pick % 12];
+    else if (s.h == 1 && pick >= 128) layer->op = SIGNALS[pick % 4];
     layer->n_inputs = 1;
     inputs[0] = value;
     switch (layer->op) {
@@ -73,11 +89,15 @@ static void choose(kitchen *k, uint32_t value, gan_layer *layer, uint32_t *input
         break;
     case OP_CONV:
     case OP_CONV_TRANSPOSE:
+    case OP_CONV_3D:
+    case OP_CONV_TRANSPOSE_3D:
+    case OP_CONV_1D:
+    case OP_CONV_TRANSPOSE_1D:
         layer->args[0] = s.c, layer->args[1] = 1 + a % 32;
         layer->args[2] = KERNELS[b % 12];
         layer->args[3] = 1 + (b / 12) % 3;
         layer->args[4] = (b / 36) % 2 ? layer->args[2] / 2 : b / 72;
-        if (layer->op == OP_CONV_TRANSPOSE) layer->args[5] = a / 32 % layer->args[3];
+        if (conv_is_transposed(layer->op)) layer->args[5] = a / 32 % layer->args[3];
         break;
     case OP_AFFINE:
         layer->args[0] = s.c;
@@ -87,6 +107,10 @@ static void choose(kitchen *k, uint32_t value, gan_layer *layer, uint32_t *input
         break;
     case OP_UPSAMPLE:
         layer->args[0] = FACTORS[a % 8], layer->args[1] = b % 2;
+        break;
+    case OP_UPSAMPLE_3D:
+    case OP_UPSAMPLE_1D:
+        layer->args[0] = FACTORS[a % 8];
         break;
     case OP_ADD:
     case OP_MULTIPLY:
@@ -108,6 +132,13 @@ static void choose(kitchen *k, uint32_t value, gan_layer *layer, uint32_t *input
         layer->args[1] = layer->args[2] = fits ? side : 1;
         layer->args[0] = (uint32_t)(numbers / (fits ? side * side : 1));
         if (b % 16 == 0) layer->args[0] = (uint32_t)numbers, layer->args[1] = layer->args[2] = 0;
+        break;
+    }
+    case OP_RESHAPE_3D: { /* a cube if that is possible */
+        const uint64_t numbers = s.c * shape_pixels(s);
+        const uint32_t side = 1 + a % 4, fits = numbers % (side * side * side) == 0;
+        layer->args[1] = layer->args[2] = layer->args[3] = fits ? side : 1;
+        layer->args[0] = (uint32_t)(numbers / (fits ? side * side * side : 1));
         break;
     }
     case OP_INSTANCE_NORM:
@@ -178,7 +209,7 @@ static int put_record(kitchen *k, gan_layer *layer, gan_dtype dtype, int biased)
     uint64_t weights = rank > 0;
     for (int i = 0; i < rank; i++) weights *= dims[i];
     if (weights > MOST_WEIGHTS || k->data_size / 2 + weights > MOST_WEIGHTS) return 0;
-    const gan_shape in = layer->op == OP_CONV_TRANSPOSE ? shape_of(k, layer->inputs[0]) : layer->out;
+    const gan_shape in = conv_is_transposed(layer->op) ? shape_of(k, layer->inputs[0]) : layer->out;
     const uint64_t products = rank > 1 ? weights / layer->out.c * (layer->out.c + 16) * shape_pixels(in) : 0;
     if (k->products + products > MOST_PRODUCTS) return 0;
     k->products += products;
@@ -207,7 +238,7 @@ static void put_port(unsigned char *p, int out, uint32_t kind, uint32_t rank, co
 }
 
 static unsigned char *serve(const kitchen *k, uint32_t uniform, size_t *size) {
-    enum { HEADER = 144, LATENT = 0, LABEL = 2, IMAGE = 5 };
+    enum { HEADER = 144, LATENT = 0, LABEL = 2, IMAGE = 5, VOLUME = 6 };
     const gan_file *file = &k->file;
     const uint32_t n_ports = file->classes ? 3 : 2;
     const gan_shape last = file->layers[file->n_layers - 1].out;
@@ -234,8 +265,9 @@ static unsigned char *serve(const kitchen *k, uint32_t uniform, size_t *size) {
         put(port + 8, DTYPE_I64, 4), put(port + 104, file->classes, 4), put(port + 108, 1, 4);
         port += PORT;
     }
-    const uint32_t dims[] = {last.c, last.h, last.w};
-    put_port(port, 1, IMAGE, 3, dims, 'i');
+    const uint32_t dims[] = {last.c, last.h, last.w}, volume[] = {last.c, last.d, last.h, last.w};
+    if (last.d) put_port(port, 1, VOLUME, 4, volume, 'v');
+    else put_port(port, 1, IMAGE, 3, dims, 'i');
     put(port + 120, n_ports - 1 + file->n_layers - 1, 4);
     memcpy(p + records, k->records, k->records_size);
     memcpy(p + data, k->data, k->data_size);
@@ -269,11 +301,11 @@ unsigned char *cook(const uint8_t *recipe, size_t size, size_t *out_size) {
     const uint32_t first = next(k);
     k->file.nz = 1 + next(k);
     k->file.classes = first % 4 ? 0 : 1 + first / 4 % 7;
-    k->file.input = (gan_shape){k->file.nz, 0, 0};
+    k->file.input = (gan_shape){k->file.nz, 0, 0, 0};
     if (first % 16 == 7) { /* an image, of a fixed size */
         const uint32_t of = k->file.nz - 1;
         k->file.nz = 0;
-        k->file.input = (gan_shape){1 + of % 4, 1 + of / 4 % 8 * 2, 1 + of / 32 * 3};
+        k->file.input = (gan_shape){1 + of % 4, 1 + of / 4 % 8 * 2, 1 + of / 32 * 3, 0};
     }
     unsigned char *out = NULL;
     uint32_t value = VALUE_Z;

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gan_export._lib.escape import C, Text, c, c_identifier, c_numbers
+from gan_export._lib.escape import C, Text, c, c_identifier
 from gan_export.errors import GanExportError, printable
-from gan_export.exporters.c.plan import PANEL, Grid, Plan, Step, folded_padding, is_folded, wide
+from gan_export.exporters.c import fragments, layers_nd
+from gan_export.exporters.c.plan import Grid, Plan, Step, folded_padding, is_folded, wide
 from gan_export.graph.layers import (
     Activation,
     Add,
     Affine,
     Concat,
     Conv,
+    ConvNd,
     ConvTranspose,
+    ConvTransposeNd,
     Crop,
     Embedding,
     Layer,
@@ -23,19 +26,10 @@ from gan_export.graph.layers import (
     Reshape,
     Scale,
     Upsample,
+    UpsampleNd,
 )
 
 Names = Mapping[str, Text[C]]  # a layer's name -> its C identifier
-
-
-def shape(g: Grid) -> Text[C]:
-    """Return [4][4][512], or [100] for a vector."""
-    return c("[{g.c}]", g=g) if (g.h, g.w) == (1, 1) else c("[{g.h}][{g.w}][{g.c}]", g=g)
-
-
-def number(value: float) -> Text[C]:
-    """Return a float32 literal that C reads back exactly."""
-    return c_numbers([float(value)])
 
 
 def function(plan: Plan, step: Step, names: Names, precision: str) -> Text[C]:
@@ -56,12 +50,17 @@ def function(plan: Plan, step: Step, names: Names, precision: str) -> Text[C]:
         case Affine():
             body = c(
                 """
-    for (int i = 0; i < {out.h} * {out.w}; i++)
+    for (int i = 0; i < {pixels}; i++)
         for (int c = 0; c < {out.c}; c++)
             y[i * {out.c} + c] = x[i * {out.c} + c] * weights->{own}_weight[c] + weights->{own}_bias[c];""",
                 out=out,
                 own=own,
+                pixels=fragments.pixels(out),
             )
+        case ConvTransposeNd() | ConvNd():
+            body = layers_nd.convolution(layer, own, source, out, precision)
+        case UpsampleNd(mode="nearest"):
+            body = layers_nd.nearest(layer, source, out)
         case Upsample(factor=f, mode="nearest"):
             body = c(
                 """
@@ -80,7 +79,7 @@ def function(plan: Plan, step: Step, names: Names, precision: str) -> Text[C]:
             body = c(
                 """
     for (int i = 0; i < {n}; i++) y[i] = x0[i] {sign} x1[i];""",
-                n=_times(out),
+                n=fragments.times(out),
                 sign=sign,
             )
         case Concat():
@@ -102,9 +101,9 @@ def function(plan: Plan, step: Step, names: Names, precision: str) -> Text[C]:
             body = c(
                 """
     for (int i = 0; i < {n}; i++) y[i] = x[i] * {factor} + {offset};""",
-                factor=number(factor),
-                n=_times(out),
-                offset=number(offset),
+                factor=fragments.number(factor),
+                n=fragments.times(out),
+                offset=fragments.number(offset),
             )
         case Embedding(dim=d):
             body = c(
@@ -133,7 +132,7 @@ def function(plan: Plan, step: Step, names: Names, precision: str) -> Text[C]:
         "/* {own}: {title}\n *   {reads} -> y{shape} */",
         own=own,
         reads=_reads(layer, ins),
-        shape=shape(out),
+        shape=fragments.shape(out),
         title=_title(layer),
     )
     return c(
@@ -149,9 +148,9 @@ def call(plan: Plan, step: Step, names: Names) -> Text[C]:
     """Return the statements for a layer in the function of an image, without the place of its output."""
     layer = step.layer
     own = names[layer.name]
-    n = _times(plan.grids[layer.name])
+    n = fragments.times(plan.grids[layer.name])
     if isinstance(layer, Activation):
-        slope = c(", {slope}", slope=number(layer.slope)) if layer.kind == "leaky_relu" else c("")
+        slope = c(", {slope}", slope=fragments.number(layer.slope)) if layer.kind == "leaky_relu" else c("")
         return c(
             "apply_{kind}({source}, {own}, {n}{slope});",
             kind=c_identifier(layer.kind),
@@ -160,14 +159,10 @@ def call(plan: Plan, step: Step, names: Names) -> Text[C]:
             slope=slope,
             source=names[layer.inputs[0]],
         )
-    weighted = isinstance(layer, Linear | Conv | ConvTranspose | Affine | Embedding)
+    weighted = isinstance(layer, Linear | Conv | ConvTranspose | ConvNd | ConvTransposeNd | Affine | Embedding)
     scratch = [c("workspace + {at}", at=at) for at, _ in step.scratch.values()]
     arguments = [*([c("weights")] if weighted else []), *(names[name] for name in layer.inputs), *scratch, own]
     return c("run_{own}({arguments});", arguments=c(", ").join(arguments), own=own)
-
-
-def _times(g: Grid) -> Text[C]:
-    return c("{n}", n=g.c) if (g.h, g.w) == (1, 1) else c("{g.h} * {g.w} * {g.c}", g=g)
 
 
 def _inputs(layer: Layer) -> list[Text[C]]:
@@ -182,8 +177,8 @@ def _reads(layer: Layer, ins: list[Grid]) -> Text[C]:
     if layer.inputs == ("label",):
         return c("label")
     if len(ins) == 1:
-        return c("x{shape}", shape=shape(ins[0]))
-    return c(", ").join(c("x{i}{shape}", i=i, shape=shape(g)) for i, g in enumerate(ins))
+        return c("x{shape}", shape=fragments.shape(ins[0]))
+    return c(", ").join(c("x{i}{shape}", i=i, shape=fragments.shape(g)) for i, g in enumerate(ins))
 
 
 def _title(layer: Layer) -> Text[C]:
@@ -208,6 +203,8 @@ def _title(layer: Layer) -> Text[C]:
                 p=p,
                 s=s,
             )
+        case ConvTransposeNd() | ConvNd() | UpsampleNd():
+            return layers_nd.title(layer)
         case Affine():
             return c("a factor and a summand for each channel")
         case Upsample(factor=f, mode=mode):
@@ -223,31 +220,10 @@ def _title(layer: Layer) -> Text[C]:
     return c_identifier(type(layer).__name__.lower())
 
 
-def _product(own: Text[C], depth: int, size: Text[C], precision: str) -> Text[C]:
-    """Return the call for one tap and panel; `size`: rows and columns of pixels."""
-    units = c("weights->{own}_unit + panel, ", own=own) if precision == "int8" else c("")
-    return c("product(from, w, {units}{depth}, to, count, {size});", depth=depth, size=size, units=units)
-
-
-def _count(out: int) -> Text[C]:
-    """Return the number of channels in the panel that begins at `panel`."""
-    return (
-        c("{n}", n=PANEL)
-        if out % PANEL == 0
-        else c("{out} - panel < {PANEL} ? {out} - panel : {PANEL}", PANEL=PANEL, out=out)
-    )
-
-
-def _begin(layer: Linear | Conv | ConvTranspose, own: Text[C], out: Grid) -> Text[C]:
-    if layer.bias:
-        return c("begin(weights->{own}_bias, {out.h} * {out.w}, {out.c}, y);", out=out, own=own)
-    return c("clear(y, {n});", n=_times(out))
-
-
 def _linear(layer: Linear, own: Text[C], out: Grid, precision: str) -> Text[C]:
     depth, width = layer.in_features, layer.out_features
     vector = Grid(1, 1, width)
-    product = _product(own, depth, c("1, 1"), precision)
+    product = fragments.product(own, depth, c("1, 1"), precision)
     return c(
         """
     const {kind} *w = weights->{own}_weight;
@@ -258,18 +234,14 @@ def _linear(layer: Linear, own: Text[C], out: Grid, precision: str) -> Text[C]:
         const int count = {count};
         {product}
     }}""",
-        begin=_begin(layer, own, vector),
-        count=_count(width),
+        begin=fragments.begin(layer, own, vector),
+        count=fragments.count(width),
         depth=depth,
-        kind=_type(precision),
+        kind=fragments.type_name(precision),
         own=own,
         product=product,
         width=width,
     )
-
-
-def _type(precision: str) -> Text[C]:
-    return {"fp32": c("float"), "fp16": c("uint16_t"), "int8": c("int8_t")}[precision]
 
 
 def _taps(layer: Conv | ConvTranspose, own: Text[C], source: Grid, out: Grid, precision: str) -> Text[C]:
@@ -278,7 +250,7 @@ def _taps(layer: Conv | ConvTranspose, own: Text[C], source: Grid, out: Grid, pr
     transposed = isinstance(layer, ConvTranspose)
     # i counts along the side without the stride: input rows of a transposed convolution, output rows of a convolution
     sides = ((out.h, source.h), (out.w, source.w)) if transposed else ((source.h, out.h), (source.w, out.w))
-    rows, columns = (_reach(k, s, p, *side) for side in sides)
+    rows, columns = (fragments.reach(k, s, p, *side) for side in sides)
 
     def rectangle(of: Text[C], at: tuple[Text[C], Text[C]], g: Grid, step: int, panel: Text[C]) -> Text[C]:
         i, j = at
@@ -305,7 +277,7 @@ def _taps(layer: Conv | ConvTranspose, own: Text[C], source: Grid, out: Grid, pr
         )
     empty = any(a >= b for a, b in (*rows, *columns))
     skip = c("\n                if (i >= last_row[ky] || j >= last_column[kx]) continue;") if empty else c("")
-    product = _product(own, depth, c("last_row[ky] - i, last_column[kx] - j"), precision)
+    product = fragments.product(own, depth, c("last_row[ky] - i, last_column[kx] - j"), precision)
     return c(
         """
     /* Row ky of the kernel {what}. */
@@ -321,15 +293,15 @@ def _taps(layer: Conv | ConvTranspose, own: Text[C], source: Grid, out: Grid, pr
                 const target to = {y};
                 {product}
             }}""",
-        begin=_begin(layer, own, out),
-        count=_count(out.c),
+        begin=fragments.begin(layer, own, out),
+        count=fragments.count(out.c),
         depth=depth,
-        first_column=_table(columns, 0),
-        first_row=_table(rows, 0),
+        first_column=fragments.table(columns, 0),
+        first_row=fragments.table(rows, 0),
         k=k,
-        kind=_type(precision),
-        last_column=_table(columns, 1),
-        last_row=_table(rows, 1),
+        kind=fragments.type_name(precision),
+        last_column=fragments.table(columns, 1),
+        last_row=fragments.table(rows, 1),
         out=out,
         own=own,
         product=product,
@@ -340,27 +312,13 @@ def _taps(layer: Conv | ConvTranspose, own: Text[C], source: Grid, out: Grid, pr
     )
 
 
-def _reach(kernel: int, stride: int, padding: int, strided: int, counted: int) -> list[tuple[int, int]]:
-    """Return, per element of a kernel's side, the range of i < counted with 0 <= stride*i+element-padding < strided."""
-    reach = []
-    for element in range(kernel):
-        first = max(0, -((element - padding) // stride))
-        last = min(counted, (strided - 1 + padding - element) // stride + 1)
-        reach.append((first, max(last, 0)))
-    return reach
-
-
-def _table(reach: list[tuple[int, int]], end: int) -> Text[C]:
-    return c("{{{elements}}}", elements=c_numbers(r[end] for r in reach))
-
-
 def _folded(layer: Conv | ConvTranspose, own: Text[C], source: Grid, out: Grid, precision: str) -> Text[C]:
     """Return the loops in which one product computes what an input pixel adds to its whole neighborhood."""
     k, p, depth = layer.kernel, folded_padding(layer), layer.in_channels
     s = layer.stride if isinstance(layer, ConvTranspose) else 1
     reach = wide(layer, source)
     patch, line = k * k * out.c, k * out.c
-    product = _product(own, depth, c("1, {source.w}", source=source), precision)
+    product = fragments.product(own, depth, c("1, {source.w}", source=source), precision)
     bias = c("weights->{own}_bias[c] + ", own=own) if layer.bias else c("")
     return c(
         """
@@ -388,10 +346,10 @@ def _folded(layer: Conv | ConvTranspose, own: Text[C], source: Grid, out: Grid, 
             for (int c = 0; c < {out.c}; c++)
                 y[(i * {out.w} + j) * {out.c} + c] = {bias}wide[((i + {p}) * {reach.w} + j + {p}) * {out.c} + c];""",
         bias=bias,
-        count=_count(patch),
+        count=fragments.count(patch),
         depth=depth,
         k=k,
-        kind=_type(precision),
+        kind=fragments.type_name(precision),
         line=line,
         out=out,
         own=own,
@@ -399,10 +357,10 @@ def _folded(layer: Conv | ConvTranspose, own: Text[C], source: Grid, out: Grid, 
         patch=patch,
         product=product,
         reach=reach,
-        reached=_times(reach),
+        reached=fragments.times(reach),
         s=s,
         source=source,
-        wide_shape=shape(reach),
+        wide_shape=fragments.shape(reach),
     )
 
 
@@ -433,7 +391,7 @@ def _bilinear(f: int, source: Grid, out: Grid) -> Text[C]:
 
 
 def _concat(ins: list[Grid], out: Grid) -> Text[C]:
-    lines = [c("\n    for (int i = 0; i < {out.h} * {out.w}; i++) {{", out=out)]
+    lines = [c("\n    for (int i = 0; i < {pixels}; i++) {{", pixels=fragments.pixels(out))]
     at = 0
     for n, part in enumerate(ins):
         lines.append(
@@ -450,14 +408,15 @@ def _concat(ins: list[Grid], out: Grid) -> Text[C]:
 
 
 def _reshape(source: Grid, out: Grid) -> Text[C]:
-    pixels = source.h * source.w
+    pixels = source.size // source.c
     return c(
         """
-    for (int i = 0; i < {out.h} * {out.w}; i++)
+    for (int i = 0; i < {all}; i++)
         for (int c = 0; c < {out.c}; c++) {{
             const int at = c * {pixels} + i; /* in the order of channels, rows, columns */
             y[i * {out.c} + c] = x[at % {pixels} * {source.c} + at / {pixels}];
         }}""",
+        all=fragments.pixels(out),
         out=out,
         pixels=pixels,
         source=source,

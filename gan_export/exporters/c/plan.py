@@ -1,7 +1,8 @@
 """Plan the workspace of a generator's C source: the offset and the order of each value's numbers.
 
-An image is stored as [row][column][channel], so that a product reads contiguous numbers.  Every value is a part of one
-workspace that the caller owns; a part is reused once its last reader has run.
+An image is stored as [row][column][channel], and a volume as [slice][row][column][channel], so that a product reads
+contiguous numbers.  Every value is a part of one workspace that the caller owns; a part is reused once its last reader
+has run.
 """
 
 from __future__ import annotations
@@ -10,7 +11,19 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from gan_export.graph.layers import Activation, Affine, Conv, ConvTranspose, Layer, Linear, Reshape, Scale, Shape
+from gan_export.graph.layers import (
+    Activation,
+    Affine,
+    Conv,
+    ConvNd,
+    ConvTranspose,
+    ConvTransposeNd,
+    Layer,
+    Linear,
+    Reshape,
+    Scale,
+    Shape,
+)
 from gan_export.graph.spec import GeneratorSpec, infer_shapes
 from gan_export.graph.views import LatentImage
 
@@ -20,21 +33,22 @@ IN_PLACE = (Activation, Affine, Scale)
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The (rows, columns, channels) of a value; a vector is one pixel."""
+    """The (rows, columns, channels) of a value, and its slices if it is a volume; a vector is one pixel."""
 
     h: int
     w: int
     c: int
+    d: int = 1
 
     @property
     def size(self) -> int:
         """The number of values."""
-        return self.h * self.w * self.c
+        return self.d * self.h * self.w * self.c
 
     @property
     def plain(self) -> bool:
         """Whether [row][column][channel] and [channel][row][column] are the same order."""
-        return self.c == 1 or self.h * self.w == 1
+        return self.c in (1, self.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +86,9 @@ class Plan:
 
 
 def grid(shape: Shape) -> Grid:
-    """Return the grid of a shape (C,) or (C, H, W)."""
-    return Grid(shape[1], shape[2], shape[0]) if len(shape) == 3 else Grid(1, 1, math.prod(shape))
+    """Return the grid of a shape (C,), (C, L), (C, H, W) or (C, D, H, W)."""
+    depth, height, width = (1, 1, 1, *shape[1:])[-3:]
+    return Grid(height, width, math.prod(shape[:1]), depth)
 
 
 def is_folded(layer: Layer) -> bool:
@@ -87,7 +102,44 @@ def is_folded(layer: Layer) -> bool:
             return o < PANEL and k > 1
         case Conv(out_channels=o, kernel=k, stride=1, padding=p):
             return o < PANEL and k > 1 and p < k
+        case ConvTransposeNd(out_channels=o, kernel=sides):
+            return o < PANEL and math.prod(sides) > 1
+        case ConvNd(out_channels=o, kernel=sides, stride=strides, padding=paddings):
+            fits = all(p < k for p, k in zip(paddings, sides, strict=True))
+            return o < PANEL and math.prod(sides) > 1 and math.prod(strides) == 1 and fits
     return False
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A convolution's (depth, height, width): along those that it doesn't have, kernel and stride are 1.
+
+    padding: that of the transposed convolution that computes a folded layer
+    """
+
+    kernel: tuple[int, int, int]
+    stride: tuple[int, int, int]
+    padding: tuple[int, int, int]
+    extra: tuple[int, int, int]
+
+    @property
+    def elements(self) -> int:
+        """The number of the kernel's elements."""
+        return math.prod(self.kernel)
+
+
+def window(layer: ConvNd | ConvTransposeNd) -> Window:
+    """Return the window of a convolution of volumes or signals."""
+    extra = layer.output_padding if isinstance(layer, ConvTransposeNd) else (0,) * len(layer.kernel)
+    padding = layer.padding
+    if isinstance(layer, ConvNd) and is_folded(layer):
+        padding = tuple(k - 1 - p for k, p in zip(layer.kernel, layer.padding, strict=True))
+    return Window(_sides(layer.kernel, 1), _sides(layer.stride, 1), _sides(padding, 0), _sides(extra, 0))
+
+
+def _sides(given: tuple[int, ...], rest: int) -> tuple[int, int, int]:
+    depth, height, width = (rest, rest, *given)[-3:]
+    return depth, height, width
 
 
 def folded_padding(layer: Conv | ConvTranspose) -> int:
@@ -138,7 +190,7 @@ def make(spec: GeneratorSpec) -> Plan:
                 at = place(layer.name, grids[layer.name].size)
             if is_folded(layer):
                 kernel = by_name[layer.name]
-                assert isinstance(kernel, Conv | ConvTranspose)
+                assert isinstance(kernel, Conv | ConvTranspose | ConvNd | ConvTransposeNd)
                 scratch = {
                     name: (place(f"{layer.name}/{name}", size), size)
                     for name, size in _folding(kernel, grids[layer.inputs[0]]).items()
@@ -148,16 +200,22 @@ def make(spec: GeneratorSpec) -> Plan:
     return Plan(spec, of, grids, flattened, frozenset(views), tuple(steps), max(top, 1))
 
 
-def wide(layer: Conv | ConvTranspose, source: Grid) -> Grid:
+def wide(layer: Conv | ConvTranspose | ConvNd | ConvTransposeNd, source: Grid) -> Grid:
     """Return the grid that the neighborhoods of a folded layer's input reach, before the padding is cut off."""
+    if isinstance(layer, ConvNd | ConvTransposeNd):
+        of = window(layer)
+        settings = zip((source.d, source.h, source.w), of.kernel, of.stride, of.extra, strict=True)
+        d, h, w = ((side - 1) * s + k + e for side, k, s, e in settings)
+        return Grid(h, w, layer.out_channels, d)
     stride = layer.stride if isinstance(layer, ConvTranspose) else 1
     extra = layer.output_padding if isinstance(layer, ConvTranspose) else 0
     h, w = ((side - 1) * stride + layer.kernel + extra for side in (source.h, source.w))
     return Grid(h, w, layer.out_channels)
 
 
-def _folding(layer: Conv | ConvTranspose, source: Grid) -> dict[str, int]:
-    return {"patches": source.w * layer.kernel**2 * layer.out_channels, "wide": wide(layer, source).size}
+def _folding(layer: Conv | ConvTranspose | ConvNd | ConvTransposeNd, source: Grid) -> dict[str, int]:
+    elements = window(layer).elements if isinstance(layer, ConvNd | ConvTransposeNd) else layer.kernel**2
+    return {"patches": source.w * elements * layer.out_channels, "wide": wide(layer, source).size}
 
 
 def _orders(spec: GeneratorSpec, grids: dict[str, Grid]) -> tuple[dict[str, Grid], set[str]]:

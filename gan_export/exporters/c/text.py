@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from gan_export._lib.escape import C, Text, c, c_comment, c_identifier, c_numbers, resource
-from gan_export.exporters.c import layers
+from gan_export.exporters.c import fragments, layers
 from gan_export.exporters.c.plan import Plan, Step, is_folded
-from gan_export.exporters.c.weights import TYPES, Member
+from gan_export.exporters.c.sizes import Sizes
+from gan_export.exporters.c.weights import TYPES, Member, Product
 from gan_export.exporters.gan_file import checksum
 from gan_export.formats.manifest import Manifest
-from gan_export.graph.layers import Activation, Conv, ConvTranspose, Linear
+from gan_export.graph.layers import Activation
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,11 @@ class Source:
     names: layers.Names
     manifest: Manifest
     embedded: bool
+
+    @property
+    def sizes(self) -> Sizes:
+        """The names of the sizes of what is made, before `fill`."""
+        return Sizes(self.plan.of.image, c("GENERATOR"))
 
     @property
     def data(self) -> bytes:
@@ -49,7 +55,11 @@ class Source:
 def header(s: Source) -> Text[C]:
     """Return the text of SYMBOL.h."""
     of = s.plan.of
-    channels, h, w = of.image
+    sizes = s.sizes
+    sides = c("\n").join(
+        c("    {name} = {side},", name=name, side=side) for name, side in zip(sizes.names, of.image[1:], strict=True)
+    )
+    of_image = c("x").join(c("{side}", side=side) for side in (*of.image[:0:-1], of.image[0]))
     bound = c("without bounds")
     if of.range is not None:
         bound = c("in [{low:g}, {high:g}]", low=of.range[0], high=of.range[1])
@@ -83,7 +93,7 @@ def header(s: Source) -> Text[C]:
     embedded = c("extern const generator_weights generator_embedded;\n\n") if s.embedded else c("")
     text = c(
         """\
-/* {symbol}.h: generates the images of one generator, {w}x{h}x{c}, in plain C without dependencies.
+/* {symbol}.h: generates the {kind}s of one generator, {of_image}, in plain C without dependencies.
  *
 {provenance}
  *
@@ -104,8 +114,7 @@ extern "C" {{
 enum {{
     GENERATOR_LATENT = {nz},
 {classes}    GENERATOR_CHANNELS = {c},
-    GENERATOR_HEIGHT = {h},
-    GENERATOR_WIDTH = {w},
+{sides}
     GENERATOR_WORKSPACE = {workspace} /* floats, {kilobytes:.0f} KB */
 }};
 
@@ -119,10 +128,10 @@ int generator_check(const generator_weights *weights);
 /* The latents of image `index` of `seed`: {prior}. */
 void generator_latent(uint64_t seed, uint64_t index, float z[GENERATOR_LATENT]);
 
-{labels}/* One image, float [CHANNELS][HEIGHT][WIDTH], {bound}.  `workspace`: GENERATOR_WORKSPACE floats. */
+{labels}/* One {kind}, float [CHANNELS]{index}, {bound}.  `workspace`: GENERATOR_WORKSPACE floats. */
 void generator_floats(const generator_weights *weights, const float *z, {label}float *workspace, float *picture);
 
-/* One image, bytes [HEIGHT][WIDTH][CHANNELS]: clamp(floor(x * 127.5 + 128), 0, 255) of x in [-1, 1]. */
+/* One {kind}, bytes {index}[CHANNELS]: clamp(floor(x * 127.5 + 128), 0, 255) of x in [-1, 1]. */
 void generator_bytes(const generator_weights *weights, const float *z, {label}float *workspace, unsigned char *picture);
 
 #ifdef __cplusplus
@@ -131,21 +140,23 @@ void generator_bytes(const generator_weights *weights, const float *z, {label}fl
 #endif
 """,
         bound=bound,
-        c=channels,
+        c=of.image[0],
         classes=classes,
         embedded=embedded,
         files=files,
-        h=h,
+        index=sizes.index,
         kilobytes=4 * s.plan.workspace / 1024,
+        kind=sizes.kind,
         label=label,
         labels=labels,
         members=members,
         nz=of.nz,
+        of_image=of_image,
         prior=_prior(s),
         provenance=_provenance(s),
+        sides=sides,
         size=len(s.data),
         symbol=s.symbol,
-        w=w,
         where=where,
         workspace=s.plan.workspace,
     )
@@ -156,7 +167,7 @@ def source(s: Source) -> Text[C]:
     """Return the text of SYMBOL.c."""
     plan, of, precision = s.plan, s.plan.of, s.manifest.precision
     kinds = {step.layer.kind for step in plan.steps if isinstance(step.layer, Activation)}
-    products = [step.layer for step in plan.steps if isinstance(step.layer, Linear | Conv | ConvTranspose)]
+    products = [step.layer for step in plan.steps if isinstance(step.layer, Product)]
     normal = of.prior == "normal"
     parts = [
         c("/* {symbol}.c: see {symbol}.h.\n *\n{provenance}\n */\n", provenance=_provenance(s), symbol=s.symbol),
@@ -231,9 +242,11 @@ def example(s: Source) -> Text[C]:
     gray_planes = c(
         """\
     for (int c = 0; c < GENERATOR_CHANNELS; c++) /* a PNM has 1 or 3: planes below each other, in gray */
-        for (int i = 0; i < GENERATOR_HEIGHT * GENERATOR_WIDTH; i++)
-            fputc(picture[i * GENERATOR_CHANNELS + c], file);"""
+        for (int i = 0; i < {pixels}; i++)
+            fputc(picture[i * GENERATOR_CHANNELS + c], file);""",
+        pixels=s.sizes.pixels,
     )
+    rows = s.sizes.rows
     text = _part("example")
     for mark, value in {
         "symbol": s.symbol,
@@ -246,7 +259,10 @@ def example(s: Source) -> Text[C]:
         "weights": c("&generator_embedded") if s.embedded else c("&weights"),
         "pass": c("label, ") if of.classes else c(""),
         "pnm": c("P6\\n%d %d\\n255\\n") if channels == 3 else c("P5\\n%d %d\\n255\\n"),
-        "rows": c("GENERATOR_HEIGHT") if channels in (1, 3) else c("GENERATOR_HEIGHT * GENERATOR_CHANNELS"),
+        "numbers": c("{pixels} * GENERATOR_CHANNELS", pixels=s.sizes.pixels),
+        "width": s.sizes.names[-1],
+        "kind": s.sizes.kind,
+        "rows": rows if channels in (1, 3) else c("{rows} * GENERATOR_CHANNELS", rows=rows),
         "write": c("    fwrite(picture, 1, sizeof picture, file);") if channels in (1, 3) else gray_planes,
     }.items():
         text = text.replace(f"@{mark}@", value)
@@ -309,13 +325,13 @@ static const float *draw(const generator_weights *weights, const float *z, {labe
         ignored=ignored,
         label=label,
         output=names[plan.spec.outputs[0]],
-        shape=layers.shape(plan.grids[plan.spec.outputs[0]]),
+        shape=fragments.shape(plan.grids[plan.spec.outputs[0]]),
     )
 
 
 def _lines(plan: Plan, step: Step, names: layers.Names) -> list[Text[C]]:
     layer, own = step.layer, names[step.layer.name]
-    shape = layers.shape(plan.grids[layer.name])
+    shape = fragments.shape(plan.grids[layer.name])
     if step.at is None:
         return [
             c(
@@ -334,7 +350,6 @@ def _lines(plan: Plan, step: Step, names: layers.Names) -> list[Text[C]]:
 
 def _public(s: Source) -> Text[C]:
     of = s.plan.of
-    channels, h, w = of.image
     low, high = of.range or (-1.0, 1.0)
     label, passed = (c("uint32_t label, "), c("label, ")) if of.classes else (c(""), c(""))
     first, second = checksum(s.data)
@@ -343,7 +358,9 @@ def _public(s: Source) -> Text[C]:
         factor = np.float32(2) / (np.float32(high) - np.float32(low))
         offset = np.float32(-1) - np.float32(low) * factor
         value = c(
-            "(x[i] * {factor} + {offset})", factor=layers.number(float(factor)), offset=layers.number(float(offset))
+            "(x[i] * {factor} + {offset})",
+            factor=fragments.number(float(factor)),
+            offset=fragments.number(float(offset)),
         )
     labels = c(
         """
@@ -383,30 +400,29 @@ void generator_latent(uint64_t seed, uint64_t index, float z[GENERATOR_LATENT])
 void generator_floats(const generator_weights *weights, const float *z, {label}float *workspace, float *picture)
 {{
     const float *x = draw(weights, z, {passed}workspace);
-    for (int i = 0; i < {h} * {w}; i++)
-        for (int c = 0; c < {c}; c++) picture[c * {h} * {w} + i] = x[i * {c} + c];
+    for (int i = 0; i < {count}; i++)
+        for (int c = 0; c < {c}; c++) picture[c * {count} + i] = x[i * {c} + c];
 }}
 
 void generator_bytes(const generator_weights *weights, const float *z, {label}float *workspace, unsigned char *picture)
 {{
     const float *x = draw(weights, z, {passed}workspace);
-    for (int i = 0; i < {h} * {w} * {c}; i++) {{
+    for (int i = 0; i < {count} * {c}; i++) {{
         const float level = {value} * 127.5f + 128.0f;
         picture[i] = (unsigned char)(!(level > 0.0f) ? 0.0f : level >= 255.0f ? 255.0f : level);
     }}
 }}
 """,
-        c=channels,
+        c=of.image[0],
+        count=s.sizes.count,
         draw=c_identifier(of.prior),
         first=first,
-        h=h,
         label=label,
         labels=labels if of.classes else c(""),
         passed=passed,
         second=second,
         size=len(s.data),
         value=value,
-        w=w,
     )
 
 

@@ -11,10 +11,11 @@ import numpy.typing as npt
 from gan_export._lib.escape import C, Text, c
 from gan_export.errors import GanExportError, printable
 from gan_export.exporters.c.plan import PANEL, Plan, is_folded
-from gan_export.graph.layers import Conv, ConvTranspose, Embedding, Layer, Linear
+from gan_export.graph.layers import Conv, ConvNd, ConvTranspose, ConvTransposeNd, Embedding, Layer, Linear
 
 Floats = npt.NDArray[np.float32]
 Array = npt.NDArray[np.float32] | npt.NDArray[np.uint16] | npt.NDArray[np.int8]
+Product = Linear | Conv | ConvTranspose | ConvNd | ConvTransposeNd
 TYPES: Mapping[str, str] = {"fp32": "float", "fp16": "uint16_t", "int8": "int8_t"}
 
 
@@ -40,7 +41,7 @@ def members(plan: Plan, weights: Mapping[str, Floats], precision: str) -> list[M
             values = weights.get(f"{layer.name}.{part}")
             if values is None:
                 continue
-            if part == "weight" and isinstance(layer, Linear | Conv | ConvTranspose):
+            if part == "weight" and isinstance(layer, Linear | Conv | ConvTranspose | ConvNd | ConvTransposeNd):
                 found += _packed(layer, _matrix(plan, layer, values), precision)
             elif part == "bias" and layer.name in plan.flattened:
                 found.append(_member(layer, part, values[_order(plan, layer.name)], c("[{n}]", n=len(values))))
@@ -59,15 +60,17 @@ def _member(layer: Layer, part: str, values: Floats, comment: Text[C]) -> Member
 def _order(plan: Plan, name: str) -> npt.NDArray[np.intp]:
     """Return, for each [row][column][channel] of the image, the row of the Linear layer that computes it."""
     to = plan.flattened[name]
-    return np.arange(to.size).reshape(to.c, to.h, to.w).transpose(1, 2, 0).ravel()
+    return np.arange(to.size).reshape(to.c, to.d, to.h, to.w).transpose(1, 2, 3, 0).ravel()
 
 
-def _matrix(plan: Plan, layer: Linear | Conv | ConvTranspose, weight: Floats) -> tuple[Floats, Text[C]]:
+def _matrix(plan: Plan, layer: Product, weight: Floats) -> tuple[Floats, Text[C]]:
     """Return (taps, in, out) and the name of the taps; the weights of each tap are one product."""
     match layer:
         case Linear(name=name):
             rows = weight[_order(plan, name)] if name in plan.flattened else weight
             return rows.T[None], c("")
+        case ConvTransposeNd() | ConvNd():
+            return _matrix_nd(layer, weight)
         case ConvTranspose(kernel=k):
             taps = weight.transpose(2, 3, 0, 1)  # (k, k, in, out)
         case Conv(kernel=k):
@@ -79,7 +82,21 @@ def _matrix(plan: Plan, layer: Linear | Conv | ConvTranspose, weight: Floats) ->
     return taps.reshape(k * k, *taps.shape[2:]), c("[{k} * {k}]", k=k)
 
 
-def _packed(layer: Linear | Conv | ConvTranspose, matrix: tuple[Floats, Text[C]], precision: str) -> list[Member]:
+def _matrix_nd(layer: ConvNd | ConvTransposeNd, weight: Floats) -> tuple[Floats, Text[C]]:
+    """Return the same of a convolution of volumes or signals."""
+    sides = tuple(range(2, weight.ndim))
+    inside, outside = (0, 1) if isinstance(layer, ConvTransposeNd) else (1, 0)
+    taps = weight.transpose(*sides, inside, outside)  # (*kernel, in, out)
+    name = c(" * ").join(c("{k}", k=k) for k in layer.kernel)
+    if not is_folded(layer):
+        return taps.reshape(-1, *taps.shape[-2:]), c("[{name}]", name=name)
+    if isinstance(layer, ConvNd):
+        taps = np.flip(taps, tuple(range(len(sides))))
+    rows = np.moveaxis(taps, -2, 0).reshape(1, taps.shape[-2], -1)
+    return rows, c("{name} * {n}", name=name, n=layer.out_channels)
+
+
+def _packed(layer: Product, matrix: tuple[Floats, Text[C]], precision: str) -> list[Member]:
     taps, of = matrix
     count, depth, out = taps.shape
     panels = -(-out // PANEL)

@@ -7,6 +7,7 @@ from gan_export.graph.layers.attention import Attend, MaxPool
 from gan_export.graph.layers.base import Layer, Shape
 from gan_export.graph.layers.clipping import Clamp, PReLU
 from gan_export.graph.layers.convolution import Conv, ConvTranspose
+from gan_export.graph.layers.convolution_nd import ConvNd, ConvTransposeNd, UpsampleNd
 from gan_export.graph.layers.dense import Embedding, Linear, OneHot
 from gan_export.graph.layers.dropout import Dropout
 from gan_export.graph.layers.elementwise import Activation, Add, Multiply, Scale
@@ -35,11 +36,11 @@ from gan_export.graph.layers.style import (
 
 __all__ = [
     "LAYERS", "Activation", "Add", "AddNoise", "AddPlane", "Affine", "Attend", "AvgPool", "BatchNorm", "BlurDown",
-    "BlurUp", "ChannelBias", "Channels", "Clamp", "Concat", "Conv", "ConvTranspose", "Crop", "Demodulate", "Dropout",
-    "Elu", "Embedding", "FilterDown", "FilterUp", "FourierFeatures", "GroupedConv", "GroupedConvTranspose",
-    "InstanceNorm", "Layer", "Linear", "MaxPool", "ModulatedConstant", "Multiply", "OneHot", "PReLU", "Pad",
-    "PixelNorm", "PixelShuffle", "PixelUnshuffle", "Reshape", "Row", "Rows", "Scale", "ScaleChannels", "Shape",
-    "ShiftChannels", "Truncate", "Upsample",
+    "BlurUp", "ChannelBias", "Channels", "Clamp", "Concat", "Conv", "ConvNd", "ConvTranspose", "ConvTransposeNd",
+    "Crop", "Demodulate", "Dropout", "Elu", "Embedding", "FilterDown", "FilterUp", "FourierFeatures", "GroupedConv",
+    "GroupedConvTranspose", "InstanceNorm", "Layer", "Linear", "MaxPool", "ModulatedConstant", "Multiply", "OneHot",
+    "PReLU", "Pad", "PixelNorm", "PixelShuffle", "PixelUnshuffle", "Reshape", "Row", "Rows", "Scale", "ScaleChannels",
+    "Shape", "ShiftChannels", "Truncate", "Upsample", "UpsampleNd",
 ]  # fmt: skip
 
 LAYERS: tuple[type[Layer], ...] = (
@@ -88,4 +89,7 @@ LAYERS: tuple[type[Layer], ...] = (
     FourierFeatures,
     FilterUp,
     FilterDown,
+    ConvTransposeNd,
+    ConvNd,
+    UpsampleNd,
 )

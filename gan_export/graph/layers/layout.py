@@ -63,7 +63,7 @@ class Reshape:
     parameters = no_parameters
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        require(len(self.shape) in (1, 3), f"gives {self.shape}")
+        require(len(self.shape) in (1, 2, 3, 4), f"gives {self.shape}")
         require(math.prod(inputs[0]) == math.prod(self.shape), f"{inputs[0]} doesn't reshape to {self.shape}")
         return tuple(self.shape)
 

@@ -13,7 +13,7 @@ from gan_export.graph.layers.base import Shape, require
 class BatchNorm:
     """BatchNorm in evaluation mode: (x - running_mean) / sqrt(running_var + eps) x weight + bias, per channel.
 
-    Takes (C,) or (C, H, W).  Without `affine` the file has no weight and bias.
+    Takes (C,), (C, L), (C, H, W) or (C, D, H, W).  Without `affine` the file has no weight and bias.
     """
 
     ARITY: ClassVar[int | None] = 1
@@ -36,7 +36,7 @@ class BatchNorm:
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """x × weight + bias, per channel of (C,) or (C, H, W).
+    """x × weight + bias, per channel of what a BatchNorm takes.
 
     `fold_batchnorm` puts it in the place of a BatchNorm that can't be folded into the layer before it.
     """
@@ -57,5 +57,5 @@ class Affine:
 
 
 def _same(channels: int, x: Shape) -> Shape:
-    require(len(x) in (1, 3) and x[0] == channels, f"takes {channels} channels, is given {x}")
+    require(len(x) in (1, 2, 3, 4) and x[0] == channels, f"takes {channels} channels, is given {x}")
     return x

@@ -14,7 +14,7 @@ from gan_export.graph.torch_layers.base import Builder, Shapes
 
 
 class ChannelAffine(nn.Module):
-    """The module of `Affine`: x × weight + bias, per channel of (N, C) or (N, C, H, W)."""
+    """The module of `Affine`: x × weight + bias, per channel of (N, C), (N, C, L), (N, C, H, W) or (N, C, D, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -24,6 +24,10 @@ class ChannelAffine(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.dim() == 4:
             return x * self.weight[:, None, None] + self.bias[:, None, None]
+        if x.dim() == 3:
+            return x * self.weight[:, None] + self.bias[:, None]
+        if x.dim() == 5:
+            return x * self.weight[:, None, None, None] + self.bias[:, None, None, None]
         return x * self.weight + self.bias
 
 
@@ -98,7 +102,8 @@ class Indicator(nn.Module):
 
 
 def _batch_norm(layer: la.BatchNorm, shapes: Shapes) -> nn.Module:
-    return (nn.BatchNorm2d if len(shapes[0]) == 3 else nn.BatchNorm1d)(layer.channels, layer.eps, affine=layer.affine)
+    kinds = {1: nn.BatchNorm1d, 2: nn.BatchNorm1d, 3: nn.BatchNorm2d, 4: nn.BatchNorm3d}
+    return kinds[len(shapes[0])](layer.channels, layer.eps, affine=layer.affine)
 
 
 def _activation(layer: la.Activation, _: Shapes) -> nn.Module:

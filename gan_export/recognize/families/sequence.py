@@ -40,7 +40,7 @@ def _build(draft: SpecBuilder) -> None:
             _linear(draft, i, step, taken, alone=len(linears) == 1, last=last, after=steps[i + 1])
     else:
         if first.kind == "conv":
-            raise DoesNotFitError(f"{first.module.key} is a Conv2d that takes an image")
+            raise DoesNotFitError(f"{first.module.key} is a convolution that takes an image")
         draft.seed(first.module)
     chosen, geometries = _geometry(draft, steps)
     convs = chosen[len(linears) :]
@@ -122,11 +122,12 @@ def _between(draft: SpecBuilder, step: Step) -> None:
 
 def _refuse_open_stride(stage: ConvStage) -> None:
     """Raise DoesNotFitError for a kernel size that scripts use with several strides in one generator."""
-    key, size = stage.conv.key, stage.conv.kernel
+    key, size, dims = stage.conv.key, stage.conv.kernel, stage.conv.dims
+    sides = "x".join([str(size)] * dims)
     if stage.kind == "conv" and size > 3:
-        raise DoesNotFitError(f"{key} is a Conv2d of {size}x{size}, whose stride isn't in the file")
+        raise DoesNotFitError(f"{key} is a convolution of {sides}, whose stride isn't in the file")
     if stage.kind == "convt" and size in (3, 7):
-        raise DoesNotFitError(f"{key} is a ConvTranspose2d of {size}x{size}, whose stride isn't in the file")
+        raise DoesNotFitError(f"{key} is a transposed convolution of {sides}, whose stride isn't in the file")
 
 
 def _geometry(draft: SpecBuilder, steps: list[Step]) -> tuple[tuple[Step, ...], tuple[Geometry, ...]]:

@@ -1,4 +1,4 @@
-/* Writes one image to a PNM file: the smallest program that uses @symbol@.c.
+/* Writes one @kind@ to a PNM file: the smallest program that uses @symbol@.c.
  *
  *   @compile@
  *   ./example @arguments@
@@ -9,7 +9,7 @@
 #include "@symbol@.h"
 
 static float workspace[GENERATOR_WORKSPACE];
-static unsigned char picture[GENERATOR_HEIGHT * GENERATOR_WIDTH * GENERATOR_CHANNELS];
+static unsigned char picture[@numbers@];
 @storage@
 int main(int argc, char **argv)
 {
@@ -32,7 +32,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s can't be written\n", argv[given - 1]);
         return 1;
     }
-    fprintf(file, "@pnm@", GENERATOR_WIDTH, @rows@);
+    fprintf(file, "@pnm@", @width@, @rows@);
 @write@
     if (fclose(file) != 0) {
         fprintf(stderr, "%s can't be written\n", argv[given - 1]);

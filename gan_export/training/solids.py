@@ -1,0 +1,110 @@
+"""Draw solids for training: spheres, boxes, tori, cones and unions of two of them, turned at random.
+
+Volume i is a function of i and the side.  A solid is a signed distance; its volume is soft at the surface, so that the
+surface lies where the values are half of 255.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_export.training.decoding import Bytes
+
+CLASSES = ("sphere", "box", "torus", "cone", "union")
+COUNT = 8192  # of different volumes
+
+Doubles = npt.NDArray[np.float64]
+Draws = np.random.Generator
+
+
+@dataclass(frozen=True)
+class Solids:
+    """The training set "solids": volume i is of class i mod 5; all are drawn when they are read."""
+
+    side: int
+    name: str = "solids"
+    skipped: tuple[str, ...] = ()
+    labels: npt.NDArray[np.int64] | None = field(
+        default_factory=lambda: np.arange(COUNT, dtype=np.int64) % len(CLASSES)
+    )
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return 1, self.side, self.side, self.side
+
+    def __len__(self) -> int:
+        return COUNT
+
+    def expect(self, indices: npt.NDArray[np.int64]) -> None:
+        pass
+
+    def read(self, indices: npt.NDArray[np.int64]) -> Bytes:
+        """Return the volumes at `indices`, uint8 (n, 1, S, S, S)."""
+        return np.stack([draw(int(i), self.side)[None] for i in indices])
+
+
+def draw(index: int, side: int) -> Bytes:
+    """Return volume `index`, uint8 (side, side, side): 255 inside, 0 outside, and a step of one voxel between."""
+    random = np.random.Generator(np.random.Philox(key=[index, side]))
+    at = (np.arange(side) + 0.5) / side * 2 - 1
+    points = np.stack(np.meshgrid(at, at, at, indexing="ij")).reshape(3, -1)
+    kind = CLASSES[index % len(CLASSES)]
+    if kind == "union":
+        pair = random.permutation(len(_DISTANCES))[:2]
+        away = 0.3 * _turn(random)[0]
+        distance = np.minimum(
+            _turned(_DISTANCES[pair[0]], random, points, away, 0.75),
+            _turned(_DISTANCES[pair[1]], random, points, -away, 0.75),
+        )
+    else:
+        distance = _turned(_DISTANCES[CLASSES.index(kind)], random, points, random.uniform(-0.1, 0.1, 3), 1.0)
+    inside = np.clip(0.5 - distance * side / 2, 0, 1)
+    return np.floor(inside * 255 + 0.5).astype(np.uint8).reshape(side, side, side)
+
+
+def _turned(
+    solid: Callable[[Draws, Doubles], Doubles], random: Draws, points: Doubles, center: Doubles, scale: float
+) -> Doubles:
+    """Return the signed distance of a solid of `scale` at `center`, turned at random, at points (3, P)."""
+    local = _turn(random) @ (points - center[:, None]) / scale
+    return solid(random, local) * scale
+
+
+def _turn(random: Draws) -> Doubles:
+    """Return a random rotation (3, 3), of a uniform unit quaternion."""
+    w, x, y, z = (q := random.normal(size=4)) / np.linalg.norm(q)
+    return np.array([
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ])  # fmt: skip
+
+
+def _sphere(random: Draws, p: Doubles) -> Doubles:
+    return np.linalg.norm(p, axis=0) - random.uniform(0.45, 0.75)
+
+
+def _box(random: Draws, p: Doubles) -> Doubles:
+    q = np.abs(p) - random.uniform(0.3, 0.55, 3)[:, None]
+    outside: Doubles = np.linalg.norm(np.maximum(q, 0), axis=0)
+    return outside + np.minimum(q.max(0), 0)
+
+
+def _torus(random: Draws, p: Doubles) -> Doubles:
+    ring = np.hypot(np.hypot(p[0], p[1]) - random.uniform(0.48, 0.58), p[2])
+    return ring - random.uniform(0.18, 0.26)
+
+
+def _cone(random: Draws, p: Doubles) -> Doubles:
+    """The distance to a cone's side and base, the larger of both: exact inside, and near the surface."""
+    height, radius = random.uniform(1.0, 1.3), random.uniform(0.45, 0.65)
+    slant = np.hypot(height, radius)
+    side = (np.hypot(p[0], p[1]) * height + (p[2] - height / 2) * radius) / slant
+    return np.maximum(side, -height / 2 - p[2])
+
+
+_DISTANCES = (_sphere, _box, _torus, _cone)
