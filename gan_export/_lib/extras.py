@@ -20,6 +20,7 @@ EXTRAS = {
     "torch_fidelity": "metrics",
     "av": "video",
     "imagecodecs": "images",
+    "skimage": "volume",
     "pyarrow": "parquet",
     "fsspec": "remote",
     "ray": "ray",

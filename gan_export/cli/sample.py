@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,6 +23,7 @@ from gan_export.errors import GanExportError
 if TYPE_CHECKING:
     from gan_export.sampling.generator import Bytes, Floats, Generator
     from gan_export.sampling.styles import Rng
+    from gan_export.sampling.value_sinks import Form
 
 HELP = """Generate images with a checkpoint or any export (.onnx, .pt, .gan, .xml, ...).
 
@@ -32,6 +33,8 @@ Image i of a seed is the same in every runtime, at any batch size, on any machin
 gan-sample g.onnx -n 64 --seed 7 -o grid.png     one grid
 gan-sample g.onnx -n 5000 -o images              a folder of PNGs
 gan-sample g.onnx -n 100000 -o images.npz        uint8 (N, H, W, C)
+gan-sample v.onnx -o shape.ply --level 0.4       a volume as a mesh; .png: a preview of several, .npz: arrays
+gan-sample w.onnx -o sound.wav                   a signal, --sample-rate 16000; a folder for a file per signal
 gan-sample network.pkl --seed 85 --psi 0.7       truncation of a style-based generator
 gan-sample network.pkl --mix 4-7:12 -o mixed.png layers 4 to 7 take the style of seed 12
 gan-sample interpolate g.onnx -o walk.gif        an animation that moves from image to image; also .webp, .mp4
@@ -60,8 +63,14 @@ def sample(
     seed: Seed = 0,
     start: Start = 0,
     out: Annotated[
-        str, typer.Option("-o", "--out", help="A .png, .npy or .npz file, or a folder for a PNG per image.")
-    ] = "samples.png",
+        str | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="A .png, .npy or .npz file, or a folder for a PNG per image.  Volumes: also .ply; signals: .wav.",
+            show_default="samples.png",
+        ),
+    ] = None,
     batch: Annotated[int, typer.Option("--batch", help="Images per batch.")] = 64,
     label: Label = None,
     latents: Annotated[
@@ -80,16 +89,26 @@ def sample(
     mix: Mix = "",
     direction: Direction = None,
     by: By = 1.0,
+    level: Annotated[
+        float | None,
+        typer.Option(
+            "--level", help="Level of a volume's surface (.ply, .png), as a share of its range.", show_default="0.5"
+        ),
+    ] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option("--sample-rate", help="Values per second of a signal (.wav).", show_default="16000")
+    ] = None,
     loading: Loading,
 ) -> None:
-    """Write COUNT images of FILE to OUT."""
+    """Write COUNT images, volumes or signals of FILE to OUT."""
     from gan_export.sampling import write as writing
     from gan_export.sampling.styles import has_labels, has_mapping
+    from gan_export.sampling.value_sinks import KINDS, Form
 
     psis = parse_psi(psi)
     total = (4 if len(psis) > 1 else 64) if count is None else count
-    chosen, target = parse_label(label), Path(out)
-    if "://" in out:
+    chosen, target = parse_label(label), Path(out or "samples.png")
+    if out is not None and "://" in out:
         raise GanExportError(f"-o {out}: only a dataset can be written to a URL; use gan-sample dataset")
     _check_counts(total, batch)
     by_rng: Rng = "numpy" if rng == "numpy" else "philox"
@@ -102,6 +121,16 @@ def sample(
         )
     loading, change = applied(file, loading, Styles(psis, mix, direction, by), latents)
     with opened(file, loading, latent_scale) as generator:
+        if generator.signature.outputs[0].kind in KINDS:
+            form = Form(level, sample_rate)
+            _write_values(
+                generator, file, out, count, form, seed=seed, start=start, batch=batch, labels=chosen,
+                own=_own_latents(generator, latents, loading), numpy_seeds=numpy_seeds,
+            )  # fmt: skip
+            return
+        if level is not None or sample_rate is not None:
+            name = "--level is for volumes" if level is not None else "--sample-rate is for signals"
+            raise GanExportError(f"{name}, and this generator gives images; leave it out")
         if has_mapping(generator) and (change or len(psis) > 1):
             generator.parts(psi="psi" in change or len(psis) > 1, cutoff=change.get("cutoff"))
         own = _own_latents(generator, latents, loading)
@@ -129,11 +158,48 @@ def sample(
                 columns=columns if columns > 1 else None, progress=advance,
             )  # fmt: skip
         info = generator.info
-        say(f"wrote {out}: {drawn} image{'s' if drawn > 1 else ''} by {info.runtime} ({info.provider})")
+        say(f"wrote {target}: {drawn} image{'s' if drawn > 1 else ''} by {info.runtime} ({info.provider})")
         if generator.reading is not None:
             suggest("gan-export", "onnx", file)
         elif latents is None:
             suggest("gan-sample", "interpolate", file, "--seed", seed, "-o", "walk.gif")
+
+
+def _write_values(
+    generator: Generator,
+    file: Path,
+    out: str | None,
+    count: int | None,
+    form: Form,
+    *,
+    seed: int,
+    start: int,
+    batch: int,
+    labels: int | Literal["all", "random"],
+    own: Mapping[str, Floats],
+    numpy_seeds: list[int] | None,
+) -> None:
+    """Write the volumes or signals of a generator."""
+    from gan_export.sampling import value_sinks
+    from gan_export.sampling import write as writing
+
+    port = generator.signature.outputs[0]
+    if numpy_seeds is not None:
+        raise GanExportError(f"--rng numpy is for images; leave it out for {value_sinks.KINDS[port.kind]}")
+    target = Path(out or ("samples.png" if port.kind == "volume" else "samples"))
+    total = value_sinks.usual_count(target) if count is None else count
+    total = len(next(iter(own.values()))) if own else total
+
+    def make(rows: range) -> Floats:
+        given = {name: values[rows.start : rows.stop] for name, values in own.items()}
+        return generator.values(len(rows), seed=seed, start=start + rows.start, labels=labels, **given)
+
+    with Progress(total) as advance:
+        writing.write_values(target, port, make, total, form=form, first=start, batch=batch, progress=advance)
+    what = value_sinks.KINDS[port.kind] if total > 1 else value_sinks.KINDS[port.kind][:-1]
+    say(f"wrote {target}: {total} {what} by {generator.info.runtime} ({generator.info.provider})")
+    if generator.reading is not None:
+        suggest("gan-export", "onnx", file)
 
 
 def _numpy_seeds(rng: Rng, seeds: str | None, seed: int, count: int, *, own: bool, mix: bool) -> list[int] | None:

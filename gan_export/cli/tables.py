@@ -152,7 +152,11 @@ def print_next(shipped: ExportResult, source: Path) -> None:
 
 def suggest_use(export: Path, signature: Signature) -> None:
     """Print the command that generates an image with an export, or that shows its inputs if it gives no image."""
-    if signature.outputs[0].kind != "image":
+    if signature.outputs[0].kind == "volume":
+        suggest("gan-sample", export, "--seed", 7, "-o", "volumes.png")
+    elif signature.outputs[0].kind == "audio":
+        suggest("gan-sample", export, "--seed", 7, "-o", "signal.wav")
+    elif signature.outputs[0].kind != "image":
         suggest("gan-export", "inspect", export)
     elif _takes_w(signature):
         suggest("gan-sample", export, "--latents", "projected_w.npz", "-o", "out.png")

@@ -116,6 +116,8 @@ class Generator:
     ) -> Bytes:
         """Return images start .. start+count-1 of `seed`, or the images `indices`, as uint8 (N, H, W, C).
 
+        Volumes are uint8 (N, D, H, W, C), and signals (N, L, C); `values` gives floats.
+
         labels: one number, "random", "all" (image i has label i mod classes), or (N,) numbers
         rng:    "numpy": the latent of image i is `RandomState(i).randn`, as in NVlabs' scripts; `seed` has no effect
         ports:  values of other inputs by name, for each image (N, ...) or for all
@@ -125,18 +127,9 @@ class Generator:
         direction, by: (F,) or (R, F), of which `by` times is added to w
         Raises GanExportError for a seed, index, label or input that the generator doesn't take.
         """
-        if (count is None) == (indices is None):
-            raise GanExportError("count: give the number of images, or their indices, not both")
-        if count is not None and count < 1:
-            raise GanExportError(f"count {count}: must be at least 1")
         if all(p.kind == "image" for p in self.signature.inputs) and not ports:
             raise GanExportError(f"this generator takes {_names(self.signature)}, no latent; use apply, with images")
-        which: Indices
-        if indices is None:
-            which = range(start, start + (count or 0))
-            latents.check(seed, start, len(which))
-        else:
-            which = image_indices(indices)
+        which = self._which(count, start, indices, seed)
         styling = Styling.of(psi, cutoff, mix, direction, by, rng=rng, count=len(which))
         parts = self._styled(styling, ports)
         chosen = (parts.mapping if parts else self)._choose(labels, seed, which)
@@ -150,6 +143,34 @@ class Generator:
             else:
                 images.append(self._sample_batch(seed, which[rows], some, here, change))
         return images[0] if len(images) == 1 else np.concatenate(images)
+
+    def values(
+        self,
+        count: int | None = None,
+        *,
+        seed: int = 0,
+        start: int = 0,
+        indices: npt.ArrayLike | None = None,
+        labels: LabelsOrChoice = "random",
+        **ports: npt.ArrayLike,
+    ) -> Floats:
+        """Return what `sample` returns as float32, in the layout and range of `signature.outputs[0]`, before the bytes.
+
+        Of a file that gives bytes, they are the bytes in that range.  Raises GanExportError as `sample` does.
+        """
+        which = self._which(count, start, indices, seed)
+        chosen, port = self._choose(labels, seed, which), self.signature.outputs[0]
+        made = []
+        for first in range(0, len(which), BATCH):
+            rows = slice(first, first + BATCH)
+            given = {name: self._of_rows(name, value, rows) for name, value in ports.items()}
+            some = None if chosen is None else chosen[rows]
+            feeds = self.signature.feeds(seed, which[rows], **{**self.labeled(some), **given})
+            for latent in self.signature.inputs_of("latent"):
+                if latent.name not in ports:
+                    feeds[latent.name] = feeds[latent.name] * np.float32(self.latent_scale)
+            made.append(_as_floats(port, self.run(feeds)[port.name]))
+        return np.concatenate(made)
 
     def generate(
         self,
@@ -241,6 +262,16 @@ class Generator:
         port = latent_port(self.signature, "this command")
         given: dict[str, Any] = {port.name: z, **self.labeled(labels)}
         return self._run(self.signature.feeds(seed, range(len(z)) if indices is None else indices, **given))
+
+    def _which(self, count: int | None, start: int, indices: npt.ArrayLike | None, seed: int) -> Indices:
+        if (count is None) == (indices is None):
+            raise GanExportError("count: give the number of images, or their indices, not both")
+        if indices is not None:
+            return image_indices(indices)
+        if count is None or count < 1:
+            raise GanExportError(f"count {count}: must be at least 1")
+        latents.check(seed, start, count)
+        return range(start, start + count)
 
     def _choose(self, labels: LabelsOrChoice, seed: int, which: Indices) -> Labels | None:
         if labels is None or isinstance(labels, str | int | np.integer):
@@ -349,7 +380,8 @@ class Generator:
 
     def _first(self, outputs: Outputs, count: int) -> Bytes:
         """The first output as bytes, of the shape that the file states."""
-        self.image  # noqa: B018  an image?
+        if not self.signature.outputs[0].layout:
+            self.image  # noqa: B018  which says that it is no image
         as_bytes = self.signature.to_bytes(outputs)
         check_outputs(as_bytes, count, self.signature.as_bytes(), {})
         return as_bytes[self.signature.outputs[0].name]
@@ -377,6 +409,15 @@ def choose_labels(
     if not 0 <= label < classes:
         raise GanExportError(f"label {label}: must be 0 to {classes - 1}, or all")
     return np.full(len(indices), label, np.int64)
+
+
+def _as_floats(port: Port, made: npt.NDArray[Any]) -> Floats:
+    """Return values as floats in the layout and range of a port; bytes are uint8 with channels last."""
+    if made.dtype != np.uint8:
+        return made.astype(np.float32, copy=False)
+    low, high = port.range or (-1.0, 1.0)
+    step = np.float32((high - low) / 255.0)
+    return np.moveaxis(made, -1, 1 + port.axis("C")).astype(np.float32) * step + np.float32(low)
 
 
 def _names(signature: Signature) -> str:

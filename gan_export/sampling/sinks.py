@@ -46,24 +46,33 @@ def open_sink(
                 collected: list[Bytes] = []
                 yield _Collected(collected)
                 images.encode_png(temporary, images.grid(np.concatenate(collected), columns))
-        case ".npy":
-            with atomic_file(target) as temporary, open(temporary, "wb") as f:
-                f.write(_npy_header(shape))
-                yield _Raw(f)
-        case ".npz":
-            with atomic_file(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-                entry = zipfile.ZipInfo("images.npy")  # dated 1980, so that the same images give the same bytes
-                with archive.open(entry, "w", force_zip64=True) as f:
-                    f.write(_npy_header(shape))
-                    yield _Raw(f)  # type: ignore[arg-type]
+        case ".npy" | ".npz":
+            with open_array(target, shape, "images") as sink:
+                yield sink
         case "":
-            yield _Folder(_make_folder(target), start)
+            yield _Folder(make_folder(target), start)
             sync_filesystem(target)
         case other:
             raise GanExportError(
                 f"{printable(target.name)}: {printable(other)} is not known; "
                 "use .png (a grid), .npy, .npz, or a folder's name"
             )
+
+
+@contextlib.contextmanager
+def open_array(target: Path, shape: tuple[int, ...], name: str) -> Iterator[Sink]:
+    """Open a sink for a .npy, or for the array `name` of a .npz; it takes uint8 of `shape` along its first axis."""
+    with atomic_file(target) as temporary:
+        if target.suffix.lower() == ".npy":
+            with open(temporary, "wb") as f:
+                f.write(_npy_header(shape))
+                yield _Raw(f)
+            return
+        with zipfile.ZipFile(temporary, "w") as archive:
+            entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, so that the same images give the same bytes
+            with archive.open(entry, "w", force_zip64=True) as f:
+                f.write(_npy_header(shape))
+                yield _Raw(f)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +113,8 @@ class _Folder:
             self.index += 1
 
 
-def _make_folder(target: Path) -> Path:
+def make_folder(target: Path) -> Path:
+    """Return `target` as a folder that can be written to, made if it isn't there; raise GanExportError if it can't."""
     if target.exists() and not target.is_dir():
         raise GanExportError(f"{printable(str(target))} is a file; name a folder, or a file with a suffix")
     target.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +11,15 @@ import numpy.typing as npt
 
 from gan_export import latents
 from gan_export.errors import GanExportError
+from gan_export.graph.ports import Port
 from gan_export.sampling.generator import BATCH, Generator, Label
 from gan_export.sampling.sinks import open_sink
+from gan_export.sampling.value_sinks import Form
+from gan_export.sampling.value_sinks import open_sink as open_sink_of_values
 
 Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+_MOST_AT_ONCE = 1 << 24  # bytes of a batch of values; what a runtime needs between the layers is some ten times more
 Progress = Callable[[int], None]
 
 
@@ -39,6 +45,31 @@ def write(
     if batch < 1:
         raise GanExportError(f"batch {batch}: must be at least 1")
     with open_sink(target, image, first, count, columns) as sink:
+        for at in range(0, count, batch):
+            rows = range(at, min(at + batch, count))
+            sink.put(make(rows))
+            progress(len(rows))
+
+
+def write_values(
+    target: Path,
+    port: Port,
+    make: Callable[[range], Floats],
+    count: int,
+    *,
+    form: Form,
+    first: int = 0,
+    batch: int = BATCH,
+    progress: Progress = lambda _: None,
+) -> None:
+    """Write `count` volumes or signals, which `make` gives for ranges of 0 .. count-1 as float32 (N, C, ...).
+
+    As `value_sinks.open_sink` writes them, in batches that take at most _MOST_AT_ONCE bytes.
+    """
+    if batch < 1:
+        raise GanExportError(f"batch {batch}: must be at least 1")
+    batch = min(batch, max(1, _MOST_AT_ONCE // (4 * math.prod(port.dims({})))))
+    with open_sink_of_values(target, port, first, count, form) as sink:
         for at in range(0, count, batch):
             rows = range(at, min(at + batch, count))
             sink.put(make(rows))
