@@ -1,0 +1,61 @@
+"""State what the code of a layer is written from, and the few texts that all layers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gan_export._lib.escape import C, Text, c, c_numbers
+from gan_export.exporters.c.plan import Grid
+
+Names = Mapping[str, Text[C]]  # a layer's name -> its C identifier
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the body of a layer's function is written from.
+
+    layer:     the layer, of the class that the registry has beside the writer
+    own:       its C identifier
+    ins, out:  the grids of its inputs and of its output
+    precision: of the weights: fp32, fp16 or int8
+    """
+
+    layer: Any
+    own: Text[C]
+    ins: tuple[Grid, ...]
+    out: Grid
+    precision: str
+
+    @property
+    def source(self) -> Grid:
+        """The grid of the first input."""
+        return self.ins[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """How a kind of layer is written.
+
+    body:  the statements of its function; x (or x0, x1, ...) and y are its inputs and its output
+    title: what the comment above the function says of a layer
+    """
+
+    body: Callable[[Place], Text[C]]
+    title: Callable[[Any], Text[C]]
+
+
+def shape(g: Grid) -> Text[C]:
+    """Return [4][4][512], or [100] for a vector."""
+    return c("[{g.c}]", g=g) if (g.h, g.w) == (1, 1) else c("[{g.h}][{g.w}][{g.c}]", g=g)
+
+
+def number(value: float) -> Text[C]:
+    """Return a float32 literal that C reads back exactly."""
+    return c_numbers([float(value)])
+
+
+def times(g: Grid) -> Text[C]:
+    """Return the number of values of a grid, as a product of its sides."""
+    return c("{n}", n=g.c) if (g.h, g.w) == (1, 1) else c("{g.h} * {g.w} * {g.c}", g=g)
