@@ -1,4 +1,4 @@
-"""Return the records of layers on volumes and signals in a `.gan` file (docs/gan-file-format.md, operations 70 to 89)."""
+"""Return the records of layers on volumes and signals in a `.gan` file (docs/gan-file-format.md: 70 to 89)."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def _student_data(run: Path, recipe: Distilling, lines: list[dict[str, Any]]) ->
         figures += [[title, _figure(theirs, key), _figure(ours, key)] for key, title in shown.items() if key in ours]
     parts = {
         "name": recipe.name,
-        "about": f"A student of {recipe.teacher}: the left half of the images is the student's, the right its teacher's.",
+        "about": f"A student of {recipe.teacher}. Images: the student's on the left, its teacher's on the right.",
         "settings": _flat(recipe.to_json()),
         "state": [*state, *_progress(lines)],
         "warnings": _warnings(lines),

@@ -5,13 +5,17 @@ A signal is a volume of one slice and one row.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gan_export._lib.escape import C, Text, c, c_identifier
+from gan_export.errors import GanExportError, printable
 from gan_export.exporters.c import fragments
+from gan_export.exporters.c.layers.base import Place, Writer
 from gan_export.exporters.c.plan import Grid, is_folded, wide, window
 from gan_export.graph.layers import ConvNd, ConvTransposeNd, UpsampleNd
 
 
-def title(layer: ConvNd | ConvTransposeNd | UpsampleNd) -> Text[C]:
+def _title(layer: ConvNd | ConvTransposeNd | UpsampleNd) -> Text[C]:
     """Return a layer's description for the comment above its function."""
 
     def by(sides: tuple[int, ...]) -> Text[C]:
@@ -30,8 +34,11 @@ def title(layer: ConvNd | ConvTransposeNd | UpsampleNd) -> Text[C]:
     )
 
 
-def nearest(layer: UpsampleNd, source: Grid, out: Grid) -> Text[C]:
+def _nearest(at: Place) -> Text[C]:
     """Return the loops of a nearest upsampling."""
+    layer, source, out = at.layer, at.source, at.out
+    if layer.mode != "nearest":
+        raise GanExportError(f"c can't write layer {printable(layer.name)} (UpsampleNd, {layer.mode})")
     fz, fy, fx = (1, 1, *layer.factor)[-3:]
     return c(
         """
@@ -50,9 +57,8 @@ def nearest(layer: UpsampleNd, source: Grid, out: Grid) -> Text[C]:
     )
 
 
-def convolution(layer: ConvNd | ConvTransposeNd, own: Text[C], source: Grid, out: Grid, precision: str) -> Text[C]:
-    """Return the body of a convolution."""
-    return (_folded if is_folded(layer) else _taps)(layer, own, source, out, precision)
+def _convolution(at: Place) -> Text[C]:
+    return (_folded if is_folded(at.layer) else _taps)(at.layer, at.own, at.source, at.out, at.precision)
 
 
 def _taps(layer: ConvNd | ConvTransposeNd, own: Text[C], source: Grid, out: Grid, precision: str) -> Text[C]:
@@ -194,3 +200,10 @@ def _folded(layer: ConvNd | ConvTransposeNd, own: Text[C], source: Grid, out: Gr
         to=to,
         wide_shape=fragments.shape(to),
     )
+
+
+WRITERS: Mapping[type, Writer] = {
+    ConvNd: Writer(_convolution, _title),
+    ConvTransposeNd: Writer(_convolution, _title),
+    UpsampleNd: Writer(_nearest, _title),
+}
