@@ -64,7 +64,9 @@ def bench(
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", help="Built-in generator if no FILE is given: classic, dcgan64 or gan3d64.", show_default="classic"
+            "--model",
+            help="Built-in generator if no FILE is given: classic, dcgan64 or gan3d64.",
+            show_default="classic",
         ),
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.", show_default="auto")] = None,
