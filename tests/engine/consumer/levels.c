@@ -47,7 +47,7 @@ int main(int argc, char **argv)
     if (info.latent_size) {
         const gan_request request = {.size = sizeof request, .seed = 7, .count = 14};
         gan_output output = {.size = sizeof output, .data = bytes};
-        size = output.data_size = (size_t)14 * info.channels * info.height * info.width;
+        size = output.data_size = (size_t)14 * info.channels * (info.depth ? info.depth : 1) * info.height * info.width;
         status = size <= sizeof bytes ? gan_generate(context, &request, &output) : GAN_ERROR_ARGUMENT;
     } else {
         status = apply(model, context, (uint32_t)atoi(argv[3]), bytes, &size);
