@@ -20,7 +20,7 @@ static int number(const char *text, uint64_t *value) {
 static gan_status draw(gan_model *model, gan_context *context, uint64_t seed, uint64_t count) {
     gan_info info = {.size = sizeof info};
     gan_describe(model, &info);
-    const size_t picture = (size_t)info.channels * info.height * info.width;
+    const size_t picture = (size_t)info.channels * (info.depth ? info.depth : 1) * info.height * info.width;
     uint8_t *pixels = malloc(picture);
     gan_status status = pixels ? GAN_OK : GAN_ERROR_MEMORY;
     for (uint64_t i = 0; i < count && status == GAN_OK; i++) {

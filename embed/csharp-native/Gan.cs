@@ -15,7 +15,7 @@ public sealed class GanException : Exception
 public sealed class GanGenerator : IDisposable
 {
     IntPtr model, context;
-    public readonly int LatentSize, Classes, Channels, Height, Width;
+    public readonly int LatentSize, Classes, Channels, Depth, Height, Width;
 
     /// Threads: 0 for one per core.  Batch: the most images that are computed at once.
     public GanGenerator(string path, int threads = 0, int batch = 1)
@@ -45,6 +45,7 @@ public sealed class GanGenerator : IDisposable
         LatentSize = (int)info.LatentSize;
         Classes = (int)info.Classes;
         Channels = (int)info.Channels;
+        Depth = Math.Max((int)info.Depth, 1); // of a volume
         Height = (int)info.Height;
         Width = (int)info.Width;
     }
@@ -54,7 +55,7 @@ public sealed class GanGenerator : IDisposable
     public byte[] Generate(ulong seed, ulong start, int count, Gan.Format format = Gan.Format.Bytes, bool fromBelow = false)
     {
         var unit = format == Gan.Format.Bytes ? Channels : format == Gan.Format.Gray8 ? 1 : format == Gan.Format.Rgb8 ? 3 : 4;
-        var pixels = new byte[checked(count * Height * Width * unit)];
+        var pixels = new byte[checked(count * Depth * Height * Width * unit)];
         var pinned = GCHandle.Alloc(pixels, GCHandleType.Pinned);
         try
         {
@@ -114,6 +115,7 @@ public static class Gan
         public IntPtr Manifest;
         public UIntPtr ManifestSize;
         public IntPtr Kernels;
+        public uint Kind, Depth;
     }
 
     [StructLayout(LayoutKind.Sequential)]

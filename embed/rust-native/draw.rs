@@ -8,7 +8,7 @@ fn draw(file: &str, seed: u64, count: u64) -> Result<(), String> {
     let model = gan::Model::open(file).map_err(named)?;
     let mut context = gan::Context::new(&model).map_err(named)?;
     let info = model.info();
-    let mut pixels = vec![0; info.channels as usize * info.height as usize * info.width as usize];
+    let mut pixels = vec![0; (info.channels * info.depth.max(1) * info.height * info.width) as usize];
     let mut out = std::io::stdout().lock();
     for i in 0..count {
         context.generate(seed, i, 1, gan::GAN_BYTES, &mut pixels).map_err(named)?;

@@ -21,6 +21,9 @@ pub const GAN_CANCELED: gan_status = 11;
 pub const GAN_MESSAGE_SIZE: usize = 256;
 pub const GAN_PRIOR_NORMAL: u32 = 0;
 pub const GAN_PRIOR_UNIFORM: u32 = 1;
+pub const GAN_KIND_IMAGE: u32 = 0;
+pub const GAN_KIND_VOLUME: u32 = 1;
+pub const GAN_KIND_SIGNAL: u32 = 2;
 pub const GAN_LABELS_RANDOM: u32 = 0;
 pub const GAN_LABELS_ONE: u32 = 1;
 pub const GAN_LABELS_ALL: u32 = 2;
@@ -55,7 +58,7 @@ structures! {
     gan_open_options { kernels: *const c_char, message: *mut c_char, message_size: usize }
     gan_info {
         latent_size: u32, classes: u32, prior: u32, channels: u32, height: u32, width: u32, low: f32, high: f32,
-        weights: u64, manifest: *const c_char, manifest_size: usize, kernels: *const c_char,
+        weights: u64, manifest: *const c_char, manifest_size: usize, kernels: *const c_char, kind: u32, depth: u32,
     }
     gan_input {
         channels: u32, least_height: u32, multiple_height: u32, most_height: u32, least_width: u32,
@@ -69,6 +72,7 @@ structures! {
     gan_step_info {
         weights: u64, output: u64, cycles: f64, channels: u32, height: u32, width: u32, points: u32,
         operation: *const c_char, method: *const c_char, arithmetic: *const c_char, layer: [c_char; 64],
+        depth: u32,
     }
     gan_request {
         seed: u64, start: u64, count: u64, label: i64, labeling: u32, latent_scale: f32,

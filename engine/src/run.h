@@ -77,10 +77,6 @@ typedef struct rectangle {
     int32_t y0, y1, x0, x1; /* half open */
 } rectangle;
 
-static inline int64_t rectangle_area(rectangle r) {
-    return r.y1 > r.y0 && r.x1 > r.x0 ? (int64_t)(r.y1 - r.y0) * (r.x1 - r.x0) : 0;
-}
-
 /* Weights are multiplied in slices: 128 x 16 floats stay in the first-level cache beside the inputs, and sums that
  * start from zero four times in 512 channels keep half the rounding error of one long sum, for 2 % of the time. */
 enum { SLICE = 128 };

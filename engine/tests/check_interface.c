@@ -4,6 +4,10 @@
 
 #include "samples.h"
 #include "system.h"
+#if defined(__linux__)
+#include <dirent.h>
+#include <unistd.h>
+#endif
 
 static gan_model *model;
 static gan_context *context;
@@ -169,6 +173,33 @@ static int check_messages(void) {
     return failed;
 }
 
+#if defined(__linux__)
+/* The threads that a context starts, by the name that a debugger shows. */
+static int check_names(void) {
+    gan_context *three;
+    const gan_context_options options = {.threads = 3};
+    if (gan_context_new(model, &options, &three) != GAN_OK) return check(0, "three threads");
+    int named = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    for (int round = 0; round < 1000 && named < 2; round++) { /* a thread names itself once it runs */
+        named = 0;
+        usleep(1000);
+        rewinddir(tasks);
+        for (struct dirent *task; (task = readdir(tasks));) {
+            char path[512], name[32] = "";
+            snprintf(path, sizeof path, "/proc/self/task/%s/comm", task->d_name);
+            FILE *file = fopen(path, "r");
+            if (!file) continue;
+            named += fgets(name, sizeof name, file) && !strcmp(name, "gan\n");
+            fclose(file);
+        }
+    }
+    closedir(tasks);
+    gan_context_free(three);
+    return check(named == 2, "the names of two threads beside the caller's");
+}
+#endif
+
 #if !defined(_WIN32)
 static int check_cores(void) {
     char folder[] = "/tmp/gan-cores-XXXXXX", command[512];
@@ -196,6 +227,9 @@ int main(void) {
                  check_messages();
 #if !defined(_WIN32)
     failed += check_cores();
+#endif
+#if defined(__linux__)
+    failed += check_names();
 #endif
     gan_context_free(context);
     gan_close(model);

@@ -1,4 +1,6 @@
-"""The engine as one C file, gan_all.c: built by a stranger's one command, with the library's own bytes."""
+"""The engine as one C file, gan_all.c: built by a stranger's one command, with the library's own bytes.
+
+For Windows, test_systems.py builds it."""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from .test_package import CONSUMER, STRICT
 from .test_suites import LEVELS, ROOT, need, run
 
 KNOWN = ROOT / "engine/tests/known"
-FILES = ("chain-3", "labels-3", "images-3")
+FILES = ("chain-3", "labels-3", "images-3", "volume-3")
 SIDE = "20"  # of the image that a model of images takes
 
 
@@ -85,14 +87,3 @@ def test_clang_and_the_suite(folder: Path) -> None:
     run("cc", "-shared", whole, "-lm", "-o", folder / "libwhole.so")
     exported = run("nm", "-D", "--defined-only", folder / "libwhole.so").splitlines()
     assert [line.split()[-1] for line in exported] == [name for (name,) in listed("symbol")]
-
-
-@pytest.mark.long
-def test_windows_by_zig(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ziglang", reason="pip install ziglang")
-    need("cc", "wine")
-    monkeypatch.setenv("WINEPREFIX", str(folder / "wine"))
-    monkeypatch.setenv("WINEDEBUG", "-all")
-    zig = (sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-windows-gnu", "-std=c11", *STRICT)
-    run(*zig, "-O1", f"-I{folder}", CONSUMER / "levels.c", folder / "gan_all.c", "-o", folder / "levels.exe")
-    assert bytes_of("wine", folder / "levels.exe") == of_the_library(folder)

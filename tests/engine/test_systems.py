@@ -66,3 +66,8 @@ def test_windows_draws_the_same(write: Write, tmp_path: Path, monkeypatch: pytes
     run(*zig, CONSUMER / "draw.c", f"-I{ROOT / 'engine/include'}", suite / "libgan.dll.a", "-o", program)
     done = subprocess.run(["wine", program, file, "7", "5"], capture_output=True, check=True)
     differ_at_most_by_rounding(np.frombuffer(done.stdout, np.uint8), file)
+    run(sys.executable, "engine/tools/amalgamate.py", tmp_path / "whole")
+    source, strict = tmp_path / "whole/gan_all.c", ("-std=c11", "-Wall", "-Wextra", "-Werror", "-O1")
+    run(*zig, *strict, CONSUMER / "draw.c", source, f"-I{source.parent}", "-o", tmp_path / "whole.exe")
+    whole = subprocess.run(["wine", tmp_path / "whole.exe", file, "7", "5"], capture_output=True, check=True)
+    assert whole.stdout == done.stdout

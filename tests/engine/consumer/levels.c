@@ -3,6 +3,10 @@
 #include <gan.h>
 #include <stdio.h>
 #include <stdlib.h>
+#if defined(_WIN32)
+#include <fcntl.h>
+#include <io.h>
+#endif
 
 static gan_status apply(const gan_model *model, gan_context *context, uint32_t side, unsigned char *out, size_t *size)
 {
@@ -31,6 +35,9 @@ int main(int argc, char **argv)
     gan_info info = {.size = sizeof info};
     size_t size = sizeof bytes;
     if (argc != 4) return 2;
+#if defined(_WIN32)
+    _setmode(_fileno(stdout), _O_BINARY);
+#endif
     options.kernels = argv[2];
     gan_status status = gan_open(argv[1], &options, &model);
     if (status == GAN_ERROR_UNSUPPORTED) return 3;
@@ -40,7 +47,7 @@ int main(int argc, char **argv)
     if (info.latent_size) {
         const gan_request request = {.size = sizeof request, .seed = 7, .count = 14};
         gan_output output = {.size = sizeof output, .data = bytes};
-        size = output.data_size = (size_t)14 * info.channels * info.height * info.width;
+        size = output.data_size = (size_t)14 * info.channels * (info.depth ? info.depth : 1) * info.height * info.width;
         status = size <= sizeof bytes ? gan_generate(context, &request, &output) : GAN_ERROR_ARGUMENT;
     } else {
         status = apply(model, context, (uint32_t)atoi(argv[3]), bytes, &size);
