@@ -59,6 +59,8 @@ _HELP = {
     "input": "What a style-based generator starts from: z, w, or ws (a w for each layer).",
     "part": "One part of a style-based generator: mapping (z to ws), or synthesis (ws to the image).",
     "noise": "What a style-based generator adds: const (stored), none, or seed (an input per layer).",
+    "translate": "Move the images of a StyleGAN3 by X,Y, in sides of the image.",
+    "rotate": "Turn the images of a StyleGAN3 by this many degrees.",
     "raw": "Keep the model's own range of values; don't rescale to [-1, 1].",
 }
 

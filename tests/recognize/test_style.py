@@ -332,6 +332,23 @@ def test_both_convolutions_of_a_block_with_labels_have_noise_of_their_own(
     expect(images(checkpoint, z, labels, *planes), want)
 
 
+@pytest.mark.parametrize(
+    ("move", "turn"), [((0.2, -0.15), None), (None, 30.0), ((-0.3, 0.25), -100.0), ((0.0, 0.0), None)]
+)
+def test_moves_and_turns_a_stylegan3_as_the_original(
+    move: tuple[float, float] | None, turn: float | None, tmp_path: Path
+) -> None:
+    row = ROWS["stylegan3"]
+    model: Any = row.build()
+    path = row.save(model, tmp_path / "network.pkl")
+    want = stylegan3.moved(model, *(move or (0.0, 0.0)), turn or 0.0)
+    checkpoint = read(path, ReadOptions(translate=move, rotate=turn))
+    expect(images(checkpoint, *inputs(row)), original(want, *inputs(row)))
+    synthesis = read(path, ReadOptions(part="synthesis", translate=move, rotate=turn))
+    ws = original(want.mapping, *inputs(row), None, 1.0, None)
+    expect(images(synthesis, ws), original(want.synthesis, ws))
+
+
 @pytest.mark.parametrize("name", ["skip-labels", "biggan", "r3gan", "stylegan3"])
 def test_an_image_does_not_depend_on_its_neighbors(name: str, tmp_path: Path) -> None:
     row = ROWS[name]
@@ -351,6 +368,11 @@ def test_an_image_does_not_depend_on_its_neighbors(name: str, tmp_path: Path) ->
         ("skip", ReadOptions(psi=0.5, psi_input=True), "either a constant or an input"),
         ("biggan", ReadOptions(psi_input=True), "no w to truncate"),
         ("skip", ReadOptions(psi=float("nan")), "psi=nan: must be"),
+        ("skip", ReadOptions(rotate=10.0), "rotate=: .*no Fourier features"),
+        ("stylegan3", ReadOptions(translate=(0.1,)), "translate=0.1: must be X,Y"),
+        ("stylegan3", ReadOptions(translate=(0.1, float("inf"))), "translate=0.1,inf: must be X,Y"),
+        ("stylegan3", ReadOptions(rotate=1e9), "rotate=1000000000.0: must be"),
+        ("stylegan3", ReadOptions(part="mapping", rotate=10.0), "rotate=: the mapping has no place"),
         ("skip", ReadOptions(slope=0.1), "slope=: .*no hidden activation"),
     ],
 )
