@@ -559,7 +559,7 @@ _NEEDS = {
     "norm": "no choice of BatchNorm's statistics",
     "dropout": "no dropout that its keys or its family show",
     "classes": "no place for a label",
-    "psi": "no w to truncate",
+    "psi": "no w to truncate, and no statistics by truncation",
     "cutoff": "no w to truncate",
     "input": "no choice of inputs",
     "part": "no two parts, from z to w and from w to an image",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 from gan_export import latents
 from gan_export.checkpoint import Checkpoint, read
 from gan_export.errors import GanExportError
+from gan_export.graph.ports import TruncatedNormal
 from gan_export.graph.torch_module import build_module
 from gan_export.recognize import Match, ReadOptions, recognize
-from tests.originals.style import STYLE_FAMILIES, biggan, fastgan, nvlabs, r3gan, rosinality, stylegan3
+from tests.originals.style import STYLE_FAMILIES, biggan, fastgan, lightweight, nvlabs, r3gan, rosinality, stylegan3
 from tests.originals.style.containers import nvlabs_pickle, r3gan_pickle
 
 BOUND = 1e-5  # of the largest value
@@ -64,6 +66,15 @@ def _fastgan(model: nn.Module, path: Path) -> Path:
     return path
 
 
+def _averaged(model: nn.Module, path: Path) -> Path:
+    """As lightweight-gan's script saves it: three networks in one state dict."""
+    raw = {f"G.{k}": torch.zeros_like(v) for k, v in model.state_dict().items()}
+    averaged = {f"GE.{k}": v for k, v in model.state_dict().items()}
+    networks = {**raw, "D.residual_layers.0.0.weight": torch.ones(4, 3, 3, 3), **averaged}
+    torch.save({"GAN": networks, "version": "1.2.1", "G_scaler": {}, "D_scaler": {}}, path)
+    return path
+
+
 def _synthesis(model: nn.Module, path: Path) -> Path:
     torch.save({f"synthesis.{k}": v for k, v in model.state_dict().items()}, path)
     return path
@@ -83,6 +94,7 @@ def _stylegan2(*sizes: Any, **settings: Any) -> Callable[[], nn.Module]:
 SMALL, WIDE = [12, 10, 8, 6], [16, 16, 16, 8, 4]
 FAST = {4: 8, 8: 8, 16: 6, 32: 4, 64: 4, 128: 3, 256: 2}
 BIG = ([32, 32, 16], [32, 16, 8], 12, 6, 5)
+PORT = [(False, 16, 8), (True, 8, 4), (False, 4, 2), (True, 2, 1)]  # whether a block doubles the size, widths
 ROWS = {
     "skip": Row("stylegan2", _stylegan2(10, 0, 8, SMALL), _pickled, 10),
     "skip-64-clamp": Row("stylegan2", _stylegan2(16, 0, 16, WIDE, clamp=0.7, layers=3), _pickled, 16),
@@ -146,6 +158,19 @@ ROWS = {
     ),
     "biggan-deep": Row(
         "biggan", lambda: biggan.random_biggan(biggan.BigGANDeep(*BIG, attention=[16])), _saved, 12, True, True
+    ),
+    "lightweight": Row(
+        "lightweight_gan",
+        lambda: lightweight.random_lightweight(lightweight.Generator(8, [8, 8, 6, 6, 4], [16])), _averaged, 8,
+        bounded=True,
+    ),
+    "lightweight-frequencies": Row(
+        "lightweight_gan",
+        lambda: lightweight.random_lightweight(lightweight.Generator(6, [6, 4, 4, 3, 3], [8, 32], frequencies=True)),
+        _averaged, 6, bounded=True,
+    ),
+    "biggan-huggingface": Row(
+        "biggan_huggingface", lambda: biggan.trained_port(12, 6, 8, PORT, 2), _saved, 12, True, True
     ),
 }  # fmt: skip
 
@@ -383,6 +408,25 @@ def test_refuses_options_that_decide_nothing(name: str, flags: ReadOptions, why:
         read(path, flags)
 
 
+@pytest.mark.parametrize("psi", [0.4, 0.7, 0.53, 0.01, 1.0])
+def test_a_port_of_biggan_takes_the_statistics_of_its_truncation(psi: float, tmp_path: Path) -> None:
+    row = ROWS["biggan-huggingface"]
+    model = row.build()
+    row.save(model, tmp_path / "pytorch_model.bin")
+    config = {"attention_layer_position": 2, "eps": 1e-4, "layers": PORT, "n_stats": 51}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for path in (tmp_path, tmp_path / "pytorch_model.bin"):
+        checkpoint = read(path, ReadOptions(psi=psi))
+        expect(images(checkpoint, *inputs(row)), original(model, *inputs(row), psi))
+        assert checkpoint.signature.inputs[0].prior == TruncatedNormal(2.0)
+        assert "bn_eps=0.0001" in " ".join(checkpoint.reading.notes)
+    (tmp_path / "config.json").write_text(json.dumps({**config, "layers": PORT[::-1]}))
+    with pytest.raises(GanExportError, match=r"config\.json says that other blocks"):
+        read(tmp_path)
+    with pytest.raises(GanExportError, match=r"psi=1\.5: this generator has statistics"):
+        read(tmp_path / "pytorch_model.bin", ReadOptions(psi=1.5))
+
+
 # Files that lie.
 
 
@@ -454,6 +498,18 @@ def test_fastgans_noise_is_an_input_by_choice(name: str, tmp_path: Path) -> None
     assert next(fastgan.Noise.given, None) is None
     expect(images(checkpoint, *tensors), want)
     with pytest.raises(GanExportError, match="stores no noise"):
+        read(path, ReadOptions(noise="const"))
+
+
+def test_lightweight_gans_noise_is_an_input_by_choice(tmp_path: Path) -> None:
+    row = ROWS["lightweight"]
+    model = row.build()
+    path = row.save(model, tmp_path / "model_1.pt")
+    checkpoint = read(path, ReadOptions(noise="seed"))
+    planes = [torch.randn(COUNT, *port.dims({})) for port in checkpoint.signature.inputs[1:]]
+    lightweight.Noise.given = iter(planes)
+    expect(images(checkpoint, *inputs(row), *planes), original(model, *inputs(row)))
+    with pytest.raises(GanExportError, match="noise=const: the file stores no noise"):
         read(path, ReadOptions(noise="const"))
 
 
