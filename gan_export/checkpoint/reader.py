@@ -108,8 +108,8 @@ def _checkpoint(
     if fixed := option_files.settled(match.reading, overrides, beside):
         overrides = dataclasses.replace(overrides, **fixed)
         match, notes = _choose(found, overrides, budget)
-        source = option_files.source_of(match.reading)
-        notes = (*notes, f"{source} beside the file settles: {ReadOptions(**fixed)}")
+        settler = option_files.source_of(match.reading)
+        notes = (*notes, f"{settler} beside the file settles: {ReadOptions(**fixed)}")
     _refuse_calls(match)
     _check_memory(match, budget)
     weights, faults = _weights(match)
