@@ -43,7 +43,9 @@ def small(family: str, folder: Path, options: ReadOptions | None = None) -> Chec
             net = biggan.BigGAN([16, 16], [16, 8], 9, 4, 5, hier=True, attention=[8])
             _state_dict(biggan.random_biggan(net), path)
         case "biggan_huggingface":
-            _state_dict(biggan.trained_port(8, 4, 8, [(False, 16, 8), (True, 8, 4), (False, 4, 2)], 2), path)
+            _state_dict(
+                biggan.trained_port(8, 4, 8, [(False, 16, 8), (True, 8, 4), (False, 4, 2), (True, 2, 1)], 2), path
+            )
         case "lightweight_gan":
             _state_dict(lightweight.random_lightweight(lightweight.Generator(8, [8, 6, 4, 4, 3], [8])), path)
         case "fastgan":

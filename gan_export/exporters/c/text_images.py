@@ -6,6 +6,7 @@ import numpy as np
 
 from gan_export._lib.escape import C, Text, c, c_identifier
 from gan_export.exporters.c import fragments
+from gan_export.exporters.c.plan import grid
 from gan_export.exporters.c.text import Source, check, declared, functions, lines, part, provenance
 from gan_export.graph.layers import InstanceNorm
 from gan_export.graph.views import ImageToImage
@@ -26,7 +27,7 @@ def header(s: Source) -> Text[C]:
     )
     text = c(
         """\
-/* {symbol}.h: a generator from an image of {i[2]}x{i[1]}x{i[0]} to one of {o[2]}x{o[1]}x{o[0]}, in plain C.
+/* {symbol}.h: a generator from an image of {i.w}x{i.h}x{i.c} to one of {o.w}x{o.h}x{o.c}, in plain C.
  *
 {provenance}
  *
@@ -46,12 +47,12 @@ extern "C" {{
 #endif
 
 enum {{
-    GENERATOR_INPUT_CHANNELS = {i[0]},
-    GENERATOR_INPUT_HEIGHT = {i[1]},
-    GENERATOR_INPUT_WIDTH = {i[2]},
-    GENERATOR_CHANNELS = {o[0]},
-    GENERATOR_HEIGHT = {o[1]},
-    GENERATOR_WIDTH = {o[2]},
+    GENERATOR_INPUT_CHANNELS = {i.c},
+    GENERATOR_INPUT_HEIGHT = {i.h},
+    GENERATOR_INPUT_WIDTH = {i.w},
+    GENERATOR_CHANNELS = {o.c},
+    GENERATOR_HEIGHT = {o.h},
+    GENERATOR_WIDTH = {o.w},
     GENERATOR_WORKSPACE = {workspace} /* floats, {kilobytes:.0f} KB */
 }};
 
@@ -78,10 +79,10 @@ void generator_bytes(const generator_weights *weights, const unsigned char *inpu
         embedded=c("extern const generator_weights generator_embedded;\n\n") if s.embedded else c(""),
         files=files,
         gives=_range(of.range),
-        i=of.input,
+        i=grid(of.input),
         kilobytes=4 * s.plan.workspace / 1024,
         members=members if s.members else c("    char none; /* this generator has no weights */"),
-        o=of.image,
+        o=grid(of.image),
         provenance=provenance(s),
         size=len(s.data),
         symbol=s.symbol,
@@ -180,11 +181,11 @@ void generator_floats(const generator_weights *weights, const float *input, floa
 {{
     float *to = workspace + {at};
     const float *x;
-    for (int c = 0; c < {i[0]}; c++)
-        for (int i = 0; i < {i[1]} * {i[2]}; i++) to[i * {i[0]} + c] = input[c * ({i[1]} * {i[2]}) + i];
+    for (int c = 0; c < {i.c}; c++)
+        for (int i = 0; i < {i.h} * {i.w}; i++) to[i * {i.c} + c] = input[c * ({i.h} * {i.w}) + i];
     x = draw(weights, workspace);
-    for (int i = 0; i < {o[1]} * {o[2]}; i++)
-        for (int c = 0; c < {o[0]}; c++) picture[c * ({o[1]} * {o[2]}) + i] = x[i * {o[0]} + c];
+    for (int i = 0; i < {o.h} * {o.w}; i++)
+        for (int c = 0; c < {o.c}; c++) picture[c * ({o.h} * {o.w}) + i] = x[i * {o.c} + c];
 }}
 
 void generator_bytes(const generator_weights *weights, const unsigned char *input, float *workspace,
@@ -192,18 +193,18 @@ void generator_bytes(const generator_weights *weights, const unsigned char *inpu
 {{
     float *to = workspace + {at};
     const float *x;
-    for (int i = 0; i < {i[1]} * {i[2]} * {i[0]}; i++) to[i] = (float)input[i] * {scale} + {low};
+    for (int i = 0; i < {i.h} * {i.w} * {i.c}; i++) to[i] = (float)input[i] * {scale} + {low};
     x = draw(weights, workspace);
-    for (int i = 0; i < {o[1]} * {o[2]} * {o[0]}; i++) {{
+    for (int i = 0; i < {o.h} * {o.w} * {o.c}; i++) {{
         const float level = {value} * 127.5f + 128.0f;
         picture[i] = (unsigned char)(!(level > 0.0f) ? 0.0f : level >= 255.0f ? 255.0f : level);
     }}
 }}
 """,
         at=s.plan.input_at,
-        i=of.input,
+        i=grid(of.input),
         low=fragments.number(low),
-        o=of.image,
+        o=grid(of.image),
         scale=fragments.number(float(np.float32((high - low) / 255))),
         value=value,
     )
