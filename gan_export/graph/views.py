@@ -67,6 +67,7 @@ class ImageToImage:
     @staticmethod
     def of(signature: Signature, user: str) -> ImageToImage:
         """Return the view of a signature.  Raises GanExportError, which names `user`, for another kind of generator."""
+        refuse_random_planes(signature, user)
         ports = (*signature.inputs, *signature.outputs)
         plain = [p.kind == "image" and p.layout == "CHW" and p.dtype == "float32" for p in ports]
         if len(signature.inputs) != 1 or len(signature.outputs) != 1 or not all(plain):
@@ -76,6 +77,17 @@ class ImageToImage:
             raise GanExportError(f"this generator takes images of any size; {user} needs one: size=HEIGHTxWIDTH")
         inside, out = (tuple(d for d in p.shape if isinstance(d, int)) for p in ports)
         return ImageToImage(inside, out, ports[0].range, ports[1].range)  # type: ignore[arg-type]
+
+
+def refuse_random_planes(signature: Signature, user: str) -> None:
+    """Raise GanExportError, which names `user`, for a generator of images with dropout or noise as inputs."""
+    planes = [p.name for p in signature.inputs if p.kind == "noise"]
+    if takes_image(signature) and planes:
+        option = "dropout" if planes[0].startswith("dropout") else "noise"
+        raise GanExportError(
+            f"{user} has no {option} by seed; leave {option}=seed out, or export it to onnx, torchscript, pt2 or "
+            "openvino"
+        )
 
 
 def takes_image(signature: Signature) -> bool:

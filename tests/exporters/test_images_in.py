@@ -96,6 +96,14 @@ def test_onnx_with_dropout_by_seed_takes_its_numbers(tmp_path: Path) -> None:
         assert np.abs(generator.apply(image).astype(int) - eager.apply(image)).max() <= 1
 
 
+@pytest.mark.parametrize("format", ["native", "c"])
+def test_a_format_without_dropout_by_seed_names_those_that_have_it(format: str, tmp_path: Path) -> None:
+    torch.save(randomized(JunyanzUnet(2, 7, "batch")).state_dict(), tmp_path / "latest_net_G.pth")
+    read = checkpoint.read(tmp_path / "latest_net_G.pth", ReadOptions(dropout="seed"))
+    with pytest.raises(GanExportError, match="no dropout by seed; leave dropout=seed out, or export it to onnx"):
+        exported(read, format, tmp_path)
+
+
 def test_a_fixed_size_is_recorded_and_verified(tmp_path: Path) -> None:
     read = small("srvgg", tmp_path, ReadOptions(size="16x24"))
     result = exported(read, "torchscript", tmp_path)
