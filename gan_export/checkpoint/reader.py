@@ -108,7 +108,8 @@ def _checkpoint(
     if fixed := option_files.settled(match.reading, overrides, beside):
         overrides = dataclasses.replace(overrides, **fixed)
         match, notes = _choose(found, overrides, budget)
-        notes = (*notes, f"gan-train's {option_files.RECIPE} beside the file settles: {ReadOptions(**fixed)}")
+        settler = option_files.source_of(match.reading)
+        notes = (*notes, f"{settler} beside the file settles: {ReadOptions(**fixed)}")
     _refuse_calls(match)
     _check_memory(match, budget)
     weights, faults = _weights(match)
@@ -218,7 +219,7 @@ def _choose(found: StateDictSearch, overrides: ReadOptions, budget: Budget) -> t
         mine = printable(best.candidate.path, 60)
         notes.append(f"{mine} has no BatchNorm statistics, so those of {lender_path} were used")
     for candidate, why in refusals:
-        within = best.candidate.path.startswith(f"{candidate.path}.")
+        within = best.candidate.path.startswith(f"{candidate.path}.") or _holds(best.candidate, candidate)
         if candidate.role in ("ema", "generator") and tried.index(candidate) < _place(best, tried) and not within:
             mine, taken = printable(candidate.path, 60), printable(best.candidate.path, 60) or "the file itself"
             notes.append(f"{mine} comes first by its name but can't be read, so {taken} was taken: {why}")
@@ -230,6 +231,13 @@ def _choose(found: StateDictSearch, overrides: ReadOptions, budget: Budget) -> t
             )
     reading = dataclasses.replace(best.reading, alternatives=(*best.reading.alternatives, *also[:_SHOWN]))
     return dataclasses.replace(best, reading=reading), tuple(notes)
+
+
+def _holds(whole: Candidate, part: Candidate) -> bool:
+    """Return whether the part's tensors are among those of the whole, whose path is the first part of its own."""
+    head = f"{whole.path}." if whole.path else ""
+    within = part.path.removeprefix(head)
+    return part.path.startswith(head) and all(f"{within}.{key}" in whole.tensors for key in part.tensors)
 
 
 def _place(match: _Match, tried: tuple[Candidate, ...]) -> int:

@@ -28,6 +28,7 @@ _GENERATOR = re.compile(rf"{_AROUND}(?:generator|gen|g|decoder){_AROUND}")
 _DISCRIMINATOR = re.compile(rf"{_AROUND}(?:discriminator\w*|disc|dis|critic\w*|d|encoder){_AROUND}")
 _EMA = re.compile(
     rf"{_AROUND}(?:generator|gen|g)?(?:ema|avg|averaged?|swa|shadow|runningavg)(?:generator|gen|g)?{_AROUND}"
+    "|ge"  # lucidrains' name
 )
 
 

@@ -53,12 +53,14 @@ _HELP = {
     "norm": "BatchNorm by the statistics of each image, or by the stored ones: image or stored.",
     "dropout": "Dropout off, or on by seed and index: off or seed.",
     "size": "Fix the size of the images, HEIGHTxWIDTH, for a generator that takes any.",
-    "psi": "Truncation of a style-based generator: w moves to its mean; 1 leaves it.",
+    "psi": "Truncation of a style-based generator: w moves to its mean; 1 leaves it.  Also of Hugging Face's BigGAN.",
     "cutoff": "How many of the layers' w --psi changes.",
     "psi_input": "Keep psi as an input of the export.",
     "input": "What a style-based generator starts from: z, w, or ws (a w for each layer).",
     "part": "One part of a style-based generator: mapping (z to ws), or synthesis (ws to the image).",
     "noise": "What a style-based generator adds: const (stored), none, or seed (an input per layer).",
+    "translate": "Move the images of a StyleGAN3 by X,Y, in sides of the image.",
+    "rotate": "Turn the images of a StyleGAN3 by this many degrees.",
     "raw": "Keep the model's own range of values; don't rescale to [-1, 1].",
 }
 

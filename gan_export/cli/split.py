@@ -18,7 +18,8 @@ def files_of(
 ) -> tuple[tuple[Path, ReadOptions, Options], ...]:
     """Return (file, how to read the checkpoint, options) of both parts; `target` is the path of the whole, NAME.SUFFIX.
 
-    Truncation belongs to the mapping, noise to the synthesis, which comes first: a format may lack its layers.
+    Truncation belongs to the mapping; noise, and the transform of StyleGAN3's input, to the synthesis.  That comes
+    first: a format may lack its layers.
     """
     if overrides.input is not None or overrides.part is not None:
         raise GanExportError(
@@ -27,7 +28,7 @@ def files_of(
     if module is not None or options.sampler:
         raise GanExportError(f"{'--module' if module else '--sampler'} and --split: leave one out")
     second = replace(overrides, part="synthesis", psi=None, cutoff=None, psi_input=False)
-    first = replace(overrides, part="mapping", noise=None)
+    first = replace(overrides, part="mapping", noise=None, translate=None, rotate=None)
     return (
         (_named(target, "synthesis"), second, options),
         (_named(target, "mapping"), first, replace(options, output="float")),

@@ -48,7 +48,7 @@ from gan_export.graph.layers import (
 from gan_export.graph.ports import Port, dim_parts
 from gan_export.graph.signature import Signature
 from gan_export.graph.spec import GeneratorSpec
-from gan_export.graph.views import LatentImage
+from gan_export.graph.views import LatentImage, refuse_random_planes
 
 if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable
@@ -119,6 +119,7 @@ def encode(
     signature = spec.signature
     values = {name: i for i, name in enumerate((*[p.name for p in signature.inputs], *[x.name for x in spec.layers]))}
     returned = values[spec.outputs[0]]
+    refuse_random_planes(signature, "native")
     ports = _image_ports(signature, returned) if takes_an_image(signature) else _latent_ports(signature, returned)
     records = [_record(layer, values, weights, precision) for layer in spec.layers]
     sizes = [SizeEntry(name, s.least, s.multiple, s.most) for name, s in signature.sizes.items()]

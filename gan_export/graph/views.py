@@ -52,6 +52,49 @@ class LatentImage:
         return Signature.of_latent(self.nz, self.prior, self.image, self.classes, self.range)
 
 
+@dataclass(frozen=True, slots=True)
+class ImageToImage:
+    """A view of the signature of a generator from one image of a fixed size to one.
+
+    input, image: (C, H, W) of what goes in and comes out; input_range, range: (low, high) of their values, or None
+    """
+
+    input: tuple[int, int, int]
+    image: tuple[int, int, int]
+    input_range: tuple[float, float] | None
+    range: tuple[float, float] | None
+
+    @staticmethod
+    def of(signature: Signature, user: str) -> ImageToImage:
+        """Return the view of a signature.  Raises GanExportError, which names `user`, for another kind of generator."""
+        refuse_random_planes(signature, user)
+        ports = (*signature.inputs, *signature.outputs)
+        plain = [p.kind == "image" and p.layout == "CHW" and p.dtype == "float32" for p in ports]
+        if len(signature.inputs) != 1 or len(signature.outputs) != 1 or not all(plain):
+            takes = ", ".join(p.name for p in signature.inputs)
+            raise GanExportError(f"this generator takes {takes}; {user} takes only one from one image to one")
+        if signature.sizes:
+            raise GanExportError(f"this generator takes images of any size; {user} needs one: size=HEIGHTxWIDTH")
+        inside, out = (tuple(d for d in p.shape if isinstance(d, int)) for p in ports)
+        return ImageToImage(inside, out, ports[0].range, ports[1].range)  # type: ignore[arg-type]
+
+
+def refuse_random_planes(signature: Signature, user: str) -> None:
+    """Raise GanExportError, which names `user`, for a generator of images with dropout or noise as inputs."""
+    planes = [p.name for p in signature.inputs if p.kind == "noise"]
+    if takes_image(signature) and planes:
+        option = "dropout" if planes[0].startswith("dropout") else "noise"
+        raise GanExportError(
+            f"{user} has no {option} by seed; leave {option}=seed out, or export it to onnx, torchscript, pt2 or "
+            "openvino"
+        )
+
+
+def takes_image(signature: Signature) -> bool:
+    """Return whether the first input is an image."""
+    return signature.inputs[0].kind == "image"
+
+
 def label_port(signature: Signature) -> Port | None:
     """Return the first label input, or None if there is none."""
     return next(iter(signature.inputs_of("label")), None)

@@ -457,7 +457,8 @@ class SpecBuilder:
         for option, lacks in _NEEDS.items():
             if getattr(self.overrides, option) is not None and option not in self.used_overrides:
                 raise UnusedOptionError(f"{option}=: {self.family.name} as it is in this file has {lacks}")
-            if isinstance(given := getattr(self.overrides, option), tuple) and self.placed.get(option, 0) != len(given):
+            given = getattr(self.overrides, option) if option in _PER_LAYER else None
+            if isinstance(given, tuple) and self.placed.get(option, 0) != len(given):
                 raise GanExportError(
                     f"{option}=: {len(given)} values, this generator has {self.placed.get(option, 0)} such layers"
                 )
@@ -558,9 +559,12 @@ _NEEDS = {
     "norm": "no choice of BatchNorm's statistics",
     "dropout": "no dropout that its keys or its family show",
     "classes": "no place for a label",
-    "psi": "no w to truncate",
+    "psi": "no w to truncate, and no statistics by truncation",
     "cutoff": "no w to truncate",
     "input": "no choice of inputs",
     "part": "no two parts, from z to w and from w to an image",
     "noise": "no noise",
+    "translate": "no Fourier features to move",
+    "rotate": "no Fourier features to turn",
 }
+_PER_LAYER = ("bn_eps", "slope")  # options that may have a value for each layer

@@ -39,36 +39,60 @@ class OfLabel:
         return (f"{self.module.key}.bias",) if self.bias else ()
 
 
+def _same(array: Doubles) -> Doubles:
+    return array
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The stored mean and variance of a norm's channels.
+
+    mean, var: names of the module's arrays, (*rows, channels); pick: returns the (channels,) in use from one of them
+    """
+
+    module: Module
+    mean: str = "stored_mean"
+    var: str = "stored_var"
+    rows: tuple[int, ...] = ()
+    pick: Callable[[Doubles], Doubles] = _same
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        return f"{self.module.key}.{self.mean}", f"{self.module.key}.{self.var}"
+
+
 def conditional_norm(
-    draft: SpecBuilder, name: str, *, x: str, y: str, stored: Module, eps: float, gain: OfLabel, shift: OfLabel
+    draft: SpecBuilder, name: str, *, x: str, y: str, stored: Statistics, eps: float, gain: OfLabel, shift: OfLabel
 ) -> None:
     """Append (x - mean) / √(var + eps) × (1 + gain(y)) + shift(y).
 
-    x: the layer that is normalized.  y: the label's features.  stored: has `stored_mean` and `stored_var` (channels,).
+    x: the layer that is normalized.  y: the label's features.
     Raises DoesNotFitError if the shapes contradict each other.
     """
     width, inside = draft.shapes[x][0], draft.shapes[y][0]
     shape = (width, inside)
-    statistics = (stored.arrays.get("stored_mean"), stored.arrays.get("stored_var"))
+    arrays, pick = stored.module.arrays, stored.pick
+    statistics = {arrays.get(stored.mean), arrays.get(stored.var)}
     biases = [part.module.arrays.get("bias") for part in (gain, shift) if part.bias]
-    if gain.module.weight != shape or shift.module.weight != shape or {*statistics, *biases} != {(width,)}:
-        parts = f"{gain.module}, {shift.module} and {stored}"
-        raise DoesNotFitError(f"{stored.key}: {parts} don't fit {width} channels and {inside} features")
-    mean, var = f"{stored.key}.stored_mean", f"{stored.key}.stored_var"
+    fits = statistics == {(*stored.rows, width)} and set(biases) <= {(width,)}
+    if gain.module.weight != shape or shift.module.weight != shape or not fits:
+        parts = f"{gain.module}, {shift.module} and {stored.module}"
+        raise DoesNotFitError(f"{stored.module.key}: {parts} don't fit {width} channels and {inside} features")
+    mean, var = stored.keys
     many = len(gain.keys)
 
     def inverse(var: Doubles) -> Doubles:
-        return np.asarray(1 / np.sqrt(var + eps))
+        return np.asarray(1 / np.sqrt(pick(var) + eps))
 
     def scale_bias(var: Doubles, *bias: Doubles) -> Doubles:
         return np.asarray((1 + sum(bias)) * inverse(var))
 
     def shift_weight(mean: Doubles, var: Doubles, *rest: Doubles) -> Doubles:
-        return shift.weight(*rest[many:]) - gain.weight(*rest[:many]) * (mean * inverse(var))[:, None]
+        return shift.weight(*rest[many:]) - gain.weight(*rest[:many]) * (pick(mean) * inverse(var))[:, None]
 
     def shift_bias(mean: Doubles, var: Doubles, *biases: Doubles) -> Doubles:
         of_gain = biases[: len(gain.bias_keys)]
-        return np.asarray(sum(biases[len(of_gain) :]) - mean * scale_bias(var, *of_gain))
+        return np.asarray(sum(biases[len(of_gain) :]) - pick(mean) * scale_bias(var, *of_gain))
 
     def linear(layer: str) -> None:
         draft.add(Linear, layer, inputs=(y,), in_features=inside, out_features=width)

@@ -111,9 +111,15 @@ def check(overrides: ReadOptions) -> None:
         ("cutoff=", o.cutoff, lambda x: isinstance(x, int) and x >= 0, "at least 0"),
         ("input=", o.input, lambda x: x in ("z", "w", "ws"), "z, w or ws"),
         ("noise=", o.noise, lambda x: x in ("const", "none", "seed"), "const, none or seed"),
+        (
+            "translate=", o.translate,
+            lambda x: isinstance(x, tuple) and len(x) == 2 and each(x, lambda v: finite(v) and abs(v) <= 100),
+            "X,Y, each -100 to 100",
+        ),
+        ("rotate=", o.rotate, lambda x: finite(x) and abs(x) <= 3600, "-3600 to 3600"),
         ("image_size=", o.image_size, lambda x: isinstance(x, int) and x >= 1, "at least 1"),
         ("classes=", o.classes, lambda x: isinstance(x, int) and x >= 0, "at least 0"),
-    ):
+    ):  # fmt: skip
         if value is not None and not good(value):
             raise GanExportError(f"{option}{printable(worded(value), 40)}: must be {rule}")
 

@@ -51,6 +51,8 @@ class ReadOptions:
     input: Input | None = None  # --input: the input of a style-based generator
     part: Part | None = None  # --part: one of the two parts of a style-based generator
     noise: Noise | None = None  # --noise: the noise of a style-based generator
+    translate: tuple[float, ...] | None = None  # --translate: X,Y in sides of the image, of StyleGAN3's input
+    rotate: float | None = None  # --rotate: degrees, of StyleGAN3's input
     raw: bool = False  # --raw: keep the model's own range of values
 
     @staticmethod
@@ -101,6 +103,8 @@ class ReadSettings(TypedDict, total=False):
     input: Input | None
     part: Part | None
     noise: Noise | None
+    translate: tuple[float, ...] | None
+    rotate: float | None
     raw: bool
 
 

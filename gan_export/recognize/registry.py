@@ -7,6 +7,7 @@ from gan_export._lib.registry import Registry
 from gan_export.recognize.builder import Family
 from gan_export.recognize.families import (
     biggan,
+    biggan_huggingface,
     blocks,
     caogang,
     chain,
@@ -21,6 +22,7 @@ from gan_export.recognize.families import (
     gfpgan,
     junyanz_resnet,
     junyanz_unet,
+    lightweight_gan,
     mimicry,
     mlp,
     numbered,
@@ -54,9 +56,11 @@ ARCHS: Registry[Family] = Registry(
         stylegan3.FAMILY,
         r3gan.FAMILY,
         biggan.FAMILY,
+        biggan_huggingface.FAMILY,
         fastgan.FAMILY,
         gan3d.FAMILY,
         wavegan.FAMILY,
+        lightweight_gan.FAMILY,
         dcgan.FAMILY,
         numbered.FAMILY,
         wassersteingan.FAMILY,

@@ -184,7 +184,10 @@ class StyleBuilder:
         self.draft.used_overrides.add("part")
         if options.part is None:
             return None
-        others = {"mapping": ("input", "noise"), "synthesis": ("input", "psi", "cutoff", "psi_input")}[options.part]
+        others = {
+            "mapping": ("input", "noise", "translate", "rotate"),
+            "synthesis": ("input", "psi", "cutoff", "psi_input"),
+        }[options.part]
         if odd := next((name for name in others if getattr(options, name) not in (None, False)), None):
             raise GanExportError(f"{odd}=: the {options.part} has no place for it; leave it or part= out")
         return "z" if options.part == "mapping" else "ws"

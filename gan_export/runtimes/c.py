@@ -6,11 +6,6 @@ It contains nothing of the engine: verification runs the same code as a user's c
 from __future__ import annotations
 
 import ctypes
-import os
-import shlex
-import shutil
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +16,10 @@ from numpy.typing import NDArray
 from gan_export import latents
 from gan_export._lib import escape
 from gan_export._lib.escape import Text, c, c_identifier
-from gan_export._lib.fs import write_text
-from gan_export.errors import GanExportError, UnavailableError, printable
+from gan_export.errors import GanExportError, printable
 from gan_export.formats import manifest as manifests
 from gan_export.graph.signature import Feeds
-from gan_export.graph.views import LatentImage
+from gan_export.graph.views import LatentImage, takes_image
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
@@ -38,8 +32,9 @@ from gan_export.runtimes.base import (
     hold_to,
     require_available,
 )
+from gan_export.runtimes.c_compiler import compiled, compiler, info_of, weights_of
+from gan_export.runtimes.c_images import CImageSession
 
-FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror", "-pedantic", "-shared", "-fPIC")
 _SIDES = {1: ("LENGTH",), 2: ("HEIGHT", "WIDTH"), 3: ("DEPTH", "HEIGHT", "WIDTH")}  # constants of SYMBOL.h
 _MISSING = "no C compiler was found; install gcc or clang, or name one in CC"
 # The functions that ctypes calls; a user's own code looks like this.
@@ -93,14 +88,6 @@ void model_sizes(int64_t *out)
 )
 
 
-def compiler() -> list[str]:
-    """Return the command of the C compiler: CC, or the first that is installed; empty if there is none."""
-    if named := shlex.split(os.environ.get("CC", "")):
-        return named if shutil.which(named[0]) else []
-    found = next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
-    return [found] if found else []
-
-
 @dataclass(frozen=True, slots=True)
 class CRuntime:
     """Exported C source, compiled by this machine's compiler."""
@@ -115,7 +102,7 @@ class CRuntime:
             return Availability(False, "C source runs on the CPU only; use --device cpu")
         return AVAILABLE if compiler() else Availability(False, _MISSING)
 
-    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> CSession:
+    def load(self, path: Path, *, device: str = "cpu", threads: int | None = None) -> CSession | CImageSession:
         """Compile and load a folder; `threads` is ignored, because the source uses one thread."""
         require_available(self, device)
         manifest = manifests.read_manifest(path, "c") if manifests.detect_format(path) == "c" else None
@@ -123,6 +110,8 @@ class CRuntime:
             raise GanExportError(
                 f"{printable(str(path))} is not a folder of exported C; make one with gan-export c FILE"
             )
+        if takes_image(manifest.signature):
+            return CImageSession(path, manifest)
         return CSession(path, manifest)
 
 
@@ -136,13 +125,9 @@ class CSession:
         self._symbol = c_identifier(str(manifest.options.get("symbol", "generator")))
         embedded = bool(manifest.options.get("embed_weights", False))
         self._library: Any = _compiled(path, self._symbol, of, embedded)
-        version = _ask([*compiler(), "-dumpversion"])
-        flags = " ".join(flag for flag in FLAGS if flag.startswith(("-O", "-m")))
-        self._info = SessionInfo("c", version, "cpu", f"{Path(compiler()[0]).name} {flags}", 1)
+        self._info = info_of()
         self._hold_to_source(path)
-        self._weights = self._read_weights(path, embedded)
-        if not getattr(self._library, f"{self._symbol!s}_check")(self._weights):
-            raise GanExportError(f"{printable(str(path))}: the weights don't belong to the source, or are damaged")
+        self._weights, self._held = weights_of(self._library, path, self._symbol, embedded)
         self._check_latents(path)
 
     @property
@@ -210,19 +195,6 @@ class CSession:
         except GanExportError as e:
             raise GanExportError(f"{printable(str(path))}: {e}") from None
 
-    def _read_weights(self, path: Path, embedded: bool) -> Any:
-        """Return a pointer to the weights; `_held` keeps those of a file alive."""
-        if embedded:
-            return ctypes.byref(ctypes.c_char.in_dll(self._library, f"{self._symbol!s}_embedded"))
-        file, size = path / f"{self._symbol!s}.weights", int(self._library.weights_size())
-        try:
-            self._held = np.fromfile(file, np.uint8)
-        except OSError as e:
-            raise GanExportError(f"{printable(str(file))} can't be read: {e.strerror}") from None
-        if len(self._held) != size:
-            raise GanExportError(f"{printable(str(file))}: {len(self._held)} bytes of weights instead of {size}")
-        return ctypes.c_void_p(self._held.ctypes.data)
-
     def _check_latents(self, path: Path) -> None:
         """Raise GanExportError unless the source's latents equal the latent law's, bit by bit."""
         for seed, start in ((0, 0), (2**64 - 1, 2**64 - 8)):
@@ -262,41 +234,14 @@ def _compiled(path: Path, symbol: Text[escape.C], of: LatentImage, embedded: boo
         ("LOUD", c_identifier(str(symbol).upper())),
     ):  # fmt: skip
         caller = caller.replace(mark, value)
-    with tempfile.TemporaryDirectory(prefix="gan-c-") as folder:
-        write_text(Path(folder) / "caller.c", caller)
-        library = Path(folder) / "generator.so"
-        sources = [
-            path / f"{symbol!s}.c",
-            *([path / f"{symbol!s}_weights.c"] if embedded else []),
-            f"{folder}/caller.c",
-        ]
-        arguments = [*FLAGS, f"-I{path.resolve()}", *map(str, sources), "-lm", "-o", str(library)]
-        _ask([*compiler(), *arguments])
-        try:
-            loaded = ctypes.CDLL(str(library))
-        except OSError as e:
-            raise GanExportError(f"{printable(str(path))}: the compiled source can't be loaded: {e}") from None
+    loaded = compiled(path, symbol, caller, embedded)
     pointer, whole = ctypes.c_void_p, ctypes.c_int64
     loaded.draw_floats.argtypes = [pointer, pointer, pointer, whole, pointer]
     loaded.draw_bytes.argtypes = [pointer, ctypes.c_uint64, ctypes.c_uint64, pointer, whole, pointer]
     loaded.draw_latents.argtypes = [ctypes.c_uint64, ctypes.c_uint64, whole, pointer]
     loaded.draw_floats.restype = loaded.draw_bytes.restype = loaded.draw_latents.restype = None
     loaded.model_sizes.restype = None
-    loaded.weights_size.restype = ctypes.c_uint64
     return loaded
-
-
-def _ask(command: list[str]) -> str:
-    """Return the standard output of a compiler; raise GanExportError with its first line if it fails."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
-    except OSError as e:
-        raise UnavailableError(f"c: {printable(command[0])} can't be run: {e.strerror}") from None
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["?"]
-        why = printable(lines[0], limit=300)
-        raise GanExportError(f"{printable(command[0])} can't compile the exported source: {why}")
-    return done.stdout.strip()
 
 
 C = CRuntime()

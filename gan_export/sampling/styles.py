@@ -223,7 +223,7 @@ def mapping_beside(synthesis: Path) -> Path | None:
 def _of_checkpoint(generator: Generator, *, psi: bool, cutoff: int | None) -> StyleParts:
     opening, options = generator.opening, generator.overrides
     assert opening is not None
-    first = replace(options, part="mapping", input=None, noise=None)
+    first = replace(options, part="mapping", input=None, noise=None, translate=None, rotate=None)
     if psi:
         cutoff = options.cutoff if cutoff is None else cutoff
         first = replace(first, psi=None, psi_input=True, cutoff=cutoff)

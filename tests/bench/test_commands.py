@@ -20,7 +20,7 @@ from gan_export.bench.record import Run
 from gan_export.checkpoint import ReadOptions, read
 from gan_export.exporters.base import Options
 from gan_export.pipeline import publish
-from gan_export.runtimes.c import compiler
+from gan_export.runtimes.c_compiler import compiler
 from tests.bench.conftest import REPOSITORY, Command
 from tests.conftest import Command as InProcess
 from tests.conftest import interruptible, refused

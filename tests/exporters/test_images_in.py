@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from gan_export.exporters.base import Options
 from gan_export.formats import manifest as manifests
 from gan_export.pipeline import publish
 from gan_export.recognize.options import ReadOptions
+from gan_export.runtimes.c_compiler import compiler
 from gan_export.sampling.apply import open_image_generator
 from tests.originals.images_in import JunyanzResnet, JunyanzUnet, Lornatang, Rrdb, Srvgg, randomized
 
@@ -94,6 +96,14 @@ def test_onnx_with_dropout_by_seed_takes_its_numbers(tmp_path: Path) -> None:
         assert np.abs(generator.apply(image).astype(int) - eager.apply(image)).max() <= 1
 
 
+@pytest.mark.parametrize("format", ["native", "c"])
+def test_a_format_without_dropout_by_seed_names_those_that_have_it(format: str, tmp_path: Path) -> None:
+    torch.save(randomized(JunyanzUnet(2, 7, "batch")).state_dict(), tmp_path / "latest_net_G.pth")
+    read = checkpoint.read(tmp_path / "latest_net_G.pth", ReadOptions(dropout="seed"))
+    with pytest.raises(GanExportError, match="no dropout by seed; leave dropout=seed out, or export it to onnx"):
+        exported(read, format, tmp_path)
+
+
 def test_a_fixed_size_is_recorded_and_verified(tmp_path: Path) -> None:
     read = small("srvgg", tmp_path, ReadOptions(size="16x24"))
     result = exported(read, "torchscript", tmp_path)
@@ -133,11 +143,52 @@ def test_native_of_an_upscaler(tmp_path: Path) -> None:
         generator.sample(1)
 
 
-def test_formats_without_these_layers_refuse(tmp_path: Path) -> None:
+def test_c_needs_a_fixed_size(tmp_path: Path) -> None:
     read = small("srvgg", tmp_path)
-    with pytest.raises(GanExportError, match="takes input and gives image; c takes only"):
+    with pytest.raises(GanExportError, match="images of any size; c needs one: size=HEIGHTxWIDTH"):
         exported(read, "c", tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["latest_net_G.pth"]
+
+
+@pytest.mark.parametrize(
+    ("family", "size"),
+    [
+        ("srvgg", (9, 14)),
+        *(
+            pytest.param(family, size, marks=pytest.mark.long)
+            for family, size in (
+                ("rrdb", (8, 12)), ("junyanz_resnet", (20, 24)), ("junyanz_unet", (32, 64)), ("srresnet", (9, 7)),
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_c_of_a_fixed_size(family: str, size: tuple[int, int], tmp_path: Path) -> None:
+    height, width = size
+    read = small(family, tmp_path, ReadOptions(size=f"{height}x{width}"))
+    result = exported(read, "c", tmp_path)
+    assert result.report is not None
+    assert result.report.passed
+    image = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), np.uint8)
+    with open_image_generator(result.path) as generator, open_image_generator(tmp_path / "latest_net_G.pth") as eager:
+        assert np.abs(generator.apply(image).astype(int) - eager.apply(image)).max() <= 1
+
+
+@pytest.mark.parametrize("embed", [False, True])
+def test_the_example_of_c_puts_an_image_through(embed: bool, tmp_path: Path) -> None:
+    read = small("srvgg", tmp_path, ReadOptions(size="6x10"))
+    folder = exported(read, "c", tmp_path, Options(embed_weights=embed)).path
+    image = np.random.default_rng(0).integers(0, 256, (6, 10, 3), np.uint8)
+    (tmp_path / "before.ppm").write_bytes(b"P6\n10 6\n255\n" + image.tobytes())
+    sources = ["generator.c", *(["generator_weights.c"] if embed else []), "example.c"]
+    subprocess.run(
+        [*compiler(), "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", *sources, "-lm", "-o", "example"],
+        cwd=folder, check=True,
+    )  # fmt: skip
+    files = [*([] if embed else ["generator.weights"]), tmp_path / "before.ppm", tmp_path / "after.ppm"]
+    subprocess.run(["./example", *files], cwd=folder, check=True)
+    made = np.frombuffer((tmp_path / "after.ppm").read_bytes().removeprefix(b"P6\n20 12\n255\n"), np.uint8)
+    with open_image_generator(tmp_path / "latest_net_G.pth") as eager:
+        assert np.abs(made.reshape(12, 20, 3).astype(int) - eager.apply(image[None])[0]).max() <= 1
 
 
 @pytest.mark.parametrize("format", ["onnx", "torchscript"])

@@ -15,7 +15,7 @@ from gan_export.errors import GanExportError
 from gan_export.pipeline import publish
 from gan_export.recognize.options import ReadOptions
 from gan_export.runtimes import RUNTIMES
-from tests.originals.style import biggan, fastgan, nvlabs, r3gan, rosinality, stylegan3
+from tests.originals.style import biggan, fastgan, lightweight, nvlabs, r3gan, rosinality, stylegan3
 from tests.originals.style.containers import nvlabs_pickle
 
 FORMATS = ("onnx", "torchscript", "pt2", "openvino", "safetensors")
@@ -42,6 +42,12 @@ def small(family: str, folder: Path, options: ReadOptions | None = None) -> Chec
         case "biggan":
             net = biggan.BigGAN([16, 16], [16, 8], 9, 4, 5, hier=True, attention=[8])
             _state_dict(biggan.random_biggan(net), path)
+        case "biggan_huggingface":
+            _state_dict(
+                biggan.trained_port(8, 4, 8, [(False, 16, 8), (True, 8, 4), (False, 4, 2), (True, 2, 1)], 2), path
+            )
+        case "lightweight_gan":
+            _state_dict(lightweight.random_lightweight(lightweight.Generator(8, [8, 6, 4, 4, 3], [8])), path)
         case "fastgan":
             _state_dict(fastgan.trained_a_little(8, {4: 8, 8: 8, 16: 6, 32: 4, 64: 4}, 64), path)
     read = checkpoint.read(path, options)
@@ -63,6 +69,8 @@ def verified(read: Checkpoint, format: str, folder: Path) -> publish.ExportResul
     [
         *itertools.product(("stylegan2", "r3gan", "biggan", "fastgan"), FORMATS),
         ("stylegan2_rosinality", "onnx"),  # the same layers as stylegan2's
+        *itertools.product(("lightweight_gan",), FORMATS),
+        ("biggan_huggingface", "onnx"),  # the same layers as biggan's
         ("stylegan3", "onnx"),
         ("stylegan3", "openvino"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 from gan_export import latents
 from gan_export.checkpoint import Checkpoint, read
 from gan_export.errors import GanExportError
+from gan_export.graph.ports import TruncatedNormal
 from gan_export.graph.torch_module import build_module
 from gan_export.recognize import Match, ReadOptions, recognize
-from tests.originals.style import STYLE_FAMILIES, biggan, fastgan, nvlabs, r3gan, rosinality, stylegan3
+from tests.originals.style import STYLE_FAMILIES, biggan, fastgan, lightweight, nvlabs, r3gan, rosinality, stylegan3
 from tests.originals.style.containers import nvlabs_pickle, r3gan_pickle
 
 BOUND = 1e-5  # of the largest value
@@ -64,6 +66,15 @@ def _fastgan(model: nn.Module, path: Path) -> Path:
     return path
 
 
+def _averaged(model: nn.Module, path: Path) -> Path:
+    """As lightweight-gan's script saves it: three networks in one state dict."""
+    raw = {f"G.{k}": torch.zeros_like(v) for k, v in model.state_dict().items()}
+    averaged = {f"GE.{k}": v for k, v in model.state_dict().items()}
+    networks = {**raw, "D.residual_layers.0.0.weight": torch.ones(4, 3, 3, 3), **averaged}
+    torch.save({"GAN": networks, "version": "1.2.1", "G_scaler": {}, "D_scaler": {}}, path)
+    return path
+
+
 def _synthesis(model: nn.Module, path: Path) -> Path:
     torch.save({f"synthesis.{k}": v for k, v in model.state_dict().items()}, path)
     return path
@@ -83,6 +94,7 @@ def _stylegan2(*sizes: Any, **settings: Any) -> Callable[[], nn.Module]:
 SMALL, WIDE = [12, 10, 8, 6], [16, 16, 16, 8, 4]
 FAST = {4: 8, 8: 8, 16: 6, 32: 4, 64: 4, 128: 3, 256: 2}
 BIG = ([32, 32, 16], [32, 16, 8], 12, 6, 5)
+PORT = [(False, 16, 8), (True, 8, 4), (False, 4, 2), (True, 2, 1)]  # whether a block doubles the size, widths
 ROWS = {
     "skip": Row("stylegan2", _stylegan2(10, 0, 8, SMALL), _pickled, 10),
     "skip-64-clamp": Row("stylegan2", _stylegan2(16, 0, 16, WIDE, clamp=0.7, layers=3), _pickled, 16),
@@ -146,6 +158,19 @@ ROWS = {
     ),
     "biggan-deep": Row(
         "biggan", lambda: biggan.random_biggan(biggan.BigGANDeep(*BIG, attention=[16])), _saved, 12, True, True
+    ),
+    "lightweight": Row(
+        "lightweight_gan",
+        lambda: lightweight.random_lightweight(lightweight.Generator(8, [8, 8, 6, 6, 4], [16])), _averaged, 8,
+        bounded=True,
+    ),
+    "lightweight-frequencies": Row(
+        "lightweight_gan",
+        lambda: lightweight.random_lightweight(lightweight.Generator(6, [6, 4, 4, 3, 3], [8, 32], frequencies=True)),
+        _averaged, 6, bounded=True,
+    ),
+    "biggan-huggingface": Row(
+        "biggan_huggingface", lambda: biggan.trained_port(12, 6, 8, PORT, 2), _saved, 12, True, True
     ),
 }  # fmt: skip
 
@@ -332,6 +357,23 @@ def test_both_convolutions_of_a_block_with_labels_have_noise_of_their_own(
     expect(images(checkpoint, z, labels, *planes), want)
 
 
+@pytest.mark.parametrize(
+    ("move", "turn"), [((0.2, -0.15), None), (None, 30.0), ((-0.3, 0.25), -100.0), ((0.0, 0.0), None)]
+)
+def test_moves_and_turns_a_stylegan3_as_the_original(
+    move: tuple[float, float] | None, turn: float | None, tmp_path: Path
+) -> None:
+    row = ROWS["stylegan3"]
+    model: Any = row.build()
+    path = row.save(model, tmp_path / "network.pkl")
+    want = stylegan3.moved(model, *(move or (0.0, 0.0)), turn or 0.0)
+    checkpoint = read(path, ReadOptions(translate=move, rotate=turn))
+    expect(images(checkpoint, *inputs(row)), original(want, *inputs(row)))
+    synthesis = read(path, ReadOptions(part="synthesis", translate=move, rotate=turn))
+    ws = original(want.mapping, *inputs(row), None, 1.0, None)
+    expect(images(synthesis, ws), original(want.synthesis, ws))
+
+
 @pytest.mark.parametrize("name", ["skip-labels", "biggan", "r3gan", "stylegan3"])
 def test_an_image_does_not_depend_on_its_neighbors(name: str, tmp_path: Path) -> None:
     row = ROWS[name]
@@ -351,6 +393,11 @@ def test_an_image_does_not_depend_on_its_neighbors(name: str, tmp_path: Path) ->
         ("skip", ReadOptions(psi=0.5, psi_input=True), "either a constant or an input"),
         ("biggan", ReadOptions(psi_input=True), "no w to truncate"),
         ("skip", ReadOptions(psi=float("nan")), "psi=nan: must be"),
+        ("skip", ReadOptions(rotate=10.0), "rotate=: .*no Fourier features"),
+        ("stylegan3", ReadOptions(translate=(0.1,)), "translate=0.1: must be X,Y"),
+        ("stylegan3", ReadOptions(translate=(0.1, float("inf"))), "translate=0.1,inf: must be X,Y"),
+        ("stylegan3", ReadOptions(rotate=1e9), "rotate=1000000000.0: must be"),
+        ("stylegan3", ReadOptions(part="mapping", rotate=10.0), "rotate=: the mapping has no place"),
         ("skip", ReadOptions(slope=0.1), "slope=: .*no hidden activation"),
     ],
 )
@@ -359,6 +406,25 @@ def test_refuses_options_that_decide_nothing(name: str, flags: ReadOptions, why:
     path = row.save(row.build(), tmp_path / "network.pkl")
     with pytest.raises(GanExportError, match=why):
         read(path, flags)
+
+
+@pytest.mark.parametrize("psi", [0.4, 0.7, 0.53, 0.01, 1.0])
+def test_a_port_of_biggan_takes_the_statistics_of_its_truncation(psi: float, tmp_path: Path) -> None:
+    row = ROWS["biggan-huggingface"]
+    model = row.build()
+    row.save(model, tmp_path / "pytorch_model.bin")
+    config = {"attention_layer_position": 2, "eps": 1e-4, "layers": PORT, "n_stats": 51}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for path in (tmp_path, tmp_path / "pytorch_model.bin"):
+        checkpoint = read(path, ReadOptions(psi=psi))
+        expect(images(checkpoint, *inputs(row)), original(model, *inputs(row), psi))
+        assert checkpoint.signature.inputs[0].prior == TruncatedNormal(2.0)
+        assert "bn_eps=0.0001" in " ".join(checkpoint.reading.notes)
+    (tmp_path / "config.json").write_text(json.dumps({**config, "layers": PORT[::-1]}))
+    with pytest.raises(GanExportError, match=r"config\.json says that other blocks"):
+        read(tmp_path)
+    with pytest.raises(GanExportError, match=r"psi=1\.5: this generator has statistics"):
+        read(tmp_path / "pytorch_model.bin", ReadOptions(psi=1.5))
 
 
 # Files that lie.
@@ -432,6 +498,18 @@ def test_fastgans_noise_is_an_input_by_choice(name: str, tmp_path: Path) -> None
     assert next(fastgan.Noise.given, None) is None
     expect(images(checkpoint, *tensors), want)
     with pytest.raises(GanExportError, match="stores no noise"):
+        read(path, ReadOptions(noise="const"))
+
+
+def test_lightweight_gans_noise_is_an_input_by_choice(tmp_path: Path) -> None:
+    row = ROWS["lightweight"]
+    model = row.build()
+    path = row.save(model, tmp_path / "model_1.pt")
+    checkpoint = read(path, ReadOptions(noise="seed"))
+    planes = [torch.randn(COUNT, *port.dims({})) for port in checkpoint.signature.inputs[1:]]
+    lightweight.Noise.given = iter(planes)
+    expect(images(checkpoint, *inputs(row), *planes), original(model, *inputs(row)))
+    with pytest.raises(GanExportError, match="noise=const: the file stores no noise"):
         read(path, ReadOptions(noise="const"))
 
 

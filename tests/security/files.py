@@ -27,9 +27,11 @@ from gan_export.graph.layers import (
     BlurDown,
     BlurUp,
     ChannelBias,
+    ChannelNorm,
     Channels,
     Clamp,
     Concat,
+    ContextPool,
     Conv,
     ConvTranspose,
     Crop,
@@ -40,10 +42,13 @@ from gan_export.graph.layers import (
     FilterDown,
     FilterUp,
     FourierFeatures,
+    Gelu,
     GroupedConv,
     GroupedConvTranspose,
     InstanceNorm,
     Linear,
+    LinearAttend,
+    LocalAttend,
     MaxPool,
     ModulatedConstant,
     Multiply,
@@ -128,6 +133,13 @@ def other_layers() -> dict[str, Any]:
     c.add(AvgPool, "averaged", size=1)
     c.add(Attend, "attended", inputs=("averaged", "pooled", "pooled"))
     c.add(Channels, "channels", start=0, count=4)
+    c.add(ChannelNorm, "channelnorm", channels=4)
+    c.add(LinearAttend, "linearattended", inputs=("channels", "channelnorm", "channelnorm"), heads=2)
+    c.add(LocalAttend, "localattended", inputs=("linearattended", "channelnorm", "channelnorm"), heads=2)
+    c.add(Channels, "score", start=0, count=1)
+    c.add(ContextPool, "context", inputs=("score", "localattended"))
+    c.add(ScaleChannels, "gated", inputs=("localattended", "context"))
+    c.add(Gelu, "gelu")
     c.add(InstanceNorm, "instancenorm", channels=4)
     c.add(Pad, "padded", size=1, mode="reflect")
     c.add(PixelUnshuffle, "unshuffled", factor=2)

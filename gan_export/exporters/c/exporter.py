@@ -15,6 +15,7 @@ from gan_export.exporters.base import Options, make_manifest
 from gan_export.formats.c import C_MANIFEST
 from gan_export.formats.manifest import Manifest
 from gan_export.graph.fold import fold_batchnorm
+from gan_export.graph.views import ImageToImage
 
 if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable
@@ -40,7 +41,7 @@ class PlainC:
 
     def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
         """Write the folder `target`; see `Exporter.write`.  The precision is that of the weights; sums are float32."""
-        from gan_export.exporters.c import names, plan, text, weights
+        from gan_export.exporters.c import names, plan, text, text_images, weights
 
         symbol = names.checked_symbol(options.symbol)
         checkpoint = known_layers(generator, "c")
@@ -56,10 +57,11 @@ class PlainC:
             embedded=options.embed_weights,
         )
         target.mkdir(exist_ok=True)
+        texts = text_images if isinstance(layout.of, ImageToImage) else text
         files = {
-            f"{options.symbol}.h": text.header(source),
-            f"{options.symbol}.c": text.source(source),
-            "example.c": text.example(source),
+            f"{options.symbol}.h": texts.header(source),
+            f"{options.symbol}.c": texts.source(source),
+            "example.c": texts.example(source),
         }
         if options.embed_weights:
             files[f"{options.symbol}_weights.c"] = text.embedded_weights(source)

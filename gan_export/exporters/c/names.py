@@ -39,8 +39,8 @@ def checked_symbol(symbol: str) -> Text[C]:
 
 def for_layers(names: Iterable[str], symbol: str) -> dict[str, Text[C]]:
     """Return a unique C identifier for each layer, equal to its name if possible."""
-    given = {"z": c("z"), "label": c("label")}
-    used = {"z", "label"}
+    given = {"z": c("z"), "label": c("label"), "input": c("input")}
+    used = {"z", "label", "input"}
     for name in names:
         plain = re.sub(r"[^A-Za-z0-9_]", "_", name)[:_LONGEST].strip("_") or "layer"
         if (

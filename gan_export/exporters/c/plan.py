@@ -25,7 +25,7 @@ from gan_export.graph.layers import (
     Shape,
 )
 from gan_export.graph.spec import GeneratorSpec, infer_shapes
-from gan_export.graph.views import LatentImage
+from gan_export.graph.views import ImageToImage, LatentImage, takes_image
 
 PANEL = 16  # output channels of one product
 IN_PLACE = (Activation, Affine, Scale)
@@ -74,15 +74,17 @@ class Plan:
     flattened: Linear layers whose rows are reordered, name -> the image that their output is read as
     views:     Reshape layers that change nothing in memory
     workspace: floats that the caller must provide
+    input_at:  offset of the image that goes in, which is in the workspace
     """
 
     spec: GeneratorSpec
-    of: LatentImage
+    of: LatentImage | ImageToImage
     grids: dict[str, Grid]
     flattened: dict[str, Grid]
     views: frozenset[str]
     steps: tuple[Step, ...]
     workspace: int
+    input_at: int = 0
 
 
 def grid(shape: Shape) -> Grid:
@@ -149,11 +151,12 @@ def folded_padding(layer: Conv | ConvTranspose) -> int:
 
 def make(spec: GeneratorSpec) -> Plan:
     """Plan a lowered spec."""
-    of = LatentImage.of(spec.signature, "c")
+    takes = takes_image(spec.signature)
+    of = ImageToImage.of(spec.signature, "c") if takes else LatentImage.of(spec.signature, "c")
     grids = {name: grid(shape) for name, shape in infer_shapes(spec).items()}
     flattened, views = _orders(spec, grids)
     by_name = {layer.name: layer for layer in spec.layers}
-    home = {"z": "z", "label": "label"}  # value -> the first value in the same memory
+    home = {port.name: port.name for port in spec.signature.inputs}  # value -> the first value in the same memory
     last = {}  # the same -> the last step that reads it
     for i, layer in enumerate(spec.layers):
         home[layer.name] = home[layer.inputs[0]] if layer.name in views else layer.name
@@ -175,6 +178,7 @@ def make(spec: GeneratorSpec) -> Plan:
         top = max(top, at + size)
         return at
 
+    input_at = place(spec.signature.inputs[0].name, math.prod(of.input)) if isinstance(of, ImageToImage) else 0
     for i, layer in enumerate(spec.layers):
         source = home[layer.inputs[0]]
         at: int | None = None
@@ -197,7 +201,7 @@ def make(spec: GeneratorSpec) -> Plan:
                 }
         steps.append(Step(layer, at, in_place, scratch))
         taken = {key: part for key, part in taken.items() if "/" not in key and last[key] > i}
-    return Plan(spec, of, grids, flattened, frozenset(views), tuple(steps), max(top, 1))
+    return Plan(spec, of, grids, flattened, frozenset(views), tuple(steps), max(top, 1), input_at)
 
 
 def wide(layer: Conv | ConvTranspose | ConvNd | ConvTransposeNd, source: Grid) -> Grid:

@@ -15,6 +15,7 @@ from gan_export.exporters.c.weights import TYPES, Member, Product
 from gan_export.exporters.gan_file import checksum
 from gan_export.formats.manifest import Manifest
 from gan_export.graph.layers import Activation
+from gan_export.graph.views import LatentImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,15 @@ class Source:
     embedded: bool
 
     @property
+    def of(self) -> LatentImage:
+        """The view of a signature from a latent."""
+        assert isinstance(self.plan.of, LatentImage)
+        return self.plan.of
+
+    @property
     def sizes(self) -> Sizes:
         """The names of the sizes of what is made, before `fill`."""
-        return Sizes(self.plan.of.image, c("GENERATOR"))
+        return Sizes(self.of.image, c("GENERATOR"))
 
     @property
     def data(self) -> bytes:
@@ -54,7 +61,7 @@ class Source:
 
 def header(s: Source) -> Text[C]:
     """Return the text of SYMBOL.h."""
-    of = s.plan.of
+    of = s.of
     sizes = s.sizes
     sides = c("\n").join(
         c("    {name} = {side},", name=name, side=side) for name, side in zip(sizes.names, of.image[1:], strict=True)
@@ -65,7 +72,7 @@ def header(s: Source) -> Text[C]:
         bound = c("in [{low:g}, {high:g}]", low=of.range[0], high=of.range[1])
     label = c("uint32_t label, ") if of.classes else c("")
     struct = c("\n").join(
-        c("    {declared} /* {comment} */", comment=m.comment, declared=_declared(s, m)) for m in s.members
+        c("    {declared} /* {comment} */", comment=m.comment, declared=declared(s, m)) for m in s.members
     )
     members = struct if s.members else c("    char none; /* this generator has no weights */")
     files = c("{symbol}.c", symbol=s.symbol) + (c(" {symbol}_weights.c", symbol=s.symbol) if s.embedded else c(""))
@@ -153,7 +160,7 @@ void generator_bytes(const generator_weights *weights, const float *z, {label}fl
         nz=of.nz,
         of_image=of_image,
         prior=_prior(s),
-        provenance=_provenance(s),
+        provenance=provenance(s),
         sides=sides,
         size=len(s.data),
         symbol=s.symbol,
@@ -165,19 +172,29 @@ void generator_bytes(const generator_weights *weights, const float *z, {label}fl
 
 def source(s: Source) -> Text[C]:
     """Return the text of SYMBOL.c."""
-    plan, of, precision = s.plan, s.plan.of, s.manifest.precision
-    kinds = {step.layer.kind for step in plan.steps if isinstance(step.layer, Activation)}
-    products = [step.layer for step in plan.steps if isinstance(step.layer, Product)]
-    normal = of.prior == "normal"
+    normal = s.of.prior == "normal"
     parts = [
-        c("/* {symbol}.c: see {symbol}.h.\n *\n{provenance}\n */\n", provenance=_provenance(s), symbol=s.symbol),
+        c("/* {symbol}.c: see {symbol}.h.\n *\n{provenance}\n */\n", provenance=provenance(s), symbol=s.symbol),
         c('#include "{symbol}.h"\n\n', symbol=s.symbol)
         + (c("#include <math.h>\n") if normal else c(""))
         + c("#include <string.h>\n"),
-        _part("latents") + _part("normal" if normal else "uniform"),
+        part("latents") + part("normal" if normal else "uniform"),
+        *functions(s),
+        _picture(s),
+        check(s),
+        _public(s),
     ]
+    return s.fill(c("\n").join(parts))
+
+
+def functions(s: Source) -> list[Text[C]]:
+    """Return the matrix products, the helpers and the function of each layer."""
+    plan, precision = s.plan, s.manifest.precision
+    kinds = {step.layer.kind for step in plan.steps if isinstance(step.layer, Activation)}
+    products = [step.layer for step in plan.steps if isinstance(step.layer, Product)]
+    parts = []
     if products:
-        parts.append(_part("tiles") + (_part(precision) if precision != "fp32" else c("")) + _products(precision))
+        parts.append(part("tiles") + (part(precision) if precision != "fp32" else c("")) + _products(precision))
     begins = any(p.bias and not is_folded(p) for p in products)
     clears = any(not p.bias or is_folded(p) for p in products)
     helpers = [
@@ -186,13 +203,12 @@ def source(s: Source) -> Text[C]:
         ("exponential", bool(kinds & {"tanh", "sigmoid"})),
         *((kind, kind in kinds) for kind in ("relu", "leaky_relu", "tanh", "sigmoid")),
     ]
-    chosen = c("").join(_part(name) for name, used in helpers if used)
+    chosen = c("").join(part(name) for name, used in helpers if used)
     parts.append(c("/* ---- the layers, each image as [row][column][channel] ---- */\n") + chosen)
     for step in plan.steps:
         if step.layer.name not in plan.views and (text := layers.function(plan, step, s.names, precision)):
             parts.append(text.replace("@symbol@", s.symbol))
-    parts += [_picture(s), _public(s)]
-    return s.fill(c("\n").join(parts))
+    return parts
 
 
 def embedded_weights(s: Source) -> Text[C]:
@@ -210,7 +226,7 @@ def embedded_weights(s: Source) -> Text[C]:
         )
     head = c(
         "/* {symbol}_weights.c: the weights of {symbol}.h.\n *\n{provenance}\n */\n",
-        provenance=_provenance(s),
+        provenance=provenance(s),
         symbol=s.symbol,
     )
     body = c(",\n").join(arrays) if arrays else c("    0")
@@ -226,9 +242,9 @@ def embedded_weights(s: Source) -> Text[C]:
 
 def example(s: Source) -> Text[C]:
     """Return the text of example.c, which writes one image to a PNM file."""
-    of = s.plan.of
+    of = s.of
     channels = of.image[0]
-    read = c("") if s.embedded else _READ
+    read = c("") if s.embedded else part("example_weights")
     files = c("{symbol}.c {symbol}_weights.c", symbol=s.symbol) if s.embedded else c("{symbol}.c", symbol=s.symbol)
     before = c("") if s.embedded else c("{symbol}.weights ", symbol=s.symbol)
     picture = c("picture.ppm") if channels == 3 else c("picture.pgm")
@@ -247,7 +263,7 @@ def example(s: Source) -> Text[C]:
         pixels=s.sizes.pixels,
     )
     rows = s.sizes.rows
-    text = _part("example")
+    text = part("example")
     for mark, value in {
         "symbol": s.symbol,
         "compile": c("cc -std=c99 -O3 -march=native {files} example.c -lm -o example", files=files),
@@ -269,25 +285,14 @@ def example(s: Source) -> Text[C]:
     return s.fill(text.replace("\n\n\n", c("\n\n")))
 
 
-_READ = c(
-    """\
-    file = fopen(argv[1], "rb");
-    if (file == NULL || fread(&weights, 1, sizeof weights, file) != sizeof weights || !generator_check(&weights)) {
-        fprintf(stderr, "%s can't be read, or isn't the weights of this generator\\n", argv[1]);
-        return 1;
-    }
-    fclose(file);
-"""
-)
-
-
-def _part(name: str) -> Text[C]:
+def part(name: str) -> Text[C]:
+    """Return the text of parts/NAME.c."""
     return resource(C, "gan_export.exporters.c", "parts", f"{name}.c")
 
 
 def _products(precision: str) -> Text[C]:
     """Return product() for the type in which weights are stored."""
-    text = _part("product")
+    text = part("product")
     widened = {"fp16": c("w + k * PANEL, some * PANEL, wide"), "int8": c("w + k * PANEL, unit, some, wide")}
     arguments = widened.get(precision)
     slice_ = (
@@ -303,15 +308,15 @@ def _products(precision: str) -> Text[C]:
 def _picture(s: Source) -> Text[C]:
     """Return the function that runs the layers in turn."""
     plan, names = s.plan, s.names
-    label = c("uint32_t label, ") if plan.of.classes else c("")
-    lines = []
+    label = c("uint32_t label, ") if s.of.classes else c("")
+    statements = []
     for step in plan.steps:
-        lines += _lines(plan, step, names)
+        statements += lines(plan, step, names)
     reads = {name for step in plan.steps for name in step.layer.inputs}
-    unused = [name for name in ("z", "label") if name not in reads and (name == "z" or plan.of.classes)]
+    unused = [name for name in ("z", "label") if name not in reads and (name == "z" or s.of.classes)]
     unused += [] if s.members else ["weights"]
     ignored = c("").join(c("    (void){name};\n", name=c_identifier(name)) for name in unused)
-    body = c("\n").join(c("    {line}", line=line) for line in lines)
+    body = c("\n").join(c("    {line}", line=line) for line in statements)
     return c(
         """\
 /* Run the layers in order; return the output of the last one, {shape}. */
@@ -329,7 +334,8 @@ static const float *draw(const generator_weights *weights, const float *z, {labe
     )
 
 
-def _lines(plan: Plan, step: Step, names: layers.Names) -> list[Text[C]]:
+def lines(plan: Plan, step: Step, names: layers.Names) -> list[Text[C]]:
+    """Return the statements for a layer in the function that runs the layers in turn."""
     layer, own = step.layer, names[step.layer.name]
     shape = fragments.shape(plan.grids[layer.name])
     if step.at is None:
@@ -348,11 +354,35 @@ def _lines(plan: Plan, step: Step, names: layers.Names) -> list[Text[C]]:
     ]
 
 
+def check(s: Source) -> Text[C]:
+    """Return the function that checks the weights."""
+    first, second = checksum(s.data)
+    return c(
+        """\
+int generator_check(const generator_weights *weights)
+{{
+    const unsigned char *bytes = (const unsigned char *)weights;
+    uint64_t first = 0, second = 0; /* the xor of the words, and their polynomial at x in GF(2^64) */
+    for (unsigned long i = 0; i < sizeof *weights; i += 8) {{
+        const unsigned long left = sizeof *weights - i;
+        uint64_t word = 0;
+        memcpy(&word, bytes + i, left < 8 ? left : 8);
+        first ^= word;
+        second = (second << 1) ^ (0x1B & (0 - (second >> 63))) ^ word;
+    }}
+    return sizeof *weights == {size} && first == UINT64_C(0x{first:016x}) && second == UINT64_C(0x{second:016x});
+}}
+""",
+        first=first,
+        second=second,
+        size=len(s.data),
+    )
+
+
 def _public(s: Source) -> Text[C]:
-    of = s.plan.of
+    of = s.of
     low, high = of.range or (-1.0, 1.0)
     label, passed = (c("uint32_t label, "), c("label, ")) if of.classes else (c(""), c(""))
-    first, second = checksum(s.data)
     value = c("x[i]")
     if (low, high) != (-1.0, 1.0):  # computed as docs/gan-file-format.md defines it, each operation in float32
         factor = np.float32(2) / (np.float32(high) - np.float32(low))
@@ -374,20 +404,6 @@ uint32_t generator_label(uint64_t seed, uint64_t index)
     )
     return c(
         """\
-int generator_check(const generator_weights *weights)
-{{
-    const unsigned char *bytes = (const unsigned char *)weights;
-    uint64_t first = 0, second = 0; /* the xor of the words, and their polynomial at x in GF(2^64) */
-    for (unsigned long i = 0; i < sizeof *weights; i += 8) {{
-        const unsigned long left = sizeof *weights - i;
-        uint64_t word = 0;
-        memcpy(&word, bytes + i, left < 8 ? left : 8);
-        first ^= word;
-        second = (second << 1) ^ (0x1B & (0 - (second >> 63))) ^ word;
-    }}
-    return sizeof *weights == {size} && first == UINT64_C(0x{first:016x}) && second == UINT64_C(0x{second:016x});
-}}
-
 void generator_latent(uint64_t seed, uint64_t index, float z[GENERATOR_LATENT])
 {{
     uint32_t c[4] = {{0}};
@@ -416,26 +432,25 @@ void generator_bytes(const generator_weights *weights, const float *z, {label}fl
         c=of.image[0],
         count=s.sizes.count,
         draw=c_identifier(of.prior),
-        first=first,
         label=label,
         labels=labels if of.classes else c(""),
         passed=passed,
-        second=second,
-        size=len(s.data),
         value=value,
     )
 
 
-def _declared(s: Source, m: Member) -> Text[C]:
+def declared(s: Source, m: Member) -> Text[C]:
+    """Return the declaration of a member of the struct."""
     kind = {"float32": c("float"), "uint16": c("uint16_t"), "int8": c("int8_t")}[m.values.dtype.name]
     return c("{kind} {member}[{size}];", kind=kind, member=s.member(m), size=m.values.size)
 
 
 def _prior(s: Source) -> Text[C]:
-    return c("N(0, 1)") if s.plan.of.prior == "normal" else c("U(-1, 1)")
+    return c("N(0, 1)") if s.of.prior == "normal" else c("U(-1, 1)")
 
 
-def _provenance(s: Source) -> Text[C]:
+def provenance(s: Source) -> Text[C]:
+    """Return the lines of a comment that say what the source was made from."""
     m = s.manifest
     words = [
         c(

@@ -37,12 +37,15 @@ def members(plan: Plan, weights: Mapping[str, Floats], precision: str) -> list[M
     found: list[Member] = []
     for step in plan.steps:
         layer = step.layer
-        for part in ("weight", "bias"):
+        for part in ("weight", "bias", "filt"):
             values = weights.get(f"{layer.name}.{part}")
             if values is None:
                 continue
             if part == "weight" and isinstance(layer, Linear | Conv | ConvTranspose | ConvNd | ConvTransposeNd):
                 found += _packed(layer, _matrix(plan, layer, values), precision)
+            elif part == "filt":  # (C, 1, k, k), read by the element of the kernel
+                taps = values.reshape(len(values), -1).T
+                found.append(_member(layer, part, taps, c("[{n}][{channels}]", channels=len(values), n=len(taps))))
             elif part == "bias" and layer.name in plan.flattened:
                 found.append(_member(layer, part, values[_order(plan, layer.name)], c("[{n}]", n=len(values))))
             else:

@@ -15,6 +15,13 @@ from gan_export.graph.layers.elu import Elu
 from gan_export.graph.layers.grouped import GroupedConv, GroupedConvTranspose
 from gan_export.graph.layers.instance_norm import InstanceNorm
 from gan_export.graph.layers.layout import Concat, Crop, Reshape, Upsample
+from gan_export.graph.layers.linear_attention import (
+    ChannelNorm,
+    ContextPool,
+    Gelu,
+    LinearAttend,
+    LocalAttend,
+)
 from gan_export.graph.layers.norm import Affine, BatchNorm
 from gan_export.graph.layers.padding import Pad
 from gan_export.graph.layers.pooling import AvgPool
@@ -36,11 +43,12 @@ from gan_export.graph.layers.style import (
 
 __all__ = [
     "LAYERS", "Activation", "Add", "AddNoise", "AddPlane", "Affine", "Attend", "AvgPool", "BatchNorm", "BlurDown",
-    "BlurUp", "ChannelBias", "Channels", "Clamp", "Concat", "Conv", "ConvNd", "ConvTranspose", "ConvTransposeNd",
-    "Crop", "Demodulate", "Dropout", "Elu", "Embedding", "FilterDown", "FilterUp", "FourierFeatures", "GroupedConv",
-    "GroupedConvTranspose", "InstanceNorm", "Layer", "Linear", "MaxPool", "ModulatedConstant", "Multiply", "OneHot",
-    "PReLU", "Pad", "PixelNorm", "PixelShuffle", "PixelUnshuffle", "Reshape", "Row", "Rows", "Scale", "ScaleChannels",
-    "Shape", "ShiftChannels", "Truncate", "Upsample", "UpsampleNd",
+    "BlurUp", "ChannelBias", "ChannelNorm", "Channels", "Clamp", "Concat", "ContextPool", "Conv", "ConvNd",
+    "ConvTranspose", "ConvTransposeNd", "Crop", "Demodulate", "Dropout", "Elu", "Embedding", "FilterDown",
+    "FilterUp", "FourierFeatures", "Gelu", "GroupedConv", "GroupedConvTranspose", "InstanceNorm", "Layer", "Linear",
+    "LinearAttend", "LocalAttend", "MaxPool", "ModulatedConstant", "Multiply", "OneHot", "PReLU", "Pad",
+    "PixelNorm", "PixelShuffle", "PixelUnshuffle", "Reshape", "Row", "Rows", "Scale", "ScaleChannels", "Shape",
+    "ShiftChannels", "Truncate", "Upsample", "UpsampleNd",
 ]  # fmt: skip
 
 LAYERS: tuple[type[Layer], ...] = (
@@ -92,4 +100,9 @@ LAYERS: tuple[type[Layer], ...] = (
     ConvTransposeNd,
     ConvNd,
     UpsampleNd,
+    LinearAttend,
+    LocalAttend,
+    ContextPool,
+    ChannelNorm,
+    Gelu,
 )

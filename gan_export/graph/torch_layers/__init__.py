@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gan_export.graph.torch_layers import alias_free, basic, images_in, nd, style
+from gan_export.graph.torch_layers import alias_free, basic, images_in, linear_attention, nd, style
 from gan_export.graph.torch_layers.base import Builder
 
 BUILDERS: Mapping[type[Any], Builder] = {
@@ -14,4 +14,5 @@ BUILDERS: Mapping[type[Any], Builder] = {
     **style.BUILDERS,
     **alias_free.BUILDERS,
     **nd.BUILDERS,
+    **linear_attention.BUILDERS,
 }

@@ -26,7 +26,7 @@ from gan_export.graph.layers import (
     Upsample,
 )
 from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
-from gan_export.recognize.conditional_norm import OfLabel, conditional_norm
+from gan_export.recognize.conditional_norm import OfLabel, Statistics, conditional_norm
 from gan_export.recognize.state_dict import Module
 
 Doubles = npt.NDArray[np.float64]
@@ -82,7 +82,7 @@ def _conditional_norm(draft: SpecBuilder, path: str, name: str, features: str, t
     norm = _arrays(draft, path, "stored_mean", "stored_var")
     gain, bias = (_spectral(draft, f"{path}.{p}") for p in ("gain", "bias"))
     conditional_norm(
-        draft, name, x=then, y=features, stored=norm, eps=BN_EPS,
+        draft, name, x=then, y=features, stored=Statistics(norm), eps=BN_EPS,
         gain=OfLabel(gain[0], gain[1], over_sigma), shift=OfLabel(bias[0], bias[1], over_sigma),
     )  # fmt: skip
     draft.add(Activation, f"{name}_relu", kind="relu")

@@ -13,11 +13,9 @@ from gan_export.graph.layers import (
     Activation,
     AddNoise,
     AvgPool,
-    Channels,
     Conv,
     ConvTranspose,
     Embedding,
-    Multiply,
     PixelNorm,
     Reshape,
     ScaleChannels,
@@ -25,7 +23,8 @@ from gan_export.graph.layers import (
 from gan_export.graph.ports import Normal, Port
 from gan_export.graph.signature import Signature
 from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
-from gan_export.recognize.conditional_norm import OfLabel, conditional_norm
+from gan_export.recognize.conditional_norm import OfLabel, Statistics, conditional_norm
+from gan_export.recognize.gates import gated_unit, silu
 from gan_export.recognize.state_dict import Module
 
 _SIDES = (8, 16, 32, 64, 128, 256, 512, 1024)
@@ -63,7 +62,7 @@ def _build(draft: SpecBuilder) -> None:
         ConvTranspose, "init", first, in_channels=nz, out_channels=width, kernel=4, stride=1, padding=0, bias=False
     )
     draft.batch_norm("init_bn", draft.module("init.init.1"))
-    maps = {4: _gated_unit(draft, "init_glu")}
+    maps = {4: gated_unit(draft, "init_glu")}
     ports = iter(noises)
     for side in sides:
         name = f"b{side}"
@@ -76,7 +75,7 @@ def _build(draft: SpecBuilder) -> None:
                 _label_norm(draft, step.norm, f"{name}_bn{number}")
             else:
                 draft.batch_norm(f"{name}_bn{number}", draft.module(step.norm))
-            _gated_unit(draft, f"{name}_glu{number}")
+            gated_unit(draft, f"{name}_glu{number}")
         if side in _GATES:
             _gate(draft, f"se_{side}", maps[_GATES[side]])
         maps[side] = draft.last
@@ -144,7 +143,7 @@ def _label_norm(draft: SpecBuilder, path: str, name: str) -> None:
     stored, gain, shift = (draft.module(p) for p in (path, f"{path}.gain", f"{path}.bias"))
     draft.used.update(m.key for m in (stored, gain, shift))
     conditional_norm(
-        draft, name, x=draft.last, y="embed", stored=stored, eps=_BN_EPS,
+        draft, name, x=draft.last, y="embed", stored=Statistics(stored), eps=_BN_EPS,
         gain=OfLabel(gain, (f"{gain.key}.weight",), bias=gain.bias),
         shift=OfLabel(shift, (f"{shift.key}.weight",), bias=shift.bias),
     )  # fmt: skip
@@ -163,17 +162,6 @@ def _add_noise(draft: SpecBuilder, name: str, strength: Module, port: str | None
         draft.derive(f"{name}.weight", (f"{strength.key}.weight",), (1,), lambda weight: weight)
 
 
-def _gated_unit(draft: SpecBuilder, name: str) -> str:
-    """Append the product of the first half of the channels and a sigmoid of the second half; return its name."""
-    x, channels = draft.last, draft.shape[0]
-    if channels % 2:
-        raise DoesNotFitError(f"{channels} channels before a gated linear unit")
-    value = draft.add(Channels, f"{name}_value", inputs=(x,), start=0, count=channels // 2)
-    draft.add(Channels, f"{name}_gate", inputs=(x,), start=channels // 2, count=channels // 2)
-    gate = draft.add(Activation, f"{name}_sigmoid", kind="sigmoid")
-    return draft.add(Multiply, name, inputs=(value, gate))
-
-
 def _gate(draft: SpecBuilder, path: str, small: str) -> None:
     """Scale the channels by gates from the map `small`: pooled to 4x4, 4x4 convolution, Swish, 1x1, sigmoid."""
     x, side = draft.last, draft.shapes[small][1]
@@ -187,10 +175,10 @@ def _gate(draft: SpecBuilder, path: str, small: str) -> None:
             Conv, f"{path}_conv{number}", module, in_channels=inside, out_channels=out, kernel=kernel, padding=0,
             bias=False,
         )  # fmt: skip
-        value = draft.last
-        gate = draft.add(Activation, f"{path}_sigmoid{number}", kind="sigmoid")
         if number == 0:
-            draft.add(Multiply, f"{path}_swish", inputs=(value, gate))
+            silu(draft, f"{path}_swish")
+        else:
+            draft.add(Activation, f"{path}_sigmoid", kind="sigmoid")
     draft.add(Reshape, f"{path}_row", shape=(draft.shape[0],))
     draft.add(ScaleChannels, path, inputs=(x, draft.last))
 

@@ -86,7 +86,11 @@ def _input(file: NvlabsFile, parts: StyleBuilder, side: int) -> str:
         FourierFeatures, "waves", inputs=(moved,), channels=channels, side=side, sampling_rate=rate,
         bandwidth=bandwidth,
     )  # fmt: skip
-    for name in ("transform", "freqs", "phases"):
+    transform = _transform(draft)
+    draft.derive(
+        "waves.transform", (f"{module.key}.transform",), (3, 3), lambda t: t if transform is None else transform
+    )
+    for name in ("freqs", "phases"):
         draft.derive(f"waves.{name}", (f"{module.key}.{name}",), shapes[name], lambda array: array)
     draft.add(Conv, "input", in_channels=channels, out_channels=channels, kernel=1, bias=False)
     draft.derive(
@@ -94,6 +98,21 @@ def _input(file: NvlabsFile, parts: StyleBuilder, side: int) -> str:
         lambda w: w[:, :, None, None] / math.sqrt(channels),
     )  # fmt: skip
     return "input"
+
+
+def _transform(draft: SpecBuilder) -> Doubles | None:
+    """Return the transform of `translate` and `rotate`, as NVlabs' script sets it; None to keep the file's.
+
+    The transform maps points of the image to points of the unmoved one, so it is the inverse of the motion.
+    """
+    draft.used_overrides.update(("translate", "rotate"))
+    translate, rotate = draft.overrides.translate, draft.overrides.rotate
+    if translate is None and rotate is None:
+        return None
+    x, y = translate or (0.0, 0.0)
+    angle = math.radians(rotate or 0.0)
+    cos, sin = math.cos(angle), math.sin(angle)
+    return np.linalg.inv(np.array([[cos, sin, x], [-sin, cos, y], [0.0, 0.0, 1.0]]))
 
 
 def _convolved(file: NvlabsFile, parts: StyleBuilder, layer: _Layer, w: str, *, last: bool) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -141,3 +142,13 @@ class Generator(nn.Module):
     def forward(self, z: Tensor, label: Tensor | None = None, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
         out: Tensor = self.synthesis(self.mapping(z, label, psi, cutoff))
         return out
+
+
+def moved(model: nn.Module, x: float, y: float, degrees: float) -> Generator:
+    """Return a copy whose images are turned and then moved, as NVlabs' script does it by the input's transform."""
+    made = copy.deepcopy(model)
+    assert isinstance(made, Generator)
+    turn = degrees / 360 * 2 * np.pi
+    motion = np.array([[np.cos(turn), np.sin(turn), x], [-np.sin(turn), np.cos(turn), y], [0, 0, 1]])
+    made.synthesis.input.transform.copy_(torch.from_numpy(np.linalg.inv(motion)))
+    return made

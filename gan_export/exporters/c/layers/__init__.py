@@ -10,20 +10,10 @@ from collections.abc import Mapping
 from gan_export._lib.escape import C, Text, c, c_identifier
 from gan_export.errors import GanExportError, printable
 from gan_export.exporters.c import fragments
-from gan_export.exporters.c.layers import elementwise, labels, layout, nd, products, resampling
+from gan_export.exporters.c.layers import elementwise, images_in, labels, layout, nd, products, resampling
 from gan_export.exporters.c.layers.base import Names, Place, Writer
 from gan_export.exporters.c.plan import Grid, Plan, Step
-from gan_export.graph.layers import (
-    Activation,
-    Affine,
-    Conv,
-    ConvNd,
-    ConvTranspose,
-    ConvTransposeNd,
-    Embedding,
-    Layer,
-    Linear,
-)
+from gan_export.graph.layers import Activation, Layer
 
 __all__ = ["Names", "call", "function"]
 
@@ -34,6 +24,7 @@ WRITERS: Mapping[type, Writer] = {
     **resampling.WRITERS,
     **labels.WRITERS,
     **nd.WRITERS,
+    **images_in.WRITERS,
 }
 
 
@@ -85,9 +76,13 @@ def call(plan: Plan, step: Step, names: Names) -> Text[C]:
             slope=slope,
             source=names[layer.inputs[0]],
         )
-    weighted = isinstance(layer, Linear | Conv | ConvTranspose | ConvNd | ConvTransposeNd | Affine | Embedding)
     scratch = [c("workspace + {at}", at=at) for at, _ in step.scratch.values()]
-    arguments = [*([c("weights")] if weighted else []), *(names[name] for name in layer.inputs), *scratch, own]
+    arguments = [
+        *([c("weights")] if layer.parameters() else []),
+        *(names[name] for name in layer.inputs),
+        *scratch,
+        own,
+    ]
     return c("run_{own}({arguments});", arguments=c(", ").join(arguments), own=own)
 
 

@@ -14,7 +14,7 @@ Names = Mapping[str, Text[C]]  # a layer's name -> its C identifier
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the body of a layer's function is written from.
+    """State what the body of a layer's function is written from.
 
     layer:     the layer, of the class that the registry has beside the writer
     own:       its C identifier
@@ -36,7 +36,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """How a kind of layer is written.
+    """State how a kind of layer is written.
 
     body:  the statements of its function; x (or x0, x1, ...) and y are its inputs and its output
     title: what the comment above the function says of a layer
