@@ -16,6 +16,7 @@ from gan_export.recognize.conv_stack import ConvStage
 from gan_export.recognize.state_dict import Module
 
 Kind = Literal["linear", "conv", "convt"]
+_SECOND_INPUT = "a second input, such as a label"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +143,9 @@ class _Reader:
         for i in (len(self.steps) - 1, 0):
             if extra == self.steps[i].takes:
                 return i
-        joined = ": what is joined to them isn't in the keys" if extra > 0 else ""
+        joined = "what is joined to them isn't in the keys" if extra > 0 else f"{_SECOND_INPUT} would explain it"
         raise DoesNotFitError(
-            f"{module.key} takes {module.linear[0]} features, but the layer before it gives {self.width}{joined}"
+            f"{module.key} takes {module.linear[0]} features, but the layer before it gives {self.width}: {joined}"
         )
 
     def _append(self, step: Step) -> None:
@@ -160,7 +161,7 @@ class _Reader:
             if bias and self._gives(inside):
                 fits.append(kind)  # type: ignore[arg-type]
         if not fits:
-            why = "a second input, such as a label, or a skip connection would explain it"
+            why = f"{_SECOND_INPUT}, or a skip connection would explain it"
             if self.width and self.width in (4 * module.conv[0], 4 * module.transposed[0]):
                 why = "a PixelShuffle between them would explain it, which generic readings don't have"
             raise DoesNotFitError(f"{module.key} doesn't take the {self.width} channels of the layer before it: {why}")
@@ -213,6 +214,21 @@ def steps_in_order(draft: SpecBuilder) -> list[Step]:
 def numbered_gaps(draft: SpecBuilder) -> bool:
     """Return whether any two layers lie in one Sequential, so that the keys show the number of layers between them."""
     return any(gap(a, b).exact for a, b in itertools.pairwise(draft.state.order))
+
+
+def possible_sum(draft: SpecBuilder, steps: Sequence[Step]) -> str | None:
+    """Return in words the first layers to whose output a script may add their input; None if there are none.
+
+    Within one Sequential there is no sum.  Elsewhere only the script's code shows one, if the widths allow it.
+    """
+    before = {b: a for a, b in itertools.pairwise(draft.state.order)}
+    begins = [i for i, s in enumerate(steps) if i and not gap(before[s.module.path], s.module.path).exact]
+    for first, end in itertools.combinations([*begins, len(steps)], 2):
+        part = steps[first:end]
+        if len({s.kind for s in part}) == 1 and part[0].kind != "convt" and part[0].takes == part[-1].width:
+            names = [s.module.key for s in part]
+            return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+    return None
 
 
 def ways_to_enlarge(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:

@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from typing import Literal
 
 from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
-from gan_export.recognize.conv_stack import ConvStage, add_conv_stack
+from gan_export.recognize.conv_stack import SMALLEST, ConvStage, add_conv_stack
 from gan_export.recognize.flow import order_by_channels
 from gan_export.recognize.state_dict import Module
 
@@ -70,7 +70,10 @@ def _build(draft: SpecBuilder) -> None:
     for s in stages[:-1]:
         wide = s.conv.conv[1] if s.kind == "conv" else s.conv.transposed[1]
         hidden.append(ConvStage(s.conv, norms[wide].popleft() if norms[wide] else None, s.kind))
+    start = draft.shape[1]
     add_conv_stack(draft, [*hidden, stages[-1]])
+    if draft.shape[1] < max(2 * start, SMALLEST):
+        raise DoesNotFitError(f"its layers give {draft.shape[1]}x{draft.shape[1]} from {start}x{start}, not an image")
 
 
 FAMILY = Family("chain", "any names, by the flow of channels", _build, generic=True)

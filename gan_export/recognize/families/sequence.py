@@ -11,8 +11,23 @@ import math
 
 from gan_export.graph.layers import Concat
 from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
-from gan_export.recognize.conv_stack import ENLARGED, ConvStage, Geometry, Sized, candidate_geometries
-from gan_export.recognize.key_order import Step, as_stages, numbered_gaps, steps_in_order, ways_to_enlarge
+from gan_export.recognize.conv_stack import (
+    ENLARGED,
+    SMALLEST,
+    ConvStage,
+    Geometry,
+    Sized,
+    candidate_geometries,
+    require_known_strides,
+)
+from gan_export.recognize.key_order import (
+    Step,
+    as_stages,
+    numbered_gaps,
+    possible_sum,
+    steps_in_order,
+    ways_to_enlarge,
+)
 from gan_export.recognize.options import Assumption
 
 _FEWEST_FEATURES = 196  # least size of an image as one row: 14 x 14
@@ -67,6 +82,9 @@ def _say_what_is_assumed(draft: SpecBuilder, steps: list[Step]) -> None:
     if dropped := [s.module.key for s in steps if s.dropped]:
         what = f"the layer without weights before {dropped[0]}" + (" and others" if dropped[1:] else "")
         draft.assumed.append(Assumption(what, "Dropout, which does nothing in evaluation", ""))
+    if around := possible_sum(draft, steps):
+        instead = ("its input is added to its output",)
+        draft.assumed.append(Assumption(f"a skip around {around}", "none", "module=", instead))
 
 
 def _of_linears(draft: SpecBuilder, steps: list[Step]) -> None:
@@ -141,8 +159,10 @@ def _geometry(draft: SpecBuilder, steps: list[Step]) -> tuple[tuple[Step, ...], 
         stages = as_stages(way)
         for stage in stages[:-1]:
             _refuse_open_stride(stage)
+        if draft.overrides.image_size is None:
+            require_known_strides(start, stages)
         sized: list[Sized] = candidate_geometries(start, stages)
-        ways += [(size, (way, geometry)) for size, geometry in sized if size >= 2 * start and size > 7]
+        ways += [(size, (way, geometry)) for size, geometry in sized if size >= max(2 * start, SMALLEST)]
     if not ways:
         raise DoesNotFitError("nothing in its keys enlarges the image")
     picked: tuple[tuple[Step, ...], tuple[Geometry, ...]] = draft.sizes(ways, ENLARGED)
