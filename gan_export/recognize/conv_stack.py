@@ -155,8 +155,8 @@ def require_known_strides(size: int, stages: Sequence[ConvStage]) -> None:
     odd = next((m for m in hidden if m.kernel == 5), None)
     if odd is not None and (other := next((m for m in hidden if m.kernel != 5), None)) is not None:
         raise DoesNotFitError(
-            f"{odd.key} is a ConvTranspose2d of 5x5 among others, such as {other.key} of {other.kernel}x{other.kernel}, "
-            "and its stride isn't in the file; image_size= takes the usual ones"
+            f"{odd.key} is a ConvTranspose2d of 5x5 among others, such as {other.key} of "
+            f"{other.kernel}x{other.kernel}, and its stride isn't in the file; image_size= takes the usual ones"
         )
 
 

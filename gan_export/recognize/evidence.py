@@ -25,8 +25,8 @@ from gan_export.errors import GanExportError
 from gan_export.graph.layers import Activation, BatchNorm, Elu, Layer
 from gan_export.graph.statistics import Moments, divergence
 from gan_export.recognize import questions
-from gan_export.recognize.questions import OtherActivation
 from gan_export.recognize.options import Match, ReadOptions, option_of
+from gan_export.recognize.questions import OtherActivation
 
 if TYPE_CHECKING:
     from gan_export.graph.torch_module import Weights

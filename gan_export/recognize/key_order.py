@@ -40,6 +40,7 @@ class Step:
     norm_first: whether the BatchNorm comes before the activation that follows the layer, as it does in most scripts
     dropped:    the number of layers without weights before the layer that can only be dropouts
     joined:     the index of an earlier step, whose input is joined to what the layer takes; None for most layers
+    beside:     whether it takes another input than the first layer: a label, whose features are joined to those of z
     """
 
     module: Module
@@ -50,6 +51,7 @@ class Step:
     up: bool | None = False
     dropped: int = 0
     joined: int | None = None
+    beside: bool = False
 
     @property
     def width(self) -> int:
@@ -110,6 +112,9 @@ class _Reader:
         """Append a layer; `between` is the gap before it, None for the first layer."""
         kind: Kind = "linear" if module.kind == "linear" else self._kind(module)
         joined = self._joined(module) if self.steps and kind == self.steps[-1].kind == "linear" else None
+        if self.steps and self.steps[-1].beside:  # both inputs have their own activation
+            self._append(Step(module, kind, active=False, joined=joined))
+            return
         if between is None:
             self._append(Step(module, kind, active=False))
             return
@@ -134,6 +139,12 @@ class _Reader:
         elif kind == "conv" and active and between.exact and reshaped:
             up = None  # the one layer between them may be an activation or an Upsample
         self._append(Step(module, kind, active=active, up=up, dropped=max(loose, 0), joined=joined))
+
+    def beside(self, module: Module) -> None:
+        """Append a layer that takes a second input, and whose output is joined to that of the first layer."""
+        first = self.steps[0]
+        self._append(Step(module, first.kind, active=False, beside=True))
+        self.width += first.width
 
     def _joined(self, module: Module) -> int | None:
         """Return the step whose input a Linear takes beside the last layer's output: the last one, or the first."""
@@ -194,10 +205,13 @@ def steps_in_order(draft: SpecBuilder) -> list[Step]:
     """
     reader = _Reader(draft.state.dims)
     before: str | None = None
+    beside = _second_input([draft.module(path) for path in draft.state.order])
     for path in draft.state.order:
         module = draft.module(path)
         between = None if before is None else gap(before, path)
         match module.kind:
+            case _ if module is beside:
+                reader.beside(module)
             case "batchnorm":
                 reader.norm(module, between or Gap(0, False))
             case "linear" | "conv":
@@ -209,6 +223,20 @@ def steps_in_order(draft: SpecBuilder) -> list[Step]:
     if len(reader.steps) < 2:
         raise DoesNotFitError("the file has fewer than two layers")
     return reader.steps
+
+
+def _second_input(modules: Sequence[Module]) -> Module | None:
+    """Return the second layer if it takes a label beside z, and the third takes both outputs; None if it doesn't.
+
+    All three are Linears, or the first two are transposed convolutions of one kernel, which take one pixel.
+    """
+    layers = [m for m in modules if m.kind in ("linear", "conv")][:3]
+    if len(layers) < 3 or [m.kind for m in layers] not in (["linear"] * 3, ["conv"] * 3):
+        return None
+    kind: Kind = "linear" if layers[0].kind == "linear" else "convt"
+    (_, a), (takes, b), (wanted, _) = (_ends(m, kind) for m in layers)
+    alike = kind == "linear" or layers[0].kernel == layers[1].kernel
+    return layers[1] if alike and wanted == a + b and takes != a else None
 
 
 def numbered_gaps(draft: SpecBuilder) -> bool:

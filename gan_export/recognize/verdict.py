@@ -181,13 +181,16 @@ def _of_layers(
     lags = {c: _lag(c, layers, judged, position) for c in candidates}
     possible = [c for c in candidates if not lags[c][1]]
     with_flags = [c for c in possible if questions.has_flag(c)]
-    # If neither a common value nor the family's defaults fit, each layer takes its own best value.  The option stays
-    # open if some layer has no BatchNorm that shows it.
+    # If neither a common value nor the family's defaults fit, each layer takes its own best value, and a layer that no
+    # BatchNorm shows the value of the one before it.  The option then stays open.
     if not possible:
         each = {n: _nearest(s, position) for n, s in judged.items()}
-        mixed = tuple(each.get(n, v) for n, v in layers.items())
+        mixed = tuple(_carried(layers, each).values())
+        if len(judged) < len(layers):
+            every = [tuple(each.get(n, v) for n in layers) for v in values if questions.has_flag(v)]
+            return mixed, tuple(v for v in dict.fromkeys(every) if v != mixed), _BEST
         others = tuple(v for v in values if v in questions.OTHER_ACTIVATIONS) if _is_other(judged) else ()
-        return mixed, tuple(values) if len(judged) < len(layers) else others, _BEST
+        return mixed, others, _BEST
     taken = habit if habit in possible else min(with_flags or [habit], key=lambda c: lags[c][0])
     rest = [c for c in possible if c != taken]
     ruled_out = [abs(lags[c][0] - lags[taken][0]) for c in candidates if c not in possible and c != taken]
@@ -198,6 +201,16 @@ def _of_layers(
         rest = [tuple(v if n in hidden else t for n, t in zip(layers, taken, strict=True)) for v in values]
         rest = [c for c in dict.fromkeys(rest) if c != taken]
     return None if taken == habit else _short(taken), tuple(map(_short, rest)), figure
+
+
+def _carried(layers: Mapping[str, Slope], each: Mapping[str, AnySlope]) -> dict[str, AnySlope]:
+    """Return each layer's own value, or else that of the layer before it."""
+    carried: dict[str, AnySlope] = {}
+    before: AnySlope | None = None
+    for name, habit in layers.items():
+        before = each.get(name, before)
+        carried[name] = habit if before is None else before
+    return carried
 
 
 def _is_other(judged: Mapping[str, Stretch]) -> bool:
