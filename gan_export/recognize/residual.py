@@ -10,7 +10,7 @@ from gan_export.recognize.state_dict import Module
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """x -> shortcut(up(x)) + conv2(relu(norm2(conv1(up(relu(norm1(x))))))); up(x) itself is added without a shortcut."""
+    """x -> shortcut(up(x)) + conv2(relu(norm2(conv1(up(relu(norm1(x))))))); up(x) is added itself if there is none."""
 
     name: str
     norm1: Module

@@ -196,7 +196,7 @@ def _of_layers(
     ruled_out = [abs(lags[c][0] - lags[taken][0]) for c in candidates if c not in possible and c != taken]
     figure = _figure(min(ruled_out)) if ruled_out else _BEST
     if not with_flags:
-        figure = f"what is said instead is {_figure(lags[taken][0] - min(lags[c][0] for c in rest))}"
+        figure = f"the values named instead are {_figure(lags[taken][0] - min(lags[c][0] for c in rest))}"
     elif option == "slope" and not rest and (hidden := _without_norm(layers, judged, reading)):
         rest = [tuple(v if n in hidden else t for n, t in zip(layers, taken, strict=True)) for v in values]
         rest = [c for c in dict.fromkeys(rest) if c != taken]
