@@ -7,7 +7,8 @@ The numbers in a Sequential's keys say how many layers without weights lie betwe
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -16,6 +17,8 @@ from gan_export.recognize.conv_stack import ConvStage
 from gan_export.recognize.state_dict import Module
 
 Kind = Literal["linear", "conv", "convt"]
+# Names of the layers through which a block's input takes another way to its output.
+_OTHER_WAY = re.compile(r"(^|[._])(\w*(short_?cut|skip|bypass|residual)\w*|(conv_|c_)?sc)([._]|$)", re.IGNORECASE)
 _SECOND_INPUT = "a second input, such as a label"
 
 
@@ -203,6 +206,7 @@ def steps_in_order(draft: SpecBuilder) -> list[Step]:
 
     Raises DoesNotFitError that names the first layer which can't follow the one before it.
     """
+    refuse_other_ways(draft.state.modules.values())
     reader = _Reader(draft.state.dims)
     before: str | None = None
     beside = _second_input([draft.module(path) for path in draft.state.order])
@@ -242,6 +246,13 @@ def _second_input(modules: Sequence[Module]) -> Module | None:
 def numbered_gaps(draft: SpecBuilder) -> bool:
     """Return whether any two layers lie in one Sequential, so that the keys show the number of layers between them."""
     return any(gap(a, b).exact for a, b in itertools.pairwise(draft.state.order))
+
+
+def refuse_other_ways(modules: Iterable[Module]) -> None:
+    """Raise DoesNotFitError for a layer that lies beside others by its name, such as a block's shortcut."""
+    for m in modules:
+        if m.kind == "conv" and _OTHER_WAY.search(m.path):
+            raise DoesNotFitError(f"{m.key} lies beside other layers by its name, which a plain chain doesn't have")
 
 
 def possible_sum(draft: SpecBuilder, steps: Sequence[Step]) -> str | None:

@@ -51,6 +51,16 @@ def dropped() -> nn.Module:
     )  # fmt: skip
 
 
+def normalized() -> nn.Module:
+    """A BatchNorm before the last activation."""
+    return nn.Sequential(
+        View(32, 1, 1),
+        nn.Sequential(nn.ConvTranspose2d(32, 12, 4), nn.BatchNorm2d(12), nn.ReLU()),
+        nn.Sequential(nn.ConvTranspose2d(12, 3, 4, 2, 1), nn.BatchNorm2d(3)),
+        nn.Tanh(),
+    )
+
+
 class Block(nn.Module):
     def __init__(self, a: int, b: int) -> None:
         super().__init__()
@@ -77,6 +87,7 @@ READ = (
     ("sequence", resized),
     ("sequence", named_linears),
     ("sequence", dropped),
+    ("sequence", normalized),
     ("residual", residual),
 )
 
@@ -241,6 +252,13 @@ def test_a_sum_that_no_key_shows_is_stated(build: type[nn.Module], around: str) 
     assert stated.instead == ("its input is added to its output",)
     numbered = recognize({k: tuple(v.shape) for k, v in dropped().state_dict().items()})
     assert not any(a.option == "module=" for a in numbered.assumed), "a Sequential has no sums"
+
+
+def test_a_shortcut_is_no_layer_of_a_chain() -> None:
+    block = Steps(conv=nn.ConvTranspose2d(32, 16, 4, 2, 1), shortcut=nn.ConvTranspose2d(16, 16, 4, 2, 1))
+    model = Steps(fc=nn.Linear(24, 32 * 16), block=block, last=nn.ConvTranspose2d(16, 3, 4, 2, 1))
+    with pytest.raises(NotRecognizedError, match=r"block.shortcut lies beside other layers by its name"):
+        recognize({k: tuple(v.shape) for k, v in model.state_dict().items()})
 
 
 class Owned(nn.Module):

@@ -12,6 +12,7 @@ from typing import Literal
 from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
 from gan_export.recognize.conv_stack import SMALLEST, ConvStage, add_conv_stack
 from gan_export.recognize.flow import order_by_channels
+from gan_export.recognize.key_order import refuse_other_ways
 from gan_export.recognize.state_dict import Module
 
 
@@ -41,6 +42,7 @@ def _flow(convs: list[Module]) -> list[ConvStage]:
 
 def _build(draft: SpecBuilder) -> None:
     modules = list(draft.state.modules.values())
+    refuse_other_ways(modules)
     linears = [m for m in modules if m.kind == "linear"]
     count = 0
     norms: dict[int, deque[Module]] = defaultdict(deque)  # by their channels

@@ -40,8 +40,8 @@ def _build(draft: SpecBuilder) -> None:
         raise DoesNotFitError(f"{linears[-1].module.key} is a Linear after a convolution")
     if not numbered_gaps(draft) and any(s.kind == "conv" for s in steps):
         raise DoesNotFitError("no numbers of a Sequential show the layers without weights")
-    if steps[-1].norm is not None:
-        raise DoesNotFitError(f"{steps[-1].norm.key} is a BatchNorm after the last layer")
+    if (norm := steps[-1].norm) is not None and not (steps[-1].norm_first and steps[-1].kind != "linear"):
+        raise DoesNotFitError(f"{norm.key} is a BatchNorm after the last layer")
     _say_what_is_assumed(draft, steps)
     if linears == steps:
         _of_linears(draft, steps)
