@@ -112,7 +112,7 @@ def owned_twice(weights: Mapping[str, Tensor]) -> set[str]:
             by_place.setdefault((id(t.storage), t.offset, t.shape), []).append(key)
     twice: set[str] = set()
     for found in by_place.values():
-        if len({re.sub(r"\d+", "#", key) for key in found}) > 1:
+        if len(found) > 1 and len({re.sub(r"\d+", "#", key) for key in found}) > 1:
             kept = max(found, key=lambda k: sum(part.isdigit() for part in k.split(".")))
             twice.update(k for k in found if k != kept)
     return twice

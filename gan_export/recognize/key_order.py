@@ -19,6 +19,7 @@ from gan_export.recognize.state_dict import Module
 Kind = Literal["linear", "conv", "convt"]
 # Names of the layers through which a block's input takes another way to its output.
 _OTHER_WAY = re.compile(r"(^|[._])(\w*(short_?cut|skip|bypass|residual)\w*|(conv_|c_)?sc)([._]|$)", re.IGNORECASE)
+_LONGEST_BLOCK = 8  # layers that one skip passes by
 _SECOND_INPUT = "a second input, such as a label"
 
 
@@ -262,11 +263,14 @@ def possible_sum(draft: SpecBuilder, steps: Sequence[Step]) -> str | None:
     """
     before = {b: a for a, b in itertools.pairwise(draft.state.order)}
     begins = [i for i, s in enumerate(steps) if i and not gap(before[s.module.path], s.module.path).exact]
-    for first, end in itertools.combinations([*begins, len(steps)], 2):
-        part = steps[first:end]
-        if len({s.kind for s in part}) == 1 and part[0].kind != "convt" and part[0].takes == part[-1].width:
-            names = [s.module.key for s in part]
-            return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+    ends = {*begins, len(steps)}
+    for first in begins:
+        for end in range(first + 1, min(first + _LONGEST_BLOCK, len(steps)) + 1):
+            part = steps[first:end]
+            alike = len({s.kind for s in part}) == 1 and part[0].kind != "convt"
+            if end in ends and alike and part[0].takes == part[-1].width:
+                names = [s.module.key for s in part]
+                return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
     return None
 
 
