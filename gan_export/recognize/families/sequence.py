@@ -38,7 +38,8 @@ def _build(draft: SpecBuilder) -> None:
     linears = [s for s in steps if s.kind == "linear"]
     if any(s.kind == "linear" for s in steps[len(linears) :]):
         raise DoesNotFitError(f"{linears[-1].module.key} is a Linear after a convolution")
-    if not numbered_gaps(draft) and any(s.kind == "conv" for s in steps):
+    shown = numbered_gaps(draft) or (steps[1].beside and all(s.kind == "convt" for s in steps))
+    if linears != steps and not shown:
         raise DoesNotFitError("no numbers of a Sequential show the layers without weights")
     if (norm := steps[-1].norm) is not None and not (steps[-1].norm_first and steps[-1].kind != "linear"):
         raise DoesNotFitError(f"{norm.key} is a BatchNorm after the last layer")
