@@ -311,3 +311,19 @@ def test_kernels_whose_stride_is_open_are_asked_for() -> None:
     last = recognize(up(4, 4, 4, 4, 5))
     assert "96x96" in next(a for a in last.unsettled if a.option == "image_size=").instead
     assert recognize(up(5, 5, 5, 5, 8), ReadOptions(image_size=128)).spec.signature.outputs[0].shape == (3, 128, 128)
+
+
+def test_a_decoder_that_crops_an_odd_size_is_another_size() -> None:
+    """pythae's decoder for CIFAR has the keys and shapes of one that doubles three times: 8, 16, 33, 32."""
+    convs = [
+        nn.Sequential(nn.ConvTranspose2d(16, 12, 4, 2, 1), nn.BatchNorm2d(12), nn.ReLU()),
+        nn.Sequential(nn.ConvTranspose2d(12, 8, 4, 2, 1, 1), nn.BatchNorm2d(8), nn.ReLU()),
+        nn.Sequential(nn.ConvTranspose2d(8, 3, 4, 1, 2), nn.Sigmoid()),
+    ]
+    model = randomized(Steps(layers=nn.ModuleList([nn.Linear(16, 64 * 16), *convs])))
+    shapes = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    assert "32x32" in next(a for a in recognize(shapes).unsettled if a.option == "image_size=").instead
+    taken = recognize(shapes, ReadOptions(image_size=32)).spec.signature.outputs[0]
+    z = torch.randn(2, 16)
+    with torch.no_grad():
+        assert taken.shape == tuple(nn.Sequential(*convs)(model.layers[0](z).view(2, 16, 8, 8)).shape[1:])  # type: ignore[operator, index]

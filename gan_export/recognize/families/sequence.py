@@ -30,6 +30,8 @@ from gan_export.recognize.key_order import (
 )
 from gan_export.recognize.options import Assumption
 
+_CIFAR_START = 8
+_CIFAR: tuple[Geometry, ...] = ((2, 1, 0), (2, 1, 1), (1, 2, 0))  # pythae's decoder for CIFAR: 8, 16, 33, 32
 _FEWEST_FEATURES = 196  # least size of an image as one row: 14 x 14
 
 
@@ -205,6 +207,8 @@ def _geometry(draft: SpecBuilder, steps: list[Step]) -> tuple[tuple[Step, ...], 
         if draft.overrides.image_size is None:
             require_known_strides(start, stages)
         sized: list[Sized] = candidate_geometries(start, stages)
+        if start == _CIFAR_START and [(s.kind, s.conv.kernel) for s in stages] == [("convt", 4)] * len(_CIFAR):
+            sized.append((32, _CIFAR))
         ways += [(size, (way, geometry)) for size, geometry in sized if size >= max(2 * start, SMALLEST)]
     if not ways:
         raise DoesNotFitError("nothing in its keys enlarges the image")
