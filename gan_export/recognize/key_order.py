@@ -14,6 +14,7 @@ from typing import Literal
 
 from gan_export.recognize.builder import DoesNotFitError, SpecBuilder
 from gan_export.recognize.conv_stack import ConvStage
+from gan_export.recognize.options import Assumption
 from gan_export.recognize.state_dict import Module
 
 Kind = Literal["linear", "conv", "convt"]
@@ -272,6 +273,11 @@ def possible_sum(draft: SpecBuilder, steps: Sequence[Step]) -> str | None:
                 names = [s.module.key for s in part]
                 return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
     return None
+
+
+def skip_around(layers: str) -> Assumption:
+    """Return the assumption that a script doesn't add the input of some layers to their output."""
+    return Assumption(f"a skip around {layers}", "none", "module=", ("its input is added to its output",))
 
 
 def ways_to_enlarge(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:

@@ -244,7 +244,17 @@ def blocks() -> nn.Module:
     return Steps(head=nn.Linear(24, 48), blocks=nn.Sequential(*parts), last=nn.Linear(48, 256))
 
 
-@pytest.mark.parametrize(("build", "around"), [(skipped, "fc2"), (blocks, "blocks.0.a to blocks.0.b")])
+def named_convs() -> nn.Module:
+    """No numbers show an order, so that it is read by its channels."""
+    return Steps(
+        fc=nn.Linear(24, 16 * 12), up=nn.ConvTranspose2d(12, 8, 4, 2, 1), same=nn.Conv2d(8, 8, 3, 1, 1),
+        last=nn.ConvTranspose2d(8, 3, 4, 2, 1),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("build", "around"), [(skipped, "fc2"), (blocks, "blocks.0.a to blocks.0.b"), (named_convs, "same")]
+)
 def test_a_sum_that_no_key_shows_is_stated(build: type[nn.Module], around: str) -> None:
     reading = recognize({k: tuple(v.shape) for k, v in build().state_dict().items()})
     (stated,) = (a for a in reading.unsettled if a.option == "module=")

@@ -12,7 +12,7 @@ from typing import Literal
 from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
 from gan_export.recognize.conv_stack import SMALLEST, ConvStage, add_conv_stack
 from gan_export.recognize.flow import order_by_channels
-from gan_export.recognize.key_order import refuse_other_ways
+from gan_export.recognize.key_order import refuse_other_ways, skip_around
 from gan_export.recognize.state_dict import Module
 
 
@@ -72,6 +72,8 @@ def _build(draft: SpecBuilder) -> None:
     for s in stages[:-1]:
         wide = s.conv.conv[1] if s.kind == "conv" else s.conv.transposed[1]
         hidden.append(ConvStage(s.conv, norms[wide].popleft() if norms[wide] else None, s.kind))
+    if around := next((s.conv for s in hidden if s.kind == "conv" and len(set(s.conv.conv)) == 1), None):
+        draft.assumed.append(skip_around(around.key))
     start = draft.shape[1]
     add_conv_stack(draft, [*hidden, stages[-1]])
     if draft.shape[1] < max(2 * start, SMALLEST):

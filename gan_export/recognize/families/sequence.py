@@ -25,6 +25,7 @@ from gan_export.recognize.key_order import (
     as_stages,
     numbered_gaps,
     possible_sum,
+    skip_around,
     steps_in_order,
     ways_to_enlarge,
 )
@@ -89,8 +90,7 @@ def _say_what_is_assumed(draft: SpecBuilder, steps: list[Step]) -> None:
         what = f"the layer without weights before {dropped[0]}" + (" and others" if dropped[1:] else "")
         draft.assumed.append(Assumption(what, "Dropout, which does nothing in evaluation", ""))
     if around := possible_sum(draft, steps):
-        instead = ("its input is added to its output",)
-        draft.assumed.append(Assumption(f"a skip around {around}", "none", "module=", instead))
+        draft.assumed.append(skip_around(around))
 
 
 def _of_linears(draft: SpecBuilder, steps: list[Step]) -> None:
