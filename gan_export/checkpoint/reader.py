@@ -21,12 +21,12 @@ from gan_export.checkpoint.containers.tensors import FLOATS, Float32, Tensor
 from gan_export.checkpoint.containers.torch import ContainerContents
 from gan_export.checkpoint.norms import Array, Folded, fold
 from gan_export.checkpoint.pickled_modules import PickledModule
-from gan_export.checkpoint.state_dicts import Candidate, StateDictSearch, at_path, find
+from gan_export.checkpoint.state_dicts import Candidate, StateDictSearch, at_path, find, owned_twice
 from gan_export.checkpoint.stats_donor import Lenders
 from gan_export.errors import GanExportError, NotRecognizedError, Topic, linked, printable
 from gan_export.graph.spec import GeneratorSpec
 from gan_export.recognize import ARCHS, recognize
-from gan_export.recognize.detect import MOST_MODULES
+from gan_export.recognize.detect import MOST_MODULES, get_family
 from gan_export.recognize.options import AlternativeMatch, Derived, Match, ReadOptions
 from gan_export.recognize.settle import settle
 from gan_export.recognize.verdict import graded
@@ -264,6 +264,23 @@ def _match(candidate: Candidate, overrides: ReadOptions, budget: Budget) -> _Mat
             f"quantized weights ({printable(quantized[0], 60)}), which aren't read; save the float model"
         )
     weights = {k: t for k, t in candidate.tensors.items() if t.dtype in FLOATS and not keys.is_counter(k)}
+    twice = owned_twice(weights)
+    if not twice:
+        return _match_weights(candidate, weights, overrides, budget)
+    budget.spend(20 * len(weights))
+    try:
+        return _match_weights(candidate, {k: t for k, t in weights.items() if k not in twice}, overrides, budget)
+    except NotRecognizedError:
+        match = _match_weights(candidate, weights, overrides, budget)
+        if get_family(match.reading.spec.arch).generic:  # it would run such layers twice
+            raise
+        return match
+
+
+def _match_weights(
+    candidate: Candidate, weights: Mapping[str, Tensor], overrides: ReadOptions, budget: Budget
+) -> _Match:
+    """Return the match of some of a candidate's weights."""
     origins = keys.normalize({k: k for k in weights}, budget)
     folded = fold({short: weights[key] for short, key in origins.items()})
     whole = folded.arrays

@@ -101,6 +101,24 @@ def at_path(found: StateDictSearch, path: str, budget: Budget) -> Candidate | No
     return named[0] if len(named) == 1 else None
 
 
+def owned_twice(weights: Mapping[str, Tensor]) -> set[str]:
+    """Return the keys of arrays that the file has under another key too, of layers that two modules own.
+
+    Of these keys, the one with most numbers stays: those of Sequentials, which show a layer's place.  Keys that differ
+    only in numbers all stay: they are of one layer that runs several times.
+    """
+    by_place: dict[tuple[object, ...], list[str]] = {}
+    for key, t in weights.items():
+        if t.numel:
+            by_place.setdefault((id(t.storage), t.offset, t.shape), []).append(key)
+    twice: set[str] = set()
+    for found in by_place.values():
+        if len(found) > 1 and len({re.sub(r"\d+", "#", key) for key in found}) > 1:
+            kept = max(found, key=lambda k: sum(part.isdigit() for part in k.split(".")))
+            twice.update(k for k in found if k != kept)
+    return twice
+
+
 def role_of(path: str) -> Role:
     """Return the role by the innermost name on the path that shows one."""
     for name in reversed(path.split(".")):

@@ -9,7 +9,7 @@ those of later ones.  A walk in evaluation mode normalizes by the stored statist
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from gan_export.graph.torch_module import Weights
+
+Function = Callable[..., "torch.Tensor"]
 
 LATENTS = 256  # images at the start of a walk
 _FEWEST = 8  # images that every layer is run on
@@ -52,7 +54,8 @@ class Place:
 class Walk:
     """An interpreter that runs the layers of a spec from one `Place` to another.
 
-    `run` can replace layers by others; a replacement that is not in the spec must be a layer without parameters.
+    `run` can replace layers by others; a replacement that is not in the spec must be a layer without parameters, or a
+    function of tensors.
     """
 
     def __init__(self, spec: GeneratorSpec, weights: Weights, *, training: bool = True) -> None:
@@ -102,10 +105,10 @@ class Walk:
         values = max(math.prod(self._shapes[layer.name]), 1)
         return int(np.clip(min(_VALUES / values, _WORK / max(self._work[layer.name], 1.0)), _FEWEST, LATENTS))
 
-    def run(self, place: Place, stop: int, instead: Mapping[str, Layer] = {}) -> Place:
+    def run(self, place: Place, stop: int, instead: Mapping[str, Layer | Function] = {}) -> Place:
         """Run the layers from `place` to `stop` - 1 and return the place before layer `stop`.
 
-        instead: name of a layer -> the layer to run in its place
+        instead: name of a layer -> the layer or the function to run in its place
         """
         import torch
 
@@ -119,9 +122,11 @@ class Walk:
                 values = {name: v for name, v in values.items() if self._last_reader.get(name, -1) > i}
         return Place(values, count, stop)
 
-    def _one(self, la: Layer, given: list[torch.Tensor]) -> torch.Tensor:
+    def _one(self, la: Layer | Function, given: list[torch.Tensor]) -> torch.Tensor:
         import torch
 
+        if callable(la):
+            return la(*given)
         if isinstance(la, Concat):
             return torch.cat(given, 1)
         if isinstance(la, BatchNorm):

@@ -286,6 +286,14 @@ class SpecBuilder:
         order = self.choice("label_order", self.family.label_order, "the label's features stand before or after z")
         self.add(Concat, "joined", inputs=("z", label) if order == "after" else (label, "z"))
 
+    def label_beside(self, nz: int, classes: int) -> str:
+        """Start from z (nz,) and a label, neither of which is joined to the other; return the label as one-hot."""
+        self.classes = classes
+        self._check_classes(self.overrides.classes)
+        self.start(nz)
+        self.shapes["label"] = ()
+        return self.add(OneHot, "onehot", inputs=("label",), classes=classes)
+
     def takes(self, *ports: Port, **sizes: Size) -> None:
         """Start from these inputs instead of a latent; `sizes` are the values that their free sizes may have.
 
@@ -545,7 +553,7 @@ class SpecBuilder:
         if given is not None:
             self.used_overrides.add("classes")
             if given != self.classes:
-                raise GanExportError(f"classes={given}: the file's label embedding has {self.classes}")
+                raise GanExportError(f"classes={given}: the file's label has {self.classes}")
 
 
 _OUTPUTS: dict[Output, str] = {"tanh": "tanh", "sigmoid": "a sigmoid", "none": "no activation"}

@@ -49,6 +49,7 @@ _USUAL_OF_SIGNALS: dict[int, tuple[Geometry, ...]] = {
     25: ((4, 11, 1), (2, 12, 1)),
 }
 _MOST_READINGS = 64
+SMALLEST = 8  # least side of an image that a generic reading may give
 GEOMETRY = "the strides and paddings of kernels that don't settle them"
 ENLARGED = f"where images are enlarged, and {GEOMETRY}"
 
@@ -63,6 +64,8 @@ def add_conv_stack(draft: SpecBuilder, stages: Sequence[ConvStage], preferred: S
         raise DoesNotFitError("no convolutions")
     if stages[-1].norm is not None:
         raise DoesNotFitError(f"{stages[-1].norm.key} is a BatchNorm after the last convolution")
+    if draft.overrides.image_size is None and not preferred:
+        require_known_strides(draft.shape[1], stages)
     options = [*preferred, *candidate_geometries(draft.shape[1], stages)]
     geometries = draft.sizes(options, GEOMETRY) if _has_choice(draft.shape[1], stages) else options[0][1]
     for i, (stage, geometry) in enumerate(zip(stages, geometries, strict=True)):
@@ -92,6 +95,9 @@ def candidate_geometries(size: int, stages: Sequence[ConvStage]) -> list[Sized]:
         picks = [table[s.conv.kernel, u] for s, u in zip(stages[:-1], uses[:-1], strict=True)]
         geometry = (*picks, last)
         found.append((_size(size, stages, geometry), geometry))
+    if size == 1 and {s.conv.kernel for s in stages[:-1]} == {5} and all(s.kind == "convt" for s in stages):
+        unpadded = ((1, 0, 0), *((2, 0, 0) for _ in stages[1:]))  # clvrai/ACGAN-PyTorch: 5, 13, 29, 61, 128
+        found.append((_size(size, stages, unpadded), unpadded))
     return [r for r in found if r[0] > 0] or found[:1]
 
 
@@ -133,9 +139,25 @@ def _uses(stage: ConvStage, pixel: bool, last: bool, doubles: bool) -> tuple[Geo
     if last and k == 1:  # padding 2 cuts 32 to MNIST's 28
         cut, keep = (1, 2, 0), (1, 0, 0)
         return (cut, keep) if stage.conv.transposed[1] == 1 else (keep, cut)
-    if last and k in (3, 5, 7) and not doubles:  # most often it smooths the image
+    if last and k == 5 and not doubles:  # chenyuntc/pytorch-book goes from 32 to 96
+        return (*usual[k][::-1], (3, 1, 0))
+    if last and k in (3, 7) and not doubles:  # most often it smooths the image
         return usual[k][::-1]
     return usual[k]
+
+
+def require_known_strides(size: int, stages: Sequence[ConvStage]) -> None:
+    """Raise DoesNotFitError if kernels of 5 are among others between the first and the last layer.
+
+    If all of these kernels are 5, they double the size, as in the paper.  Among others, scripts give them any stride.
+    """
+    hidden = [s.conv for s in stages[1 if size == 1 else 0 : -1] if s.kind == "convt"]
+    odd = next((m for m in hidden if m.kernel == 5), None)
+    if odd is not None and (other := next((m for m in hidden if m.kernel != 5), None)) is not None:
+        raise DoesNotFitError(
+            f"{odd.key} is a ConvTranspose2d of 5x5 among others, such as {other.key} of "
+            f"{other.kernel}x{other.kernel}, and its stride isn't in the file; image_size= takes the usual ones"
+        )
 
 
 def _has_choice(size: int, stages: Sequence[ConvStage]) -> bool:

@@ -17,7 +17,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -26,15 +26,17 @@ from gan_export.graph.layers import Activation, BatchNorm, Elu, Layer
 from gan_export.graph.statistics import Moments, divergence
 from gan_export.recognize import questions
 from gan_export.recognize.options import Match, ReadOptions, option_of
+from gan_export.recognize.questions import OtherActivation
 
 if TYPE_CHECKING:
     from gan_export.graph.torch_module import Weights
-    from gan_export.graph.walk import Place, Walk
+    from gan_export.graph.walk import Function, Place, Walk
     from gan_export.graph.words import ActivationKind, Slope
 
 ReadAs = Callable[[ReadOptions], Match]
 # (eps, slope) between two BatchNorms; None if no layer there has the setting, or if the setting is not open.
-Choice = tuple["float | None", "Slope | None"]
+Choice = tuple["float | None", "AnySlope | None"]
+AnySlope = float | Literal["elu"] | OtherActivation  # of a hidden activation; no flag sets the last ones
 
 FITS = 0.1  # nats per channel; a BatchNorm at which even the best choice is further off is no evidence
 _LEAST_MARGIN, _TIMES = 0.01, 8.0
@@ -73,14 +75,23 @@ class Stretch:
     def best(self) -> float:
         return min(self.off.values())
 
-    def at(self, position: int, value: Slope) -> float:
+    def at(self, position: int, value: AnySlope) -> float:
         """Return the distance of `value` with the best value of the other setting; position 0 is the eps, 1 the slope.
 
-        It is infinite if no choice has `value`.
+        It is infinite if no choice has `value`.  An eps is not judged with a slope that no flag sets, unless the
+        statistics rule out all others: such an activation is rare, and would leave most eps open.
         """
-        return min((d for choice, d in self.off.items() if choice[position] == value), default=math.inf)
+        choices = self.off if self.is_other else {c: d for c, d in self.off.items() if questions.has_flag(c[1])}
+        found = choices if position == 0 else self.off
+        return min((d for choice, d in found.items() if choice[position] == value), default=math.inf)
 
-    def values(self, position: int) -> tuple[Slope, ...]:
+    @property
+    def is_other(self) -> bool:
+        """Whether the statistics rule out every slope that a flag sets."""
+        flagged = [d for c, d in self.off.items() if questions.has_flag(c[1])]
+        return min(flagged, default=math.inf) > self.best + margin(self.best)
+
+    def values(self, position: int) -> tuple[AnySlope, ...]:
         return tuple(dict.fromkeys(v for c in self.off if (v := c[position]) is not None))
 
 
@@ -190,7 +201,7 @@ class _Plan:
     stop: int
     norms: tuple[BatchNorm, ...]
     activations: tuple[Activation | Elu, ...]
-    values: tuple[tuple[float | None, ...], tuple[Slope | None, ...]]
+    values: tuple[tuple[float | None, ...], tuple[AnySlope | None, ...]]
     habit: Choice
 
     @property
@@ -208,7 +219,8 @@ def _plan(course: Course, norm: str, options: set[str]) -> _Plan:
     hidden = tuple(la for la in between if isinstance(la, Activation | Elu) and slope_of(la) is not None)
     activations = hidden if "slope" in options else ()
     eps = tuple(dict.fromkeys([*(la.eps for la in norms), *questions.EPS])) if norms else (None,)
-    slopes = tuple(dict.fromkeys([*map(slope_of, activations), *questions.SLOPES])) if activations else (None,)
+    every = (*map(slope_of, activations), *questions.SLOPES, *questions.OTHER_ACTIVATIONS)
+    slopes = tuple(dict.fromkeys(every)) if activations else (None,)
     habit = (norms[0].eps if norms else None, slope_of(activations[0]) if activations else None)
     return _Plan(stop, norms, activations, (eps, slopes), habit)
 
@@ -255,17 +267,21 @@ def slope_of(la: Layer) -> Slope | None:
     return la.slope if isinstance(la, Activation) and la.kind in ("relu", "leaky_relu") else None
 
 
-def _usual(values: tuple[Any, ...], habit: Slope | None) -> tuple[Any, ...]:
+def _usual(values: tuple[Any, ...], habit: AnySlope | None) -> tuple[Any, ...]:
     return tuple(v for v in values if v == habit or v in questions.USUAL)
 
 
-def _instead(plan: _Plan, choice: Choice) -> dict[str, Layer]:
+def _instead(plan: _Plan, choice: Choice) -> dict[str, Layer | Function]:
+    from torch.nn import functional
+
     eps, slope = choice
-    found: dict[str, Layer] = {}
+    found: dict[str, Layer | Function] = {}
     if eps is not None:
         found |= {la.name: replace(la, eps=eps) for la in plan.norms}
     if slope == "elu":
         found |= {la.name: Elu(la.name, la.inputs) for la in plan.activations}
+    elif isinstance(slope, str):
+        found |= {la.name: getattr(functional, slope) for la in plan.activations}
     elif slope is not None:
         kind: ActivationKind = "leaky_relu" if slope else "relu"
         found |= {la.name: Activation(la.name, la.inputs, kind, slope) for la in plan.activations}

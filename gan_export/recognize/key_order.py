@@ -7,15 +7,21 @@ The numbers in a Sequential's keys say how many layers without weights lie betwe
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gan_export.recognize.builder import DoesNotFitError, SpecBuilder
 from gan_export.recognize.conv_stack import ConvStage
+from gan_export.recognize.options import Assumption
 from gan_export.recognize.state_dict import Module
 
 Kind = Literal["linear", "conv", "convt"]
+# Names of the layers through which a block's input takes another way to its output.
+_OTHER_WAY = re.compile(r"(^|[._])(\w*(short_?cut|skip|bypass|residual)\w*|(conv_|c_)?sc)([._]|$)", re.IGNORECASE)
+_LONGEST_BLOCK = 8  # layers that one skip passes by
+_SECOND_INPUT = "a second input, such as a label"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ class Step:
     norm_first: whether the BatchNorm comes before the activation that follows the layer, as it does in most scripts
     dropped:    the number of layers without weights before the layer that can only be dropouts
     joined:     the index of an earlier step, whose input is joined to what the layer takes; None for most layers
+    beside:     whether it takes another input than the first layer: a label, whose features are joined to those of z
     """
 
     module: Module
@@ -49,6 +56,7 @@ class Step:
     up: bool | None = False
     dropped: int = 0
     joined: int | None = None
+    beside: bool = False
 
     @property
     def width(self) -> int:
@@ -109,6 +117,9 @@ class _Reader:
         """Append a layer; `between` is the gap before it, None for the first layer."""
         kind: Kind = "linear" if module.kind == "linear" else self._kind(module)
         joined = self._joined(module) if self.steps and kind == self.steps[-1].kind == "linear" else None
+        if self.steps and self.steps[-1].beside:  # both inputs have their own activation
+            self._append(Step(module, kind, active=False, joined=joined))
+            return
         if between is None:
             self._append(Step(module, kind, active=False))
             return
@@ -134,6 +145,12 @@ class _Reader:
             up = None  # the one layer between them may be an activation or an Upsample
         self._append(Step(module, kind, active=active, up=up, dropped=max(loose, 0), joined=joined))
 
+    def beside(self, module: Module) -> None:
+        """Append a layer that takes a second input, and whose output is joined to that of the first layer."""
+        first = self.steps[0]
+        self._append(Step(module, first.kind, active=False, beside=True))
+        self.width += first.width
+
     def _joined(self, module: Module) -> int | None:
         """Return the step whose input a Linear takes beside the last layer's output: the last one, or the first."""
         extra = module.linear[0] - self.width
@@ -142,9 +159,9 @@ class _Reader:
         for i in (len(self.steps) - 1, 0):
             if extra == self.steps[i].takes:
                 return i
-        joined = ": what is joined to them isn't in the keys" if extra > 0 else ""
+        joined = "what is joined to them isn't in the keys" if extra > 0 else f"{_SECOND_INPUT} would explain it"
         raise DoesNotFitError(
-            f"{module.key} takes {module.linear[0]} features, but the layer before it gives {self.width}{joined}"
+            f"{module.key} takes {module.linear[0]} features, but the layer before it gives {self.width}: {joined}"
         )
 
     def _append(self, step: Step) -> None:
@@ -160,7 +177,7 @@ class _Reader:
             if bias and self._gives(inside):
                 fits.append(kind)  # type: ignore[arg-type]
         if not fits:
-            why = "a second input, such as a label, or a skip connection would explain it"
+            why = f"{_SECOND_INPUT}, or a skip connection would explain it"
             if self.width and self.width in (4 * module.conv[0], 4 * module.transposed[0]):
                 why = "a PixelShuffle between them would explain it, which generic readings don't have"
             raise DoesNotFitError(f"{module.key} doesn't take the {self.width} channels of the layer before it: {why}")
@@ -191,12 +208,16 @@ def steps_in_order(draft: SpecBuilder) -> list[Step]:
 
     Raises DoesNotFitError that names the first layer which can't follow the one before it.
     """
+    refuse_other_ways(draft.state.modules.values())
     reader = _Reader(draft.state.dims)
     before: str | None = None
+    beside = _second_input([draft.module(path) for path in draft.state.order])
     for path in draft.state.order:
         module = draft.module(path)
         between = None if before is None else gap(before, path)
         match module.kind:
+            case _ if module is beside:
+                reader.beside(module)
             case "batchnorm":
                 reader.norm(module, between or Gap(0, False))
             case "linear" | "conv":
@@ -210,9 +231,53 @@ def steps_in_order(draft: SpecBuilder) -> list[Step]:
     return reader.steps
 
 
+def _second_input(modules: Sequence[Module]) -> Module | None:
+    """Return the second layer if it takes a label beside z, and the third takes both outputs; None if it doesn't.
+
+    All three are Linears, or the first two are transposed convolutions of one kernel, which take one pixel.
+    """
+    layers = [m for m in modules if m.kind in ("linear", "conv")][:3]
+    if len(layers) < 3 or [m.kind for m in layers] not in (["linear"] * 3, ["conv"] * 3):
+        return None
+    kind: Kind = "linear" if layers[0].kind == "linear" else "convt"
+    (_, a), (takes, b), (wanted, _) = (_ends(m, kind) for m in layers)
+    alike = kind == "linear" or layers[0].kernel == layers[1].kernel
+    return layers[1] if alike and wanted == a + b and takes != a else None
+
+
 def numbered_gaps(draft: SpecBuilder) -> bool:
     """Return whether any two layers lie in one Sequential, so that the keys show the number of layers between them."""
     return any(gap(a, b).exact for a, b in itertools.pairwise(draft.state.order))
+
+
+def refuse_other_ways(modules: Iterable[Module]) -> None:
+    """Raise DoesNotFitError for a layer that lies beside others by its name, such as a block's shortcut."""
+    for m in modules:
+        if m.kind == "conv" and _OTHER_WAY.search(m.path):
+            raise DoesNotFitError(f"{m.key} lies beside other layers by its name, which a plain chain doesn't have")
+
+
+def possible_sum(draft: SpecBuilder, steps: Sequence[Step]) -> str | None:
+    """Return in words the first layers to whose output a script may add their input; None if there are none.
+
+    Within one Sequential there is no sum.  Elsewhere only the script's code shows one, if the widths allow it.
+    """
+    before = {b: a for a, b in itertools.pairwise(draft.state.order)}
+    begins = [i for i, s in enumerate(steps) if i and not gap(before[s.module.path], s.module.path).exact]
+    ends = {*begins, len(steps)}
+    for first in begins:
+        for end in range(first + 1, min(first + _LONGEST_BLOCK, len(steps)) + 1):
+            part = steps[first:end]
+            alike = len({s.kind for s in part}) == 1 and part[0].kind != "convt"
+            if end in ends and alike and part[0].takes == part[-1].width:
+                names = [s.module.key for s in part]
+                return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+    return None
+
+
+def skip_around(layers: str) -> Assumption:
+    """Return the assumption that a script doesn't add the input of some layers to their output."""
+    return Assumption(f"a skip around {layers}", "none", "module=", ("its input is added to its output",))
 
 
 def ways_to_enlarge(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:

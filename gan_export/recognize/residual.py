@@ -10,14 +10,14 @@ from gan_export.recognize.state_dict import Module
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """x -> shortcut(up(x)) + conv2(relu(norm2(conv1(up(relu(norm1(x)))))))."""
+    """x -> shortcut(up(x)) + conv2(relu(norm2(conv1(up(relu(norm1(x))))))); up(x) is added itself if there is none."""
 
     name: str
     norm1: Module
     conv1: Module
     norm2: Module
     conv2: Module
-    shortcut: Module
+    shortcut: Module | None
 
 
 def residual(draft: SpecBuilder, first: Module, blocks: list[Block], norm: Module, last: Module) -> None:
@@ -34,7 +34,8 @@ def residual(draft: SpecBuilder, first: Module, blocks: list[Block], norm: Modul
         draft.conv(f"{n}conv2", b.conv2)
         inner = draft.last
         draft.upsample(f"{n}up_shortcut", inputs=(at,))
-        draft.conv(f"{n}shortcut", b.shortcut)
+        if b.shortcut is not None:
+            draft.conv(f"{n}shortcut", b.shortcut)
         draft.plus(f"{n}sum", inner, draft.last)
     draft.batch_norm("bn", norm)
     draft.activation("")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gan_export.graph.layers import BatchNorm
-from gan_export.recognize import output_range
+from gan_export.recognize import output_range, questions
 from gan_export.recognize.options import Match, ReadOptions, option_of
 from gan_export.recognize.verdict import Verdict
 
@@ -58,11 +58,13 @@ def _by_statistics(
     found = verdict.reach(judged, reading)
     taken = replace(given, **found.options)
     fine = {option_of(a.option): a for a in reading.unsettled if option_of(a.option) in _FINE}
-    close = [(option, value) for option in fine for value in found.left.get(option, ())]
+    open_values = [(option, value) for option in fine for value in found.left.get(option, ())]
+    close = [c for c in open_values if questions.has_flag(c[1])]
     if close:
         others = [read_as(replace(taken, **{option: value})).spec for option, value in close]
         found_levels = differences(read_as(taken).spec, others, weights)
         seen = [c for c, levels in zip(close, found_levels, strict=True) if levels > HARMLESS]
+        seen += [c for c in open_values if c not in close]
         for option in dict(close):
             kept = tuple(value for o, value in seen if o == option)
             if kept != found.left[option]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_export.graph.layers import BatchNorm
 from gan_export.recognize import questions
-from gan_export.recognize.evidence import FITS, Course, Judged, Stretch, margin, slope_of
+from gan_export.recognize.evidence import FITS, AnySlope, Course, Judged, Stretch, margin, slope_of
 from gan_export.recognize.options import Assumption, Finding, Match, option_of
 
 if TYPE_CHECKING:
@@ -84,11 +84,14 @@ def reach(judged: Judged, habit: Match) -> Verdict:
     options: dict[str, Any] = dict(course.whole)
     found: dict[str, Finding] = {}
     left: dict[str, tuple[Any, ...]] = {}
+    figures: dict[str, str] = {}
     for option, assumption in assumed.items():
         if option in _POSITION:
             value, rest, figure = _of_layers(option, used, course.reading)
             if value is not None:
                 options[option] = value
+            if rest and not any(map(questions.has_flag, rest)):
+                figures[option] = figure
         else:
             rest, figure = _of_wholes(option, course, judged)
             value = course.whole.get(option)
@@ -99,7 +102,7 @@ def reach(judged: Judged, habit: Match) -> Verdict:
             left[option] = rest
         else:
             found[option] = Finding(assumption.what, shown, assumption.option, _but(assumption, shown), figure)
-    return Verdict(options, found, left, misfit=misfit)
+    return Verdict(options, found, left, figures=figures, misfit=misfit)
 
 
 def _misfit(stretches: Sequence[Stretch]) -> Assumption | None:
@@ -159,7 +162,7 @@ def _lead(ahead: Course, behind: Course) -> float:
 
 def _of_layers(
     option: str, stretches: Sequence[Stretch], reading: Match
-) -> tuple[Slope | tuple[Slope, ...] | None, tuple[Any, ...] | None, str]:
+) -> tuple[AnySlope | tuple[AnySlope, ...] | None, tuple[Any, ...] | None, str]:
     """Return the value of an option that each layer has, the other possible values, and the figure.
 
     The value is None for the family's default.  The other values are None if no BatchNorm shows the option.
@@ -177,21 +180,63 @@ def _of_layers(
     candidates = dict.fromkeys([habit, *(tuple(v for _ in habit) for v in values)])
     lags = {c: _lag(c, layers, judged, position) for c in candidates}
     possible = [c for c in candidates if not lags[c][1]]
-    # If neither a common value nor the family's defaults fit, each layer takes its own best value.  The option stays
-    # open if some layer has no BatchNorm that shows it.
+    with_flags = [c for c in possible if questions.has_flag(c)]
+    # If neither a common value nor the family's defaults fit, each layer takes its own best value, and a layer that no
+    # BatchNorm shows the value of the one before it.  The option then stays open.
     if not possible:
-        each = {n: min(s.values(position), key=lambda v: s.at(position, v)) for n, s in judged.items()}
-        mixed = tuple(each.get(n, v) for n, v in layers.items())
-        return mixed, tuple(values) if len(judged) < len(layers) else (), _BEST
-    taken = habit if habit in possible else min(possible, key=lambda c: lags[c][0])
+        each = {n: _nearest(s, position) for n, s in judged.items()}
+        mixed = tuple(_carried(layers, each).values())
+        if len(judged) < len(layers):
+            every = [tuple(each.get(n, v) for n in layers) for v in values if questions.has_flag(v)]
+            return mixed, tuple(v for v in dict.fromkeys(every) if v != mixed), _BEST
+        others = tuple(v for v in values if v in questions.OTHER_ACTIVATIONS) if _is_other(judged) else ()
+        return mixed, others, _BEST
+    taken = habit if habit in possible else min(with_flags or [habit], key=lambda c: lags[c][0])
     rest = [c for c in possible if c != taken]
-    ruled_out = [lags[c][0] - lags[taken][0] for c in candidates if c not in possible]
+    ruled_out = [abs(lags[c][0] - lags[taken][0]) for c in candidates if c not in possible and c != taken]
     figure = _figure(min(ruled_out)) if ruled_out else _BEST
+    if not with_flags:
+        figure = f"the values named instead are {_figure(lags[taken][0] - min(lags[c][0] for c in rest))}"
+    elif option == "slope" and not rest and (hidden := _without_norm(layers, judged, reading)):
+        rest = [tuple(v if n in hidden else t for n, t in zip(layers, taken, strict=True)) for v in values]
+        rest = [c for c in dict.fromkeys(rest) if c != taken]
     return None if taken == habit else _short(taken), tuple(map(_short, rest)), figure
 
 
+def _carried(layers: Mapping[str, Slope], each: Mapping[str, AnySlope]) -> dict[str, AnySlope]:
+    """Return each layer's own value, or else that of the layer before it."""
+    carried: dict[str, AnySlope] = {}
+    before: AnySlope | None = None
+    for name, habit in layers.items():
+        before = each.get(name, before)
+        carried[name] = habit if before is None else before
+    return carried
+
+
+def _is_other(judged: Mapping[str, Stretch]) -> bool:
+    return any(s.is_other for s in judged.values())
+
+
+def _nearest(stretch: Stretch, position: int) -> AnySlope:
+    """Return the best value that a flag can set."""
+    return min(filter(questions.has_flag, stretch.values(position)), key=lambda v: stretch.at(position, v))
+
+
+def _without_norm(activations: Mapping[str, Slope], judged: Mapping[str, Stretch], reading: Match) -> set[str]:
+    """Return the activations that no statistics show, and that follow no BatchNorm, as those that are shown do.
+
+    They may be of another kind, such as the SELU of layers that have no BatchNorm.
+    """
+    norms = {la.name for la in reading.spec.layers if isinstance(la, BatchNorm)}
+    return {
+        la.name
+        for la in reading.spec.layers
+        if la.name in activations and la.name not in judged and la.inputs[0] not in norms
+    }
+
+
 def _lag(
-    candidate: tuple[Slope, ...], layers: Mapping[str, Slope], judged: Mapping[str, Stretch], position: int
+    candidate: tuple[AnySlope, ...], layers: Mapping[str, Slope], judged: Mapping[str, Stretch], position: int
 ) -> tuple[float, bool]:
     """Return the largest difference of a candidate from the best at any BatchNorm, and whether it is ruled out."""
     most, out = 0.0, False
@@ -209,7 +254,7 @@ def _layers(option: str, reading: Match) -> dict[str, Slope]:
     return {la.name: slope for la in reading.spec.layers if (slope := slope_of(la)) is not None}
 
 
-def _short(values: tuple[Slope, ...]) -> Slope | tuple[Slope, ...]:
+def _short(values: tuple[AnySlope, ...]) -> AnySlope | tuple[AnySlope, ...]:
     return values[0] if len(set(values)) == 1 else values
 
 

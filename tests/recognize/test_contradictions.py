@@ -107,3 +107,25 @@ def test_the_range_before_the_last_activation_is_stated(scale: float, left: tupl
     (output,) = (a for a in read.reading.assumed if a.option == "output=")
     assert output.instead == left
     assert output.figure.startswith("the values before it lie in ")
+
+
+@pytest.mark.parametrize(("activation", "word"), [(nn.SELU, "SELU (module=)"), (nn.SiLU, "SiLU (module=)")])
+def test_activations_that_no_flag_sets_are_never_settled_as_others(
+    activation: Callable[[], nn.Module], word: str, path: Path
+) -> None:
+    read = saved_and_read(with_statistics(Chain(activation)).state_dict(), path)
+    (hidden,) = (a for a in read.reading.unsettled if a.option == "slope=")
+    assert word in hidden.instead
+    assert "LeakyReLU 0.2" not in hidden.instead, "the statistics rule it out"
+    assert "nearer to the stored statistics" in hidden.figure
+
+
+def test_an_activation_that_no_batchnorm_comes_before_is_not_settled_by_others(path: Path) -> None:
+    """The last convolution but one has none, and what follows it may be another activation."""
+    net = Chain(nn.ReLU)
+    net.main = nn.Sequential(
+        *list(net.main)[:9], nn.ConvTranspose2d(16, 8, 4, 2, 1, bias=False), nn.SELU(), nn.Conv2d(8, 1, 3, 1, 1),
+        nn.Tanh(),
+    )  # fmt: skip
+    read = saved_and_read(with_statistics(net).state_dict(), path)
+    assert any(a.option == "slope=" for a in read.reading.unsettled)

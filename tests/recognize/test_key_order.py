@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import gan_export
 from gan_export.errors import NotRecognizedError
 from gan_export.graph.torch_module import build_module
-from gan_export.recognize import recognize
+from gan_export.recognize import ReadOptions, recognize
 from gan_export.recognize.key_order import Gap, gap
 from tests.originals.common import View, randomized
 from tests.originals.popular import Steps
@@ -51,6 +51,16 @@ def dropped() -> nn.Module:
     )  # fmt: skip
 
 
+def normalized() -> nn.Module:
+    """A BatchNorm before the last activation."""
+    return nn.Sequential(
+        View(32, 1, 1),
+        nn.Sequential(nn.ConvTranspose2d(32, 12, 4), nn.BatchNorm2d(12), nn.ReLU()),
+        nn.Sequential(nn.ConvTranspose2d(12, 3, 4, 2, 1), nn.BatchNorm2d(3)),
+        nn.Tanh(),
+    )
+
+
 class Block(nn.Module):
     def __init__(self, a: int, b: int) -> None:
         super().__init__()
@@ -77,6 +87,7 @@ READ = (
     ("sequence", resized),
     ("sequence", named_linears),
     ("sequence", dropped),
+    ("sequence", normalized),
     ("residual", residual),
 )
 
@@ -186,3 +197,143 @@ def test_linears_that_take_earlier_values_again(z_first: bool, of_all: bool, tmp
     z = torch.randn(3, 24, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         torch.testing.assert_close(build_module(read.spec, read.weights)(z), model(z), rtol=0, atol=1e-5)
+
+
+class TwoInputs(nn.Module):
+    """z and a one-hot label each have their own layer, and the next one takes both."""
+
+    def __init__(self, flat: bool) -> None:
+        super().__init__()
+        if flat:
+            self.fc1_1, self.fc1_1_bn = nn.Linear(24, 32), nn.BatchNorm1d(32)
+            self.fc1_2, self.fc1_2_bn = nn.Linear(10, 16), nn.BatchNorm1d(16)
+            self.fc2 = nn.Linear(48, 256)
+        else:
+            self.deconv1_1, self.deconv1_1_bn = nn.ConvTranspose2d(24, 32, 4), nn.BatchNorm2d(32)
+            self.deconv1_2, self.deconv1_2_bn = nn.ConvTranspose2d(10, 16, 4), nn.BatchNorm2d(16)
+            self.deconv2 = nn.ConvTranspose2d(48, 1, 4, 2, 1)
+        self.flat = flat
+
+    def forward(self, z: Tensor, label: Tensor) -> Tensor:
+        z, y = (x if self.flat else x[:, :, None, None] for x in (z, nn.functional.one_hot(label, 10).to(z.dtype)))
+        first, norm1, second, norm2, last = self.children()
+        joined = torch.cat((norm1(first(z)).relu(), norm2(second(y)).relu()), 1)
+        return torch.tanh(last(joined)).view(len(z), 1, -1, 16 if self.flat else 8)
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_a_label_with_a_layer_of_its_own_is_read(flat: bool, tmp_path: Path) -> None:
+    model = randomized(TwoInputs(flat))
+    torch.save(model.state_dict(), tmp_path / "g.pth")
+    read = gan_export.load(tmp_path / "g.pth")
+    assert "label_order=" in {a.option for a in read.reading.unsettled}
+    assert read.signature.inputs_of("label")[0].classes == 10
+    z, label = torch.randn(3, 24, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 4, 9])
+    with torch.no_grad():
+        got, want = build_module(read.spec, read.weights)(z, label), model(z, label)
+    torch.testing.assert_close(got, want, rtol=0, atol=1e-5)
+
+
+def skipped() -> nn.Module:
+    """Its forward may add what `fc2` takes to what it gives: the keys are those of a plain chain."""
+    return Steps(fc1=nn.Linear(24, 48), fc2=nn.Linear(48, 48), fc3=nn.Linear(48, 256))
+
+
+def blocks() -> nn.Module:
+    parts = [Steps(a=nn.Linear(48, 96), b=nn.Linear(96, 48)) for _ in range(2)]
+    return Steps(head=nn.Linear(24, 48), blocks=nn.Sequential(*parts), last=nn.Linear(48, 256))
+
+
+def named_convs() -> nn.Module:
+    """No numbers show an order, so that it is read by its channels."""
+    return Steps(
+        fc=nn.Linear(24, 16 * 12), up=nn.ConvTranspose2d(12, 8, 4, 2, 1), same=nn.Conv2d(8, 8, 3, 1, 1),
+        last=nn.ConvTranspose2d(8, 3, 4, 2, 1),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("build", "around"), [(skipped, "fc2"), (blocks, "blocks.0.a to blocks.0.b"), (named_convs, "same")]
+)
+def test_a_sum_that_no_key_shows_is_stated(build: type[nn.Module], around: str) -> None:
+    reading = recognize({k: tuple(v.shape) for k, v in build().state_dict().items()})
+    (stated,) = (a for a in reading.unsettled if a.option == "module=")
+    assert stated.what == f"a skip around {around}"
+    assert stated.instead == ("its input is added to its output",)
+    numbered = recognize({k: tuple(v.shape) for k, v in dropped().state_dict().items()})
+    assert not any(a.option == "module=" for a in numbered.assumed), "a Sequential has no sums"
+
+
+def test_a_shortcut_is_no_layer_of_a_chain() -> None:
+    block = Steps(conv=nn.ConvTranspose2d(32, 16, 4, 2, 1), shortcut=nn.ConvTranspose2d(16, 16, 4, 2, 1))
+    model = Steps(fc=nn.Linear(24, 32 * 16), block=block, last=nn.ConvTranspose2d(16, 3, 4, 2, 1))
+    with pytest.raises(NotRecognizedError, match=r"block.shortcut lies beside other layers by its name"):
+        recognize({k: tuple(v.shape) for k, v in model.state_dict().items()})
+
+
+class Owned(nn.Module):
+    """A residual block that owns its convolutions twice, as SNGAN's in several repositories: no shortcut."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = (nn.Conv2d(width, width, 3, 1, 1) for _ in range(2))
+        self.model = nn.Sequential(
+            nn.BatchNorm2d(width), nn.ReLU(), nn.Upsample(scale_factor=2), self.conv1, nn.BatchNorm2d(width),
+            nn.ReLU(), self.conv2,
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.model(x) + nn.functional.interpolate(x, scale_factor=2)
+        return out
+
+
+def test_layers_that_the_file_has_under_two_keys_are_read_once(tmp_path: Path) -> None:
+    tail = (nn.BatchNorm2d(12), nn.ReLU(), nn.Conv2d(12, 3, 3, 1, 1), nn.Tanh())
+    model = randomized(
+        Steps(dense=nn.Linear(32, 16 * 12), view=View(12, 4, 4), model=nn.Sequential(Owned(12), Owned(12), *tail))
+    )
+    torch.save(model.state_dict(), tmp_path / "g.pth")
+    read = gan_export.load(tmp_path / "g.pth")
+    assert read.spec.arch == "residual"
+    assert "module=" in {a.option for a in read.reading.unsettled}  # what the block adds isn't in the keys
+    z = torch.randn(2, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(build_module(read.spec, read.weights)(z), model(z), rtol=0, atol=1e-5)
+
+
+def up(*kernels: int) -> dict[str, tuple[int, ...]]:
+    """pytorch/examples' keys with other kernels."""
+    widths = (*range(8 * len(kernels), 0, -8), 3)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for i, kernel in enumerate(kernels):
+        shapes[f"main.{3 * i}.weight"] = (*widths[i : i + 2], kernel, kernel)
+        if i < len(kernels) - 1:
+            names = ("weight", "bias", "running_mean", "running_var")
+            shapes |= {f"main.{3 * i + 1}.{p}": (widths[i + 1],) for p in names}
+    return shapes
+
+
+def test_kernels_whose_stride_is_open_are_asked_for() -> None:
+    """One kernel of 5 among kernels of 4, a last one of 5, and kernels of 5 without padding."""
+    with pytest.raises(NotRecognizedError, match=r"main.6 is a ConvTranspose2d of 5x5 among others.*image_size="):
+        recognize(up(4, 4, 5, 4))
+    assert recognize(up(4, 4, 5, 4), ReadOptions(image_size=32)).spec.signature.outputs[0].shape == (3, 32, 32)
+    last = recognize(up(4, 4, 4, 4, 5))
+    assert "96x96" in next(a for a in last.unsettled if a.option == "image_size=").instead
+    assert recognize(up(5, 5, 5, 5, 8), ReadOptions(image_size=128)).spec.signature.outputs[0].shape == (3, 128, 128)
+
+
+def test_a_decoder_that_crops_an_odd_size_is_another_size() -> None:
+    """pythae's decoder for CIFAR has the keys and shapes of one that doubles three times: 8, 16, 33, 32."""
+    convs = [
+        nn.Sequential(nn.ConvTranspose2d(16, 12, 4, 2, 1), nn.BatchNorm2d(12), nn.ReLU()),
+        nn.Sequential(nn.ConvTranspose2d(12, 8, 4, 2, 1, 1), nn.BatchNorm2d(8), nn.ReLU()),
+        nn.Sequential(nn.ConvTranspose2d(8, 3, 4, 1, 2), nn.Sigmoid()),
+    ]
+    model = randomized(Steps(layers=nn.ModuleList([nn.Linear(16, 64 * 16), *convs])))
+    shapes = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    assert "32x32" in next(a for a in recognize(shapes).unsettled if a.option == "image_size=").instead
+    taken = recognize(shapes, ReadOptions(image_size=32)).spec.signature.outputs[0]
+    z = torch.randn(2, 16)
+    with torch.no_grad():
+        assert taken.shape == tuple(nn.Sequential(*convs)(model.layers[0](z).view(2, 16, 8, 8)).shape[1:])  # type: ignore[operator, index]

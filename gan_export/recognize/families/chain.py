@@ -10,8 +10,9 @@ from collections import defaultdict, deque
 from typing import Literal
 
 from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
-from gan_export.recognize.conv_stack import ConvStage, add_conv_stack
+from gan_export.recognize.conv_stack import SMALLEST, ConvStage, add_conv_stack
 from gan_export.recognize.flow import order_by_channels
+from gan_export.recognize.key_order import refuse_other_ways, skip_around
 from gan_export.recognize.state_dict import Module
 
 
@@ -41,6 +42,7 @@ def _flow(convs: list[Module]) -> list[ConvStage]:
 
 def _build(draft: SpecBuilder) -> None:
     modules = list(draft.state.modules.values())
+    refuse_other_ways(modules)
     linears = [m for m in modules if m.kind == "linear"]
     count = 0
     norms: dict[int, deque[Module]] = defaultdict(deque)  # by their channels
@@ -70,7 +72,12 @@ def _build(draft: SpecBuilder) -> None:
     for s in stages[:-1]:
         wide = s.conv.conv[1] if s.kind == "conv" else s.conv.transposed[1]
         hidden.append(ConvStage(s.conv, norms[wide].popleft() if norms[wide] else None, s.kind))
+    if around := next((s.conv for s in hidden if s.kind == "conv" and len(set(s.conv.conv)) == 1), None):
+        draft.assumed.append(skip_around(around.key))
+    start = draft.shape[1]
     add_conv_stack(draft, [*hidden, stages[-1]])
+    if draft.shape[1] < max(2 * start, SMALLEST):
+        raise DoesNotFitError(f"its layers give {draft.shape[1]}x{draft.shape[1]} from {start}x{start}, not an image")
 
 
 FAMILY = Family("chain", "any names, by the flow of channels", _build, generic=True)

@@ -11,10 +11,28 @@ import math
 
 from gan_export.graph.layers import Concat
 from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
-from gan_export.recognize.conv_stack import ENLARGED, ConvStage, Geometry, Sized, candidate_geometries
-from gan_export.recognize.key_order import Step, as_stages, numbered_gaps, steps_in_order, ways_to_enlarge
+from gan_export.recognize.conv_stack import (
+    ENLARGED,
+    SMALLEST,
+    ConvStage,
+    Geometry,
+    Sized,
+    candidate_geometries,
+    require_known_strides,
+)
+from gan_export.recognize.key_order import (
+    Step,
+    as_stages,
+    numbered_gaps,
+    possible_sum,
+    skip_around,
+    steps_in_order,
+    ways_to_enlarge,
+)
 from gan_export.recognize.options import Assumption
 
+_CIFAR_START = 8
+_CIFAR: tuple[Geometry, ...] = ((2, 1, 0), (2, 1, 1), (1, 2, 0))  # pythae's decoder for CIFAR: 8, 16, 33, 32
 _FEWEST_FEATURES = 196  # least size of an image as one row: 14 x 14
 
 
@@ -23,27 +41,31 @@ def _build(draft: SpecBuilder) -> None:
     linears = [s for s in steps if s.kind == "linear"]
     if any(s.kind == "linear" for s in steps[len(linears) :]):
         raise DoesNotFitError(f"{linears[-1].module.key} is a Linear after a convolution")
-    if linears != steps and not numbered_gaps(draft):
+    shown = numbered_gaps(draft) or (steps[1].beside and all(s.kind == "convt" for s in steps))
+    if linears != steps and not shown:
         raise DoesNotFitError("no numbers of a Sequential show the layers without weights")
-    if steps[-1].norm is not None:
-        raise DoesNotFitError(f"{steps[-1].norm.key} is a BatchNorm after the last layer")
+    if (norm := steps[-1].norm) is not None and not (steps[-1].norm_first and steps[-1].kind != "linear"):
+        raise DoesNotFitError(f"{norm.key} is a BatchNorm after the last layer")
     _say_what_is_assumed(draft, steps)
     if linears == steps:
         _of_linears(draft, steps)
         return
-    first = steps[0]
+    first, begin = steps[0], 0
     if linears:
-        draft.latent(first.takes)
-        taken: list[str] = []
-        for i, step in enumerate(linears):
+        taken = _inputs(draft, steps)
+        for i, step in enumerate(linears[len(taken) :], len(taken)):
             last = i == len(linears) - 1
             _linear(draft, i, step, taken, alone=len(linears) == 1, last=last, after=steps[i + 1])
     else:
         if first.kind == "conv":
             raise DoesNotFitError(f"{first.module.key} is a convolution that takes an image")
-        draft.seed(first.module)
-    chosen, geometries = _geometry(draft, steps)
-    convs = chosen[len(linears) :]
+        if not steps[1].beside:
+            draft.seed(first.module)
+    if steps[1].beside and first.kind == "convt":
+        _inputs(draft, steps)
+        begin = 2
+    chosen, geometries = _geometry(draft, steps[begin:])
+    convs = [s for s in chosen if s.kind != "linear"]
     for i, (step, geometry) in enumerate(zip(convs, geometries, strict=True)):
         if i and step.active:
             draft.activation(i - 1)
@@ -67,6 +89,8 @@ def _say_what_is_assumed(draft: SpecBuilder, steps: list[Step]) -> None:
     if dropped := [s.module.key for s in steps if s.dropped]:
         what = f"the layer without weights before {dropped[0]}" + (" and others" if dropped[1:] else "")
         draft.assumed.append(Assumption(what, "Dropout, which does nothing in evaluation", ""))
+    if around := possible_sum(draft, steps):
+        draft.assumed.append(skip_around(around))
 
 
 def _of_linears(draft: SpecBuilder, steps: list[Step]) -> None:
@@ -75,12 +99,51 @@ def _of_linears(draft: SpecBuilder, steps: list[Step]) -> None:
     channels = next((c for c in (1, 3) if features % c == 0 and math.isqrt(features // c) ** 2 == features // c), 0)
     if not channels or features < _FEWEST_FEATURES or features <= nz:
         raise DoesNotFitError(f"its {features} output features for a latent of {nz} are not an image")
-    draft.latent(nz)
-    taken: list[str] = []
-    for i, step in enumerate(steps):
+    taken = _inputs(draft, steps)
+    for i, step in enumerate(steps[len(taken) :], len(taken)):
         _linear(draft, i, step, taken, alone=False, last=i == len(steps) - 1, after=None)
     draft.output()
     draft.picture(channels)
+
+
+def _inputs(draft: SpecBuilder, steps: list[Step]) -> list[str]:
+    """Begin with z, and with the label if the second layer takes one; return what the layers placed so far take.
+
+    Only if a label takes part, layers are placed: that of z, that of the label, and their outputs' join.  Of the two,
+    the label is the input with fewer features.
+    """
+    first, second = steps[:2]
+    if not second.beside:
+        draft.latent(first.takes)
+        return []
+    label = min(first, second, key=lambda s: s.takes)
+    names = {True: draft.label_beside(max(first.takes, second.takes), label.takes), False: "z"}
+    made: dict[bool, str] = {}
+    for number, step in enumerate((first, second)):
+        _branch(draft, number, step, names[step is label])
+        made[step is label] = draft.last
+    what = "the label's features stand before or after z's"
+    default = draft.family.label_order if label is second else "before"
+    order = draft.choice("label_order", default, what)
+    draft.assumed.append(Assumption(f"what {label.module.key} takes", "a label as one-hot", ""))
+    draft.add(Concat, "joined", inputs=(made[False], made[True]) if order == "after" else (made[True], made[False]))
+    return [names[step is label] for step in (first, second)]
+
+
+def _branch(draft: SpecBuilder, number: int, step: Step, source: str) -> None:
+    """Append the layer of one input, its BatchNorm and its activation."""
+    draft.chain.last = source
+    if step.kind == "linear":
+        draft.linear(f"fc{number}", step.module)
+    else:
+        draft.reshape(f"seed{number}", (step.takes, 1, 1))
+        draft.conv_transpose(f"convt_in{number}", step.module, 1, 0)
+    if step.norm is not None and not step.norm_first:
+        draft.activation(number, "in_")
+    if step.norm is not None:
+        draft.batch_norm(f"in_bn{number}", step.norm)
+    if step.norm is None or step.norm_first:
+        draft.activation(number, "in_")
 
 
 def _linear(
@@ -141,8 +204,12 @@ def _geometry(draft: SpecBuilder, steps: list[Step]) -> tuple[tuple[Step, ...], 
         stages = as_stages(way)
         for stage in stages[:-1]:
             _refuse_open_stride(stage)
+        if draft.overrides.image_size is None:
+            require_known_strides(start, stages)
         sized: list[Sized] = candidate_geometries(start, stages)
-        ways += [(size, (way, geometry)) for size, geometry in sized if size >= 2 * start and size > 7]
+        if start == _CIFAR_START and [(s.kind, s.conv.kernel) for s in stages] == [("convt", 4)] * len(_CIFAR):
+            sized.append((32, _CIFAR))
+        ways += [(size, (way, geometry)) for size, geometry in sized if size >= max(2 * start, SMALLEST)]
     if not ways:
         raise DoesNotFitError("nothing in its keys enlarges the image")
     picked: tuple[tuple[Step, ...], tuple[Geometry, ...]] = draft.sizes(ways, ENLARGED)
