@@ -22,9 +22,9 @@ _CHUNK = 1 << 20  # points that are interpolated at once, about 60 MB
 
 
 def shaded(volume: Floats, level: float, side: int) -> Bytes:
-    """Return a view of the surface where `volume` crosses `level`: uint8 (side, side), 0 outside of the surface.
+    """Return a view of the surface at which `volume` crosses `level`: uint8 (side, side), 0 outside of the surface.
 
-    volume: (D, H, W), inside where it is above `level`; D is drawn upward
+    volume: (D, H, W), inside if it is above `level`; D is drawn upward
     Rays are parallel; each stops at the first crossing, and is shaded by the surface's normal there (Lambert).
     """
     right, up, toward = _camera()
