@@ -132,7 +132,7 @@ def _at(volume: Floats, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float
     for i in (0, 1):
         for j in (0, 1):
             for k in (0, 1):
-                weight = 1.0
+                weight: npt.NDArray[np.float64] = np.ones(points.shape[:-1])
                 for axis, up in enumerate((i, j, k)):
                     weight = weight * (share[..., axis] if up else 1 - share[..., axis])
                 total += weight * flat[corner + (i * h + j) * w + k]
