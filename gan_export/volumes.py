@@ -22,9 +22,9 @@ _CHUNK = 1 << 20  # points that are interpolated at once, about 60 MB
 
 
 def shaded(volume: Floats, level: float, side: int) -> Bytes:
-    """Return a view of the surface where `volume` crosses `level`: uint8 (side, side), 0 outside of the surface.
+    """Return a view of the surface at which `volume` crosses `level`: uint8 (side, side), 0 outside of the surface.
 
-    volume: (D, H, W), inside where it is above `level`; D is drawn upward
+    volume: (D, H, W), inside if it is above `level`; D is drawn upward
     Rays are parallel; each stops at the first crossing, and is shaded by the surface's normal there (Lambert).
     """
     right, up, toward = _camera()
@@ -132,7 +132,7 @@ def _at(volume: Floats, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float
     for i in (0, 1):
         for j in (0, 1):
             for k in (0, 1):
-                weight = 1.0
+                weight: npt.NDArray[np.float64] = np.ones(points.shape[:-1])
                 for axis, up in enumerate((i, j, k)):
                     weight = weight * (share[..., axis] if up else 1 - share[..., axis])
                 total += weight * flat[corner + (i * h + j) * w + k]

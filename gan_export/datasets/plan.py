@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -10,7 +11,7 @@ from gan_export import latents
 from gan_export._lib.schema import decode
 from gan_export.errors import GanExportError, printable
 from gan_export.graph.signature import Signature
-from gan_export.graph.views import classes_of, image_of
+from gan_export.graph.views import classes_of, row_of
 from gan_export.graph.words import Prior
 from gan_export.recognize.options import ReadOptions
 
@@ -65,9 +66,9 @@ class DatasetPlan:
         return -(-self.count // self.shard_size)
 
     @property
-    def image(self) -> tuple[int, int, int]:
-        """The image as (C, H, W)."""
-        return image_of(self.signature)
+    def row(self) -> tuple[int, ...]:
+        """The shape of an image as bytes: (H, W, C); (D, H, W, C) of a volume, (L, C) of a signal."""
+        return row_of(self.signature)
 
     @property
     def classes(self) -> int:
@@ -76,8 +77,7 @@ class DatasetPlan:
 
     @property
     def picture_bytes(self) -> int:
-        channels, height, width = self.image
-        return channels * height * width
+        return math.prod(self.row)
 
     def shard(self, k: int) -> Shard:
         """Return shard k."""
@@ -107,7 +107,7 @@ class DatasetPlan:
         job = decode(DatasetPlan, _of_signature(renamed(data), where), where)
         decode(ReadOptions, job.overrides, where, "overrides")
         if job.picture_bytes > _LARGEST_PICTURE:
-            raise GanExportError(f"{where}: no generator has its image of {job.image}")
+            raise GanExportError(f"{where}: no generator has its image of {job.row}")
         job.check()
         return job
 

@@ -115,9 +115,23 @@ def latent_port(signature: Signature, user: str) -> Port:
     return ports[0]
 
 
+def row_of(signature: Signature) -> tuple[int, ...]:
+    """Return the shape of the first output as bytes, channels last, at the usual sizes.
+
+    (H, W, C) of an image, (D, H, W, C) of a volume, (L, C) of a signal.  Raises GanExportError for other outputs.
+    """
+    port = signature.outputs[0]
+    if not port.layout:
+        raise GanExportError(f"this generator gives {port.name}, which is no image but {port.kind}")
+    return port.as_bytes().dims(signature.usual_sizes())
+
+
 def image_of(signature: Signature) -> tuple[int, int, int]:
     """Return (C, H, W) of the first output, at the usual sizes.  Raises GanExportError if it is no image."""
     port = signature.outputs[0]
+    if port.kind in ("volume", "audio"):
+        what = "volumes" if port.kind == "volume" else "signals"
+        raise GanExportError(f"this generator gives {what} of {' x '.join(map(str, port.shape))}, and not images")
     if port.kind != "image":
         raise GanExportError(f"this generator gives {port.name}, which is no image but {port.kind}")
     shape = port.dims(signature.usual_sizes())

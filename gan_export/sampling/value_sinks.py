@@ -27,7 +27,7 @@ _SINGLE = (".ply", ".wav")  # files of one volume or signal
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How values are written.
+    """Options of how values are written.
 
     level: of a volume's surface, as a share of its range; rate: values of a signal per second; None if not given
     """

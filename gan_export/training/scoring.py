@@ -25,7 +25,8 @@ class Scorer:
 
     def __init__(self, output: Output, source: DataSource) -> None:
         self._evaluator: Evaluator = find(output.metrics_features)
-        self._evaluator.check(source.shape)
+        channels, height, width = source.shape  # a recipe of volumes measures nothing
+        self._evaluator.check((channels, height, width))
         self._source = source
         self._real: Measured | None = None
 

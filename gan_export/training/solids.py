@@ -85,17 +85,18 @@ def _turn(random: Draws) -> Doubles:
 
 
 def _sphere(random: Draws, p: Doubles) -> Doubles:
-    return np.linalg.norm(p, axis=0) - random.uniform(0.45, 0.75)
+    distance: Doubles = np.linalg.norm(p, axis=0) - random.uniform(0.45, 0.75)
+    return distance
 
 
 def _box(random: Draws, p: Doubles) -> Doubles:
     q = np.abs(p) - random.uniform(0.3, 0.55, 3)[:, None]
-    outside: Doubles = np.linalg.norm(np.maximum(q, 0), axis=0)
-    return outside + np.minimum(q.max(0), 0)
+    distance: Doubles = np.linalg.norm(np.maximum(q, 0), axis=0) + np.minimum(q.max(0), 0)
+    return distance
 
 
 def _torus(random: Draws, p: Doubles) -> Doubles:
-    ring = np.hypot(np.hypot(p[0], p[1]) - random.uniform(0.48, 0.58), p[2])
+    ring: Doubles = np.hypot(np.hypot(p[0], p[1]) - random.uniform(0.48, 0.58), p[2])
     return ring - random.uniform(0.18, 0.26)
 
 
@@ -103,8 +104,9 @@ def _cone(random: Draws, p: Doubles) -> Doubles:
     """The distance to a cone's side and base, the larger of both: exact inside, and near the surface."""
     height, radius = random.uniform(1.0, 1.3), random.uniform(0.45, 0.65)
     slant = np.hypot(height, radius)
-    side = (np.hypot(p[0], p[1]) * height + (p[2] - height / 2) * radius) / slant
-    return np.maximum(side, -height / 2 - p[2])
+    side: Doubles = (np.hypot(p[0], p[1]) * height + (p[2] - height / 2) * radius) / slant
+    distance: Doubles = np.maximum(side, -height / 2 - p[2])
+    return distance
 
 
 _DISTANCES = (_sphere, _box, _torus, _cone)

@@ -33,7 +33,9 @@ from gan_export.graph.layers import (
     Concat,
     ContextPool,
     Conv,
+    ConvNd,
     ConvTranspose,
+    ConvTransposeNd,
     Crop,
     Demodulate,
     Dropout,
@@ -66,6 +68,7 @@ from gan_export.graph.layers import (
     ShiftChannels,
     Truncate,
     Upsample,
+    UpsampleNd,
 )  # fmt: skip
 from gan_export.graph.ports import Normal, Port, Uniform
 from gan_export.graph.signature import Signature
@@ -113,10 +116,22 @@ def every_layer() -> dict[str, Any]:
 
 
 def other_layers() -> dict[str, Any]:
-    """Return, as JSON data, a spec of the kinds of layers that `every_layer` lacks: of StyleGAN and image inputs."""
+    """Return, as JSON data, a spec of the kinds of layers that `every_layer` lacks.
+
+    They are those of StyleGAN, of image inputs, and of volumes.
+    """
     c = Chain()
     c.add(PixelNorm, "pixelnorm")
-    c.add(Truncate, "truncated", inputs=("pixelnorm", "psi"), features=8)
+    c.add(Reshape, "volume", shape=(1, 2, 2, 2))
+    ones, none = (1, 1, 1), (0, 0, 0)
+    c.add(
+        ConvTransposeNd, "convtnd", in_channels=1, out_channels=1, kernel=ones, stride=ones, padding=none,
+        output_padding=none,
+    )  # fmt: skip
+    c.add(ConvNd, "convnd", in_channels=1, out_channels=1, kernel=ones, stride=ones, padding=none)
+    c.add(UpsampleNd, "upnd", factor=ones)
+    c.add(Reshape, "flat", shape=(8,))
+    c.add(Truncate, "truncated", inputs=("flat", "psi"), features=8)
     c.add(Demodulate, "demodulated", in_features=8, out_features=4)
     c.add(Row, "row", inputs=("ws",), index=0)
     c.add(Rows, "rows", inputs=("row", "demodulated"))

@@ -11,6 +11,7 @@ from PIL import Image
 from gan_export import checkpoint
 from gan_export.recognize.options import ReadOptions
 from gan_export.training import events, recipe, trainer
+from gan_export.training.solids import Solids
 from tests.conftest import latent_image
 from tests.training.common import ROOT, gan_train
 
@@ -35,9 +36,14 @@ def test_every_recipe_takes_steps_and_gives_a_generator_that_is_read(name: str, 
         f"{net}.widths={[max(2, w // NARROWER) for w in getattr(ours, net).widths]}"
         for net in ("generator", "discriminator")
     ]
+    source, data = "folder", dealt
+    if ours.data.dims == 3:
+        source, data = "npz", tmp_path / "solids.npz"
+        solids = np.concatenate(Solids(ours.data.size).read(np.arange(20)))
+        np.savez(data, volumes=solids, labels=np.arange(20) % ours.generator.classes)
     read = recipe.load(
         name,
-        [*narrow, "data.source=folder", f"data.path={dealt.as_posix()}", "train.batch=8", "train.epochs=1",
+        [*narrow, f"data.source={source}", f"data.path={data.as_posix()}", "train.batch=8", "train.epochs=1",
          "ema.recalibrate=64", "output.metrics_every=0", "compute.device=cpu", "compute.autocast=off",
          "compute.tf32=false", "compute.threads=1"],
     )  # fmt: skip
@@ -46,7 +52,7 @@ def test_every_recipe_takes_steps_and_gives_a_generator_that_is_read(name: str, 
     measured = [e for e in observed if isinstance(e, events.Measured)]
     assert measured[-1].step == (2 if ours.data.drop_last else 3)
     spec = checkpoint.read(tmp_path / "run" / "generator_1.pth", ReadOptions()).spec
-    assert latent_image(spec).image == (ours.data.channels, ours.data.size, ours.data.size)
+    assert latent_image(spec).image == (ours.data.channels, *(ours.data.size,) * ours.data.dims)
     assert latent_image(spec).classes == ours.generator.classes
 
 

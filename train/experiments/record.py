@@ -56,7 +56,9 @@ def keep(run: Path, records: Path, name: str | None) -> dict[str, object]:
     for file in ("recipe.json", "log.jsonl"):
         shutil.copyfile(run / file, record / file)
     shutil.copyfile(run / "previews" / f"{epoch:04d}_grid.png", record / "grid.png")
-    measured = gan_export.evaluate(checkpoint, seed=SEED)
+    judge = {}
+    if recipe["data"].get("dims", 2) == 2:  # nothing measures volumes
+        judge = {"judge": {"seed": SEED, **gan_export.evaluate(checkpoint, seed=SEED).to_json()}}
     record_of: dict[str, object] = {
         "recipe": recipe["name"],
         "epochs": epoch,
@@ -65,7 +67,7 @@ def keep(run: Path, records: Path, name: str | None) -> dict[str, object]:
         "machine": torch.load(snapshots[-1], weights_only=True)["machine"],
         "generator_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         "generator_bytes": checkpoint.stat().st_size,
-        "judge": {"seed": SEED, **measured.to_json()},
+        **judge,
     }
     (record / "record.json").write_text(json.dumps(record_of, indent=2) + "\n", encoding="utf-8")
     return record_of

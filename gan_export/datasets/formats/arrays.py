@@ -24,6 +24,7 @@ from gan_export.datasets.records import OutputFile, ShardRecord
 from gan_export.graph.signature import Signature
 
 Array = NDArray[Any]
+_PICTURES = {"image": "images", "volume": "volumes", "audio": "signals"}  # the stem, by the kind of output
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +46,13 @@ class _Column:
         return self.dtype.itemsize * int(np.prod(self.row, dtype=np.int64))
 
     def of(self, part: ImageBatch) -> Array:
-        values = {"images": part.pictures, "labels": part.labels, "indices": part.indices}[self.stem]
+        values = {"labels": part.labels, "indices": part.indices}.get(self.stem, part.pictures)
         return np.ascontiguousarray(values, self.dtype)
 
 
 def _columns(job: DatasetPlan) -> tuple[_Column, ...]:
-    """Return the columns: images; labels if there are any; indices if a filter leaves gaps."""
-    channels, height, width = job.image
-    columns = [_Column("images", np.dtype("u1"), (height, width, channels))]
+    """Return the columns: images, volumes or signals; labels if there are any; indices if a filter leaves gaps."""
+    columns = [_Column(_PICTURES[job.signature.outputs[0].kind], np.dtype("u1"), job.row)]
     if job.classes:
         columns.append(_Column("labels", np.dtype("<i8"), ()))
     if job.filters:
@@ -65,7 +65,7 @@ class Npy:
     """The format of shards: images-00000.npy, with labels-00000.npy and indices-00000.npy if needed."""
 
     name: str = "npy"
-    title: str = "shards of uint8 (N, H, W, C) as .npy"
+    title: str = "shards of uint8 (N, H, W, C) as .npy; also of volumes and signals"
 
     def check(self, signature: Signature) -> None: ...
 
@@ -108,7 +108,7 @@ class Raw:
     """The format of one file, filled in place: images.npy, with labels.npy and indices.npy if needed."""
 
     name: str = "raw"
-    title: str = "one uint8 (N, H, W, C) file to memory-map, written in place"
+    title: str = "one uint8 (N, H, W, C) file to memory-map, written in place; also of volumes and signals"
 
     def check(self, signature: Signature) -> None: ...
 
@@ -176,6 +176,7 @@ def _write_all(f: FileIO, data: memoryview) -> None:
 def _rows(job: DatasetPlan, record: ShardRecord, arrays: list[Array]) -> Iterator[tuple[int, Bytes, int | None]]:
     by_stem = dict(zip((c.stem for c in _columns(job)), arrays, strict=True))
     labels, indices = by_stem.get("labels"), by_stem.get("indices")
-    for i, picture in enumerate(by_stem["images"]):
+    pictures = by_stem[_PICTURES[job.signature.outputs[0].kind]]
+    for i, picture in enumerate(pictures):
         index = record.start + i if indices is None else int(indices[i])
         yield index, picture, None if labels is None else int(labels[i])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from gan_export.datasets.plan import DatasetPlan, Shard
 from gan_export.datasets.records import OutputFile, ShardRecord
 from gan_export.graph.signature import Signature
-from gan_export.graph.views import image_of
+from gan_export.graph.views import row_of
 
 Bytes = NDArray[np.uint8]
 Indices = NDArray[np.uint64]
@@ -112,5 +113,4 @@ class Format(Protocol):
 
 def usual_shard(signature: Signature) -> int:
     """Return 10,000 images, or as many as fit in 128 MiB."""
-    channels, height, width = image_of(signature)
-    return max(1, min(10_000, (1 << 27) // (channels * height * width)))
+    return max(1, min(10_000, (1 << 27) // math.prod(row_of(signature))))

@@ -1,0 +1,56 @@
+"""Volumes and signals in the core formats and ncnn, proven."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gan_export
+from gan_export import checkpoint, exporters
+from gan_export.exporters.base import Options
+from gan_export.formats import manifest as manifests
+from gan_export.pipeline import publish
+from tests.originals.volumes import ROWS
+
+BY_NAME = {o.name: o for o in ROWS}
+FORMATS = ("onnx", "torchscript", "pt2", "openvino", "safetensors", "ncnn")
+FAMILIES = ("gan3d-projected", "volume-trilinear", "wavegan", "wavegan-enlarged")
+
+
+def exported(name: str, format: str, folder: Path, options: Options | None = None) -> publish.ExportResult:
+    original = BY_NAME[name]
+    file = original.save(original.model(), folder / "g.pth")
+    exporter = exporters.find(format)
+    return publish.export(checkpoint.read(file, original.overrides), exporter, folder / f"g{exporter.suffix}", options)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_is_proven(name: str, format: str, tmp_path: Path) -> None:
+    result = exported(name, format, tmp_path)
+    assert result.report is not None
+    assert result.report.passed
+    port = manifests.read_manifest(result.path).signature.outputs[0]
+    assert (port.shape, port.range) == (BY_NAME[name].image, BY_NAME[name].range)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("name", ["volume-enlarged", "signal-enlarged"])
+def test_narrow_weights_are_proven(name: str, precision: str, tmp_path: Path) -> None:
+    result = exported(name, "onnx", tmp_path, Options(precision=precision))
+    assert result.report is not None
+    assert result.report.passed
+
+
+@pytest.mark.parametrize("name", ["volume-flat", "signal-flat"])
+def test_a_sampler_draws_the_same_bytes(name: str, tmp_path: Path) -> None:
+    result = exported(name, "onnx", tmp_path, Options(sampler=True))
+    with gan_export.open(result.path) as sampler, gan_export.open(tmp_path / "g.pth") as g:
+        got, wanted = sampler.sample(3, seed=7), g.sample(3, seed=7)
+    assert got.shape == wanted.shape
+    assert np.abs(got.astype(int) - wanted).max() <= 1
+    assert (got != wanted).mean() < 1e-3
