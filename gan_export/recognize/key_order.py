@@ -234,10 +234,12 @@ def steps_in_order(draft: SpecBuilder) -> list[Step]:
 def _second_input(modules: Sequence[Module]) -> Module | None:
     """Return the second layer if it takes a label beside z, and the third takes both outputs; None if it doesn't.
 
-    All three are Linears, or the first two are transposed convolutions of one kernel, which take one pixel.
+    All three are Linears, or the first two are 2-D transposed convolutions of one kernel, which take one pixel.
     """
     layers = [m for m in modules if m.kind in ("linear", "conv")][:3]
     if len(layers) < 3 or [m.kind for m in layers] not in (["linear"] * 3, ["conv"] * 3):
+        return None
+    if layers[0].kind == "conv" and layers[0].dims != 2:
         return None
     kind: Kind = "linear" if layers[0].kind == "linear" else "convt"
     (_, a), (takes, b), (wanted, _) = (_ends(m, kind) for m in layers)
