@@ -31,7 +31,7 @@ def test_a_folder_is_small_and_its_exports_are_its_checkpoint_s(folder: Path, co
         assert manifest.report_path(folder / name).is_file()
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda f: f.name)
+@pytest.mark.parametrize("folder", [f for f in FOLDERS if (f / "judged.json").is_file()], ids=lambda f: f.name)
 def test_its_pictures_are_what_the_readme_says(folder: Path) -> None:
     judged = json.loads((folder / "judged.json").read_text(encoding="utf-8"))
     with open_generator(folder / "generator.onnx") as generator:
