@@ -147,6 +147,12 @@ typedef struct gan_input {
  * threads, together or one after another, and return when all of them have returned. */
 typedef void (*gan_parallel)(void *user, void (*work)(void *arg, int i), void *arg, int n);
 
+/** Values of gan_context_options.arithmetic. */
+enum {
+    GAN_ARITHMETIC_FAST = 0, /**< products as narrow as the file allows and this machine is faster with */
+    GAN_ARITHMETIC_FLOAT32 = 1 /**< products of float32 alone */
+};
+
 /** How a context works.  NULL, or zeros, give the defaults. */
 typedef struct gan_context_options {
     size_t size; /**< sizeof(gan_context_options), or 0 */
@@ -160,6 +166,7 @@ typedef struct gan_context_options {
     void *user; /**< the first argument of `parallel` */
     char *message; /**< NULL, or gets one line that explains a failure of gan_context_new */
     size_t message_size; /**< bytes of it, at least 1; GAN_MESSAGE_SIZE is enough */
+    uint32_t arithmetic; /**< GAN_ARITHMETIC_...: it matters for files of `gan-export native --arithmetic fast` */
 } gan_context_options;
 
 /** What a context is made of. */
@@ -184,7 +191,7 @@ typedef struct gan_step_info {
     uint32_t points; /**< per side of a tile of a transformed method; 0 for other methods */
     const char *operation; /**< the operation's name in docs/gan-file-format.md: "CONV_TRANSPOSE" */
     const char *method; /**< "direct", "fold", "toom3", "toom4", "toom5", "winograd", or "rows" for no product */
-    const char *arithmetic; /**< of its products: "float32" */
+    const char *arithmetic; /**< of its products: "float32" or "int16" */
     char layer[64]; /**< the layer's name in the file, cut to 63 bytes; "" in files that don't name layers */
     uint32_t depth; /**< of what it computes, if it is a volume; 0 for others */
 } gan_step_info;

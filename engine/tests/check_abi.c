@@ -28,6 +28,7 @@ int main(void) {
     MEMBER(gan_context_options, threads), MEMBER(gan_context_options, batch);
     MEMBER(gan_context_options, parallel), MEMBER(gan_context_options, user);
     MEMBER(gan_context_options, message), MEMBER(gan_context_options, message_size);
+    MEMBER(gan_context_options, arithmetic);
     printf("size gan_context_info %zu\n", sizeof(gan_context_info));
     MEMBER(gan_context_info, size), MEMBER(gan_context_info, scratch), MEMBER(gan_context_info, weights);
     MEMBER(gan_context_info, threads), MEMBER(gan_context_info, batch), MEMBER(gan_context_info, steps);
@@ -58,6 +59,6 @@ int main(void) {
     NUMBER(GAN_KIND_IMAGE), NUMBER(GAN_KIND_VOLUME), NUMBER(GAN_KIND_SIGNAL);
     NUMBER(GAN_LABELS_RANDOM), NUMBER(GAN_LABELS_ONE), NUMBER(GAN_LABELS_ALL), NUMBER(GAN_BYTES);
     NUMBER(GAN_GRAY8), NUMBER(GAN_RGB8), NUMBER(GAN_RGBA8), NUMBER(GAN_BGRA8), NUMBER(GAN_FLOAT_PLANAR);
-    NUMBER(GAN_FLOAT_INTERLEAVED);
+    NUMBER(GAN_FLOAT_INTERLEAVED), NUMBER(GAN_ARITHMETIC_FAST), NUMBER(GAN_ARITHMETIC_FLOAT32);
     return 0;
 }

@@ -85,6 +85,7 @@ class _Options(ctypes.Structure):
     _fields_ = (
         ("size", c_size_t), ("max_memory", c_uint64), ("threads", c_uint32), ("batch", c_uint32),
         ("parallel", c_void_p), ("user", c_void_p), ("message", c_void_p), ("message_size", c_size_t),
+        ("arithmetic", c_uint32),
     )  # fmt: skip
 
 
