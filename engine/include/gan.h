@@ -123,9 +123,10 @@ typedef struct gan_info {
     uint64_t weights; /**< bytes of weights in the file */
     const char *manifest; /**< as in the file (gan-export writes JSON in UTF-8), then a NUL; valid until gan_close */
     size_t manifest_size; /**< without the NUL */
-    const char *kernels; /**< those in use: "generic", "avx2", "avx512", "neon", "simd128" */
+    const char *kernels; /**< those in use: "generic", "avx2", "avx512", "avx512vnni", "neon", "simd128" */
     uint32_t kind; /**< GAN_KIND_... */
     uint32_t depth; /**< of a volume: its image is depth x height x width; 0 for others */
+    const char *arithmetic; /**< the narrowest products of contexts with GAN_ARITHMETIC_FAST: "float32" or "int16" */
 } gan_info;
 
 /** The images that a model takes: all zeros for a model of latents.  A height or a width is a multiple of its `multiple`

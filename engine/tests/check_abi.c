@@ -18,6 +18,7 @@ int main(void) {
     MEMBER(gan_info, high), MEMBER(gan_info, weights), MEMBER(gan_info, manifest);
     MEMBER(gan_info, manifest_size), MEMBER(gan_info, kernels);
     MEMBER(gan_info, kind), MEMBER(gan_info, depth);
+    MEMBER(gan_info, arithmetic);
     printf("size gan_input %zu\n", sizeof(gan_input));
     MEMBER(gan_input, size), MEMBER(gan_input, channels), MEMBER(gan_input, least_height);
     MEMBER(gan_input, multiple_height), MEMBER(gan_input, most_height), MEMBER(gan_input, least_width);

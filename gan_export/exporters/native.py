@@ -103,7 +103,7 @@ class Native:
                 "native: no layer of this generator can be computed in 16 bits; leave --arithmetic fast out"
             )
         text = manifest.to_json()
-        target.write_bytes(encode(spec, weights, text, options.precision, options.error_budget, ranges))
+        target.write_bytes(encode(spec, weights, text, options.precision, options.error_budget, ranges=ranges))
         return manifest
 
     def steadier(self, options: Options) -> Iterator[Options]:
@@ -118,6 +118,7 @@ def encode(
     manifest: str = "{}",
     precision: str = "fp32",
     error_budget: float = 0.0,
+    *,
     ranges: Mapping[str, Mapping[str, Sequence[float]]] = {},
 ) -> bytes:
     """Return a lowered generator as the bytes of a `.gan` file.

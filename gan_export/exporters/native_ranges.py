@@ -49,7 +49,11 @@ def measure(spec: GeneratorSpec, weights: Weights) -> dict[str, dict[str, tuple[
         for name, ranges in _of_images(walk, range(start, start + piece)):
             before = found.setdefault(name, ranges)
             found[name] = {key: tuple(map(max, before[key], ranges[key])) for key in ranges}
-    return {name: {key: _rounded(key, numbers) for key, numbers in ranges.items()} for name, ranges in found.items() if ranges}
+    return {
+        name: {key: _rounded(key, numbers) for key, numbers in ranges.items()}
+        for name, ranges in found.items()
+        if ranges
+    }
 
 
 def _of_images(walk: Walk, indices: range) -> Iterator[tuple[str, dict[str, tuple[float, ...]]]]:

@@ -26,6 +26,7 @@ _CHECKPOINT: Mapping[str, Tolerance] = {  # torch on the checkpoint itself, for 
     "tf32": FP16,  # rounds to the ten bits of fp16's mantissa
     "fp16": FP16,
     "bf16": BF16,
+    "int16": FAST,
 }
 
 

@@ -110,9 +110,9 @@ def export_checked(
                 raise ParityError(f"{printable(target.name)}: {_verdict(report)}; nothing was written", report)
             if quality is not None and not quality.passed:
                 raise ParityError(
-                    f"{printable(target.name)}: 16-bit products give {quality.row.psnr:.1f} dB over {quality.row.batch:,} "
-                    f"images and {quality.worst:.1f} dB for the worst, {FAST.psnr:g} and {WORST_IMAGE:g} are needed; "
-                    "nothing was written: leave --arithmetic fast out",
+                    f"{printable(target.name)}: 16-bit products give {quality.row.psnr:.1f} dB over "
+                    f"{quality.row.batch:,} images and {quality.worst:.1f} dB for the worst, "
+                    f"{FAST.psnr:g} and {WORST_IMAGE:g} are needed; nothing was written: leave --arithmetic fast out",
                     report,
                 )
         made = _files(temporary if temporary.is_dir() else temporary.parent)

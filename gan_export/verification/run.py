@@ -58,9 +58,7 @@ def export_with_fallbacks(
         progress(f"writing {exporter.title}")
         manifest = write(exporter, generator, target, attempt)
         progress(f"comparing {exporter.runtime} with {compare.AGAINST}")
-        rule = tolerance.rule(
-            exporter.name, attempt.precision, attempt.max_error, arithmetic=attempt.arithmetic
-        )
+        rule = tolerance.rule(exporter.name, attempt.precision, attempt.max_error, arithmetic=attempt.arithmetic)
         threads = (None, 1) if len(attempts) > 1 else (None,)
         found = [
             VerifiedExport(manifest, *verify(generator, exporter.runtime, target, manifest, rule, threads=n))
@@ -91,8 +89,8 @@ def verify(
     weigh: bool = True,
     threads: int | None = None,
 ) -> tuple[ParityReport, float, Quality | None]:
-    """Return the report by `rule`, the seconds for loading and, with `weigh`, the cost of int8 or of fast arithmetic if it
-    passed.
+    """Return the report by `rule`, the seconds for loading and, with `weigh`, the cost of int8 or 16-bit products if
+    it passed.
 
     Raises GanExportError if the signature in the file is not that of the checkpoint, or of the file's own model.
     """

@@ -27,11 +27,12 @@ INLINE void INT16(tile)(const int m, const int packed, ptrdiff_t k, const int16_
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++) {
         if (packed) __builtin_prefetch(c + i * c_step, 1, 3);
+        if (packed && NR > 16) __builtin_prefetch(c + i * c_step + 16, 1, 3);
         else rows[i] = a_rows[i];
 #pragma GCC unroll 16
         for (int j = 0; j < NV; j++) sum[i][j] = i_zero();
     }
-    for (; k > 0; k -= KBLOCK) {
+    do {
 #pragma GCC unroll 8
         for (int pair = 0; pair < KBLOCK / 2; pair++) {
             INT16(multiply_add)(m, packed, a, rows, pair, b, sum);
@@ -53,7 +54,7 @@ INLINE void INT16(tile)(const int m, const int packed, ptrdiff_t k, const int16_
             if (!packed || i % 2 == 0) __builtin_prefetch(packed ? next_a + i * KBLOCK : rows[i] + 2 * a_step, 0, 3);
         }
         if (packed) a += a_step, next_a += a_step;
-    }
+    } while ((k -= KBLOCK) > 0);
     vf factor[NV];
 #pragma GCC unroll 16
     for (int j = 0; j < NV; j++) factor[j] = v_load(scale + j * VL);
