@@ -78,10 +78,10 @@ def test_a_fast_export_is_proven_recorded_and_near(
     # a dataset says so, and is checked by PSNR on a processor with other instructions
     made = command("gan-sample", "dataset", tmp_path / "fast.gan", "-n", "8", "--format", "raw", "-o", tmp_path / "set")
     assert made.code == 0, made.err
-    job = json.loads((tmp_path / "set" / "manifest.json").read_text())["job"]
+    job = json.loads((tmp_path / "set" / "MANIFEST.json").read_text())["job"]
     assert job["arithmetic"] == "int16"
     monkeypatch.setenv("GAN_CPU", "generic")
-    assert command("gan-sample", "check", tmp_path / "set", tmp_path / "fast.gan").code == 0
+    assert command("gan-sample", "check", tmp_path / "set", "-g", tmp_path / "fast.gan").code == 0
 
 
 def test_what_has_no_such_layer_or_value_is_refused(command: Command, tmp_path: Path) -> None:
