@@ -138,7 +138,7 @@ static void clear(test_network *network) {
 static void take_pixel(const test_network *network, const gan_shape in, uint64_t image, int64_t y, int64_t x,
                        float *to) {
     const int inside = y >= 0 && x >= 0 && y < in.h && x < in.w;
-    const uint64_t h = network->layers[0].args[1], w = network->layers[0].args[2];
+    const uint64_t h = network->layers[0].out.h, w = network->layers[0].out.w;
     const uint64_t at = inside ? (uint64_t)y * h / in.h * w + (uint64_t)x * w / in.w : 0; /* of what is upsampled */
     for (uint64_t c = 0; c < in.c && inside; c++) to[c] = network->input[(image * in.c + c) * h * w + at];
     for (uint64_t c = inside ? in.c : 0; c < round_up(in.c, KBLOCK); c++) to[c] = 0;
@@ -153,7 +153,7 @@ static void measure_ranges(test_network *network, const gan_conv *conv, uint32_t
     gan_ranges *to = &network->layers[network->file.n_layers - 1].ranges[kind];
     double *most = network->ranges[kind] + !winograd;
     const uint64_t wide = round_up(conv->in.c, KBLOCK);
-    if (side < 2 || side > WINOGRAD || to->count) return;
+    if (conv->dims != 2 || side < 2 || side > WINOGRAD || to->count) return;
     memset(network->ranges[kind], 0, sizeof network->ranges[kind]);
     network->ranges[kind][0] = side;
     if (winograd) most[0] = 0;
