@@ -67,7 +67,7 @@ ACTIVATIONS = {"relu": 1, "leaky_relu": 2, "tanh": 3, "sigmoid": 4}
 DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 # Error budgets that exclude, in turn, Winograd's transform, that with 5 points per side, that with 3, and that with 4.
 STEADIER = (1e-5, 6e-6, 3e-6, 2e-6)
-# In 16 bits: that with 5 points and Winograd's.  The next would exclude 16-bit products, which the user asked for.
+# In 16 bits: that with 5 points and Winograd's.  The next would exclude 16-bit products, which the user wants.
 STEADIER_INT16 = (5e-3,)
 
 

@@ -103,7 +103,7 @@ class Manifest:
 
     @property
     def arithmetic(self) -> str:
-        """The products that the runtime may use: "float32" unless the export asked for "fast"."""
+        """The products that the runtime may use: "float32", or "fast" if the export allowed 16-bit products."""
         return "fast" if self.options.get("arithmetic") == "fast" else "float32"
 
     def to_json(self) -> str:

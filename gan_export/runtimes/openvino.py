@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, in float32 unless bf16 is asked for; by default, it would narrow if the processor can."""
+"""OpenVINO on the CPU, in float32, or in bf16 by its hint; by default, it would narrow if the processor can."""
 
 from __future__ import annotations
 
