@@ -1,4 +1,4 @@
-"""Measure 16-bit products: the C engine in float32 and with --arithmetic fast, beside other runtimes' narrower precisions.
+"""Measure 16-bit products: the C engine with --arithmetic fast beside other runtimes' narrower precisions.
 
     python benchmarks/arithmetic.py [--batches 64,1] [--rounds 3] [--seconds 1.5] [--cpu avx2]
 
