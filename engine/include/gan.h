@@ -123,9 +123,10 @@ typedef struct gan_info {
     uint64_t weights; /**< bytes of weights in the file */
     const char *manifest; /**< as in the file (gan-export writes JSON in UTF-8), then a NUL; valid until gan_close */
     size_t manifest_size; /**< without the NUL */
-    const char *kernels; /**< those in use: "generic", "avx2", "avx512", "neon", "simd128" */
+    const char *kernels; /**< those in use: "generic", "avx2", "avx512", "avx512vnni", "neon", "simd128" */
     uint32_t kind; /**< GAN_KIND_... */
     uint32_t depth; /**< of a volume: its image is depth x height x width; 0 for others */
+    const char *arithmetic; /**< the narrowest products of contexts with GAN_ARITHMETIC_FAST: "float32" or "int16" */
 } gan_info;
 
 /** The images that a model takes: all zeros for a model of latents.  A height or a width is a multiple of its `multiple`
@@ -147,6 +148,12 @@ typedef struct gan_input {
  * threads, together or one after another, and return when all of them have returned. */
 typedef void (*gan_parallel)(void *user, void (*work)(void *arg, int i), void *arg, int n);
 
+/** Values of gan_context_options.arithmetic. */
+enum {
+    GAN_ARITHMETIC_FAST = 0, /**< products as narrow as the file allows and this machine is faster with */
+    GAN_ARITHMETIC_FLOAT32 = 1 /**< products of float32 alone */
+};
+
 /** How a context works.  NULL, or zeros, give the defaults. */
 typedef struct gan_context_options {
     size_t size; /**< sizeof(gan_context_options), or 0 */
@@ -160,6 +167,7 @@ typedef struct gan_context_options {
     void *user; /**< the first argument of `parallel` */
     char *message; /**< NULL, or gets one line that explains a failure of gan_context_new */
     size_t message_size; /**< bytes of it, at least 1; GAN_MESSAGE_SIZE is enough */
+    uint32_t arithmetic; /**< GAN_ARITHMETIC_...: it matters for files of `gan-export native --arithmetic fast` */
 } gan_context_options;
 
 /** What a context is made of. */
@@ -184,7 +192,7 @@ typedef struct gan_step_info {
     uint32_t points; /**< per side of a tile of a transformed method; 0 for other methods */
     const char *operation; /**< the operation's name in docs/gan-file-format.md: "CONV_TRANSPOSE" */
     const char *method; /**< "direct", "fold", "toom3", "toom4", "toom5", "winograd", or "rows" for no product */
-    const char *arithmetic; /**< of its products: "float32" */
+    const char *arithmetic; /**< of its products: "float32" or "int16" */
     char layer[64]; /**< the layer's name in the file, cut to 63 bytes; "" in files that don't name layers */
     uint32_t depth; /**< of what it computes, if it is a volume; 0 for others */
 } gan_step_info;

@@ -170,7 +170,10 @@ gan_status gan_context_new(gan_model *model, const gan_context_options *given, g
     atomic_fetch_add(&model->contexts, 1);
     status = build(context);
     if (status == GAN_OK) *out = context;
-    if (status == GAN_ERROR_ARGUMENT)
+    if (status == GAN_ERROR_ARGUMENT && options.arithmetic > GAN_ARITHMETIC_FLOAT32)
+        gan_i_message(options.message, options.message_size, "arithmetic %u: 0 (fast) or 1 (float32)",
+                      (uint64_t)options.arithmetic);
+    else if (status == GAN_ERROR_ARGUMENT)
         gan_i_message(options.message, options.message_size, "threads %u: at most 1024", (uint64_t)options.threads);
     if (status == GAN_ERROR_MEMORY && !context->n_packed) explain_memory(context, &options);
     if (status != GAN_OK) gan_context_free(context);
@@ -201,7 +204,8 @@ void gan_describe_context(const gan_context *context, gan_context_info *info) {
     gan_i_hand(info, &known, sizeof known);
 }
 
-static const char *const METHODS[METHOD_COUNT] = {"direct", "fold", "toom3", "toom4", "toom5", "winograd"};
+static const char *const METHODS[METHOD_COUNT] = {"direct", "fold",  "toom3", "toom4", "toom5", "winograd",
+                                                   "toom3", "toom5", "winograd"};
 
 gan_status gan_describe_step(const gan_context *context, uint32_t index, gan_step_info *info) {
     if (!context || !info) return GAN_ERROR_ARGUMENT;
@@ -219,7 +223,7 @@ gan_status gan_describe_step(const gan_context *context, uint32_t index, gan_ste
                            .depth = value->shape.d,
                            .operation = gan_i_operation(step->layer->op)->name,
                            .method = step->run ? "rows" : METHODS[method],
-                           .arithmetic = "float32"};
+                           .arithmetic = !step->run && method_is_int16(method) ? "int16" : "float32"};
     if (!step->run) {
         known.weights = gan_i_method_floats(&step->conv, method, kernels) * sizeof(float);
         known.points = (uint32_t)method_points(method);

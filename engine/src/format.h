@@ -15,7 +15,7 @@ typedef enum gan_op {
 
 typedef enum activation_kind { ACT_NONE, ACT_RELU, ACT_LEAKY_RELU, ACT_TANH, ACT_SIGMOID, ACT_COUNT } activation_kind;
 typedef enum pad_mode { PAD_ZEROS, PAD_REFLECT, PAD_REPLICATE, PAD_COUNT } pad_mode;
-typedef enum gan_dtype { DTYPE_F32 = 0, DTYPE_F16, DTYPE_BF16, DTYPE_I64, DTYPE_U8, DTYPE_I8, DTYPE_COUNT } gan_dtype;
+typedef enum gan_dtype { DTYPE_F32 = 0, DTYPE_F16, DTYPE_BF16, DTYPE_I64, DTYPE_U8, DTYPE_I8, DTYPE_I16, DTYPE_COUNT } gan_dtype;
 
 enum {
     MAX_LAYERS = 16384,
@@ -46,6 +46,13 @@ typedef struct gan_tensor {
     gan_dtype dtype; /* one of the floats */
 } gan_tensor;
 
+/* What a product's inputs were at most at the points of a transform, for 16-bit arithmetic.  docs/gan-file-format.md, "Ranges". */
+typedef enum range_kind { RANGE_TOOM3, RANGE_TOOM5, RANGE_WINOGRAD, RANGE_COUNT } range_kind;
+typedef struct gan_ranges {
+    const unsigned char *data; /* `count` float64s, 0 if the file has none */
+    uint32_t count;
+} gan_ranges;
+
 typedef struct gan_layer {
     gan_op op;
     uint32_t n_inputs;
@@ -54,6 +61,7 @@ typedef struct gan_layer {
     float fargs[2];          /* likewise its real ones */
     gan_tensor weight, bias;
     gan_shape out;
+    gan_ranges ranges[RANGE_COUNT];
     const char *name; /* in the file, `name_size` bytes without a NUL; NULL if it names none */
     uint32_t name_size;
 } gan_layer;
@@ -78,6 +86,7 @@ typedef struct gan_file {
     gan_dim out_height, out_width;
     gan_shape image; /* or the volume, or the signal */
     float low, high; /* the range of the last layer's values; bytes are made from it brought to [-1, 1] */
+    int int16; /* whether products of 16-bit numbers are allowed, if a layer has ranges for them */
     float error_budget; /* the largest error of a convolution's algorithm; 0: any (pack.h, METHOD_ERRORS) */
     uint64_t weight_bytes;
     const char *manifest;

@@ -239,7 +239,19 @@ static uint32_t keys_in(const char *list) {
     return count;
 }
 
-/* Each attribute that the operation has, once, with one number. */
+/* Numbers that lie within 0 .. 1e30, after the side of a tile for Toom-Cook. */
+static gan_status read_ranges(const unsigned char *p, uint32_t numbers, uint32_t type, range_kind kind,
+                              gan_layer *layer) {
+    static const uint32_t COUNTS[RANGE_COUNT] = {1 + 3 * 3, 1 + 5 * 5, 6 * 6};
+    if (layer->ranges[kind].count) return GAN_ERROR_CORRUPT;
+    if (type != 1 || numbers != COUNTS[kind]) return GAN_ERROR_UNSUPPORTED;
+    for (uint32_t i = 0; i < numbers; i++)
+        if (!(f64_at(p + 8 * i) >= 0 && f64_at(p + 8 * i) <= 1e30)) return GAN_ERROR_UNSUPPORTED;
+    layer->ranges[kind] = (gan_ranges){p, numbers};
+    return GAN_OK;
+}
+
+/* Each attribute that the operation has, once, with one number; and a product's ranges, if it has any. */
 static gan_status read_attributes(const unsigned char *p, uint64_t left, uint32_t count, gan_layer *layer) {
     const gan_operation *op = gan_i_operation(layer->op);
     uint32_t seen = 0, wanted = (1u << (keys_in(op->integers) + keys_in(op->reals))) - 1;
@@ -247,6 +259,13 @@ static gan_status read_attributes(const unsigned char *p, uint64_t left, uint32_
         if (left < ATTRIBUTE + 8) return GAN_ERROR_CORRUPT;
         const uint32_t type = u32_at(p + KEY), numbers = u32_at(p + KEY + 4);
         if (type > 1 || !numbers || numbers > (left - ATTRIBUTE) / 8) return GAN_ERROR_CORRUPT;
+        const int range = op->rule == RUN_PRODUCT ? key_index(p, "toom3 toom5 winograd") : -1;
+        if (range >= 0) {
+            const gan_status status = read_ranges(p + ATTRIBUTE, numbers, type, (range_kind)range, layer);
+            if (status != GAN_OK) return status;
+            p += ATTRIBUTE + 8ull * numbers, left -= ATTRIBUTE + 8ull * numbers;
+            continue;
+        }
         const int at = key_index(p, type ? op->reals : op->integers);
         const uint64_t bits = u64_at(p + ATTRIBUTE);
         if (at < 0 || numbers != 1 || (!type && bits > MAX_ARG)) return GAN_ERROR_UNSUPPORTED;
@@ -305,7 +324,7 @@ static uint64_t read_record(const unsigned char *p, uint64_t left, uint32_t inde
     *status = GAN_ERROR_UNSUPPORTED;
     if (!gan_i_operation(number))
         gan_i_message(file->message, GAN_MESSAGE_SIZE, "operation %u is unknown", (uint64_t)number);
-    if (!gan_i_operation(number) || !n_inputs || n_inputs > MAX_INPUTS || n_tensors > 2 || n_attributes > MAX_ARGS + 2)
+    if (!gan_i_operation(number) || !n_inputs || n_inputs > MAX_INPUTS || n_tensors > 2 || n_attributes > MAX_ARGS + 2 + RANGE_COUNT)
         return 0;
     *status = GAN_ERROR_CORRUPT;
     const uint64_t inputs_size = to_multiple(4ull * n_inputs, 8), tensors = RECORD + inputs_size;
@@ -368,7 +387,8 @@ gan_status gan_i_parse_3(const unsigned char *p, size_t size, gan_file *file) {
         !zeros(p + manifest + manifest_size, data - manifest - manifest_size) || !(file->error_budget >= 0))
         return GAN_ERROR_CORRUPT;
     if (u32_at(p + 84) >= DTYPE_COUNT)
-        return GAN_ERROR_CORRUPT; /* the narrowest products allowed: these are float32's */
+        return GAN_ERROR_CORRUPT;
+    file->int16 = u32_at(p + 84) == DTYPE_I16 || u32_at(p + 84) == DTYPE_I8;
     if (u32_at(p + 88)) return GAN_ERROR_UNSUPPORTED; /* a fixed batch */
     file->manifest = (const char *)p + manifest;
     file->manifest_size = (size_t)manifest_size;

@@ -24,6 +24,13 @@ static inline float f32_at(const unsigned char *p) {
     return value;
 }
 
+static inline double f64_at(const unsigned char *p) {
+    const uint64_t bits = u64_at(p);
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
 static inline int inside(uint64_t offset, uint64_t size, uint64_t whole) {
     return offset <= whole && size <= whole - offset;
 }

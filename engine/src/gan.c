@@ -147,6 +147,8 @@ void gan_close(gan_model *model) {
 
 void gan_describe(const gan_model *model, gan_info *info) {
     if (!model || !info) return;
+    int int16 = 0;
+    for (uint32_t i = 0; i < model->program.n_steps; i++) int16 |= model->program.steps[i].conv.int16 != 0;
     const gan_info known = {.latent_size = model->file.nz,
                             .classes = model->file.classes,
                             .prior = model->file.prior,
@@ -160,7 +162,8 @@ void gan_describe(const gan_model *model, gan_info *info) {
                             .manifest_size = model->file.manifest_size,
                             .kernels = model->kernels->name,
                             .kind = model->file.kind,
-                            .depth = model->file.image.d};
+                            .depth = model->file.image.d,
+                            .arithmetic = int16 ? "int16" : "float32"};
     gan_i_hand(info, &known, sizeof known);
 }
 

@@ -4,7 +4,8 @@
 
 #include "kernels/points.h"
 
-const float GAN_I_METHOD_ERRORS[METHOD_COUNT] = {2e-6f, 2e-6f, 6e-6f, 3e-6f, 1e-5f, 1.5e-5f};
+const float GAN_I_METHOD_ERRORS[METHOD_COUNT] = {2e-6f, 2e-6f, 6e-6f, 3e-6f, 1e-5f,
+                                                1.5e-5f, 4e-3f, 7e-3f, 1e-2f};
 
 float gan_i_error_of_points(uint32_t points) {
     return GAN_I_METHOD_ERRORS[points < 3 ? METHOD_DIRECT : points < MAX_TOOM ? METHOD_TOOM3 : METHOD_TOOM5];
@@ -17,6 +18,8 @@ static int is_covered(const gan_conv *conv, uint32_t in, uint32_t out, uint32_t 
 
 int gan_i_method_fits(const gan_conv *conv, gan_method method) {
     if (method == METHOD_DIRECT) return 1;
+    if (method_is_int16(method))
+        return conv->int16 >> method & 1 && gan_i_method_fits(conv, method_in_floats(method));
     if (conv->in_stride != 1 || conv->pixel_bias || conv->pad < 0) return 0;
     /* slices that are multiplied, or summed, whole take memory of a thread's own */
     if (conv->dims > 2 && (uint64_t)conv->in.h * conv->in.w > MAX_SLICE) return 0;
@@ -46,11 +49,16 @@ uint64_t gan_i_method_floats(const gan_conv *conv, gan_method method, const gan_
     const uint64_t in = conv->in.c, out = padded(conv->out.c, kernels), points = (uint64_t)method_points(method);
     if (method == METHOD_DIRECT) return in * out * conv_elements(conv);
     if (method == METHOD_FOLD) return in * fold_columns(conv, kernels);
+    if (method_is_int16(method))
+        return gan_i_int16_parts(conv, method, kernels).weights +
+               round_up(in, KBLOCK) * out * points * points * conv->out_stride * conv->out_stride / 2;
     return in * out * points * points * conv->out_stride * conv->out_stride * conv->kd;
 }
 
 uint64_t gan_i_pack_scratch(const gan_conv *conv, gan_method method, const gan_kernels *kernels) {
-    return conv_elements(conv) * conv->in.c * (method == METHOD_FOLD ? conv->out.c : (uint64_t)kernels->nr);
+    const uint64_t points = (uint64_t)method_points(method),
+                   panel = method_is_int16(method) ? points * points * conv->in.c * (uint64_t)kernels->nr : 0;
+    return panel + conv_elements(conv) * conv->in.c * (method == METHOD_FOLD ? conv->out.c : (uint64_t)kernels->nr);
 }
 
 /* Some of a step's output channels. */
@@ -217,9 +225,29 @@ static void pack_phase(const gan_conv *conv, gan_method method, const float *den
     }
 }
 
+/* The same of every phase in 16 bits: gan_i_int16_methods are those of images, whose kernels have one slice. */
+static void pack_int16(const gan_conv *conv, gan_method method, const gan_kernels *kernels, float *dense,
+                       uint64_t panel, uint64_t width, float *to) {
+    const uint64_t in = conv->in.c, nr = (uint64_t)kernels->nr, panels = padded(conv->out.c, kernels) / nr;
+    const uint32_t stride = conv->out_stride;
+    const int points = method_points(method);
+    const uint64_t all = (uint64_t)(points * points) * nr;
+    const int16_parts parts = gan_i_int16_parts(conv, method, kernels);
+    float *floats = dense + conv_elements(conv) * in * nr;
+    for (uint32_t phase = 0; phase < stride * stride; phase++) {
+        const phase_panel of = {phase / stride, phase % stride, width, nr};
+        const uint64_t unit = phase * panels + panel;
+        toom_panel(conv, dense, &of, points, in * nr, floats);
+        gan_i_to_int16(floats, points * points, in, nr, to, to + parts.scales + unit * all,
+                       (int16_t *)(void *)(to + parts.weights) + unit * all * round_up(in, KBLOCK));
+    }
+}
+
 void gan_i_pack(const gan_step *step, gan_method method, const gan_kernels *kernels, float *dense, float *to) {
     const gan_conv *conv = &step->conv;
     const uint64_t out = conv->out.c, nr = (uint64_t)kernels->nr, panels = padded(conv->out.c, kernels) / nr;
+    const int points = method_points(method);
+    for (int p = 0; p < points * points && method_is_int16(method); p++) to[p] = gan_i_int16_scale(step, method, p);
     if (method == METHOD_FOLD) {
         pack_fold(step, kernels, dense, to);
         return;
@@ -229,6 +257,10 @@ void gan_i_pack(const gan_step *step, gan_method method, const gan_kernels *kern
     for (uint64_t panel = 0; panel < panels; panel++) {
         const uint64_t first = panel * nr, width = out - first < nr ? out - first : nr;
         to_dense(step, (channels){first, width}, dense);
+        if (method_is_int16(method)) {
+            pack_int16(conv, method, kernels, dense, panel, width, to);
+            continue;
+        }
         for (uint32_t pz = 0; pz < conv->out_stride; pz++)
             pack_phase(conv, method, dense, pz, panel, panels, width, nr,
                        to + taps_before(conv, conv->kd, pz) * per_slice);

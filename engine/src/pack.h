@@ -6,7 +6,7 @@
 
 /* The methods to compute a convolution. DIRECT applies to every geometry; FOLD, for few output channels, multiplies
  * each input pixel with all kernel elements and adds up the products; TOOM_n transforms tiles to n x n points, and
- * WINOGRAD those of 3 x 3 kernels to 6 x 6, each with the pixels around it. */
+ * WINOGRAD those of 3 x 3 kernels to 6 x 6, each with the pixels around it.  Those with INT16 multiply 16-bit numbers. */
 typedef enum gan_method {
     METHOD_DIRECT,
     METHOD_FOLD,
@@ -14,11 +14,27 @@ typedef enum gan_method {
     METHOD_TOOM4,
     METHOD_TOOM5,
     METHOD_WINOGRAD,
+    METHOD_TOOM3_INT16,
+    METHOD_TOOM5_INT16,
+    METHOD_WINOGRAD_INT16,
     METHOD_COUNT
 } gan_method;
 
+static inline int method_is_int16(gan_method method) { return method >= METHOD_TOOM3_INT16; }
+/* The same method with products of floats. */
+static inline gan_method method_in_floats(gan_method method) {
+    return method == METHOD_TOOM3_INT16      ? METHOD_TOOM3
+           : method == METHOD_TOOM5_INT16    ? METHOD_TOOM5
+           : method == METHOD_WINOGRAD_INT16 ? METHOD_WINOGRAD
+                                             : method;
+}
 static inline int method_points(gan_method method) {
-    return method >= METHOD_TOOM3 ? (int)method - (int)METHOD_TOOM3 + 3 : 0;
+    const gan_method like = method_in_floats(method);
+    return like >= METHOD_TOOM3 ? (int)like - (int)METHOD_TOOM3 + 3 : 0;
+}
+/* Channels that a method multiplies: all, to a multiple of 16 if they are 16-bit numbers. */
+static inline uint64_t method_channels(uint32_t channels, gan_method method) {
+    return method_is_int16(method) ? round_up(channels, KBLOCK) : channels;
 }
 
 /* The largest number of kernel elements, along one dimension, that contribute to one output phase. */
@@ -60,7 +76,23 @@ uint64_t gan_i_method_floats(const gan_conv *conv, gan_method method, const gan_
  *   DIRECT  [phase z][phase y][phase x][panel][tap z][tap y][tap x][in][nr]
  *   FOLD    [panel of (kz, ky, kx, out) flattened][in][nr]
  *   TOOM_n, WINOGRAD  [phase z][phase y][phase x][panel][point y, point x][tap z][in][nr]
+ * and for those with INT16, [in / 2][nr][2] of each, behind floats (int16_parts).
  * `dense` is scratch of gan_i_pack_scratch floats.  Rounded once, from double, where weights are combined. */
+/* Where the parts of a method's packed weights in 16 bits lie, in floats. */
+typedef struct int16_parts {
+    uint64_t scales;  /* of the products, [phase][panel][point][nr]; those of the inputs, by point, are at 0 */
+    uint64_t weights; /* int16_t */
+} int16_parts;
+int16_parts gan_i_int16_parts(const gan_conv *conv, gan_method method, const gan_kernels *kernels);
+/* The methods with products of 16-bit numbers that a step's ranges allow, as gan_conv.int16 has them. */
+uint32_t gan_i_int16_methods(const gan_step *step);
+/* What inputs at point p are multiplied with to be 16-bit numbers. */
+float gan_i_int16_scale(const gan_step *step, gan_method method, int p);
+/* `points` sets of weights, panel[point][in][nr], as 16-bit numbers to[point][in padded / 2][nr][2] and what whole sums
+ * of their products with inputs are multiplied with, scale[point][nr]. */
+void gan_i_to_int16(const float *panel, int points, uint64_t in, uint64_t nr, const float *in_scale, float *scale,
+                    int16_t *to);
+
 uint64_t gan_i_pack_scratch(const gan_conv *conv, gan_method method, const gan_kernels *kernels);
 void gan_i_pack(const gan_step *step, gan_method method, const gan_kernels *kernels, float *dense, float *to);
 

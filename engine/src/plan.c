@@ -84,8 +84,11 @@ void gan_i_tile(const gan_conv *conv, gan_method method, const gan_kernels *kern
     tiling->ty = (conv->in.h + tile - 1) / tile;
     tiling->tx = (conv->in.w + tile - 1) / tile;
     tiling->width = tiling->tx * tile + taps - 1;
-    tiling->tile_floats = round_up(conv->in.c, KBLOCK) * (uint64_t)(tiling->side * tiling->side);
-    const uint64_t image = tiling->tile_floats * tiling->ty * tiling->tx * shape_depth(conv->in) * sizeof(float);
+    tiling->int16 = method_is_int16(method);
+    tiling->channels = method_channels(conv->in.c, method);
+    tiling->tile_values = round_up(conv->in.c, KBLOCK) * (uint64_t)(tiling->side * tiling->side);
+    const uint64_t image = tiling->tile_values * tiling->ty * tiling->tx * shape_depth(conv->in) *
+                           (tiling->int16 ? sizeof(int16_t) : sizeof(float));
     const uint64_t fit = (uint64_t)V_BYTES * (uint64_t)kernels->mr * (uint64_t)members / image;
     tiling->max_pass_images = fit < 1 ? 1 : fit < chunk ? (uint32_t)fit : chunk;
     if (conv->dims > 2) {
@@ -112,10 +115,13 @@ void gan_i_tile(const gan_conv *conv, gan_method method, const gan_kernels *kern
         tiling->panel_group--; /* work for every member */
 }
 
-void gan_i_tile_winograd(const gan_conv *conv, const gan_kernels *kernels, uint32_t chunk, int members,
+void gan_i_tile_winograd(const gan_conv *conv, gan_method method, const gan_kernels *kernels, uint32_t chunk, int members,
                          winograd_tiling *out) {
     enum { POINTS = WINOGRAD * WINOGRAD };
-    const uint64_t mr = (uint64_t)kernels->mr, tile = POINTS * round_up(conv->in.c, KBLOCK) * conv->kd;
+    out->int16 = method_is_int16(method);
+    /* floats of a transformed tile */
+    const uint64_t mr = (uint64_t)kernels->mr,
+                   tile = POINTS * round_up(conv->in.c, KBLOCK) * conv->kd / (out->int16 ? 2 : 1);
     const uint64_t fit = WINOGRAD_BYTES / sizeof(float) / tile / mr;
     const uint64_t most = (fit < WINOGRAD_LEAST ? WINOGRAD_LEAST : fit > WINOGRAD_MOST ? WINOGRAD_MOST : fit) * mr;
     out->ty = (conv->out.h + WINOGRAD_TILE - 1) / WINOGRAD_TILE;
@@ -184,9 +190,9 @@ double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernel
         other = images * (double)shape_pixels(conv->in) * (columns * FOLD_COLUMN + FOLD_PIXEL);
         parts = images * PARTS;
         reads = images;
-    } else if (method == METHOD_WINOGRAD) {
+    } else if (method_points(method) == WINOGRAD) {
         winograd_tiling tiling;
-        gan_i_tile_winograd(conv, kernels, images, members, &tiling);
+        gan_i_tile_winograd(conv, method, kernels, images, members, &tiling);
         const double points = WINOGRAD * WINOGRAD, tiles = (double)tiling.ty * tiling.tx * depth * images,
                      block = tiling.block < tiles ? tiling.block : tiles;
         work = rows_cost(block, kernels, machine) * tiles / block * in * conv->kd * panels * points;
@@ -207,6 +213,7 @@ double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernel
                 vectors / 2;
         reads = (images + tiling.pass_images - 1) / tiling.pass_images;
     }
+    if (method_is_int16(method)) work /= kernels->int16_rate;
     const double kept = KEPT * (double)machine->cache, near = bytes < kept ? bytes : kept;
     const double streams = method == METHOD_FOLD ? 0 : reads * (near / CACHE_RATE + (bytes - near) / MEMORY_RATE);
     const double share = parts < members ? parts : members;
@@ -264,7 +271,7 @@ static void choose_methods(const gan_program *program, const gan_kernels *kernel
         double least = gan_i_conv_cost(conv, METHOD_DIRECT, kernels, images, members, &program->machine);
         for (int m = METHOD_FOLD; m < METHOD_COUNT; m++) {
             const gan_method method = (gan_method)m;
-            if (method_points(method) > allowed.points || !method_is_within(method, allowed.error_budget) ||
+            if (method_points(method) > allowed.points || (method_is_int16(method) && !allowed.int16) || !method_is_within(method, allowed.error_budget) ||
                 !gan_i_method_fits(conv, method))
                 continue;
             const double cost = gan_i_conv_cost(conv, method, kernels, images, members, &program->machine);
@@ -319,15 +326,15 @@ scratch_needs gan_i_needs(const gan_program *program, const gan_kernels *kernels
             floats = gan_i_blocks_fit(conv) ? gan_i_blocks_floats(conv, kernels) : 0;
         } else if (methods[i] == METHOD_FOLD) {
             floats = gan_i_fold_floats(conv, kernels);
-        } else if (methods[i] == METHOD_WINOGRAD) {
+        } else if (method_points(methods[i]) == WINOGRAD) {
             winograd_tiling tiling;
-            gan_i_tile_winograd(conv, kernels, chunk, members, &tiling);
+            gan_i_tile_winograd(conv, methods[i], kernels, chunk, members, &tiling);
             floats = tiling.thread_scratch;
         } else {
             gan_tiling tiling;
             gan_i_tile(conv, methods[i], kernels, chunk, members, &tiling);
-            const uint64_t all = tiling.tile_floats * tiling.ty * tiling.tx * shape_depth(conv->in) *
-                                 tiling.max_pass_images;
+            const uint64_t all = tiling.tile_values * tiling.ty * tiling.tx * shape_depth(conv->in) *
+                                 tiling.max_pass_images / (tiling.int16 ? 2 : 1);
             transformed = all > transformed ? all : transformed;
             floats = tiling.thread_scratch;
         }

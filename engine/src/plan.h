@@ -10,7 +10,9 @@ typedef struct gan_tiling {
     int side, tile_side; /* points and inputs per side of a tile */
     uint32_t ty, tx; /* tiles per image */
     uint32_t width; /* coefficients in a row of tiles: tx x tile_side + taps - 1 */
-    uint64_t tile_floats; /* of one transformed tile */
+    int int16; /* whether these are 16-bit numbers */
+    uint64_t channels; /* of the inputs, as they are multiplied */
+    uint64_t tile_values; /* of one transformed tile */
     uint32_t max_pass_images, pass_images; /* images that may be transformed together, and that are */
     uint32_t block; /* tile-rows multiplied together */
     uint32_t panel_group; /* panels that a block is multiplied with in turn at each point */
@@ -22,10 +24,11 @@ typedef struct winograd_tiling {
     uint32_t ty, tx; /* tiles per image */
     uint32_t block, blocks;
     uint32_t panel_group; /* panels that a block is multiplied with in turn at each point */
+    int int16; /* whether transformed inputs are 16-bit numbers */
     uint64_t inputs, thread_scratch; /* floats of a block's transformed inputs; with its products, for any chunk */
 } winograd_tiling;
 
-void gan_i_tile_winograd(const gan_conv *conv, const gan_kernels *kernels, uint32_t chunk, int members,
+void gan_i_tile_winograd(const gan_conv *conv, gan_method method, const gan_kernels *kernels, uint32_t chunk, int members,
                          winograd_tiling *out);
 
 typedef struct gan_plan {
@@ -55,6 +58,7 @@ gan_plan gan_i_plan(const gan_program *program, const gan_kernels *kernels, cons
 typedef struct method_limits {
     int points;
     float error_budget;
+    int int16; /* whether products of 16-bit numbers are allowed */
 } method_limits;
 
 /* Find the fastest allowed method of each step for `count` images; return the plan that goes with them.  `max_chunk`:

@@ -1,4 +1,4 @@
-#include "program.h"
+#include "pack.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -288,6 +288,8 @@ gan_status gan_i_program(const gan_file *file, const gan_kernels *kernels, gan_p
     status = GAN_ERROR_UNSUPPORTED;
     if (!program->n_steps) goto done; /* a generator that only renames its latent */
     for (uint32_t i = 0; i < program->n_steps; i++) {
+        if (!program->steps[i].run && file->int16 && kernels->int16_rate > 0)
+            program->steps[i].conv.int16 = gan_i_int16_methods(&program->steps[i]);
         const gan_shape out = program->values[program->steps[i].output].shape;
         const uint64_t row = (uint64_t)(out.h ? out.w : 1) * padded(out.c, kernels);
         program->max_row_floats = row > program->max_row_floats ? row : program->max_row_floats;

@@ -30,6 +30,7 @@ typedef struct gan_conv {
     int32_t layer_pad; /* of the convolution before the upsampling was folded in */
     uint32_t layer_kernel; /* likewise its side */
     int dims; /* of the kernel: 3, 2 or 1 */
+    uint32_t int16; /* 1 << method for those with products of 16-bit numbers that the layer has ranges for */
 } gan_conv;
 
 typedef struct gan_step {

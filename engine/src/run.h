@@ -55,7 +55,7 @@ void gan_i_run_toom(gan_worker *worker, const gan_step *step, gan_method method,
 void gan_i_run_toom_volume(gan_worker *worker, const gan_step *step, gan_method method, const float *weights);
 /* For the steps of the direct method that gan_i_blocks_fit. */
 void gan_i_run_blocks(gan_worker *worker, const gan_step *step, const float *weights);
-void gan_i_run_winograd(gan_worker *worker, const gan_step *step, const float *weights);
+void gan_i_run_winograd(gan_worker *worker, const gan_step *step, gan_method method, const float *weights);
 void gan_i_run_fold(gan_worker *worker, const gan_step *step, const float *weights, int last);
 
 /* Where value `v` of the chunk's image `image` lies, [pixel][channels padded]. */
@@ -70,6 +70,21 @@ static inline int64_t source_of(int64_t i, int64_t n, pad_mode mode) {
     if (mode == PAD_ZEROS) return -1;
     if (mode == PAD_REPLICATE) return i < 0 ? 0 : n - 1;
     return i < 0 ? -i : 2 * (n - 1) - i;
+}
+
+/* The packed weights of a transformed method, as they are multiplied: floats, or 16-bit numbers with the scales of
+ * inputs and products. */
+typedef struct packed_units {
+    const float *floats, *in_scales, *scales;
+    const int16_t *int16;
+} packed_units;
+
+static inline packed_units packed_units_of(const gan_conv *conv, gan_method method, const gan_kernels *kernels,
+                                           const float *packed) {
+    const int16_parts parts = gan_i_int16_parts(conv, method, kernels);
+    const int narrow = method_is_int16(method);
+    return (packed_units){packed, packed, packed + (narrow ? parts.scales : 0),
+                          (const int16_t *)(const void *)(packed + (narrow ? parts.weights : 0))};
 }
 
 /* Some pixels of an image. */

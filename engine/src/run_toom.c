@@ -22,7 +22,7 @@ static uint32_t part_of(uint32_t image, uint32_t images, uint32_t parts) {
 }
 
 static void transform(gan_worker *worker, const gan_step *step, const gan_tiling *tiling, uint32_t first,
-                      uint32_t images, uint32_t parts) {
+                      uint32_t images, uint32_t parts, const packed_units *weights) {
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
     const int64_t in_c = padded(conv->in.c, kernels), side = tiling->tile_side;
@@ -36,7 +36,7 @@ static void transform(gan_worker *worker, const gan_step *step, const gan_tiling
         const uint32_t start = part_row + (tile_row - part_row) / tiling->block * tiling->block;
         const uint32_t end = part_end - start < tiling->block ? part_end : start + tiling->block;
         const register_tiles tiles = cut_tiles((int64_t)(end - start) * tiling->tx, kernels);
-        float *block = worker->transformed + (uint64_t)start * tiling->tx * tiling->tile_floats;
+        const uint64_t block = (uint64_t)start * tiling->tx * tiling->tile_values;
         const int64_t y0 = (int64_t)(tile_row % tiling->ty) * side;
         int64_t tile = (int64_t)(tile_row - start) * tiling->tx, head = first_with(tiles, tile);
         for (int64_t x = 0; x < tiling->tx; x++, tile++) {
@@ -47,47 +47,63 @@ static void transform(gan_worker *worker, const gan_step *step, const gan_tiling
                     *pixel++ = py < conv->in.h && px < conv->in.w ? image + (py * conv->in.w + px) * in_c
                                                                   : worker->shared->zeros;
             if (tile == head + tiles_with(tiles, head)) head = tile;
-            float *v = block + (uint64_t)head * tiling->tile_floats + (tile - head) * KBLOCK;
-            kernels->toom_in(tiling->side, tiling->tile_side, pixels, blocks, v,
-                             (ptrdiff_t)tiles_with(tiles, head) * KBLOCK);
+            const uint64_t v = block + (uint64_t)head * tiling->tile_values + (uint64_t)(tile - head) * KBLOCK;
+            const ptrdiff_t v_step = (ptrdiff_t)tiles_with(tiles, head) * KBLOCK;
+            if (tiling->int16)
+                kernels->toom_in_int16(tiling->side, tiling->tile_side, pixels, blocks, weights->in_scales,
+                                       (int16_t *)(void *)worker->transformed + v, v_step);
+            else kernels->toom_in(tiling->side, tiling->tile_side, pixels, blocks, worker->transformed + v, v_step);
         }
     }
     gan_i_group_barrier(&worker->cursor);
 }
 
-/* products[unit][tile][point][nr].  A point's inputs stay in the second-level cache for all units. */
-static void multiply(const gan_worker *worker, const gan_tiling *tiling, const float *v, int64_t tiles,
-                     uint32_t channels, const float *weights, int64_t units, int64_t unit_floats, float *products) {
+/* products[unit][tile][point][nr].  A point's inputs stay in the second-level cache for all units.  `v`: the first tile's
+ * place in worker->transformed; `first`: the first unit. */
+static void multiply(const gan_worker *worker, const gan_tiling *tiling, uint64_t v, int64_t tiles,
+                     const packed_units *weights, uint32_t first, int64_t units, float *products) {
     const gan_kernels *kernels = worker->shared->kernels;
-    const int64_t nr = kernels->nr, points = (int64_t)tiling->side * tiling->side;
+    const int64_t nr = kernels->nr, points = (int64_t)tiling->side * tiling->side,
+                  channels = (int64_t)tiling->channels, unit = points * channels * nr,
+                  most = tiling->int16 ? (int64_t)INT16_SLICE : (int64_t)SLICE;
+    const float *inputs = worker->transformed + v, *floats = weights->floats + first * unit;
+    const int16_t *inputs_16 = (const int16_t *)(const void *)worker->transformed + v,
+                  *int16 = weights->int16 + first * unit;
     const register_tiles parts = cut_tiles(tiles, kernels);
     /* of the next slice of weights, that each register tile fetches */
     const int few = tiles <= 3 * (int64_t)kernels->mr, prefetch_quarters = !few ? 1 : tiles > kernels->mr ? 2 : 4;
     for (int64_t p = 0; p < points; p++) {
         for (int64_t u = 0; u < units; u++) {
-            const float *panel = weights + u * unit_floats + p * channels * nr;
-            for (uint32_t k0 = 0; k0 < channels; k0 += SLICE) {
-                const ptrdiff_t depth = channels - k0 < SLICE ? (ptrdiff_t)(channels - k0) : (ptrdiff_t)SLICE;
-                const int last = k0 + SLICE >= channels;
-                const float *slice = panel + k0 * nr, *next = slice + depth * nr;
-                if (last && u + 1 < units) next = panel + unit_floats;
-                else if (last) next = weights + (p + 1) * channels * nr;
+            const int64_t panel = u * unit + p * channels * nr;
+            const float *scale = weights->scales + ((first + u) * points + p) * nr;
+            for (int64_t k0 = 0; k0 < channels; k0 += most) {
+                const ptrdiff_t depth = channels - k0 < most ? channels - k0 : most;
+                const int last = k0 + most >= channels;
+                const int64_t slice = panel + k0 * nr;
+                const int64_t next = !last             ? slice + depth * nr
+                                     : u + 1 < units ? panel + unit
+                                                       : (p + 1) * channels * nr;
                 /* a slice's first tile comes after the last of the one before */
                 const int64_t offset = k0 * points + p * KBLOCK;
                 const int64_t next_p = last && u + 1 == units && p + 1 < points ? p + 1 : p;
-                const int64_t next_offset = (last ? 0 : k0 + SLICE) * points + next_p * KBLOCK;
+                const int64_t next_offset = (last ? 0 : k0 + most) * points + next_p * KBLOCK;
                 const int64_t share = depth / KBLOCK * prefetch_quarters * 4 * nr;
-                const float *at = v;
+                int64_t at = 0;
                 float *to = products + (u * tiles * points + p) * nr;
                 for (int64_t n = 0, part = 0, m; n < tiles; n += m, part++) {
                     m = tiles_with(parts, n);
                     const int more = n + m < tiles;
-                    const float *after = more ? at + m * (int64_t)tiling->tile_floats : v;
-                    const int64_t next_a = (more ? offset : next_offset) * tiles_with(parts, more ? n + m : 0);
-                    const int64_t fetched = part * share;
-                    kernels->gemm_packed((int)m, depth, at + offset * m, points * m * KBLOCK, slice, to, points * nr,
-                                         k0 > 0, fetched < depth * nr ? next + fetched : slice, prefetch_quarters,
-                                         after + next_a);
+                    const int64_t after = more ? at + m * (int64_t)tiling->tile_values : 0, from = at + offset * m,
+                                  next_a = after + (more ? offset : next_offset) * tiles_with(parts, more ? n + m : 0),
+                                  fetched = part * share < depth * nr ? next + part * share : slice;
+                    if (tiling->int16)
+                        kernels->gemm_packed_int16((int)m, depth, inputs_16 + from, points * m * KBLOCK, int16 + slice,
+                                                   scale, to, points * nr, k0 > 0, int16 + fetched, prefetch_quarters,
+                                                   inputs_16 + next_a);
+                    else
+                        kernels->gemm_packed((int)m, depth, inputs + from, points * m * KBLOCK, floats + slice, to,
+                                             points * nr, k0 > 0, floats + fetched, prefetch_quarters,
+                                             inputs + next_a);
                     at = after;
                     to += m * points * nr;
                 }
@@ -140,16 +156,15 @@ static void restore(const gan_worker *worker, const gan_step *step, const gan_ti
 }
 
 static void run_item(gan_worker *worker, const gan_step *step, const gan_tiling *tiling, const toom_item *item,
-                     const float *weights, uint64_t unit_floats) {
+                     const packed_units *weights) {
     const int64_t nr = worker->shared->kernels->nr, points = (int64_t)tiling->side * tiling->side;
     const int64_t strip_floats = (int64_t)tiling->side * tiling->width * nr;
     float *strips = worker->thread_scratch, *products = strips + (int64_t)tiling->panel_group * strip_floats;
     for (uint32_t tile_row = item->row0; tile_row < item->row1;) {
         const uint32_t end = item->row1 - tile_row < tiling->block ? item->row1 : tile_row + tiling->block;
         const int64_t tiles = (int64_t)(end - tile_row) * tiling->tx;
-        multiply(worker, tiling, worker->transformed + (uint64_t)tile_row * tiling->tx * tiling->tile_floats, tiles,
-                 step->conv.in.c, weights + item->u0 * unit_floats, item->u1 - item->u0, (int64_t)unit_floats,
-                 products);
+        multiply(worker, tiling, (uint64_t)tile_row * tiling->tx * tiling->tile_values, tiles, weights, item->u0,
+                 item->u1 - item->u0, products);
         for (uint32_t u = item->u0; u < item->u1; u++)
             restore(worker, step, tiling, item, u, tile_row, end, products + (u - item->u0) * tiles * points * nr,
                     strips + (u - item->u0) * strip_floats);
@@ -167,8 +182,7 @@ void gan_i_run_toom(gan_worker *worker, const gan_step *step, gan_method method,
                            (padded(conv->out.c, worker->shared->kernels) / (uint32_t)worker->shared->kernels->nr);
     gan_tiling tiling;
     gan_i_tile(conv, method, worker->shared->kernels, worker->images, worker->cursor.group->size, &tiling);
-    const uint64_t unit_floats = (uint64_t)tiling.side * (uint64_t)tiling.side * conv->in.c *
-                                 (uint64_t)worker->shared->kernels->nr;
+    const packed_units units_of = packed_units_of(conv, method, worker->shared->kernels, weights);
     const uint32_t panel_groups = (units + tiling.panel_group - 1) / tiling.panel_group,
                    wanted = 4 * (uint32_t)worker->cursor.group->size;
     for (uint32_t first = 0; first < worker->images; first += tiling.pass_images) {
@@ -178,13 +192,13 @@ void gan_i_run_toom(gan_worker *worker, const gan_step *step, gan_method method,
                                        ? 1
                                        : (wanted + panel_groups - 1) / panel_groups;
         const uint32_t parts = max_parts < images ? max_parts : images;
-        transform(worker, step, &tiling, first, images, parts);
+        transform(worker, step, &tiling, first, images, parts, &units_of);
         for (uint64_t n; gan_i_group_take(&worker->cursor, (uint64_t)panel_groups * parts, &n);) {
             const uint32_t part = (uint32_t)(n % parts), u0 = (uint32_t)(n / parts) * tiling.panel_group;
             const toom_item item = {first, part_start(&tiling, images, parts, part),
                                     part_start(&tiling, images, parts, part + 1), u0,
                                     u0 + tiling.panel_group < units ? u0 + tiling.panel_group : units};
-            run_item(worker, step, &tiling, &item, weights, unit_floats);
+            run_item(worker, step, &tiling, &item, &units_of);
         }
         gan_i_group_barrier(&worker->cursor);
     }

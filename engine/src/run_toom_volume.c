@@ -43,7 +43,7 @@ static void transform(gan_worker *worker, const gan_step *step, const volume_pas
                     *pixel++ = py < conv->in.h && px < conv->in.w ? slice + (py * conv->in.w + px) * in_c
                                                                   : worker->shared->zeros;
             if (tile == head + tiles_with(cut, head)) head = tile;
-            float *v = block + (uint64_t)head * tiling->tile_floats + (tile - head) * KBLOCK;
+            float *v = block + (uint64_t)head * tiling->tile_values + (tile - head) * KBLOCK;
             kernels->toom_in(tiling->side, tiling->tile_side, pixels, blocks, v,
                              (ptrdiff_t)tiles_with(cut, head) * KBLOCK);
         }
@@ -79,7 +79,7 @@ static void multiply_slice(const gan_worker *worker, const gan_conv *conv, const
         for (int64_t n = 0, m; n < pass->tiles; n += m) {
             m = tiles_with(cut, n);
             const float *rows = at + (s->k0 * points + s->point * KBLOCK) * m;
-            const float *after = at + m * (int64_t)tiling->tile_floats;
+            const float *after = at + m * (int64_t)tiling->tile_values;
             const int64_t next_m = n + m < pass->tiles ? tiles_with(cut, n + m) : m;
             kernels->gemm_packed((int)m, s->depth, rows, points * m * KBLOCK, s->weights, to, points * nr, accumulate,
                                  fetched < s->depth * nr ? s->next + fetched : s->weights, quarters,
@@ -201,7 +201,7 @@ void gan_i_run_toom_volume(gan_worker *worker, const gan_step *step, gan_method 
         volume_pass pass = {.tiling = &tiling, .first = first};
         pass.images = worker->images - first < tiling.pass_images ? worker->images - first : tiling.pass_images;
         pass.tiles = (int64_t)pass.images * tiling.ty * tiling.tx;
-        pass.slice_floats = (uint64_t)pass.tiles * tiling.tile_floats;
+        pass.slice_floats = (uint64_t)pass.tiles * tiling.tile_values;
         transform(worker, step, &pass);
         for (uint64_t n; gan_i_group_take(&worker->cursor, phase_items * parts, &n);) {
             const uint32_t part = (uint32_t)(n % parts), u0 = (uint32_t)(n / parts % groups) * tiling.panel_group;

@@ -26,7 +26,7 @@ static tile_place place_of(const winograd_tiling *tiling, const gan_conv *conv, 
 }
 
 static void transform(const gan_worker *worker, const gan_step *step, const winograd_tiling *tiling, tile_block block,
-                      float *v) {
+                      const packed_units *weights, float *v) {
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
     const int64_t in_c = padded(conv->in.c, kernels), blocks = (conv->in.c + KBLOCK - 1) / KBLOCK, mr = kernels->mr;
@@ -46,37 +46,53 @@ static void transform(const gan_worker *worker, const gan_step *step, const wino
                 pixels[i] = inside ? image + (((int64_t)z * conv->in.h + y) * conv->in.w + x) * in_c
                                    : worker->shared->zeros;
             }
-            kernels->winograd_in(pixels, blocks, v + (head * all + t * blocks * rows + (n - head)) * KBLOCK,
-                                 block.count * all * KBLOCK, rows * KBLOCK);
+            const int64_t to = (head * all + t * blocks * rows + (n - head)) * KBLOCK,
+                          point_step = block.count * all * KBLOCK;
+            if (tiling->int16)
+                kernels->winograd_in_int16(pixels, blocks, weights->in_scales, (int16_t *)(void *)v + to, point_step,
+                                           rows * KBLOCK);
+            else kernels->winograd_in(pixels, blocks, v + to, point_step, rows * KBLOCK);
         }
     }
 }
 
-/* products[panel][tile][point][nr] of some panels. */
-static void multiply(const gan_worker *worker, const gan_conv *conv, tile_block block, const float *v,
-                     const float *weights, int64_t panels, float *products) {
+/* products[panel][tile][point][nr] of some panels, from `first` on. */
+static void multiply(const gan_worker *worker, const gan_conv *conv, const winograd_tiling *tiling, tile_block block,
+                     const float *v, const packed_units *weights, int64_t first, int64_t panels, float *products) {
     const gan_kernels *kernels = worker->shared->kernels;
-    const int64_t nr = kernels->nr, mr = kernels->mr, channels = conv->in.c, slices = conv->kd,
-                  blocks = (channels + KBLOCK - 1) / KBLOCK, panel_floats = POINTS * channels * slices * nr;
+    const int64_t nr = kernels->nr, mr = kernels->mr, blocks = (conv->in.c + KBLOCK - 1) / KBLOCK, slices = conv->kd,
+                  channels = tiling->int16 ? blocks * KBLOCK : conv->in.c,
+                  panel_values = POINTS * channels * slices * nr,
+                  most = tiling->int16 ? (int64_t)INT16_SLICE : (int64_t)SLICE;
+    const float *floats = weights->floats + first * panel_values;
+    const int16_t *int16 = weights->int16 + first * panel_values, *v_16 = (const int16_t *)(const void *)v;
     const int few = block.count <= 3 * mr, quarters = !few ? 1 : block.count > mr ? 2 : 4;
     for (int64_t p = 0; p < POINTS; p++) {
-        const float *inputs = v + p * block.count * blocks * slices * KBLOCK;
+        const int64_t inputs = p * block.count * blocks * slices * KBLOCK;
         for (int64_t u = 0; u < panels; u++) {
-            const float *panel = weights + u * panel_floats + p * channels * slices * nr;
-            for (int64_t t = 0, k0 = 0; t < slices; k0 = k0 + SLICE < channels ? k0 + SLICE : 0, t += !k0) {
-                const int64_t depth = channels - k0 < SLICE ? channels - k0 : SLICE;
-                const float *slice = panel + (t * channels + k0) * nr, *next = slice + depth * nr;
+            const int64_t panel = u * panel_values + p * channels * slices * nr;
+            const float *scale = weights->scales + ((first + u) * POINTS + p) * nr;
+            for (int64_t t = 0, k0 = 0; t < slices; k0 = k0 + most < channels ? k0 + most : 0, t += !k0) {
+                const int64_t depth = channels - k0 < most ? channels - k0 : most;
+                const int64_t slice = panel + (t * channels + k0) * nr;
                 const int last = k0 + depth == channels && t + 1 == slices;
-                if (last && u + 1 < panels) next = panel + panel_floats;
-                else if (last) next = weights + (p + 1 < POINTS ? p + 1 : 0) * channels * slices * nr;
+                int64_t next = slice + depth * nr;
+                if (last && u + 1 < panels) next = panel + panel_values;
+                else if (last) next = (p + 1 < POINTS ? p + 1 : 0) * channels * slices * nr;
                 const int64_t share = depth / KBLOCK * quarters * 4 * nr;
                 float *to = products + (u * block.count * POINTS + p) * nr;
                 for (int64_t n = 0, part = 0; n < block.count; n += mr, part++) {
                     const int64_t rows = block.count - n < mr ? block.count - n : mr;
-                    const float *from = inputs + (n * slices + t * rows) * blocks * KBLOCK + k0 * rows;
-                    kernels->gemm_packed(
-                        (int)rows, depth, from, rows * KBLOCK, slice, to + n * POINTS * nr, POINTS * nr, t + k0 > 0,
-                        part * share < depth * nr ? next + part * share : slice, quarters, from + depth * rows);
+                    const int64_t from = inputs + (n * slices + t * rows) * blocks * KBLOCK + k0 * rows,
+                                  fetched = part * share < depth * nr ? next + part * share : slice;
+                    if (tiling->int16)
+                        kernels->gemm_packed_int16((int)rows, depth, v_16 + from, rows * KBLOCK, int16 + slice, scale,
+                                                   to + n * POINTS * nr, POINTS * nr, t + k0 > 0, int16 + fetched,
+                                                   quarters, v_16 + from + depth * rows);
+                    else
+                        kernels->gemm_packed((int)rows, depth, v + from, rows * KBLOCK, floats + slice,
+                                             to + n * POINTS * nr, POINTS * nr, t + k0 > 0, floats + fetched, quarters,
+                                             v + from + depth * rows);
                 }
             }
         }
@@ -105,24 +121,24 @@ static void restore(const gan_worker *worker, const gan_step *step, const winogr
     }
 }
 
-void gan_i_run_winograd(gan_worker *worker, const gan_step *step, const float *weights) {
+void gan_i_run_winograd(gan_worker *worker, const gan_step *step, gan_method method, const float *weights) {
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
     const uint32_t nr = (uint32_t)kernels->nr, panels = padded(conv->out.c, kernels) / nr;
     winograd_tiling tiling;
-    gan_i_tile_winograd(conv, kernels, worker->images, worker->cursor.group->size, &tiling);
+    gan_i_tile_winograd(conv, method, kernels, worker->images, worker->cursor.group->size, &tiling);
     const uint64_t tiles = (uint64_t)tiling.ty * tiling.tx * shape_depth(conv->out) * worker->images;
+    const packed_units packed = packed_units_of(conv, method, kernels, weights);
     float *v = worker->thread_scratch, *products = v + tiling.inputs, slopes[MAX_NR];
     for (uint32_t n = 0; n < nr; n++)
         slopes[n] = step->act.kind == ACT_RELU ? 0 : step->act.kind == ACT_LEAKY_RELU ? step->act.slope : 1;
     for (uint64_t n; gan_i_group_take(&worker->cursor, tiling.blocks, &n);) {
         const uint64_t first = n * tiling.block;
         const tile_block block = {first, (int64_t)(tiles - first < tiling.block ? tiles - first : tiling.block)};
-        transform(worker, step, &tiling, block, v);
+        transform(worker, step, &tiling, block, &packed, v);
         for (uint32_t u = 0; u < panels; u += tiling.panel_group) {
             const uint32_t some = panels - u < tiling.panel_group ? panels - u : tiling.panel_group;
-            multiply(worker, conv, block, v, weights + (uint64_t)u * POINTS * conv->in.c * conv->kd * nr, some,
-                     products);
+            multiply(worker, conv, &tiling, block, v, &packed, u, some, products);
             for (uint32_t i = 0; i < some; i++)
                 restore(worker, step, &tiling, block, u + i,
                         products + (uint64_t)i * (uint64_t)block.count * POINTS * nr, slopes);

@@ -35,7 +35,7 @@ gan_status gan_i_lay_out(const gan_model *model, const gan_program *program, con
                          gan_setup *setup) {
     const uint32_t batch = options && options->batch && model->file.nz ? options->batch : 1,
                    threads = options ? options->threads : 0;
-    if (threads > MAX_THREADS) return GAN_ERROR_ARGUMENT;
+    if (threads > MAX_THREADS || (options && options->arithmetic > GAN_ARITHMETIC_FLOAT32)) return GAN_ERROR_ARGUMENT;
     setup->threads = threads ? (int)threads : gan_i_usable_cores();
     /* a volume's last step is nearly always folded, since it has few channels */
     const gan_step *last = &program->steps[program->n_steps - 1];
@@ -47,10 +47,11 @@ gan_status gan_i_lay_out(const gan_model *model, const gan_program *program, con
     const uint32_t share = (uint32_t)(((uint64_t)batch + (uint64_t)setup->threads - 1) / (uint64_t)setup->threads);
     const uint32_t largest = fit < 1 ? 1 : fit < chunk ? (uint32_t)fit : chunk;
     const uint64_t bound = options && options->max_memory ? options->max_memory : program->machine.memory / 2;
+    const int int16 = !options || options->arithmetic != GAN_ARITHMETIC_FLOAT32;
     for (setup->max_chunk.of_thread = share < largest ? share : largest; setup->max_chunk.of_thread;
          setup->max_chunk.of_thread /= 2) {
         for (int points = WINOGRAD; points >= 2; points--) { /* 2: no transform */
-            const method_limits allowed = {points, model->file.error_budget};
+            const method_limits allowed = {points, model->file.error_budget, int16};
             gan_i_plan_methods(program, model->kernels, batch, setup->threads, setup->max_chunk.of_thread, allowed,
                                setup->methods, setup->methods + program->n_steps);
             if (measure(model, program, setup, batch) <= bound) return GAN_OK;

@@ -92,6 +92,7 @@ static inline int expect(int ok, const char *isa, const char *what, double error
 extern const gan_kernels gan_i_wide; /* tests/wide.c */
 #endif
 
+int check_int16(const gan_kernels *kernels);
 int check_layers(const gan_kernels *kernels);
 int check_random_layers(const gan_kernels *kernels);
 int check_errors(const gan_kernels *kernels);

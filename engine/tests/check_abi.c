@@ -18,6 +18,7 @@ int main(void) {
     MEMBER(gan_info, high), MEMBER(gan_info, weights), MEMBER(gan_info, manifest);
     MEMBER(gan_info, manifest_size), MEMBER(gan_info, kernels);
     MEMBER(gan_info, kind), MEMBER(gan_info, depth);
+    MEMBER(gan_info, arithmetic);
     printf("size gan_input %zu\n", sizeof(gan_input));
     MEMBER(gan_input, size), MEMBER(gan_input, channels), MEMBER(gan_input, least_height);
     MEMBER(gan_input, multiple_height), MEMBER(gan_input, most_height), MEMBER(gan_input, least_width);
@@ -28,6 +29,7 @@ int main(void) {
     MEMBER(gan_context_options, threads), MEMBER(gan_context_options, batch);
     MEMBER(gan_context_options, parallel), MEMBER(gan_context_options, user);
     MEMBER(gan_context_options, message), MEMBER(gan_context_options, message_size);
+    MEMBER(gan_context_options, arithmetic);
     printf("size gan_context_info %zu\n", sizeof(gan_context_info));
     MEMBER(gan_context_info, size), MEMBER(gan_context_info, scratch), MEMBER(gan_context_info, weights);
     MEMBER(gan_context_info, threads), MEMBER(gan_context_info, batch), MEMBER(gan_context_info, steps);
@@ -58,6 +60,6 @@ int main(void) {
     NUMBER(GAN_KIND_IMAGE), NUMBER(GAN_KIND_VOLUME), NUMBER(GAN_KIND_SIGNAL);
     NUMBER(GAN_LABELS_RANDOM), NUMBER(GAN_LABELS_ONE), NUMBER(GAN_LABELS_ALL), NUMBER(GAN_BYTES);
     NUMBER(GAN_GRAY8), NUMBER(GAN_RGB8), NUMBER(GAN_RGBA8), NUMBER(GAN_BGRA8), NUMBER(GAN_FLOAT_PLANAR);
-    NUMBER(GAN_FLOAT_INTERLEAVED);
+    NUMBER(GAN_FLOAT_INTERLEAVED), NUMBER(GAN_ARITHMETIC_FAST), NUMBER(GAN_ARITHMETIC_FLOAT32);
     return 0;
 }

@@ -392,6 +392,7 @@ static const kernel_check CHECKS[] = {
     {"layers", check_layers}, {"random layers", check_random_layers},
     {"errors", check_errors}, {"choices", check_choices},
     {"images", check_images}, {"winograd", check_winograd},
+    {"int16", check_int16},
 };
 
 int main(int argc, char **argv) {

@@ -15,6 +15,7 @@ typedef struct test_network {
     gan_file file;
     gan_layer layers[3];
     float *weight, *bias, *input, *want;
+    double ranges[RANGE_COUNT][WINOGRAD * WINOGRAD];
     uint64_t outputs;
 } test_network;
 
@@ -133,11 +134,61 @@ static void clear(test_network *network) {
     release(network->weight), release(network->bias), release(network->input), release(network->want);
 }
 
+/* Pixel (y, x) of what the last layer reads, its channels in a row of a multiple of 16. */
+static void take_pixel(const test_network *network, const gan_shape in, uint64_t image, int64_t y, int64_t x,
+                       float *to) {
+    const int inside = y >= 0 && x >= 0 && y < in.h && x < in.w;
+    const uint64_t h = network->layers[0].out.h, w = network->layers[0].out.w;
+    const uint64_t at = inside ? (uint64_t)y * h / in.h * w + (uint64_t)x * w / in.w : 0; /* of what is upsampled */
+    for (uint64_t c = 0; c < in.c && inside; c++) to[c] = network->input[(image * in.c + c) * h * w + at];
+    for (uint64_t c = inside ? in.c : 0; c < round_up(in.c, KBLOCK); c++) to[c] = 0;
+}
+
+/* The ranges of the last layer's inputs for a method with products of 16-bit numbers. */
+static void measure_ranges(test_network *network, const gan_conv *conv, uint32_t images, gan_method method) {
+    const int points = method_points(method), winograd = points == WINOGRAD;
+    const int side = winograd ? WINOGRAD : points + 1 - (int)conv_taps(conv, conv->kh),
+              step = winograd ? WINOGRAD_TILE : side, padding = winograd ? 2 - conv->pad : 0;
+    const range_kind kind = winograd ? RANGE_WINOGRAD : points == 3 ? RANGE_TOOM3 : RANGE_TOOM5;
+    gan_ranges *to = &network->layers[network->file.n_layers - 1].ranges[kind];
+    double *most = network->ranges[kind] + !winograd;
+    const uint64_t wide = round_up(conv->in.c, KBLOCK);
+    if (conv->dims != 2 || side < 2 || side > WINOGRAD || to->count) return;
+    memset(network->ranges[kind], 0, sizeof network->ranges[kind]);
+    network->ranges[kind][0] = side;
+    if (winograd) most[0] = 0;
+    float *tile = floats((uint64_t)(side * side) * wide), *v = floats((uint64_t)(points * points) * wide);
+    const float *pixels[WINOGRAD * WINOGRAD];
+    for (int i = 0; i < side * side; i++) pixels[i] = tile + (uint64_t)i * wide;
+    for (uint32_t image = 0; image < images; image++)
+        for (int64_t y = 0; y < conv->in.h + 2 * padding; y += step)
+            for (int64_t x = 0; x < conv->in.w + 2 * padding; x += step) {
+                for (int i = 0; i < side * side; i++)
+                    take_pixel(network, conv->in, image, y - padding + i / side, x - padding + i % side,
+                               tile + (uint64_t)i * wide);
+                const ptrdiff_t blocks = (ptrdiff_t)(wide / KBLOCK);
+                if (winograd) gan_i_generic.winograd_in(pixels, blocks, v, (ptrdiff_t)wide, KBLOCK);
+                else gan_i_generic.toom_in(points, side, pixels, blocks, v, KBLOCK);
+                for (int64_t i = 0; i < points * points * (int64_t)wide; i++) {
+                    const int64_t p = winograd ? i / (int64_t)wide : i / KBLOCK % (points * points);
+                    most[p] = fabs((double)v[i]) > most[p] ? fabs((double)v[i]) : most[p];
+                }
+            }
+    release(tile), release(v);
+    *to = (gan_ranges){(const unsigned char *)network->ranges[kind], (uint32_t)(points * points + !winograd)};
+    network->file.int16 = 1;
+}
+
 /* Runs one method with one thread; then seconds of the fastest of `rounds` more, or -1 if the method doesn't fit. */
 static double run(const gan_kernels *kernels, test_network *network, uint32_t images, gan_method method, int rounds,
                   float *out, gan_conv *of) {
     gan_program program;
     if (gan_i_program(&network->file, kernels, &program) != GAN_OK) exit(2);
+    if (method_is_int16(method)) {
+        measure_ranges(network, &program.steps[program.n_steps - 1].conv, images, method);
+        gan_i_program_free(&program);
+        if (gan_i_program(&network->file, kernels, &program) != GAN_OK) exit(2);
+    }
     gan_method methods[3] = {0};
     const float *packed[3] = {0};
     uint32_t at = program.n_steps - 1;
@@ -183,7 +234,7 @@ static double run(const gan_kernels *kernels, test_network *network, uint32_t im
             const double start = cpu_seconds();
             if (method == METHOD_DIRECT) gan_i_run_direct(&worker, step, to);
             else if (method == METHOD_FOLD) gan_i_run_fold(&worker, step, to, 1);
-            else if (method == METHOD_WINOGRAD) gan_i_run_winograd(&worker, step, to);
+            else if (method_points(method) == WINOGRAD) gan_i_run_winograd(&worker, step, method, to);
             else gan_i_run_toom(&worker, step, method, to);
             const double took = cpu_seconds() - start;
             best = !r || took < best ? took : best;
@@ -194,7 +245,8 @@ static double run(const gan_kernels *kernels, test_network *network, uint32_t im
     return best;
 }
 
-static const char *const METHODS[METHOD_COUNT] = {"direct", "fold", "toom3", "toom4", "toom5", "winograd"};
+static const char *const METHODS[METHOD_COUNT] = {"direct", "fold",  "toom3", "toom4", "toom5", "winograd",
+                                                   "toom3/16", "toom5/16", "winograd/16"};
 
 /* Every method that applies to a layer, against the restatement. */
 static int check_layer(const gan_kernels *kernels, const geometry *g, int number) {
@@ -208,7 +260,8 @@ static int check_layer(const gan_kernels *kernels, const geometry *g, int number
         if (run(kernels, &network, g->images, (gan_method)f, 0, got, &conv) < 0) continue;
         const double error = largest_difference(got, network.want, network.outputs);
         const double elements = (double)network.layers[network.file.n_layers - 1].weight.count / g->out;
-        const double allowed = 3e-6 * sqrt(elements) * (f >= METHOD_TOOM5 ? 4 : 1);
+        const double rounding = method_is_int16((gan_method)f) ? 3e-3 : f >= METHOD_TOOM5 ? 12e-6 : 3e-6;
+        const double allowed = rounding * sqrt(elements);
         char what[160];
         snprintf(what, sizeof what, "layer %d (op %d, %u->%u, k%u s%u p%u, %ux%ux%u x%u) by %s", number, (int)g->op,
                  g->in, g->out, g->kernel, g->stride, g->padding, g->d, g->h, g->w, g->factor, METHODS[f]);
@@ -448,13 +501,14 @@ void bench_layers(const gan_kernels *kernels, double peak) {
                 gan_conv conv;
                 const double took = run(kernels, &network, g.images, (gan_method)f, b == 2 ? 6 : 12, got, &conv);
                 if (took < 0) continue;
-                const double done = 2e-9 * (double)gan_i_method_floats(&conv, (gan_method)f, kernels) /
+                const gan_method like = method_in_floats((gan_method)f);
+                const double done = 2e-9 * (double)gan_i_method_floats(&conv, like, kernels) /
                                     (conv.out_stride * conv.out_stride);
                 gan_tiling tiling = {.ty = conv.in.h, .tx = conv.in.w};
                 double places = (double)conv.in.h * conv.in.w * conv.out_stride * conv.out_stride;
-                if (f == METHOD_WINOGRAD) {
+                if (method_points((gan_method)f) == WINOGRAD) {
                     winograd_tiling winograd;
-                    gan_i_tile_winograd(&conv, kernels, g.images, 1, &winograd);
+                    gan_i_tile_winograd(&conv, (gan_method)f, kernels, g.images, 1, &winograd);
                     places = (double)winograd.ty * winograd.tx;
                 } else if (method_points((gan_method)f)) {
                     gan_i_tile(&conv, (gan_method)f, kernels, g.images, 1, &tiling);
@@ -462,7 +516,7 @@ void bench_layers(const gan_kernels *kernels, double peak) {
                 } else if (f == METHOD_FOLD || f == METHOD_DIRECT) {
                     places = (double)conv.in.h * conv.in.w * conv.out_stride * conv.out_stride;
                 }
-                printf("  %3u->%3u k%u s%u %2ux%-2u x%-2u n %2u %-6s %8.1f us %4.0f %% %8.1f\n", g.in, g.out, g.kernel,
+                printf("  %3u->%3u k%u s%u %2ux%-2u x%-2u n %2u %-11s %8.1f us %4.0f %% %8.1f\n", g.in, g.out, g.kernel,
                        g.stride, g.h, g.w, g.factor, g.images, METHODS[f], 1e6 * took / g.images,
                        100 * done * places * g.images / took / peak,
                        1e-3 * gan_i_conv_cost(&conv, (gan_method)f, kernels, g.images, 1, &here) / g.images /

@@ -16,7 +16,8 @@
 
 enum { ROUNDS = 7 };
 
-static const char *const METHODS[METHOD_COUNT] = {"direct", "fold", "toom3", "toom4", "toom5", "winograd"};
+static const char *const METHODS[METHOD_COUNT] = {"direct", "fold",  "toom3", "toom4", "toom5", "winograd",
+                                                   "toom3/16", "toom5/16", "winograd/16"};
 
 static double cpu_seconds(void) {
     struct timespec t;
@@ -67,7 +68,7 @@ static void print_line(const gan_step *step, uint32_t index, char chosen, const 
                        double cost, double measured) {
     char name[64];
     gan_i_layer_name(step->layer, name, sizeof name);
-    printf("%4u %-14s %c %-7s %9s %10.3f %10.3f  %s\n", index, gan_i_operation(step->layer->op)->name, chosen, method,
+    printf("%4u %-14s %c %-11s %9s %10.3f %10.3f  %s\n", index, gan_i_operation(step->layer->op)->name, chosen, method,
            kib, 1e-6 * cost, 1e-6 * measured, name);
 }
 
@@ -172,7 +173,7 @@ int main(int n, char **words) {
                          .labels = labels,
                          .images = plan.chunk};
     gan_i_begin_chunk(&worker);
-    printf("step operation        method        KiB      model   measured  layer\n");
+    printf("step operation        method            KiB      model   measured  layer\n");
     for (uint32_t i = 0; i < program->n_steps; i++) explain_step(model, &worker, i, chosen[i], methods, packed, rate);
     gan_i_free(scratch), gan_i_free(out), gan_i_free(given);
     free(labels), free(packed), free(methods);

@@ -48,6 +48,7 @@ BACKENDS: Registry[Backend] = Registry(
         Backend("torchscript-sampler", "TorchScript, from a seed", "torchscript", "torchscript", SEEDED, usual=False),
         Backend("compile", "torch.compile", "compile"),
         Backend("compile-autotune", "torch.compile max-autotune", "compile-autotune", usual=False),
+        Backend("compile-bf16", "torch.compile bf16", "compile-bf16", devices=CPU, usual=False),
         Backend("aotinductor", "AOTInductor", "aotinductor", "aoti"),
         Backend("onnxruntime", "ONNX Runtime", "onnxruntime", "onnx"),
         Backend("onnx-sampler", "ONNX Runtime, from a seed", "onnxruntime", "onnx", SEEDED, usual=False),
@@ -56,6 +57,7 @@ BACKENDS: Registry[Backend] = Registry(
             "onnxruntime-int8", "ONNX Runtime int8", "onnxruntime", "onnx", {"precision": "int8"}, CPU, usual=False
         ),
         Backend("openvino", "OpenVINO", "openvino", "onnx", devices=CPU),
+        Backend("openvino-bf16", "OpenVINO bf16", "openvino-bf16", "onnx", devices=CPU, usual=False),
         Backend("pt2", "torch.export", "pt2", "pt2", devices=CPU, usual=False),
         Backend("pt2-sampler", "torch.export, from a seed", "pt2", "pt2", SEEDED, CPU, usual=False),
         Backend("openvino-ir", "OpenVINO IR", "openvino-ir", "openvino", devices=CPU, usual=False),
@@ -63,6 +65,16 @@ BACKENDS: Registry[Backend] = Registry(
             "openvino-ir-int8", "OpenVINO IR int8", "openvino-ir", "openvino", {"precision": "int8"}, CPU, usual=False
         ),
         Backend("native", "gan-export native", "native", "native", devices=CPU, fewer_products=True),
+        Backend(
+            "native-fast",
+            "gan-export native, 16-bit",
+            "native",
+            "native",
+            {"arithmetic": "fast"},
+            CPU,
+            usual=False,
+            fewer_products=True,
+        ),
         Backend("c", "plain C, one thread", "c", "c", devices=CPU, usual=False),
         Backend("ncnn", "ncnn", "ncnn", "ncnn", devices=CPU),
         Backend("litert", "LiteRT", "litert", "litert", devices=CPU),

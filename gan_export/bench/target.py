@@ -185,7 +185,8 @@ def rule(path: Path, info: SessionInfo) -> Rule:
     """
     stored, kind = _stored(path), manifests.detect_format(path)
     try:
-        of_file = tolerance.rule(manifests.format_of(kind), stored)
+        fast = "fast" if info.precision == "int16" else "float32"
+        of_file = tolerance.rule(manifests.format_of(kind), stored, arithmetic=fast)
     except GanExportError as e:
         raise GanExportError(f"{printable(path.name)}: {e}; export it again") from None
     return of_file if stored != "fp32" or info.precision == "fp32" else tolerance.rule("checkpoint", info.precision)

@@ -41,6 +41,10 @@ Method = Annotated[str, typer.Option("--method", help="TorchScript: trace, scrip
 Opset = Annotated[int | None, typer.Option("--opset", help="ONNX: 18 to 24.", show_default="18")]
 Uint8 = Annotated[bool, typer.Option("--uint8", help="Output uint8 (N, H, W, C) instead of floats in [-1, 1].")]
 Precision = Annotated[str, typer.Option("--precision", help="fp32, or fp16, bf16 or int8 if the format supports it.")]
+Arithmetic = Annotated[
+    str,
+    typer.Option("--arithmetic", help="native: float32, or fast, which multiplies 16-bit numbers."),
+]
 Static = Annotated[int | None, typer.Option("--static", help="ONNX: fix the batch size at N.", metavar="N")]
 ExternalData = Annotated[
     bool, typer.Option("--external-data", help="ONNX: put weights in a second file (always so above 2 GB).")
@@ -104,6 +108,7 @@ def export(
     uint8: Uint8 = False,
     method: Method = "freeze",
     precision: Precision = "fp32",
+    arithmetic: Arithmetic = "float32",
     embed_weights: EmbedWeights = False,
     symbol: Symbol = "generator",
     static: Static = None,
@@ -129,7 +134,7 @@ def export(
     options = _options(
         opset=opset, uint8=uint8, method=method, precision=precision, static=static, external_data=external_data,
         fp16_io=fp16_io, recalibrate=recalibrate, max_error=max_error, embed_weights=embed_weights, symbol=symbol,
-        sampler=sampler, device=device, backend=backend,
+        sampler=sampler, device=device, backend=backend, arithmetic=arithmetic,
     )  # fmt: skip
 
     def write(target: Path | None, overrides: ReadOptions, options: Options) -> None:

@@ -14,8 +14,9 @@ from gan_export.recognize.options import ReadOptions
 # Parameters besides those of ReadOptions, all of which are flags of a command under the same name.
 NAMES = frozenset({
     *(field.name for field in fields(ReadOptions)),
-    "batch", "channels", "classifier", "data_root", "device", "devices", "external_data", "filter", "force",
-    "format", "fp16_io", "keypoints", "kwargs", "latent_scale", "latents", "max_error", "max_memory", "module",
+    "arithmetic", "batch", "channels", "classifier", "data_root", "device", "devices", "external_data", "filter",
+    "force", "format", "fp16_io", "keypoints", "kwargs", "latent_scale", "latents", "max_error", "max_memory",
+    "module",
     "nodes", "onnxruntime_web", "opset", "part", "per_layer", "precision", "pythonpath", "ray", "recalibrate",
     "recipe", "resize", "resume", "runtime", "sampler", "save_dir", "seed", "seeds", "shard_size", "side",
     "signature", "split", "start", "static", "strict", "tensorboard", "threads", "tile", "tile_overlap", "weights",

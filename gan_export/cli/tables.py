@@ -78,9 +78,11 @@ def print_proof(shipped: ExportResult, title: str) -> None:
     else:
         print_report(shipped.report)
     if budget := shipped.manifest.options.get("error_budget"):
-        say(f"its weights are large, so the engine uses only transforms with a rounding error of at most {budget:g}")
+        why = "to stay close enough" if shipped.manifest.arithmetic == "fast" else "its weights are large, so"
+        say(f"{why} the engine uses only transforms with a rounding error of at most {budget:g}")
     if shipped.quality is not None:
-        print_quality(shipped.quality, shipped.manifest.precision)
+        fast = shipped.manifest.arithmetic == "fast"
+        print_quality(shipped.quality, "16-bit products" if fast else shipped.manifest.precision)
 
 
 def print_report(report: ParityReport) -> None:
@@ -115,8 +117,12 @@ def print_quality(quality: Quality, precision: str) -> None:
     row = quality.row
     frechet = "-" if quality.frechet is None else f"{quality.frechet:.4f}"
     say(f"cost of {precision}, compared with the checkpoint's own images:")
-    cells = (str(row.batch), f"{row.psnr:.1f}", f"{row.identical:.2%}", str(row.byte_step), frechet)
-    table(("images", "PSNR dB", "identical bytes", "max byte diff", "Frechet distance"), [cells])
+    cells = (str(row.batch), f"{row.psnr:.1f}", f"{row.identical:.2%}", str(row.byte_step))
+    if quality.worst is not None:
+        columns = ("images", "PSNR dB", "identical bytes", "max byte diff", "PSNR of the worst")
+        table(columns, [(*cells, f"{quality.worst:.1f}")])
+        return
+    table(("images", "PSNR dB", "identical bytes", "max byte diff", "Frechet distance"), [(*cells, frechet)])
 
 
 def print_steps(steps: Sequence[Step]) -> None:

@@ -31,6 +31,7 @@ class DatasetPlan:
     filters:    names of the filters, in order
     overrides:  the user's flags for reading a checkpoint
     encoder:    the library that compresses images, with its version; empty if there is none
+    arithmetic: "int16" if the runtime multiplied 16-bit numbers: then another processor's bytes differ more
     """
 
     generator: str
@@ -48,6 +49,7 @@ class DatasetPlan:
     filters: tuple[str, ...] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
     encoder: str = ""
+    arithmetic: str = "float32"
     latent_law: str = latents.LAW
 
     def check(self) -> None:
@@ -98,6 +100,8 @@ class DatasetPlan:
         data["filters"] = list(self.filters)
         data["signature"] = self.signature.to_data()
         data["overrides"] = dict(self.overrides)
+        if self.arithmetic == "float32":  # as it was before there was another
+            del data["arithmetic"]
         return data
 
     @staticmethod

@@ -103,6 +103,7 @@ def make_job(source: GeneratorSource, request: DatasetRequest, generator: Genera
         shard_size=format.shard_size(signature) if request.shard_size is None else request.shard_size,
         label=request.label, latent_scale=request.latent_scale, filters=tuple(names), overrides=explicit,
         encoder=format.encoder(),
+        arithmetic="int16" if info.precision == "int16" else "float32",
     )  # fmt: skip
     job.check()
     return job

@@ -18,7 +18,7 @@ from gan_export import __version__
 from gan_export._lib import extras
 from gan_export._lib.schema import decode
 from gan_export.checkpoint.exportable import ExpectedOutputs, Exportable, PreparedGenerator, prepare
-from gan_export.errors import GanExportError, Topic, UnavailableError, first_line, linked
+from gan_export.errors import GanExportError, Topic, UnavailableError, first_line, linked, printable
 from gan_export.formats import content, references, tolerance
 from gan_export.formats.manifest import OPTIONS_KEY, REFERENCE_SEED, Manifest, joined_values, reference_count
 
@@ -46,6 +46,7 @@ class Options:
     device:    of a compiled export
     backend:   of ExecuTorch
     error_budget: native: the maximum rounding of a convolution's algorithm, 0 for any; not an option for users
+    arithmetic: native: "float32", or "fast" for products of 16-bit numbers, by which images differ a little
     max_error: the tolerance of a value instead of the verifier's own, in half ranges
     """
 
@@ -63,6 +64,7 @@ class Options:
     device: str = "cpu"
     backend: str = "xnnpack"
     error_budget: float = 0.0
+    arithmetic: Literal["float32", "fast"] = "float32"
     max_error: float | None = None
 
     def non_defaults(self) -> dict[str, Any]:
@@ -232,6 +234,8 @@ def check_options(exporter: Exporter, options: Options) -> None:
             raise GanExportError(
                 f"{exporter.name} has no option {name}{'' if value is True else f' {value}'}; leave it out"
             )
+    if options.arithmetic not in ("float32", "fast"):
+        raise GanExportError(f"arithmetic={printable(str(options.arithmetic), 40)}: it is float32 or fast")
     if options.precision not in exporter.precisions:
         known = ", ".join(exporter.precisions)
         raise GanExportError(f"{exporter.name} has no precision {options.precision}; it has {known}")
@@ -248,7 +252,9 @@ def make_manifest(exporter: Exporter, generator: Exportable, options: Options, v
         signature=replace(generator.signature, batch=options.static),
         output=options.output,
         precision=options.precision,
-        tolerance=tolerance.rule(exporter.name, options.precision, options.max_error).given(),
+        tolerance=tolerance.rule(
+            exporter.name, options.precision, options.max_error, arithmetic=options.arithmetic
+        ).given(),
         source_sha256=generator.source.sha256,
         versions={"gan-export": __version__, **versions},
         options=options.non_defaults() | ({OPTIONS_KEY: explicit} if explicit else {}),

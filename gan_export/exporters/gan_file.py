@@ -19,7 +19,7 @@ HEADER, PORT, SIZE, RECORD, TENSOR, ATTRIBUTE, ALIGN = 144, 192, 32, 24, 48, 24,
 CHECKSUM = 112  # offset of the head's checksum; the data's follows
 MAX_LAYERS, MAX_INPUTS, MAX_NAME, MAX_RANK = 16384, 64, 1024, 6
 KINDS = ("latent", "style", "label", "scalar", "noise", "image", "volume", "video", "audio", "values")
-DTYPES = ("float32", "float16", "bfloat16", "int64", "uint8", "int8")
+DTYPES = ("float32", "float16", "bfloat16", "int64", "uint8", "int8", "int16")
 LAYOUTS: Mapping[str, tuple[str, ...]] = {
     "image": ("CHW", "HWC"),
     "volume": ("CDHW", "DHWC"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gan_export.checkpoint.exportable import known_layers
 from gan_export.errors import GanExportError, printable
-from gan_export.exporters import gan_file, native_volumes
+from gan_export.exporters import gan_file, native_ranges, native_volumes
 from gan_export.exporters.base import Options, make_manifest
 from gan_export.exporters.gan_file import PortEntry, Record, SizeEntry, TensorEntry
 from gan_export.formats.manifest import Manifest
@@ -67,6 +67,8 @@ ACTIVATIONS = {"relu": 1, "leaky_relu": 2, "tanh": 3, "sigmoid": 4}
 DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 # Error budgets that exclude, in turn, Winograd's transform, that with 5 points per side, that with 3, and that with 4.
 STEADIER = (1e-5, 6e-6, 3e-6, 2e-6)
+# In 16 bits: that with 5 points and Winograd's.  The next would exclude 16-bit products, which the user wants.
+STEADIER_INT16 = (5e-3,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Native:
     suffix: str = ".gan"
     folder: bool = False
     runtime: str = "native"
-    takes: tuple[str, ...] = ("precision",)
+    takes: tuple[str, ...] = ("precision", "arithmetic")
     precisions: tuple[str, ...] = ("fp32", "fp16", "bf16")
     devices: tuple[str, ...] = ("cpu",)
     runs: str = "the C engine, and any program that links it"
@@ -90,17 +92,23 @@ class Native:
     def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
         """Write the file; see `Exporter.write`.
 
-        The precision is that of the stored weights; arithmetic is always float32.
+        The precision is that of the stored weights; with fast arithmetic, the file allows products of 16-bit numbers.
         """
         checkpoint = known_layers(generator, "native")
         spec, weights = fold_batchnorm(checkpoint.spec, checkpoint.weights)
         manifest = make_manifest(self, generator, options, {})
-        target.write_bytes(encode(spec, weights, manifest.to_json(), options.precision, options.error_budget))
+        ranges = native_ranges.measure(spec, weights) if options.arithmetic == "fast" else {}
+        if options.arithmetic == "fast" and not ranges:
+            raise GanExportError(
+                "native: no layer of this generator can be computed in 16 bits; leave --arithmetic fast out"
+            )
+        text = manifest.to_json()
+        target.write_bytes(encode(spec, weights, text, options.precision, options.error_budget, ranges=ranges))
         return manifest
 
     def steadier(self, options: Options) -> Iterator[Options]:
         """Yield the options with smaller error budgets, down to one that excludes every transform."""
-        for budget in STEADIER:
+        for budget in STEADIER_INT16 if options.arithmetic == "fast" else STEADIER:
             yield replace(options, error_budget=budget)
 
 
@@ -110,10 +118,13 @@ def encode(
     manifest: str = "{}",
     precision: str = "fp32",
     error_budget: float = 0.0,
+    *,
+    ranges: Mapping[str, Mapping[str, Sequence[float]]] = {},
 ) -> bytes:
     """Return a lowered generator as the bytes of a `.gan` file.
 
     error_budget: see docs/gan-file-format.md; 0 allows any error
+    ranges: layer -> attribute -> numbers, of the layers that may be computed with products of 16-bit numbers
     Raises GanExportError with the name of a layer that the file can't contain.
     """
     signature = spec.signature
@@ -121,9 +132,10 @@ def encode(
     returned = values[spec.outputs[0]]
     refuse_random_planes(signature, "native")
     ports = _image_ports(signature, returned) if takes_an_image(signature) else _latent_ports(signature, returned)
-    records = [_record(layer, values, weights, precision) for layer in spec.layers]
+    records = [_record(layer, values, weights, precision, ranges.get(layer.name, {})) for layer in spec.layers]
     sizes = [SizeEntry(name, s.least, s.multiple, s.most) for name, s in signature.sizes.items()]
-    return gan_file.encode(ports, records, manifest, sizes=sizes, error_budget=error_budget)
+    arithmetic = "int16" if ranges else "float32"
+    return gan_file.encode(ports, records, manifest, sizes=sizes, error_budget=error_budget, arithmetic=arithmetic)
 
 
 def takes_an_image(signature: Signature) -> bool:
@@ -186,7 +198,13 @@ def _stored(array: Floats, precision: str) -> bytes:
     return array.astype("<f4").tobytes()
 
 
-def _record(layer: Layer, values: Mapping[str, int], weights: Mapping[str, Floats], precision: str) -> Record:
+def _record(
+    layer: Layer,
+    values: Mapping[str, int],
+    weights: Mapping[str, Floats],
+    precision: str,
+    ranges: Mapping[str, Sequence[float]],
+) -> Record:
     where = f"native can't hold layer {printable(layer.name)} ({type(layer).__name__})"
     number = operation(layer)
     if number is None:
@@ -213,7 +231,7 @@ def _record(layer: Layer, values: Mapping[str, int], weights: Mapping[str, Float
         [values[name] for name in layer.inputs],
         tensors,
         {key: (number,) for key, number in integers.items()},
-        {key: (number,) for key, number in reals.items()},
+        {**{key: (number,) for key, number in reals.items()}, **ranges},
     )
 
 

@@ -44,3 +44,5 @@ def of_bytes(psnr: float) -> Tolerance:
 
 FLOAT32 = Tolerance(max_abs=FLOAT32_ERROR, byte_share=1e-4, byte_step=1)
 FP16, BF16, INT8 = of_bytes(45.0), of_bytes(35.0), of_bytes(28.0)
+FAST = of_bytes(45.0)  # products of 16-bit numbers
+WORST_IMAGE = 36.0  # dB that each image of a file with such products must have

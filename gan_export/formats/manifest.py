@@ -101,6 +101,11 @@ class Manifest:
         """Whether the file takes seed, start and count, and computes its own latents."""
         return bool(self.options.get("sampler"))
 
+    @property
+    def arithmetic(self) -> str:
+        """The products that the runtime may use: "float32", or "fast" if the export allowed 16-bit products."""
+        return "fast" if self.options.get("arithmetic") == "fast" else "float32"
+
     def to_json(self) -> str:
         """Return one line of JSON with sorted keys: the same manifest gives the same bytes."""
         return str(self.to_text()).rstrip("\n")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from gan_export.errors import GanExportError, printable
 from gan_export.formats.base import CHECKPOINT
-from gan_export.formats.bounds import BF16, FLOAT32, FLOAT32_ERROR, FP16, Tolerance
+from gan_export.formats.bounds import BF16, FAST, FLOAT32, FLOAT32_ERROR, FP16, Tolerance
 from gan_export.formats.registry import FORMATS
 from gan_export.graph.ports import require_finite
 
@@ -26,6 +26,7 @@ _CHECKPOINT: Mapping[str, Tolerance] = {  # torch on the checkpoint itself, for 
     "tf32": FP16,  # rounds to the ten bits of fp16's mantissa
     "fp16": FP16,
     "bf16": BF16,
+    "int16": FAST,
 }
 
 
@@ -78,21 +79,25 @@ def _allowing(found: Tolerance, error: float) -> Tolerance:
     return replace(found, max_abs=error, byte_share=max(found.byte_share, share), byte_step=max(found.byte_step, step))
 
 
-def rule(format: str, precision: str, max_error: float | None = None) -> Rule:
+def rule(format: str, precision: str, max_error: float | None = None, *, arithmetic: str = "float32") -> Rule:
     """Return the rule of an exporter's format, or "checkpoint", in a precision.
 
+    arithmetic: "fast" for a file whose runtime may multiply 16-bit numbers
     Raises GanExportError if there is none.
     """
     if max_error is not None and not (math.isfinite(max_error) and max_error > 0.0):
         raise GanExportError(f"max_error={max_error}: must be above 0")
     lines = _CHECKPOINT if format == CHECKPOINT else _lines(format)
     try:
-        return Rule(lines[precision], max_error)
+        line = lines[precision]
     except (KeyError, TypeError):
         known = ", ".join(lines) or "no precision at all"
         raise GanExportError(
             f"no tolerance is known for {printable(str(format), 40)} in {printable(str(precision), 40)}: it has {known}"
         ) from None
+    if arithmetic == "fast" and (line.psnr is None or line.psnr > (FAST.psnr or 0.0)):
+        line = FAST
+    return Rule(line, max_error)
 
 
 def _lines(exporter: str) -> Mapping[str, Tolerance]:

@@ -21,6 +21,7 @@ from gan_export.errors import CheckFailedError, GanExportError, Topic, printable
 from gan_export.exporters.base import Exporter, Options, check_options, expected_references, require_available, write
 from gan_export.formats import content, tolerance
 from gan_export.formats import manifest as manifests
+from gan_export.formats.bounds import FAST, WORST_IMAGE
 from gan_export.formats.manifest import Manifest
 from gan_export.formats.tolerance import Rule
 from gan_export.recognize.options import ReadOptions
@@ -107,6 +108,13 @@ def export_checked(
             )
             if not report.passed:
                 raise ParityError(f"{printable(target.name)}: {_verdict(report)}; nothing was written", report)
+            if quality is not None and not quality.passed:
+                raise ParityError(
+                    f"{printable(target.name)}: 16-bit products give {quality.row.psnr:.1f} dB over "
+                    f"{quality.row.batch:,} images and {quality.worst:.1f} dB for the worst, "
+                    f"{FAST.psnr:g} and {WORST_IMAGE:g} are needed; nothing was written: leave --arithmetic fast out",
+                    report,
+                )
         made = _files(temporary if temporary.is_dir() else temporary.parent)
         files, size = [file.name for file in made], sum(file.stat().st_size for file in made)
     write_report(target, manifest, report or unproven, files, quality)
@@ -192,7 +200,9 @@ def verify(
     manifest = manifests.read_manifest(path, kind)
     if manifest is None:
         raise GanExportError(f"{printable(str(path))} contains no manifest of gan-export, so it can't be verified")
-    rule = tolerance.rule(manifests.format_of(kind), precision or manifest.precision, max_error)
+    rule = tolerance.rule(
+        manifests.format_of(kind), precision or manifest.precision, max_error, arithmetic=manifest.arithmetic
+    )
     runtime = next(r for r in runtimes.RUNTIMES if r.format == kind)
     require_runtime(runtime, manifest.options.get("device", "cpu"))
     contents = _contents(path, manifest)

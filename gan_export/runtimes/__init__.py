@@ -12,6 +12,7 @@ from gan_export.runtimes.eager import (
     BF16,
     CHANNELS_LAST,
     COMPILE,
+    COMPILE_BF16,
     COMPILE_FP16,
     EAGER,
     FOLDED,
@@ -24,7 +25,7 @@ from gan_export.runtimes.litert import LITERT
 from gan_export.runtimes.native import NATIVE
 from gan_export.runtimes.ncnn import NCNN
 from gan_export.runtimes.onnxruntime import ONNXRUNTIME
-from gan_export.runtimes.openvino import OPENVINO, OPENVINO_IR
+from gan_export.runtimes.openvino import OPENVINO, OPENVINO_BF16, OPENVINO_IR
 from gan_export.runtimes.pt2 import PT2
 from gan_export.runtimes.torchscript import TORCHSCRIPT
 
@@ -44,6 +45,7 @@ RUNTIMES: Registry[Runtime] = Registry(
         C,
         PT2,
         OPENVINO_IR,
+        OPENVINO_BF16,
         SAFETENSORS,
         NCNN,
         LITERT,
@@ -52,6 +54,7 @@ RUNTIMES: Registry[Runtime] = Registry(
         TF32,
         BF16,
         FP16,
+        COMPILE_BF16,
         COMPILE_FP16,
     ),
 )

@@ -53,7 +53,7 @@ class SessionInfo:
     provider: what executes the graph, as the library calls it ("CPUExecutionProvider", "AVX2", ...)
     threads:  number of threads that the library uses for one call
     output:   how `run` returns images: "float" (float32 in the artifact's range) or "bytes" (uint8, channels last)
-    precision: of the arithmetic: "fp32", "tf32", "bf16" or "fp16"
+    precision: of the arithmetic: "fp32", "tf32", "bf16", "fp16" or "int16"
     inputs:   "latents"; "seed" for a file that computes its own latents, whose session is a `SamplerSession`
     """
 

@@ -133,6 +133,12 @@ def _compiled_fp16(read: Checkpoint, device: str) -> Call:
     return _to_compiled(_narrowed(_channels_last(read, device), torch.float16), "max-autotune")
 
 
+def _compiled_bf16(read: Checkpoint, device: str) -> Call:
+    import torch
+
+    return _to_compiled(_narrowed(_folded(read, device), torch.bfloat16), "default")
+
+
 def _narrowed(module: Call, dtype: object) -> Call:
     """Convert weights and values to `dtype`; latents and images stay float32."""
     import torch
@@ -161,6 +167,9 @@ _GPU = ("cuda",)
 TF32 = CheckpointRuntime("eager-tf32", "PyTorch TF32, channels_last", _tf32, _GPU, precision="tf32")
 BF16 = CheckpointRuntime("eager-bf16", "PyTorch bf16, channels_last", _bf16, _GPU, precision="bf16")
 FP16 = CheckpointRuntime("eager-fp16", "PyTorch fp16, channels_last", _fp16, _GPU, precision="fp16")
+COMPILE_BF16 = CheckpointRuntime(
+    "compile-bf16", "torch.compile bf16, frozen", _compiled_bf16, ("cpu",), compiles=True, precision="bf16"
+)
 COMPILE_FP16 = CheckpointRuntime(
     "compile-fp16", "torch.compile fp16, frozen", _compiled_fp16, _GPU, compiles=True, precision="fp16"
 )

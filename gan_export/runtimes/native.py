@@ -69,6 +69,7 @@ class _Info(ctypes.Structure):
         ("channels", c_uint32), ("height", c_uint32), ("width", c_uint32), ("low", c_float), ("high", c_float),
         ("weights", c_uint64), ("manifest", c_void_p), ("manifest_size", c_size_t), ("kernels", c_char_p),
         ("kind", c_uint32), ("depth", c_uint32),
+        ("arithmetic", c_char_p),
     )  # fmt: skip
 
 
@@ -85,6 +86,7 @@ class _Options(ctypes.Structure):
     _fields_ = (
         ("size", c_size_t), ("max_memory", c_uint64), ("threads", c_uint32), ("batch", c_uint32),
         ("parallel", c_void_p), ("user", c_void_p), ("message", c_void_p), ("message_size", c_size_t),
+        ("arithmetic", c_uint32),
     )  # fmt: skip
 
 
@@ -216,6 +218,7 @@ class Model:
         self.prior: str = ("normal", "uniform")[info.prior]
         self.weight_bytes: int = info.weights
         self.cpu: str = info.kernels.decode()
+        self.arithmetic: str = info.arithmetic.decode()  # its narrowest products: "float32" or "int16"
         given = _Input(ctypes.sizeof(_Input))
         self._lib.gan_describe_input(handle, byref(given))
         self.channels: int = given.channels  # of the images that it takes; 0 if it takes latents
@@ -517,7 +520,10 @@ class NativeRuntime:
 
 
 def _info(model: Model, runtime: NativeRuntime, threads: int | None) -> SessionInfo:
-    return SessionInfo(runtime.name, engine_version(), "cpu", model.cpu, model.threads(threads), runtime.output)
+    precision = "int16" if model.arithmetic == "int16" else "fp32"
+    return SessionInfo(
+        runtime.name, engine_version(), "cpu", model.cpu, model.threads(threads), runtime.output, precision
+    )
 
 
 NATIVE = NativeRuntime()

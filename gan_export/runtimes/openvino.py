@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU in float32; by default, it would narrow to bf16 if the processor can."""
+"""OpenVINO on the CPU, in float32, or in bf16 by its hint; by default, it would narrow if the processor can."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from gan_export.runtimes.base import (
 )
 from gan_export.runtimes.builtin_sampler import SamplerSession, is_seeded
 
+_PRODUCTS = ("Convolution", "Deconvolution", "FullyConnected", "MatMul")
+
 
 @dataclass(frozen=True, slots=True)
 class OpenVino:
@@ -34,6 +36,7 @@ class OpenVino:
     title: str = "OpenVINO"
     format: str = "onnx"
     devices: tuple[str, ...] = ("cpu",)
+    hint: str = "f32"  # of the precision
 
     def availability(self, device: str = "cpu") -> Availability:
         if importlib.util.find_spec("openvino") is None:
@@ -53,7 +56,7 @@ class OpenVino:
                 f"{printable(str(weights))} is no file, but {printable(path.name)} needs it for its weights"
             )
         openvino = untracked.openvino()
-        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": self.hint, "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
         core = openvino.Core()
@@ -144,8 +147,18 @@ def _dimensions(port: Any) -> list[int | None]:
 
 
 def _precision(compiled: Any) -> str:
+    """Return the precision of the products: float32 too if it was asked to narrow and narrows none of them."""
     name: str = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    if name != "f32":
+        nodes = [op.get_rt_info() for op in compiled.get_runtime_model().get_ops()]
+        products = [n for n in nodes if str(_text(n, "layerType")) in _PRODUCTS]
+        if not any(_text(n, "runtimePrecision") == name for n in products):
+            return "fp32"
     return {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}.get(name, name)
+
+
+def _text(info: Any, key: str) -> str:
+    return str(info[key].astype(str)) if key in info else ""
 
 
 def _line(text: str) -> str:
@@ -154,3 +167,4 @@ def _line(text: str) -> str:
 
 OPENVINO = OpenVino()
 OPENVINO_IR = OpenVino("openvino-ir", "OpenVINO IR", "openvino")
+OPENVINO_BF16 = OpenVino("openvino-bf16", "OpenVINO bf16", hint="bf16")

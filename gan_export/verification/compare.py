@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from gan_export import images
 from gan_export.checkpoint.exportable import ExpectedOutputs, PreparedGenerator
 from gan_export.errors import CheckFailedError, GanExportError, Topic
-from gan_export.formats.bounds import Tolerance
+from gan_export.formats.bounds import WORST_IMAGE, Tolerance
 from gan_export.formats.manifest import Manifest, joined_values
 from gan_export.formats.references import References
 from gan_export.formats.tolerance import Rounding, Rule, half_range
@@ -34,6 +35,7 @@ MOST_VALUES = 1 << 27  # of the widest layer in a batch of 65
 SEED = 2  # seed of the compared latents, different from that of the reference images
 QUALITY, QUALITY_SEED = 1000, 4  # number of images, whose latents are not those that int8 is calibrated with
 _PIECE = 100
+FEWEST, MINUTE = 16, 60.0  # images, and seconds, that evidence of fast arithmetic takes
 AGAINST = "eager PyTorch in float64"
 
 
@@ -94,11 +96,15 @@ class Quality:
     """The cost of a narrower precision over the images of `row`.
 
     frechet: distance to the checkpoint's own images in the features of the bundled digit classifier; None for images
-    that it has no features for
+    that it has no features for, and for fast arithmetic
+    worst:   PSNR of the worst image, in dB; of fast arithmetic alone
+    passed:  whether that is enough
     """
 
     row: BatchComparison
     frechet: float | None
+    worst: float | None = None
+    passed: bool = True
 
 
 class ParityError(CheckFailedError):
@@ -223,6 +229,39 @@ def quality(session: Session, reference: PreparedGenerator, signature: Signature
     return Quality(row, max(0.0, distances.frechet(ours, theirs)))
 
 
+def evidence(session: Session, reference: PreparedGenerator, signature: Signature, tolerance: Tolerance) -> Quality:
+    """Compare `session` with `reference` on as many images as a minute gives, FEWEST to QUALITY, each by itself."""
+    started, rows, squares = time.perf_counter(), [], []
+    piece = 16 if signature.is_sampled else 4
+    while len(squares) < QUALITY and (len(squares) < FEWEST or time.perf_counter() - started < MINUTE):
+        start = len(squares)
+        feeds, expected = reference.batch(QUALITY_SEED, range(start, start + piece))
+        got = session.run(feeds_for(session, signature, feeds))
+        rows.append(compare_batch(got, expected.exact, signature, tolerance))
+        port = signature.outputs[0]
+        mine = _as_port(got[port.name], port)
+        step = _steps(mine if mine.dtype == np.uint8 else levels(mine, port), levels(expected.exact[port.name], port))
+        squares += [float(np.mean(image.astype(np.float64) ** 2)) for image in step]
+    mean, most = float(np.mean(squares)), max(squares)
+    worst = _decibels(most)
+    row = replace(
+        rows[0],
+        batch=len(squares),
+        max_abs=max(r.max_abs or 0.0 for r in rows),
+        mean_abs=float(np.mean([r.mean_abs or 0.0 for r in rows])),
+        identical=float(np.mean([r.identical for r in rows])),
+        byte_step=max(r.byte_step for r in rows),
+        psnr=_decibels(mean),
+    )
+    enough = (tolerance.psnr is None or row.psnr >= tolerance.psnr) and worst >= WORST_IMAGE
+    return Quality(replace(row, passed=enough), None, worst, enough)
+
+
+def _decibels(square: float) -> float:
+    """Return the PSNR of bytes with this mean squared difference."""
+    return 10.0 * math.log10(255.0**2 / square) if square else math.inf
+
+
 def compare_batch(
     got: Outputs, exact: Mapping[str, Doubles], signature: Signature, tolerance: Tolerance
 ) -> BatchComparison:
@@ -298,7 +337,7 @@ def _row(outputs: Sequence[tuple[Array, Doubles, Port]], batch: int, tolerance: 
         mean_abs=sum(m * n for m, n in means) / sum(n for _, n in means) if means else None,
         identical=float(np.mean(step == 0)),
         byte_step=int(step.max()),
-        psnr=10.0 * math.log10(255.0**2 / square) if square else math.inf,
+        psnr=_decibels(square),
         passed=False,
     )
     few = round((1.0 - row.identical) * step.size) <= most_bytes_off(step.size, tolerance.byte_share)

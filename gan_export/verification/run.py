@@ -29,7 +29,8 @@ _MARGIN = 0.75
 class VerifiedExport(NamedTuple):
     """A verified export.
 
-    loading: seconds from the start of a process to the loaded session; quality: the cost of int8, else None
+    loading: seconds from the start of a process to the loaded session; quality: the cost of int8 or of fast
+    arithmetic, else None
     """
 
     manifest: Manifest
@@ -57,7 +58,7 @@ def export_with_fallbacks(
         progress(f"writing {exporter.title}")
         manifest = write(exporter, generator, target, attempt)
         progress(f"comparing {exporter.runtime} with {compare.AGAINST}")
-        rule = tolerance.rule(exporter.name, attempt.precision, attempt.max_error)
+        rule = tolerance.rule(exporter.name, attempt.precision, attempt.max_error, arithmetic=attempt.arithmetic)
         threads = (None, 1) if len(attempts) > 1 else (None,)
         found = [
             VerifiedExport(manifest, *verify(generator, exporter.runtime, target, manifest, rule, threads=n))
@@ -74,7 +75,8 @@ def export_with_fallbacks(
 
 def _error(proven: VerifiedExport) -> tuple[bool, float]:
     """Return a sort key for verified exports, best first."""
-    return not proven.report.passed, proven.report.max_abs or 0.0
+    passed = proven.report.passed and (proven.quality is None or proven.quality.passed)
+    return not passed, proven.report.max_abs or 0.0
 
 
 def verify(
@@ -87,7 +89,8 @@ def verify(
     weigh: bool = True,
     threads: int | None = None,
 ) -> tuple[ParityReport, float, Quality | None]:
-    """Return the report by `rule`, the seconds for loading and, with `weigh`, the cost of int8 if it passed.
+    """Return the report by `rule`, the seconds for loading and, with `weigh`, the cost of int8 or 16-bit products if
+    it passed.
 
     Raises GanExportError if the signature in the file is not that of the checkpoint, or of the file's own model.
     """
@@ -104,8 +107,12 @@ def verify(
             report = compare.compare_draws(draw, wanted, stated, rule, session.info)
         else:
             report = compare.compare(session, wanted, stated, rule)
-        costs = weigh and manifest.precision == "int8" and report.passed and session.info.inputs == "latents"
-        quality = compare.quality(session, wanted, stated, report.tolerance) if costs else None
+        weigh = weigh and report.passed
+        quality = None
+        if weigh and manifest.arithmetic == "fast":
+            quality = compare.evidence(session, wanted, stated, report.tolerance)
+        elif weigh and manifest.precision == "int8" and session.info.inputs == "latents":
+            quality = compare.quality(session, wanted, stated, report.tolerance)
         return report, session.seconds_to_load, quality
 
 

@@ -7,6 +7,7 @@
 enum {
     X86_AVX2 = 1,   /* with FMA, and its registers saved by the system */
     X86_AVX512 = 2, /* F, BW, DQ and VL, likewise */
+    X86_VNNI = 8,   /* with AVX-512 */
     X86_FULL_512 = 4 /* starts two 512-bit multiply-adds per cycle; the others take halves, or have one port for them */
 };
 

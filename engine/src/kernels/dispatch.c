@@ -16,7 +16,7 @@ static const gan_kernels *const TABLES[] = {
     &gan_i_simd128,
 #endif
 #if GAN_X86
-    &gan_i_avx2,    &gan_i_avx512,
+    &gan_i_avx2,    &gan_i_avx512, &gan_i_avx512vnni,
 #endif
 };
 
@@ -53,7 +53,8 @@ static int has_four_pipes(void) {
 
 int gan_i_fma_per_cycle(const gan_kernels *kernels) {
 #if GAN_X86
-    if (kernels == &gan_i_avx512 && !(gan_i_x86_features() & X86_FULL_512)) return kernels->fma_per_cycle / 2;
+    const int wide = kernels == &gan_i_avx512 || kernels == &gan_i_avx512vnni;
+    if (wide && !(gan_i_x86_features() & X86_FULL_512)) return kernels->fma_per_cycle / 2;
 #endif
 #if GAN_ARM
     if (kernels == &gan_i_neon && has_four_pipes()) return kernels->fma_per_cycle * 2;

@@ -215,6 +215,63 @@ static void weigh(int taps, const float *const *x, const float *const *weights, 
     }
 }
 
+static void to_int16(const float *x, float scale, int16_t *y, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const float scaled = x[i] * scale, most = INT16_MOST;
+        y[i] = (int16_t)(!(scaled > -most) ? -most : scaled > most ? most : nearbyintf(scaled)); /* NaN is the least */
+    }
+}
+
+/* The floats of `transform`, which lie `step` apart, in 16 bits. */
+static void points_to_int16(int points, const float *from, ptrdiff_t step, const float *scale, int16_t *to) {
+    for (int p = 0; p < points; p++) to_int16(from + p * KBLOCK, scale[p], to + p * step, KBLOCK);
+}
+
+static void toom_in_int16(int points, int tile, const float *const *x, ptrdiff_t blocks, const float *scale, int16_t *v,
+                          ptrdiff_t v_step) {
+    float values[MAX_TOOM * MAX_TOOM * KBLOCK];
+    const float *at[MAX_TOOM * MAX_TOOM];
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+        for (int i = 0; i < tile * tile; i++) at[i] = x[i] + b * KBLOCK;
+        toom_in(points, tile, at, 1, values, KBLOCK);
+        points_to_int16(points * points, values, v_step, scale, v + b * points * points * v_step);
+    }
+}
+
+static void winograd_in_int16(const float *const *x, ptrdiff_t blocks, const float *scale, int16_t *v,
+                              ptrdiff_t point_step, ptrdiff_t block_step) {
+    float values[WINOGRAD * WINOGRAD * KBLOCK];
+    const float *at[WINOGRAD * WINOGRAD];
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+        for (int i = 0; i < WINOGRAD * WINOGRAD; i++) at[i] = x[i] + b * KBLOCK;
+        winograd_in(at, 1, values, KBLOCK, 0);
+        points_to_int16(WINOGRAD * WINOGRAD, values, point_step, scale, v + b * block_step);
+    }
+}
+
+static void gemm_int16(int m, ptrdiff_t k, const int16_t *const *a, ptrdiff_t a_step, const int16_t *b,
+                       const float *scale, float *const *c, int accumulate, const int16_t *next) {
+    (void)next;
+    for (int i = 0; i < m; i++) {
+        int32_t sum[NR] = {0};
+        for (ptrdiff_t j = 0; j < k; j++) {
+            const int32_t x = a[i][j / KBLOCK * a_step + j % KBLOCK];
+            for (int n = 0; n < NR; n++) sum[n] += x * b[(j / 2 * NR + n) * 2 + j % 2];
+        }
+        for (int n = 0; n < NR; n++) c[i][n] = accumulate ? c[i][n] + (float)sum[n] * scale[n] : (float)sum[n] * scale[n];
+    }
+}
+
+static void gemm_packed_int16(int m, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step, const int16_t *b,
+                              const float *scale, float *c, ptrdiff_t c_step, int accumulate, const int16_t *next,
+                              int prefetch_quarters, const int16_t *next_a) {
+    (void)prefetch_quarters, (void)next_a;
+    const int16_t *rows[MR];
+    float *to[MR];
+    for (int i = 0; i < m; i++) rows[i] = a + i * KBLOCK, to[i] = c + i * c_step;
+    gemm_int16(m, k, rows, a_step, b, scale, to, accumulate, next);
+}
+
 const gan_kernels gan_i_generic = {
     .name = "generic",
     .nr = NR,
@@ -238,4 +295,10 @@ const gan_kernels gan_i_generic = {
     .prelu = prelu,
     .clamp = clamp,
     .weigh = weigh,
+    .int16_rate = 1.2,
+    .to_int16 = to_int16,
+    .toom_in_int16 = toom_in_int16,
+    .winograd_in_int16 = winograd_in_int16,
+    .gemm_int16 = gemm_int16,
+    .gemm_packed_int16 = gemm_packed_int16,
 };

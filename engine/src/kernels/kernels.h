@@ -18,7 +18,11 @@ enum {
     MAX_NR = 32,  /* width of the widest panel */
     MAX_TOOM = 5, /* points per side of the largest Toom-Cook transform */
     WINOGRAD = 6, /* of Winograd's, with tiles of WINOGRAD_TILE outputs */
-    WINOGRAD_TILE = 4
+    WINOGRAD_TILE = 4,
+    /* The largest number that an input becomes in 16 bits, and how many products are added up as whole numbers.  14 bits
+     * leave the weights 12 or 13 before a sum of so many can overflow (pack_int16.c). */
+    INT16_MOST = 16383,
+    INT16_SLICE = 128
 };
 
 typedef struct activation {
@@ -88,6 +92,23 @@ typedef struct gan_kernels {
     void (*clamp)(const float *x, float *y, ptrdiff_t n, float low, float high);
     /* y[j] = sum over t < taps of x[t][j] x weights[t][j]. */
     void (*weigh)(int taps, const float *const *x, const float *const *weights, float *y, ptrdiff_t channels);
+    /* Products of 16-bit numbers, docs/engine.md, "16-bit arithmetic".  A table may have none: then `int16_rate`, the
+     * multiply-adds for one of floats, is 0, and what follows it is NULL. */
+    double int16_rate;
+    /* y[i] = x[i] x scale, rounded to the nearest whole number (ties to even) within +-INT16_MOST. */
+    void (*to_int16)(const float *x, float scale, int16_t *y, ptrdiff_t n);
+    /* As toom_in and winograd_in, of values that to_int16 brings to 16 bits: scale[p] is that of point p. */
+    void (*toom_in_int16)(int points, int tile, const float *const *x, ptrdiff_t blocks, const float *scale, int16_t *v,
+                          ptrdiff_t v_step);
+    void (*winograd_in_int16)(const float *const *x, ptrdiff_t blocks, const float *scale, int16_t *v,
+                              ptrdiff_t point_step, ptrdiff_t block_step);
+    /* As gemm and gemm_packed, with k a multiple of 16, at most INT16_SLICE; b lies as [k / 2][nr][2].  The sum is whole
+     * and must not overflow 32 bits; scale[n] times it is added to c or overwrites it. */
+    void (*gemm_int16)(int m, ptrdiff_t k, const int16_t *const *a, ptrdiff_t a_step, const int16_t *b,
+                       const float *scale, float *const *c, int accumulate, const int16_t *next);
+    void (*gemm_packed_int16)(int m, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step, const int16_t *b,
+                              const float *scale, float *c, ptrdiff_t c_step, int accumulate, const int16_t *next,
+                              int prefetch_quarters, const int16_t *next_a);
 } gan_kernels;
 
 /* Every kernel file is compiled everywhere and is empty unless its processor is the target's.  To add a table, write
@@ -113,6 +134,7 @@ extern const gan_kernels gan_i_neon; /* if GAN_ARM */
 extern const gan_kernels gan_i_simd128; /* if GAN_WASM */
 extern const gan_kernels gan_i_avx2; /* if GAN_X86 */
 extern const gan_kernels gan_i_avx512; /* if GAN_X86 */
+extern const gan_kernels gan_i_avx512vnni; /* if GAN_X86: the same, but for products of 16-bit numbers */
 
 /* The table of this name, or if it is NULL the fastest; NULL if there is none that runs here. */
 const gan_kernels *gan_i_kernels(const char *name);

@@ -3,7 +3,8 @@
  * The file that includes this one defines, for its processor: VL, MR, NV, NAME, RUNS, TABLE, FMA_PER_CYCLE; the
  * type `vf` of VL floats; and v_load, v_store, v_set1, v_add, v_sub, v_mul, v_fma (a x b + c, one rounding or
  * two), v_fnma (c - a x b), v_max, v_min (the second operand if the first is NaN), v_div,
- * v_pow2 (2^n for whole n within -126..127), v_bytes (store clamped truncations to 0..255).
+ * v_pow2 (2^n for whole n within -126..127), v_bytes (store clamped truncations to 0..255).  With INT16_RATE it also
+ * defines v_int16 (store whole numbers, rounded, in 16 bits) and what template_int16.h says.
  */
 #include <string.h>
 
@@ -14,6 +15,24 @@ enum { NR = NV * VL };
 _Static_assert(MR <= (int)MAX_MR && (int)NR <= (int)MAX_NR && NR % 16 == 0 && KBLOCK % VL == 0, "tile");
 
 #include "template_gemm.h"
+#ifdef INT16_RATE
+#define INT16(name) name##_int16
+#include "template_int16.h"
+#undef INT16
+#endif
+
+/* A transformed value into v[at]: as it is, or times *scale in 16 bits.  `narrow` is a constant in every use. */
+INLINE void put(const int narrow, void *v, ptrdiff_t at, vf x, const float *scale) {
+#ifdef INT16_RATE
+    if (narrow) {
+        const vf scaled = v_max(v_mul(x, v_set1(*scale)), v_set1(-INT16_MOST)); /* NaN is the least */
+        v_int16((int16_t *)v + at, v_min(scaled, v_set1(INT16_MOST)));
+        return;
+    }
+#endif
+    (void)narrow, (void)scale;
+    v_store((float *)v + at, x);
+}
 
 /* ---- Toom-Cook transforms ---- */
 
@@ -56,9 +75,9 @@ INLINE void interpolate(const int points, const vf *p, const int ps, vf *c, cons
     c[(points - 1) * cs] = inf;
 }
 
-INLINE void in_points(const int points, const int tile, const float *const *x, ptrdiff_t blocks, float *v,
-                      ptrdiff_t v_step) {
-    for (ptrdiff_t block = 0; block < blocks; block++, v += points * points * v_step) {
+INLINE void in_points(const int points, const int tile, const float *const *x, ptrdiff_t blocks, const int narrow,
+                      const float *scale, void *v, ptrdiff_t v_step) {
+    for (ptrdiff_t block = 0, first = 0; block < blocks; block++, first += points * points * v_step) {
         for (int part = 0; part < KBLOCK; part += VL) {
             vf rows[(MAX_TOOM - 1) * MAX_TOOM];
 #pragma GCC unroll 8
@@ -73,34 +92,61 @@ INLINE void in_points(const int points, const int tile, const float *const *x, p
                 vf out[MAX_TOOM];
                 evaluate(points, tile, rows + j, points, out, 1);
 #pragma GCC unroll 8
-                for (int i = 0; i < points; i++) v_store(v + (i * points + j) * v_step + part, out[i]);
+                for (int i = 0; i < points; i++) {
+                    const int p = i * points + j;
+                    put(narrow, v, first + p * v_step + part, out[i], narrow ? scale + p : scale);
+                }
             }
         }
     }
 }
 
-static void toom_in(int points, int tile, const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t v_step) {
+INLINE void toom_in_as(const int narrow, int points, int tile, const float *const *x, ptrdiff_t blocks,
+                       const float *scale, void *v, ptrdiff_t v_step) {
     switch (points * 8 + tile) {
     case 3 * 8 + 2:
-        in_points(3, 2, x, blocks, v, v_step);
+        in_points(3, 2, x, blocks, narrow, scale, v, v_step);
         break;
     case 4 * 8 + 2:
-        in_points(4, 2, x, blocks, v, v_step);
+        in_points(4, 2, x, blocks, narrow, scale, v, v_step);
         break;
     case 4 * 8 + 3:
-        in_points(4, 3, x, blocks, v, v_step);
+        in_points(4, 3, x, blocks, narrow, scale, v, v_step);
         break;
     case 5 * 8 + 2:
-        in_points(5, 2, x, blocks, v, v_step);
+        in_points(5, 2, x, blocks, narrow, scale, v, v_step);
         break;
     case 5 * 8 + 3:
-        in_points(5, 3, x, blocks, v, v_step);
+        in_points(5, 3, x, blocks, narrow, scale, v, v_step);
         break;
     case 5 * 8 + 4:
-        in_points(5, 4, x, blocks, v, v_step);
+        in_points(5, 4, x, blocks, narrow, scale, v, v_step);
         break;
     }
 }
+
+static void toom_in(int points, int tile, const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t v_step) {
+    toom_in_as(0, points, tile, x, blocks, NULL, v, v_step);
+}
+
+#ifdef INT16_RATE
+static void toom_in_int16(int points, int tile, const float *const *x, ptrdiff_t blocks, const float *scale, int16_t *v,
+                          ptrdiff_t v_step) {
+    toom_in_as(1, points, tile, x, blocks, scale, v, v_step);
+}
+
+static void to_int16(const float *x, float scale, int16_t *y, ptrdiff_t n) {
+    ptrdiff_t i = 0;
+    for (; i + VL <= n; i += VL) put(1, y, i, v_load(x + i), &scale);
+    if (i < n) {
+        float rest[VL] = {0};
+        int16_t last[VL];
+        memcpy(rest, x + i, sizeof(float) * (size_t)(n - i));
+        put(1, last, 0, v_load(rest), &scale);
+        memcpy(y + i, last, sizeof *y * (size_t)(n - i));
+    }
+}
+#endif
 
 /* `kept`, the coefficients that neighboring tiles share, is a constant in every use too. */
 INLINE void out_points(const int points, const int kept, const float *p, float *strip, ptrdiff_t row, int above,
@@ -368,28 +414,6 @@ static void weigh(int taps, const float *const *x, const float *const *weights, 
     }
 }
 
-const gan_kernels TABLE = {
-    .name = NAME,
-    .runs = RUNS,
-    .nr = NR,
-    .mr = MR,
-    .fma_per_cycle = FMA_PER_CYCLE,
-    .gemm = gemm,
-    .gemm_packed = gemm_packed,
-    .toom_in = toom_in,
-    .toom_out = toom_out,
-    .winograd_in = winograd_in,
-    .winograd_out = winograd_out,
-    .bias_act = bias_act,
-    .activate = activate,
-    .to_bytes = to_bytes,
-    .add_rows = add_rows,
-    .add = add,
-    .multiply = multiply,
-    .affine = affine,
-    .lerp = lerp,
-    .moments = moments,
-    .prelu = prelu,
-    .clamp = clamp,
-    .weigh = weigh,
-};
+#define INT16(name) name##_int16
+#include "template_table.h"
+#undef INT16

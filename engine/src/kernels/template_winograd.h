@@ -24,8 +24,9 @@ INLINE void winograd_outputs(const vf p[6], vf y[4]) {
     y[3] = v_fma(half, q1, v_fma(two, q2, p[5]));
 }
 
-static void winograd_in(const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t point_step, ptrdiff_t block_step) {
-    for (ptrdiff_t block = 0; block < blocks; block++, v += block_step) {
+INLINE void winograd_in_as(const int narrow, const float *const *x, ptrdiff_t blocks, const float *scale, void *v,
+                           ptrdiff_t point_step, ptrdiff_t block_step) {
+    for (ptrdiff_t block = 0, first = 0; block < blocks; block++, first += block_step) {
         for (int part = 0; part < KBLOCK; part += VL) {
             vf columns[36];
 #pragma GCC unroll 6
@@ -42,11 +43,24 @@ static void winograd_in(const float *const *x, ptrdiff_t blocks, float *v, ptrdi
                 vf value[6];
                 winograd_values(columns + i * 6, value);
 #pragma GCC unroll 6
-                for (int j = 0; j < 6; j++) v_store(v + (i * 6 + j) * point_step + part, value[j]);
+                for (int j = 0; j < 6; j++)
+                    put(narrow, v, first + (i * 6 + j) * point_step + part, value[j],
+                        narrow ? scale + i * 6 + j : scale);
             }
         }
     }
 }
+
+static void winograd_in(const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t point_step, ptrdiff_t block_step) {
+    winograd_in_as(0, x, blocks, NULL, v, point_step, block_step);
+}
+
+#ifdef INT16_RATE
+static void winograd_in_int16(const float *const *x, ptrdiff_t blocks, const float *scale, int16_t *v,
+                              ptrdiff_t point_step, ptrdiff_t block_step) {
+    winograd_in_as(1, x, blocks, scale, v, point_step, block_step);
+}
+#endif
 
 static void winograd_out(const float *p, const float *bias, const float *slope, float *y, ptrdiff_t row, ptrdiff_t step,
                          int rows, int columns) {

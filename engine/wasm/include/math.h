@@ -1,6 +1,11 @@
 #ifndef GAN_WASM_MATH_H
 #define GAN_WASM_MATH_H
-static inline double sqrt(double x) { return __builtin_sqrt(x); } /* an instruction */
+#define NAN __builtin_nanf("")
+/* instructions */
+static inline double sqrt(double x) { return __builtin_sqrt(x); }
+static inline double fabs(double x) { return __builtin_fabs(x); }
+static inline double nearbyint(double x) { return __builtin_nearbyint(x); }
+static inline float nearbyintf(float x) { return __builtin_nearbyintf(x); }
 float expf(float x);
 float tanhf(float x);
 #endif

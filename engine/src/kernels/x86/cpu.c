@@ -42,6 +42,7 @@ static uint32_t ask(void) {
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (low & SAVES_AVX) != SAVES_AVX || !(b & bit_AVX2)) return 0;
     found = X86_AVX2;
     if ((low & SAVES_AVX512) != SAVES_AVX512 || (b & needed_512) != needed_512) return found;
+    if (c & bit_AVX512VNNI) found |= X86_VNNI;
     return found | X86_AVX512 | (has_two_512_bit_ports(vendor, signature) ? X86_FULL_512 : 0);
 }
 

@@ -1,0 +1,35 @@
+/* The table of template.h's functions, which includes this file; INT16(name) are those of template_int16.h. */
+
+const gan_kernels TABLE = {
+    .name = NAME,
+    .runs = RUNS,
+    .nr = NR,
+    .mr = MR,
+    .fma_per_cycle = FMA_PER_CYCLE,
+    .gemm = gemm,
+    .gemm_packed = gemm_packed,
+    .toom_in = toom_in,
+    .toom_out = toom_out,
+    .winograd_in = winograd_in,
+    .winograd_out = winograd_out,
+    .bias_act = bias_act,
+    .activate = activate,
+    .to_bytes = to_bytes,
+    .add_rows = add_rows,
+    .add = add,
+    .multiply = multiply,
+    .affine = affine,
+    .lerp = lerp,
+    .moments = moments,
+    .prelu = prelu,
+    .clamp = clamp,
+    .weigh = weigh,
+#ifdef INT16_RATE
+    .int16_rate = INT16_RATE,
+    .to_int16 = to_int16,
+    .toom_in_int16 = toom_in_int16,
+    .winograd_in_int16 = winograd_in_int16,
+    .gemm_int16 = INT16(gemm),
+    .gemm_packed_int16 = INT16(gemm_packed),
+#endif
+};

@@ -1,0 +1,152 @@
+"""The ranges of a convolution's inputs, which 16-bit arithmetic needs (docs/gan-file-format.md, "Ranges").
+
+They are the largest absolute values on images of the latent law, at the points of each transform that the C engine has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_export.graph.layers import Conv, ConvTranspose, Upsample
+from gan_export.graph.spec import GeneratorSpec
+from gan_export.graph.statistics import SEED
+
+if TYPE_CHECKING:
+    import torch
+
+    from gan_export.graph.torch_module import Weights
+    from gan_export.graph.walk import Walk
+
+Matrix = npt.NDArray[np.float64]
+
+LEAST_IMAGES, MOST_IMAGES = 16, 1024  # that are measured: as many as _WORK is enough for
+_WORK = 1e11  # operations, about 3 s of one core
+_PIECE = 8  # images at once: the fewest that a walk runs every layer on
+MARGIN = 1.5  # beyond the largest value seen, since other images have larger ones: half a bit
+_LEAST_CHANNELS = 8  # of inputs and outputs: with fewer, float32 is as fast
+_POINTS: Mapping[int, tuple[float, ...]] = {3: (0.0, -1.0), 5: (0.0, 1.0, -0.5, -2.0)}  # without infinity
+_VALUES = 1 << 22  # transformed at once
+
+
+def measure(spec: GeneratorSpec, weights: Weights) -> dict[str, dict[str, tuple[float, ...]]]:
+    """Return the ranges of each convolution that can be computed in 16 bits: layer -> attribute -> numbers.
+
+    Layers before the first image, and those with few channels, have none.
+    """
+    from gan_export.graph.walk import Walk
+
+    walk = Walk(spec, weights, training=False)
+    work = walk.work
+    count = int(min(max(_WORK / work, LEAST_IMAGES), MOST_IMAGES))
+    piece = _PIECE if math.isfinite(work) else 1
+    found: dict[str, dict[str, tuple[float, ...]]] = {}
+    for start in range(0, count, piece):
+        for name, ranges in _of_images(walk, range(start, start + piece)):
+            before = found.setdefault(name, ranges)
+            found[name] = {key: tuple(map(max, before[key], ranges[key])) for key in ranges}
+    return {
+        name: {key: _rounded(key, numbers) for key, numbers in ranges.items()}
+        for name, ranges in found.items()
+        if ranges
+    }
+
+
+def _of_images(walk: Walk, indices: range) -> Iterator[tuple[str, dict[str, tuple[float, ...]]]]:
+    """Yield the ranges of each such layer on some images."""
+    import torch
+
+    from gan_export.graph.walk import Place
+
+    spec = walk.spec
+    feeds = spec.signature.feeds(SEED, indices)
+    place = Place({name: torch.from_numpy(array) for name, array in feeds.items()}, len(indices))
+    upsampled = set()
+    for at, layer in enumerate(spec.layers):
+        place = walk.run(place, at)
+        x = place.values[layer.inputs[0]]
+        if x.dim() != 4 or min(x.shape[2:]) < 2:
+            continue
+        if isinstance(layer, Upsample) and layer.mode == "nearest":
+            for reader in spec.layers:  # the engine computes both at once, from the smaller image
+                if layer.name in reader.inputs and isinstance(reader, Conv) and _is_wide(reader):
+                    upsampled.add(reader.name)
+                    yield reader.name, dict(_toom(x, 2))
+        elif isinstance(layer, Conv | ConvTranspose) and layer.name not in upsampled and _is_wide(layer):
+            yield layer.name, dict(_of(layer, x))
+
+
+def _is_wide(layer: Conv | ConvTranspose) -> bool:
+    return min(layer.in_channels, layer.out_channels) >= _LEAST_CHANNELS
+
+
+def _of(layer: Conv | ConvTranspose, x: torch.Tensor) -> Iterator[tuple[str, tuple[float, ...]]]:
+    if isinstance(layer, ConvTranspose):
+        yield from _toom(x, -(-layer.kernel // layer.stride))
+    elif layer.stride == 1:
+        yield from _toom(x, layer.kernel)
+        if layer.kernel == 3:
+            yield "winograd", _winograd(x, layer.padding)
+
+
+def _toom(x: torch.Tensor, taps: int) -> Iterator[tuple[str, tuple[float, ...]]]:
+    """Yield the ranges of Toom-Cook's transforms for this many kernel elements per output: the tile's side, values."""
+    from torch.nn.functional import pad
+
+    for points, at in _POINTS.items():
+        side = points + 1 - taps
+        if taps < 2 or side < 2:
+            continue
+        rows = [[p**i for i in range(side)] for p in at] + [[0.0] * (side - 1) + [1.0]]
+        h, w = x.shape[2:]
+        tiles = pad(x, (0, -w % side, 0, -h % side)).unfold(2, side, side).unfold(3, side, side)
+        yield f"toom{points}", (float(side), *_maxima(tiles, np.array(rows)))
+
+
+def _winograd(x: torch.Tensor, padding: int) -> tuple[float, ...]:
+    """Return the ranges of F(4 x 4, 3 x 3), whose tiles of 6 x 6 overlap."""
+    from torch.nn.functional import pad
+
+    half, two = math.sqrt(0.5), math.sqrt(2.0)
+    rows = np.array(
+        [
+            [1.0, 0.0, -2.5, 0.0, 1.0, 0.0],
+            [0.0, -2.0 * half, -2.0, half, 1.0, 0.0],
+            [0.0, 2.0 * half, -2.0, -half, 1.0, 0.0],
+            [0.0, -0.5 * two, -0.5, two, 1.0, 0.0],
+            [0.0, 0.5 * two, -0.5, -two, 1.0, 0.0],
+            [0.0, 1.0, 0.0, -2.5, 0.0, 1.0],
+        ]
+    )
+    h, w = x.shape[2:]
+    ends = [4 * -(-(n + 2 * padding - 2) // 4) + 2 - n - padding for n in (w, h)]
+    tiles = pad(x, (padding, max(ends[0], 0), padding, max(ends[1], 0))).unfold(2, 6, 4).unfold(3, 6, 4)
+    return _maxima(tiles, rows)
+
+
+def _maxima(tiles: torch.Tensor, rows: Matrix) -> tuple[float, ...]:
+    """Return the largest size of rows x tile x rows' at each place, over tiles (N, C, y, x, side, side)."""
+    import torch
+
+    matrix = torch.from_numpy(rows.astype(np.float32))
+    most = torch.zeros(len(rows), len(rows))
+    step = max(1, _VALUES // (tiles[0].numel() * 3))
+    for part in tiles.split(step):
+        values = torch.einsum("pi,ncyxij,qj->pqncyx", matrix, part, matrix)
+        most = torch.maximum(most, values.abs().flatten(2).amax(2))
+    return tuple(most.flatten().tolist())
+
+
+def _rounded(key: str, numbers: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the numbers with MARGIN, rounded up to 7 bits: another processor's rounding rarely gives others."""
+    kept = 1 if key.startswith("toom") else 0  # the side of a tile
+
+    def up(value: float) -> float:
+        mantissa, exponent = math.frexp(MARGIN * value)
+        return math.ldexp(math.ceil(mantissa * 128.0), exponent - 7)
+
+    return (*numbers[:kept], *map(up, numbers[kept:]))

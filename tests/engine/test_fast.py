@@ -1,0 +1,92 @@
+"""16-bit arithmetic through the commands: chosen and proven at export, recorded, compared by PSNR."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gan_export.runtimes.native import Model
+from tests.conftest import Command
+
+
+def _generator(path: Path, scale: float = 1.0) -> Path:
+    """A DCGAN of 16x16 images, 32 and 16 channels wide."""
+    rng = torch.Generator().manual_seed(3)
+
+    def weight(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=rng) * scale * (2.0 / (shape[0] * 4)) ** 0.5
+
+    torch.save(
+        {
+            "main.0.weight": weight(16, 32, 4, 4),
+            "main.2.weight": weight(32, 16, 4, 4),
+            "main.4.weight": weight(16, 1, 4, 4) * 0.5,
+        },
+        path,
+    )
+    return path
+
+
+def _levels() -> list[str]:
+    return [level for level in ("generic", "avx2", "avx512", "avx512vnni") if _runs(level)]
+
+
+def _runs(level: str) -> bool:
+    known = next((Path(__file__).parents[2] / "engine" / "tests" / "known").glob("*.gan"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAN_CPU", level)
+        try:
+            Model(known).close()
+        except Exception:
+            return False
+    return True
+
+
+def _psnr(a: np.ndarray, b: np.ndarray) -> float:
+    square = float(np.mean((a.astype(float) - b) ** 2))
+    return 10 * np.log10(255**2 / square) if square else np.inf
+
+
+def test_a_fast_export_is_proven_recorded_and_near(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = _generator(tmp_path / "g.pth")
+    exact = command("gan-export", "native", checkpoint, "-o", tmp_path / "exact.gan")
+    fast = command("gan-export", "native", checkpoint, "-o", tmp_path / "fast.gan", "--arithmetic", "fast")
+    assert exact.code == 0 == fast.code, exact.err + fast.err
+    assert "cost of 16-bit products" in fast.out
+    assert struct.unpack_from("<I", (tmp_path / "fast.gan").read_bytes(), 84) == (6,)
+    found = {}
+    for level in _levels():
+        monkeypatch.setenv("GAN_CPU", level)
+        with Model(tmp_path / "exact.gan") as model:
+            assert model.arithmetic == "float32"
+            wanted = model.generate(5, 40, threads=1)
+        with Model(tmp_path / "fast.gan") as model:
+            assert model.arithmetic == "int16"
+            found[level] = model.generate(5, 40, threads=1)
+            np.testing.assert_array_equal(found[level][7:], model.generate(5, 40, start=7, threads=1)[:-7])
+        assert 45 < _psnr(found[level], wanted) < 100, level
+    assert all(_psnr(found["generic"], other) > 50 for other in found.values())
+    monkeypatch.delenv("GAN_CPU")
+    assert command("gan-export", "verify", tmp_path / "fast.gan").code == 0
+    # a dataset says so, and is checked by PSNR on a processor with other instructions
+    made = command("gan-sample", "dataset", tmp_path / "fast.gan", "-n", "8", "--format", "raw", "-o", tmp_path / "set")
+    assert made.code == 0, made.err
+    job = json.loads((tmp_path / "set" / "MANIFEST.json").read_text())["job"]
+    assert job["arithmetic"] == "int16"
+    monkeypatch.setenv("GAN_CPU", "generic")
+    assert command("gan-sample", "check", tmp_path / "set", "-g", tmp_path / "fast.gan").code == 0
+
+
+def test_what_has_no_such_layer_or_value_is_refused(command: Command, tmp_path: Path) -> None:
+    checkpoint = _generator(tmp_path / "g.pth")
+    other = command("gan-export", "native", checkpoint, "--arithmetic", "int4")
+    assert (other.code, "it is float32 or fast" in other.err) == (2, True)
+    onnx = command("gan-export", "onnx", checkpoint, "--arithmetic", "fast")
+    assert (onnx.code, "onnx has no option arithmetic" in onnx.err) == (2, True)
