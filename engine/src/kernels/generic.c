@@ -215,6 +215,24 @@ static void weigh(int taps, const float *const *x, const float *const *weights, 
     }
 }
 
+static void styled(const float *x, const float *scale, const float *shift, const float *plane, float *y,
+                   ptrdiff_t pixels, ptrdiff_t channels, activation act, float low, float high) {
+    for (ptrdiff_t i = 0; i < pixels; i++)
+        for (ptrdiff_t j = 0; j < channels; j++) {
+            const float sum = x[i * channels + j] * scale[j] + (shift[j] + (plane ? plane[i] : 0));
+            const float value = activated(sum, act);
+            y[i * channels + j] = value < low ? low : value > high ? high : value; /* NaN propagates */
+        }
+}
+
+static void fir(int taps, const float *const *x, const float *weights, float *y, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) {
+        float sum = 0;
+        for (int t = 0; t < taps; t++) sum += x[t][i] * weights[t];
+        y[i] = sum;
+    }
+}
+
 const gan_kernels gan_i_generic = {
     .name = "generic",
     .nr = NR,
@@ -238,4 +256,6 @@ const gan_kernels gan_i_generic = {
     .prelu = prelu,
     .clamp = clamp,
     .weigh = weigh,
+    .styled = styled,
+    .fir = fir,
 };

@@ -88,6 +88,12 @@ typedef struct gan_kernels {
     void (*clamp)(const float *x, float *y, ptrdiff_t n, float low, float high);
     /* y[j] = sum over t < taps of x[t][j] x weights[t][j]. */
     void (*weigh)(int taps, const float *const *x, const float *const *weights, float *y, ptrdiff_t channels);
+    /* y[i][j] = act(x[i][j] x scale[j] + (shift[j] + plane[i])), held within low .. high, for i < pixels; plane NULL: 0.
+     * x may be y. */
+    void (*styled)(const float *x, const float *scale, const float *shift, const float *plane, float *y,
+                   ptrdiff_t pixels, ptrdiff_t channels, activation act, float low, float high);
+    /* y[i] = sum over t < taps of x[t][i] x weights[t] for i < n, a multiple of nr. */
+    void (*fir)(int taps, const float *const *x, const float *weights, float *y, ptrdiff_t n);
 } gan_kernels;
 
 /* Every kernel file is compiled everywhere and is empty unless its processor is the target's.  To add a table, write

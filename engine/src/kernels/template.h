@@ -368,6 +368,8 @@ static void weigh(int taps, const float *const *x, const float *const *weights, 
     }
 }
 
+#include "template_style.h"
+
 const gan_kernels TABLE = {
     .name = NAME,
     .runs = RUNS,
@@ -392,4 +394,6 @@ const gan_kernels TABLE = {
     .prelu = prelu,
     .clamp = clamp,
     .weigh = weigh,
+    .styled = styled,
+    .fir = fir,
 };
