@@ -92,7 +92,11 @@ typedef struct gan_context gan_context;
 enum { GAN_MESSAGE_SIZE = 256 };
 
 /** The distribution of a model's latents (gan_info.prior). */
-enum { GAN_PRIOR_NORMAL = 0, GAN_PRIOR_UNIFORM = 1 };
+enum {
+    GAN_PRIOR_NORMAL = 0,
+    GAN_PRIOR_UNIFORM = 1,
+    GAN_PRIOR_NONE = 2 /**< none: "latents" are what another network gives, such as StyleGAN's w; the request has them */
+};
 
 /** How a file is opened.  NULL, or zeros, give the defaults. */
 typedef struct gan_open_options {
@@ -127,6 +131,8 @@ typedef struct gan_info {
     uint32_t kind; /**< GAN_KIND_... */
     uint32_t depth; /**< of a volume: its image is depth x height x width; 0 for others */
     const char *arithmetic; /**< the narrowest products of contexts with GAN_ARITHMETIC_FAST: "float32" or "int16" */
+    uint32_t scalars; /**< numbers that each image takes beside its latent and label, such as StyleGAN's psi */
+    uint64_t noise_size; /**< numbers of noise that each image takes: those of all its planes, 0 for none */
 } gan_info;
 
 /** The images that a model takes: all zeros for a model of latents.  A height or a width is a multiple of its `multiple`
@@ -224,6 +230,11 @@ typedef struct gan_request {
     size_t labels_size; /**< numbers in it */
     const float *latents; /**< NULL, or each image's latent: count x latent_size */
     size_t latents_size; /**< numbers in it */
+    const float *scalars; /**< NULL: each is 1; or count x gan_info.scalars, in the file's order */
+    size_t scalars_size; /**< numbers in it */
+    const float *noise; /**< NULL: that of the seed and the index (docs/latent-rng.md); or count x noise_size, plane by
+                             plane in the file's order */
+    size_t noise_size; /**< numbers in it */
 } gan_request;
 
 /** How pixels lie in memory (gan_output.format, gan_images.format).  Images that come out as bytes are mapped from
@@ -335,7 +346,7 @@ GAN_API gan_status gan_apply(gan_context *context, const gan_images *images, con
 GAN_API const char *gan_context_message(const gan_context *context);
 
 /** Get the latents of a request's images: request->count x latent_size floats to `out`, which holds `out_size` floats.
- * Returns GAN_ERROR_ARGUMENT for a model of images.  Thread-safe. */
+ * Returns GAN_ERROR_ARGUMENT for a model of images and for GAN_PRIOR_NONE.  Thread-safe. */
 GAN_API gan_status gan_latents(const gan_model *model, const gan_request *request, float *out, size_t out_size);
 /** Get the labels of a request's images: request->count numbers to `out`, which holds `out_size` numbers.  Returns
  * GAN_ERROR_LABEL for a model without classes.  Thread-safe. */

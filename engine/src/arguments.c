@@ -85,8 +85,15 @@ gan_status gan_i_take_request(const gan_file *file, const gan_request *from, gan
     if (!holds(to->seeds, to->seeds_size, to->count, 1, "seeds", message) ||
         !holds(to->indices, to->indices_size, to->count, 1, "indices", message) ||
         !holds(to->labels, to->labels_size, to->count, 1, "labels", message) ||
-        !holds(to->latents, to->latents_size, to->count, file->nz ? file->nz : 1, "latents", message))
+        !holds(to->latents, to->latents_size, to->count, file->nz ? file->nz : 1, "latents", message) ||
+        !holds(to->scalars, to->scalars_size, to->count, file->scalars ? file->scalars : 1, "scalars", message) ||
+        !holds(to->noise, to->noise_size, to->count, file->noise ? file->noise : 1, "noise", message))
         return GAN_ERROR_ARGUMENT;
+    if (file->prior == GAN_PRIOR_NONE && !to->latents) {
+        gan_i_message(message, GAN_MESSAGE_SIZE, "the model starts from %u numbers without a distribution: give them",
+                      (uint64_t)file->nz);
+        return GAN_ERROR_ARGUMENT;
+    }
     if (to->latent_scale == 0) to->latent_scale = 1;
     if (!(to->latent_scale > -1e30f && to->latent_scale < 1e30f)) {
         gan_i_message(message, GAN_MESSAGE_SIZE, "the latent scale is no number, or too large");

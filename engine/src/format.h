@@ -8,6 +8,7 @@
 #include "gan.h"
 
 typedef enum gan_op {
+    OP_GIVEN, /* a scalar or a plane of noise that goes in, read like a layer's result; in no file */
 #define OPERATION(number, NAME, ...) OP_##NAME = number,
 #include "operations.def"
 #undef OPERATION
@@ -28,6 +29,9 @@ enum {
     MAX_KERNEL = 64,
     MAX_STRIDE = 64,
     MAX_FACTOR = 64,       /* of an upsampling */
+    MAX_FILTER = 16,       /* side of a filter per channel */
+    MAX_POOL = 16,         /* side of a pooling's window */
+    MAX_KEYS = 1 << 14,    /* positions that attention weighs for each of an image's */
     VALUE_Z = 0,           /* the input: a latent, or the image that goes in */
     VALUE_LABEL = 1,
     FIRST_LAYER = 2
@@ -57,7 +61,8 @@ typedef struct gan_layer {
     gan_op op;
     uint32_t n_inputs;
     const uint32_t *inputs;  /* values: 0 the latent, 1 the label, 2 + i the output of layer i */
-    uint32_t args[MAX_ARGS]; /* in the order of operations.def's integer attributes */
+    uint32_t args[MAX_ARGS]; /* in the order of operations.def's integer attributes; of OP_GIVEN, whether it is noise,
+                                where it begins in an image's scalars or noise, and which noise it is */
     float fargs[2];          /* likewise its real ones */
     gan_tensor weight, bias;
     gan_shape out;
@@ -79,7 +84,10 @@ typedef struct gan_dim {
 typedef struct gan_file {
     uint32_t kind; /* of what comes out: GAN_KIND_... */
     uint32_t nz, prior, classes, n_layers; /* nz is 0 if images go in */
-    gan_shape input; /* the latent, {nz, 0, 0}, or an image: of the least size, or that of gan_i_file_at */
+    uint32_t n_given, scalars; /* the first n_given layers are OP_GIVEN; how many of them are scalars */
+    uint64_t noise;            /* numbers in the planes of noise of one image */
+    gan_shape input; /* the latent, {nz, 0, 0}; rows of numbers, {length, 1, rows}; or an image: of the least size, or
+                        that of gan_i_file_at */
     gan_side height, width; /* of the images that go in */
     int square; /* these are one size */
     float in_low, in_high; /* their range */

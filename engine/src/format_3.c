@@ -14,7 +14,8 @@ enum {
     TENSOR = 48,
     ATTRIBUTE = 24,
     KEY = 16,
-    MAX_NAME = 1024
+    MAX_NAME = 1024,
+    NOISE_STREAM = 16 /* the first one of noise: docs/latent-rng.md */
 };
 
 typedef enum port_kind {
@@ -39,7 +40,8 @@ typedef struct head {
     uint64_t records_size;
     uint32_t n_ports, n_sizes;
     uint32_t n_inputs;           /* ports that go in: the first values */
-    uint32_t values[MAX_PORTS];  /* of each: VALUE_Z or VALUE_LABEL */
+    uint32_t values[MAX_PORTS];  /* of each: VALUE_Z, VALUE_LABEL, or that of an OP_GIVEN */
+    gan_layer given[MAX_PORTS];  /* the file's n_given scalars and planes of noise */
     uint32_t symbols[2];         /* of the input image's height and width: 1 + index of a size, or 0 */
 } head;
 
@@ -65,6 +67,38 @@ static gan_status read_latent(const unsigned char *port, gan_file *file) {
     file->prior = prior == PRIOR_NORMAL ? GAN_PRIOR_NORMAL : GAN_PRIOR_UNIFORM;
     const int fits = usual && u32_at(port + 8) == DTYPE_F32 && u32_at(port + 12) == 1 && u32_at(port + 108) == 0;
     return fits && file->nz && file->nz <= MAX_SIDE ? GAN_OK : GAN_ERROR_UNSUPPORTED;
+}
+
+/* Numbers of another network, such as StyleGAN's w: a vector, or rows of which each goes to a layer. */
+static gan_status read_values(const unsigned char *port, gan_file *file) {
+    const uint32_t rank = u32_at(port + 12), rows = rank == 2 ? fixed_dim(port, 0) : 1;
+    const uint32_t length = rank == 1 || rank == 2 ? fixed_dim(port, rank - 1) : 0;
+    if (u32_at(port + 8) != DTYPE_F32 || u32_at(port + 92) != PRIOR_NONE || u32_at(port + 108) || !length || !rows ||
+        length > MAX_SIDE / rows)
+        return GAN_ERROR_UNSUPPORTED;
+    file->nz = length * rows;
+    file->input = rank == 2 ? (gan_shape){length, 1, rows, 0} : (gan_shape){length, 0, 0, 0};
+    file->prior = GAN_PRIOR_NONE;
+    return GAN_OK;
+}
+
+/* A number, or a plane of normal noise, for each image. */
+static gan_status read_given(const unsigned char *port, int noise, head *h, gan_file *file) {
+    const uint32_t height = noise ? fixed_dim(port, 1) : 0, width = noise ? fixed_dim(port, 2) : 1,
+                   planes = file->n_given - file->scalars, prior = noise ? PRIOR_NORMAL : PRIOR_NONE;
+    if (u32_at(port + 8) != DTYPE_F32 || u32_at(port + 12) != (noise ? 3 : 0) || u32_at(port + 92) != prior ||
+        u32_at(port + 108) != (noise ? NOISE_STREAM + planes : 0) ||
+        (noise && (fixed_dim(port, 0) != 1 || !height || !width || height > MAX_SIDE || width > MAX_SIDE ||
+                   height > MAX_VALUE / width)))
+        return GAN_ERROR_UNSUPPORTED;
+    gan_layer *layer = &h->given[file->n_given++];
+    *layer = (gan_layer){.op = OP_GIVEN, .out = {width, noise ? height : 0, noise ? 1 : 0, 0}};
+    layer->args[0] = (uint32_t)noise;
+    layer->args[1] = noise ? (uint32_t)file->noise : file->scalars;
+    layer->args[2] = NOISE_STREAM + planes;
+    if (noise) file->noise += (uint64_t)height * width;
+    else file->scalars++;
+    return file->noise <= MAX_VALUE ? GAN_OK : GAN_ERROR_UNSUPPORTED;
 }
 
 static gan_status read_label(const unsigned char *port, gan_file *file) {
@@ -191,8 +225,8 @@ static const char *port_name(const unsigned char *port, char to[NAME]) {
 
 static int is_made(uint32_t kind) { return kind == PORT_IMAGE || kind == PORT_VOLUME || kind == PORT_AUDIO; }
 
-/* This engine runs a latent, perhaps a label, to one image, volume or signal, or one image to one image: other ports
- * are unsupported. */
+/* This engine runs a latent or values, perhaps a label, scalars and noise, to one image, volume or signal, or one image
+ * to one image: other ports are unsupported. */
 static gan_status read_ports(head *h, gan_file *file) {
     int seen[2][PORT_KINDS] = {{0}}, made = 0; /* inputs, outputs */
     if (!sizes_hold(h)) return GAN_ERROR_CORRUPT;
@@ -203,22 +237,31 @@ static gan_status read_ports(head *h, gan_file *file) {
             u32_at(port + 92) >= PRIOR_COUNT || !zeros(port + 16 + 12 * rank, 12 * (MAX_RANK - rank)) ||
             !rest_is_zeros(port, out, kind) || (!out && h->n_inputs != i))
             return GAN_ERROR_CORRUPT;
-        const int known = out ? is_made(kind) : kind == PORT_IMAGE || kind == PORT_LABEL || kind == PORT_LATENT;
-        if (!known || seen[out][kind]++ || (out && made++))
+        const int given = !out && (kind == PORT_SCALAR || kind == PORT_NOISE), values = !out && kind == PORT_VALUES;
+        const int known = out ? is_made(kind)
+                              : given || values || kind == PORT_IMAGE || kind == PORT_LABEL || kind == PORT_LATENT;
+        if (!known || (seen[out][kind]++ && !given) || (out && made++))
             return REFUSE(file, GAN_ERROR_UNSUPPORTED,
-                          "the %s %s is %s: the C engine runs a latent and a label to an image, a volume or a signal, "
-                          "or an image to an image",
+                          "the %s %s is %s: the C engine runs a latent or values, a label, scalars and noise to an "
+                          "image, a volume or a signal, or an image to an image",
                           out ? "output" : "input", port_name(port, (char[NAME]){0}), KINDS[kind]);
-        if (!out) h->values[h->n_inputs++] = kind == PORT_LABEL ? VALUE_LABEL : VALUE_Z;
+        if (!out)
+            h->values[h->n_inputs++] = kind == PORT_LABEL ? VALUE_LABEL : given ? FIRST_LAYER + file->n_given : VALUE_Z;
         const gan_status status = out                  ? (kind == PORT_IMAGE ? read_image : read_volume)(port, h, file)
                                   : kind == PORT_LABEL ? read_label(port, file)
+                                  : given              ? read_given(port, kind == PORT_NOISE, h, file)
+                                  : values             ? read_values(port, file)
                                   : kind == PORT_IMAGE ? read_input_image(port, h, file)
                                                        : read_latent(port, file);
+        if (status == GAN_ERROR_UNSUPPORTED && (given || values))
+            return REFUSE(file, status, "the input %s is %s of a type, shape, prior or stream that isn't run",
+                          port_name(port, (char[NAME]){0}), KINDS[kind]);
         if (status != GAN_OK) return status;
     }
     const int image = seen[0][PORT_IMAGE] && h->n_inputs == 1;
-    if (!made || (image && !seen[1][PORT_IMAGE]) || (!image && (!seen[0][PORT_LATENT] || seen[0][PORT_IMAGE])))
-        return GAN_ERROR_UNSUPPORTED;
+    const int start = seen[0][PORT_LATENT] + seen[0][PORT_VALUES] == 1 && !seen[0][PORT_IMAGE];
+    if (!made || (image && !seen[1][PORT_IMAGE]) || (!image && !start)) return GAN_ERROR_UNSUPPORTED;
+    if (file->noise && file->prior == GAN_PRIOR_UNIFORM) return GAN_ERROR_UNSUPPORTED; /* one table is kept */
     return image || !h->n_sizes ? GAN_OK : GAN_ERROR_UNSUPPORTED;
 }
 
@@ -312,7 +355,7 @@ static int has_dims(const unsigned char *p, int rank, const uint32_t *dims) {
     return 1;
 }
 
-/* The record at `p`, of at most `left` bytes; its size, 0 unless *status is GAN_OK. */
+/* The record at `p`, of at most `left` bytes, into layer `index`; its size, 0 unless *status is GAN_OK. */
 static uint64_t read_record(const unsigned char *p, uint64_t left, uint32_t index, const head *h, weight_region *region,
                             uint32_t *inputs, gan_file *file, gan_status *status) {
     gan_layer *layer = &file->layers[index];
@@ -322,9 +365,10 @@ static uint64_t read_record(const unsigned char *p, uint64_t left, uint32_t inde
     const uint32_t n_attributes = u32_at(p + 16), name = u32_at(p + 20);
     if (size < RECORD || size % 8 || size > left || name > MAX_NAME) return 0;
     *status = GAN_ERROR_UNSUPPORTED;
-    if (!gan_i_operation(number))
+    const int known = number != OP_GIVEN && gan_i_operation(number);
+    if (!known)
         gan_i_message(file->message, GAN_MESSAGE_SIZE, "operation %u is unknown", (uint64_t)number);
-    if (!gan_i_operation(number) || !n_inputs || n_inputs > MAX_INPUTS || n_tensors > 2 || n_attributes > MAX_ARGS + 2 + RANGE_COUNT)
+    if (!known || !n_inputs || n_inputs > MAX_INPUTS || n_tensors > 2 || n_attributes > MAX_ARGS + 2 + RANGE_COUNT)
         return 0;
     *status = GAN_ERROR_CORRUPT;
     const uint64_t inputs_size = to_multiple(4ull * n_inputs, 8), tensors = RECORD + inputs_size;
@@ -339,8 +383,8 @@ static uint64_t read_record(const unsigned char *p, uint64_t left, uint32_t inde
                          .name_size = name};
     for (uint32_t i = 0; i < n_inputs; i++) {
         const uint32_t value = u32_at(p + RECORD + 4 * i);
-        if (value >= h->n_inputs + index) return 0;
-        inputs[i] = value < h->n_inputs ? h->values[value] : FIRST_LAYER + (value - h->n_inputs);
+        if (value >= h->n_inputs + index - file->n_given) return 0;
+        inputs[i] = value < h->n_inputs ? h->values[value] : FIRST_LAYER + file->n_given + (value - h->n_inputs);
     }
     for (uint32_t i = 0; i < n_tensors; i++)
         if ((*status = read_tensor(p + tensors + (uint64_t)TENSOR * i, region, layer)) != GAN_OK) return 0;
@@ -397,12 +441,15 @@ gan_status gan_i_parse_3(const unsigned char *p, size_t size, gan_file *file) {
     h.records = p + records;
     gan_status status = read_ports(&h, file);
     if (status != GAN_OK) return status;
+    file->n_layers += file->n_given;
     file->layers = calloc(file->n_layers, sizeof *file->layers);
     file->inputs = calloc((size_t)(h.records_size / sizeof *file->inputs) + 1, sizeof *file->inputs);
     if (!file->layers || !file->inputs) return GAN_ERROR_MEMORY;
     weight_region region = {.data = p + data, .size = data_size};
+    memcpy(file->layers, h.given, sizeof *file->layers * file->n_given);
     uint64_t at = 0, inputs = 0;
-    for (uint32_t i = 0; i < file->n_layers; i++) {
+    for (uint32_t i = 0; i < file->n_given; i++) file->layers[i].inputs = file->inputs; /* it reads none of them */
+    for (uint32_t i = file->n_given; i < file->n_layers; i++) {
         at += read_record(h.records + at, h.records_size - at, i, &h, &region, file->inputs + inputs, file, &status);
         if (status != GAN_OK) return gan_i_refuse_layer(file, i, status);
         inputs += file->layers[i].n_inputs;

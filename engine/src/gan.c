@@ -75,8 +75,8 @@ static gan_status prepare(gan_model *model, const gan_open_options *options) {
     memcpy(model->manifest, model->file.manifest, model->file.manifest_size);
     model->manifest[model->file.manifest_size] = 0;
     if (!model->file.nz) return GAN_OK;
-    if (model->file.prior == GAN_PRIOR_NORMAL) gan_i_normal_table(model->table);
-    else gan_i_uniform_table(model->table);
+    if (model->file.prior == GAN_PRIOR_UNIFORM) gan_i_uniform_table(model->table);
+    else gan_i_normal_table(model->table); /* of noise, if of nothing else */
     return GAN_OK;
 }
 
@@ -163,7 +163,9 @@ void gan_describe(const gan_model *model, gan_info *info) {
                             .kernels = model->kernels->name,
                             .kind = model->file.kind,
                             .depth = model->file.image.d,
-                            .arithmetic = int16 ? "int16" : "float32"};
+                            .arithmetic = int16 ? "int16" : "float32",
+                            .scalars = model->file.scalars,
+                            .noise_size = model->file.noise};
     gan_i_hand(info, &known, sizeof known);
 }
 
@@ -196,7 +198,7 @@ gan_status gan_output_size(const gan_model *model, uint32_t height, uint32_t wid
 
 gan_status gan_latents(const gan_model *model, const gan_request *given, float *out, size_t out_size) {
     gan_request request;
-    if (!model || !model->file.nz) return GAN_ERROR_ARGUMENT;
+    if (!model || !model->file.nz || model->file.prior == GAN_PRIOR_NONE) return GAN_ERROR_ARGUMENT;
     const gan_status status = gan_i_take_request(&model->file, given, &request, NULL);
     if (status != GAN_OK || !request.count) return status;
     const uint32_t nz = model->file.nz;

@@ -69,6 +69,8 @@ static void prepare(gan_context *context, gan_call *call) {
     shared->zeros = model->zeros;
     shared->nz = model->file.nz;
     shared->classes = model->file.classes;
+    shared->scalars = model->file.scalars;
+    shared->noise = model->file.noise;
     shared->bad_label = &call->bad_label;
     shared->out.factor = 2 / (model->file.high - model->file.low);
     shared->out.offset = -1 - model->file.low * shared->out.factor;

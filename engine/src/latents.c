@@ -69,6 +69,16 @@ void gan_i_latent(const float table[LATENT_TABLE], uint64_t seed, uint64_t index
     }
 }
 
+void gan_i_noise(const float table[LATENT_TABLE], uint64_t seed, uint64_t index, uint32_t stream, uint64_t first,
+                 uint64_t count, float *out) {
+    for (uint64_t at = first; at < first + count;) {
+        uint32_t c[4] = {(uint32_t)(at / 8), stream, (uint32_t)index, (uint32_t)(index >> 32)};
+        philox4x32(c, (uint32_t)seed, (uint32_t)(seed >> 32));
+        do *out++ = table[(c[at % 8 / 2] >> (at % 2 * 16)) & 0xFFFFu];
+        while (++at % 8 && at < first + count);
+    }
+}
+
 int64_t gan_i_label(uint64_t seed, uint64_t index, uint32_t classes) {
     uint32_t c[4] = {0, 1, (uint32_t)index, (uint32_t)(index >> 32)};
     philox4x32(c, (uint32_t)seed, (uint32_t)(seed >> 32));

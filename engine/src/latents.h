@@ -12,6 +12,9 @@ void gan_i_uniform_table(float table[LATENT_TABLE]);
 
 /* The `nz` coordinates of one image. */
 void gan_i_latent(const float table[LATENT_TABLE], uint64_t seed, uint64_t index, uint32_t nz, float *out);
+/* Coordinates first .. first+count-1 of another stream than the latents'. */
+void gan_i_noise(const float table[LATENT_TABLE], uint64_t seed, uint64_t index, uint32_t stream, uint64_t first,
+                 uint64_t count, float *out);
 /* What lies the share `at` of the way from one latent to another: on their great circle, or on a straight line. */
 void gan_i_arc(const float *from, const float *to, double at, float *out, uint32_t nz);
 void gan_i_line(const float *from, const float *to, double at, float *out, uint32_t nz);

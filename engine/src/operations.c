@@ -235,7 +235,13 @@ int gan_i_weight_CLAMP(const gan_layer *layer, uint32_t dims[MAX_RANK]) { return
 #define RUN_OF_ROWS(NAME) gan_i_run_##NAME
 #define RUN_OF_LABELLED(NAME) gan_i_run_##NAME
 
+static int shape_given(const gan_file *file, gan_layer *layer) { return (void)file, layer->out.c > 0; }
+
+static int weight_given(const gan_layer *layer, uint32_t dims[MAX_RANK]) { return (void)layer, none(dims); }
+
 static const gan_operation OPERATIONS[] = {
+    [OP_GIVEN] = {.name = "GIVEN", .rule = RUN_ROWS, .integers = "", .reals = "", .shape = shape_given,
+                  .weight = weight_given, .run = gan_i_run_given},
 #define OPERATION(number, NAME, fewest, most, bias_rule, how, integer_keys, real_keys) \
     [number] = {.name = #NAME, \
                 .fewest_inputs = fewest, \

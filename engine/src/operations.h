@@ -42,6 +42,8 @@ static inline int conv_is_transposed(gan_op op) {
     return op == OP_CONV_TRANSPOSE || op == OP_CONV_TRANSPOSE_3D || op == OP_CONV_TRANSPOSE_1D;
 }
 
+void gan_i_run_given(const struct gan_worker *worker, const struct gan_step *step, const struct gan_rows *r);
+
 /* NULL for a number that this library doesn't know. */
 const gan_operation *gan_i_operation(uint32_t number);
 

@@ -1,4 +1,5 @@
 #include "pack.h"
+#include "program_parts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,29 +10,6 @@ enum {
     MAX_CONSTANTS = 1 << 25, /* 128 MiB, whatever a file of a few bytes says */
     DEFAULT_LLC_BYTES = 16000000
 };
-
-typedef struct program_builder {
-    const gan_file *file;
-    const gan_kernels *kernels;
-    gan_program *program;
-    uint32_t *uses, *reader; /* by value: how many layers read it, and the last of them */
-    unsigned char *absorbed;    /* by layer: fused into a step before it, or read by nobody */
-} program_builder;
-
-/* The only layer that reads `v`, or NULL. */
-static const gan_layer *only_reader(const program_builder *builder, uint32_t v) {
-    return builder->uses[v] == 1 && v != FIRST_LAYER + builder->file->n_layers - 1
-               ? &builder->file->layers[builder->reader[v]]
-               : NULL;
-}
-
-static uint32_t value_of(const program_builder *builder, const gan_layer *layer) {
-    return FIRST_LAYER + (uint32_t)(layer - builder->file->layers);
-}
-
-static void absorb(program_builder *builder, const gan_layer *layer) {
-    builder->absorbed[layer - builder->file->layers] = 1;
-}
 
 /* Fuse the activation that alone reads the step's output. */
 static void fuse_activation(program_builder *builder, gan_step *step) {
@@ -158,6 +136,8 @@ static void build_step(program_builder *builder, const gan_layer *layer) {
         return;
     } else if (op->rule == RUN_SCALED || op->rule == RUN_NORMED) {
         fuse_activation(builder, step);
+    } else {
+        gan_i_build_style(builder, step);
     }
     program->n_steps++;
 }
@@ -180,7 +160,7 @@ static uint64_t constants_of(const program_builder *builder, const gan_step *ste
     case OP_BLUR_UP:
         return (uint64_t)filter_taps(step->layer) * c;
     default:
-        return 0;
+        return gan_i_style_constants(builder->program, builder->kernels, step);
     }
 }
 
@@ -210,6 +190,8 @@ static void fill_constants(const program_builder *builder, const gan_step *step,
         const uint32_t taps = filter_taps(layer);
         for (uint32_t t = 0; t < taps; t++)
             for (uint32_t c = 0; c < channels; c++) to[t * wide + c] = gan_i_element(&layer->weight, c * taps + t);
+    } else {
+        gan_i_fill_style(builder->program, builder->kernels, step, to);
     }
 }
 
@@ -283,6 +265,7 @@ gan_status gan_i_program(const gan_file *file, const gan_kernels *kernels, gan_p
         to->alias = v;
         to->per_image = shape_pixels(to->shape) * padded(to->shape.c, kernels);
     }
+    gan_i_join_filters(&builder);
     for (uint32_t i = 0; i < file->n_layers; i++)
         if (!builder.absorbed[i]) build_step(&builder, &file->layers[i]);
     status = GAN_ERROR_UNSUPPORTED;
@@ -290,8 +273,7 @@ gan_status gan_i_program(const gan_file *file, const gan_kernels *kernels, gan_p
     for (uint32_t i = 0; i < program->n_steps; i++) {
         if (!program->steps[i].run && file->int16 && kernels->int16_rate > 0)
             program->steps[i].conv.int16 = gan_i_int16_methods(&program->steps[i]);
-        const gan_shape out = program->values[program->steps[i].output].shape;
-        const uint64_t row = (uint64_t)(out.h ? out.w : 1) * padded(out.c, kernels);
+        const uint64_t row = gan_i_row_floats(program, &program->steps[i], kernels);
         program->max_row_floats = row > program->max_row_floats ? row : program->max_row_floats;
         program->steps[i].constants = (uint32_t)program->n_constants;
         program->n_constants += constants_of(&builder, &program->steps[i]);

@@ -33,10 +33,22 @@ typedef struct gan_conv {
     uint32_t int16; /* 1 << method for those with products of 16-bit numbers that the layer has ranges for */
 } gan_conv;
 
+/* What becomes of an image between a convolution of StyleGAN's and the next one, in one pass (program_style.c):
+ * filtered, times a vector, plus a plane of noise, plus a vector, activated, clamped.  Each is NULL or 0 if it isn't
+ * there. */
+typedef struct gan_style {
+    const gan_layer *filter, *plane, *bias; /* the plane's layer: stored noise, or the strength of some that goes in */
+    uint32_t scale, shift, noise; /* which inputs of the step are the vectors, and the noise */
+    int separable; /* the filter: one column times one row, the same for all channels */
+    float low, high;
+} gan_style;
+
 typedef struct gan_step {
     const gan_layer *layer; /* whose weights are the step's */
     uint32_t n_inputs;
     const uint32_t *inputs; /* values; see `alias` */
+    uint32_t own_inputs[3]; /* what `inputs` points to if the step joins layers */
+    gan_style style;
     void (*run)(const struct gan_worker *worker, const struct gan_step *step,
                 const struct gan_rows *r); /* NULL for a product */
     uint32_t output; /* a value */
@@ -69,6 +81,18 @@ typedef struct gan_program {
     uint64_t max_row_floats; /* `max_row_floats`: most floats in a row of pixels of any value */
     gan_machine machine;
 } gan_program;
+
+/* Where the constants of a step with a gan_style lie behind `step->constants`: the filter's first, then factors and
+ * summands per channel, [channel padded], and the plane, [pixel]. */
+typedef struct gan_styled {
+    uint64_t scale, shift, plane, end;
+} gan_styled;
+
+gan_styled gan_i_styled_constants(const gan_program *program, const gan_kernels *kernels, const gan_step *step);
+/* Floats of a row of pixels that a step computes in a thread's scratch memory. */
+uint64_t gan_i_row_floats(const gan_program *program, const gan_step *step, const gan_kernels *kernels);
+
+uint64_t gan_i_attend_floats(const gan_program *program, const gan_kernels *kernels, const gan_step *step);
 
 gan_machine gan_i_machine(const gan_kernels *kernels);
 gan_status gan_i_program(const gan_file *file, const gan_kernels *kernels, gan_program *out);

@@ -43,15 +43,18 @@ void gan_i_begin_chunk(gan_worker *worker) {
         return;
     }
     const gan_request *request = shared->request;
-    const uint64_t wide = padded(shared->nz, shared->kernels);
+    const gan_shape s = shared->program->values[VALUE_Z].shape; /* of rows only if they are given */
+    const uint64_t rows = s.h ? s.w : 1, length = s.c, wide = padded(s.c, shared->kernels);
     const float scale = request->latent_scale;
     for (uint64_t n; gan_i_group_take(&worker->cursor, worker->images, &n);) {
         const uint64_t i = shared->base + worker->first + n;
         float *z = value_at(worker, VALUE_Z, (uint32_t)n);
-        if (request->latents) memcpy(z, request->latents + i * shared->nz, sizeof *z * shared->nz);
-        else gan_i_latent(shared->table, seed_of(request, i), index_of(request, i), shared->nz, z);
-        for (uint32_t c = 0; scale != 1 && c < shared->nz; c++) z[c] *= scale;
-        memset(z + shared->nz, 0, sizeof *z * (wide - shared->nz));
+        if (!request->latents) gan_i_latent(shared->table, seed_of(request, i), index_of(request, i), shared->nz, z);
+        for (uint64_t row = 0; row < rows; row++, z += wide) {
+            if (request->latents) memcpy(z, request->latents + i * shared->nz + row * length, sizeof *z * length);
+            for (uint64_t c = 0; scale != 1 && c < length; c++) z[c] *= scale;
+            memset(z + length, 0, sizeof *z * (wide - length));
+        }
         if (!shared->classes) continue;
         const int64_t label = gan_i_label_of(request, i, shared->classes);
         const int known = label >= 0 && label < (int64_t)shared->classes;

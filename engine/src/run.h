@@ -19,7 +19,8 @@ typedef struct gan_shared {
     const gan_pixels *in;       /* the images that go in, or NULL */
     gan_pixels out;
     uint64_t base; /* the request's image that is the first of this round, and of `out` */
-    uint32_t nz, classes;
+    uint32_t nz, classes, scalars;
+    uint64_t noise; /* numbers of it for an image */
     atomic_int *bad_label; /* set if a label of the caller's is not one of the model's classes */
 } gan_shared;
 

@@ -17,8 +17,8 @@ int main(void) {
     MEMBER(gan_info, channels), MEMBER(gan_info, height), MEMBER(gan_info, width), MEMBER(gan_info, low);
     MEMBER(gan_info, high), MEMBER(gan_info, weights), MEMBER(gan_info, manifest);
     MEMBER(gan_info, manifest_size), MEMBER(gan_info, kernels);
-    MEMBER(gan_info, kind), MEMBER(gan_info, depth);
-    MEMBER(gan_info, arithmetic);
+    MEMBER(gan_info, kind), MEMBER(gan_info, depth), MEMBER(gan_info, arithmetic), MEMBER(gan_info, scalars);
+    MEMBER(gan_info, noise_size);
     printf("size gan_input %zu\n", sizeof(gan_input));
     MEMBER(gan_input, size), MEMBER(gan_input, channels), MEMBER(gan_input, least_height);
     MEMBER(gan_input, multiple_height), MEMBER(gan_input, most_height), MEMBER(gan_input, least_width);
@@ -45,6 +45,8 @@ int main(void) {
     MEMBER(gan_request, seeds), MEMBER(gan_request, seeds_size), MEMBER(gan_request, indices);
     MEMBER(gan_request, indices_size), MEMBER(gan_request, labels), MEMBER(gan_request, labels_size);
     MEMBER(gan_request, latents), MEMBER(gan_request, latents_size);
+    MEMBER(gan_request, scalars), MEMBER(gan_request, scalars_size), MEMBER(gan_request, noise);
+    MEMBER(gan_request, noise_size);
     printf("size gan_output %zu\n", sizeof(gan_output));
     MEMBER(gan_output, size), MEMBER(gan_output, data), MEMBER(gan_output, data_size);
     MEMBER(gan_output, row_stride), MEMBER(gan_output, image_stride), MEMBER(gan_output, done);
@@ -57,6 +59,7 @@ int main(void) {
     NUMBER(GAN_ERROR_VERSION), NUMBER(GAN_ERROR_CORRUPT), NUMBER(GAN_ERROR_UNSUPPORTED);
     NUMBER(GAN_ERROR_MEMORY), NUMBER(GAN_ERROR_THREAD), NUMBER(GAN_ERROR_LABEL), NUMBER(GAN_ERROR_BUSY);
     NUMBER(GAN_CANCELED), NUMBER(GAN_MESSAGE_SIZE), NUMBER(GAN_PRIOR_NORMAL), NUMBER(GAN_PRIOR_UNIFORM);
+    NUMBER(GAN_PRIOR_NONE);
     NUMBER(GAN_KIND_IMAGE), NUMBER(GAN_KIND_VOLUME), NUMBER(GAN_KIND_SIGNAL);
     NUMBER(GAN_LABELS_RANDOM), NUMBER(GAN_LABELS_ONE), NUMBER(GAN_LABELS_ALL), NUMBER(GAN_BYTES);
     NUMBER(GAN_GRAY8), NUMBER(GAN_RGB8), NUMBER(GAN_RGBA8), NUMBER(GAN_BGRA8), NUMBER(GAN_FLOAT_PLANAR);

@@ -329,6 +329,41 @@ static int check_images(const gan_kernels *kernels) {
     return failed;
 }
 
+/* Those of style-based generators. */
+static int check_styles(const gan_kernels *kernels) {
+    enum { PIXELS = 23 };
+    const ptrdiff_t channels = 2 * kernels->nr, n = PIXELS * channels;
+    const activation acts[] = {{ACT_NONE, 0}, {ACT_RELU, 0}, {ACT_LEAKY_RELU, 0.2f}};
+    int failed = 0;
+    float *x = floats((uint64_t)n), *y = floats((uint64_t)n), *want = floats((uint64_t)n),
+          *vectors = floats((uint64_t)(2 * channels)), plane[PIXELS];
+    fill(x, (uint64_t)n, 14), fill(vectors, (uint64_t)(2 * channels), 15), fill(plane, PIXELS, 16);
+    const float *shift = vectors + channels;
+    x[channels] = NAN;
+    for (size_t a = 0; a < sizeof acts / sizeof *acts; a++)
+        for (int noisy = 0; noisy < 2; noisy++) {
+            const float *added = noisy ? plane : NULL;
+            memcpy(y, x, sizeof *x * (size_t)n);
+            kernels->styled(y, vectors, shift, added, y, PIXELS, channels, acts[a], -0.5f, 0.75f);
+            gan_i_generic.styled(x, vectors, shift, added, want, PIXELS, channels, acts[a], -0.5f, 0.75f);
+            failed += expect(isnan(y[channels]) && isnan(want[channels]), kernels->name, "styled propagates NaN", 0);
+            y[channels] = want[channels] = 0;
+            const double error = largest_difference(y, want, (uint64_t)n);
+            failed += expect(error <= 1e-6, kernels->name, "styled", error);
+        }
+    x[channels] = 0;
+    const float *rows[16];
+    for (int t = 0; t < 16; t++) rows[t] = x + t * kernels->nr;
+    for (int taps = 0; taps <= 16; taps++) {
+        const ptrdiff_t length = n - 16 * kernels->nr;
+        kernels->fir(taps, rows, vectors, y, length), gan_i_generic.fir(taps, rows, vectors, want, length);
+        const double error = largest_difference(y, want, (uint64_t)length);
+        failed += expect(error <= 1e-6 * (taps + 1), kernels->name, "fir", error);
+    }
+    release(x), release(y), release(want), release(vectors);
+    return failed;
+}
+
 /* Billions of operations a second of products whose operands stay in the first-level cache: what a core can do. */
 static double gemm_rate(const gan_kernels *kernels, int m, ptrdiff_t depth) {
     float *a = floats((uint64_t)(m * depth)), *b = floats((uint64_t)(depth * kernels->nr)),
@@ -391,7 +426,7 @@ static const kernel_check CHECKS[] = {
     {"rows", check_rows},     {"activations", check_activations},
     {"layers", check_layers}, {"random layers", check_random_layers},
     {"errors", check_errors}, {"choices", check_choices},
-    {"images", check_images}, {"winograd", check_winograd},
+    {"images", check_images}, {"styles", check_styles}, {"winograd", check_winograd},
     {"int16", check_int16},
 };
 

@@ -20,9 +20,15 @@ from gan_export.graph.fold import fold_batchnorm
 from gan_export.graph.layers import (
     Activation,
     Add,
+    AddNoise,
+    AddPlane,
     Affine,
+    Attend,
+    AvgPool,
     BlurDown,
     BlurUp,
+    ChannelBias,
+    Channels,
     Clamp,
     Concat,
     Conv,
@@ -30,18 +36,28 @@ from gan_export.graph.layers import (
     ConvTranspose,
     ConvTransposeNd,
     Crop,
+    Demodulate,
     Embedding,
+    GroupedConv,
+    GroupedConvTranspose,
     InstanceNorm,
     Layer,
     Linear,
+    MaxPool,
+    ModulatedConstant,
     Multiply,
     OneHot,
     Pad,
+    PixelNorm,
     PixelShuffle,
     PixelUnshuffle,
     PReLU,
     Reshape,
+    Row,
     Scale,
+    ScaleChannels,
+    ShiftChannels,
+    Truncate,
     Upsample,
     UpsampleNd,
 )
@@ -56,12 +72,20 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 
 MAX_SIDE, MAX_ARGUMENT, MAX_KERNEL, MAX_STRIDE, MAX_FACTOR = 65536, 1 << 20, 64, 64, 64
+MAX_FILTER, MAX_POOL = 16, 16
 OPERATIONS: Mapping[type[Layer], int] = {  # the numbers of engine/src/operations.def
     Linear: 1, ConvTranspose: 2, Conv: 3, Affine: 4, Activation: 5, Upsample: 6, Add: 7, Multiply: 8, Concat: 9,
     Reshape: 10, Crop: 11, Scale: 12, Embedding: 13, OneHot: 14,
     InstanceNorm: 20, Pad: 21, PReLU: 22, PixelShuffle: 23, PixelUnshuffle: 24, BlurDown: 25, BlurUp: 26, Clamp: 27,
+    PixelNorm: 40, Demodulate: 41, ModulatedConstant: 42, ScaleChannels: 43, ShiftChannels: 44, ChannelBias: 45,
+    AddPlane: 46, AddNoise: 47, Truncate: 48, Row: 49, Channels: 50, GroupedConv: 51, GroupedConvTranspose: 52,
+    AvgPool: 53, MaxPool: 54, Attend: 55,
 }  # fmt: skip
-PARAMETERS: Mapping[type[Layer], str] = {BlurDown: "filt", BlurUp: "filt"}  # the weight's name, if it is another
+PARAMETERS: Mapping[type[Layer], str] = {
+    BlurDown: "filt",
+    BlurUp: "filt",
+    Truncate: "center",
+}  # the weight's name, if it is another
 PADS = ("zeros", "reflect", "replicate")
 ACTIVATIONS = {"relu": 1, "leaky_relu": 2, "tanh": 3, "sigmoid": 4}
 DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
@@ -163,10 +187,30 @@ def _image_ports(signature: Signature, returned: int) -> tuple[PortEntry, ...]:
 
 
 def _latent_ports(signature: Signature, returned: int) -> tuple[PortEntry, ...]:
-    of = LatentImage.of(signature, "native")
-    inputs = [_latent(of), *([_label(of)] if of.classes else [])]
-    made = signature.outputs[0]  # an image, a volume or a signal, each of one layout
-    return *inputs, PortEntry(made.name, made.kind, _fixed(*of.image), range=of.range, output=True, value=returned)
+    """Return the ports of a generator from a latent and a label, or from w, and from scalars and noise."""
+    beside = [p for p in signature.inputs if p.kind in ("scalar", "noise")]
+    start = [p for p in signature.inputs if p not in beside]
+    (made, *others) = signature.outputs  # an image, a volume or a signal, each of one layout
+    if [p.kind for p in start] == ["values"] and made.layout == "CHW" and not others:
+        inputs = {start[0].name: PortEntry(start[0].name, "values", _fixed(*start[0].dims({})))}
+        shape: tuple[int, ...] = made.dims({})
+    else:
+        of = LatentImage.of(replace(signature, inputs=tuple(start)), "native")
+        inputs = {"z": _latent(of), **({"label": _label(of)} if of.classes else {})}
+        shape = of.image
+    for port in beside:
+        inputs[port.name] = _scalar(port) if port.kind == "scalar" else _noise(port)
+    output = PortEntry(made.name, made.kind, _fixed(*shape), range=made.range, output=True, value=returned)
+    return *(inputs[p.name] for p in signature.inputs), output
+
+
+def _scalar(port: Port) -> PortEntry:
+    return PortEntry(port.name, "scalar", range=port.range)
+
+
+def _noise(port: Port) -> PortEntry:
+    prior = ("normal", 0.0, 0.0)
+    return PortEntry(port.name, "noise", _fixed(*port.dims({})), prior=prior, stream=port.stream or 0)
 
 
 def _fixed(*sides: int) -> tuple[gan_file.Dim, ...]:
@@ -219,6 +263,16 @@ def _record(
         raise GanExportError(f"{where}: kernel {kernel}, stride {stride}; {MAX_KERNEL} and {MAX_STRIDE} are the most")
     if factor > MAX_FACTOR:
         raise GanExportError(f"{where}: factor {factor}; {MAX_FACTOR} is the most")
+    if isinstance(layer, GroupedConv | GroupedConvTranspose):
+        if isinstance(layer, GroupedConvTranspose) and not layer.in_channels == layer.out_channels == layer.groups:
+            raise GanExportError(
+                f"{where}: {layer.groups} groups of {layer.in_channels} channels; "
+                "the format has transposed convolutions with one group, or with one per channel"
+            )
+        if layer.kernel > MAX_FILTER:
+            raise GanExportError(f"{where}: kernel {layer.kernel}; {MAX_FILTER} is the most")
+    if isinstance(layer, AvgPool | MaxPool) and layer.size > MAX_POOL:
+        raise GanExportError(f"{where}: size {layer.size}; {MAX_POOL} is the most")
     names = {"weight": PARAMETERS.get(type(layer), "weight")}
     tensors = [
         TensorEntry(role, DTYPES[precision], array.shape, _stored(array, precision))
@@ -280,6 +334,28 @@ def attributes(layer: Layer) -> tuple[dict[str, int], dict[str, float]]:
             return {"factor": f}, {}
         case BlurDown(channels=c) | BlurUp(channels=c):
             return {"channels": c}, {}
+        case PixelNorm(eps=eps):
+            return {}, {"eps": eps}
+        case Demodulate(in_features=i, out_features=o, eps=eps):
+            return {"in": i, "out": o}, {"eps": eps}
+        case ModulatedConstant(shape=(c, h, w)):
+            return {"channels": c, "height": h, "width": w}, {}
+        case ChannelBias(channels=c):
+            return {"channels": c}, {}
+        case AddPlane(height=h, width=w):
+            return {"height": h, "width": w}, {}
+        case AvgPool(size=size) | MaxPool(size=size):
+            return {"size": size}, {}
+        case Truncate(features=n):
+            return {"features": n}, {}
+        case Row(index=index):
+            return {"index": index}, {}
+        case Channels(start=start, count=count):
+            return {"start": start, "count": count}, {}
+        case GroupedConv(in_channels=i, out_channels=o, kernel=k, groups=g, padding=p):
+            return {"in": i, "out": o, "kernel": k, "groups": g, "padding": p}, {}
+        case GroupedConvTranspose(in_channels=i, out_channels=o, kernel=k, groups=g, stride=s, padding=p):
+            return {"in": i, "out": o, "kernel": k, "groups": g, "stride": s, "padding": p}, {}
         case Clamp(low=low, high=high):
             return {}, {"low": low, "high": high}
     return {}, {}

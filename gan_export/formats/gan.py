@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -59,9 +60,17 @@ def _agrees(path: Path, manifest: Manifest) -> bool:
             shapes[0], _stored(given.range), tuple((s.least, s.multiple, s.most) for s in signature.sizes.values())
         )
         return there == gan_header.Header(0, 0, 0, shapes[1], _stored(image.range), stored, taken)
-    of = LatentImage.of(signature, "a .gan file")
+    further = tuple(
+        gan_header.Further(p.kind, p.name, p.dims({})) for p in signature.inputs if p.kind not in ("latent", "label")
+    )
+    start = tuple(p for p in signature.inputs if p.kind in ("latent", "label"))
+    (image,) = signature.outputs
+    sides, interval = gan_header.fixed(image.dims({})), _stored(image.range)
+    if not start:
+        return there == gan_header.Header(0, 0, 0, sides, interval, stored, further=further)
+    of = LatentImage.of(replace(signature, inputs=start), "a .gan file")
     prior = ("normal", "uniform").index(of.prior)
-    return there == gan_header.Header(of.nz, prior, of.classes, gan_header.fixed(of.image), _stored(of.range), stored)
+    return there == gan_header.Header(of.nz, prior, of.classes, sides, interval, stored, further=further)
 
 
 def _stored(range: tuple[float, float] | None) -> tuple[float, float]:

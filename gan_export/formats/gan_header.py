@@ -17,6 +17,7 @@ _HEADER, _PORT, _SIZE = 144, 192, 32
 _SUMS_AT = 112
 _MOST_PORTS, _MOST_LAYERS = 128, 16384
 _LATENT, _LABEL, _IMAGE = 0, 2, 5  # kinds
+_FURTHER = {3: "scalar", 4: "noise", 9: "values"}  # likewise
 _UNIFORM = 2  # of the priors
 _WORD = (1 << 64) - 1
 
@@ -34,12 +35,22 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class Further:
+    """An input that is no latent, label or image: the kind of its port, its name, and its shape."""
+
+    kind: str
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """The generator that a `.gan` file's header describes.
 
-    nz: 0 for a generator that takes an image, `taken`; prior: 0 normal, 1 uniform
+    nz: 0 for a generator that takes an image, `taken`, or values; prior: 0 normal, 1 uniform
     image: (C, H, W), or (C, D, H, W) of a volume, (C, L) of a signal
     range: (low, high), (-1, 1) if the values are unbounded
+    further: values, scalars and noise, in the file's order
     stored: the type of the weights: 0 float32, 1 float16, 2 bfloat16
     """
 
@@ -50,6 +61,7 @@ class Header:
     range: tuple[float, float]
     stored: int
     taken: Taken | None = None
+    further: tuple[Further, ...] = ()
 
 
 def fixed(shape: Sequence[int]) -> Dims:
@@ -76,6 +88,7 @@ def read(f: BinaryIO) -> Header:
     nz = prior = classes = 0
     image, interval = fixed((0, 0, 0)), (-1.0, 1.0)
     taken: tuple[Dims, tuple[float, float]] | None = None
+    further = []
     for _ in range(ports):
         row = f.read(_PORT)
         if len(row) < _PORT:
@@ -93,12 +106,15 @@ def read(f: BinaryIO) -> Header:
             nz, prior = dims[1], int(struct.unpack_from("<I", row, 92)[0] == _UNIFORM)
         elif not is_output and kind == _LABEL:
             (classes,) = struct.unpack_from("<I", row, 104)
+        elif not is_output and kind in _FURTHER:
+            name = row[-64:].rstrip(b"\0").decode("ascii", "replace")
+            further.append(Further(_FURTHER[kind], name, tuple(dims[1 : 3 * min(rank, 6) : 3])))
     rows = f.read(sizes * _SIZE)
     if len(rows) < sizes * _SIZE:
         raise _cut_off()
     free = tuple(struct.unpack_from("<3I", rows, _SIZE * i + 16) for i in range(sizes))
     of_images = Taken(*taken, free) if taken else None
-    return Header(nz, prior, classes, image, interval, _stored_type(f, layers), of_images)
+    return Header(nz, prior, classes, image, interval, _stored_type(f, layers), of_images, tuple(further))
 
 
 def version_of(head: Sequence[int] | bytes) -> int:

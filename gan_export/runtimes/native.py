@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_export.errors import GanExportError, UnavailableError, printable
+from gan_export.formats import gan_header
 from gan_export.latents import check as check_law
 from gan_export.runtimes.base import (
     AVAILABLE,
@@ -70,6 +71,7 @@ class _Info(ctypes.Structure):
         ("weights", c_uint64), ("manifest", c_void_p), ("manifest_size", c_size_t), ("kernels", c_char_p),
         ("kind", c_uint32), ("depth", c_uint32),
         ("arithmetic", c_char_p),
+        ("scalars", c_uint32), ("noise_size", c_uint64),
     )  # fmt: skip
 
 
@@ -96,8 +98,9 @@ class _Request(ctypes.Structure):
         ("label", c_int64), ("labeling", c_uint32), ("latent_scale", c_float),
         ("seeds", c_void_p), ("seeds_size", c_size_t), ("indices", c_void_p), ("indices_size", c_size_t),
         ("labels", c_void_p), ("labels_size", c_size_t), ("latents", c_void_p), ("latents_size", c_size_t),
+        ("scalars", c_void_p), ("scalars_size", c_size_t), ("noise", c_void_p), ("noise_size", c_size_t),
     )  # fmt: skip
-    held: Any  # keeps the arrays alive that `labels` and `latents` point into
+    held: Any  # keeps the arrays alive that the request points into
     count: int
 
 
@@ -215,7 +218,9 @@ class Model:
             *sides.get(self.kind, (info.height, info.width)),
         )  # (C, H, W), for images
         self.classes: int = info.classes
-        self.prior: str = ("normal", "uniform")[info.prior]
+        self.prior: str = ("normal", "uniform", "none")[info.prior]  # none: the latents are given, such as w
+        self.scalars: int = info.scalars  # numbers that an image takes beside its latent, such as psi
+        self.noise: int = info.noise_size  # numbers in the planes of noise that an image takes
         self.weight_bytes: int = info.weights
         self.cpu: str = info.kernels.decode()
         self.arithmetic: str = info.arithmetic.decode()  # its narrowest products: "float32" or "int16"
@@ -237,16 +242,19 @@ class Model:
         latents: Any = None,
         label: Label = "random",
         labels: Any = None,
+        scalars: Any = None,
+        noise: Any = None,
         threads: int | None = None,
         out: Bytes | None = None,
     ) -> Bytes:
         """Return images start .. start+count-1 of `seed`, or those of `latents` (N, nz), as uint8 (N, H, W, C).
 
         Volumes are (N, D, H, W, C), signals (N, L, C).
-        label: one for all images, "all" for i mod classes, or "random"; labels (N,): one per image.  `out` must be
-        C-contiguous and of the result's shape; it is filled and returned.  threads None: all usable cores.
+        label: one for all images, "all" for i mod classes, or "random"; labels (N,): one per image.
+        scalars (N, self.scalars): 1 each if not given; noise (N, self.noise): that of the seed if not given
+        out must be C-contiguous and of the result's shape; it is filled and returned.  threads None: all usable cores.
         """
-        request = self._request(seed, start, count, latents, label=label, labels=labels)
+        request = self._request(seed, start, count, latents, label=label, labels=labels, scalars=scalars, noise=noise)
         pictures = _array(out, (request.count, *self.image[1:], self.image[0]), np.dtype(np.uint8))
         self._draw(request, threads, pictures)
         return pictures  # type: ignore[return-value]
@@ -260,11 +268,13 @@ class Model:
         latents: Any = None,
         label: Label = "random",
         labels: Any = None,
+        scalars: Any = None,
+        noise: Any = None,
         threads: int | None = None,
         out: Floats | None = None,
     ) -> Floats:
         """Return what `generate` does as float32 (N, C, ...) in the generator's own range."""
-        request = self._request(seed, start, count, latents, label=label, labels=labels)
+        request = self._request(seed, start, count, latents, label=label, labels=labels, scalars=scalars, noise=noise)
         pictures = _array(out, (request.count, *self.image), np.dtype(np.float32))
         self._draw(request, threads, pictures)
         return pictures  # type: ignore[return-value]
@@ -409,7 +419,18 @@ class Model:
         self._contexts[key] = context
         return context
 
-    def _request(self, seed: int, start: int, count: int, latents: Any, *, label: Label, labels: Any) -> _Request:
+    def _request(
+        self,
+        seed: int,
+        start: int,
+        count: int,
+        latents: Any,
+        *,
+        label: Label,
+        labels: Any,
+        scalars: Any,
+        noise: Any,
+    ) -> _Request:
         """Return a checked request, which keeps alive what it points to."""
         z = None if latents is None else np.ascontiguousarray(latents, np.float32)
         if z is not None and (z.ndim != 2 or z.shape[1] != self.nz):
@@ -428,7 +449,16 @@ class Model:
             request.labels, request.labels_size = chosen.ctypes.data, chosen.size
         if z is not None:
             request.latents, request.latents_size = z.ctypes.data, z.size
-        request.held = (z, chosen)
+        request.held = [z, chosen]
+        for name, given, size in (("scalars", scalars, self.scalars), ("noise", noise, self.noise)):
+            if given is None:
+                continue
+            array = np.ascontiguousarray(given, np.float32)
+            if array.shape != (n, size):
+                raise GanExportError(f"{name} of shape {array.shape}: must be ({n}, {size})")
+            setattr(request, name, array.ctypes.data)
+            setattr(request, f"{name}_size", array.size)
+            request.held.append(array)
         return request
 
     def _draw(self, request: _Request, threads: int | None, pictures: Pictures) -> None:
@@ -516,7 +546,11 @@ class NativeRuntime:
     ) -> NativeSession | NativeImageSession:
         require_available(self, device)
         model = Model(path, max_memory=self.max_memory)
-        return (NativeImageSession if model.channels else NativeSession)(model, _info(model, self, threads), threads)
+        info = _info(model, self, threads)
+        if model.channels:
+            return NativeImageSession(model, info, threads)
+        with open(path, "rb") as f:
+            return NativeSession(model, info, threads, gan_header.read(f).further)
 
 
 def _info(model: Model, runtime: NativeRuntime, threads: int | None) -> SessionInfo:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_export.errors import GanExportError
+from gan_export.formats.gan_header import Further
 from gan_export.graph.signature import Feeds
 from gan_export.runtimes.base import Labels, Outputs, Pictures, SessionInfo, Shape, Shapes, checked_feeds
 
@@ -18,12 +19,17 @@ Bytes = NDArray[np.uint8]
 
 
 class NativeSession:
-    """A model of latents as a session."""
+    """A model of latents, or of values such as w, as a session.
 
-    def __init__(self, model: Model, info: SessionInfo, threads: int | None) -> None:
+    further: the model's inputs that are neither a latent nor a label
+    """
+
+    def __init__(self, model: Model, info: SessionInfo, threads: int | None, further: tuple[Further, ...] = ()) -> None:
         self.model = model
         self._info = info
         self._threads = threads
+        self._values = next((x for x in further if x.kind == "values"), None)
+        self._beside = tuple(x for x in further if x.kind != "values")
 
     @property
     def info(self) -> SessionInfo:
@@ -31,7 +37,13 @@ class NativeSession:
 
     def shapes(self) -> Shapes:
         label: dict[str, Shape | None] = {"label": ()} if self.model.classes else {}
-        return Shapes({"z": (self.model.nz,), **label}, {self.model.kind: self._image()}, self.model.classes)
+        start = {self._start: self._values.shape if self._values else (self.model.nz,)}
+        beside = {x.name: x.shape for x in self._beside}
+        return Shapes({**start, **label, **beside}, {self.model.kind: self._image()}, self.model.classes)
+
+    @property
+    def _start(self) -> str:
+        return self._values.name if self._values else "z"
 
     def _image(self) -> Shape:
         channels, *sides = self.model.image
@@ -41,10 +53,15 @@ class NativeSession:
         return self.bind(feeds).run()
 
     def bind(self, feeds: Feeds) -> NativeBound:
-        arrays = checked_feeds(feeds, ["z", "label"] if self.model.classes else ["z"])
+        label = ["label"] if self.model.classes else []
+        arrays = checked_feeds(feeds, [self._start, *label, *(x.name for x in self._beside)])
+        count = len(arrays[self._start])
         draw = self.model.generate if self._info.output == "bytes" else self.model.generate_floats
-        given = {"latents": arrays["z"].copy(), "labels": arrays.get("label"), "threads": self._threads}
-        return NativeBound(draw, given, self.model.kind)
+        given = {"latents": arrays[self._start].reshape(count, -1).copy(), "labels": arrays.get("label")}
+        for kind, argument in (("scalar", "scalars"), ("noise", "noise")):
+            rows = [arrays[x.name].reshape(count, -1) for x in self._beside if x.kind == kind]
+            given[argument] = np.concatenate(rows, 1, dtype=np.float32, casting="unsafe") if rows else None
+        return NativeBound(draw, {**given, "threads": self._threads}, self.model.kind)
 
     def draw_bytes(self, seed: int, start: int, count: int, labels: Labels | None = None) -> Bytes:
         return self.model.generate(seed, count, start=start, label="all", labels=labels, threads=self._threads)

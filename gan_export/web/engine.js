@@ -73,18 +73,19 @@ export class Engine {
   }
 
   #describe() {
-    this.#wasm.gan_describe(this.#model, this.#structure(64));
+    this.#wasm.gan_describe(this.#model, this.#structure(80));
     const view = this.#view();
     const u32 = (offset) => view.getUint32(this.#cell + offset, true);
     return {
       latentSize: u32(4),
       classes: u32(8),
-      prior: u32(12) ? "uniform" : "normal",
+      prior: ["normal", "uniform", "none"][u32(12)],
       channels: u32(16),
       height: u32(20),
       width: u32(24),
       manifest: this.#text(u32(48), u32(52)),
       kernels: this.#text(u32(56)),
+      scalars: u32(68), // numbers that an image takes beside its latent, such as StyleGAN's psi
       version: this.#text(this.#wasm.gan_version() >>> 0),
     };
   }
@@ -130,25 +131,30 @@ export class Engine {
     }
   }
 
-  // Return images as a Uint8Array, N x H x W x C.  label: a number, -1 random, -2 all; latents: Float32Array or null.
-  generate({ seed, start, count, label, latents }) {
-    const { width, height, channels, latentSize } = this.info;
+  // Return images as a Uint8Array, N x H x W x C.  label: a number, -1 random, -2 all; latents: Float32Array or null;
+  // scalars: a Float32Array of info.scalars numbers for all images, or null for ones.
+  generate({ seed, start, count, label, latents, scalars }) {
+    const { width, height, channels, latentSize, scalars: each } = this.info;
     const context = this.#context(count);
     const size = count * width * height * channels;
     const out = this.#allocate(size);
     const z = latents ? this.#allocate(latents.byteLength) : 0;
+    const numbers = scalars ? this.#allocate(4 * count * each) : 0;
     try {
       if (latents) new Float32Array(this.#wasm.memory.buffer, z, count * latentSize).set(latents);
-      const request = this.#structure(80, {
+      for (let i = 0; scalars && i < count; i++)
+        new Float32Array(this.#wasm.memory.buffer, numbers + 4 * i * each, each).set(scalars);
+      const request = this.#structure(96, {
         8: seed, 16: start, 24: BigInt(count), 32: BigInt(Math.max(label, 0)), 40: label === -1 ? 0 : label === -2 ? 2 : 1,
-        72: z, 76: z ? count * latentSize : 0,
+        72: z, 76: z ? count * latentSize : 0, 80: numbers, 84: numbers ? count * each : 0,
       });
-      const output = this.#structure(32, { 4: out, 8: size }, 80);
+      const output = this.#structure(32, { 4: out, 8: size }, 96);
       this.#check(this.#wasm.gan_generate(context, request, output), context);
       return new Uint8Array(this.#wasm.memory.buffer).slice(out, out + size);
     } finally {
       this.#wasm.free(out);
       this.#wasm.free(z);
+      this.#wasm.free(numbers);
     }
   }
 }

@@ -10,6 +10,8 @@ export interface GenerateRequest {
   label?: number | "random" | "all";
   /** Rows of info.latentSize numbers, instead of seed and start. */
   latents?: Float32Array | null;
+  /** info.scalars numbers for all images, such as StyleGAN's psi; default: each is 1. */
+  scalars?: Float32Array | null;
 }
 
 /** The heights or widths that a generator takes: multiples of `multiple` from `least` to `most`. */
@@ -42,7 +44,10 @@ export interface GeneratorInfo {
   readonly width: number;
   /** 0 for a generator without labels. */
   readonly classes: number;
-  readonly prior: "normal" | "uniform";
+  /** "none": `latents` are numbers of another network, such as StyleGAN's w, and must be given. */
+  readonly prior: "normal" | "uniform" | "none";
+  /** Numbers that an image takes beside its latent and label; absent from onnxruntime-web's backend. */
+  readonly scalars?: number;
   /** The images that it takes; null for a generator of latents. */
   readonly input: { readonly channels: number; readonly height: Side; readonly width: Side } | null;
   /** The file's manifest, in JSON. */

@@ -117,7 +117,7 @@ export function inputs(info, t, request) {
 
 // Return the request with its defaults; throw an error with the allowed values if it is invalid.
 function checked(info, request) {
-  const { latents = null, label = "random" } = request;
+  const { latents = null, label = "random", scalars = null } = request;
   const size = info.width * info.height * info.channels;
   if (latents && (!(latents instanceof Float32Array) || !latents.length || latents.length % info.latentSize))
     throw new TypeError(`latents: must be a Float32Array of whole rows of ${info.latentSize}`);
@@ -132,7 +132,10 @@ function checked(info, request) {
   const chosen = LABELS[label] ?? label;
   const known = Object.hasOwn(LABELS, label) || (Number.isInteger(label) && label >= 0 && label < info.classes);
   if (!known) throw new RangeError(`label ${label}: must be 0 to ${info.classes - 1}, "random" or "all"`);
-  return { seed, start, count, label: chosen, latents };
+  if (scalars && (!(scalars instanceof Float32Array) || scalars.length !== info.scalars))
+    throw new TypeError(`scalars: must be a Float32Array of ${info.scalars ?? 0}`);
+  if (info.prior === "none" && !latents) throw new TypeError(`latents: this generator starts from ${info.latentSize} given numbers`);
+  return { seed, start, count, label: chosen, latents, scalars };
 }
 
 function whole(name, value) {
@@ -222,7 +225,7 @@ class WasmBackend {
     return `WebAssembly engine, ${this.info.kernels}, ${n} worker${n > 1 ? "s" : ""}`;
   }
 
-  async generate({ seed, start, count, label, latents }) {
+  async generate({ seed, start, count, label, latents, scalars }) {
     if (this.#closed) throw new Error("the generator is closed");
     const size = this.info.width * this.info.height * this.info.channels;
     const data = new Uint8Array(count * size);
@@ -236,7 +239,7 @@ class WasmBackend {
         const n = Math.min(chunk, count - first);
         next = first + n;
         const rows = latents?.slice(first * this.info.latentSize, (first + n) * this.info.latentSize) ?? null;
-        const job = { seed, start: start + BigInt(first), count: n, label, latents: rows };
+        const job = { seed, start: start + BigInt(first), count: n, label, latents: rows, scalars };
         data.set((await worker.ask({ job })).pixels, first * size);
       }
     };

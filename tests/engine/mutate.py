@@ -86,7 +86,8 @@ def attempt(path: Path) -> str:
                 return "too large to be drawn here"
             if model.channels:
                 return attempt_images(model)
-            pictures = model.generate(7, 2, threads=1)
+            given = np.ones((2, model.nz), np.float32) if model.prior == "none" else None
+            pictures = model.generate(7, 2, latents=given, threads=1)
             assert pictures.shape == (2, *model.image[1:], model.image[0])
             return "drawn"
     except GanExportError as e:

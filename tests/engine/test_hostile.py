@@ -210,7 +210,15 @@ def test_ports_that_the_engine_does_not_run_are_refused_by_name(tmp_path: Path) 
     z, image = ported(1, (1, 1, 1), 1)
     noise = PortEntry("noise0", "noise", ((0, 4, 1), (0, 4, 1)), prior=("normal", 0.0, 0.0), stream=16)
     second = dataclasses.replace(z, name="z2")
-    for port, message in ((noise, "the input noise0 is noise"), (second, "the input z2 is latent")):
+    scalar = PortEntry("psi", "scalar", ((0, 4, 1),))
+    rows = PortEntry("ws", "values", ((0, 4, 1), (0, 70000, 1)))
+    for port, message in (
+        (noise, "the input noise0 is noise of a type, shape"),
+        (scalar, "the input psi is scalar of a type, shape"),
+        (rows, "the input ws is values of a type, shape"),
+        (second, "the input z2 is latent"),
+        (dataclasses.replace(second, kind="style"), "the input z2 is style"),
+    ):
         path.write_bytes(gan_file.encode((z, port, dataclasses.replace(image, value=2)), [to_one_pixel()]))
         with pytest.raises(GanExportError, match=message):
             Model(path)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import gan_export
 from gan_export import checkpoint, exporters
 from gan_export.checkpoint import Checkpoint
 from gan_export.errors import GanExportError
@@ -115,8 +117,38 @@ def test_onnx_takes_the_inputs_that_were_chosen(options: ReadOptions, inputs: li
 
 
 @pytest.mark.parametrize(
-    ("format", "why"), [("native", r"layer z_norm \(PixelNorm\)"), ("c", r"layer z_norm \(PixelNorm\)")]
+    "family",
+    [
+        "stylegan2",
+        *(pytest.param(f, marks=pytest.mark.long) for f in ("stylegan2_rosinality", "r3gan", "biggan", "fastgan")),
+    ],
 )
+def test_the_engine_draws_a_family(family: str, tmp_path: Path) -> None:
+    read = small(family, tmp_path)
+    result = verified(read, "native", tmp_path)
+    feeds = read.signature.feeds(5, range(3))
+    with gan_export.open(result.path) as g, gan_export.open(tmp_path / "network.pkl") as reference:
+        got, want = g.run(feeds)["image"], reference.run(feeds)["image"]
+    assert np.abs(got - want).max() <= 2e-5 * max(1.0, np.abs(want).max())
+
+
+@pytest.mark.parametrize(
+    ("options", "inputs"),
+    [
+        (ReadOptions(psi_input=True, cutoff=2, noise="seed"), ["z", "label", "psi", "noise0", "noise1", "noise2"]),
+        pytest.param(ReadOptions(psi=0.5, input="ws"), ["ws"], marks=pytest.mark.long),
+        pytest.param(ReadOptions(input="w", noise="none"), ["w"], marks=pytest.mark.long),
+    ],
+    ids=["psi", "ws", "w"],
+)
+def test_the_engine_takes_the_inputs_that_were_chosen(options: ReadOptions, inputs: list[str], tmp_path: Path) -> None:
+    result = verified(small("stylegan2", tmp_path, options), "native", tmp_path)
+    with gan_export.open(result.path) as g:
+        assert [p.name for p in g.signature.inputs] == inputs
+        assert g.run(g.signature.feeds(5, range(3)))["image"].shape == (3, 3, 8, 8)
+
+
+@pytest.mark.parametrize(("format", "why"), [("c", r"layer z_norm \(PixelNorm\)")])
 def test_a_format_without_these_layers_refuses_by_the_layers_name(format: str, why: str, tmp_path: Path) -> None:
     read = small("stylegan2", tmp_path)
     exporter = exporters.find(format)

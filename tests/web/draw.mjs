@@ -11,7 +11,7 @@ for (const { out, options, request } of JSON.parse(text)) {
     const generator = await open(file, options);
     try {
       const asked = Object.fromEntries(Object.entries(request).map(([k, v]) => [k, big(v)]));
-      if (asked.latents) asked.latents = Float32Array.from(asked.latents);
+      for (const name of ["latents", "scalars"]) if (asked[name]) asked[name] = Float32Array.from(asked[name]);
       const pictures = await generator.generate(asked);
       if (out) writeFileSync(out, pictures.data);
       const { width, height, data } = pictures.toImageData(pictures.count - 1);

@@ -272,6 +272,24 @@ static void gemm_packed_int16(int m, ptrdiff_t k, const int16_t *a, ptrdiff_t a_
     gemm_int16(m, k, rows, a_step, b, scale, to, accumulate, next);
 }
 
+static void styled(const float *x, const float *scale, const float *shift, const float *plane, float *y,
+                   ptrdiff_t pixels, ptrdiff_t channels, activation act, float low, float high) {
+    for (ptrdiff_t i = 0; i < pixels; i++)
+        for (ptrdiff_t j = 0; j < channels; j++) {
+            const float sum = x[i * channels + j] * scale[j] + (shift[j] + (plane ? plane[i] : 0));
+            const float value = activated(sum, act);
+            y[i * channels + j] = value < low ? low : value > high ? high : value; /* NaN propagates */
+        }
+}
+
+static void fir(int taps, const float *const *x, const float *weights, float *y, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) {
+        float sum = 0;
+        for (int t = 0; t < taps; t++) sum += x[t][i] * weights[t];
+        y[i] = sum;
+    }
+}
+
 const gan_kernels gan_i_generic = {
     .name = "generic",
     .nr = NR,
@@ -301,4 +319,6 @@ const gan_kernels gan_i_generic = {
     .winograd_in_int16 = winograd_in_int16,
     .gemm_int16 = gemm_int16,
     .gemm_packed_int16 = gemm_packed_int16,
+    .styled = styled,
+    .fir = fir,
 };

@@ -92,6 +92,12 @@ typedef struct gan_kernels {
     void (*clamp)(const float *x, float *y, ptrdiff_t n, float low, float high);
     /* y[j] = sum over t < taps of x[t][j] x weights[t][j]. */
     void (*weigh)(int taps, const float *const *x, const float *const *weights, float *y, ptrdiff_t channels);
+    /* y[i][j] = act(x[i][j] x scale[j] + (shift[j] + plane[i])), held within low .. high, for i < pixels; plane NULL: 0.
+     * x may be y. */
+    void (*styled)(const float *x, const float *scale, const float *shift, const float *plane, float *y,
+                   ptrdiff_t pixels, ptrdiff_t channels, activation act, float low, float high);
+    /* y[i] = sum over t < taps of x[t][i] x weights[t] for i < n, a multiple of nr. */
+    void (*fir)(int taps, const float *const *x, const float *weights, float *y, ptrdiff_t n);
     /* Products of 16-bit numbers, docs/engine.md, "16-bit arithmetic".  A table may have none: then `int16_rate`, the
      * multiply-adds for one of floats, is 0, and what follows it is NULL. */
     double int16_rate;

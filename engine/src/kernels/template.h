@@ -414,6 +414,8 @@ static void weigh(int taps, const float *const *x, const float *const *weights, 
     }
 }
 
+#include "template_style.h"
+
 #define INT16(name) name##_int16
 #include "template_table.h"
 #undef INT16

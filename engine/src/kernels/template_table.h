@@ -24,6 +24,8 @@ const gan_kernels TABLE = {
     .prelu = prelu,
     .clamp = clamp,
     .weigh = weigh,
+    .styled = styled,
+    .fir = fir,
 #ifdef INT16_RATE
     .int16_rate = INT16_RATE,
     .to_int16 = to_int16,

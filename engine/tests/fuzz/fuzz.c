@@ -186,17 +186,22 @@ static void generate(gan_model *model, uint32_t threads, uint64_t count) {
     if (gan_context_new(model, &options, &context) != GAN_OK) return;
     uint8_t *bytes = malloc((size_t)(image * count));
     float *floats = malloc((size_t)(image * count * sizeof *floats));
-    float *latents = malloc((size_t)(info.latent_size * count * sizeof *latents));
+    float *latents = calloc((size_t)(info.latent_size * count), sizeof *latents);
     int64_t *labels = malloc((size_t)count * sizeof *labels);
     if (!bytes || !floats || !latents || !labels) abort();
     gan_request request = {.seed = 7, .start = 1ull << 40, .count = count};
     const gan_output as_bytes = {.data = bytes, .data_size = (size_t)(image * count)};
     const gan_output as_floats = {
         .data = floats, .data_size = (size_t)(image * count) * sizeof *floats, .format = GAN_FLOAT_PLANAR};
+    const int given = info.prior == GAN_PRIOR_NONE;
+    if (given) {
+        if (gan_generate(context, &request, &as_bytes) != GAN_ERROR_ARGUMENT) abort();
+        request.latents = latents, request.latents_size = info.latent_size * count;
+    }
     if (gan_generate(context, &request, &as_bytes) != GAN_OK) abort();
     request.labeling = GAN_LABELS_ALL;
     if (gan_generate(context, &request, &as_floats) != GAN_OK) abort();
-    if (gan_latents(model, &request, latents, info.latent_size * count) != GAN_OK) abort();
+    if (!given && gan_latents(model, &request, latents, info.latent_size * count) != GAN_OK) abort();
     if (gan_interpolate(model, latents, latents, 0.25, latents, info.latent_size * count) != GAN_OK) abort();
     request.latents = latents, request.latents_size = info.latent_size * count;
     if (info.classes) {

@@ -67,10 +67,13 @@ function describeLabel() {
   return state.label === "random" ? "" : `, label ${state.label}`;
 }
 
+// The numbers that images take beside their latents: StyleGAN's psi, if the generator has it as an input.
+const scalars = () => (generator.info.scalars === 1 ? new Float32Array([Number(at("psi").value)]) : null);
+
 async function drawGrid() {
   turns.grid++; // drops a running request even if this one is refused
   const count = Number(at("count").value);
-  const request = { ...wish, count };
+  const request = { ...wish, count, scalars: scalars() };
   let pictures;
   try {
     request.seed = readSeed();
@@ -111,7 +114,8 @@ function singleLabel() {
 }
 
 async function drawSingle() {
-  const pictures = await latest("single", { latents: state.latents, label: singleLabel() });
+  const same = { seed: state.seed, start: state.start + BigInt(state.chosen) }; // the grid's noise
+  const pictures = await latest("single", { ...same, latents: state.latents, label: singleLabel(), scalars: scalars() });
   if (pictures) paint(at("single"), pictures, 1);
 }
 
@@ -317,6 +321,7 @@ at("grid").addEventListener("keydown", (event) => {
 });
 on("controls", "submit", restart);
 on("count", "change", restart);
+on("psi", "input", drawGrid);
 on("choice", "change", change);
 on("random", "click", () => {
   at("seed").value = String(crypto.getRandomValues(new BigUint64Array(1))[0]);
@@ -337,6 +342,7 @@ await attempt(async () => {
   const { width, height, channels, latentSize, classes } = generator.info;
   const kinds = classes ? `, ${classes} labels` : "";
   at("about").textContent = `${width} × ${height}, ${channels === 1 ? "gray" : `${channels} channels`}, from ${latentSize} random numbers each${kinds}. Generated in this browser.`;
+  at("truncation").hidden = generator.info.scalars !== 1;
   makeBackends();
   makeSliders();
   makeLabels();
