@@ -116,6 +116,9 @@ public static class Gan
         public UIntPtr ManifestSize;
         public IntPtr Kernels;
         public uint Kind, Depth;
+        public IntPtr Arithmetic;
+        public uint Scalars;
+        public ulong NoiseSize;
     }
 
     [StructLayout(LayoutKind.Sequential)]

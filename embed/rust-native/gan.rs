@@ -59,6 +59,7 @@ structures! {
     gan_info {
         latent_size: u32, classes: u32, prior: u32, channels: u32, height: u32, width: u32, low: f32, high: f32,
         weights: u64, manifest: *const c_char, manifest_size: usize, kernels: *const c_char, kind: u32, depth: u32,
+        arithmetic: *const c_char, scalars: u32, noise_size: u64,
     }
     gan_input {
         channels: u32, least_height: u32, multiple_height: u32, most_height: u32, least_width: u32,

@@ -95,7 +95,8 @@ enum { GAN_MESSAGE_SIZE = 256 };
 enum {
     GAN_PRIOR_NORMAL = 0,
     GAN_PRIOR_UNIFORM = 1,
-    GAN_PRIOR_NONE = 2 /**< none: "latents" are what another network gives, such as StyleGAN's w; the request has them */
+    GAN_PRIOR_NONE =
+        2 /**< none: "latents" are what another network gives, such as StyleGAN's w; the request has them */
 };
 
 /** How a file is opened.  NULL, or zeros, give the defaults. */

@@ -47,8 +47,8 @@ gan_status gan_i_refuse_layer(gan_file *file, uint32_t index, gan_status status)
     char name[64], reason[GAN_MESSAGE_SIZE];
     gan_i_layer_name(layer, name, sizeof name);
     memcpy(reason, file->message, sizeof reason);
-    return REFUSE(file, status, "layer %u%s%s%s%s%s: %s", (uint64_t)(index - file->n_given), *name ? " " : "", name, op ? " (" : "",
-                  op ? op->name : "", op ? ")" : "", *reason ? reason : gan_status_string(status));
+    return REFUSE(file, status, "layer %u%s%s%s%s%s: %s", (uint64_t)(index - file->n_given), *name ? " " : "", name,
+                  op ? " (" : "", op ? op->name : "", op ? ")" : "", *reason ? reason : gan_status_string(status));
 }
 
 /* The largest value of some attributes, which their layers' shapes are held to as well. */
@@ -77,7 +77,8 @@ static gan_status check_limits(gan_file *file, const gan_layer *layer) {
 gan_status gan_i_check_layer(gan_file *file, uint32_t index) {
     gan_layer *layer = &file->layers[index];
     const gan_operation *op = gan_i_operation(layer->op);
-    if (!op || layer->op == OP_GIVEN || layer->n_inputs < op->fewest_inputs || layer->n_inputs > op->most_inputs) return GAN_ERROR_UNSUPPORTED;
+    if (!op || layer->op == OP_GIVEN || layer->n_inputs < op->fewest_inputs || layer->n_inputs > op->most_inputs)
+        return GAN_ERROR_UNSUPPORTED;
     for (uint32_t i = 0; i < layer->n_inputs; i++) {
         if (layer->inputs[i] >= FIRST_LAYER + index || (layer->inputs[i] == VALUE_LABEL && !file->classes))
             return GAN_ERROR_CORRUPT;

@@ -16,7 +16,16 @@ typedef enum gan_op {
 
 typedef enum activation_kind { ACT_NONE, ACT_RELU, ACT_LEAKY_RELU, ACT_TANH, ACT_SIGMOID, ACT_COUNT } activation_kind;
 typedef enum pad_mode { PAD_ZEROS, PAD_REFLECT, PAD_REPLICATE, PAD_COUNT } pad_mode;
-typedef enum gan_dtype { DTYPE_F32 = 0, DTYPE_F16, DTYPE_BF16, DTYPE_I64, DTYPE_U8, DTYPE_I8, DTYPE_I16, DTYPE_COUNT } gan_dtype;
+typedef enum gan_dtype {
+    DTYPE_F32 = 0,
+    DTYPE_F16,
+    DTYPE_BF16,
+    DTYPE_I64,
+    DTYPE_U8,
+    DTYPE_I8,
+    DTYPE_I16,
+    DTYPE_COUNT
+} gan_dtype;
 
 enum {
     MAX_LAYERS = 16384,
@@ -60,10 +69,10 @@ typedef struct gan_ranges {
 typedef struct gan_layer {
     gan_op op;
     uint32_t n_inputs;
-    const uint32_t *inputs;  /* values: 0 the latent, 1 the label, 2 + i the output of layer i */
+    const uint32_t *inputs; /* values: 0 the latent, 1 the label, 2 + i the output of layer i */
     uint32_t args[MAX_ARGS]; /* in the order of operations.def's integer attributes; of OP_GIVEN, whether it is noise,
                                 where it begins in an image's scalars or noise, and which noise it is */
-    float fargs[2];          /* likewise its real ones */
+    float fargs[2]; /* likewise its real ones */
     gan_tensor weight, bias;
     gan_shape out;
     gan_ranges ranges[RANGE_COUNT];
@@ -85,7 +94,7 @@ typedef struct gan_file {
     uint32_t kind; /* of what comes out: GAN_KIND_... */
     uint32_t nz, prior, classes, n_layers; /* nz is 0 if images go in */
     uint32_t n_given, scalars; /* the first n_given layers are OP_GIVEN; how many of them are scalars */
-    uint64_t noise;            /* numbers in the planes of noise of one image */
+    uint64_t noise; /* numbers in the planes of noise of one image */
     gan_shape input; /* the latent, {nz, 0, 0}; rows of numbers, {length, 1, rows}; or an image: of the least size, or
                         that of gan_i_file_at */
     gan_side height, width; /* of the images that go in */
@@ -99,7 +108,7 @@ typedef struct gan_file {
     uint64_t weight_bytes;
     const char *manifest;
     size_t manifest_size;
-    gan_layer *layers;    /* n_layers, allocated */
+    gan_layer *layers; /* n_layers, allocated */
     uint32_t *inputs; /* what the layers' inputs point into, allocated */
     char message[GAN_MESSAGE_SIZE]; /* why it is refused, if more is known than the status */
 } gan_file;

@@ -366,8 +366,7 @@ static uint64_t read_record(const unsigned char *p, uint64_t left, uint32_t inde
     if (size < RECORD || size % 8 || size > left || name > MAX_NAME) return 0;
     *status = GAN_ERROR_UNSUPPORTED;
     const int known = number != OP_GIVEN && gan_i_operation(number);
-    if (!known)
-        gan_i_message(file->message, GAN_MESSAGE_SIZE, "operation %u is unknown", (uint64_t)number);
+    if (!known) gan_i_message(file->message, GAN_MESSAGE_SIZE, "operation %u is unknown", (uint64_t)number);
     if (!known || !n_inputs || n_inputs > MAX_INPUTS || n_tensors > 2 || n_attributes > MAX_ARGS + 2 + RANGE_COUNT)
         return 0;
     *status = GAN_ERROR_CORRUPT;
@@ -430,8 +429,7 @@ gan_status gan_i_parse_3(const unsigned char *p, size_t size, gan_file *file) {
     if (!zeros(p + 68, 4) || !zeros(p + 92, 20) ||
         !zeros(p + manifest + manifest_size, data - manifest - manifest_size) || !(file->error_budget >= 0))
         return GAN_ERROR_CORRUPT;
-    if (u32_at(p + 84) >= DTYPE_COUNT)
-        return GAN_ERROR_CORRUPT;
+    if (u32_at(p + 84) >= DTYPE_COUNT) return GAN_ERROR_CORRUPT;
     file->int16 = u32_at(p + 84) == DTYPE_I16 || u32_at(p + 84) == DTYPE_I8;
     if (u32_at(p + 88)) return GAN_ERROR_UNSUPPORTED; /* a fixed batch */
     file->manifest = (const char *)p + manifest;

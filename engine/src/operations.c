@@ -240,8 +240,13 @@ static int shape_given(const gan_file *file, gan_layer *layer) { return (void)fi
 static int weight_given(const gan_layer *layer, uint32_t dims[MAX_RANK]) { return (void)layer, none(dims); }
 
 static const gan_operation OPERATIONS[] = {
-    [OP_GIVEN] = {.name = "GIVEN", .rule = RUN_ROWS, .integers = "", .reals = "", .shape = shape_given,
-                  .weight = weight_given, .run = gan_i_run_given},
+    [OP_GIVEN] = {.name = "GIVEN",
+                  .rule = RUN_ROWS,
+                  .integers = "",
+                  .reals = "",
+                  .shape = shape_given,
+                  .weight = weight_given,
+                  .run = gan_i_run_given},
 #define OPERATION(number, NAME, fewest, most, bias_rule, how, integer_keys, real_keys) \
     [number] = {.name = #NAME, \
                 .fewest_inputs = fewest, \

@@ -128,7 +128,8 @@ static int takes_filters(gan_shape x, const gan_layer *layer) {
 int gan_i_shape_GROUPED_CONV(const gan_file *file, gan_layer *layer) {
     const gan_shape x = input(file, layer, 0);
     const uint32_t *g = layer->args; /* in, out, kernel, groups, padding */
-    if (!is_image(x) || x.c != g[0] || !g[2] || g[2] > MAX_FILTER || !g[3] || g[0] % g[3] || g[1] % g[3] || g[4] > MAX_SIDE)
+    if (!is_image(x) || x.c != g[0] || !g[2] || g[2] > MAX_FILTER || !g[3] || g[0] % g[3] || g[1] % g[3] ||
+        g[4] > MAX_SIDE)
         return 0;
     const int64_t grow = 2 * (int64_t)g[4] - g[2] + 1, h = x.h + grow, w = x.w + grow;
     return h > 0 && w > 0 && gives(layer, g[1], h, w); /* two zeros would pass for a vector */
@@ -178,8 +179,8 @@ int gan_i_weight_MAX_POOL(const gan_layer *layer, uint32_t dims[MAX_RANK]) { ret
 /* Queries (D, H, W), keys (D, h, w), values (C, h, w): C, H, W. */
 int gan_i_shape_ATTEND(const gan_file *file, gan_layer *layer) {
     const gan_shape q = input(file, layer, 0), k = input(file, layer, 1), v = input(file, layer, 2);
-    return is_image(q) && is_image(k) && !v.d && q.c == k.c && k.h == v.h && k.w == v.w && shape_pixels(k) <= MAX_KEYS &&
-           gives(layer, v.c, q.h, q.w);
+    return is_image(q) && is_image(k) && !v.d && q.c == k.c && k.h == v.h && k.w == v.w &&
+           shape_pixels(k) <= MAX_KEYS && gives(layer, v.c, q.h, q.w);
 }
 
 int gan_i_weight_ATTEND(const gan_layer *layer, uint32_t dims[MAX_RANK]) { return (void)layer, none(dims); }

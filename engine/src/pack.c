@@ -4,8 +4,7 @@
 
 #include "kernels/points.h"
 
-const float GAN_I_METHOD_ERRORS[METHOD_COUNT] = {2e-6f, 2e-6f, 6e-6f, 3e-6f, 1e-5f,
-                                                1.5e-5f, 4e-3f, 7e-3f, 1e-2f};
+const float GAN_I_METHOD_ERRORS[METHOD_COUNT] = {2e-6f, 2e-6f, 6e-6f, 3e-6f, 1e-5f, 1.5e-5f, 4e-3f, 7e-3f, 1e-2f};
 
 float gan_i_error_of_points(uint32_t points) {
     return GAN_I_METHOD_ERRORS[points < 3 ? METHOD_DIRECT : points < MAX_TOOM ? METHOD_TOOM3 : METHOD_TOOM5];
@@ -18,8 +17,7 @@ static int is_covered(const gan_conv *conv, uint32_t in, uint32_t out, uint32_t 
 
 int gan_i_method_fits(const gan_conv *conv, gan_method method) {
     if (method == METHOD_DIRECT) return 1;
-    if (method_is_int16(method))
-        return conv->int16 >> method & 1 && gan_i_method_fits(conv, method_in_floats(method));
+    if (method_is_int16(method)) return conv->int16 >> method & 1 && gan_i_method_fits(conv, method_in_floats(method));
     if (conv->in_stride != 1 || conv->pixel_bias || conv->pad < 0) return 0;
     /* slices that are multiplied, or summed, whole take memory of a thread's own */
     if (conv->dims > 2 && (uint64_t)conv->in.h * conv->in.w > MAX_SLICE) return 0;

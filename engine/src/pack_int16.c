@@ -33,8 +33,8 @@ float gan_i_int16_scale(const gan_step *step, gan_method method, int p) {
 
 int16_parts gan_i_int16_parts(const gan_conv *conv, gan_method method, const gan_kernels *kernels) {
     const uint64_t points = (uint64_t)method_points(method), scales = round_up(points * points, 16);
-    return (int16_parts){scales, scales + (uint64_t)padded(conv->out.c, kernels) * conv->out_stride *
-                                              conv->out_stride * points * points};
+    return (int16_parts){scales, scales + (uint64_t)padded(conv->out.c, kernels) * conv->out_stride * conv->out_stride *
+                                              points * points};
 }
 
 /* What one output channel's weights at a point are multiplied with; NaN if they aren't finite. */

@@ -115,8 +115,8 @@ void gan_i_tile(const gan_conv *conv, gan_method method, const gan_kernels *kern
         tiling->panel_group--; /* work for every member */
 }
 
-void gan_i_tile_winograd(const gan_conv *conv, gan_method method, const gan_kernels *kernels, uint32_t chunk, int members,
-                         winograd_tiling *out) {
+void gan_i_tile_winograd(const gan_conv *conv, gan_method method, const gan_kernels *kernels, uint32_t chunk,
+                         int members, winograd_tiling *out) {
     enum { POINTS = WINOGRAD * WINOGRAD };
     out->int16 = method_is_int16(method);
     /* floats of a transformed tile */
@@ -271,8 +271,8 @@ static void choose_methods(const gan_program *program, const gan_kernels *kernel
         double least = gan_i_conv_cost(conv, METHOD_DIRECT, kernels, images, members, &program->machine);
         for (int m = METHOD_FOLD; m < METHOD_COUNT; m++) {
             const gan_method method = (gan_method)m;
-            if (method_points(method) > allowed.points || (method_is_int16(method) && !allowed.int16) || !method_is_within(method, allowed.error_budget) ||
-                !gan_i_method_fits(conv, method))
+            if (method_points(method) > allowed.points || (method_is_int16(method) && !allowed.int16) ||
+                !method_is_within(method, allowed.error_budget) || !gan_i_method_fits(conv, method))
                 continue;
             const double cost = gan_i_conv_cost(conv, method, kernels, images, members, &program->machine);
             if (cost < least) {

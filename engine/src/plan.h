@@ -28,8 +28,8 @@ typedef struct winograd_tiling {
     uint64_t inputs, thread_scratch; /* floats of a block's transformed inputs; with its products, for any chunk */
 } winograd_tiling;
 
-void gan_i_tile_winograd(const gan_conv *conv, gan_method method, const gan_kernels *kernels, uint32_t chunk, int members,
-                         winograd_tiling *out);
+void gan_i_tile_winograd(const gan_conv *conv, gan_method method, const gan_kernels *kernels, uint32_t chunk,
+                         int members, winograd_tiling *out);
 
 typedef struct gan_plan {
     int members; /* threads that generate a chunk together */

@@ -145,8 +145,8 @@ static void fill_groups(const gan_layer *filter, const gan_kernels *kernels, flo
         for (uint64_t i = 0; i < in; i++)
             for (uint64_t t = 0; t < taps; t++) {
                 const uint64_t panel = o / out * panels + o % out / nr;
-                to[((panel * taps + t) * in + i) * nr + o % out % nr] =
-                    gan_i_element(&filter->weight, (o * in + i) * taps + t);
+                to[((panel * taps + t) * in + i) * nr + o % out % nr] = gan_i_element(&filter->weight,
+                                                                                      (o * in + i) * taps + t);
             }
 }
 
@@ -208,16 +208,14 @@ void gan_i_fill_style(const gan_program *program, const gan_kernels *kernels, co
                 to[(o / nr * in + i) * nr + o % nr] = gan_i_element(&layer->weight, o * in + i);
     } else if (layer->op == OP_MODULATED_CONSTANT) {
         for (uint64_t p = 0; p < pixels; p++)
-            for (uint64_t c = 0; c < channels; c++)
-                to[p * wide + c] = gan_i_element(&layer->weight, c * pixels + p);
+            for (uint64_t c = 0; c < channels; c++) to[p * wide + c] = gan_i_element(&layer->weight, c * pixels + p);
     } else if (head != NO_PLACE && head < PLACE_ACTIVATION) {
         const gan_styled at = gan_i_styled_constants(program, kernels, step);
         if (style->separable) separates(style->filter, to, to + MAX_FILTER);
         else if (style->filter && !filters_channels(style->filter)) fill_groups(style->filter, kernels, to);
         else if (style->filter) fill_filter(style->filter, wide, to);
         for (uint64_t c = 0; c < channels; c++) to[at.scale + c] = 1;
-        for (uint64_t c = 0; style->bias && c < channels; c++)
-            to[at.shift + c] = gan_i_element(&style->bias->bias, c);
+        for (uint64_t c = 0; style->bias && c < channels; c++) to[at.shift + c] = gan_i_element(&style->bias->bias, c);
         for (uint64_t p = 0; style->plane && p < (style->noise ? 1 : pixels); p++)
             to[at.plane + p] = gan_i_element(&style->plane->weight, p);
     }

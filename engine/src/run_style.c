@@ -71,8 +71,7 @@ void gan_i_run_MODULATED_CONSTANT(const gan_worker *worker, const gan_step *step
 void gan_i_run_TRUNCATE(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
     const float psi = *value_at(worker, step->inputs[1], r->image);
     worker->shared->kernels->lerp(constants_of(worker, step), value_at(worker, step->inputs[0], r->image), psi,
-                                  value_at(worker, step->output, r->image),
-                                  (ptrdiff_t)wide_of(worker, step->output));
+                                  value_at(worker, step->output, r->image), (ptrdiff_t)wide_of(worker, step->output));
 }
 
 /* A scalar of the request, or rows of noise: the request's, or those of the seed. */

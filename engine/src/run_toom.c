@@ -63,9 +63,8 @@ static void transform(gan_worker *worker, const gan_step *step, const gan_tiling
 static void multiply(const gan_worker *worker, const gan_tiling *tiling, uint64_t v, int64_t tiles,
                      const packed_units *weights, uint32_t first, int64_t units, float *products) {
     const gan_kernels *kernels = worker->shared->kernels;
-    const int64_t nr = kernels->nr, points = (int64_t)tiling->side * tiling->side,
-                  channels = (int64_t)tiling->channels, unit = points * channels * nr,
-                  most = tiling->int16 ? (int64_t)INT16_SLICE : (int64_t)SLICE;
+    const int64_t nr = kernels->nr, points = (int64_t)tiling->side * tiling->side, channels = (int64_t)tiling->channels,
+                  unit = points * channels * nr, most = tiling->int16 ? (int64_t)INT16_SLICE : (int64_t)SLICE;
     const float *inputs = worker->transformed + v, *floats = weights->floats + first * unit;
     const int16_t *inputs_16 = (const int16_t *)(const void *)worker->transformed + v,
                   *int16 = weights->int16 + first * unit;
@@ -80,9 +79,9 @@ static void multiply(const gan_worker *worker, const gan_tiling *tiling, uint64_
                 const ptrdiff_t depth = channels - k0 < most ? channels - k0 : most;
                 const int last = k0 + most >= channels;
                 const int64_t slice = panel + k0 * nr;
-                const int64_t next = !last             ? slice + depth * nr
+                const int64_t next = !last           ? slice + depth * nr
                                      : u + 1 < units ? panel + unit
-                                                       : (p + 1) * channels * nr;
+                                                     : (p + 1) * channels * nr;
                 /* a slice's first tile comes after the last of the one before */
                 const int64_t offset = k0 * points + p * KBLOCK;
                 const int64_t next_p = last && u + 1 == units && p + 1 < points ? p + 1 : p;
@@ -102,8 +101,7 @@ static void multiply(const gan_worker *worker, const gan_tiling *tiling, uint64_
                                                    inputs_16 + next_a);
                     else
                         kernels->gemm_packed((int)m, depth, inputs + from, points * m * KBLOCK, floats + slice, to,
-                                             points * nr, k0 > 0, floats + fetched, prefetch_quarters,
-                                             inputs + next_a);
+                                             points * nr, k0 > 0, floats + fetched, prefetch_quarters, inputs + next_a);
                     at = after;
                     to += m * points * nr;
                 }

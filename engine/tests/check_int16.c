@@ -11,7 +11,8 @@ static void release_int16s(int16_t *p, uint64_t n) { release((float *)(void *)(p
 
 /* Sums as large as they get: every input is INT16_MOST, and the weights of a column add up to what it leaves. */
 static int check_products(const gan_kernels *kernels, ptrdiff_t depth, int m, int largest) {
-    const uint64_t n_a = (uint64_t)(m * depth), n_b = (uint64_t)(depth * kernels->nr), n_c = (uint64_t)(m * kernels->nr);
+    const uint64_t n_a = (uint64_t)(m * depth), n_b = (uint64_t)(depth * kernels->nr),
+                   n_c = (uint64_t)(m * kernels->nr);
     int16_t *a = int16s(n_a), *b = int16s(n_b), half_b[INT16_SLICE * HALF];
     float *scale = floats((uint64_t)kernels->nr), *c = floats(n_c), *want = floats(n_c), *packed = floats(n_c);
     uint64_t state = check_seed + 31;
@@ -28,7 +29,8 @@ static int check_products(const gan_kernels *kernels, ptrdiff_t depth, int m, in
                 memcpy(half_b + k * HALF * 2, b + (k * kernels->nr + first) * 2, sizeof *b * HALF * 2);
             for (int i = 0; i < m; i += gan_i_generic.mr) {
                 const int some = m - i < gan_i_generic.mr ? m - i : gan_i_generic.mr;
-                for (int j = 0; j < some; j++) rows[j] = a + (i + j) * KBLOCK, to[j] = want + (i + j) * kernels->nr + first;
+                for (int j = 0; j < some; j++)
+                    rows[j] = a + (i + j) * KBLOCK, to[j] = want + (i + j) * kernels->nr + first;
                 gan_i_generic.gemm_int16(some, depth, rows, m * KBLOCK, half_b, scale + first, to, accumulate, NULL);
             }
         }

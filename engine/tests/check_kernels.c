@@ -421,13 +421,13 @@ typedef struct kernel_check {
 } kernel_check;
 
 static const kernel_check CHECKS[] = {
-    {"gemm", check_gemm},     {"gemm_packed", check_gemm_packed},
-    {"toom", check_toom},     {"points", check_points},
-    {"rows", check_rows},     {"activations", check_activations},
-    {"layers", check_layers}, {"random layers", check_random_layers},
-    {"errors", check_errors}, {"choices", check_choices},
-    {"images", check_images}, {"styles", check_styles}, {"winograd", check_winograd},
-    {"int16", check_int16},
+    {"gemm", check_gemm},         {"gemm_packed", check_gemm_packed},
+    {"toom", check_toom},         {"points", check_points},
+    {"rows", check_rows},         {"activations", check_activations},
+    {"layers", check_layers},     {"random layers", check_random_layers},
+    {"errors", check_errors},     {"choices", check_choices},
+    {"images", check_images},     {"styles", check_styles},
+    {"winograd", check_winograd}, {"int16", check_int16},
 };
 
 int main(int argc, char **argv) {

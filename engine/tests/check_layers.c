@@ -245,8 +245,8 @@ static double run(const gan_kernels *kernels, test_network *network, uint32_t im
     return best;
 }
 
-static const char *const METHODS[METHOD_COUNT] = {"direct", "fold",  "toom3", "toom4", "toom5", "winograd",
-                                                   "toom3/16", "toom5/16", "winograd/16"};
+static const char *const METHODS[METHOD_COUNT] = {"direct",   "fold",     "toom3",    "toom4",      "toom5",
+                                                  "winograd", "toom3/16", "toom5/16", "winograd/16"};
 
 /* Every method that applies to a layer, against the restatement. */
 static int check_layer(const gan_kernels *kernels, const geometry *g, int number) {

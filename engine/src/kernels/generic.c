@@ -258,7 +258,8 @@ static void gemm_int16(int m, ptrdiff_t k, const int16_t *const *a, ptrdiff_t a_
             const int32_t x = a[i][j / KBLOCK * a_step + j % KBLOCK];
             for (int n = 0; n < NR; n++) sum[n] += x * b[(j / 2 * NR + n) * 2 + j % 2];
         }
-        for (int n = 0; n < NR; n++) c[i][n] = accumulate ? c[i][n] + (float)sum[n] * scale[n] : (float)sum[n] * scale[n];
+        for (int n = 0; n < NR; n++)
+            c[i][n] = accumulate ? c[i][n] + (float)sum[n] * scale[n] : (float)sum[n] * scale[n];
     }
 }
 

@@ -14,7 +14,7 @@ INLINE void styled_kind(const float *x, const float *scale, const float *shift, 
 }
 
 static void styled(const float *x, const float *scale, const float *shift, const float *plane, float *y,
-                   ptrdiff_t pixels, ptrdiff_t channels, activation act, float low, float high) {
+                   ptrdiff_t pixels, ptrdiff_t channels, activation act, float low, float high){
 #define CALL(kind) styled_kind(x, scale, shift, plane, y, pixels, channels, kind, act.slope, low, high)
     BY_KIND(CALL)
 #undef CALL
