@@ -22,7 +22,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from gan_export.errors import GanExportError, Topic, first_line, linked, printable
-from gan_export.training import recipe
+from gan_export.training import emoji, recipe
 from gan_export.training.decoding import Bytes, Decoder, Shape
 from gan_export.training.solids import Solids
 
@@ -136,6 +136,9 @@ def open_source(data: recipe.Data, root: Path | None) -> DataSource:
             return folder(data, shape)
         case "npz":
             return arrays(Path(data.path), shape)
+        case "emoji":
+            images, groups, skipped = emoji.render(data.path, shape)
+            return InMemory("emoji", images, skipped, groups)
         case _:
             return torchvision_set(data.source, root, shape)
 
