@@ -137,8 +137,7 @@ def open_source(data: recipe.Data, root: Path | None) -> DataSource:
         case "npz":
             return arrays(Path(data.path), shape)
         case "emoji":
-            images, groups, skipped = emoji.render(data.path, shape)
-            return InMemory("emoji", images, skipped, groups)
+            return emoji_font(data.path, shape)
         case _:
             return torchvision_set(data.source, root, shape)
 
@@ -245,6 +244,14 @@ def folder(data: recipe.Data, shape: Shape) -> DataSource:
     if fits:
         return InMemory("folder", np.stack(images), tuple(skipped), _classes(path, kept))
     return OnDisk("folder", tuple(kept), shape, decoder, tuple(skipped), _classes(path, kept))
+
+
+def emoji_font(path: str, shape: Shape) -> DataSource:
+    """Return the emoji of a font, then the mirror image of each; their groups are the classes."""
+    got = emoji.render(path, shape)
+    skipped = tuple(f"U+{ord(character):04X}: not in the font" for character in got.missing)
+    images = np.concatenate((got.images, got.mirrored()))
+    return InMemory("emoji", images, skipped, np.tile(got.classes, 2))
 
 
 def arrays(path: Path, shape: Shape) -> DataSource:

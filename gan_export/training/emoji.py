@@ -7,6 +7,7 @@ the package: Debian's package fonts-noto-color-emoji has it, under the SIL Open 
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -33,31 +34,48 @@ def groups() -> dict[str, str]:
     return {name: characters for name, _, characters in pairs}
 
 
-def render(path: str, shape: Shape) -> tuple[Bytes, npt.NDArray[np.int64], tuple[str, ...]]:
-    """Return every listed emoji on white, then the mirror image of each; their groups; those that the font lacks.
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The emoji of a font.
 
-    Images are uint8 (N, C, H, W).  `path` is a font file; "" is FONT, wherever the system keeps fonts.
+    characters: those that the font has, (N,)
+    images:     each on white, uint8 (N, C, H, W)
+    classes:    the index of its group, (N,)
+    missing:    the listed characters that the font lacks
+    """
+
+    characters: tuple[str, ...]
+    images: Bytes
+    classes: npt.NDArray[np.int64]
+    missing: tuple[str, ...]
+
+    def mirrored(self) -> Bytes:
+        """Return the mirror image of each: a second set that is as good as the first."""
+        return self.images[..., ::-1]
+
+
+def render(path: str, shape: Shape) -> Rendered:
+    """Return every listed emoji that a font file has; "" is FONT, wherever the system keeps fonts.
+
     Raises GanExportError if there is no such font, or if it has no color bitmaps of PIXELS.
     """
     font = _open(path)
-    missing = _draw(font, _MISSING)
-    images: list[Bytes] = []
-    classes: list[int] = []
-    skipped: list[str] = []
+    nothing = _draw(font, _MISSING).tobytes()
+    found: list[tuple[str, Bytes, int]] = []
+    missing: list[str] = []
     for group, characters in enumerate(groups().values()):
         for character in characters:
             drawn = _draw(font, character)
-            if drawn.getbbox() is None or drawn.tobytes() == missing.tobytes():
-                skipped.append(f"U+{ord(character):04X}: not in the font")
+            if drawn.getbbox() is None or drawn.tobytes() == nothing:
+                missing.append(character)
                 continue
             white = Image.new("RGBA", drawn.size, "white")
             plain = Image.alpha_composite(white, drawn).convert("L" if shape[0] == 1 else "RGB")
-            images.append(fit(plain, shape))
-            classes.append(group)
-    if not images:
+            found.append((character, fit(plain, shape), group))
+    if not found:
         raise GanExportError(f"{printable(path)} has none of the listed emoji; {_ANOTHER}")
-    both = np.stack(images)
-    return np.concatenate((both, both[..., ::-1])), np.array(classes * 2, np.int64), tuple(skipped)
+    names, images, classes = zip(*found, strict=True)
+    return Rendered(names, np.stack(images), np.array(classes, np.int64), tuple(missing))
 
 
 _ANOTHER = "install Debian's package fonts-noto-color-emoji, or name its font with data.path=FONT"
