@@ -28,7 +28,8 @@ def test_every_setting_is_a_recipe_with_one_thing_changed() -> None:
 def _ended(folder: Path, frechet: float, whole: bool = True, minutes: float = 5.0) -> None:
     """The log of a run."""
     figures = {"pictures": 2500, "frechet_floor": 1.25, "sure_share": 0.9, "coverage": 0.8, "frechet": frechet}
-    settings = {"data": {"source": "mnist-10k"}, "train": {"epochs": 2, "minutes": minutes}}
+    nets = {"generator": {"widths": [8, 4]}, "discriminator": {"widths": [4, 8]}}
+    settings = {"data": {"source": "mnist-10k"}, "train": {"epochs": 2, "minutes": minutes}, **nets}
     lines = [{"event": "began", "recipe": settings}, {"event": "scored", "figures": figures}]
     if whole:
         lines.append({"event": "ended", "step": 1234, "seconds": 300.0, "interrupted": False})
@@ -51,7 +52,7 @@ def test_the_table_is_what_the_logs_say(tmp_path: Path) -> None:
         _ended(tmp_path / "complete" / f"{setting.name}-0", 3.0, minutes=0.0)
     both = ablate.table([tmp_path / "timed", tmp_path / "complete"])
     assert rows[1] in both
-    assert "complete run of 2 epochs on `mnist-10k`" in both
+    assert "complete run of 2 epochs on `mnist-10k` with `generator.widths=[8, 4]`" in both
     assert "Not run" not in both
 
 

@@ -1,7 +1,7 @@
 """Measure the effect of single recipe fields: settings trained for equal time or equal steps, one change at a time.
 
     python train/experiments/ablate.py run --data-root DIR [--minutes 5] [--seeds 0,1] [--at-once 1] [-o runs/ablations]
-    python train/experiments/ablate.py run --epochs 2 [--seeds 0,1] [-o runs/ablations-short]
+    python train/experiments/ablate.py run --epochs 4 [--seeds 0,1] [-o runs/ablations-short]
     python train/experiments/ablate.py table [-o runs/ablations ...]  # logs -> train/experiments/ablations.md
 
 `run` trains every setting of SETTINGS with every seed and skips finished runs, so it can be stopped and started again.
@@ -125,7 +125,7 @@ def ended(folder: Path) -> dict[str, Any] | None:
     scored = [line for line in lines if line["event"] == "scored"]
     if not scored or lines[-1]["event"] != "ended" or lines[-1]["interrupted"]:
         return None
-    trained = {name: lines[0]["recipe"][name] for name in ("data", "train")}
+    trained = {name: lines[0]["recipe"][name] for name in ("data", "train", "generator", "discriminator")}
     return {**scored[-1]["figures"], "step": lines[-1]["step"], "seconds": lines[-1]["seconds"], **trained}
 
 
@@ -166,8 +166,9 @@ def _section(found: dict[Setting, list[dict[str, Any]]]) -> str:
         about += "which follow the epochs have hardly begun."
     else:
         title = f"{first['train']['epochs']} epochs"
-        about = f"Each setting is a complete run of {title} on `{first['data']['source']}`: learning rates and "
-        about += "instance noise reach their final values."
+        widths = " and ".join(f"`{net}.widths={first[net]['widths']}`" for net in ("generator", "discriminator"))
+        about = f"Each setting is a complete run of {title} on `{first['data']['source']}` with {widths}: learning "
+        about += "rates and instance noise reach their final values."
     return "\n".join([
         f"## {title}",
         "",
