@@ -24,6 +24,7 @@ IMAGES = {
     "images/mnist32.png": "exported/mnist32/preview.png",
     "images/mnist32-conditional.png": "exported/mnist32-conditional/preview.png",
     "images/voxel32.png": "exported/voxel32/preview.png",
+    "images/emoji64.png": "exported/emoji64/preview.png",
 }
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 _FENCE = re.compile(r"(?ms)^(```|~~~).*?^\1")

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from gan_export.training.recipe import Augment, Loss, Recipe
 
 DIGITS = ("mnist-10k", "mnist")  # the datasets that the bundled classifier can measure
-SOURCES = ("mnist-10k", "mnist", "fashion-mnist", "cifar10", "folder", "npz", "solids")
+SOURCES = ("mnist-10k", "mnist", "fashion-mnist", "cifar10", "folder", "npz", "emoji", "solids")
+PATHS = ("folder", "npz", "emoji")  # those that read data.path; "solids" reads nothing, every other one --data-root
 VOLUMES = ("npz", "solids")  # the sources of volumes
 MOST_SIDE = 128  # of volumes
 

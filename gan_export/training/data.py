@@ -22,7 +22,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from gan_export.errors import GanExportError, Topic, first_line, linked, printable
-from gan_export.training import recipe
+from gan_export.training import emoji, recipe
 from gan_export.training.decoding import Bytes, Decoder, Shape
 from gan_export.training.solids import Solids
 
@@ -136,6 +136,8 @@ def open_source(data: recipe.Data, root: Path | None) -> DataSource:
             return folder(data, shape)
         case "npz":
             return arrays(Path(data.path), shape)
+        case "emoji":
+            return emoji_font(data.path, shape)
         case _:
             return torchvision_set(data.source, root, shape)
 
@@ -242,6 +244,14 @@ def folder(data: recipe.Data, shape: Shape) -> DataSource:
     if fits:
         return InMemory("folder", np.stack(images), tuple(skipped), _classes(path, kept))
     return OnDisk("folder", tuple(kept), shape, decoder, tuple(skipped), _classes(path, kept))
+
+
+def emoji_font(path: str, shape: Shape) -> DataSource:
+    """Return the emoji of a font, then the mirror image of each; their groups are the classes."""
+    got = emoji.render(path, shape)
+    skipped = tuple(f"U+{ord(character):04X}: not in the font" for character in got.missing)
+    images = np.concatenate((got.images, got.mirrored()))
+    return InMemory("emoji", images, skipped, np.tile(got.classes, 2))
 
 
 def arrays(path: Path, shape: Shape) -> DataSource:

@@ -30,7 +30,7 @@ class Data:
     """
 
     source: str = "mnist-10k"  # one of bounds.SOURCES
-    path: str = ""  # the folder of source "folder", the file of source "npz"; every other source takes --data-root
+    path: str = ""  # of "folder", "npz", and the font of "emoji" ("": the installed one); others take --data-root
     size: int = 32
     channels: int = 1
     dims: int = 2  # 2: images; 3: volumes, of source "solids" or "npz", in [0, 1]

@@ -22,6 +22,7 @@ from gan_export.errors import CheckFailedError, GanExportError, Topic, linked
 from gan_export.training import devices, events, losses, monitor, preview, run_dir, step
 from gan_export.training import snapshot as snapshots
 from gan_export.training.batches import Batches, steps_per_epoch
+from gan_export.training.bounds import PATHS
 from gan_export.training.cuda_graph import Recorded
 from gan_export.training.data import DataSource, open_source
 from gan_export.training.distributed import ALONE, Group
@@ -95,7 +96,7 @@ def _train(recipe: Recipe, run: Path, snapshot: dict[str, Any] | None, options: 
     _check_labels(recipe, source)
     scorer = Scorer(recipe.output, source) if recipe.output.metrics_every and options.group.leads else None
     if snapshot is not None and snapshot["data"] != snapshots.fingerprint(source):
-        by = "set data.path=PLACE" if recipe.data.source in ("folder", "npz") else "data_root="
+        by = "set data.path=PLACE" if recipe.data.source in PATHS else "data_root="
         raise GanExportError(f"the data differs from that of the run; name the right data with {by}")
 
     if snapshot is not None and (done := snapshot["step"]) > recipe.train.epochs * per_epoch:

@@ -20,12 +20,12 @@ NARROWER = 16
 
 @pytest.fixture(scope="module")
 def dealt(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """20 noisy colour pictures in ten folders."""
+    """20 noisy colour pictures in eight folders: the fewest classes of a recipe with labels."""
     folder = tmp_path_factory.mktemp("dealt")
     random = np.random.default_rng(0)
     for i in range(20):
-        (folder / str(i % 10)).mkdir(exist_ok=True)
-        Image.fromarray(random.integers(0, 256, (40, 40, 3), np.uint8)).save(folder / str(i % 10) / f"{i}.png")
+        (folder / str(i % 8)).mkdir(exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (40, 40, 3), np.uint8)).save(folder / str(i % 8) / f"{i}.png")
     return folder
 
 

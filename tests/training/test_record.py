@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from tests.training.common import ROOT, environment
+from tests.training.color_font import HEIGHT, WIDTH, font
+from tests.training.common import ROOT, environment, gan_train
 
 
 def _record(*words: object) -> subprocess.CompletedProcess[str]:
@@ -37,6 +39,26 @@ def test_a_run_is_kept_with_what_its_newest_generator_draws(tmp_path: Path) -> N
     assert (record["recipe"], record["epochs"], record["steps"]) == ("mnist32-demo", 1, 20)
     assert record["generator_sha256"] == hashlib.sha256((run / "generator_1.pth").read_bytes()).hexdigest()
     assert record["judge"]["frechet"] > record["judge"]["frechet_floor"] > 0
+
+
+@pytest.mark.long
+def test_a_run_of_other_images_is_compared_by_features(tmp_path: Path) -> None:
+    run, records, kept = tmp_path / "run", tmp_path / "records", ROOT / "train" / "records" / "emoji64"
+    (tmp_path / "some.ttf").write_bytes(font({"😀": Image.new("RGBA", (WIDTH, HEIGHT), "red")}))
+    settings = (
+        "generator.widths=[4,4,4,4]", "discriminator.widths=[4,4,4,4]", "train.epochs=1", "train.batch=2",
+        "ema.recalibrate=256", f"data.path={tmp_path / 'some.ttf'}",
+    )  # fmt: skip
+    words = [word for setting in settings for word in ("--set", setting)]
+    trained = gan_train("emoji64", "-o", run, "--device", "cpu", *words)
+    assert trained.returncode == 0, trained.stderr
+    features = ("--features", kept / "features.onnx", "--reference", kept / "reference.npz")
+    done = _record(run, "--folder", records, *features)
+    assert done.returncode == 0, done.stderr
+    compared = json.loads((records / "emoji64" / "record.json").read_text())["compared"]
+    assert (compared["images"], compared["reference_images"]) == (10_000, 1030)
+    assert compared["frechet"] > json.loads((kept / "record.json").read_text())["compared"]["frechet"]
+    assert _record(run, *features[:2]).returncode == 2
 
 
 @pytest.mark.long

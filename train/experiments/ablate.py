@@ -1,12 +1,15 @@
-"""Measure the effect of single recipe fields: settings trained for equal wall-clock time, one change at a time.
+"""Measure the effect of single recipe fields: settings trained for equal time or equal steps, one change at a time.
 
     python train/experiments/ablate.py run --data-root DIR [--minutes 5] [--seeds 0,1] [--at-once 1] [-o runs/ablations]
-    python train/experiments/ablate.py table [-o runs/ablations]  # logs -> train/experiments/ablations.md
+    python train/experiments/ablate.py run --epochs 4 [--seeds 0,1] [-o runs/ablations-short]
+    python train/experiments/ablate.py table [-o runs/ablations ...]  # logs -> train/experiments/ablations.md
 
 `run` trains every setting of SETTINGS with every seed and skips finished runs, so it can be stopped and started again.
---at-once sets the number of parallel runs; each should have its own processors (`--set compute.threads=1`).  The table
-has the last measurement of each run (`output.metrics_pictures` images of the generator that would be saved) and the
-number of its steps.
+With --minutes, each run ends after that time, long before the schedules of its recipe do: a learning rate that falls in
+the second half has no effect.  With --epochs, each is a complete run on the 10,000 digits in the package; other work on
+the machine then changes nothing but the time.  --at-once sets the number of parallel runs; each should have its own
+processors (`--set compute.threads=1`).  The table has a section per folder, with the last measurement of each run
+(`output.metrics_pictures` images of the generator that would be saved) and the number of its steps.
 """
 
 from __future__ import annotations
@@ -66,8 +69,8 @@ SETTINGS: tuple[Setting, ...] = (
 )  # fmt: skip
 
 
-def run(given: argparse.Namespace) -> None:
-    out, names = given.out, [n for n in given.only.split(",") if n]
+def run(given: argparse.Namespace, out: Path) -> None:
+    names = [n for n in given.only.split(",") if n]
     if unknown := set(names) - {s.name for s in SETTINGS}:
         known = ", ".join(s.name for s in SETTINGS)
         raise _Refused(f"there is no setting {', '.join(sorted(unknown))}; there are {known}")
@@ -87,7 +90,10 @@ def run(given: argparse.Namespace) -> None:
 
 
 def _train(setting: Setting, seed: int, folder: Path, given: argparse.Namespace) -> None:
-    settings = (f"train.minutes={given.minutes}", "output.preview_every=100", "output.save_every=100",
+    length = [f"train.minutes={given.minutes}"]
+    if given.epochs:
+        length = [f"train.epochs={given.epochs}", "data.source=mnist-10k"]
+    settings = (*length, "output.preview_every=100", "output.save_every=100",
                 "output.metrics_every=100000", *setting.changes, *given.settings)  # fmt: skip
     # a run that was started keeps its settings
     words = ["resume", str(folder)] if (folder / "recipe.json").exists() else [
@@ -119,35 +125,59 @@ def ended(folder: Path) -> dict[str, Any] | None:
     scored = [line for line in lines if line["event"] == "scored"]
     if not scored or lines[-1]["event"] != "ended" or lines[-1]["interrupted"]:
         return None
-    return {**scored[-1]["figures"], "step": lines[-1]["step"], "seconds": lines[-1]["seconds"]}
+    trained = {name: lines[0]["recipe"][name] for name in ("data", "train", "generator", "discriminator")}
+    return {**scored[-1]["figures"], "step": lines[-1]["step"], "seconds": lines[-1]["seconds"], **trained}
 
 
-def table(out: Path) -> str:
-    """Return the table in Markdown, best first, from the finished runs."""
-    found = {s: [e for f in sorted(out.glob(f"{s.name}-[0-9]*")) if (e := ended(f)) is not None] for s in SETTINGS}
-    found = {s: ends for s, ends in found.items() if ends}
-    if not found:
-        raise _Refused(f"{out} contains no finished run; `python train/experiments/ablate.py run` makes them")
-    order = sorted(found, key=lambda s: statistics.mean(e["frechet"] for e in found[s]))
-    rows = [_row(s, found[s]) for s in order]
-    first = next(iter(found.values()))[0]
-    lasted = [e["seconds"] / 60 for ends in found.values() for e in ends]
-    minutes = f"{min(lasted):.1f}" if max(lasted) < 1.1 * min(lasted) else f"{min(lasted):.1f} to {max(lasted):.1f}"
-    missing = [s.name for s in SETTINGS if s not in found]
+def table(outs: list[Path]) -> str:
+    """Return the tables in Markdown, one per folder, each best first, from the finished runs."""
+    sections, seen = [], set()
+    for out in outs:
+        found = {s: [e for f in sorted(out.glob(f"{s.name}-[0-9]*")) if (e := ended(f)) is not None] for s in SETTINGS}
+        found = {s: ends for s, ends in found.items() if ends}
+        if not found:
+            raise _Refused(f"{out} contains no finished run; `python train/experiments/ablate.py run` makes them")
+        sections.append(_section(found))
+        seen |= {s.name for s in found}
+    missing = [s.name for s in SETTINGS if s.name not in seen]
     return "\n".join([
         "# Ablations",
         "",
-        f"Each setting is `{BASE}` with the named changes (`classic` is another recipe) and trains for {minutes} "
-        "minutes; one value per seed. Made from the runs' logs by `python train/experiments/ablate.py table`.",
+        f"Each setting is `{BASE}` with the named changes (`classic` is another recipe); one value per seed. "
+        "Generated from the logs of the runs by `python train/experiments/ablate.py table`. "
+        "If coverage is 0, the generator has collapsed: it generates a few images again and again, and a sure share "
+        "of 100 % means nothing.",
         "",
-        f"Frechet distance of {first['pictures']:,} images to MNIST's test digits in the features of the "
-        f"bundled classifier (real training digits: {first['frechet_floor']:.2f}). If coverage is 0, the generator "
-        "has collapsed: it generates a few images again and again, and a sure share of 100 % means nothing.",
+        *sections,
+        *([f"Not run: {', '.join(missing)}.", ""] if missing else []),
+    ])  # fmt: skip
+
+
+def _section(found: dict[Setting, list[dict[str, Any]]]) -> str:
+    order = sorted(found, key=lambda s: statistics.mean(e["frechet"] for e in found[s]))
+    every = [e for ends in found.values() for e in ends]
+    first = every[0]
+    if first["train"]["minutes"]:
+        lasted = [e["seconds"] / 60 for e in every]
+        same = max(lasted) < 1.1 * min(lasted)
+        length = f"{min(lasted):.1f}" + ("" if same else f" to {max(lasted):.1f}")
+        title = f"{length} minutes"
+        about = f"Each setting trains for {length} minutes, a small part of its recipe's epochs, so that schedules "
+        about += "which follow the epochs have hardly begun."
+    else:
+        title = f"{first['train']['epochs']} epochs"
+        widths = " and ".join(f"`{net}.widths={first[net]['widths']}`" for net in ("generator", "discriminator"))
+        about = f"Each setting is a complete run of {title} on `{first['data']['source']}` with {widths}: learning "
+        about += "rates and instance noise reach their final values."
+    return "\n".join([
+        f"## {title}",
+        "",
+        f"{about} Frechet distance of {first['pictures']:,} images to MNIST's test digits in the features of the "
+        f"bundled classifier (real training digits: {first['frechet_floor']:.2f}).",
         "",
         "| setting | | steps | Frechet distance | sure share | coverage |",
         "|---|---|---|---|---|---|",
-        *rows,
-        *(["", f"Not run: {', '.join(missing)}."] if missing else []),
+        *[_row(s, found[s]) for s in order],
         "",
     ])  # fmt: skip
 
@@ -164,19 +194,21 @@ def _row(setting: Setting, ends: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("command", choices=("run", "table"))
-    parser.add_argument("-o", "--out", type=Path, default=Path("runs/ablations"))
+    parser.add_argument("-o", "--out", type=Path, action="append", help="default: runs/ablations")
     parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--epochs", type=int, default=0, help="complete runs of the digits in the package instead")
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--only", default="", help="names of settings, separated by commas")
     parser.add_argument("--at-once", type=int, default=1, help="number of parallel runs")
     parser.add_argument("--data-root", default=None)
     parser.add_argument("--set", action="append", default=[], dest="settings", help="override a field in every setting")
     given = parser.parse_args()
+    outs = given.out or [Path("runs/ablations")]
     try:
         if given.command == "run":
-            run(given)
+            run(given, outs[-1])
             return
-        TABLE.write_text(table(given.out), encoding="utf-8")
+        TABLE.write_text(table(outs), encoding="utf-8")
     except _Refused as e:
         print(f"ablate.py: {e}", file=sys.stderr)
         raise SystemExit(2) from None

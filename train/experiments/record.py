@@ -1,8 +1,10 @@
 """Store the results of a run: train/records/RECIPE/ with log, last grid, measurements, hash, machine.
 
     python train/experiments/record.py RUN [--name NAME] [--folder train/records]
+    python train/experiments/record.py RUN --features NET.onnx --reference NPZ
 
---name is the name of the record's folder, for a second run of one recipe; default: the recipe's name.
+--name is the name of the record's folder, for a second run of one recipe; default: the recipe's name.  The measurement
+is that of the digit classifier, or with --features a comparison with the images of --reference.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ from pathlib import Path
 import torch
 
 import gan_export
+from gan_export.metrics import evaluators, reference
+from gan_export.pipeline import compare
 
-SEED = 1  # of the images that are measured
+SEED, COUNT = 1, 10_000  # of the images that are measured
 RECORDS = Path(__file__).resolve().parent.parent / "records"
 
 
@@ -27,16 +31,21 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--name")
     parser.add_argument("--folder", type=Path, default=RECORDS)
+    parser.add_argument("--features", help="as of gan-sample evaluate; with --reference")
+    parser.add_argument("--reference", type=Path, help="statistics of real images (.npz), by gan-sample evaluate")
     given = parser.parse_args()
+    if (given.features is None) != (given.reference is None):
+        parser.error("--features and --reference go together")
     try:
-        record_of = keep(given.run, given.folder, given.name)
+        against = (given.features, given.reference) if given.features else None
+        record_of = keep(given.run, given.folder, given.name, against)
     except (OSError, ValueError, KeyError, TypeError, gan_export.GanExportError) as error:
         print(f"record.py: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     print(json.dumps(record_of, indent=2))
 
 
-def keep(run: Path, records: Path, name: str | None) -> dict[str, object]:
+def keep(run: Path, records: Path, name: str | None, against: tuple[str, Path] | None = None) -> dict[str, object]:
     """Write the record of a run, and return the content of its record.json; raise ValueError without a checkpoint."""
     recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
     checkpoints = sorted(run.glob("generator_*.pth"), key=lambda p: int(p.stem.rpartition("_")[2]))
@@ -56,9 +65,11 @@ def keep(run: Path, records: Path, name: str | None) -> dict[str, object]:
     for file in ("recipe.json", "log.jsonl"):
         shutil.copyfile(run / file, record / file)
     shutil.copyfile(run / "previews" / f"{epoch:04d}_grid.png", record / "grid.png")
-    judge = {}
-    if recipe["data"].get("dims", 2) == 2:  # nothing measures volumes
-        judge = {"judge": {"seed": SEED, **gan_export.evaluate(checkpoint, seed=SEED).to_json()}}
+    measured = {}
+    if against is not None:
+        measured = {"compared": {"seed": SEED, **compared(checkpoint, *against)}}
+    elif recipe["data"].get("dims", 2) == 2:  # nothing measures volumes
+        measured = {"judge": {"seed": SEED, **gan_export.evaluate(checkpoint, COUNT, seed=SEED).to_json()}}
     record_of: dict[str, object] = {
         "recipe": recipe["name"],
         "epochs": epoch,
@@ -67,10 +78,17 @@ def keep(run: Path, records: Path, name: str | None) -> dict[str, object]:
         "machine": torch.load(snapshots[-1], weights_only=True)["machine"],
         "generator_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         "generator_bytes": checkpoint.stat().st_size,
-        **judge,
+        **measured,
     }
     (record / "record.json").write_text(json.dumps(record_of, indent=2) + "\n", encoding="utf-8")
     return record_of
+
+
+def compared(checkpoint: Path, features: str, against: Path) -> dict[str, object]:
+    """Return the distances of a generator's images from those whose statistics a file has."""
+    evaluator = evaluators.find(features)
+    with gan_export.open(checkpoint) as generator:
+        return compare.compare(generator, evaluator, reference.load(against), count=COUNT, seed=SEED).to_json()
 
 
 if __name__ == "__main__":
