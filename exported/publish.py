@@ -19,7 +19,8 @@ from gan_export.formats.manifest import report_path
 from gan_export.graph.views import latent_port
 from gan_export.pipeline import evaluate
 from gan_export.pipeline import publish as publishing
-from gan_export.sampling import generator as generators
+from gan_export.sampling.generator import Label
+from gan_export.sampling.opening import open_generator
 
 FORMATS = ("onnx", "torchscript")
 SEED, COUNT = 7, 64
@@ -43,15 +44,15 @@ def publish(source: Path, folder: Path, trained: str) -> None:
         exporter = exporters.find(name)
         shipped.append((exporter.title, publishing.export(read, exporter, folder / f"generator{exporter.suffix}")))
     if read.signature.outputs[0].kind == "volume":
-        with generators.open_generator(folder / "generator.onnx") as opened:
+        with open_generator(folder / "generator.onnx") as opened:
             labels = opened.signature.inputs_of("label")
             made = opened.values(SHOWN, seed=SEED, labels="all" if labels else "random")
         sheet = images.grid(volumes.surfaces(made, read.signature.outputs[0].range or (-1.0, 1.0), side=96), 10)
         images.write_png(folder / "preview.png", sheet)
         (folder / "README.md").write_text(readme(folder, read, shipped, None, trained), encoding="utf-8")
         return
-    with generators.open_generator(folder / "generator.onnx") as opened:
-        label: generators.Label = "all" if opened.classes else "random"
+    with open_generator(folder / "generator.onnx") as opened:
+        label: Label = "all" if opened.classes else "random"
         images.write_png(folder / "preview.png", images.grid(opened.sample(COUNT, seed=SEED, labels=label)))
         judged = {"seed": evaluate.SEED, **evaluate.evaluate(opened).to_json()}
     (folder / "judged.json").write_text(json.dumps(judged, indent=2) + "\n", encoding="utf-8")
