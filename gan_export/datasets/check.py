@@ -158,7 +158,7 @@ def _near(got: generators.Bytes, wanted: generators.Bytes) -> bool:
     if got.shape != wanted.shape:
         return False
     square = float(np.mean((got.astype(np.float64) - wanted) ** 2))
-    return square <= 255.0**2 / 10.0 ** (WORST_IMAGE / 10.0)
+    return bool(square <= 255.0**2 / 10.0 ** (WORST_IMAGE / 10.0))
 
 
 def _same(got: generators.Bytes, wanted: generators.Bytes) -> bool:

@@ -135,7 +135,7 @@ def _maxima(tiles: torch.Tensor, rows: Matrix) -> tuple[float, ...]:
     matrix = torch.from_numpy(rows.astype(np.float32))
     most = torch.zeros(len(rows), len(rows))
     step = max(1, _VALUES // (tiles[0].numel() * 3))
-    for part in tiles.split(step):
+    for part in torch.split(tiles, step):
         values = torch.einsum("pi,ncyxij,qj->pqncyx", matrix, part, matrix)
         most = torch.maximum(most, values.abs().flatten(2).amax(2))
     return tuple(most.flatten().tolist())
