@@ -232,7 +232,7 @@ def quality(session: Session, reference: PreparedGenerator, signature: Signature
 def evidence(session: Session, reference: PreparedGenerator, signature: Signature, tolerance: Tolerance) -> Quality:
     """Compare `session` with `reference` on as many images as a minute gives, FEWEST to QUALITY, each by itself."""
     started = time.perf_counter()
-    rows: list[Batch] = []
+    rows: list[BatchComparison] = []
     squares: list[float] = []
     piece = 16 if signature.is_sampled else 4
     while len(squares) < QUALITY and (len(squares) < FEWEST or time.perf_counter() - started < MINUTE):
