@@ -73,7 +73,7 @@ export class Engine {
   }
 
   #describe() {
-    this.#wasm.gan_describe(this.#model, this.#structure(80));
+    this.#wasm.gan_describe(this.#model, this.#structure(88));
     const view = this.#view();
     const u32 = (offset) => view.getUint32(this.#cell + offset, true);
     return {
@@ -85,7 +85,7 @@ export class Engine {
       width: u32(24),
       manifest: this.#text(u32(48), u32(52)),
       kernels: this.#text(u32(56)),
-      scalars: u32(68), // numbers that an image takes beside its latent, such as StyleGAN's psi
+      scalars: u32(72), // numbers that an image takes beside its latent, such as StyleGAN's psi
       version: this.#text(this.#wasm.gan_version() >>> 0),
     };
   }
