@@ -81,7 +81,8 @@ export class Engine {
       classes: u32(8),
       prior: ["normal", "uniform", "none"][u32(12)],
       channels: u32(16),
-      height: u32(20),
+      height: u32(20) * Math.max(1, u32(64)), // the slices of a volume lie one below the other
+      depth: u32(64), // slices of a volume, 0 for images
       width: u32(24),
       manifest: this.#text(u32(48), u32(52)),
       kernels: this.#text(u32(56)),
