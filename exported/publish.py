@@ -67,7 +67,10 @@ def publish(given: argparse.Namespace) -> None:
             images.write_png(folder / "preview.png", images.grid(surfaces, 10))
         else:
             shown = opened.sample(COUNT, seed=SEED, labels="all" if opened.classes else "random")
-            images.write_png(folder / "preview.png", images.grid(shown))
+            columns = [k for k in range(max(1, opened.classes)) if k not in given.hide]
+            kept = [i for i in range(COUNT) if not given.hide or i % opened.classes in columns]
+            sheet = images.grid(shown[kept], len(columns) if given.hide else None)
+            images.write_png(folder / "preview.png", sheet)
             judged, lines = measured(opened, given.features, given.reference)
             (folder / "judged.json").write_text(json.dumps(judged, indent=2) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(readme(given, read, shipped, lines), encoding="utf-8")
@@ -179,6 +182,7 @@ def main() -> None:
     parser.add_argument("--trained", required=True)
     parser.add_argument("--features", help="as of gan-sample evaluate; with --reference")
     parser.add_argument("--reference", type=Path, help="statistics of the training images (.npz)")
+    parser.add_argument("--hide", type=int, nargs="*", default=[], help="labels that the preview doesn't show")
     parser.add_argument("--note", default="", help="a sentence on the preview, for the README")
     parser.add_argument("--license", default="", help="a sentence on the training images, for the README")
     given = parser.parse_args()
