@@ -71,8 +71,10 @@ class ImageToImage:
         ports = (*signature.inputs, *signature.outputs)
         plain = [p.kind == "image" and p.layout == "CHW" and p.dtype == "float32" for p in ports]
         if len(signature.inputs) != 1 or len(signature.outputs) != 1 or not all(plain):
-            takes = ", ".join(p.name for p in signature.inputs)
-            raise GanExportError(f"this generator takes {takes}; {user} takes only one from one image to one")
+            takes, gives = (", ".join(p.name for p in side) for side in (signature.inputs, signature.outputs))
+            raise GanExportError(
+                f"this generator takes {takes} and gives {gives}; {user} takes only one from one image to one image"
+            )
         if signature.sizes:
             raise GanExportError(f"this generator takes images of any size; {user} needs one: size=HEIGHTxWIDTH")
         inside, out = (tuple(d for d in p.shape if isinstance(d, int)) for p in ports)

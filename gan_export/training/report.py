@@ -78,7 +78,7 @@ def write(run: Path, target: Path) -> None:
 
 def _data(run: Path, recipe: Recipe, lines: list[dict[str, Any]]) -> dict[str, Any]:
     began, newest = _last(lines, "began"), _last(lines, "measured")
-    state = [f"{began['pictures']:,} images on {began['device']}"] if began else []
+    state = [f"{began['pictures']:,} images on {began['device']}"] if began and "pictures" in began else []
     if began and newest:
         state.append(f"step {newest['step']:,} of {began['steps']:,}, epoch {newest['epoch']:,}")
     parts = {

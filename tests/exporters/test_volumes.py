@@ -10,7 +10,6 @@ import pytest
 import gan_export
 from gan_export import checkpoint, exporters
 from gan_export.exporters.base import Options
-from gan_export.formats import manifest as manifests
 from gan_export.pipeline import publish
 from tests.originals.volumes import ROWS
 
@@ -33,7 +32,7 @@ def test_a_family_is_proven(name: str, format: str, tmp_path: Path) -> None:
     result = exported(name, format, tmp_path)
     assert result.report is not None
     assert result.report.passed
-    port = manifests.read_manifest(result.path).signature.outputs[0]
+    port = result.manifest.signature.outputs[0]
     assert (port.shape, port.range) == (BY_NAME[name].image, BY_NAME[name].range)
 
 

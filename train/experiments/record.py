@@ -19,8 +19,6 @@ from pathlib import Path
 import torch
 
 import gan_export
-from gan_export.metrics import evaluators, reference
-from gan_export.pipeline import compare
 
 SEED, COUNT = 1, 10_000  # of the images that are measured
 RECORDS = Path(__file__).resolve().parent.parent / "records"
@@ -86,9 +84,7 @@ def keep(run: Path, records: Path, name: str | None, against: tuple[str, Path] |
 
 def compared(checkpoint: Path, features: str, against: Path) -> dict[str, object]:
     """Return the distances of a generator's images from those whose statistics a file has."""
-    evaluator = evaluators.find(features)
-    with gan_export.open(checkpoint) as generator:
-        return compare.compare(generator, evaluator, reference.load(against), count=COUNT, seed=SEED).to_json()
+    return gan_export.evaluate(checkpoint, COUNT, features=features, reference=against, seed=SEED).to_json()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Write the emoji that the recipe emoji64 trains on as a folder of PNG files, one folder per group.
 
-    python train/render_emoji.py DIR [--font FONT] [--size 64]
+    python tools/render_emoji.py DIR [--font FONT] [--size 64]
 
 Each emoji comes with its mirror image, DIR/GROUP/CODE.png and CODE-mirrored.png, on white.  Without --font, it is the
 installed font of Debian's package fonts-noto-color-emoji (SIL Open Font License 1.1).  The folder is what

@@ -1,6 +1,6 @@
 """Show generated emoji beside the most similar ones of the font: does the generator repeat what it learned from?
 
-    python train/experiments/emoji_nearest.py GENERATOR -o near.png [--font FONT] [--seed 7]
+    python tools/emoji_nearest.py GENERATOR -o near.png [--font FONT] [--seed 7]
 
 Writes 64 pairs, a generated image on the left of each.  Prints the median distance (root mean square over the pixels,
 in bytes) to the nearest emoji or mirror image, and that of each of the font's emoji to its nearest other one, mirror

@@ -1,6 +1,6 @@
 """Train the network whose features compare generated emoji with those of the font, and write it as ONNX.
 
-    python train/experiments/emoji_features.py -o features.onnx [--font FONT] [--steps 1200]
+    python tools/emoji_features.py -o features.onnx [--font FONT] [--steps 1200]
 
 It learns to tell the listed emoji from each other, shifted, scaled, mirrored and recolored at random; the features are
 the layer before the last one.  No generator is trained with it.  Its figures can't be compared with FIDs of Inception.
