@@ -147,7 +147,7 @@ def known_layers(generator: Exportable, format: str) -> Checkpoint:
 
     Raises GanExportError, with the format's name, for a module of the user's own.
     """
-    generator = _unprepared(generator)
+    generator = unprepared(generator)
     if isinstance(generator, Checkpoint):
         return generator
     raise GanExportError(
@@ -164,7 +164,7 @@ def lowered_module(generator: Exportable, output: Literal["float", "bytes"]) -> 
     """
     from gan_export.graph.torch_module import build_module
 
-    generator = _unprepared(generator)
+    generator = unprepared(generator)
     if isinstance(generator, Checkpoint):
         from gan_export.graph.fold import fold_batchnorm
 
@@ -208,7 +208,8 @@ def _exact_module(generator: Exportable) -> nn.Module | None:
     return user_module.double(_user_module(generator))
 
 
-def _unprepared(generator: Exportable) -> Exportable:
+def unprepared(generator: Exportable) -> Exportable:
+    """Return what a prepared generator was made of, or the generator itself."""
     return generator.generator if isinstance(generator, PreparedGenerator) else generator
 
 

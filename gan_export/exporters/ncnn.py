@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gan_export._lib.fs import write_text
-from gan_export.checkpoint.exportable import lowered_module
+from gan_export.checkpoint import Checkpoint
+from gan_export.checkpoint.exportable import lowered_module, unprepared
 from gan_export.errors import GanExportError, printable
 from gan_export.exporters.base import Options, make_manifest, suppress_warnings
 from gan_export.formats.base import manifest_path
 from gan_export.formats.manifest import Manifest
 from gan_export.formats.ncnn import IMAGE_IN, IMAGE_OUT
+from gan_export.graph.layers import UpsampleNd
 from gan_export.graph.views import LatentImage
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class Ncnn:
 
         if target.suffix != ".param":
             raise GanExportError(f"{printable(target.name)}: ncnn's files end in .param and .bin; name one .param")
+        _check_upsampling(generator)
         versions = {
             "torch": torch.__version__.split("+")[0],
             "pnnx": str(pnnx.__version__),
@@ -79,6 +82,16 @@ class Ncnn:
             write_text(manifest_path(target), manifest.to_text())
             target.write_bytes(_named(made.read_bytes(), generator.signature))
         return manifest
+
+
+def _check_upsampling(generator: Exportable) -> None:
+    """Raise GanExportError for a linear upsampling of volumes: ncnn's Interp would leave them as they are."""
+    known = unprepared(generator)
+    for layer in known.spec.layers if isinstance(known, Checkpoint) else ():
+        if isinstance(layer, UpsampleNd) and layer.mode == "linear" and len(layer.factor) == 3:
+            raise GanExportError(
+                f"ncnn has no layer for {printable(layer.name)} (UpsampleNd, linear, 3-D); export to onnx instead"
+            )
 
 
 def _convert(generator: Exportable, folder: Path, fp16: str) -> None:

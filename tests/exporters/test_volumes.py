@@ -9,6 +9,7 @@ import pytest
 
 import gan_export
 from gan_export import checkpoint, exporters
+from gan_export.errors import GanExportError
 from gan_export.exporters.base import Options
 from gan_export.pipeline import publish
 from tests.originals.volumes import ROWS
@@ -29,6 +30,10 @@ def exported(name: str, format: str, folder: Path, options: Options | None = Non
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_is_proven(name: str, format: str, tmp_path: Path) -> None:
+    if (name, format) == ("volume-trilinear", "ncnn"):
+        with pytest.raises(GanExportError, match=r"ncnn has no layer for \w+ \(UpsampleNd, linear, 3-D\)"):
+            exported(name, format, tmp_path)
+        return
     result = exported(name, format, tmp_path)
     assert result.report is not None
     assert result.report.passed
