@@ -161,8 +161,8 @@ static void measure_ranges(test_network *network, const gan_conv *conv, uint32_t
     const float *pixels[WINOGRAD * WINOGRAD];
     for (int i = 0; i < side * side; i++) pixels[i] = tile + (uint64_t)i * wide;
     for (uint32_t image = 0; image < images; image++)
-        for (int64_t y = 0; y < conv->in.h + 2 * padding; y += step)
-            for (int64_t x = 0; x < conv->in.w + 2 * padding; x += step) {
+        for (int64_t y = 0; y < (int64_t)conv->in.h + 2 * padding; y += step)
+            for (int64_t x = 0; x < (int64_t)conv->in.w + 2 * padding; x += step) {
                 for (int i = 0; i < side * side; i++)
                     take_pixel(network, conv->in, image, y - padding + i / side, x - padding + i % side,
                                tile + (uint64_t)i * wide);
