@@ -28,7 +28,7 @@ INLINE void INT16(tile)(const int m, const int packed, ptrdiff_t k, const int16_
     for (int i = 0; i < m; i++) {
         if (packed) __builtin_prefetch(c + i * c_step, 1, 3);
         if (packed && NR > 16) __builtin_prefetch(c + i * c_step + 16, 1, 3);
-        else rows[i] = a_rows[i];
+        if (!packed) rows[i] = a_rows[i];
 #pragma GCC unroll 16
         for (int j = 0; j < NV; j++) sum[i][j] = i_zero();
     }
