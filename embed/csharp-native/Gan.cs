@@ -129,6 +129,7 @@ public static class Gan
         public uint Threads, Batch;
         public IntPtr Parallel, User, Message;
         public UIntPtr MessageSize;
+        public uint Arithmetic;
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -147,6 +148,10 @@ public static class Gan
         public UIntPtr LabelsSize;
         public IntPtr Latents;
         public UIntPtr LatentsSize;
+        public IntPtr Scalars;
+        public UIntPtr ScalarsSize;
+        public IntPtr Noise;
+        public UIntPtr NoiseSize;
     }
 
     [StructLayout(LayoutKind.Sequential)]

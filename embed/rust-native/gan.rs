@@ -21,6 +21,7 @@ pub const GAN_CANCELED: gan_status = 11;
 pub const GAN_MESSAGE_SIZE: usize = 256;
 pub const GAN_PRIOR_NORMAL: u32 = 0;
 pub const GAN_PRIOR_UNIFORM: u32 = 1;
+pub const GAN_PRIOR_NONE: u32 = 2;
 pub const GAN_KIND_IMAGE: u32 = 0;
 pub const GAN_KIND_VOLUME: u32 = 1;
 pub const GAN_KIND_SIGNAL: u32 = 2;
@@ -34,6 +35,8 @@ pub const GAN_RGBA8: u32 = 3;
 pub const GAN_BGRA8: u32 = 4;
 pub const GAN_FLOAT_PLANAR: u32 = 5;
 pub const GAN_FLOAT_INTERLEAVED: u32 = 6;
+pub const GAN_ARITHMETIC_FAST: u32 = 0;
+pub const GAN_ARITHMETIC_FLOAT32: u32 = 1;
 
 pub enum gan_model {}
 pub enum gan_context {}
@@ -67,7 +70,7 @@ structures! {
     }
     gan_context_options {
         max_memory: u64, threads: u32, batch: u32, parallel: Option<gan_parallel>, user: *mut c_void,
-        message: *mut c_char, message_size: usize,
+        message: *mut c_char, message_size: usize, arithmetic: u32,
     }
     gan_context_info { scratch: u64, weights: u64, threads: u32, batch: u32, steps: u32 }
     gan_step_info {
@@ -79,6 +82,7 @@ structures! {
         seed: u64, start: u64, count: u64, label: i64, labeling: u32, latent_scale: f32,
         seeds: *const u64, seeds_size: usize, indices: *const u64, indices_size: usize,
         labels: *const i64, labels_size: usize, latents: *const f32, latents_size: usize,
+        scalars: *const f32, scalars_size: usize, noise: *const f32, noise_size: usize,
     }
     gan_output {
         data: *mut c_void, data_size: usize, row_stride: isize, image_stride: isize, done: Option<gan_done>,
