@@ -145,12 +145,15 @@ def speed(folder: Path) -> None:
 
 
 def web(folder: Path) -> None:
-    """Take a screenshot of the page that `gan-export web` writes, when it has generated its images."""
+    """Take a screenshot of the page that `gan-export web` writes, and of a StyleGAN's, with their images."""
 
     def generated(driver: WebDriver) -> None:
         WebDriverWait(driver, 120).until(lambda d: "Images 0 to 63" in d.find_element("id", "status").text)
 
     _page(DIGITS, folder, GALLERY / "web.png", generated)
+    example = ROOT / "docs" / "start" / "example_file.py"
+    subprocess.run([sys.executable, example, "network.pkl"], check=True, cwd=folder)
+    _page(folder / "network.pkl", folder, GALLERY / "web-stylegan.png", generated, "--psi-input")
 
 
 def web_of_images(name: str, file: str, folder: Path) -> None:
@@ -167,9 +170,9 @@ def web_of_images(name: str, file: str, folder: Path) -> None:
     _page(folder / file, folder, GALLERY / f"web-{name}.png", applied)
 
 
-def _page(file: Path, folder: Path, target: Path, until: Callable[[WebDriver], None]) -> None:
+def _page(file: Path, folder: Path, target: Path, until: Callable[[WebDriver], None], *flags: str) -> None:
     """Write the page of a file, and a screenshot of it in Chromium."""
-    _gan("gan-export", "web", file, "-o", folder / "site")
+    _gan("gan-export", "web", file, "-o", folder / "site", *flags)
     handler = partial(_Quiet, directory=str(folder / "site"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

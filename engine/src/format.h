@@ -70,8 +70,8 @@ typedef struct gan_layer {
     gan_op op;
     uint32_t n_inputs;
     const uint32_t *inputs; /* values: 0 the latent, 1 the label, 2 + i the output of layer i */
-    uint32_t args[MAX_ARGS]; /* in the order of operations.def's integer attributes; of OP_GIVEN, whether it is noise,
-                                where it begins in an image's scalars or noise, and which noise it is */
+    uint32_t args[MAX_ARGS]; /* in the order of operations.def's integer attributes; of OP_GIVEN: whether it is noise,
+                                its offset in an image's scalars or noise, and the number of its noise port */
     float fargs[2]; /* likewise its real ones */
     gan_tensor weight, bias;
     gan_shape out;

@@ -201,7 +201,7 @@ static void pack_fold(const gan_step *step, const gan_kernels *kernels, float *d
     }
 }
 
-/* Pack a panel for one phase of the depth, its slices of the kernel; `to` is where the phase begins. */
+/* Pack the slices of a kernel that one phase of the depth uses, for one panel, to the phase's first float `to`. */
 static void pack_phase(const gan_conv *conv, gan_method method, const float *dense, uint32_t pz, uint64_t panel,
                        uint64_t panels, uint64_t width, uint64_t nr, float *to) {
     const uint32_t stride = conv->out_stride, slices = phase_taps(conv, conv->kd, pz);

@@ -5,7 +5,7 @@
 
 #include "run.h"
 
-/* One finished row of outputs, [x][channel], to where it belongs: `y` counts the rows of all slices. */
+/* Write a finished row of outputs, [x][channel]; `y` is its number among the rows of all slices. */
 static void emit(const gan_worker *worker, const gan_step *step, uint32_t image, int32_t y, float *row, int last) {
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;

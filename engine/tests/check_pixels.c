@@ -209,9 +209,9 @@ static int check_walk(const char *file, int arc, const char *what) {
     failed += check(gan_interpolate(model, a, b, at, middle, nz) == GAN_OK, what);
     double off = 0;
     for (size_t i = 0; i < nz; i++) off = fmax(off, fabs(middle[i] - (of_a * a[i] + of_b * b[i])));
-    failed += check(off < 1e-6, "where a walk leads");
+    failed += check(off < 1e-6, "the latents between two");
     failed += check(gan_interpolate(model, a, b, at, ends, nz) == GAN_OK && !memcmp(ends, middle, nz * sizeof *ends),
-                    "a walk in its own place");
+                    "the latents between two, written over the first");
     failed += check(gan_interpolate(model, a, b, at, middle, nz - 1) == GAN_ERROR_ARGUMENT, "part of a latent");
     gan_context_free(context);
     gan_close(model);

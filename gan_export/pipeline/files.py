@@ -18,6 +18,7 @@ from gan_export.checkpoint.exportable import Exportable, prepare
 from gan_export.errors import GanExportError, UnavailableError
 from gan_export.exporters.base import Exporter, Options, check_options
 from gan_export.formats import manifest as manifests
+from gan_export.graph.views import image_of
 from gan_export.pipeline import publish, table
 from gan_export.pipeline.publish import ExportResult, Progress, Verification
 from gan_export.recognize.options import ReadOptions
@@ -132,7 +133,8 @@ def export_page(
     """Write a page that generates images in the browser from `file`, a checkpoint or a `.gan` file; it is verified.
 
     onnxruntime_web: the folder of that package, for a page that can use it as well; read_options: those of `read`.
-    Raises the errors of `publish.export`, or GanExportError for options that a `.gan` file can't have.
+    Raises the errors of `publish.export`, or GanExportError for options that a `.gan` file can't have, and for a
+    generator of volumes or signals.
     """
     options = options or Options()
     native, onnx = exporters.find("native"), exporters.find("onnx")
@@ -147,14 +149,17 @@ def export_page(
             )
         if options.precision != "fp32" or (read_options or ReadOptions()) != ReadOptions():
             raise GanExportError(f"{file} is an export: its precision and the settings of its checkpoint are fixed")
-        found = publish.verify(file)
         manifest = manifests.read_manifest(file, "gan")
+        if manifest is not None:
+            image_of(manifest.signature)  # the page shows no volumes and plays no signals
+        found = publish.verify(file)
         images = manifest is not None and bool(manifest.signature.inputs_of("image"))
         put_copy: web.Put = lambda target: shutil.copyfile(file, target)  # noqa: E731
         size = web.write_site(folder, put_copy, takes_images=images) if found.passed else 0
         return Page(folder, size, verification=found)
     require_libraries(onnx if runtime else native)
     generator = prepare(read())
+    image_of(generator.signature)
     exported: list[tuple[str, ExportResult]] = []
 
     def put(exporter: Exporter) -> Callable[[Path], None]:

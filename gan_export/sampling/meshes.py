@@ -18,7 +18,7 @@ _FACE = np.dtype([("count", "u1"), ("corners", "<i4", 3)])
 
 
 def mesh(volume: Floats, span: tuple[float, float], level: float) -> Mesh:
-    """Return the surface of a volume (D, H, W), closed where the volume reaches an edge; empty if there is none.
+    """Return the surface of a volume (D, H, W), closed at the edges of the cube, and empty if no value crosses `level`.
 
     level: as a share of the range `span`
     Corners are x, y, z = W, H, D in voxels from the first voxel's center; normals point outward.

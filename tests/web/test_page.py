@@ -337,3 +337,10 @@ def test_the_command(command: Command, classic_pth: Path, tmp_path: Path) -> Non
     assert "fixed" in fixed
     assert "npm install onnxruntime-web" in refuse(classic_pth, "-o", tmp_path / "third", "--onnxruntime-web", tmp_path)
     assert not (tmp_path / "third").exists()
+
+
+def test_a_generator_of_volumes_has_no_page(command: Command, tmp_path: Path) -> None:
+    file = Path(__file__).parents[2] / "exported" / "voxel32" / "generator.gan"
+    result = command("gan-export", "web", file, "-o", tmp_path / "site")
+    assert "gives volumes of 1 x 32 x 32 x 32, and not images" in refused(result)
+    assert not (tmp_path / "site").exists()

@@ -19,8 +19,8 @@ enum {
     MAX_TOOM = 5, /* points per side of the largest Toom-Cook transform */
     WINOGRAD = 6, /* of Winograd's, with tiles of WINOGRAD_TILE outputs */
     WINOGRAD_TILE = 4,
-    /* The largest number that an input becomes in 16 bits, and how many products are added up as whole numbers.  14 bits
-     * leave the weights 12 or 13 before a sum of so many can overflow (pack_int16.c). */
+    /* The largest number that an input becomes in 16 bits, and how many products are added up as whole numbers.  Inputs
+     * have 14 bits, so weights can have 12 or 13 before a sum of INT16_SLICE products overflows (pack_int16.c). */
     INT16_MOST = 16383,
     INT16_SLICE = 128
 };
