@@ -12,8 +12,8 @@ from gan_export.recognize.options import AlternativeMatch, Assumption, Match, Mi
 
 if TYPE_CHECKING:
     from gan_export.graph.spec import GeneratorSpec
-    from gan_export.recognize.builder import Family
     from gan_export.recognize.detect import recognize
+    from gan_export.recognize.draft import Family
     from gan_export.recognize.registry import ARCHS
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
 ]
 _HOME = {
     "ARCHS": "recognize.registry",
-    "Family": "recognize.builder",
+    "Family": "recognize.draft",
     "GeneratorSpec": "graph.spec",
     "recognize": "recognize.detect",
 }

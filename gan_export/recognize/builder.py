@@ -1,14 +1,12 @@
-"""Write a spec while reading a state dict: methods by which a family places modules and states assumptions."""
+"""Append layers to a reading: the methods by which a family places the file's modules and states assumptions."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
-from gan_export.errors import GanExportError, UnusedOptionError, printable
+from gan_export.errors import GanExportError
 from gan_export.graph.layers import (
     Activation,
     Add,
@@ -32,205 +30,18 @@ from gan_export.graph.layers import (
     UpsampleNd,
 )
 from gan_export.graph.ports import Port, Size
-from gan_export.graph.signature import USUAL_SIDE, Signature
-from gan_export.graph.spec import MOST_LATENTS, MOST_VALUES, Chain, GeneratorSpec
-from gan_export.graph.words import LabelOrder, Output, Prior, Slope, UpsampleMode
+from gan_export.graph.signature import USUAL_SIDE
+from gan_export.graph.spec import MOST_LATENTS, MOST_VALUES
+from gan_export.graph.words import Output, Slope
 from gan_export.recognize import questions
-from gan_export.recognize.options import AlternativeMatch, Assumption, Compute, Derived, Match, ReadOptions
-from gan_export.recognize.state_dict import PICTURE_CHANNELS, DoesNotFitError, Module, State
-
-__all__ = ["DoesNotFitError", "Family", "SpecBuilder"]
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """A layout of generators: the order of its modules, and the settings that its code has and no checkpoint stores.
-
-    name:    the value of `--arch` and of the spec's `arch`
-    source:  the repository or class with this layout, for messages
-    build:   places the file's modules in a SpecBuilder; raises DoesNotFitError if they are not of this family
-    generic: whether it is tried only if no other family fits; its readings say so in a note
-    """
-
-    name: str
-    source: str
-    build: Callable[[SpecBuilder], None]
-    output: Output = "tanh"
-    slope: Slope = 0.0  # of the hidden activations: 0 is ReLU
-    bn_eps: float = 1e-5
-    prior: Prior = "normal"
-    upsample: UpsampleMode = "nearest"
-    label_order: LabelOrder = "after"
-    other_outputs: tuple[Output, ...] = ()  # last activations of variants that have the same keys
-    generic: bool = False
-    pooled_side: int = 0  # what an AdaptiveAvgPool2d of its module gives, if it has one
+from gan_export.recognize.draft import Draft
+from gan_export.recognize.options import AlternativeMatch, Assumption, Compute, Derived
+from gan_export.recognize.state_dict import DoesNotFitError, Module
 
 
 @dataclass
-class SpecBuilder:
+class SpecBuilder(Draft):
     """A reading that is being built.  Each method appends layers; `shape` is the shape of the last value."""
-
-    family: Family
-    state: State
-    overrides: ReadOptions
-    chain: Chain = field(default_factory=Chain)
-    keys: dict[str, str] = field(default_factory=dict)
-    used: set[str] = field(default_factory=set)  # the modules placed, by the file's prefix
-    used_keys: set[str] = field(default_factory=set)  # keys of arrays from which parameters are computed
-    seen: set[str] = field(default_factory=set)  # modules that the family looked up, placed or not
-    named: set[str] = field(default_factory=set)  # modules that the family looked up by name
-    shapes: dict[str, Shape] = field(default_factory=dict)
-    assumed: list[Assumption] = field(default_factory=list)
-    alternatives: list[AlternativeMatch] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    used_overrides: set[str] = field(default_factory=set)  # the overrides that had something to decide
-    classes: int = 0
-    range: tuple[float, float] | None = None
-    ports: tuple[Port, ...] = ()  # the inputs, if they are not z and a label
-    free: dict[str, Size] = field(default_factory=dict)  # sizes of the inputs
-    image: Port | None = None  # the output, if it isn't the last value as an image of fixed size
-    images: dict[str, str] = field(default_factory=dict)  # if there are several outputs of one size: port -> value
-    derived: dict[str, Derived] = field(default_factory=dict)
-    chosen: dict[str, str] = field(default_factory=dict)  # see `Match.chosen`
-    settled: bool = False
-    placed: dict[str, int] = field(default_factory=dict)  # number of layers that took a value, by the override's name
-    first_part: int = 0  # number of the chain's layers that --part mapping keeps, 0 for all; the last one is its output
-    idle: list[str] = field(default_factory=list)  # keys that the file has and the network doesn't use
-
-    # Modules of the file.
-
-    def module(self, path: str) -> Module:
-        """Return the module at `path`; raise DoesNotFitError if there is none."""
-        found = self.maybe(path)
-        if found is None:
-            raise DoesNotFitError(f"no {path}", (f"{path}.weight",))
-        return found
-
-    def maybe(self, path: str) -> Module | None:
-        found = self.state.modules.get(path)
-        if found is not None:
-            self.seen.add(found.key)
-            self.named.add(found.key)
-        return found
-
-    def matching(self, pattern: str) -> list[tuple[tuple[str, ...], Module]]:
-        """Return the modules whose whole path matches, with the pattern's groups, in natural order."""
-        found = self.state.matching(pattern)
-        self.seen.update(m.key for _, m in found)
-        return found
-
-    def sequential(self, prefix: str = "") -> list[tuple[int, Module]]:
-        """Return the modules `prefix`0, `prefix`1, ... by index.  Without a prefix, the file is one flat Sequential."""
-        found = [(int(i), m) for (i,), m in self.matching(re.escape(prefix) + r"(\d{1,6})")]
-        if not found or found[0][0] != 0:
-            raise DoesNotFitError(f"no {prefix or 'main.'}0", (f"{prefix or 'main.'}0.weight",))
-        if not prefix and len(found) != len(self.state.modules):
-            raise DoesNotFitError("not one flat Sequential")
-        return found
-
-    def numbered(self, pattern: str, first: tuple[int, ...] = (0,)) -> list[tuple[int, Module]]:
-        """Return the modules whose path is `pattern` with a number for `#`.
-
-        Raises DoesNotFitError if their numbers don't begin with one of `first`, or have a gap.
-        """
-        by_number = re.escape(pattern).replace(r"\#", "#").replace("#", r"(\d{1,4})", 1)
-        found = [(int(i), m) for (i,), m in self.matching(by_number)]
-        self.named.update(m.key for _, m in found)
-        numbers = [i for i, _ in found]
-        if not found or numbers[0] not in first or numbers != list(range(numbers[0], numbers[0] + len(found))):
-            have = set(numbers)
-            absent = next(i for i in range(first[0], first[0] + len(found) + 1) if i not in have)
-            raise DoesNotFitError(
-                f"no {pattern.replace('#', str(absent))}", (f"{pattern.replace('#', str(absent))}.weight",)
-            )
-        return found
-
-    def settings(self, path: str, kind: str, **known: int | float | str | bool | None) -> Mapping[str, Any]:
-        """Return the attributes of the pickled module at `path` (as the file has it); {} for a state dict.
-
-        Raises GanExportError if its class is not `kind`, or an attribute differs from `known`.
-        """
-        if not self.state.settings:
-            return {}
-        self.settled = True
-        found = self.state.settings.get(path)
-        where = printable(path, 80) or "the network"
-        if found is None or found.kind != kind:
-            is_now = printable(found.kind, 60) if found else "missing"
-            raise GanExportError(f"{where} is {is_now}, not {kind}: not read as {self.family.name}")
-        for name, value in known.items():
-            if name in found.values and found.values[name] != value:
-                says = printable(str(found.values[name]), 40)
-                raise GanExportError(f"{where} says {name} {says}, its arrays say {value}: not read")
-        return found.values
-
-    # Settings that the file doesn't store.
-
-    def choice(self, option: str, default: Any, what: str, shown: str | None = None) -> Any:
-        """Return the override `option`, or else `default`, which is then stated as an assumption.
-
-        what: the assumption's name; shown: its value in words, `default` itself if None
-        """
-        first = option not in self.used_overrides
-        self.used_overrides.add(option)
-        given = getattr(self.overrides, option)
-        if given is None and first:
-            # A generator that takes images has no alternatives: no prior gives the inputs of its BatchNorms.
-            instead = () if self.ports else questions.others(option, default)
-            self.assumed.append(Assumption(what, str(default) if shown is None else shown, f"{option}=", instead))
-        return default if given is None else given
-
-    def each(self, option: str, default: Any, what: str, shown: str | None = None) -> Any:
-        """Return `choice` for the next of several layers: an override may be one value, or one value per layer."""
-        given = self.choice(option, default, what, shown)
-        if not isinstance(given, tuple):
-            return given
-        at = self.placed.get(option, 0)
-        self.placed[option] = at + 1
-        return given[min(at, len(given) - 1)]
-
-    def sizes(self, options: list[tuple[int, Any]], what: str) -> Any:
-        """Return the geometry of `image_size`, or else of the first of `options`: (image size, geometry) pairs.
-
-        All of them fit the same keys and shapes.
-        """
-        first: dict[int, tuple[int, Any]] = {}
-        for option in options:
-            first.setdefault(option[0], option)
-        options = list(first.values())
-        size, geometry = options[0]
-        if len(options) == 1:
-            if self.overrides.image_size != size:
-                self.assumed.append(Assumption(what, f"the usual ones: {self._sized(size)}", ""))
-            return geometry
-        if self.overrides.image_size is not None:
-            self.used_overrides.add("image_size")
-            fits = [o for o in options if o[0] == self.overrides.image_size]
-            if not fits:
-                either = " or ".join(str(s) for s, _ in options)
-                raise GanExportError(f"image_size={self.overrides.image_size}: these keys and shapes give {either}")
-            return fits[0][1]
-        instead = tuple("x".join([str(s)] * self.state.dims) for s, _ in options[1:])
-        self.assumed.append(Assumption(what, self._sized(size), "image_size=", instead))
-        self.alternatives += [
-            AlternativeMatch(f"{self._sized(s)}, by {what}", f"image_size={s}") for s, _ in options[1:]
-        ]
-        return geometry
-
-    def _sized(self, side: int) -> str:
-        """Return the size of what a generator gives in words: "64x64 images", "64x64x64 volumes"."""
-        kinds = {1: "signals of {0} values", 2: "{0}x{0} images", 3: "{0}x{0}x{0} volumes"}
-        return kinds[self.state.dims].format(side)
-
-    # Layers.
-
-    @property
-    def last(self) -> str:
-        return self.chain.last
-
-    @property
-    def shape(self) -> Shape:
-        return self.shapes[self.chain.last]
 
     def add(self, kind: type[Layer], name: str, module: Module | None = None, /, **settings: Any) -> str:
         """Append a layer that owns all arrays of `module`; return its name."""
@@ -443,94 +254,6 @@ class SpecBuilder:
                     self.add(Scale, f"{prefix}scale", factor=2.0, offset=-1.0)
                     self.range = (-1.0, 1.0)
 
-    # The complete reading.
-
-    def reading(self) -> Match:
-        """Return the reading.
-
-        Raises DoesNotFitError if a module has no place, and UnusedOptionError if an override decided nothing.
-        """
-        prior = self.family.prior
-        if not self.ports:
-            prior = self.choice("prior", self.family.prior, "the distribution of the latents")
-        if left := self.left_over():
-            raise DoesNotFitError(f"{len(left)} of the arrays have no place")
-        shape = self.shape
-        if len(shape) not in (2, 3, 4) or shape[0] > PICTURE_CHANNELS:
-            raise DoesNotFitError(f"the last layer gives {shape}, not an image, a volume or a signal")
-        size = self.overrides.image_size
-        if size is not None and "image_size" not in self.used_overrides and set(shape[1:]) != {size}:
-            only = "x".join(map(str, reversed(shape[1:])))
-            raise GanExportError(f"image_size={size}: these keys and shapes give only {only}")
-        for option, lacks in _NEEDS.items():
-            if getattr(self.overrides, option) is not None and option not in self.used_overrides:
-                raise UnusedOptionError(f"{option}=: {self.family.name} as it is in this file has {lacks}")
-            given = getattr(self.overrides, option) if option in _PER_LAYER else None
-            if isinstance(given, tuple) and self.placed.get(option, 0) != len(given):
-                raise GanExportError(
-                    f"{option}=: {len(given)} values, this generator has {self.placed.get(option, 0)} such layers"
-                )
-        if self.overrides.psi_input and "psi_input" not in self.used_overrides:
-            raise GanExportError(f"psi_input=True: {self.family.name} as it is in this file has no w to truncate")
-        if self.overrides.raw and "raw" not in self.used_overrides:
-            raise GanExportError(f"raw=True: {self.family.name} as it is in this file ends in no sigmoid; leave it out")
-        spec = GeneratorSpec(self.family.name, self._signature(prior), tuple(self.chain), tuple(self.images.values()))
-        if self.first_part:
-            spec = self._first_part(spec.signature)
-        notes = (*(("a generic reading: no known layout has these keys",) if self.family.generic else ()), *self.notes)
-        wanted = spec.parameters()
-        keys = {p: key for p, key in self.keys.items() if p in wanted}
-        derived = {p: how for p, how in self.derived.items() if p in wanted}
-        return Match(
-            spec, keys, tuple(self.assumed), tuple(self.alternatives),
-            ignored=(*self.state.counters, *self.idle), notes=notes,
-            derived=derived, chosen=self.chosen, settled=self.settled,
-        )  # fmt: skip
-
-    def _first_part(self, whole: Signature) -> GeneratorSpec:
-        """Return the spec of the part "mapping": the layers from z to ws."""
-        layers = tuple(self.chain)[: self.first_part]
-        rows = Port("ws", "values", self.shapes[layers[-1].name])
-        return GeneratorSpec(self.family.name, Signature(whole.inputs, (rows,)), layers)
-
-    def _signature(self, prior: Prior) -> Signature:
-        if self.ports:
-            image = self.image or Port("image", "image", self.shape, range=self.range)
-            free = Signature(self.ports, (image,), self.free)
-            return free if self.overrides.size is None else free.fixed(self._fixed_sizes(self.overrides.size))
-        if self.overrides.size is not None:
-            raise GanExportError(f"size=: {self.family.name} has images of one size; leave it out")
-        one = Signature.of_latent(self.shapes["z"][0], prior, self.shape, self.classes, self.range)
-        if not self.images:
-            return one
-        outputs = tuple(replace(one.outputs[0], name=name) for name in self.images)
-        return Signature(one.inputs, outputs)
-
-    def _fixed_sizes(self, text: str) -> dict[str, int]:
-        """Return the height and width of `size`, "HxW"."""
-        match = re.fullmatch(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})", text)
-        if match is None or set(self.free) != {"H", "W"}:
-            raise GanExportError(f"size={printable(text, 40)}: a height and a width, such as 256x512")
-        return {"H": int(match[1]), "W": int(match[2])}
-
-    def left_over(self) -> tuple[str, ...]:
-        """Return the file's keys that no layer has."""
-        return self._keys_outside(self.used)
-
-    def nearness(self) -> float:
-        """Return the mean of two shares of the file's keys, 0 to 1: of keys placed, and of keys placed or looked up."""
-        absent = len(self.left_over()) + len(self._keys_outside(self.used | self.named))
-        return 1 - absent / (2 * max(self.state.size, 1))
-
-    def unknown(self) -> tuple[str, ...]:
-        """Return the file's keys that the family never looked up."""
-        return self._keys_outside(self.used | self.seen)
-
-    def _keys_outside(self, known: set[str]) -> tuple[str, ...]:
-        modules = (*self.state.modules.values(), *self.state.embeddings)
-        keys = [key for m in modules if m.key not in known for key in m.keys().values()]
-        return tuple(key for key in (*keys, *sorted(self.state.scalars)) if key not in self.used_keys)
-
     def start(self, nz: int) -> None:
         """Take z (nz,) as an input."""
         if not 2 <= nz <= MOST_LATENTS:  # 1 would be a discriminator, read backwards
@@ -557,22 +280,3 @@ class SpecBuilder:
 
 
 _OUTPUTS: dict[Output, str] = {"tanh": "tanh", "sigmoid": "a sigmoid", "none": "no activation"}
-_NEEDS = {
-    "bn_eps": "no BatchNorm",
-    "slope": "no hidden activation",
-    "first_activation": "no place behind a first Linear",
-    "output": "no choice of a last activation",
-    "upsample": "no interpolation",
-    "label_order": "no label beside z",
-    "norm": "no choice of BatchNorm's statistics",
-    "dropout": "no dropout that its keys or its family show",
-    "classes": "no place for a label",
-    "psi": "no w to truncate, and no statistics by truncation",
-    "cutoff": "no w to truncate",
-    "input": "no choice of inputs",
-    "part": "no two parts, from z to w and from w to an image",
-    "noise": "no noise",
-    "translate": "no Fourier features to move",
-    "rotate": "no Fourier features to turn",
-}
-_PER_LAYER = ("bn_eps", "slope")  # options that may have a value for each layer

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_export.graph.layers import Linear, ScaleChannels, ShiftChannels
-from gan_export.recognize.builder import DoesNotFitError, SpecBuilder
-from gan_export.recognize.state_dict import Module
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.state_dict import DoesNotFitError, Module
 
 Doubles = npt.NDArray[np.float64]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gan_export.recognize.builder import DoesNotFitError, SpecBuilder
-from gan_export.recognize.state_dict import Module
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.state_dict import DoesNotFitError, Module
 
 Geometry = tuple[int, int, int]  # stride, padding, output padding
 

@@ -10,12 +10,14 @@ from typing import Any
 from gan_export._lib.registry import hint
 from gan_export.errors import GanExportError, NotRecognizedError, Topic, linked, printable
 from gan_export.graph.layers import Shape
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize import complete
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.draft import Family
 from gan_export.recognize.options import AlternativeMatch, Match, Mismatch, ReadOptions, worded
 from gan_export.recognize.other_networks import classify_non_generator, first_of_its_kind
 from gan_export.recognize.refusal import explain, nearest_of
 from gan_export.recognize.registry import ARCHS
-from gan_export.recognize.state_dict import ModuleSettings, State
+from gan_export.recognize.state_dict import DoesNotFitError, ModuleSettings, State
 
 MOST_MODULES = 2000  # the largest known generator has 40
 LONGEST_KEY = 200  # characters; the time of a family's patterns may grow with the square of the length
@@ -128,10 +130,10 @@ def _read(family: Family, state: State, overrides: ReadOptions) -> Match | Misma
     draft = SpecBuilder(family, state, overrides)
     try:
         family.build(draft)
-        return draft.reading()
+        return complete.reading(draft)
     except DoesNotFitError as e:
-        near = 0.0 if family.generic else draft.nearness()
-        return Mismatch(family.name, str(e), e.missing, draft.unknown(), near)
+        near = 0.0 if family.generic else complete.nearness(draft)
+        return Mismatch(family.name, str(e), e.missing, complete.unknown(draft), near)
 
 
 def _with_alternative(found: Match, other: Match, family: Family) -> Match:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gan_export.graph.layers import Activation, Channels, Multiply
-from gan_export.recognize.builder import DoesNotFitError, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.state_dict import DoesNotFitError
 
 
 def gated_unit(draft: SpecBuilder, name: str) -> str:

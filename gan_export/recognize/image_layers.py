@@ -14,8 +14,8 @@ from gan_export.graph.layers import (
 )
 from gan_export.graph.ports import Port, Size
 from gan_export.graph.words import NormReading, PadMode
-from gan_export.recognize.builder import DoesNotFitError, SpecBuilder
-from gan_export.recognize.state_dict import Module
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.state_dict import DoesNotFitError, Module
 
 _SHOWN = {
     "image": "those of each image by itself, as a script that never calls eval() takes them",

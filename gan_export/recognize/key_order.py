@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from gan_export.recognize.builder import DoesNotFitError, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.conv_stack import ConvStage
 from gan_export.recognize.options import Assumption
-from gan_export.recognize.state_dict import Module
+from gan_export.recognize.state_dict import DoesNotFitError, Module
 
 Kind = Literal["linear", "conv", "convt"]
 # Names of the layers through which a block's input takes another way to its output.

@@ -9,9 +9,9 @@ from typing import Any
 
 from gan_export.errors import GanExportError, printable
 from gan_export.graph.layers import Shape
-from gan_export.recognize.builder import DoesNotFitError, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.options import Assumption
-from gan_export.recognize.state_dict import Module
+from gan_export.recognize.state_dict import DoesNotFitError, Module
 from gan_export.recognize.style import Dense, Mapping
 
 CLAMP = 256.0  # of both trees' training scripts

@@ -4,7 +4,7 @@ other an alternative, and the generic ones come last."""
 from __future__ import annotations
 
 from gan_export._lib.registry import Registry
-from gan_export.recognize.builder import Family
+from gan_export.recognize.draft import Family
 from gan_export.recognize.families import (
     biggan,
     biggan_huggingface,

@@ -43,7 +43,8 @@ from gan_export.graph.layers import (
 )
 from gan_export.graph.ports import Normal, Port
 from gan_export.graph.signature import Signature
-from gan_export.recognize.builder import DoesNotFitError, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.state_dict import DoesNotFitError
 
 Doubles = npt.NDArray[np.float64]
 EPS = 1e-8

@@ -25,9 +25,10 @@ from gan_export.graph.layers import (
     Shape,
     Upsample,
 )
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.conditional_norm import OfLabel, Statistics, conditional_norm
-from gan_export.recognize.state_dict import Module
+from gan_export.recognize.draft import Family
+from gan_export.recognize.state_dict import DoesNotFitError, Module
 
 Doubles = npt.NDArray[np.float64]
 BN_EPS = 1e-5

@@ -30,9 +30,10 @@ from gan_export.graph.layers import (
 )
 from gan_export.graph.ports import TruncatedNormal
 from gan_export.graph.signature import Signature
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.conditional_norm import OfLabel, Statistics, conditional_norm
-from gan_export.recognize.state_dict import Module
+from gan_export.recognize.draft import Family
+from gan_export.recognize.state_dict import DoesNotFitError, Module
 
 Doubles = npt.NDArray[np.float64]
 NAME = "biggan_huggingface"

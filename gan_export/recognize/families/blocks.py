@@ -6,8 +6,10 @@ aladdinpersson's Machine-Learning-Collection, and others who write a block funct
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.conv_stack import ConvStage, add_conv_stack
+from gan_export.recognize.draft import Family
+from gan_export.recognize.state_dict import DoesNotFitError
 
 
 def nested(draft: SpecBuilder) -> list[ConvStage]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from typing import Literal
 
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.conv_stack import SMALLEST, ConvStage, add_conv_stack
+from gan_export.recognize.draft import Family
 from gan_export.recognize.flow import order_by_channels
 from gan_export.recognize.key_order import refuse_other_ways, skip_around
-from gan_export.recognize.state_dict import Module
+from gan_export.recognize.state_dict import DoesNotFitError, Module
 
 
 def _by_bias(m: Module) -> bool:

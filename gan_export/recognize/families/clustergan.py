@@ -6,8 +6,10 @@ end.  Its latents are a code of standard deviation 0.75 and, behind it, a cluste
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.conv_stack import ConvStage, add_conv_stack
+from gan_export.recognize.draft import Family
+from gan_export.recognize.state_dict import DoesNotFitError
 
 _PLACES = [0, 1, 3, 4, 7, 8, 10]
 _CODE = "the original draws z with a standard deviation of 0.75: scale latents= for the very same images"

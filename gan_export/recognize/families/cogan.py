@@ -7,7 +7,9 @@ default eps, the others have 0.8.
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.draft import Family
+from gan_export.recognize.state_dict import DoesNotFitError
 
 _TORCH_EPS = 1e-5
 _ENDS = {"G1": "image", "G2": "image_2"}

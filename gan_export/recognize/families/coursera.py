@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.conv_stack import add_conv_stack
+from gan_export.recognize.draft import Family
 from gan_export.recognize.families.blocks import nested
+from gan_export.recognize.state_dict import DoesNotFitError
 
 _KERNELS = [3, 4, 3, 4]
 _STRIDES = ((1, 0, 0), (1, 0, 0), (2, 0, 0), (2, 0, 0))  # the first one's 2 does nothing on one pixel

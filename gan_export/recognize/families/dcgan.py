@@ -7,8 +7,10 @@ one 3 with stride 1 (torch-fidelity, christiancosgrove) or 1 (csinva).
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.conv_stack import add_conv_stack, pair_convs_with_norms, require_one_activation_between
+from gan_export.recognize.draft import Family
+from gan_export.recognize.state_dict import DoesNotFitError
 
 
 def _build(draft: SpecBuilder) -> None:

@@ -22,10 +22,11 @@ from gan_export.graph.layers import (
 )
 from gan_export.graph.ports import Normal, Port
 from gan_export.graph.signature import Signature
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.conditional_norm import OfLabel, Statistics, conditional_norm
+from gan_export.recognize.draft import Family
 from gan_export.recognize.gates import gated_unit, silu
-from gan_export.recognize.state_dict import Module
+from gan_export.recognize.state_dict import DoesNotFitError, Module
 
 _SIDES = (8, 16, 32, 64, 128, 256, 512, 1024)
 _GATES = {64: 4, 128: 8, 256: 16, 512: 32}  # side of a map -> side of the smaller map that gates its channels

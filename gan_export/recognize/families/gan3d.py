@@ -7,8 +7,10 @@ the same keys and shapes.  `linear`, `conv1.0`, `conv1.1`, ..., `conv4.0` (black
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.conv_stack import ConvStage, Geometry, Sized, add_conv_stack
+from gan_export.recognize.draft import Family
+from gan_export.recognize.state_dict import DoesNotFitError
 
 _DOUBLES: Geometry = (2, 1, 0)
 _GROWS: Geometry = (1, 0, 0)  # from one voxel to the kernel's side

@@ -5,8 +5,9 @@ Trained with the WGANGP or Logistic loss it has no last activation; the file doe
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.conv_stack import ConvStage, add_conv_stack
+from gan_export.recognize.draft import Family
 
 
 def _build(draft: SpecBuilder) -> None:

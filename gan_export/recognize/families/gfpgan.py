@@ -21,9 +21,10 @@ from gan_export.graph.layers import (
     Upsample,
 )
 from gan_export.graph.ports import Normal, Port
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.draft import Family
 from gan_export.recognize.options import Assumption
-from gan_export.recognize.state_dict import Module
+from gan_export.recognize.state_dict import DoesNotFitError, Module
 from gan_export.recognize.style import SLOPE, Dense, StyleBuilder, StyledConv
 
 RANGE = (-1.0, 1.0)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from gan_export.graph.layers import Activation
 from gan_export.graph.ports import Size
 from gan_export.recognize import dropout, image_layers
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.draft import Family
+from gan_export.recognize.state_dict import DoesNotFitError
 
 SIGNED = (-1.0, 1.0)
 

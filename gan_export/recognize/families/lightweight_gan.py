@@ -39,10 +39,11 @@ from gan_export.graph.layers import (
 )
 from gan_export.graph.ports import Normal, Port
 from gan_export.graph.signature import Signature
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.draft import Family
 from gan_export.recognize.gates import gated_unit, silu
 from gan_export.recognize.options import Assumption
-from gan_export.recognize.state_dict import Module
+from gan_export.recognize.state_dict import DoesNotFitError, Module
 
 Doubles = npt.NDArray[np.float64]
 HEADS = 8

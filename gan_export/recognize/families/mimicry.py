@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.draft import Family
 from gan_export.recognize.residual import Block, residual
 
 

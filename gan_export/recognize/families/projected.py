@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.conv_stack import (
     ConvStage,
     add_conv_stack,
     pair_convs_with_norms,
     require_one_activation_between,
 )
+from gan_export.recognize.draft import Family
+from gan_export.recognize.state_dict import DoesNotFitError
 
 
 def _build(draft: SpecBuilder) -> None:

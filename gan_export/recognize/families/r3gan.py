@@ -18,8 +18,9 @@ from gan_export.graph.layers import (
     ModulatedConstant,
     Shape,
 )
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
-from gan_export.recognize.state_dict import Module
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.draft import Family
+from gan_export.recognize.state_dict import DoesNotFitError, Module
 
 
 def _arrays(draft: SpecBuilder, path: str, *names: str) -> Module:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.draft import Family
 from gan_export.recognize.options import Assumption
 from gan_export.recognize.residual import Block, residual
-from gan_export.recognize.state_dict import Module
+from gan_export.recognize.state_dict import DoesNotFitError, Module
 
 _DEEPEST = 6  # limit for the length of a block's prefix, in names
 _PARTS = (4, 5)  # modules of a block, without a shortcut and with one

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
-from gan_export.recognize.state_dict import Module
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.draft import Family
+from gan_export.recognize.state_dict import DoesNotFitError, Module
 
 _TORCH_EPS = 1e-5
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from gan_export.graph.layers import Concat, PixelUnshuffle, Scale
 from gan_export.graph.ports import Size
 from gan_export.recognize import image_layers
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.draft import Family
+from gan_export.recognize.state_dict import DoesNotFitError
 
 UNIT = (0.0, 1.0)
 _RESIDUAL = 0.2  # of what a block adds

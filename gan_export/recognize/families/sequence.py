@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from gan_export.graph.layers import Concat
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.conv_stack import (
     ENLARGED,
     SMALLEST,
@@ -20,6 +20,7 @@ from gan_export.recognize.conv_stack import (
     candidate_geometries,
     require_known_strides,
 )
+from gan_export.recognize.draft import Family
 from gan_export.recognize.key_order import (
     Step,
     as_stages,
@@ -30,6 +31,7 @@ from gan_export.recognize.key_order import (
     ways_to_enlarge,
 )
 from gan_export.recognize.options import Assumption
+from gan_export.recognize.state_dict import DoesNotFitError
 
 _CIFAR_START = 8
 _CIFAR: tuple[Geometry, ...] = ((2, 1, 0), (2, 1, 1), (1, 2, 0))  # pythae's decoder for CIFAR: 8, 16, 33, 32

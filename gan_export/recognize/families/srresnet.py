@@ -12,7 +12,9 @@ from gan_export.graph.layers import Activation, Clamp, PixelShuffle, Scale
 from gan_export.graph.ports import Size
 from gan_export.graph.words import NormReading
 from gan_export.recognize import image_layers
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.draft import Family
+from gan_export.recognize.state_dict import DoesNotFitError
 
 UNIT = (0.0, 1.0)
 _DEFAULT: NormReading = "stored"  # both scripts call eval()

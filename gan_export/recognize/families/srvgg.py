@@ -11,7 +11,9 @@ import math
 from gan_export.graph.layers import PixelShuffle, Upsample
 from gan_export.graph.ports import Size
 from gan_export.recognize import image_layers
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.draft import Family
+from gan_export.recognize.state_dict import DoesNotFitError
 
 UNIT = (0.0, 1.0)
 

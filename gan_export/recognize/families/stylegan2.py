@@ -10,9 +10,11 @@ import math
 
 from gan_export.errors import GanExportError
 from gan_export.graph.layers import Conv
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.draft import Family
 from gan_export.recognize.nvlabs import CLAMP, NvlabsFile, limit_of, mapping_of, number
 from gan_export.recognize.options import Assumption
+from gan_export.recognize.state_dict import DoesNotFitError
 from gan_export.recognize.style import StyleBuilder, StyledConv
 
 ACTIVE = math.sqrt(2)

@@ -9,9 +9,10 @@ import math
 
 from gan_export.errors import printable
 from gan_export.graph.layers import Shape
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.draft import Family
 from gan_export.recognize.options import Assumption
-from gan_export.recognize.state_dict import Module
+from gan_export.recognize.state_dict import DoesNotFitError, Module
 from gan_export.recognize.style import Dense, Mapping, StyleBuilder, StyledConv
 
 MAPPING_RATE = 0.01

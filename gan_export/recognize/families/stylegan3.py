@@ -27,9 +27,11 @@ from gan_export.graph.layers import (
     Scale,
     ScaleChannels,
 )
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.draft import Family
 from gan_export.recognize.nvlabs import CLAMP, NvlabsFile, limit_of, mapping_of, number
 from gan_export.recognize.options import Assumption
+from gan_export.recognize.state_dict import DoesNotFitError
 from gan_export.recognize.style import EPS, SLOPE, StyleBuilder
 
 Doubles = npt.NDArray[np.float64]

@@ -6,9 +6,11 @@ BatchNorm follows.
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.conv_stack import add_conv_stack
+from gan_export.recognize.draft import Family
 from gan_export.recognize.families.blocks import nested
+from gan_export.recognize.state_dict import DoesNotFitError
 
 
 def _build(draft: SpecBuilder) -> None:

@@ -7,8 +7,9 @@ Without BatchNorms, it has them at 0 and 2, and they have biases.
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
-from gan_export.recognize.state_dict import Module
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.draft import Family
+from gan_export.recognize.state_dict import DoesNotFitError, Module
 
 _SIDE = 8
 

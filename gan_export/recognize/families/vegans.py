@@ -8,9 +8,10 @@ Linears, with BatchNorms after the activations.
 from __future__ import annotations
 
 from gan_export.graph.layers import Conv
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.conv_stack import Geometry
-from gan_export.recognize.state_dict import Module
+from gan_export.recognize.draft import Family
+from gan_export.recognize.state_dict import DoesNotFitError, Module
 
 _HALVING = (2, 2, 1)  # strides of `encoding`
 _DOUBLE: Geometry = (2, 1, 0)

@@ -6,8 +6,10 @@ BatchNorm.
 
 from __future__ import annotations
 
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
+from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.conv_stack import ConvStage, add_conv_stack
+from gan_export.recognize.draft import Family
+from gan_export.recognize.state_dict import DoesNotFitError
 
 _CONV = r"(initial|pyramid|extra-layers-\d+|final)[:.](?:(\d+)-)?(\d+)[:.](convt|conv)"
 _PLACES = ("initial", "pyramid", "extra-layers", "final")

@@ -8,8 +8,9 @@ other layers have norms.
 from __future__ import annotations
 
 from gan_export.graph.layers import ConvNd, UpsampleNd
-from gan_export.recognize.builder import DoesNotFitError, Family, SpecBuilder
-from gan_export.recognize.state_dict import Module
+from gan_export.recognize.builder import SpecBuilder
+from gan_export.recognize.draft import Family
+from gan_export.recognize.state_dict import DoesNotFitError, Module
 
 _KERNEL, _FACTOR = 25, 4
 _GEOMETRY = (_FACTOR, 11, 1)  # stride, padding, output padding
