@@ -91,10 +91,14 @@ def _list_families() -> None:
 
 def _engine() -> str:
     from gan_export import runtimes
-    from gan_export.runtimes import native
+    from gan_export.runtimes import native_library
 
     found = runtimes.find("native").availability()
-    return f"{native.engine_version()} in {native.library_path().name}" if found.ok else f"not usable: {found.reason}"
+    return (
+        f"{native_library.engine_version()} in {native_library.library_path().name}"
+        if found.ok
+        else f"not usable: {found.reason}"
+    )
 
 
 def _compiler() -> str:

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
-import sys
 import threading
-import time
-import weakref
 from ctypes import (
     POINTER,
     byref,
-    c_char_p,
     c_float,
-    c_int32,
     c_int64,
-    c_size_t,
-    c_ssize_t,
     c_uint32,
     c_uint64,
     c_void_p,
@@ -33,6 +25,7 @@ from numpy.typing import NDArray
 from gan_export.errors import GanExportError, UnavailableError, printable
 from gan_export.formats import gan_header
 from gan_export.latents import check as check_law
+from gan_export.runtimes import forks
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
@@ -43,12 +36,22 @@ from gan_export.runtimes.base import (
     SessionInfo,
     require_available,
 )
+from gan_export.runtimes.native_library import (
+    GanImages,
+    GanInfo,
+    GanInput,
+    GanOpenOptions,
+    GanOptions,
+    GanOutput,
+    GanRequest,
+    check,
+    engine_version,
+    library,
+)
 from gan_export.runtimes.native_sessions import NativeImageSession, NativeSession
 
 Bytes = NDArray[np.uint8]
 Label = int | Literal["random", "all"]
-_FOLDER = Path(__file__).resolve().parent.parent
-_NAMES = {"darwin": "libgan.dylib", "win32": "gan.dll"}  # CMake's names
 _LARGEST_BATCH = 64  # larger batches run in rounds of this size
 _KEPT = 3  # contexts per model, each with its scratch memory and threads
 _KINDS = ("image", "volume", "audio")
@@ -57,129 +60,6 @@ _ONE_LABEL = 1
 _BYTES, _PLANES = 0, 5  # formats
 _MESSAGE_SIZE = 256
 _UNSUPPORTED = 6  # GAN_ERROR_UNSUPPORTED
-_FORK_PATIENCE = 1.0  # seconds that os.fork() waits for running calls
-
-
-class _OpenOptions(ctypes.Structure):
-    _fields_ = (("size", c_size_t), ("kernels", c_char_p), ("message", c_void_p), ("message_size", c_size_t))
-
-
-class _Info(ctypes.Structure):
-    _fields_ = (
-        ("size", c_size_t), ("latent_size", c_uint32), ("classes", c_uint32), ("prior", c_uint32),
-        ("channels", c_uint32), ("height", c_uint32), ("width", c_uint32), ("low", c_float), ("high", c_float),
-        ("weights", c_uint64), ("manifest", c_void_p), ("manifest_size", c_size_t), ("kernels", c_char_p),
-        ("kind", c_uint32), ("depth", c_uint32),
-        ("arithmetic", c_char_p),
-        ("scalars", c_uint32), ("noise_size", c_uint64),
-    )  # fmt: skip
-
-
-class _Input(ctypes.Structure):
-    _fields_ = (
-        ("size", c_size_t), ("channels", c_uint32),
-        ("least_height", c_uint32), ("multiple_height", c_uint32), ("most_height", c_uint32),
-        ("least_width", c_uint32), ("multiple_width", c_uint32), ("most_width", c_uint32),
-        ("low", c_float), ("high", c_float),
-    )  # fmt: skip
-
-
-class _Options(ctypes.Structure):
-    _fields_ = (
-        ("size", c_size_t), ("max_memory", c_uint64), ("threads", c_uint32), ("batch", c_uint32),
-        ("parallel", c_void_p), ("user", c_void_p), ("message", c_void_p), ("message_size", c_size_t),
-        ("arithmetic", c_uint32),
-    )  # fmt: skip
-
-
-class _Request(ctypes.Structure):
-    _fields_ = (
-        ("size", c_size_t), ("seed", c_uint64), ("start", c_uint64), ("count", c_uint64),
-        ("label", c_int64), ("labeling", c_uint32), ("latent_scale", c_float),
-        ("seeds", c_void_p), ("seeds_size", c_size_t), ("indices", c_void_p), ("indices_size", c_size_t),
-        ("labels", c_void_p), ("labels_size", c_size_t), ("latents", c_void_p), ("latents_size", c_size_t),
-        ("scalars", c_void_p), ("scalars_size", c_size_t), ("noise", c_void_p), ("noise_size", c_size_t),
-    )  # fmt: skip
-    held: Any  # keeps the arrays alive that the request points into
-    count: int
-
-
-class _Output(ctypes.Structure):
-    _fields_ = (
-        ("size", c_size_t), ("data", c_void_p), ("data_size", c_size_t),
-        ("row_stride", c_ssize_t), ("image_stride", c_ssize_t),
-        ("done", c_void_p), ("user", c_void_p), ("format", c_uint32),
-    )  # fmt: skip
-
-
-class _Images(ctypes.Structure):
-    _fields_ = (
-        ("size", c_size_t), ("count", c_uint64), ("data", c_void_p), ("data_size", c_size_t),
-        ("row_stride", c_ssize_t), ("image_stride", c_ssize_t),
-        ("height", c_uint32), ("width", c_uint32), ("format", c_uint32),
-    )  # fmt: skip
-    held: Any  # keeps the array alive
-    count: int
-
-
-def library_name(system: str = sys.platform) -> str:
-    """Return the library's file name on a system with this `sys.platform`."""
-    return _NAMES.get(system, "libgan.so")
-
-
-def library_path() -> Path:
-    """Return the path of the built library, whether or not it exists."""
-    return _FOLDER / library_name()
-
-
-@functools.cache
-def _library() -> ctypes.CDLL:
-    path = library_path()
-    if not path.is_file():
-        raise UnavailableError(
-            "native: the C engine was not built; install a C compiler (gcc or clang) and reinstall gan-export "
-            "(pip install --force-reinstall --no-deps gan-export, or pip install . in its sources)"
-        )
-    try:
-        lib = ctypes.CDLL(str(path))
-    except OSError as e:
-        raise UnavailableError(f"native: the C engine can't be loaded: {printable(str(e))}") from None
-    pointer, options, request = POINTER(c_void_p), POINTER(_Options), POINTER(_Request)
-    output, images, number = POINTER(_Output), POINTER(_Images), POINTER(c_uint64)
-    signatures: dict[str, tuple[Any, list[Any]]] = {
-        "gan_open": (c_int32, [c_char_p, POINTER(_OpenOptions), pointer]),
-        "gan_close": (None, [c_void_p]),
-        "gan_describe": (None, [c_void_p, POINTER(_Info)]),
-        "gan_context_new": (c_int32, [c_void_p, options, pointer]),
-        "gan_context_size": (c_int32, [c_void_p, options, number, number]),
-        "gan_context_free": (None, [c_void_p]),
-        "gan_context_message": (c_char_p, [c_void_p]),
-        "gan_generate": (c_int32, [c_void_p, request, output]),
-        "gan_apply": (c_int32, [c_void_p, images, output]),
-        "gan_describe_input": (None, [c_void_p, POINTER(_Input)]),
-        "gan_output_size": (c_int32, [c_void_p, c_uint32, c_uint32, POINTER(c_uint32), POINTER(c_uint32)]),
-        "gan_latents": (c_int32, [c_void_p, request, POINTER(c_float), c_size_t]),
-        "gan_labels": (c_int32, [c_void_p, request, POINTER(c_int64), c_size_t]),
-        "gan_status_string": (c_char_p, [c_int32]),
-        "gan_version": (c_char_p, []),
-        "gan_threads_default": (c_uint32, []),
-    }
-    for name, (result, arguments) in signatures.items():
-        function = getattr(lib, name)
-        function.restype, function.argtypes = result, arguments
-    return lib
-
-
-def engine_version() -> str:
-    """Return the version of the C engine; raises UnavailableError if there is none."""
-    version: bytes = _library().gan_version()
-    return version.decode()
-
-
-def _check(status: int, where: str, message: bytes | None = None) -> None:
-    if status:
-        explained = (message or _library().gan_status_string(status)).decode("utf-8", "replace")
-        raise GanExportError(f"{printable(where)}: {printable(explained)}")
 
 
 class Model:
@@ -188,8 +68,8 @@ class Model:
     def __init__(self, path: Path | str, *, max_memory: int = 0) -> None:
         """Open a file; raise GanExportError if it is not a valid `.gan` file, UnavailableError without the engine."""
         self._path = str(path)
-        self._lib = _library()
-        self._lock = threading.RLock()  # a signal handler may fork during a call of this thread
+        self._lib = library()
+        self.lock = threading.RLock()  # a signal handler may fork during a call of this thread
         self._max_memory = max_memory
         self._contexts: dict[tuple[int, int], c_void_p] = {}
         self._handle: c_void_p | None = None
@@ -199,16 +79,16 @@ class Model:
             raise GanExportError(f"{printable(self._path)}: a path can't contain NUL")
         message = create_string_buffer(_MESSAGE_SIZE)
         kernels = os.environ.get("GAN_CPU") or None
-        options = _OpenOptions(
-            ctypes.sizeof(_OpenOptions), kernels and os.fsencode(kernels), ctypes.addressof(message), _MESSAGE_SIZE
+        options = GanOpenOptions(
+            ctypes.sizeof(GanOpenOptions), kernels and os.fsencode(kernels), ctypes.addressof(message), _MESSAGE_SIZE
         )
         status = self._lib.gan_open(name, byref(options), byref(handle))
         if status == _UNSUPPORTED and kernels and b"kernels" in message.value:
             raise GanExportError(f"GAN_CPU={printable(kernels)}: {printable(message.value.decode('utf-8', 'replace'))}")
-        _check(status, self._path, message.value)
+        check(status, self._path, message.value)
         self._handle = handle
-        _OPEN.add(self)
-        info = _Info(ctypes.sizeof(_Info))
+        forks.watch(self)
+        info = GanInfo(ctypes.sizeof(GanInfo))
         self._lib.gan_describe(handle, byref(info))
         self.nz: int = info.latent_size
         self.kind: str = _KINDS[info.kind]  # of what it generates, which is also the name of the output
@@ -224,7 +104,7 @@ class Model:
         self.weight_bytes: int = info.weights
         self.cpu: str = info.kernels.decode()
         self.arithmetic: str = info.arithmetic.decode()  # its narrowest products: "float32" or "int16"
-        given = _Input(ctypes.sizeof(_Input))
+        given = GanInput(ctypes.sizeof(GanInput))
         self._lib.gan_describe_input(handle, byref(given))
         self.channels: int = given.channels  # of the images that it takes; 0 if it takes latents
         self.least: tuple[int, int] = (given.least_height, given.least_width)  # their smallest height and width
@@ -297,7 +177,7 @@ class Model:
         self._apply(given, threads, made)
         return made  # type: ignore[return-value]
 
-    def _images(self, images: Any) -> tuple[_Images, tuple[int, int]]:
+    def _images(self, images: Any) -> tuple[GanImages, tuple[int, int]]:
         """Return checked images, which are kept alive, and the height and width of what comes out."""
         array = np.asarray(images)
         raw = array.dtype == np.uint8
@@ -311,26 +191,26 @@ class Model:
         h, w = c_uint32(), c_uint32()
         if self._lib.gan_output_size(self._open(), height, width, byref(h), byref(w)):
             raise GanExportError(f"images of {width} x {height}: the generator doesn't take this size")
-        given = _Images(
-            ctypes.sizeof(_Images), count, array.ctypes.data, array.nbytes, 0, 0, height, width,
+        given = GanImages(
+            ctypes.sizeof(GanImages), count, array.ctypes.data, array.nbytes, 0, 0, height, width,
             _BYTES if raw else _PLANES,
         )  # fmt: skip
         given.held = array
         return given, (h.value, w.value)
 
-    def _apply(self, given: _Images, threads: int | None, made: Pictures) -> None:
-        with self._lock:
+    def _apply(self, given: GanImages, threads: int | None, made: Pictures) -> None:
+        with self.lock:
             context = self._context(1, threads)
             status = self._lib.gan_apply(context, byref(given), byref(_output(made)))
             message = self._lib.gan_context_message(context)
-        _check(status, self._path, message)
+        check(status, self._path, message)
 
     def latents(self, seed: int, start: int, count: int) -> Floats:
         """Return the latents of `generate`: float32 (count, nz), equal to those of `gan_export.latents` bit by bit."""
         check_law(seed, start, count)
         z = _array(None, (count, self.nz), np.dtype(np.float32))
-        with self._lock:
-            _check(
+        with self.lock:
+            check(
                 self._lib.gan_latents(self._open(), byref(_range(seed, start, count)), _as(z, c_float), z.size),
                 self._path,
             )
@@ -340,8 +220,8 @@ class Model:
         """Return the random labels (count,) of a generator with classes."""
         check_law(seed, start, count)
         chosen = np.empty(count, np.int64)
-        with self._lock:
-            _check(
+        with self.lock:
+            check(
                 self._lib.gan_labels(self._open(), byref(_range(seed, start, count)), _as(chosen, c_int64), count),
                 self._path,
             )
@@ -351,9 +231,9 @@ class Model:
         """Return (scratch, transformed weights) in bytes for generating `count` images at once, without the file."""
         scratch, weights = c_uint64(), c_uint64()
         options = self._options(count, threads)
-        with self._lock:
+        with self.lock:
             status = self._lib.gan_context_size(self._open(), byref(options), byref(scratch), byref(weights))
-        _check(status, self._path)
+        check(status, self._path)
         return scratch.value, weights.value
 
     def threads(self, threads: int | None = None) -> int:
@@ -362,7 +242,7 @@ class Model:
 
     def close(self) -> None:
         """Close the file; may be called twice."""
-        with self._lock:
+        with self.lock:
             for context in self._contexts.values():
                 self._lib.gan_context_free(context)
             self._contexts.clear()
@@ -370,7 +250,7 @@ class Model:
                 self._lib.gan_close(self._handle)
             self._handle = None
 
-    def _after_fork_in_child(self, held: bool) -> None:
+    def after_fork_in_child(self, held: bool) -> None:
         """Drop the contexts, whose threads don't exist in the child.
 
         A context that a call was using (not `held`) is left as it is.
@@ -379,7 +259,7 @@ class Model:
             for context in self._contexts.values():
                 self._lib.gan_context_free(context)
         self._contexts.clear()
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
     def __enter__(self) -> Model:
         return self
@@ -396,10 +276,10 @@ class Model:
             raise GanExportError(f"{printable(self._path)} is closed")
         return self._handle
 
-    def _options(self, count: int, threads: int | None) -> _Options:
+    def _options(self, count: int, threads: int | None) -> GanOptions:
         if threads is not None and not 1 <= threads <= 1024:
             raise GanExportError(f"threads {threads}: must be 1 to 1024")
-        return _Options(ctypes.sizeof(_Options), self._max_memory, threads or 0, min(count, _LARGEST_BATCH))
+        return GanOptions(ctypes.sizeof(GanOptions), self._max_memory, threads or 0, min(count, _LARGEST_BATCH))
 
     def _context(self, count: int, threads: int | None) -> c_void_p:
         """Return the context for this number of images.
@@ -415,7 +295,7 @@ class Model:
             context, message = c_void_p(), create_string_buffer(_MESSAGE_SIZE)
             options.message, options.message_size = ctypes.addressof(message), _MESSAGE_SIZE
             status = self._lib.gan_context_new(self._open(), byref(options), byref(context))
-            _check(status, self._path, message.value)
+            check(status, self._path, message.value)
         self._contexts[key] = context
         return context
 
@@ -430,7 +310,7 @@ class Model:
         labels: Any,
         scalars: Any,
         noise: Any,
-    ) -> _Request:
+    ) -> GanRequest:
         """Return a checked request, which keeps alive what it points to."""
         z = None if latents is None else np.ascontiguousarray(latents, np.float32)
         if z is not None and (z.ndim != 2 or z.shape[1] != self.nz):
@@ -461,37 +341,12 @@ class Model:
             request.held.append(array)
         return request
 
-    def _draw(self, request: _Request, threads: int | None, pictures: Pictures) -> None:
-        with self._lock:
+    def _draw(self, request: GanRequest, threads: int | None, pictures: Pictures) -> None:
+        with self.lock:
             context = self._context(request.count, threads)
             status = self._lib.gan_generate(context, byref(request), byref(_output(pictures)))
             message = self._lib.gan_context_message(context)
-        _check(status, self._path, message)
-
-
-_OPEN: weakref.WeakSet[Model] = weakref.WeakSet()
-if hasattr(os, "register_at_fork"):
-    # For each running os.fork(), the models that were open, and whether their locks were taken, so that no call ran.
-    _forks: list[list[tuple[Model, bool]]] = []
-    _forking = threading.RLock()
-
-    def _before_fork() -> None:
-        _forking.acquire()
-        end = time.monotonic() + _FORK_PATIENCE
-        _forks.append([(m, m._lock.acquire(timeout=max(end - time.monotonic(), 0))) for m in list(_OPEN)])
-
-    def _after_fork_in_parent() -> None:
-        for model, held in _forks.pop():
-            if held:
-                model._lock.release()
-        _forking.release()
-
-    def _after_fork_in_child() -> None:
-        for model, held in _forks.pop():
-            model._after_fork_in_child(held)
-        _forking.release()
-
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+        check(status, self._path, message)
 
 
 def _array(out: Pictures | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Pictures:
@@ -506,13 +361,13 @@ def _array(out: Pictures | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -
     return out
 
 
-def _range(seed: int, start: int, count: int) -> _Request:
-    return _Request(ctypes.sizeof(_Request), seed, start, count)
+def _range(seed: int, start: int, count: int) -> GanRequest:
+    return GanRequest(ctypes.sizeof(GanRequest), seed, start, count)
 
 
-def _output(pictures: Pictures) -> _Output:
+def _output(pictures: Pictures) -> GanOutput:
     """Return a description of images, which must outlive it: bytes (N, H, W, C) or floats (N, C, H, W)."""
-    output = _Output(ctypes.sizeof(_Output), pictures.ctypes.data, pictures.nbytes)
+    output = GanOutput(ctypes.sizeof(GanOutput), pictures.ctypes.data, pictures.nbytes)
     output.format = _BYTES if pictures.dtype == np.uint8 else _PLANES
     return output
 
@@ -536,7 +391,7 @@ class NativeRuntime:
         if device != "cpu":
             return Availability(False, "the C engine runs on the CPU only; use device=cpu")
         try:
-            _library()
+            library()
         except UnavailableError as e:
             return Availability(False, str(e).removeprefix("native: "))
         return AVAILABLE

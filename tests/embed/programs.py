@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan_export.runtimes.native import library_path
+from gan_export.runtimes.native_library import library_path
 
 ROOT = Path(__file__).resolve().parents[2]
 EMBED = ROOT / "embed"

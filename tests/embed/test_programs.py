@@ -14,7 +14,7 @@ from PIL import Image
 from gan_export import checkpoint
 from gan_export.exporters import find
 from gan_export.exporters.base import Options
-from gan_export.runtimes.native import library_path
+from gan_export.runtimes.native_library import library_path
 
 from .programs import ALL, COUNT, EMBED, LABEL, ROOT, SEED, built, drew, refuses, run, same, stops_at_a_full_disk
 

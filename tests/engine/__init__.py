@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from gan_export.runtimes import native
+from gan_export.runtimes import native_library
 
 if library := os.environ.get("GAN_TEST_LIBRARY"):
-    native.library_path = lambda: Path(library)  # type: ignore[assignment]
+    native_library.library_path = lambda: Path(library)  # type: ignore[assignment]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gan_export.runtimes.native import library_path
+from gan_export.runtimes.native_library import library_path
 
 from .test_header import listed
 from .test_package import CONSUMER, STRICT

@@ -17,7 +17,7 @@ import pytest
 from gan_export import latents
 from gan_export.exporters import native_volumes
 from gan_export.exporters.native import OPERATIONS, attributes, operation
-from gan_export.runtimes import native
+from gan_export.runtimes import native_library
 
 from .test_engine import LABELED, LEVELS, SPECS, opened
 from .test_images_in import TAKEN
@@ -104,7 +104,7 @@ def _listed(kind: str) -> dict[str, list[int]]:
 
 def test_the_symbols_are_those_listed() -> None:
     try:
-        nm = ["nm", "-D", "--defined-only", native.library_path()]
+        nm = ["nm", "-D", "--defined-only", native_library.library_path()]
         listing = subprocess.run(nm, capture_output=True, text=True, check=True)
     except FileNotFoundError:
         pytest.skip("there is no nm")
@@ -115,13 +115,13 @@ def test_the_structures_are_those_listed() -> None:
     """ctypes' view; the C suite's test_native_suite compares the compiler's."""
     sizes, members = _listed("size"), _listed("member")
     for name, structure in (
-        ("gan_info", native._Info),
-        ("gan_open_options", native._OpenOptions),
-        ("gan_context_options", native._Options),
-        ("gan_request", native._Request),
-        ("gan_input", native._Input),
-        ("gan_images", native._Images),
-        ("gan_output", native._Output),
+        ("gan_info", native_library.GanInfo),
+        ("gan_open_options", native_library.GanOpenOptions),
+        ("gan_context_options", native_library.GanOptions),
+        ("gan_request", native_library.GanRequest),
+        ("gan_input", native_library.GanInput),
+        ("gan_images", native_library.GanImages),
+        ("gan_output", native_library.GanOutput),
     ):
         assert sizes[name] == [ctypes.sizeof(structure)]
         for field, *_ in structure._fields_:
@@ -135,7 +135,7 @@ def test_one_version() -> None:
     header = ".".join(dict(numbers)[part] for part in ("MAJOR", "MINOR", "PATCH"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert header not in (ROOT / "engine/CMakeLists.txt").read_text()  # which reads the header
-    assert header == project == native._library().gan_version().decode()
+    assert header == project == native_library.library().gan_version().decode()
 
 
 def test_the_operating_system_is_known_in_one_file() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gan_export.runtimes.native import Model, library_path
+from gan_export.runtimes.native import Model
+from gan_export.runtimes.native_library import library_path
 
 from .conftest import Write, random_weights
 from .test_package import CONSUMER, SPEC, STRICT, differ_at_most_by_rounding, drawn

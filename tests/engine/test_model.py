@@ -14,7 +14,8 @@ import pytest
 from gan_export import latents
 from gan_export.errors import GanExportError
 from gan_export.exporters.native import encode
-from gan_export.runtimes.native import Model, library_path
+from gan_export.runtimes.native import Model
+from gan_export.runtimes.native_library import library_path
 from tests.conftest import Command, latent_image, refused
 
 from .conftest import Write, random_weights, transposed

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from gan_export.graph.spec import GeneratorSpec
-from gan_export.runtimes.native import Model, library_path
+from gan_export.runtimes.native import Model
+from gan_export.runtimes.native_library import library_path
 
 from .conftest import Write, random_weights, transposed
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gan_export.runtimes.native import Model, library_name
+from gan_export.runtimes.native import Model
+from gan_export.runtimes.native_library import library_name
 from tests.conftest import Artifacts
 
 from .conftest import Write, random_weights

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gan_export.runtimes.native import Model, _check, _library, _Options, _output, _range
+from gan_export.runtimes.native import Model, _output, _range
+from gan_export.runtimes.native_library import GanOptions, check, library
 
 KNOWN = Path(__file__).parents[2] / "engine/tests/known"
 SEED, THREADS, BATCHES = 7, 4, (1, 2, 5, 16)  # the last one is drawn by the kernels for large batches
@@ -32,16 +33,16 @@ def same(got: Bytes, want: Bytes) -> None:
 
 
 def by_context(file: Path, want: Bytes, rounds: int) -> None:
-    lib, handle = _library(), c_void_p()
-    _check(lib.gan_open(bytes(file), None, byref(handle)), str(file))
+    lib, handle = library(), c_void_p()
+    check(lib.gan_open(bytes(file), None, byref(handle)), str(file))
 
     def draw(turn: int) -> None:
         for i in range(rounds):
             batch, context = BATCHES[(turn + i) % len(BATCHES)], c_void_p()
-            options = _Options(threads=2, batch=batch)
-            _check(lib.gan_context_new(handle, byref(options), byref(context)), str(file))
+            options = GanOptions(threads=2, batch=batch)
+            check(lib.gan_context_new(handle, byref(options), byref(context)), str(file))
             got = np.empty_like(want)
-            _check(lib.gan_generate(context, byref(_range(SEED, 0, len(got))), byref(_output(got))), str(file))
+            check(lib.gan_generate(context, byref(_range(SEED, 0, len(got))), byref(_output(got))), str(file))
             same(got, want)
             lib.gan_context_free(context)
 
