@@ -13,10 +13,6 @@ from gan_export.api import (
     export,
     load,
     open,
-    register_architecture,
-    register_evaluator,
-    register_format,
-    register_runtime,
     sample,
     stream,
     train,
@@ -29,6 +25,7 @@ from gan_export.errors import (
     NotRecognizedError,
     UnavailableError,
 )
+from gan_export.register import register_architecture, register_evaluator, register_format, register_runtime
 
 if TYPE_CHECKING:
     from gan_export.api import Checkpoint as Checkpoint
