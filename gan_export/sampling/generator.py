@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from gan_export import latents
 from gan_export.errors import GanExportError
+from gan_export.graph.port_values import image_indices
 from gan_export.graph.ports import Normal, Port
 from gan_export.graph.reach import Reach
-from gan_export.graph.signature import Feeds, Signature, image_indices
+from gan_export.graph.signature import Feeds, Signature
 from gan_export.graph.views import classes_of, image_of, label_port, latent_port
 from gan_export.recognize.options import Match, ReadOptions
 from gan_export.runtimes.base import (
