@@ -8,7 +8,10 @@ from enum import StrEnum
 
 
 class Topic(StrEnum):
-    """The sections of the documentation that explain errors, as page and anchor.  Anchors don't change."""
+    """The sections of the documentation that explain errors, as page and anchor.  Anchors and names don't change.
+
+    `gan-export help WORD` prints the section, from the installed package.
+    """
 
     APPLY = "docs/image-to-image.md#apply"
     BENCH_FILES = "docs/guides/bench.md#choose"
@@ -36,6 +39,21 @@ class Topic(StrEnum):
     TRAINING_IMAGES = "docs/training.md#images"
     UNSETTLED = "docs/checkpoints.md#unsettled"
     VERIFICATION = "docs/security.md#verification"
+
+    @property
+    def word(self) -> str:
+        """The topic's name in commands, such as bench-files."""
+        return self.name.lower().replace("_", "-")
+
+    @property
+    def page(self) -> str:
+        """The file in the source repository, such as docs/bench.md."""
+        return self.partition("#")[0]
+
+    @property
+    def anchor(self) -> str:
+        """The section within the page."""
+        return self.partition("#")[2]
 
 
 class GanExportError(Exception):

@@ -135,7 +135,7 @@ def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 
 def error_lines(err: str) -> list[str]:
     """The lines of standard error, without the link to the section that explains an error."""
-    return [line for line in err.splitlines() if line.strip() and not line.startswith("  see docs/")]
+    return [line for line in err.splitlines() if line.strip() and not line.startswith("  see gan-export help ")]
 
 
 def refused(result: Result) -> str:

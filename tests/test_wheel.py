@@ -56,6 +56,13 @@ def test_it_trains_a_recipe_by_its_name(installed: Path) -> None:
     assert list((installed.parent / "run").glob("generator_*.pth"))
 
 
+def test_it_explains_errors(installed: Path) -> None:
+    done = _run(installed, "export", "help", "missing")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("If something is missing")
+    assert {file.suffix for file in (installed / "gan_export" / "docs").rglob("*.*")} == {".md"}
+
+
 def test_it_has_the_suites(installed: Path) -> None:
     """A suite is found if what is refused is the value given beside it."""
     done = _run(installed, "bench", "--suite", "none-like-this")

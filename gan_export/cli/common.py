@@ -189,5 +189,5 @@ def _fail(program: str, message: str, code: int, topic: Topic | None = None) -> 
         traceback.print_exc()
     say(f"{program}: {printable(message, limit=2000)}", error=True)
     if topic is not None:
-        remark(f"  see {topic}")
+        remark(f"  see gan-export help {topic.word}")
     sys.exit(code)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gan_export.cli import about, common, modules, tables
+from gan_export.cli import about, common, modules, pages, tables
 from gan_export.cli.inspect import inspect, print_health, read_checkpoint
 from gan_export.cli.options import Out, Strict, reads_checkpoints
 from gan_export.cli.say import say, suggest, table
@@ -319,6 +319,7 @@ def verify(
 app.command(short_help="Show what a checkpoint or an export contains.")(inspect)
 app.command(name="list", short_help="List the formats, or the families of generators.")(about.list_formats)
 app.command(short_help="Show what this installation can do, for a bug report.")(about.doctor)
+app.command(name="help", short_help="Explain what an error means, by the topic that it names.")(pages.help_topic)
 
 
 def main() -> None:

@@ -45,6 +45,14 @@ def put(text: Text[Any]) -> None:
     sys.stdout.write(str(text))
 
 
+def markdown(text: str) -> None:
+    """Print Markdown of our own, laid out for the terminal's width."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console(highlight=False).print(Markdown(text, hyperlinks=False))
+
+
 def table(
     head: tuple[str, ...],
     rows: Sequence[tuple[str, ...]],

@@ -1,33 +1,40 @@
-"""The sections that errors link: each exists under its anchor, and the commands name it below the error."""
+"""The sections that explain errors: each exists under its anchor, `gan-export help` prints it, and errors name it."""
 
 from __future__ import annotations
 
 import pickle
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from gan_export.cli import pages
 from gan_export.errors import GanExportError, Topic, UnavailableError, linked
 from gan_export.training import recipe
-from tests.conftest import ROOT, Command
-
-
-def anchors(page: str) -> set[str]:
-    """The anchors of a page: those that are written down, and those that a heading has by its words."""
-    text = re.sub(r"(?ms)^```.*?^```$", "", page)
-    own = re.findall(r'<a id="([\w-]+)"></a>|\{ #([\w-]+) \}$', text, re.M)
-    headings = re.findall(r"(?m)^#+ (.*)$", text)
-    by_words = {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
-    return by_words | {name for pair in own for name in pair if name}
+from tests.conftest import Command
 
 
 @pytest.mark.parametrize("topic", Topic)
 def test_each_topic_is_a_section(topic: Topic) -> None:
-    page, _, anchor = topic.partition("#")
-    assert anchor in anchors((ROOT / page).read_text(encoding="utf-8"))
+    text = pages.section(topic)
+    assert text.startswith("#")
+    assert len(text.split()) > 20
+    assert "](" not in text, "a link that a terminal can't follow"
+    assert f"#{topic.anchor}" not in text
+
+
+def test_help_lists_the_topics_and_prints_one(command: Command) -> None:
+    listed = command("gan-export", "help")
+    assert listed.code == 0, listed
+    assert all(f" {topic.word} " in listed.out for topic in Topic)
+    shown = command("gan-export", "help", "mismatch")
+    assert shown.code == 0, shown
+    assert shown.out.startswith("If it doesn't match")
+    assert "A failed export writes nothing" in shown.out
+    assert shown.out.endswith("from docs/guides/verify.md, a page of the source repository\n")
+    wrong = command("gan-export", "help", "mismatches")
+    assert (wrong.code, len(wrong.err.splitlines())) == (2, 1)
 
 
 def test_an_error_keeps_the_first_topic_that_it_gets() -> None:
@@ -72,4 +79,4 @@ def test_the_commands_name_the_section(command: Command, classic_pth: Path, tmp_
         assert result.code == 2, result
         line, *more = result.err.splitlines()
         assert line.startswith(f"{words[0]}: "), result
-        assert more == ([] if topic is None else [f"  see {topic}"]), result
+        assert more == ([] if topic is None else [f"  see gan-export help {topic.word}"]), result

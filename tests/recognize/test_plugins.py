@@ -77,7 +77,7 @@ def test_a_package_that_fails_is_named_in_a_line(tmp_path: Path, checkpoint: Pat
     (line,) = error_lines(done.stderr)
     assert "the plugin towers of the package towers can't be loaded: no such part" in line
     assert "pip uninstall towers" in line
-    assert done.stderr.endswith("  see docs/guides/plugins.md#the-entry-point\n")
+    assert done.stderr.endswith("  see gan-export help plugins\n")
 
 
 @pytest.mark.long
