@@ -106,7 +106,7 @@ def _write_readings(file: Path, checkpoint: Checkpoint, out: Path) -> None:
         return checkpoints.read(file, options, by_evidence=False)
 
     found = readings.write(out, checkpoint, read, as_flags)
-    say(f"wrote {out}: {len(found)} readings, each beside its flags", error=True)
+    say(f"wrote {out}: {len(found)} readings, each below its flags", error=True)
 
 
 def print_health(checkpoint: Checkpoint) -> None:

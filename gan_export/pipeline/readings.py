@@ -20,8 +20,8 @@ Bytes = npt.NDArray[np.uint8]
 
 MOST = 24  # readings on one sheet
 _SIDE = 64  # pixels that a small image is enlarged to, at least
-_LABEL, _LINE, _GAP = 300, 14, 4  # pixels: width of the labels, height of a line of them, between images
-_LETTERS = 46  # in one line of a label
+_LETTER, _GAP = 16, 4  # pixels: size of the labels' font, between images
+_WIDTH = 0.6  # of a letter, in sizes of the font, on average and rounded up
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def write(
     read: Callable[[ReadOptions], Checkpoint],
     label: Callable[[str], str] = str,
 ) -> tuple[Reading, ...]:
-    """Write a PNG with 8 images per reading, a row each beside its option, the reading that is used first.
+    """Write a PNG with 8 images per reading, a row each below its option, the reading that is used first.
 
     read:  reads the same file with other options, without evidence
     label: turns an option into the text on the sheet
@@ -90,22 +90,22 @@ def _sheet(found: list[Reading], label: Callable[[str], str]) -> Bytes:
 
 
 def _row(reading: Reading, text: str) -> Bytes:
-    n, height, _, channels = reading.images.shape
+    _, height, _, channels = reading.images.shape
     times = max(1, -(-_SIDE // height))
     large = reading.images.repeat(times, 1).repeat(times, 2)
     large = np.repeat(large, 3, 3) if channels == 1 else large[..., :3]
-    parts = [_label(text, large.shape[1])]
-    for i in range(n):
-        parts += [np.full((large.shape[1], _GAP, 3), 255, np.uint8), large[i]]
-    return np.concatenate(parts, 1)
+    row = np.pad(large, ((0, 0), (0, 0), (0, _GAP), (0, 0)), constant_values=255).swapaxes(0, 1)
+    row = row.reshape(large.shape[1], -1, 3)[:, :-_GAP]
+    return np.concatenate([_label(text, row.shape[1]), row])
 
 
-def _label(text: str, height: int) -> Bytes:
-    """The text in black on white, uint8 (height, _LABEL, 3)."""
+def _label(text: str, width: int) -> Bytes:
+    """Return the text in black on white, in as many lines as it takes, uint8 (height, width, 3)."""
     from PIL import Image, ImageDraw
 
-    sheet = Image.new("RGB", (_LABEL, height), "white")
-    lines = [text[i : i + _LETTERS] for i in range(0, len(text), _LETTERS)]
-    for i, line in enumerate(lines[: height // _LINE]):
-        ImageDraw.Draw(sheet).text((4, 4 + i * _LINE), line, fill="black")
+    letters = max(8, int(width / (_LETTER * _WIDTH)))
+    lines = [text[i : i + letters] for i in range(0, len(text), letters)]
+    sheet = Image.new("RGB", (width, len(lines) * (_LETTER + 4) + 4), "white")
+    for i, line in enumerate(lines):
+        ImageDraw.Draw(sheet).text((2, 2 + i * (_LETTER + 4)), line, fill="black", font_size=_LETTER)
     return np.asarray(sheet, np.uint8)

@@ -50,6 +50,15 @@ def test_commands_and_flags_exist(page: Path) -> None:
                 assert word.split("=", maxsplit=1)[0] in flags | {"-h", "--help"}, (page.name, words)
 
 
+def test_flags_in_prose_exist() -> None:
+    known = {name for g in GROUPS.values() for c in g.commands.values() for p in c.params for name in p.opts}
+    of_others = {"--help", "--bf16", "--trunc", "--margin", "--at-once"}  # scripts of this repository and of others
+    for page in PAGES:
+        prose = re.sub(r"(?ms)^ *(```|~~~).*?^ *\1$", "", page.read_text(encoding="utf-8"))
+        named = {flag for code in re.findall(r"`(--[^`]*)`", prose) for flag in re.findall(r"--[a-z][\w-]*", code)}
+        assert named <= known | of_others, page
+
+
 def test_a_wrong_flag_would_be_seen() -> None:
     (words,) = commands("```sh\n$ gan-sample g.onnx --sed 7 -o grid.png    # a remark with --flags\n```\n")
     assert words == ["gan-sample", "g.onnx", "--sed", "7", "-o", "grid.png"]
