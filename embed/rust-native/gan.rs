@@ -25,6 +25,7 @@ pub const GAN_PRIOR_NONE: u32 = 2;
 pub const GAN_KIND_IMAGE: u32 = 0;
 pub const GAN_KIND_VOLUME: u32 = 1;
 pub const GAN_KIND_SIGNAL: u32 = 2;
+pub const GAN_KIND_VALUES: u32 = 3;
 pub const GAN_LABELS_RANDOM: u32 = 0;
 pub const GAN_LABELS_ONE: u32 = 1;
 pub const GAN_LABELS_ALL: u32 = 2;

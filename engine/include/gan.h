@@ -111,7 +111,10 @@ typedef struct gan_open_options {
 enum {
     GAN_KIND_IMAGE = 0, /**< (channels, height, width) */
     GAN_KIND_VOLUME = 1, /**< (channels, depth, height, width) */
-    GAN_KIND_SIGNAL = 2 /**< (channels, width): its height is 1 */
+    GAN_KIND_SIGNAL = 2, /**< (channels, width): its height is 1 */
+    GAN_KIND_VALUES = 3 /**< rows of numbers for another model, such as StyleGAN's w for each layer, and no image:
+                             `width` rows of `channels` numbers, its height is 1.  GAN_FLOAT_INTERLEAVED gives row by
+                             row; formats of bytes are refused */
 };
 
 /** What a model is. */

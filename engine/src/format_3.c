@@ -164,6 +164,16 @@ static gan_status read_volume(const unsigned char *port, const head *h, gan_file
     return read_fixed_shape(port, file) ? GAN_OK : GAN_ERROR_UNSUPPORTED;
 }
 
+/* Rows of numbers for another network, such as a w for each layer of StyleGAN's synthesis. */
+static gan_status read_made_values(const unsigned char *port, const head *h, gan_file *file) {
+    if (!read_range(port, &file->low, &file->high)) return GAN_ERROR_CORRUPT;
+    file->kind = GAN_KIND_VALUES;
+    file->image = (gan_shape){fixed_dim(port, 1), 1, fixed_dim(port, 0), 0};
+    const int fits = u32_at(port + 8) == DTYPE_F32 && u32_at(port + 12) == 2 && file->image.c && file->image.w &&
+                     u32_at(port + 120) == h->n_inputs + file->n_layers - 1;
+    return fits ? GAN_OK : GAN_ERROR_UNSUPPORTED;
+}
+
 /* A side of the image that comes out: a number, or a share of a size that an input side has. */
 static gan_status read_out_side(const unsigned char *port, uint32_t i, const head *h, gan_dim *out) {
     const unsigned char *dim = port + 16 + 12 * i;
@@ -223,10 +233,12 @@ static const char *port_name(const unsigned char *port, char to[NAME]) {
     return to;
 }
 
-static int is_made(uint32_t kind) { return kind == PORT_IMAGE || kind == PORT_VOLUME || kind == PORT_AUDIO; }
+static int is_made(uint32_t kind) {
+    return kind == PORT_IMAGE || kind == PORT_VOLUME || kind == PORT_AUDIO || kind == PORT_VALUES;
+}
 
-/* This engine runs a latent or values, perhaps a label, scalars and noise, to one image, volume or signal, or one image
- * to one image: other ports are unsupported. */
+/* This engine runs a latent or values, perhaps a label, scalars and noise, to one image, volume, signal or rows of values,
+ * or one image to one image: other ports are unsupported. */
 static gan_status read_ports(head *h, gan_file *file) {
     int seen[2][PORT_KINDS] = {{0}}, made = 0; /* inputs, outputs */
     if (!sizes_hold(h)) return GAN_ERROR_CORRUPT;
@@ -243,11 +255,13 @@ static gan_status read_ports(head *h, gan_file *file) {
         if (!known || (seen[out][kind]++ && !given) || (out && made++))
             return REFUSE(file, GAN_ERROR_UNSUPPORTED,
                           "the %s %s is %s: the C engine runs a latent or values, a label, scalars and noise to an "
-                          "image, a volume or a signal, or an image to an image",
+                          "image, a volume, a signal or values, or an image to an image",
                           out ? "output" : "input", port_name(port, (char[NAME]){0}), KINDS[kind]);
         if (!out)
             h->values[h->n_inputs++] = kind == PORT_LABEL ? VALUE_LABEL : given ? FIRST_LAYER + file->n_given : VALUE_Z;
-        const gan_status status = out                  ? (kind == PORT_IMAGE ? read_image : read_volume)(port, h, file)
+        const gan_status status = out                  ? (kind == PORT_IMAGE    ? read_image
+                                                       : kind == PORT_VALUES ? read_made_values
+                                                                             : read_volume)(port, h, file)
                                   : kind == PORT_LABEL ? read_label(port, file)
                                   : given              ? read_given(port, kind == PORT_NOISE, h, file)
                                   : values             ? read_values(port, file)

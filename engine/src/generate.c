@@ -124,6 +124,10 @@ static gan_status generate(gan_context *context, const gan_request *given, const
                       "the output: a picture's format for a signal: bytes and floats fit");
         return GAN_ERROR_ARGUMENT;
     }
+    if (file->kind == GAN_KIND_VALUES && output->format < GAN_FLOAT_PLANAR) {
+        gan_i_message(context->message, sizeof context->message, "the output: bytes for values: floats fit");
+        return GAN_ERROR_ARGUMENT;
+    }
     status = gan_i_pixels_out(output, file->image, &call.shared.out, context->message);
     if (status == GAN_OK) status = check_room(&call.shared.out, request.count, output, context->message);
     if (status != GAN_OK) return status;

@@ -111,6 +111,16 @@ int gan_i_shape_ROW(const gan_file *file, gan_layer *layer) {
 
 int gan_i_weight_ROW(const gan_layer *layer, uint32_t dims[MAX_RANK]) { return (void)layer, none(dims); }
 
+/* Vectors of one length as such rows. */
+int gan_i_shape_ROWS(const gan_file *file, gan_layer *layer) {
+    const gan_shape x = input(file, layer, 0);
+    for (uint32_t i = 0; i < layer->n_inputs; i++)
+        if (!is_vector(input(file, layer, i)) || input(file, layer, i).c != x.c) return 0;
+    return gives(layer, x.c, 1, layer->n_inputs);
+}
+
+int gan_i_weight_ROWS(const gan_layer *layer, uint32_t dims[MAX_RANK]) { return (void)layer, none(dims); }
+
 int gan_i_shape_CHANNELS(const gan_file *file, gan_layer *layer) {
     const gan_shape x = input(file, layer, 0);
     const uint64_t start = layer->args[0], count = layer->args[1];

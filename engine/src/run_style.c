@@ -97,6 +97,13 @@ void gan_i_run_ROW(const gan_worker *worker, const gan_step *step, const gan_row
            value_at(worker, step->inputs[0], r->image) + step->layer->args[0] * wide, sizeof(float) * wide);
 }
 
+void gan_i_run_ROWS(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
+    const uint64_t wide = wide_of(worker, step->output);
+    float *to = value_at(worker, step->output, r->image);
+    for (uint32_t i = 0; i < step->n_inputs; i++)
+        memcpy(to + i * wide, value_at(worker, step->inputs[i], r->image), sizeof *to * wide);
+}
+
 void gan_i_run_CHANNELS(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
     const gan_shape s = shape_of(worker, step->output);
     const uint64_t wide = wide_of(worker, step->output), in_wide = wide_of(worker, step->inputs[0]),

@@ -54,6 +54,7 @@ from gan_export.graph.layers import (
     PReLU,
     Reshape,
     Row,
+    Rows,
     Scale,
     ScaleChannels,
     ShiftChannels,
@@ -64,7 +65,7 @@ from gan_export.graph.layers import (
 from gan_export.graph.ports import Port, dim_parts
 from gan_export.graph.signature import Signature
 from gan_export.graph.spec import GeneratorSpec
-from gan_export.graph.views import LatentImage, refuse_random_planes
+from gan_export.graph.views import LatentImage, refuse_random_planes, start_of
 
 if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable
@@ -79,7 +80,7 @@ OPERATIONS: Mapping[type[Layer], int] = {  # the numbers of engine/src/operation
     InstanceNorm: 20, Pad: 21, PReLU: 22, PixelShuffle: 23, PixelUnshuffle: 24, BlurDown: 25, BlurUp: 26, Clamp: 27,
     PixelNorm: 40, Demodulate: 41, ModulatedConstant: 42, ScaleChannels: 43, ShiftChannels: 44, ChannelBias: 45,
     AddPlane: 46, AddNoise: 47, Truncate: 48, Row: 49, Channels: 50, GroupedConv: 51, GroupedConvTranspose: 52,
-    AvgPool: 53, MaxPool: 54, Attend: 55,
+    AvgPool: 53, MaxPool: 54, Attend: 55, Rows: 56,
 }  # fmt: skip
 PARAMETERS: Mapping[type[Layer], str] = {
     BlurDown: "filt",
@@ -187,17 +188,20 @@ def _image_ports(signature: Signature, returned: int) -> tuple[PortEntry, ...]:
 
 
 def _latent_ports(signature: Signature, returned: int) -> tuple[PortEntry, ...]:
-    """Return the ports of a generator from a latent and a label, or from w, and from scalars and noise."""
+    """Return the ports of a generator from a latent and a label, or from w, and from scalars and noise.
+
+    It gives an image, or values, as a mapping does.
+    """
     beside = [p for p in signature.inputs if p.kind in ("scalar", "noise")]
     start = [p for p in signature.inputs if p not in beside]
-    (made, *others) = signature.outputs  # an image, a volume or a signal, each of one layout
+    (made, *others) = signature.outputs  # an image, a volume, a signal or values, each of one layout
     if [p.kind for p in start] == ["values"] and made.layout == "CHW" and not others:
         inputs = {start[0].name: PortEntry(start[0].name, "values", _fixed(*start[0].dims({})))}
         shape: tuple[int, ...] = made.dims({})
     else:
-        of = LatentImage.of(replace(signature, inputs=tuple(start)), "native")
+        of = start_of(replace(signature, inputs=tuple(start)), "native")
         inputs = {"z": _latent(of), **({"label": _label(of)} if of.classes else {})}
-        shape = of.image
+        shape = made.dims({})
     for port in beside:
         inputs[port.name] = _scalar(port) if port.kind == "scalar" else _noise(port)
     output = PortEntry(made.name, made.kind, _fixed(*shape), range=made.range, output=True, value=returned)

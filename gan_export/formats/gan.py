@@ -16,7 +16,7 @@ from gan_export.formats.base import Format, Patch
 from gan_export.formats.bounds import BF16, FLOAT32, FP16
 from gan_export.formats.probe import Probe
 from gan_export.graph.ports import dim_parts
-from gan_export.graph.views import LatentImage
+from gan_export.graph.views import start_of
 
 if TYPE_CHECKING:
     from gan_export.formats.manifest import Manifest
@@ -68,7 +68,7 @@ def _agrees(path: Path, manifest: Manifest) -> bool:
     sides, interval = gan_header.fixed(image.dims({})), _stored(image.range)
     if not start:
         return there == gan_header.Header(0, 0, 0, sides, interval, stored, further=further)
-    of = LatentImage.of(replace(signature, inputs=start), "a .gan file")
+    of = start_of(replace(signature, inputs=start), "a .gan file")
     prior = ("normal", "uniform").index(of.prior)
     return there == gan_header.Header(of.nz, prior, of.classes, sides, interval, stored, further=further)
 

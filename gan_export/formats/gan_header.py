@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from gan_export.errors import GanExportError
@@ -48,10 +48,11 @@ class Header:
     """The generator that a `.gan` file's header describes.
 
     nz: 0 for a generator that takes an image, `taken`, or values; prior: 0 normal, 1 uniform
-    image: (C, H, W), or (C, D, H, W) of a volume, (C, L) of a signal
+    image: (C, H, W), or (C, D, H, W) of a volume, (C, L) of a signal, (R, F) of values
     range: (low, high), (-1, 1) if the values are unbounded
     further: values, scalars and noise, in the file's order
     stored: the type of the weights: 0 float32, 1 float16, 2 bfloat16
+    made: the output's name, "" in old versions
     """
 
     nz: int
@@ -62,6 +63,7 @@ class Header:
     stored: int
     taken: Taken | None = None
     further: tuple[Further, ...] = ()
+    made: str = field(default="", compare=False)
 
 
 def fixed(shape: Sequence[int]) -> Dims:
@@ -88,7 +90,7 @@ def read(f: BinaryIO) -> Header:
     nz = prior = classes = 0
     image, interval = fixed((0, 0, 0)), (-1.0, 1.0)
     taken: tuple[Dims, tuple[float, float]] | None = None
-    further = []
+    further, made = [], ""
     for _ in range(ports):
         row = f.read(_PORT)
         if len(row) < _PORT:
@@ -99,7 +101,7 @@ def read(f: BinaryIO) -> Header:
             low, high = struct.unpack_from("<2f", row, 112)
             bounds = (low, high) if (low, high) != (0.0, 0.0) else (-1.0, 1.0)
             if is_output:
-                image, interval = shape, bounds
+                image, interval, made = shape, bounds, _name(row)
             else:
                 taken = shape, bounds
         elif not is_output and kind == _LATENT:
@@ -107,14 +109,17 @@ def read(f: BinaryIO) -> Header:
         elif not is_output and kind == _LABEL:
             (classes,) = struct.unpack_from("<I", row, 104)
         elif not is_output and kind in _FURTHER:
-            name = row[-64:].rstrip(b"\0").decode("ascii", "replace")
-            further.append(Further(_FURTHER[kind], name, tuple(dims[1 : 3 * min(rank, 6) : 3])))
+            further.append(Further(_FURTHER[kind], _name(row), tuple(dims[1 : 3 * min(rank, 6) : 3])))
     rows = f.read(sizes * _SIZE)
     if len(rows) < sizes * _SIZE:
         raise _cut_off()
     free = tuple(struct.unpack_from("<3I", rows, _SIZE * i + 16) for i in range(sizes))
     of_images = Taken(*taken, free) if taken else None
-    return Header(nz, prior, classes, image, interval, _stored_type(f, layers), of_images, tuple(further))
+    return Header(nz, prior, classes, image, interval, _stored_type(f, layers), of_images, tuple(further), made)
+
+
+def _name(port: bytes) -> str:
+    return port[-64:].rstrip(b"\0").decode("ascii", "replace")
 
 
 def version_of(head: Sequence[int] | bytes) -> int:

@@ -52,6 +52,16 @@ class LatentImage:
         return Signature.of_latent(self.nz, self.prior, self.image, self.classes, self.range)
 
 
+def start_of(signature: Signature, user: str) -> LatentImage:
+    """Return the view of a generator that may give values in the place of the image, such as a mapping from z to ws.
+
+    Its `image` says nothing then.  Raises GanExportError, which names `user`, for another kind of generator.
+    """
+    if [p.kind for p in signature.outputs] == ["values"]:
+        signature = replace(signature, outputs=Signature.of_latent(1, "normal", (1, 1, 1), 0, None).outputs)
+    return LatentImage.of(signature, user)
+
+
 @dataclass(frozen=True, slots=True)
 class ImageToImage:
     """A view of the signature of a generator from one image of a fixed size to one.

@@ -54,10 +54,10 @@ Bytes = NDArray[np.uint8]
 Label = int | Literal["random", "all"]
 _LARGEST_BATCH = 64  # larger batches run in rounds of this size
 _KEPT = 3  # contexts per model, each with its scratch memory and threads
-_KINDS = ("image", "volume", "audio")
+_KINDS = ("image", "volume", "audio", "values")
 _LABELINGS = {"random": 0, "all": 2}
 _ONE_LABEL = 1
-_BYTES, _PLANES = 0, 5  # formats
+_BYTES, _PLANES, _ROWS = 0, 5, 6  # formats
 _MESSAGE_SIZE = 256
 _UNSUPPORTED = 6  # GAN_ERROR_UNSUPPORTED
 
@@ -91,12 +91,13 @@ class Model:
         info = GanInfo(ctypes.sizeof(GanInfo))
         self._lib.gan_describe(handle, byref(info))
         self.nz: int = info.latent_size
-        self.kind: str = _KINDS[info.kind]  # of what it generates, which is also the name of the output
+        self.kind: str = _KINDS[info.kind]  # of what it generates
         sides = {"volume": (info.depth, info.height, info.width), "audio": (info.width,)}
         self.image: tuple[int, ...] = (
-            info.channels,
-            *sides.get(self.kind, (info.height, info.width)),
-        )  # (C, H, W), for images
+            (info.width, info.channels)  # rows of values
+            if self.kind == "values"
+            else (info.channels, *sides.get(self.kind, (info.height, info.width)))  # (C, H, W), for images
+        )
         self.classes: int = info.classes
         self.prior: str = ("normal", "uniform", "none")[info.prior]  # none: the latents are given, such as w
         self.scalars: int = info.scalars  # numbers that an image takes beside its latent, such as psi
@@ -153,7 +154,7 @@ class Model:
         threads: int | None = None,
         out: Floats | None = None,
     ) -> Floats:
-        """Return what `generate` does as float32 (N, C, ...) in the generator's own range."""
+        """Return what `generate` does as float32 (N, C, ...) in the generator's own range; values as (N, R, F)."""
         request = self._request(seed, start, count, latents, label=label, labels=labels, scalars=scalars, noise=noise)
         pictures = _array(out, (request.count, *self.image), np.dtype(np.float32))
         self._draw(request, threads, pictures)
@@ -344,7 +345,7 @@ class Model:
     def _draw(self, request: GanRequest, threads: int | None, pictures: Pictures) -> None:
         with self.lock:
             context = self._context(request.count, threads)
-            status = self._lib.gan_generate(context, byref(request), byref(_output(pictures)))
+            status = self._lib.gan_generate(context, byref(request), byref(output))
             message = self._lib.gan_context_message(context)
         check(status, self._path, message)
 
@@ -405,7 +406,8 @@ class NativeRuntime:
         if model.channels:
             return NativeImageSession(model, info, threads)
         with open(path, "rb") as f:
-            return NativeSession(model, info, threads, gan_header.read(f).further)
+            header = gan_header.read(f)
+        return NativeSession(model, info, threads, header.further, header.made)
 
 
 def _info(model: Model, runtime: NativeRuntime, threads: int | None) -> SessionInfo:

@@ -21,15 +21,18 @@ Bytes = NDArray[np.uint8]
 class NativeSession:
     """A model of latents, or of values such as w, as a session.
 
-    further: the model's inputs that are neither a latent nor a label
+    further: the model's inputs that are neither a latent nor a label; made: its output's name
     """
 
-    def __init__(self, model: Model, info: SessionInfo, threads: int | None, further: tuple[Further, ...] = ()) -> None:
+    def __init__(
+        self, model: Model, info: SessionInfo, threads: int | None, further: tuple[Further, ...] = (), made: str = ""
+    ) -> None:
         self.model = model
         self._info = info
         self._threads = threads
         self._values = next((x for x in further if x.kind == "values"), None)
         self._beside = tuple(x for x in further if x.kind != "values")
+        self._made = made or model.kind
 
     @property
     def info(self) -> SessionInfo:
@@ -39,7 +42,7 @@ class NativeSession:
         label: dict[str, Shape | None] = {"label": ()} if self.model.classes else {}
         start = {self._start: self._values.shape if self._values else (self.model.nz,)}
         beside = {x.name: x.shape for x in self._beside}
-        return Shapes({**start, **label, **beside}, {self.model.kind: self._image()}, self.model.classes)
+        return Shapes({**start, **label, **beside}, {self._made: self._image()}, self.model.classes)
 
     @property
     def _start(self) -> str:
@@ -61,7 +64,7 @@ class NativeSession:
         for kind, argument in (("scalar", "scalars"), ("noise", "noise")):
             rows = [arrays[x.name].reshape(count, -1) for x in self._beside if x.kind == kind]
             given[argument] = np.concatenate(rows, 1, dtype=np.float32, casting="unsafe") if rows else None
-        return NativeBound(draw, {**given, "threads": self._threads}, self.model.kind)
+        return NativeBound(draw, {**given, "threads": self._threads}, self._made)
 
     def draw_bytes(self, seed: int, start: int, count: int, labels: Labels | None = None) -> Bytes:
         return self.model.generate(seed, count, start=start, label="all", labels=labels, threads=self._threads)

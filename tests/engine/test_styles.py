@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from gan_export.graph.layers import (
     ModulatedConstant,
     PixelNorm,
     Row,
+    Rows,
     ScaleChannels,
     ShiftChannels,
     Truncate,
@@ -41,6 +43,7 @@ from gan_export.graph.torch_module import build_module
 from gan_export.runtimes.native import NATIVE, Model
 
 from .conftest import Weights, Write, random_weights
+from .mutate import reseal
 from .test_engine import LEVELS, opened
 from .test_hostile import with_attribute
 
@@ -188,6 +191,50 @@ def test_w_psi_and_noise_go_in(level: str, write: Write, monkeypatch: pytest.Mon
     session = NATIVE.load(path, threads=3)
     assert np.abs(session.run(feeds)["image"] - want).max() <= CLOSE * np.abs(want).max()
     session.close()
+
+
+def _mapping() -> GeneratorSpec:
+    """z to a w for each layer, of which the second isn't truncated."""
+    c = Chain()
+    c.add(PixelNorm, "norm")
+    c.add(Linear, "map", in_features=12, out_features=21)
+    w = c.add(Activation, "w", kind="leaky_relu", slope=0.2)
+    c.add(Truncate, "near", inputs=(w, "psi"), features=21)
+    c.add(Rows, "rows", inputs=("near", "w", "near"))
+    inputs = Signature.of_latent(12, "normal", (1, 1, 1), 0, None).inputs
+    signature = Signature((*inputs, Port("psi", "scalar", range=(0.0, 1.0))), (Port("ws", "values", (3, 21)),))
+    return GeneratorSpec("test", signature, tuple(c))
+
+
+MAPPED = _mapping()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_mapping_gives_a_row_for_each_layer(level: str, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, weights = MAPPED, random_weights(MAPPED)
+    feeds = spec.signature.feeds(5, range(4, 9), psi=np.linspace(0, 1, 5, dtype=np.float32))
+    with torch.inference_mode():
+        want = build_module(spec, weights)(*(torch.from_numpy(x) for x in feeds.values())).numpy()
+    path = write(spec, weights)
+    with opened(path, level, monkeypatch) as model:
+        assert (model.kind, model.image) == ("values", (3, 21))
+        made = model.generate_floats(5, 5, start=4, scalars=feeds["psi"][:, None], threads=2)
+        assert np.abs(made - want).max() <= CLOSE
+        with pytest.raises(GanExportError, match="bytes for values: floats fit"):
+            model.generate(5, 1)
+    session = NATIVE.load(path, threads=1)
+    assert np.abs(session.run(feeds)["ws"] - want).max() <= CLOSE
+    assert session.shapes().outputs == {"ws": (3, 21)}
+    session.close()
+    assert np.abs(want[:, 0] - want[:, 1]).max() > 0.1
+
+
+def test_rows_of_two_lengths_are_refused(tmp_path: Path) -> None:
+    data, near, w, z = encode(MAPPED, random_weights(MAPPED)), 5, 4, 0  # numbers of values
+    at = data.index(struct.pack("<3I", near, w, near))
+    (tmp_path / "odd.gan").write_bytes(reseal(bytearray(data[: at + 4] + bytes([z]) + data[at + 5 :])))
+    with pytest.raises(GanExportError, match=r"layer 4 rows \(ROWS\): its attributes don't go with"):
+        Model(tmp_path / "odd.gan")
 
 
 @pytest.mark.parametrize(
