@@ -18,8 +18,7 @@ def files_of(
 ) -> tuple[tuple[Path, ReadOptions, Options], ...]:
     """Return (file, how to read the checkpoint, options) of both parts; `target` is the path of the whole, NAME.SUFFIX.
 
-    Truncation belongs to the mapping; noise, and the transform of StyleGAN3's input, to the synthesis.  That comes
-    first: a format may lack its layers.
+    The synthesis comes first: a format may lack its layers.
     """
     if overrides.input is not None or overrides.part is not None:
         raise GanExportError(
@@ -27,11 +26,9 @@ def files_of(
         )
     if module is not None or options.sampler:
         raise GanExportError(f"{'--module' if module else '--sampler'} and --split: leave one out")
-    second = replace(overrides, part="synthesis", psi=None, cutoff=None, psi_input=False)
-    first = replace(overrides, part="mapping", noise=None, translate=None, rotate=None)
     return (
-        (_named(target, "synthesis"), second, options),
-        (_named(target, "mapping"), first, replace(options, output="float")),
+        (_named(target, "synthesis"), overrides.of_part("synthesis"), options),
+        (_named(target, "mapping"), overrides.of_part("mapping"), replace(options, output="float")),
     )
 
 

@@ -14,14 +14,17 @@ from pathlib import Path
 from gan_export import exporters, web
 from gan_export._lib import extras
 from gan_export.checkpoint import Checkpoint
+from gan_export.checkpoint import read as read_checkpoint
 from gan_export.checkpoint.exportable import Exportable, prepare
-from gan_export.errors import GanExportError, UnavailableError
+from gan_export.errors import GanExportError, UnavailableError, printable
 from gan_export.exporters.base import Exporter, Options, check_options
 from gan_export.formats import manifest as manifests
+from gan_export.graph.signature import Signature
 from gan_export.graph.views import image_of
 from gan_export.pipeline import publish, table
 from gan_export.pipeline.publish import ExportResult, Progress, Verification
 from gan_export.recognize.options import ReadOptions
+from gan_export.sampling.styles import mapping_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,8 @@ def export_page(
 
     onnxruntime_web: the folder of that package, for a page that can use it as well; read_options: those of `read`.
     Raises the errors of `publish.export`, or GanExportError for options that a `.gan` file can't have, and for a
-    generator of volumes or signals.
+    generator of volumes or signals.  A style-based generator becomes two files, its mapping and its synthesis, unless
+    onnxruntime_web is given or its input is chosen; of an export in two files, `file` is the synthesis.
     """
     options = options or Options()
     native, onnx = exporters.find("native"), exporters.find("onnx")
@@ -149,23 +153,16 @@ def export_page(
             )
         if options.precision != "fp32" or (read_options or ReadOptions()) != ReadOptions():
             raise GanExportError(f"{file} is an export: its precision and the settings of its checkpoint are fixed")
-        manifest = manifests.read_manifest(file, "gan")
-        if manifest is not None:
-            image_of(manifest.signature)  # the page shows no volumes and plays no signals
-        found = publish.verify(file)
-        images = manifest is not None and bool(manifest.signature.inputs_of("image"))
-        put_copy: web.Put = lambda target: shutil.copyfile(file, target)  # noqa: E731
-        size = web.write_site(folder, put_copy, takes_images=images) if found.passed else 0
-        return Page(folder, size, verification=found)
+        return _page_of_export(file, folder)
     require_libraries(onnx if runtime else native)
     generator = prepare(read())
     image_of(generator.signature)
     exported: list[tuple[str, ExportResult]] = []
 
-    def put(exporter: Exporter) -> Callable[[Path], None]:
+    def put(exporter: Exporter, generator: Exportable = generator, part: str = "") -> Callable[[Path], None]:
         def write(target: Path) -> None:
             result = publish.export_checked(generator, exporter, target, options, progress=progress)
-            exported.append((exporter.title, result))
+            exported.append((f"{exporter.title}{part}", result))
 
         return write
 
@@ -174,8 +171,48 @@ def export_page(
         raise GanExportError(
             "--onnxruntime-web: the page of a generator of images runs on the engine only; leave it out"
         )
+    if "input" in generator.grades and not runtime:  # z was taken, of the inputs that a style-based generator may have
+        mapping, synthesis = (
+            prepare(read_checkpoint(file, generator.overrides.of_part(part))) for part in ("mapping", "synthesis")
+        )
+        put_mapping = put(native, mapping, ", the mapping")
+        size = web.write_site(folder, put(native, synthesis, ", the synthesis"), put_mapping=put_mapping)
+        return Page(folder, size, tuple(exported))
+    _refuse_values(generator.signature, file)
     size = web.write_site(folder, put(native), web.Onnx(put(onnx), runtime) if runtime else None, takes_images=images)
     return Page(folder, size, tuple(exported))
+
+
+def _page_of_export(file: Path, folder: Path) -> Page:
+    """Write a page of a `.gan` file, and of the mapping beside it, unless one of them fails its verification."""
+    manifest = manifests.read_manifest(file, "gan")
+    images, mapping = False, mapping_beside(file)
+    if manifest is not None:
+        image_of(manifest.signature)  # the page shows no volumes and plays no signals
+        images = bool(manifest.signature.inputs_of("image"))
+        if mapping is None:
+            _refuse_values(manifest.signature, file)
+    found = publish.verify(file)
+    if found.passed and mapping is not None:
+        found = publish.verify(mapping)
+    if not found.passed:
+        return Page(folder, 0, verification=found)
+    put_mapping = _copied(mapping) if mapping is not None else None
+    size = web.write_site(folder, _copied(file), put_mapping=put_mapping, takes_images=images)
+    return Page(folder, size, verification=found)
+
+
+def _copied(file: Path) -> web.Put:
+    return lambda target: shutil.copyfile(file, target)
+
+
+def _refuse_values(signature: Signature, file: Path) -> None:
+    """Raise GanExportError for a generator that starts from values, which no seed gives."""
+    if values := signature.inputs_of("values"):
+        raise GanExportError(
+            f"{printable(file.name)} starts from {values[0].name}, which a page can't draw from a seed: leave input= out, or give "
+            "the synthesis of an export with split=True, with its mapping beside it"
+        )
 
 
 def options_as_exported(artifact: Path, checkpoint: Path, given: ReadOptions) -> AsExported:

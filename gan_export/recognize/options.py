@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from gan_export.graph.words import (
@@ -60,6 +60,15 @@ class ReadOptions:
         """Return options by their names, several values as a tuple or as JSON has them; TypeError for other names."""
         given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in named.items()}
         return ReadOptions(**given)
+
+    def of_part(self, part: Part) -> ReadOptions:
+        """Return these options for one of the two parts of a style-based generator.
+
+        Truncation belongs to the mapping; noise, and the transform of StyleGAN3's input, to the synthesis.
+        """
+        if part == "mapping":
+            return replace(self, part=part, input=None, noise=None, translate=None, rotate=None)
+        return replace(self, part=part, input=None, psi=None, cutoff=None, psi_input=False)
 
     def explicit(self) -> dict[str, Any]:
         """Return the options that differ from the defaults, by name."""

@@ -223,11 +223,10 @@ def mapping_beside(synthesis: Path) -> Path | None:
 def _of_checkpoint(generator: Generator, *, psi: bool, cutoff: int | None) -> StyleParts:
     opening, options = generator.opening, generator.overrides
     assert opening is not None
-    first = replace(options, part="mapping", input=None, noise=None, translate=None, rotate=None)
+    first = options.of_part("mapping")
     if psi:
         cutoff = options.cutoff if cutoff is None else cutoff
         first = replace(first, psi=None, psi_input=True, cutoff=cutoff)
-    second = replace(options, part="synthesis", input=None, psi=None, psi_input=False, cutoff=None)
     has_parts = starts_from_ws(generator.signature)
     try:
         mapping = opening.open(opening.path, first)
@@ -238,7 +237,7 @@ def _of_checkpoint(generator: Generator, *, psi: bool, cutoff: int | None) -> St
     if has_parts:
         return StyleParts(mapping, generator)
     try:
-        return StyleParts(mapping, replace(opening.open(opening.path, second), latent_scale=generator.latent_scale))
+        return StyleParts(mapping, replace(opening.open(opening.path, options.of_part("synthesis")), latent_scale=generator.latent_scale))
     except BaseException:
         mapping.close()
         raise

@@ -12,11 +12,13 @@ from gan_export._lib.escape import json_text
 from gan_export._lib.fs import atomic_folder, write_text
 from gan_export.errors import GanExportError, printable
 
-MODULE = ("gan.js", "gan.d.ts", "engine.js", "worker.js", "latents.js", "tiles.js", "onnx.js")
+MODULE = ("gan.js", "gan.d.ts", "engine.js", "worker.js", "latents.js", "styles.js", "tiles.js", "onnx.js")
 ENGINES = ("gan.wasm", "gan-simd.wasm", "gan-relaxed.wasm")  # for any browser, with SIMD, with relaxed SIMD
 SHARED = "base.css"  # of both pages
 PAGE = ("index.html", "app.js", "style.css")
+PAGE_OF_LATENTS = ("style_controls.js", "walk.js")
 GENERATOR = "generator.gan"
+MAPPING = "mapping.gan"  # beside it, if that is a style-based generator's synthesis
 ONNX_GENERATOR = "generator.onnx"
 RUNTIME = "onnxruntime-web"
 BUNDLES = {"wasm": "ort.wasm.min.mjs", "webgpu": "ort.webgpu.min.mjs"}  # provider -> its file of onnxruntime-web
@@ -56,15 +58,26 @@ def runtime_files(folder: Path) -> tuple[Path, ...]:
     return tuple(files)
 
 
-def write_site(target: Path, put_generator: Put, onnx: Onnx | None = None, *, takes_images: bool = False) -> int:
+def write_site(
+    target: Path,
+    put_generator: Put,
+    onnx: Onnx | None = None,
+    *,
+    put_mapping: Put | None = None,
+    takes_images: bool = False,
+) -> int:
     """Write a static page into the folder `target`, which must be new or empty; return the bytes of its files.
 
     `put_generator` writes the `.gan` file to a path; if it raises, the folder is removed.  With `onnx`, the user of the
-    page can choose the backend.  takes_images: write the page to drop an image on, for a generator that takes one.
+    page can choose the backend.  put_mapping: writes a style-based generator's mapping; the generator is its synthesis.
+    takes_images: write the page to drop an image on, for a generator that takes one.
     """
     site: dict[str, object] = {"generator": GENERATOR}
     with atomic_folder(target) as folder:
         put_generator(folder / GENERATOR)
+        if put_mapping:
+            put_mapping(folder / MAPPING)
+            site["mapping"] = MAPPING
         if onnx:
             onnx.put(folder / ONNX_GENERATOR)
             (folder / RUNTIME).mkdir()
@@ -73,7 +86,7 @@ def write_site(target: Path, put_generator: Put, onnx: Onnx | None = None, *, ta
             site["onnx"] = {"generator": ONNX_GENERATOR, "runtime": f"{RUNTIME}/", "bundles": BUNDLES}
         for name in (*MODULE, *ENGINES, SHARED):
             shutil.copyfile(_HERE / name, folder / name)
-        for name in PAGE:
+        for name in PAGE if takes_images else (*PAGE, *PAGE_OF_LATENTS):
             shutil.copyfile(_HERE / ("image_page" if takes_images else "page") / name, folder / name)
         write_text(folder / "site.json", json_text(site))
     return sum(f.stat().st_size for f in target.rglob("*") if f.is_file())

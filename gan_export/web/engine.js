@@ -86,6 +86,7 @@ export class Engine {
       width: u32(24),
       manifest: this.#text(u32(48), u32(52)),
       kernels: this.#text(u32(56)),
+      kind: ["image", "volume", "signal", "values"][u32(60)],
       scalars: u32(72), // numbers that an image takes beside its latent, such as StyleGAN's psi
       version: this.#text(this.#wasm.gan_version() >>> 0),
     };
@@ -132,30 +133,33 @@ export class Engine {
     }
   }
 
-  // Return images as a Uint8Array, N x H x W x C.  label: a number, -1 random, -2 all; latents: Float32Array or null;
+  // Return images as a Uint8Array, N x H x W x C, and values as a Float32Array, N x rows (their width) x channels.
+  // label: a number, -1 random, -2 all; latents: Float32Array or null;
   // scalars: a Float32Array of info.scalars numbers for all images, or null for ones.
   generate({ seed, start, count, label, latents, scalars }) {
-    const { width, height, channels, latentSize, scalars: each } = this.info;
+    const { width, height, channels, latentSize, scalars: each, kind } = this.info;
+    const [type, format] = kind === "values" ? [Float32Array, 6] : [Uint8Array, 0]; // GAN_FLOAT_INTERLEAVED, GAN_BYTES
     const context = this.#context(count);
-    const size = count * width * height * channels;
+    const numbers = count * width * height * channels;
+    const size = numbers * type.BYTES_PER_ELEMENT;
     const out = this.#allocate(size);
     const z = latents ? this.#allocate(latents.byteLength) : 0;
-    const numbers = scalars ? this.#allocate(4 * count * each) : 0;
+    const given = scalars ? this.#allocate(4 * count * each) : 0;
     try {
       if (latents) new Float32Array(this.#wasm.memory.buffer, z, count * latentSize).set(latents);
       for (let i = 0; scalars && i < count; i++)
-        new Float32Array(this.#wasm.memory.buffer, numbers + 4 * i * each, each).set(scalars);
+        new Float32Array(this.#wasm.memory.buffer, given + 4 * i * each, each).set(scalars);
       const request = this.#structure(96, {
         8: seed, 16: start, 24: BigInt(count), 32: BigInt(Math.max(label, 0)), 40: label === -1 ? 0 : label === -2 ? 2 : 1,
-        72: z, 76: z ? count * latentSize : 0, 80: numbers, 84: numbers ? count * each : 0,
+        72: z, 76: z ? count * latentSize : 0, 80: given, 84: given ? count * each : 0,
       });
-      const output = this.#structure(32, { 4: out, 8: size }, 96);
+      const output = this.#structure(32, { 4: out, 8: size, 28: format }, 96);
       this.#check(this.#wasm.gan_generate(context, request, output), context);
-      return new Uint8Array(this.#wasm.memory.buffer).slice(out, out + size);
+      return new type(this.#wasm.memory.buffer, out, numbers).slice();
     } finally {
       this.#wasm.free(out);
       this.#wasm.free(z);
-      this.#wasm.free(numbers);
+      this.#wasm.free(given);
     }
   }
 }

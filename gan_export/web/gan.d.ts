@@ -12,6 +12,18 @@ export interface GenerateRequest {
   latents?: Float32Array | null;
   /** info.scalars numbers for all images, such as StyleGAN's psi; default: each is 1. */
   scalars?: Float32Array | null;
+  /** Style mixing, if the generator has info.styles: layers first .. last take the w of image 0 of `seed`, in turn. */
+  mix?: Mix[];
+  /** Rows of info.styles' layers x features, as `map` returns them, instead of latents; scalars don't change them. */
+  ws?: Float32Array | null;
+}
+
+/** Layers first .. last, counted from 0, and the seed whose w they take. */
+export interface Mix {
+  readonly first: number;
+  /** Default: first. */
+  readonly last?: number;
+  readonly seed: bigint | number;
 }
 
 /** The heights or widths that a generator takes: multiples of `multiple` from `least` to `most`. */
@@ -48,6 +60,8 @@ export interface GeneratorInfo {
   readonly prior: "normal" | "uniform" | "none";
   /** Numbers that an image takes beside its latent and label; absent from onnxruntime-web's backend. */
   readonly scalars?: number;
+  /** What a style-based generator's synthesis takes, if it was opened with its mapping: a w for each of its layers. */
+  readonly styles?: { readonly layers: number; readonly features: number };
   /** The images that it takes; null for a generator of latents. */
   readonly input: { readonly channels: number; readonly height: Side; readonly width: Side } | null;
   /** The file's manifest, in JSON. */
@@ -78,6 +92,8 @@ export declare class Generator {
    * Rejects with TypeError for a generator of latents, and for data of another length.
    */
   apply(image: ImageBytes, options?: ApplyOptions): Promise<Pictures>;
+  /** Returns the w of each layer of images, after mixing: count x layers x features. Rejects without info.styles. */
+  map(request?: GenerateRequest): Promise<Float32Array>;
   /** Returns the latents of a seed, count x info.latentSize. */
   latents(request: { seed: bigint | number; start?: bigint | number; count?: number }): Float32Array;
   /** Ends the workers; running and later requests are rejected. */
@@ -89,6 +105,8 @@ export interface OpenOptions {
   threads?: number;
   /** gan.wasm, gan-simd.wasm or gan-relaxed.wasm; default: the fastest that this host can run. */
   build?: string;
+  /** The mapping of a style-based generator whose synthesis is opened: a source of a .gan file, as of `open`. */
+  mapping?: string | URL | ArrayBuffer | Uint8Array;
   /** The namespace of onnxruntime-web or onnxruntime-node, imported by the caller, to open an ONNX file. */
   ort?: object;
   /** ONNX Runtime's execution providers, best first; default ["wasm"]. The first that loads the file is used. */

@@ -8,6 +8,7 @@
 // responsive and several workers need no special headers (COOP, COEP).
 import { bestBuild } from "./engine.js";
 import { draw, labels, table } from "./latents.js";
+import { checkedStyles, StyleBackend } from "./styles.js";
 import { padded, plan, piece, put } from "./tiles.js";
 
 const CHUNK = 32; // images per message to a worker
@@ -42,7 +43,7 @@ export class Pictures {
   }
 }
 
-// A generator that runs on a backend: {info, generate(request) -> Uint8Array, close()}.
+// A generator that runs on a backend: {info, generate(request) -> Uint8Array, close()}, and with styles map(request).
 export class Generator {
   #backend;
   #table;
@@ -92,7 +93,14 @@ export class Generator {
     return new Pictures(kept, 1, { ...out, channels }, performance.now() - begun);
   }
 
+  // Return the w of each layer of images, after mixing: count x layers x features.
+  async map(request = {}) {
+    if (!this.info.styles) throw new TypeError("this generator was opened without a mapping");
+    return this.#backend.map(checked(this.info, request));
+  }
+
   async generate(request = {}) {
+    if (this.info.kind === "values") throw new TypeError("this file is a mapping and gives no images: open the synthesis with it");
     if (this.info.input) throw new TypeError("this generator takes images: use apply");
     const asked = checked(this.info, request);
     const begun = performance.now();
@@ -121,7 +129,9 @@ function checked(info, request) {
   const size = info.width * info.height * info.channels;
   if (latents && (!(latents instanceof Float32Array) || !latents.length || latents.length % info.latentSize))
     throw new TypeError(`latents: must be a Float32Array of whole rows of ${info.latentSize}`);
-  const count = latents ? latents.length / info.latentSize : (request.count ?? 1);
+  const styles = checkedStyles(info, request, whole);
+  const given = styles.ws ? styles.ws.length / (info.styles.layers * info.styles.features) : (request.count ?? 1);
+  const count = latents ? latents.length / info.latentSize : given;
   const most = Math.floor(MOST_BYTES / size);
   if (!Number.isInteger(count) || count < 1 || count > most)
     throw new RangeError(`count ${count}: must be 1 to ${most} images at once`);
@@ -135,7 +145,7 @@ function checked(info, request) {
   if (scalars && (!(scalars instanceof Float32Array) || scalars.length !== info.scalars))
     throw new TypeError(`scalars: must be a Float32Array of ${info.scalars ?? 0}`);
   if (info.prior === "none" && !latents) throw new TypeError(`latents: this generator starts from ${info.latentSize} given numbers`);
-  return { seed, start, count, label: chosen, latents, scalars };
+  return { seed, start, count, label: chosen, latents, scalars, ...styles };
 }
 
 function whole(name, value) {
@@ -228,7 +238,7 @@ class WasmBackend {
   async generate({ seed, start, count, label, latents, scalars }) {
     if (this.#closed) throw new Error("the generator is closed");
     const size = this.info.width * this.info.height * this.info.channels;
-    const data = new Uint8Array(count * size);
+    const data = new (this.info.kind === "values" ? Float32Array : Uint8Array)(count * size);
     const chunk = Math.min(CHUNK, Math.ceil(count / this.#most));
     let next = 0;
     while (this.#workers.length < Math.min(this.#most, Math.ceil(count / chunk)))
@@ -280,7 +290,8 @@ function cores() {
   return Math.min(Math.max(found, 1), 8);
 }
 
-// Open a .gan file: its address, a path in Node, or its bytes; with options.ort, an ONNX file.
+// Open a .gan file: its address, a path in Node, or its bytes; with options.ort, an ONNX file; with options.mapping, the
+// file of a style-based generator's synthesis, and of its mapping.
 export async function open(source, options = {}) {
   if (options.ort) {
     const { OnnxBackend } = await import("./onnx.js");
@@ -290,10 +301,27 @@ export async function open(source, options = {}) {
   if (!Number.isInteger(threads) || threads < 1 || threads > MOST_WORKERS)
     throw new RangeError(`threads ${threads}: must be 1 to ${MOST_WORKERS}`);
   const build = new URL(options.build ?? bestBuild(), import.meta.url);
+  const module = read(build).then((bytes) => WebAssembly.compile(bytes));
+  if (!options.mapping) return new Generator(await openEngine(source, module, threads));
+  const parts = await Promise.allSettled([openEngine(options.mapping, module, 1), openEngine(source, module, threads)]);
+  try {
+    const [mapping, synthesis] = parts.map(({ value, reason }) => {
+      if (reason) throw reason;
+      return value;
+    });
+    return new Generator(new StyleBackend(mapping, synthesis));
+  } catch (e) {
+    for (const { value } of parts) value?.close();
+    throw e;
+  }
+}
+
+// Start an engine with a file; `module` is a promise of a compiled build.
+async function openEngine(source, module, threads) {
   const spawned = spawn();
   try {
-    const [file, module] = await Promise.all([read(source), read(build).then((bytes) => WebAssembly.compile(bytes))]);
-    return new Generator(new WasmBackend(module, file, threads, await startWorker(module, file, spawned)));
+    const [file, compiled] = await Promise.all([read(source), module]);
+    return new WasmBackend(compiled, file, threads, await startWorker(compiled, file, spawned));
   } catch (e) {
     (await spawned).stop();
     throw e;

@@ -194,15 +194,15 @@ def test_w_psi_and_noise_go_in(level: str, write: Write, monkeypatch: pytest.Mon
 
 
 def _mapping() -> GeneratorSpec:
-    """z to a w for each layer, of which the second isn't truncated."""
+    """z to the ws that `PORTED` takes; the second isn't truncated."""
     c = Chain()
     c.add(PixelNorm, "norm")
-    c.add(Linear, "map", in_features=12, out_features=21)
+    c.add(Linear, "map", in_features=12, out_features=9)
     w = c.add(Activation, "w", kind="leaky_relu", slope=0.2)
-    c.add(Truncate, "near", inputs=(w, "psi"), features=21)
+    c.add(Truncate, "near", inputs=(w, "psi"), features=9)
     c.add(Rows, "rows", inputs=("near", "w", "near"))
     inputs = Signature.of_latent(12, "normal", (1, 1, 1), 0, None).inputs
-    signature = Signature((*inputs, Port("psi", "scalar", range=(0.0, 1.0))), (Port("ws", "values", (3, 21)),))
+    signature = Signature((*inputs, Port("psi", "scalar", range=(0.0, 1.0))), (Port("ws", "values", (3, 9)),))
     return GeneratorSpec("test", signature, tuple(c))
 
 
@@ -217,14 +217,14 @@ def test_a_mapping_gives_a_row_for_each_layer(level: str, write: Write, monkeypa
         want = build_module(spec, weights)(*(torch.from_numpy(x) for x in feeds.values())).numpy()
     path = write(spec, weights)
     with opened(path, level, monkeypatch) as model:
-        assert (model.kind, model.image) == ("values", (3, 21))
+        assert (model.kind, model.image) == ("values", (3, 9))
         made = model.generate_floats(5, 5, start=4, scalars=feeds["psi"][:, None], threads=2)
         assert np.abs(made - want).max() <= CLOSE
         with pytest.raises(GanExportError, match="bytes for values: floats fit"):
             model.generate(5, 1)
     session = NATIVE.load(path, threads=1)
     assert np.abs(session.run(feeds)["ws"] - want).max() <= CLOSE
-    assert session.shapes().outputs == {"ws": (3, 21)}
+    assert session.shapes().outputs == {"ws": (3, 9)}
     session.close()
     assert np.abs(want[:, 0] - want[:, 1]).max() > 0.1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +261,27 @@ def test_two_files_are_as_one(command: Command, folder: Path, labeled: Any, tmp_
     (tmp_path / "g.mapping.onnx").unlink()
     line = refused(command("gan-sample", file, "-o", tmp_path / "x.png"))
     assert "put its mapping beside it" in line
+
+
+@pytest.mark.long
+def test_two_files_of_the_engine_and_their_page_are_as_one(
+    command: Command, folder: Path, labeled: Any, tmp_path: Path
+) -> None:
+    flags = (folder / "labeled.pkl", "--psi-input", "--cutoff", 4)
+    assert command("gan-export", "native", *flags, "--split", "-o", tmp_path / "g.gan").code == 0
+    want = mix_of(mapped(labeled, law(5, 2), 0.6, 3, 4), mapped(labeled, law(7, 1), 0.6, 3, 4), 0, 1)
+    file = tmp_path / "g.synthesis.gan"
+    got = sampled(command, file, "--seed", 5, "-n", 2, "--label", 3, "--psi", 0.6, "--mix", "0-1:7")
+    assert same(got, shown(labeled, want))
+    for of, site in (((file,), tmp_path / "of_export"), (flags, tmp_path / "of_checkpoint")):
+        assert command("gan-export", "web", *of, "-o", site).code == 0
+        assert (site / "mapping.gan").read_bytes() == (tmp_path / "g.mapping.gan").read_bytes()
+        assert json.loads((site / "site.json").read_text()) == {"generator": "generator.gan", "mapping": "mapping.gan"}
+    assert "no image" in refused(command("gan-export", "web", tmp_path / "g.mapping.gan", "-o", tmp_path / "x"))
+    (tmp_path / "g.mapping.gan").unlink()
+    for of in ((file,), (folder / "plain.pth", "--input", "w")):
+        assert "which a page can't draw from a seed" in refused(command("gan-export", "web", *of, "-o", tmp_path / "x"))
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ for (const { out, options, request } of JSON.parse(text)) {
     const generator = await open(file, options);
     try {
       const asked = Object.fromEntries(Object.entries(request).map(([k, v]) => [k, big(v)]));
-      for (const name of ["latents", "scalars"]) if (asked[name]) asked[name] = Float32Array.from(asked[name]);
+      if (asked.mix) asked.mix = asked.mix.map((m) => ({ ...m, seed: big(m.seed) }));
+      for (const name of ["latents", "scalars", "ws"]) if (asked[name]) asked[name] = Float32Array.from(asked[name]);
       const pictures = await generator.generate(asked);
       if (out) writeFileSync(out, pictures.data);
       const { width, height, data } = pictures.toImageData(pictures.count - 1);

@@ -20,7 +20,7 @@ from gan_export.graph.spec import Chain, GeneratorSpec
 from gan_export.runtimes.native import NATIVE, Model
 from tests.engine.conftest import random_weights, transposed
 from tests.engine.test_engine import SPECS
-from tests.engine.test_styles import PORTED, weights_of
+from tests.engine.test_styles import MAPPED, PORTED, weights_of
 
 ROOT = Path(__file__).resolve().parents[2]
 WEB = ROOT / "gan_export" / "web"
@@ -150,6 +150,47 @@ def test_w_and_psi_are_given_and_noise_is_that_of_the_seed(tmp_path: Path) -> No
     assert close(np.frombuffer((tmp_path / "a").read_bytes(), np.uint8), want)
     assert "starts from 27 given numbers" in bare["error"]
     assert "scalars: must be a Float32Array of 1" in wrong["error"]
+
+
+@needs_node
+@needs_engine
+def test_a_mapping_before_the_synthesis_gives_styles_to_mix(tmp_path: Path) -> None:
+    files = [tmp_path / "s.gan", tmp_path / "m.gan"]
+    for path, spec in zip(files, (PORTED, MAPPED), strict=True):
+        path.write_bytes(encode(spec, weights_of(spec, separable=True)))
+    of_images = {"seed": "5n", "start": "4n", "count": 3, "scalars": [0.5]}
+    mixed = {**of_images, "mix": [{"first": 1, "last": 2, "seed": "12n"}, {"first": 0, "seed": f"{2**64 - 1}n"}]}
+    ws = np.random.default_rng(1).standard_normal((3, 27)).astype(np.float32)
+    given = {"seed": "5n", "start": "4n", "ws": ws.ravel().tolist()}
+    wrong = {
+        "mix of layers 2 to 3: this generator has the layers 0 to 2": {"mix": [{"first": 2, "last": 3, "seed": 1}]},
+        "the seed of a mix -1: must be 0": {"mix": [{"first": 0, "seed": -1}]},
+        "ws: must be a Float32Array of whole rows of 3 x 9": {"ws": [1.0]},
+        "scalars: must be a Float32Array of 1": {"scalars": [1.0, 2.0]},
+    }
+    requests = (of_images, mixed, given, *wrong.values())
+    both = {"mapping": str(files[1])}
+    answers = draw(
+        files[0], *({"out": str(tmp_path / str(i)), "request": r, "options": both} for i, r in enumerate(requests))
+    )
+    assert [a["error"].startswith(w) for a, w in zip(answers[3:], wrong, strict=True)] == [True] * len(wrong), answers
+    assert answers[0]["info"]["styles"] == {"layers": 3, "features": 9}
+    with Model(files[1]) as mapping, Model(files[0]) as synthesis:
+
+        def mapped(seed: int, start: int = 0, count: int = 1) -> np.ndarray:
+            return mapping.generate_floats(seed, count, start=start, scalars=np.full((count, 1), 0.5))
+
+        plain = mapped(5, 4, 3)
+        other = plain.copy()
+        other[:, 1:] = mapped(12)[:, 1:]
+        other[:, 0] = mapped(2**64 - 1)[:, 0]
+        for i, want in enumerate((plain, other, ws)):
+            made = np.frombuffer((tmp_path / str(i)).read_bytes(), np.uint8)
+            assert close(made, synthesis.generate(5, start=4, latents=want.reshape(3, 27))), i
+    (swapped,) = draw(files[1], {"request": {}, "options": {"mapping": str(files[0])}})
+    assert "don't belong together" in swapped["error"]
+    (alone,) = draw(files[1], {"request": {"seed": "5n"}})
+    assert "gives no images" in alone["error"]
 
 
 @needs_node

@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ import pytest
 
 from gan_export import web
 from gan_export.exporters.native import encode
+from gan_export.graph.spec import GeneratorSpec
 from gan_export.runtimes.native import NATIVE, Model
 from tests.conftest import Command, refused
 from tests.engine.conftest import random_weights, transposed
+from tests.engine.test_styles import MAPPED, PORTED, weights_of
 
 from .test_engine import close, conditional
 
@@ -89,13 +92,19 @@ def controls(browser: Any) -> list[Any]:
     return list(browser.find_elements("css selector", "main button, main input, main select"))
 
 
-def grid(browser: Any, columns: int, name: str = "grid") -> np.ndarray:
-    """A canvas's own pixels, (pictures, H, W, RGBA)."""
+def canvas(browser: Any, name: str) -> np.ndarray:
+    """A canvas's own pixels, (H, W, RGBA)."""
     script = """const c = document.getElementById(arguments[0]);
-        return [c.width, c.height, [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]];"""
-    width, height, data = browser.execute_script(script, name)
-    side = width // columns
-    pixels = np.array(data, np.uint8).reshape(height // side, side, columns, side, 4)
+        return [c.height, c.width, [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]];"""
+    height, width, data = browser.execute_script(script, name)
+    return np.array(data, np.uint8).reshape(height, width, 4)
+
+
+def grid(browser: Any, columns: int, name: str = "grid") -> np.ndarray:
+    """The square pictures of a canvas, (pictures, H, W, RGBA)."""
+    pixels = canvas(browser, name)
+    side = pixels.shape[1] // columns
+    pixels = pixels.reshape(pixels.shape[0] // side, side, columns, side, 4)
     return pixels.transpose(0, 2, 1, 3, 4).reshape(-1, side, side, 4)
 
 
@@ -226,6 +235,74 @@ def test_a_walk_yields_to_what_the_user_does(browser: Any, tmp_path: Path) -> No
         assert slider.get_attribute("value") == "-3"
         browser.find_element("id", "reset").click()
         stands_at(64 + 5)
+
+
+@pytest.mark.long
+@needs_chromium
+@needs_engine
+def test_styles_are_mixed_and_a_walk_between_them_is_paused(browser: Any, tmp_path: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    def put(spec: GeneratorSpec) -> Callable[[Path], object]:
+        return lambda target: target.write_bytes(encode(spec, weights_of(spec, separable=True)))
+
+    site = tmp_path / "site"
+    web.write_site(site, put(PORTED), put_mapping=put(MAPPED))
+    screen = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    psi = np.full((64, 1), 0.7, np.float32)
+
+    def shown(name: str = "single") -> np.ndarray:
+        return canvas(browser, name)[..., :3]
+
+    with Model(site / "mapping.gan") as mapping, Model(site / "generator.gan") as synthesis, served(site) as address:
+
+        def image(ws: np.ndarray, index: int) -> np.ndarray:
+            return synthesis.generate(7, start=index, latents=ws.reshape(1, -1))[0]
+
+        browser.get(address)
+        wait(browser, "Images 0 to 63 of seed 7")
+        for name, value in (("psi", "0.7"), ("first", "1"), ("last", "2"), ("mix-seed", "12")):
+            script = """const e = document.getElementById(arguments[0]);
+                e.value = arguments[1]; for (const kind of ['input', 'change']) e.dispatchEvent(new Event(kind));"""
+            browser.execute_script(script, name, value)
+        wait(browser, "Images 0 to 63 of seed 7, layers 1 to 2 from seed 12")
+        own, other = (mapping.generate_floats(seed, 64, scalars=psi) for seed in (7, 12))
+        own[:, 1:] = other[0, 1:]
+        planes = [x for name, x in PORTED.signature.feeds(7, [0]).items() if name.startswith("noise")]
+        noise = np.concatenate([x.reshape(1, -1) for x in planes], 1)
+        assert close(shown("grid")[7:14, :6].ravel(), image(own[8], 8))  # the first one of the second row
+        assert close(shown("source").ravel(), synthesis.generate(12, latents=other[:1].reshape(1, -1))[0])
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 400
+
+        walk = browser.find_element("id", "walk")
+        walk.click()
+        time.sleep(0.4)
+        walk.click()
+        assert walk.text == "Continue"
+        time.sleep(0.3)
+        there = shown()
+        time.sleep(0.3)
+        assert np.array_equal(shown(), there), "it goes on"
+        way = [(1 - t) * a + t * b for a, b in pairwise(own) for t in np.linspace(0, 1, 200, dtype=np.float32)]
+        drawn = synthesis.generate(latents=np.reshape(way, (len(way), -1)), noise=np.repeat(noise, len(way), 0))
+        off = np.abs(drawn.astype(int) - there).max((1, 2, 3))
+        assert off[1:].min() <= 2, "it isn't on the way between the images of the seed"
+        walk.click()
+        assert walk.text == "Pause"
+        browser.find_element("id", "reset").click()
+        time.sleep(0.5)
+        assert walk.text == "Walk"
+        assert close(shown().ravel(), image(own[0], 0))
+
+        field = browser.find_element("id", "last")
+        field.send_keys(Keys.BACKSPACE, "9", Keys.ENTER)
+        wait(browser, "The layers must be whole numbers from 0 to 2")
+        field.send_keys(Keys.BACKSPACE, "1", Keys.TAB)
+        wait(browser, "layers 1 to 1 from seed 12")
+        browser.find_element("id", "mix").click()
+        assert "layers" not in wait(browser, "Images 0 to 63 of seed 7:")
+        assert [e for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []
 
 
 @needs_chromium

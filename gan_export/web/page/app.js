@@ -1,16 +1,17 @@
 // The page: a grid of images from a seed, and one image from its latents.  All files that it loads are beside it.
 import { open } from "./gan.js";
 import { labels } from "./latents.js";
+import { StyleControls, worded } from "./style_controls.js";
+import { Walk } from "./walk.js";
 
 const SLIDERS = 12; // latents with a slider; the others keep their values
-const STEPS = 60; // images between two latents of a walk
 const BUTTONS = 100; // up to this number of labels, each has a button; a larger one is typed
 const at = (id) => document.getElementById(id);
 
 // What is shown; `wish` is the start and label of the next grid, until it is generated or refused.
-const state = { seed: 7n, start: 0n, label: "random", chosen: 0, latents: null, walking: false, pictures: null, backend: "engine" };
+const state = { seed: 7n, start: 0n, label: "random", chosen: 0, latents: null, pictures: null, backend: "engine", mix: [] };
 const wish = { start: 0n, label: "random" };
-const turns = { grid: 0, single: 0, walk: 0 }; // the latest request of each kind; earlier results are dropped
+const turns = { grid: 0, single: 0 }; // the latest request of each kind; earlier results are dropped
 let generator;
 
 function say(text, isError = false) {
@@ -39,11 +40,13 @@ async function latest(kind, request) {
   }
 }
 
-function readSeed() {
-  const text = at("seed").value.trim();
+function readSeed(id = "seed") {
+  const text = at(id).value.trim();
   if (!/^\d+$/.test(text) || BigInt(text) >= 2n ** 64n) throw new RangeError("The seed must be a whole number from 0 to 2^64-1.");
   return BigInt(text);
 }
+
+const styles = new StyleControls(at, readSeed);
 
 function paint(canvas, pictures, columns) {
   const rows = Math.ceil(pictures.count / columns);
@@ -75,29 +78,39 @@ async function drawGrid() {
   const count = Number(at("count").value);
   const request = { ...wish, count, scalars: scalars() };
   let pictures;
+  let source;
   try {
     request.seed = readSeed();
+    request.mix = styles.mix();
+    source = request.mix.length ? await mixSource(request) : null;
     pictures = await latest("grid", request);
   } catch (e) {
     Object.assign(wish, { start: state.start, label: state.label });
     throw e;
   }
   if (!pictures) return;
-  const { seed, start, label } = request;
-  Object.assign(state, { seed, start, label, pictures, chosen: Math.min(state.chosen, count - 1) });
+  const { seed, start, label, mix } = request;
+  Object.assign(state, { seed, start, label, mix, pictures, chosen: Math.min(state.chosen, count - 1) });
+  at("mix-source").hidden = !source;
+  if (source) paint(at("source"), source, 1);
   showLabel();
   paint(at("grid"), pictures, columnsOf(count));
   const last = start + BigInt(count) - 1n;
   const range = count === 1 ? `Image ${last}` : `Images ${start} to ${last}`;
   at("grid").setAttribute("aria-label", `${range} of seed ${seed}${describeLabel()}; image ${start + BigInt(state.chosen)} is chosen`);
   const rate = Math.round((count / pictures.milliseconds) * 1000);
-  say(`${range} of seed ${seed}${describeLabel()}: ${rate.toLocaleString("en")} images/s`);
+  say(`${range} of seed ${seed}${describeLabel()}${worded(mix)}: ${rate.toLocaleString("en")} images/s`);
   at("backend").textContent = `Backend: ${generator.backend}`;
   await choose(state.chosen);
 }
 
+// The image whose w the mixed layers take.
+function mixSource({ mix, label, scalars }) {
+  return generator.generate({ seed: mix[0].seed, label: typeof label === "number" ? label : "random", scalars });
+}
+
 async function choose(i) {
-  stopWalking();
+  walk.stop();
   state.chosen = i;
   if (state.pictures) paint(at("grid"), state.pictures, columnsOf(state.pictures.count));
   state.latents = generator.latents({ seed: state.seed, start: state.start + BigInt(i) });
@@ -113,9 +126,12 @@ function singleLabel() {
   return state.label === "all" ? Number(index % BigInt(classes)) : labels(state.seed, index, 1, classes)[0];
 }
 
-async function drawSingle() {
-  const same = { seed: state.seed, start: state.start + BigInt(state.chosen) }; // the grid's noise
-  const pictures = await latest("single", { ...same, latents: state.latents, label: singleLabel(), scalars: scalars() });
+// What the chosen image has in the grid, noise too, whatever its numbers become.
+const chosen = () => ({ seed: state.seed, start: state.start + BigInt(state.chosen), label: singleLabel() });
+
+async function drawSingle(ws = null) {
+  const request = ws ? { ...chosen(), ws } : { ...chosen(), latents: state.latents, scalars: scalars(), mix: state.mix };
+  const pictures = await latest("single", request);
   if (pictures) paint(at("single"), pictures, 1);
 }
 
@@ -134,8 +150,9 @@ const backends = {};
 async function findBackends() {
   const answer = await fetch(here("site.json"));
   if (!answer.ok) throw new Error(`site.json: the server answered ${answer.status}`);
-  const { generator: file, onnx } = await answer.json();
-  backends.engine = { title: "WebAssembly engine", open: () => open(here(file)) };
+  const { generator: file, mapping, onnx } = await answer.json();
+  const options = mapping ? { mapping: here(mapping) } : {};
+  backends.engine = { title: "WebAssembly engine", open: () => open(here(file), options) };
   for (const provider of Object.keys(onnx?.bundles ?? {}))
     if (provider !== "webgpu" || navigator.gpu)
       backends[provider] = { title: `onnxruntime-web, ${provider}`, open: () => openOnnx(onnx, provider) };
@@ -157,12 +174,12 @@ function makeBackends() {
 // Generate the same images by another backend; if it can't start, keep the present one.
 async function change() {
   const name = at("choice").value;
-  stopWalking();
+  walk.stop();
   say(`Loading ${backends[name].title} …`);
   at("choice").disabled = true;
   try {
     const next = await backends[name].open();
-    stopWalking();
+    walk.stop();
     for (const kind of ["grid", "single"]) turns[kind]++; // errors of the closed backend are not shown
     generator.close();
     generator = next;
@@ -185,7 +202,7 @@ function makeSliders() {
     const value = document.createElement("output");
     input.addEventListener("input", () =>
       attempt(async () => {
-        stopWalking();
+        walk.stop();
         state.latents[i] = Number(input.value);
         value.textContent = Number(input.value).toFixed(2);
         await drawSingle();
@@ -234,43 +251,6 @@ function showLabel() {
   if (at("label")) at("label").value = typeof state.label === "number" ? state.label : "";
 }
 
-function setWalking(walking) {
-  state.walking = walking;
-  at("walk").setAttribute("aria-pressed", String(walking));
-  at("walk").textContent = walking ? "Stop" : "Walk";
-}
-
-function stopWalking() {
-  turns.walk++;
-  setWalking(false);
-}
-
-// Go from image to image of the seed, by straight lines between latents, scaled to the prior's variance.
-async function walk() {
-  if (state.walking) return stopWalking();
-  const turn = ++turns.walk;
-  setWalking(true);
-  let next = BigInt(state.chosen);
-  try {
-    while (turn === turns.walk) {
-      const from = state.latents.slice();
-      next += 1n;
-      const to = generator.latents({ seed: state.seed, start: state.start + next });
-      for (let step = 1; step <= STEPS && turn === turns.walk; step++) {
-        const t = step / STEPS;
-        const norm = Math.hypot(t, 1 - t); // a mix of two normals keeps variance 1 when divided by it
-        const scale = generator.info.prior === "normal" ? norm : 1;
-        state.latents = from.map((v, i) => ((1 - t) * v + t * to[i]) / scale);
-        showLatents();
-        await drawSingle();
-        await new Promise((resume) => requestAnimationFrame(resume));
-      }
-    }
-  } finally {
-    if (turn === turns.walk) setWalking(false);
-  }
-}
-
 async function save() {
   const { pictures, seed } = state;
   if (!pictures) throw new Error("There are no images to save yet.");
@@ -283,6 +263,21 @@ async function save() {
   URL.revokeObjectURL(link.href);
   say(`Saved seed-${seed}.png`);
 }
+
+// The walk moves the w of each layer, or else the latents.
+const walk = new Walk(at("walk"), {
+  begin: () => [state.chosen, state.latents],
+  latents: (i) => generator.latents({ seed: state.seed, start: state.start + BigInt(i) }),
+  numbers: (latents) =>
+    generator.info.styles ? generator.map({ ...chosen(), latents, scalars: scalars(), mix: state.mix }) : latents,
+  normal: () => !generator.info.styles && generator.info.prior === "normal",
+  show(numbers, reached) {
+    const { styles: hasStyles } = generator.info;
+    state.latents = hasStyles ? reached : numbers;
+    showLatents();
+    return drawSingle(hasStyles ? numbers : null);
+  },
+});
 
 function on(id, event, work) {
   at(id).addEventListener(event, (e) => {
@@ -321,7 +316,10 @@ at("grid").addEventListener("keydown", (event) => {
 });
 on("controls", "submit", restart);
 on("count", "change", restart);
-on("psi", "input", drawGrid);
+on("psi", "input", () => {
+  at("psi-value").textContent = Number(at("psi").value).toFixed(2);
+  return drawGrid();
+});
 on("choice", "change", change);
 on("random", "click", () => {
   at("seed").value = String(crypto.getRandomValues(new BigUint64Array(1))[0]);
@@ -333,7 +331,7 @@ on("more", "click", () => {
 });
 on("save", "click", save);
 on("grid", "click", pick);
-on("walk", "click", walk);
+on("walk", "click", () => walk.turn());
 on("reset", "click", () => choose(state.chosen));
 
 await attempt(async () => {
@@ -342,7 +340,9 @@ await attempt(async () => {
   const { width, height, channels, latentSize, classes } = generator.info;
   const kinds = classes ? `, ${classes} labels` : "";
   at("about").textContent = `${width} × ${height}, ${channels === 1 ? "gray" : `${channels} channels`}, from ${latentSize} random numbers each${kinds}. Generated in this browser.`;
+  at("count").value = width * height > 2 ** 17 ? 1 : width * height > 2 ** 14 ? 16 : 64; // large ones take long
   at("truncation").hidden = generator.info.scalars !== 1;
+  styles.show(generator.info.styles, () => attempt(drawGrid));
   makeBackends();
   makeSliders();
   makeLabels();
