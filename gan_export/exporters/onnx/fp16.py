@@ -1,22 +1,78 @@
-"""Convert a lowered generator to fp16, with latents and images in float32 or fp16."""
+"""Convert a generator to fp16, with latents and images in float32 or fp16."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import fx, nn
 
 from gan_export._lib.escape import python_identifier
+from gan_export.checkpoint import Checkpoint
 from gan_export.errors import GanExportError
+from gan_export.graph.layers import Conv, ConvTranspose, Demodulate, GroupedConv, ScaleChannels
+from gan_export.graph.spec import GeneratorSpec
 from gan_export.graph.torch_code import call_module
 from gan_export.graph.torch_layers.basic import Indicator
 from gan_export.graph.torch_module import TO_BYTES, ToBytes
 
 
-def to_fp16(module: fx.GraphModule, *, fp16_io: bool) -> fx.GraphModule:
+def within_range(checkpoint: Checkpoint) -> Checkpoint:
+    """Return the same generator with demodulated convolutions scaled, so that fp16 holds their sums.
+
+    conv(x, W) × rsqrt(s² @ Q.T + eps) is the same with W / c, Q / c² and eps / c².  c is a power of two near the norm of
+    an output channel's weight, so that both sums are of the size of what goes in; otherwise they grow with the number
+    of channels, and beyond fp16's 65504 for large styles, where the square's sum is infinite and the channel zero.
+    """
+    spec, weights = checkpoint.spec, dict(checkpoint.weights)
+    layers = {layer.name: layer for layer in spec.layers}
+    for demodulation, conv in _demodulated(spec):
+        over = 1 if isinstance(conv, ConvTranspose) else 0  # the axis of the output channels
+        weight = weights[f"{conv.name}.weight"].astype(np.float64)
+        norm = float(np.sqrt(np.square(weight).sum() / weight.shape[over]))
+        if not 0 < norm < np.inf:
+            continue
+        scale = 2.0 ** np.round(np.log2(norm))
+        weights[f"{conv.name}.weight"] = _float32(weight / scale)
+        weights[f"{demodulation.name}.weight"] = _float32(weights[f"{demodulation.name}.weight"] / scale**2)
+        layers[demodulation.name] = replace(demodulation, eps=demodulation.eps / scale**2)
+    reading = replace(checkpoint.reading, spec=replace(spec, layers=tuple(layers.values())))
+    return replace(checkpoint, reading=reading, weights=weights)
+
+
+def _demodulated(spec: GeneratorSpec) -> list[tuple[Demodulate, Conv | ConvTranspose]]:
+    """Return each demodulation with the convolution that it alone scales, perhaps after a filter per channel."""
+    layers = {layer.name: layer for layer in spec.layers}
+    readers = Counter(name for layer in spec.layers for name in layer.inputs)
+    found = []
+    for scaled in spec.layers:
+        if not isinstance(scaled, ScaleChannels):
+            continue
+        made, factors = (layers.get(name) for name in scaled.inputs)
+        if isinstance(made, GroupedConv) and not made.bias and readers[made.name] == 1:
+            made = layers.get(made.inputs[0])
+        if not isinstance(factors, Demodulate) or not isinstance(made, Conv | ConvTranspose) or made.bias:
+            continue
+        if readers[factors.name] == readers[made.name] == 1:
+            found.append((factors, made))
+    return found
+
+
+def _float32(array: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    return array.astype(np.float32)
+
+
+def to_fp16(module: fx.GraphModule, floats: Collection[str], *, fp16_io: bool) -> fx.GraphModule:
     """Convert `module` in place: weights and values to fp16, but bytes are computed from float32.
 
-    fp16 is too coarse for them above 128.  Raises GanExportError for a weight above fp16's range.
+    fp16 is too coarse for them above 128.  floats: the inputs of type float32; with fp16_io, z is in fp16.
+    Raises GanExportError for a weight above fp16's range.
     """
+    casts = {python_identifier(name) for name in floats} - ({"z"} if fp16_io else set())
     for name, weight in module.named_parameters():
         if weight.numel() and weight.isfinite().all() and weight.abs().max() > torch.finfo(torch.float16).max:
             raise GanExportError(f"{name} is too large for fp16 (above 65504); use precision=fp32")
@@ -25,7 +81,7 @@ def to_fp16(module: fx.GraphModule, *, fp16_io: bool) -> fx.GraphModule:
     module.add_submodule("to_fp32", Cast(torch.float32))
     for node in list(module.graph.nodes):
         kind = type(module.get_submodule(node.target)) if node.op == "call_module" else None
-        if kind is Indicator or (node.op == "placeholder" and node.target == "z" and not fp16_io):
+        if kind is Indicator or (node.op == "placeholder" and node.target in casts):
             with module.graph.inserting_after(node):
                 cast = call_module(module.graph, python_identifier("to_fp16"), (node,))
             node.replace_all_uses_with(cast)

@@ -130,14 +130,16 @@ def _convert(generator: Exportable, options: Options, opset: int) -> onnx.ModelP
     import torch
 
     signature = file_signature(generator, options)
-    module = lowered_module(generator, options.output)
     inputs = example_inputs(signature, options.static or 2)
     if options.precision == "fp16":
-        from gan_export.exporters.onnx.fp16 import to_fp16
+        from gan_export.exporters.onnx.fp16 import to_fp16, within_range
 
-        known_layers(generator, "onnx in fp16")
-        module = to_fp16(module, fp16_io=options.fp16_io)
+        narrow = within_range(known_layers(generator, "onnx in fp16"))
+        floats = [p.name for p in signature.inputs if p.dtype == "float32"]
+        module = to_fp16(lowered_module(narrow, options.output), floats, fp16_io=options.fp16_io)
         inputs = (inputs[0].half(), *inputs[1:]) if options.fp16_io else inputs
+    else:
+        module = lowered_module(generator, options.output)
     with _quiet(), torch.inference_mode(False), torch.no_grad():
         program = torch.onnx.export(
             module,
