@@ -144,6 +144,49 @@ def speed(folder: Path) -> None:
     figure.savefig(GALLERY / "speed.svg", metadata={"Date": None, "Creator": None})
 
 
+def precision(folder: Path) -> None:
+    """Plot speed against accuracy: of the newest kept runs of `cpu-wide`, each runtime is a point."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt
+
+    runs = sorted(report.read_all(ROOT / "benchmarks" / "results").values(), key=lambda run: run.created)
+    mpl.rcParams |= {
+        "svg.hashsalt": "gan-export",
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    figure, panels = plt.subplots(1, 2, figsize=(9.4, 4.0))
+    for axes, (name, batch) in zip(panels, (("classic", 64), ("sngan64", 1)), strict=True):
+        run = next(one for one in reversed(runs) if (one.suite, one.model.name) == ("cpu-wide", name))
+        points = [
+            (one, one.rate.value, one.parity.psnr)
+            for one in summary.lines(run)
+            if one.batch == batch and one.rate is not None and one.parity is not None
+        ]
+        edge = 10.0 + max(psnr for _, _, psnr in points if psnr is not None)  # of images whose bytes are all equal
+        for one, rate, psnr in points:
+            ours = one.entry.contender.startswith("native")
+            color = "#00796b" if ours else "#666666"
+            x = edge if psnr is None else psnr
+            axes.plot([x], [rate], "o" if ours else "s", color=color, markersize=5)
+            text, left = summary.title(one.entry).split(" (")[0], x > 60
+            axes.annotate(
+                f"{text}, exact" if psnr is None else text, (x, rate), color=color, fontsize=8, va="center",
+                ha="right" if left else "left", xytext=(-6 if left else 6, 0), textcoords="offset points",
+            )  # fmt: skip
+        axes.set_yscale("log")
+        axes.set_ylabel("images per second of processor time")
+        axes.set_xlabel("PSNR of the bytes to float64, dB")
+        threads = f"{run.settings.threads} thread{'s' if run.settings.threads > 1 else ''}"
+        axes.set_title(f"{name}, batch {batch}, {threads}, {run.created[:10]}", fontsize=9)
+        axes.margins(0.12)
+    figure.tight_layout()
+    figure.savefig(GALLERY / "precision.svg", metadata={"Date": None, "Creator": None})
+
+
 def web(folder: Path) -> None:
     """Take a screenshot of the page that `gan-export web` writes, and of a StyleGAN's, with their images."""
 
@@ -234,6 +277,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "readings": readings,
     "verify": verify,
     "speed": speed,
+    "precision": precision,
     "web": web,
     "web-cyclegan": partial(web_of_images, "cyclegan", "latest_net_G.pth"),
     "web-real-esrgan": partial(web_of_images, "real-esrgan", "realesr-general-x4v3.pth"),

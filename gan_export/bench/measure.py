@@ -164,6 +164,7 @@ class _Bench:
                 block_seconds=self.plan.block_seconds,
                 warm_seconds=self.plan.warm_seconds,
                 processes=self.plan.processes,
+                clock=self.plan.clock,
             ),
             peak=peak,
             load=(before.average, environment.load().average),
@@ -355,13 +356,14 @@ class _Bench:
     def _timed(self, entrant: _Entrant, batch: int, quantity: Quantity, seconds: float, settle: int) -> list[int]:
         session = entrant.session
         if quantity == "model":
-            return session.time_model(seconds, settle=settle)
+            return session.time_model(seconds, settle=settle, clock=self.plan.clock)
         return session.time_end_to_end(
             seed=self.plan.seed,
             count=batch,
             signature=self.subject.signature,
             min_seconds=seconds,
             settle=settle,
+            clock=self.plan.clock,
         )
 
     def _attempt(

@@ -8,10 +8,30 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from gan_export._lib.registry import Registry
+from gan_export.bench import networks
+from gan_export.bench.networks import Network, Weights
+
+
+class BuiltInGenerator(Protocol):
+    """A generator that the bench makes itself.
+
+    side: height and width of the image that goes in; 0 if none does
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def side(self) -> int: ...
+    def weights(self, seed: int) -> Weights:
+        """Return seeded weights by the keys of the original."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,35 +51,48 @@ class BuiltIn:
     channels: tuple[int, ...]
     bias: bool
     dims: int = 2
+    side: int = 0
+
+    def weights(self, seed: int) -> Weights:
+        return dcgan_weights(self, seed)
 
 
-BUILT_IN: Registry[BuiltIn] = Registry(
+CLASSIC = BuiltIn("classic", "the classic DCGAN, 32x32x1", "model", (100, 512, 256, 128, 1), bias=True)
+BUILT_IN: Registry[BuiltInGenerator] = Registry(
     "built-in generator",
     (
-        BuiltIn("classic", "the classic DCGAN, 32x32x1", "model", (100, 512, 256, 128, 1), bias=True),
+        CLASSIC,
         BuiltIn("dcgan64", "the DCGAN of pytorch/examples, 64x64x3", "main", (100, 512, 256, 128, 64, 3), bias=False),
         BuiltIn("gan3d64", "3D-GAN, 64x64x64x1", "layer", (200, 512, 256, 128, 64, 1), bias=False, dims=3),
+        Network("sngan64", "SNGAN's residual generator, 64x64x3", networks.sngan),
+        Network("stylegan2-64", "StyleGAN2, 64x64x3", networks.stylegan2((512, 512, 512, 512, 256))),
+        Network("stylegan2-256", "StyleGAN2, 256x256x3", networks.stylegan2((512, 512, 512, 512, 256, 128, 64))),
+        Network("r3gan64", "R3GAN, 64x64x3", networks.r3gan),
+        Network("resnet9", "CycleGAN's resnet_9blocks, from 256x256x3", networks.resnet, 256),
+        Network("unet256", "pix2pix's unet_256, from 256x256x3", networks.unet, 256),
+        Network("srvgg", "Real-ESRGAN's compact network, from 128x128x3 to 512x512x3", networks.srvgg, 128),
+        Network("rrdb6", "Real-ESRGAN of 6 blocks, from 64x64x3 to 256x256x3", networks.rrdb, 64),
     ),
 )
 find = BUILT_IN.find
 
 
-def write_checkpoint(model: BuiltIn, path: Path, seed: int = 0) -> None:
+def write_checkpoint(model: BuiltInGenerator, path: Path, seed: int = 0) -> None:
     """Write a bare state_dict, as the original training code saves it."""
     import torch
 
-    state = {key: torch.from_numpy(value) for key, value in weights(model, seed).items()}
+    state = {key: torch.from_numpy(value) for key, value in model.weights(seed).items()}
     torch.save(state, path)
 
 
-def weights(model: BuiltIn, seed: int) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+def dcgan_weights(model: BuiltIn, seed: int) -> Weights:
     """Return seeded weights that keep the variance near 1 from layer to layer.
 
     He initialization: an output value of a transposed convolution of kernel 4 and stride 2 sums over 4 taps per
     channel, 8 in a volume.
     """
     rng = np.random.default_rng(seed)
-    state: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = {}
+    state: Weights = {}
     pairs = list(zip(model.channels, model.channels[1:], strict=False))
     for i, (inputs, outputs) in enumerate(pairs):
         taps = 1 if i == 0 else 2**model.dims

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -16,8 +16,10 @@ from gan_export.bench.backends import Backend
 from gan_export.bench.environment import memory_available, usable_processors
 from gan_export.bench.record import Quantity
 from gan_export.errors import GanExportError, Topic, linked, printable
+from gan_export.runtimes.base import Clock
 
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
+CLOCKS: tuple[Clock, ...] = get_args(Clock)
 DEVICES = ("auto", "cpu", "cuda")
 LARGEST_BATCH = 1 << 20
 _HEADROOM = 0.8  # of the available memory
@@ -35,6 +37,8 @@ class Plan:
     processes:  how often everything is repeated in fresh processes
     warm_seconds: the maximum duration of a warm-up, per backend and batch size; it ends once times are stable
     roofline:   whether to measure the machine's peak too
+    clock:      "wall", or "processor": the processor time of the backend's process, which other load disturbs less
+    batches_of: the batches of single models, by name, instead of `batches`
     """
 
     batches: tuple[int, ...] = (512,)
@@ -50,16 +54,20 @@ class Plan:
     seed: int = 0
     sweep: bool = False
     roofline: bool = True
+    clock: Clock = "wall"
+    batches_of: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     suite: str | None = None
 
     def __post_init__(self) -> None:
         _check(bool(self.batches), "no batch size is given")
-        for batch in self.batches:
+        for batch in (*self.batches, *(batch for own in self.batches_of.values() for batch in own)):
             _check(_whole(batch) and 1 <= batch <= LARGEST_BATCH, f"batch {batch}: must be 1 to {LARGEST_BATCH}")
         for name in self.runtimes:
             backends.find(name)
-        for name in self.models:
+        for name in (*self.models, *self.batches_of):
             models.find(name)
+        _check(all(self.batches_of.values()), "no batch size is given")
+        _check(self.clock in CLOCKS, f"clock {_shown(self.clock)}: must be {' or '.join(CLOCKS)}")
         _check(bool(self.models), "no generator is given")
         for quantity in self.quantities:
             _check(quantity in QUANTITIES, f"quantity {_shown(quantity)}: must be {' or '.join(QUANTITIES)}")
@@ -90,6 +98,10 @@ class Plan:
         """Return the number of threads of every backend."""
         return self.threads or usable_processors()
 
+    def of_model(self, name: str) -> Plan:
+        """Return the plan for one built-in generator."""
+        return replace(self, models=(name,), batches=self.batches_of.get(name, self.batches))
+
     def entrants(self, device: str) -> tuple[Backend, ...]:
         """Return the backends to run: the named ones, even if they don't support the device, or its usual ones."""
         if self.runtimes:
@@ -118,7 +130,8 @@ def suite_names() -> list[str]:
 
 def merged(plan: Plan, given: Mapping[str, Any]) -> Plan:
     """Return `plan` with the values of the command line; None keeps the plan's value."""
-    return replace(plan, **{k: v for k, v in given.items() if v is not None})
+    known = {k: v for k, v in given.items() if v is not None}
+    return replace(plan, **known, **({"batches_of": {}} if "batches" in known else {}))
 
 
 def check_memory(batch: int, bytes_at_work: int, bytes_out: int, entrants: int, device: str) -> None:
@@ -150,13 +163,19 @@ def _from_mapping(data: Mapping[str, Any], file: str) -> Plan:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
             raise GanExportError(f"{printable(file)}: there is no field {printable(key)}; {hint}")
-        values[key] = tuple(value) if isinstance(value, list) else value
+        values[key] = _frozen(value)
     try:
         return Plan(**values, suite=file.removesuffix(".toml"))
     except TypeError as e:
         raise GanExportError(f"{printable(file)}: {printable(str(e))}") from None
     except GanExportError as e:
         raise GanExportError(f"{printable(file)}: {e}") from None
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _frozen(inner) for name, inner in value.items()}
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _suites() -> dict[str, Traversable]:

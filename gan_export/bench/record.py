@@ -17,6 +17,7 @@ from gan_export._lib.schema import decode
 from gan_export.bench.environment import Machine
 from gan_export.bench.roofline import Peak
 from gan_export.errors import GanExportError, Topic, linked, printable
+from gan_export.runtimes.base import Clock
 
 FAMILY = "gan-export/bench/"
 SCHEMA = f"{FAMILY}1"
@@ -52,7 +53,10 @@ def image_size(model: Model) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings of the measurement; two runs with different settings are not compared."""
+    """The settings of the measurement; two runs with different settings are not compared.
+
+    clock: what a call's nanoseconds are of: the wall's clock, or the processor time of the backend's process
+    """
 
     device: str
     threads: int
@@ -62,6 +66,7 @@ class Settings:
     block_seconds: float
     warm_seconds: float
     processes: int
+    clock: Clock = "wall"  # older records without this field are by the wall's clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ MOST_SPREAD = 0.05  # half an interval, as a share of the median
 MOST_FOREIGN = 0.05  # of all processors' time, taken by other processes while a block ran
 MOST_STOLEN = 0.02  # of all processors' time, taken by other virtual machines
 BASELINE = "eager"
+NARROW = ("bf16", "fp16", "int8", "16-bit")  # in titles of backends that were asked for them
 QUANTITY_NAMES: dict[Quantity, str] = {"model": "model", "end_to_end": "end to end"}
 _COLUMNS = (
     "contender", "provider", "precision", "batch", "quantity", "images_per_second", "low", "high",
@@ -81,7 +82,9 @@ def proven(row: Row) -> tuple[list[tuple[int, ...]], list[int]]:
 def title(entry: BackendResult) -> str:
     """Return a backend's title, with its precision unless that is float32, and its provider if there is a choice."""
     words = [entry.title]
-    if entry.precision != "fp32" and entry.precision not in entry.title.lower().split():
+    if entry.precision == "fp32" and (narrow := [w for w in NARROW if w in entry.title.lower().split()]):
+        words.append(f"(float32: it has no {narrow[0]} for these layers)")
+    elif entry.precision != "fp32" and entry.precision not in entry.title.lower().split():
         words.append(entry.precision)
     if provider := {"CPUExecutionProvider": "CPU", "CUDAExecutionProvider": "CUDA"}.get(entry.provider):
         words.append(provider)
@@ -135,6 +138,8 @@ def parity_text(parity: Parity | None) -> str:
     if not parity.passed and parity.max_abs is None:
         value = "no finite values, or only bytes"
     share = "bytes equal" if differ == 0 else f"{differ:.2%} bytes off by up to {parity.byte_step}"
+    if parity.passed and parity.psnr is not None:
+        share += f", {parity.psnr:.0f} dB"
     return f"{value}, {share}" if value else share
 
 

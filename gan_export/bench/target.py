@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -56,6 +56,7 @@ class BenchTarget:
     """A generator that can be measured.
 
     at_work: bytes of one image in the largest layer, input and output together
+    sizes: values of the symbolic sizes
     """
 
     model: Model
@@ -64,6 +65,7 @@ class BenchTarget:
     artifacts: dict[str, Path]
     at_work: int
     folder: Path
+    sizes: Mapping[str, int]
 
     def file_for(self, contender: Backend, device: str = "cpu") -> Path:
         """Return the file that a backend loads on `device`; export it when it is first used.
@@ -97,12 +99,12 @@ class BenchTarget:
 
     def feeds(self, count: int, start: int = 0) -> dict[str, Array]:
         """Return the inputs of images start .. start+count-1."""
-        return self.signature.feeds(SEED, range(start, start + count))
+        return self.signature.feeds(SEED, range(start, start + count), sizes=self.sizes)
 
     @property
     def image_bytes(self) -> int:
         """Return the bytes of one image's outputs as float32."""
-        return 4 * manifests.values_of(self.signature)
+        return 4 * sum(int(np.prod(port.dims(self.sizes))) for port in self.signature.outputs)
 
 
 class AccuracyCheck:
@@ -281,8 +283,9 @@ def from_files(source: Source, folder: Path) -> BenchTarget:
             f"{printable(path.name)} contains no reference images, so its images can't be verified; "
             "name the checkpoint it was made from too"
         )
-    model = _model(path.name, manifest.arch, manifest.signature, manifest.source_sha256, None)
-    return BenchTarget(model, manifest.signature, None, source.artifacts, 0, folder)
+    sizes = manifest.signature.usual_sizes()
+    model = _model(path.name, manifest.arch, manifest.signature, manifest.source_sha256, spec=None, sizes=sizes)
+    return BenchTarget(model, manifest.signature, None, source.artifacts, 0, folder, sizes)
 
 
 def built_in(name: str, folder: Path) -> BenchTarget:
@@ -290,18 +293,23 @@ def built_in(name: str, folder: Path) -> BenchTarget:
     from gan_export import checkpoint
 
     path = folder / f"{name}.pth"
-    models.write_checkpoint(models.find(name), path)
-    return _of_checkpoint(path, checkpoint.read(path), Source(path, {}), folder, name)
+    model = models.find(name)
+    models.write_checkpoint(model, path)
+    return _of_checkpoint(path, checkpoint.read(path), Source(path, {}), folder, built_in=model)
 
 
-def _of_checkpoint(path: Path, read: Checkpoint, source: Source, folder: Path, name: str | None = None) -> BenchTarget:
+def _of_checkpoint(
+    path: Path, read: Checkpoint, source: Source, folder: Path, *, built_in: models.BuiltInGenerator | None = None
+) -> BenchTarget:
     for file in source.artifacts.values():
         manifest = _manifest(file)
         if manifest is not None and manifest.source_sha256 != read.source.sha256:
             raise GanExportError(
                 f"{printable(file.name)} was made from another checkpoint than {printable(path.name)}; name its own"
             )
-    model = _model(name or path.name, read.arch, read.signature, read.source.sha256, read.spec)
+    name, side = (built_in.name, built_in.side) if built_in else (path.name, 0)
+    sizes = dict.fromkeys(read.signature.sizes, side) if side else read.signature.usual_sizes()
+    model = _model(name, read.arch, read.signature, read.source.sha256, spec=read.spec, sizes=sizes)
     latent_count = _agreed(
         source.artifacts.values(),
         lambda manifest: manifest.options.get("recalibrate"),
@@ -310,7 +318,8 @@ def _of_checkpoint(path: Path, read: Checkpoint, source: Source, folder: Path, n
     )
     if latent_count is not None or read.overrides != NOTHING_SAID:  # workers read without evidence
         path = _as_said(read, latent_count, folder)
-    return BenchTarget(model, read.signature, path, source.artifacts, _largest_layer(read.spec), folder)
+    at_work = max(_traffic(read.spec, sizes).values())
+    return BenchTarget(model, read.signature, path, source.artifacts, at_work, folder, sizes)
 
 
 def _as_said(read: Checkpoint, recalibrate: int | None, folder: Path) -> Path:
@@ -325,13 +334,20 @@ def _as_said(read: Checkpoint, recalibrate: int | None, folder: Path) -> Path:
     return target
 
 
-def _model(name: str, arch: str, signature: Signature, source: str, spec: specs.GeneratorSpec | None) -> Model:
+def _model(
+    name: str,
+    arch: str,
+    signature: Signature,
+    source: str,
+    *,
+    spec: specs.GeneratorSpec | None,
+    sizes: Mapping[str, int],
+) -> Model:
     flops = moved = weights = None
-    sizes = signature.usual_sizes()
     latents = sum(int(np.prod(port.dims(sizes))) for port in signature.inputs_of("latent", "style"))
     if spec is not None:
-        flops = sum(specs.flops(spec).values())
-        moved = sum(_traffic(spec).values())
+        flops = sum(specs.flops(spec, sizes).values())
+        moved = sum(_traffic(spec, sizes).values())
         weights = 4 * sum(int(np.prod(shape)) for shape in spec.parameters().values())
     return Model(
         name=printable(name),
@@ -346,15 +362,11 @@ def _model(name: str, arch: str, signature: Signature, source: str, spec: specs.
     )
 
 
-def _traffic(spec: specs.GeneratorSpec) -> dict[str, int]:
+def _traffic(spec: specs.GeneratorSpec, sizes: Mapping[str, int]) -> dict[str, int]:
     """Return the bytes of one image that each layer reads and writes in float32; weights are not counted."""
-    shapes = specs.infer_shapes(spec)
+    shapes = specs.infer_shapes(spec, sizes)
     size: Callable[[str], int] = lambda name: 4 * int(np.prod(shapes[name]))  # noqa: E731
     return {la.name: size(la.name) + sum(size(i) for i in la.inputs) for la in spec.layers}
-
-
-def _largest_layer(spec: specs.GeneratorSpec) -> int:
-    return max(_traffic(spec).values())
 
 
 def _export(checkpoint_path: Path, contender: Backend, device: str, folder: Path) -> Path:
@@ -373,9 +385,8 @@ def _export(checkpoint_path: Path, contender: Backend, device: str, folder: Path
                 warnings.simplefilter("ignore")  # torch warns that torch.jit and the ONNX exporter will change
                 read = checkpoint.read(checkpoint_path, by_evidence=False)
                 if isinstance(exporter, PrecisionFallbacks):
-                    run.export_with_fallbacks(
-                        read, exporter, target, Options(**options)
-                    )  # the result isn't needed: the bench compares the images itself
+                    # the result isn't needed: the bench compares the images itself
+                    run.export_with_fallbacks(read, exporter, target, Options(**options), weigh=False)
                 else:
                     # an exception of its libraries excludes this backend only
                     exporter.write(read, target, Options(**options))

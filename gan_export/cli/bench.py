@@ -65,7 +65,7 @@ def bench(
         str | None,
         typer.Option(
             "--model",
-            help="Built-in generator if no FILE is given: classic, dcgan64 or gan3d64.",
+            help="Built-in generator if no FILE is given, such as classic, dcgan64 or sngan64.",
             show_default="classic",
         ),
     ] = None,
@@ -81,6 +81,9 @@ def bench(
         typer.Option("--sweep", help="Measure powers of two, until memory is full or larger batches no longer pay."),
     ] = False,
     suite: Annotated[str | None, typer.Option("--suite", help="A suite's name, or a .toml file.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Leave out generators of which --save-dir has this suite's whole run.")
+    ] = False,
     fail_on_unstable: Annotated[
         bool, typer.Option("--fail-on-unstable", help="Exit with 1 if a runtime failed or the run is unstable.")
     ] = False,
@@ -111,13 +114,22 @@ def bench(
     plan = plans.merged(plans.from_suite(suite) if suite else plans.Plan(), given)
     if files and model:
         raise GanExportError("a FILE and --model: name one of them")
+    if resume and (files or not suite or not keep):
+        raise GanExportError(
+            "--resume goes on with a suite of built-in generators whose runs are kept: "
+            "add --suite NAME --save-dir DIR, without a FILE"
+        )
     if json == "-" and csv == "-":
         raise GanExportError("--json - and --csv - both print: send one to a file")
     sources = _sources(files or [], plan, overrides, strict)
     if len(sources) > 1 and (json or csv):
         raise GanExportError(f"this suite measures {len(sources)} generators; write their runs with --save-dir DIR")
     _check_targets(json, csv, keep, files or [])
-    unstable = [_measure(plan, source, json, csv, keep) for source in sources]
+    unstable = [
+        _measure(plan.of_model(source) if isinstance(source, str) else plan, source, json, csv, keep)
+        for source in sources
+        if not (resume and keep and isinstance(source, str) and _is_kept(keep, plan, source))
+    ]
     if fail_on_unstable and any(unstable):
         raise typer.Exit(1)
 
@@ -208,6 +220,16 @@ def list_runtimes(*, device: Annotated[str, typer.Option("--device", help="auto,
 def main() -> None:
     """The command `gan-bench`."""
     common.main(app, "gan-bench")
+
+
+def _is_kept(folder: Path, plan: Plan, model: str) -> bool:
+    """Return whether a suite's run of a built-in generator is in `folder`, and say so."""
+    from gan_export.bench import resume
+
+    found = resume.kept(folder, plan, model)
+    if found is not None:
+        say(f"{model}: already measured, {found.name}")
+    return found is not None
 
 
 def _measure(plan: Plan, source: Source | str, json: str | None, csv: str | None, keep: Path | None) -> bool:

@@ -178,12 +178,12 @@ def infer_shapes(spec: GeneratorSpec, sizes: Mapping[str, int] | None = None) ->
     return shapes
 
 
-def flops(spec: GeneratorSpec) -> dict[str, int]:
-    """Return the floating-point operations per image of each layer, by name, at the usual sizes.
+def flops(spec: GeneratorSpec, sizes: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Return the floating-point operations per image of each layer, by name, at `sizes` or the usual ones.
 
     A multiply-add counts as two; products with padding are included.
     """
-    shapes = infer_shapes(spec)
+    shapes = infer_shapes(spec, sizes)
     return {la.name: la.flops(*(shapes[i] for i in la.inputs)) for la in spec.layers}
 
 

@@ -24,6 +24,7 @@ Pictures = NDArray[np.float32] | NDArray[np.uint8]
 Outputs = dict[str, Array]
 Output = Literal["float", "bytes"]
 Inputs = Literal["latents", "seed"]
+Clock = Literal["wall", "processor"]  # processor: the time of all threads of the process
 DEVICES = ("cpu", "cuda")
 
 

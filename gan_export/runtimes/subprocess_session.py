@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from gan_export.errors import CheckFailedError, GanExportError, printable
-from gan_export.runtimes.base import Outputs, SessionInfo
+from gan_export.runtimes.base import Clock, Outputs, SessionInfo
 from gan_export.runtimes.worker import Memory, receive, send
 
 if TYPE_CHECKING:
@@ -96,9 +96,10 @@ class RemoteSession:
         """Return the outputs of the last timed call with the bound inputs."""
         return cast(Outputs, self._ask("outputs"))
 
-    def time_model(self, min_seconds: float, min_calls: int = 1, settle: int = 0) -> list[int]:
+    def time_model(self, min_seconds: float, min_calls: int = 1, settle: int = 0, clock: Clock = "wall") -> list[int]:
         """Nanoseconds of each call on the bound inputs, device memory to device memory; `settle` calls uncounted."""
-        return cast(list[int], self._ask("time_model", min_seconds=min_seconds, min_calls=min_calls, settle=settle))
+        timing = {"min_seconds": min_seconds, "min_calls": min_calls, "settle": settle, "clock": clock}
+        return cast(list[int], self._ask("time_model", **timing))
 
     def draw(self, *, seed: int, start: int, count: int, signature: Signature) -> Outputs:
         """Return the outputs of a seed's images in host memory, as uint8, channels last.
@@ -117,10 +118,11 @@ class RemoteSession:
         min_seconds: float,
         min_calls: int = 1,
         settle: int = 0,
+        clock: Clock = "wall",
     ) -> list[int]:
         """Return nanoseconds per `draw` of `count` images; each call generates other images."""
         drawn = {"seed": seed, "count": count, "signature": signature}
-        timing = {"min_seconds": min_seconds, "min_calls": min_calls, "settle": settle}
+        timing = {"min_seconds": min_seconds, "min_calls": min_calls, "settle": settle, "clock": clock}
         return cast(list[int], self._ask("time_end_to_end", **drawn, **timing))
 
     def memory(self) -> Memory:

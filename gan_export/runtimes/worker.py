@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from gan_export.graph.signature import Feeds, Signature
-    from gan_export.runtimes.base import Outputs, PreparedInputs, Session, SessionInfo
+    from gan_export.runtimes.base import Clock, Outputs, PreparedInputs, Session, SessionInfo
 
 _LENGTH = struct.Struct("<Q")
 
@@ -114,9 +114,9 @@ class Worker:
         """Return the outputs of the last timed call."""
         return self._running().outputs()
 
-    def time_model(self, min_seconds: float, min_calls: int, settle: int) -> list[int]:
+    def time_model(self, min_seconds: float, min_calls: int, settle: int, clock: Clock) -> list[int]:
         """Return nanoseconds per call with the bound inputs, after `settle` uncounted calls."""
-        return _time(self._running(), min_seconds, min_calls, settle)
+        return _time(self._running(), min_seconds, min_calls, settle, clock)
 
     def draw(self, *, seed: int, start: int, count: int, signature: Signature) -> Outputs:
         """Return the outputs of a seed's images: images as uint8, channels last; image i has label i mod classes."""
@@ -128,7 +128,7 @@ class Worker:
         return signature.to_bytes(session.run(signature.feeds(seed, range(start, start + count))))
 
     def time_end_to_end(
-        self, *, count: int, min_seconds: float, min_calls: int, settle: int, **drawn: Any
+        self, *, count: int, min_seconds: float, min_calls: int, settle: int, clock: Clock, **drawn: Any
     ) -> list[int]:
         """Return nanoseconds per `draw`; each generates the images after the previous ones."""
         start = 0
@@ -138,7 +138,7 @@ class Worker:
             self.draw(start=start, count=count, **drawn)
             start += count
 
-        return _time(once, min_seconds, min_calls, settle)
+        return _time(once, min_seconds, min_calls, settle, clock)
 
     def memory(self) -> Memory:
         return Memory(_peak_resident(), _peak_on_device())
@@ -195,16 +195,17 @@ def main() -> None:
             return
 
 
-def _time(call: Callable[[], None], min_seconds: float, min_calls: int, settle: int) -> list[int]:
+def _time(call: Callable[[], None], min_seconds: float, min_calls: int, settle: int, clock: Clock) -> list[int]:
+    """Return nanoseconds of each call, by the wall's clock or as processor time of all threads of this process."""
     for _ in range(settle):
         call()
-    clock = time.perf_counter_ns
+    now = time.process_time_ns if clock == "processor" else time.perf_counter_ns
     samples: list[int] = []
-    begin = before = clock()
-    end = begin + int(min_seconds * 1e9)
-    while before < end or len(samples) < min_calls:
+    end = time.perf_counter() + min_seconds
+    before = now()
+    while time.perf_counter() < end or len(samples) < min_calls:
         call()
-        after = clock()
+        after = now()
         samples.append(after - before)
         before = after
     return samples

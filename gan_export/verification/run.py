@@ -45,8 +45,10 @@ def export_with_fallbacks(
     target: Path,
     options: Options,
     progress: Callable[[str], None] = lambda _: None,
+    *,
+    weigh: bool = True,
 ) -> VerifiedExport:
-    """Write to `target` and verify it; the result may be a failure.
+    """Write to `target` and verify it; the result may be a failure.  `weigh`: see `verify`.
 
     If the runtime can trade speed for rounding, uses the first options that are well within the tolerance both on one
     thread, whose batches are the largest, and on the default number of threads.
@@ -61,7 +63,9 @@ def export_with_fallbacks(
         rule = tolerance.rule(exporter.name, attempt.precision, attempt.max_error, arithmetic=attempt.arithmetic)
         threads = (None, 1) if len(attempts) > 1 else (None,)
         found = [
-            VerifiedExport(manifest, *verify(generator, exporter.runtime, target, manifest, rule, threads=n))
+            VerifiedExport(
+                manifest, *verify(generator, exporter.runtime, target, manifest, rule, weigh=weigh, threads=n)
+            )
             for n in threads
         ]
         tried.append(max(found, key=_error))

@@ -64,6 +64,9 @@ BAD = {
     "two of a kind": (["empty.pth", "text.pth"], "one generator at a time"),
     "a batch beyond memory": (["--batch", "1000000"], "GiB"),
     "two streams on stdout": (["--json", "-", "--csv", "-"], "both print"),
+    "going on with nothing": (["--resume"], "add --suite NAME --save-dir DIR"),
+    "batches of no model": (["--suite", "model.toml"], "model.toml: there is no built-in generator nobody"),
+    "a clock that is none": (["--suite", "clock.toml"], "clock.toml: clock sun: must be wall or processor"),
     "a run over a file": (["--json", "text.pth"], "never overwritten"),
     "a run into nowhere": (["--json", "nowhere/run.json"], "nowhere is not a folder"),
     "runs kept nowhere": (["--save-dir", "nowhere"], "nowhere is not a folder"),
@@ -106,6 +109,8 @@ def corner(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
         "value.toml": "batches = [0]",
         "type.toml": 'rounds = "seven"',
         "broken.toml": "batches = [",
+        "model.toml": "[batches_of]\nnobody = [1]",
+        "clock.toml": 'clock = "sun"',
         "other.json": '{"schema": "somebody/else/1"}',
     }.items():
         (folder / name).write_text(text)
@@ -168,6 +173,26 @@ def test_every_run_of_a_suite_is_kept_and_reported(gan_bench: Command, files: di
     assert done.returncode == 0, done.stderr
     for name in ("REPORT.md", "report.html"):
         assert kept.name in (tmp_path / name).read_text()
+
+
+@pytest.mark.long
+def test_a_suite_goes_on_where_it_was_interrupted(gan_bench: Command, tmp_path: Path) -> None:
+    suite = tmp_path / "tiny.toml"
+    suite.write_text(
+        'models = ["classic"]\nbatches = [2]\nruntimes = ["native"]\nrounds = 2\nblock_seconds = 0.02\nthreads = 1\n'
+        'roofline = false\nclock = "processor"\n[batches_of]\nclassic = [1]\n'
+    )
+    arguments = ("--suite", suite, "--save-dir", tmp_path, "--resume")
+    done = gan_bench(*arguments)
+    assert done.returncode == 0, done.stderr
+    (kept,) = tmp_path.glob("*-tiny-classic-cpu.json")
+    run = record.read(kept)
+    assert (run.settings.clock, [row.batch for row in run.rows]) == ("processor", [1])
+    done = gan_bench(*arguments)
+    assert done.stdout == f"classic: already measured, {kept.name}\n"
+    done = gan_bench(*arguments, "--threads", "2")
+    assert "already measured" not in done.stdout
+    assert len(list(tmp_path.glob("*-tiny-classic-cpu.json"))) == 2
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")

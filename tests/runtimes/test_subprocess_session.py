@@ -49,6 +49,8 @@ def test_times_blocks(files: dict[str, Path]) -> None:
         assert sum(samples) >= 0.1e9
         assert min(samples) > 0
         assert len(session.time_model(0.0, min_calls=5, settle=2)) == 5
+        (idle,) = session.time_model(0.0, clock="processor")
+        assert 0 < idle < 1e9
         whole = session.time_end_to_end(seed=1, count=4, signature=SIGNATURE, min_seconds=0.0, min_calls=3)
         assert len(whole) == 3
         drawn = session.draw(seed=1, start=2, count=2, signature=SIGNATURE)

@@ -1,0 +1,196 @@
+"""Larger built-in generators: the keys and shapes of public checkpoints, with seeded weights (`Network.weights`).
+
+Each function gives the tensors of one architecture in the order of its code; `models` has the names.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Weights = dict[str, npt.NDArray[np.float32]]
+
+
+@dataclass(slots=True)
+class Draw:
+    """A state dict while it is drawn: He initialization, so that the variance stays near 1 from layer to layer."""
+
+    random: np.random.Generator
+    state: Weights = field(default_factory=dict)
+
+    def normal(self, key: str, *shape: int, scale: float = 1.0, mean: float = 0.0) -> None:
+        self.state[key] = (self.random.standard_normal(shape) * scale + mean).astype(np.float32)
+
+    def conv(
+        self, key: str, ins: int, outs: int, kernel: int, *, gain: float = 1.0, groups: int = 1, bias: bool = True
+    ) -> None:
+        """Draw a convolution; gain: its outputs' standard deviation behind a ReLU."""
+        scale = gain * math.sqrt(2.0 * groups / (ins * kernel**2))
+        self.normal(f"{key}.weight", outs, ins // groups, kernel, kernel, scale=scale)
+        if bias:
+            self.normal(f"{key}.bias", outs, scale=0.02)
+
+    def conv_transpose(self, key: str, ins: int, outs: int, kernel: int, *, gain: float = 1.0) -> None:
+        """Draw a transposed convolution of stride 2, of which about a quarter of the elements reach an output."""
+        self.normal(f"{key}.weight", ins, outs, kernel, kernel, scale=gain * math.sqrt(8.0 / (ins * kernel**2)))
+        self.normal(f"{key}.bias", outs, scale=0.02)
+
+    def linear(self, key: str, ins: int, outs: int, *, bias: bool = True) -> None:
+        self.normal(f"{key}.weight", outs, ins, scale=math.sqrt(1.0 / ins))
+        if bias:
+            self.normal(f"{key}.bias", outs, scale=0.02)
+
+    def norm(self, key: str, width: int) -> None:
+        self.normal(f"{key}.weight", width, scale=0.02, mean=1.0)
+        self.normal(f"{key}.bias", width, scale=0.02)
+        self.normal(f"{key}.running_mean", width, scale=0.1)
+        self.state[f"{key}.running_var"] = self.random.uniform(0.8, 1.2, width).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A built-in generator of any architecture.
+
+    side: height and width of the image that goes in; 0 if none does
+    """
+
+    name: str
+    title: str
+    draw: Callable[[Draw], None]
+    side: int = 0
+
+    def weights(self, seed: int) -> Weights:
+        """Return the weights by the original's keys."""
+        drawn = Draw(np.random.default_rng(seed))
+        self.draw(drawn)
+        return drawn.state
+
+
+def sngan(d: Draw) -> None:
+    """Draw SNGAN's residual generator, 64x64x3, as mimicry has it."""
+    widths = (1024, 512, 256, 128, 64)
+    d.linear("l1", 128, 16 * widths[0])
+    for i, (a, b) in enumerate(itertools.pairwise(widths), 2):
+        d.conv(f"block{i}.c1", a, b, 3)
+        d.conv(f"block{i}.c2", b, b, 3, gain=0.5)
+        d.norm(f"block{i}.b1", a)
+        d.norm(f"block{i}.b2", b)
+        d.conv(f"block{i}.c_sc", a, b, 1, gain=0.5)
+    d.norm("b6", widths[-1])
+    d.conv("c6", widths[-1], 3, 3, gain=0.5)
+
+
+def resnet(d: Draw) -> None:
+    """Draw CycleGAN's generator of nine blocks with InstanceNorm, which has no weights."""
+    d.conv("model.1", 3, 64, 7)
+    d.conv("model.4", 64, 128, 3)
+    d.conv("model.7", 128, 256, 3)
+    for block in range(10, 19):
+        d.conv(f"model.{block}.conv_block.1", 256, 256, 3)
+        d.conv(f"model.{block}.conv_block.5", 256, 256, 3)
+    d.conv_transpose("model.19", 256, 128, 3)
+    d.conv_transpose("model.22", 128, 64, 3)
+    d.conv("model.26", 64, 3, 7, gain=0.5)
+
+
+def unet(d: Draw) -> None:
+    """Draw pix2pix's U-Net of eight levels with InstanceNorm; a level's layers are numbered with those between them."""
+    widths = (64, 128, 256, 512, 512, 512, 512, 512)
+    d.conv("model.model.0", 3, widths[0], 4)
+    level = "model.model.1"
+    for i, (a, b) in enumerate(itertools.pairwise(widths), 2):
+        inner = i == len(widths)
+        d.conv(f"{level}.model.1", a, b, 4)
+        d.conv_transpose(f"{level}.model.{3 if inner else 5}", b if inner else 2 * b, a, 4)
+        level += ".model.3"
+    d.conv_transpose("model.model.3", 2 * widths[0], 3, 4, gain=0.5)
+
+
+def srvgg(d: Draw) -> None:
+    """Draw Real-ESRGAN's compact network, `realesr-general-x4v3`: 33 convolutions with PReLU."""
+    for i in range(33):
+        d.conv(f"body.{2 * i}", 64 if i else 3, 64, 3)
+        d.normal(f"body.{2 * i + 1}.weight", 64, scale=0.05, mean=0.25)
+    d.conv("body.66", 64, 3 * 16, 3, gain=0.2)
+
+
+def rrdb(d: Draw) -> None:
+    """Draw Real-ESRGAN's network of six residual dense blocks, `x4plus_anime_6B`."""
+    d.conv("conv_first", 3, 64, 3)
+    for block, dense, i in itertools.product(range(6), (1, 2, 3), (1, 2, 3, 4, 5)):
+        d.conv(f"body.{block}.rdb{dense}.conv{i}", 64 + (i - 1) * 32, 32 if i < 5 else 64, 3)
+    for name in ("conv_body", "conv_up1", "conv_up2", "conv_hr"):
+        d.conv(name, 64, 64, 3, gain=0.7)
+    d.conv("conv_last", 64, 3, 3, gain=0.2)
+
+
+def stylegan2(widths: tuple[int, ...]) -> Callable[[Draw], None]:
+    """Return what draws a StyleGAN2 of these widths from 4x4 on, as rosinality's code has it."""
+
+    def modulated(d: Draw, key: str, ins: int, outs: int, kernel: int, *, gain: float = 1.0) -> None:
+        d.normal(f"{key}.weight", 1, outs, ins, kernel, kernel, scale=gain)
+        d.normal(f"{key}.modulation.weight", ins, 512, scale=0.3)
+        d.normal(f"{key}.modulation.bias", ins, scale=0.02, mean=1.0)
+
+    def styled(d: Draw, key: str, ins: int, outs: int, *, up: bool) -> None:
+        modulated(d, f"{key}.conv", ins, outs, 3)
+        if up:
+            d.state[f"{key}.conv.blur.kernel"] = _binomial()
+        d.normal(f"{key}.noise.weight", 1, scale=0.1)
+        d.normal(f"{key}.activate.bias", outs, scale=0.1)
+
+    def image(d: Draw, key: str, ins: int, *, up: bool) -> None:
+        modulated(d, f"{key}.conv", ins, 3, 1, gain=0.25)
+        if up:
+            d.state[f"{key}.upsample.kernel"] = _binomial()
+        d.normal(f"{key}.bias", 1, 3, 1, 1, scale=0.02)
+
+    def draw(d: Draw) -> None:
+        for i in range(1, 9):
+            d.normal(f"style.{i}.weight", 512, 512, scale=100.0)  # which the code divides by 100
+            d.normal(f"style.{i}.bias", 512)
+        d.normal("input.input", 1, widths[0], 4, 4)
+        styled(d, "conv1", widths[0], widths[0], up=False)
+        image(d, "to_rgb1", widths[0], up=False)
+        for i, (a, b) in enumerate(itertools.pairwise(widths)):
+            styled(d, f"convs.{2 * i}", a, b, up=True)
+            styled(d, f"convs.{2 * i + 1}", b, b, up=False)
+            image(d, f"to_rgbs.{i}", b, up=True)
+        for i in range(2 * len(widths) - 1):
+            side = 2 ** ((i + 5) // 2)
+            d.normal(f"noises.noise_{i}", 1, 1, side, side)
+
+    return draw
+
+
+def r3gan(d: Draw) -> None:
+    """Draw R3GAN's generator for FFHQ at 64x64."""
+    stages = ((768, 96), (768, 96), (768, 96), (768, 96), (384, 48))
+    for i, (width, groups) in enumerate(stages):
+        key = f"Model.MainLayers.{i}.Layers"
+        if i == 0:
+            d.normal(f"{key}.0.Basis", width, 4, 4)
+            d.linear(f"{key}.0.LinearLayer", 64, width, bias=False)
+        else:
+            d.state[f"{key}.0.Resampler.Kernel"] = _binomial() / 4
+            if (before := stages[i - 1][0]) != width:
+                d.conv(f"{key}.0.LinearLayer.Layer", before, width, 1, bias=False)
+        for block in (1, 2):
+            wide = 2 * width
+            d.conv(f"{key}.{block}.LinearLayer1.Layer", width, wide, 1, bias=False)
+            d.conv(f"{key}.{block}.LinearLayer2.Layer", wide, wide, 3, groups=groups, bias=False)
+            d.conv(f"{key}.{block}.LinearLayer3.Layer", wide, width, 1, gain=0.3, bias=False)
+            d.normal(f"{key}.{block}.NonLinearity1.Bias", wide, scale=0.1)
+            d.normal(f"{key}.{block}.NonLinearity2.Bias", wide, scale=0.1)
+    d.conv("Model.AggregationLayer.Layer", stages[-1][0], 3, 1, gain=0.25, bias=False)
+
+
+def _binomial() -> npt.NDArray[np.float32]:
+    """Return the filter that an upsampling convolves with, times 4."""
+    row = np.array([1.0, 3.0, 3.0, 1.0], np.float32)
+    return np.outer(row, row) / 16
