@@ -48,9 +48,20 @@ _USUAL_OF_SIGNALS: dict[int, tuple[Geometry, ...]] = {
     24: ((4, 10, 0), (2, 11, 0)),
     25: ((4, 11, 1), (2, 12, 1)),
 }
+# Of images only: geometries that scripts seldom have, and that the stored statistics can show.
+_RARE: dict[int, tuple[Geometry, ...]] = {
+    2: ((1, 0, 0),),
+    3: ((2, 1, 0), (2, 0, 0), (1, 0, 0), (3, 0, 0)),
+    4: ((1, 0, 0), (4, 0, 0), (2, 0, 0), (1, 1, 0)),
+    5: ((2, 1, 0), (2, 0, 0), (2, 2, 0), (1, 0, 0), (3, 1, 0)),
+    6: ((2, 0, 0), (1, 0, 0)),
+    7: ((1, 0, 0), (2, 0, 0), (7, 0, 0)),
+}
 _MOST_READINGS = 64
+_MOST_RARE = 12  # sizes
+_LARGEST_RARE = 512  # side of an image
 SMALLEST = 8  # least side of an image that a generic reading may give
-GEOMETRY = "the strides and paddings of kernels that don't settle them"
+GEOMETRY = "the strides and paddings, which no key shows"
 ENLARGED = f"where images are enlarged, and {GEOMETRY}"
 
 
@@ -67,7 +78,8 @@ def add_conv_stack(draft: SpecBuilder, stages: Sequence[ConvStage], preferred: S
     if draft.overrides.image_size is None and not preferred:
         require_known_strides(draft.shape[1], stages)
     options = [*preferred, *candidate_geometries(draft.shape[1], stages)]
-    geometries = draft.sizes(options, GEOMETRY) if _has_choice(draft.shape[1], stages) else options[0][1]
+    rare = rare_geometries(draft.shape[1], stages)
+    geometries = draft.sizes(options, GEOMETRY, rare) if _has_choice(draft.shape[1], stages) else options[0][1]
     for i, (stage, geometry) in enumerate(zip(stages, geometries, strict=True)):
         if stage.kind == "conv":
             draft.conv(f"conv{i}", stage.conv)
@@ -99,6 +111,32 @@ def candidate_geometries(size: int, stages: Sequence[ConvStage]) -> list[Sized]:
         unpadded = ((1, 0, 0), *((2, 0, 0) for _ in stages[1:]))  # clvrai/ACGAN-PyTorch: 5, 13, 29, 61, 128
         found.append((_size(size, stages, unpadded), unpadded))
     return [r for r in found if r[0] > 0] or found[:1]
+
+
+def rare_geometries(size: int, stages: Sequence[ConvStage]) -> list[Sized]:
+    """Return other strides and paddings, one for each size of the image, which scripts seldom have.
+
+    They are those of all kernels of one size, or of one layer before the last one.  The last layer has a usual geometry
+    or that of the others of its size, since no statistics show it.
+    """
+    usual = candidate_geometries(size, stages)[0][1]
+    free = [i for i, s in enumerate(stages[:-1]) if s.kind == "convt" and usual[i] != (1, 0, 0)]
+    if any(s.conv.dims != 2 for s in stages):
+        return []
+    ways: list[list[Geometry]] = []
+    for kernel in dict.fromkeys(stages[i].conv.kernel for i in free):
+        for rare in (*_USUAL.get(kernel, ())[1:], *_RARE.get(kernel, ())):
+            alike = [rare if i in free and s.conv.kernel == kernel else usual[i] for i, s in enumerate(stages)]
+            ways.append(alike)
+            if stages[-1].kind == "convt" and stages[-1].conv.kernel == kernel:
+                ways.append([*alike[:-1], rare])
+            ways += [[*usual[:i], rare, *usual[i + 1 :]] for i in free if stages[i].conv.kernel == kernel]
+    found: dict[int, Sized] = {}
+    for way in ways:
+        side = _size(size, stages, way)
+        if SMALLEST <= side <= _LARGEST_RARE:
+            found.setdefault(side, (side, tuple(way)))
+    return list(found.values())[:_MOST_RARE]
 
 
 def pair_convs_with_norms(modules: Sequence[Module]) -> list[ConvStage]:

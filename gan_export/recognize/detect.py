@@ -20,6 +20,7 @@ from gan_export.recognize.registry import ARCHS
 from gan_export.recognize.state_dict import DoesNotFitError, ModuleSettings, State
 
 MOST_MODULES = 2000  # the largest known generator has 40
+_MOST_PARTS = 6  # first names in the keys of a file, of which one is left out at a time
 LONGEST_KEY = 200  # characters; the time of a family's patterns may grow with the square of the length
 
 
@@ -47,6 +48,19 @@ def recognize(
     if long := next((key for key in shapes if len(key) > LONGEST_KEY), None):
         raise NotRecognizedError(f"{printable(long, 60)} has {len(long):,} characters: no generator has such a key")
     state = State.of(shapes, settings)
+    found, refused, mismatches = _try_all(state, overrides, archs)
+    if found is not None:
+        return found
+    if refused:
+        raise refused[0]
+    closest = () if classify_non_generator(state) else tuple(m.arch for m in nearest_of(mismatches))
+    raise NotRecognizedError(explain(state, mismatches, overrides, _two_starts(shapes, overrides, archs)), closest)
+
+
+def _try_all(
+    state: State, overrides: ReadOptions, archs: Iterable[Family]
+) -> tuple[Match | None, list[GanExportError], list[Mismatch]]:
+    """Return the reading of the families that fit, what refused an override, and why the others don't fit."""
     families = (get_family(overrides.arch, archs),) if overrides.arch else archs
     mismatches: list[Mismatch] = []
     refused: list[GanExportError] = []  # errors of families that fit except for an override
@@ -63,12 +77,32 @@ def recognize(
             mismatches.append(result)
         else:
             found = result if found is None else _with_alternative(found, result, family)
-    if found is not None:
-        return found
-    if refused:
-        raise refused[0]
-    closest = () if classify_non_generator(state) else tuple(m.arch for m in nearest_of(mismatches))
-    raise NotRecognizedError(explain(state, mismatches, overrides), closest)
+    return found, refused, mismatches
+
+
+def _two_starts(shapes: Mapping[str, Shape], overrides: ReadOptions, archs: Iterable[Family]) -> str:
+    """Return a hint in words if two parts of a file both begin with z, and one of them alone is a generator."""
+    parts = dict.fromkeys(key.partition(".")[0] for key in shapes)
+    if not 2 <= len(parts) <= _MOST_PARTS:
+        return ""
+    for part in parts:
+        mine = State.of({k: s for k, s in shapes.items() if k.startswith(f"{part}.")})
+        if not mine.order:
+            continue
+        rest = State.of({k: s for k, s in shapes.items() if not k.startswith(f"{part}.")})
+        found = _try_all(rest, overrides, archs)[0]
+        first = mine.modules[mine.order[0]]
+        if found is None or not found.spec.signature.is_sampled or first.kind not in ("linear", "conv"):
+            continue
+        (nz,) = found.spec.signature.inputs[0].shape
+        if nz == (first.linear[0] if first.kind == "linear" else first.transposed[0]):
+            size = " x ".join(map(str, found.spec.signature.outputs[0].shape))
+            return (
+                f"{printable(part, 60)} and {printable(rest.modules[rest.order[0]].key, 60)} both take {nz} values, as "
+                f"z: if forward never uses {printable(part, 60)}, delete its keys, and the rest is a generator of "
+                f"{size} images"
+            )
+    return ""
 
 
 def _is_no_chain(state: State) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -175,33 +175,38 @@ class Draft:
         self.placed[option] = at + 1
         return given[min(at, len(given) - 1)]
 
-    def sizes(self, options: list[tuple[int, Any]], what: str) -> Any:
+    def sizes(self, options: list[tuple[int, Any]], what: str, rare: Sequence[tuple[int, Any]] = ()) -> Any:
         """Return the geometry of `image_size`, or else of the first of `options`: (image size, geometry) pairs.
 
-        All of them fit the same keys and shapes.
+        All of them fit the same keys and shapes, as those of `rare` do, which scripts seldom have.
         """
         first: dict[int, tuple[int, Any]] = {}
         for option in options:
             first.setdefault(option[0], option)
         options = list(first.values())
+        seldom = {s: g for s, g in reversed(rare) if s not in first}
         size, geometry = options[0]
-        if len(options) == 1:
-            if self.overrides.image_size != size:
-                self.assumed.append(Assumption(what, f"the usual ones: {self._sized(size)}", ""))
-            return geometry
-        if self.overrides.image_size is not None:
+        given = self.overrides.image_size
+        if given in first or given in seldom:
             self.used_overrides.add("image_size")
-            fits = [o for o in options if o[0] == self.overrides.image_size]
-            if not fits:
-                either = " or ".join(str(s) for s, _ in options)
-                raise GanExportError(f"image_size={self.overrides.image_size}: these keys and shapes give {either}")
-            return fits[0][1]
+            return first[given][1] if given in first else seldom[given]
+        rare_sizes = tuple(reversed(seldom))
+        if len(options) == 1:
+            option = "image_size=" if seldom else ""
+            self.assumed.append(Assumption(what, self._usual(size), option, rare=rare_sizes))
+            return geometry
+        if given is not None:
+            either = " or ".join(str(s) for s, _ in options)
+            raise GanExportError(f"image_size={given}: these keys and shapes give {either}")
         instead = tuple("x".join([str(s)] * self.state.dims) for s, _ in options[1:])
-        self.assumed.append(Assumption(what, self._sized(size), "image_size=", instead))
+        self.assumed.append(Assumption(what, self._sized(size), "image_size=", instead, rare=rare_sizes))
         self.alternatives += [
             AlternativeMatch(f"{self._sized(s)}, by {what}", f"image_size={s}") for s, _ in options[1:]
         ]
         return geometry
+
+    def _usual(self, size: int) -> str:
+        return f"the usual ones: {self._sized(size)}; module= if its code pools, crops or resizes them"
 
     def _sized(self, side: int) -> str:
         """Return the size of what a generator gives in words: "64x64 images", "64x64x64 volumes"."""

@@ -39,6 +39,7 @@ Choice = tuple["float | None", "AnySlope | None"]
 AnySlope = float | Literal["elu"] | OtherActivation  # of a hidden activation; no flag sets the last ones
 
 FITS = 0.1  # nats per channel; a BatchNorm at which even the best choice is further off is no evidence
+_WELL = 0.01  # nats per channel, of a candidate that needs no comparison with rare strides
 _LEAST_MARGIN, _TIMES = 0.01, 8.0
 _MOST_COURSES = 16
 _WORK = 1e10  # limit for all runs together in operations (see Walk.cost), about half a second of one core
@@ -46,6 +47,7 @@ _MOST_WORK, _PER_BYTE = 4e10, 2e3  # limit for the runs to the first `_FIRST` Ba
 _FIRST = 2  # BatchNorms that are compared even if they exceed `_WORK`
 _MOST_HELD = 1 << 28  # bytes of values that all candidates keep at a BatchNorm
 _WHOLE = ("prior", "classes", "label_order", "first_activation", "upsample")  # options of the whole generator
+_SIZE = "image_size"  # another one: sizes differ by the strides of the layers
 
 
 def margin(best: float) -> float:
@@ -64,12 +66,14 @@ class Stretch:
     norm: the second BatchNorm
     norms, activations: the layers whose eps or slope is open
     off: the distance of each choice, in nats per channel
+    odd: whether the family's defaults are ruled out
     """
 
     norm: str
     norms: tuple[str, ...]
     activations: tuple[str, ...]
     off: Mapping[Choice, float]
+    odd: bool
 
     @property
     def best(self) -> float:
@@ -125,16 +129,46 @@ class Judged:
     courses: tuple[Course, ...]
     behind: tuple[tuple[Course, float], ...]
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether a candidate gives the statistics of all BatchNorms well, with the family's eps and slopes."""
+        return any(c.stretches and all(s.best <= _WELL and not s.odd for s in c.stretches) for c in self.courses)
+
+    def fits(self, reached: int) -> bool:
+        """Return whether a candidate gives the statistics of all BatchNorms, at least `reached`."""
+        return any(len(c.stretches) >= reached and all(s.best <= FITS for s in c.stretches) for c in self.courses)
+
 
 def run(
     reading: Match, read_as: ReadAs, given: ReadOptions, weights: Weights, progress: Callable[[str], None]
 ) -> Judged:
-    """Run every candidate that the open choices allow, and compare it with the stored statistics."""
+    """Run every candidate that the open choices allow, and compare it with the stored statistics.
+
+    Strides that scripts seldom have are compared only if no other candidate fits well with the family's eps and slopes:
+    others make up for much of a wrong stride.
+    """
+    judged = _run(reading, read_as, given, weights, progress, rare=False)
+    if judged.is_plain or not any(a.rare for a in reading.assumed):
+        return judged
+    again = _run(reading, read_as, given, weights, progress, rare=True)
+    reached = max((len(c.stretches) for c in judged.courses), default=0)
+    return again if again.fits(max(reached, 1)) else judged
+
+
+def _run(
+    reading: Match,
+    read_as: ReadAs,
+    given: ReadOptions,
+    weights: Weights,
+    progress: Callable[[str], None],
+    *,
+    rare: bool,
+) -> Judged:
     from gan_export.graph.walk import Walk
 
     options = {option_of(a.option) for a in reading.unsettled}
     courses: list[Course] = []
-    for whole in _wholes(reading, options):
+    for whole in _wholes(reading, options, rare=rare):
         try:
             other = read_as(replace(given, **whole)) if whole else reading
         except GanExportError:
@@ -150,14 +184,20 @@ def run(
     for number, name in enumerate(_norms(reading)):
         progress(f"comparing candidates with the statistics of {name}")
         stored = Moments(*(weights[f"{name}.{p}"].astype(np.float64) for p in ("running_mean", "running_var")))
-        plans = [_plan(c, name, options) for c in courses]
-        cost = sum(c.walk.cost(c.place.at, p.stop) * p.runs for c, p in zip(courses, plans, strict=True))
-        held = sum(c.walk.held(p.stop) for c, p in zip(courses, plans, strict=True))
+        plans = {id(c): _plan(c, name, options) for c in courses}
+        twins = _twins(courses, plans[id(courses[0])].stop)
+        once = [c for c in courses if id(c) not in twins]
+        cost = sum(c.walk.cost(c.place.at, plans[id(c)].stop) * plans[id(c)].runs for c in once)
+        held = sum(c.walk.held(plans[id(c)].stop) for c in once)
         if spent + cost > (most if number < _FIRST else _WORK) or held > _MOST_HELD:
             break
         spent += cost
-        for course, plan in zip(courses, plans, strict=True):
-            _advance(course, plan, name, stored)
+        for course in once:
+            _advance(course, plans[id(course)], name, stored)
+        for course in courses:
+            if (twin := twins.get(id(course))) is not None:
+                course.place = twin.place
+                course.stretches.append(twin.stretches[-1])
         best = min(c.stretches[-1].best for c in courses)
         if number + 1 == _FIRST and all(s.best > FITS for c in courses for s in c.stretches):
             break  # no candidate fits: the statistics have another origin, and further BatchNorms can't settle anything
@@ -169,10 +209,11 @@ def run(
     return Judged(tuple(courses), tuple(behind))
 
 
-def _wholes(reading: Match, options: set[str]) -> list[dict[str, Any]]:
+def _wholes(reading: Match, options: set[str], *, rare: bool) -> list[dict[str, Any]]:
     """Return the combinations of values for the open options of the whole generator.
 
     The first is empty: the family's defaults.  Combinations with one option follow, then those with two, and so on.
+    Other sizes of the image come last, by the strides of layers: the rare ones only if `rare`.
     """
     open_here: dict[str, tuple[Any, ...]] = {}
     for option in _WHOLE:
@@ -182,7 +223,33 @@ def _wholes(reading: Match, options: set[str]) -> list[dict[str, Any]]:
         {k: v for k, v in zip(open_here, values, strict=True) if v is not None}
         for values in itertools.product(*open_here.values())
     ]
-    return sorted(found, key=len)[: 4 * _MOST_COURSES]
+    found = sorted(found, key=len)[: 4 * _MOST_COURSES]
+    sizes = next((a for a in reading.assumed if option_of(a.option) == _SIZE), None)
+    if sizes is None:
+        return found
+    other = (*questions.values(_SIZE, sizes.instead), *(sizes.rare if rare else ()))
+    few = [whole for whole in found if whole.keys() <= {"first_activation"}]
+    return [*found, *({**whole, _SIZE: size} for whole in few for size in other)]
+
+
+def _twins(courses: list[Course], stop: int) -> dict[int, Course]:
+    """Return, by the id of a course, the first one that runs the same layers before the layer `stop`.
+
+    Courses of several sizes differ only from the first layer with another stride.
+    """
+    found: dict[int, Course] = {}
+    for i, course in enumerate(courses):
+        mine = course.reading.spec
+        for twin in courses[:i]:
+            theirs = twin.reading.spec
+            if (
+                mine.layers[:stop] == theirs.layers[:stop]
+                and mine.signature.inputs == theirs.signature.inputs
+                and [(la.name, la.inputs) for la in mine.layers] == [(la.name, la.inputs) for la in theirs.layers]
+            ):
+                found[id(course)] = twin
+                break
+    return found
 
 
 def _norms(reading: Match) -> list[str]:
@@ -256,7 +323,7 @@ def _advance(course: Course, plan: _Plan, norm: str, stored: Moments) -> None:
     ahead = off[plan.habit] - off[leader] > margin(off[leader])
     course.place = course.walk.run(course.place, plan.stop, _instead(plan, leader if ahead else plan.habit))
     course.stretches.append(
-        Stretch(norm, tuple(la.name for la in plan.norms), tuple(la.name for la in plan.activations), off)
+        Stretch(norm, tuple(la.name for la in plan.norms), tuple(la.name for la in plan.activations), off, ahead)
     )
 
 

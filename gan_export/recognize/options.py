@@ -124,6 +124,7 @@ class Assumption:
     option:  the field of ReadOptions that changes it, as "slope=", or "classes=0" if only one value does; "" for none
     instead: the other possible values, in words; if there are any, the assumption is unsettled
     figure:  what the file shows of it without settling it, in words
+    rare:    values that only the stored statistics can bring up: scripts seldom have them
     """
 
     what: str
@@ -131,6 +132,7 @@ class Assumption:
     option: str
     instead: tuple[str, ...] = ()
     figure: str = ""
+    rare: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

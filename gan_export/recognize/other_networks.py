@@ -44,11 +44,18 @@ def classify_non_generator(state: State) -> str | None:
     if not any(m.conv[0] <= PICTURE_CHANNELS < m.conv[1] for m in convs) or is_image_to_image(state):
         return None
     if linears:
-        return "a classifier or an encoder" if narrows else None
+        return "a classifier or an encoder" if narrows or _ends_flat(state) else None
     if any(m.conv[1] == 1 and m.conv[0] > PICTURE_CHANNELS for m in convs):
         return "a discriminator"
     sides = {m.arrays["bias"][0] == m.conv[1] for m in convs if m.bias and m.conv[0] != m.conv[1]}
     return "a classifier or an encoder" if sides == {True} else None
+
+
+def _ends_flat(state: State) -> bool:
+    """Return whether the first layer takes an image and the last one is a Linear, as in a vision transformer."""
+    owners = [m for path in state.order if (m := state.modules[path]).kind in ("conv", "linear")]
+    first = owners[0]
+    return first.kind == "conv" and first.conv[0] <= PICTURE_CHANNELS < first.conv[1] and owners[-1].kind == "linear"
 
 
 def is_image_to_image(state: State) -> bool:

@@ -66,7 +66,7 @@ def values(option: str, words: tuple[str, ...]) -> tuple[Any, ...]:
     if option == "classes":
         return tuple(v for v in (0,) if word(option, v) in words)
     if option == "image_size":
-        return tuple(int(w.partition("x")[0]) for w in words)
+        return tuple(int(side) for w in words if (side := w.partition("x")[0]).isdigit())
     by_word = {word(option, v): v for v in VALUES.get(option, ())}
     of_layers = (tuple(map(by_word.get, w.split(", "))) for w in words if ", " in w)
     return (*(v for w, v in by_word.items() if w in words), *(each for each in of_layers if None not in each))

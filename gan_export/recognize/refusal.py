@@ -22,8 +22,9 @@ NEXT = (
 )
 
 
-def explain(state: State, mismatches: Sequence[Mismatch], overrides: ReadOptions) -> str:
-    """Return the error message, without the file's name."""
+def explain(state: State, mismatches: Sequence[Mismatch], overrides: ReadOptions, hint: str = "") -> str:
+    """Return the error message, without the file's name; `hint` is a way to make the file one that is read."""
+    following = f"{hint}; or {NEXT}" if hint else NEXT
     if overrides.arch:
         return f"arch={overrides.arch} does not fit these keys and shapes: {_line(mismatches[0])}"
     if what := classify_non_generator(state):
@@ -31,9 +32,9 @@ def explain(state: State, mismatches: Sequence[Mismatch], overrides: ReadOptions
     near = nearest_of(mismatches)
     nearest = "; nearest: " + "; ".join(map(_line, near)) if near else ""
     if (what := describe(state)) and not near:
-        return f"{what}, of no known architecture{_first_misfit(first_of_its_kind(state))}; {NEXT}"
+        return f"{what}, of no known architecture{_first_misfit(first_of_its_kind(state))}; {following}"
     reason = first_of_its_kind(state) or next((m.reason for m in mismatches if m.arch == _IN_ORDER), None)
-    return f"no known architecture has these keys and shapes{_first_misfit(reason)}{nearest}; {NEXT}"
+    return f"no known architecture has these keys and shapes{_first_misfit(reason)}{nearest}; {following}"
 
 
 def nearest_of(mismatches: Sequence[Mismatch]) -> list[Mismatch]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_export.graph.layers import BatchNorm
 from gan_export.recognize import questions
+from gan_export.recognize.detect import get_family
 from gan_export.recognize.evidence import FITS, AnySlope, Course, Judged, Stretch, margin, slope_of
 from gan_export.recognize.options import Assumption, Finding, Match, option_of
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _POSITION = {"bn_eps": 0, "slope": 1}
 _BEST = "nearest to the stored statistics"
+_RARE_STRIDES = "rarer ones, which give another size"  # of a generic reading that no statistics confirm
 # Times that a BatchNorm must be further off than all before it, to show a wrong layer and not statistics that lag:
 # these lag by amounts of one size, since all moved in the same steps.
 _LOCAL = 10.0
@@ -80,7 +82,7 @@ def reach(judged: Judged, habit: Match) -> Verdict:
         lags = "" if first.norms or first.activations else _LAGS
         unfit = f"no reading gives the statistics of {first.norm}: {first.best:.2g} nats per channel off{lags}"
         return Verdict({}, {}, {}, unfit, misfit=misfit)
-    assumed = {option_of(a.option): a for a in habit.assumed if a.instead}
+    assumed = {option_of(a.option): a for a in habit.assumed if a.instead or a.rare}
     options: dict[str, Any] = dict(course.whole)
     found: dict[str, Finding] = {}
     left: dict[str, tuple[Any, ...]] = {}
@@ -93,11 +95,11 @@ def reach(judged: Judged, habit: Match) -> Verdict:
             if rest and not any(map(questions.has_flag, rest)):
                 figures[option] = figure
         else:
-            rest, figure = _of_wholes(option, course, judged)
+            rest, figure = _of_wholes(option, course, judged, assumption.rare)
             value = course.whole.get(option)
         if rest is None:
             continue
-        shown = assumption.value if value is None else questions.word(option, value)
+        shown = _other(option, value, assumption)
         if rest:
             left[option] = rest
         else:
@@ -140,13 +142,20 @@ def _is_behind(course: Course, judged: Judged) -> bool:
     )
 
 
-def _of_wholes(option: str, taken: Course, judged: Judged) -> tuple[tuple[Any, ...] | None, str]:
+def _of_wholes(
+    option: str, taken: Course, judged: Judged, rare: tuple[int, ...]
+) -> tuple[tuple[Any, ...] | None, str]:
     """Return the other possible values of an option of the whole generator, and by how much the ruled-out ones lag.
 
-    The values are None if no candidate differs in the option.
+    The values are None if no candidate differs in the option.  Rare values that differ only behind the last BatchNorm
+    are left out.
     """
     mine = taken.whole.get(option)
     beside = [c for c in judged.courses if c.whole.get(option) != mine and not _is_behind(c, judged)]
+    unseen = [c for c in beside if c.whole.get(option) in rare and c.stretches[-1] is taken.stretches[-1]]
+    if beside and len(unseen) == len(beside):
+        return None, ""
+    beside = [c for c in beside if c not in unseen]
     if beside:
         return tuple(dict.fromkeys(c.whole.get(option) for c in beside)), ""
     others = [short for c, short in judged.behind if c.whole.get(option) != mine]
@@ -264,6 +273,8 @@ def _figure(nats: float) -> str:
 
 def _other(option: str, value: Any, habit: Assumption) -> str:
     """Return a value in words; None is the family's default."""
+    if option == "image_size" and value is not None:
+        return next((w for w in habit.instead if w.partition("x")[0] == str(value)), f"{value}x{value}")
     return habit.value if value is None else questions.word(option, value)
 
 
@@ -276,9 +287,11 @@ def graded(reading: Match, verdict: Verdict, habit: Match) -> Match:
         option = option_of(a.option)
         if option in verdict.found:
             continue
-        value = after[a.what].value if a.what in after else questions.word(option, verdict.options.get(option))
+        value = after[a.what].value if a.what in after else _other(option, verdict.options.get(option), a)
         left = verdict.left.get(option)
         instead = a.instead if left is None else tuple(_other(option, v, a) for v in left)
+        if verdict.unfit and a.rare and not a.instead and get_family(reading.spec.arch).generic:
+            instead = (_RARE_STRIDES,)
         assumed.append(replace(a, value=value, instead=instead, figure=verdict.figures.get(option, "")))
     assumed += [a for a in reading.assumed if a.what not in before]  # of layers that another choice added
     if verdict.misfit is not None:

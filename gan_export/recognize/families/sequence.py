@@ -14,10 +14,10 @@ from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.conv_stack import (
     ENLARGED,
     SMALLEST,
-    ConvStage,
     Geometry,
     Sized,
     candidate_geometries,
+    rare_geometries,
     require_known_strides,
 )
 from gan_export.recognize.draft import Family
@@ -185,16 +185,6 @@ def _between(draft: SpecBuilder, step: Step) -> None:
         draft.activation("", "fc_")
 
 
-def _refuse_open_stride(stage: ConvStage) -> None:
-    """Raise DoesNotFitError for a kernel size that scripts use with several strides in one generator."""
-    key, size, dims = stage.conv.key, stage.conv.kernel, stage.conv.dims
-    sides = "x".join([str(size)] * dims)
-    if stage.kind == "conv" and size > 3:
-        raise DoesNotFitError(f"{key} is a convolution of {sides}, whose stride isn't in the file")
-    if stage.kind == "convt" and size in (3, 7):
-        raise DoesNotFitError(f"{key} is a transposed convolution of {sides}, whose stride isn't in the file")
-
-
 def _geometry(draft: SpecBuilder, steps: list[Step]) -> tuple[tuple[Step, ...], tuple[Geometry, ...]]:
     """Return the steps with the places that enlarge the image, and each convolution's stride and padding.
 
@@ -202,19 +192,19 @@ def _geometry(draft: SpecBuilder, steps: list[Step]) -> tuple[tuple[Step, ...], 
     """
     start = draft.shape[1]
     ways: list[tuple[int, tuple[tuple[Step, ...], tuple[Geometry, ...]]]] = []
+    rare: list[tuple[int, tuple[tuple[Step, ...], tuple[Geometry, ...]]]] = []
     for way in ways_to_enlarge(steps):
         stages = as_stages(way)
-        for stage in stages[:-1]:
-            _refuse_open_stride(stage)
         if draft.overrides.image_size is None:
             require_known_strides(start, stages)
         sized: list[Sized] = candidate_geometries(start, stages)
         if start == _CIFAR_START and [(s.kind, s.conv.kernel) for s in stages] == [("convt", 4)] * len(_CIFAR):
             sized.append((32, _CIFAR))
         ways += [(size, (way, geometry)) for size, geometry in sized if size >= max(2 * start, SMALLEST)]
+        rare += [(size, (way, geometry)) for size, geometry in rare_geometries(start, stages) if size > start]
     if not ways:
         raise DoesNotFitError("nothing in its keys enlarges the image")
-    picked: tuple[tuple[Step, ...], tuple[Geometry, ...]] = draft.sizes(ways, ENLARGED)
+    picked: tuple[tuple[Step, ...], tuple[Geometry, ...]] = draft.sizes(ways, ENLARGED, rare)
     return picked
 
 
