@@ -21,9 +21,10 @@ from gan_export.checkpoint.containers.tensors import FLOATS, Float32, Tensor
 from gan_export.checkpoint.containers.torch import ContainerContents
 from gan_export.checkpoint.norms import Array, Folded, fold
 from gan_export.checkpoint.pickled_modules import PickledModule
-from gan_export.checkpoint.state_dicts import Candidate, StateDictSearch, at_path, find, owned_twice
+from gan_export.checkpoint.state_dicts import Candidate, StateDictSearch, at_path, find, owned_twice, role_of
 from gan_export.checkpoint.stats_donor import Lenders
 from gan_export.errors import GanExportError, NotRecognizedError, Topic, linked, printable
+from gan_export.graph.layers import Reshape
 from gan_export.graph.spec import GeneratorSpec
 from gan_export.recognize import ARCHS, recognize
 from gan_export.recognize.detect import MOST_MODULES, get_family
@@ -196,7 +197,9 @@ def _choose(found: StateDictSearch, overrides: ReadOptions, budget: Budget) -> t
         try:
             lender = lenders.of(candidate)
             whole = lenders.completed(candidate, lender) if lender else candidate
-            matches.append(_match(whole, overrides, budget))
+            match = _match(whole, overrides, budget)
+            _refuse_fed(match, found)
+            matches.append(match)
             if lender:
                 borrowed[candidate.path] = printable(lender.path, 60) or "the file itself"
         except BudgetError:
@@ -231,6 +234,30 @@ def _choose(found: StateDictSearch, overrides: ReadOptions, budget: Budget) -> t
             )
     reading = dataclasses.replace(best.reading, alternatives=(*best.reading.alternatives, *also[:_SHOWN]))
     return dataclasses.replace(best, reading=reading), tuple(notes)
+
+
+def _refuse_fed(match: _Match, found: StateDictSearch) -> None:
+    """Raise NotRecognizedError if a part begins with a convolution whose input a Linear beside the part gives.
+
+    For example, a decoder whose first Linear is no part of it would be read as one that takes z as one pixel.
+    """
+    part, signature = match.candidate, match.reading.spec.signature
+    first = match.reading.spec.layers[0]
+    whole = next((c for c in found.candidates if c is not part and _holds(c, part)), None)
+    if whole is None or not isinstance(first, Reshape) or not signature.is_sampled:
+        return
+    (nz,), pixels = signature.inputs[0].shape, math.prod(first.shape[1:])
+    inside = part.path.removeprefix(f"{whole.path}." if whole.path else "")
+    for key, tensor in whole.tensors.items():
+        if pixels != 1 or len(tensor.shape) != 2 or not key.endswith(".weight") or key.startswith(f"{inside}."):
+            continue
+        side = math.isqrt(tensor.shape[0] // nz)
+        if side > 1 and tensor.shape[0] == nz * side**2 and role_of(key.partition(".")[0]) == "unknown":
+            raise NotRecognizedError(
+                f"its first layer takes {nz} channels, and {printable(key.rpartition('.')[0], 60)} beside it gives "
+                f"{tensor.shape[0]:,} = {nz} x {side} x {side} features, so it is no generator without that layer; "
+                "save both in one state dict, or export the whole by its own class (module=PKG.MOD:CLASS)"
+            )
 
 
 def _holds(whole: Candidate, part: Candidate) -> bool:

@@ -11,6 +11,7 @@ from gan_export._lib.budget import Budget
 from gan_export.checkpoint.containers.tensors import FLOATS, OpaqueObject, Tensor, as_tensor
 from gan_export.checkpoint.keys import WRAPPERS
 from gan_export.checkpoint.pickled_modules import PickledModule, is_module, read_module, submodule
+from gan_export.recognize.other_networks import gives_a_code
 
 MAX_DEPTH = 3
 MAX_CANDIDATES = 64
@@ -205,28 +206,59 @@ def _is_optimizer(value: object) -> bool:
 
 
 _STEPS_PER_KEY = 6  # to find the network of a key
+_MOST_JOINED = 6  # parts of a decoder
 
 
 def _parts(whole: Candidate, budget: Budget) -> list[Candidate]:
     """Return the networks in a state dict with several, or with a copy of one, by the names before their keys."""
-    groups: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in whole.tensors.items():
-        budget.spend(_STEPS_PER_KEY)
-        budget.text(len(key))
-        head = _head(key)
-        groups.setdefault(head, {})[key[len(head) + 1 :]] = tensor
+    groups = _groups(whole, budget, names=1)
+    if len(groups) == 1 and "" not in groups:  # a larger object, such as "model", holds all of them
+        groups = _groups(whole, budget, names=2)
     heads = [h for h in groups if h and len(h) <= _MAX_NAME]
     if len(groups) < 2 or len(heads) > 32:  # checked first, since finding a role takes microseconds
         return []
     roles = {h: role_of(h.rpartition(".")[2]) for h in heads}
-    return [_part(whole, h, groups[h], budget) for h, r in roles.items() if r != "unknown"]
+    parts = [_part(whole, h, groups[h], budget) for h, r in roles.items() if r != "unknown"]
+    joined = _decoder(whole, groups, roles)
+    return [joined, *parts] if joined else parts
 
 
-def _head(key: str) -> str:
-    """Return a key up to the first component that isn't a wrapper's."""
+def _groups(whole: Candidate, budget: Budget, *, names: int) -> dict[str, dict[str, Tensor]]:
+    """Return the tensors by the first names of their keys, and then by the rest of the key."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in whole.tensors.items():
+        budget.spend(_STEPS_PER_KEY)
+        budget.text(len(key))
+        head = _head(key, names)
+        groups.setdefault(head, {})[key[len(head) + 1 :] if head else key] = tensor
+    return groups
+
+
+def _decoder(
+    whole: Candidate, groups: Mapping[str, Mapping[str, Tensor]], roles: Mapping[str, Role]
+) -> Candidate | None:
+    """Return an autoencoder without its encoder and the layers that give its code, if several parts are left.
+
+    Its path has their names: "decoder_input+decoder+final_layer".
+    """
+    encoders = [h for h, r in roles.items() if r == "discriminator" and "enc" in h.lower()]
+    left = [h for h in roles if h not in encoders and not gives_a_code(h)]
+    if not encoders or whole.module is not None or not 2 <= len(left) <= _MOST_JOINED:
+        return None
+    if not any(roles[h] == "generator" for h in left) or any(roles[h] in ("ema", "discriminator") for h in left):
+        return None
+    short = {h: h.rpartition(".")[2] for h in left}
+    tensors = {f"{short[h]}.{k}": t for h in left for k, t in groups[h].items()}
+    path = "+".join(short.values())
+    return Candidate(f"{whole.path}.{path}" if whole.path else path, "generator", tensors)
+
+
+def _head(key: str, names: int) -> str:
+    """Return a key up to the last of its first `names` components that aren't a wrapper's; "" if it has fewer."""
     parts = key.split(".")
     for i, part in enumerate(parts[:-1]):
-        if part not in WRAPPERS:
+        names -= part not in WRAPPERS
+        if not names:
             return ".".join(parts[: i + 1])
     return ""
 

@@ -178,6 +178,9 @@ def _run(
             for c in courses
         ):
             walk = Walk(other.spec, weights)
+            last = max(i for i, la in enumerate(other.spec.layers) if isinstance(la, BatchNorm))
+            if _SIZE in whole and math.isinf(walk.cost(0, last)):
+                continue
             courses.append(Course(whole, other, walk, walk.start()))
     behind: list[tuple[Course, float]] = []
     spent, most = 0.0, _MOST_WORK + _PER_BYTE * sum(weights[name].nbytes for name in reading.spec.parameters())
@@ -187,6 +190,16 @@ def _run(
         plans = {id(c): _plan(c, name, options) for c in courses}
         twins = _twins(courses, plans[id(courses[0])].stop)
         once = [c for c in courses if id(c) not in twins]
+        if any(_SIZE in c.whole for c in once):
+            quick = {id(c): _usual_choices(c, plans[id(c)], stored) for c in once}
+            least = min(min(off.values()) for off in quick.values())
+            for course in list(once):
+                short = min(quick[id(course)].values()) - least
+                if _SIZE in course.whole and short > margin(least) and least <= FITS:
+                    once.remove(course)
+                    gone = [c for c in courses if c is course or twins.get(id(c)) is course]
+                    courses = [c for c in courses if c not in gone]
+                    behind += [(c, short) for c in gone]
         cost = sum(c.walk.cost(c.place.at, plans[id(c)].stop) * plans[id(c)].runs for c in once)
         held = sum(c.walk.held(plans[id(c)].stop) for c in once)
         if spent + cost > (most if number < _FIRST else _WORK) or held > _MOST_HELD:
@@ -299,32 +312,37 @@ def _advance(course: Course, plan: _Plan, norm: str, stored: Moments) -> None:
     eps, until the best choice stays the same.  The course continues from the place of the family's defaults, unless
     another choice fits better by the margin.
     """
-    from gan_export.graph.walk import moments_of
-
-    source = course.reading.spec.layers[plan.stop].inputs[0]
-    off: dict[Choice, float] = {}
+    off = _usual_choices(course, plan, stored)
 
     def best() -> Choice:
         return min(off, key=lambda c: off[c])
 
-    def add(choice: Choice) -> None:
-        if choice not in off:
-            place = course.walk.run(course.place, plan.stop, _instead(plan, choice))
-            off[choice] = divergence(moments_of(place.values[source]), stored)
-
     eps, slopes = plan.values
-    for choice in itertools.product(_usual(eps, plan.habit[0]), _usual(slopes, plan.habit[1])):
-        add(choice)
     leader: Choice | None = None
     while leader != best():
         leader = best()
         for choice in [*((e, leader[1]) for e in eps), *((leader[0], s) for s in slopes)]:
-            add(choice)
+            if choice not in off:
+                off[choice] = _distance(course, plan, choice, stored)
     ahead = off[plan.habit] - off[leader] > margin(off[leader])
     course.place = course.walk.run(course.place, plan.stop, _instead(plan, leader if ahead else plan.habit))
     course.stretches.append(
         Stretch(norm, tuple(la.name for la in plan.norms), tuple(la.name for la in plan.activations), off, ahead)
     )
+
+
+def _usual_choices(course: Course, plan: _Plan, stored: Moments) -> dict[Choice, float]:
+    """Return the distance of each combination of usual values at the BatchNorm."""
+    eps, slopes = (_usual(values, habit) for values, habit in zip(plan.values, plan.habit, strict=True))
+    return {choice: _distance(course, plan, choice, stored) for choice in itertools.product(eps, slopes)}
+
+
+def _distance(course: Course, plan: _Plan, choice: Choice, stored: Moments) -> float:
+    """Return the distance of one choice at the BatchNorm, in nats per channel."""
+    from gan_export.graph.walk import moments_of
+
+    place = course.walk.run(course.place, plan.stop, _instead(plan, choice))
+    return divergence(moments_of(place.values[course.reading.spec.layers[plan.stop].inputs[0]]), stored)
 
 
 def slope_of(la: Layer) -> Slope | None:

@@ -26,12 +26,19 @@ _CODE = re.compile(
     r"(^|[._])((fc|lin|linear|hidden2?)?_?(mu|mean|(log_?)?(var|sigma|std))|fc2[12])([._]\d+)?$", re.IGNORECASE
 )
 _AUTOENCODER = "an autoencoder, whose decoder alone is a generator (save the decoder's state dict)"
+_LORA = re.compile(r"(^|[._])lora_(a|b|up|down)([._]|$)", re.IGNORECASE)
+_TIME = re.compile(r"(^|[._])(time_?(emb\w*|mlp|proj|pos_emb)|t_?emb\w*)([._]|$)", re.IGNORECASE)
 _CONDITION = re.compile(r"(^|[._])(gain|embed|gamma_embed|beta_embed|cond\w*)$", re.IGNORECASE)
 
 
 def classify_non_generator(state: State) -> str | None:
-    """Return `a discriminator`, `a classifier or an encoder`, `an optimizer's state`; None if it is none of these."""
+    """Return the kind of a network in words, such as `a discriminator`, if it is none that generates images.
+
+    None if it may be a generator.
+    """
     modules = list(state.modules.values())
+    if any(_LORA.search(m.path) for m in modules):
+        return "a LoRA, which only changes the weights of another network"
     if any(_OPTIMIZER & m.arrays.keys() for m in modules):
         return "an optimizer's state"
     convs = [m for m in modules if m.kind == "conv"]
@@ -68,11 +75,17 @@ def is_image_to_image(state: State) -> bool:
     return takes and any(1 < m.conv[1] <= PICTURE_CHANNELS < m.conv[0] for m in convs)
 
 
+def gives_a_code(path: str) -> bool:
+    """Return whether a layer gives the mean or the spread of an autoencoder's code, by its name: fc_mu, logvar."""
+    return _CODE.search(path) is not None
+
+
 def describe(state: State) -> str | None:
     """Return the kind of network and a key that shows it; None if it is not a kind that this module knows."""
     modules = list(state.modules.values())
     kinds = (
         ("a recurrent network (an LSTM or a GRU)", (m for m in modules if _has(m, "weight_ih"))),
+        ("a diffusion model's network, which takes a time step", _timed(modules)),
         ("a transformer", (m for m in modules if _has(m, "in_proj_weight") or _is_qkv(m))),
         (_AUTOENCODER, _latent_layers(state)),
         ("a style-based generator", _style_based(modules)),
@@ -138,6 +151,11 @@ def _kernel(module: Module) -> Shape:
 def _style_based(modules: list[Module]) -> Iterable[Module]:
     found = [m for m in modules if _STYLE.search(m.path)]
     return found if len(found) > 1 else ()
+
+
+def _timed(modules: list[Module]) -> Iterable[Module]:
+    found = [m for m in modules if _TIME.search(m.path)]
+    return found if any(m.kind == "conv" for m in modules) else ()
 
 
 def _grown(modules: list[Module]) -> Iterable[Module]:

@@ -95,7 +95,7 @@ def reach(judged: Judged, habit: Match) -> Verdict:
             if rest and not any(map(questions.has_flag, rest)):
                 figures[option] = figure
         else:
-            rest, figure = _of_wholes(option, course, judged, assumption.rare)
+            rest, figure = _of_wholes(option, course, judged, assumption)
             value = course.whole.get(option)
         if rest is None:
             continue
@@ -143,21 +143,21 @@ def _is_behind(course: Course, judged: Judged) -> bool:
 
 
 def _of_wholes(
-    option: str, taken: Course, judged: Judged, rare: tuple[int, ...]
+    option: str, taken: Course, judged: Judged, assumption: Assumption
 ) -> tuple[tuple[Any, ...] | None, str]:
     """Return the other possible values of an option of the whole generator, and by how much the ruled-out ones lag.
 
     The values are None if no candidate differs in the option.  Rare values that differ only behind the last BatchNorm
-    are left out.
+    are left out; those that are named as possible, and were too large to be judged, stay.
     """
     mine = taken.whole.get(option)
     beside = [c for c in judged.courses if c.whole.get(option) != mine and not _is_behind(c, judged)]
-    unseen = [c for c in beside if c.whole.get(option) in rare and c.stretches[-1] is taken.stretches[-1]]
-    if beside and len(unseen) == len(beside):
-        return None, ""
-    beside = [c for c in beside if c not in unseen]
-    if beside:
-        return tuple(dict.fromkeys(c.whole.get(option) for c in beside)), ""
+    seldom = {c.whole.get(option) for c in beside if c.stretches[-1] is taken.stretches[-1]} & {*assumption.rare}
+    tried = {c.whole.get(option) for c in (*judged.courses, *(c for c, _ in judged.behind))}
+    named = questions.values(option, assumption.instead) if option == "image_size" else ()
+    rest = dict.fromkeys([*(c.whole.get(option) for c in beside), *(v for v in named if v not in tried)])
+    if rest:
+        return tuple(v for v in rest if v not in seldom) or None, ""
     others = [short for c, short in judged.behind if c.whole.get(option) != mine]
     others += [_lead(taken, c) for c in judged.courses if c.whole.get(option) != mine]
     if not others:

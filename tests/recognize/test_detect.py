@@ -181,7 +181,7 @@ def test_a_sigmoid_is_brought_to_the_common_range() -> None:
         ("classic", ReadOptions(upsample="nearest"), "upsample=: .*no interpolation"),
         ("wassersteingan-nobn", ReadOptions(bn_eps=0.1), "bn_eps=: .*no BatchNorm"),
         ("classic", ReadOptions(label_order="before"), "label_order=: .*no label"),
-        ("classic", ReadOptions(image_size=64), "image_size=64: .*32x32"),
+        ("classic", ReadOptions(image_size=50), "image_size=50: .*32x32"),
         ("csinva-mnist", ReadOptions(image_size=64), "image_size=64: .*28 or 32"),
         ("classic", ReadOptions(classes=100), "classes=100: .*100 features"),
         ("embedding-after", ReadOptions(classes=11), "classes=11: .*has 10"),

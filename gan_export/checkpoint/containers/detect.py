@@ -12,11 +12,14 @@ from gan_export.checkpoint.containers.zip import Archive
 from gan_export.errors import GanExportError, printable
 
 _SAVE = "save the generator with torch.save(model.state_dict(), ...)"
+_TENSORFLOW_FILE = "only PyTorch checkpoints and safetensors are read"
+_TABLE_END = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"  # of LevelDB's tables: TensorFlow's .index
 
 # (offset, bytes, kind of the file and advice)
 _OTHERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs.github.com/spec/", "a Git LFS pointer, not the file itself; run git lfs pull"),
     (0, b"\x89GAN\r\n\x1a\n", "an exported generator (.gan), not a checkpoint; gan-sample generates images from it"),
+    (0, b"model_checkpoint_path:", f"the list of a folder of TensorFlow checkpoints; {_TENSORFLOW_FILE}"),
     (0, b"\x89HDF\r\n\x1a\n", f"an HDF5 file (Keras?); only PyTorch checkpoints and safetensors are read; {_SAVE}"),
     (0, b"\x93NUMPY", f"a single NumPy array; {_SAVE}"),
     (0, b"GGUF", f"a GGUF file; {_SAVE}"),
@@ -71,6 +74,8 @@ def decode(data: memoryview, budget: Budget, name: str = "the file") -> Containe
         raise _tar(head)
     if head[:1] == b"\x08" and any(op in bytes(data[:_GRAPH_HEAD]) for op in _TENSORFLOW):
         raise GanExportError("a TensorFlow SavedModel; only PyTorch checkpoints and safetensors are read")
+    if bytes(data[-len(_TABLE_END) :]) == _TABLE_END:
+        raise GanExportError(f"the index of a TensorFlow checkpoint; {_TENSORFLOW_FILE}")
     if _looks_like_onnx(head):
         raise GanExportError(
             f"an ONNX file, not a checkpoint; {_SAVE}; if gan-export wrote it, gan-export verify {printable(name)} "
@@ -93,6 +98,8 @@ def _zip(archive: Archive, budget: Budget, name: str) -> ContainerContents:
         return read_zip(archive, pickles[0][: -len("data.pkl")], budget)
     if names and all(n.endswith(".npy") for n in names):
         raise GanExportError(f"an archive of NumPy arrays (.npz), not a checkpoint; {_SAVE}")
+    if {"config.json", "model.weights.h5"} <= set(names):
+        raise GanExportError(f"a Keras model; {_TENSORFLOW_FILE}")
     few = ", ".join(printable(n, 40) for n in names[:3]) or "nothing"
     what = "several checkpoints in one zip archive" if pickles else "a zip archive that is not a checkpoint"
     raise GanExportError(f"{what} (it contains {few}); if a checkpoint is inside, unpack it first")

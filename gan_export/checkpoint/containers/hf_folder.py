@@ -52,6 +52,10 @@ def _single(folder: Path, here: list[str]) -> tuple[list[FileBytes], ContainerCo
     named = known or [n for n in here if n.endswith(_SUFFIXES[0])] or [n for n in here if n.endswith(_SUFFIXES[1:])]
     if not named and "saved_model.pb" in here:
         raise GanExportError(f"{shown} is a TensorFlow SavedModel; only PyTorch checkpoints and safetensors are read")
+    if not named and any(n.endswith(".ckpt.index") or (".ckpt-" in n and n.endswith(".index")) for n in here):
+        raise GanExportError(f"{shown} has a TensorFlow checkpoint; only PyTorch checkpoints and safetensors are read")
+    if not named and "model_index.json" in here:
+        raise GanExportError(f"{shown} is a pipeline of several networks (diffusers); name the file of one of them")
     if not named:
         raise GanExportError(f"{shown} is a folder without a model in it; name a checkpoint file")
     if len(named) > 1:

@@ -27,6 +27,8 @@ def nested(draft: SpecBuilder) -> list[ConvStage]:
         raise DoesNotFitError("not one Sequential of blocks", ("net.0.0.weight",))
     if list(blocks) != list(range(len(blocks))):
         raise DoesNotFitError("a block is missing, or one without weights stands between")
+    if bare := next((m for (block, place), m in found if place is None and int(block) < len(blocks) - 1), None):
+        raise DoesNotFitError(f"no activation is between {bare.key} and the block after it")
     return [blocks[i] for i in sorted(blocks)]
 
 
