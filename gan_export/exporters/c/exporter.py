@@ -42,13 +42,14 @@ class PlainC:
     def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
         """Write the folder `target`; see `Exporter.write`.  The precision is that of the weights; sums are float32."""
         from gan_export.exporters.c import names, plan, text, text_images, weights
+        from gan_export.exporters.c.source import Source
 
         symbol = names.checked_symbol(options.symbol)
         checkpoint = known_layers(generator, "c")
         spec, arrays = fold_batchnorm(checkpoint.spec, checkpoint.weights)
         layout = plan.make(spec)
         manifest = make_manifest(self, generator, options, {})
-        source = text.Source(
+        source = Source(
             symbol=symbol,
             plan=layout,
             members=weights.members(layout, arrays, options.precision),

@@ -7,7 +7,8 @@ import numpy as np
 from gan_export._lib.escape import C, Text, c, c_identifier
 from gan_export.exporters.c import fragments
 from gan_export.exporters.c.plan import grid
-from gan_export.exporters.c.text import Source, check, declared, functions, lines, part, provenance
+from gan_export.exporters.c.source import Source, declared, part, provenance
+from gan_export.exporters.c.text_functions import check, functions, lines
 from gan_export.graph.layers import InstanceNorm
 from gan_export.graph.views import ImageToImage
 
