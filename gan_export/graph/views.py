@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gan_export.errors import GanExportError
-from gan_export.graph.ports import Normal, Port, Uniform
+from gan_export.graph.ports import Normal, Port, TruncatedNormal, Uniform
 from gan_export.graph.signature import Signature
 from gan_export.graph.words import Prior
 
@@ -40,6 +40,12 @@ class LatentImage:
             view = LatentImage(nz, priors[z.prior], classes, sides, image.range)  # type: ignore[arg-type]
             if fits and view.signature() == replace(signature, batch=None):
                 return view
+        if isinstance(z.prior, TruncatedNormal):
+            bound = z.prior.bound
+            raise GanExportError(
+                f"{z.name} is drawn from a normal distribution truncated at ±{bound:g}; {user} takes only normal and "
+                "uniform latents"
+            )
         takes = ", ".join(p.name for p in signature.inputs)
         gives = ", ".join(p.name for p in signature.outputs)
         raise GanExportError(

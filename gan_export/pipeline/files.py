@@ -210,8 +210,8 @@ def _refuse_values(signature: Signature, file: Path) -> None:
     """Raise GanExportError for a generator that starts from values, which no seed gives."""
     if values := signature.inputs_of("values"):
         raise GanExportError(
-            f"{printable(file.name)} starts from {values[0].name}, which a page can't draw from a seed: leave input= out, or give "
-            "the synthesis of an export with split=True, with its mapping beside it"
+            f"{printable(file.name)} starts from {values[0].name}, which a page can't draw from a seed: leave input= "
+            "out, or give the synthesis of an export with split=True, with its mapping beside it"
         )
 
 

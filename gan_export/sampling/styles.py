@@ -237,7 +237,8 @@ def _of_checkpoint(generator: Generator, *, psi: bool, cutoff: int | None) -> St
     if has_parts:
         return StyleParts(mapping, generator)
     try:
-        return StyleParts(mapping, replace(opening.open(opening.path, options.of_part("synthesis")), latent_scale=generator.latent_scale))
+        synthesis = opening.open(opening.path, options.of_part("synthesis"))
+        return StyleParts(mapping, replace(synthesis, latent_scale=generator.latent_scale))
     except BaseException:
         mapping.close()
         raise

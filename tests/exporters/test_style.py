@@ -14,6 +14,7 @@ import gan_export
 from gan_export import checkpoint, exporters
 from gan_export.checkpoint import Checkpoint
 from gan_export.errors import GanExportError
+from gan_export.exporters.base import Options
 from gan_export.pipeline import publish
 from gan_export.recognize.options import ReadOptions
 from gan_export.runtimes import RUNTIMES
@@ -114,6 +115,23 @@ def test_onnx_takes_the_inputs_that_were_chosen(options: ReadOptions, inputs: li
     feeds = result.manifest.signature.feeds(5, range(3))
     assert session.run(feeds)["image"].shape == (3, 3, 8, 8)
     session.close()
+
+
+@pytest.mark.long
+def test_fp16_holds_the_sums_of_large_styles(tmp_path: Path) -> None:
+    """The squares of 64 styles of about 25, times those of 3x3 kernels, sum to more than fp16's 65504."""
+    net = nvlabs.random_everything(nvlabs.Generator(8, 0, 8, [64, 48]))
+    with torch.no_grad():
+        for name, value in net.named_parameters():
+            if name.endswith("affine.bias") and "torgb" not in name:
+                value.add_(24)
+            if name.endswith("torgb.weight"):
+                value.mul_(0.3)
+    nvlabs_pickle(tmp_path / "network.pkl", G_ema=net)
+    read = checkpoint.read(tmp_path / "network.pkl", ReadOptions(part="synthesis"))
+    shipped = publish.export(read, exporters.find("onnx"), tmp_path / "g.onnx", Options(precision="fp16"))
+    assert shipped.report is not None
+    assert min(row.psnr for row in shipped.report.rows) >= 45
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,9 @@ from gan_export.graph.torch_module import TO_BYTES, ToBytes
 def within_range(checkpoint: Checkpoint) -> Checkpoint:
     """Return the same generator with demodulated convolutions scaled, so that fp16 holds their sums.
 
-    conv(x, W) × rsqrt(s² @ Q.T + eps) is the same with W / c, Q / c² and eps / c².  c is a power of two near the norm of
-    an output channel's weight, so that both sums are of the size of what goes in; otherwise they grow with the number
-    of channels, and beyond fp16's 65504 for large styles, where the square's sum is infinite and the channel zero.
+    conv(x, W) × rsqrt(s² @ Q.T + eps) is the same with W / c, Q / c² and eps / c².  c is a power of two near the norm
+    of an output channel's weight, so that both sums are of the size of what goes in.  Otherwise they grow with the
+    number of channels: for large styles the sum of squares passes fp16's 65504 and is infinite, and the channel zero.
     """
     spec, weights = checkpoint.spec, dict(checkpoint.weights)
     layers = {layer.name: layer for layer in spec.layers}
@@ -72,7 +72,7 @@ def to_fp16(module: fx.GraphModule, floats: Collection[str], *, fp16_io: bool) -
     fp16 is too coarse for them above 128.  floats: the inputs of type float32; with fp16_io, z is in fp16.
     Raises GanExportError for a weight above fp16's range.
     """
-    casts = {python_identifier(name) for name in floats} - ({"z"} if fp16_io else set())
+    casts = set(floats) - ({"z"} if fp16_io else set())
     for name, weight in module.named_parameters():
         if weight.numel() and weight.isfinite().all() and weight.abs().max() > torch.finfo(torch.float16).max:
             raise GanExportError(f"{name} is too large for fp16 (above 65504); use precision=fp32")

@@ -72,7 +72,7 @@ export class Walk {
     return { from, to, latents, at: 0 };
   }
 
-  // Show where it is.  A mix of two normals keeps variance 1 when divided by its norm.
+  // Show its present image.  A mix of two normals keeps variance 1 when divided by its norm.
   #step({ from, to, at, latents }) {
     const norm = this.#page.normal() ? Math.hypot(at, 1 - at) : 1;
     const numbers = from.map((v, i) => ((1 - at) * v + at * to[i]) / norm);
