@@ -345,7 +345,9 @@ class Model:
     def _draw(self, request: GanRequest, threads: int | None, pictures: Pictures) -> None:
         with self.lock:
             context = self._context(request.count, threads)
-            status = self._lib.gan_generate(context, byref(request), byref(output))
+            status = self._lib.gan_generate(
+                context, byref(request), byref(_output(pictures, values=self.kind == "values"))
+            )
             message = self._lib.gan_context_message(context)
         check(status, self._path, message)
 
@@ -366,10 +368,13 @@ def _range(seed: int, start: int, count: int) -> GanRequest:
     return GanRequest(ctypes.sizeof(GanRequest), seed, start, count)
 
 
-def _output(pictures: Pictures) -> GanOutput:
-    """Return a description of images, which must outlive it: bytes (N, H, W, C) or floats (N, C, H, W)."""
+def _output(pictures: Pictures, *, values: bool = False) -> GanOutput:
+    """Return a description of images, which must outlive it: bytes (N, H, W, C) or floats (N, C, H, W).
+
+    values: whether they are rows of numbers, floats (N, R, F)
+    """
     output = GanOutput(ctypes.sizeof(GanOutput), pictures.ctypes.data, pictures.nbytes)
-    output.format = _BYTES if pictures.dtype == np.uint8 else _PLANES
+    output.format = _BYTES if pictures.dtype == np.uint8 else _ROWS if values else _PLANES
     return output
 
 

@@ -120,7 +120,9 @@ def test_onnx_takes_the_inputs_that_were_chosen(options: ReadOptions, inputs: li
 @pytest.mark.long
 def test_fp16_holds_the_sums_of_large_styles(tmp_path: Path) -> None:
     """The squares of 64 styles of about 25, times those of 3x3 kernels, sum to more than fp16's 65504."""
-    net = nvlabs.random_everything(nvlabs.Generator(8, 0, 8, [64, 48]))
+    from onnx.reference import ReferenceEvaluator  # ONNX Runtime keeps float32 between layers on a CPU
+
+    net = nvlabs.random_everything(nvlabs.Generator(8, 0, 8, [64, 16]))
     with torch.no_grad():
         for name, value in net.named_parameters():
             if name.endswith("affine.bias") and "torgb" not in name:
@@ -130,8 +132,11 @@ def test_fp16_holds_the_sums_of_large_styles(tmp_path: Path) -> None:
     nvlabs_pickle(tmp_path / "network.pkl", G_ema=net)
     read = checkpoint.read(tmp_path / "network.pkl", ReadOptions(part="synthesis"))
     shipped = publish.export(read, exporters.find("onnx"), tmp_path / "g.onnx", Options(precision="fp16"))
-    assert shipped.report is not None
-    assert min(row.psnr for row in shipped.report.rows) >= 45
+    feeds = read.signature.feeds(5, range(2))
+    (made,) = ReferenceEvaluator(str(shipped.path)).run(None, feeds)
+    with torch.no_grad():
+        want = net.synthesis(torch.from_numpy(feeds["ws"])).numpy()
+    assert np.abs(made - want).max() <= 0.01 * want.std()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
@@ -34,11 +35,12 @@ def within_range(checkpoint: Checkpoint) -> Checkpoint:
         over = 1 if isinstance(conv, ConvTranspose) else 0  # the axis of the output channels
         weight = weights[f"{conv.name}.weight"].astype(np.float64)
         norm = float(np.sqrt(np.square(weight).sum() / weight.shape[over]))
-        if not 0 < norm < np.inf:
+        if not 0 < norm < math.inf:
             continue
-        scale = 2.0 ** np.round(np.log2(norm))
+        scale = 2.0 ** round(math.log2(norm))
         weights[f"{conv.name}.weight"] = _float32(weight / scale)
-        weights[f"{demodulation.name}.weight"] = _float32(weights[f"{demodulation.name}.weight"] / scale**2)
+        squares = weights[f"{demodulation.name}.weight"].astype(np.float64)
+        weights[f"{demodulation.name}.weight"] = _float32(squares / scale**2)
         layers[demodulation.name] = replace(demodulation, eps=demodulation.eps / scale**2)
     reading = replace(checkpoint.reading, spec=replace(spec, layers=tuple(layers.values())))
     return replace(checkpoint, reading=reading, weights=weights)

@@ -21,7 +21,7 @@ from gan_export.exporters.onnx.int8 import quantize_int8
 from gan_export.formats.base import KEY
 from gan_export.formats.manifest import Manifest
 from gan_export.graph.ports import Port
-from gan_export.graph.views import LatentImage
+from gan_export.graph.views import LatentImage, takes_image
 
 if TYPE_CHECKING:
     import onnx
@@ -111,7 +111,7 @@ def _check(options: Options) -> None:
 
 def _check_images(signature: Signature, options: Options) -> None:
     """Raise GanExportError for options that don't work with a generator that takes images."""
-    if signature.is_sampled:
+    if not takes_image(signature):
         return
     if options.precision == "fp16":
         raise GanExportError("precision=fp16 doesn't support a generator that takes images; leave it out")

@@ -22,6 +22,7 @@ from gan_export._lib import untracked
 from gan_export.errors import GanExportError
 from gan_export.exporters.base import suppress_warnings
 from gan_export.graph.signature import Array, Signature
+from gan_export.graph.views import takes_image
 
 if TYPE_CHECKING:
     import onnx
@@ -59,7 +60,8 @@ def quantize_int8(model: onnx.ModelProto, signature: Signature) -> Quantized:
     Raises GanExportError if not even one layer can be quantized, and for a generator that takes images.
     """
     if not signature.is_sampled:
-        raise GanExportError("precision=int8 doesn't support a generator that takes images; leave it out")
+        what = "takes images" if takes_image(signature) else "starts from w, for which there is no calibration"
+        raise GanExportError(f"precision=int8 doesn't support a generator that {what}; leave it out")
     onnxruntime = untracked.onnxruntime()
 
     versions = {"onnxruntime": onnxruntime.__version__}
