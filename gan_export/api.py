@@ -242,7 +242,7 @@ def evaluate(
     from gan_export.pipeline import evaluate as evaluation
 
     if count < evaluation.LEAST:
-        raise GanExportError(f"count {count}: must be at least {evaluation.LEAST}")
+        raise GanExportError(f"count={count}: must be at least {evaluation.LEAST}")
     if (features is None) != (reference is None):
         raise GanExportError("features= and reference= go together: features need real images to compare with")
     with open(generator, device=device, **overrides) as opened:

@@ -164,7 +164,7 @@ def draw_torch(
 def check(seed: int, start: int, count: int) -> None:
     """Raise GanExportError for a seed, start or count out of range."""
     if not 0 <= seed < 1 << 64:
-        raise GanExportError(f"seed {seed}: must be 0 to 2^64-1")
+        raise GanExportError(f"seed={seed}: must be 0 to 2^64-1")
     if count < 0:
         raise GanExportError(f"count {count}: must not be negative")
     if not 0 <= start < 1 << 64 or start + count > 1 << 64:
@@ -237,7 +237,7 @@ def _table(prior: str) -> Floats:
             return normal_table()
         case "uniform":
             return uniform_table()
-    raise GanExportError(f"prior {prior!r}: must be normal or uniform")
+    raise GanExportError(f"prior={prior!r}: must be normal or uniform")
 
 
 def _words(seed: int, index: npt.NDArray[np.uint64], blocks: int, stream: int) -> npt.NDArray[np.uint32]:

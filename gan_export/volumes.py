@@ -83,7 +83,7 @@ def surfaces(volumes: Floats, span: tuple[float, float], level: float = 0.5, sid
 def check_level(level: float) -> None:
     """Raise GanExportError unless `level` is a share between the ends of a range."""
     if not 0 < level < 1:
-        raise GanExportError(f"level {level:g}: must be between 0 and 1, a share of the volume's range")
+        raise GanExportError(f"level={level:g}: must be between 0 and 1, a share of the volume's range")
 
 
 def enlarged(image: Bytes, side: int) -> Bytes:

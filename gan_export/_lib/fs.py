@@ -23,7 +23,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     The temporary file keeps `path`'s suffixes, because some writers depend on them.  The target doesn't change until
     the rename.  Raises GanExportError for a target that can't be written, before the body runs.
     """
-    target = _file_target(path)
+    target = check_target(path)
     temporary = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
     try:
         yield temporary
@@ -59,7 +59,7 @@ def atomic_group(path: Path | str, keep: Collection[Path] = ()) -> Iterator[Path
     comes last.  Raises GanExportError, before any rename, if one would replace a file of `keep`, or if `path` doesn't
     exist and one of the others does: it belongs to something else.
     """
-    target = _file_target(path)
+    target = check_target(path)
     refuse_overwrite(target, keep)
     folder = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
     try:
@@ -162,7 +162,8 @@ def sha256_file(path: Path | str) -> str:
     return digest.hexdigest()
 
 
-def _file_target(path: Path | str) -> Path:
+def check_target(path: Path | str) -> Path:
+    """Return the path; raise GanExportError, before any work, unless a file can be written there."""
     target = Path(path)
     _check_parent(target)
     if target.is_dir():

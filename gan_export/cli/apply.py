@@ -87,6 +87,8 @@ def apply(
     options = ApplyOptions(_size(resize), side, resume, fail_on_unreadable, outscale, bits, side_by_side)
     tiling = tiles.Tiling(tile, _overlap(tile_overlap), _bytes(max_memory))
     is_video = source.suffix.lower() in video.SUFFIXES and not source.is_dir()
+    if is_video or source.is_dir():
+        common.if_interrupted("add --resume to the same command to continue")
     with applying.open_image_generator(
         file, loading.overrides, seed=seed, pad=not no_pad, tiling=tiling, **loading.settings()
     ) as generator:
@@ -173,5 +175,5 @@ def _size(text: str | None) -> tuple[int, int] | None:
         return None
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(s.isascii() and s.isdecimal() and 0 < int(s[:9]) <= 1 << 16 for s in sides):
-        raise GanExportError(f"--resize {text}: a number of pixels, or HEIGHTxWIDTH")
+        raise GanExportError(f"--resize {text}: must be 1 to {1 << 16} pixels, or HEIGHTxWIDTH")
     return int(sides[0]), int(sides[-1])

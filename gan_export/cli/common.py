@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -19,6 +21,7 @@ from gan_export.cli.say import remark, say
 from gan_export.errors import GanExportError, Topic, printable
 
 INTERRUPTED = 130
+_NEXT: ContextVar[str] = ContextVar("what to do after an interrupt", default="")
 WRONG_USAGE: type[Exception] = cast(Any, typer.BadParameter.__mro__[1])  # UsageError, which typer doesn't export
 
 
@@ -84,6 +87,7 @@ def main(app: typer.Typer, program: str) -> NoReturn:
         from typer import completion
 
         completion.get_completion_inspect_parameters()  # registers the shells
+    _NEXT.set("")
     with _ended_as_interrupted() as ending:
         try:
             with explained("this command"):
@@ -104,6 +108,11 @@ def main(app: typer.Typer, program: str) -> NoReturn:
         sys.exit(code or 0)
 
 
+def if_interrupted(advice: str) -> None:
+    """Add to the line of an interrupted command how its work is continued."""
+    _NEXT.set(advice)
+
+
 def print_program(path: Path) -> None:
     """Print a warning, before the file is run, if it is a program from an unknown source."""
     from gan_export.formats import programs
@@ -118,9 +127,20 @@ def print_warnings(lines: Iterable[str]) -> None:
         say(f"warning: {line}", error=True)
 
 
+# How pydantic, which typer converts values with, words a value that doesn't fit, and the words of this project.
+_WORDED = (
+    (re.compile(r"Input should be a valid integer.*"), "must be a whole number"),
+    (re.compile(r"Input should be a valid number.*"), "must be a number"),
+    (re.compile(r"Input should be greater than or equal to"), "must be at least"),
+    (re.compile(r"Input should be less than or equal to"), "must be at most"),
+)
+
+
 def _usage(error: Any) -> str:
     """Return one line for a usage error of typer: the message, and the command that prints the help."""
     message: str = error.format_message().strip().rstrip(".")
+    for pattern, plain in _WORDED:
+        message = pattern.sub(plain, message)
     help = f"; see `{error.ctx.command_path} -h`" if error.ctx else ""
     return " ".join((message[:1].lower() + message[1:]).split()) + help
 
@@ -140,10 +160,11 @@ class _Ending:
             raise KeyboardInterrupt
 
     def outcome(self) -> tuple[str, int]:
-        """Return the message and the exit code."""
+        """Return the message, with what continues the work, and the exit code."""
+        following = f"; {_NEXT.get()}" if _NEXT.get() else ""
         if not self.number:
-            return "interrupted", INTERRUPTED
-        return f"ended by {signal.Signals(self.number).name}", 128 + self.number
+            return f"interrupted{following}", INTERRUPTED
+        return f"ended by {signal.Signals(self.number).name}{following}", 128 + self.number
 
 
 @contextlib.contextmanager

@@ -95,6 +95,7 @@ def dataset(
         overrides=asdict(read.overrides if read else loading.overrides),
     )  # fmt: skip
     progress = Progress()
+    common.if_interrupted("run the same command again to continue")
     try:
         report = run.run(source, request, out, progress=progress, expect=progress.expect)
     finally:

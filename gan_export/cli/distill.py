@@ -63,7 +63,7 @@ def distill(
 
     given = [
         *(settings or []),
-        *([] if channels is None else [f"student.channels={channels}"]),
+        *([] if channels is None else [f"student.channels={_share(channels)}"]),
         *([] if without is None else [f"student.without={json.dumps([n.strip() for n in without.split(',')])}"]),
         *([] if device is None else [f"compute.device={device}"]),
         *([] if seed is None else [f"train.seed={seed}"]),
@@ -246,3 +246,12 @@ class _Display:
             self._bar.console.print(printable(text, limit=2000), markup=False, highlight=False)
         else:
             say(text, error=error)
+
+
+def _share(channels: float) -> float:
+    """Return the share; raise GanExportError for what TOML has and a recipe can't mean, such as nan."""
+    from gan_export.errors import GanExportError
+
+    if not 0 < channels <= 1:
+        raise GanExportError(f"--channels {channels:g}: must be above 0 and below 1, a share of the teacher's channels")
+    return channels

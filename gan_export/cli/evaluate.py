@@ -58,9 +58,12 @@ def evaluate(
     """
     from gan_export import images
     from gan_export._lib.escape import json_text
-    from gan_export._lib.fs import atomic_file, write_text
+    from gan_export._lib.fs import atomic_file, check_target, write_text
     from gan_export.pipeline import evaluate as evaluation
 
+    for target in (json_file, nearest, write_reference):
+        if target is not None:
+            check_target(target)
     if count < evaluation.LEAST:
         raise GanExportError(f"-n {count}: must be at least {evaluation.LEAST}")
     if features is not None and against is not None:
@@ -70,7 +73,7 @@ def evaluate(
     for flag, given in (("--reference", against), ("--features", features)):
         if given is not None:
             other = "--features" if flag == "--reference" else "--reference"
-            raise GanExportError(f"{flag} {given}: give {other} as well: features need real images to compare with")
+            raise GanExportError(f"{flag} {given}: give {other} as well; the features of real images are compared")
     if weights or resize or write_reference:
         raise GanExportError("--weights, --resize and --write-reference need --features and --reference")
     with opened(file, loading) as generator:

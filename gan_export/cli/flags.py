@@ -14,13 +14,12 @@ from gan_export.recognize.options import ReadOptions
 # Parameters besides those of ReadOptions, all of which are flags of a command under the same name.
 NAMES = frozenset({
     *(field.name for field in fields(ReadOptions)),
-    "arithmetic", "batch", "channels", "classifier", "data_root", "device", "devices", "external_data", "filter",
-    "force", "format", "fp16_io", "keypoints", "kwargs", "latent_scale", "latents", "max_error", "max_memory",
-    "module",
-    "nodes", "onnxruntime_web", "opset", "part", "per_layer", "precision", "pythonpath", "ray", "recalibrate",
-    "recipe", "resize", "resume", "runtime", "sampler", "save_dir", "seed", "seeds", "shard_size", "side",
-    "signature", "split", "start", "static", "strict", "tensorboard", "threads", "tile", "tile_overlap", "weights",
-    "workers", "write_reference",
+    "arithmetic", "batch", "bits", "channels", "classifier", "data_root", "device", "devices", "direction",
+    "external_data", "filter", "force", "format", "fp16_io", "keypoints", "kwargs", "latent_scale", "latents", "level",
+    "max_error", "max_memory", "mix", "module", "nodes", "onnxruntime_web", "opset", "outscale", "part", "per_layer",
+    "precision", "processes", "pythonpath", "ray", "recalibrate", "recipe", "resize", "resume", "rng", "rounds",
+    "runtime", "sampler", "save_dir", "seed", "seeds", "shard_size", "side", "signature", "split", "start", "static",
+    "strict", "tensorboard", "threads", "tile", "tile_overlap", "weights", "without", "workers", "write_reference",
 })  # fmt: skip
 # Parameters and values that a command spells in another way.
 OTHER = {

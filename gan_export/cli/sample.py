@@ -240,8 +240,8 @@ def _own_latents(generator: Generator, file: Path | None, loading: Loading) -> M
 
 
 def _check_counts(total: int, batch: int) -> None:
-    if total < 1:
-        raise GanExportError(f"-n {total}: must be at least 1")
+    if not 1 <= total <= 1 << 40:
+        raise GanExportError(f"-n {total}: must be 1 to 2^40")
     if batch < 1:
         raise GanExportError(f"--batch {batch}: must be at least 1")
 

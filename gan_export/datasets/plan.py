@@ -174,7 +174,7 @@ class Partition:
         first, slash, second = text.partition("/")
         numbers = first.isdecimal() and second.isdecimal() and max(len(first), len(second)) < 20
         if not slash or not numbers or not 1 <= int(first) <= int(second):
-            raise GanExportError(f"part={printable(text)}: 1/16 to 16/16 are the parts of 16")
+            raise GanExportError(f"part={printable(text)}: must be K/N with K from 1 to N, such as 3/16")
         return Partition(int(first), int(second))
 
     def of_job(self, job: DatasetPlan) -> range:

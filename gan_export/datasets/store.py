@@ -91,7 +91,7 @@ class Folder:
         self.path = path
         self.shown = printable(str(path))
         if path.exists() and not path.is_dir():
-            raise GanExportError(f"{self.shown} is a file; name a folder with target=")
+            raise GanExportError(f"{self.shown} is a file; name a folder")
         there = path
         while not there.exists():
             there = there.parent

@@ -60,7 +60,7 @@ class _Source:
         self.drawing = drawing
         latents.check(drawing.seed, drawing.start, drawing.length)
         if drawing.length < 1:
-            raise GanExportError(f"length {drawing.length}: must be at least 1")
+            raise GanExportError(f"length={drawing.length}: must be at least 1")
         self.signature, self.overrides = _described(drawing)
         first = range(drawing.start, drawing.start + 1)
         generators.choose_labels(self.signature, drawing.label, drawing.seed, first)

@@ -239,6 +239,7 @@ def check_options(exporter: Exporter, options: Options) -> None:
     if options.precision not in exporter.precisions:
         known = ", ".join(exporter.precisions)
         raise GanExportError(f"{exporter.name} has no precision {options.precision}; it has {known}")
+    tolerance.rule(exporter.name, options.precision, options.max_error, arithmetic=options.arithmetic)
 
 
 def make_manifest(exporter: Exporter, generator: Exportable, options: Options, versions: Mapping[str, str]) -> Manifest:

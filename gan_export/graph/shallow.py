@@ -67,9 +67,7 @@ def _replacing(spec: GeneratorSpec, name: str) -> dict[str, str]:
     layer = next((x for x in spec.layers if x.name == name), None)
     possible = [x.name for x in spec.layers if isinstance(x, (la.Add, *_INPUT_WIDTHS))]
     if layer is None or name not in possible:
-        raise GanExportError(
-            f"{printable(name, 60)} can't be left out; it must be one of {printable(', '.join(possible), 600)}"
-        )
+        raise GanExportError(f"without={printable(name, 60)}: must be one of {printable(', '.join(possible), 600)}")
     if isinstance(layer, la.Add):
         return {name: min(layer.inputs, key=lambda side: _own_weights(spec, side, layer.inputs))}
     taken, end = {name: layer.inputs[0]}, name

@@ -107,6 +107,8 @@ def export_every_format(
 ) -> Iterator[Outcome]:
     """Export a checkpoint to every format that can be written here; yield the outcome of each when it ends."""
     require_libraries()
+    if folder.exists() and not folder.is_dir():
+        raise GanExportError(f"{printable(str(folder))} is a file; name a folder with target=")
     folder.mkdir(parents=True, exist_ok=True)
     generator = prepare(checkpoint)
     for line in table.lines():

@@ -279,7 +279,7 @@ class Model:
 
     def _options(self, count: int, threads: int | None) -> GanOptions:
         if threads is not None and not 1 <= threads <= 1024:
-            raise GanExportError(f"threads {threads}: must be 1 to 1024")
+            raise GanExportError(f"threads={threads}: must be 1 to 1024")
         return GanOptions(ctypes.sizeof(GanOptions), self._max_memory, threads or 0, min(count, _LARGEST_BATCH))
 
     def _context(self, count: int, threads: int | None) -> c_void_p:
@@ -323,7 +323,7 @@ class Model:
             raise GanExportError(f"labels of shape {chosen.shape}; must be ({n},)")
         labeling = _LABELINGS.get(label, -1) if isinstance(label, str) else _ONE_LABEL
         if labeling < 0 or (not isinstance(label, str) and not 0 <= label < max(self.classes, 1)):
-            raise GanExportError(f"label {label}: must be 0 to {self.classes - 1}, random or all")
+            raise GanExportError(f"labels={label}: must be 0 to {self.classes - 1}, random or all")
         request = _range(seed, start, n)
         request.labeling, request.label = labeling, 0 if isinstance(label, str) else label
         if chosen is not None:

@@ -41,9 +41,9 @@ class ApplyOptions:
 
     def __post_init__(self) -> None:
         if self.outscale is not None and not 0 < self.outscale <= MOST_OUTSCALE:
-            raise GanExportError(f"outscale {self.outscale}: must be above 0 and at most {MOST_OUTSCALE:g}")
+            raise GanExportError(f"outscale={self.outscale}: must be above 0 and at most {MOST_OUTSCALE:g}")
         if self.bits not in (None, 8, 16):
-            raise GanExportError(f"bits {self.bits}: must be 8 or 16")
+            raise GanExportError(f"bits={self.bits}: must be 8 or 16")
 
 
 @dataclass(frozen=True, slots=True)

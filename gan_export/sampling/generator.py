@@ -129,7 +129,10 @@ class Generator:
         Raises GanExportError for a seed, index, label or input that the generator doesn't take.
         """
         if all(p.kind == "image" for p in self.signature.inputs) and not ports:
-            raise GanExportError(f"this generator takes {_names(self.signature)}, no latent; use apply, with images")
+            raise GanExportError(
+                f"this generator takes {_names(self.signature)}, no latent; "
+                "use gan-sample apply FILE INPUT -o OUT, or Generator.apply"
+            )
         which = self._which(count, start, indices, seed)
         styling = Styling.of(psi, cutoff, mix, direction, by, rng=rng, count=len(which))
         parts = self._styled(styling, ports)
@@ -270,7 +273,7 @@ class Generator:
         if indices is not None:
             return image_indices(indices)
         if count is None or count < 1:
-            raise GanExportError(f"count {count}: must be at least 1")
+            raise GanExportError(f"count={count}: must be at least 1")
         latents.check(seed, start, count)
         return range(start, start + count)
 
@@ -408,7 +411,7 @@ def choose_labels(
     if label == "all":
         return latents.labels_in_turn(indices, classes)
     if not 0 <= label < classes:
-        raise GanExportError(f"label {label}: must be 0 to {classes - 1}, or all")
+        raise GanExportError(f"labels={label}: must be 0 to {classes - 1}, or all")
     return np.full(len(indices), label, np.int64)
 
 

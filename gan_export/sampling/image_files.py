@@ -69,7 +69,8 @@ def read(path: Path, how: Reading) -> Picture:
         with _of_any_size(), Image.open(path) as opened:
             width, height = opened.size
             if 2 * 4 * height * width > how.max_memory:  # Pillow's image and an array, up to 4 channels
-                raise GanExportError(f"{width} x {height} pixels need more than max_memory={how.max_memory >> 20:,}M")
+                bound = f"{how.max_memory >> 20:,}M" if how.max_memory >> 20 else f"{how.max_memory:,} bytes"
+                raise GanExportError(f"{width} x {height} pixels need more than max_memory={bound}; allow more")
             if (frames := getattr(opened, "n_frames", 1)) > 1:
                 raise GanExportError(f"an animation of {frames} frames; give each as an image")
             orientation = opened.getexif().get(_ORIENTATION, 1)  # which decodes a PNG

@@ -56,10 +56,10 @@ def write(
     if suffix not in SUFFIXES:
         raise GanExportError(f"{printable(target.name)}: a walk is written as {', '.join(SUFFIXES)}")
     if stops < 2:
-        raise GanExportError(f"keypoints {stops}: must be at least 2")
+        raise GanExportError(f"keypoints={stops}: must be at least 2")
     channels, height, width = generator.image
     if count < 1:
-        raise GanExportError(f"count {count}: must be at least 1")
+        raise GanExportError(f"count={count}: must be at least 1")
     tall, wide = images.grid_size(count, height, width, pad=_pad(count))
     if stops * FRAMES * tall * wide * channels * _times(tall, wide) ** 2 > _LIMIT:
         raise GanExportError(

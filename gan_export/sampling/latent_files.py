@@ -64,6 +64,8 @@ def read_latents(path: Path, port: Port) -> Floats:
         raise GanExportError(
             f"{printable(str(path))} contains {values.dtype} {given}; must be float (N, {sizes}){also} for {port.name}"
         )
+    if not np.isfinite(values).all():
+        raise GanExportError(f"{printable(str(path))} contains numbers that are not finite; save it again")
     return np.ascontiguousarray(values, np.float32)
 
 

@@ -32,6 +32,9 @@ class Opening:
         return open_generator(path, options, by_evidence=False, **self.settings)
 
 
+MOST_THREADS = 1024  # more would only be waited for: a runtime starts them all
+
+
 def open_generator(
     path: Path,
     overrides: ReadOptions | None = None,
@@ -51,7 +54,7 @@ def open_generator(
     Raises GanExportError for a file that no runtime takes, or a runtime that takes another kind.
     """
     if not 0.0 <= latent_scale <= 1.0:
-        raise GanExportError(f"latent scale {latent_scale}: must be 0 (the mean image) to 1 (as trained)")
+        raise GanExportError(f"latent_scale={latent_scale}: must be 0 (the mean image) to 1 (as trained)")
     found = opened(
         path, overrides, runtime=runtime, device=device, threads=threads, max_memory=max_memory, strict=strict,
         by_evidence=by_evidence,
@@ -78,12 +81,16 @@ def opened(
     reading: Match | None = None
     if not path.exists():
         raise GanExportError(f"{printable(str(path))}: no such file")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise GanExportError(f"threads={threads}: must be 1 to {MOST_THREADS}")
     overrides = overrides or ReadOptions()
     kind = manifests.detect_format(path)
     chosen = find_runtime(runtime) if runtime else next(r for r in RUNTIMES if r.format == kind)
     if chosen.format != kind:
         takes = ", ".join(r.name for r in RUNTIMES if r.format == kind)
-        raise GanExportError(f"{chosen.name} can't run {printable(path.name)}, a {kind} file; use {takes}")
+        raise GanExportError(
+            f"{chosen.name} can't run {printable(path.name)}, which is of the kind {kind}; use {takes}"
+        )
     if max_memory:
         if not isinstance(chosen, NativeRuntime):
             raise GanExportError(f"max_memory {max_memory}: only the C engine has a bound, and it runs .gan files")

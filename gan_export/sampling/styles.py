@@ -67,7 +67,7 @@ class Styling:
     ) -> Styling:
         """Return the styling of `count` images, checked.  mix: as of `parse_mix`, empty for none."""
         if rng not in ("philox", "numpy"):
-            raise GanExportError(f"rng {printable(str(rng), 40)}: must be philox or numpy")
+            raise GanExportError(f"rng={printable(str(rng), 40)}: must be philox or numpy")
         values = None if psi is None else np.asarray(psi, np.float32)
         if values is not None and (values.shape not in ((), (count,)) or not np.isfinite(values).all()):
             raise GanExportError(f"psi of shape {values.shape}: must be a finite number, or one for each of the images")
@@ -78,7 +78,7 @@ class Styling:
             raise GanExportError(f"direction by {by}: must be finite")
         mixes = parse_mix(mix) if mix else ()
         if rng == "numpy" and any(m.seed >= 1 << 32 for m in mixes):
-            raise GanExportError(f"mix {printable(mix, 60)}: the seeds of numpy are 0 to 2^32-1")
+            raise GanExportError(f"mix={printable(mix, 60)}: the seeds of numpy are 0 to 2^32-1")
         return Styling(values, cutoff, mixes, towards, float(by), rng)
 
     @property
@@ -92,7 +92,7 @@ class Styling:
             return ws
         if self.direction.shape not in (ws.shape[1:], ws.shape[-1:]):
             sizes = " or ".join(str(s) for s in dict.fromkeys((ws.shape[-1:], ws.shape[1:])))
-            raise GanExportError(f"direction {self.direction.shape}: must be {sizes}")
+            raise GanExportError(f"direction= of shape {self.direction.shape}: must be {sizes}")
         return ws + np.float32(self.by) * self.direction
 
     def of_rows(self, rows: slice) -> Styling:
@@ -108,7 +108,7 @@ def parse_mix(text: str) -> tuple[Mix, ...]:
         match = _MIX.fullmatch(part.strip())
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if match is None or first > last or int(match[3]) >= 1 << 64:
-            raise GanExportError(f"mix {printable(text, 60)}: layers and a seed, such as 4-7:12, or 4-7:12,9:3")
+            raise GanExportError(f"mix={printable(text, 60)}: layers and a seed, such as 4-7:12, or 4-7:12,9:3")
         mixes.append(Mix(first, last, int(match[3])))
     return tuple(mixes)
 
@@ -135,7 +135,7 @@ class StyleParts:
         made, rows = ws.copy(), self.shape[0]
         for mix in styling.mix:
             if mix.last >= rows:
-                raise GanExportError(f"mix {mix.first}-{mix.last}: this generator has the layers 0 to {rows - 1}")
+                raise GanExportError(f"mix={mix.first}-{mix.last}: this generator has the layers 0 to {rows - 1}")
             other = self._mapped(np.repeat(self._latent(mix.seed, styling.rng), len(ws), 0), labels, styling.psi)
             made[:, mix.first : mix.last + 1] = other[:, mix.first : mix.last + 1]
         return styling.moved(made)

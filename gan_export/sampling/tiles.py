@@ -36,7 +36,7 @@ class Tiling:
 
     def __post_init__(self) -> None:
         if self.tile is not None and not 0 <= self.tile <= 1 << 16:
-            raise GanExportError(f"tile {self.tile}: must be 0 (automatic) to {1 << 16} pixels")
+            raise GanExportError(f"tile={self.tile}: must be 0 (automatic) to {1 << 16} pixels")
         if self.overlap is not None and not 0 <= self.overlap <= 1 << 16:
             raise GanExportError(f"tile overlap {self.overlap}: must be 0 to {1 << 16} pixels, or full")
         if self.max_memory < 1:

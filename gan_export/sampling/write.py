@@ -41,9 +41,9 @@ def write(
     columns: of a grid, by default as square as possible; `progress` gets the size of each batch.
     """
     if count < 1:
-        raise GanExportError(f"count {count}: must be at least 1")
+        raise GanExportError(f"count={count}: must be at least 1")
     if batch < 1:
-        raise GanExportError(f"batch {batch}: must be at least 1")
+        raise GanExportError(f"batch={batch}: must be at least 1")
     with open_sink(target, image, first, count, columns) as sink:
         for at in range(0, count, batch):
             rows = range(at, min(at + batch, count))
@@ -67,7 +67,7 @@ def write_values(
     As `value_sinks.open_sink` writes them, in batches that take at most _MOST_AT_ONCE bytes.
     """
     if batch < 1:
-        raise GanExportError(f"batch {batch}: must be at least 1")
+        raise GanExportError(f"batch={batch}: must be at least 1")
     batch = min(batch, max(1, _MOST_AT_ONCE // (4 * math.prod(port.dims({})))))
     with open_sink_of_values(target, port, first, count, form) as sink:
         for at in range(0, count, batch):

@@ -218,7 +218,8 @@ def load(name: str, settings: Iterable[str] = ()) -> Recipe:
     except OSError as e:
         raise GanExportError(f"{printable(str(file))}: {e.strerror}; `gan-train list` shows the recipes") from None
     data.setdefault("name", file.name.removesuffix(".toml"))
-    return from_data(override(data, settings), where=str(file))
+    wanted = list(settings)
+    return from_data(override(data, wanted), where=f"{file.name} with settings=" if wanted else str(file))
 
 
 @linked(Topic.RECIPES)

@@ -43,8 +43,10 @@ _WRITTEN = tuple(
 @linked(Topic.RUNS)
 def check_new(run: Path) -> None:
     """Raise GanExportError unless `run` is free for a new run."""
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
-        name = printable(str(run))
+    name = printable(str(run))
+    if run.exists() and not run.is_dir():
+        raise GanExportError(f"{name} is a file; name a folder with target=")
+    if run.exists() and any(run.iterdir()):
         raise GanExportError(
             f"{name} already exists; continue it with `gan-train resume {name}`, or name another folder with target="
         )

@@ -168,7 +168,9 @@ def test_an_interrupt_ends_a_cluster_of_its_own_and_one_machine_goes_on(
     finally:
         run.kill()
     assert run.returncode == 130
-    assert err.decode().splitlines()[-1] == "gan-sample: interrupted"  # after lines of progress, if it took long
+    assert err.decode().splitlines()[-1] == (
+        "gan-sample: interrupted; run the same command again to continue"  # after lines of progress, if it took long
+    )
     deadline = time.monotonic() + 30
     while actors():
         assert time.monotonic() < deadline

@@ -212,7 +212,7 @@ def test_an_interrupt_is_one_line_and_keeps_what_is_finished(gan: Path, tmp_path
     finally:
         run.kill()
     assert run.returncode == 130
-    assert err.decode().strip() == "gan-sample: interrupted"
+    assert err.decode().strip() == "gan-sample: interrupted; run the same command again to continue"
     assert list(out.glob("images-*.npy"))
 
 

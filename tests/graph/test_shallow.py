@@ -39,8 +39,8 @@ def test_a_layer_takes_its_norm_and_activation_along_and_the_next_one_is_fitted(
     ("name", "omitted", "message"),
     [
         ("classic", "convt1", r"the images are 1x16x16, not 1x32x32"),
-        ("classic", "bn1", r"bn1 can't be left out; it must be one of convt0, convt1, convt2, convt3"),
-        ("classic", "nothing", "nothing can't be left out"),
+        ("classic", "bn1", r"without=bn1: must be one of convt0, convt1, convt2, convt3"),
+        ("classic", "nothing", "without=nothing: must be one of"),
         ("cgan-mlp", "fc4", r"layer grid fits no more"),
     ],
 )

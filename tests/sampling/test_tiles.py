@@ -173,7 +173,7 @@ def test_what_cannot_be_tiled_is_refused(tmp_path: Path, command: Command) -> No
         (("--tile", "-1"), "tile -1: must be 0"),
         (("--tile-overlap", "half"), "--tile-overlap half: must be a number of pixels, or full"),
         (("--max-memory", "much"), "--max-memory much: must be bytes"),
-        (("--max-memory", "9K"), "40 x 40 pixels need more than --max-memory 0M"),
+        (("--max-memory", "9K"), "40 x 40 pixels need more than --max-memory 9,216 bytes; allow more"),
     ):
         assert why in refused(command("gan-sample", "apply", upscaler, tmp_path / "in.png", "-o", out, *flags))
     assert not out.exists()

@@ -64,7 +64,7 @@ class Onnx:
 
         opset = options.opset or DEFAULT_OPSET
         if opset not in OPSETS:
-            raise GanExportError(f"opset {opset}: must be {OPSETS.start} to {OPSETS.stop - 1}")
+            raise GanExportError(f"opset={opset}: must be {OPSETS.start} to {OPSETS.stop - 1}")
         _check(options)
         _check_images(generator.signature, options)
         if options.sampler:

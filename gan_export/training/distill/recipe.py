@@ -181,7 +181,7 @@ def from_data(data: Mapping[str, Any], where: str) -> Distilling:
 def _check(r: Distilling) -> None:
     share = r.student.channels
     if not 0 < share <= 1:
-        raise GanExportError(f"channels={share:g}: a share of the teacher's channels, over 0 and below 1")
+        raise GanExportError(f"channels={share:g}: must be above 0 and below 1, a share of the teacher's channels")
     if share == 1 and not (r.student.widths or r.student.without):
         raise GanExportError("channels=1: the student is as wide as its teacher; give fewer, such as channels=0.5")
     for name in ("pixel", "features", "adversarial"):
