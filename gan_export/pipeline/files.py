@@ -139,7 +139,7 @@ def export_page(
 
     onnxruntime_web: the folder of that package, for a page that can use it as well; read_options: those of `read`.
     Raises the errors of `publish.export`, or GanExportError for options that a `.gan` file can't have, and for a
-    generator of volumes or signals.  A style-based generator becomes two files, its mapping and its synthesis, unless
+    generator of signals.  A style-based generator becomes two files, its mapping and its synthesis, unless
     onnxruntime_web is given or its input is chosen; of an export in two files, `file` is the synthesis.
     """
     options = options or Options()
@@ -158,7 +158,7 @@ def export_page(
         return _page_of_export(file, folder)
     require_libraries(onnx if runtime else native)
     generator = prepare(read())
-    image_of(generator.signature)
+    _refuse_signals(generator.signature)
     exported: list[tuple[str, ExportResult]] = []
 
     def put(exporter: Exporter, generator: Exportable = generator, part: str = "") -> Callable[[Path], None]:
@@ -169,9 +169,11 @@ def export_page(
         return write
 
     images = bool(generator.signature.inputs_of("image"))
-    if images and runtime:
+    volumes = generator.signature.outputs[0].kind == "volume"
+    if (images or volumes) and runtime:
+        what = "volumes" if volumes else "images"
         raise GanExportError(
-            "--onnxruntime-web: the page of a generator of images runs on the engine only; leave it out"
+            f"--onnxruntime-web: the page of a generator of {what} runs on the engine only; leave it out"
         )
     if "input" in generator.grades and not runtime:  # z was taken, of the inputs that a style-based generator may have
         mapping, synthesis = (
@@ -190,7 +192,7 @@ def _page_of_export(file: Path, folder: Path) -> Page:
     manifest = manifests.read_manifest(file, "gan")
     images, mapping = False, mapping_beside(file)
     if manifest is not None:
-        image_of(manifest.signature)  # the page shows no volumes and plays no signals
+        _refuse_signals(manifest.signature)
         images = bool(manifest.signature.inputs_of("image"))
         if mapping is None:
             _refuse_values(manifest.signature, file)
@@ -215,6 +217,12 @@ def _refuse_values(signature: Signature, file: Path) -> None:
             f"{printable(file.name)} starts from {values[0].name}, which a page can't draw from a seed: leave input= "
             "out, or give the synthesis of an export with split=True, with its mapping beside it"
         )
+
+
+def _refuse_signals(signature: Signature) -> None:
+    """Raise GanExportError unless a page can show what comes out: images or volumes."""
+    if signature.outputs[0].kind != "volume":
+        image_of(signature)
 
 
 def options_as_exported(artifact: Path, checkpoint: Path, given: ReadOptions) -> AsExported:

@@ -1,4 +1,4 @@
-"""Images in a browser: the engine as WebAssembly, a JavaScript module for it, and a page that uses both."""
+"""Images and volumes in a browser: the engine as WebAssembly, a JavaScript module for it, and a page that uses both."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gan_export._lib.escape import json_text
 from gan_export._lib.fs import atomic_folder, write_text
 from gan_export.errors import GanExportError, printable
 
-MODULE = ("gan.js", "gan.d.ts", "engine.js", "worker.js", "latents.js", "styles.js", "tiles.js", "onnx.js")
+MODULE = ("gan.js", "gan.d.ts", "engine.js", "worker.js", "latents.js", "styles.js", "tiles.js", "onnx.js", "surface.js")
 ENGINES = ("gan.wasm", "gan-simd.wasm", "gan-relaxed.wasm")  # for any browser, with SIMD, with relaxed SIMD
 SHARED = "base.css"  # of both pages
 PAGE = ("index.html", "app.js", "style.css")
-PAGE_OF_LATENTS = ("style_controls.js", "walk.js")
+PAGE_OF_LATENTS = ("style_controls.js", "walk.js", "volume_view.js", "turning.js")
 GENERATOR = "generator.gan"
 MAPPING = "mapping.gan"  # beside it, if that is a style-based generator's synthesis
 ONNX_GENERATOR = "generator.onnx"

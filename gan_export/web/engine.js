@@ -16,6 +16,11 @@ export function bestBuild() {
   return WebAssembly.validate(new Uint8Array(SIMD)) ? "gan-simd.wasm" : "gan.wasm";
 }
 
+// Return the bytes of one image, or of one volume: the slices of a volume lie one below the other.
+export function bytesOf({ depth, height, width, channels }) {
+  return (depth || 1) * height * width * channels;
+}
+
 export class Engine {
   #wasm;
   #model = 0;
@@ -81,8 +86,8 @@ export class Engine {
       classes: u32(8),
       prior: ["normal", "uniform", "none"][u32(12)],
       channels: u32(16),
-      height: u32(20) * Math.max(1, u32(64)), // the slices of a volume lie one below the other
-      depth: u32(64), // slices of a volume, 0 for images
+      depth: u32(64), // of a volume, 0 for images
+      height: u32(20),
       width: u32(24),
       manifest: this.#text(u32(48), u32(52)),
       kernels: this.#text(u32(56)),
@@ -101,9 +106,9 @@ export class Engine {
     return u32(4) ? { channels: u32(4), height: side(8), width: side(20) } : null;
   }
 
-  // A context needs memory for transformed weights, so there are only two kinds.
+  // A context needs memory for transformed weights, so there are only two kinds; for volumes, one: each is large.
   #context(count) {
-    const batch = count === 1 ? 1 : CHUNK;
+    const batch = count === 1 || this.info.depth ? 1 : CHUNK;
     const found = this.#contexts.get(batch);
     if (found) return found;
     const options = this.#structure(40, { 16: 1, 20: batch }); // threads, batch
@@ -133,14 +138,14 @@ export class Engine {
     }
   }
 
-  // Return images as a Uint8Array, N x H x W x C, and values as a Float32Array, N x rows (their width) x channels.
+  // Return images as a Uint8Array, N x H x W x C, volumes as N x D x H x W x C, and values as a Float32Array, N x rows (their width) x channels.
   // label: a number, -1 random, -2 all; latents: Float32Array or null;
   // scalars: a Float32Array of info.scalars numbers for all images, or null for ones.
   generate({ seed, start, count, label, latents, scalars }) {
-    const { width, height, channels, latentSize, scalars: each, kind } = this.info;
+    const { latentSize, scalars: each, kind } = this.info;
     const [type, format] = kind === "values" ? [Float32Array, 6] : [Uint8Array, 0]; // GAN_FLOAT_INTERLEAVED, GAN_BYTES
     const context = this.#context(count);
-    const numbers = count * width * height * channels;
+    const numbers = count * bytesOf(this.info);
     const size = numbers * type.BYTES_PER_ELEMENT;
     const out = this.#allocate(size);
     const z = latents ? this.#allocate(latents.byteLength) : 0;

@@ -52,6 +52,8 @@ export interface ApplyOptions {
 export interface GeneratorInfo {
   readonly latentSize: number;
   readonly channels: number;
+  /** Of volumes; 0 for images, and absent from onnxruntime-web's backend. */
+  readonly depth?: number;
   readonly height: number;
   readonly width: number;
   /** 0 for a generator without labels. */
@@ -68,17 +70,29 @@ export interface GeneratorInfo {
   readonly manifest: string;
 }
 
+/** One channel of a volume: depth x height x width bytes. */
+export interface VolumeBytes {
+  readonly data: Uint8Array;
+  readonly depth: number;
+  readonly height: number;
+  readonly width: number;
+}
+
 export declare class Pictures {
-  /** count x height x width x channels, 0 .. 255. */
+  /** count x height x width x channels, 0 .. 255; of volumes count x depth x height x width x channels. */
   readonly data: Uint8Array;
   readonly count: number;
   readonly width: number;
   readonly height: number;
+  /** Of volumes; 0 for images. */
+  readonly depth: number;
   readonly channels: number;
   /** Duration of generating them. */
   readonly milliseconds: number;
   /** Returns image i as RGBA; a plain object of the same fields if ImageData doesn't exist. Throws RangeError. */
   toImageData(i: number): ImageData;
+  /** Returns a channel of volume i, which `new Surface(volume, level).view(side)` of surface.js draws as RGBA. */
+  toVolume(i: number, channel?: number): VolumeBytes;
 }
 
 export declare class Generator {

@@ -6,7 +6,7 @@
 //
 // gan.d.ts documents the API.  The engine runs in workers, each with an instance of its own, so that a page stays
 // responsive and several workers need no special headers (COOP, COEP).
-import { bestBuild } from "./engine.js";
+import { bestBuild, bytesOf } from "./engine.js";
 import { draw, labels, table } from "./latents.js";
 import { checkedStyles, StyleBackend } from "./styles.js";
 import { padded, plan, piece, put } from "./tiles.js";
@@ -23,14 +23,16 @@ export class Pictures {
     this.count = count;
     this.width = info.width;
     this.height = info.height;
+    this.depth = info.depth ?? 0;
     this.channels = info.channels;
     this.milliseconds = milliseconds;
   }
 
   // Return image i as RGBA: gray is repeated, and of more than three channels the first three are shown.
   toImageData(i) {
-    const { width, height, channels, count } = this;
-    if (!Number.isInteger(i) || i < 0 || i >= count) throw new RangeError(`image ${i}: must be 0 to ${count - 1}`);
+    const { width, height, channels } = this;
+    if (this.depth) throw new TypeError("these are volumes: use toVolume");
+    this.#check(i);
     const rgba = new Uint8ClampedArray(width * height * 4);
     let from = i * width * height * channels;
     for (let to = 0; to < rgba.length; to += 4, from += channels) {
@@ -40,6 +42,23 @@ export class Pictures {
       rgba[to + 3] = 255;
     }
     return typeof ImageData === "undefined" ? { data: rgba, width, height } : new ImageData(rgba, width, height);
+  }
+
+  // Return one channel of volume i, depth x height x width bytes, as surface.js draws it.
+  toVolume(i, channel = 0) {
+    const { depth, height, width, channels } = this;
+    if (!depth) throw new TypeError("these are images: use toImageData");
+    this.#check(i);
+    if (!Number.isInteger(channel) || channel < 0 || channel >= channels)
+      throw new RangeError(`channel ${channel}: must be 0 to ${channels - 1}`);
+    const size = bytesOf(this);
+    const all = this.data.subarray(i * size, (i + 1) * size);
+    const data = channels === 1 ? all : all.filter((_, at) => at % channels === channel);
+    return { data, depth, height, width };
+  }
+
+  #check(i) {
+    if (!Number.isInteger(i) || i < 0 || i >= this.count) throw new RangeError(`image ${i}: must be 0 to ${this.count - 1}`);
   }
 }
 
@@ -126,13 +145,12 @@ export function inputs(info, t, request) {
 // Return the request with its defaults; throw an error with the allowed values if it is invalid.
 function checked(info, request) {
   const { latents = null, label = "random", scalars = null } = request;
-  const size = info.width * info.height * info.channels;
   if (latents && (!(latents instanceof Float32Array) || !latents.length || latents.length % info.latentSize))
     throw new TypeError(`latents: must be a Float32Array of whole rows of ${info.latentSize}`);
   const styles = checkedStyles(info, request, whole);
   const given = styles.ws ? styles.ws.length / (info.styles.layers * info.styles.features) : (request.count ?? 1);
   const count = latents ? latents.length / info.latentSize : given;
-  const most = Math.floor(MOST_BYTES / size);
+  const most = Math.floor(MOST_BYTES / bytesOf(info));
   if (!Number.isInteger(count) || count < 1 || count > most)
     throw new RangeError(`count ${count}: must be 1 to ${most} images at once`);
   const seed = whole("seed", request.seed ?? 0n);
@@ -237,7 +255,7 @@ class WasmBackend {
 
   async generate({ seed, start, count, label, latents, scalars }) {
     if (this.#closed) throw new Error("the generator is closed");
-    const size = this.info.width * this.info.height * this.info.channels;
+    const size = bytesOf(this.info);
     const data = new (this.info.kind === "values" ? Float32Array : Uint8Array)(count * size);
     const chunk = Math.min(CHUNK, Math.ceil(count / this.#most));
     let next = 0;

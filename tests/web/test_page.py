@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gan_export import web
+from gan_export import volumes, web
 from gan_export.exporters.native import encode
 from gan_export.graph.spec import GeneratorSpec
 from gan_export.runtimes.native import NATIVE, Model
@@ -27,6 +27,7 @@ from tests.engine.test_styles import MAPPED, PORTED, weights_of
 from .test_engine import close, conditional
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+VOXEL = Path(__file__).parents[2] / "exported" / "voxel32" / "generator.gan"
 DRIVER = shutil.which("chromedriver")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -416,8 +417,80 @@ def test_the_command(command: Command, classic_pth: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "third").exists()
 
 
-def test_a_generator_of_volumes_has_no_page(command: Command, tmp_path: Path) -> None:
-    file = Path(__file__).parents[2] / "exported" / "voxel32" / "generator.gan"
-    result = command("gan-export", "web", file, "-o", tmp_path / "site")
-    assert "gives volumes of 1 x 32 x 32 x 32, and not images" in refused(result)
+@needs_chromium
+@needs_engine
+def test_a_volume_turns(browser: Any, tmp_path: Path) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    web.write_site(tmp_path / "site", lambda target: shutil.copyfile(VOXEL, target))
+    with Model(VOXEL) as model:
+        made = model.generate(7, 16)[..., 0]
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 400, "height": 1400, "deviceScaleFactor": 1, "mobile": False}
+    )
+    reduced = {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", reduced)
+
+    def single() -> np.ndarray:
+        """The canvas of one volume after its next frames, (H, W, RGBA)."""
+        browser.execute_async_script("const done = arguments[0]; const two = () => requestAnimationFrame(done); "
+                                     "requestAnimationFrame(two)")  # fmt: skip
+        script = """const c = document.getElementById('single');
+            return [c.width, [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]];"""
+        width, data = browser.execute_script(script)
+        return np.array(data, np.uint8).reshape(-1, width, 4)
+
+    with served(tmp_path / "site") as address:
+        browser.get(address)
+        wait(browser, "Volumes 0 to 15 of seed 7")
+        assert "32 × 32 × 32, 1 channel, from 64" in browser.find_element("id", "about").text
+        cells = grid(browser, 4)
+        for i in (1, 15):  # Python's surfaces, in blue
+            want = volumes.shaded(made[i].astype(np.float32) / 255, 0.5, cells.shape[1])
+            assert (np.abs(cells[i, :, :, 2].astype(int) - want) > 8).mean() < 0.01
+            assert ((cells[i, :, :, 3] > 0) != (want > 0)).mean() < 0.005
+        still = single()
+        assert np.array_equal(single(), still)  # it doesn't spin: the user prefers reduced motion
+        canvas, spin, slices, level = (
+            browser.find_element("id", name) for name in ("single", "spin", "slices", "level")
+        )
+        ActionChains(browser).drag_and_drop_by_offset(canvas, 60, 0).perform()
+        turned = single()
+        assert not np.array_equal(turned, still)
+        canvas.send_keys(Keys.ARROW_UP)
+        assert not np.array_equal(single(), turned)
+        turned = single()
+        level.send_keys(Keys.HOME)
+        assert (single()[..., 3] > 0).sum() > (turned[..., 3] > 0).sum()  # more of the volume is above it
+        assert (grid(browser, 4)[1:, :, :, 3] > 0).sum() > (cells[1:, :, :, 3] > 0).sum()
+        turned = single()
+        spin.click()
+        assert not np.array_equal(single(), turned)
+        slices.click()
+        cut = single()
+        side = cut.shape[0]
+        at = np.arange(side) * 32 // side
+        assert np.array_equal(cut[:, :side, 0], made[0, 16][np.ix_(at, at)])
+        assert np.array_equal(cut[:, side + 1 : 2 * side + 1, 0], made[0, :, 16][np.ix_(at, at)])
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 400
+        assert [e for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []
+
+        script = """const done = arguments[0];
+            import('./gan.js').then(({ Pictures }) => {
+              const info = {depth: 1, height: 1, width: 2, channels: 2};
+              const made = new Pictures(new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]), 2, info);
+              done([...made.toVolume(1, 1).data]);
+            });"""
+        assert browser.execute_async_script(script) == [6, 8]
+
+
+def test_a_page_of_volumes_runs_on_the_engine_only(command: Command, tmp_path: Path) -> None:
+    for name in ("ort.wasm.min.mjs", "ort.webgpu.min.mjs"):
+        (tmp_path / name).write_text("ort-wasm.mjs", encoding="utf-8")
+    (tmp_path / "ort-wasm.mjs").touch()
+    (tmp_path / "ort-wasm.wasm").touch()
+    flags = ("-o", tmp_path / "site", "--onnxruntime-web", tmp_path)
+    result = command("gan-export", "web", VOXEL.with_suffix(".pth"), *flags)
+    assert "the page of a generator of volumes runs on the engine only" in refused(result)
     assert not (tmp_path / "site").exists()

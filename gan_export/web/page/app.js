@@ -1,7 +1,8 @@
-// The page: a grid of images from a seed, and one image from its latents.  All files that it loads are beside it.
+// The page: a grid of images or volumes from a seed, and one from its latents.  All files that it loads are beside it.
 import { open } from "./gan.js";
 import { labels } from "./latents.js";
 import { StyleControls, worded } from "./style_controls.js";
+import { VolumeView } from "./volume_view.js";
 import { Walk } from "./walk.js";
 
 const SLIDERS = 12; // latents with a slider; the others keep their values
@@ -13,6 +14,14 @@ const state = { seed: 7n, start: 0n, label: "random", chosen: 0, latents: null, 
 const wish = { start: 0n, label: "random" };
 const turns = { grid: 0, single: 0 }; // the latest request of each kind; earlier results are dropped
 let generator;
+
+// How images are shown; of a generator of volumes, a VolumeView.
+let view = {
+  noun: "Image",
+  cellSize: ({ width, height }) => [width, height],
+  cell: (pictures, i) => pictures.toImageData(i),
+  show: (pictures) => paint(at("single"), pictures, 1),
+};
 
 function say(text, isError = false) {
   at("status").textContent = text;
@@ -50,20 +59,22 @@ const styles = new StyleControls(at, readSeed);
 
 function paint(canvas, pictures, columns) {
   const rows = Math.ceil(pictures.count / columns);
-  canvas.width = columns * pictures.width;
-  canvas.height = rows * pictures.height;
+  const [width, height] = view.cellSize(pictures);
+  canvas.width = columns * width;
+  canvas.height = rows * height;
   const context = canvas.getContext("2d");
   for (let i = 0; i < pictures.count; i++)
-    context.putImageData(pictures.toImageData(i), (i % columns) * pictures.width, Math.floor(i / columns) * pictures.height);
+    context.putImageData(view.cell(pictures, i), (i % columns) * width, Math.floor(i / columns) * height);
   if (canvas !== at("grid") || pictures.count === 1) return;
   context.strokeStyle = "#ff9f1a";
-  const line = Math.max(1, Math.round(pictures.width / 16));
+  const line = Math.max(1, Math.round(width / 16));
   context.lineWidth = line;
-  const left = (state.chosen % columns) * pictures.width;
-  const top = Math.floor(state.chosen / columns) * pictures.height;
-  context.strokeRect(left + line / 2, top + line / 2, pictures.width - line, pictures.height - line);
+  const left = (state.chosen % columns) * width;
+  const top = Math.floor(state.chosen / columns) * height;
+  context.strokeRect(left + line / 2, top + line / 2, width - line, height - line);
 }
 
+const repaint = () => state.pictures && paint(at("grid"), state.pictures, columnsOf(state.pictures.count));
 const columnsOf = (count) => Math.ceil(Math.sqrt(count));
 
 function describeLabel() {
@@ -96,10 +107,10 @@ async function drawGrid() {
   showLabel();
   paint(at("grid"), pictures, columnsOf(count));
   const last = start + BigInt(count) - 1n;
-  const range = count === 1 ? `Image ${last}` : `Images ${start} to ${last}`;
-  at("grid").setAttribute("aria-label", `${range} of seed ${seed}${describeLabel()}; image ${start + BigInt(state.chosen)} is chosen`);
+  const range = count === 1 ? `${view.noun} ${last}` : `${view.noun}s ${start} to ${last}`;
+  at("grid").setAttribute("aria-label", `${range} of seed ${seed}${describeLabel()}; ${view.noun.toLowerCase()} ${start + BigInt(state.chosen)} is chosen`);
   const rate = Math.round((count / pictures.milliseconds) * 1000);
-  say(`${range} of seed ${seed}${describeLabel()}${worded(mix)}: ${rate.toLocaleString("en")} images/s`);
+  say(`${range} of seed ${seed}${describeLabel()}${worded(mix)}: ${rate.toLocaleString("en")} ${view.noun.toLowerCase()}s/s`);
   at("backend").textContent = `Backend: ${generator.backend}`;
   await choose(state.chosen);
 }
@@ -112,7 +123,7 @@ function mixSource({ mix, label, scalars }) {
 async function choose(i) {
   walk.stop();
   state.chosen = i;
-  if (state.pictures) paint(at("grid"), state.pictures, columnsOf(state.pictures.count));
+  repaint();
   state.latents = generator.latents({ seed: state.seed, start: state.start + BigInt(i) });
   showLatents();
   await drawSingle();
@@ -132,7 +143,7 @@ const chosen = () => ({ seed: state.seed, start: state.start + BigInt(state.chos
 async function drawSingle(ws = null) {
   const request = ws ? { ...chosen(), ws } : { ...chosen(), latents: state.latents, scalars: scalars(), mix: state.mix };
   const pictures = await latest("single", request);
-  if (pictures) paint(at("single"), pictures, 1);
+  if (pictures) view.show(pictures);
 }
 
 function showLatents() {
@@ -311,7 +322,7 @@ at("grid").addEventListener("keydown", (event) => {
   if (to >= 0 && to < state.pictures.count)
     attempt(async () => {
       await choose(to);
-      say(`Image ${state.start + BigInt(to)} of seed ${state.seed} is chosen`);
+      say(`${view.noun} ${state.start + BigInt(to)} of seed ${state.seed} is chosen`);
     });
 });
 on("controls", "submit", restart);
@@ -337,10 +348,11 @@ on("reset", "click", () => choose(state.chosen));
 await attempt(async () => {
   await findBackends();
   generator = await backends.engine.open();
-  const { width, height, channels, latentSize, classes } = generator.info;
+  const { depth, width, height, channels, latentSize, classes } = generator.info;
+  if (depth) view = new VolumeView(at, generator.info, repaint);
   const kinds = classes ? `, ${classes} labels` : "";
-  at("about").textContent = `${width} × ${height}, ${channels === 1 ? "gray" : `${channels} channels`}, from ${latentSize} random numbers each${kinds}. Generated in this browser.`;
-  at("count").value = width * height > 2 ** 17 ? 1 : width * height > 2 ** 14 ? 16 : 64; // large ones take long
+  at("about").textContent = `${view.size ?? `${width} × ${height}, ${channels === 1 ? "gray" : `${channels} channels`}`}, from ${latentSize} random numbers each${kinds}. Generated in this browser.`;
+  at("count").value = width * height > 2 ** 17 ? 1 : depth || width * height > 2 ** 14 ? 16 : 64; // large ones take long
   at("truncation").hidden = generator.info.scalars !== 1;
   styles.show(generator.info.styles, () => attempt(drawGrid));
   makeBackends();
