@@ -148,7 +148,7 @@ def volumes(data: recipe.Data) -> DataSource:
     An .npz or .npy has uint8 or bool (N, D, H, W), with all sides data.size; bool is 0 and 255.
     """
     if data.source == "solids":
-        return Solids(data.size)
+        return Solids(data.size, data.memory)
     found = _load(Path(data.path))
     nothing: npt.NDArray[Any] = np.empty(0, np.uint8)
     several = [a for a in found.values() if a.ndim in (4, 5)]

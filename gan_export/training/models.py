@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from gan_export.training import recipe
+from gan_export.training.thin import FromOneChannel, ToOneChannel
 
 INIT_STD = 0.02  # standard deviation of the N(0, 0.02) initialization (Radford et al. 2015)
 
@@ -48,7 +49,8 @@ class Generator(nn.Module):
         taken = nz + embedding if classes else nz
         layers: list[nn.Module] = [of.conv_transpose(taken, widths[0], 4, 1, 0)]
         for before, after in zip(widths, (*widths[1:], channels), strict=True):
-            layers += [of.batch_norm(before), nn.ReLU(), of.conv_transpose(before, after, 4, 2, 1)]
+            up = ToOneChannel if dims == 3 and after == 1 else of.conv_transpose
+            layers += [of.batch_norm(before), nn.ReLU(), up(before, after, 4, 2, 1)]
         self.model = nn.Sequential(*layers, of.end())
         self.pixel = (1,) * dims
         self.embed = nn.Embedding(classes, embedding) if classes else None
@@ -73,7 +75,8 @@ class Discriminator(nn.Module):
         layers: list[nn.Module] = []
         before = channels
         for i, after in enumerate(settings.widths):
-            layers.append(_spectral(of.conv(before, after, 4, 2, 1), settings.spectral))
+            conv = FromOneChannel if dims == 3 and before == 1 else of.conv
+            layers.append(_spectral(conv(before, after, 4, 2, 1), settings.spectral))
             if settings.norm == "batch" and i > 0:
                 layers.append(of.batch_norm(after))
             layers.append(nn.LeakyReLU(settings.slope))

@@ -36,7 +36,7 @@ class Data:
     dims: int = 2  # 2: images; 3: volumes, of source "solids" or "npz", in [0, 1]
     strict: bool = False  # stop at an image that can't be read instead of skipping it
     drop_last: bool = False  # skip the last batch of an epoch if it is incomplete
-    memory: float = 4.0  # GiB of a folder's decoded images that are kept; a larger folder is decoded batch by batch
+    memory: float = 4.0  # GiB of decoded images, or of drawn solids, that are kept; of more, each is made when needed
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,14 +23,19 @@ Draws = np.random.Generator
 
 @dataclass(frozen=True)
 class Solids:
-    """The training set "solids": volume i is of class i mod 5; all are drawn when they are read."""
+    """The training set "solids": volume i is of class i mod 5; each is drawn when it is first read.
+
+    They are kept if all of them take at most `memory` GiB.
+    """
 
     side: int
+    memory: float = 0.0
     name: str = "solids"
     skipped: tuple[str, ...] = ()
     labels: npt.NDArray[np.int64] | None = field(
         default_factory=lambda: np.arange(COUNT, dtype=np.int64) % len(CLASSES)
     )
+    _kept: dict[int, Bytes] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -44,7 +49,14 @@ class Solids:
 
     def read(self, indices: npt.NDArray[np.int64]) -> Bytes:
         """Return the volumes at `indices`, uint8 (n, 1, S, S, S)."""
-        return np.stack([draw(int(i), self.side)[None] for i in indices])
+        return np.stack([self._volume(int(i))[None] for i in indices])
+
+    def _volume(self, index: int) -> Bytes:
+        if (volume := self._kept.get(index)) is None:
+            volume = draw(index, self.side)
+            if COUNT * self.side**3 <= self.memory * 2**30:
+                self._kept[index] = volume
+        return volume
 
 
 def draw(index: int, side: int) -> Bytes:

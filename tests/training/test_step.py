@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from gan_export.training import losses, models, recipe, snapshot
+from gan_export.training import losses, models, recipe, snapshot, thin
 from gan_export.training.adam import Adam
 from gan_export.training.step import step
 from tests.training.common import ROOT
@@ -213,3 +213,17 @@ def test_one_call_sees_generated_and_real_together(tmp_path: Path) -> None:
             now = snapshot.start(recipe.load("mnist32-demo", settings), CPU)
             readings.append(step(now, torch.rand(8, 1, 32, 32) * 2 - 1)[0].item())
         assert (abs(readings[0] - readings[1]) < 1e-5) == equal
+
+
+@pytest.mark.parametrize("layer", [thin.FromOneChannel(1, 3, 4, 2, 1), thin.ToOneChannel(3, 1, 4, 2, 1)])
+def test_a_convolution_of_one_channel_is_torchs_own(layer: nn.Conv3d | nn.ConvTranspose3d) -> None:
+    """The same sums and the same gradients, by other calls."""
+    own = nn.ConvTranspose3d if isinstance(layer, nn.ConvTranspose3d) else nn.Conv3d
+    layer.double()
+    x = torch.randn(2, layer.in_channels, 6, 6, 6, dtype=torch.float64, requires_grad=True)
+    found = []
+    for forward in (type(layer).forward, own.forward):
+        y = forward(layer, x)
+        found.append((y, *torch.autograd.grad(y.square().sum(), (x, layer.weight, layer.bias))))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)
