@@ -12,7 +12,9 @@ from gan_export._lib.escape import json_text
 from gan_export._lib.fs import atomic_folder, write_text
 from gan_export.errors import GanExportError, printable
 
-MODULE = ("gan.js", "gan.d.ts", "engine.js", "worker.js", "latents.js", "styles.js", "tiles.js", "onnx.js", "surface.js")
+MODULE = (
+    "gan.js", "gan.d.ts", "engine.js", "worker.js", "latents.js", "styles.js", "tiles.js", "onnx.js", "surface.js",
+)  # fmt: skip
 ENGINES = ("gan.wasm", "gan-simd.wasm", "gan-relaxed.wasm")  # for any browser, with SIMD, with relaxed SIMD
 SHARED = "base.css"  # of both pages
 PAGE = ("index.html", "app.js", "style.css")

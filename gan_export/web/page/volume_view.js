@@ -7,8 +7,8 @@ const TILE = 96; // pixels of a surface in the grid
 export class VolumeView {
   #at;
   #turntable;
-  #pictures = null; // the volume in detail
-  #tiles = new WeakMap(); // pictures -> the surfaces that were drawn of them
+  #pictures = null; // what is shown in detail
+  #tiles = new WeakMap(); // what was generated -> the surfaces that were drawn of it
   noun = "Volume";
 
   // at: an element by its id.  redraw: called if the level or the channel changed, to paint the grid again.
