@@ -177,7 +177,7 @@ def r3gan(d: Draw) -> None:
             d.normal(f"{key}.0.Basis", width, 4, 4)
             d.linear(f"{key}.0.LinearLayer", 64, width, bias=False)
         else:
-            d.state[f"{key}.0.Resampler.Kernel"] = _binomial() / 4
+            d.state[f"{key}.0.Resampler.Kernel"] = _binomial(gain=1.0)
             if (before := stages[i - 1][0]) != width:
                 d.conv(f"{key}.0.LinearLayer.Layer", before, width, 1, bias=False)
         for block in (1, 2):
@@ -190,7 +190,7 @@ def r3gan(d: Draw) -> None:
     d.conv("Model.AggregationLayer.Layer", stages[-1][0], 3, 1, gain=0.25, bias=False)
 
 
-def _binomial() -> npt.NDArray[np.float32]:
-    """Return the filter that an upsampling convolves with, times 4."""
-    row = np.array([1.0, 3.0, 3.0, 1.0], np.float32)
-    return np.outer(row, row) / 16
+def _binomial(gain: float = 4.0) -> npt.NDArray[np.float32]:
+    """Return the filter that an upsampling convolves with; gain: the sum of its elements."""
+    row = np.array([1.0, 3.0, 3.0, 1.0])
+    return (np.outer(row, row) * (gain / 64.0)).astype(np.float32)
