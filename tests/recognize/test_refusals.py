@@ -42,6 +42,22 @@ def with_attention() -> nn.Module:
     return net
 
 
+def diffusion() -> nn.Module:
+    net = nn.ModuleDict({"init_conv": nn.Conv2d(3, 8, 7), "final_conv": nn.Conv2d(8, 3, 1)})
+    net["time_mlp"] = nn.Sequential(nn.Linear(8, 32), nn.GELU(), nn.Linear(32, 32))
+    return net
+
+
+def two_starts() -> nn.Module:
+    """A first Linear that forward doesn't use, before transposed convolutions that take z."""
+    net = nn.ModuleDict({"first": nn.Sequential(nn.Linear(24, 256), nn.BatchNorm1d(256))})
+    net["model"] = nn.Sequential(
+        nn.ConvTranspose2d(24, 16, 4), nn.ReLU(), nn.BatchNorm2d(16), nn.ConvTranspose2d(16, 8, 4, 2, 1), nn.ReLU(),
+        nn.BatchNorm2d(8), nn.ConvTranspose2d(8, 3, 4, 2, 1), nn.Tanh(),
+    )  # fmt: skip
+    return net
+
+
 LINEARS = nn.Sequential(nn.Linear(16, 128), nn.ReLU(), nn.Linear(128, 40))
 KINDS: tuple[tuple[str, nn.Module], ...] = (
     ("an image-to-image network: down.0", unet()),
@@ -54,6 +70,8 @@ KINDS: tuple[tuple[str, nn.Module], ...] = (
     ("a network of Linear layers, 2 from 128 features to 40", LINEARS),
     ("a classifier or an encoder", nn.Sequential(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))),
     ("self-attention at attention.query_conv", with_attention()),
+    ("a diffusion model's network, which takes a time step: time_mlp", diffusion()),
+    ("first and model.0 both take 24 values, as z: if forward never uses first, delete its keys", two_starts()),
 )  # fmt: skip
 
 
@@ -74,6 +92,27 @@ def test_the_part_that_is_called_a_generator_is_spoken_of(tmp_path: Path) -> Non
     with pytest.raises(NotRecognizedError, match=r"netG: a style-based generator") as refusal:
         gan_export.load(tmp_path / "both.pth")
     assert "key=" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "words"),
+    [
+        ({"up.lora_A.weight": (4, 32), "up.lora_B.weight": (32, 4)}, "this is a LoRA"),
+        ({"stem.weight": (96, 3, 4, 4), "mlp.0.weight": (384, 96), "mlp.2.weight": (96, 384), "head.weight": (10, 96)},
+         "this is a classifier or an encoder"),
+    ],
+)  # fmt: skip
+def test_what_generates_no_images_is_said_to_be_none(shapes: Shapes, words: str) -> None:
+    with pytest.raises(NotRecognizedError, match=words):
+        recognize(shapes)
+
+
+def test_a_tensorflow_checkpoint_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-7"\n')
+    (tmp_path / "model.ckpt-7.index").write_bytes(bytes(40) + bytes.fromhex("57fb808b247547db"))
+    for path in (tmp_path, tmp_path / "checkpoint", tmp_path / "model.ckpt-7.index"):
+        with pytest.raises(GanExportError, match="a TensorFlow checkpoint"):
+            gan_export.load(path)
 
 
 def test_a_tensorflow_model_is_called_one(tmp_path: Path) -> None:

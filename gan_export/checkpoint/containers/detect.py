@@ -19,7 +19,7 @@ _TABLE_END = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"  # of LevelDB's tables: TensorF
 _OTHERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs.github.com/spec/", "a Git LFS pointer, not the file itself; run git lfs pull"),
     (0, b"\x89GAN\r\n\x1a\n", "an exported generator (.gan), not a checkpoint; gan-sample generates images from it"),
-    (0, b"model_checkpoint_path:", f"the list of a folder of TensorFlow checkpoints; {_TENSORFLOW_FILE}"),
+    (0, b"model_checkpoint_path:", f"the list of a TensorFlow checkpoint's files; {_TENSORFLOW_FILE}"),
     (0, b"\x89HDF\r\n\x1a\n", f"an HDF5 file (Keras?); only PyTorch checkpoints and safetensors are read; {_SAVE}"),
     (0, b"\x93NUMPY", f"a single NumPy array; {_SAVE}"),
     (0, b"GGUF", f"a GGUF file; {_SAVE}"),
