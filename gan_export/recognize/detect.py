@@ -81,7 +81,7 @@ def _try_all(
 
 
 def _two_starts(shapes: Mapping[str, Shape], overrides: ReadOptions, archs: Iterable[Family]) -> str:
-    """Return a hint in words if two parts of a file both begin with z, and one of them alone is a generator."""
+    """Return a hint in words if two parts of a file both begin with z, and the rest without one is a generator."""
     parts = dict.fromkeys(key.partition(".")[0] for key in shapes)
     if not 2 <= len(parts) <= _MOST_PARTS:
         return ""

@@ -39,7 +39,10 @@ Choice = tuple["float | None", "AnySlope | None"]
 AnySlope = float | Literal["elu"] | OtherActivation  # of a hidden activation; no flag sets the last ones
 
 FITS = 0.1  # nats per channel; a BatchNorm at which even the best choice is further off is no evidence
-_WELL = 0.01  # nats per channel, of a candidate that needs no comparison with rare strides
+_WELL = 0.01  # nats per channel; a BatchNorm that is less off is never far off
+# Times that a BatchNorm must be further off than all before it, to show a wrong layer and not statistics that lag:
+# these lag by amounts of one size, since all moved in the same steps.
+LOCAL = 10.0
 _LEAST_MARGIN, _TIMES = 0.01, 8.0
 _MOST_COURSES = 16
 _WORK = 1e10  # limit for all runs together in operations (see Walk.cost), about half a second of one core
@@ -114,6 +117,12 @@ class Course:
     stretches: list[Stretch] = field(default_factory=list)
 
     @property
+    def is_local(self) -> bool:
+        """Whether a BatchNorm is far further off than all before it."""
+        best = [s.best for s in self.stretches]
+        return any(b > max(_WELL, LOCAL * max(best[:i])) for i, b in enumerate(best) if i)
+
+    @property
     def off(self) -> float:
         return sum(s.best for s in self.stretches)
 
@@ -131,8 +140,11 @@ class Judged:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a candidate gives the statistics of all BatchNorms well, with the family's eps and slopes."""
-        return any(c.stretches and all(s.best <= _WELL and not s.odd for s in c.stretches) for c in self.courses)
+        """Whether a candidate gives the statistics with the family's eps and slopes, and all BatchNorms about alike.
+
+        Statistics that lag behind the weights are off at all BatchNorms; a layer that is read wrong, at one.
+        """
+        return any(c.stretches and not c.is_local and not any(s.odd for s in c.stretches) for c in self.courses)
 
     def fits(self, reached: int) -> bool:
         """Return whether a candidate gives the statistics of all BatchNorms, at least `reached`."""
@@ -144,8 +156,8 @@ def run(
 ) -> Judged:
     """Run every candidate that the open choices allow, and compare it with the stored statistics.
 
-    Strides that scripts seldom have are compared only if no other candidate fits well with the family's eps and slopes:
-    others make up for much of a wrong stride.
+    Strides that scripts seldom have are compared only if the usual ones fit badly at one BatchNorm, or only with another
+    eps or slope than the family's, which make up for much of a wrong stride.
     """
     judged = _run(reading, read_as, given, weights, progress, rare=False)
     if judged.is_plain or not any(a.rare for a in reading.assumed):
@@ -188,7 +200,7 @@ def _run(
         progress(f"comparing candidates with the statistics of {name}")
         stored = Moments(*(weights[f"{name}.{p}"].astype(np.float64) for p in ("running_mean", "running_var")))
         plans = {id(c): _plan(c, name, options) for c in courses}
-        twins = _twins(courses, plans[id(courses[0])].stop)
+        twins = _twins(courses, plans)
         once = [c for c in courses if id(c) not in twins]
         if any(_SIZE in c.whole for c in once):
             quick = {id(c): _usual_choices(c, plans[id(c)], stored) for c in once}
@@ -245,14 +257,14 @@ def _wholes(reading: Match, options: set[str], *, rare: bool) -> list[dict[str, 
     return [*found, *({**whole, _SIZE: size} for whole in few for size in other)]
 
 
-def _twins(courses: list[Course], stop: int) -> dict[int, Course]:
-    """Return, by the id of a course, the first one that runs the same layers before the layer `stop`.
+def _twins(courses: list[Course], plans: Mapping[int, _Plan]) -> dict[int, Course]:
+    """Return, by the id of a course, the first one that runs the same layers before the next BatchNorm.
 
     Courses of several sizes differ only from the first layer with another stride.
     """
     found: dict[int, Course] = {}
     for i, course in enumerate(courses):
-        mine = course.reading.spec
+        mine, stop = course.reading.spec, plans[id(course)].stop
         for twin in courses[:i]:
             theirs = twin.reading.spec
             if (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gan_export.graph.layers import BatchNorm
 from gan_export.recognize import questions
 from gan_export.recognize.detect import get_family
-from gan_export.recognize.evidence import FITS, AnySlope, Course, Judged, Stretch, margin, slope_of
+from gan_export.recognize.evidence import FITS, LOCAL, AnySlope, Course, Judged, Stretch, margin, slope_of
 from gan_export.recognize.options import Assumption, Finding, Match, option_of
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 _POSITION = {"bn_eps": 0, "slope": 1}
 _BEST = "nearest to the stored statistics"
 _RARE_STRIDES = "rarer ones, which give another size"  # of a generic reading that no statistics confirm
-# Times that a BatchNorm must be further off than all before it, to show a wrong layer and not statistics that lag:
-# these lag by amounts of one size, since all moved in the same steps.
-_LOCAL = 10.0
+_MOST_NAMED = 6  # values of an option of the whole generator, the nearest first
 _LAGS = (
     "; no activation comes before it, so that its statistics lag behind the weights, or are of another file; "
     "recalibrate=1024 estimates them again"
@@ -116,7 +114,7 @@ def _misfit(stretches: Sequence[Stretch]) -> Assumption | None:
     """
     for i, s in enumerate(stretches):
         before = max((b.best for b in stretches[:i]), default=math.inf)
-        if s.best > max(FITS, _LOCAL * before):
+        if s.best > max(FITS, LOCAL * before):
             what = f"the layers between {stretches[i - 1].norm} and {s.norm}"
             figure = (
                 f"in every reading, {s.norm} is {s.best:.2g} nats per channel off its statistics, and those before it "
@@ -155,9 +153,10 @@ def _of_wholes(
     seldom = {c.whole.get(option) for c in beside if c.stretches[-1] is taken.stretches[-1]} & {*assumption.rare}
     tried = {c.whole.get(option) for c in (*judged.courses, *(c for c, _ in judged.behind))}
     named = questions.values(option, assumption.instead) if option == "image_size" else ()
-    rest = dict.fromkeys([*(c.whole.get(option) for c in beside), *(v for v in named if v not in tried)])
+    near = sorted(beside, key=lambda c: c.off)
+    rest = dict.fromkeys([*(c.whole.get(option) for c in near), *(v for v in named if v not in tried)])
     if rest:
-        return tuple(v for v in rest if v not in seldom) or None, ""
+        return tuple(v for v in rest if v not in seldom)[:_MOST_NAMED] or None, ""
     others = [short for c, short in judged.behind if c.whole.get(option) != mine]
     others += [_lead(taken, c) for c in judged.courses if c.whole.get(option) != mine]
     if not others:
