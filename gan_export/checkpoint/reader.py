@@ -246,16 +246,18 @@ def _refuse_fed(match: _Match, found: StateDictSearch) -> None:
     whole = next((c for c in found.candidates if c is not part and _holds(c, part)), None)
     if whole is None or not isinstance(first, Reshape) or not signature.is_sampled:
         return
-    (nz,), pixels = signature.inputs[0].shape, math.prod(first.shape[1:])
+    nz, pixels = math.prod(signature.inputs[0].dims({})), math.prod(first.shape[1:])
     inside = part.path.removeprefix(f"{whole.path}." if whole.path else "")
     for key, tensor in whole.tensors.items():
         if pixels != 1 or len(tensor.shape) != 2 or not key.endswith(".weight") or key.startswith(f"{inside}."):
             continue
-        side = math.isqrt(tensor.shape[0] // nz)
-        if side > 1 and tensor.shape[0] == nz * side**2 and role_of(key.partition(".")[0]) == "unknown":
+        out, takes = tensor.shape
+        side = math.isqrt(out // nz)
+        widens = takes < out == nz * side**2 and side > 1
+        if widens and role_of(key.partition(".")[0]) == "unknown":
             raise NotRecognizedError(
                 f"its first layer takes {nz} channels, and {printable(key.rpartition('.')[0], 60)} beside it gives "
-                f"{tensor.shape[0]:,} = {nz} x {side} x {side} features, so it is no generator without that layer; "
+                f"{out:,} = {nz} x {side} x {side} features, so it is no generator without that layer; "
                 "save both in one state dict, or export the whole by its own class (module=PKG.MOD:CLASS)"
             )
 

@@ -192,8 +192,8 @@ class Draft:
             return first[given][1] if given in first else seldom[given]
         rare_sizes = tuple(reversed(seldom))
         if len(options) == 1:
-            option = "image_size=" if seldom else ""
-            self.assumed.append(Assumption(what, self._usual(size), option, rare=rare_sizes))
+            flag = "image_size=" if seldom else ""
+            self.assumed.append(Assumption(what, self._usual(size), flag, rare=rare_sizes))
             return geometry
         if given is not None:
             either = " or ".join(str(s) for s, _ in options)

@@ -156,8 +156,8 @@ def run(
 ) -> Judged:
     """Run every candidate that the open choices allow, and compare it with the stored statistics.
 
-    Strides that scripts seldom have are compared only if the usual ones fit badly at one BatchNorm, or only with another
-    eps or slope than the family's, which make up for much of a wrong stride.
+    Strides that scripts seldom have are compared only if the usual ones fit badly at one BatchNorm, or only with
+    another eps or slope than the family's, which make up for much of a wrong stride.
     """
     judged = _run(reading, read_as, given, weights, progress, rare=False)
     if judged.is_plain or not any(a.rare for a in reading.assumed):

@@ -149,5 +149,5 @@ def test_other_eps_slope_and_prior_are_honored() -> None:
     flags = ReadOptions(bn_eps=0.01, slope=0.3, prior="uniform")
     reading = recognize(shapes_of(model), flags)
     assert latent_image(reading.spec).prior == "uniform"
-    assert {a.option for a in reading.assumed} == {"output=", ""}  # no flag says strides and paddings
+    assert {a.option for a in reading.assumed} == {"output=", "image_size="}
     assert difference(replace(original, overrides=flags), model, reading) <= BOUND
