@@ -231,10 +231,14 @@ def test_views_and_strides(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
-def test_plain_pickle_of_arrays(tmp_path: Path, protocol: int) -> None:
+@pytest.mark.parametrize("axes", [(3, 2, 1, 0), (2, 3, 1, 0)])  # their order in memory
+def test_plain_pickle_of_arrays(tmp_path: Path, protocol: int, axes: tuple[int, ...]) -> None:
     path = tmp_path / "g.pkl"
     arrays = {k: v.numpy() for k, v in STATE.items()}
-    arrays = {k: np.asfortranarray(v) if v.ndim == 4 else v for k, v in arrays.items()}
+    back = tuple(np.argsort(axes))
+    arrays = {
+        k: np.ascontiguousarray(v.transpose(axes)).transpose(back) if v.ndim == 4 else v for k, v in arrays.items()
+    }
     arrays = {k: v.astype(">f4") if v.ndim == 1 else v for k, v in arrays.items()}
     path.write_bytes(pickle.dumps(arrays, protocol))
     same_weights(read(path), NET)

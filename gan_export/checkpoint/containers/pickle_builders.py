@@ -177,9 +177,17 @@ def _empty_array(*_: object) -> OpaqueObject:
     return OpaqueObject(GlobalRef("numpy", "ndarray"))
 
 
-def _from_buffer(raw: object, dtype: object, shape: object, order: object, *_: object) -> OpaqueObject:
+def _from_buffer(raw: object, dtype: object, shape: object, order: object, axes: object = None) -> OpaqueObject:
+    """Build an array of pickle protocol 5.  axes: of order "K" (NumPy 2.3), the place of each axis in the array."""
     array = OpaqueObject(GlobalRef("numpy", "ndarray"))
-    array.tensor = _array(shape, dtype, order == "F", raw)
+    made = _array(shape, dtype, order == "F", raw)
+    if made is not None and order == "K" and axes is not None:
+        whole = isinstance(axes, tuple) and all(type(a) is int for a in axes)
+        if not isinstance(axes, tuple) or not whole or sorted(axes) != list(range(len(made.shape))):
+            raise GanExportError("an array whose axes are not those of its shape: damaged or forged")
+        shape_of, strides_of = (tuple(values[a] for a in axes) for values in (made.shape, made.strides))
+        made = Tensor(made.storage, made.dtype, shape_of, strides_of, made.offset)
+    array.tensor = made
     return array
 
 
