@@ -353,7 +353,7 @@ def _recognize(
     shapes = {k: a.shape for k, a in arrays.items()}
     module = candidate.module
     if module is None:
-        return recognize(shapes, overrides), ()
+        return recognize(shapes, overrides, config=candidate.config), ()
     parts = {path[len(prefix) :]: s for path, s in module.settings.items() if f"{path}.".startswith(prefix)}
     asked = dataclasses.replace(overrides, image_size=None, raw=False)  # the module's own settings come first
     reading = recognize(shapes, asked, settings=parts)

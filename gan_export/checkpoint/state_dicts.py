@@ -8,10 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gan_export._lib.budget import Budget
+from gan_export.checkpoint import tensorflow
+from gan_export.checkpoint.beside import config_of, with_vectorizer
 from gan_export.checkpoint.containers.tensors import FLOATS, OpaqueObject, Tensor, as_tensor
 from gan_export.checkpoint.keys import WRAPPERS
 from gan_export.checkpoint.pickled_modules import PickledModule, is_module, read_module, submodule
 from gan_export.recognize.other_networks import gives_a_code
+from gan_export.recognize.state_dict import Config
 
 MAX_DEPTH = 3
 MAX_CANDIDATES = 64
@@ -40,6 +43,7 @@ class Candidate:
     path: its dotted path, "" for the file itself.  tensors: by the file's keys, without `path`.
     module: the facts of a pickled nn.Module, or None for a dict.
     calls: key of a value that is the result of a call -> the function; it has no tensor here.
+    config: the settings that its script saved beside it.
     """
 
     path: str
@@ -47,6 +51,7 @@ class Candidate:
     tensors: Mapping[str, Tensor]
     module: PickledModule | None = None
     calls: Mapping[str, str] = field(default_factory=dict)
+    config: Config = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +65,26 @@ class StateDictSearch:
 def find(root: object, budget: Budget) -> StateDictSearch:
     """Return the dicts and pickled modules with tensors, to a depth of three, and their parts if they have several
     networks."""
+    if snapshot := tensorflow.generators(root, budget):
+        roles: dict[str, Role] = {"Gs": "ema", "G": "generator"}
+        return StateDictSearch(
+            tuple(Candidate(n.name, roles[n.name], n.tensors, config=n.config) for n in snapshot), ()
+        )  # fmt: skip
     whole: list[Candidate] = []
     optimizers: list[str] = []
     beside = as_tensor(root.get(MEAN_OF_W)) if isinstance(root, dict) else None
+    configs: dict[str, Config] = {}
     for path, value in _walk(root, budget):
         if _is_optimizer(value):
             optimizers.append(path)
             continue
         module = read_module(value, budget) if isinstance(value, OpaqueObject) and is_module(value) else None
         tensors, calls = (module.tensors, module.calls) if module else _contents(value, budget)
+        if isinstance(value, dict) and (config := config_of(value, budget)):
+            configs[path] = config
         if tensors:
-            whole.append(Candidate(path, role_of(path), tensors, module, calls))
+            config = configs.get(path.rpartition(".")[0], {}) if path else {}
+            whole.append(Candidate(path, role_of(path), tensors, module, calls, config))
         if len(whole) >= MAX_CANDIDATES:
             break
     everything = [_with_mean(c, beside, budget) for w in whole for c in (w, *_parts(w, budget))]
@@ -218,7 +232,8 @@ def _parts(whole: Candidate, budget: Budget) -> list[Candidate]:
     if len(groups) < 2 or len(heads) > 32:  # checked first, since finding a role takes microseconds
         return []
     roles = {h: role_of(h.rpartition(".")[2]) for h in heads}
-    parts = [_part(whole, h, groups[h], budget) for h, r in roles.items() if r != "unknown"]
+    found = {h: with_vectorizer(h, groups) for h, r in roles.items() if r != "unknown"}
+    parts = [_part(whole, head, inner, budget) for head, inner in found.items()]
     joined = _decoder(whole, groups, roles)
     return [joined, *parts] if joined else parts
 
@@ -277,4 +292,4 @@ def _part(whole: Candidate, prefix: str, inner: Mapping[str, Tensor], budget: Bu
     if module:
         module.whole = False  # the whole's own code, which isn't read, may change the part's outputs
     calls = {k[len(prefix) + 1 :]: c for k, c in whole.calls.items() if k.startswith(prefix + ".")}
-    return Candidate(path, role_of(prefix.rpartition(".")[2]), inner, module, calls)
+    return Candidate(path, role_of(prefix.rpartition(".")[2]), inner, module, calls, whole.config)

@@ -17,7 +17,7 @@ from gan_export.recognize.options import AlternativeMatch, Match, Mismatch, Read
 from gan_export.recognize.other_networks import classify_non_generator, first_of_its_kind
 from gan_export.recognize.refusal import explain, nearest_of
 from gan_export.recognize.registry import ARCHS
-from gan_export.recognize.state_dict import DoesNotFitError, ModuleSettings, State
+from gan_export.recognize.state_dict import Config, DoesNotFitError, ModuleSettings, State
 
 MOST_MODULES = 2000  # the largest known generator has 40
 _MOST_PARTS = 6  # first names in the keys of a file, of which one is left out at a time
@@ -29,10 +29,12 @@ def recognize(
     overrides: ReadOptions | None = None,
     archs: Iterable[Family] = ARCHS,
     settings: Mapping[str, ModuleSettings] | None = None,
+    config: Config | None = None,
 ) -> Match:
     """Read `shapes` (key -> shape, without prefixes such as `module.`) as a generator of one of `archs`.
 
     settings: the attributes of a pickled module's parts, by path
+    config: settings that a script saved beside the state dict
 
     Raises NotRecognizedError if no family fits.  The message names the kind of network, the first layer that doesn't
     fit, and the nearest families with their missing and left-over keys.  Raises GanExportError for an override that
@@ -47,7 +49,7 @@ def recognize(
         raise NotRecognizedError(f"{len(shapes):,} arrays of {modules:,} modules: this is no DCGAN-family generator")
     if long := next((key for key in shapes if len(key) > LONGEST_KEY), None):
         raise NotRecognizedError(f"{printable(long, 60)} has {len(long):,} characters: no generator has such a key")
-    state = State.of(shapes, settings)
+    state = State.of(shapes, settings, config)
     found, refused, mismatches = _try_all(state, overrides, archs)
     if found is not None:
         return found

@@ -22,6 +22,9 @@ COUNTERS = ("num_batches_tracked", "n_averaged")  # counters of torch, which eva
 _EMBEDDING = re.compile(r"emb(?:ed|eds|edding|eddings)?(?:$|[._\d])", re.IGNORECASE)
 
 
+Config = Mapping[str, int | float | str | bool | None]  # settings by their names
+
+
 class DoesNotFitError(Exception):
     """A reason why a family doesn't fit a file, and the keys that the file lacks."""
 
@@ -131,6 +134,7 @@ class State:
 
     scalars:  keys of single numbers, which aren't modules; a family may use them
     settings: settings of a pickled module and its parts, by path
+    config:   settings that a script saved beside the state dict; of a list or a dict, the length
     order:    the paths in the order of the file, in which the script defines its modules
     """
 
@@ -140,9 +144,14 @@ class State:
     scalars: frozenset[str] = frozenset()
     settings: Mapping[str, ModuleSettings] = field(default_factory=dict)
     order: tuple[str, ...] = ()
+    config: Config = field(default_factory=dict)
 
     @staticmethod
-    def of(shapes: Mapping[str, Shape], settings: Mapping[str, ModuleSettings] | None = None) -> State:
+    def of(
+        shapes: Mapping[str, Shape],
+        settings: Mapping[str, ModuleSettings] | None = None,
+        config: Config | None = None,
+    ) -> State:
         """Group `shapes` into modules; label embeddings don't take part in finding the common prefix."""
         grouped: dict[str, dict[str, Shape]] = {}
         counters: list[str] = []
@@ -167,6 +176,7 @@ class State:
             frozenset(scalars),
             settings or {},
             tuple(key[cut:] for key in grouped if key in named),
+            config or {},
         )
 
     @cached_property

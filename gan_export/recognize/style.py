@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from gan_export import latents
 from gan_export.errors import GanExportError
@@ -41,87 +40,15 @@ from gan_export.graph.layers import (
     Shape,
     Truncate,
 )
-from gan_export.graph.ports import Normal, Port
+from gan_export.graph.ports import Normal, Port, Prior
 from gan_export.graph.signature import Signature
 from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.state_dict import DoesNotFitError
+from gan_export.recognize.style_parts import EPS, SLOPE, Dense, Doubles, Mapping, StyledConv
 
-Doubles = npt.NDArray[np.float64]
-EPS = 1e-8
-SLOPE = 0.2
+NORMAL = Normal()
 MEAN_OF = 4096  # latents that a mean of w is estimated from
 MOST_ROWS = 64  # w of one image
-
-
-@dataclass(frozen=True, slots=True)
-class Dense:
-    """A fully connected layer of the file: y = (weight × gain) x + bias × bias_gain."""
-
-    weight: str
-    bias: str
-    shape: Shape  # (out, in)
-    gain: float
-    bias_gain: float = 1.0
-    active: bool = False  # leaky ReLU × √2 after it
-
-    def scaled(self, factor: float) -> Dense:
-        """Return the same with its result times `factor`."""
-        return Dense(self.weight, self.bias, self.shape, self.gain * factor, self.bias_gain * factor, self.active)
-
-    def apply(self, x: Doubles, weight: Doubles, bias: Doubles) -> Doubles:
-        """Return what the layer gives for rows (N, in)."""
-        y = x @ weight.T * self.gain + bias * self.bias_gain
-        return np.where(y < 0, SLOPE * y, y) * math.sqrt(2) if self.active else y
-
-
-@dataclass(frozen=True, slots=True)
-class Mapping:
-    """z, and perhaps a label, to w.  embed: the label's layer, one column per class.  center: the key of w's mean."""
-
-    layers: tuple[Dense, ...]
-    embed: Dense | None
-    center: str | None
-    rows: int  # w per image
-
-    @property
-    def nz(self) -> int:
-        return self.layers[0].shape[1] - (self.embed.shape[0] if self.embed else 0)
-
-    @property
-    def width(self) -> int:
-        return self.layers[-1].shape[0]
-
-
-@dataclass(frozen=True, slots=True)
-class StyledConv:
-    """A convolution of the file whose input channels a style scales.
-
-    weight:   key of (O, I, k, k); `shape` is that, `scale` a factor of it
-    taps:     key of the filter (4, 4) behind a convolution that doubles the size, `taps_gain` a factor of it
-    noise:    keys of the stored plane and of its strength
-    gain:     of the activation, which is a leaky ReLU
-    bare:     whether the gain is of the convolution alone, not of the noise and the bias too
-    clamp:    limit of the result
-    """
-
-    name: str
-    affine: Dense
-    weight: str
-    shape: Shape
-    bias: str
-    scale: float = 1.0
-    taps: str | None = None
-    taps_gain: float = 4.0
-    noise: tuple[str, str] | None = None
-    side: int = 0
-    gain: float = math.sqrt(2)
-    bare: bool = False
-    clamp: float | None = None
-
-    @property
-    def later_gain(self) -> float:
-        """Factor of the noise and the bias."""
-        return 1.0 if self.bare else self.gain
 
 
 def _one_row(center: Doubles, width: int) -> Doubles:
@@ -141,10 +68,10 @@ class StyleBuilder:
     noises: list[Port] = field(default_factory=list)
     noise: str = "const"
 
-    def start(self, mapping: Mapping, noise: str, planes: tuple[int, ...]) -> None:
+    def start(self, mapping: Mapping, noise: str, planes: tuple[int, ...], prior: Prior = NORMAL) -> None:
         """Take the inputs that were chosen, and give each layer its w.
 
-        noise: the default of `--noise`.  planes: sides of the noise that the layers add, in order.
+        noise: the default of `--noise`.  planes: sides of the noise that the layers add, in order.  prior: of the noise
         """
         draft = self.draft
         if not 1 <= mapping.rows <= MOST_ROWS:
@@ -155,18 +82,18 @@ class StyleBuilder:
         if planes and draft.overrides.part != "mapping":
             self.noise = draft.choice("noise", noise, "the noise that is added")
         if self.noise == "seed":
-            self.noises = [Port(f"noise{i}", "noise", (1, r, r), prior=Normal()) for i, r in enumerate(planes)]
+            self.noises = [Port(f"noise{i}", "noise", (1, r, r), prior=prior) for i, r in enumerate(planes)]
         psi = () if not draft.overrides.psi_input else (Port("psi", "scalar", range=(0.0, 1.0)),)
         if draft.overrides.psi_input and draft.overrides.psi is not None:
             raise GanExportError("psi= and psi_input=True: psi is either a constant or an input")
-        classes = mapping.embed.shape[1] if mapping.embed else 0
         first = {
-            "z": Signature.of_latent(mapping.nz, "normal", (1, 1, 1), classes, None).inputs,
+            "z": Signature.of_latent(mapping.nz, "normal", (1, 1, 1), mapping.classes, None).inputs,
             "w": (Port("w", "values", (mapping.width,)),),
             "ws": (Port("ws", "values", (mapping.rows, mapping.width)),),
         }[start]
         draft.takes(*first, *psi, *self.noises)
-        draft.used.update(d.weight.rpartition(".")[0] for d in (*mapping.layers, mapping.embed) if d)
+        labels = mapping.label.keys if mapping.label else ()
+        draft.used.update(key.rpartition(".")[0] for key in (*(d.weight for d in mapping.layers), *labels))
         if mapping.center:
             draft.used.add(mapping.center.rpartition(".")[0])
         if start == "z":
@@ -196,13 +123,11 @@ class StyleBuilder:
     def _map(self, mapping: Mapping) -> None:
         draft = self.draft
         draft.chain.last = "z"
-        draft.add(PixelNorm, "z_norm", eps=EPS)
-        if mapping.embed:
-            out, classes = mapping.embed.shape
-            draft.add(Embedding, "embed", inputs=("label",), classes=classes, dim=out)
-            gain, bias_gain = mapping.embed.gain, mapping.embed.bias_gain
-            keys = (mapping.embed.weight, mapping.embed.bias)
-            draft.derive("embed.weight", keys, (classes, out), lambda w, b: w.T * gain + b * bias_gain)
+        draft.add(PixelNorm, "z_norm", eps=mapping.eps)
+        if (label := mapping.label) is not None:
+            classes, features = label.shape
+            draft.add(Embedding, "embed", inputs=("label",), classes=classes, dim=features)
+            draft.derive("embed.weight", label.keys, label.shape, label.compute)
             draft.add(PixelNorm, "embed_norm", eps=EPS)
             draft.add(Concat, "joined", inputs=("z_norm", "embed_norm"))
         for i, layer in enumerate(mapping.layers):
@@ -231,6 +156,8 @@ class StyleBuilder:
     def _toward_center(self, mapping: Mapping, row: str, psi: float, name: str) -> str:
         draft = self.draft
         width = (mapping.width,)
+        if mapping.center_per_class:
+            return self._toward_center_of_class(mapping, row, psi, name)
         keys, center = self._center(mapping)
         if draft.overrides.psi_input:
             draft.add(Truncate, name, inputs=(row, "psi"), features=mapping.width)
@@ -241,11 +168,32 @@ class StyleBuilder:
             draft.derive(f"{name}.bias", keys, width, lambda *arrays: (1 - psi) * center(*arrays))
         return name
 
+    def _toward_center_of_class(self, mapping: Mapping, row: str, psi: float, name: str) -> str:
+        draft, key, width = self.draft, mapping.center or "", mapping.width
+        if "label" not in draft.shapes:
+            raise GanExportError("psi=: w has a mean for each class, so psi goes with input z, which takes a label")
+
+        def center(name: str, factor: float) -> str:
+            if name not in draft.shapes:
+                draft.add(Embedding, name, inputs=("label",), classes=mapping.classes, dim=width)
+                draft.derive(f"{name}.weight", (key,), (mapping.classes, width), lambda c: c * factor)
+            return name
+
+        if not draft.overrides.psi_input:
+            draft.add(Affine, f"{name}_own", inputs=(row,), channels=width)
+            draft.derive(f"{name}_own.weight", (key,), (width,), lambda _: np.full(width, psi))
+            draft.derive(f"{name}_own.bias", (key,), (width,), lambda _: np.zeros(width))
+            return draft.add(Add, name, inputs=(f"{name}_own", center("center", 1 - psi)))
+        draft.add(Add, f"{name}_apart", inputs=(row, center("center_less", -1.0)))
+        draft.add(Truncate, f"{name}_part", inputs=(f"{name}_apart", "psi"), features=width)
+        draft.derive(f"{name}_part.center", (key,), (width,), lambda _: np.zeros(width))
+        return draft.add(Add, name, inputs=(f"{name}_part", center("center", 1.0)))
+
     def _center(self, mapping: Mapping) -> tuple[tuple[str, ...], Callable[..., Doubles]]:
         """The mean of w: what the file has, or else over the law's first latents of seed 0."""
         if mapping.center:
             return (mapping.center,), lambda center: _one_row(center, mapping.width)
-        if mapping.embed:
+        if mapping.label:
             raise GanExportError("psi=: the file has no mean of w, which depends on the label here")
         note = f"w's mean is not in the file: estimated from the first {MEAN_OF:,} latents of seed 0"
         if note not in self.draft.notes:
@@ -253,7 +201,7 @@ class StyleBuilder:
 
         def center(*arrays: Doubles) -> Doubles:
             x = latents.draw(0, 0, MEAN_OF, mapping.nz, "normal").astype(np.float64)
-            x = x / np.sqrt(np.mean(x * x, axis=1, keepdims=True) + EPS)
+            x = x / np.sqrt(np.mean(x * x, axis=1, keepdims=True) + mapping.eps)
             for layer, weight, bias in zip(mapping.layers, arrays[::2], arrays[1::2], strict=True):
                 x = layer.apply(x, weight, bias)
             return np.asarray(x.mean(axis=0))
@@ -267,10 +215,10 @@ class StyleBuilder:
         draft = self.draft
         out, inside = layer.shape
         gain = math.sqrt(2) if layer.active else 1.0
-        weight_gain, bias_gain = layer.gain * gain, layer.bias_gain * gain
+        weight_gain, bias_gain, offset = layer.gain * gain, layer.bias_gain * gain, layer.offset * gain
         draft.add(Linear, name, inputs=(source,), in_features=inside, out_features=out)
         draft.derive(f"{name}.weight", (layer.weight,), (out, inside), lambda w: w * weight_gain)
-        draft.derive(f"{name}.bias", (layer.bias,), (out,), lambda b: b * bias_gain)
+        draft.derive(f"{name}.bias", (layer.bias,), (out,), lambda b: b * bias_gain + offset)
         if layer.active:
             draft.add(Activation, f"{name}_act", kind="leaky_relu", slope=SLOPE)
         return draft.last
@@ -306,23 +254,29 @@ class StyleBuilder:
             )
             draft.add(GroupedConv, f"{name}_blur", in_channels=out, out_channels=out, kernel=4, groups=out, padding=1)
             self._taps(f"{name}_blur.weight", conv.taps, out, conv.taps_gain, turned=False)
-        made = draft.last
-        # gain × rsqrt(s² Q + eps) = rsqrt(s² Q / gain² + eps / gain²)
-        draft.add(
-            Demodulate, f"{name}_demod", inputs=(style,), in_features=inside, out_features=out, eps=EPS / gain**2
-        )  # fmt: skip
-        square = (scale / gain) ** 2
-        draft.derive(
-            f"{name}_demod.weight", (conv.weight,), (out, inside),
-            lambda v: np.sum(np.square(v.reshape(full)), axis=(2, 3)) * square,
-        )  # fmt: skip
-        draft.add(ScaleChannels, f"{name}_out", inputs=(made, f"{name}_demod"))
+        self.demodulate(name, draft.last, style, conv.weight, full, scale, gain)
         self._noise(conv)
         draft.add(ChannelBias, f"{name}_bias", channels=out)
         draft.derive(f"{name}_bias.bias", (conv.bias,), (out,), lambda b: b.reshape(-1) * conv.later_gain)
         draft.add(Activation, f"{name}_act", kind="leaky_relu", slope=SLOPE)
         self._clamp(name, conv.clamp)
         return draft.last
+
+    def demodulate(  # noqa: PLR0917
+        self, name: str, x: str, style: str, weight: str, shape: Shape, scale: float, gain: float
+    ) -> str:
+        """Append x, the convolution with the weight (O, I, k, k) × scale, times its demodulation factors and a gain."""
+        draft, (out, inside, _, _) = self.draft, shape
+        # gain × rsqrt(s² Q + eps) = rsqrt(s² Q / gain² + eps / gain²)
+        draft.add(
+            Demodulate, f"{name}_demod", inputs=(style,), in_features=inside, out_features=out, eps=EPS / gain**2
+        )  # fmt: skip
+        square = (scale / gain) ** 2
+        draft.derive(
+            f"{name}_demod.weight", (weight,), (out, inside),
+            lambda v: np.sum(np.square(v.reshape(shape)), axis=(2, 3)) * square,
+        )  # fmt: skip
+        return draft.add(ScaleChannels, f"{name}_out", inputs=(x, f"{name}_demod"))
 
     def _noise(self, conv: StyledConv) -> None:
         if conv.noise is None or self.noise == "none":

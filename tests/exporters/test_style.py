@@ -18,7 +18,18 @@ from gan_export.exporters.base import Options
 from gan_export.pipeline import publish
 from gan_export.recognize.options import ReadOptions
 from gan_export.runtimes import RUNTIMES
-from tests.originals.style import biggan, fastgan, lightweight, nvlabs, r3gan, rosinality, stylegan3
+from tests.originals.style import (
+    biggan,
+    fastgan,
+    lightweight,
+    lucidrains,
+    nvlabs,
+    progan,
+    r3gan,
+    rosinality,
+    stylegan3,
+    stylegan_xl,
+)
 from tests.originals.style.containers import nvlabs_pickle
 
 FORMATS = ("onnx", "torchscript", "pt2", "openvino", "safetensors")
@@ -51,6 +62,17 @@ def small(family: str, folder: Path, options: ReadOptions | None = None) -> Chec
             )
         case "lightweight_gan":
             _state_dict(lightweight.random_lightweight(lightweight.Generator(8, [8, 6, 4, 4, 3], [8])), path)
+        case "stylegan2_lucidrains":
+            _state_dict(lucidrains.random_lucidrains(lucidrains.Network(8, [8, 6])), path)
+        case "stylegan_xl":
+            net_xl = stylegan_xl.Generator(8, 5, 8, [16, 32], [8, 6], 7)
+            nvlabs_pickle(path, G_ema=nvlabs.random_everything(net_xl))
+        case "progan":
+            progan.zoo_file(progan.random_progan(progan.Zoo(8, [8, 6], alpha=0.3)), path)
+        case "progan_akanimax":
+            progan.akanimax_file(progan.random_progan(progan.Akanimax(8, [8, 6])), path)
+        case "progan_rosinality":
+            _state_dict(progan.random_progan(progan.Rosinality(8, 4, [8, 6])), path)
         case "fastgan":
             _state_dict(fastgan.trained_a_little(8, {4: 8, 8: 8, 16: 6, 32: 4, 64: 4}, 64), path)
     read = checkpoint.read(path, options)
@@ -72,7 +94,8 @@ def verified(read: Checkpoint, format: str, folder: Path) -> publish.ExportResul
     [
         *itertools.product(("stylegan2", "r3gan", "biggan", "fastgan"), FORMATS),
         ("stylegan2_rosinality", "onnx"),  # the same layers as stylegan2's
-        *itertools.product(("lightweight_gan",), FORMATS),
+        *itertools.product(("lightweight_gan", "stylegan2_lucidrains", "progan"), FORMATS),
+        *itertools.product(("stylegan_xl", "progan_akanimax", "progan_rosinality"), ("onnx", "openvino")),
         ("biggan_huggingface", "onnx"),  # the same layers as biggan's
         ("stylegan3", "onnx"),
         ("stylegan3", "openvino"),
@@ -143,7 +166,19 @@ def test_fp16_holds_the_sums_of_large_styles(tmp_path: Path) -> None:
     "family",
     [
         "stylegan2",
-        *(pytest.param(f, marks=pytest.mark.long) for f in ("stylegan2_rosinality", "r3gan", "biggan", "fastgan")),
+        *(
+            pytest.param(family, marks=pytest.mark.long)
+            for family in (
+                "stylegan2_rosinality",
+                "stylegan2_lucidrains",
+                "r3gan",
+                "biggan",
+                "fastgan",
+                "progan",
+                "progan_akanimax",
+                "progan_rosinality",
+            )
+        ),
     ],
 )
 def test_the_engine_draws_a_family(family: str, tmp_path: Path) -> None:

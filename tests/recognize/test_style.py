@@ -18,11 +18,23 @@ from torch import Tensor, nn
 from gan_export import latents
 from gan_export.checkpoint import Checkpoint, read
 from gan_export.errors import GanExportError
-from gan_export.graph.ports import TruncatedNormal
+from gan_export.graph.ports import TruncatedNormal, Uniform
 from gan_export.graph.torch_module import build_module
 from gan_export.recognize import Match, ReadOptions, recognize
-from tests.originals.style import STYLE_FAMILIES, biggan, fastgan, lightweight, nvlabs, r3gan, rosinality, stylegan3
-from tests.originals.style.containers import nvlabs_pickle, r3gan_pickle
+from tests.originals.style import (
+    STYLE_FAMILIES,
+    biggan,
+    fastgan,
+    lightweight,
+    lucidrains,
+    nvlabs,
+    progan,
+    r3gan,
+    rosinality,
+    stylegan3,
+    stylegan_xl,
+)
+from tests.originals.style.containers import nvlabs_pickle, r3gan_pickle, tensorflow_pickle
 
 BOUND = 1e-5  # of the largest value
 COUNT = 3
@@ -91,6 +103,27 @@ def _stylegan2(*sizes: Any, **settings: Any) -> Callable[[], nn.Module]:
     return lambda: nvlabs.random_everything(nvlabs.Generator(*sizes, **settings))
 
 
+def _tensorflow_net(*sizes: Any, **settings: Any) -> Callable[[], nn.Module]:
+    """With the filters that its code has, and which no file of it stores."""
+
+    def build() -> nn.Module:
+        model = nvlabs.random_everything(nvlabs.Generator(*sizes, clamp=None, **settings))
+        taps = torch.tensor([1.0, 3, 3, 1]) / 8
+        for name, buffer in model.named_buffers():
+            if name.endswith("resample_filter"):
+                buffer.copy_(torch.outer(taps, taps))
+        return model
+
+    return build
+
+
+def _tensorflow(model: nn.Module, path: Path) -> Path:
+    assert isinstance(model, nvlabs.Generator)
+    settings = {"resolution": model.img_resolution, "num_channels": 3, "fmap_max": 512, "resample_kernel": [1, 3, 3, 1]}
+    raw = nvlabs.random_everything(copy.deepcopy(model), 9)
+    return tensorflow_pickle(path, settings, G=raw, Gs=model)
+
+
 SMALL, WIDE = [12, 10, 8, 6], [16, 16, 16, 8, 4]
 FAST = {4: 8, 8: 8, 16: 6, 32: 4, 64: 4, 128: 3, 256: 2}
 BIG = ([32, 32, 16], [32, 16, 8], 12, 6, 5)
@@ -103,6 +136,10 @@ ROWS = {
     "resnet-256": Row("stylegan2", _stylegan2(10, 0, 8, SMALL, architecture="resnet"), _saved, 10),
     "orig": Row("stylegan2", _stylegan2(10, 5, 8, SMALL, architecture="orig", clamp=None), _pickled, 10, labels=True),
     "no-noise": Row("stylegan2", _stylegan2(10, 0, 8, SMALL, use_noise=False, lr=0.1), _pickled, 10),
+    "tensorflow": Row("stylegan2", _tensorflow_net(10, 0, 8, SMALL), _tensorflow, 10),
+    "tensorflow-resnet-labels": Row(
+        "stylegan2", _tensorflow_net(10, 5, 8, SMALL, architecture="resnet"), _tensorflow, 10, labels=True
+    ),
     "state-dict": Row("stylegan2", _stylegan2(10, 0, 8, SMALL), _saved, 10),
     "rosinality": Row(
         "stylegan2_rosinality", lambda: nvlabs.random_everything(rosinality.Rosinality(8, 3, SMALL)), _g_ema, 8
@@ -120,6 +157,22 @@ ROWS = {
             stylegan3.Generator(8, 5, 10, [16, 32, 32, 64], [12, 12, 8, 4], kernel=1, channels=1, radial=True)
         ),
         _pickled, 8, labels=True,
+    ),
+    "stylegan-xl": Row(
+        "stylegan_xl",
+        lambda: nvlabs.random_everything(stylegan_xl.Generator(8, 5, 10, [16, 16, 32, 32], [12, 10, 8, 6], 7)),
+        _pickled, 8, labels=True,
+    ),
+    "stylegan-xl-enlarged": Row(
+        "stylegan_xl",
+        lambda: nvlabs.random_everything(
+            stylegan_xl.SuperresGenerator(8, 5, 10, [16, 16, 32, 32], [12, 10, 8, 6], 7, cut=2)
+        ),
+        _pickled, 8, labels=True,
+    ),
+    "stylegan-xl-no-labels": Row(
+        "stylegan_xl", lambda: nvlabs.random_everything(stylegan_xl.Generator(8, 0, 10, [16, 32], [10, 6], 7)),
+        _pickled, 8,
     ),
     "r3gan": Row(
         "r3gan", lambda: nvlabs.random_everything(r3gan.Generator(8, [16, 16, 12], [4, 4, 3], [2, 1, 2])), _r3gan, 8
@@ -168,6 +221,26 @@ ROWS = {
         "lightweight_gan",
         lambda: lightweight.random_lightweight(lightweight.Generator(6, [6, 4, 4, 3, 3], [8, 32], frequencies=True)),
         _averaged, 6, bounded=True,
+    ),
+    "lucidrains": Row(
+        "stylegan2_lucidrains", lambda: lucidrains.random_lucidrains(lucidrains.Network(10, [8, 8, 6, 4])),
+        lucidrains.saved, 10, bounded=True,
+    ),
+    "lucidrains-attention": Row(
+        "stylegan2_lucidrains",
+        lambda: lucidrains.random_lucidrains(lucidrains.Network(12, [8, 6, 4], attention=(0, 1), constant=False)),
+        lucidrains.saved, 12, bounded=True,
+    ),
+    "progan": Row("progan", lambda: progan.random_progan(progan.Zoo(12, [8, 6, 4])), progan.zoo_file, 12),
+    "progan-fading": Row(
+        "progan", lambda: progan.random_progan(progan.Zoo(10, [8, 6], channels=1, alpha=0.3, tanh=True)),
+        progan.zoo_file, 10, bounded=True,
+    ),
+    "progan-akanimax": Row(
+        "progan_akanimax", lambda: progan.random_progan(progan.Akanimax(12, [10, 8, 6])), progan.akanimax_file, 12
+    ),
+    "progan-rosinality": Row(
+        "progan_rosinality", lambda: progan.random_progan(progan.Rosinality(12, 5, [10, 8, 6])), _saved, 12, labels=True
     ),
     "biggan-huggingface": Row(
         "biggan_huggingface", lambda: biggan.trained_port(12, 6, 8, PORT, 2), _saved, 12, True, True
@@ -227,7 +300,13 @@ def weights_of(match: Match, state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["skip-labels", "resnet-256", "rosinality", "r3gan-labels", "biggan", "biggan-deep"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "skip-labels", "resnet-256", "rosinality", "r3gan-labels", "biggan", "biggan-deep", "progan",
+        "progan-rosinality",
+    ],
+)  # fmt: skip
 def test_each_parameter_changes_the_image_as_in_the_original(name: str) -> None:
     """Those of no effect in the original, such as spectral norm's `sv0`, have none here."""
     row = ROWS[name]
@@ -257,7 +336,7 @@ def test_each_parameter_changes_the_image_as_in_the_original(name: str) -> None:
 # Truncation, inputs and noise.
 
 
-@pytest.mark.parametrize("name", ["skip", "skip-labels", "orig", "stylegan3"])
+@pytest.mark.parametrize("name", ["skip", "skip-labels", "orig", "stylegan3", "stylegan-xl"])
 @pytest.mark.parametrize(("psi", "cutoff"), [(0.7, None), (0.3, 3), (0.0, None), (1.2, 8), (0.5, 0)])
 def test_truncates_as_the_original(name: str, psi: float, cutoff: int | None, tmp_path: Path) -> None:
     row = ROWS[name]
@@ -398,6 +477,10 @@ def test_an_image_does_not_depend_on_its_neighbors(name: str, tmp_path: Path) ->
         ("stylegan3", ReadOptions(translate=(0.1, float("inf"))), "translate=0.1,inf: must be X,Y"),
         ("stylegan3", ReadOptions(rotate=1e9), "rotate=1000000000.0: must be"),
         ("stylegan3", ReadOptions(part="mapping", rotate=10.0), "rotate=: the mapping has no place"),
+        ("stylegan-xl", ReadOptions(input="ws", psi=0.5), "psi=: w has a mean for each class"),
+        ("lucidrains", ReadOptions(cutoff=2), "cutoff= goes with psi="),
+        ("progan", ReadOptions(psi=0.5), "psi=: .*no w to truncate"),
+        ("progan", ReadOptions(output="sigmoid"), "output=: .*no choice of a last activation"),
         ("skip", ReadOptions(slope=0.1), "slope=: .*no hidden activation"),
     ],
 )
@@ -455,6 +538,7 @@ LIES: dict[str, tuple[Callable[[Any], object], str]] = {
     "clamp": (lambda m: setattr(_layer(m), "conv_clamp", "256"), "conv_clamp 256: not a number"),
     "negative clamp": (lambda m: setattr(_layer(m), "conv_clamp", -1.0), "not a limit"),
     "gain": (lambda m: setattr(_layer(m), "act_gain", float("inf")), "act_gain inf: not a number"),
+    "a gain of 5,000 digits": (lambda m: setattr(_layer(m), "act_gain", -(10**5000)), "act_gain -inf: not a number"),
     "architecture": (lambda m: setattr(m.synthesis.b16, "architecture", "resnet"), "says architecture resnet"),
     "size": (lambda m: setattr(m, "img_resolution", 64), "says img_resolution 64, its arrays say 32"),
     "z": (lambda m: setattr(m.mapping, "z_dim", 12), "says z_dim 12, its arrays say 10"),
@@ -480,6 +564,44 @@ def test_refuses_a_class_that_it_does_not_know(kind: str, tmp_path: Path) -> Non
     for part in (model, model.mapping, model.synthesis.b8, _layer(model), _layer(model).affine):
         with pytest.raises(GanExportError):
             read(nvlabs_pickle(tmp_path / "network.pkl", names={id(part): kind}, G_ema=model))
+
+
+def test_the_source_in_a_tensorflow_file_is_counted_and_not_run(tmp_path: Path) -> None:
+    checkpoint = read(ROWS["tensorflow"].save(ROWS["tensorflow"].build(), tmp_path / "network.pkl"))
+    assert checkpoint.source.key == "Gs"
+    assert checkpoint.source.code == ("dnnlib.tflib.network.Network",)
+    assert any("characters of source code in it were not run" in note for note in checkpoint.reading.notes)
+
+
+TENSORFLOW_LIES: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], object], str]] = {
+    "the first StyleGAN": (
+        {},
+        lambda v: v.update({"synthesis/4x4/Const/StyleMod/weight": np.ones((8, 8))}),
+        "the first StyleGAN",
+    ),
+    "an unknown variable": ({}, lambda v: v.update({"synthesis/8x8/Blur/w": np.ones(3)}), "Blur/w is no part"),
+    "no mean": ({}, lambda v: v.pop("dlatent_avg"), "no mean of w"),
+    "no array": ({}, lambda v: v.update({"synthesis/4x4/Conv/bias": "ten"}), "Conv/bias is no array"),
+    "a weight of another rank": ({}, lambda v: v.update({"mapping/Dense0/weight": np.ones(3)}), r"weight is \(3,\)"),
+    "two constants": ({}, lambda v: v.update({"synthesis/4x4/Const/const": np.ones((2, 12, 4, 4))}), "const is"),
+    "a missing layer": ({}, lambda v: v.pop("synthesis/8x8/Conv1/weight"), "b8.conv1"),
+    "another activation": ({"nonlinearity": "relu"}, lambda v: None, "nonlinearity relu"),
+    "another filter": ({"resample_kernel": [1, 2, 1]}, lambda v: None, "resample_kernel"),
+    "another size": ({"resolution": 64}, lambda v: None, "resolution 64, and it is read with 32"),
+    "another architecture": ({"architecture": "resnet"}, lambda v: None, "architecture resnet"),
+    "an unknown setting": ({"fused_modconv2": True}, lambda v: None, "fused_modconv2 isn't known"),
+    "a clamp that is none": ({"conv_clamp": "256"}, lambda v: None, "conv_clamp is no number"),
+    "a rate that is none": ({"mapping_lrmul": float("nan")}, lambda v: None, "mapping_lrmul nan"),
+}
+
+
+@pytest.mark.parametrize("lie", TENSORFLOW_LIES)
+def test_refuses_a_tensorflow_file_that_is_no_stylegan2(lie: str, tmp_path: Path) -> None:
+    settings, change, why = TENSORFLOW_LIES[lie]
+    model = ROWS["tensorflow"].build()
+    path = tensorflow_pickle(tmp_path / "network.pkl", settings, change, G=model, Gs=model)
+    with pytest.raises(GanExportError, match=why):
+        read(path)
 
 
 @pytest.mark.parametrize("name", ["fastgan", "fastgan-projected"])
@@ -511,6 +633,106 @@ def test_lightweight_gans_noise_is_an_input_by_choice(tmp_path: Path) -> None:
     expect(images(checkpoint, *inputs(row), *planes), original(model, *inputs(row)))
     with pytest.raises(GanExportError, match="noise=const: the file stores no noise"):
         read(path, ReadOptions(noise="const"))
+
+
+def test_lucidrains_noise_is_one_picture_that_each_layer_takes_a_part_of(tmp_path: Path) -> None:
+    row = ROWS["lucidrains"]
+    model = row.build()
+    path = row.save(model, tmp_path / "model_1.pt")
+    assert any("without it 0.5, its mean, is added" in note for note in read(path).reading.notes)
+    checkpoint = read(path, ReadOptions(noise="seed"))
+    (port,) = checkpoint.signature.inputs[1:]
+    assert (port.shape, port.prior) == ((1, 32, 32), Uniform(0.0, 1.0))
+    plane = torch.rand(COUNT, 1, 32, 32, generator=torch.Generator().manual_seed(2))
+    want = original(model, *inputs(row), plane[:, 0].transpose(1, 2)[..., None])
+    expect(images(checkpoint, *inputs(row), plane), want)
+    with pytest.raises(GanExportError, match="noise=const: the file stores no noise"):
+        read(path, ReadOptions(noise="const"))
+
+
+def test_lucidrains_w_is_truncated_to_an_estimated_mean_and_given_per_block(tmp_path: Path) -> None:
+    row = ROWS["lucidrains-attention"]
+    model: Any = row.build()
+    path = row.save(model, tmp_path / "model_1.pt")
+    z = torch.from_numpy(latents.draw(0, 0, 4096, row.nz, "normal").copy())
+    mean = original(model.S, z).mean(0)
+    w = mean + 0.6 * (original(model.S, *inputs(row)) - mean)
+    expect(images(read(path, ReadOptions(psi=0.6)), *inputs(row)), original(model.shown, w[:, None].repeat(1, 3, 1)))
+    mixed = torch.randn(COUNT, 3, row.nz, generator=torch.Generator().manual_seed(3))
+    expect(images(read(path, ReadOptions(input="ws")), mixed), original(model.shown, mixed))
+
+
+@pytest.mark.parametrize(("name", "side"), [("progan-akanimax", 8), ("progan-rosinality", 4)])
+def test_progan_gives_the_images_of_an_earlier_stage_by_choice(name: str, side: int, tmp_path: Path) -> None:
+    row = ROWS[name]
+    model = row.build()
+    path = row.save(model, tmp_path / "g.pth")
+    assert any(a.option == "image_size=" for a in read(path).reading.assumed)
+    want = original(model, *inputs(row), side // 8)
+    expect(images(read(path, ReadOptions(image_size=side)), *inputs(row)), want)
+    with pytest.raises(GanExportError, match="image_size=32: these keys and shapes give"):
+        read(path, ReadOptions(image_size=32))
+
+
+def test_progan_takes_a_label_that_its_config_says(tmp_path: Path) -> None:
+    model: Any = ROWS["progan"].build()
+    z = torch.randn(COUNT, 8)
+    settings = {"categoryVectorDim": 4, "attribKeysOrder": {"kind": {"order": 0}}}
+    checkpoint = read(progan.zoo_file(model, tmp_path / "g.pt", **settings))
+    expect(images(checkpoint, z, LABELS), original(model, z, LABELS, 4))
+    settings["attribKeysOrder"] = {"kind": {}, "color": {}}
+    with pytest.raises(GanExportError, match="latents end in 2 labels"):
+        read(progan.zoo_file(model, tmp_path / "g.pt", **settings))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "why"),
+    [
+        ("progan", {"alpha": float("nan")}, "alpha nan: not a number"),
+        ("progan", {"alpha": 10**5000}, "alpha inf: not a number"),
+        ("progan", {"alpha": 2.0}, "alpha that its code doesn't take"),
+        ("progan", {"equalizedlR": 1}, "equalizedlR"),
+        ("progan", {"lossCriterion": "x" * 500}, "which its code doesn't have"),
+        ("progan", {"lossCriterion": "tanh"}, "lossCriterion tanh, which its code doesn't have"),
+        ("progan", {"depthScale0": 512}, "depthScale0 512, its arrays say 8"),
+        ("progan", {"depthOtherScales": [1] * 7}, "depthOtherScales 7, its arrays say 2"),
+        ("progan", {"dimOutput": "3"}, "dimOutput 3, its arrays say 3"),
+        ("progan", {"categoryVectorDim": 12}, "categoryVectorDim 12: not read"),
+        ("progan", {"categoryVectorDim": True}, "categoryVectorDim True: not read"),
+        ("progan-akanimax", {"use_eql": "no"}, "use_eql that is not true or false"),
+        ("progan-akanimax", {"depth": 9}, "depth 9, its arrays say 4"),
+    ],
+)
+def test_refuses_settings_beside_the_weights_that_contradict_them(
+    name: str, settings: dict[str, Any], why: str, tmp_path: Path
+) -> None:
+    model: Any = ROWS[name].build()
+    save = progan.zoo_file if name == "progan" else progan.akanimax_file
+    with pytest.raises(GanExportError, match=why):
+        read(save(model, tmp_path / "g.pt", **settings))
+
+
+SHAPES: dict[str, tuple[str, str, tuple[int, ...]]] = {
+    "fewer values than 4x4": ("progan", "formatLayer.module.weight", (96, 12)),
+    "a bias of another length": ("progan", "toRGBLayers.2.module.bias", (4,)),
+    "widths that don't meet": ("progan", "scaleLayers.1.0.module.weight", (4, 7, 3, 3)),
+    "an even kernel": ("progan-akanimax", "layers.1.conv_1.weight", (8, 10, 2, 2)),
+    "a kernel that is no square": ("progan-rosinality", "progression.1.conv.0.conv.weight_orig", (8, 10, 3, 1)),
+    "a share of noise for other channels": ("lucidrains", "blocks.0.to_noise1.weight", (7, 1)),
+    "a blur of five": ("lucidrains", "blocks.0.to_rgb.upsample.1.f", (5,)),
+    "another constant": ("lucidrains", "initial_block", (1, 8, 5, 5)),
+    "a mapping of two widths": ("lucidrains", "S.net.2.weight", (9, 10)),
+}
+
+
+@pytest.mark.parametrize("lie", SHAPES)
+def test_refuses_arrays_that_contradict_each_other(lie: str) -> None:
+    name, key, shape = SHAPES[lie]
+    shapes = {k: tuple(v.shape) for k, v in ROWS[name].build().state_dict().items()}
+    shapes = {k.removeprefix("G."): v for k, v in shapes.items()}
+    assert key in shapes
+    with pytest.raises(GanExportError, match=r"no known architecture|style-based|progressively grown"):
+        recognize({**{k.replace("module.", ""): v for k, v in shapes.items()}, key.replace("module.", ""): shape})
 
 
 def test_fastgan_ends_in_tanh_at_1024_alone(tmp_path: Path) -> None:

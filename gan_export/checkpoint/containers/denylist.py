@@ -40,7 +40,7 @@ _NAMES = _words(
     "_functools.reduce _io.FileIO _io.open _io.open_code _operator.call "
     "_operator.methodcaller code.InteractiveConsole code.InteractiveInterpreter "
     "code.interact codecs.open codeop.CommandCompiler codeop.compile_command commands.getoutput "
-    "commands.getstatusoutput copyreg.add_extension functools.reduce "
+    "commands.getstatusoutput copyreg.add_extension dnnlib.tflib.network.Network functools.reduce "
     "io.FileIO io.OpenWrapper io.open io.open_code itertools.starmap logging.config numpy.ctypeslib "
     "numpy.distutils numpy.f2py numpy.fromfile numpy.genfromtxt numpy.load numpy.loadtxt numpy.save "
     "numpy.testing operator.call operator.methodcaller pandas.eval "

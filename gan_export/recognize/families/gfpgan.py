@@ -25,7 +25,8 @@ from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.draft import Family
 from gan_export.recognize.options import Assumption
 from gan_export.recognize.state_dict import DoesNotFitError, Module
-from gan_export.recognize.style import SLOPE, Dense, StyleBuilder, StyledConv
+from gan_export.recognize.style import StyleBuilder
+from gan_export.recognize.style_parts import SLOPE, Dense, StyledConv
 
 RANGE = (-1.0, 1.0)
 DECODER = "stylegan_decoder"

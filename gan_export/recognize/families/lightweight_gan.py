@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-import numpy.typing as npt
-
 from gan_export.errors import GanExportError
 from gan_export.graph.layers import (
     Activation,
     Add,
     AddNoise,
-    ChannelNorm,
-    Channels,
     Clamp,
     Concat,
     ContextPool,
@@ -27,29 +22,25 @@ from gan_export.graph.layers import (
     Gelu,
     GroupedConv,
     Linear,
-    LinearAttend,
-    LocalAttend,
-    Pad,
     PixelNorm,
     PixelShuffle,
     Reshape,
     Scale,
     ScaleChannels,
-    Shape,
 )
 from gan_export.graph.ports import Normal, Port
 from gan_export.graph.signature import Signature
+from gan_export.recognize.attention import HEADS, attended, channel_norm, only, reshaped
+from gan_export.recognize.blur import blurred
 from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.draft import Family
 from gan_export.recognize.gates import gated_unit, silu
 from gan_export.recognize.options import Assumption
-from gan_export.recognize.state_dict import DoesNotFitError, Module
+from gan_export.recognize.state_dict import DoesNotFitError
 
-Doubles = npt.NDArray[np.float64]
-HEADS = 8
 GATED = 3  # layers from a gate's map to the one that it scales
 SLOPE = 0.1  # of the gates
-NORM_EPS, TINY = 1e-5, 1e-24
+TINY = 1e-24
 
 
 def _build(draft: SpecBuilder) -> None:
@@ -104,14 +95,7 @@ def _enlarged(draft: SpecBuilder, path: str, name: str, noise: str | None) -> No
     draft.conv(f"{name}_up", shuffled)
     silu(draft, f"{name}_silu")
     draft.add(PixelShuffle, f"{name}_shuffle", factor=2)
-    channels = draft.shape[0]
-    blur = _only(draft, f"{path}.1", {"f": (3,)})
-    draft.add(Pad, f"{name}_pad", size=1, mode="reflect")
-    draft.add(
-        GroupedConv, f"{name}_blur", in_channels=channels, out_channels=channels, kernel=3, groups=channels
-    )  # fmt: skip
-    shape = (channels, 1, 3, 3)
-    draft.derive(f"{name}_blur.weight", (f"{blur.key}.f",), shape, lambda f: np.broadcast_to(_blur(f), shape))
+    blurred(draft, f"{path}.1", f"{name}_blur")
     conv, (_, height, side) = draft.module(f"{path}.2.1"), draft.shape
     inside, out = conv.conv
     if conv.kernel != 4:
@@ -121,17 +105,12 @@ def _enlarged(draft: SpecBuilder, path: str, name: str, noise: str | None) -> No
         Conv, f"{name}_conv", conv, in_channels=inside, out_channels=out, kernel=4, padding=2, bias=conv.bias
     )  # fmt: skip
     draft.add(Crop, f"{name}_same", top=0, left=0, height=height, width=side)
-    strength = _only(draft, f"{path}.3", {"weight": (1,)})
+    strength = only(draft, f"{path}.3", {"weight": (1,)})
     if noise is not None:
         draft.add(AddNoise, f"{name}_noise", inputs=(draft.last, noise))
         draft.derive(f"{name}_noise.weight", (f"{strength.key}.weight",), (1,), lambda weight: weight)
     draft.batch_norm(f"{name}_bn", draft.module(f"{path}.4"))
     gated_unit(draft, f"{name}_glu")
-
-
-def _blur(taps: Doubles) -> Doubles:
-    kernel = np.outer(taps, taps)
-    return np.asarray(kernel / np.abs(kernel).sum())
 
 
 def _gate(draft: SpecBuilder, path: str, name: str) -> str:
@@ -142,7 +121,7 @@ def _gate(draft: SpecBuilder, path: str, name: str) -> str:
         draft.conv(f"{name}_scores", scores)
         draft.add(ContextPool, f"{name}_pool", inputs=(f"{name}_scores", x))
     else:
-        table = _only(draft, path, {"dct_weights": (1, channels, side, side)})
+        table = only(draft, path, {"dct_weights": (1, channels, side, side)})
         draft.add(
             GroupedConv, f"{name}_sums", in_channels=channels, out_channels=channels, kernel=side, groups=channels
         )  # fmt: skip
@@ -157,8 +136,8 @@ def _gate(draft: SpecBuilder, path: str, name: str) -> str:
         draft.used.add(module.key)
         shape2 = (out, inside)
         draft.add(Linear, f"{name}_fc{number}", in_features=inside, out_features=out)
-        _reshaped(draft, f"{name}_fc{number}.weight", f"{module.key}.weight", shape2)
-        _reshaped(draft, f"{name}_fc{number}.bias", f"{module.key}.bias", (out,))
+        reshaped(draft, f"{name}_fc{number}.weight", f"{module.key}.weight", shape2)
+        reshaped(draft, f"{name}_fc{number}.bias", f"{module.key}.bias", (out,))
         if number == 0:
             draft.add(Activation, f"{name}_act", kind="leaky_relu", slope=SLOPE)
     return draft.add(Activation, name, kind="sigmoid")
@@ -166,49 +145,15 @@ def _gate(draft: SpecBuilder, path: str, name: str) -> str:
 
 def _attention(draft: SpecBuilder, path: str, name: str) -> None:
     """Append x + attention of the normalized x: linear attention beside that between neighbors."""
-    start, (channels, _, _) = draft.last, draft.shape
-    norm = _only(draft, f"{path}.norm", {"g": (1, channels, 1, 1), "b": (1, channels, 1, 1)})
-    normed = draft.add(ChannelNorm, f"{name}_norm", channels=channels, eps=NORM_EPS)
-    _reshaped(draft, f"{name}_norm.weight", f"{norm.key}.g", (channels,))
-    _reshaped(draft, f"{name}_norm.bias", f"{norm.key}.b", (channels,))
-    made = []
-    for kind, layer, prefix in (("linear", LinearAttend, "lin_"), ("local", LocalAttend, "")):
-        draft.conv(f"{name}_{kind}_queries", draft.module(f"{path}.fn.to_{prefix}q"), inputs=(normed,))
-        inner = draft.shape[0]
-        if inner % HEADS:
-            raise DoesNotFitError(f"{path}: {inner} channels are not {HEADS} heads")
-        source = normed
-        if prefix:
-            depthwise = _only(draft, f"{path}.fn.to_lin_kv.net.0", {"weight": (channels, 1, 3, 3)})
-            source = draft.add(
-                GroupedConv, f"{name}_around", inputs=(normed,), in_channels=channels, out_channels=channels, kernel=3,
-                groups=channels, padding=1,
-            )  # fmt: skip
-            _reshaped(draft, f"{name}_around.weight", f"{depthwise.key}.weight", (channels, 1, 3, 3))
-        both = draft.module(f"{path}.fn.to_{prefix}kv{'.net.1' if prefix else ''}")
-        draft.conv(f"{name}_{kind}_both", both, inputs=(source,))
-        keys, values = (
-            draft.add(Channels, f"{name}_{kind}_{part}", inputs=(f"{name}_{kind}_both",), start=at * inner, count=inner)
-            for at, part in enumerate(("keys", "values"))
-        )
-        draft.add(layer, f"{name}_{kind}", inputs=(f"{name}_{kind}_queries", keys, values), heads=HEADS)
-        made.append(draft.add(Gelu, f"{name}_gelu") if prefix else draft.last)
-    draft.add(Concat, f"{name}_joined", inputs=tuple(made))
+    start = draft.last
+    normed = channel_norm(draft, f"{path}.norm", f"{name}_norm")
+    inner = f"{path}.fn"
+    attended(draft, f"{name}_linear", normed, f"{inner}.to_lin_q", f"{inner}.to_lin_kv", linear=True)
+    gelu = draft.add(Gelu, f"{name}_gelu")
+    local = attended(draft, f"{name}_local", normed, f"{inner}.to_q", f"{inner}.to_kv", linear=False)
+    draft.add(Concat, f"{name}_joined", inputs=(gelu, local))
     draft.conv(f"{name}_out", draft.module(f"{path}.fn.to_out"))
     draft.add(Add, name, inputs=(f"{name}_out", start))
-
-
-def _only(draft: SpecBuilder, path: str, arrays: dict[str, Shape]) -> Module:
-    """Return the module that has just these arrays."""
-    module = draft.module(path)
-    if dict(module.arrays) != arrays:
-        raise DoesNotFitError(f"{module.key} is {module}", tuple(f"{path}.{name}" for name in arrays))
-    draft.used.add(module.key)
-    return module
-
-
-def _reshaped(draft: SpecBuilder, parameter: str, key: str, shape: Shape) -> None:
-    draft.derive(parameter, (key,), shape, lambda array: array.reshape(shape))
 
 
 FAMILY = Family("lightweight_gan", "lucidrains' lightweight-gan", _build, output="none")

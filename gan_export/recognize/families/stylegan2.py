@@ -15,7 +15,8 @@ from gan_export.recognize.draft import Family
 from gan_export.recognize.nvlabs import CLAMP, NvlabsFile, limit_of, mapping_of, number
 from gan_export.recognize.options import Assumption
 from gan_export.recognize.state_dict import DoesNotFitError
-from gan_export.recognize.style import StyleBuilder, StyledConv
+from gan_export.recognize.style import StyleBuilder
+from gan_export.recognize.style_parts import StyledConv
 
 ACTIVE = math.sqrt(2)
 
@@ -45,7 +46,7 @@ def _build(draft: SpecBuilder) -> None:
     mapping = mapping_of(file, 2 * len(resolutions))
     channels = draft.module(f"synthesis.b{last}.torgb").conv[1]
     draft.settings("", "Generator", z_dim=mapping.nz, w_dim=mapping.width, img_resolution=last, img_channels=channels,
-                   c_dim=mapping.embed.shape[1] if mapping.embed else 0)  # fmt: skip
+                   c_dim=mapping.classes)  # fmt: skip
     draft.settings("synthesis", "SynthesisNetwork", w_dim=mapping.width, img_resolution=last, num_ws=mapping.rows)
     noisy = [r for r, path in _convs(resolutions) if "noise_const" in draft.module(path).arrays]
     parts.start(mapping, "const", tuple(noisy))
@@ -76,7 +77,12 @@ def _build(draft: SpecBuilder) -> None:
         if r == last or architecture == "skip":
             made = parts.to_image(_to_rgb(file, r), x, parts.ws[at])
             image = made if image is None else parts.plus(f"b{r}_image", image, made)
-    if not draft.state.settings:
+    if file.from_tensorflow:
+        draft.notes.append(
+            "a TensorFlow file: its variables were read as data, and the "
+            f"{draft.state.config['source']:,} characters of source code in it were not run"
+        )
+    elif not draft.state.settings:
         draft.assumed.append(Assumption("each layer's values are clamped to", f"±{CLAMP:g}", ""))
     elif any(s.values.get("use_fp16") for s in draft.state.settings.values()):
         draft.notes.append("NVlabs' code runs its largest blocks in float16 on a GPU; here all are float32")
@@ -113,7 +119,7 @@ def _styled(file: NvlabsFile, r: int, name: str, gain: float) -> StyledConv:
         f"b{r}_{name}", file.dense(f"{path}.affine", 1.0, active=False), f"{module.key}.weight", shape,
         f"{module.key}.bias", taps=f"{module.key}.resample_filter" if up == 2 else None,
         noise=(plane, strength) if noisy else None, side=r,
-        gain=number(settings, path, "act_gain", ACTIVE) * gain, clamp=limit_of(settings, path, gain),
+        gain=number(settings, path, "act_gain", ACTIVE) * gain, clamp=limit_of(file, settings, path, gain),
     )  # fmt: skip
 
 
@@ -123,7 +129,9 @@ def _to_rgb(file: NvlabsFile, r: int) -> StyledConv:
     key = file.draft.module(path).key
     gain = number(settings, path, "weight_gain", 1 / math.sqrt(shape[1]))
     affine = file.dense(f"{path}.affine", 1.0, active=False).scaled(gain)
-    return StyledConv(f"b{r}_torgb", affine, f"{key}.weight", shape, f"{key}.bias", clamp=limit_of(settings, path))
+    return StyledConv(
+        f"b{r}_torgb", affine, f"{key}.weight", shape, f"{key}.bias", clamp=limit_of(file, settings, path)
+    )
 
 
 def _skip(file: NvlabsFile, parts: StyleBuilder, r: int, x: str) -> str:

@@ -13,7 +13,8 @@ from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.draft import Family
 from gan_export.recognize.options import Assumption
 from gan_export.recognize.state_dict import DoesNotFitError, Module
-from gan_export.recognize.style import Dense, Mapping, StyleBuilder, StyledConv
+from gan_export.recognize.style import StyleBuilder
+from gan_export.recognize.style_parts import Dense, Mapping, StyledConv
 
 MAPPING_RATE = 0.01
 

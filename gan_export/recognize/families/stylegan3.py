@@ -32,7 +32,8 @@ from gan_export.recognize.draft import Family
 from gan_export.recognize.nvlabs import CLAMP, NvlabsFile, limit_of, mapping_of, number
 from gan_export.recognize.options import Assumption
 from gan_export.recognize.state_dict import DoesNotFitError
-from gan_export.recognize.style import EPS, SLOPE, StyleBuilder
+from gan_export.recognize.style import StyleBuilder
+from gan_export.recognize.style_parts import EPS, SLOPE, Mapping
 
 Doubles = npt.NDArray[np.float64]
 FILTER_SIZE = 6  # taps of a filter per step of the lower rate
@@ -53,16 +54,19 @@ class _Layer:
     inside: int
 
 
-def _layers(draft: SpecBuilder) -> list[_Layer]:
+def layers_of(draft: SpecBuilder, *, gap: bool = False) -> list[_Layer]:
+    """Return the layers in order.  gap: whether one number may be missing, as where a generator was enlarged."""
     found = sorted(
         (int(i), int(size), int(channels))
         for i, size, channels in (g for g, _ in draft.matching(r"synthesis\.L(\d{1,2})_(\d{1,4})_(\d{1,4})"))
     )
-    if [i for i, _, _ in found] != list(range(len(found))) or len(found) < 3:
+    absent = set(range(len(found) + gap)) - {i for i, _, _ in found}
+    if len({i for i, _, _ in found}) != len(found) or len(absent) > gap or len(found) < 3 or 0 in absent:
         raise DoesNotFitError("no layers synthesis.L0_..., L1_... without a gap", ("synthesis.L0_36_512.weight",))
     sizes = [found[0][1], *(size for _, size, _ in found)]
     return [
-        _Layer(f"synthesis.L{i}_{size}_{channels}", f"L{i}", size, channels, sizes[i]) for i, size, channels in found
+        _Layer(f"synthesis.L{i}_{size}_{channels}", f"L{i}", size, channels, before)
+        for (i, size, channels), before in zip(found, sizes, strict=False)
     ]
 
 
@@ -153,7 +157,7 @@ def _convolved(file: NvlabsFile, parts: StyleBuilder, layer: _Layer, w: str, *, 
         draft.add(ScaleChannels, f"{name}_out", inputs=(made, f"{name}_demod"))
     draft.add(ChannelBias, f"{name}_bias", channels=out)
     draft.derive(f"{name}_bias.bias", (f"{module.key}.bias",), (out,), lambda b: b)
-    return limit_of(settings, path)
+    return limit_of(file, settings, path)
 
 
 def _filtered(file: NvlabsFile, layer: _Layer, limit: float | None) -> None:
@@ -189,15 +193,13 @@ def _filtered(file: NvlabsFile, layer: _Layer, limit: float | None) -> None:
         raise DoesNotFitError(f"{printable(layer.path, 80)} gives {draft.shape}, not images of {layer.size}")
 
 
-def _build(draft: SpecBuilder) -> None:
-    file = NvlabsFile(draft)
-    layers = _layers(draft)
+def generated(file: NvlabsFile, layers: list[_Layer], mapping: Mapping, kind: str) -> None:
+    """Append a generator whose class is `kind`, with these layers after its mapping network."""
+    draft, last = file.draft, layers[-1]
     parts = StyleBuilder(draft)
-    mapping = mapping_of(file, len(layers) + 1)
-    last = layers[-1]
     draft.settings(
-        "", "Generator", z_dim=mapping.nz, w_dim=mapping.width, img_resolution=last.size, img_channels=last.channels,
-        c_dim=mapping.embed.shape[1] if mapping.embed else 0,
+        "", kind, z_dim=mapping.nz, w_dim=mapping.width, img_resolution=last.size, img_channels=last.channels,
+        c_dim=mapping.classes,
     )  # fmt: skip
     draft.settings(
         "synthesis", "SynthesisNetwork", num_ws=mapping.rows, margin_size=MARGIN, output_scale=OUTPUT_SCALE,
@@ -218,6 +220,12 @@ def _build(draft: SpecBuilder) -> None:
         draft.assumed.append(Assumption("each layer's values are clamped to", f"±{CLAMP:g}", ""))
     elif any(s.values.get("use_fp16") for s in draft.state.settings.values()):
         draft.notes.append("NVlabs' code runs its largest layers in float16 on a GPU; here all are float32")
+
+
+def _build(draft: SpecBuilder) -> None:
+    file = NvlabsFile(draft)
+    layers = layers_of(draft)
+    generated(file, layers, mapping_of(file, len(layers) + 1), "Generator")
 
 
 FAMILY = Family("stylegan3", "NVlabs' StyleGAN3 (T and R)", _build, output="none")

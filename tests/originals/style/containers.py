@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 SOURCE = "raise SystemExit('the source in a pickle was run')\n" * 50
@@ -49,9 +50,9 @@ def _named(**homes: Any) -> Iterator[None]:
     try:
         for home, objects in homes.items():
             name = home.replace("__", ".")
-            for part in (name.rpartition(".")[0], name):
-                if part:
-                    sys.modules[part] = types.ModuleType(part)
+            parts = name.split(".")
+            for part in (".".join(parts[: i + 1]) for i in range(len(parts))):
+                sys.modules[part] = types.ModuleType(part)
             for o in objects:
                 setattr(sys.modules[name], o.__name__, o)
                 o.__module__ = name
@@ -97,3 +98,68 @@ def r3gan_pickle(path: Path, **networks: nn.Module) -> Path:
         pickle.Pickler(buffer, pickle.DEFAULT_PROTOCOL).dump({**networks, "augment_pipe": None})
     path.write_bytes(buffer.getvalue())
     return path
+
+
+class Network:
+    """A network of dnnlib.tflib: its name, and what it has."""
+
+    def __init__(self, name: str, variables: Mapping[str, Any], settings: Mapping[str, Any], **parts: Network) -> None:
+        self.__dict__ |= {
+            "version": 4, "name": name, "static_kwargs": dict(settings), "components": parts,
+            "build_module_src": SOURCE, "build_func_name": f"{name}_main", "variables": list(variables.items()),
+        }  # fmt: skip
+
+
+def tensorflow_pickle(path: Path, settings: Mapping[str, Any], change: Any = None, **networks: nn.Module) -> Path:
+    """Write a training snapshot of NVlabs' TensorFlow code: G, D and Gs as a tuple.
+
+    networks: StyleGAN2s as in PyTorch.  change: of the variables {name: array} of each generator, before they are saved
+    """
+    made = {}
+    for name, network in networks.items():
+        variables = _tensorflow_variables(network)
+        if change is not None:
+            change(variables)
+        inner = {
+            part: Network(part, {k.partition("/")[2]: v for k, v in variables.items() if k.startswith(f"{part}/")}, {})
+            for part in ("synthesis", "mapping")
+        }
+        own = {k: v for k, v in variables.items() if "/" not in k}
+        made[name] = Network(name, own, settings, **inner)
+    buffer = io.BytesIO()
+    with _named(dnnlib__tflib__network=[Network]):
+        pickle.Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump((made["G"], Network("D", {}, {}), made["Gs"]))
+    path.write_bytes(buffer.getvalue())
+    return path
+
+
+def _tensorflow_variables(model: nn.Module) -> dict[str, Any]:
+    """Return the variables by the names and in the axes of TensorFlow."""
+    found: dict[str, Any] = {"lod": np.float32(0)}
+    for key, tensor in model.state_dict().items():
+        array, (part, *path, name) = tensor.numpy(), key.split(".")
+        if name == "resample_filter":
+            continue
+        if key == "mapping.w_avg":
+            found["dlatent_avg"] = array
+        elif part == "mapping":
+            layer = "LabelEmbed" if path == ["embed"] else f"Dense{path[0][2:]}"
+            found[f"mapping/{layer}/{name}"] = array.T if name == "weight" else array
+        elif name == "const":
+            found["synthesis/4x4/Const/const"] = array[None]
+        else:
+            side, layer = int(path[0][1:]), path[1]
+            if name == "noise_const":
+                number = 2 * side.bit_length() - (7 if layer == "conv0" else 6)
+                found[f"synthesis/noise{max(number, 0)}"] = array[None, None]
+                continue
+            home = {"conv0": "Conv0_up", "conv1": "Conv1" if side > 4 else "Conv", "torgb": "ToRGB", "skip": "Skip"}
+            where = f"synthesis/{side}x{side}/{home[layer]}"
+            if path[-1] == "affine":
+                found[f"{where}/mod_{name}"] = array.T if name == "weight" else array - 1
+            elif name == "weight":
+                axes = array.transpose(2, 3, 1, 0)
+                found[f"{where}/weight"] = axes[::-1, ::-1] if layer in ("conv0", "skip") else axes
+            else:
+                found[f"{where}/{name}"] = array if array.ndim else np.float32(array)
+    return found
