@@ -61,6 +61,15 @@ def normalized() -> nn.Module:
     )
 
 
+def named_blocks() -> nn.Module:
+    """Blocks whose keys have no numbers between a convolution and its BatchNorm, the last one with a BatchNorm too."""
+    ups = [
+        Steps(deconv=nn.ConvTranspose2d(a, b, 4, 2, 1), bn=nn.BatchNorm2d(b), act=act)
+        for a, b, act in ((12, 8, nn.ReLU()), (8, 3, nn.Tanh()))
+    ]
+    return Steps(fc=nn.Linear(32, 16 * 12), view=View(12, 4, 4), up1=ups[0], up2=ups[1])
+
+
 class Block(nn.Module):
     def __init__(self, a: int, b: int) -> None:
         super().__init__()
@@ -88,6 +97,7 @@ READ = (
     ("sequence", named_linears),
     ("sequence", dropped),
     ("sequence", normalized),
+    ("sequence", named_blocks),
     ("residual", residual),
 )
 

@@ -43,7 +43,11 @@ def _build(draft: SpecBuilder) -> None:
     linears = [s for s in steps if s.kind == "linear"]
     if any(s.kind == "linear" for s in steps[len(linears) :]):
         raise DoesNotFitError(f"{linears[-1].module.key} is a Linear after a convolution")
-    shown = numbered_gaps(draft) or (steps[1].beside and all(s.kind == "convt" for s in steps))
+    convs = [s for s in steps if s.kind != "linear"]
+    rising = all(s.kind == "convt" for s in convs)
+    normal = all(s.norm is not None for s in convs[:-1])
+    # The statistics behind each transposed convolution show what stands before the next one.
+    shown = numbered_gaps(draft) or (rising and (steps[1].beside or normal))
     if linears != steps and not shown:
         raise DoesNotFitError("no numbers of a Sequential show the layers without weights")
     if (norm := steps[-1].norm) is not None and not (steps[-1].norm_first and steps[-1].kind != "linear"):
