@@ -88,7 +88,7 @@ def test_storages_of_no_type(tmp_path: Path, kind: Any) -> None:
     refused(tmp_path / "g.pth", forged((0, (8, 8), (8, 1)), kind=kind), "unknown type")
 
 
-@pytest.mark.parametrize("axes", [(0, 0), (1,), (0, 2), (0, -1), (False, True), ("0", 1), [1, 0], 7, (10**5000, 0)])
+@pytest.mark.parametrize("axes", [(0, 0), (1,), (0, 2), (0, -1), (False, True), ("0", 1), [1, 0], 7, (10**400, 0)])
 def test_arrays_with_other_axes_than_their_shape(tmp_path: Path, axes: Any) -> None:
     array = Calls(np._core.numeric._frombuffer, (bytes(24), np.dtype("<f4"), (2, 3), "K", axes))
     refused(tmp_path / "g.pkl", pickle.dumps({"main.0.weight": array}, 5), "damaged or forged")
