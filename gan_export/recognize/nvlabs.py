@@ -71,7 +71,7 @@ def number(settings: Table[str, Any], path: str, name: str, default: float | Non
     """A finite number that a pickle states, else the default."""
     value = settings.get(name, default)
     if isinstance(value, int) and abs(value) > LARGEST:  # it may have no decimal digits, and no float
-        value = math.copysign(math.inf, value)
+        value = math.inf if value > 0 else -math.inf
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
         raise GanExportError(f"{path} says {name} {printable(str(value), 40)}: not a number that is read")
     return float(value)

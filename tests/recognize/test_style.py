@@ -538,7 +538,7 @@ LIES: dict[str, tuple[Callable[[Any], object], str]] = {
     "clamp": (lambda m: setattr(_layer(m), "conv_clamp", "256"), "conv_clamp 256: not a number"),
     "negative clamp": (lambda m: setattr(_layer(m), "conv_clamp", -1.0), "not a limit"),
     "gain": (lambda m: setattr(_layer(m), "act_gain", float("inf")), "act_gain inf: not a number"),
-    "a gain of 5,000 digits": (lambda m: setattr(_layer(m), "act_gain", -(10**5000)), "act_gain -inf: not a number"),
+    "a gain of 400 digits": (lambda m: setattr(_layer(m), "act_gain", -(10**400)), "act_gain -inf: not a number"),
     "architecture": (lambda m: setattr(m.synthesis.b16, "architecture", "resnet"), "says architecture resnet"),
     "size": (lambda m: setattr(m, "img_resolution", 64), "says img_resolution 64, its arrays say 32"),
     "z": (lambda m: setattr(m.mapping, "z_dim", 12), "says z_dim 12, its arrays say 10"),
@@ -676,7 +676,7 @@ def test_progan_gives_the_images_of_an_earlier_stage_by_choice(name: str, side: 
 
 def test_progan_takes_a_label_that_its_config_says(tmp_path: Path) -> None:
     model: Any = ROWS["progan"].build()
-    z = torch.randn(COUNT, 8)
+    z = inputs(ROWS["progan"])[0][:, :8]
     settings = {"categoryVectorDim": 4, "attribKeysOrder": {"kind": {"order": 0}}}
     checkpoint = read(progan.zoo_file(model, tmp_path / "g.pt", **settings))
     expect(images(checkpoint, z, LABELS), original(model, z, LABELS, 4))
@@ -689,7 +689,7 @@ def test_progan_takes_a_label_that_its_config_says(tmp_path: Path) -> None:
     ("name", "settings", "why"),
     [
         ("progan", {"alpha": float("nan")}, "alpha nan: not a number"),
-        ("progan", {"alpha": 10**5000}, "alpha inf: not a number"),
+        ("progan", {"alpha": 10**400}, "alpha inf: not a number"),
         ("progan", {"alpha": 2.0}, "alpha that its code doesn't take"),
         ("progan", {"equalizedlR": 1}, "equalizedlR"),
         ("progan", {"lossCriterion": "x" * 500}, "which its code doesn't have"),
