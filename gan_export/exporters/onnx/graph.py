@@ -169,7 +169,8 @@ def _strip(model: onnx.ModelProto) -> None:
         node.name = name
         for k, output in enumerate(node.output):
             if output and output not in outputs:
-                new_names[output] = name if k == 0 else f"{name}.{k}"
+                own = f"{name}/value" if name in outputs else name  # a last layer before a cast may be called `image`
+                new_names[output] = own if k == 0 else f"{own}.{k}"
     constants = [t.name for t in graph.initializer if "." not in t.name]
     new_names |= {old: f"constant{i}" for i, old in enumerate(constants)}
     for node in graph.node:
