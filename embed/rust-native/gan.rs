@@ -91,7 +91,7 @@ structures! {
     }
     gan_images {
         count: u64, data: *const c_void, data_size: usize, row_stride: isize, image_stride: isize, height: u32,
-        width: u32, format: u32,
+        width: u32, format: u32, seed: u64, start: u64, noise: *const f32, noise_size: usize,
     }
 }
 

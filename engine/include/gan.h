@@ -136,7 +136,8 @@ typedef struct gan_info {
     uint32_t depth; /**< of a volume: its image is depth x height x width; 0 for others */
     const char *arithmetic; /**< the narrowest products of contexts with GAN_ARITHMETIC_FAST: "float32" or "int16" */
     uint32_t scalars; /**< numbers that each image takes beside its latent and label, such as StyleGAN's psi */
-    uint64_t noise_size; /**< numbers of noise that each image takes: those of all its planes, 0 for none */
+    uint64_t noise_size; /**< numbers of noise that each image takes: those of all its planes, 0 for none; if the model
+                              takes images, for the smallest one */
 } gan_info;
 
 /** The images that a model takes: all zeros for a model of latents.  A height or a width is a multiple of its `multiple`
@@ -277,7 +278,8 @@ typedef struct gan_output {
     uint32_t format; /**< GAN_BYTES, ... */
 } gan_output;
 
-/** Images that go in, all of one size.  Format and strides are as those of gan_output. */
+/** Images that go in, all of one size.  Format and strides are as those of gan_output.  Noise, which a model with dropout
+ * takes, is that of the seed and of the index start + i for image i (docs/latent-rng.md), unless it is given. */
 typedef struct gan_images {
     size_t size; /**< sizeof(gan_images), or 0 */
     uint64_t count; /**< number of images */
@@ -288,6 +290,11 @@ typedef struct gan_images {
     uint32_t height; /**< of each image, in pixels */
     uint32_t width; /**< of each image, in pixels */
     uint32_t format; /**< GAN_BYTES, ... */
+    uint64_t seed; /**< of all images' noise; of no effect on a model without noise, as the members after it */
+    uint64_t start; /**< the first image's index */
+    const float *noise; /**< NULL: that of the seed and the index; or each image's, input by input in the file's order, and
+                             channel by channel */
+    size_t noise_size; /**< numbers in it, at least those of all images */
 } gan_images;
 
 /** Open the file at `path` (UTF-8 on Windows) with `options`, or the defaults if they are NULL.  The file is read whole

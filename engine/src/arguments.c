@@ -111,6 +111,19 @@ gan_status gan_i_take_request(const gan_file *file, const gan_request *from, gan
     return GAN_OK;
 }
 
+gan_status gan_i_take_noise(const gan_images *images, uint64_t noise, gan_request *to, char *message) {
+    *to = (gan_request){.seed = images->seed,
+                        .start = images->start,
+                        .count = images->count,
+                        .noise = images->noise,
+                        .noise_size = images->noise_size};
+    if (to->start > UINT64_MAX - (to->count - 1)) {
+        gan_i_message(message, GAN_MESSAGE_SIZE, "start %u: too large for %u images", to->start, to->count);
+        return GAN_ERROR_ARGUMENT;
+    }
+    return holds(to->noise, to->noise_size, to->count, noise ? noise : 1, "noise", message) ? GAN_OK : GAN_ERROR_ARGUMENT;
+}
+
 int64_t gan_i_label_of(const gan_request *request, uint64_t i, uint32_t classes) {
     if (request->labels) return *(const volatile int64_t *)&request->labels[i];
     if (request->labeling == GAN_LABELS_ONE) return request->label;

@@ -18,6 +18,9 @@ gan_status gan_i_explain(char *to, size_t size, gan_status status);
 /* Copy a request and check everything of it but its labels, which are checked when they are read. */
 gan_status gan_i_take_request(const gan_file *file, const gan_request *from, gan_request *to, char *message);
 
+/* The request of the noise that goes in beside images, of which each takes `noise` numbers. */
+gan_status gan_i_take_noise(const gan_images *images, uint64_t noise, gan_request *to, char *message);
+
 static inline uint64_t seed_of(const gan_request *request, uint64_t i) {
     return request->seeds ? request->seeds[i] : request->seed;
 }

@@ -83,6 +83,8 @@ gan_status gan_i_check_layer(gan_file *file, uint32_t index) {
         if (layer->inputs[i] >= FIRST_LAYER + index || (layer->inputs[i] == VALUE_LABEL && !file->classes))
             return GAN_ERROR_CORRUPT;
         if ((layer->inputs[i] == VALUE_LABEL) != (op->rule == RUN_LABELLED)) return GAN_ERROR_UNSUPPORTED;
+        const int mask = layer->inputs[i] >= FIRST_LAYER && is_mask(&file->layers[layer->inputs[i] - FIRST_LAYER]);
+        if (mask != (layer->op == OP_DROPOUT && i == 1)) return GAN_ERROR_UNSUPPORTED;
     }
     for (int i = 0; i < MAX_ARGS; i++)
         if (layer->args[i] > MAX_ARG) return GAN_ERROR_UNSUPPORTED;
@@ -157,9 +159,16 @@ gan_status gan_i_file_at(const gan_file *file, uint32_t height, uint32_t width, 
     out->input.h = height;
     out->input.w = width;
     out->image = gan_i_image_at(file, height, width);
+    out->noise = 0;
     gan_status status = GAN_OK;
-    for (uint32_t i = 0; i < out->n_layers && status == GAN_OK; i++)
-        if (!gan_i_operation(out->layers[i].op)->shape(out, &out->layers[i])) status = GAN_ERROR_UNSUPPORTED;
+    for (uint32_t i = 0; i < out->n_layers && status == GAN_OK; i++) {
+        gan_layer *layer = &out->layers[i];
+        if (!gan_i_operation(layer->op)->shape(out, layer)) status = GAN_ERROR_UNSUPPORTED;
+        if (layer->op == OP_GIVEN && layer->args[0] != GIVEN_SCALAR) {
+            layer->offset = out->noise;
+            out->noise += layer->out.c * shape_pixels(layer->out);
+        }
+    }
     if (status == GAN_OK) status = check_whole(out);
     if (status != GAN_OK) gan_i_file_free(out);
     return status;

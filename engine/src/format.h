@@ -8,13 +8,16 @@
 #include "gan.h"
 
 typedef enum gan_op {
-    OP_GIVEN, /* a scalar or a plane of noise that goes in, read like a layer's result; in no file */
+    OP_GIVEN, /* a scalar or noise that goes in, read like a layer's result; in no file */
 #define OPERATION(number, NAME, ...) OP_##NAME = number,
 #include "operations.def"
 #undef OPERATION
 } gan_op;
 
 typedef enum activation_kind { ACT_NONE, ACT_RELU, ACT_LEAKY_RELU, ACT_TANH, ACT_SIGMOID, ACT_COUNT } activation_kind;
+/* Noise is a plane of one channel, which lies as an image of one column: a pixel per row, a channel per number.  A mask
+ * has the shape of the value that a dropout drops by it, and is never stored: the dropout draws it. */
+typedef enum given_kind { GIVEN_SCALAR, GIVEN_NOISE, GIVEN_MASK } given_kind;
 typedef enum pad_mode { PAD_ZEROS, PAD_REFLECT, PAD_REPLICATE, PAD_COUNT } pad_mode;
 typedef enum gan_dtype {
     DTYPE_F32 = 0,
@@ -70,12 +73,14 @@ typedef struct gan_layer {
     gan_op op;
     uint32_t n_inputs;
     const uint32_t *inputs; /* values: 0 the latent, 1 the label, 2 + i the output of layer i */
-    uint32_t args[MAX_ARGS]; /* in the order of operations.def's integer attributes; of OP_GIVEN: whether it is noise,
-                                its offset in an image's scalars or noise, and the number of its noise port */
+    uint32_t args[MAX_ARGS]; /* in the order of operations.def's integer attributes; of OP_GIVEN: its given_kind, the
+                                stream of its noise, and of a mask what the image's height and width are divided by, 0
+                                for a side that doesn't depend on them */
     float fargs[2]; /* likewise its real ones */
     gan_tensor weight, bias;
     gan_shape out;
     gan_ranges ranges[RANGE_COUNT];
+    uint64_t offset; /* of OP_GIVEN: in an image's scalars or noise */
     const char *name; /* in the file, `name_size` bytes without a NUL; NULL if it names none */
     uint32_t name_size;
 } gan_layer;
@@ -94,7 +99,7 @@ typedef struct gan_file {
     uint32_t kind; /* of what comes out: GAN_KIND_... */
     uint32_t nz, prior, classes, n_layers; /* nz is 0 if images go in */
     uint32_t n_given, scalars; /* the first n_given layers are OP_GIVEN; how many of them are scalars */
-    uint64_t noise; /* numbers in the planes of noise of one image */
+    uint64_t noise; /* numbers in the noise and masks of one image */
     gan_shape input; /* the latent, {nz, 0, 0}; rows of numbers, {length, 1, rows}; or an image: of the least size, or
                         that of gan_i_file_at */
     gan_side height, width; /* of the images that go in */
@@ -135,6 +140,8 @@ static inline gan_shape value_shape(const gan_file *file, uint32_t value) {
     if (value == VALUE_LABEL) return (gan_shape){0, 0, 0, 0};
     return file->layers[value - FIRST_LAYER].out;
 }
+
+static inline int is_mask(const gan_layer *layer) { return layer->op == OP_GIVEN && layer->args[0] == GIVEN_MASK; }
 
 /* Element i of a tensor as float. */
 float gan_i_element(const gan_tensor *tensor, uint64_t i);

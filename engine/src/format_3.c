@@ -15,7 +15,8 @@ enum {
     ATTRIBUTE = 24,
     KEY = 16,
     MAX_NAME = 1024,
-    NOISE_STREAM = 16 /* the first one of noise: docs/latent-rng.md */
+    NOISE_STREAM = 16, /* the first one of noise: docs/latent-rng.md */
+    DROPOUT_STREAM = 4096 /* likewise of masks */
 };
 
 typedef enum port_kind {
@@ -93,12 +94,37 @@ static gan_status read_given(const unsigned char *port, int noise, head *h, gan_
         return GAN_ERROR_UNSUPPORTED;
     gan_layer *layer = &h->given[file->n_given++];
     *layer = (gan_layer){.op = OP_GIVEN, .out = {width, noise ? height : 0, noise ? 1 : 0, 0}};
-    layer->args[0] = (uint32_t)noise;
-    layer->args[1] = noise ? (uint32_t)file->noise : file->scalars;
-    layer->args[2] = NOISE_STREAM + planes;
+    layer->args[0] = noise ? GIVEN_NOISE : GIVEN_SCALAR;
+    layer->args[1] = NOISE_STREAM + planes;
+    layer->offset = noise ? file->noise : file->scalars;
     if (noise) file->noise += (uint64_t)height * width;
     else file->scalars++;
     return file->noise <= MAX_VALUE ? GAN_OK : GAN_ERROR_UNSUPPORTED;
+}
+
+/* The uniform numbers of a dropout: an image whose sides are numbers, or shares of those of the image that goes in. */
+static gan_status read_mask(const unsigned char *port, head *h, gan_file *file) {
+    gan_layer *layer = &h->given[file->n_given];
+    *layer = (gan_layer){.op = OP_GIVEN, .out = {fixed_dim(port, 0), 0, 0, 0}, .offset = file->noise};
+    layer->args[0] = GIVEN_MASK;
+    layer->args[1] = DROPOUT_STREAM + file->n_given;
+    uint32_t sides[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        const unsigned char *dim = port + 16 + 12 * (1 + i);
+        const uint32_t symbol = u32_at(dim), times = u32_at(dim + 4), over = u32_at(dim + 8);
+        if ((symbol && (symbol != h->symbols[i] || times != 1)) || (!symbol && over != 1) || !over)
+            return GAN_ERROR_UNSUPPORTED;
+        layer->args[2 + i] = symbol ? over : 0;
+        sides[i] = symbol ? 0 : times;
+    }
+    layer->out.h = sides[0], layer->out.w = sides[1];
+    if (u32_at(port + 8) != DTYPE_F32 || u32_at(port + 12) != 3 || f32_at(port + 96) != 0 || f32_at(port + 100) != 1 ||
+        u32_at(port + 108) != layer->args[1] || !gan_i_operation(OP_GIVEN)->shape(file, layer) || !layer->out.h ||
+        !layer->out.w)
+        return GAN_ERROR_UNSUPPORTED;
+    file->noise += layer->out.c * shape_pixels(layer->out);
+    file->n_given++;
+    return GAN_OK;
 }
 
 static gan_status read_label(const unsigned char *port, gan_file *file) {
@@ -257,13 +283,16 @@ static gan_status read_ports(head *h, gan_file *file) {
                           "the %s %s is %s: the C engine runs a latent or values, a label, scalars and noise to an "
                           "image, a volume, a signal or values, or an image to an image",
                           out ? "output" : "input", port_name(port, (char[NAME]){0}), KINDS[kind]);
+        if (!out && h->n_inputs == MAX_PORTS)
+            return REFUSE(file, GAN_ERROR_UNSUPPORTED, "more than %u inputs", (uint64_t)MAX_PORTS);
         if (!out)
             h->values[h->n_inputs++] = kind == PORT_LABEL ? VALUE_LABEL : given ? FIRST_LAYER + file->n_given : VALUE_Z;
         const gan_status status = out                  ? (kind == PORT_IMAGE    ? read_image
                                                        : kind == PORT_VALUES ? read_made_values
                                                                              : read_volume)(port, h, file)
                                   : kind == PORT_LABEL ? read_label(port, file)
-                                  : given              ? read_given(port, kind == PORT_NOISE, h, file)
+                                  : given && u32_at(port + 92) == PRIOR_UNIFORM ? read_mask(port, h, file)
+                              : given              ? read_given(port, kind == PORT_NOISE, h, file)
                                   : values             ? read_values(port, file)
                                   : kind == PORT_IMAGE ? read_input_image(port, h, file)
                                                        : read_latent(port, file);
@@ -272,7 +301,7 @@ static gan_status read_ports(head *h, gan_file *file) {
                           port_name(port, (char[NAME]){0}), KINDS[kind]);
         if (status != GAN_OK) return status;
     }
-    const int image = seen[0][PORT_IMAGE] && h->n_inputs == 1;
+    const int image = seen[0][PORT_IMAGE] && h->n_inputs == 1 + file->n_given && !file->scalars;
     const int start = seen[0][PORT_LATENT] + seen[0][PORT_VALUES] == 1 && !seen[0][PORT_IMAGE];
     if (!made || (image && !seen[1][PORT_IMAGE]) || (!image && !start)) return GAN_ERROR_UNSUPPORTED;
     if (file->noise && file->prior == GAN_PRIOR_UNIFORM) return GAN_ERROR_UNSUPPORTED; /* one table is kept */

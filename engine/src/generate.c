@@ -70,7 +70,7 @@ static void prepare(gan_context *context, gan_call *call) {
     shared->nz = model->file.nz;
     shared->classes = model->file.classes;
     shared->scalars = model->file.scalars;
-    shared->noise = model->file.noise;
+    shared->noise = model->file.nz ? model->file.noise : context->sized.file.noise;
     shared->bad_label = &call->bad_label;
     shared->out.factor = 2 / (model->file.high - model->file.low);
     shared->out.offset = -1 - model->file.low * shared->out.factor;
@@ -139,6 +139,7 @@ static gan_status generate(gan_context *context, const gan_request *given, const
 static gan_status apply(gan_context *context, const gan_images *given, const gan_output *output) {
     const gan_file *file = &context->model->file;
     gan_images images;
+    gan_request request;
     gan_pixels in;
     gan_call call = {.plan = {.members = context->setup.threads, .chunk = 1}};
     if (file->nz) {
@@ -166,7 +167,10 @@ static gan_status apply(gan_context *context, const gan_images *given, const gan
     if (status == GAN_OK) status = gan_i_pixels_out(output, made, &call.shared.out, context->message);
     if (status == GAN_OK) status = check_room(&call.shared.out, images.count, output, context->message);
     if (status == GAN_OK) status = gan_i_context_resize(context, images.height, images.width);
+    if (status == GAN_OK)
+        status = gan_i_take_noise(&images, context->sized.file.noise, &request, context->message);
     if (status != GAN_OK) return status;
+    call.shared.request = &request;
     in.factor = (float)(((double)file->in_high - (double)file->in_low) / 255);
     in.offset = file->in_low;
     call.shared.in = &in;

@@ -69,13 +69,22 @@ void gan_i_latent(const float table[LATENT_TABLE], uint64_t seed, uint64_t index
     }
 }
 
-void gan_i_noise(const float table[LATENT_TABLE], uint64_t seed, uint64_t index, uint32_t stream, uint64_t first,
-                 uint64_t count, float *out) {
+void gan_i_numbers(uint64_t seed, uint64_t index, uint32_t stream, uint64_t first, uint64_t count, uint16_t *out) {
     for (uint64_t at = first; at < first + count;) {
         uint32_t c[4] = {(uint32_t)(at / 8), stream, (uint32_t)index, (uint32_t)(index >> 32)};
         philox4x32(c, (uint32_t)seed, (uint32_t)(seed >> 32));
-        do *out++ = table[(c[at % 8 / 2] >> (at % 2 * 16)) & 0xFFFFu];
+        do *out++ = (uint16_t)(c[at % 8 / 2] >> (at % 2 * 16));
         while (++at % 8 && at < first + count);
+    }
+}
+
+void gan_i_noise(const float table[LATENT_TABLE], uint64_t seed, uint64_t index, uint32_t stream, uint64_t first,
+                 uint64_t count, float *out) {
+    uint16_t numbers[64];
+    for (uint64_t done = 0, n; done < count; done += n) {
+        n = count - done < 64 ? count - done : 64;
+        gan_i_numbers(seed, index, stream, first + done, n, numbers);
+        for (uint64_t i = 0; i < n; i++) out[done + i] = table[numbers[i]];
     }
 }
 

@@ -12,7 +12,8 @@ void gan_i_uniform_table(float table[LATENT_TABLE]);
 
 /* The `nz` coordinates of one image. */
 void gan_i_latent(const float table[LATENT_TABLE], uint64_t seed, uint64_t index, uint32_t nz, float *out);
-/* Coordinates first .. first+count-1 of another stream than the latents'. */
+/* The 16-bit numbers of coordinates first .. first+count-1 of a stream; by the table, what they stand for. */
+void gan_i_numbers(uint64_t seed, uint64_t index, uint32_t stream, uint64_t first, uint64_t count, uint16_t *out);
 void gan_i_noise(const float table[LATENT_TABLE], uint64_t seed, uint64_t index, uint32_t stream, uint64_t first,
                  uint64_t count, float *out);
 /* What lies the share `at` of the way from one latent to another: on their great circle, or on a straight line. */

@@ -228,6 +228,14 @@ int gan_i_shape_CLAMP(const gan_file *file, gan_layer *layer) {
 
 int gan_i_weight_CLAMP(const gan_layer *layer, uint32_t dims[MAX_RANK]) { return (void)layer, none(dims); }
 
+/* Of a value and its mask. */
+int gan_i_shape_DROPOUT(const gan_file *file, gan_layer *layer) {
+    const gan_shape x = input(file, layer, 0);
+    return layer->fargs[0] >= 0 && layer->fargs[0] < 1 && shape_same(x, input(file, layer, 1)) && gives_shape(layer, x);
+}
+
+int gan_i_weight_DROPOUT(const gan_layer *layer, uint32_t dims[MAX_RANK]) { return (void)layer, none(dims); }
+
 /* gan_i_run_NAME is there for all but products. */
 #define RUN_OF_PRODUCT(NAME) NULL
 #define RUN_OF_SCALED(NAME) gan_i_run_##NAME
@@ -235,7 +243,15 @@ int gan_i_weight_CLAMP(const gan_layer *layer, uint32_t dims[MAX_RANK]) { return
 #define RUN_OF_ROWS(NAME) gan_i_run_##NAME
 #define RUN_OF_LABELLED(NAME) gan_i_run_##NAME
 
-static int shape_given(const gan_file *file, gan_layer *layer) { return (void)file, layer->out.c > 0; }
+/* A mask's sides that are shares of the image's follow it. */
+static int shape_given(const gan_file *file, gan_layer *layer) {
+    const uint32_t *over = layer->args + 2; /* of the height and the width */
+    if (over[0] && file->input.h % over[0] == 0) layer->out.h = file->input.h / over[0];
+    else if (over[0]) return 0;
+    if (over[1] && file->input.w % over[1] == 0) layer->out.w = file->input.w / over[1];
+    else if (over[1]) return 0;
+    return layer->out.c > 0 && shape_pixels(layer->out) <= MAX_VALUE / layer->out.c;
+}
 
 static int weight_given(const gan_layer *layer, uint32_t dims[MAX_RANK]) { return (void)layer, none(dims); }
 

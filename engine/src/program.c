@@ -136,6 +136,9 @@ static void build_step(program_builder *builder, const gan_layer *layer) {
         return;
     } else if (op->rule == RUN_SCALED || op->rule == RUN_NORMED) {
         fuse_activation(builder, step);
+    } else if (layer->op == OP_DROPOUT) {
+        step->n_inputs = 1;
+        step->style.plane = &builder->file->layers[layer->inputs[1] - FIRST_LAYER];
     } else {
         gan_i_build_style(builder, step);
     }
@@ -253,7 +256,7 @@ gan_status gan_i_program(const gan_file *file, const gan_kernels *kernels, gan_p
     if (!program->steps || !program->values || !builder.uses || !builder.reader || !builder.absorbed) goto done;
     /* What the image doesn't depend on is left out, so that the last step is the one that makes it. */
     for (uint32_t i = file->n_layers; i--;) {
-        builder.absorbed[i] = i + 1 < file->n_layers && !builder.uses[FIRST_LAYER + i];
+        builder.absorbed[i] = is_mask(&file->layers[i]) || (i + 1 < file->n_layers && !builder.uses[FIRST_LAYER + i]);
         for (uint32_t j = 0; j < file->layers[i].n_inputs && !builder.absorbed[i]; j++) {
             if (!builder.uses[file->layers[i].inputs[j]]) builder.reader[file->layers[i].inputs[j]] = i;
             builder.uses[file->layers[i].inputs[j]]++;
@@ -263,7 +266,8 @@ gan_status gan_i_program(const gan_file *file, const gan_kernels *kernels, gan_p
         gan_value *to = &program->values[v];
         to->shape = value_shape(file, v);
         to->alias = v;
-        to->per_image = shape_pixels(to->shape) * padded(to->shape.c, kernels);
+        if (v < FIRST_LAYER || !is_mask(&file->layers[v - FIRST_LAYER]))
+            to->per_image = shape_pixels(to->shape) * padded(to->shape.c, kernels);
     }
     gan_i_join_filters(&builder);
     for (uint32_t i = 0; i < file->n_layers; i++)

@@ -37,7 +37,8 @@ typedef struct gan_conv {
  * filtered, times a vector, plus a plane of noise, plus a vector, activated, clamped.  Each is NULL or 0 if it isn't
  * there. */
 typedef struct gan_style {
-    const gan_layer *filter, *plane, *bias; /* the plane's layer: stored noise, or the strength of some that goes in */
+    const gan_layer *filter, *plane, *bias; /* the plane's layer: stored noise, the strength of some that goes in, or a
+                                               dropout's mask */
     uint32_t scale, shift, noise; /* which inputs of the step are the vectors, and the noise */
     int separable; /* the filter: one column times one row, the same for all channels */
     float low, high;

@@ -2,6 +2,7 @@
  * [pixel][channels padded]. */
 #include <string.h>
 
+#include "latents.h"
 #include "run.h"
 
 /* One value of a step as its rows are walked. */
@@ -61,6 +62,34 @@ void gan_i_run_CLAMP(const gan_worker *worker, const gan_step *step, const gan_r
     worker->shared->kernels->clamp(in.data + r->y0 * width * in.wide, out.data + r->y0 * width * in.wide,
                                    (ptrdiff_t)((r->y1 - r->y0) * width * in.wide), step->layer->fargs[0],
                                    step->layer->fargs[1]);
+}
+
+/* Times `scale` if the mask's number exceeds the threshold, else zero.  The mask's coordinates lie channel by channel. */
+void gan_i_run_DROPOUT(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
+    enum { PIECE = 256 };
+    const gan_shared *shared = worker->shared;
+    const gan_request *request = shared->request;
+    const gan_layer *mask = step->style.plane;
+    const rows_of_value in = rows_of(worker, step->inputs[0], r->image), out = rows_of(worker, step->output, r->image);
+    const uint64_t i = shared->base + worker->first + r->image, width = in.shape.w;
+    const float threshold = step->layer->fargs[0], scale = step->layer->fargs[1];
+    const uint32_t least = (uint32_t)(threshold * LATENT_TABLE); /* of the kept numbers n: (n + 0.5) / 65536 exceeds it */
+    uint16_t numbers[PIECE];
+    for (uint64_t y = r->y0; y < r->y1; y++) {
+        memset(pixel_at(&out, y, 0), 0, sizeof(float) * width * out.wide);
+        for (uint64_t c = 0; c < in.shape.c; c++)
+            for (uint64_t x = 0, n; x < width; x += n) {
+                n = width - x < PIECE ? width - x : PIECE;
+                const uint64_t first = (c * in.shape.h + y) * width + x;
+                const float *given = request->noise ? request->noise + i * shared->noise + mask->offset + first : NULL,
+                            *from = pixel_at(&in, y, x) + c;
+                float *to = pixel_at(&out, y, x) + c;
+                if (!given)
+                    gan_i_numbers(seed_of(request, i), index_of(request, i), mask->args[1], first, n, numbers);
+                for (uint64_t k = 0; k < n; k++, from += in.wide, to += in.wide)
+                    if (given ? given[k] > threshold : numbers[k] >= least) *to = *from * scale;
+            }
+    }
 }
 
 /* Output pixel (y, x), channel c is input pixel (y / f, x / f), channel c f^2 + (y mod f) f + x mod f. */

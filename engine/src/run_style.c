@@ -78,15 +78,16 @@ void gan_i_run_TRUNCATE(const gan_worker *worker, const gan_step *step, const ga
 void gan_i_run_given(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
     const gan_shared *shared = worker->shared;
     const gan_request *request = shared->request;
-    const uint32_t *g = step->layer->args; /* noise, offset, stream */
+    const uint32_t *g = step->layer->args; /* its kind, the stream */
+    const uint64_t offset = step->layer->offset;
     const gan_shape s = shape_of(worker, step->output);
     const uint64_t wide = wide_of(worker, step->output), i = shared->base + worker->first + r->image;
     for (uint64_t y = r->y0; y < r->y1; y++) {
         float *to = value_at(worker, step->output, r->image) + y * wide;
         const uint64_t first = y * s.c;
-        if (!g[0]) *to = request->scalars ? request->scalars[i * shared->scalars + g[1]] : 1;
-        else if (request->noise) memcpy(to, request->noise + i * shared->noise + g[1] + first, sizeof *to * s.c);
-        else gan_i_noise(shared->table, seed_of(request, i), index_of(request, i), g[2], first, s.c, to);
+        if (g[0] == GIVEN_SCALAR) *to = request->scalars ? request->scalars[i * shared->scalars + offset] : 1;
+        else if (request->noise) memcpy(to, request->noise + i * shared->noise + offset + first, sizeof *to * s.c);
+        else gan_i_noise(shared->table, seed_of(request, i), index_of(request, i), g[1], first, s.c, to);
         memset(to + s.c, 0, sizeof *to * (wide - s.c));
     }
 }

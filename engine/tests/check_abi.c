@@ -54,7 +54,8 @@ int main(void) {
     printf("size gan_images %zu\n", sizeof(gan_images));
     MEMBER(gan_images, size), MEMBER(gan_images, count), MEMBER(gan_images, data), MEMBER(gan_images, data_size);
     MEMBER(gan_images, row_stride), MEMBER(gan_images, image_stride), MEMBER(gan_images, height);
-    MEMBER(gan_images, width), MEMBER(gan_images, format);
+    MEMBER(gan_images, width), MEMBER(gan_images, format), MEMBER(gan_images, seed), MEMBER(gan_images, start);
+    MEMBER(gan_images, noise), MEMBER(gan_images, noise_size);
     NUMBER(GAN_OK), NUMBER(GAN_ERROR_ARGUMENT), NUMBER(GAN_ERROR_FILE), NUMBER(GAN_ERROR_FORMAT);
     NUMBER(GAN_ERROR_VERSION), NUMBER(GAN_ERROR_CORRUPT), NUMBER(GAN_ERROR_UNSUPPORTED);
     NUMBER(GAN_ERROR_MEMORY), NUMBER(GAN_ERROR_THREAD), NUMBER(GAN_ERROR_LABEL), NUMBER(GAN_ERROR_BUSY);

@@ -37,6 +37,7 @@ from gan_export.graph.layers import (
     ConvTransposeNd,
     Crop,
     Demodulate,
+    Dropout,
     Embedding,
     GroupedConv,
     GroupedConvTranspose,
@@ -62,10 +63,10 @@ from gan_export.graph.layers import (
     Upsample,
     UpsampleNd,
 )
-from gan_export.graph.ports import Port, dim_parts
+from gan_export.graph.ports import Port, Uniform, dim_parts
 from gan_export.graph.signature import Signature
 from gan_export.graph.spec import GeneratorSpec
-from gan_export.graph.views import LatentImage, refuse_random_planes, start_of
+from gan_export.graph.views import LatentImage, start_of, takes_image
 
 if TYPE_CHECKING:
     from gan_export.checkpoint.exportable import Exportable
@@ -78,6 +79,7 @@ OPERATIONS: Mapping[type[Layer], int] = {  # the numbers of engine/src/operation
     Linear: 1, ConvTranspose: 2, Conv: 3, Affine: 4, Activation: 5, Upsample: 6, Add: 7, Multiply: 8, Concat: 9,
     Reshape: 10, Crop: 11, Scale: 12, Embedding: 13, OneHot: 14,
     InstanceNorm: 20, Pad: 21, PReLU: 22, PixelShuffle: 23, PixelUnshuffle: 24, BlurDown: 25, BlurUp: 26, Clamp: 27,
+    Dropout: 28,
     PixelNorm: 40, Demodulate: 41, ModulatedConstant: 42, ScaleChannels: 43, ShiftChannels: 44, ChannelBias: 45,
     AddPlane: 46, AddNoise: 47, Truncate: 48, Row: 49, Channels: 50, GroupedConv: 51, GroupedConvTranspose: 52,
     AvgPool: 53, MaxPool: 54, Attend: 55, Rows: 56,
@@ -155,22 +157,22 @@ def encode(
     signature = spec.signature
     values = {name: i for i, name in enumerate((*[p.name for p in signature.inputs], *[x.name for x in spec.layers]))}
     returned = values[spec.outputs[0]]
-    refuse_random_planes(signature, "native")
-    ports = _image_ports(signature, returned) if takes_an_image(signature) else _latent_ports(signature, returned)
+    ports = _image_ports(signature, returned) if takes_image(signature) else _latent_ports(signature, returned)
     records = [_record(layer, values, weights, precision, ranges.get(layer.name, {})) for layer in spec.layers]
     sizes = [SizeEntry(name, s.least, s.multiple, s.most) for name, s in signature.sizes.items()]
     arithmetic = "int16" if ranges else "float32"
     return gan_file.encode(ports, records, manifest, sizes=sizes, error_budget=error_budget, arithmetic=arithmetic)
 
 
-def takes_an_image(signature: Signature) -> bool:
-    """Return whether a generator takes one image and nothing else, and gives one image."""
-    ports = (*signature.inputs, *signature.outputs)
-    return len(ports) == 2 and all((p.kind, p.layout, p.dtype) == ("image", "CHW", "float32") for p in ports)
-
-
 def _image_ports(signature: Signature, returned: int) -> tuple[PortEntry, ...]:
-    (given,), (image,), symbols = signature.inputs, signature.outputs, list(signature.sizes)
+    """Return the ports of a generator from an image and the noise of its dropouts or layers."""
+    (given, *noise), (image, *others), symbols = signature.inputs, signature.outputs, list(signature.sizes)
+    plain = [(p.kind, p.layout, p.dtype) == ("image", "CHW", "float32") for p in (given, image)]
+    if others or not all(plain) or any(p.kind != "noise" for p in noise):
+        takes, gives = (", ".join(p.name for p in side) for side in (signature.inputs, signature.outputs))
+        raise GanExportError(
+            f"this generator takes {takes} and gives {gives}; native holds one from an image to an image, and noise"
+        )
     dims = [d for port in (given, image) for d in port.shape if isinstance(d, str)]
     if any(str(d) not in symbols for d in given.shape[1:] if isinstance(d, str)) or (
         len(symbols) != len({dim_parts(d)[0] for d in dims})
@@ -179,12 +181,15 @@ def _image_ports(signature: Signature, returned: int) -> tuple[PortEntry, ...]:
             f"native can't hold the input {given.name}: its height and width aren't sizes of their own"
         )
 
-    def entry(port: Port, **settings: int) -> PortEntry:
+    def shape(port: Port) -> tuple[gan_file.Dim, ...]:
         parts = [dim_parts(d) for d in port.shape]
-        shape = tuple((symbols.index(s) + 1 if s else 0, times, over) for s, times, over in parts)
-        return PortEntry(port.name, "image", shape, range=port.range, **settings)  # type: ignore[arg-type]
+        return tuple((symbols.index(s) + 1 if s else 0, times, over) for s, times, over in parts)
 
-    return entry(given), entry(image, output=True, value=returned)
+    return (
+        PortEntry(given.name, "image", shape(given), range=given.range),
+        *(_noise(port, shape(port)) for port in noise),
+        PortEntry(image.name, "image", shape(image), range=image.range, output=True, value=returned),
+    )
 
 
 def _latent_ports(signature: Signature, returned: int) -> tuple[PortEntry, ...]:
@@ -203,7 +208,7 @@ def _latent_ports(signature: Signature, returned: int) -> tuple[PortEntry, ...]:
         inputs = {"z": _latent(of), **({"label": _label(of)} if of.classes else {})}
         shape = made.dims({})
     for port in beside:
-        inputs[port.name] = _scalar(port) if port.kind == "scalar" else _noise(port)
+        inputs[port.name] = _scalar(port) if port.kind == "scalar" else _noise(port, _fixed(*port.dims({})))
     output = PortEntry(made.name, made.kind, _fixed(*shape), range=made.range, output=True, value=returned)
     return *(inputs[p.name] for p in signature.inputs), output
 
@@ -212,9 +217,11 @@ def _scalar(port: Port) -> PortEntry:
     return PortEntry(port.name, "scalar", range=port.range)
 
 
-def _noise(port: Port) -> PortEntry:
+def _noise(port: Port, shape: tuple[gan_file.Dim, ...]) -> PortEntry:
     prior = ("normal", 0.0, 0.0)
-    return PortEntry(port.name, "noise", _fixed(*port.dims({})), prior=prior, stream=port.stream or 0)
+    if isinstance(port.prior, Uniform):  # of a dropout
+        prior = ("uniform", port.prior.low, port.prior.high)
+    return PortEntry(port.name, "noise", shape, prior=prior, stream=port.stream or 0)
 
 
 def _fixed(*sides: int) -> tuple[gan_file.Dim, ...]:
@@ -362,6 +369,8 @@ def attributes(layer: Layer) -> tuple[dict[str, int], dict[str, float]]:
             return {"in": i, "out": o, "kernel": k, "groups": g, "stride": s, "padding": p}, {}
         case Clamp(low=low, high=high):
             return {}, {"low": low, "high": high}
+        case Dropout(rate=rate, threshold=threshold):
+            return {}, {"threshold": threshold, "scale": 1.0 / (1.0 - rate)}
     return {}, {}
 
 

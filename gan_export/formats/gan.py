@@ -15,8 +15,8 @@ from gan_export.formats import gan_header
 from gan_export.formats.base import Format, Patch
 from gan_export.formats.bounds import BF16, FLOAT32, FP16
 from gan_export.formats.probe import Probe
-from gan_export.graph.ports import dim_parts
-from gan_export.graph.views import start_of
+from gan_export.graph.ports import Port, dim_parts
+from gan_export.graph.views import start_of, takes_image
 
 if TYPE_CHECKING:
     from gan_export.formats.manifest import Manifest
@@ -50,22 +50,24 @@ def _agrees(path: Path, manifest: Manifest) -> bool:
     types = ("fp32", "fp16", "bf16")
     stored = types.index(manifest.precision) if manifest.precision in types else len(types)
     signature = manifest.signature
-    if [p.kind for p in signature] == ["image", "image"]:
-        (given,), (image,) = signature.inputs, signature.outputs
-        symbols = list(signature.sizes)
-        shapes = [
-            tuple((symbols.index(s) + 1 if s else 0, n, d) for s, n, d in map(dim_parts, p.shape)) for p in signature
-        ]
-        taken = gan_header.Taken(
-            shapes[0], _stored(given.range), tuple((s.least, s.multiple, s.most) for s in signature.sizes.values())
-        )
-        return there == gan_header.Header(0, 0, 0, shapes[1], _stored(image.range), stored, taken)
+    symbols = list(signature.sizes)
+
+    def dims(port: Port) -> gan_header.Dims:
+        return tuple((symbols.index(s) + 1 if s else 0, n, d) for s, n, d in map(dim_parts, port.shape))
+
     further = tuple(
-        gan_header.Further(p.kind, p.name, p.dims({})) for p in signature.inputs if p.kind not in ("latent", "label")
+        gan_header.Further(p.kind, p.name, dims(p))
+        for p in signature.inputs
+        if p.kind not in ("latent", "label", "image")
     )
-    start = tuple(p for p in signature.inputs if p.kind in ("latent", "label"))
     (image,) = signature.outputs
-    sides, interval = gan_header.fixed(image.dims({})), _stored(image.range)
+    sides, interval = dims(image), _stored(image.range)
+    if takes_image(signature):
+        given = signature.inputs[0]
+        sizes = tuple((s.least, s.multiple, s.most) for s in signature.sizes.values())
+        taken = gan_header.Taken(dims(given), _stored(given.range), sizes)
+        return there == gan_header.Header(0, 0, 0, sides, interval, stored, taken, further)
+    start = tuple(p for p in signature.inputs if p.kind in ("latent", "label"))
     if not start:
         return there == gan_header.Header(0, 0, 0, sides, interval, stored, further=further)
     of = start_of(replace(signature, inputs=start), "a .gan file")

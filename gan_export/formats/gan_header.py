@@ -36,11 +36,16 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Further:
-    """An input that is no latent, label or image: the kind of its port, its name, and its shape."""
+    """An input that is no latent, label or image: the kind of its port, its name, and its dimensions."""
 
     kind: str
     name: str
-    shape: tuple[int, ...]
+    dims: Dims
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Its shape; None for a side that follows the image's."""
+        return tuple(None if symbol else times for symbol, times, _ in self.dims)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,7 @@ def read(f: BinaryIO) -> Header:
             raise _cut_off()
         is_output, kind, _, rank, *dims = struct.unpack_from("<4I18I", row)
         if (is_output and 2 <= rank <= 4) or (rank == 3 and kind == _IMAGE):  # a signal, an image or a volume
-            shape = tuple((dims[i], dims[i + 1], dims[i + 2]) for i in range(0, 3 * rank, 3))
+            shape = _dims(dims, rank)
             low, high = struct.unpack_from("<2f", row, 112)
             bounds = (low, high) if (low, high) != (0.0, 0.0) else (-1.0, 1.0)
             if is_output:
@@ -109,7 +114,7 @@ def read(f: BinaryIO) -> Header:
         elif not is_output and kind == _LABEL:
             (classes,) = struct.unpack_from("<I", row, 104)
         elif not is_output and kind in _FURTHER:
-            further.append(Further(_FURTHER[kind], _name(row), tuple(dims[1 : 3 * min(rank, 6) : 3])))
+            further.append(Further(_FURTHER[kind], _name(row), _dims(dims, min(rank, 6))))
     rows = f.read(sizes * _SIZE)
     if len(rows) < sizes * _SIZE:
         raise _cut_off()
@@ -120,6 +125,10 @@ def read(f: BinaryIO) -> Header:
 
 def _name(port: bytes) -> str:
     return port[-64:].rstrip(b"\0").decode("ascii", "replace")
+
+
+def _dims(numbers: Sequence[int], rank: int) -> Dims:
+    return tuple((numbers[i], numbers[i + 1], numbers[i + 2]) for i in range(0, 3 * rank, 3))
 
 
 def version_of(head: Sequence[int] | bytes) -> int:

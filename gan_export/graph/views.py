@@ -103,8 +103,8 @@ def refuse_random_planes(signature: Signature, user: str) -> None:
     if takes_image(signature) and planes:
         option = "dropout" if planes[0].startswith("dropout") else "noise"
         raise GanExportError(
-            f"{user} has no {option} by seed; leave {option}=seed out, or export it to onnx, torchscript, pt2 or "
-            "openvino"
+            f"{user} has no {option} by seed; leave {option}=seed out, or export it to onnx, torchscript, pt2, "
+            "openvino or native"
         )
 
 

@@ -160,25 +160,45 @@ class Model:
         self._draw(request, threads, pictures)
         return pictures  # type: ignore[return-value]
 
-    def apply(self, images: Any, *, threads: int | None = None, out: Bytes | None = None) -> Bytes:
+    def apply(
+        self,
+        images: Any,
+        *,
+        seed: int = 0,
+        start: int = 0,
+        noise: Any = None,
+        threads: int | None = None,
+        out: Bytes | None = None,
+    ) -> Bytes:
         """Return what the generator makes of images as uint8 (N, H', W', C').
 
         images: uint8 (N, H, W, C), whose 0 .. 255 stand for the ends of the input's range, or floats (N, C, H, W).
+        noise: float32 (N, numbers), which dropouts take in the file's order; that of `seed` and the indices from
+        `start` on if not given.
         Raises GanExportError for a size that the generator doesn't take.  threads, out: as of `generate`.
         """
-        given, (height, width) = self._images(images)
+        given, (height, width) = self._images(images, seed, start, noise)
         made = _array(out, (given.count, height, width, self.image[0]), np.dtype(np.uint8))
         self._apply(given, threads, made)
         return made  # type: ignore[return-value]
 
-    def apply_floats(self, images: Any, *, threads: int | None = None, out: Floats | None = None) -> Floats:
+    def apply_floats(
+        self,
+        images: Any,
+        *,
+        seed: int = 0,
+        start: int = 0,
+        noise: Any = None,
+        threads: int | None = None,
+        out: Floats | None = None,
+    ) -> Floats:
         """Return what `apply` does as float32 (N, C', H', W') in the generator's own range."""
-        given, (height, width) = self._images(images)
+        given, (height, width) = self._images(images, seed, start, noise)
         made = _array(out, (given.count, self.image[0], height, width), np.dtype(np.float32))
         self._apply(given, threads, made)
         return made  # type: ignore[return-value]
 
-    def _images(self, images: Any) -> tuple[GanImages, tuple[int, int]]:
+    def _images(self, images: Any, seed: int, start: int, noise: Any) -> tuple[GanImages, tuple[int, int]]:
         """Return checked images, which are kept alive, and the height and width of what comes out."""
         array = np.asarray(images)
         raw = array.dtype == np.uint8
@@ -194,9 +214,14 @@ class Model:
             raise GanExportError(f"images of {width} x {height}: the generator doesn't take this size")
         given = GanImages(
             ctypes.sizeof(GanImages), count, array.ctypes.data, array.nbytes, 0, 0, height, width,
-            _BYTES if raw else _PLANES,
+            _BYTES if raw else _PLANES, seed, start,
         )  # fmt: skip
-        given.held = array
+        given.held = [array]
+        check_law(seed, start, count)
+        if noise is not None:
+            numbers = np.ascontiguousarray(noise, np.float32)
+            given.noise, given.noise_size = numbers.ctypes.data, numbers.size
+            given.held.append(numbers)
         return given, (h.value, w.value)
 
     def _apply(self, given: GanImages, threads: int | None, made: Pictures) -> None:
@@ -408,10 +433,10 @@ class NativeRuntime:
         require_available(self, device)
         model = Model(path, max_memory=self.max_memory)
         info = _info(model, self, threads)
-        if model.channels:
-            return NativeImageSession(model, info, threads)
         with open(path, "rb") as f:
             header = gan_header.read(f)
+        if model.channels:
+            return NativeImageSession(model, info, threads, header.further)
         return NativeSession(model, info, threads, header.further, header.made)
 
 

@@ -72,8 +72,9 @@ class GanImages(ctypes.Structure):
         ("size", c_size_t), ("count", c_uint64), ("data", c_void_p), ("data_size", c_size_t),
         ("row_stride", c_ssize_t), ("image_stride", c_ssize_t),
         ("height", c_uint32), ("width", c_uint32), ("format", c_uint32),
+        ("seed", c_uint64), ("start", c_uint64), ("noise", c_void_p), ("noise_size", c_size_t),
     )  # fmt: skip
-    held: Any  # keeps the array alive
+    held: Any  # keeps the arrays alive
     count: int
 
 

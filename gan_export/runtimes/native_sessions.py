@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,8 +63,7 @@ class NativeSession:
         draw = self.model.generate if self._info.output == "bytes" else self.model.generate_floats
         given = {"latents": arrays[self._start].reshape(count, -1).copy(), "labels": arrays.get("label")}
         for kind, argument in (("scalar", "scalars"), ("noise", "noise")):
-            rows = [arrays[x.name].reshape(count, -1) for x in self._beside if x.kind == kind]
-            given[argument] = np.concatenate(rows, 1, dtype=np.float32, casting="unsafe") if rows else None
+            given[argument] = _side_by_side([arrays[x.name] for x in self._beside if x.kind == kind])
         return NativeBound(draw, {**given, "threads": self._threads}, self._made)
 
     def draw_bytes(self, seed: int, start: int, count: int, labels: Labels | None = None) -> Bytes:
@@ -74,12 +74,16 @@ class NativeSession:
 
 
 class NativeImageSession:
-    """A model of images as a session."""
+    """A model of images as a session.
 
-    def __init__(self, model: Model, info: SessionInfo, threads: int | None) -> None:
+    noise: the model's inputs beside the image
+    """
+
+    def __init__(self, model: Model, info: SessionInfo, threads: int | None, noise: tuple[Further, ...] = ()) -> None:
         self.model = model
         self._info = info
         self._threads = threads
+        self._noise = noise
         self._input, self._output = "input", "image"  # the names of an image that goes in, and of the first output
 
     @property
@@ -92,18 +96,26 @@ class NativeImageSession:
         inside, out = (self.model.channels, *sides), (self.model.image[0], *made)
         if self._info.output == "bytes":
             inside, out = (*inside[1:], inside[0]), (*out[1:], out[0])
-        return Shapes({self._input: inside}, {self._output: out}, 0)
+        beside = {x.name: x.shape for x in self._noise}
+        return Shapes({self._input: inside, **beside}, {self._output: out}, 0)
 
     def run(self, feeds: Feeds) -> Outputs:
         return self.bind(feeds).run()
 
     def bind(self, feeds: Feeds) -> NativeBound:
-        arrays = checked_feeds(feeds, [self._input])
+        arrays = checked_feeds(feeds, [self._input, *(x.name for x in self._noise)])
         draw = self.model.apply if self._info.output == "bytes" else self.model.apply_floats
-        return NativeBound(draw, {"images": arrays[self._input].copy(), "threads": self._threads}, self._output)
+        given = {"images": arrays[self._input].copy(), "noise": _side_by_side([arrays[x.name] for x in self._noise])}
+        return NativeBound(draw, {**given, "threads": self._threads}, self._output)
 
     def close(self) -> None:
         self.model.close()
+
+
+def _side_by_side(arrays: Sequence[NDArray[Any]]) -> NDArray[np.float32] | None:
+    """Return arrays (N, ...) as the rows of one, float32 (N, numbers); None for none."""
+    rows = [array.reshape(len(array), -1) for array in arrays]
+    return np.concatenate(rows, 1, dtype=np.float32, casting="unsafe") if rows else None
 
 
 class NativeBound:

@@ -92,6 +92,7 @@ export class Engine {
       manifest: this.#text(u32(48), u32(52)),
       kernels: this.#text(u32(56)),
       kind: ["image", "volume", "signal", "values"][u32(60)],
+      noise: view.getBigUint64(this.#cell + 80, true) > 0n, // whether it takes noise, such as dropout's
       scalars: u32(72), // numbers that an image takes beside its latent, such as StyleGAN's psi
       version: this.#text(this.#wasm.gan_version() >>> 0),
     };
@@ -118,8 +119,8 @@ export class Engine {
     return context;
   }
 
-  // Return what the generator makes of an image (height x width x channels): {data, height, width}.
-  apply({ data, height, width }) {
+  // Return what the generator makes of an image (height x width x channels): {data, height, width}.  seed: of noise.
+  apply({ data, height, width, seed = 0n }) {
     this.#check(this.#wasm.gan_output_size(this.#model, height, width, this.#cell, this.#cell + 4));
     const size = { height: this.#view().getUint32(this.#cell, true), width: this.#view().getUint32(this.#cell + 4, true) };
     const context = this.#context(1);
@@ -128,8 +129,8 @@ export class Engine {
     const out = this.#allocate(bytes);
     try {
       new Uint8Array(this.#wasm.memory.buffer).set(data, image);
-      const images = this.#structure(48, { 8: 1n, 16: image, 20: data.length, 32: height, 36: width });
-      const output = this.#structure(32, { 4: out, 8: bytes }, 48);
+      const images = this.#structure(72, { 8: 1n, 16: image, 20: data.length, 32: height, 36: width, 48: seed });
+      const output = this.#structure(32, { 4: out, 8: bytes }, 80);
       this.#check(this.#wasm.gan_apply(context, images, output), context);
       return { data: new Uint8Array(this.#wasm.memory.buffer).slice(out, out + bytes), ...size };
     } finally {

@@ -47,6 +47,8 @@ export interface ApplyOptions {
   tile?: number;
   /** Most pixels that a tile reads around itself; default 32. The generator's own reach, if it is less. */
   overlap?: number;
+  /** Of noise, such as dropout's; default 0n. Of no effect on a generator without noise. */
+  seed?: bigint | number;
 }
 
 export interface GeneratorInfo {
@@ -60,6 +62,8 @@ export interface GeneratorInfo {
   readonly classes: number;
   /** "none": `latents` are numbers of another network, such as StyleGAN's w, and must be given. */
   readonly prior: "normal" | "uniform" | "none";
+  /** Whether it takes noise, such as dropout's; absent from onnxruntime-web's backend. */
+  readonly noise?: boolean;
   /** Numbers that an image takes beside its latent and label; absent from onnxruntime-web's backend. */
   readonly scalars?: number;
   /** What a style-based generator's synthesis takes, if it was opened with its mapping: a w for each of its layers. */

@@ -83,24 +83,27 @@ export class Generator {
   }
 
   // Return what a generator of images makes of one: {data, width, height}, of info.input.channels bytes a pixel.
-  // progress(done, total) is called for each tile; overlap is how far tiles reach beyond themselves.
-  async apply(image, { progress = () => {}, tile = 256, overlap = 32 } = {}) {
+  // progress(done, total) is called for each tile; overlap is how far tiles reach beyond themselves; seed: of noise,
+  // such as dropout's, which belongs to the whole image.
+  async apply(image, { progress = () => {}, tile = 256, overlap = 32, seed = 0n } = {}) {
     const { input, channels } = this.info;
     if (!input) throw new TypeError("this generator takes latents: use generate");
     const { data, width, height } = image;
     if (!(width > 0 && height > 0) || data?.length !== width * height * input.channels)
       throw new TypeError(`image: must have width, height and width x height x ${input.channels} bytes of data`);
     const begun = performance.now();
-    const whole = padded(image, input);
-    const tiles = plan(whole, JSON.parse(this.info.manifest).reach, tile, overlap);
+    const of = whole("seed", seed);
+    const fitted = padded(image, input);
+    const reach = this.info.noise ? null : JSON.parse(this.info.manifest).reach;
+    const tiles = plan(fitted, reach, tile, overlap);
     let result = null;
     let done = 0;
     progress(0, tiles.length);
     await this.#backend.apply(
-      tiles.map((t) => piece(whole, t, input.channels)),
+      tiles.map((t) => ({ ...piece(fitted, t, input.channels), seed: of })),
       (made, i) => {
         const scale = made.height / tiles[i].read.height;
-        const size = { width: whole.width * scale, height: whole.height * scale };
+        const size = { width: fitted.width * scale, height: fitted.height * scale };
         result ??= { ...size, scale, data: new Uint8Array(size.width * size.height * channels) };
         put(result, made, tiles[i], channels);
         progress(++done, tiles.length);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ import pytest
 import torch
 
 from gan_export import images as bytes_of
+from gan_export import latents
 from gan_export.errors import GanExportError
+from gan_export.exporters.gan_file import PortEntry, Record
+from gan_export.exporters.gan_file import encode as encode_file
 from gan_export.exporters.native import encode
 from gan_export.graph.layers import (
     Activation,
@@ -21,6 +25,7 @@ from gan_export.graph.layers import (
     Concat,
     Conv,
     ConvTranspose,
+    Dropout,
     InstanceNorm,
     Pad,
     PixelShuffle,
@@ -28,7 +33,7 @@ from gan_export.graph.layers import (
     PReLU,
     Upsample,
 )
-from gan_export.graph.ports import Port, Size
+from gan_export.graph.ports import Port, Size, Uniform
 from gan_export.graph.signature import Signature
 from gan_export.graph.spec import Chain, GeneratorSpec
 from gan_export.graph.torch_module import build_module
@@ -41,12 +46,14 @@ from .test_engine import LEVELS, opened
 CLOSE = 2e-5
 
 
-def spec_of(chain: Chain, channels: tuple[int, int], size: Size, scale: int = 1) -> GeneratorSpec:
-    """From `input` of free height and width to an image `scale` times as large."""
+def spec_of(
+    chain: Chain, channels: tuple[int, int], size: Size, scale: int = 1, beside: Sequence[Port] = ()
+) -> GeneratorSpec:
+    """From `input` of free height and width, and what is `beside` it, to an image `scale` times as large."""
     sides = ("H", "W") if scale == 1 else (f"H*{scale}", f"W*{scale}")
     given = Port("input", "image", (channels[0], "H", "W"), range=(0.0, 1.0))
     image = Port("image", "image", (channels[1], *sides), range=(0.0, 1.0))
-    return GeneratorSpec("test", Signature((given,), (image,), {"H": size, "W": size}), tuple(chain))
+    return GeneratorSpec("test", Signature((given, *beside), (image,), {"H": size, "W": size}), tuple(chain))
 
 
 def _translator() -> GeneratorSpec:
@@ -127,6 +134,83 @@ def test_images_are_those_of_the_interpreter(
             off = np.abs(made - bytes_of.levels(exact, (0.0, 1.0)).transpose(0, 2, 3, 1))
             assert off.max() <= 1
             assert (off != 0).mean() <= 2e-3
+
+
+def _dropped() -> GeneratorSpec:
+    """Two dropouts, of half and of a quarter of the values, at two scales of the image."""
+    c = Chain("input")
+    c.add(Conv, "first", in_channels=1, out_channels=5, kernel=3, padding=1)
+    c.add(Dropout, "drop", inputs=(c.last, "dropout0"), rate=0.5)
+    c.add(Conv, "down", in_channels=5, out_channels=19, kernel=4, stride=2, padding=1)
+    c.add(Dropout, "rarely", inputs=(c.last, "dropout1"), rate=0.25)
+    c.add(ConvTranspose, "up", in_channels=19, out_channels=1, kernel=4, stride=2, padding=1)
+    masks = [
+        Port(
+            f"dropout{k}", "noise", (n, *sides), prior=Uniform(0.0, 1.0), stream=latents.STREAM_DROPOUT[k],
+        )
+        for k, (n, *sides) in enumerate(((5, "H", "W"), (19, "H/2", "W/2")))
+    ]  # fmt: skip
+    return spec_of(c, (1, 1), Size(4, 2, 4096), beside=masks)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_dropout_takes_its_numbers_or_those_of_the_seed(
+    level: str, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = _dropped()
+    weights = random_weights(spec)
+    module = build_module(spec, weights)
+    with opened(write(spec, weights), level, monkeypatch) as model:
+        for height, width in ((6, 10), (4, 300), (6, 10)):
+            given = of(spec, 3, height, width)
+            feeds = spec.signature.feeds(5, [7, 8, 9], input=given)
+            with torch.inference_mode():
+                want = module(*(torch.from_numpy(feeds[p.name]) for p in spec.signature.inputs)).numpy()
+            noise = np.concatenate([feeds[f"dropout{k}"].reshape(3, -1) for k in (0, 1)], 1)
+            for threads in (1, 3):
+                got = model.apply_floats(given, noise=noise, threads=threads)
+                assert np.abs(got - want).max() <= CLOSE * np.abs(want).max()
+                assert np.array_equal(model.apply_floats(given, seed=5, start=7, threads=threads), got)
+            assert np.array_equal(model.apply_floats(given[1:], seed=5, start=8), got[1:])
+            assert not np.array_equal(model.apply_floats(given, seed=6, start=7), got)
+            with pytest.raises(GanExportError, match=f"noise has {noise.size - 1} numbers: 3 images need"):
+                model.apply(given, noise=noise.ravel()[1:])
+        with pytest.raises(GanExportError, match="indices are 0 to"):
+            model.apply(np.zeros((2, 4, 4, 1), np.uint8), start=2**64 - 1)
+
+
+def test_a_mask_goes_into_a_dropout_alone(write: Write, tmp_path: Path) -> None:
+    """A layer that reads one as a value, a dropout that reads a value as one, and shapes that the mask doesn't have."""
+    spec = _dropped()
+    path = write(spec, random_weights(spec))
+    data = path.read_bytes()
+    ports = 144 + 192  # the first mask's row; the layers follow 4 rows of ports and 2 of sizes
+    records = 144 + 4 * 192 + 2 * 32
+    first = struct.unpack_from("<I", data, records)[0]  # size of the first record: its input comes 24 bytes in
+    for at, number, why in (
+        (records + 24, 1, "can't run"),  # a convolution of a mask
+        (records + first + 24 + 4, 3, "can't run"),  # a dropout by the first convolution's values
+        (records + first + 24 + 4, 2, "don't go with the size"),  # by the other mask
+        (ports + 16 + 12, 2, "noise of a type, shape, prior or stream"),  # its height by the image's width
+        (ports + 16 + 12 + 8, 3, "noise of a type, shape"),  # a third of the height, which is 4
+        (ports + 100, 0x40000000, "noise of a type, shape"),  # numbers up to 2
+        (ports + 108, 16, "noise of a type, shape"),
+    ):
+        changed = bytearray(data)
+        struct.pack_into("<I", changed, at, number)
+        path.write_bytes(reseal(changed))
+        with pytest.raises(GanExportError, match=why):
+            Model(path)
+
+
+def test_more_inputs_than_the_engine_takes_are_refused(tmp_path: Path) -> None:
+    scalars = [PortEntry(f"s{i}", "scalar") for i in range(64)]
+    latent = PortEntry("z", "latent", ((0, 1, 1),), prior=("normal", 0.0, 0.0))
+    image = PortEntry("image", "image", ((0, 1, 1),) * 3, output=True, value=65)
+    path = tmp_path / "many.gan"
+    path.write_bytes(encode_file((latent, *scalars, image), [Record(5, "relu", [0], integers={"kind": (1,)})]))
+    with pytest.raises(GanExportError, match="more than 64 inputs"):
+        Model(path)
 
 
 def test_sizes_and_calls_that_are_refused(write: Write, tmp_path: Path) -> None:

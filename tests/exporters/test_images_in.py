@@ -82,12 +82,13 @@ def test_onnx_keeps_both_readings_apart(tmp_path: Path) -> None:
     assert (made[0] != made[1]).mean() > 0.1
 
 
-@pytest.mark.long
-def test_onnx_with_dropout_by_seed_takes_its_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("format", [pytest.param("onnx", marks=pytest.mark.long), "native"])
+def test_dropout_by_seed_takes_its_numbers(format: str, tmp_path: Path) -> None:
     torch.save(randomized(JunyanzResnet(2, 2, "batch", dropout=True)).state_dict(), tmp_path / "g.pth")
     read = checkpoint.read(tmp_path / "g.pth", ReadOptions(dropout="seed"))
-    result = exported(read, "onnx", tmp_path)
+    result = exported(read, format, tmp_path)
     assert [p.name for p in result.manifest.signature.inputs] == ["input", "dropout0", "dropout1"]
+    assert publish.verify(result.path, read).passed
     image = np.random.default_rng(1).integers(0, 256, (2, 16, 20, 3), np.uint8)
     with (
         open_image_generator(result.path, seed=9) as generator,
@@ -96,12 +97,11 @@ def test_onnx_with_dropout_by_seed_takes_its_numbers(tmp_path: Path) -> None:
         assert np.abs(generator.apply(image).astype(int) - eager.apply(image)).max() <= 1
 
 
-@pytest.mark.parametrize("format", ["native", "c"])
-def test_a_format_without_dropout_by_seed_names_those_that_have_it(format: str, tmp_path: Path) -> None:
+def test_c_has_no_dropout_by_seed_and_names_the_formats_that_have_it(tmp_path: Path) -> None:
     torch.save(randomized(JunyanzUnet(2, 7, "batch")).state_dict(), tmp_path / "latest_net_G.pth")
     read = checkpoint.read(tmp_path / "latest_net_G.pth", ReadOptions(dropout="seed"))
     with pytest.raises(GanExportError, match="no dropout by seed; leave dropout=seed out, or export it to onnx"):
-        exported(read, format, tmp_path)
+        exported(read, "c", tmp_path)
 
 
 def test_a_fixed_size_is_recorded_and_verified(tmp_path: Path) -> None:

@@ -36,8 +36,15 @@ async function take(file) {
   await run();
 }
 
+function readSeed() {
+  const text = at("seed").value.trim();
+  if (!/^\d+$/.test(text) || BigInt(text) >= 2n ** 64n) throw new RangeError("The seed must be a whole number from 0 to 2^64-1.");
+  return BigInt(text);
+}
+
 async function run() {
   if (!source) return;
+  const seed = readSeed();
   const mine = ++turn;
   const { bitmap } = source;
   const most = Number(at("side").value);
@@ -56,7 +63,7 @@ async function run() {
   at("progress").removeAttribute("value");
   at("save").disabled = true;
   say(`Computing ${width} x ${height} pixels …`);
-  const made = await generator.apply(image, { progress: (done, total) => mine === turn && showProgress(done, total) });
+  const made = await generator.apply(image, { seed, progress: (done, total) => mine === turn && showProgress(done, total) });
   if (mine !== turn) return;
   const after = at("after");
   Object.assign(after, { width: made.width, height: made.height });
@@ -97,7 +104,7 @@ async function save() {
 function listen() {
   const drop = at("drop");
   at("file").addEventListener("change", () => attempt(() => take(at("file").files[0])));
-  at("side").addEventListener("change", () => attempt(run));
+  for (const id of ["side", "seed"]) at(id).addEventListener("change", () => attempt(run));
   at("save").addEventListener("click", () => attempt(save));
   at("slider").addEventListener("input", () => at("stage").style.setProperty("--at", `${at("slider").value}%`));
   for (const kind of ["dragenter", "dragover", "dragleave", "drop"])
@@ -117,9 +124,10 @@ await attempt(async () => {
   generator = await open(new URL(site.generator, import.meta.url));
   if (!generator.info.input) throw new Error("This generator takes no image.");
   const { reach } = JSON.parse(generator.info.manifest);
-  const how = reach && !reach.whole ? "Large images are computed in tiles." : "The whole image is computed at once.";
+  const how = reach && !reach.whole && !generator.info.noise ? "Large images are computed in tiles." : "The whole image is computed at once.";
   at("about").textContent = `A neural network in this browser. Your image doesn't leave this page. ${how}`;
   for (const id of ["file", "side"]) at(id).disabled = false;
+  at("noise").hidden = !generator.info.noise;
   listen();
   say("Ready: drop an image.");
 });
