@@ -21,6 +21,7 @@ _SHOWN = {
     "image": "those of each image by itself, as a script that never calls eval() takes them",
     "stored": "those that are stored, as after eval()",
 }
+_NO_NORM = "it has no norms, as with norm=none: its convolutions have neither biases nor a norm's keys beside them"
 
 
 def start(draft: SpecBuilder, channels: int, size: Size, range: tuple[float, float], *others: Port) -> None:
@@ -54,11 +55,16 @@ def relu(draft: SpecBuilder, name: str) -> str:
 def norm(draft: SpecBuilder, name: str, path: str, default: NormReading) -> str:
     """The norm of the last value's channels at `path`, by its keys.
 
-    A BatchNorm is read by --norm, `default` if nothing is given.  No keys are an InstanceNorm, and so are statistics
-    without a weight: files before PyTorch 0.4 keep those, and no script uses them.
+    A BatchNorm is read by --norm, `default` if nothing is given.  No keys are an InstanceNorm if the convolution before
+    has a bias, as with junyanz's norm=instance, and otherwise no norm, as with norm=none.  Statistics without a weight
+    are an InstanceNorm too: files before PyTorch 0.4 keep those, and no script uses them.
     """
     module = draft.maybe(path)
     channels = draft.shape[0]
+    if module is None and not getattr(draft.chain.layers[-1], "bias", True):
+        if _NO_NORM not in draft.notes:
+            draft.notes.append(_NO_NORM)
+        return draft.last
     if module is None:
         return draft.add(InstanceNorm, name, channels=channels)
     if module.channels != channels:

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from tests.originals.common import bare
 
-Norm = Literal["batch", "instance", "tracked"]  # tracked: InstanceNorm with statistics, as files before 2018 have it
+# tracked: InstanceNorm with statistics, as files before 2018 have it
+Norm = Literal["batch", "instance", "tracked", "none"]
 
 
 class Residual(nn.Module):
@@ -35,6 +36,8 @@ class Residual(nn.Module):
 def norm_of(kind: Norm, channels: int) -> nn.Module:
     if kind == "batch":
         return nn.BatchNorm2d(channels)
+    if kind == "none":
+        return nn.Identity()
     return nn.InstanceNorm2d(channels, affine=False, track_running_stats=kind == "tracked")
 
 
@@ -83,7 +86,7 @@ class JunyanzResnet(nn.Module):
         channels: tuple[int, int] = (3, 3),
     ) -> None:
         super().__init__()
-        bias = norm != "batch"
+        bias = norm in ("instance", "tracked")
         body: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(channels[0], width, 7, bias=bias)]
         body += [norm_of(norm, width), nn.ReLU()]
         for a in (width, 2 * width):
@@ -136,7 +139,7 @@ class JunyanzUnet(nn.Module):
         channels: tuple[int, int] = (3, 3),
     ) -> None:
         super().__init__()
-        bias = norm != "batch"
+        bias = norm in ("instance", "tracked")
         widths = [width * min(2**i, 8) for i in range(downs)]  # what each level's first convolution gives
 
         def down(a: int, b: int, *, bias: bool = bias) -> nn.Module:
@@ -460,7 +463,7 @@ SIGNED = (-1.0, 1.0)
 
 
 def _resnet(name: str, small: int = 8, **settings: Any) -> ImageOriginal:
-    reading: Literal["image", "stored"] = "stored" if settings.get("norm") == "instance" else "image"
+    reading: Literal["image", "stored"] = "stored" if settings.get("norm") in ("instance", "none") else "image"
     return ImageOriginal(
         name, "junyanz_resnet", lambda w: JunyanzResnet(w, **settings), small, 4, 16, range=SIGNED,
         channels=settings.get("channels", (3, 3)), reading=reading,
@@ -468,7 +471,7 @@ def _resnet(name: str, small: int = 8, **settings: Any) -> ImageOriginal:
 
 
 def _unet(name: str, small: int = 4, downs: int = 7, **settings: Any) -> ImageOriginal:
-    reading: Literal["image", "stored"] = "stored" if settings.get("norm") == "instance" else "image"
+    reading: Literal["image", "stored"] = "stored" if settings.get("norm") in ("instance", "none") else "image"
     return ImageOriginal(
         name, "junyanz_unet", lambda w: JunyanzUnet(w, downs, **settings), small, 2**downs, 2**downs, range=SIGNED,
         channels=settings.get("channels", (3, 3)), reading=reading,
@@ -490,6 +493,7 @@ IMAGE_ORIGINALS: tuple[ImageOriginal, ...] = (
     _resnet("resnet_9blocks batch dropout", dropout=True),
     _resnet("resnet_6blocks batch", blocks=6),
     _resnet("resnet_9blocks tracked", norm="tracked"),
+    _resnet("resnet_6blocks none", norm="none", blocks=6),
     _resnet("resnet 6 to 1 channels", norm="instance", blocks=6, channels=(6, 1)),
     _resnet("CUT", norm="instance", blur_down=True, blur_up=True),
     _resnet("CUT no_antialias_up", norm="instance", blur_down=True),
@@ -497,6 +501,7 @@ IMAGE_ORIGINALS: tuple[ImageOriginal, ...] = (
     _unet("unet_128 batch", dropout=True),
     _unet("unet_256 batch", downs=8),
     _unet("unet_128 instance", norm="instance", dropout=False),
+    _unet("unet_128 none", norm="none", dropout=False),
     _unet("unet_128 1 to 4 channels", channels=(1, 4)),
     _rrdb("Real-ESRGAN x4", blocks=2),
     _rrdb("Real-ESRGAN x2", blocks=2, unshuffle=2),
