@@ -73,7 +73,7 @@ void gan_i_run_DROPOUT(const gan_worker *worker, const gan_step *step, const gan
     const rows_of_value in = rows_of(worker, step->inputs[0], r->image), out = rows_of(worker, step->output, r->image);
     const uint64_t i = shared->base + worker->first + r->image, width = in.shape.w;
     const float threshold = step->layer->fargs[0], scale = step->layer->fargs[1];
-    const uint32_t least = (uint32_t)(threshold * LATENT_TABLE); /* of the kept numbers n: (n + 0.5) / 65536 exceeds it */
+    const uint32_t least = (uint32_t)(threshold * (float)LATENT_TABLE); /* of the kept numbers n: (n + 0.5) / 65536 exceeds it */
     uint16_t numbers[PIECE];
     for (uint64_t y = r->y0; y < r->y1; y++) {
         memset(pixel_at(&out, y, 0), 0, sizeof(float) * width * out.wide);

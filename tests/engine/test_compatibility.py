@@ -20,7 +20,7 @@ from gan_export.exporters.native import OPERATIONS, attributes, operation
 from gan_export.runtimes import native_library
 
 from .test_engine import LABELED, LEVELS, SPECS, opened
-from .test_images_in import TAKEN
+from .test_images_in import TAKEN, dropped
 from .test_styles import MAPPED, PORTED, SPEC
 
 ROOT = Path(__file__).parents[2]
@@ -89,9 +89,8 @@ def test_the_writer_knows_the_operations_that_the_engine_is_made_of() -> None:
         for (kind, dims), number in native_volumes.OPERATIONS.items()
     }
     assert {name.replace("_", ""): int(number) for number, name, *_ in listed} == written
-    spec_layers = [
-        layer for spec in (*SPECS.values(), LABELED, *TAKEN.values(), SPEC, PORTED, MAPPED) for layer in spec.layers
-    ]
+    specs = (*SPECS.values(), LABELED, *TAKEN.values(), dropped(), SPEC, PORTED, MAPPED)
+    spec_layers = [layer for spec in specs for layer in spec.layers]
     by_number = {int(number): (integers.split(), reals.split()) for number, _, integers, reals in listed}
     assert {operation(layer) for layer in spec_layers} == set(by_number)
     for layer in spec_layers:

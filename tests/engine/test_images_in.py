@@ -136,7 +136,7 @@ def test_images_are_those_of_the_interpreter(
             assert (off != 0).mean() <= 2e-3
 
 
-def _dropped() -> GeneratorSpec:
+def dropped() -> GeneratorSpec:
     """Two dropouts, of half and of a quarter of the values, at two scales of the image."""
     c = Chain("input")
     c.add(Conv, "first", in_channels=1, out_channels=5, kernel=3, padding=1)
@@ -157,7 +157,7 @@ def _dropped() -> GeneratorSpec:
 def test_dropout_takes_its_numbers_or_those_of_the_seed(
     level: str, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = _dropped()
+    spec = dropped()
     weights = random_weights(spec)
     module = build_module(spec, weights)
     with opened(write(spec, weights), level, monkeypatch) as model:
@@ -181,7 +181,7 @@ def test_dropout_takes_its_numbers_or_those_of_the_seed(
 
 def test_a_mask_goes_into_a_dropout_alone(write: Write, tmp_path: Path) -> None:
     """A layer that reads one as a value, a dropout that reads a value as one, and shapes that the mask doesn't have."""
-    spec = _dropped()
+    spec = dropped()
     path = write(spec, random_weights(spec))
     data = path.read_bytes()
     ports = 144 + 192  # the first mask's row; the layers follow 4 rows of ports and 2 of sizes

@@ -20,6 +20,7 @@ from gan_export.graph.spec import Chain, GeneratorSpec
 from gan_export.runtimes.native import NATIVE, Model
 from tests.engine.conftest import random_weights, transposed
 from tests.engine.test_engine import SPECS
+from tests.engine.test_images_in import dropped
 from tests.engine.test_styles import MAPPED, PORTED, weights_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,6 +111,31 @@ def test_pictures_are_pythons(build: str, tmp_path: Path) -> None:
                 assert answer["last"] == (first[:1] * 3 if len(first) < 3 else first[:3]) + [255]
         assert answers[0]["info"]["manifest"] == '{"of": "a test"}'
         assert ("generic" if build == "gan.wasm" else "simd128") in answers[0]["backend"]
+
+
+@needs_node
+@needs_engine
+@pytest.mark.parametrize("build", BUILDS)
+def test_dropout_of_a_seed_belongs_to_the_whole_image(build: str, tmp_path: Path) -> None:
+    """An image that is wider than a tile goes through at once, with the seed's numbers."""
+    spec = dropped()
+    path = tmp_path / "g.gan"
+    path.write_bytes(encode(spec, random_weights(spec)))
+    image = np.random.default_rng(0).integers(0, 256, (1, 6, 300, 1), np.uint8)
+    given = {"data": image.ravel().tolist(), "width": 300, "height": 6}
+    seeds = (5, 2**64 - 1)
+    asked = [
+        {"out": str(tmp_path / str(s)), "request": {"image": given, "seed": f"{s}n"}, "options": {"build": build}}
+        for s in seeds
+    ]
+    answers = draw(path, *asked, relaxed=build == "gan-relaxed.wasm")
+    with Model(path) as model:
+        for answer, seed in zip(answers, seeds, strict=True):
+            assert "error" not in answer, answer
+            assert answer["info"]["noise"]
+            got = np.frombuffer((tmp_path / str(seed)).read_bytes(), np.uint8)
+            assert close(got, model.apply(image, seed=seed))
+            assert (got != model.apply(image, seed=6).ravel()).mean() > 0.1
 
 
 @needs_node
