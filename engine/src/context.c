@@ -204,8 +204,8 @@ void gan_describe_context(const gan_context *context, gan_context_info *info) {
     gan_i_hand(info, &known, sizeof known);
 }
 
-static const char *const METHODS[METHOD_COUNT] = {"direct",   "fold",  "toom3", "toom4",   "toom5",
-                                                  "winograd", "toom3", "toom5", "winograd"};
+static const char *const METHODS[METHOD_COUNT] = {"direct",   "fold",  "toom3", "toom4",    "toom5",
+                                                  "winograd", "toom3", "toom5", "winograd", "direct"};
 
 gan_status gan_describe_step(const gan_context *context, uint32_t index, gan_step_info *info) {
     if (!context || !info) return GAN_ERROR_ARGUMENT;

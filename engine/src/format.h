@@ -62,8 +62,9 @@ typedef struct gan_tensor {
     gan_dtype dtype; /* one of the floats */
 } gan_tensor;
 
-/* What a product's inputs were at most at the points of a transform, for 16-bit arithmetic.  docs/gan-file-format.md, "Ranges". */
-typedef enum range_kind { RANGE_TOOM3, RANGE_TOOM5, RANGE_WINOGRAD, RANGE_COUNT } range_kind;
+/* What a product's inputs were at most, at the points of a transform or as they are, for 16-bit arithmetic:
+ * docs/gan-file-format.md, "Ranges". */
+typedef enum range_kind { RANGE_TOOM3, RANGE_TOOM5, RANGE_WINOGRAD, RANGE_DIRECT, RANGE_COUNT } range_kind;
 typedef struct gan_ranges {
     const unsigned char *data; /* `count` float64s, 0 if the file has none */
     uint32_t count;

@@ -328,7 +328,7 @@ static uint32_t keys_in(const char *list) {
 /* Numbers that lie within 0 .. 1e30, after the side of a tile for Toom-Cook. */
 static gan_status read_ranges(const unsigned char *p, uint32_t numbers, uint32_t type, range_kind kind,
                               gan_layer *layer) {
-    static const uint32_t COUNTS[RANGE_COUNT] = {1 + 3 * 3, 1 + 5 * 5, 6 * 6};
+    static const uint32_t COUNTS[RANGE_COUNT] = {1 + 3 * 3, 1 + 5 * 5, 6 * 6, 1};
     if (layer->ranges[kind].count) return GAN_ERROR_CORRUPT;
     if (type != 1 || numbers != COUNTS[kind]) return GAN_ERROR_UNSUPPORTED;
     for (uint32_t i = 0; i < numbers; i++)
@@ -345,7 +345,7 @@ static gan_status read_attributes(const unsigned char *p, uint64_t left, uint32_
         if (left < ATTRIBUTE + 8) return GAN_ERROR_CORRUPT;
         const uint32_t type = u32_at(p + KEY), numbers = u32_at(p + KEY + 4);
         if (type > 1 || !numbers || numbers > (left - ATTRIBUTE) / 8) return GAN_ERROR_CORRUPT;
-        const int range = op->rule == RUN_PRODUCT ? key_index(p, "toom3 toom5 winograd") : -1;
+        const int range = op->rule == RUN_PRODUCT ? key_index(p, "toom3 toom5 winograd direct") : -1;
         if (range >= 0) {
             const gan_status status = read_ranges(p + ATTRIBUTE, numbers, type, (range_kind)range, layer);
             if (status != GAN_OK) return status;

@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "kernels/points.h"
+#include "plan.h"
 
-const float GAN_I_METHOD_ERRORS[METHOD_COUNT] = {2e-6f, 2e-6f, 6e-6f, 3e-6f, 1e-5f, 1.5e-5f, 4e-3f, 7e-3f, 1e-2f};
+const float GAN_I_METHOD_ERRORS[METHOD_COUNT] = {2e-6f,   2e-6f, 6e-6f, 3e-6f, 1e-5f,
+                                                 1.5e-5f, 4e-3f, 7e-3f, 1e-2f, 2e-3f};
 
 float gan_i_error_of_points(uint32_t points) {
     return GAN_I_METHOD_ERRORS[points < 3 ? METHOD_DIRECT : points < MAX_TOOM ? METHOD_TOOM3 : METHOD_TOOM5];
@@ -17,6 +19,7 @@ static int is_covered(const gan_conv *conv, uint32_t in, uint32_t out, uint32_t 
 
 int gan_i_method_fits(const gan_conv *conv, gan_method method) {
     if (method == METHOD_DIRECT) return 1;
+    if (method == METHOD_DIRECT_INT16) return conv->int16 >> method & 1 && gan_i_blocks_fit_int16(conv);
     if (method_is_int16(method)) return conv->int16 >> method & 1 && gan_i_method_fits(conv, method_in_floats(method));
     if (conv->in_stride != 1 || conv->pixel_bias || conv->pad < 0) return 0;
     /* slices that are multiplied, or summed, whole take memory of a thread's own */
@@ -49,13 +52,12 @@ uint64_t gan_i_method_floats(const gan_conv *conv, gan_method method, const gan_
     if (method == METHOD_FOLD) return in * fold_columns(conv, kernels);
     if (method_is_int16(method))
         return gan_i_int16_parts(conv, method, kernels).weights +
-               round_up(in, KBLOCK) * out * points * points * conv->out_stride * conv->out_stride / 2;
+               round_up(in, KBLOCK) * out * int16_sets(conv, method) * conv->out_stride * conv->out_stride / 2;
     return in * out * points * points * conv->out_stride * conv->out_stride * conv->kd;
 }
 
 uint64_t gan_i_pack_scratch(const gan_conv *conv, gan_method method, const gan_kernels *kernels) {
-    const uint64_t points = (uint64_t)method_points(method),
-                   panel = method_is_int16(method) ? points * points * conv->in.c * (uint64_t)kernels->nr : 0;
+    const uint64_t panel = method_is_int16(method) ? int16_sets(conv, method) * conv->in.c * (uint64_t)kernels->nr : 0;
     return panel + conv_elements(conv) * conv->in.c * (method == METHOD_FOLD ? conv->out.c : (uint64_t)kernels->nr);
 }
 
@@ -229,14 +231,15 @@ static void pack_int16(const gan_conv *conv, gan_method method, const gan_kernel
     const uint64_t in = conv->in.c, nr = (uint64_t)kernels->nr, panels = padded(conv->out.c, kernels) / nr;
     const uint32_t stride = conv->out_stride;
     const int points = method_points(method);
-    const uint64_t all = (uint64_t)(points * points) * nr;
+    const uint64_t sets = int16_sets(conv, method), all = sets * nr;
     const int16_parts parts = gan_i_int16_parts(conv, method, kernels);
     float *floats = dense + conv_elements(conv) * in * nr;
     for (uint32_t phase = 0; phase < stride * stride; phase++) {
         const phase_panel of = {phase / stride, phase % stride, width, nr};
         const uint64_t unit = phase * panels + panel;
-        toom_panel(conv, dense, &of, points, in * nr, floats);
-        gan_i_to_int16(floats, points * points, in, nr, to, to + parts.scales + unit * all,
+        if (points) toom_panel(conv, dense, &of, points, in * nr, floats);
+        else direct_panel(conv, dense, &of, floats);
+        gan_i_to_int16(floats, (int)sets, in, nr, to, to + parts.scales + unit * all,
                        (int16_t *)(void *)(to + parts.weights) + unit * all * round_up(in, KBLOCK));
     }
 }
@@ -244,8 +247,8 @@ static void pack_int16(const gan_conv *conv, gan_method method, const gan_kernel
 void gan_i_pack(const gan_step *step, gan_method method, const gan_kernels *kernels, float *dense, float *to) {
     const gan_conv *conv = &step->conv;
     const uint64_t out = conv->out.c, nr = (uint64_t)kernels->nr, panels = padded(conv->out.c, kernels) / nr;
-    const int points = method_points(method);
-    for (int p = 0; p < points * points && method_is_int16(method); p++) to[p] = gan_i_int16_scale(step, method, p);
+    const int sets = method_is_int16(method) ? (int)int16_sets(conv, method) : 0;
+    for (int p = 0; p < sets; p++) to[p] = gan_i_int16_scale(step, method, p);
     if (method == METHOD_FOLD) {
         pack_fold(step, kernels, dense, to);
         return;

@@ -17,6 +17,7 @@ typedef enum gan_method {
     METHOD_TOOM3_INT16,
     METHOD_TOOM5_INT16,
     METHOD_WINOGRAD_INT16,
+    METHOD_DIRECT_INT16,
     METHOD_COUNT
 } gan_method;
 
@@ -26,6 +27,7 @@ static inline gan_method method_in_floats(gan_method method) {
     return method == METHOD_TOOM3_INT16      ? METHOD_TOOM3
            : method == METHOD_TOOM5_INT16    ? METHOD_TOOM5
            : method == METHOD_WINOGRAD_INT16 ? METHOD_WINOGRAD
+           : method == METHOD_DIRECT_INT16   ? METHOD_DIRECT
                                              : method;
 }
 static inline int method_points(gan_method method) {
@@ -61,6 +63,12 @@ float gan_i_error_of_points(uint32_t points);
 /* The kernel's elements. */
 static inline uint64_t conv_elements(const gan_conv *conv) { return (uint64_t)conv->kd * conv->kh * conv->kw; }
 
+/* The sets of 16-bit weights of a phase's panel: one for each point, or of the direct method each kernel element. */
+static inline uint64_t int16_sets(const gan_conv *conv, gan_method method) {
+    const uint64_t points = (uint64_t)method_points(method);
+    return points ? points * points : conv_elements(conv);
+}
+
 /* Taps of the phases before `phase`: elements of the kernel. */
 static inline uint32_t taps_before(const gan_conv *conv, uint32_t k, uint32_t phase) {
     uint32_t taps = 0;
@@ -76,17 +84,17 @@ uint64_t gan_i_method_floats(const gan_conv *conv, gan_method method, const gan_
  *   DIRECT  [phase z][phase y][phase x][panel][tap z][tap y][tap x][in][nr]
  *   FOLD    [panel of (kz, ky, kx, out) flattened][in][nr]
  *   TOOM_n, WINOGRAD  [phase z][phase y][phase x][panel][point y, point x][tap z][in][nr]
- * and for those with INT16, [in / 2][nr][2] of each, behind floats (int16_parts).
+ * and for those with INT16, [in / 2][nr][2] of each, behind floats (int16_parts); a set is a point or a tap.
  * `dense` is scratch of gan_i_pack_scratch floats.  Rounded once, from double, where weights are combined. */
 /* Where the parts of a method's packed weights in 16 bits lie, in floats. */
 typedef struct int16_parts {
-    uint64_t scales;  /* of the products, [phase][panel][point][nr]; those of the inputs, by point, are at 0 */
+    uint64_t scales;  /* of the products, [phase][panel][set][nr]; those of the inputs, by set, are at 0 */
     uint64_t weights; /* int16_t */
 } int16_parts;
 int16_parts gan_i_int16_parts(const gan_conv *conv, gan_method method, const gan_kernels *kernels);
 /* The methods with products of 16-bit numbers that a step's ranges allow, as gan_conv.int16 has them. */
 uint32_t gan_i_int16_methods(const gan_step *step);
-/* What inputs at point p are multiplied with to be 16-bit numbers. */
+/* What inputs of set p are multiplied with to be 16-bit numbers. */
 float gan_i_int16_scale(const gan_step *step, gan_method method, int p);
 /* `points` sets of weights, panel[point][in][nr], as 16-bit numbers to[point][in padded / 2][nr][2] and what whole sums
  * of their products with inputs are multiplied with, scale[point][nr]. */

@@ -9,8 +9,14 @@
 #include "pack.h"
 
 static range_kind range_of(gan_method method) {
-    return method == METHOD_TOOM3_INT16 ? RANGE_TOOM3 : method == METHOD_TOOM5_INT16 ? RANGE_TOOM5 : RANGE_WINOGRAD;
+    return method == METHOD_TOOM3_INT16    ? RANGE_TOOM3
+           : method == METHOD_TOOM5_INT16  ? RANGE_TOOM5
+           : method == METHOD_DIRECT_INT16 ? RANGE_DIRECT
+                                           : RANGE_WINOGRAD;
 }
+
+/* Whether ranges begin with the side of a tile of inputs. */
+static int has_side(gan_method method) { return method == METHOD_TOOM3_INT16 || method == METHOD_TOOM5_INT16; }
 
 static gan_ranges ranges_of(const gan_step *step, gan_method method) { return step->layer->ranges[range_of(method)]; }
 
@@ -19,22 +25,22 @@ uint32_t gan_i_int16_methods(const gan_step *step) {
     if (step->conv.dims != 2) return 0;
     for (int m = METHOD_TOOM3_INT16; m < METHOD_COUNT; m++) {
         const gan_ranges ranges = ranges_of(step, (gan_method)m);
-        const int transposed = m != METHOD_WINOGRAD_INT16; /* whose ranges begin with the side of a tile of inputs */
         const uint32_t side = (uint32_t)method_points((gan_method)m) + 1 - conv_taps(&step->conv, step->conv.kh);
-        if (ranges.count && (!transposed || f64_at(ranges.data) == (double)side)) found |= 1u << m;
+        if (ranges.count && (!has_side((gan_method)m) || f64_at(ranges.data) == (double)side)) found |= 1u << m;
     }
     return found;
 }
 
 float gan_i_int16_scale(const gan_step *step, gan_method method, int p) {
-    const double most = f64_at(ranges_of(step, method).data + 8 * (p + (method != METHOD_WINOGRAD_INT16)));
+    const int at = method == METHOD_DIRECT_INT16 ? 0 : p + has_side(method); /* elements read the same inputs */
+    const double most = f64_at(ranges_of(step, method).data + 8 * at);
     return most > 1e-30 ? (float)(INT16_MOST / most) : 0; /* inputs that were never seen become zeros */
 }
 
 int16_parts gan_i_int16_parts(const gan_conv *conv, gan_method method, const gan_kernels *kernels) {
-    const uint64_t points = (uint64_t)method_points(method), scales = round_up(points * points, 16);
-    return (int16_parts){scales, scales + (uint64_t)padded(conv->out.c, kernels) * conv->out_stride * conv->out_stride *
-                                              points * points};
+    const uint64_t sets = int16_sets(conv, method), scales = round_up(sets, 16);
+    return (int16_parts){scales,
+                         scales + (uint64_t)padded(conv->out.c, kernels) * conv->out_stride * conv->out_stride * sets};
 }
 
 /* What one output channel's weights at a point are multiplied with; NaN if they aren't finite. */

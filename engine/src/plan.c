@@ -27,6 +27,8 @@ static const double EFFICIENCY = 0.92;
 static const double DIRECT_EXTRA = 3.0, TOOM_IN = 4.0, TOOM_OUT = 8.0;
 /* The same of Winograd, whose transforms in read their neighbors' pixels too and those out give fewer values. */
 static const double WINOGRAD_IN = 6.0, WINOGRAD_OUT = 5.0;
+/* Operations per input that the direct method rounds to 16 bits, for each kernel element. */
+static const double DIRECT_INT16_IN = 5.0;
 /* Cycles per input pixel of the fold: per column of products, and for the pixel itself. */
 static const double FOLD_COLUMN = 0.5, FOLD_PIXEL = 8.0;
 /* Parts that a step is cut into for each thread, so that late members cost little.  Raising it reads weights more
@@ -175,7 +177,7 @@ double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernel
                  phases = (double)conv->out_stride * conv->out_stride * phases_z, depth = shape_depth(conv->out);
     const reached z = reach_of(conv, conv->kd, conv->pad_z, shape_depth(conv->in), shape_depth(conv->out));
     double work = 0, other = 0, reads = 1, parts = panels * phases;
-    if (method == METHOD_DIRECT) {
+    if (method_in_floats(method) == METHOD_DIRECT) {
         const reached y = reach_of(conv, conv->kh, conv->pad_y, conv->in.h, conv->out.h),
                       x = reach_of(conv, conv->kw, conv->pad, conv->in.w, conv->out.w);
         /* of the kernel, that reach anything */
@@ -183,6 +185,7 @@ double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernel
         const double pixels = (double)z.pixels * (double)(y.pixels * x.pixels);
         if (elements > 0) work = elements * rows_cost(pixels / elements * images, kernels, machine) * in * panels;
         other = DIRECT_EXTRA * images * (double)shape_pixels(conv->out) * panels * kernels->nr / vectors;
+        if (method == METHOD_DIRECT_INT16) other += DIRECT_INT16_IN * images * pixels * in / vectors / 2;
         parts *= PARTS;
     } else if (method == METHOD_FOLD) {
         const double columns = (double)gan_i_method_floats(conv, method, kernels) / in;
@@ -324,6 +327,8 @@ scratch_needs gan_i_needs(const gan_program *program, const gan_kernels *kernels
         }
         if (methods[i] == METHOD_DIRECT) {
             floats = gan_i_blocks_fit(conv) ? gan_i_blocks_floats(conv, kernels) : 0;
+        } else if (methods[i] == METHOD_DIRECT_INT16) {
+            floats = gan_i_blocks_floats_int16(conv, kernels);
         } else if (methods[i] == METHOD_FOLD) {
             floats = gan_i_fold_floats(conv, kernels);
         } else if (method_points(methods[i]) == WINOGRAD) {

@@ -69,6 +69,9 @@ gan_plan gan_i_plan_methods(const gan_program *program, const gan_kernels *kerne
 /* Whether the direct method takes blocks of pixels (run_blocks.c), and the floats that a thread then needs. */
 int gan_i_blocks_fit(const gan_conv *conv);
 uint64_t gan_i_blocks_floats(const gan_conv *conv, const gan_kernels *kernels);
+/* The same of the direct method in 16 bits, which always takes blocks. */
+int gan_i_blocks_fit_int16(const gan_conv *conv);
+uint64_t gan_i_blocks_floats_int16(const gan_conv *conv, const gan_kernels *kernels);
 
 /* The floats that a thread needs to fold a convolution. */
 uint64_t gan_i_fold_floats(const gan_conv *conv, const gan_kernels *kernels);

@@ -56,6 +56,7 @@ void gan_i_run_toom(gan_worker *worker, const gan_step *step, gan_method method,
 void gan_i_run_toom_volume(gan_worker *worker, const gan_step *step, gan_method method, const float *weights);
 /* For the steps of the direct method that gan_i_blocks_fit. */
 void gan_i_run_blocks(gan_worker *worker, const gan_step *step, const float *weights);
+void gan_i_run_blocks_int16(gan_worker *worker, const gan_step *step, const float *weights);
 void gan_i_run_winograd(gan_worker *worker, const gan_step *step, gan_method method, const float *weights);
 void gan_i_run_fold(gan_worker *worker, const gan_step *step, const float *weights, int last);
 

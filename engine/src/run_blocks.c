@@ -13,7 +13,8 @@ typedef struct pixel_block {
     uint64_t first;
     int64_t count;
     const float **inputs; /* [tap][pixel] */
-    float *sums; /* [pixel][nr] */
+    float *sums; /* [pixel][nr]; in 16 bits [panel][pixel][nr] */
+    int16_t *narrow; /* [pixel][channels, rounded up] of one kernel element in 16 bits */
     float *patches; /* [pixel][taps x channels, rounded up] of few channels, otherwise unused */
 } pixel_block;
 
@@ -113,22 +114,86 @@ static void run_block(const gan_worker *worker, const gan_step *step, const pixe
     }
 }
 
-void gan_i_run_blocks(gan_worker *worker, const gan_step *step, const float *weights) {
-    const gan_conv *conv = &step->conv;
-    const gan_kernels *kernels = worker->shared->kernels;
-    const uint64_t pixels = shape_pixels(conv->out) * worker->images, most = block_pixels(kernels),
+/* Calls `run` for each block of the chunk's pixels: work for every member, in blocks of whole register tiles if it is
+ * much. */
+static void each_block(gan_worker *worker, const gan_step *step, pixel_block *block, const float *weights,
+                       void (*run)(const gan_worker *, const gan_step *, const pixel_block *, const float *)) {
+    const uint64_t pixels = shape_pixels(step->conv.out) * worker->images, most = block_pixels(worker->shared->kernels),
                    members = (uint64_t)worker->cursor.group->size;
-    /* work for every member, in blocks of whole register tiles if it is much */
     const uint64_t share = (pixels + 2 * members - 1) / (2 * members), each = share < most ? share : most;
     const uint64_t blocks = (pixels + each - 1) / each;
-    const uintptr_t scratch = (uintptr_t)worker->thread_scratch;
-    pixel_block block = {.inputs = (const float **)((scratch + ALIGNED - 1) / ALIGNED * ALIGNED)};
-    block.sums = (float *)(void *)(block.inputs + most * conv_elements(conv));
-    block.patches = block.sums + most * (uint64_t)kernels->nr;
     for (uint64_t n; gan_i_group_take(&worker->cursor, blocks, &n);) {
-        block.first = n * each;
-        block.count = (int64_t)(pixels - block.first < each ? pixels - block.first : each);
-        run_block(worker, step, &block, weights);
+        block->first = n * each;
+        block->count = (int64_t)(pixels - block->first < each ? pixels - block->first : each);
+        run(worker, step, block, weights);
     }
     gan_i_group_barrier(&worker->cursor);
+}
+
+static pixel_block block_in(const gan_worker *worker, const gan_conv *conv) {
+    const uintptr_t scratch = (uintptr_t)worker->thread_scratch;
+    pixel_block block = {.inputs = (const float **)((scratch + ALIGNED - 1) / ALIGNED * ALIGNED)};
+    block.sums = (float *)(void *)(block.inputs + block_pixels(worker->shared->kernels) * conv_elements(conv));
+    return block;
+}
+
+void gan_i_run_blocks(gan_worker *worker, const gan_step *step, const float *weights) {
+    const gan_kernels *kernels = worker->shared->kernels;
+    pixel_block block = block_in(worker, &step->conv);
+    block.patches = block.sums + block_pixels(kernels) * (uint64_t)kernels->nr;
+    each_block(worker, step, &block, weights, run_block);
+}
+
+int gan_i_blocks_fit_int16(const gan_conv *conv) {
+    if (conv->dims != 2 || conv->out_stride != 1 || conv->pixel_bias || is_gathered(conv)) return 0;
+    return conv_elements(conv) == 1 ? shape_pixels(conv->out) >= MAX_MR : gan_i_blocks_fit(conv);
+}
+
+uint64_t gan_i_blocks_floats_int16(const gan_conv *conv, const gan_kernels *kernels) {
+    const uint64_t pointers = conv_elements(conv) * (sizeof(const float *) / sizeof(float));
+    return block_pixels(kernels) * (pointers + padded(conv->out.c, kernels) + round_up(conv->in.c, KBLOCK) / 2);
+}
+
+/* Elements go around the panels, so that each is rounded to 16 bits once for all of them. */
+static void run_block_int16(const gan_worker *worker, const gan_step *step, const pixel_block *block,
+                            const float *packed) {
+    const gan_conv *conv = &step->conv;
+    const gan_kernels *kernels = worker->shared->kernels;
+    const packed_units weights = packed_units_of(conv, METHOD_DIRECT_INT16, kernels, packed);
+    const int64_t nr = kernels->nr, out_c = padded(conv->out.c, kernels), taps = (int64_t)conv_elements(conv),
+                  wide = (int64_t)round_up(conv->in.c, KBLOCK);
+    float *out = value_at(worker, step->output, 0) + (int64_t)block->first * out_c;
+    const float *bias = worker->shared->program->constants + step->constants;
+    place(worker, step, block);
+    for (int64_t tap = 0; tap < taps; tap++) {
+        for (int64_t n = 0; n < block->count; n++)
+            kernels->to_int16(block->inputs[tap * block->count + n], weights.in_scales[tap], block->narrow + n * wide,
+                              wide);
+        for (int64_t panel = 0; panel < out_c / nr; panel++) {
+            const int64_t set = panel * taps + tap;
+            for (int64_t k0 = 0; k0 < wide; k0 += INT16_SLICE) {
+                const int64_t depth = wide - k0 < INT16_SLICE ? wide - k0 : INT16_SLICE;
+                int64_t tiles = (block->count + kernels->mr - 1) / kernels->mr;
+                for (int64_t n = 0; n < block->count; tiles--) {
+                    const int16_t *rows[MAX_MR];
+                    float *to[MAX_MR];
+                    const int m = next_part(block->count - n, tiles);
+                    for (int i = 0; i < m; i++, n++)
+                        rows[i] = block->narrow + n * wide + k0, to[i] = block->sums + (panel * block->count + n) * nr;
+                    kernels->gemm_int16(m, depth, rows, KBLOCK, weights.int16 + (set * wide + k0) * nr,
+                                        weights.scales + set * nr, to, tap || k0, NULL);
+                }
+            }
+        }
+    }
+    for (int64_t panel = 0; panel < out_c / nr; panel++)
+        kernels->bias_act(block->sums + panel * block->count * nr, nr, bias + panel * nr, out + panel * nr, out_c,
+                          block->count, step->act);
+}
+
+void gan_i_run_blocks_int16(gan_worker *worker, const gan_step *step, const float *weights) {
+    pixel_block block = block_in(worker, &step->conv);
+    block.narrow = (int16_t *)(void *)(block.sums + block_pixels(worker->shared->kernels) *
+                                                        padded(step->conv.out.c, worker->shared->kernels));
+    each_block(worker, step, &block, weights, run_block_int16);
 }

@@ -147,6 +147,15 @@ static void take_pixel(const test_network *network, const gan_shape in, uint64_t
 /* The ranges of the last layer's inputs for a method with products of 16-bit numbers. */
 static void measure_ranges(test_network *network, const gan_conv *conv, uint32_t images, gan_method method) {
     const int points = method_points(method), winograd = points == WINOGRAD;
+    if (!points) {
+        double *largest = network->ranges[RANGE_DIRECT];
+        for (uint64_t i = 0; i < images * network->file.nz; i++)
+            if (fabs((double)network->input[i]) > *largest) *largest = fabs((double)network->input[i]);
+        network->layers[network->file.n_layers - 1].ranges[RANGE_DIRECT] = (gan_ranges){(const unsigned char *)largest,
+                                                                                        1};
+        network->file.int16 = 1;
+        return;
+    }
     const int side = winograd ? WINOGRAD : points + 1 - (int)conv_taps(conv, conv->kh),
               step = winograd ? WINOGRAD_TILE : side, padding = winograd ? 2 - conv->pad : 0;
     const range_kind kind = winograd ? RANGE_WINOGRAD : points == 3 ? RANGE_TOOM3 : RANGE_TOOM5;
@@ -234,6 +243,7 @@ static double run(const gan_kernels *kernels, test_network *network, uint32_t im
             const double start = cpu_seconds();
             if (method == METHOD_DIRECT) gan_i_run_direct(&worker, step, to);
             else if (method == METHOD_FOLD) gan_i_run_fold(&worker, step, to, 1);
+            else if (method == METHOD_DIRECT_INT16) gan_i_run_blocks_int16(&worker, step, to);
             else if (method_points(method) == WINOGRAD) gan_i_run_winograd(&worker, step, method, to);
             else gan_i_run_toom(&worker, step, method, to);
             const double took = cpu_seconds() - start;
@@ -245,8 +255,8 @@ static double run(const gan_kernels *kernels, test_network *network, uint32_t im
     return best;
 }
 
-static const char *const METHODS[METHOD_COUNT] = {"direct",   "fold",     "toom3",    "toom4",      "toom5",
-                                                  "winograd", "toom3/16", "toom5/16", "winograd/16"};
+static const char *const METHODS[METHOD_COUNT] = {"direct",   "fold",     "toom3",    "toom4",       "toom5",
+                                                  "winograd", "toom3/16", "toom5/16", "winograd/16", "direct/16"};
 
 /* Every method that applies to a layer, against the restatement. */
 static int check_layer(const gan_kernels *kernels, const geometry *g, int number) {
@@ -292,6 +302,9 @@ int check_layers(const gan_kernels *kernels) {
         {OP_CONV, 16, 5, 3, 2, 1, 0, 9, 8, 2, 1, 0},
         {OP_CONV, 7, 6, 1, 1, 0, 0, 3, 9, 2, 1, 0},
         {OP_CONV, 7, 6, 1, 1, 3, 0, 3, 4, 2, 1, 0},
+        {OP_CONV, 150, 70, 1, 1, 0, 0, 5, 7, 2, 1, 0},
+        {OP_CONV, 19, 35, 4, 2, 1, 0, 17, 19, 2, 1, 0},
+        {OP_CONV, 33, 16, 3, 1, 1, 0, 17, 18, 1, 1, 0},
         {OP_CONV, 7, 6, 5, 1, 2, 0, 6, 6, 2, 1, 0},
         {OP_CONV, 7, 6, 4, 3, 0, 0, 9, 11, 2, 1, 0},
         {OP_CONV, 9, 20, 3, 1, 1, 0, 4, 5, 2, 2, 0},
@@ -388,6 +401,8 @@ int check_errors(const gan_kernels *kernels) {
         {OP_CONV_TRANSPOSE, 128, 3, 4, 2, 1, 0, 16, 16, 4, 1, 0},
         {OP_CONV_TRANSPOSE, 128, 32, 5, 2, 2, 1, 8, 8, 4, 1, 0},
         {OP_CONV_TRANSPOSE, 16, 32, 4, 2, 1, 0, 16, 16, 4, 1, 0},
+        {OP_CONV, 256, 64, 1, 1, 0, 0, 16, 16, 2, 1, 0},
+        {OP_CONV, 64, 32, 4, 2, 1, 0, 32, 32, 1, 1, 0},
         {OP_CONV_TRANSPOSE_3D, 96, 16, 4, 2, 1, 0, 8, 8, 1, 1, 4},
         {OP_CONV_3D, 96, 16, 3, 1, 1, 0, 8, 8, 1, 1, 6},
     };

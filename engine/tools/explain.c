@@ -16,8 +16,8 @@
 
 enum { ROUNDS = 7 };
 
-static const char *const METHODS[METHOD_COUNT] = {"direct",   "fold",     "toom3",    "toom4",      "toom5",
-                                                  "winograd", "toom3/16", "toom5/16", "winograd/16"};
+static const char *const METHODS[METHOD_COUNT] = {"direct",   "fold",     "toom3",    "toom4",       "toom5",
+                                                  "winograd", "toom3/16", "toom5/16", "winograd/16", "direct/16"};
 
 static double cpu_seconds(void) {
     struct timespec t;

@@ -29,6 +29,7 @@ _WORK = 1e11  # operations, about 3 s of one core
 _PIECE = 8  # images at once: the fewest that a walk runs every layer on
 MARGIN = 1.5  # beyond the largest value seen, since other images have larger ones: half a bit
 _LEAST_CHANNELS = 8  # of inputs and outputs: with fewer, float32 is as fast
+_LEAST_DIRECT = 16  # of inputs, for the convolutions that aren't transformed
 _POINTS: Mapping[int, tuple[float, ...]] = {3: (0.0, -1.0), 5: (0.0, 1.0, -0.5, -2.0)}  # without infinity
 _VALUES = 1 << 22  # transformed at once
 
@@ -85,6 +86,8 @@ def _is_wide(layer: Conv | ConvTranspose) -> bool:
 
 
 def _of(layer: Conv | ConvTranspose, x: torch.Tensor) -> Iterator[tuple[str, tuple[float, ...]]]:
+    if isinstance(layer, Conv) and layer.in_channels >= _LEAST_DIRECT:
+        yield "direct", (float(x.abs().amax()),)
     if isinstance(layer, ConvTranspose):
         yield from _toom(x, -(-layer.kernel // layer.stride))
     elif layer.stride == 1:

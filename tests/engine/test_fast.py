@@ -12,6 +12,7 @@ import torch
 
 from gan_export.runtimes.native import Model
 from tests.conftest import Command
+from tests.originals.style import nvlabs, r3gan
 
 
 def _generator(path: Path, scale: float = 1.0) -> Path:
@@ -82,6 +83,23 @@ def test_a_fast_export_is_proven_recorded_and_near(
     assert job["arithmetic"] == "int16"
     monkeypatch.setenv("GAN_CPU", "generic")
     assert command("gan-sample", "check", tmp_path / "set", "-g", tmp_path / "fast.gan").code == 0
+
+
+@pytest.mark.long
+def test_plain_products_are_fast_too(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R3GAN's convolutions are 1x1 and grouped: none has a transform."""
+    torch.manual_seed(0)
+    model = nvlabs.random_everything(r3gan.Generator(8, [32, 32, 40], [4, 4, 5], [1, 1, 1]))
+    torch.save(model.state_dict(), tmp_path / "g.pth")
+    for name, arithmetic in (("exact", "float32"), ("fast", "fast")):
+        arguments = ("-o", tmp_path / f"{name}.gan", "--arithmetic", arithmetic)
+        done = command("gan-export", "native", tmp_path / "g.pth", *arguments)
+        assert done.code == 0, done.err
+    for level in _levels():
+        monkeypatch.setenv("GAN_CPU", level)
+        with Model(tmp_path / "exact.gan") as exact, Model(tmp_path / "fast.gan") as fast:
+            assert fast.arithmetic == "int16"
+            assert 45 < _psnr(fast.generate(5, 8, threads=1), exact.generate(5, 8, threads=1)) < 100, level
 
 
 def test_what_has_no_such_layer_or_value_is_refused(command: Command, tmp_path: Path) -> None:
