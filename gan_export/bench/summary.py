@@ -15,7 +15,7 @@ MOST_SPREAD = 0.05  # half an interval, as a share of the median
 MOST_FOREIGN = 0.05  # of all processors' time, taken by other processes while a block ran
 MOST_STOLEN = 0.02  # of all processors' time, taken by other virtual machines
 BASELINE = "eager"
-NARROW = ("bf16", "fp16", "int8", "16-bit")  # in titles of backends that were asked for them
+NARROW = ("bf16", "fp16", "int8", "16-bit")  # in titles of backends that may narrow
 QUANTITY_NAMES: dict[Quantity, str] = {"model": "model", "end_to_end": "end to end"}
 _COLUMNS = (
     "contender", "provider", "precision", "batch", "quantity", "images_per_second", "low", "high",
