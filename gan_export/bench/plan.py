@@ -132,8 +132,10 @@ def suite_names() -> list[str]:
 
 def merged(plan: Plan, given: Mapping[str, Any]) -> Plan:
     """Return `plan` with the values of the command line; None keeps the plan's value."""
-    known = {k: v for k, v in given.items() if v is not None}
-    return replace(plan, **known, **({"batches_of": {}} if "batches" in known else {}))
+    known: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+    if "batches" in known:
+        known["batches_of"] = {}  # the command line's are for every model
+    return replace(plan, **known)
 
 
 def check_memory(batch: int, bytes_at_work: int, bytes_out: int, entrants: int, device: str) -> None:
