@@ -21,6 +21,7 @@ from gan_export.errors import GanExportError, UnavailableError, printable
 from gan_export.formats import manifest as manifests
 from gan_export.formats.protobuf import check_external_data
 from gan_export.graph.signature import MOST_PORTS, Array, Feeds
+from gan_export.runtimes import memory
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
@@ -173,6 +174,7 @@ class OnnxSession:
         except GanExportError:
             raise
         except Exception as e:
+            memory.check(e)
             raise GanExportError(f"ONNX Runtime can't run this model: {_line(str(e))}") from e
         return {name: widened(array) for name, array in zip(self._outputs, made, strict=True)}
 

@@ -13,6 +13,7 @@ from gan_export._lib import untracked
 from gan_export.errors import GanExportError, printable
 from gan_export.formats.protobuf import check_external_data
 from gan_export.graph.signature import Array, Feeds
+from gan_export.runtimes import memory
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
@@ -132,6 +133,7 @@ class OpenVinoBound:
         try:
             self._request.infer(self._feeds, share_inputs=True, share_outputs=True)
         except RuntimeError as e:
+            memory.check(e)
             raise GanExportError(f"OpenVINO can't run this model: {_line(str(e))}") from e
 
     def outputs(self) -> Outputs:

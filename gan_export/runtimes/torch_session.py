@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gan_export._lib.extras import install_line
 from gan_export.errors import GanExportError, last_line, printable
 from gan_export.graph.signature import Array, Feeds
+from gan_export.runtimes import memory
 from gan_export.runtimes.base import (
     AVAILABLE,
     Availability,
@@ -134,6 +135,7 @@ class TorchSession:
             except torch.OutOfMemoryError:
                 raise GanExportError("out of memory on the device; use a smaller batch") from None
             except (RuntimeError, IndexError) as e:  # torch raises IndexError for a dimension that doesn't exist
+                memory.check(e)
                 raise GanExportError(f"{self._info.runtime} can't run this model: {last_line(e)}") from e
         return [result] if isinstance(result, torch.Tensor) else list(result)
 
