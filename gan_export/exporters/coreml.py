@@ -35,7 +35,8 @@ _DATE = "com.github.apple.coremltools.conversion_date"  # an entry that coremlto
 
 @dataclass(frozen=True, slots=True)
 class CoreMl:
-    """The exporter of a model with z: latents float32 (1, nz), label: int32 (1,) if any; image: float32 (1, C, H, W).
+    """The exporter of a model with z: latents float32 (1, nz), label: int32 (1,) if any; image: float32 (1, C, H, W),
+    or volume: float32 (1, C, D, H, W), or audio: float32 (1, C, L).
 
     fp16 applies to the weights and the arithmetic.
     """
@@ -90,7 +91,7 @@ def _convert(generator: Exportable, precision: str) -> Any:
             return ct.convert(
                 traced,
                 inputs=inputs,
-                outputs=[ct.TensorType("image", dtype=np.float32)],
+                outputs=[ct.TensorType(generator.signature.outputs[0].name, dtype=np.float32)],
                 convert_to="mlprogram",
                 minimum_deployment_target=ct.target.iOS15,  # the first with ML programs, together with macOS 12
                 compute_precision=ct.precision.FLOAT16 if precision == "fp16" else ct.precision.FLOAT32,

@@ -26,6 +26,7 @@ from gan_export.pipeline import publish
 from tests.conftest import Artifacts, Command, refused
 from tests.exporters.mil import Program
 from tests.originals import ORIGINALS, Original
+from tests.originals.volumes import ROWS
 
 COREML = find("coreml")
 pytestmark = [
@@ -51,6 +52,14 @@ def test_the_package_holds_the_generators_weights_shapes_and_manifest(classic_pt
     assert manifest.source_sha256 == hashlib.sha256(classic_pth.read_bytes()).hexdigest()
     assert program.metadata.userDefined[KEY] == manifest.to_json()
     assert not any("date" in key for key in program.metadata.userDefined)
+
+
+@pytest.mark.parametrize("name", ["gan3d-32", "signal-flat"])
+def test_a_volume_or_signal_is_called_so(name: str, tmp_path: Path) -> None:
+    original = next(o for o in ROWS if o.name == name)
+    read = checkpoint.read(original.save(original.model(), tmp_path / "g.pth"))
+    COREML.write(read, tmp_path / "g.mlpackage", Options())
+    assert set(Program(tmp_path / "g.mlpackage").outputs) == {read.signature.outputs[0].name}
 
 
 @pytest.mark.parametrize("original", ORIGINALS[::3], ids=lambda o: o.name)
