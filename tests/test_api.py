@@ -68,7 +68,7 @@ def test_bad_arguments_are_one_line(classic_pth: Path, tmp_path: Path) -> None:
         (lambda: gan_export.export(classic_pth, "onnx", target, precision="fp8"), "fp8"),
         (lambda: gan_export.export(classic_pth, "onnx", target, signature=TOY), "only a module of your own"),
         (lambda: gan_export.verify(classic_pth), "is not an export|no exported artifact|isn't an export"),
-        (lambda: gan_export.sample(classic_pth, 0), "count 0"),
+        (lambda: gan_export.sample(classic_pth, 0), "count=0"),
     ):
         with pytest.raises(GanExportError, match=word) as error:
             call()
@@ -143,7 +143,7 @@ def test_what_a_generator_refuses(classic_pth: Path) -> None:
         for call, word in (
             (generator.sample, "count"),
             (lambda: generator.sample(2, indices=[1]), "count"),
-            (lambda: generator.sample(0), "count 0"),
+            (lambda: generator.sample(0), "count=0"),
             (lambda: generator.sample(1, labels=[3]), "labels: this generator has none"),
             (lambda: generator.sample(1, psi=0.5), "psi, mixing and directions need a style-based generator"),
             (lambda: generator.generate(np.zeros((2, 7), np.float32)), "z of shape"),

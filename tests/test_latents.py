@@ -127,7 +127,7 @@ def test_random_labels_are_even() -> None:
 @pytest.mark.parametrize(
     ("seed", "start", "count", "nz", "message"),
     [
-        (-1, 0, 1, 8, "seed -1"),
+        (-1, 0, 1, 8, "seed=-1"),
         (1 << 64, 0, 1, 8, "seed"),
         (0, -1, 1, 8, "indices"),
         (0, (1 << 64) - 1, 2, 8, "indices"),

@@ -61,7 +61,7 @@ class Plan:
     def __post_init__(self) -> None:
         _check(bool(self.batches), "no batch size is given")
         for batch in (*self.batches, *(batch for own in self.batches_of.values() for batch in own)):
-            _check(_whole(batch) and 1 <= batch <= LARGEST_BATCH, f"batch={batch}: must be 1 to {LARGEST_BATCH}")
+            _check(_whole(batch) and 1 <= batch <= LARGEST_BATCH, f"batch {batch}: must be 1 to {LARGEST_BATCH}")
         for name in self.runtimes:
             backends.find(name)
         for name in (*self.models, *self.batches_of):
@@ -73,18 +73,18 @@ class Plan:
             _check(quantity in QUANTITIES, f"quantity {_shown(quantity)}: must be {' or '.join(QUANTITIES)}")
         _check(bool(self.quantities), "no quantity is given")
         _check(
-            self.device in DEVICES, f"device={_shown(self.device)}: must be {', '.join(DEVICES[:-1])} or {DEVICES[-1]}"
+            self.device in DEVICES, f"device {_shown(self.device)}: must be {', '.join(DEVICES[:-1])} or {DEVICES[-1]}"
         )
         if self.threads is not None:
-            _check(_whole(self.threads) and 1 <= self.threads <= 1024, f"threads={self.threads}: must be 1 to 1024")
-        _check(_whole(self.rounds) and 2 <= self.rounds <= 10000, f"rounds={self.rounds}: must be 2 to 10000")
-        _check(_whole(self.processes) and 1 <= self.processes <= 100, f"processes={self.processes}: must be 1 to 100")
+            _check(_whole(self.threads) and 1 <= self.threads <= 1024, f"threads {self.threads}: must be 1 to 1024")
+        _check(_whole(self.rounds) and 2 <= self.rounds <= 10000, f"rounds {self.rounds}: must be 2 to 10000")
+        _check(_whole(self.processes) and 1 <= self.processes <= 100, f"processes {self.processes}: must be 1 to 100")
         for name in ("block_seconds", "warm_seconds"):
             value = getattr(self, name)
             _check(
                 isinstance(value, int | float) and 0 < value <= 600, f"{name} {value}: must be above 0 and at most 600"
             )
-        _check(_whole(self.seed) and 0 <= self.seed < 1 << 64, f"seed={self.seed}: must be 0 to 2^64-1")
+        _check(_whole(self.seed) and 0 <= self.seed < 1 << 64, f"seed {self.seed}: must be 0 to 2^64-1")
 
     def resolved_device(self) -> str:
         """Return the device that is used: "auto" becomes cuda or cpu."""

@@ -203,8 +203,11 @@ def test_an_interrupt_leaves_no_half_file(artifacts: Artifacts, tmp_path: Path, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("-n", 0), "at least 1"),
-        (("-n", -5), "at least 1"),
+        (("-n", 0), "1 to 2^40"),
+        (("-n", -5), "1 to 2^40"),
+        (("-n", 10**20), "1 to 2^40"),
+        (("-n", "x"), "must be a whole number"),
+        (("--threads", 100_000), "--threads 100000: must be 1 to 1024"),
         (("--batch", 0), "at least 1"),
         (("--seed", -1), "2^64-1"),
         (("--start", -1), "2^64-1"),
@@ -231,6 +234,8 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 
 
 def test_latents_of_another_size_are_refused(command: Command, artifacts: Artifacts, tmp_path: Path) -> None:
+    np.save(tmp_path / "nan.npy", np.full((4, 100), np.nan, np.float32))
+    assert "not finite" in refused(command("gan-sample", artifacts["onnx"], "--latents", tmp_path / "nan.npy"))
     np.save(tmp_path / "z.npy", np.zeros((4, 99), np.float32))
     arguments = ("--latents", tmp_path / "z.npy", "-o", tmp_path / "x.npy")
     assert "(N, 100)" in refused(command("gan-sample", artifacts["onnx"], *arguments))
