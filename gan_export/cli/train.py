@@ -136,7 +136,7 @@ def report(
     saved = run_dir.generators(run)
     if saved:
         suggest("gan-export", "onnx", saved[-1])
-    else:
+    elif (run / "snapshots").is_dir():  # a kept record has its log, and no state to continue from
         suggest("gan-train", "resume", run)
 
 
