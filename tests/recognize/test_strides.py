@@ -46,17 +46,17 @@ def moving(model: nn.Module) -> nn.Module:
         for p in model.parameters():
             if p.dim() == 4:
                 p.normal_(0, 0.2)
-        for step in range(60):
+        for step in range(45):
             for p in model.parameters():
                 p.add_(torch.randn_like(p), alpha=0.002)
-            model.train()(torch.randn(2 if step == 59 else 24, NZ))
+            model.train()(torch.randn(2 if step == 44 else 12, NZ))
     return model.eval()
 
 
 @pytest.mark.parametrize(
     ("layers", "side"),
     [
-        (((4, 1, 0), (4, 4, 0), (4, 2, 1)), 32),
+        pytest.param(((4, 1, 0), (4, 4, 0), (4, 2, 1)), 32, marks=pytest.mark.long),
         (((4, 1, 0), (4, 1, 0), (4, 2, 1), (4, 2, 1)), 28),
     ],
 )
