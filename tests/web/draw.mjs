@@ -18,8 +18,9 @@ for (const { out, options, request } of JSON.parse(text)) {
         ? await generator.apply({ ...image, data: Uint8Array.from(image.data) }, settings)
         : await generator.generate(asked);
       if (out) writeFileSync(out, pictures.data);
-      const { width, height, data } = pictures.toImageData(pictures.count - 1);
-      answers.push({ backend: generator.backend, info: generator.info, width, height, last: [...data.slice(0, 4)] });
+      const { width, height } = pictures;
+      const last = pictures.depth ? null : [...pictures.toImageData(pictures.count - 1).data.slice(0, 4)];
+      answers.push({ backend: generator.backend, info: generator.info, width, height, last });
     } finally {
       generator.close();
     }
