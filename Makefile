@@ -47,10 +47,11 @@ lint: .venv/tested
 	lint-imports --no-logo
 	python tools/check_language.py
 
-# build/site, which any static server shows; the page of the gallery that runs in the browser lies in it.
+# build/site, which any static server shows; the pages of the gallery that run in the browser lie in it.
 docs: .venv/tested gan_export/libgan.$(SUFFIX)
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 	gan-export web exported/mnist32/generator.pth -o build/site/gallery/live
+	gan-export web exported/voxel32/generator.gan -o build/site/gallery/live-volumes
 	@echo 'python3 -m http.server -d build/site 8000    then open http://localhost:8000'
 
 # uv only installs: it fetches torch's many wheels side by side, in a third of pip's time.

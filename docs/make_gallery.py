@@ -26,12 +26,14 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
 import gan_export
+from gan_export import volumes
 from gan_export.bench import report, summary
 
 ROOT = Path(__file__).resolve().parents[1]
 GALLERY = ROOT / "docs" / "gallery"
 DIGITS = ROOT / "exported" / "mnist32" / "generator.pth"
 LABELS = ROOT / "exported" / "mnist32-conditional" / "generator.pth"
+SOLIDS = ROOT / "exported" / "voxel32" / "generator.gan"
 sys.path.insert(0, str(ROOT / "tools"))
 
 import page_blocks  # noqa: E402 - beside the hooks of the site
@@ -81,6 +83,19 @@ def styles(folder: Path) -> None:
     _save(Image.fromarray(sheet), GALLERY / "style-mixing.png")
     _gan("gan-sample", network, "--psi", "0,0.25,0.5,0.75,1,1.25", "-n", 3, "--seed", 7, "-o", folder / "sweep.png")
     _save(Image.open(folder / "sweep.png").convert("RGB"), GALLERY / "truncation.png")
+
+
+def turning(folder: Path) -> None:
+    """Write solids of each label, which turn once around."""
+    with gan_export.open(str(SOLIDS)) as generator:
+        made = generator.values(10, seed=7, labels="all")[:, 0]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([value for i in range(32) for value in (i * 8,) * 3])
+    frames = []
+    for azimuth in range(0, 360, 12):
+        views = np.stack([volumes.shaded(one, 0.5, 96, azimuth)[..., None] for one in made])
+        frames.append(Image.fromarray(_grid(views, 5)).convert("RGB").quantize(palette=palette, dither=0))
+    frames[0].save(GALLERY / "turning.gif", save_all=True, append_images=frames[1:], duration=80, loop=0, optimize=True)
 
 
 def readings(folder: Path) -> None:
@@ -199,6 +214,17 @@ def web(folder: Path) -> None:
     _page(folder / "network.pkl", folder, GALLERY / "web-stylegan.png", generated, "--psi-input")
 
 
+def web_of_volumes(folder: Path) -> None:
+    """Take a screenshot of the page of solids."""
+
+    def generated(driver: WebDriver) -> None:
+        WebDriverWait(driver, 120).until(lambda d: "Volumes 0 to 15" in d.find_element("id", "status").text)
+        driver.find_element("xpath", "//button[text()='all']").click()
+        WebDriverWait(driver, 120).until(lambda d: "label all" in d.find_element("id", "status").text)
+
+    _page(SOLIDS, folder, GALLERY / "web-volumes.png", generated)
+
+
 def web_of_images(name: str, file: str, folder: Path) -> None:
     """Take a screenshot of the page of a generator that takes images, the slider in the middle."""
     example = ROOT / "docs" / "start" / "example_file.py"
@@ -274,11 +300,13 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     **{f"start-{name}": partial(start, name) for name in PAGES},
     "walk": walk,
     "styles": styles,
+    "turning": turning,
     "readings": readings,
     "verify": verify,
     "speed": speed,
     "precision": precision,
     "web": web,
+    "web-volumes": web_of_volumes,
     "web-cyclegan": partial(web_of_images, "cyclegan", "latest_net_G.pth"),
     "web-real-esrgan": partial(web_of_images, "real-esrgan", "realesr-general-x4v3.pth"),
 }

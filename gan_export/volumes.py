@@ -12,7 +12,7 @@ from gan_export.errors import GanExportError
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
-AZIMUTH, ELEVATION = 35.0, 25.0  # degrees; where the camera of `shaded` stands
+AZIMUTH, ELEVATION = 35.0, 25.0  # degrees; the camera of `shaded`
 _LIGHT = (-0.45, 0.65, 0.62)  # to the right, up and toward the camera
 _AMBIENT = 0.25
 _SHOWN = 0.7  # half the width of the view, in longest sides; the corners of a cube are up to 0.87 away
@@ -21,13 +21,14 @@ _NEAR = 1.25  # voxels on each side over which the normal is measured
 _CHUNK = 1 << 20  # points that are interpolated at once, about 60 MB
 
 
-def shaded(volume: Floats, level: float, side: int) -> Bytes:
+def shaded(volume: Floats, level: float, side: int, azimuth: float = AZIMUTH) -> Bytes:
     """Return a view of the surface at which `volume` crosses `level`: uint8 (side, side), 0 outside of the surface.
 
-    volume: (D, H, W), inside if it is above `level`; D is drawn upward
+    volume:  (D, H, W), inside if it is above `level`; D is drawn upward
+    azimuth: of the camera, in degrees around D
     Rays are parallel; each stops at the first crossing, and is shaded by the surface's normal there (Lambert).
     """
-    right, up, toward = _camera()
+    right, up, toward = _camera(azimuth)
     longest = max(volume.shape)
     reach = longest * math.sqrt(3) / 2
     at = ((np.arange(side) + 0.5) / side * 2 - 1) * _SHOWN * longest
@@ -97,9 +98,9 @@ def enlarged(image: Bytes, side: int) -> Bytes:
     return picked
 
 
-def _camera() -> tuple[npt.NDArray[np.float64], ...]:
+def _camera(azimuth: float) -> tuple[npt.NDArray[np.float64], ...]:
     """Return unit vectors to the right, up and toward the camera, in the order D, H, W."""
-    a, e = math.radians(AZIMUTH), math.radians(ELEVATION)
+    a, e = math.radians(azimuth), math.radians(ELEVATION)
     toward = np.array([math.sin(e), math.cos(e) * math.sin(a), math.cos(e) * math.cos(a)])
     right = np.array([0.0, -math.cos(a), math.sin(a)])
     return right, np.cross(toward, right), toward

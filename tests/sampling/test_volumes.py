@@ -152,4 +152,7 @@ def test_solids_are_a_function_of_their_index() -> None:
     assert [CLASSES[i] for i in source.labels[[7, 2]]] == ["torus", "torus"]
     assert np.array_equal(draw(7, 16), draw(7, 16))
     assert not np.array_equal(draw(7, 16), draw(12, 16))
+    kept = Solids(16, memory=1.0)
+    for _ in range(2):  # the second time from memory
+        assert np.array_equal(kept.read(np.array([7, 2])), read)
     assert 0.01 < (read > 127).mean() < 0.4
