@@ -60,6 +60,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         _check(bool(self.batches), "no batch size is given")
+        lists = isinstance(self.batches_of, Mapping) and all(isinstance(own, tuple) for own in self.batches_of.values())
+        _check(lists, "batches_of: must be a list of each model, such as classic = [1, 64]")
         for batch in (*self.batches, *(batch for own in self.batches_of.values() for batch in own)):
             _check(_whole(batch) and 1 <= batch <= LARGEST_BATCH, f"batch {batch}: must be 1 to {LARGEST_BATCH}")
         for name in self.runtimes:

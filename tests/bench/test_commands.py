@@ -65,8 +65,9 @@ BAD = {
     "a batch beyond memory": (["--batch", "1000000"], "GiB"),
     "two streams on stdout": (["--json", "-", "--csv", "-"], "both print"),
     "going on with nothing": (["--resume"], "add --suite NAME --save-dir DIR"),
-    "batches of no model": (["--suite", "model.toml"], "model.toml: there is no built-in generator nobody"),
+    "batches of no model": (["--suite", "model.toml"], "model.toml: no built-in generator is called nobody"),
     "a clock that is none": (["--suite", "clock.toml"], "clock.toml: clock sun: must be wall or processor"),
+    "batches that are no table": (["--suite", "table.toml"], "table.toml: batches_of: must be a list of each model"),
     "a run over a file": (["--json", "text.pth"], "never overwritten"),
     "a run into nowhere": (["--json", "nowhere/run.json"], "nowhere is not a folder"),
     "runs kept nowhere": (["--save-dir", "nowhere"], "nowhere is not a folder"),
@@ -110,6 +111,7 @@ def corner(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
         "type.toml": 'rounds = "seven"',
         "broken.toml": "batches = [",
         "model.toml": "[batches_of]\nnobody = [1]",
+        "table.toml": "batches_of = [1]",
         "clock.toml": 'clock = "sun"',
         "other.json": '{"schema": "somebody/else/1"}',
     }.items():
