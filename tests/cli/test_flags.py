@@ -18,8 +18,8 @@ from tests.conftest import Command
 
 REFUSALS: dict[str, tuple[Callable[[Path], object], str, tuple[str, ...], str]] = {
     "a value": (
-        lambda f: gan_export.load(f, image_size=64), "image_size=64: ", ("gan-export", "--image-size", "64"),
-        "--image-size 64: ",
+        lambda f: gan_export.load(f, image_size=48), "image_size=48: ", ("gan-export", "--image-size", "48"),
+        "--image-size 48: ",
     ),
     "a bound": (
         lambda f: gan_export.load(f, slope=7.0), "slope=7.0: must be 0 to 1", ("gan-export", "--slope", "7"),
