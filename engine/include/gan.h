@@ -292,7 +292,8 @@ typedef struct gan_images {
     uint32_t format; /**< GAN_BYTES, ... */
     uint64_t seed; /**< of all images' noise; of no effect on a model without noise, as the members after it */
     uint64_t start; /**< the first image's index */
-    const float *noise; /**< NULL: that of the seed and the index; or each image's, input by input in the file's order, and
+    const float
+        *noise; /**< NULL: that of the seed and the index; or each image's, input by input in the file's order, and
                              channel by channel */
     size_t noise_size; /**< numbers in it, at least those of all images */
 } gan_images;

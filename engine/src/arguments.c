@@ -121,7 +121,8 @@ gan_status gan_i_take_noise(const gan_images *images, uint64_t noise, gan_reques
         gan_i_message(message, GAN_MESSAGE_SIZE, "start %u: too large for %u images", to->start, to->count);
         return GAN_ERROR_ARGUMENT;
     }
-    return holds(to->noise, to->noise_size, to->count, noise ? noise : 1, "noise", message) ? GAN_OK : GAN_ERROR_ARGUMENT;
+    return holds(to->noise, to->noise_size, to->count, noise ? noise : 1, "noise", message) ? GAN_OK
+                                                                                            : GAN_ERROR_ARGUMENT;
 }
 
 int64_t gan_i_label_of(const gan_request *request, uint64_t i, uint32_t classes) {

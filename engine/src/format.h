@@ -35,16 +35,16 @@ enum {
     MAX_INPUTS = 64,
     MAX_ARGS = 8,
     MAX_RANK = 6,
-    MAX_SIDE = 65536,      /* of an image, and numbers in a latent */
+    MAX_SIDE = 65536, /* of an image, and numbers in a latent */
     MAX_ARG = 1 << 20,
-    MAX_VALUE = 1 << 28,   /* numbers in one value of one image */
+    MAX_VALUE = 1 << 28, /* numbers in one value of one image */
     MAX_KERNEL = 64,
     MAX_STRIDE = 64,
-    MAX_FACTOR = 64,       /* of an upsampling */
-    MAX_FILTER = 16,       /* side of a filter per channel */
-    MAX_POOL = 16,         /* side of a pooling's window */
-    MAX_KEYS = 1 << 14,    /* positions that attention weighs for each of an image's */
-    VALUE_Z = 0,           /* the input: a latent, or the image that goes in */
+    MAX_FACTOR = 64, /* of an upsampling */
+    MAX_FILTER = 16, /* side of a filter per channel */
+    MAX_POOL = 16, /* side of a pooling's window */
+    MAX_KEYS = 1 << 14, /* positions that attention weighs for each of an image's */
+    VALUE_Z = 0, /* the input: a latent, or the image that goes in */
     VALUE_LABEL = 1,
     FIRST_LAYER = 2
 };

@@ -287,12 +287,12 @@ static gan_status read_ports(head *h, gan_file *file) {
             return REFUSE(file, GAN_ERROR_UNSUPPORTED, "more than %u inputs", (uint64_t)MAX_PORTS);
         if (!out)
             h->values[h->n_inputs++] = kind == PORT_LABEL ? VALUE_LABEL : given ? FIRST_LAYER + file->n_given : VALUE_Z;
-        const gan_status status = out                  ? (kind == PORT_IMAGE    ? read_image
-                                                       : kind == PORT_VALUES ? read_made_values
-                                                                             : read_volume)(port, h, file)
-                                  : kind == PORT_LABEL ? read_label(port, file)
+        const gan_status status = out                                           ? (kind == PORT_IMAGE    ? read_image
+                                                                                   : kind == PORT_VALUES ? read_made_values
+                                                                                                         : read_volume)(port, h, file)
+                                  : kind == PORT_LABEL                          ? read_label(port, file)
                                   : given && u32_at(port + 92) == PRIOR_UNIFORM ? read_mask(port, h, file)
-                              : given              ? read_given(port, kind == PORT_NOISE, h, file)
+                                  : given              ? read_given(port, kind == PORT_NOISE, h, file)
                                   : values             ? read_values(port, file)
                                   : kind == PORT_IMAGE ? read_input_image(port, h, file)
                                                        : read_latent(port, file);

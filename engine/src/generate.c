@@ -167,8 +167,7 @@ static gan_status apply(gan_context *context, const gan_images *given, const gan
     if (status == GAN_OK) status = gan_i_pixels_out(output, made, &call.shared.out, context->message);
     if (status == GAN_OK) status = check_room(&call.shared.out, images.count, output, context->message);
     if (status == GAN_OK) status = gan_i_context_resize(context, images.height, images.width);
-    if (status == GAN_OK)
-        status = gan_i_take_noise(&images, context->sized.file.noise, &request, context->message);
+    if (status == GAN_OK) status = gan_i_take_noise(&images, context->sized.file.noise, &request, context->message);
     if (status != GAN_OK) return status;
     call.shared.request = &request;
     in.factor = (float)(((double)file->in_high - (double)file->in_low) / 255);

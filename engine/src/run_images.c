@@ -73,7 +73,8 @@ void gan_i_run_DROPOUT(const gan_worker *worker, const gan_step *step, const gan
     const rows_of_value in = rows_of(worker, step->inputs[0], r->image), out = rows_of(worker, step->output, r->image);
     const uint64_t i = shared->base + worker->first + r->image, width = in.shape.w;
     const float threshold = step->layer->fargs[0], scale = step->layer->fargs[1];
-    const uint32_t least = (uint32_t)(threshold * (float)LATENT_TABLE); /* of the kept numbers n: (n + 0.5) / 65536 exceeds it */
+    const uint32_t least = (uint32_t)(threshold *
+                                      (float)LATENT_TABLE); /* of the kept numbers n: (n + 0.5) / 65536 exceeds it */
     uint16_t numbers[PIECE];
     for (uint64_t y = r->y0; y < r->y1; y++) {
         memset(pixel_at(&out, y, 0), 0, sizeof(float) * width * out.wide);
@@ -84,8 +85,7 @@ void gan_i_run_DROPOUT(const gan_worker *worker, const gan_step *step, const gan
                 const float *given = request->noise ? request->noise + i * shared->noise + mask->offset + first : NULL,
                             *from = pixel_at(&in, y, x) + c;
                 float *to = pixel_at(&out, y, x) + c;
-                if (!given)
-                    gan_i_numbers(seed_of(request, i), index_of(request, i), mask->args[1], first, n, numbers);
+                if (!given) gan_i_numbers(seed_of(request, i), index_of(request, i), mask->args[1], first, n, numbers);
                 for (uint64_t k = 0; k < n; k++, from += in.wide, to += in.wide)
                     if (given ? given[k] > threshold : numbers[k] >= least) *to = *from * scale;
             }

@@ -1,13 +1,14 @@
 """The ranges of a convolution's inputs, which 16-bit arithmetic needs (docs/gan-file-format.md, "Ranges").
 
-They are the largest absolute values on images of the latent law, at the points of each transform that the C engine has.
+They are the largest absolute values on images of the latent law (and of noise, if the generator takes images), at the
+points of each transform that the C engine has.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gan_export.graph.torch_module import Weights
     from gan_export.graph.walk import Walk
 
+Array = npt.NDArray[Any]
 Matrix = npt.NDArray[np.float64]
 
 LEAST_IMAGES, MOST_IMAGES = 16, 1024  # that are measured: as many as _WORK is enough for
@@ -46,8 +48,11 @@ def measure(spec: GeneratorSpec, weights: Weights) -> dict[str, dict[str, tuple[
     count = int(min(max(_WORK / work, LEAST_IMAGES), MOST_IMAGES))
     piece = _PIECE if math.isfinite(work) else 1
     found: dict[str, dict[str, tuple[float, ...]]] = {}
-    for start in range(0, count, piece):
-        for name, ranges in _of_images(walk, range(start, start + piece)):
+    for number, start in enumerate(range(0, count, piece)):
+        feeds = spec.signature.feeds(SEED, range(start, start + piece))
+        if number % 2:
+            feeds = _noisy(spec, feeds, start)
+        for name, ranges in _of_images(walk, feeds, piece):
             before = found.setdefault(name, ranges)
             found[name] = {key: tuple(map(max, before[key], ranges[key])) for key in ranges}
     return {
@@ -57,15 +62,32 @@ def measure(spec: GeneratorSpec, weights: Weights) -> dict[str, dict[str, tuple[
     }
 
 
-def _of_images(walk: Walk, indices: range) -> Iterator[tuple[str, dict[str, tuple[float, ...]]]]:
+def _noisy(spec: GeneratorSpec, feeds: dict[str, Array], seed: int) -> dict[str, Array]:
+    """Return the feeds with noise as the input image: probes are smooth, and other images give larger values.
+
+    Each value is an end of the image's range, in blocks of 1, 2 or 4 pixels, so that no image has harder edges.
+    """
+    noisy = dict(feeds)
+    for port in spec.signature.inputs_of("image"):
+        shape = feeds[port.name].shape
+        low, high = port.range or (-1.0, 1.0)
+        block = (1, 2, 4)[seed // 2 % 3]
+        drawn = np.random.Generator(np.random.Philox(seed)).random((*shape[:2], *(-(-n // block) for n in shape[2:])))
+        wide = drawn.repeat(block, 2).repeat(block, 3)[:, :, : shape[2], : shape[3]]
+        noisy[port.name] = np.where(wide < 0.5, low, high).astype(feeds[port.name].dtype)
+    return noisy
+
+
+def _of_images(
+    walk: Walk, feeds: Mapping[str, Array], count: int
+) -> Iterator[tuple[str, dict[str, tuple[float, ...]]]]:
     """Yield the ranges of each such layer on some images."""
     import torch
 
     from gan_export.graph.walk import Place
 
     spec = walk.spec
-    feeds = spec.signature.feeds(SEED, indices)
-    place = Place({name: torch.from_numpy(array) for name, array in feeds.items()}, len(indices))
+    place = Place({name: torch.from_numpy(array) for name, array in feeds.items()}, count)
     upsampled = set()
     for at, layer in enumerate(spec.layers):
         place = walk.run(place, at)

@@ -40,7 +40,7 @@ def test_the_package_itself_is_light() -> None:
         (["gan-export"], "gan-export: missing argument 'format'; see `gan-export export -h`"),
         (["gan-export", "onnx", "g.pth", "--stattic"], "no such option: --stattic .*--static"),
         (["gan-export", "onnx", "a", "b", "c"], "unexpected extra argument.* see `gan-export export -h`"),
-        (["gan-sample", "g.gan", "-n", "x"], "'--count'.* integer.* see `gan-sample sample -h`"),
+        (["gan-sample", "g.gan", "-n", "x"], "'--count'.* whole number.* see `gan-sample sample -h`"),
         (["gan-sample", "check"], "gan-sample: missing argument 'folder'; see `gan-sample check -h`"),
         (["gan-bench", "--rounds"], "gan-bench: option .--rounds. requires an argument"),
         (["gan-sample", "evaluate"], "gan-sample: missing argument 'file'"),
