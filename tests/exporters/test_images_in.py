@@ -138,7 +138,7 @@ def test_native_of_an_upscaler(tmp_path: Path) -> None:
         assert np.abs(generator.apply(image).astype(int) - eager.apply(image)).max() <= 1
     with (
         gan_export.open(result.path) as generator,
-        pytest.raises(GanExportError, match="takes input, no latent; use ap"),
+        pytest.raises(GanExportError, match="takes input, no latent; use gan-sample apply"),
     ):
         generator.sample(1)
 

@@ -34,7 +34,7 @@ def test_the_page_adds_a_family() -> None:
         model = original.model(width)
         state = model.state_dict()
         shapes = {k: tuple(v.shape) for k, v in state.items()}
-        assert recognize(shapes).spec.arch == "sequence", "without it, the generic reading is all there is"
+        assert recognize(shapes).spec.arch == "chain", "without it, the generic reading is all there is"
         reading = recognize(shapes, archs=(names["FAMILY"], *ARCHS))
         assert reading.spec.arch == "tower"
         ours = build_module(reading.spec, {p: np.ascontiguousarray(state[k].numpy()) for p, k in reading.keys.items()})

@@ -95,6 +95,9 @@ def test_what_only_its_code_tells_is_not_guessed(name: str) -> None:
         reading = recognize(shapes)
     except NotRecognizedError:
         return
+    if reading.spec.arch == "sequence":  # other strides are named, and settled only by statistics
+        assert next(a for a in reading.assumed if a.option == "image_size=").instead
+        return
     assert reading.spec.arch == "chain"
     assert latent_image(reading.spec).image != latent_image(recognize(shapes_of(name)).spec).image, (
         "then it may as well be a known layout"

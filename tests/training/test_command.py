@@ -135,7 +135,7 @@ def test_corrupt_pictures_are_named_or_refused(tmp_path: Path, pictures: Path) -
         (["mnist32-demo", "--set", "data.source=folder", "--set", "data.path=nowhere"], ["nowhere is not a folder"]),
         (["mnist32-demo", "-o", "/proc/nowhere/run"], ["/proc/nowhere/run"]),
         (["mnist32-demo", "-o", "taken"], ["taken already exists", "gan-train resume taken"]),
-        (["mnist32-demo", "-o", "file"], ["file already exists"]),
+        (["mnist32-demo", "-o", "file"], ["is a file"]),
         (["resume", "nowhere"], ["nowhere contains no run"]),
         (["resume", "taken"], ["contains no run"]),
         (["mnist32-demo", "--set", "data.source=mnist", "--data-root", "no-data"], ["no-data", "--data-root"]),

@@ -192,7 +192,7 @@ def test_bad_input_is_one_line(teacher: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(EVALUATORS, "_entries", [*EVALUATORS, NamedEvaluator("ranked", cast(Any, _Ranked))])
     onnx = write_network(tmp_path / "c.onnx", np.zeros((1024, 4), np.float32))
     for settings, message in (
-        (["student.channels=1.5"], "over 0 and below 1"),
+        (["student.channels=1.5"], "above 0 and below 1"),
         (["student.channels=0.999"], "as wide as its teacher"),
         (["student.widths.convt0=24", "student.channels=1"], "as wide as its teacher"),
         (["loss.features_of=ranked"], r"the features of 2 images are \(2, 1, 64\); they must be \(2, D\)"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 from gan_export.graph.layers import Concat
+from gan_export.recognize import complete
 from gan_export.recognize.builder import SpecBuilder
 from gan_export.recognize.conv_stack import (
     ENLARGED,
@@ -21,6 +22,7 @@ from gan_export.recognize.conv_stack import (
     require_known_strides,
 )
 from gan_export.recognize.draft import Family
+from gan_export.recognize.families import chain
 from gan_export.recognize.key_order import (
     Step,
     as_stages,
@@ -47,7 +49,7 @@ def _build(draft: SpecBuilder) -> None:
     rising = all(s.kind == "convt" for s in convs)
     normal = all(s.norm is not None for s in convs[:-1])
     # The statistics behind each transposed convolution show what stands before the next one.
-    shown = numbered_gaps(draft) or (rising and (steps[1].beside or normal))
+    shown = numbered_gaps(draft) or (rising and (steps[1].beside or (normal and not _is_chain(draft))))
     if linears != steps and not shown:
         raise DoesNotFitError("no numbers of a Sequential show the layers without weights")
     if (norm := steps[-1].norm) is not None and not (steps[-1].norm_first and steps[-1].kind != "linear"):
@@ -88,6 +90,17 @@ def _build(draft: SpecBuilder) -> None:
                 draft.activation(i)
             draft.batch_norm(f"bn{i}", step.norm)
     draft.output()
+
+
+def _is_chain(draft: SpecBuilder) -> bool:
+    """Return whether the channels alone give the order, so that the family `chain` reads the file."""
+    other = SpecBuilder(chain.FAMILY, draft.state, draft.overrides)
+    try:
+        chain.FAMILY.build(other)
+        complete.reading(other)
+    except DoesNotFitError:
+        return False
+    return True
 
 
 def _say_what_is_assumed(draft: SpecBuilder, steps: list[Step]) -> None:
