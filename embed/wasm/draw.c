@@ -83,18 +83,19 @@ int main(int argc, char **argv) {
     const u32 cell = put(NULL, 64), file = put(data, size);
     free(data);
     check(W(gan_open_memory)(&e, file, (u32)size, 0, cell), argv[1]);
-    const u32 model = word(cell), info = put(NULL, 64);
+    const struct { u32 size, more[15]; } known = {sizeof known, {0}}; /* each structure begins with its size */
+    const u32 model = word(cell), info = put(&known, sizeof known);
     W(gan_describe)(&e, model, info);
     const u32 picture = word(info + 16) * word(info + 20) * word(info + 24); /* channels, height, width */
-    const struct { u64 size, memory; u32 threads, batch, more[4]; } options = {0, 0, 1, BATCH, {0}};
+    const struct { u64 size, memory; u32 threads, batch, more[4]; } options = {40, 0, 1, BATCH, {0}};
     check(W(gan_context_new)(&e, model, put(&options, sizeof options), cell), argv[1]);
     const u32 context = word(cell), pixels = put(NULL, (size_t)BATCH * picture);
 
-    const struct { u32 size, data, data_size, more[5]; } output = {0, pixels, BATCH * picture, {0}};
+    const struct { u32 size, data, data_size, more[5]; } output = {32, pixels, BATCH * picture, {0}};
 
     for (u64 start = 0; start < count; start += BATCH) {
         const u64 now = count - start < BATCH ? count - start : BATCH;
-        const struct { u64 size, seed, start, count, more[6]; } request = {0, seed, start, now, {0}};
+        const struct { u64 size, seed, start, count, more[6]; } request = {80, seed, start, now, {0}};
         const u32 at = put(&request, sizeof request), to = put(&output, sizeof output);
         check(W(gan_generate)(&e, context, at, to), argv[1]);
         W(free)(&e, at);

@@ -27,7 +27,7 @@ class Generator:
         self._call("gan_describe", model, self._cell)
         channels, height, width = self._u32(7)[4:]
         self._shape = (height, width, channels)
-        options = self._put(struct.pack("<QQII16x", 0, 0, 1, 32))  # threads, batch
+        options = self._put(struct.pack("<QQII16x", 40, 0, 1, 32))  # its size, memory, threads, batch
         self._check(self._call("gan_context_new", model, options, self._cell))
         (self._context,) = self._u32(1)
 
@@ -35,8 +35,8 @@ class Generator:
         """Return the seed's first images, uint8 (count, H, W, C)."""
         size = count * self._shape[0] * self._shape[1] * self._shape[2]
         pixels = self._put(bytes(size))
-        request = self._put(struct.pack("<QQQQ48x", 0, seed, 0, count))
-        output = self._put(struct.pack("<III20x", 0, pixels, size))
+        request = self._put(struct.pack("<QQQQ48x", 80, seed, 0, count))
+        output = self._put(struct.pack("<III20x", 32, pixels, size))
         self._check(self._call("gan_generate", self._context, request, output))
         pictures = np.frombuffer(self._get(pixels, size), np.uint8).reshape(count, *self._shape)
         self._call("free", pixels)
