@@ -105,7 +105,7 @@ def test_aarch64_under_an_emulator(tmp_path: Path) -> None:
         "-DCMAKE_C_COMPILER=aarch64-linux-gnu-gcc",
         targets=("check_vectors", "check_faults", "check_kernels", "gan"),
     )
-    assert (suite / "libgan.so").stat().st_size <= 300 * 1024
+    assert (suite / "libgan.so").stat().st_size <= 340 * 1024
     emulated = ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")
     for name in ("check_vectors", "check_faults", "check_kernels"):
         run(*emulated, suite / name)
