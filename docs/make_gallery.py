@@ -8,6 +8,7 @@ The pages of Start are run as they stand; their images are the ones that they ma
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -185,15 +186,21 @@ def precision(folder: Path) -> None:
             if one.batch == batch and one.rate is not None and one.parity is not None
         ]
         edge = 10.0 + max(psnr for _, _, psnr in points if psnr is not None)  # of images whose bytes are all equal
-        for one, rate, psnr in points:
+        rates = [rate for _, rate, _ in points]
+        height = 170 / math.log(max(rates) / min(rates))  # points of the plot per unit of a rate's logarithm
+        middle = (edge + min(psnr for _, _, psnr in points if psnr is not None)) / 2
+        last = -math.inf  # the height of the label below
+        for one, rate, psnr in sorted(points, key=lambda point: point[1]):
             ours = one.entry.contender.startswith("native")
             color = "#00796b" if ours else "#666666"
             x = edge if psnr is None else psnr
             axes.plot([x], [rate], "o" if ours else "s", color=color, markersize=5)
-            text, left = summary.title(one.entry).split(" (")[0], x > 60
+            text, left = summary.title(one.entry).split(" (")[0], x > middle
+            at = height * math.log(rate)
+            last = max(at, last + 10)
             axes.annotate(
                 f"{text}, exact" if psnr is None else text, (x, rate), color=color, fontsize=8, va="center",
-                ha="right" if left else "left", xytext=(-6 if left else 6, 0), textcoords="offset points",
+                ha="right" if left else "left", xytext=(-6 if left else 6, last - at), textcoords="offset points",
             )  # fmt: skip
         axes.set_yscale("log")
         axes.set_ylabel("images per second of processor time")
