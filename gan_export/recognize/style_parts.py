@@ -1,4 +1,4 @@
-"""Describe the parts of a style-based generator: where the file has them, and the gains that its code gives them."""
+"""Describe the parts of a style-based generator: their keys in the file, and the gains that its code multiplies by."""
 
 from __future__ import annotations
 

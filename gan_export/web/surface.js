@@ -64,7 +64,7 @@ export class Surface {
     return rgba;
   }
 
-  // Return the first point inside on the line through `start`, seen from where `toward` points to; null if none is.
+  // Return the first point of the solid on the line through `start`, for a viewer in the direction `toward`; or null.
   #crossing(start, toward) {
     const [, height, width] = this.#side;
     let from = -Infinity; // along the view, while the line is in the box

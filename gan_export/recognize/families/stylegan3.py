@@ -55,7 +55,7 @@ class _Layer:
 
 
 def layers_of(draft: SpecBuilder, *, gap: bool = False) -> list[_Layer]:
-    """Return the layers in order.  gap: whether one number may be missing, as where a generator was enlarged."""
+    """Return the layers in order.  gap: whether one number may be missing, as in an enlarged generator."""
     found = sorted(
         (int(i), int(size), int(channels))
         for i, size, channels in (g for g, _ in draft.matching(r"synthesis\.L(\d{1,2})_(\d{1,4})_(\d{1,4})"))

@@ -1,7 +1,7 @@
 // A walk from image to image of a seed, on straight lines between the numbers that they are made from: w of each layer if
 // the generator has styles, otherwise latents.  It can be paused and continued.
 const STEPS = 60; // most images between two of the seed
-const LEAST = 12; // fewest, where images take long
+const LEAST = 12; // fewest frames of a step, if images take long to draw
 const DURATION = 1500; // of the way between two, in milliseconds, unless that would be fewer
 
 export class Walk {
