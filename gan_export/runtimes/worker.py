@@ -8,6 +8,7 @@ is imported, so that output of a library goes to stderr and can't break a messag
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import pickle
@@ -167,10 +168,18 @@ OPERATIONS = (
 
 def main() -> None:
     """Serve the parent until it closes its end."""
+    worker = Worker()
+    _serve(worker)
+    worker.close()
+    atexit._run_exitfuncs()  # which remove temporary folders
+    sys.stderr.flush()
+    os._exit(0)  # Python would tear down every module first: half a second of processor time if torch is one of them
+
+
+def _serve(worker: Worker) -> None:
     requests, answers = _private_streams()
     from gan_export.errors import GanExportError, printable
 
-    worker = Worker()
     while True:
         try:
             operation, arguments = receive(requests)

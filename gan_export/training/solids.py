@@ -1,4 +1,4 @@
-"""Draw solids for training: spheres, boxes, tori, cones and unions of two of them, turned at random.
+"""Draw solids for training: spheres, boxes, tori, cones and unions of two of them, which stand upright.
 
 Volume i is a function of i and the side.  A solid is a signed distance; its volume is soft at the surface, so that the
 surface lies where the values are half of 255.
@@ -16,6 +16,7 @@ from gan_export.training.decoding import Bytes
 
 CLASSES = ("sphere", "box", "torus", "cone", "union")
 COUNT = 8192  # of different volumes
+TILT = 20  # degrees, at most, between a solid's axis and D, the vertical axis of previews
 
 Doubles = npt.NDArray[np.float64]
 Draws = np.random.Generator
@@ -87,13 +88,12 @@ def _turned(
 
 
 def _turn(random: Draws) -> Doubles:
-    """Return a random rotation (3, 3), of a uniform unit quaternion."""
-    w, x, y, z = (q := random.normal(size=4)) / np.linalg.norm(q)
-    return np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ])  # fmt: skip
+    """Return a random rotation (3, 3) from D, H, W to a solid's x, y, z: by any angle around D, then tilted a little."""
+    turn, tilt = random.uniform(0, 2 * np.pi), np.radians(TILT) * random.uniform(-1, 1)
+    x = np.array([0.0, np.cos(turn), np.sin(turn)])
+    y = np.array([0.0, -np.sin(turn), np.cos(turn)])
+    z = np.array([1.0, 0.0, 0.0])
+    return np.stack([x, np.cos(tilt) * y - np.sin(tilt) * z, np.sin(tilt) * y + np.cos(tilt) * z])
 
 
 def _sphere(random: Draws, p: Doubles) -> Doubles:
