@@ -184,11 +184,17 @@ class Artifacts:
 
 
 @pytest.fixture(scope="session")
-def artifacts(classic_pth: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that pytest's workers share."""
     own = tmp_path_factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "artifacts"
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
     folder.mkdir(exist_ok=True)
-    return Artifacts(classic_pth, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def artifacts(classic_pth: Path, shared: Path) -> Artifacts:
+    return Artifacts(classic_pth, shared)
 
 
 def _formats_of_files() -> Iterator[object]:

@@ -148,11 +148,12 @@ def test_an_export_alone_is_measured_and_kept(gan_bench: Command, files: dict[st
     assert "gan-bench small.onnx --runtimes onnxruntime" in run.command
 
 
-def test_json_and_csv_print_nothing_else(gan_bench: Command, files: dict[str, Path]) -> None:
-    done = gan_bench(files["onnx"], *BRIEF, "--json", "-")
+def test_json_prints_nothing_else_and_csv_is_a_table(
+    gan_bench: Command, files: dict[str, Path], tmp_path: Path
+) -> None:
+    done = gan_bench(files["onnx"], *BRIEF, "--json", "-", "--csv", tmp_path / "run.csv")
     assert json.loads(done.stdout)["schema"] == record.SCHEMA
-    done = gan_bench(files["onnx"], *BRIEF, "--csv", "-")
-    header, row = done.stdout.strip().splitlines()
+    header, row = (tmp_path / "run.csv").read_text().splitlines()
     cells = dict(zip(header.split(","), row.split(","), strict=True))
     assert cells["contender"] == "onnxruntime"
     assert cells["provider"] == "CPUExecutionProvider"
@@ -269,10 +270,12 @@ def test_a_range_of_its_own_is_brought_to_bytes(gan_bench: Command, files: dict[
     checkpoint = read(files["checkpoint"], ReadOptions(output="sigmoid", raw=True))
     publish.export(checkpoint, exporters.find("torchscript"), tmp_path / "raw.pt")
     brief = ("--batch", 3, "--rounds", 2, "--seconds", 0.02, "--threads", 1, "--runtimes", "torchscript")
-    done = gan_bench(tmp_path / "raw.pt", *brief, "--measure", "model,end_to_end", "--csv", tmp_path / "raw.csv")
+    done = gan_bench(tmp_path / "raw.pt", *brief, "--measure", "model,end_to_end", "--csv", "-")
     assert done.returncode == 0, done.stderr
-    assert "wrong images" not in done.stdout
-    assert {"model", "end_to_end"} <= set((tmp_path / "raw.csv").read_text().replace("\n", ",").split(","))
+    assert "wrong images" not in done.stdout + done.stderr
+    header, *rows = done.stdout.splitlines()  # the table and nothing else
+    assert {"contender", "quantity"} <= set(header.split(","))
+    assert {"model", "end_to_end"} <= set(",".join(rows).split(","))
 
 
 @pytest.mark.long

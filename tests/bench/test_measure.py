@@ -78,6 +78,7 @@ def narrow(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     }
 
 
+@pytest.mark.long
 def test_a_narrower_file_bears_its_precision_and_is_held_to_it(
     files: dict[str, Path], narrow: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -112,6 +113,7 @@ def test_a_peak_that_is_beaten_is_doubted(measured: Run) -> None:
     assert any("measured too low" in doubt for doubt in summary.doubts(dataclasses.replace(measured, peak=low)))
 
 
+@pytest.mark.long
 @pytest.mark.alone
 def test_a_planted_slow_down_is_found_and_noise_is_not(
     planted: Callable[..., Run], gan_bench: Command, tmp_path: Path
@@ -248,10 +250,10 @@ def test_what_a_converter_left_half_written_is_no_other_ones_file(
         raise GanExportError("the disk is full")
 
     monkeypatch.setattr(type(exporters.find("onnx")), "write", half)
-    plan = dataclasses.replace(BRIEF, rounds=2, block_seconds=0.02, runtimes=("onnxruntime", "openvino", "eager"))
+    plan = dataclasses.replace(BRIEF, rounds=2, block_seconds=0.02, runtimes=("onnxruntime", "openvino", "native"))
     run = measure.run(plan, Source(files["checkpoint"], {}), lambda _: None)
     assert {a.contender: a.reason for a in run.absent} == dict.fromkeys(plan.runtimes[:2], "the disk is full")
-    assert [row.contender for row in run.rows] == ["eager"]
+    assert [row.contender for row in run.rows] == ["native"]
 
 
 def test_an_interruption_keeps_what_is_measured(planted: Callable[..., Run]) -> None:

@@ -42,6 +42,7 @@ def ways(program: Path, file: Path, batch: int) -> list[Way]:
     return [Way(int(w[0]), w[2] == "*", w[3], float(w[5]), float(w[6])) for w in table]
 
 
+@pytest.mark.long
 @pytest.mark.alone
 def test_the_choices_are_fast_ones(explain: Path, write: Write) -> None:
     """A whole batch by the chosen methods takes at most 1.3 times what the fastest of each layer would.
