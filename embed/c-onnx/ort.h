@@ -25,8 +25,8 @@ static _Noreturn void fail(const char *format, ...) {
 /* End with the first line of what ONNX Runtime says. */
 static void check(OrtStatus *status) {
     if (!status) return;
-    const char *said = ort->GetErrorMessage(status);
-    fail("%.*s", (int)strcspn(said, "\n"), said);
+    const char *message = ort->GetErrorMessage(status);
+    fail("%.*s", (int)strcspn(message, "\n"), message);
 }
 
 /* A whole number within 0 .. 2^63-1, or 0 for what is none. */

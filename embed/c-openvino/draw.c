@@ -26,12 +26,12 @@ static _Noreturn void fail(const char *format, ...) {
 /* End with the last line of what OpenVINO says, the one that is not of its source. */
 static void check(ov_status_e status, const char *what) {
     if (status == OK) return;
-    const char *said = ov_get_last_err_msg();
-    if (!said || !*said) said = ov_get_error_info(status);
-    size_t end = strlen(said), start;
-    while (end && strchr(" \n", said[end - 1])) end--;
-    for (start = end; start && said[start - 1] != '\n';) start--;
-    fail("%s: %.*s", what, (int)(end - start), said + start);
+    const char *message = ov_get_last_err_msg();
+    if (!message || !*message) message = ov_get_error_info(status);
+    size_t end = strlen(message), start;
+    while (end && strchr(" \n", message[end - 1])) end--;
+    for (start = end; start && message[start - 1] != '\n';) start--;
+    fail("%s: %.*s", what, (int)(end - start), message + start);
 }
 
 /* A whole number within 0 .. 2^63-1, or 0 for what is none. */

@@ -73,8 +73,8 @@ export class Engine {
   // `context`: of the call that returned `status`, which explains more than it.
   #check(status, context = 0) {
     if (!status) return;
-    const said = context ? this.#text(this.#wasm.gan_context_message(context) >>> 0) : "";
-    throw new Error(said || this.#text(this.#wasm.gan_status_string(status) >>> 0));
+    const message = context ? this.#text(this.#wasm.gan_context_message(context) >>> 0) : "";
+    throw new Error(message || this.#text(this.#wasm.gan_status_string(status) >>> 0));
   }
 
   #describe() {

@@ -23,7 +23,9 @@ from gan_export.datasets.writer import GeneratorSource
 from tests.datasets.conftest import COUNT, SEED
 from tests.datasets.test_runs import files
 
-FORMATS = pytest.mark.parametrize("format", ["npy", "png", "raw"])
+FORMATS = pytest.mark.parametrize(
+    "format", ["raw", *(pytest.param(name, marks=pytest.mark.long) for name in ("npy", "png"))]
+)
 
 
 def draw(gan: Path, out: Path, part: str = "1/1", format: str = "npy", latent_scale: float = 1.0) -> Report:

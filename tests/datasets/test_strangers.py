@@ -64,7 +64,7 @@ def test_a_resume_doesnt_write_through_a_link(gan: Path, tmp_path: Path, where: 
 
 
 @pytest.mark.parametrize("where", [".gan-sample", ".gan-sample/scratch", ".gan-sample/shards"])
-@pytest.mark.parametrize("format", ["raw", "npy", "png"])
+@pytest.mark.parametrize("format", ["raw", *(pytest.param(name, marks=pytest.mark.long) for name in ("npy", "png"))])
 def test_nor_into_a_folder_by_a_link(gan: Path, tmp_path: Path, where: str, format: str) -> None:
     out, precious = tmp_path / "out", tmp_path / "precious"
     unfinished(gan, out, format)
