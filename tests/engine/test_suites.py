@@ -41,8 +41,9 @@ def built(folder: Path, *settings: str, targets: tuple[str, ...] = ()) -> Path:
 
 
 def test_the_interface_is_the_one_listed(tmp_path: Path) -> None:
-    need("cmake", "cc")
-    program = built(tmp_path, targets=("check_abi",)) / "check_abi"
+    need("cc")
+    program = tmp_path / "check_abi"
+    run("cc", "-Iengine/include", "-o", program, "engine/tests/check_abi.c")
     listed = [line for line in (ROOT / "engine/tests/abi").read_text().splitlines() if line[0] != "#"]
     assert run(program).splitlines() == [line for line in listed if not line.startswith("symbol")]
 

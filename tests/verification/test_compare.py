@@ -111,7 +111,11 @@ def identity(value: object) -> str:
     return getattr(value, "name", str(value))
 
 
-@pytest.mark.parametrize(("original", "form", "batch"), FEW, ids=identity)
+@pytest.mark.parametrize(
+    ("original", "form", "batch"),
+    [pytest.param(*few, marks=pytest.mark.long if (i + i // len(FORMS)) % 2 else ()) for i, few in enumerate(FEW)],
+    ids=identity,
+)
 def test_each_architecture_in_one_form(original: Original, form: Form, batch: int, tmp_path: Path) -> None:
     hold(original, form, (batch,), original.other_width, tmp_path)
 
