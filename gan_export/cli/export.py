@@ -159,7 +159,7 @@ def export(
         if checkpoint is not None:
             tables.print_reading(checkpoint.reading)
         tables.print_proof(exported, exporter.title)
-        tables.print_shipped(exported, file)
+        tables.print_shipped(exported, file if module is None and overrides == ReadOptions() else None)
         if checkpoint is not None:
             tables.print_unsettled(checkpoint.reading)
 
@@ -197,7 +197,8 @@ def export_all(
         ("format", "size", "largest error", "loaded in", "file, or why not"), [tables.outcome_row(o) for o in outcomes]
     )
     if written:
-        tables.print_next(next(o.result for o in outcomes if o.result), file)
+        first = next(o.result for o in outcomes if o.result)
+        tables.print_next(first, file if overrides == ReadOptions() else None)
         tables.print_unsettled(checkpoint.reading)
     if 1 in failed:
         raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from gan_export.verification.compare import ParityReport, Quality
     from gan_export.verification.layers import Step
 
+_MOST_AT_512 = 3 * 64 * 64  # values of an image of which a benchmark in batches of 512 is suggested
 _CONTENTS: Mapping[Contents, str] = {
     "whole": "unchanged since the export",
     "altered": "CHANGED since the export",
@@ -88,13 +90,16 @@ def print_proof(shipped: ExportResult, title: str) -> None:
 def print_report(report: ParityReport) -> None:
     info = report.session
     say(f"{info.runtime} {info.version}, {info.provider}, against {report.against}:")
+    sized = len({row.shape for row in report.rows}) > 1
     rows = []
     for row in report.rows:
+        size = ("x".join(map(str, row.shape)),) if sized else ()
         values = ("-", "-") if row.max_abs is None else (f"{row.max_abs:.2e}", f"{row.mean_abs:.2e}")
         identical = f"{row.identical:.4%}"
         verdict = "match" if row.passed else "MISMATCH"
-        rows.append((str(row.batch), *values, identical, str(row.byte_step), f"{row.psnr:.1f}", verdict))
-    table(("batch", "max error", "mean error", "identical bytes", "max byte diff", "PSNR dB", "result"), rows)
+        rows.append((str(row.batch), *size, *values, identical, str(row.byte_step), f"{row.psnr:.1f}", verdict))
+    errors = ("max error", "mean error", "identical bytes", "max byte diff", "PSNR dB", "result")
+    table(("batch", *(("output",) if sized else ()), *errors), rows)
 
 
 def print_verification(found: Verification, path: Path, precision: str | None = None) -> None:
@@ -138,22 +143,27 @@ def print_steps(steps: Sequence[Step]) -> None:
         say(f"first wrong layer: {steps[first].layer}")
 
 
-def print_shipped(shipped: ExportResult, source: Path) -> None:
+def print_shipped(shipped: ExportResult, source: Path | None) -> None:
     from gan_export.formats.manifest import report_path
 
     say(f"wrote {shipped.path} ({size(shipped.size)}) and {report_path(shipped.path).name}")
     print_next(shipped, source)
 
 
-def print_next(shipped: ExportResult, source: Path) -> None:
-    """Print the next sensible commands for an export."""
+def print_next(shipped: ExportResult, source: Path | None) -> None:
+    """Print the next sensible commands for an export.
+
+    source: the checkpoint, if it is read without flags; otherwise the export itself is measured
+    """
     if shipped.unproven:
         suggest("gan-export", "verify", shipped.path)
         return
     signature = shipped.manifest.signature
     suggest_use(shipped.path, signature)
     if signature.outputs[0].kind == "image" and signature.is_sampled and not _takes_w(signature):
-        suggest("gan-bench", source, "--batch", 512)
+        (shape, *_) = signature.output_shapes(1).values()
+        batch = 512 if math.prod(shape) <= _MOST_AT_512 else 8
+        suggest("gan-bench", source or shipped.path, "--batch", batch)
 
 
 def suggest_use(export: Path, signature: Signature) -> None:

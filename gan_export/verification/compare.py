@@ -44,6 +44,7 @@ class BatchComparison:
     """The comparison of one batch.
 
     batch:     number of images
+    shape:     of the first output, without N
     max_abs, mean_abs: absolute error of the values; None for an export that returns bytes
     identical: share of equal bytes; byte_step: largest difference of a byte
     psnr:      PSNR of the bytes in dB, infinite if all are equal
@@ -51,6 +52,7 @@ class BatchComparison:
     """
 
     batch: int
+    shape: tuple[int, ...]
     max_abs: float | None
     mean_abs: float | None
     identical: float
@@ -335,6 +337,7 @@ def _row(outputs: Sequence[tuple[Array, Doubles, Port]], batch: int, tolerance: 
     square = float(np.mean(step.astype(np.float64) ** 2))
     row = BatchComparison(
         batch=batch,
+        shape=outputs[0][1].shape[1:],
         max_abs=max(errors) if errors else None,
         mean_abs=sum(m * n for m, n in means) / sum(n for _, n in means) if means else None,
         identical=float(np.mean(step == 0)),

@@ -47,6 +47,7 @@ def test_one_latent_is_found_and_the_export_is_verified_and_sampled(command: Com
     assert result.code == 0, result
     assert "z: 7 values of N(0, 1), found by running the module" in result.err
     exported = folder / "Plain.onnx"
+    assert result.out.splitlines()[-1].split()[:2] == ["gan-bench", str(exported)]  # bench needs no class
     assert command("gan-export", "verify", exported, folder / "Plain.pth", *own).code == 0
     assert command("gan-export", "verify", exported).code == 0
     assert command("gan-sample", exported, "-n", 3, "-o", folder / "i.npy").code == 0
@@ -58,6 +59,9 @@ def test_keyword_only_inputs_free_sizes_and_two_outputs(command: Command, folder
     own = ("--module", "mine_of_the_cli:Maps", "--pythonpath", folder / "code", "--signature", folder / "maps.toml")
     result = command("gan-export", "onnx", folder / "Maps.pth", *own)
     assert result.code == 0, result
+    sizes = [line.split()[1] for line in result.out.splitlines() if line.rstrip().endswith("match")]
+    assert len(set(sizes)) == 3
+    assert all(size.startswith("3x") for size in sizes), "each row states the shape of its images"
     assert command("gan-export", "verify", folder / "Maps.onnx").code == 0
     assert command("gan-sample", folder / "Maps.onnx", "-n", 3, "-o", folder / "i.npy").code == 0
     assert np.load(folder / "i.npy").shape[::3] == (3, 3)
