@@ -50,7 +50,9 @@ def test_the_lines_of_the_page_are_shell_code(shell: str) -> None:
         pytest.skip(f"{shell} is not installed")
     environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     before = {"zsh": "autoload -U compinit; compinit -D\n"}.get(shell, "")
-    text = before + f"{lines[0]}\n" + ("complete -p gan-export\n" if shell == "bash" else "")
+    asked = {"bash": "complete -p gan-export\n", "fish": 'complete -C "gan-export op"\n'}.get(shell, "")
+    text = before + f"{lines[0]}\n" + asked
     done = subprocess.run([shell, "-c", text], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert shell != "bash" or "_gan_export_completion" in done.stdout
+    assert shell != "fish" or done.stdout.split() == ["openvino"]
