@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,13 @@ def family_table() -> str:
     from gan_export._lib.escape import markdown_text
     from gan_export.recognize.registry import ARCHS
 
-    rows = ["| `--arch` | Whose files | Hidden activations | BatchNorm eps | Latents |", "|---|---|---|---|---|"]
+    sys.path.insert(0, str(REFERENCE.parents[1]))
+    from tests.exporters.matrix import EXPORTED  # the parameters of the tests, without their imports
+
+    rows = [
+        "| `--arch` | Whose files | Hidden activations | BatchNorm eps | Latents | Exported by the tests |",
+        "|---|---|---|---|---|---|",
+    ]
     for family in ARCHS:
         if family.name in _WITHOUT_DEFAULTS:
             hidden, eps, prior = "as the code has them", "", "" if family.name in _IMAGES_IN else "normal"
@@ -44,7 +51,8 @@ def family_table() -> str:
             hidden = "ELU" if slope == "elu" else f"LeakyReLU {slope:g}" if slope else "ReLU"
             eps, prior = f"{family.bn_eps:g}", family.prior
         source = str(markdown_text(family.source)) + (" (generic)" if family.generic else "")
-        rows.append(f"| `{family.name}` | {source} | {hidden} | {eps} | {prior or 'images in'} |")
+        cells = (f"`{family.name}`", source, hidden, eps, prior or "images in", _formats(EXPORTED[family.name]))
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -54,7 +62,15 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/families.md": families,
 }
 _IMAGES_IN = ("junyanz_resnet", "junyanz_unet", "rrdb", "srvgg", "srresnet", "gfpgan")
-_WITHOUT_DEFAULTS = (*_IMAGES_IN, "stylegan2", "stylegan2_rosinality", "stylegan3", "r3gan", "biggan", "fastgan")
+_WITHOUT_DEFAULTS = (
+    *_IMAGES_IN, "stylegan2", "stylegan2_rosinality", "stylegan2_lucidrains", "stylegan3", "stylegan_xl", "r3gan",
+    "biggan", "biggan_huggingface", "fastgan", "lightweight_gan", "progan", "progan_akanimax", "progan_rosinality",
+)  # fmt: skip
+
+
+def _formats(names: Sequence[str]) -> str:
+    """Return the names of formats for a cell."""
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _written(name: str) -> str:

@@ -19,6 +19,7 @@ from gan_export.pipeline import publish
 from gan_export.recognize.options import ReadOptions
 from gan_export.runtimes.c_compiler import compiler
 from gan_export.sampling.apply import open_image_generator
+from tests.exporters.matrix import IMAGES_IN
 from tests.originals.images_in import JunyanzResnet, JunyanzUnet, Lornatang, Rrdb, Srvgg, randomized
 
 SMALLEST = {
@@ -29,7 +30,6 @@ SMALLEST = {
     "srvgg": lambda: Srvgg(4, 1, 2),
     "srresnet": lambda: Lornatang(4, 1, 1),
 }
-FORMATS = ("onnx", "torchscript", "pt2", "openvino", "native")
 
 
 def small(family: str, folder: Path, options: ReadOptions | None = None) -> Checkpoint:
@@ -45,8 +45,7 @@ def exported(read: Checkpoint, format: str, folder: Path, options: Options | Non
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("family", SMALLEST)
+@pytest.mark.parametrize(("family", "format"), [(f, format) for f, formats in IMAGES_IN.items() for format in formats])
 def test_a_family_is_proven_at_any_size(family: str, format: str, tmp_path: Path) -> None:
     read = small(family, tmp_path)
     result = exported(read, format, tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from gan_export.exporters.base import Options
 from gan_export.pipeline import publish
 from gan_export.recognize.options import ReadOptions
 from gan_export.runtimes import RUNTIMES
+from tests.exporters.matrix import STYLE
 from tests.originals.style import (
     biggan,
     fastgan,
@@ -31,8 +31,6 @@ from tests.originals.style import (
     stylegan_xl,
 )
 from tests.originals.style.containers import nvlabs_pickle
-
-FORMATS = ("onnx", "torchscript", "pt2", "openvino", "safetensors")
 
 
 def _state_dict(model: nn.Module, path: Path) -> Path:
@@ -91,15 +89,7 @@ def verified(read: Checkpoint, format: str, folder: Path) -> publish.ExportResul
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("family", "format"),
-    [
-        *itertools.product(("stylegan2", "r3gan", "biggan", "fastgan"), FORMATS),
-        ("stylegan2_rosinality", "onnx"),  # the same layers as stylegan2's
-        *itertools.product(("lightweight_gan", "stylegan2_lucidrains", "progan"), FORMATS),
-        *itertools.product(("stylegan_xl", "progan_akanimax", "progan_rosinality"), ("onnx", "openvino")),
-        ("biggan_huggingface", "onnx"),  # the same layers as biggan's
-        ("stylegan3", "onnx"),
-        ("stylegan3", "openvino"),
-    ],
+    [(family, format) for family, formats in STYLE.items() for format in formats if format != "native"],
 )
 def test_a_family_is_verified_in_every_format_of_the_core(family: str, format: str, tmp_path: Path) -> None:
     verified(small(family, tmp_path), format, tmp_path)
@@ -165,20 +155,9 @@ def test_fp16_holds_the_sums_of_large_styles(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "family",
     [
-        "stylegan2",
-        *(
-            pytest.param(family, marks=pytest.mark.long)
-            for family in (
-                "stylegan2_rosinality",
-                "stylegan2_lucidrains",
-                "r3gan",
-                "biggan",
-                "fastgan",
-                "progan",
-                "progan_akanimax",
-                "progan_rosinality",
-            )
-        ),
+        pytest.param(family, marks=() if family == "stylegan2" else pytest.mark.long)
+        for family, formats in STYLE.items()
+        if "native" in formats
     ],
 )
 def test_the_engine_draws_a_family(family: str, tmp_path: Path) -> None:

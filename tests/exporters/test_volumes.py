@@ -12,11 +12,12 @@ from gan_export import checkpoint, exporters
 from gan_export.errors import GanExportError
 from gan_export.exporters.base import Options
 from gan_export.pipeline import publish
+from tests.exporters.matrix import VOLUMES
 from tests.originals.volumes import ROWS
 
 BY_NAME = {o.name: o for o in ROWS}
-FORMATS = ("onnx", "torchscript", "pt2", "openvino", "safetensors", "ncnn")
-CASES = [(name, format) for name in ("gan3d-projected", "wavegan") for format in FORMATS]
+OF_FAMILY = {"gan3d": "gan3d-projected", "wavegan": "wavegan"}
+CASES = [(OF_FAMILY[family], format) for family, formats in VOLUMES.items() for format in formats]
 CASES += [(name, format) for name in ("volume-trilinear", "wavegan-enlarged") for format in ("onnx", "ncnn")]
 
 
