@@ -37,10 +37,10 @@ def family_table() -> str:
     from gan_export.recognize.registry import ARCHS
 
     sys.path.insert(0, str(REFERENCE.parents[1]))
-    from tests.exporters.matrix import EXPORTED  # the parameters of the tests, without their imports
+    from tests.exporters.matrix import CORE, EXPORTED  # the parameters of the tests, without their imports
 
     rows = [
-        "| `--arch` | Whose files | Hidden activations | BatchNorm eps | Latents | Exported by the tests |",
+        "| `--arch` | Whose files | Hidden activations | BatchNorm eps | Latents | Tested in |",
         "|---|---|---|---|---|---|",
     ]
     for family in ARCHS:
@@ -51,7 +51,7 @@ def family_table() -> str:
             hidden = "ELU" if slope == "elu" else f"LeakyReLU {slope:g}" if slope else "ReLU"
             eps, prior = f"{family.bn_eps:g}", family.prior
         source = str(markdown_text(family.source)) + (" (generic)" if family.generic else "")
-        cells = (f"`{family.name}`", source, hidden, eps, prior or "images in", _formats(EXPORTED[family.name]))
+        cells = (f"`{family.name}`", source, hidden, eps, prior or "images in", _formats(EXPORTED[family.name], CORE))
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
@@ -68,9 +68,11 @@ _WITHOUT_DEFAULTS = (
 )  # fmt: skip
 
 
-def _formats(names: Sequence[str]) -> str:
-    """Return the names of formats for a cell."""
-    return ", ".join(f"`{name}`" for name in names)
+def _formats(names: Sequence[str], core: Sequence[str]) -> str:
+    """Return the names of formats for a cell; "core" stands for all of `core`."""
+    if set(core) <= set(names):
+        names = ("core", *(name for name in names if name not in core))
+    return ", ".join(names)
 
 
 def _written(name: str) -> str:

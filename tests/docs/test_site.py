@@ -61,7 +61,7 @@ def test_the_generated_pages_have_what_the_registries_have() -> None:
     made = {name: page() for name, page in site_pages.PAGES.items()}
     for name in (family.name for family in ARCHS):
         (row,) = re.findall(rf"(?m)^\| `{name}` \|.*$", made["reference/families.md"])
-        assert row.split(" | ")[-1].startswith("`"), "formats in which the tests verify it"
+        assert row.split(" | ")[-1][0].isalpha(), "formats in which the tests verify it"
     for exporter in EXPORTERS:
         assert f"`{exporter.name}`" in made["reference/formats.md"]
     commands = made["reference/commands.md"]
