@@ -13,7 +13,7 @@ from gan_export._lib.extras import require_training
 from gan_export.cli import common
 from gan_export.cli.inspect import read_checkpoint
 from gan_export.cli.options import Strict, reads_checkpoints
-from gan_export.cli.say import say, table
+from gan_export.cli.say import say, suggest, table
 from gan_export.cli.stopping import interruptible
 from gan_export.errors import GanExportError, printable
 from gan_export.recognize.options import ReadOptions
@@ -102,7 +102,7 @@ def finish(done: Distilled, runtimes: str | None) -> None:
 
     if done.ended.interrupted:
         say(f"stopped at step {done.ended.step}; nothing is lost.  Continue with:", error=True)
-        say(f"  gan-train resume {done.folder}", error=True)
+        suggest("gan-train", "resume", done.folder, error=True)
         raise typer.Exit(common.INTERRUPTED)
     assert done.student is not None
     speeds = _speeds(done, runtimes)
@@ -112,8 +112,8 @@ def finish(done: Distilled, runtimes: str | None) -> None:
     say(f"  student    {done.student}")
     say(f"  figures    {done.folder / trainer.FIGURES}")
     say("next:")
-    say(f"  gan-export onnx {done.student}")
-    say(f"  gan-sample {done.student} -n 64 --seed 7 -o grid.png")
+    suggest("gan-export", "onnx", done.student)
+    suggest("gan-sample", done.student, "-n", 64, "--seed", 7, "-o", "grid.png")
 
 
 def _check_runtimes(names: str | None) -> None:

@@ -251,7 +251,8 @@ def export_web(
     if checkpoint is not None:
         tables.print_reading(checkpoint.reading)
     say(f"wrote {out} ({tables.size(page.size)}): any static server shows it, and it needs no network")
-    say(f"  python -m http.server -d {out} 8000    then open http://localhost:8000")
+    suggest("python3", "-m", "http.server", "-d", out, 8000)
+    say("  then open http://localhost:8000")
     if checkpoint is not None:
         tables.print_unsettled(checkpoint.reading)
 

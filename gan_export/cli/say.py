@@ -35,9 +35,10 @@ def _print_styled(style: str, line: Text[Any] | str) -> None:
     print(f"{begin}{line}{end}", file=sys.stderr, flush=True)
 
 
-def suggest(*words: object) -> None:
-    """Print a command that may be run next, with its words quoted for a shell."""
-    print(f"  {shown(shlex.join(map(str, words)), _MOST_LINE)}", flush=True)
+def suggest(*words: object, error: bool = False) -> None:
+    """Print a command that may be run next, with its words quoted for a shell, to stderr if `error`."""
+    stream = sys.stderr if error else sys.stdout
+    print(f"  {shown(shlex.join(map(str, words)), _MOST_LINE)}", file=stream, flush=True)
 
 
 def put(text: Text[Any]) -> None:

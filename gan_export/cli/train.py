@@ -182,11 +182,10 @@ def _finish(run: Path, ended: Ended, plan: Plan) -> None:
     if place and place.rank:
         raise typer.Exit(common.INTERRUPTED if ended.interrupted else 0)
     if ended.interrupted:
-        by = "".join(
-            f" --{name} {count}" for name, count in (("devices", plan.devices), ("nodes", plan.nodes)) if count > 1
-        )
+        counts = (("--devices", plan.devices), ("--nodes", plan.nodes))
+        by = [word for flag, count in counts if count > 1 for word in (flag, count)]
         say(f"stopped at step {ended.step}; nothing is lost.  Continue with:", error=True)
-        say(f"  gan-train resume {run}{by}", error=True)
+        suggest("gan-train", "resume", run, *by, error=True)
         raise typer.Exit(common.INTERRUPTED)
     generator = run_dir.checkpoint(run, "generator", ended.epoch)
     say(f"done: {ended.step} steps in {ended.seconds:.0f} s of training")
