@@ -13,6 +13,7 @@ const at = (id) => document.getElementById(id);
 const state = { seed: 7n, start: 0n, label: "random", chosen: 0, latents: null, pictures: null, backend: "engine", mix: [] };
 const wish = { start: 0n, label: "random" };
 const turns = { grid: 0, single: 0 }; // the latest request of each kind; earlier results are dropped
+const running = {}; // the request of each kind that runs
 let generator;
 
 // How images are shown; of a generator of volumes, a VolumeView.
@@ -20,7 +21,7 @@ let view = {
   noun: "Image",
   cellSize: ({ width, height }) => [width, height],
   cell: (pictures, i) => pictures.toImageData(i),
-  show: (pictures) => paint(at("single"), pictures, 1),
+  show: (pictures, i = 0) => paintOne(at("single"), pictures, i),
 };
 
 function say(text, isError = false) {
@@ -37,12 +38,17 @@ async function attempt(work) {
   }
 }
 
-// Return the images of a request; null if a later one of its kind was made meanwhile.
-async function latest(kind, request) {
+// Return what `generate` gives; null if a later call of its kind was made meanwhile.  One of each kind runs at a time, and
+// of those that wait only the latest will: a slider asks for more than can be generated.
+async function latest(kind, generate) {
   const turn = ++turns[kind];
+  await running[kind];
+  if (turn !== turns[kind]) return null;
+  const work = generate();
+  running[kind] = work.catch(() => {});
   try {
-    const pictures = await generator.generate(request);
-    return turn === turns[kind] ? pictures : null;
+    const made = await work;
+    return turn === turns[kind] ? made : null;
   } catch (e) {
     if (turn !== turns[kind]) return null;
     throw e;
@@ -67,11 +73,16 @@ function paint(canvas, pictures, columns) {
     context.putImageData(view.cell(pictures, i), (i % columns) * width, Math.floor(i / columns) * height);
   if (canvas !== at("grid") || pictures.count === 1) return;
   context.strokeStyle = "#ff9f1a";
-  const line = Math.max(1, Math.round(width / 16));
+  const line = Math.max(1, Math.round(Math.min(width / 16, canvas.width / 128)));
   context.lineWidth = line;
   const left = (state.chosen % columns) * width;
   const top = Math.floor(state.chosen / columns) * height;
   context.strokeRect(left + line / 2, top + line / 2, width - line, height - line);
+}
+
+function paintOne(canvas, pictures, i) {
+  [canvas.width, canvas.height] = [pictures.width, pictures.height];
+  canvas.getContext("2d").putImageData(pictures.toImageData(i), 0, 0);
 }
 
 const repaint = () => state.pictures && paint(at("grid"), state.pictures, columnsOf(state.pictures.count));
@@ -88,45 +99,51 @@ async function drawGrid() {
   turns.grid++; // drops a running request even if this one is refused
   const count = Number(at("count").value);
   const request = { ...wish, count, scalars: scalars() };
-  let pictures;
-  let source;
+  let made;
   try {
     request.seed = readSeed();
     request.mix = styles.mix();
-    source = request.mix.length ? await mixSource(request) : null;
-    pictures = await latest("grid", request);
+    made = await latest("grid", async () => [await generator.generate(request), await mixSource(request)]);
   } catch (e) {
     Object.assign(wish, { start: state.start, label: state.label });
     throw e;
   }
-  if (!pictures) return;
+  if (!made) return;
+  const [pictures, source] = made;
   const { seed, start, label, mix } = request;
   Object.assign(state, { seed, start, label, mix, pictures, chosen: Math.min(state.chosen, count - 1) });
   at("mix-source").hidden = !source;
-  if (source) paint(at("source"), source, 1);
+  if (source) paintOne(at("source"), source, 0);
   showLabel();
   paint(at("grid"), pictures, columnsOf(count));
   const last = start + BigInt(count) - 1n;
   const range = count === 1 ? `${view.noun} ${last}` : `${view.noun}s ${start} to ${last}`;
   at("grid").setAttribute("aria-label", `${range} of seed ${seed}${describeLabel()}; ${view.noun.toLowerCase()} ${start + BigInt(state.chosen)} is chosen`);
-  const rate = Math.round((count / pictures.milliseconds) * 1000);
-  say(`${range} of seed ${seed}${describeLabel()}${worded(mix)}: ${rate.toLocaleString("en")} ${view.noun.toLowerCase()}s/s`);
+  say(`${range} of seed ${seed}${describeLabel()}${worded(mix)}: ${speed(pictures)} ${view.noun.toLowerCase()}s/s`);
   at("backend").textContent = `Backend: ${generator.backend}`;
-  await choose(state.chosen);
+  choose(state.chosen);
 }
 
-// The image whose w the mixed layers take.
-function mixSource({ mix, label, scalars }) {
+function speed({ count, milliseconds }) {
+  const rate = (count / milliseconds) * 1000;
+  return rate < 10 ? rate.toPrecision(2) : Math.round(rate).toLocaleString("en");
+}
+
+// The image whose w the mixed layers take; null if none is mixed.
+async function mixSource({ mix, label, scalars }) {
+  if (!mix.length) return null;
   return generator.generate({ seed: mix[0].seed, label: typeof label === "number" ? label : "random", scalars });
 }
 
-async function choose(i) {
+// Show image i of the grid in detail, as it is there.
+function choose(i) {
   walk.stop();
   state.chosen = i;
   repaint();
   state.latents = generator.latents({ seed: state.seed, start: state.start + BigInt(i) });
   showLatents();
-  await drawSingle();
+  turns.single++;
+  if (state.pictures) view.show(state.pictures, i);
 }
 
 // Return the label that the chosen image has in the grid.
@@ -142,7 +159,7 @@ const chosen = () => ({ seed: state.seed, start: state.start + BigInt(state.chos
 
 async function drawSingle(ws = null) {
   const request = ws ? { ...chosen(), ws } : { ...chosen(), latents: state.latents, scalars: scalars(), mix: state.mix };
-  const pictures = await latest("single", request);
+  const pictures = await latest("single", () => generator.generate(request));
   if (pictures) view.show(pictures);
 }
 
@@ -321,7 +338,7 @@ at("grid").addEventListener("keydown", (event) => {
   const to = state.chosen + move(columnsOf(state.pictures.count));
   if (to >= 0 && to < state.pictures.count)
     attempt(async () => {
-      await choose(to);
+      choose(to);
       say(`${view.noun} ${state.start + BigInt(to)} of seed ${state.seed} is chosen`);
     });
 });
@@ -350,6 +367,7 @@ await attempt(async () => {
   generator = await backends.engine.open();
   const { depth, width, height, channels, latentSize, classes } = generator.info;
   if (depth) view = new VolumeView(at, generator.info, repaint);
+  else document.body.classList.toggle("large", width * height > 2 ** 14);
   const kinds = classes ? `, ${classes} labels` : "";
   at("about").textContent = `${view.size ?? `${width} × ${height}, ${channels === 1 ? "gray" : `${channels} channels`}`}, from ${latentSize} random numbers each${kinds}. Generated in this browser.`;
   at("count").value = width * height > 2 ** 17 ? 1 : depth || width * height > 2 ** 14 ? 16 : 64; // large ones take long

@@ -7,7 +7,7 @@ const TILE = 96; // pixels of a surface in the grid
 export class VolumeView {
   #at;
   #turntable;
-  #pictures = null; // what is shown in detail
+  #shown = null; // [volumes, which of them is shown in detail]
   #tiles = new WeakMap(); // what was generated -> the surfaces that were drawn of it
   noun = "Volume";
 
@@ -34,7 +34,7 @@ export class VolumeView {
       redraw();
     });
     at("channel").addEventListener("change", () => {
-      this.show(this.#pictures);
+      if (this.#shown) this.show(...this.#shown);
       redraw();
     });
     this.#set("spin", !matchMedia("(prefers-reduced-motion: reduce)").matches);
@@ -70,9 +70,9 @@ export class VolumeView {
     return drawn.get(key);
   }
 
-  // Show the first of `pictures` in detail.
-  show(pictures) {
-    this.#pictures = pictures;
-    if (pictures) this.#turntable.show(pictures.toVolume(0, this.#channel));
+  // Show volume i of `pictures` in detail.
+  show(pictures, i = 0) {
+    this.#shown = [pictures, i];
+    this.#turntable.show(pictures.toVolume(i, this.#channel));
   }
 }
