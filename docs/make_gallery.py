@@ -213,15 +213,25 @@ def precision(folder: Path) -> None:
 
 
 def web(folder: Path) -> None:
-    """Take a screenshot of the page that `gan-export web` writes, and of a StyleGAN's, with their images."""
+    """Take a screenshot of the page that `gan-export web` writes, with its images."""
+    _page(DIGITS, folder, GALLERY / "web.png", _generated)
 
-    def generated(driver: WebDriver) -> None:
-        WebDriverWait(driver, 120).until(lambda d: "Images 0 to 63" in d.find_element("id", "status").text)
 
-    _page(DIGITS, folder, GALLERY / "web.png", generated)
+def web_of_styles(folder: Path) -> None:
+    """Take a screenshot of a StyleGAN's page, with styles mixed."""
+
+    def mixed(driver: WebDriver) -> None:
+        _generated(driver)
+        driver.find_element("id", "mix").click()
+        WebDriverWait(driver, 120).until(lambda d: "from seed 12" in d.find_element("id", "status").text)
+
     example = ROOT / "docs" / "start" / "example_file.py"
     subprocess.run([sys.executable, example, "network.pkl"], check=True, cwd=folder)
-    _page(folder / "network.pkl", folder, GALLERY / "web-stylegan.png", generated, "--psi-input")
+    _page(folder / "network.pkl", folder, GALLERY / "web-stylegan.png", mixed, "--psi-input")
+
+
+def _generated(driver: WebDriver) -> None:
+    WebDriverWait(driver, 120).until(lambda d: "Images 0 to 63" in d.find_element("id", "status").text)
 
 
 def web_of_volumes(folder: Path) -> None:
@@ -257,7 +267,7 @@ def _page(file: Path, folder: Path, target: Path, until: Callable[[WebDriver], N
         threading.Thread(target=server.serve_forever, daemon=True).start()
         options = webdriver.ChromeOptions()
         options.binary_location = shutil.which("chromium") or shutil.which("chromium-browser") or ""
-        for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
+        for flag in BROWSER_FLAGS:
             options.add_argument(flag)
         service = webdriver.ChromeService(shutil.which("chromedriver"))
         with webdriver.Chrome(options=options, service=service) as driver:
@@ -305,6 +315,10 @@ def _gan(program: str, *words: object) -> None:
     subprocess.run([program, *map(str, words)], check=True, env=os.environ | {"PATH": path})
 
 
+BROWSER_FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--hide-scrollbars",
+)  # fmt: skip
 PAGES = ("dcgan", "stylegan", "cyclegan", "real-esrgan", "own-module")
 MAKERS: dict[str, Callable[[Path], None]] = {
     **{f"start-{name}": partial(start, name) for name in PAGES},
@@ -316,6 +330,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "speed": speed,
     "precision": precision,
     "web": web,
+    "web-stylegan": web_of_styles,
     "web-volumes": web_of_volumes,
     "web-cyclegan": partial(web_of_images, "cyclegan", "latest_net_G.pth"),
     "web-real-esrgan": partial(web_of_images, "real-esrgan", "realesr-general-x4v3.pth"),
