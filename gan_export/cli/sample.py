@@ -137,7 +137,8 @@ def sample(
         base: Sequence[int] = numpy_seeds if numpy_seeds is not None else range(start, start + total)
         if own:
             base = range(len(next(iter(own.values()))))
-        if (own or numpy_seeds) and not label and has_labels(generator):
+        takes_label = bool(mix) or not own.keys() & {"w", "ws"}  # a given w has its label in it
+        if (own or numpy_seeds) and takes_label and not label and has_labels(generator):
             chosen = "all"
         columns = max(len(psis), 1)
 

@@ -10,7 +10,7 @@ from gan_export._lib import untracked
 from gan_export.errors import GanExportError, printable
 from gan_export.exporters.base import Options, make_manifest
 from gan_export.exporters.onnx.graph import DEFAULT_OPSET, to_model
-from gan_export.exporters.onnx.int8 import quantize_int8
+from gan_export.exporters.onnx.int8 import check_sampled, quantize_int8
 from gan_export.formats.manifest import Manifest
 from gan_export.formats.openvino import OPENVINO_KEYS
 
@@ -47,6 +47,8 @@ class OpenVinoIr:
 
         if target.suffix != self.suffix:
             raise GanExportError(f"{printable(target.name)}: OpenVINO's files end in .xml and .bin; name one .xml")
+        if options.precision == "int8":
+            check_sampled(generator.signature)
         plain = replace(options, precision="fp32")
         graph = to_model(generator, plain, DEFAULT_OPSET)
         versions = {"torch": torch.__version__.split("+")[0], "openvino": openvino.__version__.split("-")[0]}

@@ -113,12 +113,15 @@ def test_a_direction_is_added_to_w(command: Command, folder: Path, plain: Any) -
 
 
 @pytest.mark.long
-def test_a_projected_w_is_used_as_it_is(command: Command, folder: Path, plain: Any) -> None:
+def test_a_projected_w_is_used_as_it_is(command: Command, folder: Path, plain: Any, labeled: Any) -> None:
     ws = np.random.RandomState(3).randn(1, ROWS, WIDTH).astype(np.float32)
     np.savez(folder / "projected_w.npz", w=ws)
     np.save(folder / "d.npy", np.arange(WIDTH) / 10)
     file, own = folder / "plain.pkl", ("--latents", folder / "projected_w.npz")
     assert same(sampled(command, file, *own), shown(plain, torch.from_numpy(ws)))
+    assert same(sampled(command, folder / "labeled.pkl", *own), shown(labeled, torch.from_numpy(ws)))
+    mixed = mix_of(torch.from_numpy(ws), mapped(labeled, law(4, 1), label=0), 1, 2)  # of image 0, whose label is 0
+    assert same(sampled(command, folder / "labeled.pkl", *own, "--mix", "1-2:4"), shown(labeled, mixed))
     moved = torch.from_numpy(ws) + torch.arange(WIDTH) / 5
     assert same(sampled(command, file, *own, "--direction", folder / "d.npy", "--by", 2), shown(plain, moved))
     mixed = mix_of(torch.from_numpy(ws), mapped(plain, law(4, 1)), 1, 2)
@@ -295,6 +298,7 @@ def test_a_page_is_made_of_two_files_and_of_exported_ones(
         (["--split", "--sampler"], "--sampler and --split"),
         (["--part", "mapping", "--noise", "none"], "the mapping has no place for it"),
         (["--part", "synthesis", "--psi", "0.5"], "the synthesis has no place for it"),
+        (["--input", "w", "--precision", "int8"], "starts from w, whose values for the calibration no file says"),
     ],
 )
 def test_refuses_parts_that_are_none(

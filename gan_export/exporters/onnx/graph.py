@@ -17,7 +17,7 @@ from gan_export.checkpoint.exportable import known_layers, lowered_module
 from gan_export.errors import GanExportError
 from gan_export.exporters.base import Options, example_inputs, file_signature, free_dimensions, make_manifest
 from gan_export.exporters.onnx import sampler
-from gan_export.exporters.onnx.int8 import quantize_int8
+from gan_export.exporters.onnx.int8 import check_sampled, quantize_int8
 from gan_export.formats.base import KEY
 from gan_export.formats.manifest import Manifest
 from gan_export.graph.ports import Port
@@ -67,6 +67,8 @@ class Onnx:
             raise GanExportError(f"opset={opset}: must be {OPSETS.start} to {OPSETS.stop - 1}")
         _check(options)
         _check_images(generator.signature, options)
+        if options.precision == "int8":
+            check_sampled(generator.signature)
         if options.sampler:
             options = replace(options, output="bytes")
         model = to_model(generator, options, opset)

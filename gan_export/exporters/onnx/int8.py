@@ -34,6 +34,7 @@ CALIBRATION = 128  # latents for calibration; their seed is neither verification
 CALIBRATION_SEED = 3
 MIN_PSNR_DB = 30.0  # dB of the worst image: two more than verification requires, because other latents differ
 _BATCH = 32
+_MOST_AT_ONCE = 1 << 20  # values of the output: the layers before it may have ten times as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +55,23 @@ class Quantized:
         return replace(manifest, options={**manifest.options, "kept_fp32": list(self.kept)})
 
 
+def check_sampled(signature: Signature) -> None:
+    """Raise GanExportError for a generator whose inputs no law gives, so that nothing calibrates its layers."""
+    if takes_image(signature):
+        raise GanExportError("precision=int8 doesn't support a generator that takes images; leave it out")
+    if not signature.is_sampled:
+        raise GanExportError(
+            "precision=int8 doesn't support a generator that starts from w, whose values for the calibration no file "
+            "says; export it from z (leave input= and part= out), or use precision=fp16"
+        )
+
+
 def quantize_int8(model: onnx.ModelProto, signature: Signature) -> Quantized:
     """Return the graph with as many layers quantized as keep every image good enough.
 
-    Raises GanExportError if not even one layer can be quantized, and for a generator that takes images.
+    signature: of a generator that `check_sampled` accepts
+    Raises GanExportError if not even one layer can be quantized.
     """
-    if not signature.is_sampled:
-        what = "takes images" if takes_image(signature) else "starts from w, for which there is no calibration"
-        raise GanExportError(f"precision=int8 doesn't support a generator that {what}; leave it out")
     onnxruntime = untracked.onnxruntime()
 
     versions = {"onnxruntime": onnxruntime.__version__}
@@ -72,7 +82,8 @@ def quantize_int8(model: onnx.ModelProto, signature: Signature) -> Quantized:
 
     def error(graph: onnx.ModelProto) -> float:
         """Return the mean square error of the worst image."""
-        return float(np.mean((_bytes(graph, signature).astype(np.float64) - wanted) ** 2, axis=1).max())
+        made = _bytes(graph, signature)
+        return max(float(np.mean((a.astype(np.float64) - b) ** 2)) for a, b in zip(made, wanted, strict=True))
 
     whole = _quantize(model, signature, names)
     if _decibels(error(whole)) >= MIN_PSNR_DB:
@@ -122,8 +133,10 @@ def _quantize(model: onnx.ModelProto, signature: Signature, names: Collection[st
 
 
 def _inputs(signature: Signature) -> Iterator[dict[str, Array]]:
-    for start in range(0, CALIBRATION, _BATCH):
-        yield signature.feeds(CALIBRATION_SEED, range(start, start + _BATCH))
+    values = sum(math.prod(shape) for shape in signature.output_shapes(1).values())
+    batch = min(_BATCH, max(1, _MOST_AT_ONCE // values))
+    for start in range(0, CALIBRATION, batch):
+        yield signature.feeds(CALIBRATION_SEED, range(start, min(start + batch, CALIBRATION)))
 
 
 def _bytes(model: onnx.ModelProto, signature: Signature) -> npt.NDArray[np.uint8]:
