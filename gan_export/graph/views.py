@@ -70,23 +70,27 @@ def start_of(signature: Signature, user: str) -> LatentImage:
 
 @dataclass(frozen=True, slots=True)
 class ImageToImage:
-    """A view of the signature of a generator from one image of a fixed size to one.
+    """A view of the signature of a generator from one image of a fixed size to one, perhaps with dropout.
 
     input, image: (C, H, W) of what goes in and comes out; input_range, range: (low, high) of their values, or None
+    dropouts: the inputs of dropouts, whose numbers are on (0, 1)
     """
 
     input: tuple[int, int, int]
     image: tuple[int, int, int]
     input_range: tuple[float, float] | None
     range: tuple[float, float] | None
+    dropouts: tuple[Port, ...] = ()
 
     @staticmethod
     def of(signature: Signature, user: str) -> ImageToImage:
         """Return the view of a signature.  Raises GanExportError, which names `user`, for another kind of generator."""
-        refuse_random_planes(signature, user)
-        ports = (*signature.inputs, *signature.outputs)
+        dropouts = tuple(p for p in signature.inputs if p.kind == "noise" and p.prior == Uniform(0.0, 1.0))
+        given = tuple(p for p in signature.inputs if p not in dropouts)
+        _refuse_noise(given, user)
+        ports = (*given, *signature.outputs)
         plain = [p.kind == "image" and p.layout == "CHW" and p.dtype == "float32" for p in ports]
-        if len(signature.inputs) != 1 or len(signature.outputs) != 1 or not all(plain):
+        if len(given) != 1 or len(signature.outputs) != 1 or not all(plain):
             takes, gives = (", ".join(p.name for p in side) for side in (signature.inputs, signature.outputs))
             raise GanExportError(
                 f"this generator takes {takes} and gives {gives}; {user} takes only one from one image to one image"
@@ -94,16 +98,13 @@ class ImageToImage:
         if signature.sizes:
             raise GanExportError(f"this generator takes images of any size; {user} needs one: size=HEIGHTxWIDTH")
         inside, out = (tuple(d for d in p.shape if isinstance(d, int)) for p in ports)
-        return ImageToImage(inside, out, ports[0].range, ports[1].range)  # type: ignore[arg-type]
+        return ImageToImage(inside, out, ports[0].range, ports[1].range, dropouts)  # type: ignore[arg-type]
 
 
-def refuse_random_planes(signature: Signature, user: str) -> None:
-    """Raise GanExportError, which names `user`, for a generator of images with dropout or noise as inputs."""
-    planes = [p.name for p in signature.inputs if p.kind == "noise"]
-    if takes_image(signature) and planes:
-        option = "dropout" if planes[0].startswith("dropout") else "noise"
+def _refuse_noise(inputs: tuple[Port, ...], user: str) -> None:
+    if any(p.kind == "noise" for p in inputs):
         raise GanExportError(
-            f"{user} has no {option} by seed; leave {option}=seed out, or export it to onnx, torchscript, pt2, "
+            f"{user} has no noise by seed; leave noise=seed out, or export it to onnx, torchscript, pt2, "
             "openvino or native"
         )
 

@@ -96,11 +96,31 @@ def test_dropout_by_seed_takes_its_numbers(format: str, tmp_path: Path) -> None:
         assert np.abs(generator.apply(image).astype(int) - eager.apply(image)).max() <= 1
 
 
-def test_c_has_no_dropout_by_seed_and_names_the_formats_that_have_it(tmp_path: Path) -> None:
-    torch.save(randomized(JunyanzUnet(2, 7, "batch")).state_dict(), tmp_path / "latest_net_G.pth")
-    read = checkpoint.read(tmp_path / "latest_net_G.pth", ReadOptions(dropout="seed"))
-    with pytest.raises(GanExportError, match="no dropout by seed; leave dropout=seed out, or export it to onnx"):
-        exported(read, "c", tmp_path)
+def test_c_draws_the_dropout_of_a_seed_and_an_index(tmp_path: Path) -> None:
+    torch.save(randomized(JunyanzResnet(2, 2, "batch", dropout=True)).state_dict(), tmp_path / "g.pth")
+    options = ReadOptions(dropout="seed", size="16x20")
+    folder = exported(checkpoint.read(tmp_path / "g.pth", options), "c", tmp_path).path
+    images = np.random.default_rng(1).integers(0, 256, (2, 16, 20, 3), np.uint8)
+    with (
+        open_image_generator(folder, seed=2**64 - 1) as generator,
+        open_image_generator(tmp_path / "g.pth", options, seed=2**64 - 1) as eager,
+    ):
+        want = eager.apply(images, start=3)
+        assert np.abs(generator.apply(images, start=3).astype(int) - want).max() <= 1
+    _build_example(folder)
+    (tmp_path / "before.ppm").write_bytes(b"P6\n20 16\n255\n" + images[1].tobytes())
+    files = ["generator.weights", tmp_path / "before.ppm", tmp_path / "after.ppm"]
+    subprocess.run(["./example", *files, str(2**64 - 1), "4"], cwd=folder, check=True)
+    made = np.frombuffer((tmp_path / "after.ppm").read_bytes().removeprefix(b"P6\n20 16\n255\n"), np.uint8)
+    assert np.abs(made.reshape(16, 20, 3).astype(int) - want[1]).max() <= 1
+
+
+def _build_example(folder: Path, *more: str) -> None:
+    sources = ["generator.c", *more, "example.c"]
+    subprocess.run(
+        [*compiler(), "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", *sources, "-lm", "-o", "example"],
+        cwd=folder, check=True,
+    )  # fmt: skip
 
 
 def test_a_fixed_size_is_recorded_and_verified(tmp_path: Path) -> None:
@@ -178,11 +198,7 @@ def test_the_example_of_c_puts_an_image_through(embed: bool, tmp_path: Path) -> 
     folder = exported(read, "c", tmp_path, Options(embed_weights=embed)).path
     image = np.random.default_rng(0).integers(0, 256, (6, 10, 3), np.uint8)
     (tmp_path / "before.ppm").write_bytes(b"P6\n10 6\n255\n" + image.tobytes())
-    sources = ["generator.c", *(["generator_weights.c"] if embed else []), "example.c"]
-    subprocess.run(
-        [*compiler(), "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", *sources, "-lm", "-o", "example"],
-        cwd=folder, check=True,
-    )  # fmt: skip
+    _build_example(folder, *(["generator_weights.c"] if embed else []))
     files = [*([] if embed else ["generator.weights"]), tmp_path / "before.ppm", tmp_path / "after.ppm"]
     subprocess.run(["./example", *files], cwd=folder, check=True)
     made = np.frombuffer((tmp_path / "after.ppm").read_bytes().removeprefix(b"P6\n20 12\n255\n"), np.uint8)

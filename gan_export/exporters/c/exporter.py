@@ -48,12 +48,13 @@ class PlainC:
         checkpoint = known_layers(generator, "c")
         spec, arrays = fold_batchnorm(checkpoint.spec, checkpoint.weights)
         layout = plan.make(spec)
+        dropouts = [port.name for port in layout.of.dropouts] if isinstance(layout.of, ImageToImage) else []
         manifest = make_manifest(self, generator, options, {})
         source = Source(
             symbol=symbol,
             plan=layout,
             members=weights.members(layout, arrays, options.precision),
-            names=names.for_layers([layer.name for layer in spec.layers], options.symbol),
+            names=names.for_layers([*dropouts, *(layer.name for layer in spec.layers)], options.symbol),
             manifest=manifest,
             embedded=options.embed_weights,
         )

@@ -19,7 +19,7 @@ _WORDS = """
     virtual void volatile wchar_t while xor xor_eq
     main linux unix vec tile load begin clear widen product source target normal uniform polynomial exponential
     i386 ROW WEIGHT STORE MORE TILE ZERO TALLEST
-    weights workspace label z x y w PANEL SLICE LANES FUSED sqrt memcpy near far
+    weights workspace label dropout z x y w PANEL SLICE LANES FUSED sqrt memcpy near far
     typeof typeof_unqual fortran math_errhandling signgam mips sparc sun vax hppa arm vector pixel
 """
 _RESERVED = frozenset(_WORDS.split())

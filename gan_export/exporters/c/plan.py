@@ -18,6 +18,7 @@ from gan_export.graph.layers import (
     ConvNd,
     ConvTranspose,
     ConvTransposeNd,
+    Dropout,
     Layer,
     Linear,
     Reshape,
@@ -28,7 +29,7 @@ from gan_export.graph.spec import GeneratorSpec, infer_shapes
 from gan_export.graph.views import ImageToImage, LatentImage, takes_image
 
 PANEL = 16  # output channels of one product
-IN_PLACE = (Activation, Affine, Scale)
+IN_PLACE = (Activation, Affine, Dropout, Scale)
 
 
 @dataclass(frozen=True, slots=True)

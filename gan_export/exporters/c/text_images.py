@@ -12,6 +12,20 @@ from gan_export.exporters.c.text_functions import check, functions, lines
 from gan_export.graph.layers import InstanceNorm
 from gan_export.graph.views import ImageToImage
 
+_DRAWN = c(
+    """\
+/* The random numbers on (0, 1) by which the dropouts of image `index` of `seed` drop values. */
+void generator_dropout(uint64_t seed, uint64_t index, float dropout[GENERATOR_DROPOUT]);
+
+"""
+)
+_EXAMPLE_DRAWS = c(
+    """\
+    generator_dropout(argc > given + 2 ? (uint64_t)strtoull(argv[given + 2], NULL, 10) : 0,
+                      argc > given + 3 ? (uint64_t)strtoull(argv[given + 3], NULL, 10) : 0, dropout);
+"""
+)
+
 
 def header(s: Source) -> Text[C]:
     """Return the text of SYMBOL.h."""
@@ -54,7 +68,7 @@ enum {{
     GENERATOR_CHANNELS = {o.c},
     GENERATOR_HEIGHT = {o.h},
     GENERATOR_WIDTH = {o.w},
-    GENERATOR_WORKSPACE = {workspace} /* floats, {kilobytes:.0f} KB */
+{numbers}    GENERATOR_WORKSPACE = {workspace} /* floats, {kilobytes:.0f} KB */
 }};
 
 typedef struct generator_weights {{
@@ -64,12 +78,13 @@ typedef struct generator_weights {{
 {embedded}/* 1 if these are the weights that this code was written for, in this machine's byte order; otherwise 0. */
 int generator_check(const generator_weights *weights);
 
-/* One image, float [INPUT_CHANNELS][INPUT_HEIGHT][INPUT_WIDTH], {takes}, to float [CHANNELS][HEIGHT][WIDTH], {gives}.
- * `workspace`: GENERATOR_WORKSPACE floats. */
-void generator_floats(const generator_weights *weights, const float *input, float *workspace, float *picture);
+{drawn}/* One image, float [INPUT_CHANNELS][INPUT_HEIGHT][INPUT_WIDTH], {takes},
+ * to float [CHANNELS][HEIGHT][WIDTH], {gives}.  `workspace`: GENERATOR_WORKSPACE floats. */
+void generator_floats(const generator_weights *weights, const float *input, {dropout}float *workspace,
+                      float *picture);
 
 /* One image, bytes [INPUT_HEIGHT][INPUT_WIDTH][INPUT_CHANNELS], to bytes [HEIGHT][WIDTH][CHANNELS]. */
-void generator_bytes(const generator_weights *weights, const unsigned char *input, float *workspace,
+void generator_bytes(const generator_weights *weights, const unsigned char *input, {dropout}float *workspace,
                      unsigned char *picture);
 
 #ifdef __cplusplus
@@ -77,12 +92,15 @@ void generator_bytes(const generator_weights *weights, const unsigned char *inpu
 #endif
 #endif
 """,
+        drawn=_DRAWN if of.dropouts else c(""),
+        dropout=_parameter(s),
         embedded=c("extern const generator_weights generator_embedded;\n\n") if s.embedded else c(""),
         files=files,
         gives=_range(of.range),
         i=grid(of.input),
         kilobytes=4 * s.plan.workspace / 1024,
         members=members if s.members else c("    char none; /* this generator has no weights */"),
+        numbers=_numbers(s),
         o=grid(of.image),
         provenance=provenance(s),
         size=len(s.data),
@@ -102,9 +120,11 @@ def source(s: Source) -> Text[C]:
         c('#include "{symbol}.h"\n\n', symbol=s.symbol)
         + (c("#include <math.h>\n") if roots else c(""))
         + c("#include <string.h>\n"),
+        *([part("latents")] if _of(s).dropouts else []),
         *functions(s),
         _picture(s),
         check(s),
+        *([_drawing(s)] if _of(s).dropouts else []),
         _public(s),
     ]
     return s.fill(c("\n").join(parts))
@@ -119,7 +139,8 @@ def example(s: Source) -> Text[C]:
     for mark, value in {
         "symbol": s.symbol,
         "compile": c("cc -std=c99 -O3 -march=native {files} example.c -lm -o example", files=files),
-        "arguments": c("{before}before.pnm after.pnm", before=before),
+        "arguments": c("{before}before.pnm after.pnm", before=before)
+        + (c(" [seed [index]]") if of.dropouts else c("")),
         "storage": c("") if s.embedded else c("static generator_weights weights;\n"),
         "given": c("{n}", n=1 if s.embedded else 2),
         "read": c("") if s.embedded else part("example_weights"),
@@ -128,6 +149,11 @@ def example(s: Source) -> Text[C]:
         "result": c("{n}", n=6 if of.image[0] == 3 else 5),
         # a PNM has 1 or 3 channels: others as that many times the columns, in gray
         "rows": c("GENERATOR_INPUT_WIDTH") + _times("GENERATOR_INPUT_CHANNELS", of.input[0]),
+        "more": c("argc < given + 2 || argc > given + 4") if of.dropouts else c("argc != given + 2"),
+        "included": c("#include <stdlib.h>\n") if of.dropouts else c(""),
+        "numbers": c("static float dropout[GENERATOR_DROPOUT];\n") if of.dropouts else c(""),
+        "draw": _EXAMPLE_DRAWS if of.dropouts else c(""),
+        "dropout": c("dropout, ") if of.dropouts else c(""),
         "columns": c("GENERATOR_WIDTH") + _times("GENERATOR_CHANNELS", of.image[0]),
     }.items():
         text = text.replace(f"@{mark}@", value)
@@ -143,6 +169,44 @@ def _of(s: Source) -> ImageToImage:
     return s.plan.of
 
 
+def _parameter(s: Source) -> Text[C]:
+    return c("const float *dropout, ") if _of(s).dropouts else c("")
+
+
+def _numbers(s: Source) -> Text[C]:
+    """Return the constant of the numbers that all dropouts of an image take, if there are any."""
+    counts = [grid(port.dims({})).size for port in _of(s).dropouts]
+    if not counts:
+        return c("")
+    return c("    GENERATOR_DROPOUT = {count}, /* {of} */\n", count=sum(counts), of=c(" + ").join(_whole(counts)))
+
+
+def _drawing(s: Source) -> Text[C]:
+    """Return the function that draws the numbers of the dropouts, each from a stream of its own."""
+    ports = _of(s).dropouts
+    return c(
+        """\
+void generator_dropout(uint64_t seed, uint64_t index, float dropout[GENERATOR_DROPOUT])
+{{
+    static const uint32_t streams[{n}] = {{{streams}}}, counts[{n}] = {{{counts}}};
+    uint32_t c[4] = {{0}};
+    for (int n = 0; n < {n}; n++)
+        for (uint32_t i = 0; i < counts[n]; i++) {{ /* in the order of channels, rows, columns */
+            if (i % 8 == 0) random_words(seed, index, i / 8, streams[n], c);
+            *dropout++ = (float)((((c[i % 8 / 2] >> (i % 2 * 16)) & 0xFFFFu) + 0.5) / 65536.0);
+        }}
+}}
+""",
+        counts=c(", ").join(_whole([grid(port.dims({})).size for port in ports])),
+        n=len(ports),
+        streams=c(", ").join(_whole([port.stream or 0 for port in ports])),
+    )
+
+
+def _whole(numbers: list[int]) -> list[Text[C]]:
+    return [c("{n}", n=n) for n in numbers]
+
+
 def _range(bounds: tuple[float, float] | None) -> Text[C]:
     return c("without bounds") if bounds is None else c("in [{low:g}, {high:g}]", high=bounds[1], low=bounds[0])
 
@@ -150,18 +214,23 @@ def _range(bounds: tuple[float, float] | None) -> Text[C]:
 def _picture(s: Source) -> Text[C]:
     plan, names = s.plan, s.names
     statements = [c("const float *const input = workspace + {at};", at=plan.input_at)]
+    first = 0
+    for port in _of(s).dropouts:
+        statements.append(c("const float *const {name} = dropout + {at};", at=first, name=names[port.name]))
+        first += grid(port.dims({})).size
     for step in plan.steps:
         statements += lines(plan, step, names)
     return c(
         """\
 /* Run the layers in order on the image in the workspace; return the output of the last one, {shape}. */
-static const float *draw(const generator_weights *weights, float *workspace)
+static const float *draw(const generator_weights *weights, {dropout}float *workspace)
 {{
 {ignored}{body}
     return {output};
 }}
 """,
         body=c("\n").join(c("    {line}", line=line) for line in statements),
+        dropout=_parameter(s),
         ignored=c("") if s.members else c("    (void)weights;\n"),
         output=names[plan.spec.outputs[0]],
         shape=fragments.shape(plan.grids[plan.spec.outputs[0]]),
@@ -178,24 +247,25 @@ def _public(s: Source) -> Text[C]:
         value = c("(x[i] * {by} + {plus})", by=fragments.number(float(factor)), plus=fragments.number(float(offset)))
     return c(
         """\
-void generator_floats(const generator_weights *weights, const float *input, float *workspace, float *picture)
+void generator_floats(const generator_weights *weights, const float *input, {dropout}float *workspace,
+                      float *picture)
 {{
     float *to = workspace + {at};
     const float *x;
     for (int c = 0; c < {i.c}; c++)
         for (int i = 0; i < {i.h} * {i.w}; i++) to[i * {i.c} + c] = input[c * ({i.h} * {i.w}) + i];
-    x = draw(weights, workspace);
+    x = draw(weights, {passed}workspace);
     for (int i = 0; i < {o.h} * {o.w}; i++)
         for (int c = 0; c < {o.c}; c++) picture[c * ({o.h} * {o.w}) + i] = x[i * {o.c} + c];
 }}
 
-void generator_bytes(const generator_weights *weights, const unsigned char *input, float *workspace,
+void generator_bytes(const generator_weights *weights, const unsigned char *input, {dropout}float *workspace,
                      unsigned char *picture)
 {{
     float *to = workspace + {at};
     const float *x;
     for (int i = 0; i < {i.h} * {i.w} * {i.c}; i++) to[i] = (float)input[i] * {scale} + {low};
-    x = draw(weights, workspace);
+    x = draw(weights, {passed}workspace);
     for (int i = 0; i < {o.h} * {o.w} * {o.c}; i++) {{
         const float level = {value} * 127.5f + 128.0f;
         picture[i] = (unsigned char)(!(level > 0.0f) ? 0.0f : level >= 255.0f ? 255.0f : level);
@@ -203,9 +273,11 @@ void generator_bytes(const generator_weights *weights, const unsigned char *inpu
 }}
 """,
         at=s.plan.input_at,
+        dropout=_parameter(s),
         i=grid(of.input),
         low=fragments.number(low),
         o=grid(of.image),
+        passed=c("dropout, ") if of.dropouts else c(""),
         scale=fragments.number(float(np.float32((high - low) / 255))),
         value=value,
     )

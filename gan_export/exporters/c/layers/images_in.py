@@ -1,4 +1,4 @@
-"""Write the layers of generators that take images: norms of an image, padding, pixel shuffling, blurs, PReLU, Clamp."""
+"""Write the layers of generators that take images: norms of an image, padding, blurs and the like."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from gan_export._lib.escape import C, Text, c, c_identifier
 from gan_export.exporters.c.fragments import number, times
 from gan_export.exporters.c.layers.base import Place, Writer
-from gan_export.graph.layers import BlurDown, BlurUp, Clamp, InstanceNorm, Pad, PixelShuffle, PixelUnshuffle, PReLU
+from gan_export.graph.layers import (
+    BlurDown,
+    BlurUp,
+    Clamp,
+    Dropout,
+    InstanceNorm,
+    Pad,
+    PixelShuffle,
+    PixelUnshuffle,
+    PReLU,
+)
 
 
 def _instance_norm(at: Place) -> Text[C]:
@@ -180,6 +190,19 @@ def _clamp(at: Place) -> Text[C]:
     )
 
 
+def _dropout(at: Place) -> Text[C]:
+    return c(
+        """
+    for (int i = 0; i < {pixels}; i++) /* x1 is in the order of channels, rows, columns */
+        for (int c = 0; c < {out.c}; c++)
+            y[i * {out.c} + c] = x1[c * {pixels} + i] > {threshold} ? x0[i * {out.c} + c] * {scale} : 0;""",
+        out=at.out,
+        pixels=c("({g.h} * {g.w})", g=at.out),
+        scale=number(1.0 / (1.0 - at.layer.rate)),
+        threshold=number(at.layer.threshold),
+    )
+
+
 def _pad_title(layer: Pad) -> Text[C]:
     return c("{n} rows and columns more on each side: {mode}", mode=c_identifier(layer.mode), n=layer.size)
 
@@ -193,4 +216,5 @@ WRITERS: Mapping[type, Writer] = {
     BlurUp: Writer(_blur_up, lambda _: c("twice as high and wide, blurred")),
     PReLU: Writer(_prelu, lambda _: c("a slope for values below 0")),
     Clamp: Writer(_clamp, lambda _: c("values held between two bounds")),
+    Dropout: Writer(_dropout, lambda la: c("values are dropped at a rate of {rate:g}", rate=la.rate)),
 }

@@ -4,20 +4,20 @@
  *   ./example @arguments@
  */
 #include <stdio.h>
-
+@included@
 #include "@symbol@.h"
 
 static float workspace[GENERATOR_WORKSPACE];
 static unsigned char before[GENERATOR_INPUT_HEIGHT * GENERATOR_INPUT_WIDTH * GENERATOR_INPUT_CHANNELS];
 static unsigned char after[GENERATOR_HEIGHT * GENERATOR_WIDTH * GENERATOR_CHANNELS];
-@storage@
+@numbers@@storage@
 int main(int argc, char **argv)
 {
     const int given = @given@; /* the argument that names the image */
     int kind = 0, width = 0, height = 0, most = 0;
     FILE *file;
 
-    if (argc != given + 2) {
+    if (@more@) {
         fprintf(stderr, "usage: %s @arguments@\n", argv[0]);
         return 2;
     }
@@ -30,7 +30,7 @@ int main(int argc, char **argv)
         return 1;
     }
     fclose(file);
-    generator_bytes(@weights@, before, workspace, after);
+@draw@    generator_bytes(@weights@, before, @dropout@workspace, after);
 
     file = fopen(argv[given + 1], "wb");
     if (file == NULL) {

@@ -1,7 +1,7 @@
-/* ---- from a seed to latents: the law philox4x32-10/normal-table-16/1 ---- */
+/* ---- from a seed to random numbers: the law philox4x32-10/normal-table-16/1 ---- */
 
 /* Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): four random words of a
- * counter (block, stream, index) and the seed.  Stream 0 is for latents, stream 1 for labels. */
+ * counter (block, stream, index) and the seed.  Stream 0 is for latents, 1 for labels, 4096 + k for dropout k. */
 static void random_words(uint64_t seed, uint64_t index, uint32_t block, uint32_t stream, uint32_t c[4])
 {
     uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
