@@ -99,6 +99,15 @@ class TellsShapes(Protocol):
     def shapes(self) -> Shapes: ...
 
 
+@runtime_checkable
+class TellsMemory(Protocol):
+    """A session whose library tells beforehand how much memory an image of a size takes."""
+
+    def memory(self, height: int, width: int) -> int | None:
+        """Return the bytes; None for more than the library may take."""
+        ...
+
+
 class PreparedInputs(Protocol):
     """A model whose inputs are already in the device's memory.
 

@@ -262,6 +262,16 @@ class Model:
         check(status, self._path)
         return scratch.value, weights.value
 
+    def apply_memory(self, height: int, width: int, threads: int | None = None) -> int | None:
+        """Return the bytes of an image of this size, with transformed weights; None for more than there are."""
+        scratch, weights = c_uint64(), c_uint64()
+        options = self._options(1, threads)
+        with self.lock:
+            status = self._lib.gan_apply_size(
+                self._open(), byref(options), height, width, byref(scratch), byref(weights)
+            )
+        return None if status else scratch.value + weights.value
+
     def threads(self, threads: int | None = None) -> int:
         """Return the number of threads of a call."""
         return threads or int(self._lib.gan_threads_default())

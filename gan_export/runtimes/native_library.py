@@ -108,6 +108,7 @@ def library() -> ctypes.CDLL:
         "gan_describe": (None, [c_void_p, POINTER(GanInfo)]),
         "gan_context_new": (c_int32, [c_void_p, options, pointer]),
         "gan_context_size": (c_int32, [c_void_p, options, number, number]),
+        "gan_apply_size": (c_int32, [c_void_p, options, c_uint32, c_uint32, number, number]),
         "gan_context_free": (None, [c_void_p]),
         "gan_context_message": (c_char_p, [c_void_p]),
         "gan_generate": (c_int32, [c_void_p, request, output]),

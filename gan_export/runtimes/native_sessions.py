@@ -99,6 +99,9 @@ class NativeImageSession:
         beside = {x.name: x.shape for x in self._noise}
         return Shapes({self._input: inside, **beside}, {self._output: out}, 0)
 
+    def memory(self, height: int, width: int) -> int | None:
+        return self.model.apply_memory(height, width, self._threads)
+
     def run(self, feeds: Feeds) -> Outputs:
         return self.bind(feeds).run()
 

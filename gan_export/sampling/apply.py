@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +18,15 @@ from gan_export.graph.ports import Port, dim_parts
 from gan_export.graph.reach import Reach
 from gan_export.graph.signature import Signature
 from gan_export.recognize.options import Match, ReadOptions
-from gan_export.runtimes.base import Session, check_outputs, feeds_for
+from gan_export.runtimes.base import Session, TellsMemory, check_outputs, feeds_for
 from gan_export.sampling import tiles
 from gan_export.sampling.opening import opened
-from gan_export.sampling.tiles import Pixels, Seams, Tiling
+from gan_export.sampling.tiles import Pixels, Seams, Take, Tiling
 
 Advance = Callable[[int, int], None]
 _MOST_VALUES = 1 << 28  # of the image that goes in at once, or of the one that comes out: 1 GiB of float32
+_FLOAT = 4
+_MEASURED = (128, 256)  # sides of images whose memory a session tells
 _COPIES = 2  # of an image and of its result that are in memory: as an array and as Pillow's image
 
 
@@ -54,6 +57,7 @@ class ImageGenerator:
     tiling: Tiling = field(default_factory=Tiling)
     _input: Port = field(init=False)
     _output: Port = field(init=False)
+    _cost: tiles.Cost = field(init=False)
 
     def __post_init__(self) -> None:
         images = [p for p in self.signature.inputs if p.kind == "image"]
@@ -64,6 +68,7 @@ class ImageGenerator:
             raise GanExportError(f"this generator takes {takes}; apply needs one that takes one image and gives one")
         object.__setattr__(self, "_input", images[0])
         object.__setattr__(self, "_output", first)
+        object.__setattr__(self, "_cost", self._measure())
         if self.tiling.tile is not None and (why := self.why_whole):
             raise GanExportError(f"this generator can't be tiled: {why}; leave tile= out")
 
@@ -88,10 +93,11 @@ class ImageGenerator:
         others = [p.name for p in self.signature.inputs if p is not self._input]
         return f"{others[0]} belongs to the whole image" if others else ""
 
-    def apply(self, images: Pixels, start: int = 0) -> Pixels:
+    def apply(self, images: Pixels, start: int = 0, out: Pixels | None = None) -> Pixels:
         """Return what the generator makes of images (N, H, W, C) of uint8 or uint16: (N, H', W', C') of the same type.
 
-        start: the index of the first one, which other inputs depend on.
+        start: the index of the first one, which other inputs depend on; out: an array to fill and return, such as a
+        `numpy.memmap` for results that don't fit into memory
         Raises GanExportError for another number of channels, for images that need more than `tiling.max_memory`, and
         without `pad` for a size that the generator doesn't take.
         """
@@ -101,8 +107,15 @@ class ImageGenerator:
             )
         if not images.size:
             raise GanExportError(f"images {images.shape}: at least one, with at least one pixel, is needed")
-        made = [self.make(image, start + i, compare=False).pixels for i, image in enumerate(images)]
-        return np.stack(made)
+        if out is None:
+            made = [self.make(image, start + i, compare=False).pixels for i, image in enumerate(images)]
+            return np.stack(made)
+        shape = (len(images), *self.output_size(*images.shape[1:3]), self.channels[1])
+        if out.shape != shape or out.dtype != images.dtype:
+            raise GanExportError(f"out={out.dtype} {out.shape}; {images.dtype} {shape} is needed")
+        for i, image in enumerate(images):
+            self.make_rows(image, start + i, _filler(out[i]), compare=False)
+        return out
 
     def make(
         self, image: Pixels, index: int, *, compare: bool = True, advance: Advance = lambda done, total: None
@@ -111,29 +124,58 @@ class ImageGenerator:
 
         advance: called with the tiles done and in all.
         """
+        self.admit(*image.shape[:2], itemsize=image.itemsize)
+        pixels = np.empty((*self.output_size(*image.shape[:2]), self.channels[1]), image.dtype)
+        return Made(pixels, self._make(image, index, _filler(pixels), compare, advance, by_rows=False))
+
+    def make_rows(
+        self,
+        image: Pixels,
+        index: int,
+        take: Take,
+        *,
+        compare: bool = True,
+        advance: Advance = lambda done, total: None,
+    ) -> Seams | None:
+        """Give `take` the rows of a result (n, W', C) from the top down; return how tiles differ, if `compare`.
+
+        The result as a whole is never in memory, if the image can be tiled.
+        """
+        self.admit(*image.shape[:2], itemsize=image.itemsize, by_rows=True)
+        return self._make(image, index, take, compare, advance, by_rows=True)
+
+    def _make(
+        self, image: Pixels, index: int, take: Take, compare: bool, advance: Advance, *, by_rows: bool
+    ) -> Seams | None:
         height, width = image.shape[:2]
-        self.admit(height, width)
         rows, columns = self.padding(height, width)
         if (rows or columns) and not self.pad:
             raise GanExportError(f"an image of {width} x {height}: {self._sizes()}; leave pad=False out, or resize it")
         whole = np.pad(image, ((0, rows), (0, columns), (0, 0)), mode="reflect") if rows or columns else image
-        found: Seams | None = None
-        grid = self._grid(height + rows, width + columns)
-        if grid is None or grid.count == 1:
-            result = self._through(whole, index)
-            advance(1, 1)
-        else:
-            assert self.reach is not None
-
-            def through(piece: Pixels) -> Pixels:
-                return self._through(piece, index)
-
-            result = tiles.run(whole, grid, through, advance)
-            if compare:
-                limits = self._limits(height + rows, width + columns)
-                found = tiles.seams((whole, result), grid, self.reach, through, limits)
+        limits = self._limits(height + rows, width + columns, image.itemsize, by_rows=by_rows)
+        grid = self._grid(height + rows, width + columns, limits)
         h, w = self.output_size(height, width)
-        return Made(result[:h, :w], found)
+        if grid is None or grid.count == 1:
+            take(self._through(whole, index)[:h, :w])
+            advance(1, 1)
+            return None
+        assert self.reach is not None
+        check = tiles.SeamCheck(whole, grid, self.reach, limits) if compare else None
+        left = h
+
+        def through(piece: Pixels) -> Pixels:
+            return self._through(piece, index)
+
+        def cropped(band: Pixels) -> None:
+            nonlocal left
+            if check is not None:
+                check.take(band)
+            if left:
+                take(band[:left, :w])
+            left -= min(left, len(band))
+
+        tiles.run(whole, grid, through, cropped, advance)
+        return check.seams(through) if check is not None else None
 
     def padding(self, height: int, width: int) -> tuple[int, int]:
         """Return the rows and columns that an image of this size lacks.  Raises GanExportError if it is too large."""
@@ -143,10 +185,19 @@ class ImageGenerator:
         """Return the height and width of what comes out for an image of this size, padding cut off."""
         return self._scaled("H", height), self._scaled("W", width)
 
-    def admit(self, height: int, width: int) -> None:
-        """Raise GanExportError for an image that needs more than `tiling.max_memory`, before it is read."""
+    def admit(self, height: int, width: int, *, itemsize: int = 1, by_rows: bool = False) -> None:
+        """Raise GanExportError for an image that needs more than `tiling.max_memory`, before it is read.
+
+        itemsize: bytes per value of it and its result; by_rows: whether its result is made row by row
+        """
         rows, columns = self.padding(height, width)
-        self._grid(height + rows, width + columns)
+        limits = self._limits(height + rows, width + columns, itemsize, by_rows=by_rows)
+        self._grid(height + rows, width + columns, limits)
+
+    def fits(self, height: int, width: int, size: tuple[int, int], itemsize: int) -> bool:
+        """Return whether an image and its result, as it is and scaled to `size`, fit into `tiling.max_memory`."""
+        made = max(math.prod(self.output_size(height, width)), math.prod(size))
+        return self._held(height * width, made, itemsize) < self.tiling.max_memory
 
     def _through(self, image: Pixels, index: int) -> Pixels:
         """An image (H, W, C) of a size that the generator takes, at once."""
@@ -177,13 +228,12 @@ class ImageGenerator:
         return np.ascontiguousarray(laid.astype(np.float32) * scale + np.float32(low)).astype(port.dtype)
 
     @linked(Topic.LARGE_IMAGES)
-    def _grid(self, height: int, width: int) -> tiles.Grid | None:
+    def _grid(self, height: int, width: int, limits: tiles.Limits) -> tiles.Grid | None:
         """The tiles of an image, padding included; None if it goes through at once."""
-        limits = self._limits(height, width)
         room, fixed = limits.room, limits.fixed
         larger = fixed is not None and (height > fixed[0] or width > fixed[1])
         if self.why_whole or self.reach is None:
-            needed = 0 if self.reach is None else tiles.memory(self.reach, height, width)
+            needed = limits.cost.of(height, width)
             if needed > room:
                 raise GanExportError(
                     f"an image of {width} x {height} needs about {needed >> 20:,} MiB at once, and can't be tiled: "
@@ -191,29 +241,55 @@ class ImageGenerator:
                 )
             self._check_size(height, width)
             return None
-        if self.tiling.tile is None and not larger and tiles.memory(self.reach, height, width) <= room:
+        fits = limits.cost.of(height, width) <= room and (limits.rows is None or height <= limits.rows)
+        if self.tiling.tile is None and not larger and fits:
             return None
         return tiles.grid(height, width, self.tiling, self.reach, limits)
 
-    def _limits(self, height: int, width: int) -> tiles.Limits:
-        least = max((s.least for s in self.signature.sizes.values()), default=1)
-        return tiles.Limits(self._room(height, width), self._fixed(), least)
+    def _held(self, taken: int, made: int, itemsize: int) -> int:
+        """The bytes of an image and a result of these numbers of pixels."""
+        return _COPIES * itemsize * (taken * self.channels[0] + made * self.channels[1])
 
     @linked(Topic.LARGE_IMAGES)
-    def _room(self, height: int, width: int) -> int:
-        """The bytes of `max_memory` that are left for a tile.  Raises GanExportError if the images alone need more."""
+    def _limits(self, height: int, width: int, itemsize: int, *, by_rows: bool) -> tiles.Limits:
+        """The limits of a tile.  Raises GanExportError if the images alone need more than `max_memory`."""
         h, w = self.output_size(height, width)
-        own = _COPIES * (height * width * self.channels[0] + h * w * self.channels[1])
-        if own >= self.tiling.max_memory:
+        by_rows = by_rows and not self.why_whole
+        own = self._held(height * width, 0 if by_rows else h * w, itemsize)
+        left = self.tiling.max_memory - own
+        if left <= 0:
+            result = "" if by_rows else f" and its result of {w} x {h}"
             raise GanExportError(
-                f"an image of {width} x {height} and its result of {w} x {h} need {own >> 20:,} MiB, more than "
+                f"an image of {width} x {height}{result} need{'s' * by_rows} {own >> 20:,} MiB, more than "
                 f"max_memory={self.tiling.max_memory >> 20:,}M; resize it, or raise max_memory="
             )
-        room = self.tiling.max_memory - own
-        if self.reach is None or self.reach.whole:
-            return room
-        area = _MOST_VALUES * height * width // max(height * width * self.channels[0], h * w * self.channels[1])
-        return min(room, tiles.memory(self.reach, 1, area))
+        rows_at_once = None
+        if by_rows:  # a half for the rows of one row of tiles, a half for a tile
+            left //= 2
+            rows_at_once = left * height // max(self._held(0, h * w, itemsize), 1)
+        room = left
+        if self.reach is not None and not self.reach.whole:
+            area = _MOST_VALUES * height * width // max(height * width * self.channels[0], h * w * self.channels[1])
+            room = min(left, self._cost.of(1, area))
+        least = max((s.least for s in self.signature.sizes.values()), default=1)
+        return tiles.Limits(room, self._cost, self._fixed(), least, rows_at_once)
+
+    def _measure(self) -> tiles.Cost:
+        """Return the cost of an image, as the session tells it for two sizes; an estimate if it doesn't."""
+        estimate = tiles.Cost(0) if self.reach is None else tiles.estimated(self.reach)
+        if not isinstance(self.session, TellsMemory) or self._fixed():
+            return estimate
+        known: list[tuple[int, int]] = []
+        for side in _MEASURED:
+            height, width = (side + lacking for lacking in self.padding(side, side))
+            if (told := self.session.memory(height, width)) is None:
+                return estimate
+            h, w = self.output_size(height, width)
+            own = _FLOAT * (height * width * self.channels[0] + _COPIES * h * w * self.channels[1])
+            known.append((height * width, told + own))
+        (few, less), (many, more) = known
+        per_pixel = (more - less) / max(many - few, 1)
+        return tiles.Cost(per_pixel, max(0, less - int(per_pixel * few)))
 
     def _fixed(self) -> tuple[int, int] | None:
         port = self._input
@@ -256,6 +332,18 @@ class ImageGenerator:
             return f"the generator takes {sides[1]} x {sides[0]}"
         size = next(iter(self.signature.sizes.values()))
         return f"the generator takes multiples of {size.multiple} from {size.least} to {size.most}"
+
+
+def _filler(result: Pixels) -> Take:
+    """Return what writes the rows of a result (H', W', C) into `result`, from the top down."""
+    row = 0
+
+    def take(band: Pixels) -> None:
+        nonlocal row
+        result[row : row + len(band)] = band
+        row += len(band)
+
+    return take
 
 
 @contextlib.contextmanager

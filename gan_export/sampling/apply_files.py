@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from gan_export.errors import GanExportError, Topic, linked, printable
 from gan_export.sampling import image_files, side_by_side
 from gan_export.sampling.apply import ImageGenerator
 from gan_export.sampling.image_files import Picture
-from gan_export.sampling.tiles import Pixels, Seams
+from gan_export.sampling.scaled_rows import ScaledRows
+from gan_export.sampling.tiles import Pixels, Seams, Take
 
 Progress = Callable[[int, int], None]
 PAIRS = "side-by-side"  # the folder of before and after, and the stem of its sheet
@@ -134,6 +136,15 @@ def apply_to_files(
     )
 
 
+def scaled_size(pixels: Pixels, times: float) -> tuple[int, int]:
+    """Return the height and width that are `times` those of an image (H, W, C)."""
+    return _times((pixels.shape[0], pixels.shape[1]), times)
+
+
+def _times(size: tuple[int, int], times: float) -> tuple[int, int]:
+    return max(1, int(size[0] * times)), max(1, int(size[1] * times))
+
+
 class UnreadableError(GanExportError):
     """A file that can't be used as an image."""
 
@@ -142,10 +153,25 @@ def _one(generator: ImageGenerator, job: _Job, options: ApplyOptions, compare: b
     is_png = job.result.suffix.lower() == ".png"
     bits = options.bits or (None if is_png else 8)
     narrow = bits != 8 and not generator.takes_16_bits
-    how = image_files.Reading(
-        generator.channels[0], options.resize, options.side, bits, generator.admit, generator.tiling.max_memory
-    )
     tiles = 0
+
+    def by_rows(height: int, width: int, itemsize: int) -> bool:
+        return not generator.fits(height, width, _final_size(generator, height, width, options), itemsize)
+
+    @linked(Topic.LARGE_IMAGES)
+    def admit(height: int, width: int, itemsize: int) -> None:
+        large = by_rows(height, width, itemsize)
+        generator.admit(height, width, itemsize=itemsize, by_rows=large)
+        if large and not is_png:
+            h, w = _final_size(generator, height, width, options)
+            raise GanExportError(
+                f"its result of {w} x {h} needs more than max_memory=; name a .png, which is written row by row, "
+                "or raise max_memory="
+            )
+
+    how = image_files.Reading(
+        generator.channels[0], options.resize, options.side, bits, admit, generator.tiling.max_memory
+    )
 
     def count(done: int, total: int) -> None:
         nonlocal tiles
@@ -154,24 +180,60 @@ def _one(generator: ImageGenerator, job: _Job, options: ApplyOptions, compare: b
 
     try:
         picture = image_files.read(job.source, how)
-        padding = generator.padding(*picture.pixels.shape[:2])
-        made = generator.make(picture.pixels, job.index, compare=compare, advance=count)
-        _write(job, picture, made.pixels, options)
+        height, width = picture.pixels.shape[:2]
+        padding = generator.padding(height, width)
+        sizes = generator.output_size(height, width), _final_size(generator, height, width, options)
+        if by_rows(height, width, picture.pixels.itemsize):
+            with _rows_to(job, picture, sizes, generator.channels[1]) as take:
+                seams = generator.make_rows(picture.pixels, job.index, take, compare=compare, advance=count)
+        else:
+            made = generator.make(picture.pixels, job.index, compare=compare, advance=count)
+            seams = made.seams
+            _write(job, picture, made.pixels, options)
     except GanExportError as e:
         text = str(e)
         name = printable(str(job.source))
         raise UnreadableError(text if text.startswith(name) else f"{name}: {text}", topic=e.topic) from None
     narrowed = narrow and picture.pixels.dtype == np.uint16
-    return _Done(padding != (0, 0), made.seams, tiles > 1, narrowed)
+    return _Done(padding != (0, 0), seams, tiles > 1, narrowed)
 
 
 def _write(job: _Job, picture: Picture, result: Pixels, options: ApplyOptions) -> None:
     if options.outscale is not None:
-        height, width = (max(1, int(side * options.outscale)) for side in picture.pixels.shape[:2])
-        result = image_files.resized(result, (height, width), lanczos=True)
+        result = image_files.resized(result, scaled_size(picture.pixels, options.outscale), lanczos=True)
     image_files.write(job.result, result, picture.alpha, picture.profile)
     if job.pair is not None:
         side_by_side.write_pair(job.pair, picture.pixels, result)
+
+
+def _final_size(generator: ImageGenerator, height: int, width: int, options: ApplyOptions) -> tuple[int, int]:
+    """The height and width of the file for an image of this size."""
+    if options.outscale is None:
+        return generator.output_size(height, width)
+    return _times((height, width), options.outscale)
+
+
+@contextlib.contextmanager
+def _rows_to(
+    job: _Job, picture: Picture, sizes: tuple[tuple[int, int], tuple[int, int]], channels: int
+) -> Iterator[Take]:
+    """Yield what takes the rows of a result and writes them, scaled, so that they are never in memory together.
+
+    sizes: (height, width) of the result as it is made, and of the file
+    """
+    made, final = sizes
+    small: list[Pixels] = []
+    with image_files.rows_of_png(job.result, final, channels, picture) as write:
+        shown = ScaledRows(final, side_by_side.shown_size(*final), small.append, lanczos=False)
+
+        def take(rows: Pixels) -> None:
+            write(rows)
+            if job.pair is not None:
+                shown.take(rows)
+
+        yield ScaledRows(made, final, take, lanczos=True).take
+    if job.pair is not None:
+        side_by_side.write_pair(job.pair, picture.pixels, np.concatenate(small))
 
 
 def _write_sheet(jobs: list[_Job], target: Path) -> int:

@@ -6,8 +6,6 @@ Pillow has no image type of several channels of 16 bits.
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +13,10 @@ import numpy.typing as npt
 
 from gan_export._lib.extras import explained
 from gan_export.errors import GanExportError, first_line
+from gan_export.sampling.png_rows import MAGIC, chunk, profile_chunk
 
 Words = npt.NDArray[np.uint16]
-_MAGIC = b"\x89PNG\r\n\x1a\n"
-_HEADER = len(_MAGIC) + 8 + 13  # up to the end of IHDR's data: width, height, depth, color type, ...
+_HEADER = len(MAGIC) + 8 + 13  # up to the end of IHDR's data: width, height, depth, color type, ...
 _TURNS = {2: (False, 0, -1), 3: (False, -1, -1), 4: (False, -1, 0), 5: (True, 0, 0), 6: (True, 0, -1),
           7: (True, -1, -1), 8: (True, -1, 0)}  # fmt: skip
 
@@ -27,7 +25,7 @@ def is_deep(path: Path) -> bool:
     """Return whether the file is a PNG of 16 bits per channel."""
     with open(path, "rb") as f:
         head = f.read(_HEADER)
-    return len(head) == _HEADER and head.startswith(_MAGIC) and head[24] == 16
+    return len(head) == _HEADER and head.startswith(MAGIC) and head[24] == 16
 
 
 def read(path: Path, orientation: int) -> Words:
@@ -65,10 +63,6 @@ def encode(pixels: Words, profile: bytes) -> bytes:
     with explained("an RGB image of 16 bits (--bits 8 writes 8)"):
         import imagecodecs
     content = bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=6))
-    return content[: _HEADER + 4] + _profile_chunk(profile) + content[_HEADER + 4 :] if profile else content
-
-
-def _profile_chunk(profile: bytes) -> bytes:
-    """Return the chunk iCCP: a name, 0, 0 for deflate, the compressed profile."""
-    body = b"iCCP" + b"ICC profile\0\0" + zlib.compress(profile)
-    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    if not profile:
+        return content
+    return content[: _HEADER + 4] + chunk(*profile_chunk(profile)) + content[_HEADER + 4 :]

@@ -222,6 +222,7 @@ class Generator:
         tile: int | None = None,
         tile_overlap: int | None = 16,
         max_memory: int = MAX_MEMORY,
+        out: Pixels | None = None,
     ) -> Pixels:
         """Return what an image-to-image generator makes of images (N, H, W, C), uint8 or uint16: (N, H', W', C').
 
@@ -231,6 +232,8 @@ class Generator:
                       None to split only an image that needs more
         tile_overlap: pixels that a tile reads around itself, None for as many as the generator sees
         max_memory:   bytes for an image, its result and what is between them, as estimated
+        out:          an array of the results' type and shape to fill and return, such as a `numpy.memmap`; they are
+                      written row by row, and don't count for `max_memory`
         Raises GanExportError for a generator that takes no image or can't be tiled, for an image that needs more than
         `max_memory`, and without `pad` for a size that the generator doesn't take.
         """
@@ -238,7 +241,7 @@ class Generator:
 
         tiling = Tiling(tile, tile_overlap, max_memory)
         takes = ImageGenerator(self.signature, self.session, seed, pad, reach=self.reach, tiling=tiling)
-        return takes.apply(images, start)
+        return takes.apply(images, start, out)
 
     def start_port(self, user: str) -> Port:
         """Return the input that images start from: the one latent, w or ws.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,10 +16,11 @@ import numpy.typing as npt
 from gan_export._lib.fs import atomic_file
 from gan_export.errors import GanExportError, first_line, printable
 from gan_export.sampling import deep_png
+from gan_export.sampling.png_rows import PngRows
 from gan_export.sampling.tiles import MAX_MEMORY, Pixels
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Image, Resampling
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of a generator's channels
@@ -45,7 +47,8 @@ class Reading:
 
     channels: that a generator takes; side: take the left or right half, as pix2pix's paired images need
     resize: then to (height, width), bicubic; bits: 8 or 16 per channel, None for those of a PNG file, else 8
-    admit: raises GanExportError for a (height, width) that is too large for the generator, before it is decoded
+    admit: raises GanExportError for a (height, width, bytes per value) that is too large for the generator, before it
+           is decoded
     max_memory: bytes that decoding may take
     """
 
@@ -53,7 +56,7 @@ class Reading:
     resize: tuple[int, int] | None = None
     side: str | None = None
     bits: int | None = None
-    admit: Callable[[int, int], None] = lambda height, width: None
+    admit: Callable[[int, int, int], None] = lambda height, width, itemsize: None
     max_memory: int = MAX_MEMORY
 
 
@@ -75,9 +78,11 @@ def read(path: Path, how: Reading) -> Picture:
                 raise GanExportError(f"an animation of {frames} frames; give each as an image")
             orientation = opened.getexif().get(_ORIENTATION, 1)  # which decodes a PNG
             height, width = (width, height) if orientation in (5, 6, 7, 8) else (height, width)
-            how.admit(*(how.resize or (height, width // 2 if how.side else width)))
+            deep = how.bits != 8 and deep_png.is_deep(path)
+            admitted = how.resize or (height, width // 2 if how.side else width)
+            how.admit(*admitted, 2 if deep or how.bits == 16 else 1)
             profile = opened.info.get("icc_profile") or b""
-            if how.bits != 8 and deep_png.is_deep(path):
+            if deep:
                 return _deep_picture(deep_png.read(path, orientation), how, profile)
             picture = _picture(ImageOps.exif_transpose(opened), how, profile)
         return picture if how.bits != 16 else _deepened(picture)
@@ -97,8 +102,7 @@ def write(path: Path, pixels: Pixels, alpha: Pixels | None = None, profile: byte
 
     kind = format_of(path)
     channels = pixels.shape[2]
-    if channels not in _MODES:
-        raise GanExportError(f"the generator gives {channels} channels; an image file has 1, 3 or 4")
+    _check_channels(channels)
     if alpha is not None:
         alpha = resized(alpha[:, :, None], (pixels.shape[0], pixels.shape[1]))[:, :, 0]
     if pixels.dtype == np.uint16 and kind == "PNG":
@@ -119,6 +123,32 @@ def write(path: Path, pixels: Pixels, alpha: Pixels | None = None, profile: byte
         image.save(temporary, format=kind, **settings)
 
 
+@contextlib.contextmanager
+def rows_of_png(path: Path, size: tuple[int, int], channels: int, like: Picture) -> Iterator[Callable[[Pixels], None]]:
+    """Yield what writes the next rows (n, W, channels) of a PNG of `size`, which is there when the context ends.
+
+    like: the image whose type, profile, and alpha scaled along, the file gets.  Raises GanExportError as `write` does.
+    """
+    _check_channels(channels)
+    alpha = like.alpha if channels != 4 else None
+    row = 0
+    with (
+        atomic_file(path) as temporary,
+        open(temporary, "wb") as file,
+        PngRows(file, size, channels + (alpha is not None), like.pixels.itemsize, like.profile) as png,
+    ):
+
+        def write_rows(rows: Pixels) -> None:
+            nonlocal row
+            if alpha is not None:
+                window = Window(alpha[:, :, None], 0, alpha.shape[0])
+                rows = np.dstack([rows, resized_rows(window, size, (row, row + len(rows)))])
+            png.write(rows)
+            row += len(rows)
+
+        yield write_rows
+
+
 def format_of(path: Path) -> str:
     """Return PIL's name of the format of `path`'s suffix.  Raises GanExportError for an unknown one."""
     kind = _FORMATS.get(path.suffix.lower())
@@ -129,16 +159,62 @@ def format_of(path: Path) -> str:
 
 def resized(pixels: Pixels, size: tuple[int, int], *, lanczos: bool = False) -> Pixels:
     """Return (H, W, C) scaled to (height, width) by Pillow, bicubic or Lanczos; 16 bits by its float images."""
-    from PIL import Image
-
     if pixels.shape[:2] == size:
         return pixels
-    way = Image.Resampling.LANCZOS if lanczos else Image.Resampling.BICUBIC
+    return _by_plane(pixels, lambda image: image.resize((size[1], size[0]), _way(lanczos=lanczos)))
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Some rows of an image.
+
+    pixels: (n, W, C); first: the row of the image that they begin with; height: of the whole image
+    """
+
+    pixels: Pixels
+    first: int
+    height: int
+
+
+def reach_of_scaling(step: float, *, lanczos: bool) -> float:
+    """Return how many rows away a scaled row reads, if it is `step` rows of the image; 1 of them for rounding."""
+    return (3.0 if lanczos else 2.0) * max(step, 1.0) + 1.0
+
+
+def resized_rows(window: Window, size: tuple[int, int], rows: tuple[int, int], *, lanczos: bool = False) -> Pixels:
+    """Return the rows first .. last-1 of an image that is scaled to `size`, of which `window` has what they read.
+
+    As `resized`, but always across first: Pillow chooses the order by the size of what it is given.
+    """
+    step = window.height / size[0]
+    reach = reach_of_scaling(step, lanczos=lanczos)
+    start = max(0, math.floor(rows[0] * step - reach))
+    stop = min(window.height, math.ceil(rows[1] * step + reach))
+    near = window.pixels[start - window.first : stop - window.first]  # because Pillow's parts are in float32
+    part = (0, rows[0] * step - start, size[1], min(rows[1] * step, window.height) - start)
+    way = _way(lanczos=lanczos)
+
+    def scaled(image: Image) -> Image:
+        across = image.resize((size[1], len(near)), way)
+        return across.resize((size[1], rows[1] - rows[0]), way, box=part)
+
+    return _by_plane(near, scaled)
+
+
+def _way(*, lanczos: bool) -> Resampling:
+    from PIL import Image
+
+    return Image.Resampling.LANCZOS if lanczos else Image.Resampling.BICUBIC
+
+
+def _by_plane(pixels: Pixels, scale: Callable[[Image], Image]) -> Pixels:
+    """Return (H, W, C) with each channel scaled as an image of bytes, or of floats if it has 16 bits."""
+    from PIL import Image
+
     planes: list[Any] = []
     for i in range(pixels.shape[2]):
         plane = np.ascontiguousarray(pixels[:, :, i])
-        image = Image.fromarray(plane if plane.dtype == np.uint8 else plane.astype(np.float32))
-        scaled = np.asarray(image.resize((size[1], size[0]), way))
+        scaled = np.asarray(scale(Image.fromarray(plane if plane.dtype == np.uint8 else plane.astype(np.float32))))
         planes.append(scaled if plane.dtype == np.uint8 else np.clip(np.rint(scaled), 0, 65535).astype(np.uint16))
     return np.dstack(planes)
 
@@ -153,6 +229,11 @@ def prepared(rgb: Pixels, channels: int, resize: tuple[int, int] | None, side: s
 def eight_bits(pixels: Pixels) -> npt.NDArray[np.uint8]:
     """Return pixels of 8 or 16 bits as the nearest of 8."""
     return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _check_channels(channels: int) -> None:
+    if channels not in _MODES:
+        raise GanExportError(f"the generator gives {channels} channels; an image file has 1, 3 or 4")
 
 
 @contextlib.contextmanager

@@ -27,16 +27,21 @@ _PAPER, _INK = (255, 255, 255), (60, 60, 60)
 
 def write_pair(path: Path, before: Pixels, after: Pixels) -> None:
     """Write a PNG of before (H, W, C) and after (H', W', C'), both of the size of the result, at most 2,048 a side."""
-    height, width = after.shape[:2]
-    largest = max(height, width)
-    size = (max(1, height * _MOST_SIDE // largest), max(1, width * _MOST_SIDE // largest))
-    size = size if largest > _MOST_SIDE else (height, width)
+    size = shown_size(*after.shape[:2])
     halves = [_rgb(resized(eight_bits(pixels), size)) for pixels in (before, after)]
     line = np.full((size[0], _LINE, 3), 255, np.uint8)
     from PIL import Image
 
     with atomic_file(path) as temporary:
         Image.fromarray(np.concatenate([halves[0], line, halves[1]], axis=1)).save(temporary, format="PNG")
+
+
+def shown_size(height: int, width: int) -> tuple[int, int]:
+    """Return the height and width of one half for a result of this size."""
+    largest = max(height, width)
+    if largest <= _MOST_SIDE:
+        return height, width
+    return max(1, height * _MOST_SIDE // largest), max(1, width * _MOST_SIDE // largest)
 
 
 def write_sheet(path: Path, pairs: Sequence[tuple[str, Path]]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from gan_export.graph.reach import Reach
 
 Pixels = npt.NDArray[Any]  # of uint8 or uint16
 Run = Callable[[Pixels], Pixels]  # the generator over (H, W, C), of sizes that it takes
+Take = Callable[[Pixels], None]  # is given the rows of a result (n, W', C) from the top down
 OVERLAP = 16
 MAX_MEMORY = 4 << 30
 _WORKSPACE = 2  # a runtime's own memory, in multiples of the values between layers
@@ -87,20 +89,40 @@ class Seams:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """The bytes that a runtime takes for an image: `fixed`, and `per_pixel` of the input."""
+
+    per_pixel: float
+    fixed: int = 0
+
+    def of(self, height: int, width: int) -> int:
+        """Return the bytes for an image of this size."""
+        return self.fixed + math.ceil(self.per_pixel * height * width)
+
+    def pixels(self, room: int) -> int:
+        """Return the pixels that fit into `room`."""
+        return int(max(room - self.fixed, 0) / max(self.per_pixel, 1))
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """The limits of a tile.
 
-    room: bytes for it; fixed: the only height and width that the generator takes; least: the smallest side
+    room: bytes for it; cost: what it takes of them; fixed: the only height and width that the generator takes
+    least: the smallest side
+    rows: the most rows of the image whose results may be in memory at once; None for all
     """
 
     room: int
+    cost: Cost
     fixed: tuple[int, int] | None = None
     least: int = 1
+    rows: int | None = None
 
 
-def memory(reach: Reach, height: int, width: int) -> int:
-    """Return an estimate of the bytes that a runtime needs for an image of this size."""
-    return height * width * reach.values * _FLOAT * _WORKSPACE
+def estimated(reach: Reach) -> Cost:
+    """Return an estimate of what a runtime takes that doesn't tell."""
+    return Cost(reach.values * _FLOAT * _WORKSPACE)
 
 
 def grid(height: int, width: int, tiling: Tiling, reach: Reach, limits: Limits) -> Grid:
@@ -116,61 +138,91 @@ def grid(height: int, width: int, tiling: Tiling, reach: Reach, limits: Limits) 
         side = max(_up(tiling.tile, step) + 2 * overlap, _up(limits.least, step))
         window = (side, side)
     else:
-        window = _largest(height, width, reach, limits.room)
+        window = _largest(height, width, step, limits.cost.pixels(limits.room))
+        if limits.rows is not None:
+            window = (min(window[0], (limits.rows + overlap) // step * step), window[1])
     for name, side, whole in (("height", window[0], height), ("width", window[1], width)):
         if side < whole and side - 2 * overlap < step:
             raise GanExportError(
                 f"tile_overlap={overlap} pixels leaves nothing of a tile of {name} {side}; lower it"
                 + ("" if limits.fixed else ", or raise max_memory=")
             )
-    used = memory(reach, min(window[0], height), min(window[1], width))
+    used = limits.cost.of(min(window[0], height), min(window[1], width))
     if used > limits.room:
         raise GanExportError(
             f"a tile of {window[1]} x {window[0]} pixels with its overlap needs about {used >> 20:,} MiB, and "
             f"max_memory= leaves {limits.room >> 20:,}; lower tile= or tile_overlap=, or raise max_memory="
         )
-    return Grid(_spans(height, window[0], overlap), _spans(width, window[1], overlap), overlap)
+    found = Grid(_spans(height, window[0], overlap), _spans(width, window[1], overlap), overlap)
+    most = max(span.last - span.first for span in found.rows)
+    if limits.rows is not None and most > limits.rows:
+        raise GanExportError(
+            f"the results of {most} rows of the image need more than max_memory= leaves, which is enough for "
+            f"{limits.rows}; lower tile=, or raise max_memory="
+        )
+    return found
 
 
-def run(image: Pixels, tiles: Grid, through: Run, advance: Callable[[int, int], None]) -> Pixels:
-    """Return what `through` makes of an image (H, W, C), tile by tile; `advance` gets the tiles done and in all."""
-    result: Pixels | None = None
-    up = down = 1
+def run(image: Pixels, tiles: Grid, through: Run, take: Take, advance: Callable[[int, int], None]) -> None:
+    """Give `take` what `through` makes of an image (H, W, C), one row of tiles after another.
+
+    advance: called with the tiles done and in all
+    """
     done = 0
     for rows in tiles.rows:
+        band: Pixels | None = None
         for columns in tiles.columns:
             read = image[rows.start : rows.stop, columns.start : columns.stop]
             made = through(np.ascontiguousarray(read))
-            if result is None:
-                up, down = made.shape[0], read.shape[0]
-                result = np.empty((image.shape[0] * up // down, image.shape[1] * up // down, made.shape[2]), made.dtype)
-            at = [slice(s.first * up // down, s.last * up // down) for s in (rows, columns)]
-            of = [slice((s.first - s.start) * up // down, (s.last - s.start) * up // down) for s in (rows, columns)]
-            result[at[0], at[1]] = made[of[0], of[1]]
+            up, down = made.shape[0], read.shape[0]
+            inner = [slice((s.first - s.start) * up // down, (s.last - s.start) * up // down) for s in (rows, columns)]
+            part = made[inner[0], inner[1]]
+            if band is None:
+                band = np.empty((part.shape[0], image.shape[1] * up // down, part.shape[2]), part.dtype)
+            band[:, columns.first * up // down : columns.last * up // down] = part
             done += 1
             advance(done, tiles.count)
-    assert result is not None
-    return result
+        assert band is not None
+        take(band)
 
 
-def seams(images: tuple[Pixels, Pixels], tiles: Grid, reach: Reach, through: Run, limits: Limits) -> Seams:
-    """Run a piece of the image around a seam at once, and compare it with the tiles' result near the seam.
+class SeamCheck:
+    """Compare tiles with the untiled result near a seam, in a piece of the image that is small enough to run at once.
 
-    images: the image and its result, (H, W, C) and (H', W', C')
+    `take` is given the rows of the tiles' result, from the top down; it keeps the few that `seams` compares.
     """
-    image, result = images
-    height, width = tiles.window
-    double = (min(2 * height, image.shape[0]), min(2 * width, image.shape[1]))
-    sides = (height, width) if limits.fixed or memory(reach, *double) > limits.room else double
-    rows = _around(tiles.rows, sides[0], image.shape[0], reach.multiple)
-    columns = _around(tiles.columns, sides[1], image.shape[1], reach.multiple)
-    whole = through(np.ascontiguousarray(image[rows.start : rows.stop, columns.start : columns.stop]))
-    up, down = result.shape[0], image.shape[0]
-    at = tuple(slice(s.first * up // down, s.last * up // down) for s in (rows, columns))
-    of = tuple(slice((s.first - s.start) * up // down, (s.last - s.start) * up // down) for s in (rows, columns))
-    differences = np.abs(result[at].astype(np.int32) - whole[of].astype(np.int32))
-    levels = int(np.iinfo(result.dtype).max)
-    return Seams(tiles.count, tiles.overlap, sides, int(differences.max()), float(differences.mean()), levels)
+
+    def __init__(self, image: Pixels, tiles: Grid, reach: Reach, limits: Limits) -> None:
+        height, width = tiles.window
+        double = (min(2 * height, image.shape[0]), min(2 * width, image.shape[1]))
+        self._image, self._tiles = image, tiles
+        self._sides = (height, width) if limits.fixed or limits.cost.of(*double) > limits.room else double
+        self._rows = _around(tiles.rows, self._sides[0], image.shape[0], reach.multiple)
+        self._columns = _around(tiles.columns, self._sides[1], image.shape[1], reach.multiple)
+        self._kept: list[Pixels] = []
+        self._row = 0
+
+    def take(self, rows: Pixels) -> None:
+        """Keep those of the next rows of the result that are near the seam."""
+        up, down = rows.shape[1], self._image.shape[1]  # the result is as many times as wide
+        first, last = (side * up // down for side in (self._rows.first, self._rows.last))
+        columns = slice(self._columns.first * up // down, self._columns.last * up // down)
+        near = rows[max(first - self._row, 0) : max(last - self._row, 0), columns]
+        if near.size:
+            self._kept.append(near.copy())
+        self._row += len(rows)
+
+    def seams(self, through: Run) -> Seams:
+        """Return how the tiles differ from what `through` makes of the piece at once."""
+        rows, columns = self._rows, self._columns
+        piece = self._image[rows.start : rows.stop, columns.start : columns.stop]
+        whole = through(np.ascontiguousarray(piece))
+        up, down = whole.shape[0], piece.shape[0]
+        at = tuple(slice((s.first - s.start) * up // down, (s.last - s.start) * up // down) for s in (rows, columns))
+        differences = np.abs(np.concatenate(self._kept).astype(np.int32) - whole[at].astype(np.int32))
+        largest, mean = int(differences.max()), float(differences.mean())
+        levels = int(np.iinfo(whole.dtype).max)
+        return Seams(self._tiles.count, self._tiles.overlap, self._sides, largest, mean, levels)
 
 
 def _around(spans: tuple[Span, ...], side: int, whole: int, step: int) -> Span:
@@ -195,10 +247,8 @@ def _spans(whole: int, window: int, overlap: int) -> tuple[Span, ...]:
     return tuple(found)
 
 
-def _largest(height: int, width: int, reach: Reach, room: int) -> tuple[int, int]:
-    """Return the largest window that fits: square, unless the image is narrower."""
-    area = room // max(memory(reach, 1, 1), 1)
-    step = reach.multiple
+def _largest(height: int, width: int, step: int, area: int) -> tuple[int, int]:
+    """Return the largest window of at most `area` pixels: square, unless the image is narrower."""
     side = int(area**0.5)
     if min(height, width) < side:
         short = min(height, width)

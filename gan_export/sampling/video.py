@@ -20,7 +20,7 @@ from gan_export._lib.fs import atomic_file, write_text
 from gan_export.errors import GanExportError, Topic, first_line, linked, printable
 from gan_export.sampling import image_files
 from gan_export.sampling.apply import ImageGenerator
-from gan_export.sampling.apply_files import ApplyOptions
+from gan_export.sampling.apply_files import ApplyOptions, scaled_size
 from gan_export.sampling.tiles import Pixels
 
 Done = Callable[[int], None]  # of the frames so far
@@ -176,8 +176,7 @@ def _applied(generator: ImageGenerator, frame: _Frame, options: ApplyOptions) ->
     pixels = image_files.prepared(frame.pixels(), generator.channels[0], options.resize, options.side)
     made = generator.make(pixels, frame.index, compare=False).pixels
     if options.outscale is not None:
-        height, width = (max(1, int(side * options.outscale)) for side in pixels.shape[:2])
-        made = image_files.resized(made, (height, width), lanczos=True)
+        made = image_files.resized(made, scaled_size(pixels, options.outscale), lanczos=True)
     height, width = (side - side % 2 for side in made.shape[:2])
     if not (height and width and made.shape[2] in (1, 3)):
         raise GanExportError(f"frames of {made.shape[1]} x {made.shape[0]} in {made.shape[2]} channels are no video")

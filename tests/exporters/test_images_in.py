@@ -18,6 +18,7 @@ from gan_export.formats import manifest as manifests
 from gan_export.pipeline import publish
 from gan_export.recognize.options import ReadOptions
 from gan_export.runtimes.c_compiler import compiler
+from gan_export.sampling import tiles
 from gan_export.sampling.apply import open_image_generator
 from tests.exporters.matrix import IMAGES_IN
 from tests.originals.images_in import JunyanzResnet, JunyanzUnet, Lornatang, Rrdb, Srvgg, randomized
@@ -155,6 +156,14 @@ def test_native_of_an_upscaler(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (2, 9, 14, 3), np.uint8)
     with open_image_generator(result.path) as generator, open_image_generator(tmp_path / "latest_net_G.pth") as eager:
         assert np.abs(generator.apply(image).astype(int) - eager.apply(image)).max() <= 1
+    with open_image_generator(result.path) as generator:  # the engine tells what it needs: more than an estimate
+        needed = generator.session.memory(96, 96)  # type: ignore[attr-defined]
+        assert generator.reach is not None
+        assert needed > 2 * tiles.estimated(generator.reach).of(96, 96)
+    with open_image_generator(result.path, tiling=tiles.Tiling(max_memory=needed)) as generator:
+        made = generator.make(np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8), 0)
+        assert made.seams is not None
+        assert made.seams.tiles > 1
     with (
         gan_export.open(result.path) as generator,
         pytest.raises(GanExportError, match="takes input, no latent; use gan-sample apply"),

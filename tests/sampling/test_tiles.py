@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 import gan_export
 from gan_export import checkpoint, exporters
@@ -17,9 +17,9 @@ from gan_export.errors import GanExportError
 from gan_export.graph.reach import Reach
 from gan_export.pipeline import publish
 from gan_export.recognize.options import ReadOptions
-from gan_export.sampling import tiles
+from gan_export.sampling import deep_png, image_files, tiles
 from gan_export.sampling.apply import open_image_generator
-from gan_export.sampling.apply_files import apply_to_files
+from gan_export.sampling.apply_files import ApplyOptions, apply_to_files
 from gan_export.sampling.tiles import Limits, Tiling
 from tests.conftest import Command, refused
 from tests.originals.images_in import JunyanzResnet, JunyanzUnet, Rrdb, Srvgg, randomized
@@ -83,7 +83,8 @@ def test_an_image_that_needs_more_memory_is_tiled_without_being_asked(tmp_path: 
         want = generator.make(image, 0).pixels.astype(int)
         assert generator.reach is not None
     images = 2 * image.size * 5
-    with open_image_generator(path, tiling=Tiling(max_memory=images + tiles.memory(generator.reach, 80, 80))) as small:
+    room = tiles.estimated(generator.reach).of(80, 80)
+    with open_image_generator(path, tiling=Tiling(max_memory=images + room)) as small:
         advanced: list[tuple[int, int]] = []
         done = apply_to_files(
             small, tmp_path / "in.png", tmp_path / "out.png", progress=lambda *at: advanced.append(at)
@@ -101,11 +102,67 @@ def test_an_image_that_needs_more_memory_is_tiled_without_being_asked(tmp_path: 
         generator.make(image, 0)
 
 
+@pytest.mark.parametrize(
+    ("deep", "options"),
+    [
+        (False, ApplyOptions(side_by_side=True)),
+        pytest.param(True, ApplyOptions(outscale=3.3), marks=pytest.mark.long),
+        pytest.param(False, ApplyOptions(outscale=0.7), marks=pytest.mark.long),
+    ],
+    ids=["8 bits", "16 bits, larger", "smaller"],
+)
+def test_a_result_that_needs_more_memory_is_written_row_by_row(
+    deep: bool, options: ApplyOptions, tmp_path: Path
+) -> None:
+    path = saved(Srvgg(2, 1, 4), tmp_path)
+    rgba = np.random.default_rng(0).integers(0, 256, (50, 41, 4), np.uint8)
+    smooth = np.asarray(Image.fromarray(rgba).resize((123, 150)))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    if deep:
+        pytest.importorskip("imagecodecs")
+        (tmp_path / "in.png").write_bytes(deep_png.encode(smooth.astype(np.uint16) * 257, profile))
+    else:
+        Image.fromarray(smooth).save(tmp_path / "in.png", icc_profile=profile)
+    with open_image_generator(path) as generator:
+        apply_to_files(generator, tmp_path / "in.png", tmp_path / "whole.png", options)
+        reach = generator.reach
+    assert reach is not None
+    bytes_in, bytes_out = (2 * size * 3 * (1 + deep) for size in (123 * 150, 16 * 123 * 150))
+    room = bytes_in + 2 * tiles.estimated(reach).of(24, 24)
+    assert room < bytes_in + bytes_out
+    with open_image_generator(path, tiling=Tiling(None, 4, room)) as generator:
+        done = apply_to_files(generator, tmp_path / "in.png", tmp_path / "rows.png", options)
+        with pytest.raises(GanExportError, match=r"its result of .* max_memory=; name a .png, which is written row by"):
+            apply_to_files(generator, tmp_path / "in.png", tmp_path / "rows.jpg", options)
+        out = np.empty((1, 600, 492, 3), np.uint8)
+        image = smooth[None, :, :, :3]
+        with pytest.raises(GanExportError, match="and its result of 492 x 600 need"):
+            generator.apply(image)
+        assert generator.apply(image, out=out) is out
+        with pytest.raises(GanExportError, match=r"out=uint8 \(1, 599, 492, 3\); uint8 \(1, 600, 492, 3\) is needed"):
+            generator.apply(image, out=out[:, 1:])
+    assert done.seams is not None
+    assert done.seams.tiles > 9
+    whole, rows = (image_files.read(tmp_path / f"{name}.png", image_files.Reading(3)) for name in ("whole", "rows"))
+    assert rows.pixels.dtype == (np.uint16 if deep else np.uint8)
+    assert rows.profile == whole.profile == profile
+    assert whole.alpha is not None
+    assert rows.alpha is not None
+    for made, want in ((rows.pixels, whole.pixels), (rows.alpha, whole.alpha)):
+        assert np.abs(made.astype(int) - want).max() <= 1
+    if options.side_by_side:
+        pairs = [np.asarray(Image.open(tmp_path / f"{name}.side-by-side.png")) for name in ("whole", "rows")]
+        assert np.abs(pairs[0].astype(int) - pairs[1]).max() <= 1
+    if options.outscale is None:
+        assert np.abs(out[0].astype(int) - whole.pixels).max() <= 1
+
+
 @pytest.mark.parametrize(("height", "width"), [(64, 1000), (500, 500), (1000, 64), (97, 64)])
 def test_tiles_cover_the_image_once(height: int, width: int) -> None:
     reach = Reach(20, 1, 10)
     for tiling in (Tiling(32), Tiling(100, 7), Tiling(0), Tiling(50, None)):
-        grid = tiles.grid(height, width, tiling, reach, Limits(tiles.memory(reach, 120, 120)))
+        cost = tiles.estimated(reach)
+        grid = tiles.grid(height, width, tiling, reach, Limits(cost.of(120, 120), cost))
         covered = np.zeros((height, width), int)
         for rows in grid.rows:
             for columns in grid.columns:
