@@ -258,14 +258,24 @@ class Rrdb(nn.Module):
 
 
 class Srvgg(nn.Module):
-    """SRVGGNetCompact: convolutions and PReLUs, the pixels shuffled out at the end, the input enlarged added."""
+    """SRVGGNetCompact: convolutions and activations, the pixels shuffled out at the end, the input enlarged added."""
 
-    def __init__(self, width: int, convs: int = 16, scale: int = 4, channels: int = 3) -> None:
+    def __init__(
+        self,
+        width: int,
+        convs: int = 16,
+        scale: int = 4,
+        channels: int = 3,
+        activation: Callable[[], nn.Module] | None = None,
+    ) -> None:
         super().__init__()
         self.scale = scale
         body: list[nn.Module] = []
         for i in range(convs + 1):
-            body += [nn.Conv2d(width if i else channels, width, 3, 1, 1), nn.PReLU(width)]
+            body += [
+                nn.Conv2d(width if i else channels, width, 3, 1, 1),
+                activation() if activation else nn.PReLU(width),
+            ]
         self.body = nn.ModuleList([*body, nn.Conv2d(width, channels * scale**2, 3, 1, 1)])
 
     def forward(self, x: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from tests.originals.images_in import (
     ImageOriginal,
     JunyanzResnet,
     JunyanzUnet,
+    Srvgg,
     image_reading,
     randomized,
     stored_reading,
@@ -108,6 +109,23 @@ def test_the_option_of_a_batch_norm_is_refused_if_there_is_none(tmp_path: Path) 
     original = ORIGINALS_BY_NAME["resnet_6blocks instance"]
     with pytest.raises(GanExportError, match="norm=: junyanz_resnet as it is in this file has no choice"):
         checkpoint.read(saved(tmp_path, original, original.model()), ReadOptions(norm="stored"))
+
+
+def test_an_activation_without_keys_is_assumed_and_named(tmp_path: Path) -> None:
+    original = ORIGINALS_BY_NAME["SRVGGNetCompact x2"]
+    x = original.images(1, 9, 14)
+    leaky = randomized(Srvgg(8, 2, 2, activation=lambda: nn.LeakyReLU(0.1)))
+    path = saved(tmp_path, original, leaky)
+    assumed = checkpoint.read(path).reading.unsettled
+    assert [(a.value, a.instead, a.option) for a in assumed] == [("ReLU (slope 0)", ("LeakyReLU 0.1",), "slope=")]
+    relu = Srvgg(8, 2, 2, activation=nn.ReLU)
+    relu.load_state_dict(leaky.state_dict())
+    for options, model in ((None, relu), (ReadOptions(slope=0.1), leaky)):
+        want = stored_reading(model, x).numpy()
+        np.testing.assert_allclose(generated(checkpoint.read(path, options), x), want, rtol=0, atol=CLOSE)
+    torch.save({f"net.{k}": v for k, v in leaky.body.state_dict().items()}, path)
+    with pytest.raises(GanExportError):  # any plain stack of convolutions has such shapes
+        checkpoint.read(path)
 
 
 def test_a_batch_is_normalized_image_by_image(tmp_path: Path) -> None:
