@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from gan_export.errors import GanExportError
 from gan_export.graph import statistics, walk
+from gan_export.graph.views import takes_image
 
 if TYPE_CHECKING:
     from gan_export.checkpoint import Checkpoint
@@ -43,7 +44,12 @@ class NormHealth:
 
 
 def check(checkpoint: Checkpoint) -> tuple[NormHealth, ...]:
-    """Check each BatchNorm of the generator in one pass.  BatchNorms behind a very large layer are left out."""
+    """Check each BatchNorm of the generator in one pass.  BatchNorms behind a very large layer are left out.
+
+    Of a generator that takes images none is checked: no prior gives images like those that it was trained on.
+    """
+    if takes_image(checkpoint.signature):
+        return ()
     result = []
     for name, found in walk.stored_moments(checkpoint.spec, checkpoint.weights):
         stored_mean, stored_var = _stored(checkpoint, name)
@@ -78,9 +84,8 @@ def refuse_unusable(checkpoint: Checkpoint) -> None:
     for norm in statistics.norms(checkpoint.spec):
         mean, var = _stored(checkpoint, norm.name)
         if not (np.isfinite(mean).all() and np.isfinite(var).all() and (var >= 0).all()):
-            raise GanExportError(
-                f"{norm.name}: its running statistics are NaN, infinite or negative; recalibrate=1024 estimates them"
-            )
+            instead = "norm=image doesn't use" if takes_image(checkpoint.signature) else "recalibrate=1024 estimates"
+            raise GanExportError(f"{norm.name}: its running statistics are NaN, infinite or negative; {instead} them")
 
 
 def recalibrated(checkpoint: Checkpoint, count: int) -> Checkpoint:
@@ -89,6 +94,11 @@ def recalibrated(checkpoint: Checkpoint, count: int) -> Checkpoint:
     Layers are estimated in order, each with the new statistics of the earlier ones; population variance, summed in
     float64.  Deterministic.
     """
+    if takes_image(checkpoint.signature):
+        raise GanExportError(
+            "recalibrate=: the statistics come from latents, and this generator takes images; leave it out, or take "
+            "each image's own with norm=image"
+        )
     if count < 2:
         raise GanExportError(f"recalibrate={count}: must be at least 2")
     weights = dict(checkpoint.weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from gan_export.checkpoint import Checkpoint
 from gan_export.checkpoint.exportable import prepare, run_module
 from gan_export.errors import GanExportError
 from gan_export.recognize.options import ReadOptions
+from gan_export.verification import batchnorm
 from tests.originals.images_in import (
     IMAGE_ORIGINALS,
     ORIGINALS_BY_NAME,
@@ -103,6 +105,17 @@ def test_the_reading_of_a_batch_norm_is_stated(name: str, shown: str, tmp_path: 
     assumed = checkpoint.read(saved(tmp_path, original, original.model())).reading.assumed
     (norm,) = (a for a in assumed if a.option == "norm=")
     assert shown in norm.value
+
+
+def test_stored_statistics_are_not_held_against_those_of_made_up_images(tmp_path: Path) -> None:
+    original = ORIGINALS_BY_NAME["resnet_6blocks batch"]
+    read = checkpoint.read(saved(tmp_path, original, original.model()), ReadOptions(norm="stored"))
+    assert batchnorm.check(read) == ()
+    with pytest.raises(GanExportError, match=r"recalibrate=: .*this generator takes images; .* norm=image"):
+        batchnorm.recalibrated(read, 64)
+    weights = dict(read.weights) | {"norm_in.running_var": np.full_like(read.weights["norm_in.running_var"], np.nan)}
+    with pytest.raises(GanExportError, match=r"norm_in: its running statistics are NaN.*; norm=image doesn't use them"):
+        batchnorm.refuse_unusable(replace(read, weights=weights))
 
 
 def test_the_option_of_a_batch_norm_is_refused_if_there_is_none(tmp_path: Path) -> None:
