@@ -88,7 +88,7 @@ def _turned(
 
 
 def _turn(random: Draws) -> Doubles:
-    """Return a random rotation (3, 3) from D, H, W to a solid's x, y, z: by any angle around D, then tilted a little."""
+    """Return a random rotation (3, 3) from D, H, W to a solid's x, y, z: turned around D, then tilted a little."""
     turn, tilt = random.uniform(0, 2 * np.pi), np.radians(TILT) * random.uniform(-1, 1)
     x = np.array([0.0, np.cos(turn), np.sin(turn)])
     y = np.array([0.0, -np.sin(turn), np.cos(turn)])
