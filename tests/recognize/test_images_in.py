@@ -63,6 +63,23 @@ def test_it_is_read_from_the_file_alone(original: ImageOriginal, tmp_path: Path)
     assert want.shape[2:] == tuple(original.scale * n for n in x.shape[2:])
 
 
+WIDE = ("resnet_6blocks batch", "CUT", "Real-ESRGAN x4", "SRVGGNetCompact x4", "leftthomas")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "width", "size"),
+    [*((name, 48, (124, 212)) for name in (*WIDE, "unet_128 batch")), *((name, 96, (40, 72)) for name in WIDE)],
+)
+def test_other_widths_and_sizes_are_read(name: str, width: int, size: tuple[int, int], tmp_path: Path) -> None:
+    original = ORIGINALS_BY_NAME[name]
+    model = original.model(width)
+    read = checkpoint.read(saved(tmp_path, original, model))
+    height, across = (max(-(-side // original.multiple) * original.multiple, original.least) for side in size)
+    x = original.images(1, height, across)
+    np.testing.assert_allclose(generated(read, x), original.expected(model, x).numpy(), rtol=0, atol=CLOSE)
+
+
 @every
 def test_its_signature_says_what_it_takes(original: ImageOriginal, tmp_path: Path) -> None:
     signature = checkpoint.read(saved(tmp_path, original, original.model())).signature
