@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from gan_export._lib.memory import release_free_memory
 from gan_export.checkpoint.checkpoint import Checkpoint, Source
 from gan_export.errors import GanExportError
 from gan_export.graph.ports import require_finite
@@ -57,15 +58,22 @@ class ExpectedOutputs:
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedGenerator:
-    """A generator with its eager modules, shared by all steps of an export; `prepare` builds one.
+class _Modules:
+    """eager: the float32 module; exact: the float64 module, None if the user's own module can't run in float64."""
 
-    eager: the float32 module; exact: the float64 module, None if the user's own module can't run in float64
+    eager: nn.Module
+    exact: nn.Module | None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedGenerator:
+    """A generator with its reference modules and what they returned, shared by all steps of an export.
+
+    `prepare` makes one.
     """
 
     generator: Exportable
-    eager: nn.Module
-    exact: nn.Module | None
+    _modules: list[_Modules] = field(default_factory=list, repr=False)  # at most one
     _kept: dict[tuple[Any, ...], tuple[Feeds, ExpectedOutputs]] = field(default_factory=dict, repr=False)
 
     @property
@@ -93,11 +101,22 @@ class PreparedGenerator:
 
         Raises GanExportError for values that are not finite.
         """
-        eager = self._in_pieces(self.eager, feeds)
-        exact = eager if self.exact is None else self._in_pieces(self.exact, feeds, double=True)
+        modules = self._built()
+        eager = self._in_pieces(modules.eager, feeds)
+        exact = eager if modules.exact is None else self._in_pieces(modules.exact, feeds, double=True)
         for array in (*exact.values(), *eager.values()):
             require_finite(array)
         return ExpectedOutputs({name: array.astype(np.float64) for name, array in exact.items()}, eager)
+
+    def release(self) -> None:
+        """Free the memory of the modules, which are built again if they are needed; batches are kept."""
+        self._modules.clear()
+        release_free_memory()
+
+    def _built(self) -> _Modules:
+        if not self._modules:
+            self._modules.append(_Modules(_eager_module(self.generator), _exact_module(self.generator)))
+        return self._modules[0]
 
     def _in_pieces(self, module: nn.Module, feeds: Feeds, *, double: bool = False) -> dict[str, Array]:
         """Run a batch in pieces of at most MOST_AT_ONCE values, at least one image each; run a user's module once.
@@ -136,10 +155,8 @@ class PreparedGenerator:
 
 
 def prepare(generator: Exportable) -> PreparedGenerator:
-    """Build the generator's eager modules; a prepared generator is returned unchanged."""
-    if isinstance(generator, PreparedGenerator):
-        return generator
-    return PreparedGenerator(generator, _eager_module(generator), _exact_module(generator))
+    """Return the generator with room for its references; a prepared generator is returned unchanged."""
+    return generator if isinstance(generator, PreparedGenerator) else PreparedGenerator(generator)
 
 
 def known_layers(generator: Exportable, format: str) -> Checkpoint:

@@ -263,7 +263,7 @@ def _record(
     where = f"native can't hold layer {printable(layer.name)} ({type(layer).__name__})"
     number = operation(layer)
     if number is None:
-        raise GanExportError(f"{where}: the format has no such layer")
+        raise GanExportError(f"{where}: the format has no such layer; export to onnx, torchscript, pt2 or openvino")
     if uneven := native_volumes.uneven(layer):
         raise GanExportError(f"{where}: {uneven}")
     integers, reals = attributes(layer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -35,6 +35,7 @@ MOST_VALUES = 1 << 27  # of the widest layer in a batch of 65
 SEED = 2  # seed of the compared latents, different from that of the reference images
 QUALITY, QUALITY_SEED = 1000, 4  # number of images, whose latents are not those that int8 is calibrated with
 _PIECE = 100
+_AT_ONCE = 1 << 20  # values that are compared at once: little memory beside that of a runtime
 FEWEST, MINUTE = 16, 60.0  # images, and seconds, that evidence of fast arithmetic takes
 AGAINST = "eager PyTorch in float64"
 
@@ -135,13 +136,15 @@ def compare(
     """
     if batches is None:
         batches = _batches(reference, signature)
-    judged = []
-    start = 0
     usual, *others = signature.judged_sizes()
+    _release(reference)
+    wanted = []
+    start = 0
     for batch, sizes in [*((batch, usual) for batch in batches), *((2, sizes) for sizes in others)]:
-        feeds, expected = reference.batch(SEED, range(start, start + batch), sizes)
-        judged.append((session.run(feeds_for(session, signature, feeds)), expected))
+        wanted.append(reference.batch(SEED, range(start, start + batch), sizes))
         start += batch
+    _release(reference)  # again: PyTorch and a runtime don't need the memory of wide layers at the same time
+    judged = [(session.run(feeds_for(session, signature, feeds)), expected) for feeds, expected in wanted]
     return _report(judged, signature, rule, session.info, against)
 
 
@@ -155,16 +158,28 @@ def compare_draws(
     against: str = AGAINST,
 ) -> ParityReport:
     """Compare a file that takes a seed: `draw` takes (seed, start, count); image i has label i mod classes."""
-    judged = []
-    for (seed, start), batch in zip(SEED_START_PAIRS, _batches(reference, signature), strict=False):
-        _, expected = reference.batch(seed, range(start, start + batch))
-        judged.append((draw(seed, start, batch), expected))
+    places = [
+        (seed, start, batch)
+        for (seed, start), batch in zip(SEED_START_PAIRS, _batches(reference, signature), strict=False)
+    ]
+    wanted = [reference.batch(seed, range(start, start + batch))[1] for seed, start, batch in places]
+    _release(reference)
+    judged = [(draw(*place), expected) for place, expected in zip(places, wanted, strict=True)]
     return _report(judged, signature, rule, info, against)
 
 
 def _batches(reference: PreparedGenerator, signature: Signature) -> tuple[int, ...]:
-    few = not signature.is_sampled or BATCHES[-1] * reference.widest() > MOST_VALUES
-    return FEW_BATCHES if few else BATCHES
+    return FEW_BATCHES if not signature.is_sampled or _is_wide(reference) else BATCHES
+
+
+def _is_wide(reference: PreparedGenerator) -> bool:
+    return BATCHES[-1] * reference.widest() > MOST_VALUES
+
+
+def _release(reference: PreparedGenerator) -> None:
+    """Free what a reference with wide layers doesn't need now."""
+    if _is_wide(reference):
+        reference.release()
 
 
 def compare_values(got: Outputs, manifest: Manifest, rule: Rule, info: SessionInfo) -> ParityReport:
@@ -190,9 +205,11 @@ def rounding_of(expected: Sequence[ExpectedOutputs], signature: Signature) -> Ro
     for batch in expected:
         for port in signature.outputs:
             exact, eager = batch.exact[port.name], batch.eager[port.name]
-            error = max(error, float(np.abs(eager - exact).max()) / half_range(port.range, exact))
-            step = _steps(levels(eager, port), levels(exact, port))
-            off, size, largest = off + int((step != 0).sum()), size + step.size, max(largest, int(step.max()))
+            unit = half_range(port.range, exact)
+            for rows in _pieces(exact):
+                error = max(error, float(np.abs(eager[rows] - exact[rows]).max()) / unit)
+                step = _steps(levels(eager[rows], port), levels(exact[rows], port))
+                off, size, largest = off + int((step != 0).sum()), size + step.size, max(largest, int(step.max()))
     return Rounding(error, off / size, largest)
 
 
@@ -206,7 +223,12 @@ def _report(
 
 
 def quality(session: Session, reference: PreparedGenerator, signature: Signature, tolerance: Tolerance) -> Quality:
-    """Compare `session` with `reference` on QUALITY images, enough for a distance between distributions."""
+    """Compare `session` with `reference` on QUALITY images, enough for a distance between distributions.
+
+    With wide layers, as many as `evidence` takes.
+    """
+    if _is_wide(reference):
+        return Quality(_over_many(session, reference, signature, tolerance)[0], None)
     got: list[Outputs] = []
     wanted: list[Mapping[str, Doubles]] = []
     for start in range(0, QUALITY, _PIECE):
@@ -233,10 +255,19 @@ def quality(session: Session, reference: PreparedGenerator, signature: Signature
 
 def evidence(session: Session, reference: PreparedGenerator, signature: Signature, tolerance: Tolerance) -> Quality:
     """Compare `session` with `reference` on as many images as a minute gives, FEWEST to QUALITY, each by itself."""
+    row, worst = _over_many(session, reference, signature, tolerance)
+    enough = (tolerance.psnr is None or row.psnr >= tolerance.psnr) and worst >= WORST_IMAGE
+    return Quality(replace(row, passed=enough), None, worst, enough)
+
+
+def _over_many(
+    session: Session, reference: PreparedGenerator, signature: Signature, tolerance: Tolerance
+) -> tuple[BatchComparison, float]:
+    """Return the comparison of as many images as a minute gives, and the PSNR of the worst one."""
     started = time.perf_counter()
     rows: list[BatchComparison] = []
     squares: list[float] = []
-    piece = 16 if signature.is_sampled else 4
+    piece = 1 if _is_wide(reference) else 16 if signature.is_sampled else 4
     while len(squares) < QUALITY and (len(squares) < FEWEST or time.perf_counter() - started < MINUTE):
         start = len(squares)
         feeds, expected = reference.batch(QUALITY_SEED, range(start, start + piece))
@@ -247,7 +278,6 @@ def evidence(session: Session, reference: PreparedGenerator, signature: Signatur
         step = _steps(mine if mine.dtype == np.uint8 else levels(mine, port), levels(expected.exact[port.name], port))
         squares += [float(np.mean(image.astype(np.float64) ** 2)) for image in step]
     mean, most = float(np.mean(squares)), max(squares)
-    worst = _decibels(most)
     row = replace(
         rows[0],
         batch=len(squares),
@@ -257,8 +287,7 @@ def evidence(session: Session, reference: PreparedGenerator, signature: Signatur
         byte_step=max(r.byte_step for r in rows),
         psnr=_decibels(mean),
     )
-    enough = (tolerance.psnr is None or row.psnr >= tolerance.psnr) and worst >= WORST_IMAGE
-    return Quality(replace(row, passed=enough), None, worst, enough)
+    return row, _decibels(most)
 
 
 def _decibels(square: float) -> float:
@@ -319,36 +348,47 @@ def _as_port(array: Array, port: Port) -> Array:
 
 
 def _row(outputs: Sequence[tuple[Array, Doubles, Port]], batch: int, tolerance: Tolerance) -> BatchComparison:
-    """Compare the values of each output with the exact ones."""
-    errors, means, steps = [], [], []
+    """Compare the values of each output with the exact ones, a piece at a time."""
+    errors: list[float] = []
+    total, floats, size, same, largest, square = 0.0, 0, 0, 0, 0, 0.0
     values = True
     for got, exact, port in outputs:
-        if got.dtype != np.uint8:
-            error = np.abs(got.astype(np.float64) - exact)
-            error[~np.isfinite(got)] = np.inf
-            errors.append(float(error.max()))
-            means.append((float(error.mean()), error.size))
-            unit = half_range(port.range, exact)
-            values = values and (tolerance.max_abs is None or errors[-1] <= tolerance.max_abs * unit)
-            values = values and bool(np.isfinite(errors[-1]))
-        mine = got if got.dtype == np.uint8 else levels(got, port)
-        steps.append(_steps(mine, levels(exact, port)).reshape(-1))
-    step = np.concatenate(steps)
-    square = float(np.mean(step.astype(np.float64) ** 2))
+        floating = got.dtype != np.uint8
+        if floating:
+            errors.append(0.0)
+        for rows in _pieces(exact):
+            mine, true = got[rows], exact[rows]
+            if floating:
+                error = np.abs(mine.astype(np.float64) - true)
+                error[~np.isfinite(mine)] = np.inf
+                errors[-1] = max(errors[-1], float(error.max()))
+                total, floats = total + float(error.sum()), floats + error.size
+            step = _steps(levels(mine, port) if floating else mine, levels(true, port))
+            size, same, largest = size + step.size, same + int((step == 0).sum()), max(largest, int(step.max()))
+            square += float(np.sum(step.astype(np.float64) ** 2))
+        if floating:
+            bound = math.inf if tolerance.max_abs is None else tolerance.max_abs * half_range(port.range, exact)
+            values = values and math.isfinite(errors[-1]) and errors[-1] <= bound
     row = BatchComparison(
         batch=batch,
         shape=outputs[0][1].shape[1:],
         max_abs=max(errors) if errors else None,
-        mean_abs=sum(m * n for m, n in means) / sum(n for _, n in means) if means else None,
-        identical=float(np.mean(step == 0)),
-        byte_step=int(step.max()),
-        psnr=_decibels(square),
+        mean_abs=total / floats if errors else None,
+        identical=same / size,
+        byte_step=largest,
+        psnr=_decibels(square / size),
         passed=False,
     )
-    few = round((1.0 - row.identical) * step.size) <= most_bytes_off(step.size, tolerance.byte_share)
+    few = size - same <= most_bytes_off(size, tolerance.byte_share)
     near = row.byte_step <= tolerance.byte_step
     clear = tolerance.psnr is None or row.psnr >= tolerance.psnr
     return replace(row, passed=values and few and near and clear)
+
+
+def _pieces(array: Array) -> Iterator[slice]:
+    """Yield slices of the first axis with at most _AT_ONCE values each, or one row."""
+    step = max(1, _AT_ONCE * len(array) // array.size)
+    return (slice(start, start + step) for start in range(0, len(array), step))
 
 
 def _steps(mine: Bytes, theirs: Bytes) -> npt.NDArray[np.int16]:

@@ -35,7 +35,10 @@ def function(plan: Plan, step: Step, names: Names, precision: str) -> Text[C]:
         return c("")
     writer = WRITERS.get(type(layer))
     if writer is None:
-        raise GanExportError(f"c can't write layer {printable(layer.name)} ({type(layer).__name__})")
+        raise GanExportError(
+            f"c can't write layer {printable(layer.name)} ({type(layer).__name__}); "
+            "export to onnx, torchscript, pt2 or openvino"
+        )
     own = names[layer.name]
     ins, out = tuple(plan.grids[name] for name in layer.inputs), plan.grids[layer.name]
     body = writer.body(Place(layer, own, ins, out, precision))
