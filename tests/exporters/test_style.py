@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from torch import nn
 
 import gan_export
-from gan_export import checkpoint, exporters
+from gan_export import checkpoint, exporters, latents
 from gan_export.checkpoint import Checkpoint
 from gan_export.errors import GanExportError
 from gan_export.exporters.base import Options
@@ -93,6 +95,35 @@ def verified(read: Checkpoint, format: str, folder: Path) -> publish.ExportResul
 )
 def test_a_family_is_verified_in_every_format_of_the_core(family: str, format: str, tmp_path: Path) -> None:
     verified(small(family, tmp_path), format, tmp_path)
+
+
+@pytest.mark.long
+def test_a_net_of_1024_is_read_and_exported_in_bounded_memory(tmp_path: Path) -> None:
+    """Its widest layer has 2^23 values, 64 MiB in float64: the usual batch of 65 would need 4 GiB for each."""
+    net = nvlabs.random_everything(nvlabs.Generator(16, 0, 16, [8] * 9))
+    path = tmp_path / "network.pkl"
+    nvlabs_pickle(path, G=net, D=nn.Linear(4, 1), G_ema=net)
+    z = torch.from_numpy(latents.draw(5, 0, 1, 16))
+    with torch.no_grad(), gan_export.open(path) as g:
+        want = net(z).numpy()
+        assert g.signature.output("image").shape == (3, 1024, 1024)
+        assert np.abs(g.run({"z": z.numpy()})["image"] - want).max() <= 1e-5 * np.abs(want).max()
+    largest = peak_of("gan-export", "onnx", path, "-o", tmp_path / "g.onnx")
+    assert (tmp_path / "g.onnx").is_file()
+    assert largest <= 2.5 * 2**30  # 1.9 GiB were measured
+
+
+def peak_of(*command: object) -> int:
+    """Run a command, and give the resident bytes of its largest process."""
+    code = """import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(done)"""
+    program = Path(sys.executable).with_name(str(command[0]))
+    words = [sys.executable, "-c", code, program, *command[1:]]
+    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
 
 
 @pytest.mark.parametrize(
@@ -185,9 +216,17 @@ def test_the_engine_takes_the_inputs_that_were_chosen(options: ReadOptions, inpu
         assert g.run(g.signature.feeds(5, range(3)))["image"].shape == (3, 3, 8, 8)
 
 
-@pytest.mark.parametrize(("format", "why"), [("c", r"layer z_norm \(PixelNorm\)")])
-def test_a_format_without_these_layers_refuses_by_the_layers_name(format: str, why: str, tmp_path: Path) -> None:
-    read = small("stylegan2", tmp_path)
+@pytest.mark.parametrize(
+    ("family", "format", "why"),
+    [
+        ("stylegan2", "c", r"layer z_norm \(PixelNorm\); export to onnx"),
+        pytest.param("stylegan3", "native", r"layer waves \(FourierFeatures\).*export to onnx", marks=pytest.mark.long),
+    ],
+)
+def test_a_format_without_these_layers_refuses_by_the_layers_name(
+    family: str, format: str, why: str, tmp_path: Path
+) -> None:
+    read = small(family, tmp_path)
     exporter = exporters.find(format)
     with pytest.raises(GanExportError, match=why):
         publish.export(read, exporter, tmp_path / f"g{exporter.suffix}")
