@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gan_export import checkpoint, latents
 from gan_export.checkpoint import Checkpoint
-from gan_export.checkpoint.exportable import prepare, run_module
+from gan_export.checkpoint.exportable import prepare
 from gan_export.errors import GanExportError
 from gan_export.recognize.options import ReadOptions
 from gan_export.verification import batchnorm
@@ -41,7 +41,7 @@ def saved(folder: Path, original: ImageOriginal, model: nn.Module, *, zipped: bo
 
 def generated(read: Checkpoint, x: Tensor, **others: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     feeds = read.signature.check({"input": x.numpy(), **others})
-    return run_module(prepare(read).eager, read.signature, feeds)["image"]
+    return prepare(read).run(feeds).eager["image"]
 
 
 def usual(original: ImageOriginal) -> tuple[int, int]:
@@ -254,7 +254,7 @@ def test_dropout_by_seed_drops_what_the_law_drops(name: str, tmp_path: Path) -> 
     read = checkpoint.read(saved(tmp_path, original, model), ReadOptions(dropout="seed"))
     x = original.images(1, *usual(original))
     feeds = read.signature.feeds(5, [7], input=x.numpy())
-    got = run_module(prepare(read).eager, read.signature, feeds)["image"]
+    got = prepare(read).run(feeds).eager["image"]
     np.testing.assert_allclose(got, masked(model, x, read, 5, 7).numpy(), rtol=0, atol=CLOSE)
     assert np.abs(got - generated(checkpoint.read(saved(tmp_path, original, model)), x)).max() > 0.01
 
