@@ -176,6 +176,7 @@ def test_a_precision_that_the_format_has_not_is_refused(command: Command, artifa
     assert "no tolerance is known for onnx in bf16" in refused(command("gan-export", "verify", path))
 
 
+@pytest.mark.long
 def test_rounding_is_measured_with_a_checkpoint_and_stated_without(
     command: Command, classic_pth: Path, tmp_path: Path
 ) -> None:

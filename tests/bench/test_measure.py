@@ -169,7 +169,7 @@ def test_a_runtime_that_dies_is_named_and_the_others_go_on(planted: Callable[...
     assert [r.contender for r in run.rows] == ["openvino"]
 
 
-@pytest.mark.parametrize("fault", ["dying_timed", "dying_judged"])
+@pytest.mark.parametrize("fault", [pytest.param("dying_timed", marks=pytest.mark.long), "dying_judged"])
 def test_who_dies_after_it_was_timed_has_no_speed(fault: str, planted: Callable[..., Run], tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     run = planted(fault, dataclasses.replace(BRIEF, runtimes=("onnxruntime", "openvino")))
@@ -208,6 +208,7 @@ def test_who_is_interrupted_keeps_the_speed_of_what_was_judged(planted: Callable
     assert (line.verdict, line.rate) == ("not verified after timing", None)
 
 
+@pytest.mark.long
 def test_a_runtime_that_no_longer_loads_has_no_speed(files: dict[str, Path], tmp_path: Path) -> None:
     own = tmp_path / "own.onnx"
     own.write_bytes(files["onnx"].read_bytes())

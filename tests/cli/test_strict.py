@@ -72,6 +72,7 @@ def test_every_command_that_takes_a_checkpoint_is_known() -> None:
     assert found == set(LINES)
 
 
+@pytest.mark.long
 def test_strict_refuses_code(command: Command, naming: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.gan"
     assert command("gan-export", "native", naming, "-o", own).code == 0

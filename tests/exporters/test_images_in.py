@@ -124,6 +124,7 @@ def _build_example(folder: Path, *more: str) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_fixed_size_is_recorded_and_verified(tmp_path: Path) -> None:
     read = small("srvgg", tmp_path, ReadOptions(size="16x24"))
     result = exported(read, "torchscript", tmp_path)
@@ -215,7 +216,7 @@ def test_the_example_of_c_puts_an_image_through(embed: bool, tmp_path: Path) -> 
         assert np.abs(made.reshape(12, 20, 3).astype(int) - eager.apply(image[None])[0]).max() <= 1
 
 
-@pytest.mark.parametrize("format", ["onnx", "torchscript"])
+@pytest.mark.parametrize("format", ["onnx", pytest.param("torchscript", marks=pytest.mark.long)])
 def test_bytes_go_in_and_come_out(format: str, tmp_path: Path) -> None:
     read = small("srvgg", tmp_path)
     result = exported(read, format, tmp_path, Options(output="bytes"))

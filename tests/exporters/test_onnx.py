@@ -125,9 +125,9 @@ def test_sensitive_layers_stay_float32(classic_pth: Path, tmp_path: Path, monkey
     "options",
     [
         Options(output="bytes"),
-        Options(output="bytes", precision="fp16"),
+        pytest.param(Options(output="bytes", precision="fp16"), marks=pytest.mark.long),
         pytest.param(Options(precision="int8"), marks=pytest.mark.long),
-        Options(sampler=True),
+        pytest.param(Options(sampler=True), marks=pytest.mark.long),
     ],
 )
 def test_the_models_own_range_makes_the_right_bytes(

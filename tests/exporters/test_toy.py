@@ -61,8 +61,8 @@ def toy() -> nn.Module:
     ("name", "options"),
     [
         ("onnx", Options()),
-        ("onnx", Options(output="bytes")),
-        ("openvino", Options()),
+        pytest.param("onnx", Options(output="bytes"), marks=pytest.mark.long),
+        pytest.param("openvino", Options(), marks=pytest.mark.long),
         pytest.param("torchscript", Options(output="bytes"), marks=pytest.mark.long),
         pytest.param("pt2", Options(output="bytes"), marks=pytest.mark.long),
     ],
@@ -148,9 +148,7 @@ def known() -> Checkpoint:
     "name",
     [
         "onnx",
-        *(pytest.param(name, marks=pytest.mark.long) for name in ("torchscript", "pt2")),
-        "openvino",
-        "safetensors",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("torchscript", "pt2", "openvino", "safetensors")),
     ],
 )
 def test_known_layers_of_another_kind_are_exported_verified_and_run(tmp_path: Path, name: str) -> None:

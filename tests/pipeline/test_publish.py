@@ -306,6 +306,7 @@ def test_what_cannot_be_written_is_refused_beforehand(classic_pth: Path, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_safetensors_read_back_as_the_same_generator(classic_pth: Path, artifacts: Artifacts, tmp_path: Path) -> None:
     from safetensors.numpy import load_file
 
@@ -371,7 +372,9 @@ def test_no_space_for_weights_leaves_nothing_half_written(
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize(("precision", "decibels", "share"), [("fp16", 45, 0.52), ("int8", 28, 0.35)])
+@pytest.mark.parametrize(
+    ("precision", "decibels", "share"), [("fp16", 45, 0.52), pytest.param("int8", 28, 0.35, marks=pytest.mark.long)]
+)
 def test_narrower_weights_make_an_ir_smaller(
     classic_pth: Path, artifacts: Artifacts, tmp_path: Path, precision: str, decibels: float, share: float
 ) -> None:

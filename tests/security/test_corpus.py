@@ -44,6 +44,7 @@ SHORT = ("inspect", "latents")
 TURNS = 5  # each file is opened by a fifth of all commands in rotation, because they share one reader
 
 
+@pytest.mark.long
 def test_nothing_runs_through_the_first_doors(place: Place) -> None:
     """All in one process, because half of a command's time would be its start."""
     jobs = [_honest(place, door) for door in SHORT]
