@@ -31,11 +31,11 @@ demo: .venv/installed gan_export/libgan.$(SUFFIX)
 # The files of tests that measure speed, which run on their own: collecting all others takes half a minute.
 ALONE = $(shell grep -rl 'mark\.alone' tests --include='test_*.py')
 
-# Two workers of one thread each; then what runs alone.
+# Two workers of one thread each.
 test: .venv/tested gan_export/libgan.$(SUFFIX) lint
 	OMP_NUM_THREADS=1 python -m pytest -n 2 -m 'not long and not alone'
-	python -m pytest -m 'alone and not long' $(ALONE)
 
+# Then what runs alone.
 test-long: .venv/tested gan_export/libgan.$(SUFFIX)
 	OMP_NUM_THREADS=1 python -m pytest -n 2 -m 'long and not alone' --timeout 1800 --durations 40
 	python -m pytest -m 'long and alone' --timeout 1800 $(ALONE)

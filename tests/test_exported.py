@@ -24,7 +24,11 @@ def test_there_are_some() -> None:
     assert FOLDERS
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda f: f.name)
+@pytest.mark.parametrize(
+    "folder",
+    [pytest.param(f, marks=() if f.name in ("mnist32", "voxel32") else pytest.mark.long) for f in FOLDERS],
+    ids=lambda f: f.name,
+)
 def test_a_folder_is_small_and_its_exports_are_its_checkpoint_s(folder: Path, command: Command) -> None:
     assert sum(f.stat().st_size for f in folder.iterdir()) <= MOST
     assert (folder / "generator.pth").stat().st_size <= MOST_CHECKPOINT

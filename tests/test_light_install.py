@@ -134,7 +134,6 @@ def test_every_other_command_says_which_extra_it_needs(
 
 
 @pytest.mark.long
-@pytest.mark.long
 @pytest.mark.alone
 def test_an_empty_environment(gan: Path, classic_pth: Path, tmp_path: Path) -> None:
     """40 MB to download, 110 MB on disk without bytecode, 25 s, with a wheel that is built here."""

@@ -281,6 +281,7 @@ def test_fresh_processes_add_blocks(planted: Callable[..., Run]) -> None:
     assert len(run.entries[0].starts) == 2
 
 
+@pytest.mark.long
 @pytest.mark.alone
 def test_a_sweep_doubles_until_it_no_longer_pays(planted: Callable[..., Run]) -> None:
     """At first, the planted pause makes every call take the same time, so doubling pays until the work takes longer."""
@@ -298,6 +299,7 @@ def test_progress_goes_up_to_the_end(planted: Callable[..., Run]) -> None:
     assert shares[-1] == 1.0
 
 
+@pytest.mark.long
 @pytest.mark.alone
 def test_agrees_with_a_loop_written_by_hand(planted: Callable[..., Run], files: dict[str, Path]) -> None:
     """The planted pause dominates, so both get the same time per call, whatever other work the machine does."""

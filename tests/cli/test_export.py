@@ -125,6 +125,7 @@ def test_verify_exits_0_or_1(command: Command, classic_pth: Path, artifacts: Art
     assert "not an export" in refused(command("gan-export", "verify", classic_pth))
 
 
+@pytest.mark.long
 def test_verify_reads_the_checkpoint_as_it_was_exported(
     command: Command, classic_pth: Path, artifacts: Artifacts, tmp_path: Path
 ) -> None:

@@ -55,6 +55,7 @@ def graph_inputs(path: Path) -> list[tuple[str, list[object], str]]:
     return [(i.name, i.shape, i.type) for i in [*session.get_inputs(), *session.get_outputs()]]
 
 
+@pytest.mark.long
 def test_fp16_halves_the_file_and_keeps_the_pictures(wide_pth: Path, tmp_path: Path) -> None:
     read = checkpoint.read(wide_pth)
     full = tmp_path / "full.onnx"

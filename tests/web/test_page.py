@@ -162,8 +162,13 @@ def test_the_page_draws_pythons_pictures_and_its_controls_work(browser: Any, tmp
 
 @needs_chromium
 @needs_engine
-@pytest.mark.parametrize("width", [360, 1440])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (360, "light"), (1440, "dark"),
+        *(pytest.param(*both, marks=pytest.mark.long) for both in ((360, "dark"), (1440, "light"))),
+    ],
+)  # fmt: skip
 def test_it_fits_and_says_what_everything_is(browser: Any, width: int, scheme: str, tmp_path: Path) -> None:
     from selenium.webdriver.common.keys import Keys
 
