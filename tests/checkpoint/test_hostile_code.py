@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.utils.serialization.config  # noqa: F401  torch.load imports it
 
 from gan_export.checkpoint import check_strictly, read
 from gan_export.errors import GanExportError, HostileFileError, NotRecognizedError
