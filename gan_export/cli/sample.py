@@ -137,7 +137,7 @@ def sample(
         base: Sequence[int] = numpy_seeds if numpy_seeds is not None else range(start, start + total)
         if own:
             base = range(len(next(iter(own.values()))))
-        takes_label = bool(mix) or not own.keys() & {"w", "ws"}  # a given w has its label in it
+        takes_label = bool(mix) or not own.keys() & {"w", "ws"}  # the label is already part of a w
         if (own or numpy_seeds) and takes_label and not label and has_labels(generator):
             chosen = "all"
         columns = max(len(psis), 1)

@@ -93,15 +93,15 @@ def shapes_of(signature: Signature) -> Shapes:
 
 
 @runtime_checkable
-class TellsShapes(Protocol):
+class StatesShapes(Protocol):
     """A session whose library reports the shapes of the model's inputs and outputs."""
 
     def shapes(self) -> Shapes: ...
 
 
 @runtime_checkable
-class TellsMemory(Protocol):
-    """A session whose library tells beforehand how much memory an image of a size takes."""
+class StatesMemory(Protocol):
+    """A session whose library computes beforehand how much memory an image of a size takes."""
 
     def memory(self, height: int, width: int) -> int | None:
         """Return the bytes; None for more than the library may take."""
@@ -220,7 +220,7 @@ def hold_to(session: Session, signature: Signature) -> None:
     """
     if session.info.output == "bytes":
         signature = signature.as_bytes()
-    found = session.shapes() if isinstance(session, TellsShapes) else Shapes()
+    found = session.shapes() if isinstance(session, StatesShapes) else Shapes()
     inputs = None if session.info.inputs == "seed" else found.inputs
     for what, ports, there in (("inputs", signature.inputs, inputs), ("outputs", signature.outputs, found.outputs)):
         if there is None:

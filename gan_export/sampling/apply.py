@@ -18,7 +18,7 @@ from gan_export.graph.ports import Port, dim_parts
 from gan_export.graph.reach import Reach
 from gan_export.graph.signature import Signature
 from gan_export.recognize.options import Match, ReadOptions
-from gan_export.runtimes.base import Session, TellsMemory, check_outputs, feeds_for
+from gan_export.runtimes.base import Session, StatesMemory, check_outputs, feeds_for
 from gan_export.sampling import tiles
 from gan_export.sampling.opening import opened
 from gan_export.sampling.tiles import Pixels, Seams, Take, Tiling
@@ -26,7 +26,7 @@ from gan_export.sampling.tiles import Pixels, Seams, Take, Tiling
 Advance = Callable[[int, int], None]
 _MOST_VALUES = 1 << 28  # of the image that goes in at once, or of the one that comes out: 1 GiB of float32
 _FLOAT = 4
-_MEASURED = (128, 256)  # sides of images whose memory a session tells
+_MEASURED = (128, 256)  # sides of images whose memory the session states
 _COPIES = 2  # of an image and of its result that are in memory: as an array and as Pillow's image
 
 
@@ -275,19 +275,19 @@ class ImageGenerator:
         return tiles.Limits(room, self._cost, self._fixed(), least, rows_at_once)
 
     def _measure(self) -> tiles.Cost:
-        """Return the cost of an image, as the session tells it for two sizes; an estimate if it doesn't."""
+        """Return the cost of an image, by the session's figures for two sizes; an estimate if it has none."""
         estimate = tiles.Cost(0) if self.reach is None else tiles.estimated(self.reach)
-        if not isinstance(self.session, TellsMemory) or self._fixed():
+        if not isinstance(self.session, StatesMemory) or self._fixed():
             return estimate
-        known: list[tuple[int, int]] = []
+        measured: list[tuple[int, int]] = []  # pixels and bytes of each size
         for side in _MEASURED:
             height, width = (side + lacking for lacking in self.padding(side, side))
-            if (told := self.session.memory(height, width)) is None:
+            if (needed := self.session.memory(height, width)) is None:
                 return estimate
             h, w = self.output_size(height, width)
             own = _FLOAT * (height * width * self.channels[0] + _COPIES * h * w * self.channels[1])
-            known.append((height * width, told + own))
-        (few, less), (many, more) = known
+            measured.append((height * width, needed + own))
+        (few, less), (many, more) = measured
         per_pixel = (more - less) / max(many - few, 1)
         return tiles.Cost(per_pixel, max(0, less - int(per_pixel * few)))
 

@@ -121,7 +121,7 @@ class Limits:
 
 
 def estimated(reach: Reach) -> Cost:
-    """Return an estimate of what a runtime takes that doesn't tell."""
+    """Return an estimate for a runtime that doesn't state its memory."""
     return Cost(reach.values * _FLOAT * _WORKSPACE)
 
 

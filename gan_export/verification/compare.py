@@ -286,6 +286,7 @@ def _over_many(
         identical=float(np.mean([r.identical for r in rows])),
         byte_step=max(r.byte_step for r in rows),
         psnr=_decibels(mean),
+        passed=all(r.passed for r in rows),
     )
     return row, _decibels(most)
 

@@ -157,7 +157,7 @@ def test_native_of_an_upscaler(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (2, 9, 14, 3), np.uint8)
     with open_image_generator(result.path) as generator, open_image_generator(tmp_path / "latest_net_G.pth") as eager:
         assert np.abs(generator.apply(image).astype(int) - eager.apply(image)).max() <= 1
-    with open_image_generator(result.path) as generator:  # the engine tells what it needs: more than an estimate
+    with open_image_generator(result.path) as generator:  # the engine states what it needs: more than an estimate
         needed = generator.session.memory(96, 96)  # type: ignore[attr-defined]
         assert generator.reach is not None
         assert needed > 2 * tiles.estimated(generator.reach).of(96, 96)

@@ -298,7 +298,7 @@ def test_a_page_is_made_of_two_files_and_of_exported_ones(
         (["--split", "--sampler"], "--sampler and --split"),
         (["--part", "mapping", "--noise", "none"], "the mapping has no place for it"),
         (["--part", "synthesis", "--psi", "0.5"], "the synthesis has no place for it"),
-        (["--input", "w", "--precision", "int8"], "starts from w, whose values for the calibration no file says"),
+        (["--input", "w", "--precision", "int8"], "starts from w: int8 is calibrated with random inputs"),
     ],
 )
 def test_refuses_parts_that_are_none(

@@ -56,13 +56,13 @@ class Quantized:
 
 
 def check_sampled(signature: Signature) -> None:
-    """Raise GanExportError for a generator whose inputs no law gives, so that nothing calibrates its layers."""
+    """Raise GanExportError for a generator whose inputs have no known distribution to calibrate its layers with."""
     if takes_image(signature):
         raise GanExportError("precision=int8 doesn't support a generator that takes images; leave it out")
     if not signature.is_sampled:
         raise GanExportError(
-            "precision=int8 doesn't support a generator that starts from w, whose values for the calibration no file "
-            "says; export it from z (leave input= and part= out), or use precision=fp16"
+            "precision=int8 doesn't support a generator that starts from w: int8 is calibrated with random inputs, and "
+            "the distribution of w is unknown; export it from z (leave input= and part= out), or use precision=fp16"
         )
 
 
