@@ -53,7 +53,8 @@ enum {
      * often; inputs and products must stay near the second-level cache. */
     WINOGRAD_BYTES = 600000,
     WINOGRAD_LEAST = 8,
-    WINOGRAD_MOST = 16
+    WINOGRAD_MOST = 16,
+    WINOGRAD_APART = 48 /* floats at most between the inputs of two points, run_winograd.c */
 };
 
 /* The rest of gan_i_tile for a volume: all slices of a pass's images are transformed, and `block` slices of outputs are
@@ -137,7 +138,7 @@ void gan_i_tile_winograd(const gan_conv *conv, gan_method method, const gan_kern
     out->blocks = (uint32_t)((tiles + out->block - 1) / out->block);
     const uint32_t panels = padded(conv->out.c, kernels) / (uint32_t)kernels->nr;
     out->panel_group = panels < MOST_PANELS ? panels : MOST_PANELS;
-    out->inputs = tile * most;
+    out->inputs = tile * most + POINTS * WINOGRAD_APART;
     out->thread_scratch = out->inputs + most * POINTS * (uint64_t)kernels->nr * out->panel_group;
 }
 

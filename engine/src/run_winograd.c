@@ -25,6 +25,13 @@ static tile_place place_of(const winograd_tiling *tiling, const gan_conv *conv, 
                         (int32_t)(rest / tiling->tx) * WINOGRAD_TILE, (int32_t)(rest % tiling->tx) * WINOGRAD_TILE};
 }
 
+/* From one point's inputs to the next one's: `values` and a cache line or two, since a power of two would put a tile's
+ * values at all points into the same lines of the first-level cache. */
+static int64_t winograd_step(const winograd_tiling *tiling, int64_t values) {
+    const int64_t line = 64 / (tiling->int16 ? (int64_t)sizeof(int16_t) : (int64_t)sizeof(float));
+    return (int64_t)round_up((uint64_t)values, 2 * (uint64_t)line) + line;
+}
+
 static void transform(const gan_worker *worker, const gan_step *step, const winograd_tiling *tiling, tile_block block,
                       const packed_units *weights, float *v) {
     const gan_conv *conv = &step->conv;
@@ -47,7 +54,7 @@ static void transform(const gan_worker *worker, const gan_step *step, const wino
                                    : worker->shared->zeros;
             }
             const int64_t to = (head * all + t * blocks * rows + (n - head)) * KBLOCK,
-                          point_step = block.count * all * KBLOCK;
+                          point_step = winograd_step(tiling, block.count * all * KBLOCK);
             if (tiling->int16)
                 kernels->winograd_in_int16(pixels, blocks, weights->in_scales, (int16_t *)(void *)v + to, point_step,
                                            rows * KBLOCK);
@@ -68,7 +75,7 @@ static void multiply(const gan_worker *worker, const gan_conv *conv, const winog
     const int16_t *int16 = weights->int16 + first * panel_values, *v_16 = (const int16_t *)(const void *)v;
     const int few = block.count <= 3 * mr, quarters = !few ? 1 : block.count > mr ? 2 : 4;
     for (int64_t p = 0; p < POINTS; p++) {
-        const int64_t inputs = p * block.count * blocks * slices * KBLOCK;
+        const int64_t inputs = p * winograd_step(tiling, block.count * blocks * slices * KBLOCK);
         for (int64_t u = 0; u < panels; u++) {
             const int64_t panel = u * panel_values + p * channels * slices * nr;
             const float *scale = weights->scales + ((first + u) * POINTS + p) * nr;
