@@ -226,7 +226,7 @@ gan_status gan_describe_step(const gan_context *context, uint32_t index, gan_ste
                            .arithmetic = !step->run && method_is_int16(method) ? "int16" : "float32"};
     if (!step->run) {
         known.weights = gan_i_method_floats(&step->conv, method, kernels) * sizeof(float);
-        known.points = (uint32_t)method_points(method);
+        known.points = (uint32_t)conv_points(&step->conv, method);
     }
     gan_i_layer_name(step->layer, known.layer, sizeof known.layer);
     gan_i_hand(info, &known, sizeof known);

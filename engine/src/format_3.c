@@ -328,9 +328,10 @@ static uint32_t keys_in(const char *list) {
 /* Numbers that lie within 0 .. 1e30, after the side of a tile for Toom-Cook. */
 static gan_status read_ranges(const unsigned char *p, uint32_t numbers, uint32_t type, range_kind kind,
                               gan_layer *layer) {
-    static const uint32_t COUNTS[RANGE_COUNT] = {1 + 3 * 3, 1 + 5 * 5, 6 * 6, 1};
+    static const uint32_t COUNTS[RANGE_COUNT] = {1 + 3 * 3, 1 + 5 * 5, 6 * 6, 1}, HALVED = 5 * 5; /* of stride 2 */
     if (layer->ranges[kind].count) return GAN_ERROR_CORRUPT;
-    if (type != 1 || numbers != COUNTS[kind]) return GAN_ERROR_UNSUPPORTED;
+    if (type != 1 || (numbers != COUNTS[kind] && (kind != RANGE_WINOGRAD || numbers != HALVED)))
+        return GAN_ERROR_UNSUPPORTED;
     for (uint32_t i = 0; i < numbers; i++)
         if (!(f64_at(p + 8 * i) >= 0 && f64_at(p + 8 * i) <= 1e30)) return GAN_ERROR_UNSUPPORTED;
     layer->ranges[kind] = (gan_ranges){p, numbers};

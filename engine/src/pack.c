@@ -21,6 +21,9 @@ int gan_i_method_fits(const gan_conv *conv, gan_method method) {
     if (method == METHOD_DIRECT) return 1;
     if (method == METHOD_DIRECT_INT16) return conv->int16 >> method & 1 && gan_i_blocks_fit_int16(conv);
     if (method_is_int16(method)) return conv->int16 >> method & 1 && gan_i_method_fits(conv, method_in_floats(method));
+    if (conv->in_stride == 2 && method == METHOD_WINOGRAD)
+        return conv->dims == 2 && (conv->kw == 3 || conv->kw == 4) && 4ull * conv->in.c <= MAX_WINOGRAD &&
+               conv->out.h >= 2 && conv->out.w >= 2;
     if (conv->in_stride != 1 || conv->pixel_bias || conv->pad < 0) return 0;
     /* slices that are multiplied, or summed, whole take memory of a thread's own */
     if (conv->dims > 2 && (uint64_t)conv->in.h * conv->in.w > MAX_SLICE) return 0;
@@ -47,17 +50,21 @@ static uint64_t fold_columns(const gan_conv *conv, const gan_kernels *kernels) {
 }
 
 uint64_t gan_i_method_floats(const gan_conv *conv, gan_method method, const gan_kernels *kernels) {
-    const uint64_t in = conv->in.c, out = padded(conv->out.c, kernels), points = (uint64_t)method_points(method);
+    const uint64_t in = conv->in.c, out = padded(conv->out.c, kernels), points = (uint64_t)conv_points(conv, method),
+                   slices = method_is_winograd(method) ? winograd_slices(conv) : conv->kd;
     if (method == METHOD_DIRECT) return in * out * conv_elements(conv);
     if (method == METHOD_FOLD) return in * fold_columns(conv, kernels);
     if (method_is_int16(method))
         return gan_i_int16_parts(conv, method, kernels).weights +
-               round_up(in, KBLOCK) * out * int16_sets(conv, method) * conv->out_stride * conv->out_stride / 2;
-    return in * out * points * points * conv->out_stride * conv->out_stride * conv->kd;
+               slices * round_up(in, KBLOCK) * out * int16_sets(conv, method) * conv->out_stride * conv->out_stride / 2;
+    return in * out * points * points * conv->out_stride * conv->out_stride * slices;
 }
 
 uint64_t gan_i_pack_scratch(const gan_conv *conv, gan_method method, const gan_kernels *kernels) {
-    const uint64_t panel = method_is_int16(method) ? int16_sets(conv, method) * conv->in.c * (uint64_t)kernels->nr : 0;
+    const uint64_t slices = method_is_winograd(method) ? winograd_slices(conv) : 1,
+                   panel = method_is_int16(method)
+                               ? slices * int16_sets(conv, method) * conv->in.c * (uint64_t)kernels->nr
+                               : 0;
     return panel + conv_elements(conv) * conv->in.c * (method == METHOD_FOLD ? conv->out.c : (uint64_t)kernels->nr);
 }
 
@@ -128,18 +135,18 @@ static void filter_matrix(int points, int taps, double g[WINOGRAD][MAX_TOOM]) {
     }
 }
 
-/* The same of WINOGRAD, whose kernel lies as the layer has it: the polynomial with coefficients from the last tap, over
- * the product of the point's distances from the others. */
-static void winograd_matrix(double g[WINOGRAD][MAX_TOOM]) {
-    for (int p = 0; p < WINOGRAD - 1; p++) {
+/* The same of Winograd's points: the polynomial over the product of the point's distances from the others.  The kernel
+ * of stride 1 lies as a transposed convolution has it, from the last tap to the first. */
+static void winograd_matrix(int points, int taps, double g[WINOGRAD][MAX_TOOM]) {
+    const double *at = points == WINOGRAD ? WINOGRAD_POINTS : HALVED_POINTS;
+    for (int p = 0; p < points; p++) {
         double power = 1, apart = 1;
-        for (int q = 0; q < WINOGRAD - 1; q++) apart *= q == p ? 1 : WINOGRAD_POINTS[p] - WINOGRAD_POINTS[q];
-        for (int t = 0; t < 3; t++) {
-            g[p][2 - t] = power / apart;
-            power *= WINOGRAD_POINTS[p];
+        for (int q = 0; q < points - 1 && p < points - 1; q++) apart *= q == p ? 1 : at[p] - at[q];
+        for (int t = 0; t < taps; t++) {
+            g[p][points == WINOGRAD ? taps - 1 - t : t] = p < points - 1 ? power / apart : t == taps - 1;
+            if (p < points - 1) power *= at[p];
         }
     }
-    for (int t = 0; t < 3; t++) g[WINOGRAD - 1][t] = t == 0;
 }
 
 /* One phase of the rows and columns of a kernel's slice, and one panel of its output channels. */
@@ -150,12 +157,12 @@ typedef struct phase_panel {
 
 /* The panel of one slice of the kernel, every point, `point_step` floats apart.  The inner loop runs over the panel's
  * channels. */
-static void toom_panel(const gan_conv *conv, const float *dense, const phase_panel *of, int points, uint64_t point_step,
-                       float *to) {
-    const int taps = (int)conv_taps(conv, conv->kh);
-    const uint64_t in = conv->in.c, stride = conv->out_stride, width = of->width;
+static void toom_panel(const gan_conv *conv, gan_method method, const float *dense, const phase_panel *of,
+                       uint64_t point_step, float *to) {
+    const uint64_t in = conv->in.c, stride = conv->out_stride * conv->in_stride, width = of->width;
+    const int points = conv_points(conv, method), taps = (int)((conv->kh + stride - 1) / stride);
     double g[WINOGRAD][MAX_TOOM];
-    if (points == WINOGRAD) winograd_matrix(g);
+    if (method_is_winograd(method)) winograd_matrix(points, taps, g);
     else filter_matrix(points, taps, g);
     for (uint64_t i = 0; i < in; i++) {
         for (int p = 0; p < points * points; p++) {
@@ -173,6 +180,13 @@ static void toom_panel(const gan_conv *conv, const float *dense, const phase_pan
             for (uint64_t n = 0; n < of->nr; n++) row[n] = (float)sum[n];
         }
     }
+}
+
+/* The same of the elements that meet even or odd rows and columns of a convolution of stride 2. */
+static void halved_panel(const gan_conv *conv, gan_method method, const float *dense, const phase_panel *whole,
+                         uint32_t slice, uint64_t point_step, float *to) {
+    const phase_panel of = {slice / 2, slice % 2, whole->width, whole->nr};
+    toom_panel(conv, method, dense, &of, point_step, to);
 }
 
 /* The same of the direct method, every tap. */
@@ -206,8 +220,8 @@ static void pack_fold(const gan_step *step, const gan_kernels *kernels, float *d
 /* Pack the slices of a kernel that one phase of the depth uses, for one panel, to the phase's first float `to`. */
 static void pack_phase(const gan_conv *conv, gan_method method, const float *dense, uint32_t pz, uint64_t panel,
                        uint64_t panels, uint64_t width, uint64_t nr, float *to) {
-    const uint32_t stride = conv->out_stride, slices = phase_taps(conv, conv->kd, pz);
-    const int points = method_points(method);
+    const int points = conv_points(conv, method), halved = points && conv->in_stride == 2;
+    const uint32_t stride = conv->out_stride, slices = halved ? winograd_slices(conv) : phase_taps(conv, conv->kd, pz);
     const uint64_t in = conv->in.c, kernel_slice = (uint64_t)conv->kh * conv->kw * in * width;
     for (uint32_t py = 0; py < stride; py++) {
         for (uint32_t px = 0; px < stride; px++) {
@@ -216,9 +230,10 @@ static void pack_phase(const gan_conv *conv, gan_method method, const float *den
             const uint64_t slice = (method == METHOD_DIRECT ? taps : (uint64_t)(points * points)) * in * nr;
             float *own = to + panel * slice * slices;
             for (uint32_t t = 0; t < slices; t++) {
-                const float *from = dense + (uint64_t)(stride * t + pz) * kernel_slice;
+                const float *from = dense + (halved ? 0 : (uint64_t)(stride * t + pz) * kernel_slice);
                 if (method == METHOD_DIRECT) direct_panel(conv, from, &of, own + t * slice);
-                else toom_panel(conv, from, &of, points, slices * in * nr, own + t * in * nr);
+                else if (halved) halved_panel(conv, method, dense, &of, t, slices * in * nr, own + t * in * nr);
+                else toom_panel(conv, method, from, &of, slices * in * nr, own + t * in * nr);
             }
             to += panels * slice * slices;
         }
@@ -230,17 +245,19 @@ static void pack_int16(const gan_conv *conv, gan_method method, const gan_kernel
                        uint64_t panel, uint64_t width, float *to) {
     const uint64_t in = conv->in.c, nr = (uint64_t)kernels->nr, panels = padded(conv->out.c, kernels) / nr;
     const uint32_t stride = conv->out_stride;
-    const int points = method_points(method);
-    const uint64_t sets = int16_sets(conv, method), all = sets * nr;
+    const int points = conv_points(conv, method), halved = points && conv->in_stride == 2;
+    const uint64_t sets = int16_sets(conv, method), slices = halved ? winograd_slices(conv) : 1, all = sets * nr;
     const int16_parts parts = gan_i_int16_parts(conv, method, kernels);
     float *floats = dense + conv_elements(conv) * in * nr;
     for (uint32_t phase = 0; phase < stride * stride; phase++) {
         const phase_panel of = {phase / stride, phase % stride, width, nr};
         const uint64_t unit = phase * panels + panel;
-        if (points) toom_panel(conv, dense, &of, points, in * nr, floats);
-        else direct_panel(conv, dense, &of, floats);
-        gan_i_to_int16(floats, (int)sets, in, nr, to, to + parts.scales + unit * all,
-                       (int16_t *)(void *)(to + parts.weights) + unit * all * round_up(in, KBLOCK));
+        for (uint32_t t = 0; t < slices && halved; t++)
+            halved_panel(conv, method, dense, &of, t, slices * in * nr, floats + t * in * nr);
+        if (points && !halved) toom_panel(conv, method, dense, &of, in * nr, floats);
+        else if (!points) direct_panel(conv, dense, &of, floats);
+        gan_i_to_int16(floats, (int)sets, slices, in, nr, to, to + parts.scales + unit * all,
+                       (int16_t *)(void *)(to + parts.weights) + unit * all * slices * round_up(in, KBLOCK));
     }
 }
 

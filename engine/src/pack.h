@@ -6,7 +6,8 @@
 
 /* The methods to compute a convolution. DIRECT applies to every geometry; FOLD, for few output channels, multiplies
  * each input pixel with all kernel elements and adds up the products; TOOM_n transforms tiles to n x n points, and
- * WINOGRAD those of 3 x 3 kernels to 6 x 6, each with the pixels around it.  Those with INT16 multiply 16-bit numbers. */
+ * WINOGRAD those of 3 x 3 kernels to 6 x 6, each with the pixels around it; with stride 2, those of 3 x 3 and 4 x 4
+ * kernels, to 5 x 5.  Those with INT16 multiply 16-bit numbers. */
 typedef enum gan_method {
     METHOD_DIRECT,
     METHOD_FOLD,
@@ -34,6 +35,15 @@ static inline int method_points(gan_method method) {
     const gan_method like = method_in_floats(method);
     return like >= METHOD_TOOM3 ? (int)like - (int)METHOD_TOOM3 + 3 : 0;
 }
+static inline int method_is_winograd(gan_method method) { return method_in_floats(method) == METHOD_WINOGRAD; }
+/* Points per side of a convolution's tiles; 0 without a transform. */
+static inline int conv_points(const gan_conv *conv, gan_method method) {
+    return method_is_winograd(method) && conv->in_stride == 2 ? (int)WINOGRAD_HALVED : method_points(method);
+}
+/* Slices of channels that Winograd multiplies together: those of the kernel's depth, or the pixels of even and odd rows
+ * and columns, which a convolution of stride 2 meets with kernels of half the size. */
+static inline uint32_t winograd_slices(const gan_conv *conv) { return conv->in_stride == 2 ? 4 : conv->kd; }
+
 /* Channels that a method multiplies: all, to a multiple of 16 if they are 16-bit numbers. */
 static inline uint64_t method_channels(uint32_t channels, gan_method method) {
     return method_is_int16(method) ? round_up(channels, KBLOCK) : channels;
@@ -65,7 +75,7 @@ static inline uint64_t conv_elements(const gan_conv *conv) { return (uint64_t)co
 
 /* The sets of 16-bit weights of a phase's panel: one for each point, or of the direct method each kernel element. */
 static inline uint64_t int16_sets(const gan_conv *conv, gan_method method) {
-    const uint64_t points = (uint64_t)method_points(method);
+    const uint64_t points = (uint64_t)conv_points(conv, method);
     return points ? points * points : conv_elements(conv);
 }
 
@@ -83,12 +93,12 @@ uint64_t gan_i_method_floats(const gan_conv *conv, gan_method method, const gan_
 /* Pack a step's weights:
  *   DIRECT  [phase z][phase y][phase x][panel][tap z][tap y][tap x][in][nr]
  *   FOLD    [panel of (kz, ky, kx, out) flattened][in][nr]
- *   TOOM_n, WINOGRAD  [phase z][phase y][phase x][panel][point y, point x][tap z][in][nr]
+ *   TOOM_n, WINOGRAD  [phase z][phase y][phase x][panel][point y, point x][tap z, or slice][in][nr]
  * and for those with INT16, [in / 2][nr][2] of each, behind floats (int16_parts); a set is a point or a tap.
  * `dense` is scratch of gan_i_pack_scratch floats.  Rounded once, from double, where weights are combined. */
 /* Where the parts of a method's packed weights in 16 bits lie, in floats. */
 typedef struct int16_parts {
-    uint64_t scales;  /* of the products, [phase][panel][set][nr]; those of the inputs, by set, are at 0 */
+    uint64_t scales; /* of the products, [phase][panel][set][nr]; those of the inputs, by set, are at 0 */
     uint64_t weights; /* int16_t */
 } int16_parts;
 int16_parts gan_i_int16_parts(const gan_conv *conv, gan_method method, const gan_kernels *kernels);
@@ -96,10 +106,10 @@ int16_parts gan_i_int16_parts(const gan_conv *conv, gan_method method, const gan
 uint32_t gan_i_int16_methods(const gan_step *step);
 /* What inputs of set p are multiplied with to be 16-bit numbers. */
 float gan_i_int16_scale(const gan_step *step, gan_method method, int p);
-/* `points` sets of weights, panel[point][in][nr], as 16-bit numbers to[point][in padded / 2][nr][2] and what whole sums
- * of their products with inputs are multiplied with, scale[point][nr]. */
-void gan_i_to_int16(const float *panel, int points, uint64_t in, uint64_t nr, const float *in_scale, float *scale,
-                    int16_t *to);
+/* `points` sets of weights, panel[point][slice][in][nr], as 16-bit numbers to[point][slice][in padded / 2][nr][2] and
+ * what whole sums of their products with inputs are multiplied with, scale[point][nr]. */
+void gan_i_to_int16(const float *panel, int points, uint64_t slices, uint64_t in, uint64_t nr, const float *in_scale,
+                    float *scale, int16_t *to);
 
 uint64_t gan_i_pack_scratch(const gan_conv *conv, gan_method method, const gan_kernels *kernels);
 void gan_i_pack(const gan_step *step, gan_method method, const gan_kernels *kernels, float *dense, float *to);

@@ -25,8 +25,10 @@ uint32_t gan_i_int16_methods(const gan_step *step) {
     if (step->conv.dims != 2) return 0;
     for (int m = METHOD_TOOM3_INT16; m < METHOD_COUNT; m++) {
         const gan_ranges ranges = ranges_of(step, (gan_method)m);
-        const uint32_t side = (uint32_t)method_points((gan_method)m) + 1 - conv_taps(&step->conv, step->conv.kh);
-        if (ranges.count && (!has_side((gan_method)m) || f64_at(ranges.data) == (double)side)) found |= 1u << m;
+        const uint32_t points = (uint32_t)conv_points(&step->conv, (gan_method)m),
+                       side = points + 1 - conv_taps(&step->conv, step->conv.kh);
+        if (!ranges.count || (has_side((gan_method)m) && f64_at(ranges.data) != (double)side)) continue;
+        if (!method_is_winograd((gan_method)m) || ranges.count == points * points) found |= 1u << m;
     }
     return found;
 }
@@ -43,13 +45,20 @@ int16_parts gan_i_int16_parts(const gan_conv *conv, gan_method method, const gan
                          scales + (uint64_t)padded(conv->out.c, kernels) * conv->out_stride * conv->out_stride * sets};
 }
 
+/* One output channel's weight for input `i` of all slices, each padded to `wide` inputs. */
+static double weight_at(const float *w, uint64_t i, uint64_t in, uint64_t wide, uint64_t nr) {
+    const uint64_t slice = i / wide, c = i % wide;
+    return c < in ? (double)w[(slice * in + c) * nr] : 0;
+}
+
 /* What one output channel's weights at a point are multiplied with; NaN if they aren't finite. */
-static double factor_of(const float *w, uint64_t in, uint64_t nr) {
+static double factor_of(const float *w, uint64_t slices, uint64_t in, uint64_t nr) {
+    const uint64_t wide = round_up(in, KBLOCK), all = slices * wide;
     double most = 0, largest = 0;
-    for (uint64_t first = 0; first < in; first += INT16_SLICE) {
+    for (uint64_t first = 0; first < all; first += INT16_SLICE) {
         double sum = 0;
-        for (uint64_t i = first; i < in && i < first + INT16_SLICE; i++) {
-            const double size = fabs((double)w[i * nr]);
+        for (uint64_t i = first; i < all && i < first + INT16_SLICE; i++) {
+            const double size = fabs(weight_at(w, i, in, wide, nr));
             sum += size;
             largest = size > largest ? size : largest;
         }
@@ -60,19 +69,19 @@ static double factor_of(const float *w, uint64_t in, uint64_t nr) {
     return most < 1e-30 ? 0 : by_sum < by_size ? by_sum : by_size;
 }
 
-void gan_i_to_int16(const float *panel, int points, uint64_t in, uint64_t nr, const float *in_scale, float *scale,
-                    int16_t *to) {
-    const uint64_t wide = round_up(in, KBLOCK);
-    for (int p = 0; p < points; p++, panel += in * nr, scale += nr, to += wide * nr) {
+void gan_i_to_int16(const float *panel, int points, uint64_t slices, uint64_t in, uint64_t nr, const float *in_scale,
+                    float *scale, int16_t *to) {
+    const uint64_t wide = round_up(in, KBLOCK), all = slices * wide;
+    for (int p = 0; p < points; p++, panel += slices * in * nr, scale += nr, to += all * nr) {
         double factor[MAX_NR];
         for (uint64_t n = 0; n < nr; n++) {
-            factor[n] = factor_of(panel + n, in, nr);
+            factor[n] = factor_of(panel + n, slices, in, nr);
             const double both = factor[n] * (double)in_scale[p];
             scale[n] = both == 0 ? 0 : (float)(1 / both); /* NaN stays, so that a broken model shows */
         }
-        for (uint64_t i = 0; i < wide; i++)
+        for (uint64_t i = 0; i < all; i++)
             for (uint64_t n = 0; n < nr; n++) {
-                const double w = i < in ? (double)panel[i * nr + n] * factor[n] : 0;
+                const double w = weight_at(panel + n, i, in, wide, nr) * factor[n];
                 to[(i / 2 * nr + n) * 2 + i % 2] = w == w ? (int16_t)nearbyint(w) : 0;
             }
     }

@@ -120,11 +120,12 @@ void gan_i_tile(const gan_conv *conv, gan_method method, const gan_kernels *kern
 
 void gan_i_tile_winograd(const gan_conv *conv, gan_method method, const gan_kernels *kernels, uint32_t chunk,
                          int members, winograd_tiling *out) {
-    enum { POINTS = WINOGRAD * WINOGRAD };
     out->int16 = method_is_int16(method);
+    out->side = conv_points(conv, method);
+    out->slices = winograd_slices(conv);
     /* floats of a transformed tile */
-    const uint64_t mr = (uint64_t)kernels->mr,
-                   tile = POINTS * round_up(conv->in.c, KBLOCK) * conv->kd / (out->int16 ? 2 : 1);
+    const uint64_t mr = (uint64_t)kernels->mr, points = (uint64_t)(out->side * out->side),
+                   tile = points * round_up(conv->in.c, KBLOCK) * out->slices / (out->int16 ? 2 : 1);
     const uint64_t fit = WINOGRAD_BYTES / sizeof(float) / tile / mr;
     const uint64_t most = (fit < WINOGRAD_LEAST ? WINOGRAD_LEAST : fit > WINOGRAD_MOST ? WINOGRAD_MOST : fit) * mr;
     out->ty = (conv->out.h + WINOGRAD_TILE - 1) / WINOGRAD_TILE;
@@ -138,8 +139,8 @@ void gan_i_tile_winograd(const gan_conv *conv, gan_method method, const gan_kern
     out->blocks = (uint32_t)((tiles + out->block - 1) / out->block);
     const uint32_t panels = padded(conv->out.c, kernels) / (uint32_t)kernels->nr;
     out->panel_group = panels < MOST_PANELS ? panels : MOST_PANELS;
-    out->inputs = tile * most + POINTS * WINOGRAD_APART;
-    out->thread_scratch = out->inputs + most * POINTS * (uint64_t)kernels->nr * out->panel_group;
+    out->inputs = tile * most + points * WINOGRAD_APART;
+    out->thread_scratch = out->inputs + most * points * (uint64_t)kernels->nr * out->panel_group;
 }
 
 /* Cycles of m rows times one panel for one k: full tiles cost their multiply-adds, small ones their latency. */
@@ -194,13 +195,16 @@ double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernel
         other = images * (double)shape_pixels(conv->in) * (columns * FOLD_COLUMN + FOLD_PIXEL);
         parts = images * PARTS;
         reads = images;
-    } else if (method_points(method) == WINOGRAD) {
+    } else if (method_is_winograd(method)) {
         winograd_tiling tiling;
         gan_i_tile_winograd(conv, method, kernels, images, members, &tiling);
-        const double points = WINOGRAD * WINOGRAD, tiles = (double)tiling.ty * tiling.tx * depth * images,
+        const double points = tiling.side * tiling.side, tiles = (double)tiling.ty * tiling.tx * depth * images,
                      block = tiling.block < tiles ? tiling.block : tiles;
-        work = rows_cost(block, kernels, machine) * tiles / block * in * conv->kd * panels * points;
-        other = tiles * points * (WINOGRAD_IN * in * conv->kd + WINOGRAD_OUT * panels * kernels->nr) / vectors / 2;
+        work = rows_cost(block, kernels, machine) * tiles / block * in * tiling.slices * panels * points;
+        other = tiles * points *
+                (WINOGRAD_IN * (double)round_up(conv->in.c, KBLOCK) * tiling.slices +
+                 WINOGRAD_OUT * panels * kernels->nr) /
+                vectors / 2;
         reads = parts = tiling.blocks;
     } else {
         gan_tiling tiling;
@@ -332,7 +336,7 @@ scratch_needs gan_i_needs(const gan_program *program, const gan_kernels *kernels
             floats = gan_i_blocks_floats_int16(conv, kernels);
         } else if (methods[i] == METHOD_FOLD) {
             floats = gan_i_fold_floats(conv, kernels);
-        } else if (method_points(methods[i]) == WINOGRAD) {
+        } else if (method_is_winograd(methods[i])) {
             winograd_tiling tiling;
             gan_i_tile_winograd(conv, methods[i], kernels, chunk, members, &tiling);
             floats = tiling.thread_scratch;

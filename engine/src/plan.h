@@ -21,6 +21,8 @@ typedef struct gan_tiling {
 
 /* How a step's tiles are computed by Winograd: `block` of them at once, by one thread. */
 typedef struct winograd_tiling {
+    int side; /* points per side of a tile */
+    uint32_t slices; /* of channels that are multiplied together */
     uint32_t ty, tx; /* tiles per image */
     uint32_t block, blocks;
     uint32_t panel_group; /* panels that a block is multiplied with in turn at each point */

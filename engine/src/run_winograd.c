@@ -1,10 +1,11 @@
 /* A 3 x 3 convolution by Winograd's F(4 x 4, 3 x 3): tiles of 4 x 4 outputs, each from 6 x 6 inputs.  A thread transforms
  * a block of tiles, multiplies it at each point and transforms back, so that nothing but the output leaves its caches.
- * Transformed inputs lie as [point][register tile][tap z][block of 16 channels][tile][16]: the slices of a volume under
- * the kernel are channels side by side. */
+ * Transformed inputs lie as [point][register tile][slice][block of 16 channels][tile][16]: the slices of a volume under
+ * the kernel are channels side by side.  So are, for a 3 x 3 or 4 x 4 convolution of stride 2, the pixels of even and odd
+ * rows and columns: with each of these four, it is a 2 x 2 convolution of stride 1, by F(4 x 4, 2 x 2). */
 #include "run.h"
 
-enum { POINTS = WINOGRAD * WINOGRAD };
+enum { MOST_POINTS = WINOGRAD * WINOGRAD };
 
 /* The tiles first .. first+count-1 of a chunk. */
 typedef struct tile_block {
@@ -32,33 +33,45 @@ static int64_t winograd_step(const winograd_tiling *tiling, int64_t values) {
     return (int64_t)round_up((uint64_t)values, 2 * (uint64_t)line) + line;
 }
 
+/* The pixels of a slice that a tile is computed from: zeros beyond the edges. */
+static void take_pixels(const gan_worker *worker, const gan_step *step, const winograd_tiling *tiling, tile_place at,
+                        int32_t slice, const float *pixels[MOST_POINTS]) {
+    const gan_conv *conv = &step->conv;
+    const int32_t stride = (int32_t)conv->in_stride, side = tiling->side, high = (int32_t)conv->in.h,
+                  wide = (int32_t)conv->in.w, halved = stride == 2;
+    const int32_t z = at.z + (halved ? 0 : conv->pad_z - slice);
+    const int32_t y0 = halved ? 2 * at.y + slice / 2 - conv->pad_y : at.y + conv->pad_y - 2,
+                  x0 = halved ? 2 * at.x + slice % 2 - conv->pad : at.x + conv->pad - 2;
+    const int64_t in_c = padded(conv->in.c, worker->shared->kernels);
+    const int inside = z >= 0 && z < (int32_t)shape_depth(conv->in);
+    const float *image = value_at(worker, step->inputs[0], at.image) + (inside ? (int64_t)z * high * wide * in_c : 0);
+    for (int32_t i = 0; i < side; i++) {
+        const int32_t y = y0 + stride * i;
+        const int row = inside && y >= 0 && y < high;
+        for (int32_t j = 0; j < side; j++) {
+            const int32_t x = x0 + stride * j;
+            *pixels++ = row && x >= 0 && x < wide ? image + ((int64_t)y * wide + x) * in_c : worker->shared->zeros;
+        }
+    }
+}
+
 static void transform(const gan_worker *worker, const gan_step *step, const winograd_tiling *tiling, tile_block block,
                       const packed_units *weights, float *v) {
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
-    const int64_t in_c = padded(conv->in.c, kernels), blocks = (conv->in.c + KBLOCK - 1) / KBLOCK, mr = kernels->mr;
-    const int64_t all = blocks * conv->kd;
-    const int32_t padding = 2 - conv->pad, depth = (int32_t)shape_depth(conv->in);
+    const int64_t blocks = (conv->in.c + KBLOCK - 1) / KBLOCK, mr = kernels->mr, all = blocks * tiling->slices,
+                  point_step = winograd_step(tiling, block.count * all * KBLOCK);
     for (int64_t n = 0; n < block.count; n++) {
         const tile_place at = place_of(tiling, conv, block.first + (uint64_t)n);
-        const float *image = value_at(worker, step->inputs[0], at.image);
         const int64_t head = n / mr * mr, rows = block.count - head < mr ? block.count - head : mr;
-        for (int32_t t = 0; t < (int32_t)conv->kd; t++) {
-            const int32_t z = at.z + conv->pad_z - t;
-            const float *pixels[POINTS];
-            for (int32_t i = 0; i < POINTS; i++) {
-                const int32_t y = at.y - padding + i / WINOGRAD, x = at.x - padding + i % WINOGRAD;
-                const int inside = z >= 0 && y >= 0 && x >= 0 && z < depth && y < (int32_t)conv->in.h &&
-                                   x < (int32_t)conv->in.w;
-                pixels[i] = inside ? image + (((int64_t)z * conv->in.h + y) * conv->in.w + x) * in_c
-                                   : worker->shared->zeros;
-            }
-            const int64_t to = (head * all + t * blocks * rows + (n - head)) * KBLOCK,
-                          point_step = winograd_step(tiling, block.count * all * KBLOCK);
+        for (int32_t t = 0; t < (int32_t)tiling->slices; t++) {
+            const float *pixels[MOST_POINTS];
+            take_pixels(worker, step, tiling, at, t, pixels);
+            const int64_t to = (head * all + t * blocks * rows + (n - head)) * KBLOCK;
             if (tiling->int16)
-                kernels->winograd_in_int16(pixels, blocks, weights->in_scales, (int16_t *)(void *)v + to, point_step,
-                                           rows * KBLOCK);
-            else kernels->winograd_in(pixels, blocks, v + to, point_step, rows * KBLOCK);
+                kernels->winograd_in_int16(tiling->side, pixels, blocks, weights->in_scales, (int16_t *)(void *)v + to,
+                                           point_step, rows * KBLOCK);
+            else kernels->winograd_in(tiling->side, pixels, blocks, v + to, point_step, rows * KBLOCK);
         }
     }
 }
@@ -67,38 +80,40 @@ static void transform(const gan_worker *worker, const gan_step *step, const wino
 static void multiply(const gan_worker *worker, const gan_conv *conv, const winograd_tiling *tiling, tile_block block,
                      const float *v, const packed_units *weights, int64_t first, int64_t panels, float *products) {
     const gan_kernels *kernels = worker->shared->kernels;
-    const int64_t nr = kernels->nr, mr = kernels->mr, blocks = (conv->in.c + KBLOCK - 1) / KBLOCK, slices = conv->kd,
-                  channels = tiling->int16 ? blocks * KBLOCK : conv->in.c,
-                  panel_values = POINTS * channels * slices * nr,
+    const int64_t nr = kernels->nr, mr = kernels->mr, points = tiling->side * tiling->side,
+                  each = tiling->int16 ? (int64_t)round_up(conv->in.c, KBLOCK) : (int64_t)conv->in.c;
+    const int flat = each % KBLOCK == 0; /* the slices follow each other without a gap */
+    const int64_t slices = flat ? 1 : tiling->slices, channels = flat ? each * tiling->slices : each,
+                  blocks = (channels + KBLOCK - 1) / KBLOCK, panel_values = points * channels * slices * nr,
                   most = tiling->int16 ? (int64_t)INT16_SLICE : (int64_t)SLICE;
     const float *floats = weights->floats + first * panel_values;
     const int16_t *int16 = weights->int16 + first * panel_values, *v_16 = (const int16_t *)(const void *)v;
     const int few = block.count <= 3 * mr, quarters = !few ? 1 : block.count > mr ? 2 : 4;
-    for (int64_t p = 0; p < POINTS; p++) {
+    for (int64_t p = 0; p < points; p++) {
         const int64_t inputs = p * winograd_step(tiling, block.count * blocks * slices * KBLOCK);
         for (int64_t u = 0; u < panels; u++) {
             const int64_t panel = u * panel_values + p * channels * slices * nr;
-            const float *scale = weights->scales + ((first + u) * POINTS + p) * nr;
+            const float *scale = weights->scales + ((first + u) * points + p) * nr;
             for (int64_t t = 0, k0 = 0; t < slices; k0 = k0 + most < channels ? k0 + most : 0, t += !k0) {
                 const int64_t depth = channels - k0 < most ? channels - k0 : most;
                 const int64_t slice = panel + (t * channels + k0) * nr;
                 const int last = k0 + depth == channels && t + 1 == slices;
                 int64_t next = slice + depth * nr;
                 if (last && u + 1 < panels) next = panel + panel_values;
-                else if (last) next = (p + 1 < POINTS ? p + 1 : 0) * channels * slices * nr;
+                else if (last) next = (p + 1 < points ? p + 1 : 0) * channels * slices * nr;
                 const int64_t share = depth / KBLOCK * quarters * 4 * nr;
-                float *to = products + (u * block.count * POINTS + p) * nr;
+                float *to = products + (u * block.count * points + p) * nr;
                 for (int64_t n = 0, part = 0; n < block.count; n += mr, part++) {
                     const int64_t rows = block.count - n < mr ? block.count - n : mr;
                     const int64_t from = inputs + (n * slices + t * rows) * blocks * KBLOCK + k0 * rows,
                                   fetched = part * share < depth * nr ? next + part * share : slice;
                     if (tiling->int16)
                         kernels->gemm_packed_int16((int)rows, depth, v_16 + from, rows * KBLOCK, int16 + slice, scale,
-                                                   to + n * POINTS * nr, POINTS * nr, t + k0 > 0, int16 + fetched,
+                                                   to + n * points * nr, points * nr, t + k0 > 0, int16 + fetched,
                                                    quarters, v_16 + from + depth * rows);
                     else
                         kernels->gemm_packed((int)rows, depth, v + from, rows * KBLOCK, floats + slice,
-                                             to + n * POINTS * nr, POINTS * nr, t + k0 > 0, floats + fetched, quarters,
+                                             to + n * points * nr, points * nr, t + k0 > 0, floats + fetched, quarters,
                                              v + from + depth * rows);
                 }
             }
@@ -111,7 +126,7 @@ static void restore(const gan_worker *worker, const gan_step *step, const winogr
                     uint32_t panel, const float *products, const float *slopes) {
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
-    const int64_t out_c = padded(conv->out.c, kernels), nr = kernels->nr;
+    const int64_t out_c = padded(conv->out.c, kernels), nr = kernels->nr, points = tiling->side * tiling->side;
     const float *bias = worker->shared->program->constants + step->constants + panel * nr;
     const int curved = step->act.kind == ACT_TANH || step->act.kind == ACT_SIGMOID;
     for (int64_t n = 0; n < block.count; n++) {
@@ -121,7 +136,8 @@ static void restore(const gan_worker *worker, const gan_step *step, const winogr
                                                                             : WINOGRAD_TILE;
         const int64_t row = (int64_t)at.z * conv->out.h + at.y;
         float *to = value_at(worker, step->output, at.image) + (row * conv->out.w + at.x) * out_c + panel * nr;
-        kernels->winograd_out(products + n * POINTS * nr, bias, slopes, to, conv->out.w * out_c, out_c, rows, columns);
+        kernels->winograd_out(tiling->side, products + n * points * nr, bias, slopes, to, conv->out.w * out_c, out_c,
+                              rows, columns);
         for (int32_t i = 0; curved && i < rows; i++)
             kernels->bias_act(to + i * conv->out.w * out_c, out_c, worker->shared->zeros, to + i * conv->out.w * out_c,
                               out_c, columns, step->act);
@@ -148,7 +164,8 @@ void gan_i_run_winograd(gan_worker *worker, const gan_step *step, gan_method met
             multiply(worker, conv, &tiling, block, v, &packed, u, some, products);
             for (uint32_t i = 0; i < some; i++)
                 restore(worker, step, &tiling, block, u + i,
-                        products + (uint64_t)i * (uint64_t)block.count * POINTS * nr, slopes);
+                        products + (uint64_t)i * (uint64_t)block.count * (uint64_t)(tiling.side * tiling.side) * nr,
+                        slopes);
         }
     }
     gan_i_group_barrier(&worker->cursor);

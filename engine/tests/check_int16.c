@@ -50,10 +50,10 @@ static int check_products(const gan_kernels *kernels, ptrdiff_t depth, int m, in
     return failed;
 }
 
-/* Values at the points, as generic.c rounds them, to one whole number; `points` is WINOGRAD or Toom-Cook's. */
+/* Values at the points, as generic.c rounds them, to one whole number; `tile` is 0 for Winograd. */
 static int check_values(const gan_kernels *kernels, int points, int tile) {
     const ptrdiff_t step = 2 * KBLOCK, blocks = 2;
-    const int all = points * points, side = points == WINOGRAD ? WINOGRAD : tile;
+    const int all = points * points, side = tile ? tile : points;
     float *x = floats((uint64_t)(side * side * blocks * KBLOCK)), scale[WINOGRAD * WINOGRAD];
     int16_t got[2 * MOST_VALUES] = {0}, want[2 * MOST_VALUES] = {0};
     const float *pixels[WINOGRAD * WINOGRAD];
@@ -61,9 +61,9 @@ static int check_values(const gan_kernels *kernels, int points, int tile) {
     x[3] = 1e30f, x[5] = -1e30f; /* beyond every range */
     for (int i = 0; i < all; i++) scale[i] = (float)INT16_MOST / (4 + (float)i);
     for (int i = 0; i < side * side; i++) pixels[i] = x + i * blocks * KBLOCK;
-    if (points == WINOGRAD) {
-        kernels->winograd_in_int16(pixels, blocks, scale, got, step, all * step);
-        gan_i_generic.winograd_in_int16(pixels, blocks, scale, want, step, all * step);
+    if (!tile) {
+        kernels->winograd_in_int16(points, pixels, blocks, scale, got, step, all * step);
+        gan_i_generic.winograd_in_int16(points, pixels, blocks, scale, want, step, all * step);
     } else {
         kernels->toom_in_int16(points, tile, pixels, blocks, scale, got, step);
         gan_i_generic.toom_in_int16(points, tile, pixels, blocks, scale, want, step);
@@ -86,7 +86,7 @@ int check_int16(const gan_kernels *kernels) {
             failed += check_products(kernels, depth, m, 0) + check_products(kernels, depth, m, 1);
     for (int points = 3; points <= MAX_TOOM; points++)
         for (int tile = 2; tile < points; tile++) failed += check_values(kernels, points, tile);
-    failed += check_values(kernels, WINOGRAD, WINOGRAD);
+    failed += check_values(kernels, WINOGRAD, 0) + check_values(kernels, WINOGRAD_HALVED, 0);
     const float odd[] = {0.5f, 1.5f, -2.5f, 1e9f, -1e9f, INFINITY, -INFINITY, NAN, 3};
     for (ptrdiff_t n = 0; n <= 9; n++) {
         int16_t got[9] = {7, 7, 7, 7, 7, 7, 7, 7, 7};

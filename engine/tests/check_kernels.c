@@ -255,9 +255,9 @@ static int check_rows(const gan_kernels *kernels) {
 }
 
 /* Both transforms against generic's; that these are right, the layers show. */
-static int check_winograd(const gan_kernels *kernels) {
+static int check_winograd_of(const gan_kernels *kernels, int side) {
     enum { POINTS = WINOGRAD * WINOGRAD, BLOCKS = 2 };
-    const ptrdiff_t step = 3 * KBLOCK, row = 6 * kernels->nr, n = POINTS * BLOCKS * step;
+    const ptrdiff_t step = 3 * KBLOCK, row = 6 * kernels->nr, n = (ptrdiff_t)side * side * BLOCKS * step;
     int failed = 0;
     float *x = floats(POINTS * BLOCKS * KBLOCK), *v = floats((uint64_t)n), *want = floats((uint64_t)n),
           *p = floats((uint64_t)(POINTS * kernels->nr)), *y = floats((uint64_t)(4 * row)),
@@ -266,18 +266,18 @@ static int check_winograd(const gan_kernels *kernels) {
     fill(x, POINTS * BLOCKS * KBLOCK, 21), fill(p, (uint64_t)(POINTS * kernels->nr), 22), fill(bias, MAX_NR, 23);
     fill(slope, MAX_NR, 24);
     for (int i = 0; i < POINTS; i++) pixels[i] = x + (POINTS - 1 - i) * BLOCKS * KBLOCK;
-    kernels->winograd_in(pixels, BLOCKS, v, step, POINTS * step);
-    gan_i_generic.winograd_in(pixels, BLOCKS, want, step, POINTS * step);
+    kernels->winograd_in(side, pixels, BLOCKS, v, step, side * side * step);
+    gan_i_generic.winograd_in(side, pixels, BLOCKS, want, step, side * side * step);
     const double in = largest_difference(v, want, (uint64_t)n);
     failed += expect(in <= 36e-6, kernels->name, "winograd_in", in); /* values reach 6^2 */
     for (int rows = 1; rows <= 4; rows++) {
         for (int wide = 1; wide <= 4; wide++) {
             memset(y, 0, sizeof *y * (size_t)(4 * row)), memset(wanted, 0, sizeof *y * (size_t)(4 * row));
-            kernels->winograd_out(p, bias, slope, y, row, kernels->nr, rows, wide);
+            kernels->winograd_out(side, p, bias, slope, y, row, kernels->nr, rows, wide);
             for (int first = 0; first < kernels->nr; first += HALF) {
-                float *half = columns(p, POINTS, kernels->nr, first);
+                float *half = columns(p, (uint64_t)(side * side), kernels->nr, first);
                 float some[16 * HALF] = {0};
-                gan_i_generic.winograd_out(half, bias + first, slope + first, some, 4 * HALF, HALF, rows, wide);
+                gan_i_generic.winograd_out(side, half, bias + first, slope + first, some, 4 * HALF, HALF, rows, wide);
                 for (int i = 0; i < rows; i++)
                     for (int j = 0; j < wide; j++)
                         memcpy(wanted + i * row + j * kernels->nr + first, some + (4 * i + j) * HALF,
@@ -290,6 +290,10 @@ static int check_winograd(const gan_kernels *kernels) {
     }
     release(x), release(v), release(want), release(p), release(y), release(wanted), release(bias), release(slope);
     return failed;
+}
+
+static int check_winograd(const gan_kernels *kernels) {
+    return check_winograd_of(kernels, WINOGRAD) + check_winograd_of(kernels, WINOGRAD_HALVED);
 }
 
 /* Those of generators that take images. */

@@ -144,9 +144,14 @@ static void take_pixel(const test_network *network, const gan_shape in, uint64_t
     for (uint64_t c = inside ? in.c : 0; c < round_up(in.c, KBLOCK); c++) to[c] = 0;
 }
 
+/* The first row of tile n, each row of tiles once for the even rows of pixels and once for the odd ones if `stride` is
+ * 2. */
+static int64_t tile_start(int64_t n, int64_t stride, int64_t step) { return n / stride * stride * step + n % stride; }
+
 /* The ranges of the last layer's inputs for a method with products of 16-bit numbers. */
 static void measure_ranges(test_network *network, const gan_conv *conv, uint32_t images, gan_method method) {
-    const int points = method_points(method), winograd = points == WINOGRAD;
+    const int points = conv_points(conv, method), winograd = method_is_winograd(method);
+    const int64_t stride = conv->in_stride;
     if (!points) {
         double *largest = network->ranges[RANGE_DIRECT];
         for (uint64_t i = 0; i < images * network->file.nz; i++)
@@ -156,8 +161,11 @@ static void measure_ranges(test_network *network, const gan_conv *conv, uint32_t
         network->file.int16 = 1;
         return;
     }
-    const int side = winograd ? WINOGRAD : points + 1 - (int)conv_taps(conv, conv->kh),
-              step = winograd ? WINOGRAD_TILE : side, padding = winograd ? 2 - conv->pad : 0;
+    const int side = winograd ? points : points + 1 - (int)conv_taps(conv, conv->kh),
+              step = winograd ? WINOGRAD_TILE : side,
+              padding = stride == 2 ? conv->pad
+                        : winograd  ? 2 - conv->pad
+                                    : 0;
     const range_kind kind = winograd ? RANGE_WINOGRAD : points == 3 ? RANGE_TOOM3 : RANGE_TOOM5;
     gan_ranges *to = &network->layers[network->file.n_layers - 1].ranges[kind];
     double *most = network->ranges[kind] + !winograd;
@@ -170,13 +178,14 @@ static void measure_ranges(test_network *network, const gan_conv *conv, uint32_t
     const float *pixels[WINOGRAD * WINOGRAD];
     for (int i = 0; i < side * side; i++) pixels[i] = tile + (uint64_t)i * wide;
     for (uint32_t image = 0; image < images; image++)
-        for (int64_t y = 0; y < (int64_t)conv->in.h + 2 * padding; y += step)
-            for (int64_t x = 0; x < (int64_t)conv->in.w + 2 * padding; x += step) {
+        for (int64_t row = 0, y; y = tile_start(row, stride, step), y < (int64_t)conv->in.h + 2 * padding; row++)
+            for (int64_t column = 0, x; x = tile_start(column, stride, step), x < (int64_t)conv->in.w + 2 * padding;
+                 column++) {
                 for (int i = 0; i < side * side; i++)
-                    take_pixel(network, conv->in, image, y - padding + i / side, x - padding + i % side,
-                               tile + (uint64_t)i * wide);
+                    take_pixel(network, conv->in, image, y - padding + stride * (i / side),
+                               x - padding + stride * (i % side), tile + (uint64_t)i * wide);
                 const ptrdiff_t blocks = (ptrdiff_t)(wide / KBLOCK);
-                if (winograd) gan_i_generic.winograd_in(pixels, blocks, v, (ptrdiff_t)wide, KBLOCK);
+                if (winograd) gan_i_generic.winograd_in(points, pixels, blocks, v, (ptrdiff_t)wide, KBLOCK);
                 else gan_i_generic.toom_in(points, side, pixels, blocks, v, KBLOCK);
                 for (int64_t i = 0; i < points * points * (int64_t)wide; i++) {
                     const int64_t p = winograd ? i / (int64_t)wide : i / KBLOCK % (points * points);
@@ -244,7 +253,7 @@ static double run(const gan_kernels *kernels, test_network *network, uint32_t im
             if (method == METHOD_DIRECT) gan_i_run_direct(&worker, step, to);
             else if (method == METHOD_FOLD) gan_i_run_fold(&worker, step, to, 1);
             else if (method == METHOD_DIRECT_INT16) gan_i_run_blocks_int16(&worker, step, to);
-            else if (method_points(method) == WINOGRAD) gan_i_run_winograd(&worker, step, method, to);
+            else if (method_is_winograd(method)) gan_i_run_winograd(&worker, step, method, to);
             else gan_i_run_toom(&worker, step, method, to);
             const double took = cpu_seconds() - start;
             best = !r || took < best ? took : best;
@@ -304,6 +313,7 @@ int check_layers(const gan_kernels *kernels) {
         {OP_CONV, 7, 6, 1, 1, 3, 0, 3, 4, 2, 1, 0},
         {OP_CONV, 150, 70, 1, 1, 0, 0, 5, 7, 2, 1, 0},
         {OP_CONV, 19, 35, 4, 2, 1, 0, 17, 19, 2, 1, 0},
+        {OP_CONV, 33, 35, 3, 2, 0, 0, 18, 13, 2, 1, 0},
         {OP_CONV, 33, 16, 3, 1, 1, 0, 17, 18, 1, 1, 0},
         {OP_CONV, 7, 6, 5, 1, 2, 0, 6, 6, 2, 1, 0},
         {OP_CONV, 7, 6, 4, 3, 0, 0, 9, 11, 2, 1, 0},
@@ -403,6 +413,7 @@ int check_errors(const gan_kernels *kernels) {
         {OP_CONV_TRANSPOSE, 16, 32, 4, 2, 1, 0, 16, 16, 4, 1, 0},
         {OP_CONV, 256, 64, 1, 1, 0, 0, 16, 16, 2, 1, 0},
         {OP_CONV, 64, 32, 4, 2, 1, 0, 32, 32, 1, 1, 0},
+        {OP_CONV, 96, 32, 3, 2, 1, 0, 32, 32, 1, 1, 0},
         {OP_CONV_TRANSPOSE_3D, 96, 16, 4, 2, 1, 0, 8, 8, 1, 1, 4},
         {OP_CONV_3D, 96, 16, 3, 1, 1, 0, 8, 8, 1, 1, 6},
     };
@@ -521,7 +532,7 @@ void bench_layers(const gan_kernels *kernels, double peak) {
                                     (conv.out_stride * conv.out_stride);
                 gan_tiling tiling = {.ty = conv.in.h, .tx = conv.in.w};
                 double places = (double)conv.in.h * conv.in.w * conv.out_stride * conv.out_stride;
-                if (method_points((gan_method)f) == WINOGRAD) {
+                if (method_is_winograd((gan_method)f)) {
                     winograd_tiling winograd;
                     gan_i_tile_winograd(&conv, (gan_method)f, kernels, g.images, 1, &winograd);
                     places = (double)winograd.ty * winograd.tx;

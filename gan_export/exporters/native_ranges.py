@@ -116,6 +116,8 @@ def _of(layer: Conv | ConvTranspose, x: torch.Tensor) -> Iterator[tuple[str, tup
         yield from _toom(x, layer.kernel)
         if layer.kernel == 3:
             yield "winograd", _winograd(x, layer.padding)
+    elif layer.stride == 2 and layer.kernel in (3, 4):
+        yield "winograd", _halved(x, layer.padding)
 
 
 def _toom(x: torch.Tensor, taps: int) -> Iterator[tuple[str, tuple[float, ...]]]:
@@ -151,6 +153,30 @@ def _winograd(x: torch.Tensor, padding: int) -> tuple[float, ...]:
     ends = [4 * -(-(n + 2 * padding - 2) // 4) + 2 - n - padding for n in (w, h)]
     tiles = pad(x, (padding, max(ends[0], 0), padding, max(ends[1], 0))).unfold(2, 6, 4).unfold(3, 6, 4)
     return _maxima(tiles, rows)
+
+
+def _halved(x: torch.Tensor, padding: int) -> tuple[float, ...]:
+    """Return the ranges of F(4 x 4, 2 x 2), which a convolution of stride 2 has for even and odd rows and columns.
+
+    The tiles of 5 x 5 such pixels overlap.
+    """
+    from torch.nn.functional import pad
+
+    rows = np.array(
+        [
+            [-1.125, -2.25, 0.5, 1.0, 0.0],
+            [1.125, -2.25, -0.5, 1.0, 0.0],
+            [-0.375, -0.25, 1.5, 1.0, 0.0],
+            [0.375, -0.25, -1.5, 1.0, 0.0],
+            [0.5625, 0.0, -2.5, 0.0, 1.0],
+        ]
+    )
+    h, w = x.shape[2:]
+    ends = [8 * -(-(n + 2 * padding) // 8) + 2 - n - padding for n in (w, h)]
+    whole = pad(x, (padding, ends[0], padding, ends[1]))
+    parts = [whole[:, :, i::2, j::2].unfold(2, 5, 4).unfold(3, 5, 4) for i in (0, 1) for j in (0, 1)]
+    most = np.max([_maxima(part, rows) for part in parts], axis=0)
+    return tuple(float(number) for number in most)
 
 
 def _maxima(tiles: torch.Tensor, rows: Matrix) -> tuple[float, ...]:

@@ -99,7 +99,15 @@ static void toom_out(int points, int tile, const float *p, float *strip, ptrdiff
 }
 
 /* Values of the transposed interpolation: the polynomials whose zeros are all other points, on the inputs. */
-static void winograd_values(const float *d, ptrdiff_t ds, float *v, ptrdiff_t vs) {
+static void winograd_values(int side, const float *d, ptrdiff_t ds, float *v, ptrdiff_t vs) {
+    if (side == WINOGRAD_HALVED) {
+        const float a = (float)HALVED_POINTS[0], b = (float)HALVED_POINTS[2];
+        const float q1 = d[3 * ds] - b * b * d[ds], q2 = d[3 * ds] - a * a * d[ds];
+        const float e1 = a * (d[2 * ds] - b * b * d[0]), e2 = b * (d[2 * ds] - a * a * d[0]);
+        v[0] = q1 + e1, v[vs] = q1 - e1, v[2 * vs] = q2 + e2, v[3 * vs] = q2 - e2;
+        v[4 * vs] = d[4 * ds] - (a * a + b * b) * d[2 * ds] + a * a * b * b * d[0];
+        return;
+    }
     const float half = (float)WINOGRAD_POINTS[1], two = (float)WINOGRAD_POINTS[3];
     const float q1 = half * (d[3 * ds] - 2 * d[ds]), q2 = two * (d[3 * ds] - 0.5f * d[ds]);
     const float e1 = d[4 * ds] - 2 * d[2 * ds], e2 = d[4 * ds] - 0.5f * d[2 * ds];
@@ -109,7 +117,15 @@ static void winograd_values(const float *d, ptrdiff_t ds, float *v, ptrdiff_t vs
 }
 
 /* Output i is the sum over the points of point^i times the product there. */
-static void winograd_outputs(const float *p, ptrdiff_t ps, float *y, ptrdiff_t ys) {
+static void winograd_outputs(int side, const float *p, ptrdiff_t ps, float *y, ptrdiff_t ys) {
+    if (side == WINOGRAD_HALVED) {
+        const float a = (float)HALVED_POINTS[0], b = (float)HALVED_POINTS[2];
+        const float s1 = p[0] + p[ps], s2 = p[2 * ps] + p[3 * ps];
+        const float q1 = a * (p[0] - p[ps]), q2 = b * (p[2 * ps] - p[3 * ps]);
+        y[0] = s1 + s2, y[ys] = q1 + q2, y[2 * ys] = a * a * s1 + b * b * s2;
+        y[3 * ys] = a * a * q1 + b * b * q2 + p[4 * ps];
+        return;
+    }
     const float half = (float)WINOGRAD_POINTS[1], two = (float)WINOGRAD_POINTS[3];
     const float s1 = p[ps] + p[2 * ps], s2 = p[3 * ps] + p[4 * ps];
     const float q1 = half * (p[ps] - p[2 * ps]), q2 = two * (p[3 * ps] - p[4 * ps]);
@@ -119,25 +135,25 @@ static void winograd_outputs(const float *p, ptrdiff_t ps, float *y, ptrdiff_t y
     y[3 * ys] = 0.5f * q1 + 2 * q2 + p[5 * ps];
 }
 
-static void winograd_in(const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t point_step, ptrdiff_t block_step) {
-    enum { SIDE = WINOGRAD };
+static void winograd_in(int side, const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t point_step,
+                        ptrdiff_t block_step) {
     for (ptrdiff_t c = 0; c < blocks * KBLOCK; c++) {
-        float pixel[SIDE * SIDE], half[SIDE * SIDE], full[SIDE * SIDE];
-        for (int i = 0; i < SIDE * SIDE; i++) pixel[i] = x[i][c];
-        for (int i = 0; i < SIDE; i++) winograd_values(pixel + i * SIDE, 1, half + i * SIDE, 1);
-        for (int j = 0; j < SIDE; j++) winograd_values(half + j, SIDE, full + j, SIDE);
+        float pixel[WINOGRAD * WINOGRAD], half[WINOGRAD * WINOGRAD], full[WINOGRAD * WINOGRAD];
+        for (int i = 0; i < side * side; i++) pixel[i] = x[i][c];
+        for (int i = 0; i < side; i++) winograd_values(side, pixel + i * side, 1, half + i * side, 1);
+        for (int j = 0; j < side; j++) winograd_values(side, half + j, side, full + j, side);
         float *out = v + c / KBLOCK * block_step + c % KBLOCK;
-        for (int i = 0; i < SIDE * SIDE; i++) out[i * point_step] = full[i];
+        for (int i = 0; i < side * side; i++) out[i * point_step] = full[i];
     }
 }
 
-static void winograd_out(const float *p, const float *bias, const float *slope, float *y, ptrdiff_t row, ptrdiff_t step,
-                         int rows, int columns) {
-    enum { SIDE = WINOGRAD, TILE = WINOGRAD_TILE };
+static void winograd_out(int side, const float *p, const float *bias, const float *slope, float *y, ptrdiff_t row,
+                         ptrdiff_t step, int rows, int columns) {
+    enum { TILE = WINOGRAD_TILE };
     for (int n = 0; n < NR; n++) {
-        float half[SIDE * TILE], full[TILE * TILE];
-        for (int i = 0; i < SIDE; i++) winograd_outputs(p + (ptrdiff_t)i * SIDE * NR + n, NR, half + i * TILE, 1);
-        for (int j = 0; j < TILE; j++) winograd_outputs(half + j, TILE, full + j, TILE);
+        float half[WINOGRAD * TILE], full[TILE * TILE];
+        for (int i = 0; i < side; i++) winograd_outputs(side, p + (ptrdiff_t)i * side * NR + n, NR, half + i * TILE, 1);
+        for (int j = 0; j < TILE; j++) winograd_outputs(side, half + j, TILE, full + j, TILE);
         for (int i = 0; i < rows; i++)
             for (int j = 0; j < columns; j++) {
                 const float sum = full[i * TILE + j] + bias[n];
@@ -238,14 +254,14 @@ static void toom_in_int16(int points, int tile, const float *const *x, ptrdiff_t
     }
 }
 
-static void winograd_in_int16(const float *const *x, ptrdiff_t blocks, const float *scale, int16_t *v,
+static void winograd_in_int16(int side, const float *const *x, ptrdiff_t blocks, const float *scale, int16_t *v,
                               ptrdiff_t point_step, ptrdiff_t block_step) {
     float values[WINOGRAD * WINOGRAD * KBLOCK];
     const float *at[WINOGRAD * WINOGRAD];
     for (ptrdiff_t b = 0; b < blocks; b++) {
-        for (int i = 0; i < WINOGRAD * WINOGRAD; i++) at[i] = x[i] + b * KBLOCK;
-        winograd_in(at, 1, values, KBLOCK, 0);
-        points_to_int16(WINOGRAD * WINOGRAD, values, point_step, scale, v + b * block_step);
+        for (int i = 0; i < side * side; i++) at[i] = x[i] + b * KBLOCK;
+        winograd_in(side, at, 1, values, KBLOCK, 0);
+        points_to_int16(side * side, values, point_step, scale, v + b * block_step);
     }
 }
 

@@ -18,6 +18,7 @@ enum {
     MAX_NR = 32,  /* width of the widest panel */
     MAX_TOOM = 5, /* points per side of the largest Toom-Cook transform */
     WINOGRAD = 6, /* of Winograd's, with tiles of WINOGRAD_TILE outputs */
+    WINOGRAD_HALVED = 5, /* the same of convolutions of stride 2 */
     WINOGRAD_TILE = 4,
     /* The largest number that an input becomes in 16 bits, and how many products are added up as whole numbers.  Inputs
      * have 14 bits, so weights can have 12 or 13 before a sum of INT16_SLICE products overflows (pack_int16.c). */
@@ -59,13 +60,15 @@ typedef struct gan_kernels {
      * above and to the left, if there are any, have been there: it is added to their last points - tile rows or
      * columns, and overwrites elsewhere. */
     void (*toom_out)(int points, int tile, const float *p, float *strip, ptrdiff_t row, int above, int left);
-    /* Winograd's F(4 x 4, 3 x 3) at 0, +-sqrt(1/2), +-sqrt(2), inf.  x: 6 x 6 pixels, each `blocks` x 16 channels; the
-     * values at point p of block k go to v[p x point_step + k x block_step], 16 of them. */
-    void (*winograd_in)(const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t point_step, ptrdiff_t block_step);
-    /* p: [36][nr].  y[i x row + j x step + n] = the 4 x 4 outputs, plus bias[n], times slope[n] below zero, for
+    /* Winograd's F(4 x 4, 3 x 3) at 0, +-sqrt(1/2), +-sqrt(2), inf if `side` is 6, and F(4 x 4, 2 x 2) at +-1/2, +-3/2,
+     * inf if it is 5.  x: side x side pixels, each `blocks` x 16 channels; the values at point p of block k go to
+     * v[p x point_step + k x block_step], 16 of them. */
+    void (*winograd_in)(int side, const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t point_step,
+                        ptrdiff_t block_step);
+    /* p: [side x side][nr].  y[i x row + j x step + n] = the 4 x 4 outputs, plus bias[n], times slope[n] below zero, for
      * i < rows, j < columns. */
-    void (*winograd_out)(const float *p, const float *bias, const float *slope, float *y, ptrdiff_t row, ptrdiff_t step,
-                         int rows, int columns);
+    void (*winograd_out)(int side, const float *p, const float *bias, const float *slope, float *y, ptrdiff_t row,
+                         ptrdiff_t step, int rows, int columns);
     /* y[i x y_step + n] = act(x[i x x_step + n] + bias[n]) for i < pixels, n < nr. */
     void (*bias_act)(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels,
                      activation act);
@@ -106,7 +109,7 @@ typedef struct gan_kernels {
     /* As toom_in and winograd_in, of values that to_int16 brings to 16 bits: scale[p] is that of point p. */
     void (*toom_in_int16)(int points, int tile, const float *const *x, ptrdiff_t blocks, const float *scale, int16_t *v,
                           ptrdiff_t v_step);
-    void (*winograd_in_int16)(const float *const *x, ptrdiff_t blocks, const float *scale, int16_t *v,
+    void (*winograd_in_int16)(int side, const float *const *x, ptrdiff_t blocks, const float *scale, int16_t *v,
                               ptrdiff_t point_step, ptrdiff_t block_step);
     /* As gemm and gemm_packed, with k a multiple of 16, at most INT16_SLICE; b lies as [k / 2][nr][2].  The sum is whole
      * and must not overflow 32 bits; scale[n] times it is added to c or overwrites it. */

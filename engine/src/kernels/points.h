@@ -12,4 +12,7 @@ static const float TOOM_POINTS[MAX_TOOM - 2][MAX_TOOM - 1] = {{0, -1}, {0, 1, -1
 static const double WINOGRAD_POINTS[WINOGRAD - 1] = {0, 0.70710678118654752, -0.70710678118654752, 1.41421356237309505,
                                                      -1.41421356237309505};
 
+/* And those of F(4 x 4, 2 x 2), +-1/2 and +-3/2. */
+static const double HALVED_POINTS[WINOGRAD_HALVED - 1] = {0.5, -0.5, 1.5, -1.5};
+
 #endif
