@@ -149,6 +149,17 @@ static void winograd_matrix(int points, int taps, double g[WINOGRAD][MAX_TOOM]) 
     }
 }
 
+void gan_i_winograd_weights(const float kernel[9], float values[WINOGRAD * WINOGRAD]) {
+    double g[WINOGRAD][MAX_TOOM];
+    winograd_matrix(WINOGRAD, 3, g);
+    for (int p = 0; p < WINOGRAD * WINOGRAD; p++) {
+        double sum = 0;
+        for (int t = 0; t < 9; t++) /* the matrix is that of the reversed kernel */
+            sum += g[p / WINOGRAD][2 - t / 3] * g[p % WINOGRAD][2 - t % 3] * (double)kernel[t];
+        values[p] = (float)sum;
+    }
+}
+
 /* One phase of the rows and columns of a kernel's slice, and one panel of its output channels. */
 typedef struct phase_panel {
     uint32_t py, px;

@@ -86,6 +86,8 @@ static inline uint32_t taps_before(const gan_conv *conv, uint32_t k, uint32_t ph
     return taps;
 }
 
+/* The weights of a 3 x 3 kernel at Winograd's points. */
+void gan_i_winograd_weights(const float kernel[9], float values[WINOGRAD * WINOGRAD]);
 int gan_i_method_fits(const gan_conv *conv, gan_method method);
 /* Floats that the packed weights take; at most MAX_GROWTH times those of the file's, with the outputs padded. */
 uint64_t gan_i_method_floats(const gan_conv *conv, gan_method method, const gan_kernels *kernels);

@@ -13,6 +13,8 @@
 enum {
     MAX_GROWTH = 16,
     MAX_WINOGRAD = 4096, /* channels in of a layer by Winograd, whose scratch grows with them */
+    GROUP_CHANNELS = 128, /* of groups that are transformed together */
+    GROUP_TILES = 32, /* their tiles at most */
     MAX_SLICE = 1 << 14 /* pixels in a slice of a volume that a thread takes whole */
 };
 
@@ -41,6 +43,7 @@ typedef struct gan_style {
                                                dropout's mask */
     uint32_t scale, shift, noise; /* which inputs of the step are the vectors, and the noise */
     int separable; /* the filter: one column times one row, the same for all channels */
+    int grouped, transformed; /* the filter: it adds up groups of channels; and by Winograd */
     float low, high;
 } gan_style;
 
@@ -93,6 +96,8 @@ gan_styled gan_i_styled_constants(const gan_program *program, const gan_kernels 
 /* Floats of a row of pixels that a step computes in a thread's scratch memory. */
 uint64_t gan_i_row_floats(const gan_program *program, const gan_step *step, const gan_kernels *kernels);
 
+/* Floats that a thread needs for a convolution in groups (run_groups.c). */
+uint64_t gan_i_groups_floats(const gan_program *program, const gan_step *step, const gan_kernels *kernels);
 uint64_t gan_i_attend_floats(const gan_program *program, const gan_kernels *kernels, const gan_step *step);
 
 gan_machine gan_i_machine(const gan_kernels *kernels);

@@ -1,5 +1,6 @@
 /* Steps of style-based generators.  Between two convolutions an image is filtered, scaled by a vector, shifted by a
  * plane of noise and a bias, activated and clamped; these layers become one step, which reads and writes it once. */
+#include "pack.h"
 #include "program_parts.h"
 
 #include <math.h>
@@ -80,6 +81,16 @@ static int separates(const gan_layer *filter, float column[MAX_FILTER], float ro
     return 1;
 }
 
+/* Whether a convolution in groups is computed by Winograd: only if its panels are at least half full, or the weights
+ * would grow without being read faster. */
+static int transforms(const program_builder *builder, const gan_layer *filter) {
+    const uint32_t *g = filter->args; /* in, out, kernel, groups, padding */
+    const uint32_t in = g[0] / g[3], out = g[1] / g[3];
+    return g[2] == 3 && g[4] <= 2 && in % KBLOCK == 0 && in <= GROUP_CHANNELS &&
+           2 * out >= (uint32_t)builder->kernels->nr && filter->out.h >= 8 && filter->out.w >= 8 &&
+           method_is_within(METHOD_WINOGRAD, builder->file->error_budget);
+}
+
 static uint32_t add_input(gan_step *step, uint32_t value) {
     step->own_inputs[step->n_inputs] = value;
     return step->n_inputs++;
@@ -121,33 +132,38 @@ void gan_i_build_style(program_builder *builder, gan_step *step) {
     add_input(step, style->filter ? style->filter->inputs[0] : layer->inputs[0]);
     if (layer->n_inputs > 1) add_input(step, layer->inputs[1]);
     if (style->filter) style->separable = separates(style->filter, column, row);
+    if (style->filter) style->grouped = !filters_channels(style->filter);
+    if (style->grouped) style->transformed = transforms(builder, style->filter);
     while (at != NO_PLACE) at = take(builder, step, at);
 }
 
 /* ---- constants ---- */
 
-/* Of a filter: its column and its row, or [tap][channel padded]; of groups: [group][panel of its outputs][tap][input]
- * [nr], and zeros for an input. */
+/* Of a filter: its column and its row, or [tap][channel padded]; of groups: [group][panel of its outputs][tap, or
+ * point][input][nr], and zeros for an input. */
 static uint64_t filter_floats(const gan_style *style, const gan_kernels *kernels, uint64_t wide) {
     if (!style->filter) return 0;
     const uint32_t *g = style->filter->args; /* in, out, kernel, groups */
-    const uint64_t taps = (uint64_t)g[2] * g[2];
+    const uint64_t taps = style->transformed ? WINOGRAD * WINOGRAD : (uint64_t)g[2] * g[2];
     if (style->separable) return 2 * MAX_FILTER;
     if (filters_channels(style->filter)) return taps * wide;
     return taps * g[0] * padded(g[1] / g[3], kernels) + g[0] / g[3];
 }
 
-static void fill_groups(const gan_layer *filter, const gan_kernels *kernels, float *to) {
+static void fill_groups(const gan_layer *filter, int transformed, const gan_kernels *kernels, float *to) {
     const uint64_t groups = filter->args[3], in = filter->args[0] / groups, out = filter->args[1] / groups,
                    taps = (uint64_t)filter->args[2] * filter->args[2], nr = (uint64_t)kernels->nr,
                    panels = padded((uint32_t)out, kernels) / nr;
+    const uint64_t places = transformed ? WINOGRAD * WINOGRAD : taps;
     for (uint64_t o = 0; o < filter->args[1]; o++)
-        for (uint64_t i = 0; i < in; i++)
-            for (uint64_t t = 0; t < taps; t++) {
-                const uint64_t panel = o / out * panels + o % out / nr;
-                to[((panel * taps + t) * in + i) * nr + o % out % nr] = gan_i_element(&filter->weight,
-                                                                                      (o * in + i) * taps + t);
-            }
+        for (uint64_t i = 0; i < in; i++) {
+            const uint64_t panel = o / out * panels + o % out / nr;
+            float elements[MAX_FILTER * MAX_FILTER], values[WINOGRAD * WINOGRAD];
+            for (uint64_t t = 0; t < taps; t++) elements[t] = gan_i_element(&filter->weight, (o * in + i) * taps + t);
+            if (transformed) gan_i_winograd_weights(elements, values);
+            for (uint64_t t = 0; t < places; t++)
+                to[((panel * places + t) * in + i) * nr + o % out % nr] = transformed ? values[t] : elements[t];
+        }
 }
 
 gan_styled gan_i_styled_constants(const gan_program *program, const gan_kernels *kernels, const gan_step *step) {
@@ -212,7 +228,7 @@ void gan_i_fill_style(const gan_program *program, const gan_kernels *kernels, co
     } else if (head != NO_PLACE && head < PLACE_ACTIVATION) {
         const gan_styled at = gan_i_styled_constants(program, kernels, step);
         if (style->separable) separates(style->filter, to, to + MAX_FILTER);
-        else if (style->filter && !filters_channels(style->filter)) fill_groups(style->filter, kernels, to);
+        else if (style->grouped) fill_groups(style->filter, style->transformed, kernels, to);
         else if (style->filter) fill_filter(style->filter, wide, to);
         for (uint64_t c = 0; c < channels; c++) to[at.scale + c] = 1;
         for (uint64_t c = 0; style->bias && c < channels; c++) to[at.shift + c] = gan_i_element(&style->bias->bias, c);
@@ -229,6 +245,6 @@ uint64_t gan_i_row_floats(const gan_program *program, const gan_step *step, cons
     if (step->layer->op == OP_ATTEND) return gan_i_attend_floats(program, kernels, step);
     if (step->layer->op == OP_DEMODULATE) return round_up(step->layer->args[0], KBLOCK) + row;
     const uint64_t noise = step->style.noise ? padded(out.w, kernels) : 0;
-    const uint64_t sums = (uint64_t)kernels->mr * (uint64_t)kernels->nr; /* of groups */
-    return sums + row + noise + (step->style.filter ? (step->style.filter->args[2] - 1) * wide : 0);
+    const uint64_t groups = step->style.grouped ? gan_i_groups_floats(program, step, kernels) : 0;
+    return groups + row + noise + (step->style.filter ? (step->style.filter->args[2] - 1) * wide : 0);
 }

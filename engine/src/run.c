@@ -4,23 +4,24 @@
 
 #include "latents.h"
 
-int gan_i_take_rows(gan_worker *worker, uint32_t v, gan_rows *r) {
+int gan_i_take_rows(gan_worker *worker, uint32_t v, uint32_t each, gan_rows *r) {
     const gan_shape s = worker->shared->program->values[v].shape;
-    const uint32_t h = shape_rows(s), wanted = 4 * (uint32_t)worker->cursor.group->size;
+    const uint32_t h = shape_rows(s), all = (h + each - 1) / each, wanted = 4 * (uint32_t)worker->cursor.group->size;
     const uint32_t spread = worker->images >= wanted ? 1 : (wanted + worker->images - 1) / worker->images,
-                   parts = spread < h ? spread : h;
+                   parts = spread < all ? spread : all;
     uint64_t n;
     if (!gan_i_group_take(&worker->cursor, (uint64_t)worker->images * parts, &n)) return 0;
     const uint32_t part = (uint32_t)(n % parts);
-    *r = (gan_rows){(uint32_t)(n / parts), (uint32_t)((uint64_t)h * part / parts),
-                    (uint32_t)((uint64_t)h * (part + 1) / parts)};
+    const uint32_t end = (uint32_t)((uint64_t)all * (part + 1) / parts) * each;
+    *r = (gan_rows){(uint32_t)(n / parts), (uint32_t)((uint64_t)all * part / parts) * each, end < h ? end : h};
     return 1;
 }
 
 /* A step that is no product, rows of an image at a time. */
 static void run_rows(gan_worker *worker, const gan_step *step) {
     if (step->layer->op == OP_INSTANCE_NORM) gan_i_run_moments(worker, step);
-    for (gan_rows r; gan_i_take_rows(worker, step->output, &r);) step->run(worker, step, &r);
+    const uint32_t each = step->style.transformed ? WINOGRAD_TILE : 1;
+    for (gan_rows r; gan_i_take_rows(worker, step->output, each, &r);) step->run(worker, step, &r);
     gan_i_group_barrier(&worker->cursor);
 }
 
@@ -29,7 +30,7 @@ static void run_rows(gan_worker *worker, const gan_step *step) {
 static void take_images(gan_worker *worker) {
     const gan_shape s = worker->shared->program->values[VALUE_Z].shape;
     const uint64_t wide = padded(s.c, worker->shared->kernels), row = s.w * wide;
-    for (gan_rows r; gan_i_take_rows(worker, VALUE_Z, &r);)
+    for (gan_rows r; gan_i_take_rows(worker, VALUE_Z, 1, &r);)
         for (uint64_t y = r.y0; y < r.y1; y++)
             gan_i_take_row(worker->shared->in, worker->shared->base + worker->first + r.image, y,
                            value_at(worker, VALUE_Z, r.image) + y * row, wide);
@@ -68,7 +69,7 @@ void gan_i_begin_chunk(gan_worker *worker) {
 static void end(gan_worker *worker, uint32_t v) {
     const gan_shape s = worker->shared->program->values[v].shape;
     const uint64_t wide = padded(s.c, worker->shared->kernels), row = s.w * wide;
-    for (gan_rows r; gan_i_take_rows(worker, v, &r);)
+    for (gan_rows r; gan_i_take_rows(worker, v, 1, &r);)
         for (uint64_t y = r.y0; y < r.y1; y++)
             gan_i_put_row(&worker->shared->out, worker->shared->kernels, worker->first + r.image, y,
                           value_at(worker, v, r.image) + y * row, wide);

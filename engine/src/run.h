@@ -45,8 +45,11 @@ void gan_i_begin_chunk(gan_worker *worker);
 /* The last step also writes the output. */
 void gan_i_run_step(gan_worker *worker, uint32_t index);
 
-/* The next share of the rows of a value; 0 when there is none left.  Then a barrier. */
-int gan_i_take_rows(gan_worker *worker, uint32_t v, gan_rows *r);
+/* The next share of the rows of a value, whole groups of `each` rows; 0 when there is none left.  Then a barrier. */
+int gan_i_take_rows(gan_worker *worker, uint32_t v, uint32_t each, gan_rows *r);
+/* Row `y` of a convolution in groups, or by Winograd the WINOGRAD_TILE rows from it on; the row after them, at most
+ * `end`. */
+uint32_t gan_i_run_groups(const gan_worker *worker, const gan_step *step, uint32_t image, uint32_t y, uint32_t end);
 
 /* The parts, one a file. */
 void gan_i_run_moments(gan_worker *worker, const gan_step *step);

@@ -38,7 +38,7 @@ void gan_i_run_moments(gan_worker *worker, const gan_step *step) {
     const gan_shared *shared = worker->shared;
     const gan_shape s = shared->program->values[step->output].shape;
     const uint64_t wide = padded(s.c, shared->kernels), panels = wide / (uint64_t)shared->kernels->nr;
-    for (gan_rows r; gan_i_take_rows(worker, step->output, &r);)
+    for (gan_rows r; gan_i_take_rows(worker, step->output, 1, &r);)
         for (uint64_t y = r.y0; y < r.y1; y++) {
             float *to = moments_at(worker, step, r.image) + 2 * y * wide;
             shared->kernels->moments(value_at(worker, step->inputs[0], r.image) + y * s.w * wide, s.w, (ptrdiff_t)wide,

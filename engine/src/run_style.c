@@ -158,38 +158,6 @@ static void weigh_row(const gan_worker *worker, const gan_step *step, uint32_t i
     }
 }
 
-/* The same of a convolution in groups of channels: a product for each group, tap and mr pixels. */
-static void group_row(const gan_worker *worker, const gan_step *step, uint32_t image, int64_t y, float *to) {
-    const gan_kernels *kernels = worker->shared->kernels;
-    const uint32_t *g = step->style.filter->args; /* in, out, kernel, groups, padding */
-    const gan_shape in = shape_of(worker, step->inputs[0]), out = shape_of(worker, step->output);
-    const int64_t side = g[2], pad = g[4], wide = (int64_t)wide_of(worker, step->output), nr = kernels->nr,
-                  in_wide = (int64_t)wide_of(worker, step->inputs[0]), each = g[0] / g[3], made = g[1] / g[3],
-                  panels = padded((uint32_t)made, kernels) / nr;
-    const float *from = value_at(worker, step->inputs[0], image), *weights = constants_of(worker, step),
-                *zeros = weights + g[3] * panels * side * side * each * nr;
-    for (int64_t x = 0; x < out.w; x += kernels->mr)
-        for (int64_t n = 0; n < g[3] * panels; n++) {
-            const int m = out.w - x < kernels->mr ? (int)(out.w - x) : kernels->mr;
-            const float *rows[MAX_MR];
-            float *sums[MAX_MR];
-            for (int i = 0; i < m; i++) sums[i] = worker->thread_scratch + i * nr;
-            memset(worker->thread_scratch, 0, sizeof(float) * (size_t)(m * nr));
-            for (int64_t t = 0; t < side * side; t++) {
-                const int64_t iy = y + t / side - pad;
-                if (iy < 0 || iy >= in.h) continue;
-                for (int i = 0; i < m; i++) {
-                    const int64_t ix = x + i + t % side - pad;
-                    rows[i] = ix < 0 || ix >= in.w ? zeros : from + (iy * in.w + ix) * in_wide + n / panels * each;
-                }
-                kernels->gemm(m, each, rows, KBLOCK, weights + (n * side * side + t) * each * nr, sums, 1, NULL);
-            }
-            const int64_t first = n % panels * nr, left = made - first, count = left < nr ? left : nr;
-            for (int i = 0; i < m; i++)
-                memcpy(to + (x + i) * wide + n / panels * made + first, sums[i], sizeof *to * (size_t)count);
-        }
-}
-
 void gan_i_run_GROUPED_CONV_TRANSPOSE(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
     const uint32_t *g = step->layer->args; /* in, out, kernel, groups, stride, padding */
     const gan_shape in = shape_of(worker, step->inputs[0]), out = shape_of(worker, step->output);
@@ -226,12 +194,12 @@ static void run_styled(const gan_worker *worker, const gan_step *step, const gan
     const uint64_t noise_wide = style->noise ? wide_of(worker, step->inputs[style->noise]) : 0;
     float *noise = worker->thread_scratch + row + (style->filter ? (style->filter->args[2] - 1) * wide : 0); /* behind
         what a filter needs */
-    for (uint64_t y = r->y0; y < r->y1; y++) {
+    uint32_t grouped = r->y0; /* rows of a convolution in groups that are there */
+    for (uint32_t y = r->y0; y < r->y1; y++) {
         float *to = value_at(worker, step->output, r->image) + y * row;
         const float *from = to, *plane = style->plane ? constants + at.plane + (style->noise ? 0 : y * s.w) : NULL;
         if (!style->filter) from = value_at(worker, step->inputs[0], r->image) + y * row;
-        else if (style->filter->args[0] != style->filter->args[3] || style->filter->args[1] != style->filter->args[3])
-            group_row(worker, step, r->image, (int64_t)y, to);
+        else if (style->grouped) grouped = y < grouped ? grouped : gan_i_run_groups(worker, step, r->image, y, r->y1);
         else if (style->separable) filter_row(worker, step, r->image, (int64_t)y, to);
         else weigh_row(worker, step, r->image, (int64_t)y, to);
         if (bare) continue;
