@@ -14,7 +14,15 @@ typedef enum gan_op {
 #undef OPERATION
 } gan_op;
 
-typedef enum activation_kind { ACT_NONE, ACT_RELU, ACT_LEAKY_RELU, ACT_TANH, ACT_SIGMOID, ACT_COUNT } activation_kind;
+typedef enum activation_kind {
+    ACT_NONE,
+    ACT_RELU,
+    ACT_LEAKY_RELU,
+    ACT_TANH,
+    ACT_SIGMOID,
+    ACT_COUNT,            /* in a file */
+    ACT_PRELU = ACT_COUNT /* a layer of its own there, which joins the product before it */
+} activation_kind;
 /* Noise is a plane of one channel, which lies as an image of one column: a pixel per row, a channel per number.  A mask
  * has the shape of the value that a dropout drops by it, and is never stored: the dropout draws it. */
 typedef enum given_kind { GIVEN_SCALAR, GIVEN_NOISE, GIVEN_MASK } given_kind;

@@ -11,12 +11,13 @@ enum {
     DEFAULT_LLC_BYTES = 16000000
 };
 
-/* Fuse the activation that alone reads the step's output. */
+/* Fuse the activation that alone reads the step's output; of a product slopes per channel too. */
 static void fuse_activation(program_builder *builder, gan_step *step) {
     const gan_layer *next = only_reader(builder, step->output);
-    if (!next || next->op != OP_ACTIVATION) return;
+    if (!next || (next->op != OP_ACTIVATION && (next->op != OP_PRELU || step->run))) return;
     absorb(builder, next);
-    step->act = (activation){(activation_kind)next->args[0], next->fargs[0]};
+    if (next->op == OP_PRELU) step->prelu = next, step->act = (activation){.kind = ACT_PRELU};
+    else step->act = gan_i_activation(next);
     step->output = value_of(builder, next);
 }
 
@@ -129,7 +130,7 @@ static void build_step(program_builder *builder, const gan_layer *layer) {
     } else if (layer->op == OP_UPSAMPLE || layer->op == OP_UPSAMPLE_3D || layer->op == OP_UPSAMPLE_1D) {
         build_upsampled_conv(builder, layer, step);
     } else if (layer->op == OP_ACTIVATION) {
-        step->act = (activation){(activation_kind)layer->args[0], layer->fargs[0]};
+        step->act = gan_i_activation(layer);
     } else if ((layer->op == OP_RESHAPE || layer->op == OP_RESHAPE_3D) &&
                shape_pixels(value_shape(builder->file, layer->inputs[0])) == 1 && shape_pixels(layer->out) == 1) {
         program->values[step->output].alias = program->values[layer->inputs[0]].alias;
@@ -147,10 +148,16 @@ static void build_step(program_builder *builder, const gan_layer *layer) {
 
 static uint32_t filter_taps(const gan_layer *layer) { return layer->op == OP_BLUR_DOWN ? 9 : 16; }
 
-/* Bias of a convolution, [Cout padded] or [pixel][Cout padded]; scale and shift of an affine step. */
+/* Floats of the bias of a product, [Cout padded] or [pixel][Cout padded]. */
+static uint64_t bias_floats(const program_builder *builder, const gan_step *step) {
+    const uint64_t c = padded(builder->program->values[step->output].shape.c, builder->kernels);
+    return step->conv.pixel_bias ? c * shape_pixels(step->conv.out) : c;
+}
+
+/* Bias of a product, then its slopes; scale and shift of an affine step. */
 static uint64_t constants_of(const program_builder *builder, const gan_step *step) {
     const uint32_t c = padded(builder->program->values[step->output].shape.c, builder->kernels);
-    if (!step->run) return step->conv.pixel_bias ? c * shape_pixels(step->conv.out) : c;
+    if (!step->run) return bias_floats(builder, step) + (step->prelu ? c : 0);
     switch (step->layer->op) {
     case OP_SCALE:
         return 2 * (uint64_t)builder->kernels->nr; /* all channels alike: one panel's */
@@ -167,6 +174,10 @@ static uint64_t constants_of(const program_builder *builder, const gan_step *ste
     }
 }
 
+static void fill_slopes(const gan_layer *prelu, uint32_t channels, float *to) {
+    for (uint32_t c = 0; c < channels; c++) to[c] = gan_i_element(&prelu->weight, prelu->args[0] > 1 ? c : 0);
+}
+
 static void fill_constants(const program_builder *builder, const gan_step *step, float *to) {
     const gan_layer *layer = step->layer;
     const uint32_t channels = builder->program->values[step->output].shape.c, wide = padded(channels, builder->kernels);
@@ -174,6 +185,7 @@ static void fill_constants(const program_builder *builder, const gan_step *step,
         const uint64_t pixels = step->conv.pixel_bias ? shape_pixels(step->conv.out) : 1;
         for (uint64_t p = 0; p < pixels && layer->bias.count; p++)
             for (uint32_t c = 0; c < channels; c++) to[p * wide + c] = gan_i_element(&layer->bias, c * pixels + p);
+        if (step->prelu) fill_slopes(step->prelu, channels, to + bias_floats(builder, step));
     } else if (layer->op == OP_SCALE) {
         for (int i = 0; i < builder->kernels->nr; i++)
             to[i] = layer->fargs[0], to[builder->kernels->nr + i] = layer->fargs[1];
@@ -188,7 +200,7 @@ static void fill_constants(const program_builder *builder, const gan_step *step,
             to[wide + c] = layer->bias.count ? gan_i_element(&layer->bias, c) : 0;
         }
     } else if (layer->op == OP_PRELU) {
-        for (uint32_t c = 0; c < channels; c++) to[c] = gan_i_element(&layer->weight, layer->args[0] > 1 ? c : 0);
+        fill_slopes(layer, channels, to);
     } else if (layer->op == OP_BLUR_DOWN || layer->op == OP_BLUR_UP) {
         const uint32_t taps = filter_taps(layer);
         for (uint32_t t = 0; t < taps; t++)
@@ -286,8 +298,11 @@ gan_status gan_i_program(const gan_file *file, const gan_kernels *kernels, gan_p
     status = GAN_ERROR_MEMORY;
     program->constants = calloc(program->n_constants + 1, sizeof *program->constants);
     if (!program->constants) goto done;
-    for (uint32_t i = 0; i < program->n_steps; i++)
-        fill_constants(&builder, &program->steps[i], program->constants + program->steps[i].constants);
+    for (uint32_t i = 0; i < program->n_steps; i++) {
+        gan_step *step = &program->steps[i];
+        fill_constants(&builder, step, program->constants + step->constants);
+        if (step->prelu) step->act.slopes = program->constants + step->constants + bias_floats(&builder, step);
+    }
     place_values(program, builder.uses, builder.reader);
     status = GAN_OK;
 done:

@@ -57,8 +57,10 @@ typedef struct gan_step {
                 const struct gan_rows *r); /* NULL for a product */
     uint32_t output; /* a value */
     activation act;
+    const gan_layer *prelu; /* whose slopes are the activation's, or NULL */
     gan_conv conv; /* of a product */
-    uint32_t constants; /* offset in floats: of a product\'s bias; of RUN_SCALED\'s factors, then summands */
+    uint32_t
+        constants; /* offset in floats: of a product\'s bias, then slopes; of RUN_SCALED\'s factors, then summands */
 } gan_step;
 
 typedef struct gan_value {

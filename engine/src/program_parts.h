@@ -23,6 +23,10 @@ static inline uint32_t value_of(const program_builder *builder, const gan_layer 
     return FIRST_LAYER + (uint32_t)(layer - builder->file->layers);
 }
 
+static inline activation gan_i_activation(const gan_layer *layer) {
+    return (activation){.kind = (activation_kind)layer->args[0], .slope = layer->fargs[0]};
+}
+
 static inline void absorb(program_builder *builder, const gan_layer *layer) {
     builder->absorbed[layer - builder->file->layers] = 1;
 }

@@ -105,7 +105,7 @@ static place take(program_builder *builder, gan_step *step, place at) {
     if (next->op == OP_ADD_NOISE) step->style.noise = add_input(step, next->inputs[1]);
     if (to == PLACE_PLANE) step->style.plane = next;
     else if (to == PLACE_SHIFT) step->style.bias = next;
-    else if (to == PLACE_ACTIVATION) step->act = (activation){(activation_kind)next->args[0], next->fargs[0]};
+    else if (to == PLACE_ACTIVATION) step->act = gan_i_activation(next);
     else step->style.low = next->fargs[0], step->style.high = next->fargs[1];
     absorb(builder, next);
     step->output = value_of(builder, next);

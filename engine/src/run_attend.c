@@ -75,7 +75,7 @@ static void softmax(const gan_kernels *kernels, float *scores, float *row, uint6
     float most = scores[0], sum[16] = {0};
     for (uint64_t n = 1; n < keys; n++) most = scores[n] > most || scores[n] != scores[n] ? scores[n] : most;
     for (uint64_t n = 0; n < keys; n++) scores[n] -= most;
-    kernels->activate(scores, row, (ptrdiff_t)keys, (activation){ACT_SIGMOID, 0});
+    kernels->activate(scores, row, (ptrdiff_t)keys, (activation){.kind = ACT_SIGMOID});
     for (uint64_t n = 0; n < keys; n++) scores[n] = row[n] / (1 - row[n]);
     for (uint64_t n = 0; n < keys; n++) sum[n % 16] += scores[n];
     for (int i = 1; i < 16; i++) sum[0] += sum[i];

@@ -110,7 +110,8 @@ static void run_block(const gan_worker *worker, const gan_step *step, const pixe
                 multiply(kernels, block, block->inputs + part * block->count, k0, depth, weights, part || k0);
                 weights += depth * nr;
             }
-        kernels->bias_act(block->sums, nr, bias + panel * nr, out + panel * nr, out_c, block->count, step->act);
+        kernels->bias_act(block->sums, nr, bias + panel * nr, out + panel * nr, out_c, block->count,
+                          activation_from(step->act, panel * nr));
     }
 }
 
@@ -188,7 +189,7 @@ static void run_block_int16(const gan_worker *worker, const gan_step *step, cons
     }
     for (int64_t panel = 0; panel < out_c / nr; panel++)
         kernels->bias_act(block->sums + panel * block->count * nr, nr, bias + panel * nr, out + panel * nr, out_c,
-                          block->count, step->act);
+                          block->count, activation_from(step->act, panel * nr));
 }
 
 void gan_i_run_blocks_int16(gan_worker *worker, const gan_step *step, const float *weights) {

@@ -76,7 +76,7 @@ static void begin_row(gan_worker *worker, const gan_step *step, const direct_ite
     const gan_kernels *kernels = worker->shared->kernels;
     const int64_t out_c = padded(conv->out.c, kernels), nr = kernels->nr, stride = conv->out_stride;
     const float *bias = worker->shared->program->constants + step->constants, *zeros = worker->shared->zeros;
-    const activation none = {ACT_NONE, 0};
+    const activation none = {.kind = ACT_NONE};
     const row_place at = place_of(of, r);
     const int64_t pixel = output_of(conv, of, at) + stride * of->x.all.from, wide = length(of->x.all);
     float *to = value_at(worker, step->output, at.image) + pixel * out_c + item->panel * nr;
@@ -159,7 +159,8 @@ static void run_item(gan_worker *worker, const gan_step *step, const direct_item
         const row_place at = place_of(of, r);
         const int64_t pixel = output_of(conv, of, at) + (int64_t)conv->out_stride * of->x.all.from;
         float *to = value_at(worker, step->output, at.image) + pixel * out_c + item->panel * nr;
-        kernels->bias_act(to, x_step, worker->shared->zeros, to, x_step, length(of->x.all), step->act);
+        kernels->bias_act(to, x_step, worker->shared->zeros, to, x_step, length(of->x.all),
+                          activation_from(step->act, item->panel * nr));
     }
 }
 
@@ -198,7 +199,7 @@ static void run_pixel(gan_worker *worker, const gan_step *step, uint32_t panel, 
             }
             float *out = value_at(worker, step->output, image) + pixel * out_c + panel * nr;
             kernels->bias_act(products, nr, bias + (conv->pixel_bias ? pixel * out_c : 0), out, per_image, m,
-                              step->act);
+                              activation_from(step->act, panel * nr));
             image += (uint32_t)m;
         }
     }

@@ -10,7 +10,9 @@ static void emit(const gan_worker *worker, const gan_step *step, uint32_t image,
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
     const int64_t nc = conv->out.c, n = nc * conv->out.w;
-    kernels->activate(row, row, n, step->act);
+    if (step->act.kind == ACT_PRELU) {
+        for (int64_t i = 0; i < n; i++) row[i] = row[i] < 0 ? row[i] * step->act.slopes[i % nc] : row[i];
+    } else kernels->activate(row, row, n, step->act);
     if (!last) {
         const int64_t wide = padded(conv->out.c, kernels);
         float *to = value_at(worker, step->output, image) + (int64_t)y * conv->out.w * wide;

@@ -64,7 +64,7 @@ void gan_i_run_MODULATED_CONSTANT(const gan_worker *worker, const gan_step *step
     worker->shared->kernels->affine(constants + from, value_at(worker, step->inputs[0], r->image), zeros,
                                     value_at(worker, step->output, r->image) + from,
                                     (ptrdiff_t)((r->y1 - r->y0) * (uint64_t)s.w), (ptrdiff_t)wide,
-                                    (activation){ACT_NONE, 0});
+                                    (activation){.kind = ACT_NONE});
 }
 
 /* center + psi (w - center) */

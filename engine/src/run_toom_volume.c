@@ -131,7 +131,7 @@ static void emit(const gan_worker *worker, const gan_step *step, const gan_tilin
         float *to = slice + ((int64_t)y * conv->out.w + (int64_t)stride * x0 + shift_x) * out_c + panel * nr;
         kernels->bias_act(strip + ((int64_t)(r - r0) * tiling->width + x0) * nr, nr,
                           worker->shared->program->constants + step->constants + panel * nr, to, stride * out_c,
-                          x1 - x0, step->act);
+                          x1 - x0, activation_from(step->act, panel * nr));
     }
 }
 

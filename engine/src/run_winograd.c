@@ -152,6 +152,7 @@ void gan_i_run_winograd(gan_worker *worker, const gan_step *step, gan_method met
     gan_i_tile_winograd(conv, method, kernels, worker->images, worker->cursor.group->size, &tiling);
     const uint64_t tiles = (uint64_t)tiling.ty * tiling.tx * shape_depth(conv->out) * worker->images;
     const packed_units packed = packed_units_of(conv, method, kernels, weights);
+    const int prelu = step->act.kind == ACT_PRELU;
     float *v = worker->thread_scratch, *products = v + tiling.inputs, slopes[MAX_NR];
     for (uint32_t n = 0; n < nr; n++)
         slopes[n] = step->act.kind == ACT_RELU ? 0 : step->act.kind == ACT_LEAKY_RELU ? step->act.slope : 1;
@@ -165,7 +166,7 @@ void gan_i_run_winograd(gan_worker *worker, const gan_step *step, gan_method met
             for (uint32_t i = 0; i < some; i++)
                 restore(worker, step, &tiling, block, u + i,
                         products + (uint64_t)i * (uint64_t)block.count * (uint64_t)(tiling.side * tiling.side) * nr,
-                        slopes);
+                        prelu ? step->act.slopes + (u + i) * nr : slopes);
         }
     }
     gan_i_group_barrier(&worker->cursor);

@@ -194,7 +194,7 @@ static int check_activations(const gan_kernels *kernels) {
     for (int i = 0; i < N; i++) x[i] = (float)(i - N / 2) / 50.0f;
     x[0] = -INFINITY, x[1] = INFINITY, x[2] = 1e-41f, x[3] = -0.0f, x[4] = 3e38f, x[5] = -3e38f;
     for (int kind = ACT_NONE; kind < ACT_COUNT; kind++) {
-        const activation act = {(activation_kind)kind, 0.2f};
+        const activation act = {.kind = (activation_kind)kind, .slope = 0.2f};
         for (ptrdiff_t n = 0; n <= 40; n++) {
             fill(y, 64, 9), fill(want, 64, 9);
             kernels->activate(x + n, y, n, act);
@@ -223,6 +223,16 @@ static int check_activations(const gan_kernels *kernels) {
         const double affine = largest_difference(y, want, (uint64_t)(6 * kernels->nr));
         failed += expect(affine <= 3e-4, kernels->name, "affine", affine); /* values reach 2,000 */
     }
+    const ptrdiff_t step = 3 * kernels->nr;
+    const activation prelu = {.kind = ACT_PRELU, .slopes = x + 3000};
+    kernels->bias_act(x + 1900, step, x + 2100, y, kernels->nr, 5, prelu);
+    for (int i = 0; i < 5; i++)
+        for (int n = 0; n < kernels->nr; n++) {
+            const float sum = x[1900 + i * step + n] + x[2100 + n];
+            want[i * kernels->nr + n] = sum < 0 ? sum * x[3000 + n] : sum;
+        }
+    failed += expect(largest_difference(y, want, (uint64_t)(5 * kernels->nr)) == 0, kernels->name, "bias_act, prelu",
+                     0);
     release(x), release(y), release(want);
     return failed;
 }
@@ -337,7 +347,7 @@ static int check_images(const gan_kernels *kernels) {
 static int check_styles(const gan_kernels *kernels) {
     enum { PIXELS = 23 };
     const ptrdiff_t channels = 2 * kernels->nr, n = PIXELS * channels;
-    const activation acts[] = {{ACT_NONE, 0}, {ACT_RELU, 0}, {ACT_LEAKY_RELU, 0.2f}};
+    const activation acts[] = {{.kind = ACT_NONE}, {.kind = ACT_RELU}, {.kind = ACT_LEAKY_RELU, .slope = 0.2f}};
     int failed = 0;
     float *x = floats((uint64_t)n), *y = floats((uint64_t)n), *want = floats((uint64_t)n),
           *vectors = floats((uint64_t)(2 * channels)), plane[PIXELS];

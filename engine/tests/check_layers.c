@@ -14,7 +14,8 @@ typedef struct geometry {
 typedef struct test_network {
     gan_file file;
     gan_layer layers[3];
-    float *weight, *bias, *input, *want;
+    float *weight, *bias, *slopes, *input, *want;
+    activation act;
     double ranges[RANGE_COUNT][WINOGRAD * WINOGRAD];
     uint64_t outputs;
 } test_network;
@@ -77,7 +78,7 @@ static void restate(const geometry *g, const gan_layer *layer, test_network *net
                 }
     for (uint64_t i = 0; i < network->outputs; i++) {
         const double x = sum[i] + network->bias[i / pixels % g->out];
-        network->want[i] = (float)(x > 0 ? x : 0.2 * x);
+        network->want[i] = (float)(x > 0 ? x : x * (double)network->slopes[i / pixels % g->out]);
     }
     free(sum);
 }
@@ -88,8 +89,8 @@ static uint32_t out_side(const geometry *g, uint32_t side) {
                                                 : (in - grow) / g->stride + 1);
 }
 
-/* z is the input image, flattened; reshape, [upsampling], the layer, leaky ReLU. */
-static void build(const geometry *g, test_network *network, int restated) {
+/* z is the input image, flattened; reshape, [upsampling], the layer, leaky ReLU or slopes per channel. */
+static void build(const geometry *g, test_network *network, activation_kind kind, int restated) {
     static const uint32_t reads[] = {VALUE_Z, FIRST_LAYER, FIRST_LAYER + 1}; /* each layer the one before */
     const int dims = conv_dims(g->op);
     const gan_shape in = {g->in, g->h, g->w, g->d}, out = {g->out, dims > 1 ? out_side(g, g->h) : 1, out_side(g, g->w),
@@ -127,11 +128,16 @@ static void build(const geometry *g, test_network *network, int restated) {
     network->outputs = (uint64_t)g->images * g->out * shape_pixels(out);
     network->input = floats((uint64_t)g->images * network->file.nz), network->want = floats(network->outputs);
     fill(network->input, (uint64_t)g->images * network->file.nz, 13);
+    network->slopes = floats(round_up(g->out, MAX_NR));
+    fill(network->slopes, g->out, 14);
+    for (uint32_t o = 0; kind == ACT_LEAKY_RELU && o < g->out; o++) network->slopes[o] = 0.2f;
+    network->act = (activation){kind, 0.2f, network->slopes};
     if (restated) restate(g, layer, network);
 }
 
 static void clear(test_network *network) {
-    release(network->weight), release(network->bias), release(network->input), release(network->want);
+    release(network->weight), release(network->bias), release(network->slopes), release(network->input);
+    release(network->want);
 }
 
 /* Pixel (y, x) of what the last layer reads, its channels in a row of a multiple of 16. */
@@ -211,7 +217,7 @@ static double run(const gan_kernels *kernels, test_network *network, uint32_t im
     const float *packed[3] = {0};
     uint32_t at = program.n_steps - 1;
     gan_step *step = &program.steps[at];
-    step->act = (activation){ACT_LEAKY_RELU, 0.2f};
+    step->act = network->act;
     *of = step->conv;
     double best = -1;
     if (gan_i_method_fits(&step->conv, method)) {
@@ -271,7 +277,7 @@ static const char *const METHODS[METHOD_COUNT] = {"direct",   "fold",     "toom3
 static int check_layer(const gan_kernels *kernels, const geometry *g, int number) {
     int failed = 0;
     test_network network;
-    build(g, &network, 1);
+    build(g, &network, number % 2 ? ACT_PRELU : ACT_LEAKY_RELU, 1);
     float *got = floats(network.outputs);
     for (int f = 0; f < METHOD_COUNT; f++) {
         gan_conv conv;
@@ -422,7 +428,7 @@ int check_errors(const gan_kernels *kernels) {
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         const geometry *g = &all[i];
         test_network network;
-        build(g, &network, 0);
+        build(g, &network, ACT_LEAKY_RELU, 0);
         fill_normal(network.weight, network.layers[network.file.n_layers - 1].weight.count, 21);
         fill_normal(network.input, (uint64_t)g->images * network.file.nz, 22);
         memset(network.bias, 0, sizeof *network.bias * g->out);
@@ -476,7 +482,7 @@ int check_choices(const gan_kernels *kernels) {
         const gan_method wanted[] = {all[i].of_one, all[i].of_few, all[i].of_many};
         test_network network;
         gan_program program;
-        build(&all[i].layer, &network, 0);
+        build(&all[i].layer, &network, ACT_LEAKY_RELU, 0);
         if (gan_i_program(&network.file, kernels, &program) != GAN_OK) exit(2);
         const gan_conv *conv = &program.steps[program.n_steps - 1].conv;
         for (int b = 0; b < 3; b++) {
@@ -521,7 +527,7 @@ void bench_layers(const gan_kernels *kernels, double peak) {
             geometry g = all[i];
             g.images = batches[b];
             test_network network;
-            build(&g, &network, 0);
+            build(&g, &network, ACT_LEAKY_RELU, 0);
             float *got = floats(network.outputs);
             for (int f = 0; f < METHOD_COUNT; f++) {
                 gan_conv conv;

@@ -165,7 +165,10 @@ static void winograd_out(int side, const float *p, const float *bias, const floa
 static void bias_act(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels,
                      activation act) {
     for (ptrdiff_t i = 0; i < pixels; i++)
-        for (int n = 0; n < NR; n++) y[i * y_step + n] = activated(x[i * x_step + n] + bias[n], act);
+        for (int n = 0; n < NR; n++) {
+            const float sum = x[i * x_step + n] + bias[n];
+            y[i * y_step + n] = act.kind != ACT_PRELU ? activated(sum, act) : sum < 0 ? sum * act.slopes[n] : sum;
+        }
 }
 
 static void activate(const float *x, float *y, ptrdiff_t n, activation act) {

@@ -29,7 +29,14 @@ enum {
 typedef struct activation {
     activation_kind kind;
     float slope;
+    const float *slopes; /* of ACT_PRELU, which bias_act alone takes: one for each channel, padded */
 } activation;
+
+/* What an activation is for the channels from `first` on. */
+static inline activation activation_from(activation act, ptrdiff_t first) {
+    if (act.kind == ACT_PRELU) act.slopes += first;
+    return act;
+}
 
 typedef struct gan_kernels {
     const char *name;

@@ -249,20 +249,27 @@ INLINE vf v_act(vf x, const activation_kind kind, vf slope) {
         call(ACT_NONE); \
     }
 
+/* `slopes` is NULL if all channels have the one. */
 INLINE void bias_act_kind(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step,
-                          ptrdiff_t pixels, const activation_kind kind, float slope) {
-    vf shift[NV];
-    for (int j = 0; j < NV; j++) shift[j] = v_load(bias + j * VL);
+                          ptrdiff_t pixels, const activation_kind kind, float slope, const float *slopes) {
+    vf shift[NV], below[NV];
+    for (int j = 0; j < NV; j++) {
+        shift[j] = v_load(bias + j * VL);
+        below[j] = slopes ? v_load(slopes + j * VL) : v_set1(slope);
+    }
     for (ptrdiff_t i = 0; i < pixels; i++)
 #pragma GCC unroll 8
         for (int j = 0; j < NV; j++)
-            v_store(y + i * y_step + j * VL,
-                    v_act(v_add(v_load(x + i * x_step + j * VL), shift[j]), kind, v_set1(slope)));
+            v_store(y + i * y_step + j * VL, v_act(v_add(v_load(x + i * x_step + j * VL), shift[j]), kind, below[j]));
 }
 
 static void bias_act(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels,
-                     activation act){
-#define CALL(kind) bias_act_kind(x, x_step, bias, y, y_step, pixels, kind, act.slope)
+                     activation act) {
+    if (act.kind == ACT_PRELU) {
+        bias_act_kind(x, x_step, bias, y, y_step, pixels, ACT_LEAKY_RELU, 0, act.slopes);
+        return;
+    }
+#define CALL(kind) bias_act_kind(x, x_step, bias, y, y_step, pixels, kind, act.slope, NULL)
     BY_KIND(CALL)
 #undef CALL
 }
