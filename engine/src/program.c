@@ -210,39 +210,6 @@ static void fill_constants(const program_builder *builder, const gan_step *step,
     }
 }
 
-/* Give every stored value a place that no value alive at the same time has: first fit in order of birth.
- * last[v]: the last step that reads v, counted from 1, and beyond all for the image.  `alive`: scratch for the values
- * in use, kept in order of offset. */
-static void place_values(gan_program *program, uint32_t *last, uint32_t *alive) {
-    uint32_t n_alive = 0;
-    for (uint32_t v = 0; v < program->n_values; v++) last[v] = 0;
-    for (uint32_t n = 0; n < program->n_steps; n++)
-        for (uint32_t m = 0; m < program->steps[n].n_inputs; m++)
-            last[program->values[program->steps[n].inputs[m]].alias] = n + 1;
-    last[program->values[program->n_values - 1].alias] = program->n_steps + 1;
-    for (uint32_t i = 0; i <= program->n_steps; i++) {
-        const uint32_t born = i ? program->steps[i - 1].output : VALUE_Z;
-        gan_value *value = &program->values[born];
-        if (value->alias != born) continue;
-        uint32_t kept = 0, to = 0;
-        for (uint32_t j = 0; j < n_alive; j++) /* what was read for the last time before this step is gone */
-            if (last[alive[j]] >= i) alive[kept++] = alive[j];
-        n_alive = kept;
-        for (uint64_t at = 0; to < n_alive; to++) {
-            const gan_value *other = &program->values[alive[to]];
-            if (at + value->per_image <= other->offset) break;
-            at = value->offset = other->offset + other->per_image;
-        }
-        memmove(alive + to + 1, alive + to, sizeof *alive * (n_alive - to));
-        alive[to] = born;
-        n_alive++;
-        const uint64_t end = value->offset + value->per_image;
-        const int outer = value->shape.d && born == program->values[program->n_values - 1].alias;
-        if (!outer && end > program->inner_per_image) program->inner_per_image = end;
-        program->values_per_image = end > program->values_per_image ? end : program->values_per_image;
-    }
-}
-
 void gan_i_program_free(gan_program *program) {
     free(program->steps);
     free(program->values);
@@ -278,8 +245,9 @@ gan_status gan_i_program(const gan_file *file, const gan_kernels *kernels, gan_p
         gan_value *to = &program->values[v];
         to->shape = value_shape(file, v);
         to->alias = v;
+        to->wide = padded(to->shape.c, kernels);
         if (v < FIRST_LAYER || !is_mask(&file->layers[v - FIRST_LAYER]))
-            to->per_image = shape_pixels(to->shape) * padded(to->shape.c, kernels);
+            to->per_image = shape_pixels(to->shape) * to->wide;
     }
     gan_i_join_filters(&builder);
     for (uint32_t i = 0; i < file->n_layers; i++)
@@ -303,7 +271,7 @@ gan_status gan_i_program(const gan_file *file, const gan_kernels *kernels, gan_p
         fill_constants(&builder, step, program->constants + step->constants);
         if (step->prelu) step->act.slopes = program->constants + step->constants + bias_floats(&builder, step);
     }
-    place_values(program, builder.uses, builder.reader);
+    gan_i_place_values(&builder);
     status = GAN_OK;
 done:
     free(builder.uses);

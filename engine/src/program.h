@@ -66,7 +66,8 @@ typedef struct gan_step {
 typedef struct gan_value {
     gan_shape shape;
     uint32_t alias; /* the value whose memory holds this one: itself, except for reshapes that move nothing */
-    uint64_t per_image; /* floats for one image: pixels x padded channels; 0 if it is never stored */
+    uint32_t wide; /* floats from one pixel to the next: its padded channels, unless program_layout.c says otherwise */
+    uint64_t per_image; /* floats for one image: pixels x `wide`; 0 if it is never stored */
     uint64_t offset; /* floats from the start of the values' memory, for one image */
 } gan_value;
 

@@ -31,6 +31,8 @@ static inline void absorb(program_builder *builder, const gan_layer *layer) {
     builder->absorbed[layer - builder->file->layers] = 1;
 }
 
+/* program_layout.c: where the values of all steps lie; afterwards the builder is of no use. */
+void gan_i_place_values(program_builder *builder);
 /* program_style.c: the filters whose result one layer scales, which then computes both. */
 void gan_i_join_filters(program_builder *builder);
 /* Make a step of StyleGAN's out of its layer and those behind it; nothing for other layers. */

@@ -68,7 +68,7 @@ void gan_i_begin_chunk(gan_worker *worker) {
 /* The last value to the caller's buffer, where the last step hasn't put it there itself. */
 static void end(gan_worker *worker, uint32_t v) {
     const gan_shape s = worker->shared->program->values[v].shape;
-    const uint64_t wide = padded(s.c, worker->shared->kernels), row = s.w * wide;
+    const uint64_t wide = wide_of(worker, v), row = s.w * wide;
     for (gan_rows r; gan_i_take_rows(worker, v, 1, &r);)
         for (uint64_t y = r.y0; y < r.y1; y++)
             gan_i_put_row(&worker->shared->out, worker->shared->kernels, worker->first + r.image, y,

@@ -51,6 +51,18 @@ int gan_i_take_rows(gan_worker *worker, uint32_t v, uint32_t each, gan_rows *r);
  * `end`. */
 uint32_t gan_i_run_groups(const gan_worker *worker, const gan_step *step, uint32_t image, uint32_t y, uint32_t end);
 
+/* Some rows of a step whose inputs have its output's shape, as runs of `n` floats that a kernel takes: all at once, or
+ * pixel by pixel if their pixels are differently far apart. */
+typedef struct gan_pixel_runs {
+    const float *from[2];
+    uint64_t from_step[2];
+    float *to;
+    uint64_t to_step, count;
+    ptrdiff_t n;
+} gan_pixel_runs;
+
+gan_pixel_runs gan_i_pixel_runs(const gan_worker *worker, const gan_step *step, const gan_rows *r);
+
 /* The parts, one a file. */
 void gan_i_run_moments(gan_worker *worker, const gan_step *step);
 void gan_i_run_direct(gan_worker *worker, const gan_step *step, const float *weights);
@@ -68,6 +80,9 @@ static inline float *value_at(const gan_worker *worker, uint32_t v, uint32_t ima
     const gan_value *to = &worker->shared->program->values[worker->shared->program->values[v].alias];
     return worker->values + to->offset * worker->images + to->per_image * image;
 }
+
+/* Floats from one pixel of a value to the next. */
+static inline uint64_t wide_of(const gan_worker *worker, uint32_t v) { return worker->shared->program->values[v].wide; }
 
 /* The row (or column) that stands at `i` of an image of `n`, beyond its edges by padding; -1 for zeros. */
 static inline int64_t source_of(int64_t i, int64_t n, pad_mode mode) {

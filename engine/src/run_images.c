@@ -14,7 +14,7 @@ typedef struct rows_of_value {
 
 static rows_of_value rows_of(const gan_worker *worker, uint32_t value, uint32_t image) {
     const gan_shape s = worker->shared->program->values[value].shape;
-    return (rows_of_value){value_at(worker, value, image), s, padded(s.c, worker->shared->kernels)};
+    return (rows_of_value){value_at(worker, value, image), s, wide_of(worker, value)};
 }
 
 static float *pixel_at(const rows_of_value *v, uint64_t y, uint64_t x) {
@@ -57,11 +57,10 @@ void gan_i_run_PRELU(const gan_worker *worker, const gan_step *step, const gan_r
 }
 
 void gan_i_run_CLAMP(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
-    const rows_of_value in = rows_of(worker, step->inputs[0], r->image), out = rows_of(worker, step->output, r->image);
-    const uint64_t width = in.shape.h ? in.shape.w : 1; /* of a vector, one pixel */
-    worker->shared->kernels->clamp(in.data + r->y0 * width * in.wide, out.data + r->y0 * width * in.wide,
-                                   (ptrdiff_t)((r->y1 - r->y0) * width * in.wide), step->layer->fargs[0],
-                                   step->layer->fargs[1]);
+    const gan_pixel_runs runs = gan_i_pixel_runs(worker, step, r);
+    for (uint64_t i = 0; i < runs.count; i++)
+        worker->shared->kernels->clamp(runs.from[0] + i * runs.from_step[0], runs.to + i * runs.to_step, runs.n,
+                                       step->layer->fargs[0], step->layer->fargs[1]);
 }
 
 /* Times `scale` if the mask's number exceeds the threshold, else zero.  The mask's coordinates lie channel by channel. */
@@ -96,13 +95,14 @@ void gan_i_run_DROPOUT(const gan_worker *worker, const gan_step *step, const gan
 void gan_i_run_PIXEL_SHUFFLE(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
     const rows_of_value in = rows_of(worker, step->inputs[0], r->image), out = rows_of(worker, step->output, r->image);
     const uint64_t f = step->layer->args[0], square = f * f;
-    for (uint64_t y = r->y0; y < r->y1; y++)
-        for (uint64_t x = 0; x < out.shape.w; x++) {
-            const float *from = pixel_at(&in, y / f, x / f) + y % f * f + x % f;
-            float *to = pixel_at(&out, y, x);
-            for (uint64_t c = 0; c < out.shape.c; c++) to[c] = from[c * square];
-            memset(to + out.shape.c, 0, sizeof *to * (out.wide - out.shape.c));
+    for (uint64_t y = r->y0; y < r->y1; y++) {
+        float *to = pixel_at(&out, y, 0);
+        for (uint64_t x = 0; x < in.shape.w; x++) {
+            const float *from = pixel_at(&in, y / f, x) + y % f * f;
+            for (uint64_t i = 0; i < f; i++, to += out.wide)
+                for (uint64_t c = 0; c < out.shape.c; c++) to[c] = from[c * square + i];
         }
+    }
 }
 
 void gan_i_run_PIXEL_UNSHUFFLE(const gan_worker *worker, const gan_step *step, const gan_rows *r) {

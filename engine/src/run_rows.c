@@ -6,7 +6,7 @@
 /* Shared locals of the functions below: output row pointers, and floats per output row. */
 static uint64_t row_floats(const gan_worker *worker, const gan_step *step) {
     const gan_shape s = worker->shared->program->values[step->output].shape;
-    return (s.h ? s.w : 1) * (uint64_t)padded(s.c, worker->shared->kernels);
+    return (s.h ? s.w : 1) * (uint64_t)wide_of(worker, step->output);
 }
 
 static float *rows_to(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
@@ -22,9 +22,26 @@ static ptrdiff_t floats_in(const gan_worker *worker, const gan_step *step, const
     return (ptrdiff_t)(row_floats(worker, step) * (r->y1 - r->y0));
 }
 
+gan_pixel_runs gan_i_pixel_runs(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
+    const gan_shape s = worker->shared->program->values[step->output].shape;
+    const uint64_t width = s.h ? s.w : 1, pixels = width * (r->y1 - r->y0), first = width * r->y0;
+    gan_pixel_runs runs = {.to_step = wide_of(worker, step->output), .count = pixels, .n = s.c};
+    int alike = runs.to_step <= padded(s.c, worker->shared->kernels);
+    runs.to = value_at(worker, step->output, r->image) + first * runs.to_step;
+    for (uint32_t i = 0; i < step->n_inputs; i++) {
+        runs.from_step[i] = wide_of(worker, step->inputs[i]);
+        runs.from[i] = value_at(worker, step->inputs[i], r->image) + first * runs.from_step[i];
+        alike &= runs.from_step[i] == runs.to_step;
+    }
+    if (alike) runs.n = (ptrdiff_t)(pixels * runs.to_step), runs.count = 1;
+    return runs;
+}
+
 void gan_i_run_ACTIVATION(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
-    worker->shared->kernels->activate(rows_of(worker, step, r, 0), rows_to(worker, step, r), floats_in(worker, step, r),
-                                      step->act);
+    const gan_pixel_runs runs = gan_i_pixel_runs(worker, step, r);
+    for (uint64_t i = 0; i < runs.count; i++)
+        worker->shared->kernels->activate(runs.from[0] + i * runs.from_step[0], runs.to + i * runs.to_step, runs.n,
+                                          step->act);
 }
 
 void gan_i_run_SCALE(const gan_worker *worker, const gan_step *step,
@@ -44,13 +61,17 @@ void gan_i_run_AFFINE(const gan_worker *worker, const gan_step *step, const gan_
 }
 
 void gan_i_run_ADD(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
-    worker->shared->kernels->add(rows_of(worker, step, r, 0), rows_of(worker, step, r, 1), rows_to(worker, step, r),
-                                 floats_in(worker, step, r));
+    const gan_pixel_runs runs = gan_i_pixel_runs(worker, step, r);
+    for (uint64_t i = 0; i < runs.count; i++)
+        worker->shared->kernels->add(runs.from[0] + i * runs.from_step[0], runs.from[1] + i * runs.from_step[1],
+                                     runs.to + i * runs.to_step, runs.n);
 }
 
 void gan_i_run_MULTIPLY(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
-    worker->shared->kernels->multiply(rows_of(worker, step, r, 0), rows_of(worker, step, r, 1),
-                                      rows_to(worker, step, r), floats_in(worker, step, r));
+    const gan_pixel_runs runs = gan_i_pixel_runs(worker, step, r);
+    for (uint64_t i = 0; i < runs.count; i++)
+        worker->shared->kernels->multiply(runs.from[0] + i * runs.from_step[0], runs.from[1] + i * runs.from_step[1],
+                                          runs.to + i * runs.to_step, runs.n);
 }
 
 void gan_i_run_CONCAT(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
@@ -73,13 +94,18 @@ void gan_i_run_UPSAMPLE(const gan_worker *worker, const gan_step *step, const ga
     const gan_program *program = worker->shared->program;
     const gan_kernels *kernels = worker->shared->kernels;
     const gan_shape in = program->values[step->inputs[0]].shape;
-    const uint64_t wide = padded(in.c, kernels), in_row = in.w * wide, f = step->layer->args[0];
+    const uint64_t f = step->layer->args[0];
+    const uint64_t in_wide = wide_of(worker, step->inputs[0]), wide = wide_of(worker, step->output),
+                   in_row = in.w * in_wide, row = in.w * f * wide;
     const float *from = value_at(worker, step->inputs[0], r->image);
     float *to = rows_to(worker, step, r);
-    for (uint64_t y = r->y0; y < r->y1; y++, to += row_floats(worker, step)) {
+    for (uint64_t y = r->y0; y < r->y1; y++, to += row) {
         const float *line = from + y / f * in_row;
         if (!step->layer->args[1]) {
-            for (uint64_t x = 0; x < in.w * f; x++) memcpy(to + x * wide, line + x / f * wide, sizeof *to * wide);
+            if (y > r->y0 && y % f) memcpy(to, to - row, sizeof *to * row); /* the same as the one above */
+            else
+                for (uint64_t x = 0; x < in.w * f; x++)
+                    for (uint64_t c = 0; c < in.c; c++) to[x * wide + c] = line[x / f * in_wide + c];
             continue;
         }
         /* half-pixel centers: output o lies at (o + 0.5) / f - 0.5, held within the image */
@@ -90,8 +116,8 @@ void gan_i_run_UPSAMPLE(const gan_worker *worker, const gan_step *step, const ga
         for (uint64_t x = 0; x < in.w * f; x++) {
             const float across = ((float)x + 0.5f) / (float)f - 0.5f, x_at = across > 0 ? across : 0;
             const uint64_t left = (uint64_t)x_at, right = left + 1 < in.w ? left + 1 : left;
-            kernels->lerp(worker->thread_scratch + left * wide, worker->thread_scratch + right * wide,
-                          x_at - (float)left, to + x * wide, (ptrdiff_t)wide);
+            kernels->lerp(worker->thread_scratch + left * in_wide, worker->thread_scratch + right * in_wide,
+                          x_at - (float)left, to + x * wide, in.c);
         }
     }
 }

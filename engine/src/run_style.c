@@ -9,10 +9,6 @@ static gan_shape shape_of(const gan_worker *worker, uint32_t value) {
     return worker->shared->program->values[value].shape;
 }
 
-static uint64_t wide_of(const gan_worker *worker, uint32_t value) {
-    return padded(shape_of(worker, value).c, worker->shared->kernels);
-}
-
 static const float *constants_of(const gan_worker *worker, const gan_step *step) {
     return worker->shared->program->constants + step->constants;
 }

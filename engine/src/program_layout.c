@@ -1,0 +1,77 @@
+/* Where the values lie in a context's memory, and how far apart their pixels.  Products take and give channels that are
+ * padded to whole panels.  A value of few channels that no product touches lies without padding: of an image of three
+ * channels that is a tenth of the memory that would otherwise be moved. */
+#include "program_parts.h"
+
+#include <string.h>
+
+/* Whether a step takes and gives pixels that are any number of floats apart. */
+static int takes_any_pixels(const gan_step *step) {
+    switch (step->run ? step->layer->op : OP_CONV) {
+    case OP_ACTIVATION:
+    case OP_ADD:
+    case OP_CLAMP:
+    case OP_MULTIPLY:
+    case OP_PIXEL_SHUFFLE:
+    case OP_UPSAMPLE:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+/* Leave out the padding of what such steps alone write and read.  `free`: scratch, by value. */
+static void tighten(gan_program *program, const gan_kernels *kernels, uint32_t *free) {
+    for (uint32_t v = 0; v < program->n_values; v++) free[v] = 0;
+    for (uint32_t n = 0; n < program->n_steps; n++)
+        free[program->steps[n].output] = (uint32_t)takes_any_pixels(&program->steps[n]);
+    for (uint32_t v = 0; v < program->n_values; v++)
+        if (program->values[v].alias != v) free[program->values[v].alias] = 0;
+    for (uint32_t n = 0; n < program->n_steps; n++)
+        for (uint32_t m = 0; m < program->steps[n].n_inputs && !takes_any_pixels(&program->steps[n]); m++)
+            free[program->steps[n].inputs[m]] = 0;
+    for (uint32_t v = 0; v < program->n_values; v++) {
+        gan_value *value = &program->values[v];
+        if (!free[v]) continue;
+        value->wide = value->shape.c;
+        value->per_image = round_up(shape_pixels(value->shape) * value->wide, (uint64_t)kernels->nr);
+    }
+}
+
+/* Give every stored value a place that no value alive at the same time has: first fit in order of birth.
+ * last[v]: the last step that reads v, counted from 1, and beyond all for the image.  `alive`: scratch for the values
+ * in use, kept in order of offset. */
+static void place_values(gan_program *program, uint32_t *last, uint32_t *alive) {
+    uint32_t n_alive = 0;
+    for (uint32_t v = 0; v < program->n_values; v++) last[v] = 0;
+    for (uint32_t n = 0; n < program->n_steps; n++)
+        for (uint32_t m = 0; m < program->steps[n].n_inputs; m++)
+            last[program->values[program->steps[n].inputs[m]].alias] = n + 1;
+    last[program->values[program->n_values - 1].alias] = program->n_steps + 1;
+    for (uint32_t i = 0; i <= program->n_steps; i++) {
+        const uint32_t born = i ? program->steps[i - 1].output : VALUE_Z;
+        gan_value *value = &program->values[born];
+        if (value->alias != born) continue;
+        uint32_t kept = 0, to = 0;
+        for (uint32_t j = 0; j < n_alive; j++) /* what was read for the last time before this step is gone */
+            if (last[alive[j]] >= i) alive[kept++] = alive[j];
+        n_alive = kept;
+        for (uint64_t at = 0; to < n_alive; to++) {
+            const gan_value *other = &program->values[alive[to]];
+            if (at + value->per_image <= other->offset) break;
+            at = value->offset = other->offset + other->per_image;
+        }
+        memmove(alive + to + 1, alive + to, sizeof *alive * (n_alive - to));
+        alive[to] = born;
+        n_alive++;
+        const uint64_t end = value->offset + value->per_image;
+        const int outer = value->shape.d && born == program->values[program->n_values - 1].alias;
+        if (!outer && end > program->inner_per_image) program->inner_per_image = end;
+        program->values_per_image = end > program->values_per_image ? end : program->values_per_image;
+    }
+}
+
+void gan_i_place_values(program_builder *builder) {
+    tighten(builder->program, builder->kernels, builder->uses);
+    place_values(builder->program, builder->uses, builder->reader);
+}
