@@ -174,7 +174,7 @@ def known_layers(generator: Exportable, format: str) -> Checkpoint:
 
 
 def lowered_module(generator: Exportable, output: Literal["float", "bytes"]) -> fx.GraphModule:
-    """Return the module to export, in evaluation mode; BatchNorm is folded in a checkpoint, not in a user's module.
+    """Return the module to export, in evaluation mode; a checkpoint is lowered (`graph.lower`), a user's module isn't.
 
     output: "bytes" for images as uint8.  The module takes the signature's inputs as positional arguments, and returns
     one tensor, or a tuple in the order of the outputs.
@@ -183,9 +183,9 @@ def lowered_module(generator: Exportable, output: Literal["float", "bytes"]) -> 
 
     generator = unprepared(generator)
     if isinstance(generator, Checkpoint):
-        from gan_export.graph.fold import fold_batchnorm
+        from gan_export.graph.lower import lower
 
-        return build_module(*fold_batchnorm(generator.spec, generator.weights), output=output)
+        return build_module(*lower(generator.spec, generator.weights), output=output)
     from gan_export.checkpoint import user_module
 
     return user_module.to_export(_user_module(generator), output)

@@ -16,7 +16,6 @@ from gan_export.exporters import gan_file, native_ranges, native_volumes
 from gan_export.exporters.base import Options, make_manifest
 from gan_export.exporters.gan_file import PortEntry, Record, SizeEntry, TensorEntry
 from gan_export.formats.manifest import Manifest
-from gan_export.graph.fold import fold_batchnorm
 from gan_export.graph.layers import (
     Activation,
     Add,
@@ -63,6 +62,7 @@ from gan_export.graph.layers import (
     Upsample,
     UpsampleNd,
 )
+from gan_export.graph.lower import lower
 from gan_export.graph.ports import Port, Uniform, dim_parts
 from gan_export.graph.signature import Signature
 from gan_export.graph.spec import GeneratorSpec
@@ -122,7 +122,7 @@ class Native:
         The precision is that of the stored weights; with fast arithmetic, the file allows products of 16-bit numbers.
         """
         checkpoint = known_layers(generator, "native")
-        spec, weights = fold_batchnorm(checkpoint.spec, checkpoint.weights)
+        spec, weights = lower(checkpoint.spec, checkpoint.weights)
         manifest = make_manifest(self, generator, options, {})
         ranges = native_ranges.measure(spec, weights) if options.arithmetic == "fast" else {}
         if options.arithmetic == "fast" and not ranges:

@@ -1,7 +1,7 @@
 """Describe a generator as data: a list of layers, each with the names of its inputs, and no code to run.
 
-Every module uses the same spec: `torch_module` converts it to PyTorch, `fold` folds BatchNorm, and exporters and the C
-engine use the folded spec.  This module imports neither torch nor any format.
+Every module uses the same spec: `torch_module` converts it to PyTorch, `lower` makes one of less work that computes the
+same, and exporters and the C engine use the lowered spec.  This module imports neither torch nor any format.
 
 Values have names: an input of the signature has the name of its port, and the output of a layer has the layer's name.
 """

@@ -64,19 +64,19 @@ def _eager(read: Checkpoint, device: str) -> Call:
 
 
 def _folded(read: Checkpoint, device: str) -> Call:
-    from gan_export.graph.fold import fold_batchnorm
+    from gan_export.graph.lower import lower
     from gan_export.graph.torch_module import build_module
 
-    return build_module(*fold_batchnorm(read.spec, read.weights)).to(device)
+    return build_module(*lower(read.spec, read.weights)).to(device)
 
 
 def _channels_last(read: Checkpoint, device: str) -> Call:
     import torch
 
-    from gan_export.graph.fold import fold_batchnorm
+    from gan_export.graph.lower import lower
     from gan_export.graph.torch_module import build_module
 
-    module = build_module(*fold_batchnorm(read.spec, read.weights)).to(device)
+    module = build_module(*lower(read.spec, read.weights)).to(device)
     return module.to(memory_format=torch.channels_last)
 
 

@@ -1,4 +1,4 @@
-"""Find the first wrong layer of an ONNX export: compare its values with those of the folded layers in PyTorch."""
+"""Find the first wrong layer of an ONNX export: compare its values with those of the lowered layers in PyTorch."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def compare(path: Path, checkpoint: Checkpoint, precision: str, batch: int = BAT
 
 
 def _layers(checkpoint: Checkpoint, feeds: Feeds) -> dict[str, npt.NDArray[np.float32]]:
-    """Return the values of the folded layers by the names of their submodules, which the file uses too."""
+    """Return the values of the lowered layers by the names of their submodules, which the file uses too."""
     import torch
     from torch import fx
 
-    from gan_export.graph.fold import fold_batchnorm
+    from gan_export.graph.lower import lower
     from gan_export.graph.torch_module import build_module, submodule_names
 
-    spec, weights = fold_batchnorm(checkpoint.spec, checkpoint.weights)
+    spec, weights = lower(checkpoint.spec, checkpoint.weights)
     module = build_module(spec, weights)
     found = submodule_names(spec)
     names = iter(found[layer.name] for layer in spec.layers)

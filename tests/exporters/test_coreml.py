@@ -21,7 +21,7 @@ from gan_export.exporters.base import Options, unavailable_reason
 from gan_export.formats import manifest as manifests
 from gan_export.formats.base import KEY
 from gan_export.formats.coreml import COREML_MODEL
-from gan_export.graph.fold import fold_batchnorm
+from gan_export.graph.lower import lower
 from gan_export.pipeline import publish
 from tests.conftest import Artifacts, Command, refused
 from tests.exporters.mil import Program
@@ -42,7 +42,7 @@ def test_the_package_holds_the_generators_weights_shapes_and_manifest(classic_pt
     assert set(program.outputs) == {"image"}
     assert program.outputs["image"][0] is np.float32
     read = checkpoint.read(classic_pth)
-    _, weights = fold_batchnorm(read.spec, read.weights)
+    _, weights = lower(read.spec, read.weights)
     held = program.weights()
     for name, weight in weights.items():
         if weight.size > 1:

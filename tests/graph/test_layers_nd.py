@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from gan_export.errors import GanExportError
-from gan_export.graph.fold import fold_batchnorm
 from gan_export.graph.layers import (
     Activation,
     BatchNorm,
@@ -16,6 +15,7 @@ from gan_export.graph.layers import (
     Reshape,
     UpsampleNd,
 )  # fmt: skip
+from gan_export.graph.lower import lower
 from gan_export.graph.spec import Chain, GeneratorSpec, flops
 from gan_export.graph.torch_module import build_module
 from gan_export.graph.views import LatentImage
@@ -93,7 +93,7 @@ def test_layers_compute_what_torch_computes(net, sides, shape, interpolation, en
     assert (port.name, port.kind, port.shape) == (kind, kind, shape)
     assert LatentImage.of(spec.signature, "a test").image == shape
     assert GeneratorSpec.from_json(spec.to_json()) == spec
-    folded, their = fold_batchnorm(spec, arrays)
+    folded, their = lower(spec, arrays)
     assert not [la for la in folded.layers if isinstance(la, BatchNorm)]
     torch.testing.assert_close(build_module(folded, their)(z), wanted, atol=1e-5, rtol=0)
     made = build_module(spec, arrays, "bytes")(z)
@@ -111,7 +111,7 @@ def test_an_affine_behind_two_readers_keeps_its_rank():
         f"bn.{p}": rng.uniform(0.5, 2, 2).astype(np.float32) for p in ("weight", "bias", "running_mean", "running_var")
     }
     z = torch.randn(2, 16)
-    torch.testing.assert_close(build_module(*fold_batchnorm(spec, arrays))(z), build_module(spec, arrays)(z))
+    torch.testing.assert_close(build_module(*lower(spec, arrays))(z), build_module(spec, arrays)(z))
 
 
 def test_operations_are_counted_per_tap():

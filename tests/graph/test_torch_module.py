@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from gan_export.errors import GanExportError
 from gan_export.graph import layers as la
 from gan_export.graph import spec as s
-from gan_export.graph.fold import fold_batchnorm
+from gan_export.graph.lower import lower
 from gan_export.graph.torch_module import build_module
 
 
@@ -103,7 +103,7 @@ def test_every_layer_does_what_torch_does(lowered: bool) -> None:
     spec, weights = build()
     z = torch.randn(6, 10, generator=torch.Generator().manual_seed(0))
     label = torch.tensor([0, 1, 2, 3, 3, 0])
-    module = build_module(*fold_batchnorm(spec, weights)) if lowered else build_module(spec, weights)
+    module = build_module(*lower(spec, weights)) if lowered else build_module(spec, weights)
     wanted = by_hand(weights, z, label)
     assert (module(z, label) - wanted).abs().max() < 1e-5
     assert torch.equal(module(z[:, :, None, None], label), module(z, label))
@@ -116,7 +116,7 @@ def test_a_layer_may_have_any_name(lowered: bool) -> None:
     z, label = torch.randn(3, 10, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 3, 1])
     wanted = build_module(spec, weights)(z, label)
     odd = renamed(spec, weights, AWKWARD)
-    module = build_module(*fold_batchnorm(*odd)) if lowered else build_module(*odd)
+    module = build_module(*lower(*odd)) if lowered else build_module(*odd)
     assert (module(z, label) - wanted).abs().max() < 1e-5
     assert torch.equal(torch.jit.script(module)(z, label), module(z, label))
     module.train().eval().double()
@@ -125,7 +125,7 @@ def test_a_layer_may_have_any_name(lowered: bool) -> None:
 
 def test_lowering_leaves_no_batch_norm_and_one_affine() -> None:
     spec, weights = build()
-    lowered, arrays = fold_batchnorm(spec, weights)
+    lowered, arrays = lower(spec, weights)
     kinds = [type(layer).__name__ for layer in lowered.layers]
     assert "BatchNorm" not in kinds
     assert [layer.name for layer in lowered.layers if isinstance(layer, la.Affine)] == ["bn_lone"]
@@ -142,7 +142,36 @@ def test_a_layer_that_two_read_is_not_folded() -> None:
     rng = np.random.default_rng(1)
     weights = {k: rng.uniform(0.5, 1.5, v).astype(np.float32) for k, v in spec.parameters().items()}
     z = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
-    assert (build_module(spec, weights)(z) - build_module(*fold_batchnorm(spec, weights))(z)).abs().max() < 1e-5
+    assert (build_module(spec, weights)(z) - build_module(*lower(spec, weights))(z)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_a_convolution_of_one_pixel_is_computed_before_the_upsampling(axes: int) -> None:
+    def each(number: int) -> Any:
+        return number if axes == 2 else (number,) * axes
+
+    up, conv = (la.Upsample, la.Conv) if axes == 2 else (la.UpsampleNd, la.ConvNd)
+    one = {"kernel": each(1), "stride": each(1), "padding": each(0)}
+    c = s.Chain()
+    c.add(la.Reshape, "seed", shape=(2, *(3,) * axes))
+    c.add(up, "shared", factor=each(2))
+    c.add(conv, "kept", in_channels=2, out_channels=2, **one)
+    c.add(la.Add, "sum", inputs=("kept", "shared"))
+    c.add(up, "smooth", factor=each(2), mode="bilinear" if axes == 2 else "linear")
+    c.add(up, "blocks", factor=each(3))
+    c.add(conv, "first", in_channels=2, out_channels=4, bias=False, **one)
+    c.add(la.BatchNorm, "bn", channels=4)
+    c.add(conv, "second", in_channels=4, out_channels=3, **one)
+    spec = s.GeneratorSpec.of_latent("ups", 2 * 3**axes, "normal", (3, *(36,) * axes), None, tuple(c))
+    rng = np.random.default_rng(1)
+    weights = {k: rng.uniform(0.5, 1.5, v).astype(np.float32) for k, v in spec.parameters().items()}
+    lowered, arrays = lower(spec, weights)
+    names = [layer.name for layer in lowered.layers]
+    assert names == ["seed", "shared", "kept", "sum", "first", "second", "smooth", "blocks"]
+    assert s.flops(lowered)["first"] * 6**axes == s.flops(spec)["first"] + 4 * 36**axes  # a bias for the BatchNorm
+    z = torch.randn(3, spec.signature.inputs[0].dims({})[0], generator=torch.Generator().manual_seed(0))
+    wanted = build_module(spec, weights)(z)
+    assert (build_module(lowered, arrays)(z) - wanted).abs().max() < 1e-5 * wanted.abs().max()
 
 
 def test_the_module_scripts_and_traces() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gan_export.checkpoint import read
-from gan_export.graph.fold import fold_batchnorm
+from gan_export.graph.lower import lower
 from gan_export.graph.torch_module import build_module
 from tests.originals import ORIGINALS, Original
 
@@ -33,7 +33,7 @@ def test_the_file_draws_what_the_model_drew(original: Original, tmp_path: Path) 
     checkpoint = read(path, original.overrides)
     z, label = original.latents(2), original.labels(2)
     want = original.draw(model, z)
-    lowered = fold_batchnorm(checkpoint.spec, checkpoint.weights)
+    lowered = lower(checkpoint.spec, checkpoint.weights)
     # Folding rounds anew, and residual blocks of random weights add what that costs from block to block.
     for (spec, weights), bound in (((checkpoint.spec, checkpoint.weights), 1e-5), (lowered, 1e-4)):
         ours = build_module(spec, weights)

@@ -14,7 +14,7 @@ from gan_export.checkpoint.exportable import known_layers
 from gan_export.exporters.base import Options, make_manifest
 from gan_export.formats.c import C_MANIFEST
 from gan_export.formats.manifest import Manifest
-from gan_export.graph.fold import fold_batchnorm
+from gan_export.graph.lower import lower
 from gan_export.graph.views import ImageToImage
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class PlainC:
 
         symbol = names.checked_symbol(options.symbol)
         checkpoint = known_layers(generator, "c")
-        spec, arrays = fold_batchnorm(checkpoint.spec, checkpoint.weights)
+        spec, arrays = lower(checkpoint.spec, checkpoint.weights)
         layout = plan.make(spec)
         dropouts = [port.name for port in layout.of.dropouts] if isinstance(layout.of, ImageToImage) else []
         manifest = make_manifest(self, generator, options, {})

@@ -38,7 +38,7 @@ class BatchNorm:
 class Affine:
     """x × weight + bias, per channel of what a BatchNorm takes.
 
-    `fold_batchnorm` puts it in the place of a BatchNorm that can't be folded into the layer before it.
+    `lower` puts it in the place of a BatchNorm that can't be folded into the layer before it.
     """
 
     ARITY: ClassVar[int | None] = 1

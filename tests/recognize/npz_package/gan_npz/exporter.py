@@ -12,7 +12,7 @@ import numpy as np
 from gan_export.checkpoint.exportable import known_layers
 from gan_export.exporters.base import Options, make_manifest
 from gan_export.formats.manifest import Manifest
-from gan_export.graph.fold import fold_batchnorm
+from gan_export.graph.lower import lower
 from gan_npz.format import MANIFEST, SPEC
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class NpzExporter:
     def write(self, generator: Exportable, target: Path, options: Options) -> Manifest:
         """As `Exporter.write`."""
         checkpoint = known_layers(generator, self.name)
-        spec, weights = fold_batchnorm(checkpoint.spec, checkpoint.weights)
+        spec, weights = lower(checkpoint.spec, checkpoint.weights)
         manifest = make_manifest(self, generator, options, {"numpy": np.__version__})
         texts = {SPEC: json.dumps(spec.to_json()), MANIFEST: manifest.to_json()}
         arrays = dict(weights) | {name: np.frombuffer(text.encode(), np.uint8) for name, text in texts.items()}
