@@ -179,7 +179,8 @@ static reached reach_of(const gan_conv *conv, uint32_t kernel, int32_t pad, uint
 
 double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernels *kernels, uint32_t images,
                        int members, const gan_machine *machine) {
-    const double in = conv->in.c, panels = (double)padded(conv->out.c, kernels) / kernels->nr,
+    /* half panels have kernels of their own */
+    const double in = conv->in.c, panels = (double)round_up(conv->out.c, KBLOCK) / kernels->nr,
                  vectors = (double)machine->fma_per_cycle / 2;
     const double bytes = 4.0 * (double)gan_i_method_floats(conv, method, kernels),
                  phases_z = conv->dims > 2 ? conv->out_stride : 1,

@@ -107,6 +107,12 @@ static inline packed_units packed_units_of(const gan_conv *conv, gan_method meth
                           (const int16_t *)(const void *)(packed + (narrow ? parts.weights : 0))};
 }
 
+/* The channels in panel `panel` of `channels`. */
+static inline int panel_columns(uint32_t channels, int64_t panel, const gan_kernels *kernels) {
+    const int64_t left = channels - panel * kernels->nr;
+    return left < kernels->nr ? (int)left : kernels->nr;
+}
+
 /* Some pixels of an image. */
 typedef struct rectangle {
     int32_t y0, y1, x0, x1; /* half open */

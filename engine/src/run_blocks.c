@@ -77,8 +77,8 @@ static void gather(const gan_conv *conv, const pixel_block *block) {
 }
 
 /* sums += the rows from..+depth x weights, register tiles of pixels at a time. */
-static void multiply(const gan_kernels *kernels, const pixel_block *block, const float *const *rows, int64_t offset,
-                     int64_t depth, const float *weights, int accumulate) {
+static void multiply(const gan_kernels *kernels, const pixel_block *block, int columns, const float *const *rows,
+                     int64_t offset, int64_t depth, const float *weights, int accumulate) {
     const int64_t nr = kernels->nr;
     int64_t tiles = (block->count + kernels->mr - 1) / kernels->mr;
     for (int64_t n = 0; n < block->count; tiles--) {
@@ -86,7 +86,7 @@ static void multiply(const gan_kernels *kernels, const pixel_block *block, const
         float *to[MAX_MR];
         const int m = next_part(block->count - n, tiles);
         for (int i = 0; i < m; i++, n++) a[i] = rows[n] + offset, to[i] = block->sums + n * nr;
-        kernels->gemm(m, depth, a, KBLOCK, weights, to, accumulate, NULL);
+        kernels->gemm(m, columns, depth, a, KBLOCK, weights, to, accumulate, NULL);
     }
 }
 
@@ -104,10 +104,11 @@ static void run_block(const gan_worker *worker, const gan_step *step, const pixe
         for (int64_t n = 0; n < block->count; n++) block->inputs[n] = block->patches + (uint64_t)n * patch_floats(conv);
     }
     for (int64_t panel = 0; panel < out_c / nr; panel++) {
+        const int columns = panel_columns(conv->out.c, panel, kernels);
         for (int64_t part = 0; part < parts; part++)
             for (int64_t k0 = 0; k0 < channels; k0 += SLICE) {
                 const int64_t depth = channels - k0 < SLICE ? channels - k0 : SLICE;
-                multiply(kernels, block, block->inputs + part * block->count, k0, depth, weights, part || k0);
+                multiply(kernels, block, columns, block->inputs + part * block->count, k0, depth, weights, part || k0);
                 weights += depth * nr;
             }
         kernels->bias_act(block->sums, nr, bias + panel * nr, out + panel * nr, out_c, block->count,
@@ -172,6 +173,7 @@ static void run_block_int16(const gan_worker *worker, const gan_step *step, cons
                               wide);
         for (int64_t panel = 0; panel < out_c / nr; panel++) {
             const int64_t set = panel * taps + tap;
+            const int columns = panel_columns(conv->out.c, panel, kernels);
             for (int64_t k0 = 0; k0 < wide; k0 += INT16_SLICE) {
                 const int64_t depth = wide - k0 < INT16_SLICE ? wide - k0 : INT16_SLICE;
                 int64_t tiles = (block->count + kernels->mr - 1) / kernels->mr;
@@ -181,7 +183,7 @@ static void run_block_int16(const gan_worker *worker, const gan_step *step, cons
                     const int m = next_part(block->count - n, tiles);
                     for (int i = 0; i < m; i++, n++)
                         rows[i] = block->narrow + n * wide + k0, to[i] = block->sums + (panel * block->count + n) * nr;
-                    kernels->gemm_int16(m, depth, rows, KBLOCK, weights.int16 + (set * wide + k0) * nr,
+                    kernels->gemm_int16(m, columns, depth, rows, KBLOCK, weights.int16 + (set * wide + k0) * nr,
                                         weights.scales + set * nr, to, tap || k0, NULL);
                 }
             }

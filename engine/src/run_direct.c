@@ -102,6 +102,7 @@ static void add_products(gan_worker *worker, const gan_step *step, const direct_
     const gan_kernels *kernels = worker->shared->kernels;
     const int64_t in_c = padded(conv->in.c, kernels), out_c = padded(conv->out.c, kernels), nr = kernels->nr;
     const int64_t in_stride = conv->in_stride, x_step = conv->out_stride * out_c;
+    const int columns = panel_columns(conv->out.c, item->panel, kernels);
     int64_t products = 0;
     for (uint32_t r = item->row0; r < item->row1; r++) {
         const row_place at = place_of(of, r);
@@ -126,7 +127,7 @@ static void add_products(gan_worker *worker, const gan_step *step, const direct_
                 a[filled] = from + (from_x0 + in_stride * x * in_c);
                 to[filled] = row + (row_x0 + (int64_t)x * x_step);
                 if (++filled < want) continue;
-                kernels->gemm(filled, depth, a, KBLOCK, weights + (int64_t)k0 * nr, to, 1, NULL);
+                kernels->gemm(filled, columns, depth, a, KBLOCK, weights + (int64_t)k0 * nr, to, 1, NULL);
                 left -= filled;
                 tiles--;
                 filled = 0;
@@ -194,8 +195,8 @@ static void run_pixel(gan_worker *worker, const gan_step *step, uint32_t panel, 
                 /* each tile fetches its share of the next weights */
                 const float *next = weights + (k0 + depth) * nr;
                 const int64_t share = n * (depth / KBLOCK * 4 * nr);
-                kernels->gemm(m, depth, a, KBLOCK, next - depth * nr, to, k0 > 0,
-                              share < depth * nr ? next + share : NULL);
+                kernels->gemm(m, panel_columns(conv->out.c, panel, kernels), depth, a, KBLOCK, next - depth * nr, to,
+                              k0 > 0, share < depth * nr ? next + share : NULL);
             }
             float *out = value_at(worker, step->output, image) + pixel * out_c + panel * nr;
             kernels->bias_act(products, nr, bias + (conv->pixel_bias ? pixel * out_c : 0), out, per_image, m,

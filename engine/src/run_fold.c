@@ -32,6 +32,7 @@ static void multiply(const gan_worker *worker, const gan_conv *conv, const float
     const int64_t nr = kernels->nr, in_c = padded(conv->in.c, kernels),
                   tiles = ((int64_t)conv->in.w + kernels->mr - 1) / kernels->mr;
     for (int64_t first = 0; first < columns; first += nr) {
+        const int used = panel_columns((uint32_t)conv_elements(conv) * conv->out.c, first / nr, kernels);
         for (uint32_t k0 = 0; k0 < conv->in.c; k0 += SLICE) {
             const ptrdiff_t depth = conv->in.c - k0 < SLICE ? (ptrdiff_t)(conv->in.c - k0) : (ptrdiff_t)SLICE;
             for (int64_t n = 0, x = 0; n < tiles; n++) {
@@ -45,7 +46,7 @@ static void multiply(const gan_worker *worker, const gan_conv *conv, const float
                     __builtin_prefetch(a[i] + m * in_c, 0, 3);
                     __builtin_prefetch(a[i] + m * in_c + KBLOCK, 0, 3);
                 }
-                kernels->gemm(m, depth, a, KBLOCK, weights, to, k0 > 0, NULL);
+                kernels->gemm(m, used, depth, a, KBLOCK, weights, to, k0 > 0, NULL);
             }
             weights += depth * nr;
         }

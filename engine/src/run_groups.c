@@ -35,7 +35,8 @@ static void group_row(const gan_worker *worker, const gan_step *step, uint32_t i
                     const int64_t ix = x + i + t % side - pad;
                     rows[i] = ix < 0 || ix >= in.w ? zeros : from + (iy * in.w + ix) * in_wide + n / panels * each;
                 }
-                kernels->gemm(m, each, rows, KBLOCK, weights + (n * side * side + t) * each * nr, sums, 1, NULL);
+                kernels->gemm(m, panel_columns((uint32_t)made, n % panels, kernels), each, rows, KBLOCK,
+                              weights + (n * side * side + t) * each * nr, sums, 1, NULL);
             }
             const int64_t first = n % panels * nr, left = made - first, count = left < nr ? left : nr;
             for (int i = 0; i < m; i++)
@@ -96,7 +97,7 @@ static void transform(const gan_worker *worker, const gan_step *step, const grou
 }
 
 /* products[tile][point][nr] of one group's panel; `group` counts from the first that is transformed. */
-static void multiply(const gan_worker *worker, const grouping *of, const group_tiles *at, int64_t group,
+static void multiply(const gan_worker *worker, const grouping *of, const group_tiles *at, int64_t group, int channels,
                      const float *weights, const float *v, float *products) {
     const gan_kernels *kernels = worker->shared->kernels;
     const int64_t nr = kernels->nr, mr = kernels->mr, blocks = at->groups * of->each / KBLOCK;
@@ -105,14 +106,14 @@ static void multiply(const gan_worker *worker, const grouping *of, const group_t
             const int64_t rows = at->count - n < mr ? at->count - n : mr;
             const float *from = v + p * (at->count * blocks * KBLOCK + KBLOCK) +
                                 (n * blocks + group * of->each / KBLOCK * rows) * KBLOCK;
-            kernels->gemm_packed((int)rows, of->each, from, rows * KBLOCK, weights + p * of->each * nr,
+            kernels->gemm_packed((int)rows, channels, of->each, from, rows * KBLOCK, weights + p * of->each * nr,
                                  products + (n * POINTS + p) * nr, POINTS * nr, 0, weights + (p + 1) * of->each * nr, 1,
                                  from + rows * of->each);
         }
 }
 
 /* The outputs of one group's panel, whose channels begin at `to` in each pixel of the image. */
-static void restore(const gan_worker *worker, const grouping *of, const group_tiles *at, int64_t channels,
+static void restore(const gan_worker *worker, const grouping *of, const group_tiles *at, int channels,
                     const float *products, float *tile, float *to) {
     const gan_kernels *kernels = worker->shared->kernels;
     const int64_t nr = kernels->nr, out_c = padded(of->out.c, kernels);
@@ -122,7 +123,7 @@ static void restore(const gan_worker *worker, const grouping *of, const group_ti
         const int64_t x = at->x + WINOGRAD_TILE * n, rows = of->out.h - at->y, columns = of->out.w - x;
         const int high = rows < WINOGRAD_TILE ? (int)rows : WINOGRAD_TILE,
                   wide = columns < WINOGRAD_TILE ? (int)columns : WINOGRAD_TILE;
-        kernels->winograd_out(WINOGRAD, products + n * POINTS * nr, worker->shared->zeros, ones, tile,
+        kernels->winograd_out(WINOGRAD, channels, products + n * POINTS * nr, worker->shared->zeros, ones, tile,
                               WINOGRAD_TILE * nr, nr, high, wide);
         for (int64_t i = 0; i < high; i++)
             for (int64_t j = 0; j < wide; j++)
@@ -139,9 +140,10 @@ static void run_tiles(const gan_worker *worker, const gan_step *step, const grou
           *tile = products + POINTS * of->tiles * nr;
     transform(worker, step, of, image, at, v);
     for (int64_t n = 0; n < at->groups * of->panels; n++) {
-        const int64_t group = n / of->panels, first = n % of->panels * nr, left = of->made - first;
-        multiply(worker, of, at, group, weights + n * panel, v, products);
-        restore(worker, of, at, left < nr ? left : nr, products, tile,
+        const int64_t group = n / of->panels, first = n % of->panels * nr;
+        const int channels = panel_columns((uint32_t)of->made, n % of->panels, worker->shared->kernels);
+        multiply(worker, of, at, group, channels, weights + n * panel, v, products);
+        restore(worker, of, at, channels, products, tile,
                 value_at(worker, step->output, image) + (at->first + group) * of->made + first);
     }
 }

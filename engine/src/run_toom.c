@@ -60,9 +60,10 @@ static void transform(gan_worker *worker, const gan_step *step, const gan_tiling
 
 /* products[unit][tile][point][nr].  A point's inputs stay in the second-level cache for all units.  `v`: the first tile's
  * place in worker->transformed; `first`: the first unit. */
-static void multiply(const gan_worker *worker, const gan_tiling *tiling, uint64_t v, int64_t tiles,
-                     const packed_units *weights, uint32_t first, int64_t units, float *products) {
+static void multiply(const gan_worker *worker, const gan_conv *conv, const gan_tiling *tiling, uint64_t v,
+                     int64_t tiles, const packed_units *weights, uint32_t first, int64_t units, float *products) {
     const gan_kernels *kernels = worker->shared->kernels;
+    const uint32_t panels = padded(conv->out.c, kernels) / (uint32_t)kernels->nr;
     const int64_t nr = kernels->nr, points = (int64_t)tiling->side * tiling->side, channels = (int64_t)tiling->channels,
                   unit = points * channels * nr, most = tiling->int16 ? (int64_t)INT16_SLICE : (int64_t)SLICE;
     const float *inputs = worker->transformed + v, *floats = weights->floats + first * unit;
@@ -74,6 +75,7 @@ static void multiply(const gan_worker *worker, const gan_tiling *tiling, uint64_
     for (int64_t p = 0; p < points; p++) {
         for (int64_t u = 0; u < units; u++) {
             const int64_t panel = u * unit + p * channels * nr;
+            const int columns = panel_columns(conv->out.c, (first + u) % panels, kernels);
             const float *scale = weights->scales + ((first + u) * points + p) * nr;
             for (int64_t k0 = 0; k0 < channels; k0 += most) {
                 const ptrdiff_t depth = channels - k0 < most ? channels - k0 : most;
@@ -96,12 +98,13 @@ static void multiply(const gan_worker *worker, const gan_tiling *tiling, uint64_
                                   next_a = after + (more ? offset : next_offset) * tiles_with(parts, more ? n + m : 0),
                                   fetched = part * share < depth * nr ? next + part * share : slice;
                     if (tiling->int16)
-                        kernels->gemm_packed_int16((int)m, depth, inputs_16 + from, points * m * KBLOCK, int16 + slice,
-                                                   scale, to, points * nr, k0 > 0, int16 + fetched, prefetch_quarters,
-                                                   inputs_16 + next_a);
+                        kernels->gemm_packed_int16((int)m, columns, depth, inputs_16 + from, points * m * KBLOCK,
+                                                   int16 + slice, scale, to, points * nr, k0 > 0, int16 + fetched,
+                                                   prefetch_quarters, inputs_16 + next_a);
                     else
-                        kernels->gemm_packed((int)m, depth, inputs + from, points * m * KBLOCK, floats + slice, to,
-                                             points * nr, k0 > 0, floats + fetched, prefetch_quarters, inputs + next_a);
+                        kernels->gemm_packed((int)m, columns, depth, inputs + from, points * m * KBLOCK, floats + slice,
+                                             to, points * nr, k0 > 0, floats + fetched, prefetch_quarters,
+                                             inputs + next_a);
                     at = after;
                     to += m * points * nr;
                 }
@@ -161,8 +164,8 @@ static void run_item(gan_worker *worker, const gan_step *step, const gan_tiling 
     for (uint32_t tile_row = item->row0; tile_row < item->row1;) {
         const uint32_t end = item->row1 - tile_row < tiling->block ? item->row1 : tile_row + tiling->block;
         const int64_t tiles = (int64_t)(end - tile_row) * tiling->tx;
-        multiply(worker, tiling, (uint64_t)tile_row * tiling->tx * tiling->tile_values, tiles, weights, item->u0,
-                 item->u1 - item->u0, products);
+        multiply(worker, &step->conv, tiling, (uint64_t)tile_row * tiling->tx * tiling->tile_values, tiles, weights,
+                 item->u0, item->u1 - item->u0, products);
         for (uint32_t u = item->u0; u < item->u1; u++)
             restore(worker, step, tiling, item, u, tile_row, end, products + (u - item->u0) * tiles * points * nr,
                     strips + (u - item->u0) * strip_floats);

@@ -93,6 +93,7 @@ static void multiply(const gan_worker *worker, const gan_conv *conv, const winog
         const int64_t inputs = p * winograd_step(tiling, block.count * blocks * slices * KBLOCK);
         for (int64_t u = 0; u < panels; u++) {
             const int64_t panel = u * panel_values + p * channels * slices * nr;
+            const int columns = panel_columns(conv->out.c, first + u, kernels);
             const float *scale = weights->scales + ((first + u) * points + p) * nr;
             for (int64_t t = 0, k0 = 0; t < slices; k0 = k0 + most < channels ? k0 + most : 0, t += !k0) {
                 const int64_t depth = channels - k0 < most ? channels - k0 : most;
@@ -108,11 +109,11 @@ static void multiply(const gan_worker *worker, const gan_conv *conv, const winog
                     const int64_t from = inputs + (n * slices + t * rows) * blocks * KBLOCK + k0 * rows,
                                   fetched = part * share < depth * nr ? next + part * share : slice;
                     if (tiling->int16)
-                        kernels->gemm_packed_int16((int)rows, depth, v_16 + from, rows * KBLOCK, int16 + slice, scale,
-                                                   to + n * points * nr, points * nr, t + k0 > 0, int16 + fetched,
-                                                   quarters, v_16 + from + depth * rows);
+                        kernels->gemm_packed_int16((int)rows, columns, depth, v_16 + from, rows * KBLOCK, int16 + slice,
+                                                   scale, to + n * points * nr, points * nr, t + k0 > 0,
+                                                   int16 + fetched, quarters, v_16 + from + depth * rows);
                     else
-                        kernels->gemm_packed((int)rows, depth, v + from, rows * KBLOCK, floats + slice,
+                        kernels->gemm_packed((int)rows, columns, depth, v + from, rows * KBLOCK, floats + slice,
                                              to + n * points * nr, points * nr, t + k0 > 0, floats + fetched, quarters,
                                              v + from + depth * rows);
                 }
@@ -136,8 +137,8 @@ static void restore(const gan_worker *worker, const gan_step *step, const winogr
                                                                             : WINOGRAD_TILE;
         const int64_t row = (int64_t)at.z * conv->out.h + at.y;
         float *to = value_at(worker, step->output, at.image) + (row * conv->out.w + at.x) * out_c + panel * nr;
-        kernels->winograd_out(tiling->side, products + n * points * nr, bias, slopes, to, conv->out.w * out_c, out_c,
-                              rows, columns);
+        kernels->winograd_out(tiling->side, panel_columns(conv->out.c, panel, kernels), products + n * points * nr,
+                              bias, slopes, to, conv->out.w * out_c, out_c, rows, columns);
         for (int32_t i = 0; curved && i < rows; i++)
             kernels->bias_act(to + i * conv->out.w * out_c, out_c, worker->shared->zeros, to + i * conv->out.w * out_c,
                               out_c, columns, step->act);

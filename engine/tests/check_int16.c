@@ -31,12 +31,14 @@ static int check_products(const gan_kernels *kernels, ptrdiff_t depth, int m, in
                 const int some = m - i < gan_i_generic.mr ? m - i : gan_i_generic.mr;
                 for (int j = 0; j < some; j++)
                     rows[j] = a + (i + j) * KBLOCK, to[j] = want + (i + j) * kernels->nr + first;
-                gan_i_generic.gemm_int16(some, depth, rows, m * KBLOCK, half_b, scale + first, to, accumulate, NULL);
+                gan_i_generic.gemm_int16(some, HALF, depth, rows, m * KBLOCK, half_b, scale + first, to, accumulate,
+                                         NULL);
             }
         }
         for (int i = 0; i < m; i++) rows[i] = a + i * KBLOCK, to[i] = c + i * kernels->nr;
-        kernels->gemm_packed_int16(m, depth, a, m * KBLOCK, b, scale, packed, kernels->nr, accumulate, b, 1, a);
-        kernels->gemm_int16(m, depth, rows, m * KBLOCK, b, scale, to, accumulate, m % 2 ? b : NULL);
+        kernels->gemm_packed_int16(m, kernels->nr, depth, a, m * KBLOCK, b, scale, packed, kernels->nr, accumulate, b,
+                                   1, a);
+        kernels->gemm_int16(m, kernels->nr, depth, rows, m * KBLOCK, b, scale, to, accumulate, m % 2 ? b : NULL);
         double error = 0; /* one rounding of the product or none: whole sums are alike */
         for (uint64_t i = 0; i < n_c; i++) {
             const double d = fabs((double)c[i] - (double)want[i]) / (1 + fabs((double)want[i])),
@@ -45,6 +47,17 @@ static int check_products(const gan_kernels *kernels, ptrdiff_t depth, int m, in
             error = e > 0 ? 1 : error;
         }
         failed += expect(error <= 3e-7, kernels->name, "gemm_int16", error);
+        /* the second half is free to be anything */
+        for (int i = 0; i < m; i++) to[i] = want + i * kernels->nr;
+        kernels->gemm_int16(m, kernels->nr / 2, depth, rows, m * KBLOCK, b, scale, to, 0, NULL);
+        kernels->gemm_packed_int16(m, kernels->nr / 2, depth, a, m * KBLOCK, b, scale, packed, kernels->nr, 0, b, 1, a);
+        if (!accumulate)
+            for (int i = 0; i < m; i++) {
+                const size_t half = sizeof *c * (size_t)kernels->nr / 2;
+                const ptrdiff_t row = i * kernels->nr;
+                failed += expect(!memcmp(c + row, want + row, half) && !memcmp(c + row, packed + row, half),
+                                 kernels->name, "gemm_int16 of half a panel", i);
+            }
     }
     release_int16s(a, n_a), release_int16s(b, n_b), release(scale), release(c), release(want), release(packed);
     return failed;

@@ -22,6 +22,15 @@ static float *columns(const float *b, ptrdiff_t rows, int nr, int first) {
     return out;
 }
 
+/* Whether the first half of each row of a product is that of `whole`: `half` was asked for no more. */
+static int check_half(const gan_kernels *kernels, const float *whole, const float *half, int m, ptrdiff_t row,
+                      const char *what) {
+    int alike = 1;
+    for (int i = 0; i < m; i++)
+        alike &= !memcmp(whole + i * row, half + i * row, sizeof *half * (size_t)kernels->nr / 2);
+    return expect(alike, kernels->name, what, 0);
+}
+
 /* Rows side by side against the same rows by their addresses. */
 static int check_gemm_packed(const gan_kernels *kernels) {
     const ptrdiff_t depths[] = {1, 16, 33, 128};
@@ -40,10 +49,13 @@ static int check_gemm_packed(const gan_kernels *kernels) {
                 fill(c, size, 3);
                 memcpy(want, c, sizeof *c * size);
                 for (int i = 0; i < m; i++) rows[i] = a + i * KBLOCK, to[i] = want + i * c_step;
-                kernels->gemm(m, depth, rows, step, b, to, accumulate, NULL);
-                kernels->gemm_packed(m, depth, a, step, b, c, c_step, accumulate, b, 1 << d % 3, a);
+                kernels->gemm(m, kernels->nr, depth, rows, step, b, to, accumulate, NULL);
+                kernels->gemm_packed(m, kernels->nr, depth, a, step, b, c, c_step, accumulate, b, 1 << d % 3, a);
                 const double error = largest_difference(c, want, size);
                 failed += expect(error <= 1e-6 * sqrt((double)depth), kernels->name, "gemm_packed", error);
+                fill(want, size, 3);
+                kernels->gemm_packed(m, kernels->nr / 2, depth, a, step, b, want, c_step, accumulate, b, 1, a);
+                failed += check_half(kernels, c, want, m, c_step, "gemm_packed of half a panel");
             }
             release(a), release(b), release(c), release(want);
         }
@@ -68,18 +80,22 @@ static int check_gemm(const gan_kernels *kernels) {
                 fill(c, MAX_MR * MAX_NR, 3);
                 memcpy(want, c, sizeof *c * MAX_MR * MAX_NR);
                 for (int i = 0; i < m; i++) rows[i] = a + (m - 1 - i) * row, to[i] = c + i * kernels->nr;
-                kernels->gemm(m, depth, rows, step, b, to, accumulate, d % 2 ? b : NULL);
+                kernels->gemm(m, kernels->nr, depth, rows, step, b, to, accumulate, d % 2 ? b : NULL);
                 for (int first = 0; first < kernels->nr; first += HALF) {
                     float *half = columns(b, depth, kernels->nr, first);
                     for (int i = 0; i < m; i += gan_i_generic.mr) {
                         const int some = m - i < gan_i_generic.mr ? m - i : gan_i_generic.mr;
                         for (int j = 0; j < some; j++) wanted[j] = want + (i + j) * kernels->nr + first;
-                        gan_i_generic.gemm(some, depth, rows + i, step, half, wanted, accumulate, NULL);
+                        gan_i_generic.gemm(some, HALF, depth, rows + i, step, half, wanted, accumulate, NULL);
                     }
                     release(half);
                 }
                 const double error = largest_difference(c, want, MAX_MR * MAX_NR);
                 failed += expect(error <= 1e-5 * sqrt((double)depth), kernels->name, "gemm", error);
+                fill(want, MAX_MR * MAX_NR, 3);
+                for (int i = 0; i < m; i++) to[i] = want + i * kernels->nr;
+                kernels->gemm(m, kernels->nr / 2, depth, rows, step, b, to, accumulate, NULL);
+                failed += check_half(kernels, c, want, m, kernels->nr, "gemm of half a panel");
             }
         }
         release(a), release(b), release(c), release(want);
@@ -283,11 +299,12 @@ static int check_winograd_of(const gan_kernels *kernels, int side) {
     for (int rows = 1; rows <= 4; rows++) {
         for (int wide = 1; wide <= 4; wide++) {
             memset(y, 0, sizeof *y * (size_t)(4 * row)), memset(wanted, 0, sizeof *y * (size_t)(4 * row));
-            kernels->winograd_out(side, p, bias, slope, y, row, kernels->nr, rows, wide);
+            kernels->winograd_out(side, kernels->nr, p, bias, slope, y, row, kernels->nr, rows, wide);
             for (int first = 0; first < kernels->nr; first += HALF) {
                 float *half = columns(p, (uint64_t)(side * side), kernels->nr, first);
                 float some[16 * HALF] = {0};
-                gan_i_generic.winograd_out(side, half, bias + first, slope + first, some, 4 * HALF, HALF, rows, wide);
+                gan_i_generic.winograd_out(side, HALF, half, bias + first, slope + first, some, 4 * HALF, HALF, rows,
+                                           wide);
                 for (int i = 0; i < rows; i++)
                     for (int j = 0; j < wide; j++)
                         memcpy(wanted + i * row + j * kernels->nr + first, some + (4 * i + j) * HALF,
@@ -389,7 +406,7 @@ static double gemm_rate(const gan_kernels *kernels, int m, ptrdiff_t depth) {
     for (int round = 0; round < 30; round++) {
         const double start = cpu_seconds();
         const int calls = 2000000 / (int)(m * depth) + 1;
-        for (int i = 0; i < calls; i++) kernels->gemm(m, depth, rows, KBLOCK, b, to, 1, NULL);
+        for (int i = 0; i < calls; i++) kernels->gemm(m, kernels->nr, depth, rows, KBLOCK, b, to, 1, NULL);
         const double rate = 2e-9 * m * (double)depth * kernels->nr * calls / (cpu_seconds() - start);
         best = rate > best ? rate : best;
     }

@@ -49,27 +49,27 @@ static float activated(float x, activation act) {
     }
 }
 
-static void gemm(int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b, float *const *c,
-                 int accumulate, const float *next) {
+static void gemm(int m, int columns, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b,
+                 float *const *c, int accumulate, const float *next) {
     (void)next;
     for (int i = 0; i < m; i++) {
         float sum[NR] = {0};
         for (ptrdiff_t j = 0; j < k; j++) {
             const float x = a[i][j / KBLOCK * a_step + j % KBLOCK];
-            for (int n = 0; n < NR; n++) sum[n] += x * b[j * NR + n];
+            for (int n = 0; n < columns; n++) sum[n] += x * b[j * NR + n];
         }
-        for (int n = 0; n < NR; n++) c[i][n] = accumulate ? c[i][n] + sum[n] : sum[n];
+        for (int n = 0; n < columns; n++) c[i][n] = accumulate ? c[i][n] + sum[n] : sum[n];
     }
 }
 
-static void gemm_packed(int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
+static void gemm_packed(int m, int columns, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
                         ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters,
                         const float *next_a) {
     (void)prefetch_quarters, (void)next_a;
     const float *rows[MR];
     float *to[MR];
     for (int i = 0; i < m; i++) rows[i] = a + i * KBLOCK, to[i] = c + i * c_step;
-    gemm(m, k, rows, a_step, b, to, accumulate, next);
+    gemm(m, columns, k, rows, a_step, b, to, accumulate, next);
 }
 
 static void toom_in(int points, int tile, const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t v_step) {
@@ -147,10 +147,10 @@ static void winograd_in(int side, const float *const *x, ptrdiff_t blocks, float
     }
 }
 
-static void winograd_out(int side, const float *p, const float *bias, const float *slope, float *y, ptrdiff_t row,
-                         ptrdiff_t step, int rows, int columns) {
+static void winograd_out(int side, int channels, const float *p, const float *bias, const float *slope, float *y,
+                         ptrdiff_t row, ptrdiff_t step, int rows, int columns) {
     enum { TILE = WINOGRAD_TILE };
-    for (int n = 0; n < NR; n++) {
+    for (int n = 0; n < channels; n++) {
         float half[WINOGRAD * TILE], full[TILE * TILE];
         for (int i = 0; i < side; i++) winograd_outputs(side, p + (ptrdiff_t)i * side * NR + n, NR, half + i * TILE, 1);
         for (int j = 0; j < TILE; j++) winograd_outputs(side, half + j, TILE, full + j, TILE);
@@ -268,28 +268,28 @@ static void winograd_in_int16(int side, const float *const *x, ptrdiff_t blocks,
     }
 }
 
-static void gemm_int16(int m, ptrdiff_t k, const int16_t *const *a, ptrdiff_t a_step, const int16_t *b,
+static void gemm_int16(int m, int columns, ptrdiff_t k, const int16_t *const *a, ptrdiff_t a_step, const int16_t *b,
                        const float *scale, float *const *c, int accumulate, const int16_t *next) {
     (void)next;
     for (int i = 0; i < m; i++) {
         int32_t sum[NR] = {0};
         for (ptrdiff_t j = 0; j < k; j++) {
             const int32_t x = a[i][j / KBLOCK * a_step + j % KBLOCK];
-            for (int n = 0; n < NR; n++) sum[n] += x * b[(j / 2 * NR + n) * 2 + j % 2];
+            for (int n = 0; n < columns; n++) sum[n] += x * b[(j / 2 * NR + n) * 2 + j % 2];
         }
-        for (int n = 0; n < NR; n++)
+        for (int n = 0; n < columns; n++)
             c[i][n] = accumulate ? c[i][n] + (float)sum[n] * scale[n] : (float)sum[n] * scale[n];
     }
 }
 
-static void gemm_packed_int16(int m, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step, const int16_t *b,
+static void gemm_packed_int16(int m, int columns, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step, const int16_t *b,
                               const float *scale, float *c, ptrdiff_t c_step, int accumulate, const int16_t *next,
                               int prefetch_quarters, const int16_t *next_a) {
     (void)prefetch_quarters, (void)next_a;
     const int16_t *rows[MR];
     float *to[MR];
     for (int i = 0; i < m; i++) rows[i] = a + i * KBLOCK, to[i] = c + i * c_step;
-    gemm_int16(m, k, rows, a_step, b, scale, to, accumulate, next);
+    gemm_int16(m, columns, k, rows, a_step, b, scale, to, accumulate, next);
 }
 
 static void styled(const float *x, const float *scale, const float *shift, const float *plane, float *y,

@@ -44,16 +44,16 @@ typedef struct gan_kernels {
     int nr, mr;
     /* Multiply-adds per cycle that the processor can start: the cost model's unit. */
     int fma_per_cycle;
-    /* c[i][n] (+)= sum over k of A[i][k] x b[k][n] for i < m <= mr, n < nr.  A[i][k] = a[i][k / 16 x a_step + k % 16].
-     * The sum starts from zero and is added to c, or without `accumulate` overwrites it.  `next`: weights that are
+    /* c[i][j] (+)= sum over k of A[i][k] x b[k][j] for i < m <= mr, j < columns <= nr; those behind can become anything.
+     * A[i][k] = a[i][k / 16 x a_step + k % 16].  The sum starts from zero and is added to c, or without `accumulate` overwrites it.  `next`: weights that are
      * wanted soon, of which the first k / KBLOCK x 4 nr are fetched into the second-level cache, or NULL. */
-    void (*gemm)(int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b, float *const *c,
-                 int accumulate, const float *next);
-    /* The same of rows that lie side by side: A[i][k] = a[k / 16 x a_step + i x 16 + k % 16], c[i][n] = c[i x c_step +
-     * n]. `next`: weights wanted soon, of which the first k / KBLOCK x 4 nr x `prefetch_quarters` (1, 2 or 4) are
+    void (*gemm)(int m, int columns, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b,
+                 float *const *c, int accumulate, const float *next);
+    /* The same of rows that lie side by side: A[i][k] = a[k / 16 x a_step + i x 16 + k % 16], c[i][j] = c[i x c_step +
+     * j]. `next`: weights wanted soon, of which the first k / KBLOCK x 4 nr x `prefetch_quarters` (1, 2 or 4) are
      * fetched into the second-level cache; `next_a`: the rows wanted next, as many, which are fetched into the
      * first. */
-    void (*gemm_packed)(int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
+    void (*gemm_packed)(int m, int columns, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
                         ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters,
                         const float *next_a);
     /* Toom-Cook.  The points are 0, -1, inf (3), 0, 1, -1, inf (4) or 0, 1, -1/2, -2, inf (5 a side): toom_in gives the
@@ -73,9 +73,9 @@ typedef struct gan_kernels {
     void (*winograd_in)(int side, const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t point_step,
                         ptrdiff_t block_step);
     /* p: [side x side][nr].  y[i x row + j x step + n] = the 4 x 4 outputs, plus bias[n], times slope[n] below zero, for
-     * i < rows, j < columns. */
-    void (*winograd_out)(int side, const float *p, const float *bias, const float *slope, float *y, ptrdiff_t row,
-                         ptrdiff_t step, int rows, int columns);
+     * i < rows, j < columns, n < channels <= nr; channels behind can become anything. */
+    void (*winograd_out)(int side, int channels, const float *p, const float *bias, const float *slope, float *y,
+                         ptrdiff_t row, ptrdiff_t step, int rows, int columns);
     /* y[i x y_step + n] = act(x[i x x_step + n] + bias[n]) for i < pixels, n < nr. */
     void (*bias_act)(const float *x, ptrdiff_t x_step, const float *bias, float *y, ptrdiff_t y_step, ptrdiff_t pixels,
                      activation act);
@@ -119,10 +119,10 @@ typedef struct gan_kernels {
     void (*winograd_in_int16)(int side, const float *const *x, ptrdiff_t blocks, const float *scale, int16_t *v,
                               ptrdiff_t point_step, ptrdiff_t block_step);
     /* As gemm and gemm_packed, with k a multiple of 16, at most INT16_SLICE; b lies as [k / 2][nr][2].  The sum is whole
-     * and must not overflow 32 bits; scale[n] times it is added to c or overwrites it. */
-    void (*gemm_int16)(int m, ptrdiff_t k, const int16_t *const *a, ptrdiff_t a_step, const int16_t *b,
+     * and must not overflow 32 bits; scale[j] times it is added to c or overwrites it. */
+    void (*gemm_int16)(int m, int columns, ptrdiff_t k, const int16_t *const *a, ptrdiff_t a_step, const int16_t *b,
                        const float *scale, float *const *c, int accumulate, const int16_t *next);
-    void (*gemm_packed_int16)(int m, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step, const int16_t *b,
+    void (*gemm_packed_int16)(int m, int columns, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step, const int16_t *b,
                               const float *scale, float *c, ptrdiff_t c_step, int accumulate, const int16_t *next,
                               int prefetch_quarters, const int16_t *next_a);
 } gan_kernels;

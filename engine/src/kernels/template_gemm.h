@@ -2,22 +2,22 @@
 
 /* sum[i][j] += A[i][kk] x b[kk][j].  `m` and `packed` are constants in every use, so that the sums live in registers
  * and packed rows, which lie side by side, share one address. */
-INLINE void multiply_add(const int m, const int packed, const float *a, const float *const *rows, const int kk,
-                         const float *b, vf sum[MR][NV]) {
+INLINE void multiply_add(const int m, const int nv, const int packed, const float *a, const float *const *rows,
+                         const int kk, const float *b, vf sum[MR][NV]) {
     vf weight[NV];
 #pragma GCC unroll 16
-    for (int j = 0; j < NV; j++) weight[j] = v_load(b + (ptrdiff_t)kk * NR + j * VL);
+    for (int j = 0; j < nv; j++) weight[j] = v_load(b + (ptrdiff_t)kk * NR + j * VL);
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++) {
         const vf x = v_set1(packed ? a[i * KBLOCK + kk] : rows[i][kk]);
 #pragma GCC unroll 16
-        for (int j = 0; j < NV; j++) sum[i][j] = v_fma(x, weight[j], sum[i][j]);
+        for (int j = 0; j < nv; j++) sum[i][j] = v_fma(x, weight[j], sum[i][j]);
     }
 }
 
 /* Both products of the table: gemm takes its rows from `a_rows` and writes to `c_rows`; gemm_packed takes them from `a`
  * and writes to `c`, and knows which rows come next. */
-INLINE void tile(const int m, const int packed, ptrdiff_t k, const float *a, const float *const *a_rows,
+INLINE void tile(const int m, const int nv, const int packed, ptrdiff_t k, const float *a, const float *const *a_rows,
                  ptrdiff_t a_step, const float *b, float *c, float *const *c_rows, ptrdiff_t c_step, int accumulate,
                  const float *next, int prefetch_quarters, const float *next_a) {
     vf sum[MR][NV];
@@ -27,12 +27,12 @@ INLINE void tile(const int m, const int packed, ptrdiff_t k, const float *a, con
         if (packed) __builtin_prefetch(c + i * c_step, 1, 3);
         else rows[i] = a_rows[i];
 #pragma GCC unroll 16
-        for (int j = 0; j < NV; j++) sum[i][j] = v_set1(0);
+        for (int j = 0; j < nv; j++) sum[i][j] = v_set1(0);
     }
     for (; k >= KBLOCK; k -= KBLOCK) {
 #pragma GCC unroll 4
         for (int kk = 0; kk < KBLOCK; kk++) {
-            multiply_add(m, packed, a, rows, kk, b, sum);
+            multiply_add(m, nv, packed, a, rows, kk, b, sum);
             if ((packed || next) && kk * NR % 64 == 0) __builtin_prefetch(next + (ptrdiff_t)kk * NR / 4, 0, 2);
         }
         if (packed && prefetch_quarters > 1) {
@@ -52,11 +52,11 @@ INLINE void tile(const int m, const int packed, ptrdiff_t k, const float *a, con
         }
         if (packed) a += a_step, next_a += a_step;
     }
-    for (int kk = 0; kk < k; kk++) multiply_add(m, packed, a, rows, kk, b, sum);
+    for (int kk = 0; kk < k; kk++) multiply_add(m, nv, packed, a, rows, kk, b, sum);
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++)
 #pragma GCC unroll 16
-        for (int j = 0; j < NV; j++) {
+        for (int j = 0; j < nv; j++) {
             float *to = (packed ? c + i * c_step : c_rows[i]) + j * VL;
             v_store(to, accumulate ? v_add(sum[i][j], v_load(to)) : sum[i][j]);
         }
@@ -79,23 +79,50 @@ INLINE void tile(const int m, const int packed, ptrdiff_t k, const float *a, con
 #endif
 #define CASES(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASES_TO_6(CASE) CASES_TO_8(CASE) CASES_TO_14(CASE) /* up to MR */
 
-static void gemm(int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b, float *const *c,
-                 int accumulate, const float *next) {
+/* Panels of more than a block of channels have a kernel for their first half alone. */
+#if NV * VL > 16
+#define HALVES 1
+#else
+#define HALVES 0
+#endif
+
+static void gemm(int m, int columns, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b,
+                 float *const *c, int accumulate, const float *next) {
 #define CASE(M) \
     case M: \
-        tile(M, 0, k, NULL, a, a_step, b, NULL, c, 0, accumulate, next, 1, NULL); \
+        tile(M, NV, 0, k, NULL, a, a_step, b, NULL, c, 0, accumulate, next, 1, NULL); \
         break;
-    switch (m) { CASES(CASE) }
+#define HALF(M) \
+    case M: \
+        tile(M, NV / 2, 0, k, NULL, a, a_step, b, NULL, c, 0, accumulate, next, 1, NULL); \
+        break;
+    if (HALVES && columns <= NR / 2) switch (m) {
+            CASES(HALF)
+        }
+    else switch (m) {
+            CASES(CASE)
+        }
+#undef HALF
 #undef CASE
 }
 
-static void gemm_packed(int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
+static void gemm_packed(int m, int columns, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
                         ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters,
                         const float *next_a) {
 #define CASE(M) \
     case M: \
-        tile(M, 1, k, a, NULL, a_step, b, c, NULL, c_step, accumulate, next, prefetch_quarters, next_a); \
+        tile(M, NV, 1, k, a, NULL, a_step, b, c, NULL, c_step, accumulate, next, prefetch_quarters, next_a); \
         break;
-    switch (m) { CASES(CASE) }
+#define HALF(M) \
+    case M: \
+        tile(M, NV / 2, 1, k, a, NULL, a_step, b, c, NULL, c_step, accumulate, next, prefetch_quarters, next_a); \
+        break;
+    if (HALVES && columns <= NR / 2) switch (m) {
+            CASES(HALF)
+        }
+    else switch (m) {
+            CASES(CASE)
+        }
+#undef HALF
 #undef CASE
 }

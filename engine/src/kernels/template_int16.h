@@ -5,37 +5,37 @@
  * plus, in each of VL int32s, both products of its two int16s. */
 
 /* As multiply_add of template_gemm.h, for one pair of k. */
-INLINE void INT16(multiply_add)(const int m, const int packed, const int16_t *a, const int16_t *const *rows,
-                                const int pair, const int16_t *b, vi sum[MR][NV]) {
+INLINE void INT16(multiply_add)(const int m, const int nv, const int packed, const int16_t *a,
+                                const int16_t *const *rows, const int pair, const int16_t *b, vi sum[MR][NV]) {
     vi weight[NV];
 #pragma GCC unroll 16
-    for (int j = 0; j < NV; j++) weight[j] = i_load(b + 2 * ((ptrdiff_t)pair * NR + j * VL));
+    for (int j = 0; j < nv; j++) weight[j] = i_load(b + 2 * ((ptrdiff_t)pair * NR + j * VL));
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++) {
         const vi x = i_pair(packed ? a + i * KBLOCK + 2 * pair : rows[i] + 2 * pair);
 #pragma GCC unroll 16
-        for (int j = 0; j < NV; j++) sum[i][j] = I_DOT(sum[i][j], x, weight[j]);
+        for (int j = 0; j < nv; j++) sum[i][j] = I_DOT(sum[i][j], x, weight[j]);
     }
 }
 
-INLINE void INT16(tile)(const int m, const int packed, ptrdiff_t k, const int16_t *a, const int16_t *const *a_rows,
-                        ptrdiff_t a_step, const int16_t *b, const float *scale, float *c, float *const *c_rows,
-                        ptrdiff_t c_step, int accumulate, const int16_t *next, int prefetch_quarters,
-                        const int16_t *next_a) {
+INLINE void INT16(tile)(const int m, const int nv, const int packed, ptrdiff_t k, const int16_t *a,
+                        const int16_t *const *a_rows, ptrdiff_t a_step, const int16_t *b, const float *scale, float *c,
+                        float *const *c_rows, ptrdiff_t c_step, int accumulate, const int16_t *next,
+                        int prefetch_quarters, const int16_t *next_a) {
     vi sum[MR][NV];
     const int16_t *rows[MR];
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++) {
         if (packed) __builtin_prefetch(c + i * c_step, 1, 3);
-        if (packed && NR > 16) __builtin_prefetch(c + i * c_step + 16, 1, 3);
+        if (packed && nv * VL > 16) __builtin_prefetch(c + i * c_step + 16, 1, 3);
         if (!packed) rows[i] = a_rows[i];
 #pragma GCC unroll 16
-        for (int j = 0; j < NV; j++) sum[i][j] = i_zero();
+        for (int j = 0; j < nv; j++) sum[i][j] = i_zero();
     }
     do {
 #pragma GCC unroll 8
         for (int pair = 0; pair < KBLOCK / 2; pair++) {
-            INT16(multiply_add)(m, packed, a, rows, pair, b, sum);
+            INT16(multiply_add)(m, nv, packed, a, rows, pair, b, sum);
             if ((packed || next) && pair * NR % 64 == 0) __builtin_prefetch(next + (ptrdiff_t)pair * NR / 2, 0, 2);
         }
         if (packed && prefetch_quarters > 1) {
@@ -57,34 +57,56 @@ INLINE void INT16(tile)(const int m, const int packed, ptrdiff_t k, const int16_
     } while ((k -= KBLOCK) > 0);
     vf factor[NV];
 #pragma GCC unroll 16
-    for (int j = 0; j < NV; j++) factor[j] = v_load(scale + j * VL);
+    for (int j = 0; j < nv; j++) factor[j] = v_load(scale + j * VL);
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++)
 #pragma GCC unroll 16
-        for (int j = 0; j < NV; j++) {
+        for (int j = 0; j < nv; j++) {
             float *to = (packed ? c + i * c_step : c_rows[i]) + j * VL;
             const vf x = i_float(sum[i][j]);
             v_store(to, accumulate ? v_fma(x, factor[j], v_load(to)) : v_mul(x, factor[j]));
         }
 }
 
-static void INT16(gemm)(int m, ptrdiff_t k, const int16_t *const *a, ptrdiff_t a_step, const int16_t *b,
+static void INT16(gemm)(int m, int columns, ptrdiff_t k, const int16_t *const *a, ptrdiff_t a_step, const int16_t *b,
                         const float *scale, float *const *c, int accumulate, const int16_t *next) {
 #define CASE(M) \
     case M: \
-        INT16(tile)(M, 0, k, NULL, a, a_step, b, scale, NULL, c, 0, accumulate, next, 1, NULL); \
+        INT16(tile)(M, NV, 0, k, NULL, a, a_step, b, scale, NULL, c, 0, accumulate, next, 1, NULL); \
         break;
-    switch (m) { CASES(CASE) }
+#define HALF(M) \
+    case M: \
+        INT16(tile)(M, NV / 2, 0, k, NULL, a, a_step, b, scale, NULL, c, 0, accumulate, next, 1, NULL); \
+        break;
+    if (HALVES && columns <= NR / 2) switch (m) {
+            CASES(HALF)
+        }
+    else switch (m) {
+            CASES(CASE)
+        }
+#undef HALF
 #undef CASE
 }
 
-static void INT16(gemm_packed)(int m, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step, const int16_t *b,
+static void INT16(gemm_packed)(int m, int columns, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step, const int16_t *b,
                                const float *scale, float *c, ptrdiff_t c_step, int accumulate, const int16_t *next,
                                int prefetch_quarters, const int16_t *next_a) {
 #define CASE(M) \
     case M: \
-        INT16(tile)(M, 1, k, a, NULL, a_step, b, scale, c, NULL, c_step, accumulate, next, prefetch_quarters, next_a); \
+        INT16(tile)(M, NV, 1, k, a, NULL, a_step, b, scale, c, NULL, c_step, accumulate, next, prefetch_quarters, \
+                    next_a); \
         break;
-    switch (m) { CASES(CASE) }
+#define HALF(M) \
+    case M: \
+        INT16(tile)(M, NV / 2, 1, k, a, NULL, a_step, b, scale, c, NULL, c_step, accumulate, next, prefetch_quarters, \
+                    next_a); \
+        break;
+    if (HALVES && columns <= NR / 2) switch (m) {
+            CASES(HALF)
+        }
+    else switch (m) {
+            CASES(CASE)
+        }
+#undef HALF
 #undef CASE
 }

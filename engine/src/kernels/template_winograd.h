@@ -86,9 +86,9 @@ static void winograd_in_int16(int side, const float *const *x, ptrdiff_t blocks,
 }
 #endif
 
-INLINE void winograd_out_of(const int side, const float *p, const float *bias, const float *slope, float *y,
-                            ptrdiff_t row, ptrdiff_t step, int rows, int columns) {
-    for (int part = 0; part < NR; part += VL) {
+INLINE void winograd_out_of(const int side, int channels, const float *p, const float *bias, const float *slope,
+                            float *y, ptrdiff_t row, ptrdiff_t step, int rows, int columns) {
+    for (int part = 0; part < channels; part += VL) {
         const vf shift = v_load(bias + part), below = v_load(slope + part);
         vf half[WINOGRAD_TILE * WINOGRAD];
 #pragma GCC unroll 6
@@ -113,8 +113,8 @@ INLINE void winograd_out_of(const int side, const float *p, const float *bias, c
     }
 }
 
-static void winograd_out(int side, const float *p, const float *bias, const float *slope, float *y, ptrdiff_t row,
-                         ptrdiff_t step, int rows, int columns) {
-    if (side == WINOGRAD) winograd_out_of(WINOGRAD, p, bias, slope, y, row, step, rows, columns);
-    else winograd_out_of(WINOGRAD_HALVED, p, bias, slope, y, row, step, rows, columns);
+static void winograd_out(int side, int channels, const float *p, const float *bias, const float *slope, float *y,
+                         ptrdiff_t row, ptrdiff_t step, int rows, int columns) {
+    if (side == WINOGRAD) winograd_out_of(WINOGRAD, channels, p, bias, slope, y, row, step, rows, columns);
+    else winograd_out_of(WINOGRAD_HALVED, channels, p, bias, slope, y, row, step, rows, columns);
 }
