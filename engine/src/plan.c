@@ -177,6 +177,16 @@ static reached reach_of(const gan_conv *conv, uint32_t kernel, int32_t pad, uint
     return r;
 }
 
+/* Products of a tile of an image by Toom-Cook, for all phases: at infinity, phases with fewer taps than others have none
+ * (run_toom.c). */
+static double products_of(const gan_conv *conv, int side) {
+    const uint32_t stride = conv->out_stride, taps = conv_taps(conv, conv->kh);
+    uint32_t along = 0;
+    for (uint32_t phase = 0; phase < stride; phase++)
+        along += (uint32_t)side - (phase_taps(conv, conv->kh, phase) < taps);
+    return (double)along * along;
+}
+
 double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernels *kernels, uint32_t images,
                        int members, const gan_machine *machine) {
     /* half panels have kernels of their own */
@@ -222,8 +232,9 @@ double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernel
         const double row_tiles = volume ? tiles * tiling.pass_images : tiling.tx; /* of a row or slice of a block */
         /* in all; slices of outputs are multiplied once for each slice of the kernel that reaches one of the inputs */
         const double block = tiling.block * row_tiles, rows = tiles * images * (volume ? (double)z.pixels : 1);
+        const double places = volume ? phases / phases_z * points : products_of(conv, tiling.side);
         work = rows_cost(rows < block ? rows : block, kernels, machine) * (rows < block ? 1 : rows / block) * in *
-               panels * (phases / phases_z) * points;
+               panels * places;
         other = images * tiles * points *
                 (TOOM_IN * in * shape_depth(conv->in) + TOOM_OUT * panels * kernels->nr * phases / phases_z * depth) /
                 vectors / 2;

@@ -58,6 +58,14 @@ static void transform(gan_worker *worker, const gan_step *step, const gan_tiling
     gan_i_group_barrier(&worker->cursor);
 }
 
+/* Whether the products of a phase at a point are zeros: at infinity, where a kernel's value is its last tap, those of a
+ * phase with fewer taps than others. */
+static int is_zero(const gan_conv *conv, int side, uint32_t phase, int64_t point) {
+    const uint32_t stride = conv->out_stride, taps = conv_taps(conv, conv->kh);
+    return (point / side == side - 1 && phase_taps(conv, conv->kh, phase / stride) < taps) ||
+           (point % side == side - 1 && phase_taps(conv, conv->kw, phase % stride) < taps);
+}
+
 /* products[unit][tile][point][nr].  A point's inputs stay in the second-level cache for all units.  `v`: the first tile's
  * place in worker->transformed; `first`: the first unit. */
 static void multiply(const gan_worker *worker, const gan_conv *conv, const gan_tiling *tiling, uint64_t v,
@@ -76,6 +84,11 @@ static void multiply(const gan_worker *worker, const gan_conv *conv, const gan_t
         for (int64_t u = 0; u < units; u++) {
             const int64_t panel = u * unit + p * channels * nr;
             const int columns = panel_columns(conv->out.c, (first + u) % panels, kernels);
+            if (is_zero(conv, tiling->side, (first + (uint32_t)u) / panels, p)) {
+                for (int64_t n = 0; n < tiles; n++)
+                    memset(products + ((u * tiles + n) * points + p) * nr, 0, sizeof *products * (size_t)nr);
+                continue;
+            }
             const float *scale = weights->scales + ((first + u) * points + p) * nr;
             for (int64_t k0 = 0; k0 < channels; k0 += most) {
                 const ptrdiff_t depth = channels - k0 < most ? channels - k0 : most;
