@@ -14,13 +14,13 @@ import numpy as np
 
 from gan_export._lib.registry import Registry
 from gan_export.bench import networks
-from gan_export.bench.networks import Network, Weights
+from gan_export.bench.networks import Network, Size, Weights
 
 
 class BuiltInGenerator(Protocol):
     """A generator that the bench makes itself.
 
-    side: height and width of the image that goes in; 0 if none does
+    size: of the image that goes in; None if none does
     """
 
     @property
@@ -28,7 +28,7 @@ class BuiltInGenerator(Protocol):
     @property
     def title(self) -> str: ...
     @property
-    def side(self) -> int: ...
+    def size(self) -> Size | None: ...
     def weights(self, seed: int) -> Weights:
         """Return seeded weights by the keys of the original."""
         ...
@@ -51,7 +51,7 @@ class BuiltIn:
     channels: tuple[int, ...]
     bias: bool
     dims: int = 2
-    side: int = 0
+    size: Size | None = None
 
     def weights(self, seed: int) -> Weights:
         return dcgan_weights(self, seed)
@@ -64,14 +64,31 @@ BUILT_IN: Registry[BuiltInGenerator] = Registry(
         CLASSIC,
         BuiltIn("dcgan64", "the DCGAN of pytorch/examples, 64x64x3", "main", (100, 512, 256, 128, 64, 3), bias=False),
         BuiltIn("gan3d64", "3D-GAN, 64x64x64x1", "layer", (200, 512, 256, 128, 64, 1), bias=False, dims=3),
-        Network("sngan64", "SNGAN's residual generator, 64x64x3", networks.sngan),
+        Network("sngan64", "SNGAN's residual generator, 64x64x3", networks.sngan((1024, 512, 256, 128, 64))),
         Network("stylegan2-64", "StyleGAN2, 64x64x3", networks.stylegan2((512, 512, 512, 512, 256))),
         Network("stylegan2-256", "StyleGAN2, 256x256x3", networks.stylegan2((512, 512, 512, 512, 256, 128, 64))),
-        Network("r3gan64", "R3GAN, 64x64x3", networks.r3gan),
-        Network("resnet9", "CycleGAN's resnet_9blocks, from 256x256x3", networks.resnet, 256),
-        Network("unet256", "pix2pix's unet_256, from 256x256x3", networks.unet, 256),
-        Network("srvgg", "Real-ESRGAN's compact network, from 128x128x3 to 512x512x3", networks.srvgg, 128),
-        Network("rrdb6", "Real-ESRGAN of 6 blocks, from 64x64x3 to 256x256x3", networks.rrdb, 64),
+        Network("r3gan64", "R3GAN, 64x64x3", networks.r3gan((*((768, 96),) * 4, (384, 48)))),
+        Network("resnet9", "CycleGAN's resnet_9blocks, from 256x256x3", networks.resnet(64, 9), (256, 256)),
+        Network(
+            "unet256", "pix2pix's unet_256, from 256x256x3", networks.unet((64, 128, 256, *(512,) * 5)), (256, 256)
+        ),
+        Network("srvgg", "Real-ESRGAN's compact network, from 128x128x3 to 512x512x3", networks.srvgg(64), (128, 128)),
+        Network("rrdb6", "Real-ESRGAN of 6 blocks, from 64x64x3 to 256x256x3", networks.rrdb(6, 64, 32), (64, 64)),
+        # The same kinds with channels that aren't a power of two, and sizes that the tiles of transforms don't divide.
+        BuiltIn("classic-96", "the classic DCGAN of 96 channels, 32x32x1", "model", (100, 384, 192, 96, 1), bias=True),
+        Network("sngan48-96", "SNGAN of 96 channels, 48x48x3", networks.sngan((768, 384, 192, 96), 6)),
+        Network("stylegan2-64-96", "StyleGAN2 of 96 channels, 64x64x3", networks.stylegan2((320, 320, 320, 160, 96))),
+        Network("r3gan32-160", "R3GAN of 160 channels, 32x32x3", networks.r3gan((*((320, 40),) * 3, (160, 20)))),
+        Network("resnet6-96", "resnet_6blocks of 96 channels, from 60x100x3", networks.resnet(96, 6), (60, 100)),
+        Network(
+            "unet32-40", "unet_32 of 40 channels, from 96x160x3", networks.unet((40, 80, 160, 320, 320)), (96, 160)
+        ),
+        Network(
+            "srvgg-40", "Real-ESRGAN's compact network of 40 channels, from 60x100x3", networks.srvgg(40), (60, 100)
+        ),
+        Network(
+            "rrdb2-48", "Real-ESRGAN of 2 blocks and 48 channels, from 36x52x3", networks.rrdb(2, 48, 24), (36, 52)
+        ),
     ),
 )
 find = BUILT_IN.find

@@ -52,17 +52,20 @@ class Draw:
         self.state[f"{key}.running_var"] = self.random.uniform(0.8, 1.2, width).astype(np.float32)
 
 
+Size = tuple[int, int]  # height and width
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """A built-in generator of any architecture.
 
-    side: height and width of the image that goes in; 0 if none does
+    size: of the image that goes in; None if none does
     """
 
     name: str
     title: str
     draw: Callable[[Draw], None]
-    side: int = 0
+    size: Size | None = None
 
     def weights(self, seed: int) -> Weights:
         """Return the weights by the original's keys."""
@@ -71,62 +74,93 @@ class Network:
         return drawn.state
 
 
-def sngan(d: Draw) -> None:
-    """Draw SNGAN's residual generator, 64x64x3, as mimicry has it."""
-    widths = (1024, 512, 256, 128, 64)
-    d.linear("l1", 128, 16 * widths[0])
-    for i, (a, b) in enumerate(itertools.pairwise(widths), 2):
-        d.conv(f"block{i}.c1", a, b, 3)
-        d.conv(f"block{i}.c2", b, b, 3, gain=0.5)
-        d.norm(f"block{i}.b1", a)
-        d.norm(f"block{i}.b2", b)
-        d.conv(f"block{i}.c_sc", a, b, 1, gain=0.5)
-    d.norm("b6", widths[-1])
-    d.conv("c6", widths[-1], 3, 3, gain=0.5)
+def sngan(widths: tuple[int, ...], side: int = 4) -> Callable[[Draw], None]:
+    """Return what draws SNGAN's residual generator of these widths from side x side on, as mimicry has it."""
+
+    def draw(d: Draw) -> None:
+        d.linear("l1", 128, side**2 * widths[0])
+        for i, (a, b) in enumerate(itertools.pairwise(widths), 2):
+            d.conv(f"block{i}.c1", a, b, 3)
+            d.conv(f"block{i}.c2", b, b, 3, gain=0.5)
+            d.norm(f"block{i}.b1", a)
+            d.norm(f"block{i}.b2", b)
+            d.conv(f"block{i}.c_sc", a, b, 1, gain=0.5)
+        end = len(widths) + 1
+        d.norm(f"b{end}", widths[-1])
+        d.conv(f"c{end}", widths[-1], 3, 3, gain=0.5)
+
+    return draw
 
 
-def resnet(d: Draw) -> None:
-    """Draw CycleGAN's generator of nine blocks with InstanceNorm, which has no weights."""
-    d.conv("model.1", 3, 64, 7)
-    d.conv("model.4", 64, 128, 3)
-    d.conv("model.7", 128, 256, 3)
-    for block in range(10, 19):
-        d.conv(f"model.{block}.conv_block.1", 256, 256, 3)
-        d.conv(f"model.{block}.conv_block.5", 256, 256, 3)
-    d.conv_transpose("model.19", 256, 128, 3)
-    d.conv_transpose("model.22", 128, 64, 3)
-    d.conv("model.26", 64, 3, 7, gain=0.5)
+def resnet(width: int, blocks: int) -> Callable[[Draw], None]:
+    """Return what draws CycleGAN's generator of residual blocks with InstanceNorm, which has no weights.
+
+    width: channels of the first convolution
+    """
+
+    def draw(d: Draw) -> None:
+        wide = 4 * width
+        d.conv("model.1", 3, width, 7)
+        d.conv("model.4", width, 2 * width, 3)
+        d.conv("model.7", 2 * width, wide, 3)
+        end = 10 + blocks
+        for block in range(10, end):
+            d.conv(f"model.{block}.conv_block.1", wide, wide, 3)
+            d.conv(f"model.{block}.conv_block.5", wide, wide, 3)
+        d.conv_transpose(f"model.{end}", wide, 2 * width, 3)
+        d.conv_transpose(f"model.{end + 3}", 2 * width, width, 3)
+        d.conv(f"model.{end + 7}", width, 3, 7, gain=0.5)
+
+    return draw
 
 
-def unet(d: Draw) -> None:
-    """Draw pix2pix's U-Net of eight levels with InstanceNorm; a level's layers are numbered with those between them."""
-    widths = (64, 128, 256, 512, 512, 512, 512, 512)
-    d.conv("model.model.0", 3, widths[0], 4)
-    level = "model.model.1"
-    for i, (a, b) in enumerate(itertools.pairwise(widths), 2):
-        inner = i == len(widths)
-        d.conv(f"{level}.model.1", a, b, 4)
-        d.conv_transpose(f"{level}.model.{3 if inner else 5}", b if inner else 2 * b, a, 4)
-        level += ".model.3"
-    d.conv_transpose("model.model.3", 2 * widths[0], 3, 4, gain=0.5)
+def unet(widths: tuple[int, ...]) -> Callable[[Draw], None]:
+    """Return what draws pix2pix's U-Net with InstanceNorm, of one level per width.
+
+    A level's layers are numbered with those between them.
+    """
+
+    def draw(d: Draw) -> None:
+        d.conv("model.model.0", 3, widths[0], 4)
+        level = "model.model.1"
+        for i, (a, b) in enumerate(itertools.pairwise(widths), 2):
+            inner = i == len(widths)
+            d.conv(f"{level}.model.1", a, b, 4)
+            d.conv_transpose(f"{level}.model.{3 if inner else 5}", b if inner else 2 * b, a, 4)
+            level += ".model.3"
+        d.conv_transpose("model.model.3", 2 * widths[0], 3, 4, gain=0.5)
+
+    return draw
 
 
-def srvgg(d: Draw) -> None:
-    """Draw Real-ESRGAN's compact network, `realesr-general-x4v3`: 33 convolutions with PReLU."""
-    for i in range(33):
-        d.conv(f"body.{2 * i}", 64 if i else 3, 64, 3)
-        d.normal(f"body.{2 * i + 1}.weight", 64, scale=0.05, mean=0.25)
-    d.conv("body.66", 64, 3 * 16, 3, gain=0.2)
+def srvgg(width: int) -> Callable[[Draw], None]:
+    """Return what draws Real-ESRGAN's compact network: 33 convolutions with PReLU, as `realesr-general-x4v3`."""
+
+    def draw(d: Draw) -> None:
+        for i in range(33):
+            d.conv(f"body.{2 * i}", width if i else 3, width, 3)
+            d.normal(f"body.{2 * i + 1}.weight", width, scale=0.05, mean=0.25)
+        d.conv("body.66", width, 3 * 16, 3, gain=0.2)
+
+    return draw
 
 
-def rrdb(d: Draw) -> None:
-    """Draw Real-ESRGAN's network of six residual dense blocks, `x4plus_anime_6B`."""
-    d.conv("conv_first", 3, 64, 3)
-    for block, dense, i in itertools.product(range(6), (1, 2, 3), (1, 2, 3, 4, 5)):
-        d.conv(f"body.{block}.rdb{dense}.conv{i}", 64 + (i - 1) * 32, 32 if i < 5 else 64, 3)
-    for name in ("conv_body", "conv_up1", "conv_up2", "conv_hr"):
-        d.conv(name, 64, 64, 3, gain=0.7)
-    d.conv("conv_last", 64, 3, 3, gain=0.2)
+def rrdb(blocks: int, width: int, growth: int) -> Callable[[Draw], None]:
+    """Return what draws Real-ESRGAN's network of residual dense blocks, as `x4plus_anime_6B` (6 blocks, 64, 32).
+
+    growth: channels that each convolution of a dense block adds
+    """
+
+    def draw(d: Draw) -> None:
+        d.conv("conv_first", 3, width, 3)
+        for block, dense, i in itertools.product(range(blocks), (1, 2, 3), (1, 2, 3, 4, 5)):
+            key = f"body.{block}.rdb{dense}.conv{i}"
+            d.conv(key, width + (i - 1) * growth, growth if i < 5 else width, 3)
+        for name in ("conv_body", "conv_up1", "conv_up2", "conv_hr"):
+            d.conv(name, width, width, 3, gain=0.7)
+        d.conv("conv_last", width, 3, 3, gain=0.2)
+
+    return draw
 
 
 def stylegan2(widths: tuple[int, ...]) -> Callable[[Draw], None]:
@@ -168,26 +202,29 @@ def stylegan2(widths: tuple[int, ...]) -> Callable[[Draw], None]:
     return draw
 
 
-def r3gan(d: Draw) -> None:
-    """Draw R3GAN's generator for FFHQ at 64x64."""
-    stages = ((768, 96), (768, 96), (768, 96), (768, 96), (384, 48))
-    for i, (width, groups) in enumerate(stages):
-        key = f"Model.MainLayers.{i}.Layers"
-        if i == 0:
-            d.normal(f"{key}.0.Basis", width, 4, 4)
-            d.linear(f"{key}.0.LinearLayer", 64, width, bias=False)
-        else:
-            d.state[f"{key}.0.Resampler.Kernel"] = _binomial(gain=1.0)
-            if (before := stages[i - 1][0]) != width:
-                d.conv(f"{key}.0.LinearLayer.Layer", before, width, 1, bias=False)
-        for block in (1, 2):
-            wide = 2 * width
-            d.conv(f"{key}.{block}.LinearLayer1.Layer", width, wide, 1, bias=False)
-            d.conv(f"{key}.{block}.LinearLayer2.Layer", wide, wide, 3, groups=groups, bias=False)
-            d.conv(f"{key}.{block}.LinearLayer3.Layer", wide, width, 1, gain=0.3, bias=False)
-            d.normal(f"{key}.{block}.NonLinearity1.Bias", wide, scale=0.1)
-            d.normal(f"{key}.{block}.NonLinearity2.Bias", wide, scale=0.1)
-    d.conv("Model.AggregationLayer.Layer", stages[-1][0], 3, 1, gain=0.25, bias=False)
+def r3gan(stages: tuple[tuple[int, int], ...]) -> Callable[[Draw], None]:
+    """Return what draws R3GAN's generator; stages: (width, groups) from 4x4 on."""
+
+    def draw(d: Draw) -> None:
+        for i, (width, groups) in enumerate(stages):
+            key = f"Model.MainLayers.{i}.Layers"
+            if i == 0:
+                d.normal(f"{key}.0.Basis", width, 4, 4)
+                d.linear(f"{key}.0.LinearLayer", 64, width, bias=False)
+            else:
+                d.state[f"{key}.0.Resampler.Kernel"] = _binomial(gain=1.0)
+                if (before := stages[i - 1][0]) != width:
+                    d.conv(f"{key}.0.LinearLayer.Layer", before, width, 1, bias=False)
+            for block in (1, 2):
+                wide = 2 * width
+                d.conv(f"{key}.{block}.LinearLayer1.Layer", width, wide, 1, bias=False)
+                d.conv(f"{key}.{block}.LinearLayer2.Layer", wide, wide, 3, groups=groups, bias=False)
+                d.conv(f"{key}.{block}.LinearLayer3.Layer", wide, width, 1, gain=0.3, bias=False)
+                d.normal(f"{key}.{block}.NonLinearity1.Bias", wide, scale=0.1)
+                d.normal(f"{key}.{block}.NonLinearity2.Bias", wide, scale=0.1)
+        d.conv("Model.AggregationLayer.Layer", stages[-1][0], 3, 1, gain=0.25, bias=False)
+
+    return draw
 
 
 def _binomial(gain: float = 4.0) -> npt.NDArray[np.float32]:

@@ -307,8 +307,8 @@ def _of_checkpoint(
             raise GanExportError(
                 f"{printable(file.name)} was made from another checkpoint than {printable(path.name)}; name its own"
             )
-    name, side = (built_in.name, built_in.side) if built_in else (path.name, 0)
-    sizes = dict.fromkeys(read.signature.sizes, side) if side else read.signature.usual_sizes()
+    name, size = (built_in.name, built_in.size) if built_in else (path.name, None)
+    sizes = dict(zip(read.signature.sizes, size, strict=True)) if size else read.signature.usual_sizes()
     model = _model(name, read.arch, read.signature, read.source.sha256, spec=read.spec, sizes=sizes)
     latent_count = _agreed(
         source.artifacts.values(),
