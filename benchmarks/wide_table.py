@@ -1,15 +1,15 @@
-"""Write the tables of the suite `cpu-wide` into docs/README.in.md and docs/engine.md, from the kept runs.
+"""Write the tables of the suites `cpu-wide` and `cpu-uneven` into docs/README.in.md and docs/engine.md, from kept runs.
 
     python benchmarks/wide_table.py && python docs/make_readme.py
 
-A page's table stands between its lines `<!-- cpu-wide -->` and `<!-- end of cpu-wide -->`.  Of each network, batch
-size and number of threads, the newest run counts.
+A page's table stands between its lines `<!-- SUITE -->` and `<!-- end of SUITE -->`.  Of each network, batch size and
+number of threads, the newest run counts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 
 from gan_export._lib.fs import atomic_file
@@ -18,7 +18,6 @@ from gan_export.bench.record import Run
 from gan_export.bench.summary import Line
 
 ROOT = Path(__file__).resolve().parents[1]
-BLOCK = re.compile(r"(<!-- cpu-wide -->\n).*?(\n<!-- end of cpu-wide -->)", re.DOTALL)
 OURS = ("native", "native-fast")
 COLUMNS = {  # of the long table: backend -> heading
     "native": "native, float32",
@@ -31,28 +30,49 @@ COLUMNS = {  # of the long table: backend -> heading
     "compile-bf16": "inductor bf16",
     "openvino-ir-int8": "OpenVINO int8",
 }
+WIDE, UNEVEN = "cpu-wide", "cpu-uneven"
+USUAL = {  # network of `cpu-uneven` -> that of `cpu-wide` whose ratio it is held against
+    "classic-96": "classic",
+    "sngan48-96": "sngan64",
+    "stylegan2-64-96": "stylegan2-64",
+    "r3gan32-160": "r3gan64",
+    "resnet6-96": "resnet9",
+    "unet32-40": "unet256",
+    "srvgg-40": "srvgg",
+    "rrdb2-48": "rrdb6",
+}
+
+Lines = Mapping[str, Line]  # of one network, batch size and number of threads: backend -> line
 
 
-def runs() -> list[Run]:
+def runs(suite: str) -> list[Run]:
     """Return the newest run of each network and number of threads, in the order of the built-in generators."""
     found: dict[tuple[str, int], Run] = {}
     for run in report.read_all(ROOT / "benchmarks" / "results").values():
-        if run.suite == "cpu-wide" and not run.partial:
+        if run.suite == suite and not run.partial:
             found.setdefault((run.model.name, run.settings.threads), run)
     order = [model.name for model in models.BUILT_IN]
     return sorted(found.values(), key=lambda run: (run.settings.threads, order.index(run.model.name)))
 
 
-def rows() -> Iterator[tuple[str, dict[str, Line]]]:
-    """Yield the name of each row, and its lines by backend; a bf16 that is silently float32 is left out."""
-    for run in runs():
-        lines = [line for line in summary.lines(run) if line.quantity == "model"]
-        several = len({line.batch for line in lines}) > 1
-        for batch in sorted({line.batch for line in lines}):
+def rows(suite: str) -> Iterator[tuple[str, Run, Lines]]:
+    """Yield the name of each row, its run, and its lines."""
+    for run in runs(suite):
+        batches = lines_of(run)
+        for batch, lines in batches.items():
             title = models.find(run.model.name).title
             threads = "" if run.settings.threads == 1 else f", {run.settings.threads} threads"
-            name = f"{title}{f', batch {batch}' if several else ''}{threads}"
-            yield name[0].upper() + name[1:], {line.entry.contender: line for line in lines if line.batch == batch}
+            name = f"{title}{f', batch {batch}' if len(batches) > 1 else ''}{threads}"
+            yield name[0].upper() + name[1:], run, lines
+
+
+def lines_of(run: Run) -> dict[int, Lines]:
+    """Return the lines of each batch size, smallest first."""
+    lines = [line for line in summary.lines(run) if line.quantity == "model"]
+    return {
+        batch: {line.entry.contender: line for line in lines if line.batch == batch}
+        for batch in sorted({line.batch for line in lines})
+    }
 
 
 def milliseconds(line: Line) -> float:
@@ -84,22 +104,44 @@ def three(value: float) -> str:
     return f"{value:,.0f}" if value >= 99.5 else f"{value:.1f}" if value >= 9.95 else f"{value:.2f}"
 
 
-def best(lines: Sequence[Line]) -> Line | None:
-    """Return the fastest line that has a speed."""
-    return min((line for line in lines if line.rate), key=milliseconds, default=None)
+def best(lines: Lines, precision: str, among: Container[str] = COLUMNS) -> Line | None:
+    """Return the fastest line of other runtimes that has a speed and this precision."""
+    others = [line for key, line in lines.items() if key in among and key not in OURS]
+    fit = (line for line in others if line.rate and line.entry.precision == precision)
+    return min(fit, key=milliseconds, default=None)
 
 
 def short() -> str:
     """Return the table of README: ours beside the best of the others in float32, bf16 and int8."""
     head = ("Network", "native", "best float32", "times", "native 16-bit", "best bf16", "times", "int8")
     made = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for name, lines in rows():
-        others = [line for key, line in lines.items() if key not in OURS]
-        plain = best([line for line in others if line.entry.precision == "fp32"])
-        bf16 = best([line for line in others if line.entry.precision == "bf16"])
-        int8 = best([line for line in others if line.entry.precision == "int8"])
-        cells = [name, cell(lines.get("native")), named(plain), times(lines.get("native"), plain)]
-        cells += [cell(lines.get("native-fast")), named(bf16), times(lines.get("native-fast"), bf16), named(int8)]
+    for name, _, lines in rows(WIDE):
+        plain, bf16, int8 = (best(lines, precision) for precision in ("fp32", "bf16", "int8"))
+        cells = [name, cell(lines.get("native")), named(plain), shown(ratio(lines.get("native"), plain))]
+        fast = lines.get("native-fast")
+        cells += [cell(fast), named(bf16), shown(ratio(fast, bf16)), named(int8)]
+        made.append("| " + " | ".join(cells) + " |")
+    return "\n".join(made)
+
+
+def uneven() -> str:
+    """Return the table of `cpu-uneven`: ours beside the best of the others in float32 and bf16.
+
+    In brackets, the share of the ratio that the usual network has at its smallest batch beside the same runtimes.
+    """
+    head = ("Network", "native", "best float32", "times", "native 16-bit", "best bf16", "times")
+    made = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    usual = {(run.model.name, run.settings.threads): run for run in runs(WIDE)}
+    for name, run, lines in rows(UNEVEN):
+        other = usual.get((USUAL[run.model.name], run.settings.threads))
+        even = next(iter(lines_of(other).values())) if other else {}
+        cells = [name]
+        for ours, precision in (("native", "fp32"), ("native-fast", "bf16")):
+            peer = best(lines, precision)
+            times = ratio(lines.get(ours), peer)
+            before = ratio(even.get(ours), best(even, precision, among=lines))
+            share = f" ({100 * times / before:.0f} %)" if times and before else ""
+            cells += [cell(lines.get(ours)), named(peer), shown(times) + share]
         made.append("| " + " | ".join(cells) + " |")
     return "\n".join(made)
 
@@ -109,25 +151,35 @@ def named(line: Line | None) -> str:
     return f"{line.entry.title.split()[0]} {cell(line)}" if line else "-"
 
 
-def times(mine: Line | None, other: Line | None) -> str:
-    """Return how many times as fast as the other one ours is."""
-    if mine is None or other is None or mine.rate is None:
-        return "-"
-    return f"{milliseconds(other) / milliseconds(mine):.2f}"
+def ratio(mine: Line | None, other: Line | None) -> float | None:
+    """Return how many times as fast as the other one ours is; None if one of them has no speed."""
+    return milliseconds(other) / milliseconds(mine) if mine and other and mine.rate and other.rate else None
+
+
+def shown(times: float | None) -> str:
+    return "-" if times is None else f"{times:.2f}"
 
 
 def whole() -> str:
     """Return the table of every runtime."""
     made = ["| Network | " + " | ".join(COLUMNS.values()) + " |", "|---" * (1 + len(COLUMNS)) + "|"]
-    made += ["| " + " | ".join((name, *(cell(lines.get(key)) for key in COLUMNS))) + " |" for name, lines in rows()]
+    made += [
+        "| " + " | ".join((name, *(cell(lines.get(key)) for key in COLUMNS))) + " |" for name, _, lines in rows(WIDE)
+    ]
     return "\n".join(made)
 
 
 def main() -> None:
-    for page, table in (("docs/README.in.md", short()), ("docs/engine.md", whole())):
+    tables = (
+        ("docs/README.in.md", WIDE, short()),
+        ("docs/engine.md", WIDE, whole()),
+        ("docs/engine.md", UNEVEN, uneven()),
+    )
+    for page, suite, table in tables:
+        block = re.compile(rf"(<!-- {suite} -->\n).*?(\n<!-- end of {suite} -->)", re.DOTALL)
         before = (ROOT / page).read_text(encoding="utf-8")
         with atomic_file(ROOT / page) as temporary:
-            temporary.write_text(BLOCK.sub(lambda m, text=table: m[1] + text + m[2], before), encoding="utf-8")  # type: ignore[misc]
+            temporary.write_text(block.sub(lambda m, text=table: m[1] + text + m[2], before), encoding="utf-8")  # type: ignore[misc]
         print(table)
 
 

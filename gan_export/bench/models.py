@@ -74,7 +74,7 @@ BUILT_IN: Registry[BuiltInGenerator] = Registry(
         ),
         Network("srvgg", "Real-ESRGAN's compact network, from 128x128x3 to 512x512x3", networks.srvgg(64), (128, 128)),
         Network("rrdb6", "Real-ESRGAN of 6 blocks, from 64x64x3 to 256x256x3", networks.rrdb(6, 64, 32), (64, 64)),
-        # The same kinds with channels that aren't a power of two, and sizes that the tiles of transforms don't divide.
+        # The same kinds with channels that aren't a power of two, and sizes such as 60x100.
         BuiltIn("classic-96", "the classic DCGAN of 96 channels, 32x32x1", "model", (100, 384, 192, 96, 1), bias=True),
         Network("sngan48-96", "SNGAN of 96 channels, 48x48x3", networks.sngan((768, 384, 192, 96), 6)),
         Network("stylegan2-64-96", "StyleGAN2 of 96 channels, 64x64x3", networks.stylegan2((320, 320, 320, 160, 96))),
