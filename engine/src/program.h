@@ -59,8 +59,10 @@ typedef struct gan_step {
     activation act;
     const gan_layer *prelu; /* whose slopes are the activation's, or NULL */
     gan_conv conv; /* of a product */
-    uint32_t
-        constants; /* offset in floats: of a product\'s bias, then slopes; of RUN_SCALED\'s factors, then summands */
+    uint32_t n_pieces; /* of a product whose input is a join that nothing else reads: the values that it joins, */
+    const uint32_t *pieces; /* which Winograd reads where they lie; 0 and NULL for other steps */
+    uint32_t reader; /* of such a join: that product's step; 0 for other steps */
+    uint32_t constants; /* offset in floats: a product's bias, then slopes; RUN_SCALED's factors, then summands */
 } gan_step;
 
 typedef struct gan_value {

@@ -38,15 +38,37 @@ static void tighten(gan_program *program, const gan_kernels *kernels, uint32_t *
     }
 }
 
+/* Let products read the joins before them in pieces.  `maker`: scratch, by value. */
+static void find_pieces(program_builder *builder, uint32_t *maker) {
+    gan_program *program = builder->program;
+    for (uint32_t v = 0; v < program->n_values; v++) maker[v] = program->n_steps;
+    for (uint32_t n = 0; n < program->n_steps; n++) {
+        gan_step *step = &program->steps[n];
+        maker[step->output] = n;
+        const uint32_t v = step->inputs[0];
+        if (step->run || maker[v] == program->n_steps || builder->uses[v] != 1) continue;
+        gan_step *join = &program->steps[maker[v]];
+        if (!join->run || join->layer->op != OP_CONCAT) continue;
+        int whole = 1; /* blocks of channels, but for the last piece's */
+        for (uint32_t m = 0; m + 1 < join->n_inputs; m++)
+            whole &= program->values[join->inputs[m]].shape.c % KBLOCK == 0;
+        if (!whole) continue;
+        step->pieces = join->inputs, step->n_pieces = join->n_inputs;
+        join->reader = n;
+    }
+}
+
 /* Give every stored value a place that no value alive at the same time has: first fit in order of birth.
  * last[v]: the last step that reads v, counted from 1, and beyond all for the image.  `alive`: scratch for the values
  * in use, kept in order of offset. */
 static void place_values(gan_program *program, uint32_t *last, uint32_t *alive) {
     uint32_t n_alive = 0;
     for (uint32_t v = 0; v < program->n_values; v++) last[v] = 0;
-    for (uint32_t n = 0; n < program->n_steps; n++)
-        for (uint32_t m = 0; m < program->steps[n].n_inputs; m++)
-            last[program->values[program->steps[n].inputs[m]].alias] = n + 1;
+    for (uint32_t n = 0; n < program->n_steps; n++) {
+        const gan_step *step = &program->steps[n];
+        for (uint32_t m = 0; m < step->n_inputs; m++) last[program->values[step->inputs[m]].alias] = n + 1;
+        for (uint32_t m = 0; m < step->n_pieces; m++) last[program->values[step->pieces[m]].alias] = n + 1;
+    }
     last[program->values[program->n_values - 1].alias] = program->n_steps + 1;
     for (uint32_t i = 0; i <= program->n_steps; i++) {
         const uint32_t born = i ? program->steps[i - 1].output : VALUE_Z;
@@ -72,6 +94,7 @@ static void place_values(gan_program *program, uint32_t *last, uint32_t *alive) 
 }
 
 void gan_i_place_values(program_builder *builder) {
+    find_pieces(builder, builder->reader);
     tighten(builder->program, builder->kernels, builder->uses);
     place_values(builder->program, builder->uses, builder->reader);
 }

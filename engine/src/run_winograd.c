@@ -33,18 +33,18 @@ static int64_t winograd_step(const winograd_tiling *tiling, int64_t values) {
     return (int64_t)round_up((uint64_t)values, 2 * (uint64_t)line) + line;
 }
 
-/* The pixels of a slice that a tile is computed from: zeros beyond the edges. */
-static void take_pixels(const gan_worker *worker, const gan_step *step, const winograd_tiling *tiling, tile_place at,
-                        int32_t slice, const float *pixels[MOST_POINTS]) {
+/* The pixels of a slice of `value` that a tile is computed from: zeros beyond the edges. */
+static void take_pixels(const gan_worker *worker, const gan_step *step, const winograd_tiling *tiling, uint32_t value,
+                        tile_place at, int32_t slice, const float *pixels[MOST_POINTS]) {
     const gan_conv *conv = &step->conv;
     const int32_t stride = (int32_t)conv->in_stride, side = tiling->side, high = (int32_t)conv->in.h,
                   wide = (int32_t)conv->in.w, halved = stride == 2;
     const int32_t z = at.z + (halved ? 0 : conv->pad_z - slice);
     const int32_t y0 = halved ? 2 * at.y + slice / 2 - conv->pad_y : at.y + conv->pad_y - 2,
                   x0 = halved ? 2 * at.x + slice % 2 - conv->pad : at.x + conv->pad - 2;
-    const int64_t in_c = padded(conv->in.c, worker->shared->kernels);
+    const int64_t in_c = (int64_t)wide_of(worker, value);
     const int inside = z >= 0 && z < (int32_t)shape_depth(conv->in);
-    const float *image = value_at(worker, step->inputs[0], at.image) + (inside ? (int64_t)z * high * wide * in_c : 0);
+    const float *image = value_at(worker, value, at.image) + (inside ? (int64_t)z * high * wide * in_c : 0);
     for (int32_t i = 0; i < side; i++) {
         const int32_t y = y0 + stride * i;
         const int row = inside && y >= 0 && y < high;
@@ -55,19 +55,22 @@ static void take_pixels(const gan_worker *worker, const gan_step *step, const wi
     }
 }
 
+/* Of the channels of `value`, which are the input's from block `first` on. */
 static void transform(const gan_worker *worker, const gan_step *step, const winograd_tiling *tiling, tile_block block,
-                      const packed_units *weights, float *v) {
+                      const packed_units *weights, uint32_t value, int64_t first, float *v) {
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
-    const int64_t blocks = (conv->in.c + KBLOCK - 1) / KBLOCK, mr = kernels->mr, all = blocks * tiling->slices,
+    const uint32_t channels = worker->shared->program->values[value].shape.c;
+    const int64_t blocks = (channels + KBLOCK - 1) / KBLOCK, in_blocks = (conv->in.c + KBLOCK - 1) / KBLOCK,
+                  mr = kernels->mr, all = in_blocks * tiling->slices,
                   point_step = winograd_step(tiling, block.count * all * KBLOCK);
     for (int64_t n = 0; n < block.count; n++) {
         const tile_place at = place_of(tiling, conv, block.first + (uint64_t)n);
         const int64_t head = n / mr * mr, rows = block.count - head < mr ? block.count - head : mr;
         for (int32_t t = 0; t < (int32_t)tiling->slices; t++) {
             const float *pixels[MOST_POINTS];
-            take_pixels(worker, step, tiling, at, t, pixels);
-            const int64_t to = (head * all + t * blocks * rows + (n - head)) * KBLOCK;
+            take_pixels(worker, step, tiling, value, at, t, pixels);
+            const int64_t to = (head * all + (t * in_blocks + first) * rows + (n - head)) * KBLOCK;
             if (tiling->int16)
                 kernels->winograd_in_int16(tiling->side, pixels, blocks, weights->in_scales, (int16_t *)(void *)v + to,
                                            point_step, rows * KBLOCK);
@@ -160,7 +163,11 @@ void gan_i_run_winograd(gan_worker *worker, const gan_step *step, gan_method met
     for (uint64_t n; gan_i_group_take(&worker->cursor, tiling.blocks, &n);) {
         const uint64_t first = n * tiling.block;
         const tile_block block = {first, (int64_t)(tiles - first < tiling.block ? tiles - first : tiling.block)};
-        transform(worker, step, &tiling, block, &packed, v);
+        if (!step->n_pieces) transform(worker, step, &tiling, block, &packed, step->inputs[0], 0, v);
+        for (uint32_t m = 0, at = 0; m < step->n_pieces; m++) {
+            transform(worker, step, &tiling, block, &packed, step->pieces[m], at / KBLOCK, v);
+            at += worker->shared->program->values[step->pieces[m]].shape.c;
+        }
         for (uint32_t u = 0; u < panels; u += tiling.panel_group) {
             const uint32_t some = panels - u < tiling.panel_group ? panels - u : tiling.panel_group;
             multiply(worker, conv, &tiling, block, v, &packed, u, some, products);

@@ -31,6 +31,7 @@ from gan_export.graph.layers import (
     PixelShuffle,
     PixelUnshuffle,
     PReLU,
+    Scale,
     Upsample,
 )
 from gan_export.graph.ports import Port, Size, Uniform
@@ -92,7 +93,33 @@ def _upscaler() -> GeneratorSpec:
     return spec_of(c, (4, 4), Size(2, 2, 512), scale=3)
 
 
-TAKEN = {"translator": _translator(), "upscaler": _upscaler()}
+def _dense() -> GeneratorSpec:
+    """Joins that grow, of pieces that convolutions read where they lie (all but the one behind five channels) or as a
+    copy (of two readers), sums of scaled values, and an end of few channels as SRVGG's and RRDB's have it."""
+    c = Chain("input")
+    x = c.add(Conv, "first", in_channels=3, out_channels=32, kernel=3, padding=1)
+    c.add(Conv, "second", in_channels=32, out_channels=16, kernel=3, padding=1)
+    y = c.add(PReLU, "slopes", slopes=16)
+    c.add(Concat, "two", inputs=(x, y))
+    c.add(Conv, "third", in_channels=48, out_channels=5, kernel=3, padding=1)
+    z = c.add(PReLU, "few", slopes=5)
+    c.add(Concat, "three", inputs=(x, y, z))
+    w = c.add(Conv, "fourth", in_channels=53, out_channels=32, kernel=3, padding=1)
+    c.add(Concat, "five", inputs=(z, x))
+    v = c.add(Conv, "fifth", in_channels=37, out_channels=32, kernel=3, padding=1)
+    both = c.add(Concat, "both", inputs=(v, w))
+    c.add(Conv, "sixth", in_channels=64, out_channels=32, kernel=3, padding=1)
+    c.add(Scale, "fifth part", factor=0.2, offset=0.0)
+    c.add(Add, "sum", inputs=(c.last, x))
+    c.add(Concat, "all", inputs=(c.last, both))
+    c.add(Conv, "narrow", in_channels=96, out_channels=12, kernel=3, padding=1)
+    shuffled = c.add(PixelShuffle, "unfold", factor=2)
+    enlarged = c.add(Upsample, "enlarged", inputs=("input",), factor=2, mode="nearest")
+    c.add(Add, "image", inputs=(shuffled, enlarged))
+    return spec_of(c, (3, 3), Size(2, 2, 512), scale=2)
+
+
+TAKEN = {"translator": _translator(), "upscaler": _upscaler(), "dense": _dense()}
 
 
 def weights_of(spec: GeneratorSpec) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
