@@ -116,6 +116,33 @@ static void build_upsampled_conv(program_builder *builder, const gan_layer *up, 
     fuse_activation(builder, step);
 }
 
+/* The layer that scales `v` for a sum alone, without an offset, or NULL. */
+static const gan_layer *scale_of(const program_builder *builder, uint32_t v) {
+    if (v < FIRST_LAYER || builder->uses[v] != 1) return NULL;
+    const gan_layer *layer = &builder->file->layers[v - FIRST_LAYER];
+    return layer->op == OP_SCALE && layer->fargs[1] == 0 ? layer : NULL;
+}
+
+/* What a sum takes in of the layers before it: one that scales a summand. */
+static void join_sums(program_builder *builder) {
+    for (uint32_t i = 0; i < builder->file->n_layers; i++) {
+        const gan_layer *layer = &builder->file->layers[i];
+        if (builder->absorbed[i] || layer->op != OP_ADD) continue;
+        const gan_layer *first = scale_of(builder, layer->inputs[0]), *second = scale_of(builder, layer->inputs[1]);
+        if (first || second) absorb(builder, first ? first : second);
+    }
+}
+
+static void build_sum(const program_builder *builder, gan_step *step) {
+    const gan_layer *layer = step->layer, *first = scale_of(builder, layer->inputs[0]),
+                    *scale = first ? first : scale_of(builder, layer->inputs[1]);
+    step->factor = scale ? scale->fargs[0] : 1;
+    if (!scale) return;
+    step->own_inputs[0] = scale->inputs[0];
+    step->own_inputs[1] = layer->inputs[first ? 1 : 0];
+    step->inputs = step->own_inputs;
+}
+
 static void build_step(program_builder *builder, const gan_layer *layer) {
     gan_program *program = builder->program;
     gan_step *step = &program->steps[program->n_steps];
@@ -137,6 +164,8 @@ static void build_step(program_builder *builder, const gan_layer *layer) {
         return;
     } else if (op->rule == RUN_SCALED || op->rule == RUN_NORMED) {
         fuse_activation(builder, step);
+    } else if (layer->op == OP_ADD) {
+        build_sum(builder, step);
     } else if (layer->op == OP_DROPOUT) {
         step->n_inputs = 1;
         step->style.plane = &builder->file->layers[layer->inputs[1] - FIRST_LAYER];
@@ -250,6 +279,7 @@ gan_status gan_i_program(const gan_file *file, const gan_kernels *kernels, gan_p
             to->per_image = shape_pixels(to->shape) * to->wide;
     }
     gan_i_join_filters(&builder);
+    join_sums(&builder);
     for (uint32_t i = 0; i < file->n_layers; i++)
         if (!builder.absorbed[i]) build_step(&builder, &file->layers[i]);
     status = GAN_ERROR_UNSUPPORTED;

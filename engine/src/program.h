@@ -59,6 +59,7 @@ typedef struct gan_step {
     activation act;
     const gan_layer *prelu; /* whose slopes are the activation's, or NULL */
     gan_conv conv; /* of a product */
+    float factor; /* of a sum: its first input is added this many times */
     uint32_t n_pieces; /* of a product whose input is a join that nothing else reads: the values that it joins, */
     const uint32_t *pieces; /* which Winograd reads where they lie; 0 and NULL for other steps */
     uint32_t reader; /* of such a join: that product's step; 0 for other steps */

@@ -63,8 +63,8 @@ void gan_i_run_AFFINE(const gan_worker *worker, const gan_step *step, const gan_
 void gan_i_run_ADD(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
     const gan_pixel_runs runs = gan_i_pixel_runs(worker, step, r);
     for (uint64_t i = 0; i < runs.count; i++)
-        worker->shared->kernels->add(runs.from[0] + i * runs.from_step[0], runs.from[1] + i * runs.from_step[1],
-                                     runs.to + i * runs.to_step, runs.n);
+        worker->shared->kernels->add(runs.from[0] + i * runs.from_step[0], step->factor,
+                                     runs.from[1] + i * runs.from_step[1], runs.to + i * runs.to_step, runs.n);
 }
 
 void gan_i_run_MULTIPLY(const gan_worker *worker, const gan_step *step, const gan_rows *r) {

@@ -256,7 +256,7 @@ static int check_activations(const gan_kernels *kernels) {
 static int check_rows(const gan_kernels *kernels) {
     enum { N = 70 };
     int failed = 0;
-    float *a = floats(4 * N), *b = floats(4 * N), *y = floats(4 * N), *want = floats(4 * N);
+    float *a = floats(4 * N), *b = floats(4 * N), *y = floats(4 * N), *want = floats(4 * N), whole[N];
     uint8_t bytes[N + 1], wanted[N + 1];
     fill(a, 4 * N, 7), fill(b, 4 * N, 8);
     for (int i = 0; i < N; i++) a[i] *= 1.1f;
@@ -264,8 +264,12 @@ static int check_rows(const gan_kernels *kernels) {
         memset(bytes, 77, sizeof bytes), memset(wanted, 77, sizeof wanted);
         kernels->to_bytes(a, bytes, n), gan_i_generic.to_bytes(a, wanted, n);
         failed += expect(!memcmp(bytes, wanted, sizeof bytes), kernels->name, "to_bytes", 0);
-        kernels->add(a, b, y, n), gan_i_generic.add(a, b, want, n);
+        kernels->add(a, 1, b, y, n), gan_i_generic.add(a, 1, b, want, n);
         failed += expect(largest_difference(y, want, 4 * N) == 0, kernels->name, "add", 0);
+        kernels->add(a, 0.2f, b, y, n), gan_i_generic.add(a, 0.2f, b, want, n);
+        failed += expect(largest_difference(y, want, 4 * N) <= 3e-7, kernels->name, "add", 0);
+        kernels->add(a, 0.2f, b, whole, N); /* the same of a longer row */
+        failed += expect(!memcmp(y, whole, sizeof *y * (size_t)n), kernels->name, "add, tails", 0);
         kernels->multiply(a, b, y, n), gan_i_generic.multiply(a, b, want, n);
         failed += expect(largest_difference(y, want, 4 * N) == 0, kernels->name, "multiply", 0);
         kernels->lerp(a, b, 0.25f, y, n), gan_i_generic.lerp(a, b, 0.25f, want, n);

@@ -187,8 +187,8 @@ static void add_rows(const float *x, ptrdiff_t x_step, float *y, ptrdiff_t y_ste
         for (ptrdiff_t j = 0; j < n; j++) y[i * y_step + j] += x[i * x_step + j];
 }
 
-static void add(const float *a, const float *b, float *y, ptrdiff_t n) {
-    for (ptrdiff_t i = 0; i < n; i++) y[i] = a[i] + b[i];
+static void add(const float *a, float factor, const float *b, float *y, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) y[i] = a[i] * factor + b[i];
 }
 
 static void multiply(const float *a, const float *b, float *y, ptrdiff_t n) {

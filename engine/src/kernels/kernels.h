@@ -85,8 +85,8 @@ typedef struct gan_kernels {
     void (*to_bytes)(const float *x, uint8_t *out, ptrdiff_t n);
     /* y[i x y_step + j] += x[i x x_step + j] for i < rows, j < n; the rows of y are apart. */
     void (*add_rows)(const float *x, ptrdiff_t x_step, float *y, ptrdiff_t y_step, ptrdiff_t rows, ptrdiff_t n);
-    /* y[i] = a[i] + b[i], y[i] = a[i] x b[i]. */
-    void (*add)(const float *a, const float *b, float *y, ptrdiff_t n);
+    /* y[i] = a[i] x factor + b[i], rounded alike for every i; y[i] = a[i] x b[i]. */
+    void (*add)(const float *a, float factor, const float *b, float *y, ptrdiff_t n);
     void (*multiply)(const float *a, const float *b, float *y, ptrdiff_t n);
     /* y[i][j] = x[i][j] x scale[j] + shift[j], then act, for i < pixels, j < channels. */
     void (*affine)(const float *x, const float *scale, const float *shift, float *y, ptrdiff_t pixels,

@@ -319,10 +319,17 @@ static void add_rows(const float *x, ptrdiff_t x_step, float *y, ptrdiff_t y_ste
     }
 }
 
-static void add(const float *a, const float *b, float *y, ptrdiff_t n) {
+static void add(const float *a, float factor, const float *b, float *y, ptrdiff_t n) {
+    const vf times = v_set1(factor);
     ptrdiff_t i = 0;
-    for (; i + VL <= n; i += VL) v_store(y + i, v_add(v_load(a + i), v_load(b + i)));
-    for (; i < n; i++) y[i] = a[i] + b[i];
+    for (; i + VL <= n; i += VL) v_store(y + i, v_fma(v_load(a + i), times, v_load(b + i)));
+    if (i < n) {
+        float rest[2][VL] = {{0}};
+        memcpy(rest[0], a + i, sizeof(float) * (size_t)(n - i));
+        memcpy(rest[1], b + i, sizeof(float) * (size_t)(n - i));
+        v_store(rest[0], v_fma(v_load(rest[0]), times, v_load(rest[1])));
+        memcpy(y + i, rest[0], sizeof(float) * (size_t)(n - i));
+    }
 }
 
 static void multiply(const float *a, const float *b, float *y, ptrdiff_t n) {
