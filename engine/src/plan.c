@@ -49,15 +49,13 @@ enum {
      * which read a point's inputs less often. */
     PRODUCT_BYTES = 43700,
     MOST_PANELS = 4, /* of a group */
-    /* Bytes of a block's transformed inputs for Winograd, and register tiles in it.  Raising them reads weights less
-     * often; inputs and products must stay near the second-level cache. */
-    WINOGRAD_BYTES = 600000,
-    WINOGRAD_LEAST = 8,
+    /* Bytes of a block's transformed inputs for Winograd, register tiles in it, and panels that it is multiplied with
+     * in turn.  Raising them reads weights, or inputs, less often; inputs and products must leave most of the
+     * second-level cache to weights and images. */
+    WINOGRAD_BYTES = 150000,
+    WINOGRAD_LEAST = 2,
     WINOGRAD_MOST = 16,
-    /* The same where the weights, at most so many bytes, stay in the second-level cache anyway. */
-    WINOGRAD_NEAR = 600000,
-    WINOGRAD_NEAR_BYTES = 200000,
-    WINOGRAD_NEAR_LEAST = 2,
+    WINOGRAD_PANELS = 1,
     WINOGRAD_APART = 48 /* floats at most between the inputs of two points, run_winograd.c */
 };
 
@@ -130,11 +128,8 @@ void gan_i_tile_winograd(const gan_conv *conv, gan_method method, const gan_kern
     /* floats of a transformed tile */
     const uint64_t mr = (uint64_t)kernels->mr, points = (uint64_t)(out->side * out->side),
                    tile = points * round_up(conv->in.c, KBLOCK) * out->slices / (out->int16 ? 2 : 1);
-    const uint64_t weights = 4 * gan_i_method_floats(conv, method, kernels);
-    const int near = weights <= WINOGRAD_NEAR;
-    const uint64_t fit = (near ? WINOGRAD_NEAR_BYTES : WINOGRAD_BYTES) / sizeof(float) / tile / mr,
-                   least = near ? WINOGRAD_NEAR_LEAST : WINOGRAD_LEAST;
-    const uint64_t most = (fit < least ? least : fit > WINOGRAD_MOST ? WINOGRAD_MOST : fit) * mr;
+    const uint64_t fit = WINOGRAD_BYTES / sizeof(float) / tile / mr;
+    const uint64_t most = (fit < WINOGRAD_LEAST ? WINOGRAD_LEAST : fit > WINOGRAD_MOST ? WINOGRAD_MOST : fit) * mr;
     out->ty = (conv->out.h + WINOGRAD_TILE - 1) / WINOGRAD_TILE;
     out->tx = (conv->out.w + WINOGRAD_TILE - 1) / WINOGRAD_TILE;
     const uint64_t tiles = (uint64_t)out->ty * out->tx * shape_depth(conv->out) * chunk;
@@ -144,8 +139,7 @@ void gan_i_tile_winograd(const gan_conv *conv, gan_method method, const gan_kern
     const uint64_t blocks = (tiles + block - 1) / block;
     out->block = (uint32_t)((tiles + blocks - 1) / blocks);
     out->blocks = (uint32_t)((tiles + out->block - 1) / out->block);
-    const uint32_t panels = padded(conv->out.c, kernels) / (uint32_t)kernels->nr;
-    out->panel_group = panels < MOST_PANELS ? panels : MOST_PANELS;
+    out->panel_group = WINOGRAD_PANELS;
     out->inputs = tile * most + points * WINOGRAD_APART;
     out->thread_scratch = out->inputs + most * points * (uint64_t)kernels->nr * out->panel_group;
 }

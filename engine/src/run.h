@@ -120,7 +120,26 @@ typedef struct rectangle {
 
 /* Weights are multiplied in slices: 128 x 16 floats stay in the first-level cache beside the inputs, and sums that
  * start from zero four times in 512 channels keep half the rounding error of one long sum, for 2 % of the time. */
-enum { SLICE = 128 };
+enum {
+    SLICE = 128,
+    LINE = 16 /* floats of a cache line */
+};
+
+/* GCC takes a function that only fetches for one without effect, and leaves calls of it out; so what calls these is
+ * expanded in place too. */
+#define EXPANDED static inline __attribute__((always_inline))
+
+/* Fetch `rows` rows of `floats` floats each, `row` floats apart, into the second-level cache, to be read or written soon.
+ * The processor itself foresees a stream of addresses, but not short pieces of many rows. */
+EXPANDED void fetch_to_read(const float *from, int64_t rows, int64_t row, int64_t floats) {
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < floats; j += LINE) __builtin_prefetch(from + i * row + j, 0, 2);
+}
+
+EXPANDED void fetch_to_write(const float *to, int64_t rows, int64_t row, int64_t floats) {
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < floats; j += LINE) __builtin_prefetch(to + i * row + j, 1, 2);
+}
 
 /* How the tiles that Toom-Cook multiplies together are cut into register tiles: they differ by one tile at most, the
  * longer ones first.  `longer`: the tiles in those.  A register tile's transformed inputs are [block of 16

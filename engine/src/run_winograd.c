@@ -55,6 +55,16 @@ static void take_pixels(const gan_worker *worker, const gan_step *step, const wi
     }
 }
 
+/* Fetch the rows of a value that the tile below this one reads and this one doesn't. */
+EXPANDED void fetch_below(const gan_worker *worker, const gan_conv *conv, uint32_t value, tile_place at) {
+    const int64_t tile = WINOGRAD_TILE * conv->in_stride, in_c = (int64_t)wide_of(worker, value),
+                  row = conv->in.w * in_c, y = at.y * (int64_t)conv->in_stride + tile + 1,
+                  x = at.x * (int64_t)conv->in_stride, rows = conv->in.h - y, columns = conv->in.w - x;
+    if (rows <= 0 || columns <= 0 || conv->kd > 1) return;
+    fetch_to_read(value_at(worker, value, at.image) + y * row + x * in_c, rows < tile ? rows : tile, row,
+                  (columns < tile ? columns : tile) * in_c);
+}
+
 /* Of the channels of `value`, which are the input's from block `first` on. */
 static void transform(const gan_worker *worker, const gan_step *step, const winograd_tiling *tiling, tile_block block,
                       const packed_units *weights, uint32_t value, int64_t first, float *v) {
@@ -67,6 +77,7 @@ static void transform(const gan_worker *worker, const gan_step *step, const wino
     for (int64_t n = 0; n < block.count; n++) {
         const tile_place at = place_of(tiling, conv, block.first + (uint64_t)n);
         const int64_t head = n / mr * mr, rows = block.count - head < mr ? block.count - head : mr;
+        fetch_below(worker, conv, value, at);
         for (int32_t t = 0; t < (int32_t)tiling->slices; t++) {
             const float *pixels[MOST_POINTS];
             take_pixels(worker, step, tiling, value, at, t, pixels);
@@ -138,8 +149,11 @@ static void restore(const gan_worker *worker, const gan_step *step, const winogr
         const int32_t rows = (int32_t)conv->out.h - at.y < WINOGRAD_TILE ? (int32_t)conv->out.h - at.y : WINOGRAD_TILE,
                       columns = (int32_t)conv->out.w - at.x < WINOGRAD_TILE ? (int32_t)conv->out.w - at.x
                                                                             : WINOGRAD_TILE;
-        const int64_t row = (int64_t)at.z * conv->out.h + at.y;
+        const int64_t row = (int64_t)at.z * conv->out.h + at.y, below = (int64_t)conv->out.h - at.y - WINOGRAD_TILE;
         float *to = value_at(worker, step->output, at.image) + (row * conv->out.w + at.x) * out_c + panel * nr;
+        for (int64_t j = 0; j < columns; j++) /* the same panel of the tile below */
+            fetch_to_write(to + WINOGRAD_TILE * conv->out.w * out_c + j * out_c, below < rows ? below : rows,
+                           conv->out.w * out_c, nr);
         kernels->winograd_out(tiling->side, panel_columns(conv->out.c, panel, kernels), products + n * points * nr,
                               bias, slopes, to, conv->out.w * out_c, out_c, rows, columns);
         for (int32_t i = 0; curved && i < rows; i++)
