@@ -39,7 +39,9 @@ static void transform(gan_worker *worker, const gan_step *step, const gan_tiling
         const uint64_t block = (uint64_t)start * tiling->tx * tiling->tile_values;
         const int64_t y0 = (int64_t)(tile_row % tiling->ty) * side;
         int64_t tile = (int64_t)(tile_row - start) * tiling->tx, head = first_with(tiles, tile);
+        const int64_t row = conv->in.w * in_c, left = conv->in.h - y0 - side, below = left < side ? left : side;
         for (int64_t x = 0; x < tiling->tx; x++, tile++) {
+            if (below > 0) fetch_to_read(image + (y0 + side) * row + x * side * in_c, below, row, side * in_c);
             const float *pixels[(MAX_TOOM - 1) * (MAX_TOOM - 1)];
             const float **pixel = pixels;
             for (int64_t py = y0; py < y0 + side; py++)
@@ -146,6 +148,21 @@ static void emit(const gan_worker *worker, const gan_step *step, const gan_tilin
     }
 }
 
+/* Fetch what emit writes. */
+EXPANDED void fetch_rows(const gan_worker *worker, const gan_step *step, uint32_t image, uint32_t phase, uint32_t panel,
+                         int32_t j0, int32_t j1) {
+    const gan_conv *conv = &step->conv;
+    const int64_t stride = conv->out_stride, out_c = padded(conv->out.c, worker->shared->kernels),
+                  nr = worker->shared->kernels->nr;
+    for (int32_t j = j0; j < j1; j++) {
+        const int64_t y = stride * j + phase / stride - conv->pad;
+        if (y < 0 || y >= conv->out.h) continue;
+        float *to = value_at(worker, step->output, image) + y * conv->out.w * out_c + panel * nr;
+        for (int64_t x = (phase % stride + stride - conv->pad % stride) % stride; x < conv->out.w; x += stride)
+            fetch_to_write(to + x * out_c, 1, 0, nr);
+    }
+}
+
 /* Transform the products of one unit's tile rows tile_row .. end-1 back to coefficients, at the strip's position. */
 static void restore(const gan_worker *worker, const gan_step *step, const gan_tiling *tiling, const toom_item *item,
                     uint32_t unit, uint32_t tile_row, uint32_t end, const float *products, float *strip) {
@@ -158,6 +175,7 @@ static void restore(const gan_worker *worker, const gan_step *step, const gan_ti
     for (; tile_row < end; tile_row++) {
         const uint32_t y = tile_row % tiling->ty, image = item->first + tile_row / tiling->ty;
         const int32_t j = (int32_t)y * tiling->tile_side, last = y + 1 == tiling->ty;
+        fetch_rows(worker, step, image, phase, unit % panels, j, j + tiling->tile_side);
         for (uint32_t x = 0; x < tiling->tx; x++, products += points * nr)
             kernels->toom_out(tiling->side, tiling->tile_side, products, strip + (int64_t)x * tiling->tile_side * nr,
                               strip_stride, y > 0, x > 0);
