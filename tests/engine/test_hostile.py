@@ -169,8 +169,9 @@ def test_a_kernel_or_an_upsampling_beyond_reason_is_refused(tmp_path: Path) -> N
 def test_half_of_the_machine_s_memory_is_the_bound_unless_one_is_given(tmp_path: Path) -> None:
     """A file of a thousand bytes whose image is 2^28 numbers once asked for 32 GiB."""
     path = tmp_path / "large.gan"
-    grow = [Record(6, f"grow{i}", (i + 1,), (), {"factor": (f,), "bilinear": (1,)}) for i, f in enumerate((64, 64, 4))]
-    path.write_bytes(gan_file.encode(ported(1, (1, 16384, 16384), 4), [to_one_pixel(), *grow]))
+    grow = [Record(6, f"grow{i}", (i + 1,), (), {"factor": (64,), "bilinear": (1,)}) for i in range(2)]
+    pad = Record(21, "pad", (3,), (), {"size": (6144,), "mode": (0,)})
+    path.write_bytes(gan_file.encode(ported(1, (1, 16384, 16384), 4), [to_one_pixel(), *grow, pad]))
     half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE") // 2
     with Model(path) as model:
         try:
