@@ -92,7 +92,7 @@ def test_a_fast_export_is_proven_recorded_and_near(
 
 @pytest.mark.long
 def test_plain_products_are_fast_too(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """R3GAN's convolutions are 1x1 and grouped: none has a transform."""
+    """R3GAN's convolutions are 1x1, or in groups, which are computed in float32."""
     torch.manual_seed(0)
     model = nvlabs.random_everything(r3gan.Generator(8, [32, 32, 40], [4, 4, 5], [1, 1, 1]))
     torch.save(model.state_dict(), tmp_path / "g.pth")

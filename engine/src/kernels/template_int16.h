@@ -1,8 +1,9 @@
 /* Products of 16-bit numbers with sums of 32 bits, which template.h includes, perhaps twice, for other instructions.
  *
- * INT16(name) names this inclusion's functions; the including file defines the type vi of VL int32s or 2 VL int16s, and
- * i_zero, i_load (2 VL int16s), i_pair (two int16s, VL times), i_float (VL int32s as floats), and I_DOT(sum, a, b): sum
- * plus, in each of VL int32s, both products of its two int16s. */
+ * INT16(name) names this inclusion's functions; the including file defines INT16_HALVES, whether packed products have a
+ * kernel for half a panel; the type vi of VL int32s or 2 VL int16s; and i_zero, i_load (2 VL int16s), i_pair (two
+ * int16s, VL times), i_float (VL int32s as floats), and I_DOT(sum, a, b): sum plus, in each of VL int32s, both products
+ * of its two int16s. */
 
 /* As multiply_add of template_gemm.h, for one pair of k. */
 INLINE void INT16(multiply_add)(const int m, const int nv, const int packed, const int16_t *a,
@@ -70,21 +71,12 @@ INLINE void INT16(tile)(const int m, const int nv, const int packed, ptrdiff_t k
 
 static void INT16(gemm)(int m, int columns, ptrdiff_t k, const int16_t *const *a, ptrdiff_t a_step, const int16_t *b,
                         const float *scale, float *const *c, int accumulate, const int16_t *next) {
+    (void)columns; /* all of them: layers of few channels aren't computed in 16 bits by it */
 #define CASE(M) \
     case M: \
         INT16(tile)(M, NV, 0, k, NULL, a, a_step, b, scale, NULL, c, 0, accumulate, next, 1, NULL); \
         break;
-#define HALF(M) \
-    case M: \
-        INT16(tile)(M, NV / 2, 0, k, NULL, a, a_step, b, scale, NULL, c, 0, accumulate, next, 1, NULL); \
-        break;
-    if (HALVES && columns <= NR / 2) switch (m) {
-            CASES(HALF)
-        }
-    else switch (m) {
-            CASES(CASE)
-        }
-#undef HALF
+    switch (m) { CASES(CASE) }
 #undef CASE
 }
 
@@ -101,7 +93,7 @@ static void INT16(gemm_packed)(int m, int columns, ptrdiff_t k, const int16_t *a
         INT16(tile)(M, NV / 2, 1, k, a, NULL, a_step, b, scale, c, NULL, c_step, accumulate, next, prefetch_quarters, \
                     next_a); \
         break;
-    if (HALVES && columns <= NR / 2) switch (m) {
+    if (INT16_HALVES && columns <= NR / 2) switch (m) {
             CASES(HALF)
         }
     else switch (m) {

@@ -68,6 +68,7 @@ OP vi i_dot(vi sum, vi a, vi b) {
     return next;
 }
 #define I_DOT i_dot
+#define INT16_HALVES HALVES
 
 static int runs(void) { return (gan_i_x86_features() & X86_AVX2) != 0; }
 
