@@ -2,11 +2,13 @@
 
     npm install onnxruntime-web
     python benchmarks/browser.py g.gan g.onnx node_modules [--name HOST]
+    python benchmarks/browser.py x4.gan x4.onnx node_modules --image 128x128 --batches 1  # the ONNX with --uint8
 
-Prints one JSON object: milliseconds from an empty page to the first image, each in a page of its own, and of batches of
-1 and 64 in one page, in turns; the number of bytes that differ.  All go from a seed to bytes: onnxruntime-web and the
-engine with one thread, and the engine with its default number of workers (onnxruntime-web uses one thread unless the
-page is cross-origin isolated).  With --name, the result is also written to results/browser-HOST.json.
+Prints one JSON object: milliseconds from an empty page to the first image, each in a page of its own, and of each batch
+size in one page, in turns; the share of bytes that differ.  All go from a seed to bytes, or from an image's bytes to
+bytes: onnxruntime-web and the engine with one thread, and the engine with its default number of workers
+(onnxruntime-web uses one thread unless the page is cross-origin isolated).  With --name, the result is also written to
+results/browser-HOST.json.
 """
 
 from __future__ import annotations
@@ -30,11 +32,13 @@ from gan_export.bench import environment
 
 RESULTS = Path(__file__).resolve().parent / "results"
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
-SIDES = {
-    "onnxruntime-web": """
+ONNXRUNTIME = """
         const ort = await import('/ort/ort.wasm.min.mjs');
         Object.assign(ort.env.wasm, {numThreads: 1, wasmPaths: '/ort/'});
-        const session = await ort.InferenceSession.create('/g.onnx');
+        const session = await ort.InferenceSession.create('/g.onnx');"""
+SIDES = {
+    "onnxruntime-web": ONNXRUNTIME
+    + """
         const nz = NZ, {draw, table} = await import('/latents.js'), T = table('normal');
         return async (n) => {
             const z = new ort.Tensor('float32', draw(T, 7n, 0n, n, nz), [n, nz]);
@@ -49,7 +53,28 @@ SIDES = {
         const {open} = await import('/gan.js'), generator = await open('/g.gan');
         return async (n) => (await generator.generate({seed: 7n, count: n})).data;""",
 }
-BATCHES, TURN = (1, 64), 300  # milliseconds of a side's turn, which has at least three calls
+IMAGE = """
+        const rgb = Uint8Array.from({length: HEIGHT * WIDTH * 3}, (_, i) => i * 2654435761 >>> 24);"""
+RGBA = """
+        const data = new Uint8Array(HEIGHT * WIDTH * 4).fill(255);
+        for (let i = 0; i < rgb.length; i++) data[Math.floor(i / 3) * 4 + i % 3] = rgb[i];
+        return async () => (await generator.apply({data, width: WIDTH, height: HEIGHT})).data;"""
+SIDES_OF_IMAGES = {
+    "onnxruntime-web": ONNXRUNTIME
+    + IMAGE
+    + """
+        return async () => (await session.run({[session.inputNames[0]]:
+            new ort.Tensor('uint8', rgb, [1, HEIGHT, WIDTH, 3])}))[session.outputNames[0]].data;""",
+    "engine": """
+        const {open} = await import('/gan.js'), generator = await open('/g.gan', {threads: 1});"""
+    + IMAGE
+    + RGBA,
+    "engine, all cores": """
+        const {open} = await import('/gan.js'), generator = await open('/g.gan');"""
+    + IMAGE
+    + RGBA,
+}
+TURN = 300  # milliseconds of a side's turn
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -64,6 +89,14 @@ def run(browser: Any, body: str) -> Any:
     return result
 
 
+def sides_of(args: argparse.Namespace) -> dict[str, str]:
+    """Return the script of each side, which gives a function from a number of images to their bytes."""
+    if not args.image:
+        return {name: code.replace("NZ", str(args.nz)) for name, code in SIDES.items()}
+    height, width = args.image.split("x")
+    return {name: code.replace("HEIGHT", height).replace("WIDTH", width) for name, code in SIDES_OF_IMAGES.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("gan", type=Path)
@@ -72,9 +105,12 @@ def main() -> None:
     parser.add_argument("--nz", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--pages", type=int, default=5)
+    parser.add_argument("--batches", type=lambda text: tuple(map(int, text.split(","))), default=(1, 64))
+    parser.add_argument("--calls", type=int, default=3, help="the fewest of a turn")
+    parser.add_argument("--image", help="HEIGHTxWIDTH of the image that goes in, if one does")
     parser.add_argument("--name")
     args = parser.parse_args()
-    sides = {name: code.replace("NZ", str(args.nz)) for name, code in SIDES.items()}
+    sides = sides_of(args)
     options = webdriver.ChromeOptions()
     for flag in FLAGS:
         options.add_argument(flag)
@@ -105,20 +141,23 @@ def main() -> None:
             browser,
             f"""
             window.sides = [{makers}];
-            for (let i = 0; i < 3; i++) for (const draw of sides) for (const n of {list(BATCHES)}) await draw(n);
-            const [a, ...others] = await Promise.all(sides.map(draw => draw(64)));
+            for (let i = 0; i < {args.calls}; i++)
+                for (const draw of sides) for (const n of {list(args.batches)}) await draw(n);
+            const all = [];
+            for (const draw of sides) all.push(await draw({max(args.batches)}));
+            const [a, ...others] = all;
             return others.map(b => a.reduce((n, v, i) => n + (v !== b[i]), 0) / a.length);""",
         )
-        times: dict[str, dict[int, list[float]]] = {name: {n: [] for n in BATCHES} for name in sides}
+        times: dict[str, dict[int, list[float]]] = {name: {n: [] for n in args.batches} for name in sides}
         for _ in range(args.rounds):
             for i, name in enumerate(sides):
-                for n in BATCHES:
+                for n in args.batches:
                     spent = run(
                         browser,
                         f"""
                         const begun = performance.now();
                         let calls = 0, spent = 0;
-                        for (; calls < 3 || spent < {TURN}; calls++) {{
+                        for (; calls < {args.calls} || spent < {TURN}; calls++) {{
                             await sides[{i}]({n});
                             spent = performance.now() - begun;
                         }}
@@ -129,7 +168,7 @@ def main() -> None:
         version = browser.capabilities["browserVersion"]
         browser.quit()
         server.shutdown()
-    rates = {name: {n: round(1000 * n / statistics.median(t[n]), 1) for n in BATCHES} for name, t in times.items()}
+    rates = {name: {n: round(1000 * n / statistics.median(t[n]), 1) for n in args.batches} for name, t in times.items()}
     differ = dict(zip(list(sides)[1:], off, strict=True))
     record = {
         "chromium": version, "onnxruntime-web": onnxruntime,
