@@ -15,7 +15,7 @@ typedef struct pixel_block {
     const float **inputs; /* [tap][pixel] */
     float *sums; /* [pixel][nr]; in 16 bits [panel][pixel][nr] */
     int16_t *narrow; /* [pixel][channels, rounded up] of one kernel element in 16 bits */
-    float *patches; /* [pixel][taps x channels, rounded up] of few channels, otherwise unused */
+    float *patches, *line; /* [pixel][taps x channels, rounded up] of few channels, and a row; otherwise unused */
 } pixel_block;
 
 static int is_gathered(const gan_conv *conv) { return conv->in.c < KBLOCK; }
@@ -26,6 +26,10 @@ static uint64_t patch_floats(const gan_conv *conv) {
 
 static uint64_t block_pixels(const gan_kernels *kernels) { return 8 * (uint64_t)kernels->mr; }
 
+static uint64_t line_floats(const gan_conv *conv, const gan_kernels *kernels) {
+    return (block_pixels(kernels) * conv->in_stride + conv->kw) * conv->in.c + KBLOCK;
+}
+
 int gan_i_blocks_fit(const gan_conv *conv) {
     const uint32_t least = conv->in_stride > 1 || is_gathered(conv) ? 8 : 16; /* else too much of it is edge */
     return conv->out_stride == 1 && !conv->pixel_bias && conv_elements(conv) <= 64 &&
@@ -34,7 +38,9 @@ int gan_i_blocks_fit(const gan_conv *conv) {
 
 uint64_t gan_i_blocks_floats(const gan_conv *conv, const gan_kernels *kernels) {
     const uint64_t pointers = conv_elements(conv) * (sizeof(const float *) / sizeof(float));
-    return block_pixels(kernels) * (pointers + (uint64_t)kernels->nr + (is_gathered(conv) ? patch_floats(conv) : 0));
+    const uint64_t patches = is_gathered(conv) ? patch_floats(conv) : 0;
+    return block_pixels(kernels) * (pointers + (uint64_t)kernels->nr + patches) +
+           (is_gathered(conv) ? line_floats(conv, kernels) : 0);
 }
 
 /* Where each kernel element of each pixel reads. */
@@ -64,16 +70,49 @@ static void place(const gan_worker *worker, const gan_step *step, const pixel_bl
     }
 }
 
-static void gather(const gan_conv *conv, const pixel_block *block) {
-    const uint64_t taps = conv_elements(conv), c = conv->in.c, row = patch_floats(conv);
-    for (int64_t n = 0; n < block->count; n++) {
-        float *to = block->patches + (uint64_t)n * row;
-        for (uint64_t tap = 0; tap < taps; tap++, to += c) {
-            const float *from = block->inputs[tap * (uint64_t)block->count + (uint64_t)n];
-            if (c <= 4) memcpy(to, from, 4 * sizeof *to); /* what is too much is overwritten, or behind the last */
-            else memcpy(to, from, KBLOCK * sizeof *to);
+/* `n` floats, and some behind them in both places. */
+static inline void copy_some(float *to, const float *from, int64_t n) {
+    enum { STEP = 8 };
+    for (int64_t i = 0; i < n; i += STEP) memcpy(to + i, from + i, STEP * sizeof *to);
+}
+
+/* The pixels under the kernel of outputs that lie beside each other, from `at` on, side by side into their patches.  Of
+ * a row of the input, these overlap: it is copied without the channels' padding first, in the order of the taps. */
+static void gather_run(const gan_worker *worker, const gan_step *step, const pixel_block *block, int64_t at,
+                       int64_t run) {
+    const gan_conv *conv = &step->conv;
+    const int64_t in_c = padded(conv->in.c, worker->shared->kernels), stride = conv->in_stride, c = conv->in.c,
+                  kernel_row = conv->kw * c, depth = shape_depth(conv->in);
+    const uint64_t pixels = shape_pixels(conv->out), pixel = (block->first + (uint64_t)at) % pixels;
+    const float *image = value_at(worker, step->inputs[0], (uint32_t)((block->first + (uint64_t)at) / pixels));
+    const int64_t row = (int64_t)(pixel / conv->out.w), x0 = (int64_t)(pixel % conv->out.w);
+    const int64_t sign = stride > 1 ? 1 : -1, length = (run - 1) * stride + conv->kw; /* run_direct.c: taps go back */
+    const int64_t left = sign > 0 ? x0 * stride - conv->pad : x0 + run - 1 + conv->pad;
+    float *patch = block->patches + (uint64_t)at * patch_floats(conv);
+    for (int64_t slice = 0; slice < (int64_t)conv->kd * conv->kh; slice++, patch += kernel_row) {
+        const int64_t z = row / conv->out.h * stride + sign * (slice / conv->kh - conv->pad_z),
+                      y = row % conv->out.h * stride + sign * (slice % conv->kh - conv->pad_y);
+        const int inside = z >= 0 && y >= 0 && z < depth && y < conv->in.h;
+        const float *from = image + (inside ? (z * conv->in.h + y) * conv->in.w * in_c : 0);
+        for (int64_t i = 0; i < length; i++) {
+            const int64_t x = left + sign * i;
+            copy_some(block->line + i * c, inside && x >= 0 && x < conv->in.w ? from + x * in_c : worker->shared->zeros,
+                      c);
         }
+        for (int64_t i = 0; i < run; i++) /* what is too much is overwritten, or behind the last */
+            copy_some(patch + (uint64_t)i * patch_floats(conv), block->line + (sign > 0 ? i * stride : run - 1 - i) * c,
+                      kernel_row);
     }
+}
+
+static void gather(const gan_worker *worker, const gan_step *step, const pixel_block *block) {
+    const gan_conv *conv = &step->conv;
+    for (int64_t n = 0, run; n < block->count; n += run) {
+        const int64_t left = conv->out.w - (int64_t)((block->first + (uint64_t)n) % conv->out.w);
+        run = left < block->count - n ? left : block->count - n;
+        gather_run(worker, step, block, n, run);
+    }
+    for (int64_t n = 0; n < block->count; n++) block->inputs[n] = block->patches + (uint64_t)n * patch_floats(conv);
 }
 
 /* sums += the rows from..+depth x weights, register tiles of pixels at a time. */
@@ -98,13 +137,11 @@ static void run_block(const gan_worker *worker, const gan_step *step, const pixe
     const int64_t channels = gathered ? taps * conv->in.c : conv->in.c, parts = gathered ? 1 : taps;
     float *out = value_at(worker, step->output, 0) + (int64_t)block->first * out_c;
     const float *bias = worker->shared->program->constants + step->constants;
-    place(worker, step, block);
-    if (gathered) {
-        gather(conv, block);
-        for (int64_t n = 0; n < block->count; n++) block->inputs[n] = block->patches + (uint64_t)n * patch_floats(conv);
-    }
+    if (gathered) gather(worker, step, block);
+    else place(worker, step, block);
     for (int64_t panel = 0; panel < out_c / nr; panel++) {
         const int columns = panel_columns(conv->out.c, panel, kernels);
+        fetch_to_write(out + panel * nr, block->count, out_c, nr);
         for (int64_t part = 0; part < parts; part++)
             for (int64_t k0 = 0; k0 < channels; k0 += SLICE) {
                 const int64_t depth = channels - k0 < SLICE ? channels - k0 : SLICE;
@@ -143,6 +180,7 @@ void gan_i_run_blocks(gan_worker *worker, const gan_step *step, const float *wei
     const gan_kernels *kernels = worker->shared->kernels;
     pixel_block block = block_in(worker, &step->conv);
     block.patches = block.sums + block_pixels(kernels) * (uint64_t)kernels->nr;
+    if (is_gathered(&step->conv)) block.line = block.patches + block_pixels(kernels) * patch_floats(&step->conv);
     each_block(worker, step, &block, weights, run_block);
 }
 
@@ -173,7 +211,9 @@ static void run_block_int16(const gan_worker *worker, const gan_step *step, cons
                               wide);
         for (int64_t panel = 0; panel < out_c / nr; panel++) {
             const int64_t set = panel * taps + tap;
-            const int columns = panel_columns(conv->out.c, panel, kernels);
+            const int columns = panel_columns(conv->out.c, panel, kernels), last = tap + 1 == taps;
+            float *sums = block->sums + panel * block->count * nr;
+            if (last) fetch_to_write(out + panel * nr, block->count, out_c, nr);
             for (int64_t k0 = 0; k0 < wide; k0 += INT16_SLICE) {
                 const int64_t depth = wide - k0 < INT16_SLICE ? wide - k0 : INT16_SLICE;
                 int64_t tiles = (block->count + kernels->mr - 1) / kernels->mr;
@@ -181,17 +221,16 @@ static void run_block_int16(const gan_worker *worker, const gan_step *step, cons
                     const int16_t *rows[MAX_MR];
                     float *to[MAX_MR];
                     const int m = next_part(block->count - n, tiles);
-                    for (int i = 0; i < m; i++, n++)
-                        rows[i] = block->narrow + n * wide + k0, to[i] = block->sums + (panel * block->count + n) * nr;
+                    for (int i = 0; i < m; i++, n++) rows[i] = block->narrow + n * wide + k0, to[i] = sums + n * nr;
                     kernels->gemm_int16(m, columns, depth, rows, KBLOCK, weights.int16 + (set * wide + k0) * nr,
                                         weights.scales + set * nr, to, tap || k0, NULL);
                 }
             }
+            if (last)
+                kernels->bias_act(sums, nr, bias + panel * nr, out + panel * nr, out_c, block->count,
+                                  activation_from(step->act, panel * nr));
         }
     }
-    for (int64_t panel = 0; panel < out_c / nr; panel++)
-        kernels->bias_act(block->sums + panel * block->count * nr, nr, bias + panel * nr, out + panel * nr, out_c,
-                          block->count, activation_from(step->act, panel * nr));
 }
 
 void gan_i_run_blocks_int16(gan_worker *worker, const gan_step *step, const float *weights) {

@@ -132,6 +132,26 @@ static void restore(const gan_worker *worker, const grouping *of, const group_ti
     }
 }
 
+/* Fetch one of the rows of pixels that the groups behind these read for the same tiles. */
+EXPANDED void fetch_next_groups(const gan_worker *worker, const gan_step *step, const grouping *of, uint32_t image,
+                                const group_tiles *at, int64_t row) {
+    const int64_t in_c = padded(of->in.c, worker->shared->kernels), c = (at->first + at->groups) * of->each,
+                  left = of->in.c - c, y = at->y - of->pad + row, x = at->x < of->pad ? 0 : at->x - of->pad,
+                  columns = of->in.w - x, most = at->count * WINOGRAD_TILE + 2;
+    if (row >= WINOGRAD || left <= 0 || y < 0 || y >= of->in.h || columns <= 0) return;
+    fetch_to_read(value_at(worker, step->inputs[0], image) + (y * of->in.w + x) * in_c + c,
+                  columns < most ? columns : most, in_c, left < GROUP_CHANNELS ? left : GROUP_CHANNELS);
+}
+
+/* Fetch where the outputs of a panel go, whose channels begin at `to` in each pixel of the image. */
+EXPANDED void fetch_outputs(const gan_worker *worker, const grouping *of, const group_tiles *at, int channels,
+                            const float *to) {
+    const int64_t out_c = padded(of->out.c, worker->shared->kernels), left = of->out.w - at->x,
+                  wide = at->count * WINOGRAD_TILE;
+    for (int64_t y = at->y; y < at->y + WINOGRAD_TILE && y < of->out.h; y++)
+        fetch_to_write(to + (y * of->out.w + at->x) * out_c, wide < left ? wide : left, out_c, channels);
+}
+
 static void run_tiles(const gan_worker *worker, const gan_step *step, const grouping *of, uint32_t image,
                       const group_tiles *at) {
     const int64_t nr = worker->shared->kernels->nr, panel = POINTS * of->each * nr;
@@ -142,9 +162,11 @@ static void run_tiles(const gan_worker *worker, const gan_step *step, const grou
     for (int64_t n = 0; n < at->groups * of->panels; n++) {
         const int64_t group = n / of->panels, first = n % of->panels * nr;
         const int channels = panel_columns((uint32_t)of->made, n % of->panels, worker->shared->kernels);
+        float *to = value_at(worker, step->output, image) + (at->first + group) * of->made + first;
+        fetch_next_groups(worker, step, of, image, at, n);
+        fetch_outputs(worker, of, at, channels, to);
         multiply(worker, of, at, group, channels, weights + n * panel, v, products);
-        restore(worker, of, at, channels, products, tile,
-                value_at(worker, step->output, image) + (at->first + group) * of->made + first);
+        restore(worker, of, at, channels, products, tile, to);
     }
 }
 
