@@ -96,7 +96,10 @@ def test_a_format_holds_what_the_generator_draws(
     assert "<- the bottleneck" in result.out
     rows = READERS[format](out)
     assert [row[0] for row in rows] == list(range(COUNT))
-    assert np.array_equal(np.stack([row[1] for row in rows]), drawn(labeled_gan, label="all"))
+    # sums depend on the batch, which is a shard here
+    difference = np.abs(np.stack([row[1] for row in rows]).astype(int) - drawn(labeled_gan, label="all"))
+    assert difference.max() <= 1
+    assert np.count_nonzero(difference) <= difference.size / 10_000
     if format != "png":
         assert [row[2] for row in rows] == [i % 10 for i in range(COUNT)]
     assert not (out / ".gan-sample").exists()
