@@ -55,10 +55,8 @@ SIDES = {
 }
 IMAGE = """
         const rgb = Uint8Array.from({length: HEIGHT * WIDTH * 3}, (_, i) => i * 2654435761 >>> 24);"""
-RGBA = """
-        const data = new Uint8Array(HEIGHT * WIDTH * 4).fill(255);
-        for (let i = 0; i < rgb.length; i++) data[Math.floor(i / 3) * 4 + i % 3] = rgb[i];
-        return async () => (await generator.apply({data, width: WIDTH, height: HEIGHT})).data;"""
+APPLY = """
+        return async () => (await generator.apply({data: rgb, width: WIDTH, height: HEIGHT})).data;"""
 SIDES_OF_IMAGES = {
     "onnxruntime-web": ONNXRUNTIME
     + IMAGE
@@ -68,11 +66,11 @@ SIDES_OF_IMAGES = {
     "engine": """
         const {open} = await import('/gan.js'), generator = await open('/g.gan', {threads: 1});"""
     + IMAGE
-    + RGBA,
+    + APPLY,
     "engine, all cores": """
         const {open} = await import('/gan.js'), generator = await open('/g.gan');"""
     + IMAGE
-    + RGBA,
+    + APPLY,
 }
 TURN = 300  # milliseconds of a side's turn
 
