@@ -42,8 +42,12 @@ SIDES = {
         const nz = NZ, {draw, table} = await import('/latents.js'), T = table('normal');
         return async (n) => {
             const z = new ort.Tensor('float32', draw(T, 7n, 0n, n, nz), [n, nz]);
-            const x = (await session.run({z}))[session.outputNames[0]].data, bytes = new Uint8ClampedArray(x.length);
-            for (let i = 0; i < x.length; i++) bytes[i] = Math.floor(Math.fround(Math.fround(x[i] * 127.5) + 128));
+            const image = (await session.run({z}))[session.outputNames[0]], x = image.data;
+            const [, c, h, w] = image.dims, bytes = new Uint8ClampedArray(x.length), plane = h * w;
+            for (let first = 0; first < x.length; first += c * plane)
+                for (let i = 0; i < c * plane; i++)
+                    bytes[first + i % plane * c + Math.floor(i / plane)] =
+                        Math.floor(Math.fround(Math.fround(x[first + i] * 127.5) + 128));
             return bytes;
         };""",
     "engine": """
