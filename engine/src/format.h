@@ -21,7 +21,7 @@ typedef enum activation_kind {
     ACT_TANH,
     ACT_SIGMOID,
     ACT_COUNT,            /* in a file */
-    ACT_PRELU = ACT_COUNT /* a layer of its own there, which joins the product before it */
+    ACT_PRELU = ACT_COUNT /* in a file a layer of its own, which is fused with the product before it */
 } activation_kind;
 /* Noise is a plane of one channel, which lies as an image of one column: a pixel per row, a channel per number.  A mask
  * has the shape of the value that a dropout drops by it, and is never stored: the dropout draws it. */

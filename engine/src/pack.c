@@ -193,11 +193,10 @@ static void toom_panel(const gan_conv *conv, gan_method method, const float *den
     }
 }
 
-/* The same of the elements that meet even or odd rows and columns of a convolution of stride 2. */
-static void halved_panel(const gan_conv *conv, gan_method method, const float *dense, const phase_panel *whole,
-                         uint32_t slice, uint64_t point_step, float *to) {
-    const phase_panel of = {slice / 2, slice % 2, whole->width, whole->nr};
-    toom_panel(conv, method, dense, &of, point_step, to);
+/* The elements of the kernel that multiply a slice of Winograd's inputs: with stride 2, those of even or odd rows and
+ * columns, otherwise all of the phase's. */
+static phase_panel part_of_slice(const gan_conv *conv, phase_panel phase, uint32_t slice) {
+    return conv->in_stride == 2 ? (phase_panel){slice / 2, slice % 2, phase.width, phase.nr} : phase;
 }
 
 /* The same of the direct method, every tap. */
@@ -231,8 +230,9 @@ static void pack_fold(const gan_step *step, const gan_kernels *kernels, float *d
 /* Pack the slices of a kernel that one phase of the depth uses, for one panel, to the phase's first float `to`. */
 static void pack_phase(const gan_conv *conv, gan_method method, const float *dense, uint32_t pz, uint64_t panel,
                        uint64_t panels, uint64_t width, uint64_t nr, float *to) {
-    const int points = conv_points(conv, method), halved = points && conv->in_stride == 2;
-    const uint32_t stride = conv->out_stride, slices = halved ? winograd_slices(conv) : phase_taps(conv, conv->kd, pz);
+    const int points = conv_points(conv, method);
+    const uint32_t stride = conv->out_stride,
+                   slices = conv->in_stride == 2 && points ? winograd_slices(conv) : phase_taps(conv, conv->kd, pz);
     const uint64_t in = conv->in.c, kernel_slice = (uint64_t)conv->kh * conv->kw * in * width;
     for (uint32_t py = 0; py < stride; py++) {
         for (uint32_t px = 0; px < stride; px++) {
@@ -241,10 +241,10 @@ static void pack_phase(const gan_conv *conv, gan_method method, const float *den
             const uint64_t slice = (method == METHOD_DIRECT ? taps : (uint64_t)(points * points)) * in * nr;
             float *own = to + panel * slice * slices;
             for (uint32_t t = 0; t < slices; t++) {
-                const float *from = dense + (halved ? 0 : (uint64_t)(stride * t + pz) * kernel_slice);
+                const phase_panel part = part_of_slice(conv, of, t);
+                const float *from = conv->kd > 1 ? dense + (uint64_t)(stride * t + pz) * kernel_slice : dense;
                 if (method == METHOD_DIRECT) direct_panel(conv, from, &of, own + t * slice);
-                else if (halved) halved_panel(conv, method, dense, &of, t, slices * in * nr, own + t * in * nr);
-                else toom_panel(conv, method, from, &of, slices * in * nr, own + t * in * nr);
+                else toom_panel(conv, method, from, &part, slices * in * nr, own + t * in * nr);
             }
             to += panels * slice * slices;
         }
@@ -256,17 +256,18 @@ static void pack_int16(const gan_conv *conv, gan_method method, const gan_kernel
                        uint64_t panel, uint64_t width, float *to) {
     const uint64_t in = conv->in.c, nr = (uint64_t)kernels->nr, panels = padded(conv->out.c, kernels) / nr;
     const uint32_t stride = conv->out_stride;
-    const int points = conv_points(conv, method), halved = points && conv->in_stride == 2;
-    const uint64_t sets = int16_sets(conv, method), slices = halved ? winograd_slices(conv) : 1, all = sets * nr;
+    const uint64_t sets = int16_sets(conv, method), all = sets * nr,
+                   slices = method_is_winograd(method) ? winograd_slices(conv) : 1;
     const int16_parts parts = gan_i_int16_parts(conv, method, kernels);
     float *floats = dense + conv_elements(conv) * in * nr;
     for (uint32_t phase = 0; phase < stride * stride; phase++) {
         const phase_panel of = {phase / stride, phase % stride, width, nr};
         const uint64_t unit = phase * panels + panel;
-        for (uint32_t t = 0; t < slices && halved; t++)
-            halved_panel(conv, method, dense, &of, t, slices * in * nr, floats + t * in * nr);
-        if (points && !halved) toom_panel(conv, method, dense, &of, in * nr, floats);
-        else if (!points) direct_panel(conv, dense, &of, floats);
+        for (uint32_t t = 0; t < slices; t++) {
+            const phase_panel part = part_of_slice(conv, of, t);
+            if (method_points(method)) toom_panel(conv, method, dense, &part, slices * in * nr, floats + t * in * nr);
+            else direct_panel(conv, dense, &of, floats);
+        }
         gan_i_to_int16(floats, (int)sets, slices, in, nr, to, to + parts.scales + unit * all,
                        (int16_t *)(void *)(to + parts.weights) + unit * all * slices * round_up(in, KBLOCK));
     }

@@ -40,8 +40,8 @@ static inline int method_is_winograd(gan_method method) { return method_in_float
 static inline int conv_points(const gan_conv *conv, gan_method method) {
     return method_is_winograd(method) && conv->in_stride == 2 ? (int)WINOGRAD_HALVED : method_points(method);
 }
-/* Slices of channels that Winograd multiplies together: those of the kernel's depth, or the pixels of even and odd rows
- * and columns, which a convolution of stride 2 meets with kernels of half the size. */
+/* Slices of inputs that Winograd adds up: those of the kernel's depth; or with stride 2 four, the pixels of even and odd
+ * rows and columns, which different elements of the kernel multiply. */
 static inline uint32_t winograd_slices(const gan_conv *conv) { return conv->in_stride == 2 ? 4 : conv->kd; }
 
 /* Channels that a method multiplies: all, to a multiple of 16 if they are 16-bit numbers. */

@@ -49,13 +49,11 @@ enum {
      * which read a point's inputs less often. */
     PRODUCT_BYTES = 43700,
     MOST_PANELS = 4, /* of a group */
-    /* Bytes of a block's transformed inputs for Winograd, register tiles in it, and panels that it is multiplied with
-     * in turn.  Raising them reads weights, or inputs, less often; inputs and products must leave most of the
-     * second-level cache to weights and images. */
+    /* Bytes of a block's transformed inputs for Winograd, and register tiles in it.  Raising them reads weights less
+     * often; inputs and products must leave most of the second-level cache to weights and images. */
     WINOGRAD_BYTES = 150000,
     WINOGRAD_LEAST = 2,
     WINOGRAD_MOST = 16,
-    WINOGRAD_PANELS = 1,
     WINOGRAD_APART = 48 /* floats at most between the inputs of two points, run_winograd.c */
 };
 
@@ -139,9 +137,8 @@ void gan_i_tile_winograd(const gan_conv *conv, gan_method method, const gan_kern
     const uint64_t blocks = (tiles + block - 1) / block;
     out->block = (uint32_t)((tiles + blocks - 1) / blocks);
     out->blocks = (uint32_t)((tiles + out->block - 1) / out->block);
-    out->panel_group = WINOGRAD_PANELS;
     out->inputs = tile * most + points * WINOGRAD_APART;
-    out->thread_scratch = out->inputs + most * points * (uint64_t)kernels->nr * out->panel_group;
+    out->thread_scratch = out->inputs + most * points * (uint64_t)kernels->nr;
 }
 
 /* Cycles of m rows times one panel for one k: full tiles cost their multiply-adds, small ones their latency. */

@@ -25,7 +25,6 @@ typedef struct winograd_tiling {
     uint32_t slices; /* of channels that are multiplied together */
     uint32_t ty, tx; /* tiles per image */
     uint32_t block, blocks;
-    uint32_t panel_group; /* panels that a block is multiplied with in turn at each point */
     int int16; /* whether transformed inputs are 16-bit numbers */
     uint64_t inputs, thread_scratch; /* floats of a block's transformed inputs; with its products, for any chunk */
 } winograd_tiling;

@@ -11,7 +11,7 @@ enum {
     DEFAULT_LLC_BYTES = 16000000
 };
 
-/* Fuse the activation that alone reads the step's output; of a product slopes per channel too. */
+/* Fuse the activation that is the only reader of the step's output; with a product, PReLU too. */
 static void fuse_activation(program_builder *builder, gan_step *step) {
     const gan_layer *next = only_reader(builder, step->output);
     if (!next || (next->op != OP_ACTIVATION && (next->op != OP_PRELU || step->run))) return;
@@ -116,14 +116,14 @@ static void build_upsampled_conv(program_builder *builder, const gan_layer *up, 
     fuse_activation(builder, step);
 }
 
-/* The layer that scales `v` for a sum alone, without an offset, or NULL. */
+/* The layer that makes `v` by scaling, if it has no offset and only one layer reads `v`; otherwise NULL. */
 static const gan_layer *scale_of(const program_builder *builder, uint32_t v) {
     if (v < FIRST_LAYER || builder->uses[v] != 1) return NULL;
     const gan_layer *layer = &builder->file->layers[v - FIRST_LAYER];
     return layer->op == OP_SCALE && layer->fargs[1] == 0 ? layer : NULL;
 }
 
-/* What a sum takes in of the layers before it: one that scales a summand. */
+/* Leave out the layers that scale an input of a sum: build_sum computes both at once. */
 static void join_sums(program_builder *builder) {
     for (uint32_t i = 0; i < builder->file->n_layers; i++) {
         const gan_layer *layer = &builder->file->layers[i];

@@ -13,8 +13,8 @@
 enum {
     MAX_GROWTH = 16,
     MAX_WINOGRAD = 4096, /* channels in of a layer by Winograd, whose scratch grows with them */
-    GROUP_CHANNELS = 128, /* of groups that are transformed together */
-    GROUP_TILES = 32, /* their tiles at most */
+    GROUP_CHANNELS = 128, /* channels of the groups that Winograd transforms together */
+    GROUP_TILES = 32, /* the most tiles that it transforms together */
     MAX_SLICE = 1 << 14 /* pixels in a slice of a volume that a thread takes whole */
 };
 
@@ -43,7 +43,8 @@ typedef struct gan_style {
                                                dropout's mask */
     uint32_t scale, shift, noise; /* which inputs of the step are the vectors, and the noise */
     int separable; /* the filter: one column times one row, the same for all channels */
-    int grouped, transformed; /* the filter: it adds up groups of channels; and by Winograd */
+    int grouped; /* whether the filter is a convolution in groups of several channels */
+    int transformed; /* whether that is computed by Winograd */
     float low, high;
 } gan_style;
 
@@ -57,12 +58,14 @@ typedef struct gan_step {
                 const struct gan_rows *r); /* NULL for a product */
     uint32_t output; /* a value */
     activation act;
-    const gan_layer *prelu; /* whose slopes are the activation's, or NULL */
+    const gan_layer *prelu; /* the layer with the activation's slopes, if these differ by channel; otherwise NULL */
     gan_conv conv; /* of a product */
-    float factor; /* of a sum: its first input is added this many times */
-    uint32_t n_pieces; /* of a product whose input is a join that nothing else reads: the values that it joins, */
-    const uint32_t *pieces; /* which Winograd reads where they lie; 0 and NULL for other steps */
-    uint32_t reader; /* of such a join: that product's step; 0 for other steps */
+    float factor; /* of a sum: what its first input is multiplied by */
+    /* If a product is the only reader of a concatenation: the values that are concatenated.  Winograd's method reads
+     * them instead of the concatenation.  Otherwise 0 and NULL. */
+    uint32_t n_pieces;
+    const uint32_t *pieces;
+    uint32_t reader; /* of such a concatenation: the index of the product's step; otherwise 0 */
     uint32_t constants; /* offset in floats: a product's bias, then slopes; RUN_SCALED's factors, then summands */
 } gan_step;
 

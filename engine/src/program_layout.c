@@ -1,11 +1,11 @@
-/* Where the values lie in a context's memory, and how far apart their pixels.  Products take and give channels that are
- * padded to whole panels.  A value of few channels that no product touches lies without padding: of an image of three
- * channels that is a tenth of the memory that would otherwise be moved. */
+/* The place of each value in a context's memory, and the distance of its pixels.  Products read and write channels that
+ * are padded to whole panels.  A value of few channels that no product reads or writes is stored without padding: an
+ * image of three channels then takes a tenth of the memory. */
 #include "program_parts.h"
 
 #include <string.h>
 
-/* Whether a step takes and gives pixels that are any number of floats apart. */
+/* Whether a step works on values with and without padding between pixels. */
 static int takes_any_pixels(const gan_step *step) {
     switch (step->run ? step->layer->op : OP_CONV) {
     case OP_ACTIVATION:
@@ -20,7 +20,7 @@ static int takes_any_pixels(const gan_step *step) {
     }
 }
 
-/* Leave out the padding of what such steps alone write and read.  `free`: scratch, by value. */
+/* Leave out the padding of values that only such steps write and read.  `free`: scratch, one number per value. */
 static void tighten(gan_program *program, const gan_kernels *kernels, uint32_t *free) {
     for (uint32_t v = 0; v < program->n_values; v++) free[v] = 0;
     for (uint32_t n = 0; n < program->n_steps; n++)
@@ -38,7 +38,7 @@ static void tighten(gan_program *program, const gan_kernels *kernels, uint32_t *
     }
 }
 
-/* Let products read the joins before them in pieces.  `maker`: scratch, by value. */
+/* Find the concatenations that only one product reads (gan_step.pieces).  `maker`: scratch, one number per value. */
 static void find_pieces(program_builder *builder, uint32_t *maker) {
     gan_program *program = builder->program;
     for (uint32_t v = 0; v < program->n_values; v++) maker[v] = program->n_steps;
@@ -49,7 +49,7 @@ static void find_pieces(program_builder *builder, uint32_t *maker) {
         if (step->run || maker[v] == program->n_steps || builder->uses[v] != 1) continue;
         gan_step *join = &program->steps[maker[v]];
         if (!join->run || join->layer->op != OP_CONCAT) continue;
-        int whole = 1; /* blocks of channels, but for the last piece's */
+        int whole = 1; /* whether all but the last have whole blocks of channels */
         for (uint32_t m = 0; m + 1 < join->n_inputs; m++)
             whole &= program->values[join->inputs[m]].shape.c % KBLOCK == 0;
         if (!whole) continue;

@@ -31,7 +31,8 @@ static inline void absorb(program_builder *builder, const gan_layer *layer) {
     builder->absorbed[layer - builder->file->layers] = 1;
 }
 
-/* program_layout.c: where the values of all steps lie; afterwards the builder is of no use. */
+/* Give each value its place in a context's memory (program_layout.c).  This overwrites the builder's `uses` and
+ * `reader`. */
 void gan_i_place_values(program_builder *builder);
 /* program_style.c: the filters whose result one layer scales, which then computes both. */
 void gan_i_join_filters(program_builder *builder);

@@ -81,8 +81,8 @@ static int separates(const gan_layer *filter, float column[MAX_FILTER], float ro
     return 1;
 }
 
-/* Whether a convolution in groups is computed by Winograd: only if its panels are at least half full, or the weights
- * would grow without being read faster. */
+/* Whether a convolution in groups is computed by Winograd.  Its panels must be at least half full: otherwise most of the
+ * transformed weights would be padding. */
 static int transforms(const program_builder *builder, const gan_layer *filter) {
     const uint32_t *g = filter->args; /* in, out, kernel, groups, padding */
     const uint32_t in = g[0] / g[3], out = g[1] / g[3];

@@ -51,8 +51,8 @@ int gan_i_take_rows(gan_worker *worker, uint32_t v, uint32_t each, gan_rows *r);
  * `end`. */
 uint32_t gan_i_run_groups(const gan_worker *worker, const gan_step *step, uint32_t image, uint32_t y, uint32_t end);
 
-/* Some rows of a step whose inputs have its output's shape, as runs of `n` floats that a kernel takes: all at once, or
- * pixel by pixel if their pixels are differently far apart. */
+/* Some rows of a step whose inputs have its output's shape, as `count` runs of `n` floats for a kernel: one run for
+ * all, or one per pixel if the values are padded differently. */
 typedef struct gan_pixel_runs {
     const float *from[2];
     uint64_t from_step[2];
@@ -125,12 +125,12 @@ enum {
     LINE = 16 /* floats of a cache line */
 };
 
-/* GCC takes a function that only fetches for one without effect, and leaves calls of it out; so what calls these is
- * expanded in place too. */
+/* Functions that only prefetch must be inlined, with their callers: GCC considers them to have no effect and removes
+ * calls of them. */
 #define EXPANDED static inline __attribute__((always_inline))
 
-/* Fetch `rows` rows of `floats` floats each, `row` floats apart, into the second-level cache, to be read or written soon.
- * The processor itself foresees a stream of addresses, but not short pieces of many rows. */
+/* Prefetch `rows` rows of `floats` floats each, `row` floats apart, into the second-level cache.  The processor itself
+ * prefetches consecutive addresses, but not short pieces of many rows. */
 EXPANDED void fetch_to_read(const float *from, int64_t rows, int64_t row, int64_t floats) {
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < floats; j += LINE) __builtin_prefetch(from + i * row + j, 0, 2);

@@ -70,14 +70,14 @@ static void place(const gan_worker *worker, const gan_step *step, const pixel_bl
     }
 }
 
-/* `n` floats, and some behind them in both places. */
+/* Copy `n` floats, and up to 7 more, for which both places must have room. */
 static inline void copy_some(float *to, const float *from, int64_t n) {
     enum { STEP = 8 };
     for (int64_t i = 0; i < n; i += STEP) memcpy(to + i, from + i, STEP * sizeof *to);
 }
 
-/* The pixels under the kernel of outputs that lie beside each other, from `at` on, side by side into their patches.  Of
- * a row of the input, these overlap: it is copied without the channels' padding first, in the order of the taps. */
+/* Copy the pixels under the kernel into the patches of `run` outputs of a row, from number `at` of the block on.  Patches
+ * of neighbors overlap, so a row of the input is first copied to `line`, without padding and in the order of the taps. */
 static void gather_run(const gan_worker *worker, const gan_step *step, const pixel_block *block, int64_t at,
                        int64_t run) {
     const gan_conv *conv = &step->conv;
@@ -99,7 +99,7 @@ static void gather_run(const gan_worker *worker, const gan_step *step, const pix
             copy_some(block->line + i * c, inside && x >= 0 && x < conv->in.w ? from + x * in_c : worker->shared->zeros,
                       c);
         }
-        for (int64_t i = 0; i < run; i++) /* what is too much is overwritten, or behind the last */
+        for (int64_t i = 0; i < run; i++) /* the floats copied too many are overwritten next, or are padding */
             copy_some(patch + (uint64_t)i * patch_floats(conv), block->line + (sign > 0 ? i * stride : run - 1 - i) * c,
                       kernel_row);
     }

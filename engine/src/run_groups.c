@@ -44,7 +44,7 @@ static void group_row(const gan_worker *worker, const gan_step *step, uint32_t i
         }
 }
 
-/* Some groups whose channels are transformed together, and some tiles of a row of them. */
+/* Groups whose channels are transformed together, for some tiles of a row of tiles. */
 typedef struct group_tiles {
     int64_t first, groups; /* groups */
     int64_t y, x, count; /* the first tile's first output pixel; tiles beside each other */
@@ -112,7 +112,7 @@ static void multiply(const gan_worker *worker, const grouping *of, const group_t
         }
 }
 
-/* The outputs of one group's panel, whose channels begin at `to` in each pixel of the image. */
+/* Transform a panel's products back.  `to`: the panel's first channel in the image's first pixel. */
 static void restore(const gan_worker *worker, const grouping *of, const group_tiles *at, int channels,
                     const float *products, float *tile, float *to) {
     const gan_kernels *kernels = worker->shared->kernels;
@@ -132,7 +132,7 @@ static void restore(const gan_worker *worker, const grouping *of, const group_ti
     }
 }
 
-/* Fetch one of the rows of pixels that the groups behind these read for the same tiles. */
+/* Prefetch one row of the pixels that the next groups read for the same tiles. */
 EXPANDED void fetch_next_groups(const gan_worker *worker, const gan_step *step, const grouping *of, uint32_t image,
                                 const group_tiles *at, int64_t row) {
     const int64_t in_c = padded(of->in.c, worker->shared->kernels), c = (at->first + at->groups) * of->each,
@@ -143,7 +143,8 @@ EXPANDED void fetch_next_groups(const gan_worker *worker, const gan_step *step, 
                   columns < most ? columns : most, in_c, left < GROUP_CHANNELS ? left : GROUP_CHANNELS);
 }
 
-/* Fetch where the outputs of a panel go, whose channels begin at `to` in each pixel of the image. */
+/* Prefetch the memory that a panel's outputs are written to.  `to`: the panel's first channel in the image's first
+ * pixel. */
 EXPANDED void fetch_outputs(const gan_worker *worker, const grouping *of, const group_tiles *at, int channels,
                             const float *to) {
     const int64_t out_c = padded(of->out.c, worker->shared->kernels), left = of->out.w - at->x,

@@ -60,8 +60,8 @@ static void transform(gan_worker *worker, const gan_step *step, const gan_tiling
     gan_i_group_barrier(&worker->cursor);
 }
 
-/* Whether the products of a phase at a point are zeros: at infinity, where a kernel's value is its last tap, those of a
- * phase with fewer taps than others. */
+/* Whether all products of a phase at a point are zero.  The value of a kernel at infinity is the coefficient of its last
+ * tap, which a phase with fewer taps than others doesn't have. */
 static int is_zero(const gan_conv *conv, int side, uint32_t phase, int64_t point) {
     const uint32_t stride = conv->out_stride, taps = conv_taps(conv, conv->kh);
     return (point / side == side - 1 && phase_taps(conv, conv->kh, phase / stride) < taps) ||
@@ -148,7 +148,7 @@ static void emit(const gan_worker *worker, const gan_step *step, const gan_tilin
     }
 }
 
-/* Fetch what emit writes. */
+/* Prefetch the memory that emit writes to. */
 EXPANDED void fetch_rows(const gan_worker *worker, const gan_step *step, uint32_t image, uint32_t phase, uint32_t panel,
                          int32_t j0, int32_t j1) {
     const gan_conv *conv = &step->conv;

@@ -26,8 +26,8 @@ static tile_place place_of(const winograd_tiling *tiling, const gan_conv *conv, 
                         (int32_t)(rest / tiling->tx) * WINOGRAD_TILE, (int32_t)(rest % tiling->tx) * WINOGRAD_TILE};
 }
 
-/* From one point's inputs to the next one's: `values` and a cache line or two, since a power of two would put a tile's
- * values at all points into the same lines of the first-level cache. */
+/* The distance of two points' inputs: the `values` of a point and one or two cache lines.  If it were a power of two, a
+ * tile's values at all points would compete for the same lines of the first-level cache. */
 static int64_t winograd_step(const winograd_tiling *tiling, int64_t values) {
     const int64_t line = 64 / (tiling->int16 ? (int64_t)sizeof(int16_t) : (int64_t)sizeof(float));
     return (int64_t)round_up((uint64_t)values, 2 * (uint64_t)line) + line;
@@ -55,7 +55,7 @@ static void take_pixels(const gan_worker *worker, const gan_step *step, const wi
     }
 }
 
-/* Fetch the rows of a value that the tile below this one reads and this one doesn't. */
+/* Prefetch the rows of a value that the tile below this one reads, but not this one. */
 EXPANDED void fetch_below(const gan_worker *worker, const gan_conv *conv, uint32_t value, tile_place at) {
     const int64_t tile = WINOGRAD_TILE * conv->in_stride, in_c = (int64_t)wide_of(worker, value),
                   row = conv->in.w * in_c, y = at.y * (int64_t)conv->in_stride + tile + 1,
@@ -65,7 +65,7 @@ EXPANDED void fetch_below(const gan_worker *worker, const gan_conv *conv, uint32
                   (columns < tile ? columns : tile) * in_c);
 }
 
-/* Of the channels of `value`, which are the input's from block `first` on. */
+/* Transform the channels of `value`, which are the input's channels from block `first` on. */
 static void transform(const gan_worker *worker, const gan_step *step, const winograd_tiling *tiling, tile_block block,
                       const packed_units *weights, uint32_t value, int64_t first, float *v) {
     const gan_conv *conv = &step->conv;
@@ -90,47 +90,42 @@ static void transform(const gan_worker *worker, const gan_step *step, const wino
     }
 }
 
-/* products[panel][tile][point][nr] of some panels, from `first` on. */
+/* products[tile][point][nr] of one panel. */
 static void multiply(const gan_worker *worker, const gan_conv *conv, const winograd_tiling *tiling, tile_block block,
-                     const float *v, const packed_units *weights, int64_t first, int64_t panels, float *products) {
+                     const float *v, const packed_units *weights, uint32_t panel, float *products) {
     const gan_kernels *kernels = worker->shared->kernels;
     const int64_t nr = kernels->nr, mr = kernels->mr, points = tiling->side * tiling->side,
                   each = tiling->int16 ? (int64_t)round_up(conv->in.c, KBLOCK) : (int64_t)conv->in.c;
-    const int flat = each % KBLOCK == 0; /* the slices follow each other without a gap */
+    const int flat = each % KBLOCK == 0; /* no padding between slices: they are multiplied as one */
     const int64_t slices = flat ? 1 : tiling->slices, channels = flat ? each * tiling->slices : each,
-                  blocks = (channels + KBLOCK - 1) / KBLOCK, panel_values = points * channels * slices * nr,
+                  blocks = (channels + KBLOCK - 1) / KBLOCK, point_values = channels * slices * nr,
                   most = tiling->int16 ? (int64_t)INT16_SLICE : (int64_t)SLICE;
-    const float *floats = weights->floats + first * panel_values;
-    const int16_t *int16 = weights->int16 + first * panel_values, *v_16 = (const int16_t *)(const void *)v;
-    const int few = block.count <= 3 * mr, quarters = !few ? 1 : block.count > mr ? 2 : 4;
+    const float *floats = weights->floats + panel * points * point_values;
+    const int16_t *int16 = weights->int16 + panel * points * point_values, *v_16 = (const int16_t *)(const void *)v;
+    const int few = block.count <= 3 * mr,
+              quarters = !few               ? 1
+                         : block.count > mr ? 2
+                                            : 4,
+              columns = panel_columns(conv->out.c, panel, kernels);
     for (int64_t p = 0; p < points; p++) {
         const int64_t inputs = p * winograd_step(tiling, block.count * blocks * slices * KBLOCK);
-        for (int64_t u = 0; u < panels; u++) {
-            const int64_t panel = u * panel_values + p * channels * slices * nr;
-            const int columns = panel_columns(conv->out.c, first + u, kernels);
-            const float *scale = weights->scales + ((first + u) * points + p) * nr;
-            for (int64_t t = 0, k0 = 0; t < slices; k0 = k0 + most < channels ? k0 + most : 0, t += !k0) {
-                const int64_t depth = channels - k0 < most ? channels - k0 : most;
-                const int64_t slice = panel + (t * channels + k0) * nr;
-                const int last = k0 + depth == channels && t + 1 == slices;
-                int64_t next = slice + depth * nr;
-                if (last && u + 1 < panels) next = panel + panel_values;
-                else if (last) next = (p + 1 < points ? p + 1 : 0) * channels * slices * nr;
-                const int64_t share = depth / KBLOCK * quarters * 4 * nr;
-                float *to = products + (u * block.count * points + p) * nr;
-                for (int64_t n = 0, part = 0; n < block.count; n += mr, part++) {
-                    const int64_t rows = block.count - n < mr ? block.count - n : mr;
-                    const int64_t from = inputs + (n * slices + t * rows) * blocks * KBLOCK + k0 * rows,
-                                  fetched = part * share < depth * nr ? next + part * share : slice;
-                    if (tiling->int16)
-                        kernels->gemm_packed_int16((int)rows, columns, depth, v_16 + from, rows * KBLOCK, int16 + slice,
-                                                   scale, to + n * points * nr, points * nr, t + k0 > 0,
-                                                   int16 + fetched, quarters, v_16 + from + depth * rows);
-                    else
-                        kernels->gemm_packed((int)rows, columns, depth, v + from, rows * KBLOCK, floats + slice,
-                                             to + n * points * nr, points * nr, t + k0 > 0, floats + fetched, quarters,
-                                             v + from + depth * rows);
-                }
+        const float *scale = weights->scales + (panel * points + p) * nr;
+        for (int64_t t = 0, k0 = 0; t < slices; k0 = k0 + most < channels ? k0 + most : 0, t += !k0) {
+            const int64_t depth = channels - k0 < most ? channels - k0 : most;
+            const int64_t slice = p * point_values + (t * channels + k0) * nr, next = slice + depth * nr,
+                          share = depth / KBLOCK * quarters * 4 * nr;
+            for (int64_t n = 0, part = 0; n < block.count; n += mr, part++) {
+                const int64_t rows = block.count - n < mr ? block.count - n : mr;
+                const int64_t from = inputs + (n * slices + t * rows) * blocks * KBLOCK + k0 * rows,
+                              fetched = part * share < depth * nr ? next + part * share : slice;
+                float *to = products + (n * points + p) * nr;
+                if (tiling->int16)
+                    kernels->gemm_packed_int16((int)rows, columns, depth, v_16 + from, rows * KBLOCK, int16 + slice,
+                                               scale, to, points * nr, t + k0 > 0, int16 + fetched, quarters,
+                                               v_16 + from + depth * rows);
+                else
+                    kernels->gemm_packed((int)rows, columns, depth, v + from, rows * KBLOCK, floats + slice, to,
+                                         points * nr, t + k0 > 0, floats + fetched, quarters, v + from + depth * rows);
             }
         }
     }
@@ -151,7 +146,7 @@ static void restore(const gan_worker *worker, const gan_step *step, const winogr
                                                                             : WINOGRAD_TILE;
         const int64_t row = (int64_t)at.z * conv->out.h + at.y, below = (int64_t)conv->out.h - at.y - WINOGRAD_TILE;
         float *to = value_at(worker, step->output, at.image) + (row * conv->out.w + at.x) * out_c + panel * nr;
-        for (int64_t j = 0; j < columns; j++) /* the same panel of the tile below */
+        for (int64_t j = 0; j < columns; j++) /* this panel of the tile below */
             fetch_to_write(to + WINOGRAD_TILE * conv->out.w * out_c + j * out_c, below < rows ? below : rows,
                            conv->out.w * out_c, nr);
         kernels->winograd_out(tiling->side, panel_columns(conv->out.c, panel, kernels), products + n * points * nr,
@@ -182,13 +177,9 @@ void gan_i_run_winograd(gan_worker *worker, const gan_step *step, gan_method met
             transform(worker, step, &tiling, block, &packed, step->pieces[m], at / KBLOCK, v);
             at += worker->shared->program->values[step->pieces[m]].shape.c;
         }
-        for (uint32_t u = 0; u < panels; u += tiling.panel_group) {
-            const uint32_t some = panels - u < tiling.panel_group ? panels - u : tiling.panel_group;
-            multiply(worker, conv, &tiling, block, v, &packed, u, some, products);
-            for (uint32_t i = 0; i < some; i++)
-                restore(worker, step, &tiling, block, u + i,
-                        products + (uint64_t)i * (uint64_t)block.count * (uint64_t)(tiling.side * tiling.side) * nr,
-                        prelu ? step->act.slopes + (u + i) * nr : slopes);
+        for (uint32_t u = 0; u < panels; u++) {
+            multiply(worker, conv, &tiling, block, v, &packed, u, products);
+            restore(worker, step, &tiling, block, u, products, prelu ? step->act.slopes + u * nr : slopes);
         }
     }
     gan_i_group_barrier(&worker->cursor);

@@ -94,8 +94,10 @@ def _upscaler() -> GeneratorSpec:
 
 
 def _dense() -> GeneratorSpec:
-    """Joins that grow, of pieces that convolutions read where they lie (all but the one behind five channels) or as a
-    copy (of two readers), sums of scaled values, and an end of few channels as SRVGG's and RRDB's have it."""
+    """Return a network with what SRVGG and RRDB have: PReLU, concatenations, scaled sums, an output of few channels.
+
+    The engine reads some concatenations in parts, and copies those that two layers read or that begin with 5 channels.
+    """
     c = Chain("input")
     x = c.add(Conv, "first", in_channels=3, out_channels=32, kernel=3, padding=1)
     c.add(Conv, "second", in_channels=32, out_channels=16, kernel=3, padding=1)

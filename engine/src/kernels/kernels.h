@@ -29,10 +29,10 @@ enum {
 typedef struct activation {
     activation_kind kind;
     float slope;
-    const float *slopes; /* of ACT_PRELU, which bias_act alone takes: one for each channel, padded */
+    const float *slopes; /* of ACT_PRELU, which only bias_act knows: one per channel, padded */
 } activation;
 
-/* What an activation is for the channels from `first` on. */
+/* The activation of the channels from `first` on. */
 static inline activation activation_from(activation act, ptrdiff_t first) {
     if (act.kind == ACT_PRELU) act.slopes += first;
     return act;
@@ -44,9 +44,10 @@ typedef struct gan_kernels {
     int nr, mr;
     /* Multiply-adds per cycle that the processor can start: the cost model's unit. */
     int fma_per_cycle;
-    /* c[i][j] (+)= sum over k of A[i][k] x b[k][j] for i < m <= mr, j < columns <= nr; those behind can become anything.
-     * A[i][k] = a[i][k / 16 x a_step + k % 16].  The sum starts from zero and is added to c, or without `accumulate` overwrites it.  `next`: weights that are
-     * wanted soon, of which the first k / KBLOCK x 4 nr are fetched into the second-level cache, or NULL. */
+    /* c[i][j] (+)= sum over k of A[i][k] x b[k][j] for i < m <= mr, j < columns <= nr; later columns get any values.
+     * A[i][k] = a[i][k / 16 x a_step + k % 16].  The sum starts from zero and is added to c, or without `accumulate`
+     * overwrites it.  `next`: weights that are wanted soon, of which the first k / KBLOCK x 4 nr are fetched into the
+     * second-level cache, or NULL. */
     void (*gemm)(int m, int columns, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b,
                  float *const *c, int accumulate, const float *next);
     /* The same of rows that lie side by side: A[i][k] = a[k / 16 x a_step + i x 16 + k % 16], c[i][j] = c[i x c_step +
@@ -73,7 +74,7 @@ typedef struct gan_kernels {
     void (*winograd_in)(int side, const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t point_step,
                         ptrdiff_t block_step);
     /* p: [side x side][nr].  y[i x row + j x step + n] = the 4 x 4 outputs, plus bias[n], times slope[n] below zero, for
-     * i < rows, j < columns, n < channels <= nr; channels behind can become anything. */
+     * i < rows, j < columns, n < channels <= nr; later channels get any values. */
     void (*winograd_out)(int side, int channels, const float *p, const float *bias, const float *slope, float *y,
                          ptrdiff_t row, ptrdiff_t step, int rows, int columns);
     /* y[i x y_step + n] = act(x[i x x_step + n] + bias[n]) for i < pixels, n < nr. */
@@ -85,7 +86,7 @@ typedef struct gan_kernels {
     void (*to_bytes)(const float *x, uint8_t *out, ptrdiff_t n);
     /* y[i x y_step + j] += x[i x x_step + j] for i < rows, j < n; the rows of y are apart. */
     void (*add_rows)(const float *x, ptrdiff_t x_step, float *y, ptrdiff_t y_step, ptrdiff_t rows, ptrdiff_t n);
-    /* y[i] = a[i] x factor + b[i], rounded alike for every i; y[i] = a[i] x b[i]. */
+    /* y[i] = a[i] x factor + b[i], rounded in the same way for every i; y[i] = a[i] x b[i]. */
     void (*add)(const float *a, float factor, const float *b, float *y, ptrdiff_t n);
     void (*multiply)(const float *a, const float *b, float *y, ptrdiff_t n);
     /* y[i][j] = x[i][j] x scale[j] + shift[j], then act, for i < pixels, j < channels. */

@@ -79,50 +79,41 @@ INLINE void tile(const int m, const int nv, const int packed, ptrdiff_t k, const
 #endif
 #define CASES(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASES_TO_6(CASE) CASES_TO_8(CASE) CASES_TO_14(CASE) /* up to MR */
 
-/* Panels of more than a block of channels have a kernel for their first half alone. */
-#if NV * VL > 16
-#define HALVES 1
-#else
-#define HALVES 0
-#endif
+/* Whether there are kernels for the first half of a panel alone: if that is a block of channels. */
+#define HALVES (NR > 16)
+
+/* `nv`: vectors of the panel's columns, a constant in every use. */
+INLINE void gemm_of(const int nv, int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b,
+                    float *const *c, int accumulate, const float *next) {
+#define CASE(M) \
+    case M: \
+        tile(M, nv, 0, k, NULL, a, a_step, b, NULL, c, 0, accumulate, next, 1, NULL); \
+        break;
+    switch (m) { CASES(CASE) }
+#undef CASE
+}
 
 static void gemm(int m, int columns, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b,
                  float *const *c, int accumulate, const float *next) {
+    if (HALVES && columns <= NR / 2) gemm_of(NV / 2, m, k, a, a_step, b, c, accumulate, next);
+    else gemm_of(NV, m, k, a, a_step, b, c, accumulate, next);
+}
+
+INLINE void gemm_packed_of(const int nv, int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
+                           ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters,
+                           const float *next_a) {
 #define CASE(M) \
     case M: \
-        tile(M, NV, 0, k, NULL, a, a_step, b, NULL, c, 0, accumulate, next, 1, NULL); \
+        tile(M, nv, 1, k, a, NULL, a_step, b, c, NULL, c_step, accumulate, next, prefetch_quarters, next_a); \
         break;
-#define HALF(M) \
-    case M: \
-        tile(M, NV / 2, 0, k, NULL, a, a_step, b, NULL, c, 0, accumulate, next, 1, NULL); \
-        break;
-    if (HALVES && columns <= NR / 2) switch (m) {
-            CASES(HALF)
-        }
-    else switch (m) {
-            CASES(CASE)
-        }
-#undef HALF
+    switch (m) { CASES(CASE) }
 #undef CASE
 }
 
 static void gemm_packed(int m, int columns, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
                         ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters,
                         const float *next_a) {
-#define CASE(M) \
-    case M: \
-        tile(M, NV, 1, k, a, NULL, a_step, b, c, NULL, c_step, accumulate, next, prefetch_quarters, next_a); \
-        break;
-#define HALF(M) \
-    case M: \
-        tile(M, NV / 2, 1, k, a, NULL, a_step, b, c, NULL, c_step, accumulate, next, prefetch_quarters, next_a); \
-        break;
-    if (HALVES && columns <= NR / 2) switch (m) {
-            CASES(HALF)
-        }
-    else switch (m) {
-            CASES(CASE)
-        }
-#undef HALF
-#undef CASE
+    if (HALVES && columns <= NR / 2)
+        gemm_packed_of(NV / 2, m, k, a, a_step, b, c, c_step, accumulate, next, prefetch_quarters, next_a);
+    else gemm_packed_of(NV, m, k, a, a_step, b, c, c_step, accumulate, next, prefetch_quarters, next_a);
 }

@@ -71,7 +71,7 @@ INLINE void INT16(tile)(const int m, const int nv, const int packed, ptrdiff_t k
 
 static void INT16(gemm)(int m, int columns, ptrdiff_t k, const int16_t *const *a, ptrdiff_t a_step, const int16_t *b,
                         const float *scale, float *const *c, int accumulate, const int16_t *next) {
-    (void)columns; /* all of them: layers of few channels aren't computed in 16 bits by it */
+    (void)columns; /* all are computed: it is seldom called with fewer */
 #define CASE(M) \
     case M: \
         INT16(tile)(M, NV, 0, k, NULL, a, a_step, b, scale, NULL, c, 0, accumulate, next, 1, NULL); \
@@ -80,25 +80,24 @@ static void INT16(gemm)(int m, int columns, ptrdiff_t k, const int16_t *const *a
 #undef CASE
 }
 
+/* As gemm_packed_of of template_gemm.h. */
+INLINE void INT16(gemm_packed_of)(const int nv, int m, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step,
+                                  const int16_t *b, const float *scale, float *c, ptrdiff_t c_step, int accumulate,
+                                  const int16_t *next, int prefetch_quarters, const int16_t *next_a) {
+#define CASE(M) \
+    case M: \
+        INT16(tile)(M, nv, 1, k, a, NULL, a_step, b, scale, c, NULL, c_step, accumulate, next, prefetch_quarters, \
+                    next_a); \
+        break;
+    switch (m) { CASES(CASE) }
+#undef CASE
+}
+
 static void INT16(gemm_packed)(int m, int columns, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step, const int16_t *b,
                                const float *scale, float *c, ptrdiff_t c_step, int accumulate, const int16_t *next,
                                int prefetch_quarters, const int16_t *next_a) {
-#define CASE(M) \
-    case M: \
-        INT16(tile)(M, NV, 1, k, a, NULL, a_step, b, scale, c, NULL, c_step, accumulate, next, prefetch_quarters, \
-                    next_a); \
-        break;
-#define HALF(M) \
-    case M: \
-        INT16(tile)(M, NV / 2, 1, k, a, NULL, a_step, b, scale, c, NULL, c_step, accumulate, next, prefetch_quarters, \
-                    next_a); \
-        break;
-    if (INT16_HALVES && columns <= NR / 2) switch (m) {
-            CASES(HALF)
-        }
-    else switch (m) {
-            CASES(CASE)
-        }
-#undef HALF
-#undef CASE
+    if (INT16_HALVES && columns <= NR / 2)
+        INT16(gemm_packed_of)(NV / 2, m, k, a, a_step, b, scale, c, c_step, accumulate, next, prefetch_quarters,
+                              next_a);
+    else INT16(gemm_packed_of)(NV, m, k, a, a_step, b, scale, c, c_step, accumulate, next, prefetch_quarters, next_a);
 }
