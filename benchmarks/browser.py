@@ -95,8 +95,14 @@ def sides_of(args: argparse.Namespace) -> dict[str, str]:
     """Return the script of each side, which gives a function from a number of images to their bytes."""
     if not args.image:
         return {name: code.replace("NZ", str(args.nz)) for name, code in SIDES.items()}
-    height, width = args.image.split("x")
+    height, width = map(str, args.image)
     return {name: code.replace("HEIGHT", height).replace("WIDTH", width) for name, code in SIDES_OF_IMAGES.items()}
+
+
+def sides(text: str) -> tuple[int, int]:
+    """Return height and width; raises ValueError, which argparse reports."""
+    height, width = text.split("x")
+    return int(height), int(width)
 
 
 def main() -> None:
@@ -109,10 +115,10 @@ def main() -> None:
     parser.add_argument("--pages", type=int, default=5)
     parser.add_argument("--batches", type=lambda text: tuple(map(int, text.split(","))), default=(1, 64))
     parser.add_argument("--calls", type=int, default=3, help="the fewest of a turn")
-    parser.add_argument("--image", help="HEIGHTxWIDTH of the image that goes in, if one does")
+    parser.add_argument("--image", type=sides, help="HEIGHTxWIDTH of the image that goes in, if one does")
     parser.add_argument("--name")
     args = parser.parse_args()
-    sides = sides_of(args)
+    scripts = sides_of(args)
     options = webdriver.ChromeOptions()
     for flag in FLAGS:
         options.add_argument(flag)
@@ -131,14 +137,14 @@ def main() -> None:
         page = f"http://127.0.0.1:{server.server_port}/empty.html"
         browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
         browser.set_script_timeout(170)
-        first: dict[str, list[float]] = {name: [] for name in sides}
+        first: dict[str, list[float]] = {name: [] for name in scripts}
         for turn in range(args.pages):
-            for name, code in sides.items():
+            for name, code in scripts.items():
                 browser.get(f"{page}?{turn}{name}")
                 opened = "const t = performance.now(), draw = await (async () => {" + code + "})(); await draw(1);"
                 first[name].append(run(browser, opened + "return performance.now() - t;"))
         browser.get(page)
-        makers = ", ".join("await (async () => {" + code + "})()" for code in sides.values())
+        makers = ", ".join("await (async () => {" + code + "})()" for code in scripts.values())
         off = run(
             browser,
             f"""
@@ -150,9 +156,9 @@ def main() -> None:
             const [a, ...others] = all;
             return others.map(b => a.reduce((n, v, i) => n + (v !== b[i]), 0) / a.length);""",
         )
-        times: dict[str, dict[int, list[float]]] = {name: {n: [] for n in args.batches} for name in sides}
+        times: dict[str, dict[int, list[float]]] = {name: {n: [] for n in args.batches} for name in scripts}
         for _ in range(args.rounds):
-            for i, name in enumerate(sides):
+            for i, name in enumerate(scripts):
                 for n in args.batches:
                     spent = run(
                         browser,
@@ -171,7 +177,7 @@ def main() -> None:
         browser.quit()
         server.shutdown()
     rates = {name: {n: round(1000 * n / statistics.median(t[n]), 1) for n in args.batches} for name, t in times.items()}
-    differ = dict(zip(list(sides)[1:], off, strict=True))
+    differ = dict(zip(list(scripts)[1:], off, strict=True))
     record = {
         "chromium": version, "onnxruntime-web": onnxruntime,
         "machine": asdict(environment.describe()), "commit": environment.commit(),
