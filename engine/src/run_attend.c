@@ -96,7 +96,7 @@ void gan_i_run_ATTEND(const gan_worker *worker, const gan_step *step, const gan_
         for (int i = 0; i < m; i++) rows[i] = queries + (at + (uint64_t)i) * q_wide;
         for (uint64_t n = 0; n < p.all_keys; n += nr) {
             for (int i = 0; i < m; i++) sums[i] = memory + p.weights + (uint64_t)i * p.all_keys + n;
-            kernels->gemm(m, (int)nr, q.c, rows, KBLOCK, memory + n * q.c, sums, 0, NULL);
+            kernels->gemm(m, (int)nr, q.c, rows, KBLOCK, memory + n * q.c, sums, 0, NULL, 0);
         }
         for (int i = 0; i < m; i++) {
             float *scores = memory + p.weights + (uint64_t)i * p.all_keys;
@@ -109,7 +109,7 @@ void gan_i_run_ATTEND(const gan_worker *worker, const gan_step *step, const gan_
                 const float *of[MAX_MR];
                 for (int i = 0; i < m; i++) of[i] = rows[i] + k, sums[i] = to + (at + (uint64_t)i) * wide + c;
                 kernels->gemm(m, (int)nr, (ptrdiff_t)count, of, KBLOCK, memory + p.values + (c * p.keys + k * nr), sums,
-                              k > 0, NULL);
+                              k > 0, NULL, 0);
             }
         at += (uint64_t)m;
     }

@@ -120,15 +120,15 @@ static void multiply(const gan_kernels *kernels, const pixel_block *block, int c
                      int64_t offset, int64_t depth, const float *weights, int accumulate) {
     const int64_t nr = kernels->nr;
     int64_t tiles = (block->count + kernels->mr - 1) / kernels->mr, share = 0;
+    const int quarters = prefetch_quarters(tiles);
     for (int64_t n = 0; n < block->count; tiles--) {
         const float *a[MAX_MR];
         float *to[MAX_MR];
         const int m = next_part(block->count - n, tiles);
         for (int i = 0; i < m; i++, n++) a[i] = rows[n] + offset, to[i] = block->sums + n * nr;
-        /* each tile fetches its share of the next weights */
         kernels->gemm(m, columns, depth, a, KBLOCK, weights, to, accumulate,
-                      share < depth * nr ? weights + depth * nr + share : NULL);
-        share += depth / KBLOCK * 4 * nr;
+                      share < depth * nr ? weights + depth * nr + share : NULL, quarters);
+        share += depth / KBLOCK * 4 * nr * quarters;
     }
 }
 
@@ -221,14 +221,15 @@ static void run_block_int16(const gan_worker *worker, const gan_step *step, cons
                 const int64_t depth = wide - k0 < INT16_SLICE ? wide - k0 : INT16_SLICE;
                 const int16_t *slice = weights.int16 + (set * wide + k0) * nr;
                 int64_t tiles = (block->count + kernels->mr - 1) / kernels->mr, share = 0;
+                const int quarters = prefetch_quarters(tiles);
                 for (int64_t n = 0; n < block->count; tiles--) {
                     const int16_t *rows[MAX_MR];
                     float *to[MAX_MR];
                     const int m = next_part(block->count - n, tiles);
                     for (int i = 0; i < m; i++, n++) rows[i] = block->narrow + n * wide + k0, to[i] = sums + n * nr;
                     kernels->gemm_int16(m, columns, depth, rows, KBLOCK, slice, weights.scales + set * nr, to,
-                                        tap || k0, share < depth * nr ? slice + depth * nr + share : NULL);
-                    share += depth / KBLOCK * 4 * nr;
+                                        tap || k0, share < depth * nr ? slice + depth * nr + share : NULL, quarters);
+                    share += depth / KBLOCK * 4 * nr * quarters;
                 }
             }
             if (last)

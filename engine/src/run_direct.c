@@ -112,7 +112,8 @@ static void add_products(gan_worker *worker, const gan_step *step, const direct_
         const ptrdiff_t depth = conv->in.c - k0 < SLICE ? (ptrdiff_t)(conv->in.c - k0) : (ptrdiff_t)SLICE;
         const float *a[MAX_MR];
         float *to[MAX_MR];
-        int64_t left = products, tiles = (left + kernels->mr - 1) / kernels->mr;
+        int64_t left = products, tiles = (left + kernels->mr - 1) / kernels->mr, share = 0;
+        const int quarters = prefetch_quarters(tiles);
         int filled = 0, want = tiles ? next_part(left, tiles) : 0;
         for (uint32_t r = item->row0; r < item->row1; r++) {
             const row_place at = place_of(of, r);
@@ -127,7 +128,10 @@ static void add_products(gan_worker *worker, const gan_step *step, const direct_
                 a[filled] = from + (from_x0 + in_stride * x * in_c);
                 to[filled] = row + (row_x0 + (int64_t)x * x_step);
                 if (++filled < want) continue;
-                kernels->gemm(filled, columns, depth, a, KBLOCK, weights + (int64_t)k0 * nr, to, 1, NULL);
+                const float *now = weights + (int64_t)k0 * nr;
+                kernels->gemm(filled, columns, depth, a, KBLOCK, now, to, 1,
+                              share < depth * nr ? now + depth * nr + share : NULL, quarters);
+                share += depth / KBLOCK * 4 * nr * quarters;
                 left -= filled;
                 tiles--;
                 filled = 0;
@@ -196,7 +200,7 @@ static void run_pixel(gan_worker *worker, const gan_step *step, uint32_t panel, 
                 const float *next = weights + (k0 + depth) * nr;
                 const int64_t share = n * (depth / KBLOCK * 4 * nr);
                 kernels->gemm(m, panel_columns(conv->out.c, panel, kernels), depth, a, KBLOCK, next - depth * nr, to,
-                              k0 > 0, share < depth * nr ? next + share : NULL);
+                              k0 > 0, share < depth * nr ? next + share : NULL, 1);
             }
             float *out = value_at(worker, step->output, image) + pixel * out_c + panel * nr;
             kernels->bias_act(products, nr, bias + (conv->pixel_bias ? pixel * out_c : 0), out, per_image, m,

@@ -36,7 +36,7 @@ static void group_row(const gan_worker *worker, const gan_step *step, uint32_t i
                     rows[i] = ix < 0 || ix >= in.w ? zeros : from + (iy * in.w + ix) * in_wide + n / panels * each;
                 }
                 kernels->gemm(m, panel_columns((uint32_t)made, n % panels, kernels), each, rows, KBLOCK,
-                              weights + (n * side * side + t) * each * nr, sums, 1, NULL);
+                              weights + (n * side * side + t) * each * nr, sums, 1, NULL, 0);
             }
             const int64_t first = n % panels * nr, left = made - first, count = left < nr ? left : nr;
             for (int i = 0; i < m; i++)

@@ -50,8 +50,8 @@ static float activated(float x, activation act) {
 }
 
 static void gemm(int m, int columns, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b,
-                 float *const *c, int accumulate, const float *next) {
-    (void)next;
+                 float *const *c, int accumulate, const float *next, int prefetch_quarters) {
+    (void)next, (void)prefetch_quarters;
     for (int i = 0; i < m; i++) {
         float sum[NR] = {0};
         for (ptrdiff_t j = 0; j < k; j++) {
@@ -65,11 +65,11 @@ static void gemm(int m, int columns, ptrdiff_t k, const float *const *a, ptrdiff
 static void gemm_packed(int m, int columns, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
                         ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters,
                         const float *next_a) {
-    (void)prefetch_quarters, (void)next_a;
+    (void)next_a;
     const float *rows[MR];
     float *to[MR];
     for (int i = 0; i < m; i++) rows[i] = a + i * KBLOCK, to[i] = c + i * c_step;
-    gemm(m, columns, k, rows, a_step, b, to, accumulate, next);
+    gemm(m, columns, k, rows, a_step, b, to, accumulate, next, prefetch_quarters);
 }
 
 static void toom_in(int points, int tile, const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t v_step) {
@@ -269,8 +269,9 @@ static void winograd_in_int16(int side, const float *const *x, ptrdiff_t blocks,
 }
 
 static void gemm_int16(int m, int columns, ptrdiff_t k, const int16_t *const *a, ptrdiff_t a_step, const int16_t *b,
-                       const float *scale, float *const *c, int accumulate, const int16_t *next) {
-    (void)next;
+                       const float *scale, float *const *c, int accumulate, const int16_t *next,
+                       int prefetch_quarters) {
+    (void)next, (void)prefetch_quarters;
     for (int i = 0; i < m; i++) {
         int32_t sum[NR] = {0};
         for (ptrdiff_t j = 0; j < k; j++) {
@@ -285,11 +286,11 @@ static void gemm_int16(int m, int columns, ptrdiff_t k, const int16_t *const *a,
 static void gemm_packed_int16(int m, int columns, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step, const int16_t *b,
                               const float *scale, float *c, ptrdiff_t c_step, int accumulate, const int16_t *next,
                               int prefetch_quarters, const int16_t *next_a) {
-    (void)prefetch_quarters, (void)next_a;
+    (void)next_a;
     const int16_t *rows[MR];
     float *to[MR];
     for (int i = 0; i < m; i++) rows[i] = a + i * KBLOCK, to[i] = c + i * c_step;
-    gemm_int16(m, columns, k, rows, a_step, b, scale, to, accumulate, next);
+    gemm_int16(m, columns, k, rows, a_step, b, scale, to, accumulate, next, prefetch_quarters);
 }
 
 static void styled(const float *x, const float *scale, const float *shift, const float *plane, float *y,

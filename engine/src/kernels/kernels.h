@@ -46,14 +46,13 @@ typedef struct gan_kernels {
     int fma_per_cycle;
     /* c[i][j] (+)= sum over k of A[i][k] x b[k][j] for i < m <= mr, j < columns <= nr; later columns get any values.
      * A[i][k] = a[i][k / 16 x a_step + k % 16].  The sum starts from zero and is added to c, or without `accumulate`
-     * overwrites it.  `next`: weights that are wanted soon, of which the first k / KBLOCK x 4 nr are fetched into the
-     * second-level cache, or NULL. */
+     * overwrites it.  `next`: weights that are wanted soon, of which the first k / KBLOCK x 4 nr x `prefetch_quarters`
+     * (1, 2 or 4) are fetched into the second-level cache, or NULL. */
     void (*gemm)(int m, int columns, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b,
-                 float *const *c, int accumulate, const float *next);
+                 float *const *c, int accumulate, const float *next, int prefetch_quarters);
     /* The same of rows that lie side by side: A[i][k] = a[k / 16 x a_step + i x 16 + k % 16], c[i][j] = c[i x c_step +
-     * j]. `next`: weights wanted soon, of which the first k / KBLOCK x 4 nr x `prefetch_quarters` (1, 2 or 4) are
-     * fetched into the second-level cache; `next_a`: the rows wanted next, as many, which are fetched into the
-     * first. */
+     * j]. `next` must be weights; `next_a`: the rows wanted next, as many, which are fetched into the first-level
+     * cache. */
     void (*gemm_packed)(int m, int columns, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
                         ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters,
                         const float *next_a);
@@ -122,7 +121,7 @@ typedef struct gan_kernels {
     /* As gemm and gemm_packed, with k a multiple of 16, at most INT16_SLICE; b lies as [k / 2][nr][2].  The sum is whole
      * and must not overflow 32 bits; scale[j] times it is added to c or overwrites it. */
     void (*gemm_int16)(int m, int columns, ptrdiff_t k, const int16_t *const *a, ptrdiff_t a_step, const int16_t *b,
-                       const float *scale, float *const *c, int accumulate, const int16_t *next);
+                       const float *scale, float *const *c, int accumulate, const int16_t *next, int prefetch_quarters);
     void (*gemm_packed_int16)(int m, int columns, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step, const int16_t *b,
                               const float *scale, float *c, ptrdiff_t c_step, int accumulate, const int16_t *next,
                               int prefetch_quarters, const int16_t *next_a);

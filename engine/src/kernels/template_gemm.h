@@ -35,11 +35,11 @@ INLINE void tile(const int m, const int nv, const int packed, ptrdiff_t k, const
             multiply_add(m, nv, packed, a, rows, kk, b, sum);
             if ((packed || next) && kk * NR % 64 == 0) __builtin_prefetch(next + (ptrdiff_t)kk * NR / 4, 0, 2);
         }
-        if (packed && prefetch_quarters > 1) {
+        if ((packed || next) && prefetch_quarters > 1) {
 #pragma GCC unroll 16
             for (int i = 0; i < 4 * NR; i += 16) __builtin_prefetch(next + 4 * NR + i, 0, 2);
         }
-        if (packed && prefetch_quarters > 2) {
+        if ((packed || next) && prefetch_quarters > 2) {
 #pragma GCC unroll 16
             for (int i = 0; i < 8 * NR; i += 16) __builtin_prefetch(next + 8 * NR + i, 0, 2);
         }
@@ -84,19 +84,19 @@ INLINE void tile(const int m, const int nv, const int packed, ptrdiff_t k, const
 
 /* `nv`: vectors of the panel's columns, a constant in every use. */
 INLINE void gemm_of(const int nv, int m, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b,
-                    float *const *c, int accumulate, const float *next) {
+                    float *const *c, int accumulate, const float *next, int prefetch_quarters) {
 #define CASE(M) \
     case M: \
-        tile(M, nv, 0, k, NULL, a, a_step, b, NULL, c, 0, accumulate, next, 1, NULL); \
+        tile(M, nv, 0, k, NULL, a, a_step, b, NULL, c, 0, accumulate, next, prefetch_quarters, NULL); \
         break;
     switch (m) { CASES(CASE) }
 #undef CASE
 }
 
 static void gemm(int m, int columns, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b,
-                 float *const *c, int accumulate, const float *next) {
-    if (HALVES && columns <= NR / 2) gemm_of(NV / 2, m, k, a, a_step, b, c, accumulate, next);
-    else gemm_of(NV, m, k, a, a_step, b, c, accumulate, next);
+                 float *const *c, int accumulate, const float *next, int prefetch_quarters) {
+    if (HALVES && columns <= NR / 2) gemm_of(NV / 2, m, k, a, a_step, b, c, accumulate, next, prefetch_quarters);
+    else gemm_of(NV, m, k, a, a_step, b, c, accumulate, next, prefetch_quarters);
 }
 
 INLINE void gemm_packed_of(const int nv, int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,

@@ -39,11 +39,11 @@ INLINE void INT16(tile)(const int m, const int nv, const int packed, ptrdiff_t k
             INT16(multiply_add)(m, nv, packed, a, rows, pair, b, sum);
             if ((packed || next) && pair * NR % 64 == 0) __builtin_prefetch(next + (ptrdiff_t)pair * NR / 2, 0, 2);
         }
-        if (packed && prefetch_quarters > 1) {
+        if ((packed || next) && prefetch_quarters > 1) {
 #pragma GCC unroll 16
             for (int i = 0; i < 4 * NR; i += 32) __builtin_prefetch(next + 4 * NR + i, 0, 2);
         }
-        if (packed && prefetch_quarters > 2) {
+        if ((packed || next) && prefetch_quarters > 2) {
 #pragma GCC unroll 16
             for (int i = 0; i < 8 * NR; i += 32) __builtin_prefetch(next + 8 * NR + i, 0, 2);
         }
@@ -70,11 +70,12 @@ INLINE void INT16(tile)(const int m, const int nv, const int packed, ptrdiff_t k
 }
 
 static void INT16(gemm)(int m, int columns, ptrdiff_t k, const int16_t *const *a, ptrdiff_t a_step, const int16_t *b,
-                        const float *scale, float *const *c, int accumulate, const int16_t *next) {
+                        const float *scale, float *const *c, int accumulate, const int16_t *next,
+                        int prefetch_quarters) {
     (void)columns; /* all are computed: it is seldom called with fewer */
 #define CASE(M) \
     case M: \
-        INT16(tile)(M, NV, 0, k, NULL, a, a_step, b, scale, NULL, c, 0, accumulate, next, 1, NULL); \
+        INT16(tile)(M, NV, 0, k, NULL, a, a_step, b, scale, NULL, c, 0, accumulate, next, prefetch_quarters, NULL); \
         break;
     switch (m) { CASES(CASE) }
 #undef CASE
