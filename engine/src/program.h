@@ -13,8 +13,9 @@
 enum {
     MAX_GROWTH = 16,
     MAX_WINOGRAD = 4096, /* channels in of a layer by Winograd, whose scratch grows with them */
-    GROUP_CHANNELS = 128, /* channels of the groups that Winograd transforms together */
-    GROUP_TILES = 32, /* the most tiles that it transforms together */
+    MAX_GROUP = 128, /* channels of a group that Winograd computes */
+    GROUP_CHANNELS = 64, /* channels of the groups that it transforms together, or one group */
+    GROUP_TILES = 16, /* the most tiles that it transforms together */
     MAX_SLICE = 1 << 14 /* pixels in a slice of a volume that a thread takes whole */
 };
 
@@ -107,6 +108,8 @@ uint64_t gan_i_row_floats(const gan_program *program, const gan_step *step, cons
 
 /* Floats that a thread needs for a convolution in groups (run_groups.c). */
 uint64_t gan_i_groups_floats(const gan_program *program, const gan_step *step, const gan_kernels *kernels);
+/* Whether Winograd's weights of two groups lie side by side in one panel. */
+int gan_i_groups_pair(const gan_layer *filter, const gan_kernels *kernels);
 uint64_t gan_i_attend_floats(const gan_program *program, const gan_kernels *kernels, const gan_step *step);
 
 gan_machine gan_i_machine(const gan_kernels *kernels);

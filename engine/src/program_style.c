@@ -86,9 +86,8 @@ static int separates(const gan_layer *filter, float column[MAX_FILTER], float ro
 static int transforms(const program_builder *builder, const gan_layer *filter) {
     const uint32_t *g = filter->args; /* in, out, kernel, groups, padding */
     const uint32_t in = g[0] / g[3], out = g[1] / g[3];
-    return g[2] == 3 && g[4] <= 2 && in % KBLOCK == 0 && in <= GROUP_CHANNELS &&
-           2 * out >= (uint32_t)builder->kernels->nr && filter->out.h >= 8 && filter->out.w >= 8 &&
-           method_is_within(METHOD_WINOGRAD, builder->file->error_budget);
+    return g[2] == 3 && g[4] <= 2 && in % KBLOCK == 0 && in <= MAX_GROUP && 2 * out >= (uint32_t)builder->kernels->nr &&
+           filter->out.h >= 8 && filter->out.w >= 8 && method_is_within(METHOD_WINOGRAD, builder->file->error_budget);
 }
 
 static uint32_t add_input(gan_step *step, uint32_t value) {
@@ -140,14 +139,16 @@ void gan_i_build_style(program_builder *builder, gan_step *step) {
 /* ---- constants ---- */
 
 /* Of a filter: its column and its row, or [tap][channel padded]; of groups: [group][panel of its outputs][tap, or
- * point][input][nr], and zeros for an input. */
+ * point][input][nr], and zeros for an input.  Two groups share a panel if gan_i_groups_pair says so. */
 static uint64_t filter_floats(const gan_style *style, const gan_kernels *kernels, uint64_t wide) {
     if (!style->filter) return 0;
     const uint32_t *g = style->filter->args; /* in, out, kernel, groups */
-    const uint64_t taps = style->transformed ? WINOGRAD * WINOGRAD : (uint64_t)g[2] * g[2];
+    const uint64_t taps = style->transformed ? WINOGRAD * WINOGRAD : (uint64_t)g[2] * g[2],
+                   pair = style->transformed && gan_i_groups_pair(style->filter, kernels) ? 2 : 1;
     if (style->separable) return 2 * MAX_FILTER;
     if (filters_channels(style->filter)) return taps * wide;
-    return taps * g[0] * padded(g[1] / g[3], kernels) + g[0] / g[3];
+    const uint64_t inputs = (g[3] + pair - 1) / pair * (g[0] / g[3]); /* of each panel of a group or two */
+    return taps * inputs * padded(g[1] / g[3], kernels) + g[0] / g[3];
 }
 
 static void fill_groups(const gan_layer *filter, int transformed, const gan_kernels *kernels, float *to) {
@@ -155,14 +156,16 @@ static void fill_groups(const gan_layer *filter, int transformed, const gan_kern
                    taps = (uint64_t)filter->args[2] * filter->args[2], nr = (uint64_t)kernels->nr,
                    panels = padded((uint32_t)out, kernels) / nr;
     const uint64_t places = transformed ? WINOGRAD * WINOGRAD : taps;
+    const int paired = transformed && gan_i_groups_pair(filter, kernels);
     for (uint64_t o = 0; o < filter->args[1]; o++)
         for (uint64_t i = 0; i < in; i++) {
-            const uint64_t panel = o / out * panels + o % out / nr;
+            const uint64_t group = o / out, panel = paired ? group / 2 : group * panels + o % out / nr,
+                           column = o % out % nr + (paired ? group % 2 * nr / 2 : 0);
             float elements[MAX_FILTER * MAX_FILTER], values[WINOGRAD * WINOGRAD];
             for (uint64_t t = 0; t < taps; t++) elements[t] = gan_i_element(&filter->weight, (o * in + i) * taps + t);
             if (transformed) gan_i_winograd_weights(elements, values);
             for (uint64_t t = 0; t < places; t++)
-                to[((panel * places + t) * in + i) * nr + o % out % nr] = transformed ? values[t] : elements[t];
+                to[((panel * places + t) * in + i) * nr + column] = transformed ? values[t] : elements[t];
         }
 }
 

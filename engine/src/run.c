@@ -6,7 +6,8 @@
 
 int gan_i_take_rows(gan_worker *worker, uint32_t v, uint32_t each, gan_rows *r) {
     const gan_shape s = worker->shared->program->values[v].shape;
-    const uint32_t h = shape_rows(s), all = (h + each - 1) / each, wanted = 4 * (uint32_t)worker->cursor.group->size;
+    const uint32_t h = shape_rows(s), all = (h + each - 1) / each, members = (uint32_t)worker->cursor.group->size,
+                   wanted = members > 1 ? 4 * members : 1;
     const uint32_t spread = worker->images >= wanted ? 1 : (wanted + worker->images - 1) / worker->images,
                    parts = spread < all ? spread : all;
     uint64_t n;

@@ -1,5 +1,6 @@
 /* Convolutions in groups of channels: rows of one image, by products of each group's channels, or by Winograd's
  * F(4 x 4, 3 x 3) as run_winograd.c has it. */
+#include <math.h>
 #include <string.h>
 
 #include "run.h"
@@ -44,16 +45,17 @@ static void group_row(const gan_worker *worker, const gan_step *step, uint32_t i
         }
 }
 
-/* Groups whose channels are transformed together, for some tiles of a row of tiles. */
+/* Groups whose channels are transformed together, for a block of tiles: some beside each other, in some rows of tiles. */
 typedef struct group_tiles {
     int64_t first, groups; /* groups */
-    int64_t y, x, count; /* the first tile's first output pixel; tiles beside each other */
+    int64_t y, x, across, count; /* the first tile's first output pixel; tiles of a row, and all */
+    register_tiles cut;
 } group_tiles;
 
 typedef struct grouping {
     gan_shape in, out;
     int64_t each, made, panels, pad; /* channels of a group, in and out; padding */
-    int64_t tiles, together; /* most tiles and groups that are transformed together */
+    int64_t together; /* most groups that are transformed together */
 } grouping;
 
 static grouping grouping_of(const gan_program *program, const gan_kernels *kernels, const gan_step *step) {
@@ -62,32 +64,47 @@ static grouping grouping_of(const gan_program *program, const gan_kernels *kerne
                    .out = program->values[step->output].shape,
                    .each = g[0] / g[3],
                    .made = g[1] / g[3],
-                   .pad = g[4],
-                   .tiles = GROUP_TILES / kernels->mr * kernels->mr};
+                   .pad = g[4]};
     of.panels = padded((uint32_t)of.made, kernels) / kernels->nr;
     of.together = GROUP_CHANNELS / of.each < 1 ? 1 : GROUP_CHANNELS / of.each;
     return of;
+}
+
+int gan_i_groups_pair(const gan_layer *filter, const gan_kernels *kernels) {
+    return kernels->nr == 2 * KBLOCK && filter->args[1] / filter->args[3] <= KBLOCK; /* half a panel has a kernel */
 }
 
 uint64_t gan_i_groups_floats(const gan_program *program, const gan_step *step, const gan_kernels *kernels) {
     const uint64_t nr = (uint64_t)kernels->nr;
     if (!step->style.transformed) return (uint64_t)kernels->mr * nr;
     const grouping of = grouping_of(program, kernels, step);
-    const uint64_t inputs = (uint64_t)(of.tiles * of.together * of.each) + KBLOCK;
-    return POINTS * (inputs + (uint64_t)of.tiles * nr) + WINOGRAD_TILE * WINOGRAD_TILE * nr;
+    const uint64_t inputs = (uint64_t)(GROUP_TILES * of.together * of.each) + KBLOCK;
+    return POINTS * (inputs + GROUP_TILES * nr) + WINOGRAD_TILE * WINOGRAD_TILE * nr;
 }
+
+int gan_i_groups_finish(const gan_step *step) {
+    const gan_style *style = &step->style;
+    const uint32_t *g = style->grouped ? style->filter->args : NULL;
+    const activation_kind act = step->act.kind;
+    return g && style->transformed && g[1] / g[3] % KBLOCK == 0 && !style->scale && !style->plane &&
+           style->low == -INFINITY && style->high == INFINITY &&
+           (act == ACT_NONE || act == ACT_RELU || act == ACT_LEAKY_RELU);
+}
+
+static int64_t tile_y(const group_tiles *at, int64_t n) { return at->y + n / at->across * WINOGRAD_TILE; }
+static int64_t tile_x(const group_tiles *at, int64_t n) { return at->x + n % at->across * WINOGRAD_TILE; }
 
 /* v[point][register tile][block of 16 channels][tile][16] of all its groups. */
 static void transform(const gan_worker *worker, const gan_step *step, const grouping *of, uint32_t image,
                       const group_tiles *at, float *v) {
     const gan_kernels *kernels = worker->shared->kernels;
-    const int64_t mr = kernels->mr, blocks = at->groups * of->each / KBLOCK, in_c = padded(of->in.c, kernels);
+    const int64_t blocks = at->groups * of->each / KBLOCK, in_c = padded(of->in.c, kernels);
     const float *from = value_at(worker, step->inputs[0], image) + at->first * of->each;
     for (int64_t n = 0; n < at->count; n++) {
-        const int64_t head = n / mr * mr, rows = at->count - head < mr ? at->count - head : mr;
+        const int64_t head = first_with(at->cut, n), rows = tiles_with(at->cut, n);
         const float *pixels[POINTS];
         for (int64_t i = 0; i < POINTS; i++) {
-            const int64_t y = at->y - of->pad + i / WINOGRAD, x = at->x + WINOGRAD_TILE * n - of->pad + i % WINOGRAD;
+            const int64_t y = tile_y(at, n) - of->pad + i / WINOGRAD, x = tile_x(at, n) - of->pad + i % WINOGRAD;
             const int inside = y >= 0 && x >= 0 && y < of->in.h && x < of->in.w;
             pixels[i] = inside ? from + (y * of->in.w + x) * in_c : worker->shared->zeros;
         }
@@ -100,47 +117,74 @@ static void transform(const gan_worker *worker, const gan_step *step, const grou
 static void multiply(const gan_worker *worker, const grouping *of, const group_tiles *at, int64_t group, int channels,
                      const float *weights, const float *v, float *products) {
     const gan_kernels *kernels = worker->shared->kernels;
-    const int64_t nr = kernels->nr, mr = kernels->mr, blocks = at->groups * of->each / KBLOCK;
+    const int64_t nr = kernels->nr, blocks = at->groups * of->each / KBLOCK, own = group * of->each / KBLOCK,
+                  step = at->count * blocks * KBLOCK + KBLOCK, weights_step = of->each * nr,
+                  parts = (at->count + kernels->mr - 1) / kernels->mr, quarters = prefetch_quarters(parts),
+                  share = of->each / KBLOCK * 4 * nr * quarters;
     for (int64_t p = 0; p < POINTS; p++)
-        for (int64_t n = 0; n < at->count; n += mr) {
-            const int64_t rows = at->count - n < mr ? at->count - n : mr;
-            const float *from = v + p * (at->count * blocks * KBLOCK + KBLOCK) +
-                                (n * blocks + group * of->each / KBLOCK * rows) * KBLOCK;
-            kernels->gemm_packed((int)rows, channels, of->each, from, rows * KBLOCK, weights + p * of->each * nr,
-                                 products + (n * POINTS + p) * nr, POINTS * nr, 0, weights + (p + 1) * of->each * nr, 1,
-                                 from + rows * of->each);
+        for (int64_t n = 0, part = 0, rows; n < at->count; n += rows, part++) {
+            rows = tiles_with(at->cut, n);
+            const int last = n + rows == at->count;
+            const float *from = v + p * step + (n * blocks + own * rows) * KBLOCK,
+                        *next = last ? v + (p + 1) * step + own * tiles_with(at->cut, 0) * KBLOCK
+                                     : from + rows * blocks * KBLOCK,
+                        *now = weights + p * weights_step;
+            kernels->gemm_packed(
+                (int)rows, channels, of->each, from, rows * KBLOCK, now, products + (n * POINTS + p) * nr, POINTS * nr,
+                0, part * share < weights_step ? now + weights_step + part * share : now, (int)quarters, next);
         }
 }
 
-/* Transform a panel's products back.  `to`: the panel's first channel in the image's first pixel. */
+/* Bias and slopes below zero of a panel's channels. */
+typedef struct group_end {
+    const float *bias;
+    float slopes[MAX_NR];
+} group_end;
+
+static group_end end_of(const gan_worker *worker, const gan_step *step, const float *bias, int64_t channel) {
+    group_end end = {bias ? bias + channel : worker->shared->zeros, {0}};
+    const float slope = !bias || step->act.kind == ACT_NONE ? 1
+                        : step->act.kind == ACT_LEAKY_RELU  ? step->act.slope
+                                                            : 0;
+    for (int n = 0; n < worker->shared->kernels->nr; n++) end.slopes[n] = slope;
+    return end;
+}
+
+/* Transform a panel's products back.  `to`: the panel's first channel in the image's first pixel; `tile`: memory for a
+ * tile whose channels fill no whole vectors. */
 static void restore(const gan_worker *worker, const grouping *of, const group_tiles *at, int channels,
-                    const float *products, float *tile, float *to) {
+                    const group_end *end, const float *products, float *tile, float *to) {
     const gan_kernels *kernels = worker->shared->kernels;
     const int64_t nr = kernels->nr, out_c = padded(of->out.c, kernels);
-    float ones[MAX_NR];
-    for (int64_t n = 0; n < nr; n++) ones[n] = 1;
     for (int64_t n = 0; n < at->count; n++) {
-        const int64_t x = at->x + WINOGRAD_TILE * n, rows = of->out.h - at->y, columns = of->out.w - x;
+        const int64_t y = tile_y(at, n), x = tile_x(at, n), rows = of->out.h - y, columns = of->out.w - x;
         const int high = rows < WINOGRAD_TILE ? (int)rows : WINOGRAD_TILE,
-                  wide = columns < WINOGRAD_TILE ? (int)columns : WINOGRAD_TILE;
-        kernels->winograd_out(WINOGRAD, channels, products + n * POINTS * nr, worker->shared->zeros, ones, tile,
-                              WINOGRAD_TILE * nr, nr, high, wide);
-        for (int64_t i = 0; i < high; i++)
+                  wide = columns < WINOGRAD_TILE ? (int)columns : WINOGRAD_TILE, whole = channels % KBLOCK == 0;
+        float *first = to + (y * of->out.w + x) * out_c;
+        kernels->winograd_out(WINOGRAD, channels, products + n * POINTS * nr, end->bias, end->slopes,
+                              whole ? first : tile, whole ? of->out.w * out_c : WINOGRAD_TILE * nr, whole ? out_c : nr,
+                              high, wide);
+        for (int64_t i = 0; i < high && !whole; i++)
             for (int64_t j = 0; j < wide; j++)
-                memcpy(to + ((at->y + i) * of->out.w + x + j) * out_c, tile + (i * WINOGRAD_TILE + j) * nr,
+                memcpy(first + (i * of->out.w + j) * out_c, tile + (i * WINOGRAD_TILE + j) * nr,
                        sizeof *to * (size_t)channels);
     }
 }
 
-/* Prefetch one row of the pixels that the next groups read for the same tiles. */
+/* Prefetch some rows of the pixels that the next groups read for the same tiles: part `part` of `parts`. */
 EXPANDED void fetch_next_groups(const gan_worker *worker, const gan_step *step, const grouping *of, uint32_t image,
-                                const group_tiles *at, int64_t row) {
+                                const group_tiles *at, int64_t part, int64_t parts) {
     const int64_t in_c = padded(of->in.c, worker->shared->kernels), c = (at->first + at->groups) * of->each,
-                  left = of->in.c - c, y = at->y - of->pad + row, x = at->x < of->pad ? 0 : at->x - of->pad,
-                  columns = of->in.w - x, most = at->count * WINOGRAD_TILE + 2;
-    if (row >= WINOGRAD || left <= 0 || y < 0 || y >= of->in.h || columns <= 0) return;
-    fetch_to_read(value_at(worker, step->inputs[0], image) + (y * of->in.w + x) * in_c + c,
-                  columns < most ? columns : most, in_c, left < GROUP_CHANNELS ? left : GROUP_CHANNELS);
+                  left = of->in.c - c, wanted = of->together * of->each,
+                  high = at->count / at->across * WINOGRAD_TILE + 2, x = at->x < of->pad ? 0 : at->x - of->pad,
+                  columns = of->in.w - x, most = at->across * WINOGRAD_TILE + 2;
+    if (left <= 0 || columns <= 0) return;
+    for (int64_t row = high * part / parts; row < high * (part + 1) / parts; row++) {
+        const int64_t y = at->y - of->pad + row;
+        if (y < 0 || y >= of->in.h) continue;
+        fetch_to_read(value_at(worker, step->inputs[0], image) + (y * of->in.w + x) * in_c + c,
+                      columns < most ? columns : most, in_c, left < wanted ? left : wanted);
+    }
 }
 
 /* Prefetch the memory that a panel's outputs are written to.  `to`: the panel's first channel in the image's first
@@ -148,45 +192,58 @@ EXPANDED void fetch_next_groups(const gan_worker *worker, const gan_step *step, 
 EXPANDED void fetch_outputs(const gan_worker *worker, const grouping *of, const group_tiles *at, int channels,
                             const float *to) {
     const int64_t out_c = padded(of->out.c, worker->shared->kernels), left = of->out.w - at->x,
-                  wide = at->count * WINOGRAD_TILE;
-    for (int64_t y = at->y; y < at->y + WINOGRAD_TILE && y < of->out.h; y++)
+                  wide = at->across * WINOGRAD_TILE, end = tile_y(at, at->count);
+    for (int64_t y = at->y; y < end && y < of->out.h; y++)
         fetch_to_write(to + (y * of->out.w + at->x) * out_c, wide < left ? wide : left, out_c, channels);
 }
 
 static void run_tiles(const gan_worker *worker, const gan_step *step, const grouping *of, uint32_t image,
-                      const group_tiles *at) {
-    const int64_t nr = worker->shared->kernels->nr, panel = POINTS * of->each * nr;
-    const float *weights = worker->shared->program->constants + step->constants + at->first * of->panels * panel;
-    float *v = worker->thread_scratch, *products = v + POINTS * (of->tiles * of->together * of->each + KBLOCK),
-          *tile = products + POINTS * of->tiles * nr;
+                      const group_tiles *at, const float *bias) {
+    const int64_t nr = worker->shared->kernels->nr, panel = POINTS * of->each * nr, panels = at->groups * of->panels;
+    const float *weights = worker->shared->program->constants + step->constants;
+    float *v = worker->thread_scratch, *products = v + POINTS * (GROUP_TILES * of->together * of->each + KBLOCK),
+          *tile = products + POINTS * GROUP_TILES * nr;
     transform(worker, step, of, image, at, v);
-    for (int64_t n = 0; n < at->groups * of->panels; n++) {
-        const int64_t group = n / of->panels, first = n % of->panels * nr;
+    const int paired = gan_i_groups_pair(step->style.filter, worker->shared->kernels);
+    for (int64_t n = 0; n < panels; n++) {
+        const int64_t group = n / of->panels, first = n % of->panels * nr, all = at->first + group,
+                      channel = all * of->made + first,
+                      place = paired ? all / 2 * panel + all % 2 * nr / 2 : (at->first * of->panels + n) * panel;
         const int channels = panel_columns((uint32_t)of->made, n % of->panels, worker->shared->kernels);
-        float *to = value_at(worker, step->output, image) + (at->first + group) * of->made + first;
-        fetch_next_groups(worker, step, of, image, at, n);
+        const group_end end = end_of(worker, step, bias, channel);
+        float *to = value_at(worker, step->output, image) + channel;
+        fetch_next_groups(worker, step, of, image, at, n, panels);
         fetch_outputs(worker, of, at, channels, to);
-        multiply(worker, of, at, group, channels, weights + n * panel, v, products);
-        restore(worker, of, at, channels, products, tile, to);
+        multiply(worker, of, at, group, channels, weights + place, v, products);
+        restore(worker, of, at, channels, &end, products, tile, to);
     }
 }
 
-uint32_t gan_i_run_groups(const gan_worker *worker, const gan_step *step, uint32_t image, uint32_t y, uint32_t end) {
+uint32_t gan_i_run_groups(const gan_worker *worker, const gan_step *step, uint32_t image, uint32_t y, uint32_t end,
+                          const float *bias) {
     const uint32_t groups = step->style.filter->args[3];
-    const grouping of = grouping_of(worker->shared->program, worker->shared->kernels, step);
+    const gan_kernels *kernels = worker->shared->kernels;
+    const grouping of = grouping_of(worker->shared->program, kernels, step);
     if (!step->style.transformed) {
         group_row(worker, step, image, y,
-                  value_at(worker, step->output, image) +
-                      (uint64_t)y * of.out.w * padded(of.out.c, worker->shared->kernels));
+                  value_at(worker, step->output, image) + (uint64_t)y * of.out.w * padded(of.out.c, kernels));
         return y + 1;
     }
-    const int64_t tiles = (of.out.w + WINOGRAD_TILE - 1) / WINOGRAD_TILE, parts = (tiles + of.tiles - 1) / of.tiles;
+    const int64_t tiles = (of.out.w + WINOGRAD_TILE - 1) / WINOGRAD_TILE,
+                  parts = (tiles + GROUP_TILES - 1) / GROUP_TILES, left = (end - y + WINOGRAD_TILE - 1) / WINOGRAD_TILE,
+                  most = parts > 1 ? 1 : GROUP_TILES / tiles, rows = left < most ? left : most;
     for (int64_t part = 0; part < parts; part++)
         for (int64_t first = 0; first < groups; first += of.together) {
-            const int64_t from = tiles * part / parts, to = tiles * (part + 1) / parts;
-            const group_tiles at = {first, groups - first < of.together ? groups - first : of.together, y,
-                                    from * WINOGRAD_TILE, to - from};
-            run_tiles(worker, step, &of, image, &at);
+            const int64_t from = tiles * part / parts, across = tiles * (part + 1) / parts - from;
+            const group_tiles at = {first,
+                                    groups - first < of.together ? groups - first : of.together,
+                                    y,
+                                    from * WINOGRAD_TILE,
+                                    across,
+                                    across * rows,
+                                    cut_tiles(across * rows, kernels)};
+            run_tiles(worker, step, &of, image, &at, bias);
         }
-    return y + WINOGRAD_TILE < end ? y + WINOGRAD_TILE : end;
+    const int64_t next = y + rows * WINOGRAD_TILE;
+    return next < end ? (uint32_t)next : end;
 }
