@@ -38,7 +38,9 @@ int gan_i_blocks_fit(const gan_conv *conv) {
 
 uint64_t gan_i_blocks_floats(const gan_conv *conv, const gan_kernels *kernels) {
     const uint64_t pointers = conv_elements(conv) * (sizeof(const float *) / sizeof(float));
-    const uint64_t patches = is_gathered(conv) ? patch_floats(conv) : 0;
+    const uint64_t patches = is_gathered(conv)          ? patch_floats(conv)
+                             : conv_elements(conv) == 1 ? round_up(conv->in.c, KBLOCK)
+                                                        : 0;
     return block_pixels(kernels) * (pointers + (uint64_t)kernels->nr + patches) +
            (is_gathered(conv) ? line_floats(conv, kernels) : 0);
 }
@@ -132,6 +134,55 @@ static void multiply(const gan_kernels *kernels, const pixel_block *block, int c
     }
 }
 
+/* The rows of a 1 x 1 kernel as gemm_packed takes them: [register tile][block of 16 channels][pixel][16]. */
+static void pack_rows(const pixel_block *block, const gan_kernels *kernels, int64_t blocks) {
+    float *to = block->patches;
+    int64_t tiles = (block->count + kernels->mr - 1) / kernels->mr;
+    for (int64_t n = 0; n < block->count; tiles--) {
+        const int m = next_part(block->count - n, tiles);
+        for (int i = 0; i < m; i++, n++)
+            for (int64_t k = 0; k < blocks; k++)
+                memcpy(to + (k * m + i) * KBLOCK, block->inputs[n] + k * KBLOCK, sizeof(float) * KBLOCK);
+        to += m * blocks * KBLOCK;
+    }
+}
+
+static void run_packed(const gan_worker *worker, const gan_step *step, const pixel_block *block, const float *weights) {
+    const gan_conv *conv = &step->conv;
+    const gan_kernels *kernels = worker->shared->kernels;
+    const int64_t nr = kernels->nr, out_c = padded(conv->out.c, kernels), channels = conv->in.c,
+                  blocks = (channels + KBLOCK - 1) / KBLOCK, parts = (block->count + kernels->mr - 1) / kernels->mr;
+    const int quarters = prefetch_quarters(parts);
+    float *out = value_at(worker, step->output, 0) + (int64_t)block->first * out_c;
+    const float *bias = worker->shared->program->constants + step->constants;
+    place(worker, step, block);
+    pack_rows(block, kernels, blocks);
+    for (int64_t panel = 0; panel < out_c / nr; panel++) {
+        const int columns = panel_columns(conv->out.c, panel, kernels);
+        fetch_to_write(out + panel * nr, block->count, out_c, nr);
+        for (int64_t k0 = 0; k0 < channels; k0 += SLICE) {
+            const int64_t depth = channels - k0 < SLICE ? channels - k0 : SLICE,
+                          share = depth / KBLOCK * 4 * nr * quarters;
+            int64_t tiles = parts;
+            for (int64_t n = 0, part = 0; n < block->count; tiles--, part++) {
+                const int m = next_part(block->count - n, tiles);
+                const float *from = block->patches + n * blocks * KBLOCK + k0 * m;
+                const int64_t after = k0 + depth < channels ? k0 + depth : 0; /* where the first tile goes on */
+                const float *then = n + m < block->count ? from + (blocks * KBLOCK - k0) * m +
+                                                               k0 * next_part(block->count - n - m, tiles - 1)
+                                                         : block->patches + after * next_part(block->count, parts);
+                kernels->gemm_packed(m, columns, depth, from, m * KBLOCK, weights, block->sums + n * nr, nr, k0 > 0,
+                                     part * share < depth * nr ? weights + depth * nr + part * share : weights,
+                                     quarters, then);
+                n += m;
+            }
+            weights += depth * nr;
+        }
+        kernels->bias_act(block->sums, nr, bias + panel * nr, out + panel * nr, out_c, block->count,
+                          activation_from(step->act, panel * nr));
+    }
+}
+
 static void run_block(const gan_worker *worker, const gan_step *step, const pixel_block *block, const float *weights) {
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
@@ -184,7 +235,8 @@ void gan_i_run_blocks(gan_worker *worker, const gan_step *step, const float *wei
     pixel_block block = block_in(worker, &step->conv);
     block.patches = block.sums + block_pixels(kernels) * (uint64_t)kernels->nr;
     if (is_gathered(&step->conv)) block.line = block.patches + block_pixels(kernels) * patch_floats(&step->conv);
-    each_block(worker, step, &block, weights, run_block);
+    each_block(worker, step, &block, weights,
+               conv_elements(&step->conv) == 1 && !is_gathered(&step->conv) ? run_packed : run_block);
 }
 
 int gan_i_blocks_fit_int16(const gan_conv *conv) {

@@ -1,8 +1,9 @@
 """Lower a generator: every export, the other runtimes and the C engine use this form, which costs less to compute.
 
-1. A BatchNorm in evaluation mode is an affine map per channel.  If its input is a layer with weights whose value
-   nothing else reads, the map goes into that layer's weight and bias; otherwise an Affine layer replaces the BatchNorm.
-   The new weights are computed in float64 and rounded once.
+1. A BatchNorm in evaluation mode is an affine map per channel, and a ChannelBias adds to each channel.  If the input of
+   such a layer comes from a layer with weights whose value nothing else reads, the map goes into that layer's weight
+   and bias; otherwise an Affine layer replaces a BatchNorm, and a ChannelBias stays.  The new weights are computed in
+   float64 and rounded once.
 2. A 1x1 convolution of an upsampled image becomes the upsampling of a convolved image.  An upsampled value is a mean of
    values at a few pixels (at one, if nearest) with weights whose sum is 1, and a 1x1 convolution mixes channels and
    adds a bias in the same way at each pixel, so their order doesn't matter.  The convolution of the small image has
@@ -22,6 +23,7 @@ import numpy.typing as npt
 from gan_export.graph.layers import (
     Affine,
     BatchNorm,
+    ChannelBias,
     Conv,
     ConvNd,
     ConvTranspose,
@@ -35,34 +37,37 @@ from gan_export.graph.spec import GeneratorSpec
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
 Doubles = npt.NDArray[np.float64]
-Weighted = Linear | Conv | ConvTranspose | ConvNd | ConvTransposeNd  # layers that a BatchNorm folds into
+Weighted = Linear | Conv | ConvTranspose | ConvNd | ConvTransposeNd  # layers that an affine map folds into
 
 
 def lower(spec: GeneratorSpec, weights: Weights) -> tuple[GeneratorSpec, dict[str, npt.NDArray[np.float32]]]:
     """Return a spec of less work that computes the same function of its inputs, and the weights of that spec.
 
     Layers keep their names: an Affine has that of the BatchNorm it replaces.  The value of a name may be another one: a
-    layer that a BatchNorm is folded into gives the normalized value, and a convolution before an upsampling the small
-    image.
+    layer that a BatchNorm or a bias is folded into gives the value after it, and a convolution before an upsampling the
+    small image.
     """
     arrays = {key: value.astype(np.float64) for key, value in weights.items()}
-    layers, outputs = _fold_batchnorm(spec.layers, spec.outputs, arrays)
+    layers, outputs = _fold_affine(spec.layers, spec.outputs, arrays)
     layers, outputs = _upsample_last(layers, outputs)
     lowered = replace(spec, layers=layers, outputs=outputs)
     return lowered, {key: np.ascontiguousarray(arrays[key], np.float32) for key in lowered.parameters()}
 
 
-def _fold_batchnorm(
+def _fold_affine(
     given: tuple[Layer, ...], outputs: tuple[str, ...], arrays: dict[str, Doubles]
 ) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
-    """Return the layers without BatchNorm, and the names of the outputs' values; update the weights in `arrays`."""
+    """Return the layers without BatchNorm and biases of their own, and the names of the outputs' values.
+
+    Update the weights in `arrays`.
+    """
     readers = _readers(given, outputs)
     by_name = {layer.name: layer for layer in given}
     layers: dict[str, Layer] = {}
-    stands_for: dict[str, str] = {}  # name of a folded BatchNorm -> the layer that now computes its value
+    stands_for: dict[str, str] = {}  # name of a folded layer -> the layer that now computes its value
     for layer in given:
         current = _reading(layer, stands_for)
-        if not isinstance(current, BatchNorm):
+        if not isinstance(current, BatchNorm | ChannelBias):
             layers[current.name] = current
             continue
         scale, shift = _affine(current, arrays)
@@ -72,18 +77,24 @@ def _fold_batchnorm(
             layers[source] = replace(before, inputs=layers[source].inputs, bias=True)
             _fold(before, arrays, scale, shift)
             stands_for[current.name] = source
+        elif isinstance(current, ChannelBias):
+            layers[current.name] = current
         else:
             layers[current.name] = Affine(name=current.name, inputs=current.inputs, channels=current.channels)
             arrays[f"{current.name}.weight"], arrays[f"{current.name}.bias"] = scale, shift
     return tuple(layers.values()), tuple(stands_for.get(value, value) for value in outputs)
 
 
-def _affine(norm: BatchNorm, arrays: Mapping[str, Doubles]) -> tuple[Doubles, Doubles]:
-    scale = 1.0 / np.sqrt(arrays[f"{norm.name}.running_var"] + norm.eps)
-    shift = -arrays[f"{norm.name}.running_mean"] * scale
-    if norm.affine:
-        weight = arrays[f"{norm.name}.weight"]
-        scale, shift = scale * weight, shift * weight + arrays[f"{norm.name}.bias"]
+def _affine(layer: BatchNorm | ChannelBias, arrays: Mapping[str, Doubles]) -> tuple[Doubles, Doubles]:
+    """Return factors and summands per channel."""
+    if isinstance(layer, ChannelBias):
+        bias = arrays[f"{layer.name}.bias"]
+        return np.ones_like(bias), bias
+    scale = 1.0 / np.sqrt(arrays[f"{layer.name}.running_var"] + layer.eps)
+    shift = -arrays[f"{layer.name}.running_mean"] * scale
+    if layer.affine:
+        weight = arrays[f"{layer.name}.weight"]
+        scale, shift = scale * weight, shift * weight + arrays[f"{layer.name}.bias"]
     return scale, shift
 
 
