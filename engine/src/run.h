@@ -47,10 +47,9 @@ void gan_i_run_step(gan_worker *worker, uint32_t index);
 
 /* The next share of the rows of a value, whole groups of `each` rows; 0 when there is none left.  Then a barrier. */
 int gan_i_take_rows(gan_worker *worker, uint32_t v, uint32_t each, gan_rows *r);
-/* Row `y` of a convolution in groups, or by Winograd some rows of tiles from it on; the row after them, at most `end`.
- * `bias`, of each channel: NULL, unless the step's bias and activation are to be applied too. */
-uint32_t gan_i_run_groups(const gan_worker *worker, const gan_step *step, uint32_t image, uint32_t y, uint32_t end,
-                          const float *bias);
+/* Rows of a convolution in groups; by Winograd whole tiles.  `bias`, of each channel: NULL, unless the step's bias and
+ * activation are to be applied too. */
+void gan_i_run_groups(const gan_worker *worker, const gan_step *step, const gan_rows *r, const float *bias);
 /* Whether it can apply them. */
 int gan_i_groups_finish(const gan_step *step);
 

@@ -12,7 +12,7 @@ static gan_shape shape_of(const gan_worker *worker, uint32_t value) {
 }
 
 /* Row `y` directly: a product for each group, tap and mr pixels. */
-static void group_row(const gan_worker *worker, const gan_step *step, uint32_t image, int64_t y, float *to) {
+static void group_row(const gan_worker *worker, const gan_step *step, uint32_t image, int64_t y) {
     const gan_kernels *kernels = worker->shared->kernels;
     const uint32_t *g = step->style.filter->args; /* in, out, kernel, groups, padding */
     const gan_shape in = shape_of(worker, step->inputs[0]), out = shape_of(worker, step->output);
@@ -22,6 +22,7 @@ static void group_row(const gan_worker *worker, const gan_step *step, uint32_t i
     const float *from = value_at(worker, step->inputs[0], image),
                 *weights = worker->shared->program->constants + step->constants,
                 *zeros = weights + g[3] * panels * side * side * each * nr;
+    float *to = value_at(worker, step->output, image) + y * out.w * wide;
     for (int64_t x = 0; x < out.w; x += kernels->mr)
         for (int64_t n = 0; n < g[3] * panels; n++) {
             const int m = out.w - x < kernels->mr ? (int)(out.w - x) : kernels->mr;
@@ -45,17 +46,17 @@ static void group_row(const gan_worker *worker, const gan_step *step, uint32_t i
         }
 }
 
-/* Groups whose channels are transformed together, for a block of tiles: some beside each other, in some rows of tiles. */
+/* Groups whose channels are transformed together, for tiles that follow each other in an image, row by row. */
 typedef struct group_tiles {
     int64_t first, groups; /* groups */
-    int64_t y, x, across, count; /* the first tile's first output pixel; tiles of a row, and all */
+    int64_t tile, count, across; /* the first tile, how many, and the tiles of a row */
     register_tiles cut;
 } group_tiles;
 
 typedef struct grouping {
     gan_shape in, out;
     int64_t each, made, panels, pad; /* channels of a group, in and out; padding */
-    int64_t together; /* most groups that are transformed together */
+    int64_t together, tiles; /* most groups and tiles that are transformed together */
 } grouping;
 
 static grouping grouping_of(const gan_program *program, const gan_kernels *kernels, const gan_step *step) {
@@ -64,7 +65,8 @@ static grouping grouping_of(const gan_program *program, const gan_kernels *kerne
                    .out = program->values[step->output].shape,
                    .each = g[0] / g[3],
                    .made = g[1] / g[3],
-                   .pad = g[4]};
+                   .pad = g[4],
+                   .tiles = GROUP_TILES / kernels->mr * kernels->mr};
     of.panels = padded((uint32_t)of.made, kernels) / kernels->nr;
     of.together = GROUP_CHANNELS / of.each < 1 ? 1 : GROUP_CHANNELS / of.each;
     return of;
@@ -78,8 +80,8 @@ uint64_t gan_i_groups_floats(const gan_program *program, const gan_step *step, c
     const uint64_t nr = (uint64_t)kernels->nr;
     if (!step->style.transformed) return (uint64_t)kernels->mr * nr;
     const grouping of = grouping_of(program, kernels, step);
-    const uint64_t inputs = (uint64_t)(GROUP_TILES * of.together * of.each) + KBLOCK;
-    return POINTS * (inputs + GROUP_TILES * nr) + WINOGRAD_TILE * WINOGRAD_TILE * nr;
+    const uint64_t inputs = (uint64_t)(of.tiles * of.together * of.each) + KBLOCK;
+    return POINTS * (inputs + (uint64_t)of.tiles * nr) + WINOGRAD_TILE * WINOGRAD_TILE * nr;
 }
 
 int gan_i_groups_finish(const gan_step *step) {
@@ -91,8 +93,9 @@ int gan_i_groups_finish(const gan_step *step) {
            (act == ACT_NONE || act == ACT_RELU || act == ACT_LEAKY_RELU);
 }
 
-static int64_t tile_y(const group_tiles *at, int64_t n) { return at->y + n / at->across * WINOGRAD_TILE; }
-static int64_t tile_x(const group_tiles *at, int64_t n) { return at->x + n % at->across * WINOGRAD_TILE; }
+/* A tile's first output pixel. */
+static int64_t tile_y(const group_tiles *at, int64_t n) { return (at->tile + n) / at->across * WINOGRAD_TILE; }
+static int64_t tile_x(const group_tiles *at, int64_t n) { return (at->tile + n) % at->across * WINOGRAD_TILE; }
 
 /* v[point][register tile][block of 16 channels][tile][16] of all its groups. */
 static void transform(const gan_worker *worker, const gan_step *step, const grouping *of, uint32_t image,
@@ -126,12 +129,12 @@ static void multiply(const gan_worker *worker, const grouping *of, const group_t
             rows = tiles_with(at->cut, n);
             const int last = n + rows == at->count;
             const float *from = v + p * step + (n * blocks + own * rows) * KBLOCK,
-                        *next = last ? v + (p + 1) * step + own * tiles_with(at->cut, 0) * KBLOCK
+                        *then = last ? v + (p + 1) * step + own * tiles_with(at->cut, 0) * KBLOCK
                                      : from + rows * blocks * KBLOCK,
-                        *now = weights + p * weights_step;
-            kernels->gemm_packed(
-                (int)rows, channels, of->each, from, rows * KBLOCK, now, products + (n * POINTS + p) * nr, POINTS * nr,
-                0, part * share < weights_step ? now + weights_step + part * share : now, (int)quarters, next);
+                        *now = weights + p * weights_step, *soon = now + 2 * weights_step; /* they come from afar */
+            kernels->gemm_packed((int)rows, channels, of->each, from, rows * KBLOCK, now,
+                                 products + (n * POINTS + p) * nr, POINTS * nr, 0,
+                                 part * share < weights_step ? soon + part * share : now, (int)quarters, then);
         }
 }
 
@@ -171,38 +174,37 @@ static void restore(const gan_worker *worker, const grouping *of, const group_ti
     }
 }
 
-/* Prefetch some rows of the pixels that the next groups read for the same tiles: part `part` of `parts`. */
+/* Prefetch the pixels that the next groups read for a tile, without those that they read for the tile to the left. */
 EXPANDED void fetch_next_groups(const gan_worker *worker, const gan_step *step, const grouping *of, uint32_t image,
-                                const group_tiles *at, int64_t part, int64_t parts) {
+                                const group_tiles *at, int64_t tile) {
     const int64_t in_c = padded(of->in.c, worker->shared->kernels), c = (at->first + at->groups) * of->each,
-                  left = of->in.c - c, wanted = of->together * of->each,
-                  high = at->count / at->across * WINOGRAD_TILE + 2, x = at->x < of->pad ? 0 : at->x - of->pad,
-                  columns = of->in.w - x, most = at->across * WINOGRAD_TILE + 2;
+                  left = of->in.c - c, wanted = of->together * of->each, y0 = tile_y(at, tile) - of->pad,
+                  x = tile_x(at, tile), columns = of->in.w - x;
     if (left <= 0 || columns <= 0) return;
-    for (int64_t row = high * part / parts; row < high * (part + 1) / parts; row++) {
-        const int64_t y = at->y - of->pad + row;
-        if (y < 0 || y >= of->in.h) continue;
+    for (int64_t y = y0 < 0 ? 0 : y0; y < y0 + WINOGRAD && y < of->in.h; y++)
         fetch_to_read(value_at(worker, step->inputs[0], image) + (y * of->in.w + x) * in_c + c,
-                      columns < most ? columns : most, in_c, left < wanted ? left : wanted);
-    }
+                      columns < WINOGRAD_TILE ? columns : WINOGRAD_TILE, in_c, left < wanted ? left : wanted);
 }
 
 /* Prefetch the memory that a panel's outputs are written to.  `to`: the panel's first channel in the image's first
  * pixel. */
 EXPANDED void fetch_outputs(const gan_worker *worker, const grouping *of, const group_tiles *at, int channels,
                             const float *to) {
-    const int64_t out_c = padded(of->out.c, worker->shared->kernels), left = of->out.w - at->x,
-                  wide = at->across * WINOGRAD_TILE, end = tile_y(at, at->count);
-    for (int64_t y = at->y; y < end && y < of->out.h; y++)
-        fetch_to_write(to + (y * of->out.w + at->x) * out_c, wide < left ? wide : left, out_c, channels);
+    const int64_t out_c = padded(of->out.c, worker->shared->kernels);
+    for (int64_t n = 0; n < at->count; n++) {
+        const int64_t y = tile_y(at, n), x = tile_x(at, n), columns = of->out.w - x,
+                      wide = columns < WINOGRAD_TILE ? columns : WINOGRAD_TILE;
+        for (int64_t i = y; i < y + WINOGRAD_TILE && i < of->out.h; i++)
+            fetch_to_write(to + (i * of->out.w + x) * out_c, wide, out_c, channels);
+    }
 }
 
 static void run_tiles(const gan_worker *worker, const gan_step *step, const grouping *of, uint32_t image,
                       const group_tiles *at, const float *bias) {
     const int64_t nr = worker->shared->kernels->nr, panel = POINTS * of->each * nr, panels = at->groups * of->panels;
     const float *weights = worker->shared->program->constants + step->constants;
-    float *v = worker->thread_scratch, *products = v + POINTS * (GROUP_TILES * of->together * of->each + KBLOCK),
-          *tile = products + POINTS * GROUP_TILES * nr;
+    float *v = worker->thread_scratch, *products = v + POINTS * (of->tiles * of->together * of->each + KBLOCK),
+          *tile = products + POINTS * of->tiles * nr;
     transform(worker, step, of, image, at, v);
     const int paired = gan_i_groups_pair(step->style.filter, worker->shared->kernels);
     for (int64_t n = 0; n < panels; n++) {
@@ -212,38 +214,31 @@ static void run_tiles(const gan_worker *worker, const gan_step *step, const grou
         const int channels = panel_columns((uint32_t)of->made, n % of->panels, worker->shared->kernels);
         const group_end end = end_of(worker, step, bias, channel);
         float *to = value_at(worker, step->output, image) + channel;
-        fetch_next_groups(worker, step, of, image, at, n, panels);
+        for (int64_t i = at->count * n / panels; i < at->count * (n + 1) / panels; i++)
+            fetch_next_groups(worker, step, of, image, at, i);
         fetch_outputs(worker, of, at, channels, to);
         multiply(worker, of, at, group, channels, weights + place, v, products);
         restore(worker, of, at, channels, &end, products, tile, to);
     }
 }
 
-uint32_t gan_i_run_groups(const gan_worker *worker, const gan_step *step, uint32_t image, uint32_t y, uint32_t end,
-                          const float *bias) {
+void gan_i_run_groups(const gan_worker *worker, const gan_step *step, const gan_rows *r, const float *bias) {
     const uint32_t groups = step->style.filter->args[3];
     const gan_kernels *kernels = worker->shared->kernels;
     const grouping of = grouping_of(worker->shared->program, kernels, step);
     if (!step->style.transformed) {
-        group_row(worker, step, image, y,
-                  value_at(worker, step->output, image) + (uint64_t)y * of.out.w * padded(of.out.c, kernels));
-        return y + 1;
+        for (uint32_t y = r->y0; y < r->y1; y++) group_row(worker, step, r->image, y);
+        return;
     }
-    const int64_t tiles = (of.out.w + WINOGRAD_TILE - 1) / WINOGRAD_TILE,
-                  parts = (tiles + GROUP_TILES - 1) / GROUP_TILES, left = (end - y + WINOGRAD_TILE - 1) / WINOGRAD_TILE,
-                  most = parts > 1 ? 1 : GROUP_TILES / tiles, rows = left < most ? left : most;
+    const int64_t across = (of.out.w + WINOGRAD_TILE - 1) / WINOGRAD_TILE, start = r->y0 / WINOGRAD_TILE * across,
+                  tiles = (r->y1 + WINOGRAD_TILE - 1) / WINOGRAD_TILE * across - start,
+                  parts = (tiles + of.tiles - 1) / of.tiles;
     for (int64_t part = 0; part < parts; part++)
         for (int64_t first = 0; first < groups; first += of.together) {
-            const int64_t from = tiles * part / parts, across = tiles * (part + 1) / parts - from;
-            const group_tiles at = {first,
-                                    groups - first < of.together ? groups - first : of.together,
-                                    y,
-                                    from * WINOGRAD_TILE,
-                                    across,
-                                    across * rows,
-                                    cut_tiles(across * rows, kernels)};
-            run_tiles(worker, step, &of, image, &at, bias);
+            const int64_t from = tiles * part / parts, count = tiles * (part + 1) / parts - from;
+            const group_tiles at = {first,        groups - first < of.together ? groups - first : of.together,
+                                    start + from, count,
+                                    across,       cut_tiles(count, kernels)};
+            run_tiles(worker, step, &of, r->image, &at, bias);
         }
-    const int64_t next = y + rows * WINOGRAD_TILE;
-    return next < end ? (uint32_t)next : end;
 }

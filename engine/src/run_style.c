@@ -191,17 +191,15 @@ static void run_styled(const gan_worker *worker, const gan_step *step, const gan
     float *noise = worker->thread_scratch + row + (style->filter ? (style->filter->args[2] - 1) * wide : 0); /* behind
         what a filter needs */
     const int finished = gan_i_groups_finish(step);
-    uint32_t grouped = r->y0; /* rows of a convolution in groups that are there */
-    for (uint32_t y = r->y0; y < r->y1; y++) {
+    if (style->grouped) gan_i_run_groups(worker, step, r, finished ? shift : NULL);
+    const int done = finished || (bare && style->grouped);
+    for (uint32_t y = r->y0; y < r->y1 && !done; y++) {
         float *to = value_at(worker, step->output, r->image) + y * row;
         const float *from = to, *plane = style->plane ? constants + at.plane + (style->noise ? 0 : y * s.w) : NULL;
         if (!style->filter) from = value_at(worker, step->inputs[0], r->image) + y * row;
-        else if (style->grouped)
-            grouped = y < grouped ? grouped
-                                  : gan_i_run_groups(worker, step, r->image, y, r->y1, finished ? shift : NULL);
         else if (style->separable) filter_row(worker, step, r->image, (int64_t)y, to);
-        else weigh_row(worker, step, r->image, (int64_t)y, to);
-        if (bare || finished) continue;
+        else if (!style->grouped) weigh_row(worker, step, r->image, (int64_t)y, to);
+        if (bare) continue;
         if (style->noise) {
             const float *of = value_at(worker, step->inputs[style->noise], r->image) + y * noise_wide;
             worker->shared->kernels->fir(1, &of, plane, noise, (ptrdiff_t)noise_wide);
