@@ -19,7 +19,8 @@ static int is_covered(const gan_conv *conv, uint32_t in, uint32_t out, uint32_t 
 
 int gan_i_method_fits(const gan_conv *conv, gan_method method) {
     if (method == METHOD_DIRECT) return 1;
-    if (method == METHOD_DIRECT_INT16) return conv->int16 >> method & 1 && gan_i_blocks_fit_int16(conv);
+    if (method == METHOD_DIRECT_INT16)
+        return conv->int16 >> method & 1 && (gan_i_blocks_fit_int16(conv) || gan_i_direct_fits_int16(conv));
     if (method_is_int16(method)) return conv->int16 >> method & 1 && gan_i_method_fits(conv, method_in_floats(method));
     if (conv->in_stride == 2 && method == METHOD_WINOGRAD)
         return conv->dims == 2 && (conv->kw == 3 || conv->kw == 4) && 4ull * conv->in.c <= MAX_WINOGRAD &&
@@ -263,12 +264,14 @@ static void pack_int16(const gan_conv *conv, gan_method method, const gan_kernel
     for (uint32_t phase = 0; phase < stride * stride; phase++) {
         const phase_panel of = {phase / stride, phase % stride, width, nr};
         const uint64_t unit = phase * panels + panel;
+        const uint32_t taps = phase_taps(conv, conv->kh, of.py) * phase_taps(conv, conv->kw, of.px);
         for (uint32_t t = 0; t < slices; t++) {
             const phase_panel part = part_of_slice(conv, of, t);
             if (method_points(method)) toom_panel(conv, method, dense, &part, slices * in * nr, floats + t * in * nr);
             else direct_panel(conv, dense, &of, floats);
         }
-        gan_i_to_int16(floats, (int)sets, slices, in, nr, to, to + parts.scales + unit * all,
+        gan_i_to_int16(floats, method_points(method) ? (int)sets : (int)taps, slices, in, nr, to,
+                       to + parts.scales + unit * all,
                        (int16_t *)(void *)(to + parts.weights) + unit * all * slices * round_up(in, KBLOCK));
     }
 }

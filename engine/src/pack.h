@@ -73,10 +73,11 @@ float gan_i_error_of_points(uint32_t points);
 /* The kernel's elements. */
 static inline uint64_t conv_elements(const gan_conv *conv) { return (uint64_t)conv->kd * conv->kh * conv->kw; }
 
-/* The sets of 16-bit weights of a phase's panel: one for each point, or of the direct method each kernel element. */
+/* The sets of 16-bit weights of a phase's panel: one for each point, or of the direct method each tap of the phase that
+ * has most. */
 static inline uint64_t int16_sets(const gan_conv *conv, gan_method method) {
     const uint64_t points = (uint64_t)conv_points(conv, method);
-    return points ? points * points : conv_elements(conv);
+    return points ? points * points : conv->kd * conv_taps(conv, conv->kh) * (uint64_t)conv_taps(conv, conv->kw);
 }
 
 /* Taps of the phases before `phase`: elements of the kernel. */

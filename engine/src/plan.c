@@ -196,7 +196,8 @@ double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernel
         const double pixels = (double)z.pixels * (double)(y.pixels * x.pixels);
         if (elements > 0) work = elements * rows_cost(pixels / elements * images, kernels, machine) * in * panels;
         other = DIRECT_EXTRA * images * (double)shape_pixels(conv->out) * panels * kernels->nr / vectors;
-        if (method == METHOD_DIRECT_INT16) other += DIRECT_INT16_IN * images * pixels * in / vectors / 2;
+        const double rounded = gan_i_blocks_fit_int16(conv) ? pixels : (double)shape_pixels(conv->in);
+        if (method == METHOD_DIRECT_INT16) other += DIRECT_INT16_IN * images * rounded * in / vectors / 2;
         parts *= PARTS;
     } else if (method == METHOD_FOLD) {
         const double columns = (double)gan_i_method_floats(conv, method, kernels) / in;
@@ -343,7 +344,9 @@ scratch_needs gan_i_needs(const gan_program *program, const gan_kernels *kernels
         if (methods[i] == METHOD_DIRECT) {
             floats = gan_i_blocks_fit(conv) ? gan_i_blocks_floats(conv, kernels) : 0;
         } else if (methods[i] == METHOD_DIRECT_INT16) {
-            floats = gan_i_blocks_floats_int16(conv, kernels);
+            const uint64_t all = gan_i_narrow_floats(conv) * chunk;
+            if (gan_i_blocks_fit_int16(conv)) floats = gan_i_blocks_floats_int16(conv, kernels);
+            else transformed = all > transformed ? all : transformed;
         } else if (methods[i] == METHOD_FOLD) {
             floats = gan_i_fold_floats(conv, kernels);
         } else if (method_is_winograd(methods[i])) {

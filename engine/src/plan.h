@@ -73,6 +73,10 @@ uint64_t gan_i_blocks_floats(const gan_conv *conv, const gan_kernels *kernels);
 /* The same of the direct method in 16 bits, which always takes blocks. */
 int gan_i_blocks_fit_int16(const gan_conv *conv);
 uint64_t gan_i_blocks_floats_int16(const gan_conv *conv, const gan_kernels *kernels);
+/* Whether run_direct.c multiplies 16-bit numbers in a convolution that those of run_blocks.c don't fit, and the floats
+ * that an image's inputs in 16 bits take. */
+int gan_i_direct_fits_int16(const gan_conv *conv);
+uint64_t gan_i_narrow_floats(const gan_conv *conv);
 
 /* The floats that a thread needs to fold a convolution. */
 uint64_t gan_i_fold_floats(const gan_conv *conv, const gan_kernels *kernels);

@@ -87,7 +87,7 @@ void gan_i_run_step(gan_worker *worker, uint32_t index) {
     if (step->run) run_rows(worker, step);
     else if (method == METHOD_DIRECT) gan_i_run_direct(worker, step, weights);
     else if (method == METHOD_FOLD) gan_i_run_fold(worker, step, weights, last);
-    else if (method == METHOD_DIRECT_INT16) gan_i_run_blocks_int16(worker, step, weights);
+    else if (method == METHOD_DIRECT_INT16) gan_i_run_direct_int16(worker, step, weights);
     else if (method_is_winograd(method)) gan_i_run_winograd(worker, step, method, weights);
     else gan_i_run_toom(worker, step, method, weights);
     if (last && (step->run || method != METHOD_FOLD)) end(worker, program->n_values - 1);

@@ -68,10 +68,12 @@ gan_pixel_runs gan_i_pixel_runs(const gan_worker *worker, const gan_step *step, 
 /* The parts, one a file. */
 void gan_i_run_moments(gan_worker *worker, const gan_step *step);
 void gan_i_run_direct(gan_worker *worker, const gan_step *step, const float *weights);
+void gan_i_run_direct_int16(gan_worker *worker, const gan_step *step, const float *packed);
 void gan_i_run_toom(gan_worker *worker, const gan_step *step, gan_method method, const float *weights);
 /* The same of a volume; gan_i_run_toom calls it. */
 void gan_i_run_toom_volume(gan_worker *worker, const gan_step *step, gan_method method, const float *weights);
-/* For the steps of the direct method that gan_i_blocks_fit. */
+/* For the steps of the direct method that gan_i_blocks_fit, or in 16 bits gan_i_blocks_fit_int16; the functions above
+ * call them. */
 void gan_i_run_blocks(gan_worker *worker, const gan_step *step, const float *weights);
 void gan_i_run_blocks_int16(gan_worker *worker, const gan_step *step, const float *weights);
 void gan_i_run_winograd(gan_worker *worker, const gan_step *step, gan_method method, const float *weights);

@@ -96,7 +96,7 @@ void gan_i_run_ATTEND(const gan_worker *worker, const gan_step *step, const gan_
         for (int i = 0; i < m; i++) rows[i] = queries + (at + (uint64_t)i) * q_wide;
         for (uint64_t n = 0; n < p.all_keys; n += nr) {
             for (int i = 0; i < m; i++) sums[i] = memory + p.weights + (uint64_t)i * p.all_keys + n;
-            kernels->gemm(m, (int)nr, q.c, rows, KBLOCK, memory + n * q.c, sums, 0, NULL, 0);
+            kernels->gemm(m, (int)nr, q.c, rows, KBLOCK, memory + n * q.c, sums, 0, memory + n * q.c, 0);
         }
         for (int i = 0; i < m; i++) {
             float *scores = memory + p.weights + (uint64_t)i * p.all_keys;
@@ -108,8 +108,8 @@ void gan_i_run_ATTEND(const gan_worker *worker, const gan_step *step, const gan_
                 const uint64_t count = p.keys - k < SLICE ? p.keys - k : SLICE;
                 const float *of[MAX_MR];
                 for (int i = 0; i < m; i++) of[i] = rows[i] + k, sums[i] = to + (at + (uint64_t)i) * wide + c;
-                kernels->gemm(m, (int)nr, (ptrdiff_t)count, of, KBLOCK, memory + p.values + (c * p.keys + k * nr), sums,
-                              k > 0, NULL, 0);
+                const float *values = memory + p.values + (c * p.keys + k * nr);
+                kernels->gemm(m, (int)nr, (ptrdiff_t)count, of, KBLOCK, values, sums, k > 0, values, 0);
             }
         at += (uint64_t)m;
     }

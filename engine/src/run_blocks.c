@@ -129,7 +129,7 @@ static void multiply(const gan_kernels *kernels, const pixel_block *block, int c
         const int m = next_part(block->count - n, tiles);
         for (int i = 0; i < m; i++, n++) a[i] = rows[n] + offset, to[i] = block->sums + n * nr;
         kernels->gemm(m, columns, depth, a, KBLOCK, weights, to, accumulate,
-                      share < depth * nr ? weights + depth * nr + share : NULL, quarters);
+                      weights + (share < depth * nr ? depth * nr + share : 0), quarters);
         share += depth / KBLOCK * 4 * nr * quarters;
     }
 }
@@ -280,7 +280,7 @@ static void run_block_int16(const gan_worker *worker, const gan_step *step, cons
                     const int m = next_part(block->count - n, tiles);
                     for (int i = 0; i < m; i++, n++) rows[i] = block->narrow + n * wide + k0, to[i] = sums + n * nr;
                     kernels->gemm_int16(m, columns, depth, rows, KBLOCK, slice, weights.scales + set * nr, to,
-                                        tap || k0, share < depth * nr ? slice + depth * nr + share : NULL, quarters);
+                                        tap || k0, slice + (share < depth * nr ? depth * nr + share : 0), quarters);
                     share += depth / KBLOCK * 4 * nr * quarters;
                 }
             }

@@ -89,6 +89,13 @@ static void begin_row(gan_worker *worker, const gan_step *step, const direct_ite
                           1, none);
 }
 
+/* The 16-bit numbers of a step: all inputs of the chunk, [pixel][channels, rounded up]; a kernel element's weights, and
+ * what their products are multiplied with. */
+typedef struct int16_part {
+    const int16_t *inputs, *weights;
+    const float *scale;
+} int16_part;
+
 /* The products of one kernel element: j of the slices, rows and columns that it reaches, and what it adds to those of
  * the input. */
 typedef struct reached_part {
@@ -97,10 +104,12 @@ typedef struct reached_part {
 } reached_part;
 
 static void add_products(gan_worker *worker, const gan_step *step, const direct_item *item, const axes *of,
-                         const reached_part *part, const float *weights) {
+                         const reached_part *part, const float *weights, const int16_part *narrow) {
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
-    const int64_t in_c = padded(conv->in.c, kernels), out_c = padded(conv->out.c, kernels), nr = kernels->nr;
+    const uint32_t channels = narrow ? (uint32_t)round_up(conv->in.c, KBLOCK) : conv->in.c;
+    const int64_t in_c = narrow ? channels : padded(conv->in.c, kernels), out_c = padded(conv->out.c, kernels),
+                  nr = kernels->nr, image_values = (int64_t)shape_pixels(conv->in) * in_c;
     const int64_t in_stride = conv->in_stride, x_step = conv->out_stride * out_c;
     const int columns = panel_columns(conv->out.c, item->panel, kernels);
     int64_t products = 0;
@@ -108,9 +117,10 @@ static void add_products(gan_worker *worker, const gan_step *step, const direct_
         const row_place at = place_of(of, r);
         products += holds(part->z, at.z) && holds(part->y, at.y) ? length(part->x) : 0;
     }
-    for (uint32_t k0 = 0; k0 < conv->in.c; k0 += SLICE) {
-        const ptrdiff_t depth = conv->in.c - k0 < SLICE ? (ptrdiff_t)(conv->in.c - k0) : (ptrdiff_t)SLICE;
+    for (uint32_t k0 = 0; k0 < channels; k0 += SLICE) {
+        const ptrdiff_t depth = channels - k0 < SLICE ? (ptrdiff_t)(channels - k0) : (ptrdiff_t)SLICE;
         const float *a[MAX_MR];
+        const int16_t *a_16[MAX_MR];
         float *to[MAX_MR];
         int64_t left = products, tiles = (left + kernels->mr - 1) / kernels->mr, share = 0;
         const int quarters = prefetch_quarters(tiles);
@@ -125,12 +135,16 @@ static void add_products(gan_worker *worker, const gan_step *step, const direct_
             const int64_t from_x0 = ((slice * conv->in.h + line) * conv->in.w + part->off_x) * in_c + k0;
             const int64_t row_x0 = output_of(conv, of, at) * out_c + item->panel * nr;
             for (int32_t x = part->x.from; x < part->x.to; x++) {
-                a[filled] = from + (from_x0 + in_stride * x * in_c);
+                const int64_t input = from_x0 + in_stride * x * in_c;
+                if (narrow) a_16[filled] = narrow->inputs + (at.image * image_values + input);
+                else a[filled] = from + input;
                 to[filled] = row + (row_x0 + (int64_t)x * x_step);
                 if (++filled < want) continue;
-                const float *now = weights + (int64_t)k0 * nr;
-                kernels->gemm(filled, columns, depth, a, KBLOCK, now, to, 1,
-                              share < depth * nr ? now + depth * nr + share : NULL, quarters);
+                const int64_t now = (int64_t)k0 * nr, next = now + (share < depth * nr ? depth * nr + share : 0);
+                if (narrow)
+                    kernels->gemm_int16(filled, columns, depth, a_16, KBLOCK, narrow->weights + now, narrow->scale, to,
+                                        1, narrow->weights + next, quarters);
+                else kernels->gemm(filled, columns, depth, a, KBLOCK, weights + now, to, 1, weights + next, quarters);
                 share += depth / KBLOCK * 4 * nr * quarters;
                 left -= filled;
                 tiles--;
@@ -141,15 +155,17 @@ static void add_products(gan_worker *worker, const gan_step *step, const direct_
     }
 }
 
+/* `narrow`: the first of the item's kernel elements, or NULL for products of floats. */
 static void run_item(gan_worker *worker, const gan_step *step, const direct_item *item, const axes *of,
-                     const float *weights) {
+                     const float *weights, const int16_part *narrow) {
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
+    int16_part now = narrow ? *narrow : (int16_part){0};
     const int64_t out_c = padded(conv->out.c, kernels), nr = kernels->nr, x_step = conv->out_stride * out_c;
     for (uint32_t r = item->row0; r < item->row1; r++) begin_row(worker, step, item, of, r);
     for (uint32_t tz = 0; tz < of->z.taps; tz++)
         for (uint32_t ty = 0; ty < of->y.taps; ty++)
-            for (uint32_t tx = 0; tx < of->x.taps; tx++, weights += (int64_t)conv->in.c * nr) {
+            for (uint32_t tx = 0; tx < of->x.taps; tx++) {
                 reached_part part = {.off_z = offset_of(conv, &of->z, tz),
                                      .off_y = offset_of(conv, &of->y, ty),
                                      .off_x = offset_of(conv, &of->x, tx)};
@@ -157,7 +173,9 @@ static void run_item(gan_worker *worker, const gan_step *step, const direct_item
                 part.y = reach(conv, &of->y, part.off_y);
                 part.x = reach(conv, &of->x, part.off_x);
                 if (length(part.z) && length(part.y) && length(part.x))
-                    add_products(worker, step, item, of, &part, weights);
+                    add_products(worker, step, item, of, &part, weights, narrow ? &now : NULL);
+                if (narrow) now.weights += (int64_t)round_up(conv->in.c, KBLOCK) * nr, now.scale += nr;
+                else weights += (int64_t)conv->in.c * nr;
             }
     if (step->act.kind == ACT_NONE) return;
     for (uint32_t r = item->row0; r < item->row1; r++) {
@@ -200,7 +218,7 @@ static void run_pixel(gan_worker *worker, const gan_step *step, uint32_t panel, 
                 const float *next = weights + (k0 + depth) * nr;
                 const int64_t share = n * (depth / KBLOCK * 4 * nr);
                 kernels->gemm(m, panel_columns(conv->out.c, panel, kernels), depth, a, KBLOCK, next - depth * nr, to,
-                              k0 > 0, share < depth * nr ? next + share : NULL, 1);
+                              k0 > 0, share < depth * nr ? next + share : next, 1);
             }
             float *out = value_at(worker, step->output, image) + pixel * out_c + panel * nr;
             kernels->bias_act(products, nr, bias + (conv->pixel_bias ? pixel * out_c : 0), out, per_image, m,
@@ -217,44 +235,105 @@ static int is_pixel(const gan_conv *conv) {
            conv->out.h + (uint32_t)conv->pad_y <= conv->kh && conv->out.w + (uint32_t)conv->pad <= conv->kw;
 }
 
+/* Each output phase's panels, in parts: enough items for every member to find work, and no more, since each reads its
+ * panel's weights again. */
+typedef struct direct_items {
+    uint32_t stride, panels, parts;
+    uint64_t count;
+} direct_items;
+
+static direct_items items_of(const gan_worker *worker, const gan_conv *conv) {
+    const gan_kernels *kernels = worker->shared->kernels;
+    direct_items all = {conv->out_stride, padded(conv->out.c, kernels) / (uint32_t)kernels->nr, 1, 0};
+    const uint32_t phases_z = conv->dims > 2 ? all.stride : 1, size = (uint32_t)worker->cursor.group->size,
+                   units = phases_z * all.stride * all.stride * all.panels, wanted = 4 * size;
+    if (size > 1 && units < wanted) all.parts = (wanted + units - 1) / units;
+    all.count = (uint64_t)units * all.parts;
+    return all;
+}
+
+/* Item `n`, and its axes; 0 if it has no outputs. */
+static int item_at(const gan_worker *worker, const gan_conv *conv, const direct_items *all, uint64_t n,
+                   direct_item *item, axes *of) {
+    const uint64_t part = n % all->parts, unit = n / all->parts, phase = unit / all->panels;
+    *item = (direct_item){.panel = (uint32_t)(unit % all->panels),
+                          .px = (uint32_t)(phase % all->stride),
+                          .py = (uint32_t)(phase / all->stride % all->stride),
+                          .pz = (uint32_t)(phase / all->stride / all->stride)};
+    *of = axes_of(conv, item);
+    if (!length(of->x.all)) return 0;
+    const uint64_t rows = (uint64_t)length(of->z.all) * length(of->y.all) * worker->images;
+    item->row0 = (uint32_t)(rows * part / all->parts);
+    item->row1 = (uint32_t)(rows * (part + 1) / all->parts);
+    return item->row0 < item->row1;
+}
+
 void gan_i_run_direct(gan_worker *worker, const gan_step *step, const float *weights) {
     const gan_conv *conv = &step->conv;
     if (gan_i_blocks_fit(conv)) {
         gan_i_run_blocks(worker, step, weights);
         return;
     }
-    const int64_t nr = worker->shared->kernels->nr;
-    const uint32_t stride = conv->out_stride, panels = padded(conv->out.c, worker->shared->kernels) / (uint32_t)nr;
-    const uint32_t phases_z = conv->dims > 2 ? stride : 1;
-    /* enough items for every member to find work, and no more: each reads its panel's weights again */
-    const uint32_t units = phases_z * stride * stride * panels, wanted = 4 * (uint32_t)worker->cursor.group->size;
-    const uint32_t parts = worker->cursor.group->size == 1 || units >= wanted ? 1 : (wanted + units - 1) / units;
-    const uint64_t items = (uint64_t)units * parts;
+    const uint64_t nr = (uint64_t)worker->shared->kernels->nr;
+    const direct_items all = items_of(worker, conv);
     const int pixel = is_pixel(conv);
-    for (uint64_t n; gan_i_group_take(&worker->cursor, items, &n);) {
+    for (uint64_t n; gan_i_group_take(&worker->cursor, all.count, &n);) {
         if (pixel) {
-            const uint64_t part = n % parts, panel = n / parts;
-            run_pixel(worker, step, (uint32_t)panel, (uint32_t)(worker->images * part / parts),
-                      (uint32_t)(worker->images * (part + 1) / parts),
-                      weights + panel * conv_elements(conv) * conv->in.c * (uint64_t)nr);
+            const uint64_t part = n % all.parts, panel = n / all.parts;
+            run_pixel(worker, step, (uint32_t)panel, (uint32_t)(worker->images * part / all.parts),
+                      (uint32_t)(worker->images * (part + 1) / all.parts),
+                      weights + panel * conv_elements(conv) * conv->in.c * nr);
             continue;
         }
-        direct_item item = {.panel = (uint32_t)(n / parts % panels),
-                            .px = (uint32_t)(n / parts / panels % stride),
-                            .py = (uint32_t)(n / parts / panels / stride % stride),
-                            .pz = (uint32_t)(n / parts / panels / stride / stride)};
-        const axes of = axes_of(conv, &item);
-        if (!length(of.x.all)) continue;
-        const uint64_t rows = (uint64_t)length(of.z.all) * length(of.y.all) * worker->images, part = n % parts;
-        item.row0 = (uint32_t)(rows * part / parts);
-        item.row1 = (uint32_t)(rows * (part + 1) / parts);
-        if (item.row0 == item.row1) continue;
+        direct_item item;
+        axes of;
+        if (!item_at(worker, conv, &all, n, &item, &of)) continue;
         /* [phase z][phase y][phase x][panel][taps] */
         const uint64_t before = (uint64_t)taps_before(conv, conv->kd, item.pz) * conv->kh * conv->kw +
                                 (uint64_t)of.z.taps * (taps_before(conv, conv->kh, item.py) * conv->kw +
                                                        of.y.taps * taps_before(conv, conv->kw, item.px));
         const uint64_t own = (uint64_t)of.z.taps * of.y.taps * of.x.taps;
-        run_item(worker, step, &item, &of, weights + (before * panels + own * item.panel) * conv->in.c * (uint64_t)nr);
+        run_item(worker, step, &item, &of, weights + (before * all.panels + own * item.panel) * conv->in.c * nr, NULL);
+    }
+    gan_i_group_barrier(&worker->cursor);
+}
+
+int gan_i_direct_fits_int16(const gan_conv *conv) {
+    return conv->dims == 2 && !conv->pixel_bias && conv->in.c >= KBLOCK && !is_pixel(conv);
+}
+
+uint64_t gan_i_narrow_floats(const gan_conv *conv) {
+    return shape_pixels(conv->in) * round_up(conv->in.c, KBLOCK) / (sizeof(float) / sizeof(int16_t));
+}
+
+/* All inputs in 16 bits first: each is multiplied by several kernel elements. */
+void gan_i_run_direct_int16(gan_worker *worker, const gan_step *step, const float *packed) {
+    const gan_conv *conv = &step->conv;
+    const gan_kernels *kernels = worker->shared->kernels;
+    if (gan_i_blocks_fit_int16(conv)) {
+        gan_i_run_blocks_int16(worker, step, packed);
+        return;
+    }
+    const packed_units weights = packed_units_of(conv, METHOD_DIRECT_INT16, kernels, packed);
+    const uint64_t nr = (uint64_t)kernels->nr, wide = round_up(conv->in.c, KBLOCK), in_c = padded(conv->in.c, kernels),
+                   sets = int16_sets(conv, METHOD_DIRECT_INT16);
+    int16_t *inputs = (int16_t *)(void *)worker->transformed;
+    for (gan_rows r; gan_i_take_rows(worker, step->inputs[0], 1, &r);) {
+        const uint64_t first = (uint64_t)r.y0 * conv->in.w, end = (uint64_t)r.y1 * conv->in.w;
+        int16_t *to = inputs + r.image * shape_pixels(conv->in) * wide;
+        for (uint64_t i = first; i < end; i++)
+            kernels->to_int16(value_at(worker, step->inputs[0], r.image) + i * in_c, weights.in_scales[0],
+                              to + i * wide, (ptrdiff_t)wide);
+    }
+    gan_i_group_barrier(&worker->cursor);
+    const direct_items all = items_of(worker, conv);
+    for (uint64_t n; gan_i_group_take(&worker->cursor, all.count, &n);) {
+        direct_item item;
+        axes of;
+        if (!item_at(worker, conv, &all, n, &item, &of)) continue;
+        const uint64_t unit = (item.py * all.stride + item.px) * all.panels + item.panel;
+        const int16_part part = {inputs, weights.int16 + unit * sets * wide * nr, weights.scales + unit * sets * nr};
+        run_item(worker, step, &item, &of, NULL, &part);
     }
     gan_i_group_barrier(&worker->cursor);
 }

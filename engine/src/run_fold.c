@@ -46,7 +46,7 @@ static void multiply(const gan_worker *worker, const gan_conv *conv, const float
                     __builtin_prefetch(a[i] + m * in_c, 0, 3);
                     __builtin_prefetch(a[i] + m * in_c + KBLOCK, 0, 3);
                 }
-                kernels->gemm(m, used, depth, a, KBLOCK, weights, to, k0 > 0, NULL, 0);
+                kernels->gemm(m, used, depth, a, KBLOCK, weights, to, k0 > 0, weights, 0);
             }
             weights += depth * nr;
         }

@@ -37,8 +37,9 @@ static void group_row(const gan_worker *worker, const gan_step *step, uint32_t i
                     const int64_t ix = x + i + t % side - pad;
                     rows[i] = ix < 0 || ix >= in.w ? zeros : from + (iy * in.w + ix) * in_wide + n / panels * each;
                 }
-                kernels->gemm(m, panel_columns((uint32_t)made, n % panels, kernels), each, rows, KBLOCK,
-                              weights + (n * side * side + t) * each * nr, sums, 1, NULL, 0);
+                const float *of = weights + (n * side * side + t) * each * nr;
+                kernels->gemm(m, panel_columns((uint32_t)made, n % panels, kernels), each, rows, KBLOCK, of, sums, 1,
+                              of, 0);
             }
             const int64_t first = n % panels * nr, left = made - first, count = left < nr ? left : nr;
             for (int i = 0; i < m; i++)

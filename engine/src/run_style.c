@@ -47,7 +47,7 @@ void gan_i_run_DEMODULATE(const gan_worker *worker, const gan_step *step, const 
             const uint64_t count = in - k < SLICE ? in - k : SLICE;
             const float *a[] = {squares + k};
             float *sums[] = {to + c};
-            kernels->gemm(1, (int)nr, (ptrdiff_t)count, a, KBLOCK, panel + k * nr, sums, k > 0, NULL, 0);
+            kernels->gemm(1, (int)nr, (ptrdiff_t)count, a, KBLOCK, panel + k * nr, sums, k > 0, panel + k * nr, 0);
         }
         for (uint64_t n = c; n < c + nr; n++) to[n] = 1 / sqrtf(to[n] + eps);
     }

@@ -32,14 +32,13 @@ static int check_products(const gan_kernels *kernels, ptrdiff_t depth, int m, in
                 for (int j = 0; j < some; j++)
                     rows[j] = a + (i + j) * KBLOCK, to[j] = want + (i + j) * kernels->nr + first;
                 gan_i_generic.gemm_int16(some, HALF, depth, rows, m * KBLOCK, half_b, scale + first, to, accumulate,
-                                         NULL, 0);
+                                         half_b, 0);
             }
         }
         for (int i = 0; i < m; i++) rows[i] = a + i * KBLOCK, to[i] = c + i * kernels->nr;
         kernels->gemm_packed_int16(m, kernels->nr, depth, a, m * KBLOCK, b, scale, packed, kernels->nr, accumulate, b,
                                    1, a);
-        kernels->gemm_int16(m, kernels->nr, depth, rows, m * KBLOCK, b, scale, to, accumulate, m % 2 ? b : NULL,
-                            1 << m % 3);
+        kernels->gemm_int16(m, kernels->nr, depth, rows, m * KBLOCK, b, scale, to, accumulate, b, 1 << m % 3);
         double error = 0; /* one rounding of the product or none: whole sums are alike */
         for (uint64_t i = 0; i < n_c; i++) {
             const double d = fabs((double)c[i] - (double)want[i]) / (1 + fabs((double)want[i])),
@@ -50,7 +49,7 @@ static int check_products(const gan_kernels *kernels, ptrdiff_t depth, int m, in
         failed += expect(error <= 3e-7, kernels->name, "gemm_int16", error);
         /* the second half is free to be anything */
         for (int i = 0; i < m; i++) to[i] = want + i * kernels->nr;
-        kernels->gemm_int16(m, kernels->nr / 2, depth, rows, m * KBLOCK, b, scale, to, 0, NULL, 0);
+        kernels->gemm_int16(m, kernels->nr / 2, depth, rows, m * KBLOCK, b, scale, to, 0, b, 0);
         kernels->gemm_packed_int16(m, kernels->nr / 2, depth, a, m * KBLOCK, b, scale, packed, kernels->nr, 0, b, 1, a);
         if (!accumulate)
             for (int i = 0; i < m; i++) {

@@ -49,7 +49,7 @@ static int check_gemm_packed(const gan_kernels *kernels) {
                 fill(c, size, 3);
                 memcpy(want, c, sizeof *c * size);
                 for (int i = 0; i < m; i++) rows[i] = a + i * KBLOCK, to[i] = want + i * c_step;
-                kernels->gemm(m, kernels->nr, depth, rows, step, b, to, accumulate, NULL, 0);
+                kernels->gemm(m, kernels->nr, depth, rows, step, b, to, accumulate, b, 0);
                 kernels->gemm_packed(m, kernels->nr, depth, a, step, b, c, c_step, accumulate, b, 1 << d % 3, a);
                 const double error = largest_difference(c, want, size);
                 failed += expect(error <= 1e-6 * sqrt((double)depth), kernels->name, "gemm_packed", error);
@@ -80,13 +80,13 @@ static int check_gemm(const gan_kernels *kernels) {
                 fill(c, MAX_MR * MAX_NR, 3);
                 memcpy(want, c, sizeof *c * MAX_MR * MAX_NR);
                 for (int i = 0; i < m; i++) rows[i] = a + (m - 1 - i) * row, to[i] = c + i * kernels->nr;
-                kernels->gemm(m, kernels->nr, depth, rows, step, b, to, accumulate, d % 2 ? b : NULL, 1 << d % 3);
+                kernels->gemm(m, kernels->nr, depth, rows, step, b, to, accumulate, b, d % 2 ? 1 << d % 3 : 0);
                 for (int first = 0; first < kernels->nr; first += HALF) {
                     float *half = columns(b, depth, kernels->nr, first);
                     for (int i = 0; i < m; i += gan_i_generic.mr) {
                         const int some = m - i < gan_i_generic.mr ? m - i : gan_i_generic.mr;
                         for (int j = 0; j < some; j++) wanted[j] = want + (i + j) * kernels->nr + first;
-                        gan_i_generic.gemm(some, HALF, depth, rows + i, step, half, wanted, accumulate, NULL, 0);
+                        gan_i_generic.gemm(some, HALF, depth, rows + i, step, half, wanted, accumulate, b, 0);
                     }
                     release(half);
                 }
@@ -94,7 +94,7 @@ static int check_gemm(const gan_kernels *kernels) {
                 failed += expect(error <= 1e-5 * sqrt((double)depth), kernels->name, "gemm", error);
                 fill(want, MAX_MR * MAX_NR, 3);
                 for (int i = 0; i < m; i++) to[i] = want + i * kernels->nr;
-                kernels->gemm(m, kernels->nr / 2, depth, rows, step, b, to, accumulate, NULL, 0);
+                kernels->gemm(m, kernels->nr / 2, depth, rows, step, b, to, accumulate, b, 0);
                 failed += check_half(kernels, c, want, m, kernels->nr, "gemm of half a panel");
             }
         }
@@ -410,7 +410,7 @@ static double gemm_rate(const gan_kernels *kernels, int m, ptrdiff_t depth) {
     for (int round = 0; round < 30; round++) {
         const double start = cpu_seconds();
         const int calls = 2000000 / (int)(m * depth) + 1;
-        for (int i = 0; i < calls; i++) kernels->gemm(m, kernels->nr, depth, rows, KBLOCK, b, to, 1, NULL, 0);
+        for (int i = 0; i < calls; i++) kernels->gemm(m, kernels->nr, depth, rows, KBLOCK, b, to, 1, b, 0);
         const double rate = 2e-9 * m * (double)depth * kernels->nr * calls / (cpu_seconds() - start);
         best = rate > best ? rate : best;
     }

@@ -31,7 +31,7 @@ _WORK = 1e11  # operations, about 3 s of one core
 _PIECE = 8  # images at once: the fewest that a walk runs every layer on
 MARGIN = 1.5  # beyond the largest value seen, since other images have larger ones: half a bit
 _LEAST_CHANNELS = 8  # of inputs and outputs: with fewer, float32 is as fast
-_LEAST_DIRECT = 16  # of inputs, for the convolutions that aren't transformed
+_LEAST_DIRECT = 16  # of inputs
 _POINTS: Mapping[int, tuple[float, ...]] = {3: (0.0, -1.0), 5: (0.0, 1.0, -0.5, -2.0)}  # without infinity
 _VALUES = 1 << 22  # transformed at once
 
@@ -98,7 +98,7 @@ def _of_images(
             for reader in spec.layers:  # the engine computes both at once, from the smaller image
                 if layer.name in reader.inputs and isinstance(reader, Conv) and _is_wide(reader):
                     upsampled.add(reader.name)
-                    yield reader.name, dict(_toom(x, 2))
+                    yield reader.name, {**_direct(reader, x), **dict(_toom(x, 2))}
         elif isinstance(layer, Conv | ConvTranspose) and layer.name not in upsampled and _is_wide(layer):
             yield layer.name, dict(_of(layer, x))
 
@@ -108,8 +108,7 @@ def _is_wide(layer: Conv | ConvTranspose) -> bool:
 
 
 def _of(layer: Conv | ConvTranspose, x: torch.Tensor) -> Iterator[tuple[str, tuple[float, ...]]]:
-    if isinstance(layer, Conv) and layer.in_channels >= _LEAST_DIRECT:
-        yield "direct", (float(x.abs().amax()),)
+    yield from _direct(layer, x).items()
     if isinstance(layer, ConvTranspose):
         yield from _toom(x, -(-layer.kernel // layer.stride))
     elif layer.stride == 1:
@@ -118,6 +117,10 @@ def _of(layer: Conv | ConvTranspose, x: torch.Tensor) -> Iterator[tuple[str, tup
             yield "winograd", _winograd(x, layer.padding)
     elif layer.stride == 2 and layer.kernel in (3, 4):
         yield "winograd", _halved(x, layer.padding)
+
+
+def _direct(layer: Conv | ConvTranspose, x: torch.Tensor) -> dict[str, tuple[float, ...]]:
+    return {"direct": (float(x.abs().amax()),)} if layer.in_channels >= _LEAST_DIRECT else {}
 
 
 def _toom(x: torch.Tensor, taps: int) -> Iterator[tuple[str, tuple[float, ...]]]:

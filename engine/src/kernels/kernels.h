@@ -47,11 +47,11 @@ typedef struct gan_kernels {
     /* c[i][j] (+)= sum over k of A[i][k] x b[k][j] for i < m <= mr, j < columns <= nr; later columns get any values.
      * A[i][k] = a[i][k / 16 x a_step + k % 16].  The sum starts from zero and is added to c, or without `accumulate`
      * overwrites it.  `next`: weights that are wanted soon, of which the first k / KBLOCK x 4 nr x `prefetch_quarters`
-     * (1, 2 or 4) are fetched into the second-level cache, or NULL. */
+     * (1, 2 or 4) are fetched into the second-level cache, or with 0 the first 4 nr. */
     void (*gemm)(int m, int columns, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b,
                  float *const *c, int accumulate, const float *next, int prefetch_quarters);
     /* The same of rows that lie side by side: A[i][k] = a[k / 16 x a_step + i x 16 + k % 16], c[i][j] = c[i x c_step +
-     * j]. `next` must be weights; `next_a`: the rows wanted next, as many, which are fetched into the first-level
+     * j]. `next_a`: the rows wanted next, as many, which are fetched into the first-level
      * cache. */
     void (*gemm_packed)(int m, int columns, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
                         ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters,

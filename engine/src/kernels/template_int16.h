@@ -37,18 +37,22 @@ INLINE void INT16(tile)(const int m, const int nv, const int packed, ptrdiff_t k
 #pragma GCC unroll 8
         for (int pair = 0; pair < KBLOCK / 2; pair++) {
             INT16(multiply_add)(m, nv, packed, a, rows, pair, b, sum);
-            if ((packed || next) && pair * NR % 64 == 0) __builtin_prefetch(next + (ptrdiff_t)pair * NR / 2, 0, 2);
+            if (pair * NR % 64 == 0) __builtin_prefetch(next + (ptrdiff_t)pair * NR / 2, 0, 2);
         }
-        if ((packed || next) && prefetch_quarters > 1) {
+        if (packed && prefetch_quarters > 1) {
 #pragma GCC unroll 16
             for (int i = 0; i < 4 * NR; i += 32) __builtin_prefetch(next + 4 * NR + i, 0, 2);
         }
-        if ((packed || next) && prefetch_quarters > 2) {
+        if (packed && prefetch_quarters > 2) {
 #pragma GCC unroll 16
             for (int i = 0; i < 8 * NR; i += 32) __builtin_prefetch(next + 8 * NR + i, 0, 2);
         }
+        if (!packed) {
+#pragma GCC unroll 1
+            for (int i = 4 * NR; i < prefetch_quarters * 4 * NR; i += 32) __builtin_prefetch(next + i, 0, 2);
+        }
         b += (ptrdiff_t)KBLOCK * NR;
-        if (packed || next) next += prefetch_quarters * 4 * NR;
+        next += prefetch_quarters * 4 * NR;
 #pragma GCC unroll 16
         for (int i = 0; i < m; i++) {
             if (!packed) rows[i] += a_step;
