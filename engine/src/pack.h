@@ -40,6 +40,10 @@ static inline int method_is_winograd(gan_method method) { return method_in_float
 static inline int conv_points(const gan_conv *conv, gan_method method) {
     return method_is_winograd(method) && conv->in_stride == 2 ? (int)WINOGRAD_HALVED : method_points(method);
 }
+/* Whether a method reads the values that are concatenated instead of a concatenation. */
+static inline int conv_reads_pieces(const gan_conv *conv, gan_method method) {
+    return method == METHOD_FOLD || method_is_winograd(method) || (method_points(method) && conv->dims == 2);
+}
 /* Slices of inputs that Winograd adds up: those of the kernel's depth; or with stride 2 four, the pixels of even and odd
  * rows and columns, which different elements of the kernel multiply. */
 static inline uint32_t winograd_slices(const gan_conv *conv) { return conv->in_stride == 2 ? 4 : conv->kd; }

@@ -62,8 +62,8 @@ typedef struct gan_step {
     const gan_layer *prelu; /* the layer with the activation's slopes, if these differ by channel; otherwise NULL */
     gan_conv conv; /* of a product */
     float factor; /* of a sum: what its first input is multiplied by */
-    /* If a product is the only reader of a concatenation: the values that are concatenated.  Winograd's method reads
-     * them instead of the concatenation.  Otherwise 0 and NULL. */
+    /* If a product is the only reader of a concatenation: the values that are concatenated.  Most methods read them
+     * instead of the concatenation (conv_reads_pieces).  Otherwise 0 and NULL. */
     uint32_t n_pieces;
     const uint32_t *pieces;
     uint32_t reader; /* of such a concatenation: the index of the product's step; otherwise 0 */

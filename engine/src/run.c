@@ -83,7 +83,8 @@ void gan_i_run_step(gan_worker *worker, uint32_t index) {
     const gan_method method = worker->shared->methods[index];
     const float *weights = worker->shared->packed[index];
     const int last = index + 1 == program->n_steps;
-    if (step->reader && method_is_winograd(worker->shared->methods[step->reader])) return;
+    if (step->reader && conv_reads_pieces(&program->steps[step->reader].conv, worker->shared->methods[step->reader]))
+        return;
     if (step->run) run_rows(worker, step);
     else if (method == METHOD_DIRECT) gan_i_run_direct(worker, step, weights);
     else if (method == METHOD_FOLD) gan_i_run_fold(worker, step, weights, last);

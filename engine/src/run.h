@@ -88,6 +88,12 @@ static inline float *value_at(const gan_worker *worker, uint32_t v, uint32_t ima
 /* Floats from one pixel of a value to the next. */
 static inline uint64_t wide_of(const gan_worker *worker, uint32_t v) { return worker->shared->program->values[v].wide; }
 
+/* The values that a product reads side by side: its input, or what is concatenated to it (gan_step.pieces). */
+static inline uint32_t step_pieces(const gan_step *step) { return step->n_pieces ? step->n_pieces : 1; }
+static inline uint32_t step_piece(const gan_step *step, uint32_t m) {
+    return step->n_pieces ? step->pieces[m] : step->inputs[0];
+}
+
 /* The row (or column) that stands at `i` of an image of `n`, beyond its edges by padding; -1 for zeros. */
 static inline int64_t source_of(int64_t i, int64_t n, pad_mode mode) {
     if (i >= 0 && i < n) return i;

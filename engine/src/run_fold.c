@@ -25,32 +25,45 @@ static void emit(const gan_worker *worker, const gan_step *step, uint32_t image,
     gan_i_put_row(&worker->shared->out, kernels, worker->first + image, (uint64_t)y, row, (uint64_t)nc);
 }
 
-/* products[x][columns] for one row of input pixels. */
-static void multiply(const gan_worker *worker, const gan_conv *conv, const float *row, const float *weights,
-                     int64_t columns, float *products) {
+/* products[x][first .. first+nr-1] (+)= the products of one value's pixels, row `row` of all its slices. */
+static void multiply_value(const gan_worker *worker, const gan_conv *conv, uint32_t value, uint32_t image, int64_t row,
+                           const float *weights, int64_t columns, int64_t first, int accumulate, float *products) {
     const gan_kernels *kernels = worker->shared->kernels;
-    const int64_t nr = kernels->nr, in_c = padded(conv->in.c, kernels),
-                  tiles = ((int64_t)conv->in.w + kernels->mr - 1) / kernels->mr;
-    for (int64_t first = 0; first < columns; first += nr) {
-        const int used = panel_columns((uint32_t)conv_elements(conv) * conv->out.c, first / nr, kernels);
-        for (uint32_t k0 = 0; k0 < conv->in.c; k0 += SLICE) {
-            const ptrdiff_t depth = conv->in.c - k0 < SLICE ? (ptrdiff_t)(conv->in.c - k0) : (ptrdiff_t)SLICE;
-            for (int64_t n = 0, x = 0; n < tiles; n++) {
-                const int m = next_part(conv->in.w - x, tiles - n);
-                const float *a[MAX_MR];
-                float *to[MAX_MR];
-                for (int i = 0; i < m; i++, x++) {
-                    a[i] = row + x * in_c + k0;
-                    to[i] = products + x * columns + first;
-                    /* what the tile after reads first; gemm fetches the rest ahead of itself */
-                    __builtin_prefetch(a[i] + m * in_c, 0, 3);
-                    __builtin_prefetch(a[i] + m * in_c + KBLOCK, 0, 3);
-                }
-                kernels->gemm(m, used, depth, a, KBLOCK, weights, to, k0 > 0, weights, 0);
+    const int64_t nr = kernels->nr, in_c = (int64_t)wide_of(worker, value), width = conv->in.w,
+                  tiles = (width + kernels->mr - 1) / kernels->mr;
+    const uint32_t channels = worker->shared->program->values[value].shape.c;
+    const float *from = value_at(worker, value, image) + row * width * in_c;
+    const int used = panel_columns((uint32_t)conv_elements(conv) * conv->out.c, first / nr, kernels);
+    for (uint32_t k0 = 0; k0 < channels; k0 += SLICE) {
+        const ptrdiff_t depth = channels - k0 < SLICE ? (ptrdiff_t)(channels - k0) : (ptrdiff_t)SLICE;
+        for (int64_t n = 0, x = 0; n < tiles; n++) {
+            const int m = next_part(width - x, tiles - n);
+            const float *a[MAX_MR];
+            float *to[MAX_MR];
+            for (int i = 0; i < m; i++, x++) {
+                a[i] = from + x * in_c + k0;
+                to[i] = products + x * columns + first;
+                /* what the tile after reads first; gemm fetches the rest ahead of itself */
+                __builtin_prefetch(a[i] + m * in_c, 0, 3);
+                __builtin_prefetch(a[i] + m * in_c + KBLOCK, 0, 3);
             }
-            weights += depth * nr;
+            kernels->gemm(m, used, depth, a, KBLOCK, weights, to, accumulate || k0, weights, 0);
         }
+        weights += depth * nr;
     }
+}
+
+/* products[x][columns] for one row of input pixels. */
+static void multiply(const gan_worker *worker, const gan_step *step, uint32_t image, int64_t row, const float *weights,
+                     int64_t columns, float *products) {
+    const gan_program *program = worker->shared->program;
+    const int64_t nr = worker->shared->kernels->nr;
+    for (int64_t first = 0; first < columns; first += nr)
+        for (uint32_t m = 0; m < step_pieces(step); m++) {
+            const uint32_t value = step_piece(step, m);
+            multiply_value(worker, &step->conv, value, image, row, weights, columns, first, m > 0, products);
+            weights += program->values[value].shape.c * nr;
+        }
 }
 
 /* Fill `to` with `n` floats: the `period` floats at `from`, again and again, by copies that double. */
@@ -110,9 +123,7 @@ static void run_band(gan_worker *worker, const gan_step *step, const float *weig
     for (int32_t iy = from; iy <= to; iy++) {
         const int32_t fresh = iy == from ? kernel : stride;
         repeat(bias, nc, sums + (kernel - fresh) * line, fresh * line);
-        const float *row = value_at(worker, step->inputs[0], image) +
-                           (int64_t)iy * conv->in.w * padded(conv->in.c, kernels);
-        multiply(worker, conv, row, weights, of.columns, products);
+        multiply(worker, step, image, iy, weights, of.columns, products);
         for (int32_t ky = 0; ky < kernel; ky++) add_part(worker, conv, &of, products, ky, sums + ky * line);
         const int32_t done = iy == to ? kernel : stride;
         for (int32_t i = 0; i < done; i++) {
@@ -131,7 +142,6 @@ static void run_slices(gan_worker *worker, const gan_step *step, const float *we
     const fold_sums of = sums_of(conv, kernels);
     const int32_t kernel = of.kernel, stride = of.stride, rows = (int32_t)conv->kh;
     const int64_t plane = of.line * ((int64_t)(conv->in.h - 1) * stride + rows);
-    const int64_t row_floats = (int64_t)conv->in.w * padded(conv->in.c, kernels);
     float *products = worker->thread_scratch, *sums = products + conv->in.w * of.columns;
     const float *bias = worker->shared->program->constants + step->constants;
     int32_t from, to;
@@ -140,8 +150,7 @@ static void run_slices(gan_worker *worker, const gan_step *step, const float *we
         for (int32_t kz = iz == from ? 0 : kernel - stride; kz < kernel; kz++)
             repeat(bias, conv->out.c, sums + (stride * iz + kz) % kernel * plane, plane);
         for (int64_t iy = 0; iy < conv->in.h; iy++) {
-            const float *row = value_at(worker, step->inputs[0], image) + (iz * (int64_t)conv->in.h + iy) * row_floats;
-            multiply(worker, conv, row, weights, of.columns, products);
+            multiply(worker, step, image, iz * (int64_t)conv->in.h + iy, weights, of.columns, products);
             for (int32_t kz = 0; kz < kernel; kz++) {
                 float *lines = sums + (stride * iz + kz) % kernel * plane + stride * iy * of.line;
                 for (int32_t ky = 0; ky < rows; ky++)

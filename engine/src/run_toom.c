@@ -21,15 +21,40 @@ static uint32_t part_of(uint32_t image, uint32_t images, uint32_t parts) {
     return (uint32_t)((((uint64_t)image + 1) * parts - 1) / images);
 }
 
+/* A tile of inputs: its image and first pixel, its place in worker->transformed, and the tiles of its register tile times
+ * 16. */
+typedef struct toom_tile {
+    uint32_t image;
+    int64_t y, x;
+    uint64_t v;
+    int64_t v_step;
+} toom_tile;
+
+/* Transform the channels of `value`, which are the input's from block `block` on. */
+static void transform_tile(const gan_worker *worker, const gan_conv *conv, const gan_tiling *tiling, uint32_t value,
+                           const toom_tile *at, int64_t block, const packed_units *weights) {
+    const gan_kernels *kernels = worker->shared->kernels;
+    const int64_t in_c = (int64_t)wide_of(worker, value), side = tiling->tile_side, row = conv->in.w * in_c,
+                  left = conv->in.h - at->y - side, below = left < side ? left : side;
+    const ptrdiff_t blocks = (worker->shared->program->values[value].shape.c + KBLOCK - 1) / KBLOCK;
+    const float *from = value_at(worker, value, at->image), *pixels[(MAX_TOOM - 1) * (MAX_TOOM - 1)], **pixel = pixels;
+    if (below > 0) fetch_to_read(from + (at->y + side) * row + at->x * in_c, below, row, side * in_c);
+    for (int64_t y = at->y; y < at->y + side; y++)
+        for (int64_t x = at->x; x < at->x + side; x++)
+            *pixel++ = y < conv->in.h && x < conv->in.w ? from + (y * conv->in.w + x) * in_c : worker->shared->zeros;
+    const uint64_t v = at->v + (uint64_t)(block * tiling->side * tiling->side * at->v_step);
+    if (tiling->int16)
+        kernels->toom_in_int16(tiling->side, tiling->tile_side, pixels, blocks, weights->in_scales,
+                               (int16_t *)(void *)worker->transformed + v, at->v_step);
+    else kernels->toom_in(tiling->side, tiling->tile_side, pixels, blocks, worker->transformed + v, at->v_step);
+}
+
 static void transform(gan_worker *worker, const gan_step *step, const gan_tiling *tiling, uint32_t first,
                       uint32_t images, uint32_t parts, const packed_units *weights) {
-    const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
-    const int64_t in_c = padded(conv->in.c, kernels), side = tiling->tile_side;
-    const ptrdiff_t blocks = (conv->in.c + KBLOCK - 1) / KBLOCK;
+    const gan_program *program = worker->shared->program;
     for (uint64_t n; gan_i_group_take(&worker->cursor, (uint64_t)images * tiling->ty, &n);) {
         const uint32_t tile_row = (uint32_t)n, part = part_of(tile_row / tiling->ty, images, parts);
-        const float *image = value_at(worker, step->inputs[0], first + tile_row / tiling->ty);
         const uint32_t part_row = part_start(tiling, images, parts, part);
         const uint32_t part_end = part_start(tiling, images, parts, part + 1);
         /* the block of tile-rows that are multiplied together */
@@ -37,24 +62,15 @@ static void transform(gan_worker *worker, const gan_step *step, const gan_tiling
         const uint32_t end = part_end - start < tiling->block ? part_end : start + tiling->block;
         const register_tiles tiles = cut_tiles((int64_t)(end - start) * tiling->tx, kernels);
         const uint64_t block = (uint64_t)start * tiling->tx * tiling->tile_values;
-        const int64_t y0 = (int64_t)(tile_row % tiling->ty) * side;
+        const int64_t y0 = (int64_t)(tile_row % tiling->ty) * tiling->tile_side;
         int64_t tile = (int64_t)(tile_row - start) * tiling->tx, head = first_with(tiles, tile);
-        const int64_t row = conv->in.w * in_c, left = conv->in.h - y0 - side, below = left < side ? left : side;
         for (int64_t x = 0; x < tiling->tx; x++, tile++) {
-            if (below > 0) fetch_to_read(image + (y0 + side) * row + x * side * in_c, below, row, side * in_c);
-            const float *pixels[(MAX_TOOM - 1) * (MAX_TOOM - 1)];
-            const float **pixel = pixels;
-            for (int64_t py = y0; py < y0 + side; py++)
-                for (int64_t px = x * side; px < (x + 1) * side; px++)
-                    *pixel++ = py < conv->in.h && px < conv->in.w ? image + (py * conv->in.w + px) * in_c
-                                                                  : worker->shared->zeros;
             if (tile == head + tiles_with(tiles, head)) head = tile;
-            const uint64_t v = block + (uint64_t)head * tiling->tile_values + (uint64_t)(tile - head) * KBLOCK;
-            const ptrdiff_t v_step = (ptrdiff_t)tiles_with(tiles, head) * KBLOCK;
-            if (tiling->int16)
-                kernels->toom_in_int16(tiling->side, tiling->tile_side, pixels, blocks, weights->in_scales,
-                                       (int16_t *)(void *)worker->transformed + v, v_step);
-            else kernels->toom_in(tiling->side, tiling->tile_side, pixels, blocks, worker->transformed + v, v_step);
+            const toom_tile at = {first + tile_row / tiling->ty, y0, x * tiling->tile_side,
+                                  block + (uint64_t)head * tiling->tile_values + (uint64_t)(tile - head) * KBLOCK,
+                                  tiles_with(tiles, head) * KBLOCK};
+            for (uint32_t m = 0, c = 0; m < step_pieces(step); c += program->values[step_piece(step, m++)].shape.c)
+                transform_tile(worker, &step->conv, tiling, step_piece(step, m), &at, c / KBLOCK, weights);
         }
     }
     gan_i_group_barrier(&worker->cursor);

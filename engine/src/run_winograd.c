@@ -172,10 +172,9 @@ void gan_i_run_winograd(gan_worker *worker, const gan_step *step, gan_method met
     for (uint64_t n; gan_i_group_take(&worker->cursor, tiling.blocks, &n);) {
         const uint64_t first = n * tiling.block;
         const tile_block block = {first, (int64_t)(tiles - first < tiling.block ? tiles - first : tiling.block)};
-        if (!step->n_pieces) transform(worker, step, &tiling, block, &packed, step->inputs[0], 0, v);
-        for (uint32_t m = 0, at = 0; m < step->n_pieces; m++) {
-            transform(worker, step, &tiling, block, &packed, step->pieces[m], at / KBLOCK, v);
-            at += worker->shared->program->values[step->pieces[m]].shape.c;
+        for (uint32_t m = 0, at = 0; m < step_pieces(step); m++) {
+            transform(worker, step, &tiling, block, &packed, step_piece(step, m), at / KBLOCK, v);
+            at += worker->shared->program->values[step_piece(step, m)].shape.c;
         }
         for (uint32_t u = 0; u < panels; u++) {
             multiply(worker, conv, &tiling, block, v, &packed, u, products);

@@ -8,6 +8,8 @@
    values at a few pixels (at one, if nearest) with weights whose sum is 1, and a 1x1 convolution mixes channels and
    adds a bias in the same way at each pixel, so their order doesn't matter.  The convolution of the small image has
    1 / factor² of the products.
+3. An activation of a concatenation becomes a concatenation of activations: a layer before it can apply its own, and a
+   convolution can read the parts without a copy of both.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_export.graph.layers import (
+    Activation,
     Affine,
     BatchNorm,
     ChannelBias,
+    Concat,
     Conv,
     ConvNd,
     ConvTranspose,
@@ -50,6 +54,7 @@ def lower(spec: GeneratorSpec, weights: Weights) -> tuple[GeneratorSpec, dict[st
     arrays = {key: value.astype(np.float64) for key, value in weights.items()}
     layers, outputs = _fold_affine(spec.layers, spec.outputs, arrays)
     layers, outputs = _upsample_last(layers, outputs)
+    layers = _activate_first(layers, outputs)
     lowered = replace(spec, layers=layers, outputs=outputs)
     return lowered, {key: np.ascontiguousarray(arrays[key], np.float32) for key in lowered.parameters()}
 
@@ -132,6 +137,25 @@ def _upsample_last(given: tuple[Layer, ...], outputs: tuple[str, ...]) -> tuple[
             stands_for[current.name] = last
             readers[last] = readers[current.name]
     return tuple(layers.values()), tuple(stands_for.get(value, value) for value in outputs)
+
+
+def _activate_first(given: tuple[Layer, ...], outputs: tuple[str, ...]) -> tuple[Layer, ...]:
+    """Return the layers with each activation that alone reads a concatenation applied to its parts.
+
+    The concatenation takes the activation's name and place; an activation of part n has that name and `_n`.
+    """
+    readers = _readers(given, outputs)
+    layers: dict[str, Layer] = {}
+    for layer in given:
+        before = layers.get(layer.inputs[0]) if isinstance(layer, Activation) else None
+        if not isinstance(layer, Activation) or not isinstance(before, Concat) or readers[before.name] > 1:
+            layers[layer.name] = layer
+            continue
+        del layers[before.name]
+        parts = [replace(layer, name=f"{layer.name}_{n}", inputs=(part,)) for n, part in enumerate(before.inputs)]
+        layers.update({part.name: part for part in parts})
+        layers[layer.name] = replace(before, name=layer.name, inputs=tuple(part.name for part in parts))
+    return tuple(layers.values())
 
 
 def _is_pointwise(layer: Layer) -> TypeGuard[Conv | ConvNd]:
