@@ -10,6 +10,9 @@
    1 / factor² of the products.
 3. An activation of a concatenation becomes a concatenation of activations: a layer before it can apply its own, and a
    convolution can read the parts without a copy of both.
+4. ReLU of x is ReLU of LeakyReLU of x.  If a LeakyReLU reads x before a ReLU does, as in a U-Net whose skips leave
+   before the activation, the ReLU reads the LeakyReLU's value: then x may have no other reader, and the layer that
+   gives it can apply the LeakyReLU.
 """
 
 from __future__ import annotations
@@ -54,7 +57,7 @@ def lower(spec: GeneratorSpec, weights: Weights) -> tuple[GeneratorSpec, dict[st
     arrays = {key: value.astype(np.float64) for key, value in weights.items()}
     layers, outputs = _fold_affine(spec.layers, spec.outputs, arrays)
     layers, outputs = _upsample_last(layers, outputs)
-    layers = _activate_first(layers, outputs)
+    layers = _share_activations(_activate_first(layers, outputs))
     lowered = replace(spec, layers=layers, outputs=outputs)
     return lowered, {key: np.ascontiguousarray(arrays[key], np.float32) for key in lowered.parameters()}
 
@@ -140,22 +143,42 @@ def _upsample_last(given: tuple[Layer, ...], outputs: tuple[str, ...]) -> tuple[
 
 
 def _activate_first(given: tuple[Layer, ...], outputs: tuple[str, ...]) -> tuple[Layer, ...]:
-    """Return the layers with each activation that alone reads a concatenation applied to its parts.
+    """Return the layers with activations applied to the parts of a concatenation that nothing else reads.
 
     The concatenation takes the activation's name and place; an activation of part n has that name and `_n`.
     """
     readers = _readers(given, outputs)
+    names = {layer.name for layer in given}
     layers: dict[str, Layer] = {}
     for layer in given:
         before = layers.get(layer.inputs[0]) if isinstance(layer, Activation) else None
         if not isinstance(layer, Activation) or not isinstance(before, Concat) or readers[before.name] > 1:
             layers[layer.name] = layer
             continue
-        del layers[before.name]
         parts = [replace(layer, name=f"{layer.name}_{n}", inputs=(part,)) for n, part in enumerate(before.inputs)]
+        if names & {part.name for part in parts}:
+            layers[layer.name] = layer
+            continue
+        del layers[before.name]
         layers.update({part.name: part for part in parts})
         layers[layer.name] = replace(before, name=layer.name, inputs=tuple(part.name for part in parts))
     return tuple(layers.values())
+
+
+def _share_activations(given: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """Return the layers with each ReLU reading the LeakyReLU of its input, if there is one before it."""
+    leaky: dict[str, str] = {}  # name of a value -> that of its LeakyReLU
+    layers: list[Layer] = []
+    for layer in given:
+        match layer:
+            case Activation(kind="leaky_relu") if layer.slope >= 0:
+                leaky[layer.inputs[0]] = layer.name
+                layers.append(layer)
+            case Activation(kind="relu") if layer.inputs[0] in leaky:
+                layers.append(replace(layer, inputs=(leaky[layer.inputs[0]],)))
+            case _:
+                layers.append(layer)
+    return tuple(layers)
 
 
 def _is_pointwise(layer: Layer) -> TypeGuard[Conv | ConvNd]:

@@ -174,6 +174,40 @@ def test_a_convolution_of_one_pixel_is_computed_before_the_upsampling(axes: int)
     assert (build_module(lowered, arrays)(z) - wanted).abs().max() < 1e-5 * wanted.abs().max()
 
 
+def test_activations_are_applied_before_a_concatenation_and_a_bias_in_the_convolution() -> None:
+    c = s.Chain()
+    c.add(la.Reshape, "seed", shape=(2, 4, 4))
+    c.add(la.Conv, "conv", in_channels=2, out_channels=3, kernel=3, stride=1, padding=1, bias=False)
+    c.add(la.ChannelBias, "own_bias", channels=3)
+    c.add(la.Activation, "leaky", kind="leaky_relu", slope=0.2)
+    c.add(la.Conv, "inner", in_channels=3, out_channels=2, kernel=3, stride=1, padding=1)
+    c.add(la.Concat, "joined", inputs=("own_bias", "inner"))
+    c.add(la.Activation, "relu", kind="relu")
+    c.add(la.Concat, "again", inputs=("relu", "seed"))
+    c.add(la.ChannelBias, "kept_bias", channels=7)
+    c.add(la.Activation, "tanh", kind="tanh")
+    spec = s.GeneratorSpec.of_latent("joins", 32, "normal", (7, 4, 4), None, tuple(c))
+    rng = np.random.default_rng(1)
+    weights = {k: rng.uniform(-1.0, 1.0, v).astype(np.float32) for k, v in spec.parameters().items()}
+    lowered, arrays = lower(spec, weights)
+    inputs = {layer.name: layer.inputs for layer in lowered.layers}
+    assert "own_bias" not in inputs
+    assert "joined" not in inputs
+    assert inputs["relu_0"] == ("leaky",)
+    assert inputs["relu_1"] == ("inner",)
+    assert inputs["relu"] == ("relu_0", "relu_1")
+    assert inputs["again"] == ("relu", "seed")
+    assert inputs["kept_bias"] == ("again",)  # no layer with weights gives its input
+    z = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
+    wanted = build_module(spec, weights)(z)
+    assert (build_module(lowered, arrays)(z) - wanted).abs().max() < 1e-6
+    taken = (*tuple(c)[:-1], la.Activation("relu_1", ("kept_bias",), "tanh"))
+    spec = s.GeneratorSpec.of_latent("joins", 32, "normal", (7, 4, 4), None, taken)
+    lowered, arrays = lower(spec, weights)
+    assert "joined" in {layer.name for layer in lowered.layers}  # or two layers would have a name
+    assert (build_module(lowered, arrays)(z) - wanted).abs().max() < 1e-6
+
+
 def test_the_module_scripts_and_traces() -> None:
     spec, weights = build()
     module = build_module(spec, weights)
