@@ -58,6 +58,47 @@ static void find_pieces(program_builder *builder, uint32_t *maker) {
     }
 }
 
+/* Whether a step computes each number of its output from the numbers at the same place of its inputs. */
+static int is_elementwise(const gan_step *step) {
+    if (!step->run || step->style.filter) return 0;
+    switch (step->layer->op) {
+    case OP_ACTIVATION:
+    case OP_ADD:
+    case OP_ADD_NOISE:
+    case OP_ADD_PLANE:
+    case OP_AFFINE:
+    case OP_CHANNEL_BIAS:
+    case OP_CLAMP:
+    case OP_INSTANCE_NORM:
+    case OP_MULTIPLY:
+    case OP_SCALE:
+    case OP_SCALE_CHANNELS:
+    case OP_SHIFT_CHANNELS:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+/* Whether step `n` may write its output over the value `v`, which it is the last to read. */
+static int replaces(const gan_program *program, uint32_t n, uint32_t v, const uint32_t *last) {
+    const gan_step *step = &program->steps[n];
+    const gan_value *from = &program->values[v], *to = &program->values[step->output];
+    int reads = 0;
+    for (uint32_t m = 0; m < step->n_inputs; m++) reads |= step->inputs[m] == v;
+    return reads && last[v] == n + 1 && v != VALUE_Z && is_elementwise(step) && from->per_image == to->per_image &&
+           from->wide == to->wide && shape_pixels(from->shape) == shape_pixels(to->shape);
+}
+
+/* Make room for a value where it lies. */
+static void note_end(gan_program *program, uint32_t v) {
+    const gan_value *value = &program->values[v];
+    const uint64_t end = value->offset + value->per_image;
+    const int outer = value->shape.d && v == program->values[program->n_values - 1].alias;
+    if (!outer && end > program->inner_per_image) program->inner_per_image = end;
+    program->values_per_image = end > program->values_per_image ? end : program->values_per_image;
+}
+
 /* Give every stored value a place that no value alive at the same time has: first fit in order of birth.
  * last[v]: the last step that reads v, counted from 1, and beyond all for the image.  `alive`: scratch for the values
  * in use, kept in order of offset. */
@@ -78,6 +119,14 @@ static void place_values(gan_program *program, uint32_t *last, uint32_t *alive) 
         for (uint32_t j = 0; j < n_alive; j++) /* what was read for the last time before this step is gone */
             if (last[alive[j]] >= i) alive[kept++] = alive[j];
         n_alive = kept;
+        while (i && to < n_alive && !replaces(program, i - 1, alive[to], last)) to++;
+        if (i && to < n_alive) { /* in place, which spares fetching the memory that is written */
+            value->offset = program->values[alive[to]].offset;
+            alive[to] = born;
+            note_end(program, born);
+            continue;
+        }
+        to = 0;
         for (uint64_t at = 0; to < n_alive; to++) {
             const gan_value *other = &program->values[alive[to]];
             if (at + value->per_image <= other->offset) break;
@@ -86,10 +135,7 @@ static void place_values(gan_program *program, uint32_t *last, uint32_t *alive) 
         memmove(alive + to + 1, alive + to, sizeof *alive * (n_alive - to));
         alive[to] = born;
         n_alive++;
-        const uint64_t end = value->offset + value->per_image;
-        const int outer = value->shape.d && born == program->values[program->n_values - 1].alias;
-        if (!outer && end > program->inner_per_image) program->inner_per_image = end;
-        program->values_per_image = end > program->values_per_image ? end : program->values_per_image;
+        note_end(program, born);
     }
 }
 

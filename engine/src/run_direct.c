@@ -96,6 +96,8 @@ typedef struct int16_part {
     const float *scale;
 } int16_part;
 
+_Static_assert((int)SLICE <= (int)INT16_SLICE, "the sums of a slice don't overflow");
+
 /* The products of one kernel element: j of the slices, rows and columns that it reaches, and what it adds to those of
  * the input. */
 typedef struct reached_part {

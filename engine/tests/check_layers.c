@@ -258,7 +258,7 @@ static double run(const gan_kernels *kernels, test_network *network, uint32_t im
             const double start = cpu_seconds();
             if (method == METHOD_DIRECT) gan_i_run_direct(&worker, step, to);
             else if (method == METHOD_FOLD) gan_i_run_fold(&worker, step, to, 1);
-            else if (method == METHOD_DIRECT_INT16) gan_i_run_blocks_int16(&worker, step, to);
+            else if (method == METHOD_DIRECT_INT16) gan_i_run_direct_int16(&worker, step, to);
             else if (method_is_winograd(method)) gan_i_run_winograd(&worker, step, method, to);
             else gan_i_run_toom(&worker, step, method, to);
             const double took = cpu_seconds() - start;
