@@ -3,6 +3,8 @@
 
 #include "run.h"
 
+enum { AHEAD = 8 /* pixels that memory is fetched before they are written */ };
+
 /* Shared locals of the functions below: output row pointers, and floats per output row. */
 static uint64_t row_floats(const gan_worker *worker, const gan_step *step) {
     const gan_shape s = worker->shared->program->values[step->output].shape;
@@ -116,6 +118,7 @@ void gan_i_run_UPSAMPLE(const gan_worker *worker, const gan_step *step, const ga
         for (uint64_t x = 0; x < in.w * f; x++) {
             const float across = ((float)x + 0.5f) / (float)f - 0.5f, x_at = across > 0 ? across : 0;
             const uint64_t left = (uint64_t)x_at, right = left + 1 < in.w ? left + 1 : left;
+            fetch_to_write(to + (x + AHEAD) * wide, 1, 0, in.c);
             kernels->lerp(worker->thread_scratch + left * in_wide, worker->thread_scratch + right * in_wide,
                           x_at - (float)left, to + x * wide, in.c);
         }
