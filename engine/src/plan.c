@@ -8,7 +8,7 @@
 
 /* Bytes per cycle that one thread streams from the last-level cache, and from memory.  They price reading the weights.
  * Raising them makes large transforms, whose weights are 25/16 to 4 times as many, pay at smaller batches. */
-static const double CACHE_RATE = 10.0, MEMORY_RATE = 3.0;
+static const double CACHE_RATE = 10.0, MEMORY_RATE = 6.0;
 /* Cycles of a dependent multiply-add: the least that a step of a register tile takes, however few rows it has.  Raising
  * it makes small batches prefer ways that fill tiles. */
 static const double LATENCY = 4.0;

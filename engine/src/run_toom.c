@@ -96,8 +96,7 @@ static void multiply(const gan_worker *worker, const gan_conv *conv, const gan_t
     const int16_t *inputs_16 = (const int16_t *)(const void *)worker->transformed + v,
                   *int16 = weights->int16 + first * unit;
     const register_tiles parts = cut_tiles(tiles, kernels);
-    /* of the next slice of weights, that each register tile fetches */
-    const int few = tiles <= 3 * (int64_t)kernels->mr, prefetch_quarters = !few ? 1 : tiles > kernels->mr ? 2 : 4;
+    const int quarters = prefetch_quarters((tiles + kernels->mr - 1) / kernels->mr);
     for (int64_t p = 0; p < points; p++) {
         for (int64_t u = 0; u < units; u++) {
             const int64_t panel = u * unit + p * channels * nr;
@@ -119,7 +118,7 @@ static void multiply(const gan_worker *worker, const gan_conv *conv, const gan_t
                 const int64_t offset = k0 * points + p * KBLOCK;
                 const int64_t next_p = last && u + 1 == units && p + 1 < points ? p + 1 : p;
                 const int64_t next_offset = (last ? 0 : k0 + most) * points + next_p * KBLOCK;
-                const int64_t share = depth / KBLOCK * prefetch_quarters * 4 * nr;
+                const int64_t share = depth / KBLOCK * 4 * nr * quarters;
                 int64_t at = 0;
                 float *to = products + (u * tiles * points + p) * nr;
                 for (int64_t n = 0, part = 0, m; n < tiles; n += m, part++) {
@@ -131,11 +130,10 @@ static void multiply(const gan_worker *worker, const gan_conv *conv, const gan_t
                     if (tiling->int16)
                         kernels->gemm_packed_int16((int)m, columns, depth, inputs_16 + from, points * m * KBLOCK,
                                                    int16 + slice, scale, to, points * nr, k0 > 0, int16 + fetched,
-                                                   prefetch_quarters, inputs_16 + next_a);
+                                                   quarters, inputs_16 + next_a);
                     else
                         kernels->gemm_packed((int)m, columns, depth, inputs + from, points * m * KBLOCK, floats + slice,
-                                             to, points * nr, k0 > 0, floats + fetched, prefetch_quarters,
-                                             inputs + next_a);
+                                             to, points * nr, k0 > 0, floats + fetched, quarters, inputs + next_a);
                     at = after;
                     to += m * points * nr;
                 }

@@ -102,10 +102,7 @@ static void multiply(const gan_worker *worker, const gan_conv *conv, const winog
                   most = tiling->int16 ? (int64_t)INT16_SLICE : (int64_t)SLICE;
     const float *floats = weights->floats + panel * points * point_values;
     const int16_t *int16 = weights->int16 + panel * points * point_values, *v_16 = (const int16_t *)(const void *)v;
-    const int few = block.count <= 3 * mr,
-              quarters = !few               ? 1
-                         : block.count > mr ? 2
-                                            : 4,
+    const int quarters = prefetch_quarters((block.count + mr - 1) / mr),
               columns = panel_columns(conv->out.c, panel, kernels);
     for (int64_t p = 0; p < points; p++) {
         const int64_t inputs = p * winograd_step(tiling, block.count * blocks * slices * KBLOCK);
