@@ -6,9 +6,9 @@
 
 Prints one JSON object: milliseconds from an empty page to the first image, each in a page of its own, and of each batch
 size in one page, in turns; the share of bytes that differ.  All go from a seed to bytes, or from an image's bytes to
-bytes: onnxruntime-web and the engine with one thread, and the engine with its default number of workers
-(onnxruntime-web uses one thread unless the page is cross-origin isolated).  With --name, the result is also written to
-results/browser-HOST.json.
+bytes: onnxruntime-web and the engine with one thread, and the engine with its default number of workers.  With
+--isolated the page is cross-origin isolated, and onnxruntime-web has as many threads as processors.  With --name, the
+result is also written to results/browser-HOST.json.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import argparse
 import functools
 import http.server
 import json
+import re
 import shutil
 import statistics
 import tempfile
@@ -34,7 +35,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
 ONNXRUNTIME = """
         const ort = await import('/ort/ort.wasm.min.mjs');
-        Object.assign(ort.env.wasm, {numThreads: 1, wasmPaths: '/ort/'});
+        Object.assign(ort.env.wasm, {numThreads: THREADS, wasmPaths: '/ort/'});
         const session = await ort.InferenceSession.create('/g.onnx');"""
 SIDES = {
     "onnxruntime-web": ONNXRUNTIME
@@ -83,6 +84,13 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
+class Isolated(Quiet):
+    def end_headers(self) -> None:
+        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        super().end_headers()
+
+
 def run(browser: Any, body: str) -> Any:
     script = "const done = arguments[0]; (async () => {" + body + "})().then(done, e => done({error: String(e)}))"
     result = browser.execute_async_script(script)
@@ -93,10 +101,14 @@ def run(browser: Any, body: str) -> Any:
 
 def sides_of(args: argparse.Namespace) -> dict[str, str]:
     """Return the script of each side, which gives a function from a number of images to their bytes."""
-    if not args.image:
-        return {name: code.replace("NZ", str(args.nz)) for name, code in SIDES.items()}
-    height, width = map(str, args.image)
-    return {name: code.replace("HEIGHT", height).replace("WIDTH", width) for name, code in SIDES_OF_IMAGES.items()}
+    height, width = map(str, args.image or (0, 0))
+    threads = "navigator.hardwareConcurrency" if args.isolated else "1"
+    words = {"NZ": str(args.nz), "HEIGHT": height, "WIDTH": width, "THREADS": threads}
+    other = "onnxruntime-web, all cores" if args.isolated else "onnxruntime-web"
+    return {
+        other if name == "onnxruntime-web" else name: re.sub("|".join(words), lambda word: words[word[0]], code)
+        for name, code in (SIDES_OF_IMAGES if args.image else SIDES).items()
+    }
 
 
 def sides(text: str) -> tuple[int, int]:
@@ -116,6 +128,7 @@ def main() -> None:
     parser.add_argument("--batches", type=lambda text: tuple(map(int, text.split(","))), default=(1, 64))
     parser.add_argument("--calls", type=int, default=3, help="the fewest of a turn")
     parser.add_argument("--image", type=sides, help="HEIGHTxWIDTH of the image that goes in, if one does")
+    parser.add_argument("--isolated", action="store_true", help="with the headers that threads in the page need")
     parser.add_argument("--name")
     args = parser.parse_args()
     scripts = sides_of(args)
@@ -132,7 +145,8 @@ def main() -> None:
         for file in web.runtime_files(args.runtime):
             shutil.copyfile(file, site / "ort" / file.name)
         (site / "empty.html").write_text("<!doctype html><title>empty</title><link rel=icon href=data:,>")
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
+        handler = Isolated if args.isolated else Quiet
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(site)))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         page = f"http://127.0.0.1:{server.server_port}/empty.html"
         browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
