@@ -112,10 +112,12 @@ def best(lines: Lines, precision: str, among: Container[str] = COLUMNS) -> Line 
 
 
 def short() -> str:
-    """Return the table of README: ours beside the best of the others in float32, bf16 and int8."""
+    """Return the table of README: ours beside the best of the others in float32, bf16 and int8, on one thread."""
     head = ("Network", "native", "best float32", "times", "native 16-bit", "best bf16", "times", "int8")
     made = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for name, _, lines in rows(WIDE):
+    for name, run, lines in rows(WIDE):
+        if run.settings.threads > 1:
+            continue
         plain, bf16, int8 = (best(lines, precision) for precision in ("fp32", "bf16", "int8"))
         cells = [name, cell(lines.get("native")), named(plain), shown(ratio(lines.get("native"), plain))]
         fast = lines.get("native-fast")

@@ -161,14 +161,15 @@ def speed(folder: Path) -> None:
 
 
 def precision(folder: Path) -> None:
-    """Plot speed against accuracy: of the newest kept runs of `cpu-wide`, each runtime is a point."""
+    """Plot speed against accuracy: of the newest kept runs of `cpu-wide` on one thread, each runtime is a point."""
     import matplotlib as mpl
 
     mpl.use("svg")
     from matplotlib import pyplot as plt
 
-    runs = sorted(report.read_all(ROOT / "benchmarks" / "results").values(), key=lambda run: run.created)
-    if not {"classic", "sngan64"} <= {run.model.name for run in runs if run.suite == "cpu-wide"}:
+    kept = sorted(report.read_all(ROOT / "benchmarks" / "results").values(), key=lambda run: run.created)
+    runs = [run for run in kept if run.suite == "cpu-wide" and run.settings.threads == 1]
+    if not {"classic", "sngan64"} <= {run.model.name for run in runs}:
         print("precision: left out: gan-bench --suite cpu-wide --save-dir benchmarks/results has not kept its runs yet")
         return
     mpl.rcParams |= {
@@ -179,7 +180,7 @@ def precision(folder: Path) -> None:
     }
     figure, panels = plt.subplots(1, 2, figsize=(9.4, 4.0))
     for axes, (name, batch) in zip(panels, (("classic", 64), ("sngan64", 1)), strict=True):
-        run = next(one for one in reversed(runs) if (one.suite, one.model.name) == ("cpu-wide", name))
+        run = next(one for one in reversed(runs) if one.model.name == name)
         points = [
             (one, one.rate.value, one.parity.psnr)
             for one in summary.lines(run)
