@@ -73,8 +73,8 @@ uint64_t gan_i_blocks_floats(const gan_conv *conv, const gan_kernels *kernels);
 /* The same of the direct method in 16 bits, which always takes blocks. */
 int gan_i_blocks_fit_int16(const gan_conv *conv);
 uint64_t gan_i_blocks_floats_int16(const gan_conv *conv, const gan_kernels *kernels);
-/* Whether run_direct.c multiplies 16-bit numbers in a convolution that those of run_blocks.c don't fit, and the floats
- * that an image's inputs in 16 bits take. */
+/* Whether run_direct.c can compute a convolution in 16 bits if gan_i_blocks_fit_int16 says no, and the memory of one
+ * image's 16-bit inputs, in floats. */
 int gan_i_direct_fits_int16(const gan_conv *conv);
 uint64_t gan_i_narrow_floats(const gan_conv *conv);
 

@@ -14,8 +14,8 @@ enum {
     MAX_GROWTH = 16,
     MAX_WINOGRAD = 4096, /* channels in of a layer by Winograd, whose scratch grows with them */
     MAX_GROUP = 128, /* channels of a group that Winograd computes */
-    GROUP_CHANNELS = 96, /* channels of the groups that it transforms together, or one group */
-    GROUP_TILES = 16, /* the most tiles that it transforms together */
+    GROUP_CHANNELS = 96, /* groups of this many channels, at least one group, are transformed together */
+    GROUP_TILES = 16, /* the most tiles that are transformed together */
     MAX_SLICE = 1 << 14 /* pixels in a slice of a volume that a thread takes whole */
 };
 

@@ -58,7 +58,7 @@ static void find_pieces(program_builder *builder, uint32_t *maker) {
     }
 }
 
-/* Whether a step computes each number of its output from the numbers at the same place of its inputs. */
+/* Whether a step is elementwise: it may write over its input. */
 static int is_elementwise(const gan_step *step) {
     if (!step->run || step->style.filter) return 0;
     switch (step->layer->op) {
@@ -80,7 +80,7 @@ static int is_elementwise(const gan_step *step) {
     }
 }
 
-/* Whether step `n` may write its output over the value `v`, which it is the last to read. */
+/* Whether step `n` may write its output in place of the value `v`: no later step reads that. */
 static int replaces(const gan_program *program, uint32_t n, uint32_t v, const uint32_t *last) {
     const gan_step *step = &program->steps[n];
     const gan_value *from = &program->values[v], *to = &program->values[step->output];
@@ -90,7 +90,7 @@ static int replaces(const gan_program *program, uint32_t n, uint32_t v, const ui
            from->wide == to->wide && shape_pixels(from->shape) == shape_pixels(to->shape);
 }
 
-/* Make room for a value where it lies. */
+/* Enlarge the values' memory, if needed, so that a value fits at its offset. */
 static void note_end(gan_program *program, uint32_t v) {
     const gan_value *value = &program->values[v];
     const uint64_t end = value->offset + value->per_image;
@@ -120,7 +120,7 @@ static void place_values(gan_program *program, uint32_t *last, uint32_t *alive) 
             if (last[alive[j]] >= i) alive[kept++] = alive[j];
         n_alive = kept;
         while (i && to < n_alive && !replaces(program, i - 1, alive[to], last)) to++;
-        if (i && to < n_alive) { /* in place, which spares fetching the memory that is written */
+        if (i && to < n_alive) { /* in place: memory that is in a cache */
             value->offset = program->values[alive[to]].offset;
             alive[to] = born;
             note_end(program, born);

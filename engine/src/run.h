@@ -174,8 +174,7 @@ static inline int64_t first_with(register_tiles cut, int64_t at) {
 /* Split `left` rows into `tiles` parts that differ by one at most: the next part. */
 static inline int next_part(int64_t left, int64_t tiles) { return (int)((left + tiles - 1) / tiles); }
 
-/* What each of `tiles` register tiles fetches of the weights after its own, so that together they fetch all of them:
- * gemm's argument. */
+/* gemm's argument if `tiles` register tiles prefetch the next weights together: the quarters of them that each takes. */
 static inline int prefetch_quarters(int64_t tiles) { return tiles < 2 ? 4 : tiles < 4 ? 2 : 1; }
 
 #endif

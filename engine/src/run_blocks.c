@@ -167,7 +167,7 @@ static void run_packed(const gan_worker *worker, const gan_step *step, const pix
             for (int64_t n = 0, part = 0; n < block->count; tiles--, part++) {
                 const int m = next_part(block->count - n, tiles);
                 const float *from = block->patches + n * blocks * KBLOCK + k0 * m;
-                const int64_t after = k0 + depth < channels ? k0 + depth : 0; /* where the first tile goes on */
+                const int64_t after = k0 + depth < channels ? k0 + depth : 0; /* first channel of the next slice */
                 const float *then = n + m < block->count ? from + (blocks * KBLOCK - k0) * m +
                                                                k0 * next_part(block->count - n - m, tiles - 1)
                                                          : block->patches + after * next_part(block->count, parts);

@@ -89,8 +89,8 @@ static void begin_row(gan_worker *worker, const gan_step *step, const direct_ite
                           1, none);
 }
 
-/* The 16-bit numbers of a step: all inputs of the chunk, [pixel][channels, rounded up]; a kernel element's weights, and
- * what their products are multiplied with. */
+/* A step in 16 bits: all inputs of the chunk, [pixel][channels, rounded up]; a kernel element's weights, and the scales
+ * of their products, [nr]. */
 typedef struct int16_part {
     const int16_t *inputs, *weights;
     const float *scale;
@@ -157,7 +157,7 @@ static void add_products(gan_worker *worker, const gan_step *step, const direct_
     }
 }
 
-/* `narrow`: the first of the item's kernel elements, or NULL for products of floats. */
+/* `narrow`: 16-bit weights of the item's first kernel element; NULL if the products are of floats. */
 static void run_item(gan_worker *worker, const gan_step *step, const direct_item *item, const axes *of,
                      const float *weights, const int16_part *narrow) {
     const gan_conv *conv = &step->conv;
@@ -308,7 +308,7 @@ uint64_t gan_i_narrow_floats(const gan_conv *conv) {
     return shape_pixels(conv->in) * round_up(conv->in.c, KBLOCK) / (sizeof(float) / sizeof(int16_t));
 }
 
-/* All inputs in 16 bits first: each is multiplied by several kernel elements. */
+/* All inputs are rounded to 16 bits first, because several kernel elements multiply each of them. */
 void gan_i_run_direct_int16(gan_worker *worker, const gan_step *step, const float *packed) {
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;

@@ -43,7 +43,7 @@ static void multiply_value(const gan_worker *worker, const gan_conv *conv, uint3
             for (int i = 0; i < m; i++, x++) {
                 a[i] = from + x * in_c + k0;
                 to[i] = products + x * columns + first;
-                /* what the tile after reads first; gemm fetches the rest ahead of itself */
+                /* the next tile's first inputs; gemm prefetches the rest */
                 __builtin_prefetch(a[i] + m * in_c, 0, 3);
                 __builtin_prefetch(a[i] + m * in_c + KBLOCK, 0, 3);
             }

@@ -132,14 +132,15 @@ static void multiply(const gan_worker *worker, const grouping *of, const group_t
             const float *from = v + p * step + (n * blocks + own * rows) * KBLOCK,
                         *then = last ? v + (p + 1) * step + own * tiles_with(at->cut, 0) * KBLOCK
                                      : from + rows * blocks * KBLOCK,
-                        *now = weights + p * weights_step, *soon = now + 2 * weights_step; /* they come from afar */
+                        *now = weights + p * weights_step,
+                        *soon = now + 2 * weights_step; /* the last-level cache is slow */
             kernels->gemm_packed((int)rows, channels, of->each, from, rows * KBLOCK, now,
                                  products + (n * POINTS + p) * nr, POINTS * nr, 0,
                                  part * share < weights_step ? soon + part * share : now, (int)quarters, then);
         }
 }
 
-/* Bias and slopes below zero of a panel's channels. */
+/* Bias and slopes below zero of a panel's channels, as winograd_out takes them. */
 typedef struct group_end {
     const float *bias;
     float slopes[MAX_NR];
@@ -175,7 +176,7 @@ static void restore(const gan_worker *worker, const grouping *of, const group_ti
     }
 }
 
-/* Prefetch the pixels that the next groups read for a tile, without those that they read for the tile to the left. */
+/* Prefetch the pixels of a tile for the next groups, without the two columns that the tile to its left has too. */
 EXPANDED void fetch_next_groups(const gan_worker *worker, const gan_step *step, const grouping *of, uint32_t image,
                                 const group_tiles *at, int64_t tile) {
     const int64_t in_c = padded(of->in.c, worker->shared->kernels), c = (at->first + at->groups) * of->each,

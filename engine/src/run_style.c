@@ -192,8 +192,8 @@ static void run_styled(const gan_worker *worker, const gan_step *step, const gan
         what a filter needs */
     const int finished = gan_i_groups_finish(step);
     if (style->grouped) gan_i_run_groups(worker, step, r, finished ? shift : NULL);
-    const int done = finished || (bare && style->grouped);
-    for (uint32_t y = r->y0; y < r->y1 && !done; y++) {
+    if (finished || (bare && style->grouped)) return;
+    for (uint32_t y = r->y0; y < r->y1; y++) {
         float *to = value_at(worker, step->output, r->image) + y * row;
         const float *from = to, *plane = style->plane ? constants + at.plane + (style->noise ? 0 : y * s.w) : NULL;
         if (!style->filter) from = value_at(worker, step->inputs[0], r->image) + y * row;

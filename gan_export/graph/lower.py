@@ -151,17 +151,16 @@ def _activate_first(given: tuple[Layer, ...], outputs: tuple[str, ...]) -> tuple
     names = {layer.name for layer in given}
     layers: dict[str, Layer] = {}
     for layer in given:
+        layers[layer.name] = layer
         before = layers.get(layer.inputs[0]) if isinstance(layer, Activation) else None
-        if not isinstance(layer, Activation) or not isinstance(before, Concat) or readers[before.name] > 1:
-            layers[layer.name] = layer
+        if not isinstance(before, Concat) or readers[before.name] > 1:
             continue
-        parts = [replace(layer, name=f"{layer.name}_{n}", inputs=(part,)) for n, part in enumerate(before.inputs)]
-        if names & {part.name for part in parts}:
-            layers[layer.name] = layer
+        parts = {f"{layer.name}_{n}": part for n, part in enumerate(before.inputs)}
+        if names & set(parts):
             continue
-        del layers[before.name]
-        layers.update({part.name: part for part in parts})
-        layers[layer.name] = replace(before, name=layer.name, inputs=tuple(part.name for part in parts))
+        del layers[before.name], layers[layer.name]
+        layers |= {name: replace(layer, name=name, inputs=(part,)) for name, part in parts.items()}
+        layers[layer.name] = replace(before, name=layer.name, inputs=tuple(parts))
     return tuple(layers.values())
 
 
