@@ -5,8 +5,8 @@
 #include "kernels/points.h"
 #include "plan.h"
 
-const float GAN_I_METHOD_ERRORS[METHOD_COUNT] = {2e-6f,   2e-6f, 6e-6f, 3e-6f, 1e-5f,
-                                                 1.5e-5f, 4e-3f, 7e-3f, 1e-2f, 2e-3f};
+const float GAN_I_METHOD_ERRORS[METHOD_COUNT] = {2e-6f, 2e-6f, 6e-6f, 3e-6f, 1e-5f, 1.5e-5f, 4e-6f,
+                                                 4e-3f, 7e-3f, 1e-2f, 2e-3f, 2e-3f, 6e-3f};
 
 float gan_i_error_of_points(uint32_t points) {
     return GAN_I_METHOD_ERRORS[points < 3 ? METHOD_DIRECT : points < MAX_TOOM ? METHOD_TOOM3 : METHOD_TOOM5];
@@ -22,10 +22,10 @@ int gan_i_method_fits(const gan_conv *conv, gan_method method) {
     if (method == METHOD_DIRECT_INT16)
         return conv->int16 >> method & 1 && (gan_i_blocks_fit_int16(conv) || gan_i_direct_fits_int16(conv));
     if (method_is_int16(method)) return conv->int16 >> method & 1 && gan_i_method_fits(conv, method_in_floats(method));
-    if (conv->in_stride == 2 && method == METHOD_WINOGRAD)
+    if (conv->in_stride == 2 && method_is_winograd(method))
         return conv->dims == 2 && (conv->kw == 3 || conv->kw == 4) && 4ull * conv->in.c <= MAX_WINOGRAD &&
                conv->out.h >= 2 && conv->out.w >= 2;
-    if (conv->in_stride != 1 || conv->pixel_bias || conv->pad < 0) return 0;
+    if (conv->in_stride != 1 || conv->pixel_bias || conv->pad < 0 || method == METHOD_WINOGRAD_SMALL) return 0;
     /* slices that are multiplied, or summed, whole take memory of a thread's own */
     if (conv->dims > 2 && (uint64_t)conv->in.h * conv->in.w > MAX_SLICE) return 0;
     if (conv->dims > 2 && !is_covered(conv, shape_depth(conv->in), shape_depth(conv->out), conv->kd, conv->pad_z))
@@ -37,7 +37,7 @@ int gan_i_method_fits(const gan_conv *conv, gan_method method) {
     if (!is_covered(conv, conv->in.h, conv->out.h, conv->kh, conv->pad_y) ||
         !is_covered(conv, conv->in.w, conv->out.w, conv->kw, conv->pad))
         return 0;
-    if (method == METHOD_FOLD) return conv->kw >= stride && conv_elements(conv) * conv->out.c <= 1024;
+    if (method == METHOD_FOLD) return conv->kw >= stride && fold_columns(conv) <= 1024;
     const int32_t taps = (int32_t)conv_taps(conv, conv->kw), tile = method_points(method) + 1 - taps;
     const uint64_t points = (uint64_t)method_points(method),
                    grown = points * points * conv->out_stride * conv->out_stride;
@@ -46,27 +46,27 @@ int gan_i_method_fits(const gan_conv *conv, gan_method method) {
                                    (conv->dims > 2 ? conv->layer_kernel : 1);
 }
 
-static uint64_t fold_columns(const gan_conv *conv, const gan_kernels *kernels) {
-    return round_up(conv_elements(conv) * conv->out.c, (uint64_t)kernels->nr);
-}
-
 uint64_t gan_i_method_floats(const gan_conv *conv, gan_method method, const gan_kernels *kernels) {
     const uint64_t in = conv->in.c, out = padded(conv->out.c, kernels), points = (uint64_t)conv_points(conv, method),
-                   slices = method_is_winograd(method) ? winograd_slices(conv) : conv->kd;
+                   slices = method_is_winograd(method) ? winograd_slices(conv) : conv->kd,
+                   columns = round_up(fold_columns(conv), (uint64_t)kernels->nr);
     if (method == METHOD_DIRECT) return in * out * conv_elements(conv);
-    if (method == METHOD_FOLD) return in * fold_columns(conv, kernels);
+    if (method == METHOD_FOLD) return in * columns;
+    if (method == METHOD_FOLD_INT16)
+        return gan_i_int16_parts(conv, method, kernels).weights + round_up(in, KBLOCK) * columns / 2;
     if (method_is_int16(method))
         return gan_i_int16_parts(conv, method, kernels).weights +
-               slices * round_up(in, KBLOCK) * out * int16_sets(conv, method) * conv->out_stride * conv->out_stride / 2;
+               slices * round_up(int16_inputs(conv, method), KBLOCK) * out * int16_sets(conv, method) *
+                   conv->out_stride * conv->out_stride / 2;
     return in * out * points * points * conv->out_stride * conv->out_stride * slices;
 }
 
 uint64_t gan_i_pack_scratch(const gan_conv *conv, gan_method method, const gan_kernels *kernels) {
     const uint64_t slices = method_is_winograd(method) ? winograd_slices(conv) : 1,
                    panel = method_is_int16(method)
-                               ? slices * int16_sets(conv, method) * conv->in.c * (uint64_t)kernels->nr
+                               ? slices * int16_sets(conv, method) * int16_inputs(conv, method) * (uint64_t)kernels->nr
                                : 0;
-    return panel + conv_elements(conv) * conv->in.c * (method == METHOD_FOLD ? conv->out.c : (uint64_t)kernels->nr);
+    return panel + conv_elements(conv) * conv->in.c * (method_is_fold(method) ? conv->out.c : (uint64_t)kernels->nr);
 }
 
 /* Some of a step's output channels. */
@@ -139,7 +139,7 @@ static void filter_matrix(int points, int taps, double g[WINOGRAD][MAX_TOOM]) {
 /* The same of Winograd's points: the polynomial over the product of the point's distances from the others.  The kernel
  * of stride 1 lies as a transposed convolution has it, from the last tap to the first. */
 static void winograd_matrix(int points, int taps, double g[WINOGRAD][MAX_TOOM]) {
-    const double *at = points == WINOGRAD ? WINOGRAD_POINTS : HALVED_POINTS;
+    const double *at = points == WINOGRAD ? WINOGRAD_POINTS : points == WINOGRAD_SMALL ? SMALL_POINTS : HALVED_POINTS;
     for (int p = 0; p < points; p++) {
         double power = 1, apart = 1;
         for (int q = 0; q < points - 1 && p < points - 1; q++) apart *= q == p ? 1 : at[p] - at[q];
@@ -214,17 +214,22 @@ static void direct_panel(const gan_conv *conv, const float *dense, const phase_p
     }
 }
 
-static void pack_fold(const gan_step *step, const gan_kernels *kernels, float *dense, float *to) {
+static void pack_fold(const gan_step *step, gan_method method, const gan_kernels *kernels, float *dense, float *to) {
     const gan_conv *conv = &step->conv;
-    const uint64_t in = conv->in.c, out = conv->out.c, nr = (uint64_t)kernels->nr;
+    const uint64_t in = conv->in.c, out = conv->out.c, nr = (uint64_t)kernels->nr, columns = fold_columns(conv);
+    const int16_parts parts = gan_i_int16_parts(conv, method, kernels);
     to_dense(step, (channels){0, out}, dense);
-    for (uint64_t first = 0; first < fold_columns(conv, kernels); first += nr) {
+    for (uint64_t first = 0; first < columns; first += nr) {
+        float *panel = method == METHOD_FOLD ? to + first * in : dense + columns * in;
         for (uint64_t i = 0; i < in; i++) {
             for (uint64_t n = 0; n < nr; n++) {
                 const uint64_t column = first + n;
-                *to++ = column < conv_elements(conv) * out ? dense[(column / out * in + i) * out + column % out] : 0;
+                panel[i * nr + n] = column < columns ? dense[(column / out * in + i) * out + column % out] : 0;
             }
         }
+        if (method == METHOD_FOLD_INT16)
+            gan_i_to_int16(panel, 1, 1, in, nr, to, to + parts.scales + first,
+                           (int16_t *)(void *)(to + parts.weights) + first * round_up(in, KBLOCK));
     }
 }
 
@@ -255,23 +260,24 @@ static void pack_phase(const gan_conv *conv, gan_method method, const float *den
 /* The same of every phase in 16 bits: gan_i_int16_methods are those of images, whose kernels have one slice. */
 static void pack_int16(const gan_conv *conv, gan_method method, const gan_kernels *kernels, float *dense,
                        uint64_t panel, uint64_t width, float *to) {
-    const uint64_t in = conv->in.c, nr = (uint64_t)kernels->nr, panels = padded(conv->out.c, kernels) / nr;
+    const uint64_t in = int16_inputs(conv, method), nr = (uint64_t)kernels->nr,
+                   panels = padded(conv->out.c, kernels) / nr;
     const uint32_t stride = conv->out_stride;
     const uint64_t sets = int16_sets(conv, method), all = sets * nr,
                    slices = method_is_winograd(method) ? winograd_slices(conv) : 1;
     const int16_parts parts = gan_i_int16_parts(conv, method, kernels);
-    float *floats = dense + conv_elements(conv) * in * nr;
+    float *floats = dense + conv_elements(conv) * conv->in.c * nr;
     for (uint32_t phase = 0; phase < stride * stride; phase++) {
         const phase_panel of = {phase / stride, phase % stride, width, nr};
         const uint64_t unit = phase * panels + panel;
-        const uint32_t taps = phase_taps(conv, conv->kh, of.py) * phase_taps(conv, conv->kw, of.px);
+        const uint64_t taps = (uint64_t)phase_taps(conv, conv->kh, of.py) * phase_taps(conv, conv->kw, of.px),
+                       own = method_points(method) || taps > sets ? sets : taps;
         for (uint32_t t = 0; t < slices; t++) {
             const phase_panel part = part_of_slice(conv, of, t);
             if (method_points(method)) toom_panel(conv, method, dense, &part, slices * in * nr, floats + t * in * nr);
             else direct_panel(conv, dense, &of, floats);
         }
-        gan_i_to_int16(floats, method_points(method) ? (int)sets : (int)taps, slices, in, nr, to,
-                       to + parts.scales + unit * all,
+        gan_i_to_int16(floats, (int)own, slices, in, nr, to, to + parts.scales + unit * all,
                        (int16_t *)(void *)(to + parts.weights) + unit * all * slices * round_up(in, KBLOCK));
     }
 }
@@ -281,8 +287,8 @@ void gan_i_pack(const gan_step *step, gan_method method, const gan_kernels *kern
     const uint64_t out = conv->out.c, nr = (uint64_t)kernels->nr, panels = padded(conv->out.c, kernels) / nr;
     const int sets = method_is_int16(method) ? (int)int16_sets(conv, method) : 0;
     for (int p = 0; p < sets; p++) to[p] = gan_i_int16_scale(step, method, p);
-    if (method == METHOD_FOLD) {
-        pack_fold(step, kernels, dense, to);
+    if (method_is_fold(method)) {
+        pack_fold(step, method, kernels, dense, to);
         return;
     }
     /* floats that one slice of the kernel takes in all phases of its rows and columns */

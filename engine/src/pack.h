@@ -15,34 +15,45 @@ typedef enum gan_method {
     METHOD_TOOM4,
     METHOD_TOOM5,
     METHOD_WINOGRAD,
+    METHOD_WINOGRAD_SMALL,
     METHOD_TOOM3_INT16,
     METHOD_TOOM5_INT16,
     METHOD_WINOGRAD_INT16,
     METHOD_DIRECT_INT16,
+    METHOD_FOLD_INT16,
+    METHOD_WINOGRAD_SMALL_INT16,
     METHOD_COUNT
 } gan_method;
 
 static inline int method_is_int16(gan_method method) { return method >= METHOD_TOOM3_INT16; }
 /* The same method with products of floats. */
 static inline gan_method method_in_floats(gan_method method) {
-    return method == METHOD_TOOM3_INT16      ? METHOD_TOOM3
-           : method == METHOD_TOOM5_INT16    ? METHOD_TOOM5
-           : method == METHOD_WINOGRAD_INT16 ? METHOD_WINOGRAD
-           : method == METHOD_DIRECT_INT16   ? METHOD_DIRECT
-                                             : method;
+    return method == METHOD_TOOM3_INT16            ? METHOD_TOOM3
+           : method == METHOD_TOOM5_INT16          ? METHOD_TOOM5
+           : method == METHOD_WINOGRAD_INT16       ? METHOD_WINOGRAD
+           : method == METHOD_DIRECT_INT16         ? METHOD_DIRECT
+           : method == METHOD_FOLD_INT16           ? METHOD_FOLD
+           : method == METHOD_WINOGRAD_SMALL_INT16 ? METHOD_WINOGRAD_SMALL
+                                                   : method;
 }
 static inline int method_points(gan_method method) {
     const gan_method like = method_in_floats(method);
+    if (like == METHOD_WINOGRAD_SMALL) return WINOGRAD_SMALL;
     return like >= METHOD_TOOM3 ? (int)like - (int)METHOD_TOOM3 + 3 : 0;
 }
-static inline int method_is_winograd(gan_method method) { return method_in_floats(method) == METHOD_WINOGRAD; }
+static inline int method_is_fold(gan_method method) { return method_in_floats(method) == METHOD_FOLD; }
+static inline int method_is_winograd(gan_method method) {
+    const gan_method like = method_in_floats(method);
+    return like == METHOD_WINOGRAD || like == METHOD_WINOGRAD_SMALL;
+}
 /* Points per side of a convolution's tiles; 0 without a transform. */
 static inline int conv_points(const gan_conv *conv, gan_method method) {
-    return method_is_winograd(method) && conv->in_stride == 2 ? (int)WINOGRAD_HALVED : method_points(method);
+    const int points = method_points(method);
+    return points == WINOGRAD && conv->in_stride == 2 ? (int)WINOGRAD_HALVED : points;
 }
 /* Whether a method reads the values that are concatenated instead of a concatenation. */
 static inline int conv_reads_pieces(const gan_conv *conv, gan_method method) {
-    return method == METHOD_FOLD || method_is_winograd(method) || (method_points(method) && conv->dims == 2);
+    return method_is_fold(method) || method_is_winograd(method) || (method_points(method) && conv->dims == 2);
 }
 /* Slices of inputs that Winograd adds up: those of the kernel's depth; or with stride 2 four, the pixels of even and odd
  * rows and columns, which different elements of the kernel multiply. */
@@ -77,11 +88,23 @@ float gan_i_error_of_points(uint32_t points);
 /* The kernel's elements. */
 static inline uint64_t conv_elements(const gan_conv *conv) { return (uint64_t)conv->kd * conv->kh * conv->kw; }
 
+/* The columns of fold's products: every element of the kernel for every output channel. */
+static inline uint64_t fold_columns(const gan_conv *conv) { return conv_elements(conv) * conv->out.c; }
+
+/* Whether the direct method copies the pixels under the kernel side by side first, since they have few channels. */
+static inline int conv_is_gathered(const gan_conv *conv) { return conv->in.c < KBLOCK; }
+
 /* The sets of 16-bit weights of a phase's panel: one for each point, or of the direct method each tap of the phase that
- * has most. */
+ * has most; one if a product takes all taps. */
 static inline uint64_t int16_sets(const gan_conv *conv, gan_method method) {
+    if (method_is_fold(method) || (method == METHOD_DIRECT_INT16 && conv_is_gathered(conv))) return 1;
     const uint64_t points = (uint64_t)conv_points(conv, method);
     return points ? points * points : conv->kd * conv_taps(conv, conv->kh) * (uint64_t)conv_taps(conv, conv->kw);
+}
+
+/* The inputs that a set multiplies, of each slice. */
+static inline uint64_t int16_inputs(const gan_conv *conv, gan_method method) {
+    return conv->in.c * (method == METHOD_DIRECT_INT16 && conv_is_gathered(conv) ? conv_elements(conv) : 1);
 }
 
 /* Taps of the phases before `phase`: elements of the kernel. */

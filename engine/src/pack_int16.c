@@ -9,10 +9,10 @@
 #include "pack.h"
 
 static range_kind range_of(gan_method method) {
-    return method == METHOD_TOOM3_INT16    ? RANGE_TOOM3
-           : method == METHOD_TOOM5_INT16  ? RANGE_TOOM5
-           : method == METHOD_DIRECT_INT16 ? RANGE_DIRECT
-                                           : RANGE_WINOGRAD;
+    return method == METHOD_TOOM3_INT16      ? RANGE_TOOM3
+           : method == METHOD_TOOM5_INT16    ? RANGE_TOOM5
+           : method == METHOD_WINOGRAD_INT16 ? RANGE_WINOGRAD
+                                             : RANGE_DIRECT;
 }
 
 /* Whether ranges begin with the side of a tile of inputs. */
@@ -28,21 +28,25 @@ uint32_t gan_i_int16_methods(const gan_step *step) {
         const uint32_t points = (uint32_t)conv_points(&step->conv, (gan_method)m),
                        side = points + 1 - conv_taps(&step->conv, step->conv.kh);
         if (!ranges.count || (has_side((gan_method)m) && f64_at(ranges.data) != (double)side)) continue;
-        if (!method_is_winograd((gan_method)m) || ranges.count == points * points) found |= 1u << m;
+        if (m != METHOD_WINOGRAD_INT16 || ranges.count == points * points) found |= 1u << m;
     }
     return found;
 }
 
 float gan_i_int16_scale(const gan_step *step, gan_method method, int p) {
-    const int at = method == METHOD_DIRECT_INT16 ? 0 : p + has_side(method); /* elements read the same inputs */
-    const double most = f64_at(ranges_of(step, method).data + 8 * at);
+    const int at = range_of(method) == RANGE_DIRECT ? 0 : p + has_side(method); /* elements read the same inputs */
+    double most = f64_at(ranges_of(step, method).data + 8 * at);
+    if (method == METHOD_WINOGRAD_SMALL_INT16) /* differences of two inputs along an axis, but for the middle point */
+        most *= (p / WINOGRAD_SMALL == 1 ? 1 : 2) * (p % WINOGRAD_SMALL == 1 ? 1 : 2);
     return most > 1e-30 ? (float)(INT16_MOST / most) : 0; /* inputs that were never seen become zeros */
 }
 
 int16_parts gan_i_int16_parts(const gan_conv *conv, gan_method method, const gan_kernels *kernels) {
     const uint64_t sets = int16_sets(conv, method), scales = round_up(sets, 16);
-    return (int16_parts){scales,
-                         scales + (uint64_t)padded(conv->out.c, kernels) * conv->out_stride * conv->out_stride * sets};
+    const uint64_t columns = method_is_fold(method)
+                                 ? round_up(fold_columns(conv), (uint64_t)kernels->nr)
+                                 : (uint64_t)padded(conv->out.c, kernels) * conv->out_stride * conv->out_stride * sets;
+    return (int16_parts){scales, scales + columns};
 }
 
 /* One output channel's weight for input `i` of all slices, each padded to `wide` inputs. */

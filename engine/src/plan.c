@@ -27,8 +27,10 @@ static const double EFFICIENCY = 0.92;
 static const double DIRECT_EXTRA = 3.0, TOOM_IN = 4.0, TOOM_OUT = 8.0;
 /* The same of Winograd, whose transforms in read their neighbors' pixels too and those out give fewer values. */
 static const double WINOGRAD_IN = 6.0, WINOGRAD_OUT = 5.0;
-/* Operations per input that the direct method rounds to 16 bits, for each kernel element. */
-static const double DIRECT_INT16_IN = 5.0;
+/* The same per product that is added to those of another slice: few channels are multiplied slice by slice. */
+static const double WINOGRAD_SUM = 2.0;
+/* Operations per input that is rounded to 16 bits without a transform; the direct method rounds for each kernel element. */
+static const double INT16_IN = 5.0;
 /* Cycles per input pixel of the fold: per column of products, and for the pixel itself. */
 static const double FOLD_COLUMN = 0.5, FOLD_PIXEL = 8.0;
 /* Parts that a step is cut into for each thread, so that late members cost little.  Raising it reads weights more
@@ -122,14 +124,15 @@ void gan_i_tile_winograd(const gan_conv *conv, gan_method method, const gan_kern
                          int members, winograd_tiling *out) {
     out->int16 = method_is_int16(method);
     out->side = conv_points(conv, method);
+    out->tile = winograd_tile(out->side);
     out->slices = winograd_slices(conv);
     /* floats of a transformed tile */
     const uint64_t mr = (uint64_t)kernels->mr, points = (uint64_t)(out->side * out->side),
                    tile = points * round_up(conv->in.c, KBLOCK) * out->slices / (out->int16 ? 2 : 1);
     const uint64_t fit = WINOGRAD_BYTES / sizeof(float) / tile / mr;
     const uint64_t most = (fit < WINOGRAD_LEAST ? WINOGRAD_LEAST : fit > WINOGRAD_MOST ? WINOGRAD_MOST : fit) * mr;
-    out->ty = (conv->out.h + WINOGRAD_TILE - 1) / WINOGRAD_TILE;
-    out->tx = (conv->out.w + WINOGRAD_TILE - 1) / WINOGRAD_TILE;
+    out->ty = (conv->out.h + (uint32_t)out->tile - 1) / (uint32_t)out->tile;
+    out->tx = (conv->out.w + (uint32_t)out->tile - 1) / (uint32_t)out->tile;
     const uint64_t tiles = (uint64_t)out->ty * out->tx * shape_depth(conv->out) * chunk;
     /* work for every member, in equal blocks rather than a short last one */
     const uint64_t share = members > 1 ? (tiles + 2 * (uint64_t)members - 1) / (2 * (uint64_t)members) : tiles;
@@ -197,12 +200,13 @@ double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernel
         if (elements > 0) work = elements * rows_cost(pixels / elements * images, kernels, machine) * in * panels;
         other = DIRECT_EXTRA * images * (double)shape_pixels(conv->out) * panels * kernels->nr / vectors;
         const double rounded = gan_i_blocks_fit_int16(conv) ? pixels : (double)shape_pixels(conv->in);
-        if (method == METHOD_DIRECT_INT16) other += DIRECT_INT16_IN * images * rounded * in / vectors / 2;
+        if (method == METHOD_DIRECT_INT16) other += INT16_IN * images * rounded * in / vectors / 2;
         parts *= PARTS;
-    } else if (method == METHOD_FOLD) {
-        const double columns = (double)gan_i_method_floats(conv, method, kernels) / in;
+    } else if (method_is_fold(method)) {
+        const double columns = (double)round_up(fold_columns(conv), KBLOCK);
         work = rows_cost(conv->in.w, kernels, machine) * shape_rows(conv->in) * images * in * columns / kernels->nr;
         other = images * (double)shape_pixels(conv->in) * (columns * FOLD_COLUMN + FOLD_PIXEL);
+        if (method == METHOD_FOLD_INT16) other += INT16_IN * images * (double)shape_pixels(conv->in) * in / vectors / 2;
         parts = images * PARTS;
         reads = images;
     } else if (method_is_winograd(method)) {
@@ -210,10 +214,11 @@ double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernel
         gan_i_tile_winograd(conv, method, kernels, images, members, &tiling);
         const double points = tiling.side * tiling.side, tiles = (double)tiling.ty * tiling.tx * depth * images,
                      block = tiling.block < tiles ? tiling.block : tiles;
+        const double sums = conv->in.c % KBLOCK ? tiling.slices - 1 : 0;
         work = rows_cost(block, kernels, machine) * tiles / block * in * tiling.slices * panels * points;
         other = tiles * points *
                 (WINOGRAD_IN * (double)round_up(conv->in.c, KBLOCK) * tiling.slices +
-                 WINOGRAD_OUT * panels * kernels->nr) /
+                 (WINOGRAD_OUT + WINOGRAD_SUM * sums) * panels * kernels->nr) /
                 vectors / 2;
         reads = parts = tiling.blocks;
     } else {
@@ -234,7 +239,7 @@ double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernel
     }
     if (method_is_int16(method)) work /= kernels->int16_rate;
     const double kept = KEPT * (double)machine->cache, near = bytes < kept ? bytes : kept;
-    const double streams = method == METHOD_FOLD ? 0 : reads * (near / CACHE_RATE + (bytes - near) / MEMORY_RATE);
+    const double streams = method_is_fold(method) ? 0 : reads * (near / CACHE_RATE + (bytes - near) / MEMORY_RATE);
     const double share = parts < members ? parts : members;
     return ((work > streams ? work : streams) + other) / share + (members > 1 ? BARRIER : 0);
 }
@@ -347,8 +352,8 @@ scratch_needs gan_i_needs(const gan_program *program, const gan_kernels *kernels
             const uint64_t all = gan_i_narrow_floats(conv) * chunk;
             if (gan_i_blocks_fit_int16(conv)) floats = gan_i_blocks_floats_int16(conv, kernels);
             else transformed = all > transformed ? all : transformed;
-        } else if (methods[i] == METHOD_FOLD) {
-            floats = gan_i_fold_floats(conv, kernels);
+        } else if (method_is_fold(methods[i])) {
+            floats = gan_i_fold_floats(conv, methods[i], kernels);
         } else if (method_is_winograd(methods[i])) {
             winograd_tiling tiling;
             gan_i_tile_winograd(conv, methods[i], kernels, chunk, members, &tiling);

@@ -21,7 +21,7 @@ typedef struct gan_tiling {
 
 /* How a step's tiles are computed by Winograd: `block` of them at once, by one thread. */
 typedef struct winograd_tiling {
-    int side; /* points per side of a tile */
+    int side, tile; /* points and outputs per side of a tile */
     uint32_t slices; /* of channels that are multiplied together */
     uint32_t ty, tx; /* tiles per image */
     uint32_t block, blocks;
@@ -79,7 +79,7 @@ int gan_i_direct_fits_int16(const gan_conv *conv);
 uint64_t gan_i_narrow_floats(const gan_conv *conv);
 
 /* The floats that a thread needs to fold a convolution. */
-uint64_t gan_i_fold_floats(const gan_conv *conv, const gan_kernels *kernels);
+uint64_t gan_i_fold_floats(const gan_conv *conv, gan_method method, const gan_kernels *kernels);
 
 /* Floats of the values of one image: a volume that the last step folds goes to the output alone. */
 uint64_t gan_i_values_floats(const gan_program *program, const gan_method *methods);

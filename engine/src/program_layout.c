@@ -1,6 +1,6 @@
 /* The place of each value in a context's memory, and the distance of its pixels.  Products read and write channels that
- * are padded to whole panels.  A value of few channels that no product reads or writes is stored without padding: an
- * image of three channels then takes a tenth of the memory. */
+ * are padded to whole panels.  A value of few channels that no product writes is stored without padding: an image of
+ * three channels then takes a tenth of the memory. */
 #include "program_parts.h"
 
 #include <string.h>
@@ -12,6 +12,7 @@ static int takes_any_pixels(const gan_step *step) {
     case OP_ADD:
     case OP_CLAMP:
     case OP_MULTIPLY:
+    case OP_PAD:
     case OP_PIXEL_SHUFFLE:
     case OP_UPSAMPLE:
         return 1;
@@ -20,21 +21,29 @@ static int takes_any_pixels(const gan_step *step) {
     }
 }
 
+/* Whether a step reads a value without padding: products read up to a block of channels, whatever lies there beyond the
+ * value's. */
+static int reads_any_pixels(const gan_step *step, gan_shape s) {
+    return takes_any_pixels(step) || (!step->run && step->conv.dims == 2 && s.h && s.c < KBLOCK);
+}
+
 /* Leave out the padding of values that only such steps write and read.  `free`: scratch, one number per value. */
 static void tighten(gan_program *program, const gan_kernels *kernels, uint32_t *free) {
-    for (uint32_t v = 0; v < program->n_values; v++) free[v] = 0;
+    for (uint32_t v = 0; v < program->n_values; v++) free[v] = v == VALUE_Z && program->values[v].shape.h;
     for (uint32_t n = 0; n < program->n_steps; n++)
         free[program->steps[n].output] = (uint32_t)takes_any_pixels(&program->steps[n]);
     for (uint32_t v = 0; v < program->n_values; v++)
         if (program->values[v].alias != v) free[program->values[v].alias] = 0;
     for (uint32_t n = 0; n < program->n_steps; n++)
-        for (uint32_t m = 0; m < program->steps[n].n_inputs && !takes_any_pixels(&program->steps[n]); m++)
-            free[program->steps[n].inputs[m]] = 0;
+        for (uint32_t m = 0; m < program->steps[n].n_inputs; m++) {
+            const uint32_t v = program->steps[n].inputs[m];
+            free[v] &= (uint32_t)reads_any_pixels(&program->steps[n], program->values[v].shape);
+        }
     for (uint32_t v = 0; v < program->n_values; v++) {
         gan_value *value = &program->values[v];
         if (!free[v]) continue;
         value->wide = value->shape.c;
-        value->per_image = round_up(shape_pixels(value->shape) * value->wide, (uint64_t)kernels->nr);
+        value->per_image = round_up(shape_pixels(value->shape) * value->wide + KBLOCK, (uint64_t)kernels->nr);
     }
 }
 

@@ -30,7 +30,7 @@ static void run_rows(gan_worker *worker, const gan_step *step) {
 
 static void take_images(gan_worker *worker) {
     const gan_shape s = worker->shared->program->values[VALUE_Z].shape;
-    const uint64_t wide = padded(s.c, worker->shared->kernels), row = s.w * wide;
+    const uint64_t wide = wide_of(worker, VALUE_Z), row = s.w * wide;
     for (gan_rows r; gan_i_take_rows(worker, VALUE_Z, 1, &r);)
         for (uint64_t y = r.y0; y < r.y1; y++)
             gan_i_take_row(worker->shared->in, worker->shared->base + worker->first + r.image, y,
@@ -46,7 +46,7 @@ void gan_i_begin_chunk(gan_worker *worker) {
     }
     const gan_request *request = shared->request;
     const gan_shape s = shared->program->values[VALUE_Z].shape; /* of rows only if they are given */
-    const uint64_t rows = s.h ? s.w : 1, length = s.c, wide = padded(s.c, shared->kernels);
+    const uint64_t rows = s.h ? s.w : 1, length = s.c, wide = wide_of(worker, VALUE_Z);
     const float scale = request->latent_scale;
     for (uint64_t n; gan_i_group_take(&worker->cursor, worker->images, &n);) {
         const uint64_t i = shared->base + worker->first + n;
@@ -87,11 +87,11 @@ void gan_i_run_step(gan_worker *worker, uint32_t index) {
         return;
     if (step->run) run_rows(worker, step);
     else if (method == METHOD_DIRECT) gan_i_run_direct(worker, step, weights);
-    else if (method == METHOD_FOLD) gan_i_run_fold(worker, step, weights, last);
+    else if (method_is_fold(method)) gan_i_run_fold(worker, step, method, weights, last);
     else if (method == METHOD_DIRECT_INT16) gan_i_run_direct_int16(worker, step, weights);
     else if (method_is_winograd(method)) gan_i_run_winograd(worker, step, method, weights);
     else gan_i_run_toom(worker, step, method, weights);
-    if (last && (step->run || method != METHOD_FOLD)) end(worker, program->n_values - 1);
+    if (last && (step->run || !method_is_fold(method))) end(worker, program->n_values - 1);
 }
 
 void gan_i_run_chunk(gan_worker *worker) {

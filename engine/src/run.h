@@ -77,7 +77,7 @@ void gan_i_run_toom_volume(gan_worker *worker, const gan_step *step, gan_method 
 void gan_i_run_blocks(gan_worker *worker, const gan_step *step, const float *weights);
 void gan_i_run_blocks_int16(gan_worker *worker, const gan_step *step, const float *weights);
 void gan_i_run_winograd(gan_worker *worker, const gan_step *step, gan_method method, const float *weights);
-void gan_i_run_fold(gan_worker *worker, const gan_step *step, const float *weights, int last);
+void gan_i_run_fold(gan_worker *worker, const gan_step *step, gan_method method, const float *packed, int last);
 
 /* Where value `v` of the chunk's image `image` lies, [pixel][channels padded]. */
 static inline float *value_at(const gan_worker *worker, uint32_t v, uint32_t image) {

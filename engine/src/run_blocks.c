@@ -14,11 +14,9 @@ typedef struct pixel_block {
     int64_t count;
     const float **inputs; /* [tap][pixel] */
     float *sums; /* [pixel][nr]; in 16 bits [panel][pixel][nr] */
-    int16_t *narrow; /* [pixel][channels, rounded up] of one kernel element in 16 bits */
+    int16_t *narrow; /* [pixel][channels, rounded up] of one kernel element, or patches, in 16 bits */
     float *patches, *line; /* [pixel][taps x channels, rounded up] of few channels, and a row; otherwise unused */
 } pixel_block;
-
-static int is_gathered(const gan_conv *conv) { return conv->in.c < KBLOCK; }
 
 static uint64_t patch_floats(const gan_conv *conv) {
     return round_up(conv_elements(conv) * conv->in.c + KBLOCK, KBLOCK); /* each pixel is copied whole */
@@ -31,24 +29,24 @@ static uint64_t line_floats(const gan_conv *conv, const gan_kernels *kernels) {
 }
 
 int gan_i_blocks_fit(const gan_conv *conv) {
-    const uint32_t least = conv->in_stride > 1 || is_gathered(conv) ? 8 : 16; /* else too much of it is edge */
+    const uint32_t least = conv->in_stride > 1 || conv_is_gathered(conv) ? 8 : 16; /* else too much of it is edge */
     return conv->out_stride == 1 && !conv->pixel_bias && conv_elements(conv) <= 64 &&
            (conv->out.h >= least || conv->dims == 1) && conv->out.w >= least;
 }
 
 uint64_t gan_i_blocks_floats(const gan_conv *conv, const gan_kernels *kernels) {
     const uint64_t pointers = conv_elements(conv) * (sizeof(const float *) / sizeof(float));
-    const uint64_t patches = is_gathered(conv)          ? patch_floats(conv)
+    const uint64_t patches = conv_is_gathered(conv)     ? patch_floats(conv)
                              : conv_elements(conv) == 1 ? round_up(conv->in.c, KBLOCK)
                                                         : 0;
     return block_pixels(kernels) * (pointers + (uint64_t)kernels->nr + patches) +
-           (is_gathered(conv) ? line_floats(conv, kernels) : 0);
+           (conv_is_gathered(conv) ? line_floats(conv, kernels) : 0);
 }
 
 /* Where each kernel element of each pixel reads. */
 static void place(const gan_worker *worker, const gan_step *step, const pixel_block *block) {
     const gan_conv *conv = &step->conv;
-    const int64_t in_c = padded(conv->in.c, worker->shared->kernels), stride = conv->in_stride,
+    const int64_t in_c = (int64_t)wide_of(worker, step->inputs[0]), stride = conv->in_stride,
                   depth = shape_depth(conv->in);
     const uint64_t pixels = shape_pixels(conv->out);
     const int32_t sign = stride > 1 ? 1 : -1; /* run_direct.c: taps go on from the first one, or back */
@@ -83,7 +81,7 @@ static inline void copy_some(float *to, const float *from, int64_t n) {
 static void gather_run(const gan_worker *worker, const gan_step *step, const pixel_block *block, int64_t at,
                        int64_t run) {
     const gan_conv *conv = &step->conv;
-    const int64_t in_c = padded(conv->in.c, worker->shared->kernels), stride = conv->in_stride, c = conv->in.c,
+    const int64_t in_c = (int64_t)wide_of(worker, step->inputs[0]), stride = conv->in_stride, c = conv->in.c,
                   kernel_row = conv->kw * c, depth = shape_depth(conv->in);
     const uint64_t pixels = shape_pixels(conv->out), pixel = (block->first + (uint64_t)at) % pixels;
     const float *image = value_at(worker, step->inputs[0], (uint32_t)((block->first + (uint64_t)at) / pixels));
@@ -187,7 +185,7 @@ static void run_block(const gan_worker *worker, const gan_step *step, const pixe
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
     const int64_t nr = kernels->nr, out_c = padded(conv->out.c, kernels), taps = (int64_t)conv_elements(conv);
-    const int gathered = is_gathered(conv);
+    const int gathered = conv_is_gathered(conv);
     const int64_t channels = gathered ? taps * conv->in.c : conv->in.c, parts = gathered ? 1 : taps;
     float *out = value_at(worker, step->output, 0) + (int64_t)block->first * out_c;
     const float *bias = worker->shared->program->constants + step->constants;
@@ -234,32 +232,37 @@ void gan_i_run_blocks(gan_worker *worker, const gan_step *step, const float *wei
     const gan_kernels *kernels = worker->shared->kernels;
     pixel_block block = block_in(worker, &step->conv);
     block.patches = block.sums + block_pixels(kernels) * (uint64_t)kernels->nr;
-    if (is_gathered(&step->conv)) block.line = block.patches + block_pixels(kernels) * patch_floats(&step->conv);
+    if (conv_is_gathered(&step->conv)) block.line = block.patches + block_pixels(kernels) * patch_floats(&step->conv);
     each_block(worker, step, &block, weights,
-               conv_elements(&step->conv) == 1 && !is_gathered(&step->conv) ? run_packed : run_block);
+               conv_elements(&step->conv) == 1 && !conv_is_gathered(&step->conv) ? run_packed : run_block);
 }
 
 int gan_i_blocks_fit_int16(const gan_conv *conv) {
-    if (conv->dims != 2 || conv->out_stride != 1 || conv->pixel_bias || is_gathered(conv)) return 0;
-    return conv_elements(conv) == 1 ? shape_pixels(conv->out) >= MAX_MR : gan_i_blocks_fit(conv);
+    if (conv->dims != 2 || conv->out_stride != 1 || conv->pixel_bias) return 0;
+    return conv_elements(conv) == 1 && !conv_is_gathered(conv) ? shape_pixels(conv->out) >= MAX_MR
+                                                               : gan_i_blocks_fit(conv);
 }
 
 uint64_t gan_i_blocks_floats_int16(const gan_conv *conv, const gan_kernels *kernels) {
     const uint64_t pointers = conv_elements(conv) * (sizeof(const float *) / sizeof(float));
-    return block_pixels(kernels) * (pointers + padded(conv->out.c, kernels) + round_up(conv->in.c, KBLOCK) / 2);
+    const uint64_t wide = round_up(int16_inputs(conv, METHOD_DIRECT_INT16), KBLOCK);
+    return block_pixels(kernels) * (pointers + padded(conv->out.c, kernels) + wide / 2) +
+           (conv_is_gathered(conv) ? block_pixels(kernels) * patch_floats(conv) + line_floats(conv, kernels) : 0);
 }
 
-/* Elements go around the panels, so that each is rounded to 16 bits once for all of them. */
+/* Elements go around the panels, so that each is rounded to 16 bits once for all of them.  Patches count as one. */
 static void run_block_int16(const gan_worker *worker, const gan_step *step, const pixel_block *block,
                             const float *packed) {
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
     const packed_units weights = packed_units_of(conv, METHOD_DIRECT_INT16, kernels, packed);
-    const int64_t nr = kernels->nr, out_c = padded(conv->out.c, kernels), taps = (int64_t)conv_elements(conv),
-                  wide = (int64_t)round_up(conv->in.c, KBLOCK);
+    const int64_t nr = kernels->nr, out_c = padded(conv->out.c, kernels),
+                  taps = (int64_t)int16_sets(conv, METHOD_DIRECT_INT16),
+                  wide = (int64_t)round_up(int16_inputs(conv, METHOD_DIRECT_INT16), KBLOCK);
     float *out = value_at(worker, step->output, 0) + (int64_t)block->first * out_c;
     const float *bias = worker->shared->program->constants + step->constants;
-    place(worker, step, block);
+    if (conv_is_gathered(conv)) gather(worker, step, block);
+    else place(worker, step, block);
     for (int64_t tap = 0; tap < taps; tap++) {
         for (int64_t n = 0; n < block->count; n++)
             kernels->to_int16(block->inputs[tap * block->count + n], weights.in_scales[tap], block->narrow + n * wide,
@@ -293,7 +296,13 @@ static void run_block_int16(const gan_worker *worker, const gan_step *step, cons
 
 void gan_i_run_blocks_int16(gan_worker *worker, const gan_step *step, const float *weights) {
     pixel_block block = block_in(worker, &step->conv);
-    block.narrow = (int16_t *)(void *)(block.sums + block_pixels(worker->shared->kernels) *
-                                                        padded(step->conv.out.c, worker->shared->kernels));
+    const gan_conv *conv = &step->conv;
+    const uint64_t pixels = block_pixels(worker->shared->kernels),
+                   wide = round_up(int16_inputs(conv, METHOD_DIRECT_INT16), KBLOCK);
+    block.narrow = (int16_t *)(void *)(block.sums + pixels * padded(conv->out.c, worker->shared->kernels));
+    if (conv_is_gathered(conv)) {
+        block.patches = (float *)(void *)(block.narrow + pixels * wide);
+        block.line = block.patches + pixels * patch_floats(conv);
+    }
     each_block(worker, step, &block, weights, run_block_int16);
 }

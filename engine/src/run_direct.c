@@ -110,8 +110,9 @@ static void add_products(gan_worker *worker, const gan_step *step, const direct_
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
     const uint32_t channels = narrow ? (uint32_t)round_up(conv->in.c, KBLOCK) : conv->in.c;
-    const int64_t in_c = narrow ? channels : padded(conv->in.c, kernels), out_c = padded(conv->out.c, kernels),
-                  nr = kernels->nr, image_values = (int64_t)shape_pixels(conv->in) * in_c;
+    const int64_t in_c = narrow ? channels : (int64_t)wide_of(worker, step->inputs[0]),
+                  out_c = padded(conv->out.c, kernels), nr = kernels->nr,
+                  image_values = (int64_t)shape_pixels(conv->in) * in_c;
     const int64_t in_stride = conv->in_stride, x_step = conv->out_stride * out_c;
     const int columns = panel_columns(conv->out.c, item->panel, kernels);
     int64_t products = 0;

@@ -25,6 +25,39 @@ static void emit(const gan_worker *worker, const gan_step *step, uint32_t image,
     gan_i_put_row(&worker->shared->out, kernels, worker->first + image, (uint64_t)y, row, (uint64_t)nc);
 }
 
+/* The products of one row of input pixels in 16 bits: products[x][columns]. */
+static void multiply_int16(const gan_worker *worker, const gan_step *step, uint32_t image, int64_t row,
+                           const packed_units *weights, int64_t columns, float *products) {
+    const gan_conv *conv = &step->conv;
+    const gan_kernels *kernels = worker->shared->kernels;
+    const int64_t nr = kernels->nr, width = conv->in.w, wide = (int64_t)round_up(conv->in.c, KBLOCK),
+                  tiles = (width + kernels->mr - 1) / kernels->mr;
+    int16_t *narrow = (int16_t *)(void *)(products + width * columns), *to_channel = narrow;
+    for (uint32_t m = 0; m < step_pieces(step); m++) {
+        const uint32_t value = step_piece(step, m);
+        const int64_t in_c = (int64_t)wide_of(worker, value),
+                      channels = (int64_t)round_up(worker->shared->program->values[value].shape.c, KBLOCK);
+        const float *from = value_at(worker, value, image) + row * width * in_c;
+        for (int64_t x = 0; x < width; x++)
+            kernels->to_int16(from + x * in_c, weights->in_scales[0], to_channel + x * wide, channels);
+        to_channel += channels;
+    }
+    for (int64_t first = 0; first < columns; first += nr) {
+        const int used = panel_columns((uint32_t)fold_columns(conv), first / nr, kernels);
+        for (int64_t k0 = 0; k0 < wide; k0 += INT16_SLICE) {
+            const int64_t depth = wide - k0 < INT16_SLICE ? wide - k0 : INT16_SLICE;
+            const int16_t *slice = weights->int16 + first * wide + k0 * nr;
+            for (int64_t n = 0, x = 0; n < tiles; n++) {
+                const int m = next_part(width - x, tiles - n);
+                const int16_t *a[MAX_MR];
+                float *to[MAX_MR];
+                for (int i = 0; i < m; i++, x++) a[i] = narrow + x * wide + k0, to[i] = products + x * columns + first;
+                kernels->gemm_int16(m, used, depth, a, KBLOCK, slice, weights->scales + first, to, k0 > 0, slice, 0);
+            }
+        }
+    }
+}
+
 /* products[x][first .. first+nr-1] (+)= the products of one value's pixels, row `row` of all its slices. */
 static void multiply_value(const gan_worker *worker, const gan_conv *conv, uint32_t value, uint32_t image, int64_t row,
                            const float *weights, int64_t columns, int64_t first, int accumulate, float *products) {
@@ -33,7 +66,7 @@ static void multiply_value(const gan_worker *worker, const gan_conv *conv, uint3
                   tiles = (width + kernels->mr - 1) / kernels->mr;
     const uint32_t channels = worker->shared->program->values[value].shape.c;
     const float *from = value_at(worker, value, image) + row * width * in_c;
-    const int used = panel_columns((uint32_t)conv_elements(conv) * conv->out.c, first / nr, kernels);
+    const int used = panel_columns((uint32_t)fold_columns(conv), first / nr, kernels);
     for (uint32_t k0 = 0; k0 < channels; k0 += SLICE) {
         const ptrdiff_t depth = channels - k0 < SLICE ? (ptrdiff_t)(channels - k0) : (ptrdiff_t)SLICE;
         for (int64_t n = 0, x = 0; n < tiles; n++) {
@@ -53,11 +86,23 @@ static void multiply_value(const gan_worker *worker, const gan_conv *conv, uint3
     }
 }
 
+/* What fold reads: a step's weights, in floats or in 16 bits. */
+typedef struct fold_weights {
+    gan_method method;
+    const float *packed;
+} fold_weights;
+
 /* products[x][columns] for one row of input pixels. */
-static void multiply(const gan_worker *worker, const gan_step *step, uint32_t image, int64_t row, const float *weights,
+static void multiply(const gan_worker *worker, const gan_step *step, uint32_t image, int64_t row, fold_weights of,
                      int64_t columns, float *products) {
     const gan_program *program = worker->shared->program;
     const int64_t nr = worker->shared->kernels->nr;
+    const float *weights = of.packed;
+    if (of.method == METHOD_FOLD_INT16) {
+        const packed_units units = packed_units_of(&step->conv, of.method, worker->shared->kernels, of.packed);
+        multiply_int16(worker, step, image, row, &units, columns, products);
+        return;
+    }
     for (int64_t first = 0; first < columns; first += nr)
         for (uint32_t m = 0; m < step_pieces(step); m++) {
             const uint32_t value = step_piece(step, m);
@@ -84,8 +129,13 @@ typedef struct fold_sums {
 static fold_sums sums_of(const gan_conv *conv, const gan_kernels *kernels) {
     const int32_t stride = (int32_t)conv->out_stride, wide = (int32_t)conv->kw;
     return (fold_sums){stride, (int32_t)(conv->dims > 2 ? conv->kd : conv->kh),
-                       (int64_t)round_up(conv_elements(conv) * conv->out.c, (uint64_t)kernels->nr),
+                       (int64_t)round_up(fold_columns(conv), (uint64_t)kernels->nr),
                        ((int64_t)(conv->in.w - 1) * stride + wide) * conv->out.c, (wide + stride - 1) / stride};
+}
+
+/* Floats of a row of inputs in 16 bits, which lie behind its products. */
+static uint64_t narrow_floats(const gan_conv *conv, gan_method method) {
+    return method == METHOD_FOLD_INT16 ? conv->in.w * round_up(conv->in.c, KBLOCK) / 2 : 0;
 }
 
 /* The row of kernel elements `part` of a row of pixels, added to a row of sums.  Pixels `spacing` apart don't overlap: a
@@ -108,15 +158,15 @@ static void inputs_of(const fold_sums *of, int32_t pad, uint32_t in, int32_t fro
 }
 
 /* Output rows y0 .. y1-1 of an image. */
-static void run_band(gan_worker *worker, const gan_step *step, const float *weights, uint32_t image, int32_t y0,
+static void run_band(gan_worker *worker, const gan_step *step, fold_weights weights, uint32_t image, int32_t y0,
                      int32_t y1, int last) {
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
     const fold_sums of = sums_of(conv, kernels);
     const int64_t nc = conv->out.c, line = of.line;
     const int32_t kernel = of.kernel, stride = of.stride;
-    float *products = worker->thread_scratch,
-          *sums = products + conv->in.w * of.columns; /* sums: the `kernel` output rows in progress */
+    float *products = worker->thread_scratch, /* sums: the `kernel` output rows in progress */
+        *sums = products + conv->in.w * of.columns + narrow_floats(conv, weights.method);
     const float *bias = worker->shared->program->constants + step->constants;
     int32_t from, to;
     inputs_of(&of, conv->pad_y, conv->in.h, y0, y1, &from, &to);
@@ -135,7 +185,7 @@ static void run_band(gan_worker *worker, const gan_step *step, const float *weig
 }
 
 /* Output slices z0 .. z1-1 of a volume.  Slice s of the sums lies in place s mod `kernel`. */
-static void run_slices(gan_worker *worker, const gan_step *step, const float *weights, uint32_t image, int32_t z0,
+static void run_slices(gan_worker *worker, const gan_step *step, fold_weights weights, uint32_t image, int32_t z0,
                        int32_t z1, int last) {
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
@@ -167,13 +217,15 @@ static void run_slices(gan_worker *worker, const gan_step *step, const float *we
     }
 }
 
-uint64_t gan_i_fold_floats(const gan_conv *conv, const gan_kernels *kernels) {
+uint64_t gan_i_fold_floats(const gan_conv *conv, gan_method method, const gan_kernels *kernels) {
     const fold_sums of = sums_of(conv, kernels);
     const uint64_t lines = conv->dims > 2 ? (conv->in.h - 1) * (uint64_t)conv->out_stride + conv->kh : 1;
-    return conv->in.w * (uint64_t)of.columns + (uint64_t)of.kernel * lines * (uint64_t)of.line;
+    return conv->in.w * (uint64_t)of.columns + narrow_floats(conv, method) +
+           (uint64_t)of.kernel * lines * (uint64_t)of.line;
 }
 
-void gan_i_run_fold(gan_worker *worker, const gan_step *step, const float *weights, int last) {
+void gan_i_run_fold(gan_worker *worker, const gan_step *step, gan_method method, const float *packed, int last) {
+    const fold_weights weights = {method, packed};
     const int volume = step->conv.dims > 2;
     const uint32_t size = (uint32_t)worker->cursor.group->size;
     const uint32_t sides = volume ? step->conv.out.d : step->conv.out.h,

@@ -29,7 +29,7 @@ void gan_i_run_PAD(const gan_worker *worker, const gan_step *step, const gan_row
     const rows_of_value in = rows_of(worker, step->inputs[0], r->image), out = rows_of(worker, step->output, r->image);
     const int64_t size = step->layer->args[0], width = in.shape.w;
     const pad_mode mode = (pad_mode)step->layer->args[1];
-    const size_t pixel = sizeof(float) * in.wide;
+    const size_t pixel = sizeof(float) * out.wide, copied = sizeof(float) * (in.wide < out.wide ? in.wide : out.wide);
     for (int64_t y = r->y0; y < r->y1; y++) {
         const int64_t from = source_of(y - size, in.shape.h, mode);
         float *to = pixel_at(&out, (uint64_t)y, 0);
@@ -38,14 +38,15 @@ void gan_i_run_PAD(const gan_worker *worker, const gan_step *step, const gan_row
             continue;
         }
         for (int64_t x = 0; x < out.shape.w; x++) {
-            if (x == size) {
-                memcpy(to + size * (int64_t)in.wide, pixel_at(&in, (uint64_t)from, 0), pixel * in.shape.w);
+            if (x == size && in.wide == out.wide) {
+                memcpy(to + size * (int64_t)out.wide, pixel_at(&in, (uint64_t)from, 0), pixel * in.shape.w);
                 x += width - 1;
                 continue;
             }
             const int64_t across = source_of(x - size, width, mode);
-            if (across < 0) memset(to + x * (int64_t)in.wide, 0, pixel);
-            else memcpy(to + x * (int64_t)in.wide, pixel_at(&in, (uint64_t)from, (uint64_t)across), pixel);
+            if (across < 0 || in.wide < out.wide) memset(to + x * (int64_t)out.wide, 0, pixel);
+            if (across >= 0)
+                memcpy(to + x * (int64_t)out.wide, pixel_at(&in, (uint64_t)from, (uint64_t)across), copied);
         }
     }
 }

@@ -23,7 +23,7 @@ static tile_place place_of(const winograd_tiling *tiling, const gan_conv *conv, 
     const uint64_t per_slice = (uint64_t)tiling->ty * tiling->tx, rest = tile % per_slice, slice = tile / per_slice,
                    depth = shape_depth(conv->out);
     return (tile_place){(uint32_t)(slice / depth), (int32_t)(slice % depth),
-                        (int32_t)(rest / tiling->tx) * WINOGRAD_TILE, (int32_t)(rest % tiling->tx) * WINOGRAD_TILE};
+                        (int32_t)(rest / tiling->tx) * tiling->tile, (int32_t)(rest % tiling->tx) * tiling->tile};
 }
 
 /* The distance of two points' inputs: the `values` of a point and one or two cache lines.  If it were a power of two, a
@@ -56,8 +56,9 @@ static void take_pixels(const gan_worker *worker, const gan_step *step, const wi
 }
 
 /* Prefetch the rows of a value that the tile below this one reads, but not this one. */
-EXPANDED void fetch_below(const gan_worker *worker, const gan_conv *conv, uint32_t value, tile_place at) {
-    const int64_t tile = WINOGRAD_TILE * conv->in_stride, in_c = (int64_t)wide_of(worker, value),
+EXPANDED void fetch_below(const gan_worker *worker, const gan_conv *conv, const winograd_tiling *tiling, uint32_t value,
+                          tile_place at) {
+    const int64_t tile = tiling->tile * (int64_t)conv->in_stride, in_c = (int64_t)wide_of(worker, value),
                   row = conv->in.w * in_c, y = at.y * (int64_t)conv->in_stride + tile + 1,
                   x = at.x * (int64_t)conv->in_stride, rows = conv->in.h - y, columns = conv->in.w - x;
     if (rows <= 0 || columns <= 0 || conv->kd > 1) return;
@@ -77,7 +78,7 @@ static void transform(const gan_worker *worker, const gan_step *step, const wino
     for (int64_t n = 0; n < block.count; n++) {
         const tile_place at = place_of(tiling, conv, block.first + (uint64_t)n);
         const int64_t head = n / mr * mr, rows = block.count - head < mr ? block.count - head : mr;
-        fetch_below(worker, conv, value, at);
+        fetch_below(worker, conv, tiling, value, at);
         for (int32_t t = 0; t < (int32_t)tiling->slices; t++) {
             const float *pixels[MOST_POINTS];
             take_pixels(worker, step, tiling, value, at, t, pixels);
@@ -138,13 +139,12 @@ static void restore(const gan_worker *worker, const gan_step *step, const winogr
     const int curved = step->act.kind == ACT_TANH || step->act.kind == ACT_SIGMOID;
     for (int64_t n = 0; n < block.count; n++) {
         const tile_place at = place_of(tiling, conv, block.first + (uint64_t)n);
-        const int32_t rows = (int32_t)conv->out.h - at.y < WINOGRAD_TILE ? (int32_t)conv->out.h - at.y : WINOGRAD_TILE,
-                      columns = (int32_t)conv->out.w - at.x < WINOGRAD_TILE ? (int32_t)conv->out.w - at.x
-                                                                            : WINOGRAD_TILE;
-        const int64_t row = (int64_t)at.z * conv->out.h + at.y, below = (int64_t)conv->out.h - at.y - WINOGRAD_TILE;
+        const int32_t high = (int32_t)conv->out.h - at.y, wide = (int32_t)conv->out.w - at.x, tile = tiling->tile,
+                      rows = high < tile ? high : tile, columns = wide < tile ? wide : tile;
+        const int64_t row = (int64_t)at.z * conv->out.h + at.y, below = high - tile;
         float *to = value_at(worker, step->output, at.image) + (row * conv->out.w + at.x) * out_c + panel * nr;
         for (int64_t j = 0; j < columns; j++) /* this panel of the tile below */
-            fetch_to_write(to + WINOGRAD_TILE * conv->out.w * out_c + j * out_c, below < rows ? below : rows,
+            fetch_to_write(to + tile * (int64_t)conv->out.w * out_c + j * out_c, below < rows ? below : rows,
                            conv->out.w * out_c, nr);
         kernels->winograd_out(tiling->side, panel_columns(conv->out.c, panel, kernels), products + n * points * nr,
                               bias, slopes, to, conv->out.w * out_c, out_c, rows, columns);

@@ -99,7 +99,8 @@ int check_int16(const gan_kernels *kernels) {
             failed += check_products(kernels, depth, m, 0) + check_products(kernels, depth, m, 1);
     for (int points = 3; points <= MAX_TOOM; points++)
         for (int tile = 2; tile < points; tile++) failed += check_values(kernels, points, tile);
-    failed += check_values(kernels, WINOGRAD, 0) + check_values(kernels, WINOGRAD_HALVED, 0);
+    failed += check_values(kernels, WINOGRAD, 0) + check_values(kernels, WINOGRAD_HALVED, 0) +
+              check_values(kernels, WINOGRAD_SMALL, 0);
     const float odd[] = {0.5f, 1.5f, -2.5f, 1e9f, -1e9f, INFINITY, -INFINITY, NAN, 3};
     for (ptrdiff_t n = 0; n <= 9; n++) {
         int16_t got[9] = {7, 7, 7, 7, 7, 7, 7, 7, 7};

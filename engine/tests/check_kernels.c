@@ -300,8 +300,8 @@ static int check_winograd_of(const gan_kernels *kernels, int side) {
     gan_i_generic.winograd_in(side, pixels, BLOCKS, want, step, side * side * step);
     const double in = largest_difference(v, want, (uint64_t)n);
     failed += expect(in <= 36e-6, kernels->name, "winograd_in", in); /* values reach 6^2 */
-    for (int rows = 1; rows <= 4; rows++) {
-        for (int wide = 1; wide <= 4; wide++) {
+    for (int rows = 1; rows <= winograd_tile(side); rows++) {
+        for (int wide = 1; wide <= winograd_tile(side); wide++) {
             memset(y, 0, sizeof *y * (size_t)(4 * row)), memset(wanted, 0, sizeof *y * (size_t)(4 * row));
             kernels->winograd_out(side, kernels->nr, p, bias, slope, y, row, kernels->nr, rows, wide);
             for (int first = 0; first < kernels->nr; first += HALF) {
@@ -324,7 +324,8 @@ static int check_winograd_of(const gan_kernels *kernels, int side) {
 }
 
 static int check_winograd(const gan_kernels *kernels) {
-    return check_winograd_of(kernels, WINOGRAD) + check_winograd_of(kernels, WINOGRAD_HALVED);
+    return check_winograd_of(kernels, WINOGRAD) + check_winograd_of(kernels, WINOGRAD_HALVED) +
+           check_winograd_of(kernels, WINOGRAD_SMALL);
 }
 
 /* Those of generators that take images. */

@@ -158,7 +158,7 @@ static int64_t tile_start(int64_t n, int64_t stride, int64_t step) { return n / 
 static void measure_ranges(test_network *network, const gan_conv *conv, uint32_t images, gan_method method) {
     const int points = conv_points(conv, method), winograd = method_is_winograd(method);
     const int64_t stride = conv->in_stride;
-    if (!points) {
+    if (!points || method == METHOD_WINOGRAD_SMALL_INT16) {
         double *largest = network->ranges[RANGE_DIRECT];
         for (uint64_t i = 0; i < images * network->file.nz; i++)
             if (fabs((double)network->input[i]) > *largest) *largest = fabs((double)network->input[i]);
@@ -257,7 +257,7 @@ static double run(const gan_kernels *kernels, test_network *network, uint32_t im
         for (int r = 0; r < rounds; r++) { /* the layer alone, its input in place */
             const double start = cpu_seconds();
             if (method == METHOD_DIRECT) gan_i_run_direct(&worker, step, to);
-            else if (method == METHOD_FOLD) gan_i_run_fold(&worker, step, to, 1);
+            else if (method_is_fold(method)) gan_i_run_fold(&worker, step, method, to, 1);
             else if (method == METHOD_DIRECT_INT16) gan_i_run_direct_int16(&worker, step, to);
             else if (method_is_winograd(method)) gan_i_run_winograd(&worker, step, method, to);
             else gan_i_run_toom(&worker, step, method, to);
@@ -270,8 +270,9 @@ static double run(const gan_kernels *kernels, test_network *network, uint32_t im
     return best;
 }
 
-static const char *const METHODS[METHOD_COUNT] = {"direct",   "fold",     "toom3",    "toom4",       "toom5",
-                                                  "winograd", "toom3/16", "toom5/16", "winograd/16", "direct/16"};
+static const char *const METHODS[METHOD_COUNT] = {"direct",    "fold",      "toom3",       "toom4",    "toom5",
+                                                  "winograd",  "winograd3", "toom3/16",    "toom5/16", "winograd/16",
+                                                  "direct/16", "fold/16",   "winograd3/16"};
 
 /* Every method that applies to a layer, against the restatement. */
 static int check_layer(const gan_kernels *kernels, const geometry *g, int number) {
@@ -545,7 +546,7 @@ void bench_layers(const gan_kernels *kernels, double peak) {
                 } else if (method_points((gan_method)f)) {
                     gan_i_tile(&conv, (gan_method)f, kernels, g.images, 1, &tiling);
                     places = (double)tiling.ty * tiling.tx * conv.out_stride * conv.out_stride;
-                } else if (f == METHOD_FOLD || f == METHOD_DIRECT) {
+                } else if (!method_points((gan_method)f)) {
                     places = (double)conv.in.h * conv.in.w * conv.out_stride * conv.out_stride;
                 }
                 printf("  %3u->%3u k%u s%u %2ux%-2u x%-2u n %2u %-11s %8.1f us %4.0f %% %8.1f\n", g.in, g.out, g.kernel,

@@ -16,8 +16,9 @@
 
 enum { ROUNDS = 7 };
 
-static const char *const METHODS[METHOD_COUNT] = {"direct",   "fold",     "toom3",    "toom4",       "toom5",
-                                                  "winograd", "toom3/16", "toom5/16", "winograd/16", "direct/16"};
+static const char *const METHODS[METHOD_COUNT] = {"direct",    "fold",      "toom3",       "toom4",    "toom5",
+                                                  "winograd",  "winograd3", "toom3/16",    "toom5/16", "winograd/16",
+                                                  "direct/16", "fold/16",   "winograd3/16"};
 
 static double cpu_seconds(void) {
     struct timespec t;
@@ -109,6 +110,10 @@ int main(int n, char **words) {
     const gan_context_options options = {.batch = (uint32_t)batch, .threads = (uint32_t)threads};
     need(gan_open(words[1], NULL, &model), words[1]);
     need(gan_context_new(model, &options, &context), words[1]);
+    if (!model->file.nz && !height) {
+        fprintf(stderr, "explain: %s takes images: add their height, and the width if it differs\n", words[1]);
+        return 2;
+    }
     if (!model->file.nz) need(gan_i_context_resize(context, (uint32_t)height, (uint32_t)width), "the size");
     const gan_program *program = gan_i_context_program(context);
     const gan_plan plan = gan_i_context_plan(context, options.batch, &chosen);

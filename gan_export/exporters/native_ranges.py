@@ -30,8 +30,8 @@ LEAST_IMAGES, MOST_IMAGES = 16, 1024  # that are measured: as many as _WORK is e
 _WORK = 1e11  # operations, about 3 s of one core
 _PIECE = 8  # images at once: the fewest that a walk runs every layer on
 MARGIN = 1.5  # beyond the largest value seen, since other images have larger ones: half a bit
-_LEAST_CHANNELS = 8  # of inputs and outputs: with fewer, float32 is as fast
-_LEAST_DIRECT = 16  # of inputs
+_LEAST_CHANNELS = 8  # of inputs and outputs: with fewer, transforms in float32 are as fast
+_LEAST_DIRECT = 16  # numbers under the kernel, without a transform
 _POINTS: Mapping[int, tuple[float, ...]] = {3: (0.0, -1.0), 5: (0.0, 1.0, -0.5, -2.0)}  # without infinity
 _VALUES = 1 << 22  # transformed at once
 
@@ -96,19 +96,18 @@ def _of_images(
             continue
         if isinstance(layer, Upsample) and layer.mode == "nearest":
             for reader in spec.layers:  # the engine computes both at once, from the smaller image
-                if layer.name in reader.inputs and isinstance(reader, Conv) and _is_wide(reader):
+                if layer.name in reader.inputs and isinstance(reader, Conv):
                     upsampled.add(reader.name)
-                    yield reader.name, {**_direct(reader, x), **dict(_toom(x, 2))}
-        elif isinstance(layer, Conv | ConvTranspose) and layer.name not in upsampled and _is_wide(layer):
-            yield layer.name, dict(_of(layer, x))
+                    yield reader.name, {**_direct(reader, x), **dict(_toom(x, 2) if _is_wide(reader) else ())}
+        elif isinstance(layer, Conv | ConvTranspose) and layer.name not in upsampled:
+            yield layer.name, {**_direct(layer, x), **dict(_of_transforms(layer, x) if _is_wide(layer) else ())}
 
 
 def _is_wide(layer: Conv | ConvTranspose) -> bool:
     return min(layer.in_channels, layer.out_channels) >= _LEAST_CHANNELS
 
 
-def _of(layer: Conv | ConvTranspose, x: torch.Tensor) -> Iterator[tuple[str, tuple[float, ...]]]:
-    yield from _direct(layer, x).items()
+def _of_transforms(layer: Conv | ConvTranspose, x: torch.Tensor) -> Iterator[tuple[str, tuple[float, ...]]]:
     if isinstance(layer, ConvTranspose):
         yield from _toom(x, -(-layer.kernel // layer.stride))
     elif layer.stride == 1:
@@ -120,7 +119,8 @@ def _of(layer: Conv | ConvTranspose, x: torch.Tensor) -> Iterator[tuple[str, tup
 
 
 def _direct(layer: Conv | ConvTranspose, x: torch.Tensor) -> dict[str, tuple[float, ...]]:
-    return {"direct": (float(x.abs().amax()),)} if layer.in_channels >= _LEAST_DIRECT else {}
+    numbers = layer.in_channels * (layer.kernel**2 if isinstance(layer, Conv) else 1)
+    return {"direct": (float(x.abs().amax()),)} if numbers >= _LEAST_DIRECT else {}
 
 
 def _toom(x: torch.Tensor, taps: int) -> Iterator[tuple[str, tuple[float, ...]]]:

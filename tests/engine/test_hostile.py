@@ -171,7 +171,8 @@ def test_half_of_the_machine_s_memory_is_the_bound_unless_one_is_given(tmp_path:
     path = tmp_path / "large.gan"
     grow = [Record(6, f"grow{i}", (i + 1,), (), {"factor": (64,), "bilinear": (1,)}) for i in range(2)]
     pad = Record(21, "pad", (3,), (), {"size": (6144,), "mode": (0,)})
-    path.write_bytes(gan_file.encode(ported(1, (1, 16384, 16384), 4), [to_one_pixel(), *grow, pad]))
+    scale = Record(12, "scale", (4,), (), {}, {"factor": (2.0,), "offset": (0.0,)})
+    path.write_bytes(gan_file.encode(ported(1, (1, 16384, 16384), 5), [to_one_pixel(), *grow, pad, scale]))
     half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE") // 2
     with Model(path) as model:
         try:

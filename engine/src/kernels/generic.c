@@ -100,6 +100,10 @@ static void toom_out(int points, int tile, const float *p, float *strip, ptrdiff
 
 /* Values of the transposed interpolation: the polynomials whose zeros are all other points, on the inputs. */
 static void winograd_values(int side, const float *d, ptrdiff_t ds, float *v, ptrdiff_t vs) {
+    if (side == WINOGRAD_SMALL) {
+        v[0] = d[ds] - d[0], v[vs] = d[ds], v[2 * vs] = d[2 * ds] - d[ds];
+        return;
+    }
     if (side == WINOGRAD_HALVED) {
         const float a = (float)HALVED_POINTS[0], b = (float)HALVED_POINTS[2];
         const float q1 = d[3 * ds] - b * b * d[ds], q2 = d[3 * ds] - a * a * d[ds];
@@ -118,6 +122,10 @@ static void winograd_values(int side, const float *d, ptrdiff_t ds, float *v, pt
 
 /* Output i is the sum over the points of point^i times the product there. */
 static void winograd_outputs(int side, const float *p, ptrdiff_t ps, float *y, ptrdiff_t ys) {
+    if (side == WINOGRAD_SMALL) {
+        y[0] = p[0] + p[ps], y[ys] = p[ps] + p[2 * ps];
+        return;
+    }
     if (side == WINOGRAD_HALVED) {
         const float a = (float)HALVED_POINTS[0], b = (float)HALVED_POINTS[2];
         const float s1 = p[0] + p[ps], s2 = p[2 * ps] + p[3 * ps];
@@ -151,9 +159,9 @@ static void winograd_out(int side, int channels, const float *p, const float *bi
                          ptrdiff_t row, ptrdiff_t step, int rows, int columns) {
     enum { TILE = WINOGRAD_TILE };
     for (int n = 0; n < channels; n++) {
-        float half[WINOGRAD * TILE], full[TILE * TILE];
+        float half[WINOGRAD * TILE] = {0}, full[TILE * TILE];
         for (int i = 0; i < side; i++) winograd_outputs(side, p + (ptrdiff_t)i * side * NR + n, NR, half + i * TILE, 1);
-        for (int j = 0; j < TILE; j++) winograd_outputs(side, half + j, TILE, full + j, TILE);
+        for (int j = 0; j < winograd_tile(side); j++) winograd_outputs(side, half + j, TILE, full + j, TILE);
         for (int i = 0; i < rows; i++)
             for (int j = 0; j < columns; j++) {
                 const float sum = full[i * TILE + j] + bias[n];

@@ -19,12 +19,16 @@ enum {
     MAX_TOOM = 5, /* points per side of the largest Toom-Cook transform */
     WINOGRAD = 6, /* of Winograd's, with tiles of WINOGRAD_TILE outputs */
     WINOGRAD_HALVED = 5, /* the same of convolutions of stride 2 */
+    WINOGRAD_SMALL = 3, /* the same with tiles of half the side, for images of few tiles */
     WINOGRAD_TILE = 4,
     /* The largest number that an input becomes in 16 bits, and how many products are added up as whole numbers.  Inputs
      * have 14 bits, so weights can have 12 or 13 before a sum of INT16_SLICE products overflows (pack_int16.c). */
     INT16_MOST = 16383,
     INT16_SLICE = 128
 };
+
+/* Outputs per side of a tile of Winograd's transform with `side` points. */
+static inline int winograd_tile(int side) { return side == WINOGRAD_SMALL ? WINOGRAD_TILE / 2 : WINOGRAD_TILE; }
 
 typedef struct activation {
     activation_kind kind;

@@ -15,4 +15,7 @@ static const double WINOGRAD_POINTS[WINOGRAD - 1] = {0, 0.70710678118654752, -0.
 /* And those of F(4 x 4, 2 x 2), +-1/2 and +-3/2. */
 static const double HALVED_POINTS[WINOGRAD_HALVED - 1] = {0.5, -0.5, 1.5, -1.5};
 
+/* And those of F(2 x 2, 2 x 2). */
+static const double SMALL_POINTS[WINOGRAD_SMALL - 1] = {0, 1};
+
 #endif

@@ -2,8 +2,12 @@
 
 static const float SQRT_HALF = 0.70710678f, SQRT_TWO = 1.41421356f;
 
-/* `side` is a constant in every use: 6 or 5. */
+/* `side` is a constant in every use: 6, 5 or 3. */
 INLINE void winograd_values(const int side, const vf *d, vf *v) {
+    if (side == WINOGRAD_SMALL) {
+        v[0] = v_sub(d[1], d[0]), v[1] = d[1], v[2] = v_sub(d[2], d[1]);
+        return;
+    }
     if (side == WINOGRAD_HALVED) {
         const vf a = v_set1(0.5f), b = v_set1(1.5f), aa = v_set1(0.25f), bb = v_set1(2.25f);
         const vf q1 = v_fnma(bb, d[1], d[3]), q2 = v_fnma(aa, d[1], d[3]);
@@ -27,6 +31,10 @@ INLINE void winograd_values(const int side, const vf *d, vf *v) {
 }
 
 INLINE void winograd_outputs(const int side, const vf *p, vf *y) {
+    if (side == WINOGRAD_SMALL) {
+        y[0] = v_add(p[0], p[1]), y[1] = v_add(p[1], p[2]);
+        return;
+    }
     if (side == WINOGRAD_HALVED) {
         const vf s1 = v_add(p[0], p[1]), s2 = v_add(p[2], p[3]), bb = v_set1(2.25f), aa = v_set1(0.25f);
         const vf q1 = v_mul(v_set1(0.5f), v_sub(p[0], p[1])), q2 = v_mul(v_set1(1.5f), v_sub(p[2], p[3]));
@@ -75,19 +83,22 @@ INLINE void winograd_in_as(const int side, const int narrow, const float *const 
 static void winograd_in(int side, const float *const *x, ptrdiff_t blocks, float *v, ptrdiff_t point_step,
                         ptrdiff_t block_step) {
     if (side == WINOGRAD) winograd_in_as(WINOGRAD, 0, x, blocks, NULL, v, point_step, block_step);
-    else winograd_in_as(WINOGRAD_HALVED, 0, x, blocks, NULL, v, point_step, block_step);
+    else if (side == WINOGRAD_HALVED) winograd_in_as(WINOGRAD_HALVED, 0, x, blocks, NULL, v, point_step, block_step);
+    else winograd_in_as(WINOGRAD_SMALL, 0, x, blocks, NULL, v, point_step, block_step);
 }
 
 #ifdef INT16_RATE
 static void winograd_in_int16(int side, const float *const *x, ptrdiff_t blocks, const float *scale, int16_t *v,
                               ptrdiff_t point_step, ptrdiff_t block_step) {
     if (side == WINOGRAD) winograd_in_as(WINOGRAD, 1, x, blocks, scale, v, point_step, block_step);
-    else winograd_in_as(WINOGRAD_HALVED, 1, x, blocks, scale, v, point_step, block_step);
+    else if (side == WINOGRAD_HALVED) winograd_in_as(WINOGRAD_HALVED, 1, x, blocks, scale, v, point_step, block_step);
+    else winograd_in_as(WINOGRAD_SMALL, 1, x, blocks, scale, v, point_step, block_step);
 }
 #endif
 
 INLINE void winograd_out_of(const int side, int channels, const float *p, const float *bias, const float *slope,
                             float *y, ptrdiff_t row, ptrdiff_t step, int rows, int columns) {
+    const int tile = winograd_tile(side);
     for (int part = 0; part < channels; part += VL) {
         const vf shift = v_load(bias + part), below = v_load(slope + part);
         vf half[WINOGRAD_TILE * WINOGRAD];
@@ -98,15 +109,15 @@ INLINE void winograd_out_of(const int side, int channels, const float *p, const 
             for (int i = 0; i < side; i++) value[i] = v_load(p + (ptrdiff_t)(i * side + j) * NR + part);
             winograd_outputs(side, value, out);
 #pragma GCC unroll 4
-            for (int i = 0; i < WINOGRAD_TILE; i++) half[i * side + j] = out[i];
+            for (int i = 0; i < tile; i++) half[i * side + j] = out[i];
         }
 #pragma GCC unroll 4
-        for (int i = 0; i < WINOGRAD_TILE; i++) {
+        for (int i = 0; i < tile; i++) {
             if (i >= rows) break;
             vf out[WINOGRAD_TILE];
             winograd_outputs(side, half + i * side, out);
 #pragma GCC unroll 4
-            for (int j = 0; j < WINOGRAD_TILE; j++)
+            for (int j = 0; j < tile; j++)
                 if (j < columns)
                     v_store(y + i * row + j * step + part, v_act(v_add(out[j], shift), ACT_LEAKY_RELU, below));
         }
@@ -116,5 +127,7 @@ INLINE void winograd_out_of(const int side, int channels, const float *p, const 
 static void winograd_out(int side, int channels, const float *p, const float *bias, const float *slope, float *y,
                          ptrdiff_t row, ptrdiff_t step, int rows, int columns) {
     if (side == WINOGRAD) winograd_out_of(WINOGRAD, channels, p, bias, slope, y, row, step, rows, columns);
-    else winograd_out_of(WINOGRAD_HALVED, channels, p, bias, slope, y, row, step, rows, columns);
+    else if (side == WINOGRAD_HALVED)
+        winograd_out_of(WINOGRAD_HALVED, channels, p, bias, slope, y, row, step, rows, columns);
+    else winograd_out_of(WINOGRAD_SMALL, channels, p, bias, slope, y, row, step, rows, columns);
 }
