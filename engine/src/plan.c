@@ -120,6 +120,14 @@ void gan_i_tile(const gan_conv *conv, gan_method method, const gan_kernels *kern
         tiling->panel_group--; /* work for every member */
 }
 
+/* In how many parts blocks are multiplied so that all members have equally many.  Each part transforms its block's inputs
+ * again. */
+static uint32_t parts_of_blocks(uint32_t blocks, uint32_t panels, uint32_t members) {
+    uint32_t parts = 1;
+    while (blocks < 4 * members && blocks * parts % members && parts < panels) parts++;
+    return parts;
+}
+
 void gan_i_tile_winograd(const gan_conv *conv, gan_method method, const gan_kernels *kernels, uint32_t chunk,
                          int members, winograd_tiling *out) {
     out->int16 = method_is_int16(method);
@@ -140,6 +148,7 @@ void gan_i_tile_winograd(const gan_conv *conv, gan_method method, const gan_kern
     const uint64_t blocks = (tiles + block - 1) / block;
     out->block = (uint32_t)((tiles + blocks - 1) / blocks);
     out->blocks = (uint32_t)((tiles + out->block - 1) / out->block);
+    out->parts = parts_of_blocks(out->blocks, padded(conv->out.c, kernels) / (uint32_t)kernels->nr, (uint32_t)members);
     out->inputs = tile * most + points * WINOGRAD_APART;
     out->thread_scratch = out->inputs + most * points * (uint64_t)kernels->nr;
 }
@@ -217,10 +226,12 @@ double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernel
         const double sums = conv->in.c % KBLOCK ? tiling.slices - 1 : 0;
         work = rows_cost(block, kernels, machine) * tiles / block * in * tiling.slices * panels * points;
         other = tiles * points *
-                (WINOGRAD_IN * (double)round_up(conv->in.c, KBLOCK) * tiling.slices +
+                (WINOGRAD_IN * (double)round_up(conv->in.c, KBLOCK) * tiling.slices * tiling.parts +
                  (WINOGRAD_OUT + WINOGRAD_SUM * sums) * panels * kernels->nr) /
                 vectors / 2;
-        reads = parts = tiling.blocks;
+        const uint32_t items = tiling.blocks * tiling.parts, each = (items + (uint32_t)members - 1) / (uint32_t)members;
+        reads = tiling.blocks;
+        parts = (double)items / each;
     } else {
         gan_tiling tiling;
         gan_i_tile(conv, method, kernels, images, members, &tiling);

@@ -24,7 +24,8 @@ typedef struct winograd_tiling {
     int side, tile; /* points and outputs per side of a tile */
     uint32_t slices; /* of channels that are multiplied together */
     uint32_t ty, tx; /* tiles per image */
-    uint32_t block, blocks;
+    uint32_t block, blocks; /* tiles that are multiplied together, and how many such blocks there are */
+    uint32_t parts; /* of each block's panels: work for every member if there are few blocks */
     int int16; /* whether transformed inputs are 16-bit numbers */
     uint64_t inputs, thread_scratch; /* floats of a block's transformed inputs; with its products, for any chunk */
 } winograd_tiling;

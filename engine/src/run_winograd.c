@@ -166,14 +166,15 @@ void gan_i_run_winograd(gan_worker *worker, const gan_step *step, gan_method met
     float *v = worker->thread_scratch, *products = v + tiling.inputs, slopes[MAX_NR];
     for (uint32_t n = 0; n < nr; n++)
         slopes[n] = step->act.kind == ACT_RELU ? 0 : step->act.kind == ACT_LEAKY_RELU ? step->act.slope : 1;
-    for (uint64_t n; gan_i_group_take(&worker->cursor, tiling.blocks, &n);) {
-        const uint64_t first = n * tiling.block;
+    for (uint64_t n; gan_i_group_take(&worker->cursor, (uint64_t)tiling.blocks * tiling.parts, &n);) {
+        const uint64_t first = n / tiling.parts * tiling.block, part = n % tiling.parts;
         const tile_block block = {first, (int64_t)(tiles - first < tiling.block ? tiles - first : tiling.block)};
         for (uint32_t m = 0, at = 0; m < step_pieces(step); m++) {
             transform(worker, step, &tiling, block, &packed, step_piece(step, m), at / KBLOCK, v);
             at += worker->shared->program->values[step_piece(step, m)].shape.c;
         }
-        for (uint32_t u = 0; u < panels; u++) {
+        const uint32_t end = (uint32_t)(panels * (part + 1) / tiling.parts);
+        for (uint32_t u = (uint32_t)(panels * part / tiling.parts); u < end; u++) {
             multiply(worker, conv, &tiling, block, v, &packed, u, products);
             restore(worker, step, &tiling, block, u, products, prelu ? step->act.slopes + u * nr : slopes);
         }

@@ -274,43 +274,52 @@ static void lerp(const float *a, const float *b, float t, float *y, ptrdiff_t n)
 
 /* ---- norms, slopes and filters per channel ---- */
 
-enum { SUMMED = 64 }; /* pixels that are summed at once: sums of sums round less than one long sum */
-
-/* sum[j] += x - mean, or its square, over the pixels: NV vectors of channels. */
+/* sum[j] = the sum of x - mean, or of its square, over the pixels: NV vectors of channels. */
 INLINE void deviations(const int squared, const float *x, ptrdiff_t pixels, ptrdiff_t channels, const vf mean[NV],
                        vf sum[NV]) {
-    for (ptrdiff_t first = 0; first < pixels; first += SUMMED) {
-        const ptrdiff_t end = first + SUMMED < pixels ? first + SUMMED : pixels;
-        vf part[2][NV];
-        for (int j = 0; j < NV; j++) part[0][j] = part[1][j] = v_set1(0);
-        ptrdiff_t i = first;
-        for (; i + 2 <= end; i += 2)
+    vf part[2][NV];
+    for (int j = 0; j < NV; j++) part[0][j] = part[1][j] = v_set1(0);
+    ptrdiff_t i = 0;
+    for (; i + 2 <= pixels; i += 2)
 #pragma GCC unroll 8
-            for (int k = 0; k < 2 * NV; k++) {
-                const vf d = v_sub(v_load(x + (i + k / NV) * channels + k % NV * VL), mean[k % NV]);
-                part[k / NV][k % NV] = squared ? v_fma(d, d, part[k / NV][k % NV]) : v_add(part[k / NV][k % NV], d);
-            }
-        for (; i < end; i++)
-            for (int j = 0; j < NV; j++) {
-                const vf d = v_sub(v_load(x + i * channels + j * VL), mean[j]);
-                part[0][j] = squared ? v_fma(d, d, part[0][j]) : v_add(part[0][j], d);
-            }
-        for (int j = 0; j < NV; j++) sum[j] = v_add(sum[j], v_add(part[0][j], part[1][j]));
-    }
+        for (int k = 0; k < 2 * NV; k++) {
+            const vf d = v_sub(v_load(x + (i + k / NV) * channels + k % NV * VL), mean[k % NV]);
+            part[k / NV][k % NV] = squared ? v_fma(d, d, part[k / NV][k % NV]) : v_add(part[k / NV][k % NV], d);
+        }
+    for (; i < pixels; i++)
+        for (int j = 0; j < NV; j++) {
+            const vf d = v_sub(v_load(x + i * channels + j * VL), mean[j]);
+            part[0][j] = squared ? v_fma(d, d, part[0][j]) : v_add(part[0][j], d);
+        }
+    for (int j = 0; j < NV; j++) sum[j] = v_add(part[0][j], part[1][j]);
 }
 
+/* Pixels are taken in groups, which the first-level cache still has when the squares are summed, and the moments of a
+ * group are joined to those of the pixels before it. */
 static void moments(const float *x, ptrdiff_t pixels, ptrdiff_t channels, float *mean, float *squares) {
-    for (ptrdiff_t first = 0; first < channels; first += NR) {
-        vf middle[NV], sum[NV];
-        for (int j = 0; j < NV; j++) middle[j] = v_load(x + first + j * VL), sum[j] = v_set1(0);
-        deviations(0, x + first, pixels, channels, middle, sum); /* from the first pixel: small numbers round less */
-        for (int j = 0; j < NV; j++) {
-            middle[j] = v_fma(sum[j], v_set1(1 / (float)pixels), middle[j]);
-            v_store(mean + first + j * VL, middle[j]);
-            sum[j] = v_set1(0);
+    enum { GROUP = 16 };
+    for (ptrdiff_t before = 0; before < pixels; before += GROUP) {
+        const ptrdiff_t n = before + GROUP < pixels ? GROUP : pixels - before;
+        const vf part = v_set1(1 / (float)n), share = v_set1((float)n / (float)(before + n)),
+                 old = v_set1((float)before);
+        for (ptrdiff_t first = 0; first < channels; first += NR) {
+            const float *from = x + before * channels + first;
+            vf middle[NV], sum[NV];
+            for (int j = 0; j < NV; j++) middle[j] = v_load(from + j * VL);
+            deviations(0, from, n, channels, middle, sum); /* from the first pixel: small numbers round less */
+            for (int j = 0; j < NV; j++) middle[j] = v_fma(sum[j], part, middle[j]);
+            deviations(1, from, n, channels, middle, sum);
+            for (int j = 0; j < NV; j++) {
+                float *to = mean + first + j * VL, *to_squares = squares + first + j * VL;
+                if (before) {
+                    const vf was = v_load(to), apart = v_sub(middle[j], was), moved = v_mul(apart, share);
+                    middle[j] = v_add(was, moved);
+                    sum[j] = v_add(sum[j], v_fma(v_mul(moved, old), apart, v_load(to_squares)));
+                }
+                v_store(to, middle[j]);
+                v_store(to_squares, sum[j]);
+            }
         }
-        deviations(1, x + first, pixels, channels, middle, sum);
-        for (int j = 0; j < NV; j++) v_store(squares + first + j * VL, sum[j]);
     }
 }
 
