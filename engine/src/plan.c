@@ -192,8 +192,9 @@ static double products_of(const gan_conv *conv, int side) {
 
 double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernels *kernels, uint32_t images,
                        int members, const gan_machine *machine) {
-    /* half panels have kernels of their own */
-    const double in = conv->in.c, panels = (double)round_up(conv->out.c, KBLOCK) / kernels->nr,
+    /* half panels have kernels of their own, but not for 16-bit products without a transform */
+    const uint64_t unit = method_is_int16(method) && !method_points(method) ? (uint64_t)kernels->nr : KBLOCK;
+    const double in = conv->in.c, panels = (double)round_up(conv->out.c, unit) / kernels->nr,
                  vectors = (double)machine->fma_per_cycle / 2;
     const double bytes = 4.0 * (double)gan_i_method_floats(conv, method, kernels),
                  phases_z = conv->dims > 2 ? conv->out_stride : 1,
@@ -212,7 +213,7 @@ double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernel
         if (method == METHOD_DIRECT_INT16) other += INT16_IN * images * rounded * in / vectors / 2;
         parts *= PARTS;
     } else if (method_is_fold(method)) {
-        const double columns = (double)round_up(fold_columns(conv), KBLOCK);
+        const double columns = (double)round_up(fold_columns(conv), unit);
         work = rows_cost(conv->in.w, kernels, machine) * shape_rows(conv->in) * images * in * columns / kernels->nr;
         other = images * (double)shape_pixels(conv->in) * (columns * FOLD_COLUMN + FOLD_PIXEL);
         if (method == METHOD_FOLD_INT16) other += INT16_IN * images * (double)shape_pixels(conv->in) * in / vectors / 2;
