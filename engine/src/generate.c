@@ -21,7 +21,8 @@ static void work(void *arg, int member) {
     const uint64_t count = call->count, chunk = call->plan.chunk,
                    group_scratch = context->setup.group_scratch[call->plan.members == context->setup.threads];
     const uint64_t values = gan_i_values_floats(gan_i_context_program(context), context->setup.methods);
-    gan_worker worker = {.shared = &call->shared, .cursor = {.group = &context->groups[grouped ? 0 : member]}};
+    gan_worker worker = {.shared = &call->shared,
+                         .cursor = {.group = &context->groups[grouped ? 0 : member], .member = grouped ? member : 0}};
     worker.values = context->scratch + (grouped ? 0 : group_scratch * (uint64_t)member);
     worker.thread_scratch = context->scratch + context->setup.floats -
                             context->setup.thread_scratch * (uint64_t)(member + 1);

@@ -144,11 +144,27 @@ void gan_i_pool_free(gan_pool *pool) {
 }
 
 void gan_i_group_init(gan_group *group, gan_pool *pool, int size) {
-    atomic_init(&group->ticket, 0);
+    for (int k = 0; k < MOST_RANGES; k++) atomic_init(&group->tickets[k], 0);
     atomic_init(&group->done, 0);
     atomic_init(&group->sleepers, 0);
     group->pool = pool;
     group->size = size;
+    group->ranges = size < MOST_RANGES ? size : MOST_RANGES;
+}
+
+/* Take the next item of a range; 0 if none is left. */
+static int take_of(gan_cursor *cursor, int range, uint64_t items, uint64_t *item) {
+    gan_group *group = cursor->group;
+    const uint64_t ranges = (uint64_t)group->ranges, first = items * (uint64_t)range / ranges,
+                   count = items * ((uint64_t)range + 1) / ranges - first;
+    atomic_ullong *ticket = &group->tickets[range];
+    unsigned long long t = atomic_load_explicit(ticket, memory_order_acquire);
+    do {
+        if ((uint32_t)(t >> 32) != cursor->phase || (uint32_t)t >= count) return 0;
+    } while (!atomic_compare_exchange_weak_explicit(ticket, &t, t + 1, memory_order_acq_rel, memory_order_acquire));
+    *item = first + (uint32_t)t;
+    cursor->holding = 1;
+    return 1;
 }
 
 int gan_i_group_take(gan_cursor *cursor, uint64_t items, uint64_t *item) {
@@ -157,23 +173,20 @@ int gan_i_group_take(gan_cursor *cursor, uint64_t items, uint64_t *item) {
         cursor->holding = 0;
         if (atomic_fetch_add_explicit(&group->done, 1, memory_order_acq_rel) + 1 == items) { /* the last of the phase */
             atomic_store_explicit(&group->done, 0, memory_order_relaxed);
-            atomic_store(&group->ticket, (unsigned long long)(cursor->phase + 1) << 32);
+            for (int k = group->ranges; k--;)
+                atomic_store(&group->tickets[k], (unsigned long long)(cursor->phase + 1) << 32);
             if (group->size > 1) wake_sleepers(group->pool, &group->sleepers);
             return 0;
         }
     }
-    unsigned long long t = atomic_load_explicit(&group->ticket, memory_order_acquire);
-    do {
-        if ((uint32_t)(t >> 32) != cursor->phase || (uint32_t)t >= items) return 0;
-    } while (
-        !atomic_compare_exchange_weak_explicit(&group->ticket, &t, t + 1, memory_order_acq_rel, memory_order_acquire));
-    *item = (uint32_t)t;
-    cursor->holding = 1;
-    return 1;
+    const int own = cursor->member * group->ranges / group->size;
+    for (int k = 0; k < group->ranges; k++)
+        if (take_of(cursor, (own + k) % group->ranges, items, item)) return 1;
+    return 0;
 }
 
 static int is_over(const gan_cursor *cursor) {
-    return (uint32_t)(atomic_load(&cursor->group->ticket) >> 32) != cursor->phase;
+    return (uint32_t)(atomic_load(&cursor->group->tickets[0]) >> 32) != cursor->phase;
 }
 
 void gan_i_group_barrier(gan_cursor *cursor) {

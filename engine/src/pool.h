@@ -15,20 +15,24 @@ void gan_i_pool_free(gan_pool *pool);
  * them are done. A member may run twice in one call. One call at a time. In a forked child the caller works alone. */
 void gan_i_pool_run(gan_pool *pool, void (*work)(void *arg, int member), void *arg);
 
-/* A phase is a number of items. Whichever member is free takes the next one, and the phase is over when all items are
- * done. So a member that the system doesn't run is waited for only if it holds an item, and it skips the phases that it
+enum { MOST_RANGES = 8 };
+
+/* A phase is a number of items, in ranges. A member takes those of its own range first, so that from phase to phase it
+ * reads what it wrote itself and what is in its caches, then those of others. The phase is over when all items are done.
+ * So a member that the system doesn't run is waited for only if it holds an item, and it skips the phases that it
  * missed. */
 typedef struct gan_group {
-    _Alignas(64) atomic_ullong ticket; /* phase << 32 | next item */
+    _Alignas(64) atomic_ullong tickets[MOST_RANGES]; /* of each range: phase << 32 | its next item; [0] changes last */
     _Alignas(64) atomic_uint done; /* items of the phase that are finished */
     atomic_uint sleepers; /* members that sleep until the phase ends */
     gan_pool *pool; /* the pool of its members; NULL if there is only one */
-    int size;
+    int size, ranges;
 } gan_group;
 
 /* Where a member is in its group's phases; all zeros at the start of a call. */
 typedef struct gan_cursor {
     gan_group *group;
+    int member; /* of the group, 0 .. size-1 */
     uint32_t phase;
     int holding; /* an item that is not finished yet */
 } gan_cursor;

@@ -386,13 +386,42 @@ static int check_forks(gan_model *model) {
 
 /* A member that holds an item for long is waited for asleep: yields would burn what it may need. */
 static void slow_member(void *arg, int index) {
-    gan_cursor cursor = {.group = arg};
+    gan_cursor cursor = {.group = arg, .member = index};
     uint64_t item;
     while (gan_i_group_take(&cursor, 2, &item)) {
         if (index) usleep(300000);
         else usleep(1000); /* so that the other one comes */
     }
     gan_i_group_barrier(&cursor);
+}
+
+/* Members that take items in turn get those of their own range first, and every item of a phase is taken once. */
+static int check_ranges(void) {
+    enum { MEMBERS = 3, ITEMS = 10, PHASES = 3 };
+    gan_group group;
+    gan_cursor cursors[MEMBERS];
+    int wrong = 0;
+    gan_i_group_init(&group, NULL, MEMBERS);
+    for (int m = 0; m < MEMBERS; m++) cursors[m] = (gan_cursor){.group = &group, .member = m};
+    for (int phase = 0; phase < PHASES; phase++) {
+        int taken[ITEMS] = {0}, left = MEMBERS;
+        for (int turn = 0; left; turn++) {
+            left = 0;
+            for (int m = 0; m < MEMBERS; m++) {
+                uint64_t item;
+                if (m == 2 && turn > 1) continue; /* it holds an item, and the others take the rest of its range */
+                if (!gan_i_group_take(&cursors[m], ITEMS, &item)) continue;
+                wrong += turn < 2 && item != (uint64_t)(ITEMS * m / MEMBERS + turn);
+                taken[item]++;
+                left++;
+            }
+        }
+        uint64_t item;
+        wrong += gan_i_group_take(&cursors[2], ITEMS, &item); /* finishes the last one */
+        for (int i = 0; i < ITEMS; i++) wrong += taken[i] != 1;
+        for (int m = 0; m < MEMBERS; m++) gan_i_group_barrier(&cursors[m]);
+    }
+    return check(!wrong, "ranges of items");
 }
 
 static int check_waiting(void) {
@@ -602,7 +631,7 @@ int main(int argc, char **argv) {
     failed += check_arguments(model) + check_counts(model) + check_memory() + check_same_bits(KNOWN "/chain.gan") +
               check_same_bits(KNOWN "/labels.gan") + check_same_bits(KNOWN "/volume-3.gan") + check_volume() +
               check_files() + check_fork(model);
-    failed += check_forks(model) + check_sharing(model) + check_labels() + check_waiting();
+    failed += check_forks(model) + check_sharing(model) + check_labels() + check_waiting() + check_ranges();
     failed += check_signals(model);
     failed += check_masks(model) + check_quotas() + check_caller_errors(model);
     failed += check_many_threads(model, argc > 1 ? atoi(argv[1]) : 1);
