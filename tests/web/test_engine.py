@@ -326,7 +326,7 @@ def test_closing_ends_what_is_on_its_way_and_what_comes_later(small: Path, tmp_p
     printed = in_node(
         """const generator = await open(given[0], { threads: 2 });
         const messages = [];
-        const asked = generator.generate({ count: 1 }).catch((e) => messages.push(e.message));
+        const asked = generator.generate({ count: 256 }).catch((e) => messages.push(e.message));
         await new Promise((resolve) => setTimeout(resolve));
         for (const begun = Date.now(); Date.now() - begun < 500; ); // until the answer lies in the queue
         generator.close();
