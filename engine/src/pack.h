@@ -7,7 +7,7 @@
 /* The methods to compute a convolution. DIRECT applies to every geometry; FOLD, for few output channels, multiplies
  * each input pixel with all kernel elements and adds up the products; TOOM_n transforms tiles to n x n points, and
  * WINOGRAD those of 3 x 3 kernels to 6 x 6, each with the pixels around it; with stride 2, those of 3 x 3 and 4 x 4
- * kernels, to 5 x 5.  Those with INT16 multiply 16-bit numbers. */
+ * kernels, to 5 x 5, or for images of few tiles (SMALL) to 3 x 3.  Those with INT16 multiply 16-bit numbers. */
 typedef enum gan_method {
     METHOD_DIRECT,
     METHOD_FOLD,
@@ -124,7 +124,8 @@ uint64_t gan_i_method_floats(const gan_conv *conv, gan_method method, const gan_
  *   DIRECT  [phase z][phase y][phase x][panel][tap z][tap y][tap x][in][nr]
  *   FOLD    [panel of (kz, ky, kx, out) flattened][in][nr]
  *   TOOM_n, WINOGRAD  [phase z][phase y][phase x][panel][point y, point x][tap z, or slice][in][nr]
- * and for those with INT16, [in / 2][nr][2] of each, behind floats (int16_parts); a set is a point or a tap.
+ * and for those with INT16, [in / 2][nr][2] of each, behind floats (int16_parts); a set is a point, a tap or,
+ * if one product takes all taps (int16_sets), the whole kernel.
  * `dense` is scratch of gan_i_pack_scratch floats.  Rounded once, from double, where weights are combined. */
 /* Where the parts of a method's packed weights in 16 bits lie, in floats. */
 typedef struct int16_parts {

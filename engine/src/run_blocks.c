@@ -243,10 +243,14 @@ int gan_i_blocks_fit_int16(const gan_conv *conv) {
                                                                : gan_i_blocks_fit(conv);
 }
 
+/* What a product in 16 bits takes of a pixel: the channels of one kernel element or a patch, rounded up. */
+static uint64_t narrow_values(const gan_conv *conv) {
+    return round_up(int16_inputs(conv, METHOD_DIRECT_INT16), KBLOCK);
+}
+
 uint64_t gan_i_blocks_floats_int16(const gan_conv *conv, const gan_kernels *kernels) {
     const uint64_t pointers = conv_elements(conv) * (sizeof(const float *) / sizeof(float));
-    const uint64_t wide = round_up(int16_inputs(conv, METHOD_DIRECT_INT16), KBLOCK);
-    return block_pixels(kernels) * (pointers + padded(conv->out.c, kernels) + wide / 2) +
+    return block_pixels(kernels) * (pointers + padded(conv->out.c, kernels) + narrow_values(conv) / 2) +
            (conv_is_gathered(conv) ? block_pixels(kernels) * patch_floats(conv) + line_floats(conv, kernels) : 0);
 }
 
@@ -257,8 +261,7 @@ static void run_block_int16(const gan_worker *worker, const gan_step *step, cons
     const gan_kernels *kernels = worker->shared->kernels;
     const packed_units weights = packed_units_of(conv, METHOD_DIRECT_INT16, kernels, packed);
     const int64_t nr = kernels->nr, out_c = padded(conv->out.c, kernels),
-                  taps = (int64_t)int16_sets(conv, METHOD_DIRECT_INT16),
-                  wide = (int64_t)round_up(int16_inputs(conv, METHOD_DIRECT_INT16), KBLOCK);
+                  taps = (int64_t)int16_sets(conv, METHOD_DIRECT_INT16), wide = (int64_t)narrow_values(conv);
     float *out = value_at(worker, step->output, 0) + (int64_t)block->first * out_c;
     const float *bias = worker->shared->program->constants + step->constants;
     if (conv_is_gathered(conv)) gather(worker, step, block);
@@ -297,11 +300,10 @@ static void run_block_int16(const gan_worker *worker, const gan_step *step, cons
 void gan_i_run_blocks_int16(gan_worker *worker, const gan_step *step, const float *weights) {
     pixel_block block = block_in(worker, &step->conv);
     const gan_conv *conv = &step->conv;
-    const uint64_t pixels = block_pixels(worker->shared->kernels),
-                   wide = round_up(int16_inputs(conv, METHOD_DIRECT_INT16), KBLOCK);
+    const uint64_t pixels = block_pixels(worker->shared->kernels);
     block.narrow = (int16_t *)(void *)(block.sums + pixels * padded(conv->out.c, worker->shared->kernels));
     if (conv_is_gathered(conv)) {
-        block.patches = (float *)(void *)(block.narrow + pixels * wide);
+        block.patches = (float *)(void *)(block.narrow + pixels * narrow_values(conv));
         block.line = block.patches + pixels * patch_floats(conv);
     }
     each_block(worker, step, &block, weights, run_block_int16);
