@@ -202,7 +202,8 @@ typedef struct gan_step_info {
     uint32_t width; /**< likewise */
     uint32_t points; /**< per side of a tile of a transformed method; 0 for other methods */
     const char *operation; /**< the operation's name in docs/gan-file-format.md: "CONV_TRANSPOSE" */
-    const char *method; /**< "direct", "fold", "toom3", "toom4", "toom5", "winograd", or "rows" for no product */
+    const char *method; /**< "direct", "fold", "strassen", "toom3", "toom4", "toom5", "winograd", "winograd3", or "rows"
+                             for no product */
     const char *arithmetic; /**< of its products: "float32" or "int16" */
     char layer[64]; /**< the layer's name in the file, cut to 63 bytes; "" in files that don't name layers */
     uint32_t depth; /**< of what it computes, if it is a volume; 0 for others */

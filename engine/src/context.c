@@ -204,9 +204,6 @@ void gan_describe_context(const gan_context *context, gan_context_info *info) {
     gan_i_hand(info, &known, sizeof known);
 }
 
-static const char *const METHODS[METHOD_COUNT] = {"direct",   "fold",  "toom3", "toom4",    "toom5",
-                                                  "winograd", "toom3", "toom5", "winograd", "direct"};
-
 gan_status gan_describe_step(const gan_context *context, uint32_t index, gan_step_info *info) {
     if (!context || !info) return GAN_ERROR_ARGUMENT;
     const gan_program *program = gan_i_context_program(context);
@@ -222,7 +219,7 @@ gan_status gan_describe_step(const gan_context *context, uint32_t index, gan_ste
                            .width = value->shape.w,
                            .depth = value->shape.d,
                            .operation = gan_i_operation(step->layer->op)->name,
-                           .method = step->run ? "rows" : METHODS[method],
+                           .method = step->run ? "rows" : GAN_I_METHOD_NAMES[method_in_floats(method)],
                            .arithmetic = !step->run && method_is_int16(method) ? "int16" : "float32"};
     if (!step->run) {
         known.weights = gan_i_method_floats(&step->conv, method, kernels) * sizeof(float);

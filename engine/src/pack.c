@@ -5,8 +5,31 @@
 #include "kernels/points.h"
 #include "plan.h"
 
-const float GAN_I_METHOD_ERRORS[METHOD_COUNT] = {2e-6f, 2e-6f, 6e-6f, 3e-6f, 1e-5f, 1.5e-5f, 4e-6f,
-                                                 4e-3f, 7e-3f, 1e-2f, 2e-3f, 2e-3f, 6e-3f};
+const char *const GAN_I_METHOD_NAMES[METHOD_COUNT] = {[METHOD_DIRECT] = "direct",
+                                                      [METHOD_FOLD] = "fold",
+                                                      [METHOD_STRASSEN] = "strassen",
+                                                      [METHOD_TOOM3] = "toom3",
+                                                      [METHOD_TOOM4] = "toom4",
+                                                      [METHOD_TOOM5] = "toom5",
+                                                      [METHOD_WINOGRAD] = "winograd",
+                                                      [METHOD_WINOGRAD_SMALL] = "winograd3",
+                                                      [METHOD_TOOM3_INT16] = "toom3/16",
+                                                      [METHOD_TOOM5_INT16] = "toom5/16",
+                                                      [METHOD_WINOGRAD_INT16] = "winograd/16",
+                                                      [METHOD_DIRECT_INT16] = "direct/16",
+                                                      [METHOD_FOLD_INT16] = "fold/16",
+                                                      [METHOD_WINOGRAD_SMALL_INT16] = "winograd3/16"};
+
+const float GAN_I_METHOD_ERRORS[METHOD_COUNT] = {2e-6f, 2e-6f, 5e-6f, 6e-6f, 3e-6f, 1e-5f, 1.5e-5f,
+                                                 4e-6f, 4e-3f, 7e-3f, 1e-2f, 2e-3f, 2e-3f, 6e-3f};
+
+/* Strassen's own seven products.  Each quarter of the outputs but the last is first written by a product. */
+const strassen_product GAN_I_STRASSEN[STRASSEN_PRODUCTS] = {
+    {{1, 0, 0, 1}, {1, 0, 0, 1}, 0, 0, {0, 0, 0, 1}, -1},  {{0, 0, 1, 1}, {1, 0, 0, 0}, 2, 0, {0, 0, 0, -1}, -1},
+    {{1, 0, 0, 0}, {0, 1, 0, -1}, 1, 0, {0, 0, 0, 1}, -1}, {{0, 0, 0, 1}, {-1, 0, 1, 0}, -1, 0, {1, 0, 1, 0}, 2},
+    {{1, 1, 0, 0}, {0, 0, 0, 1}, -1, 0, {-1, 1, 0, 0}, 1}, {{-1, 0, 1, 0}, {1, 1, 0, 0}, 3, 1, {0}, 3},
+    {{0, 1, 0, -1}, {0, 0, 1, 1}, 0, 1, {0}, 0},
+};
 
 float gan_i_error_of_points(uint32_t points) {
     return GAN_I_METHOD_ERRORS[points < 3 ? METHOD_DIRECT : points < MAX_TOOM ? METHOD_TOOM3 : METHOD_TOOM5];
@@ -33,6 +56,9 @@ int gan_i_method_fits(const gan_conv *conv, gan_method method) {
     if (method == METHOD_WINOGRAD)
         return conv->kw == 3 && conv->kh == 3 && conv->out_stride == 1 &&
                (uint64_t)conv->kd * conv->in.c <= MAX_WINOGRAD && conv->out.h >= 2 && conv->out.w >= 2;
+    if (method == METHOD_STRASSEN)
+        return conv_elements(conv) == 1 && conv->out_stride == 1 && conv->pad == 0 && conv->in.c % (2 * KBLOCK) == 0 &&
+               conv->out.c % (2 * MAX_NR) == 0;
     const uint32_t stride = conv->out_stride;
     if (!is_covered(conv, conv->in.h, conv->out.h, conv->kh, conv->pad_y) ||
         !is_covered(conv, conv->in.w, conv->out.w, conv->kw, conv->pad))
@@ -51,6 +77,7 @@ uint64_t gan_i_method_floats(const gan_conv *conv, gan_method method, const gan_
                    slices = method_is_winograd(method) ? winograd_slices(conv) : conv->kd,
                    columns = round_up(fold_columns(conv), (uint64_t)kernels->nr);
     if (method == METHOD_DIRECT) return in * out * conv_elements(conv);
+    if (method == METHOD_STRASSEN) return in * out / 4 * STRASSEN_PRODUCTS;
     if (method == METHOD_FOLD) return in * columns;
     if (method == METHOD_FOLD_INT16)
         return gan_i_int16_parts(conv, method, kernels).weights + round_up(in, KBLOCK) * columns / 2;
@@ -62,11 +89,11 @@ uint64_t gan_i_method_floats(const gan_conv *conv, gan_method method, const gan_
 }
 
 uint64_t gan_i_pack_scratch(const gan_conv *conv, gan_method method, const gan_kernels *kernels) {
-    const uint64_t slices = method_is_winograd(method) ? winograd_slices(conv) : 1,
-                   panel = method_is_int16(method)
-                               ? slices * int16_sets(conv, method) * int16_inputs(conv, method) * (uint64_t)kernels->nr
-                               : 0;
-    return panel + conv_elements(conv) * conv->in.c * (method_is_fold(method) ? conv->out.c : (uint64_t)kernels->nr);
+    const uint64_t slices = method_is_winograd(method) ? winograd_slices(conv) : 1, nr = (uint64_t)kernels->nr;
+    const int whole = method_is_fold(method) || method == METHOD_STRASSEN; /* all channels at once, not a panel */
+    const uint64_t panel = method_is_int16(method) ? slices * int16_sets(conv, method) * int16_inputs(conv, method) * nr
+                                                   : 0;
+    return panel + conv_elements(conv) * conv->in.c * (whole ? conv->out.c : nr);
 }
 
 /* Some of a step's output channels. */
@@ -214,11 +241,9 @@ static void direct_panel(const gan_conv *conv, const float *dense, const phase_p
     }
 }
 
-static void pack_fold(const gan_step *step, gan_method method, const gan_kernels *kernels, float *dense, float *to) {
-    const gan_conv *conv = &step->conv;
+static void pack_fold(const gan_conv *conv, gan_method method, const gan_kernels *kernels, float *dense, float *to) {
     const uint64_t in = conv->in.c, out = conv->out.c, nr = (uint64_t)kernels->nr, columns = fold_columns(conv);
     const int16_parts parts = gan_i_int16_parts(conv, method, kernels);
-    to_dense(step, (channels){0, out}, dense);
     for (uint64_t first = 0; first < columns; first += nr) {
         float *panel = method == METHOD_FOLD ? to + first * in : dense + columns * in;
         for (uint64_t i = 0; i < in; i++) {
@@ -231,6 +256,21 @@ static void pack_fold(const gan_step *step, gan_method method, const gan_kernels
             gan_i_to_int16(panel, 1, 1, in, nr, to, to + parts.scales + first,
                            (int16_t *)(void *)(to + parts.weights) + first * round_up(in, KBLOCK));
     }
+}
+
+/* `dense`: all of the kernel's channels. */
+static void pack_strassen(const gan_conv *conv, const gan_kernels *kernels, const float *dense, float *to) {
+    const uint64_t nr = (uint64_t)kernels->nr, in = conv->in.c / 2, out = conv->out.c / 2;
+    for (uint64_t p = 0; p < STRASSEN_PRODUCTS; p++)
+        for (uint64_t first = 0; first < out; first += nr)
+            for (uint64_t i = 0; i < in; i++)
+                for (uint64_t n = first; n < first + nr; n++) {
+                    float sum = 0;
+                    for (uint64_t part = 0; part < STRASSEN_PARTS; part++)
+                        sum += (float)GAN_I_STRASSEN[p].weights[part] *
+                               dense[(part / 2 * in + i) * 2 * out + part % 2 * out + n];
+                    *to++ = sum;
+                }
 }
 
 /* Pack the slices of a kernel that one phase of the depth uses, for one panel, to the phase's first float `to`. */
@@ -287,8 +327,10 @@ void gan_i_pack(const gan_step *step, gan_method method, const gan_kernels *kern
     const uint64_t out = conv->out.c, nr = (uint64_t)kernels->nr, panels = padded(conv->out.c, kernels) / nr;
     const int sets = method_is_int16(method) ? (int)int16_sets(conv, method) : 0;
     for (int p = 0; p < sets; p++) to[p] = gan_i_int16_scale(step, method, p);
-    if (method_is_fold(method)) {
-        pack_fold(step, method, kernels, dense, to);
+    if (method_is_fold(method) || method == METHOD_STRASSEN) {
+        to_dense(step, (channels){0, out}, dense);
+        if (method == METHOD_STRASSEN) pack_strassen(conv, kernels, dense, to);
+        else pack_fold(conv, method, kernels, dense, to);
         return;
     }
     /* floats that one slice of the kernel takes in all phases of its rows and columns */

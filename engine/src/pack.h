@@ -5,12 +5,14 @@
 #include "program.h"
 
 /* The methods to compute a convolution. DIRECT applies to every geometry; FOLD, for few output channels, multiplies
- * each input pixel with all kernel elements and adds up the products; TOOM_n transforms tiles to n x n points, and
+ * each input pixel with all kernel elements and adds up the products; STRASSEN, for 1 x 1 kernels, multiplies sums of
+ * halves of the pixels and channels; TOOM_n transforms tiles to n x n points, and
  * WINOGRAD those of 3 x 3 kernels to 6 x 6, each with the pixels around it; with stride 2, those of 3 x 3 and 4 x 4
  * kernels, to 5 x 5, or for images of few tiles (SMALL) to 3 x 3.  Those with INT16 multiply 16-bit numbers. */
 typedef enum gan_method {
     METHOD_DIRECT,
     METHOD_FOLD,
+    METHOD_STRASSEN,
     METHOD_TOOM3,
     METHOD_TOOM4,
     METHOD_TOOM5,
@@ -24,6 +26,9 @@ typedef enum gan_method {
     METHOD_WINOGRAD_SMALL_INT16,
     METHOD_COUNT
 } gan_method;
+
+/* What gan_step_info calls them; those with 16-bit numbers end with /16, which that leaves out. */
+extern const char *const GAN_I_METHOD_NAMES[METHOD_COUNT];
 
 static inline int method_is_int16(gan_method method) { return method >= METHOD_TOOM3_INT16; }
 /* The same method with products of floats. */
@@ -78,9 +83,11 @@ static inline uint32_t phase_taps(const gan_conv *conv, uint32_t k, uint32_t pha
  * a standard normal distribution: docs/gan-file-format.md, "Error budget".  tests/check_layers.c holds every table of
  * kernels to it. */
 extern const float GAN_I_METHOD_ERRORS[METHOD_COUNT];
+/* Whether each output is the sum of its own products alone. */
+static inline int method_is_plain(gan_method method) { return method == METHOD_DIRECT || method == METHOD_FOLD; }
 /* Whether a method is within a file's budget; 0: any is. */
 static inline int method_is_within(gan_method method, float budget) {
-    return !(budget > 0) || method <= METHOD_FOLD || GAN_I_METHOD_ERRORS[method] <= budget;
+    return !(budget > 0) || method_is_plain(method) || GAN_I_METHOD_ERRORS[method] <= budget;
 }
 /* The budget of a file of version 2 that allows transforms of `points` points per side. */
 float gan_i_error_of_points(uint32_t points);
@@ -90,6 +97,20 @@ static inline uint64_t conv_elements(const gan_conv *conv) { return (uint64_t)co
 
 /* The columns of fold's products: every element of the kernel for every output channel. */
 static inline uint64_t fold_columns(const gan_conv *conv) { return conv_elements(conv) * conv->out.c; }
+
+/* One level of Strassen's algorithm: the product of inputs and weights, each cut into quarters, is seven products of
+ * sums of quarters instead of eight.  Quarters are counted by halves: of inputs [pixels][channels in], of weights
+ * [channels in][channels out], of outputs [pixels][channels out]. */
+enum { STRASSEN_PRODUCTS = 7, STRASSEN_PARTS = 4 };
+typedef struct strassen_product {
+    signed char inputs[STRASSEN_PARTS], weights[STRASSEN_PARTS]; /* how often a quarter is in the sum */
+    signed char to; /* the quarter of the outputs that it is written to, or -1 */
+    signed char is_added; /* whether it is added to that one */
+    signed char others[STRASSEN_PARTS]; /* how often it is then added to the other quarters */
+    signed char last; /* the quarter that is then complete, or -1 */
+} strassen_product;
+extern const strassen_product GAN_I_STRASSEN[STRASSEN_PRODUCTS];
+uint64_t gan_i_strassen_floats(const gan_conv *conv, const gan_kernels *kernels);
 
 /* Whether the direct method copies the pixels under the kernel side by side first, since they have few channels. */
 static inline int conv_is_gathered(const gan_conv *conv) { return conv->in.c < KBLOCK; }
@@ -123,6 +144,7 @@ uint64_t gan_i_method_floats(const gan_conv *conv, gan_method method, const gan_
 /* Pack a step's weights:
  *   DIRECT  [phase z][phase y][phase x][panel][tap z][tap y][tap x][in][nr]
  *   FOLD    [panel of (kz, ky, kx, out) flattened][in][nr]
+ *   STRASSEN  [product][panel of half the outputs][half of the inputs][nr]
  *   TOOM_n, WINOGRAD  [phase z][phase y][phase x][panel][point y, point x][tap z, or slice][in][nr]
  * and for those with INT16, [in / 2][nr][2] of each, behind floats (int16_parts); a set is a point, a tap or,
  * if one product takes all taps (int16_sets), the whole kernel.

@@ -6,9 +6,10 @@
 
 #include <string.h>
 
-/* Bytes per cycle that one thread streams from the last-level cache, and from memory.  They price reading the weights.
- * Raising them makes large transforms, whose weights are 25/16 to 4 times as many, pay at smaller batches. */
-static const double CACHE_RATE = 10.0, MEMORY_RATE = 6.0;
+/* Bytes per cycle that one thread streams from the last-level cache, and from memory; and that all threads together
+ * stream from memory.  They price reading the weights.  Raising them makes large transforms, whose weights are 25/16 to 4
+ * times as many, pay at smaller batches. */
+static const double CACHE_RATE = 10.0, MEMORY_RATE = 6.0, SHARED_MEMORY_RATE = 8.0;
 /* Cycles of a dependent multiply-add: the least that a step of a register tile takes, however few rows it has.  Raising
  * it makes small batches prefer ways that fill tiles. */
 static const double LATENCY = 4.0;
@@ -29,6 +30,8 @@ static const double DIRECT_EXTRA = 3.0, TOOM_IN = 4.0, TOOM_OUT = 8.0;
 static const double WINOGRAD_IN = 6.0, WINOGRAD_OUT = 5.0;
 /* The same per product that is added to those of another slice: few channels are multiplied slice by slice. */
 static const double WINOGRAD_SUM = 2.0;
+/* Operations per input and per output of Strassen's algorithm, for its sums of quarters. */
+static const double STRASSEN_IN = 6.0, STRASSEN_OUT = 10.0;
 /* Operations per input that is rounded to 16 bits without a transform; the direct method rounds for each kernel element. */
 static const double INT16_IN = 5.0;
 /* Cycles per input pixel of the fold: per column of products, and for the pixel itself. */
@@ -44,9 +47,10 @@ enum {
     /* Bytes of transformed inputs per thread: all panels read them again, from the last-level cache.  Raising it makes
      * longer passes, which read the weights less often and evict more. */
     V_BYTES = 320000,
-    /* Tiles that share a read of a point's weights.  Raising it reads weights less often; their products must stay in
-     * the second-level cache. */
-    BLOCK_ROWS = 11,
+    /* Tiles, in whole register tiles, that share a read of a point's weights; in 16 bits, of which more fit in a cache,
+     * register tiles.  Raising them reads weights less often; inputs and products must stay in the second-level cache. */
+    BLOCK_ROWS = 64,
+    INT16_BLOCK = 11,
     /* Bytes of products of a group of panels: half a second-level cache at 14 rows.  Raising it makes larger groups,
      * which read a point's inputs less often. */
     PRODUCT_BYTES = 43700,
@@ -59,10 +63,16 @@ enum {
     WINOGRAD_APART = 48 /* floats at most between the inputs of two points, run_winograd.c */
 };
 
+/* The most tiles that are multiplied together. */
+static uint32_t block_rows(const gan_kernels *kernels, int int16) {
+    const uint32_t mr = (uint32_t)kernels->mr;
+    return int16 ? INT16_BLOCK * mr : BLOCK_ROWS / mr * mr;
+}
+
 /* The rest of gan_i_tile for a volume: all slices of a pass's images are transformed, and `block` slices of outputs are
  * multiplied together, each with those of the inputs that the kernel's slices reach. */
 static void tile_slices(const gan_conv *conv, const gan_kernels *kernels, uint32_t chunk, gan_tiling *tiling) {
-    const uint32_t most = BLOCK_ROWS * (uint32_t)kernels->mr, tiles = tiling->ty * tiling->tx;
+    const uint32_t most = block_rows(kernels, 0), tiles = tiling->ty * tiling->tx;
     const uint32_t together = most / tiles ? most / tiles : 1; /* images whose slices side by side fill a block */
     tiling->max_pass_images = tiling->max_pass_images < together ? tiling->max_pass_images : together;
     const uint32_t passes = (chunk + tiling->max_pass_images - 1) / tiling->max_pass_images;
@@ -103,7 +113,7 @@ void gan_i_tile(const gan_conv *conv, gan_method method, const gan_kernels *kern
     /* equal passes rather than a short last one */
     const uint32_t passes = (chunk + tiling->max_pass_images - 1) / tiling->max_pass_images;
     tiling->pass_images = (chunk + passes - 1) / passes;
-    const uint32_t rows = tiling->pass_images * tiling->ty, most = BLOCK_ROWS * (uint32_t)kernels->mr / tiling->tx,
+    const uint32_t rows = tiling->pass_images * tiling->ty, most = block_rows(kernels, tiling->int16) / tiling->tx,
                    block = most ? most : 1;
     const uint32_t blocks = (rows + block - 1) / block;
     tiling->block = (rows + blocks - 1) / blocks;
@@ -212,6 +222,11 @@ double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernel
         const double rounded = gan_i_blocks_fit_int16(conv) ? pixels : (double)shape_pixels(conv->in);
         if (method == METHOD_DIRECT_INT16) other += INT16_IN * images * rounded * in / vectors / 2;
         parts *= PARTS;
+    } else if (method == METHOD_STRASSEN) {
+        const double pixels = (double)shape_pixels(conv->out) * images;
+        work = rows_cost(pixels / 2, kernels, machine) * in / 2 * panels / 2 * STRASSEN_PRODUCTS;
+        other = pixels * (STRASSEN_IN * in + STRASSEN_OUT * panels * kernels->nr) / vectors / 2;
+        parts *= PARTS;
     } else if (method_is_fold(method)) {
         const double columns = (double)round_up(fold_columns(conv), unit);
         work = rows_cost(conv->in.w, kernels, machine) * shape_rows(conv->in) * images * in * columns / kernels->nr;
@@ -251,8 +266,9 @@ double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernel
     }
     if (method_is_int16(method)) work /= kernels->int16_rate;
     const double kept = KEPT * (double)machine->cache, near = bytes < kept ? bytes : kept;
-    const double streams = method_is_fold(method) ? 0 : reads * (near / CACHE_RATE + (bytes - near) / MEMORY_RATE);
-    const double share = parts < members ? parts : members;
+    const double share = parts < members ? parts : members,
+                 memory = MEMORY_RATE * share < SHARED_MEMORY_RATE ? MEMORY_RATE : SHARED_MEMORY_RATE / share;
+    const double streams = method_is_fold(method) ? 0 : reads * (near / CACHE_RATE + (bytes - near) / memory);
     return ((work > streams ? work : streams) + other) / share + (members > 1 ? BARRIER : 0);
 }
 
@@ -307,8 +323,10 @@ static void choose_methods(const gan_program *program, const gan_kernels *kernel
         double least = gan_i_conv_cost(conv, METHOD_DIRECT, kernels, images, members, &program->machine);
         for (int m = METHOD_FOLD; m < METHOD_COUNT; m++) {
             const gan_method method = (gan_method)m;
-            if (method_points(method) > allowed.points || (method_is_int16(method) && !allowed.int16) ||
-                !method_is_within(method, allowed.error_budget) || !gan_i_method_fits(conv, method))
+            /* Strassen's algorithm takes more memory too, so it is given up with the first transforms */
+            if (method_points(method) > allowed.points || (method == METHOD_STRASSEN && allowed.points < MAX_TOOM) ||
+                (method_is_int16(method) && !allowed.int16) || !method_is_within(method, allowed.error_budget) ||
+                !gan_i_method_fits(conv, method))
                 continue;
             const double cost = gan_i_conv_cost(conv, method, kernels, images, members, &program->machine);
             if (cost < least) {
@@ -360,6 +378,8 @@ scratch_needs gan_i_needs(const gan_program *program, const gan_kernels *kernels
         }
         if (methods[i] == METHOD_DIRECT) {
             floats = gan_i_blocks_fit(conv) ? gan_i_blocks_floats(conv, kernels) : 0;
+        } else if (methods[i] == METHOD_STRASSEN) {
+            floats = gan_i_strassen_floats(conv, kernels);
         } else if (methods[i] == METHOD_DIRECT_INT16) {
             const uint64_t all = gan_i_narrow_floats(conv) * chunk;
             if (gan_i_blocks_fit_int16(conv)) floats = gan_i_blocks_floats_int16(conv, kernels);

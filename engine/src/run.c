@@ -87,6 +87,7 @@ void gan_i_run_step(gan_worker *worker, uint32_t index) {
         return;
     if (step->run) run_rows(worker, step);
     else if (method == METHOD_DIRECT) gan_i_run_direct(worker, step, weights);
+    else if (method == METHOD_STRASSEN) gan_i_run_strassen(worker, step, weights);
     else if (method_is_fold(method)) gan_i_run_fold(worker, step, method, weights, last);
     else if (method == METHOD_DIRECT_INT16) gan_i_run_direct_int16(worker, step, weights);
     else if (method_is_winograd(method)) gan_i_run_winograd(worker, step, method, weights);

@@ -72,11 +72,31 @@ void gan_i_run_direct_int16(gan_worker *worker, const gan_step *step, const floa
 void gan_i_run_toom(gan_worker *worker, const gan_step *step, gan_method method, const float *weights);
 /* The same of a volume; gan_i_run_toom calls it. */
 void gan_i_run_toom_volume(gan_worker *worker, const gan_step *step, gan_method method, const float *weights);
+/* Rows of inputs as gemm_packed takes them, in floats or in 16 bits: [register tile][block of 16 channels][row][16], in
+ * tiles that differ by one row at most, the longer ones first (next_part). */
+typedef struct gan_packed_rows {
+    const float *floats;
+    const int16_t *int16; /* NULL: floats */
+    int64_t count, channels;
+} gan_packed_rows;
+/* A panel of weights, [channel][nr], or in 16 bits [channel / 2][nr][2] with the scale of each output; later columns than
+ * `columns` may be anything. */
+typedef struct gan_panel {
+    const float *floats;
+    const int16_t *int16;
+    const float *scale;
+    int columns;
+} gan_panel;
+/* sums[row x step + column] (+)= the rows times the panel. */
+void gan_i_multiply_packed(const gan_kernels *kernels, const gan_packed_rows *rows, const gan_panel *panel, float *sums,
+                           int64_t step, int accumulate);
+
 /* For the steps of the direct method that gan_i_blocks_fit, or in 16 bits gan_i_blocks_fit_int16; the functions above
  * call them. */
 void gan_i_run_blocks(gan_worker *worker, const gan_step *step, const float *weights);
 void gan_i_run_blocks_int16(gan_worker *worker, const gan_step *step, const float *weights);
 void gan_i_run_winograd(gan_worker *worker, const gan_step *step, gan_method method, const float *weights);
+void gan_i_run_strassen(gan_worker *worker, const gan_step *step, const float *weights);
 void gan_i_run_fold(gan_worker *worker, const gan_step *step, gan_method method, const float *packed, int last);
 
 /* Where value `v` of the chunk's image `image` lies, [pixel][channels padded]. */

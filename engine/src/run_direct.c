@@ -326,7 +326,7 @@ void gan_i_run_direct_int16(gan_worker *worker, const gan_step *step, const floa
         int16_t *to = inputs + r.image * shape_pixels(conv->in) * wide;
         for (uint64_t i = first; i < end; i++)
             kernels->to_int16(value_at(worker, step->inputs[0], r.image) + i * in_c, weights.in_scales[0],
-                              to + i * wide, (ptrdiff_t)wide);
+                              to + i * wide, KBLOCK, (ptrdiff_t)wide);
     }
     gan_i_group_barrier(&worker->cursor);
     const direct_items all = items_of(worker, conv);

@@ -30,31 +30,27 @@ static void multiply_int16(const gan_worker *worker, const gan_step *step, uint3
                            const packed_units *weights, int64_t columns, float *products) {
     const gan_conv *conv = &step->conv;
     const gan_kernels *kernels = worker->shared->kernels;
-    const int64_t nr = kernels->nr, width = conv->in.w, wide = (int64_t)round_up(conv->in.c, KBLOCK),
-                  tiles = (width + kernels->mr - 1) / kernels->mr;
-    int16_t *narrow = (int16_t *)(void *)(products + width * columns), *to_channel = narrow;
-    for (uint32_t m = 0; m < step_pieces(step); m++) {
-        const uint32_t value = step_piece(step, m);
-        const int64_t in_c = (int64_t)wide_of(worker, value),
-                      channels = (int64_t)round_up(worker->shared->program->values[value].shape.c, KBLOCK);
-        const float *from = value_at(worker, value, image) + row * width * in_c;
-        for (int64_t x = 0; x < width; x++)
-            kernels->to_int16(from + x * in_c, weights->in_scales[0], to_channel + x * wide, channels);
-        to_channel += channels;
-    }
-    for (int64_t first = 0; first < columns; first += nr) {
-        const int used = panel_columns((uint32_t)fold_columns(conv), first / nr, kernels);
-        for (int64_t k0 = 0; k0 < wide; k0 += INT16_SLICE) {
-            const int64_t depth = wide - k0 < INT16_SLICE ? wide - k0 : INT16_SLICE;
-            const int16_t *slice = weights->int16 + first * wide + k0 * nr;
-            for (int64_t n = 0, x = 0; n < tiles; n++) {
-                const int m = next_part(width - x, tiles - n);
-                const int16_t *a[MAX_MR];
-                float *to[MAX_MR];
-                for (int i = 0; i < m; i++, x++) a[i] = narrow + x * wide + k0, to[i] = products + x * columns + first;
-                kernels->gemm_int16(m, used, depth, a, KBLOCK, slice, weights->scales + first, to, k0 > 0, slice, 0);
+    const int64_t nr = kernels->nr, width = conv->in.w, wide = (int64_t)round_up(conv->in.c, KBLOCK);
+    int16_t *packed = (int16_t *)(void *)(products + width * columns), *to = packed;
+    int64_t tiles = (width + kernels->mr - 1) / kernels->mr;
+    for (int64_t x = 0; x < width; tiles--) {
+        const int m = next_part(width - x, tiles);
+        for (int64_t i = 0; i < m; i++, x++) {
+            for (uint32_t n = 0, c = 0; n < step_pieces(step); n++) {
+                const uint32_t value = step_piece(step, n), channels = worker->shared->program->values[value].shape.c;
+                const int64_t in_c = (int64_t)wide_of(worker, value);
+                kernels->to_int16(value_at(worker, value, image) + (row * width + x) * in_c, weights->in_scales[0],
+                                  to + c * m + i * KBLOCK, m * KBLOCK, (int64_t)round_up(channels, KBLOCK));
+                c += channels;
             }
         }
+        to += m * wide;
+    }
+    const gan_packed_rows rows = {NULL, packed, width, wide};
+    for (int64_t first = 0; first < columns; first += nr) {
+        const gan_panel panel = {NULL, weights->int16 + first * wide, weights->scales + first,
+                                 panel_columns((uint32_t)fold_columns(conv), first / nr, kernels)};
+        gan_i_multiply_packed(kernels, &rows, &panel, products + first, columns, 0);
     }
 }
 

@@ -105,7 +105,7 @@ int check_int16(const gan_kernels *kernels) {
     for (ptrdiff_t n = 0; n <= 9; n++) {
         int16_t got[9] = {7, 7, 7, 7, 7, 7, 7, 7, 7};
         const int16_t want[9] = {0, 2, -2, INT16_MOST, -INT16_MOST, INT16_MOST, -INT16_MOST, -INT16_MOST, 3};
-        kernels->to_int16(odd, 1, got, n);
+        kernels->to_int16(odd, 1, got, KBLOCK, n);
         failed += expect(!memcmp(got, want, sizeof *got * (size_t)n) && (n == 9 || got[n] == 7), kernels->name,
                          "to_int16", (double)n);
     }

@@ -257,6 +257,7 @@ static double run(const gan_kernels *kernels, test_network *network, uint32_t im
         for (int r = 0; r < rounds; r++) { /* the layer alone, its input in place */
             const double start = cpu_seconds();
             if (method == METHOD_DIRECT) gan_i_run_direct(&worker, step, to);
+            else if (method == METHOD_STRASSEN) gan_i_run_strassen(&worker, step, to);
             else if (method_is_fold(method)) gan_i_run_fold(&worker, step, method, to, 1);
             else if (method == METHOD_DIRECT_INT16) gan_i_run_direct_int16(&worker, step, to);
             else if (method_is_winograd(method)) gan_i_run_winograd(&worker, step, method, to);
@@ -270,9 +271,17 @@ static double run(const gan_kernels *kernels, test_network *network, uint32_t im
     return best;
 }
 
-static const char *const METHODS[METHOD_COUNT] = {"direct",    "fold",      "toom3",       "toom4",    "toom5",
-                                                  "winograd",  "winograd3", "toom3/16",    "toom5/16", "winograd/16",
-                                                  "direct/16", "fold/16",   "winograd3/16"};
+/* Every method has its name: in 16 bits, that of the same method in floats and /16. */
+static int check_names(const gan_kernels *kernels) {
+    int failed = 0;
+    for (int m = 0; m < METHOD_COUNT; m++) {
+        const char *name = GAN_I_METHOD_NAMES[m], *plain = GAN_I_METHOD_NAMES[method_in_floats((gan_method)m)];
+        char want[32];
+        snprintf(want, sizeof want, "%s%s", plain, method_is_int16((gan_method)m) ? "/16" : "");
+        failed += expect(name && !strcmp(name, want), kernels->name, want, m);
+    }
+    return failed;
+}
 
 /* Every method that applies to a layer, against the restatement. */
 static int check_layer(const gan_kernels *kernels, const geometry *g, int number) {
@@ -290,7 +299,7 @@ static int check_layer(const gan_kernels *kernels, const geometry *g, int number
         const double allowed = rounding * sqrt(elements);
         char what[160];
         snprintf(what, sizeof what, "layer %d (op %d, %u->%u, k%u s%u p%u, %ux%ux%u x%u) by %s", number, (int)g->op,
-                 g->in, g->out, g->kernel, g->stride, g->padding, g->d, g->h, g->w, g->factor, METHODS[f]);
+                 g->in, g->out, g->kernel, g->stride, g->padding, g->d, g->h, g->w, g->factor, GAN_I_METHOD_NAMES[f]);
         failed += expect(error <= allowed, kernels->name, what, error);
     }
     release(got);
@@ -319,6 +328,9 @@ int check_layers(const gan_kernels *kernels) {
         {OP_CONV, 7, 6, 1, 1, 0, 0, 3, 9, 2, 1, 0},
         {OP_CONV, 7, 6, 1, 1, 3, 0, 3, 4, 2, 1, 0},
         {OP_CONV, 150, 70, 1, 1, 0, 0, 5, 7, 2, 1, 0},
+        {OP_CONV, 96, 128, 1, 1, 0, 0, 5, 7, 3, 1, 0},
+        {OP_CONV, 288, 64, 1, 1, 0, 0, 15, 17, 2, 1, 0},
+        {OP_CONV, 32, 64, 1, 1, 0, 0, 1, 1, 1, 1, 0},
         {OP_CONV, 19, 35, 4, 2, 1, 0, 17, 19, 2, 1, 0},
         {OP_CONV, 33, 35, 3, 2, 0, 0, 18, 13, 2, 1, 0},
         {OP_CONV, 33, 16, 3, 1, 1, 0, 17, 18, 1, 1, 0},
@@ -348,7 +360,7 @@ int check_layers(const gan_kernels *kernels) {
         {OP_CONV_1D, 5, 2, 5, 3, 2, 0, 1, 40, 2, 1, 0},
         {OP_CONV_1D, 9, 20, 3, 1, 1, 0, 1, 11, 2, 2, 0},
     };
-    int failed = 0;
+    int failed = check_names(kernels);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) failed += check_layer(kernels, &all[i], (int)i);
     return failed;
 }
@@ -451,8 +463,8 @@ int check_errors(const gan_kernels *kernels) {
         clear(&network);
     }
     for (int f = 0; f < METHOD_COUNT; f++) {
-        if (check_prints_errors) printf("  %-6s %.1e\n", METHODS[f], worst[f]);
-        failed += expect(worst[f] <= (double)GAN_I_METHOD_ERRORS[f], kernels->name, METHODS[f], worst[f]);
+        if (check_prints_errors) printf("  %-6s %.1e\n", GAN_I_METHOD_NAMES[f], worst[f]);
+        failed += expect(worst[f] <= (double)GAN_I_METHOD_ERRORS[f], kernels->name, GAN_I_METHOD_NAMES[f], worst[f]);
     }
     return failed;
 }
@@ -494,8 +506,8 @@ int check_choices(const gan_kernels *kernels) {
                 const double cost = gan_i_conv_cost(conv, (gan_method)m, kernels, batches[b], 1, &machine);
                 if (cost < least) least = cost, best = (gan_method)m;
             }
-            if (check_prints_errors) printf("  layer %zu, %u images: %s\n", i, batches[b], METHODS[best]);
-            failed += expect(best == wanted[b], kernels->name, METHODS[wanted[b]], (double)best);
+            if (check_prints_errors) printf("  layer %zu, %u images: %s\n", i, batches[b], GAN_I_METHOD_NAMES[best]);
+            failed += expect(best == wanted[b], kernels->name, GAN_I_METHOD_NAMES[wanted[b]], (double)best);
         }
         gan_i_program_free(&program);
         clear(&network);
@@ -550,7 +562,7 @@ void bench_layers(const gan_kernels *kernels, double peak) {
                     places = (double)conv.in.h * conv.in.w * conv.out_stride * conv.out_stride;
                 }
                 printf("  %3u->%3u k%u s%u %2ux%-2u x%-2u n %2u %-11s %8.1f us %4.0f %% %8.1f\n", g.in, g.out, g.kernel,
-                       g.stride, g.h, g.w, g.factor, g.images, METHODS[f], 1e6 * took / g.images,
+                       g.stride, g.h, g.w, g.factor, g.images, GAN_I_METHOD_NAMES[f], 1e6 * took / g.images,
                        100 * done * places * g.images / took / peak,
                        1e-3 * gan_i_conv_cost(&conv, (gan_method)f, kernels, g.images, 1, &here) / g.images /
                            gigahertz);

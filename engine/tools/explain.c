@@ -16,10 +16,6 @@
 
 enum { ROUNDS = 7 };
 
-static const char *const METHODS[METHOD_COUNT] = {"direct",    "fold",      "toom3",       "toom4",    "toom5",
-                                                  "winograd",  "winograd3", "toom3/16",    "toom5/16", "winograd/16",
-                                                  "direct/16", "fold/16",   "winograd3/16"};
-
 static double cpu_seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
@@ -92,7 +88,7 @@ static void explain_step(gan_model *model, gan_worker *worker, uint32_t index, g
         const double floats = (double)gan_i_method_floats(&step->conv, method, model->kernels);
         char kib[32];
         snprintf(kib, sizeof kib, "%.0f", floats * sizeof(float) / 1024);
-        print_line(step, index, method == chosen ? '*' : '-', METHODS[method], kib, cost,
+        print_line(step, index, method == chosen ? '*' : '-', GAN_I_METHOD_NAMES[method], kib, cost,
                    rate * measure(worker, index));
     }
 }

@@ -92,7 +92,7 @@ def _of_images(
     for at, layer in enumerate(spec.layers):
         place = walk.run(place, at)
         x = place.values[layer.inputs[0]]
-        if x.dim() != 4 or min(x.shape[2:]) < 2:
+        if x.dim() != 4 or (min(x.shape[2:]) < 2 and not spec.signature.inputs_of("image")):
             continue
         if isinstance(layer, Upsample) and layer.mode == "nearest":
             for reader in spec.layers:  # the engine computes both at once, from the smaller image
@@ -100,7 +100,8 @@ def _of_images(
                     upsampled.add(reader.name)
                     yield reader.name, {**_direct(reader, x), **dict(_toom(x, 2) if _is_wide(reader) else ())}
         elif isinstance(layer, Conv | ConvTranspose) and layer.name not in upsampled:
-            yield layer.name, {**_direct(layer, x), **dict(_of_transforms(layer, x) if _is_wide(layer) else ())}
+            wide = _is_wide(layer) and min(x.shape[2:]) > 1
+            yield layer.name, {**_direct(layer, x), **dict(_of_transforms(layer, x) if wide else ())}
 
 
 def _is_wide(layer: Conv | ConvTranspose) -> bool:

@@ -158,7 +158,7 @@ def test_drawing_imports_no_torch(path: Path) -> None:
 
 
 def test_the_library_exports_its_interface_alone() -> None:
-    assert library_path().stat().st_size <= 704 * 1024
+    assert library_path().stat().st_size <= 720 * 1024
     header = (Path(__file__).parents[2] / "engine/include/gan.h").read_text()
     declared = set(re.findall(r"GAN_API [^;]*?\b(gan_\w+)\(", header))
     try:

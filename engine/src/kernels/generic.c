@@ -242,16 +242,17 @@ static void weigh(int taps, const float *const *x, const float *const *weights, 
     }
 }
 
-static void to_int16(const float *x, float scale, int16_t *y, ptrdiff_t n) {
+static void to_int16(const float *x, float scale, int16_t *y, ptrdiff_t y_step, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i++) {
         const float scaled = x[i] * scale, most = INT16_MOST;
-        y[i] = (int16_t)(!(scaled > -most) ? -most : scaled > most ? most : nearbyintf(scaled)); /* NaN is the least */
+        int16_t *to = y + i / KBLOCK * y_step + i % KBLOCK;
+        *to = (int16_t)(!(scaled > -most) ? -most : scaled > most ? most : nearbyintf(scaled)); /* NaN is the least */
     }
 }
 
 /* The floats of `transform`, which lie `step` apart, in 16 bits. */
 static void points_to_int16(int points, const float *from, ptrdiff_t step, const float *scale, int16_t *to) {
-    for (int p = 0; p < points; p++) to_int16(from + p * KBLOCK, scale[p], to + p * step, KBLOCK);
+    for (int p = 0; p < points; p++) to_int16(from + p * KBLOCK, scale[p], to + p * step, KBLOCK, KBLOCK);
 }
 
 static void toom_in_int16(int points, int tile, const float *const *x, ptrdiff_t blocks, const float *scale, int16_t *v,

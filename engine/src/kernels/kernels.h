@@ -115,8 +115,9 @@ typedef struct gan_kernels {
     /* Products of 16-bit numbers, docs/engine.md, "16-bit arithmetic".  A table may have none: then `int16_rate`, the
      * multiply-adds for one of floats, is 0, and what follows it is NULL. */
     double int16_rate;
-    /* y[i] = x[i] x scale, rounded to the nearest whole number (ties to even) within +-INT16_MOST. */
-    void (*to_int16)(const float *x, float scale, int16_t *y, ptrdiff_t n);
+    /* y[i / 16 x y_step + i % 16] = x[i] x scale, rounded to the nearest whole number (ties to even) within
+     * +-INT16_MOST. */
+    void (*to_int16)(const float *x, float scale, int16_t *y, ptrdiff_t y_step, ptrdiff_t n);
     /* As toom_in and winograd_in, of values that to_int16 brings to 16 bits: scale[p] is that of point p. */
     void (*toom_in_int16)(int points, int tile, const float *const *x, ptrdiff_t blocks, const float *scale, int16_t *v,
                           ptrdiff_t v_step);

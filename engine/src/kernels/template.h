@@ -135,15 +135,15 @@ static void toom_in_int16(int points, int tile, const float *const *x, ptrdiff_t
     toom_in_as(1, points, tile, x, blocks, scale, v, v_step);
 }
 
-static void to_int16(const float *x, float scale, int16_t *y, ptrdiff_t n) {
+static void to_int16(const float *x, float scale, int16_t *y, ptrdiff_t y_step, ptrdiff_t n) {
     ptrdiff_t i = 0;
-    for (; i + VL <= n; i += VL) put(1, y, i, v_load(x + i), &scale);
+    for (; i + VL <= n; i += VL) put(1, y, i / KBLOCK * y_step + i % KBLOCK, v_load(x + i), &scale);
     if (i < n) {
         float rest[VL] = {0};
         int16_t last[VL];
         memcpy(rest, x + i, sizeof(float) * (size_t)(n - i));
         put(1, last, 0, v_load(rest), &scale);
-        memcpy(y + i, last, sizeof *y * (size_t)(n - i));
+        memcpy(y + i / KBLOCK * y_step + i % KBLOCK, last, sizeof *y * (size_t)(n - i));
     }
 }
 #endif
