@@ -110,7 +110,6 @@ typedef struct strassen_product {
     signed char last; /* the quarter that is then complete, or -1 */
 } strassen_product;
 extern const strassen_product GAN_I_STRASSEN[STRASSEN_PRODUCTS];
-uint64_t gan_i_strassen_floats(const gan_conv *conv, const gan_kernels *kernels);
 
 /* Whether the direct method copies the pixels under the kernel side by side first, since they have few channels. */
 static inline int conv_is_gathered(const gan_conv *conv) { return conv->in.c < KBLOCK; }

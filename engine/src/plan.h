@@ -82,6 +82,9 @@ uint64_t gan_i_narrow_floats(const gan_conv *conv);
 /* The floats that a thread needs to fold a convolution. */
 uint64_t gan_i_fold_floats(const gan_conv *conv, gan_method method, const gan_kernels *kernels);
 
+/* The same of Strassen's algorithm. */
+uint64_t gan_i_strassen_floats(const gan_conv *conv, const gan_kernels *kernels);
+
 /* Floats of the values of one image: a volume that the last step folds goes to the output alone. */
 uint64_t gan_i_values_floats(const gan_program *program, const gan_method *methods);
 scratch_needs gan_i_needs(const gan_program *program, const gan_kernels *kernels, const gan_method *methods,

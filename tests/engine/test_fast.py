@@ -12,8 +12,11 @@ import pytest
 import torch
 
 from gan_export.checkpoint import read
+from gan_export.exporters import native_ranges
 from gan_export.exporters.base import Options
 from gan_export.exporters.native import NATIVE
+from gan_export.graph.layers import Conv, ConvTranspose
+from gan_export.graph.lower import lower
 from gan_export.runtimes.native import Model
 from tests.conftest import Command
 from tests.originals import images_in
@@ -137,6 +140,20 @@ def test_noise_stays_within_the_ranges_that_an_image_network_keeps(
         want = exact.apply_floats(noise, threads=1)
         error = fast.apply_floats(noise, threads=1) - want
     assert 20 * np.log10((want.max() - want.min()) / np.sqrt(np.mean(error**2))) > 60
+
+
+def test_every_convolution_behind_an_image_has_ranges(tmp_path: Path) -> None:
+    """Also that which reads one pixel; a latent is one too, but rounding it would cost whole images."""
+    torch.save(images_in.randomized(images_in.JunyanzUnet(8, 7)).state_dict(), tmp_path / "unet.pth")
+    convolutions = {}
+    for path in (tmp_path / "unet.pth", _generator(tmp_path / "dcgan.pth")):
+        checkpoint = read(path)
+        spec, weights = lower(checkpoint.spec, checkpoint.weights)
+        ranges = native_ranges.measure(spec, weights)
+        names = [layer.name for layer in spec.layers if isinstance(layer, Conv | ConvTranspose)]
+        convolutions[path.stem] = [name in ranges for name in names]
+    assert convolutions["unet"] == [True] * 14
+    assert convolutions["dcgan"] == [False, True, True]
 
 
 def test_what_has_no_such_layer_or_value_is_refused(command: Command, tmp_path: Path) -> None:
