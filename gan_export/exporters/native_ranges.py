@@ -39,7 +39,7 @@ _VALUES = 1 << 22  # transformed at once
 def measure(spec: GeneratorSpec, weights: Weights) -> dict[str, dict[str, tuple[float, ...]]]:
     """Return the ranges of each convolution that can be computed in 16 bits: layer -> attribute -> numbers.
 
-    Layers before the first image, and those with few channels, have none.
+    Layers before the first image have none; those with few channels, or behind an image on one pixel, at most "direct".
     """
     from gan_export.graph.walk import Walk
 
