@@ -189,19 +189,19 @@ def precision(folder: Path) -> None:
         edge = 10.0 + max(psnr for _, _, psnr in points if psnr is not None)  # of images whose bytes are all equal
         rates = [rate for _, rate, _ in points]
         height = 170 / math.log(max(rates) / min(rates))  # points of the plot per unit of a rate's logarithm
-        middle = (edge + min(psnr for _, _, psnr in points if psnr is not None)) / 2
+        least = min(psnr for _, _, psnr in points if psnr is not None)
         last = -math.inf  # the height of the label below
         for one, rate, psnr in sorted(points, key=lambda point: point[1]):
             ours = one.entry.contender.startswith("native")
             color = "#00796b" if ours else "#666666"
             x = edge if psnr is None else psnr
             axes.plot([x], [rate], "o" if ours else "s", color=color, markersize=5)
-            text, left = summary.title(one.entry).split(" (")[0], x > middle
+            text = summary.title(one.entry).split(" (")[0]
             at = height * math.log(rate)
             last = max(at, last + 10)
             axes.annotate(
                 f"{text}, exact" if psnr is None else text, (x, rate), color=color, fontsize=8, va="center",
-                ha="right" if left else "left", xytext=(-6 if left else 6, last - at), textcoords="offset points",
+                ha="left", xytext=(6, last - at), textcoords="offset points",
             )  # fmt: skip
         axes.set_yscale("log")
         axes.set_ylabel("images per second of processor time")
@@ -209,6 +209,7 @@ def precision(folder: Path) -> None:
         threads = f"{run.settings.threads} thread{'s' if run.settings.threads > 1 else ''}"
         axes.set_title(f"{name}, batch {batch}, {threads}, {run.created[:10]}", fontsize=9)
         axes.margins(0.12)
+        axes.set_xlim(least - 0.06 * (edge - least), edge + 0.75 * (edge - least))  # labels lie right of their points
     figure.tight_layout()
     figure.savefig(GALLERY / "precision.svg", metadata={"Date": None, "Creator": None})
 
