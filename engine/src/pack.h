@@ -140,14 +140,6 @@ int gan_i_method_fits(const gan_conv *conv, gan_method method);
 /* Floats that the packed weights take; at most MAX_GROWTH times those of the file's, with the outputs padded. */
 uint64_t gan_i_method_floats(const gan_conv *conv, gan_method method, const gan_kernels *kernels);
 
-/* Pack a step's weights:
- *   DIRECT  [phase z][phase y][phase x][panel][tap z][tap y][tap x][in][nr]
- *   FOLD    [panel of (kz, ky, kx, out) flattened][in][nr]
- *   STRASSEN  [product][panel of half the outputs][half of the inputs][nr]
- *   TOOM_n, WINOGRAD  [phase z][phase y][phase x][panel][point y, point x][tap z, or slice][in][nr]
- * and for those with INT16, [in / 2][nr][2] of each, behind floats (int16_parts); a set is a point, a tap or,
- * if one product takes all taps (int16_sets), the whole kernel.
- * `dense` is scratch of gan_i_pack_scratch floats.  Rounded once, from double, where weights are combined. */
 /* Where the parts of a method's packed weights in 16 bits lie, in floats. */
 typedef struct int16_parts {
     uint64_t scales; /* of the products, [phase][panel][set][nr]; those of the inputs, by set, are at 0 */
@@ -164,6 +156,14 @@ void gan_i_to_int16(const float *panel, int points, uint64_t slices, uint64_t in
                     float *scale, int16_t *to);
 
 uint64_t gan_i_pack_scratch(const gan_conv *conv, gan_method method, const gan_kernels *kernels);
+/* Pack a step's weights:
+ *   DIRECT  [phase z][phase y][phase x][panel][tap z][tap y][tap x][in][nr]
+ *   FOLD    [panel of (kz, ky, kx, out) flattened][in][nr]
+ *   STRASSEN  [product][panel of half the outputs][half of the inputs][nr]
+ *   TOOM_n, WINOGRAD  [phase z][phase y][phase x][panel][point y, point x][tap z, or slice][in][nr]
+ * and for those with INT16, [in / 2][nr][2] of each, behind floats (int16_parts); a set is a point, a tap or,
+ * if one product takes all taps (int16_sets), the whole kernel.
+ * `dense` is scratch of gan_i_pack_scratch floats.  Rounded once, from double, where weights are combined. */
 void gan_i_pack(const gan_step *step, gan_method method, const gan_kernels *kernels, float *dense, float *to);
 
 #endif
