@@ -18,6 +18,15 @@ int gan_i_take_rows(gan_worker *worker, uint32_t v, uint32_t each, gan_rows *r) 
     return 1;
 }
 
+int gan_i_take_pixels(gan_worker *worker, const gan_conv *conv, uint64_t most, gan_pixel_range *r) {
+    const uint64_t pixels = shape_pixels(conv->out) * worker->images, members = (uint64_t)worker->cursor.group->size,
+                   share = (pixels + 2 * members - 1) / (2 * members), each = share < most ? share : most;
+    uint64_t n;
+    if (!gan_i_group_take(&worker->cursor, (pixels + each - 1) / each, &n)) return 0;
+    *r = (gan_pixel_range){n * each, (int64_t)(pixels - n * each < each ? pixels - n * each : each)};
+    return 1;
+}
+
 /* A step that is no product, rows of an image at a time. */
 static void run_rows(gan_worker *worker, const gan_step *step) {
     if (step->layer->op == OP_INSTANCE_NORM) gan_i_run_moments(worker, step);

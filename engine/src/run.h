@@ -47,6 +47,13 @@ void gan_i_run_step(gan_worker *worker, uint32_t index);
 
 /* The next share of the rows of a value, whole groups of `each` rows; 0 when there is none left.  Then a barrier. */
 int gan_i_take_rows(gan_worker *worker, uint32_t v, uint32_t each, gan_rows *r);
+/* Pixels of a chunk's outputs, counted through its images. */
+typedef struct gan_pixel_range {
+    uint64_t first;
+    int64_t count;
+} gan_pixel_range;
+/* The next block of a convolution's pixels, `most` or, so that every member has work, fewer; 0 when there is none left. */
+int gan_i_take_pixels(gan_worker *worker, const gan_conv *conv, uint64_t most, gan_pixel_range *r);
 /* Rows of a convolution in groups; by Winograd whole tiles.  `bias`, of each channel: NULL, unless the step's bias and
  * activation are to be applied too. */
 void gan_i_run_groups(const gan_worker *worker, const gan_step *step, const gan_rows *r, const float *bias);

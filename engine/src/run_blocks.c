@@ -83,7 +83,7 @@ static inline void copy_some(void *to, const void *from, int64_t n) {
  * edge are zeros; `from`: the row, or NULL if it is. */
 static void take_line(const gan_conv *conv, const float *from, int64_t in_c, int64_t left, int64_t sign, int64_t length,
                       float *line) {
-    const int64_t c = conv->in.c, width = conv->in.w;
+    const int64_t c = conv->in.c, width = conv->in.w, size = sizeof *line;
     const int64_t before = sign > 0 ? -left : left - width + 1, after = sign > 0 ? width - left : left + 1;
     const int64_t first = !from || before > length ? length
                           : before > 0             ? before
@@ -93,7 +93,7 @@ static void take_line(const gan_conv *conv, const float *from, int64_t in_c, int
     if (sign > 0 && in_c == c && first < end) {
         memcpy(line + first * c, from + (left + first) * c, sizeof *line * (size_t)((end - first) * c));
     } else {
-        for (int64_t i = first; i < end; i++) copy_some(line + i * c, from + (left + sign * i) * in_c, 4 * c);
+        for (int64_t i = first; i < end; i++) copy_some(line + i * c, from + (left + sign * i) * in_c, size * c);
     }
     if (first < length && end < length) memset(line + end * c, 0, sizeof *line * (size_t)((length - end) * c));
 }
@@ -213,17 +213,11 @@ static void run_block(const gan_worker *worker, const gan_step *step, const pixe
     }
 }
 
-/* Calls `run` for each block of the chunk's pixels: work for every member, in blocks of whole register tiles if it is
- * much. */
+/* Calls `run` for each block of the chunk's pixels: whole register tiles if there are many. */
 static void each_block(gan_worker *worker, const gan_step *step, pixel_block *block, const float *weights,
                        void (*run)(const gan_worker *, const gan_step *, const pixel_block *, const float *)) {
-    const uint64_t pixels = shape_pixels(step->conv.out) * worker->images, most = block_pixels(worker->shared->kernels),
-                   members = (uint64_t)worker->cursor.group->size;
-    const uint64_t share = (pixels + 2 * members - 1) / (2 * members), each = share < most ? share : most;
-    const uint64_t blocks = (pixels + each - 1) / each;
-    for (uint64_t n; gan_i_group_take(&worker->cursor, blocks, &n);) {
-        block->first = n * each;
-        block->count = (int64_t)(pixels - block->first < each ? pixels - block->first : each);
+    for (gan_pixel_range r; gan_i_take_pixels(worker, &step->conv, block_pixels(worker->shared->kernels), &r);) {
+        block->first = r.first, block->count = r.count;
         run(worker, step, block, weights);
     }
     gan_i_group_barrier(&worker->cursor);

@@ -112,14 +112,9 @@ static void run_block(const gan_worker *worker, const gan_step *step, const stra
 }
 
 void gan_i_run_strassen(gan_worker *worker, const gan_step *step, const float *weights) {
-    const uint64_t pixels = shape_pixels(step->conv.out) * worker->images,
-                   most = 2 * half_pixels(worker->shared->kernels), members = (uint64_t)worker->cursor.group->size;
-    const uint64_t share = (pixels + 2 * members - 1) / (2 * members), each = share < most ? share : most;
     strassen_block block = block_in(worker, &step->conv);
-    for (uint64_t n; gan_i_group_take(&worker->cursor, (pixels + each - 1) / each, &n);) {
-        block.first = n * each;
-        block.count = (int64_t)(pixels - block.first < each ? pixels - block.first : each);
-        block.half = (block.count + 1) / 2;
+    for (gan_pixel_range r; gan_i_take_pixels(worker, &step->conv, 2 * half_pixels(worker->shared->kernels), &r);) {
+        block.first = r.first, block.count = r.count, block.half = (r.count + 1) / 2;
         run_block(worker, step, &block, weights);
     }
     gan_i_group_barrier(&worker->cursor);

@@ -98,14 +98,14 @@ def _of_images(
             for reader in spec.layers:  # the engine computes both at once, from the smaller image
                 if layer.name in reader.inputs and isinstance(reader, Conv):
                     upsampled.add(reader.name)
-                    yield reader.name, {**_direct(reader, x), **dict(_toom(x, 2) if _is_wide(reader) else ())}
+                    yield reader.name, {**_direct(reader, x), **dict(_toom(x, 2) if _is_wide(reader, x) else ())}
         elif isinstance(layer, Conv | ConvTranspose) and layer.name not in upsampled:
-            wide = _is_wide(layer) and min(x.shape[2:]) > 1
-            yield layer.name, {**_direct(layer, x), **dict(_of_transforms(layer, x) if wide else ())}
+            yield layer.name, {**_direct(layer, x), **dict(_of_transforms(layer, x) if _is_wide(layer, x) else ())}
 
 
-def _is_wide(layer: Conv | ConvTranspose) -> bool:
-    return min(layer.in_channels, layer.out_channels) >= _LEAST_CHANNELS
+def _is_wide(layer: Conv | ConvTranspose, x: torch.Tensor) -> bool:
+    """Return whether a transform can pay: for many channels and more than one pixel."""
+    return min(layer.in_channels, layer.out_channels) >= _LEAST_CHANNELS and min(x.shape[2:]) > 1
 
 
 def _of_transforms(layer: Conv | ConvTranspose, x: torch.Tensor) -> Iterator[tuple[str, tuple[float, ...]]]:
