@@ -128,15 +128,11 @@ static void multiply(const gan_worker *worker, const grouping *of, const group_t
     for (int64_t p = 0; p < POINTS; p++)
         for (int64_t n = 0, part = 0, rows; n < at->count; n += rows, part++) {
             rows = tiles_with(at->cut, n);
-            const int last = n + rows == at->count;
-            const float *from = v + p * step + (n * blocks + own * rows) * KBLOCK,
-                        *then = last ? v + (p + 1) * step + own * tiles_with(at->cut, 0) * KBLOCK
-                                     : from + rows * blocks * KBLOCK,
-                        *now = weights + p * weights_step,
+            const float *from = v + p * step + (n * blocks + own * rows) * KBLOCK, *now = weights + p * weights_step,
                         *soon = now + 2 * weights_step; /* the last-level cache is slow */
             kernels->gemm_packed((int)rows, channels, of->each, from, rows * KBLOCK, now,
                                  products + (n * POINTS + p) * nr, POINTS * nr, 0,
-                                 part * share < weights_step ? soon + part * share : now, (int)quarters, then);
+                                 part * share < weights_step ? soon + part * share : now, (int)quarters);
         }
 }
 

@@ -15,18 +15,13 @@ void gan_i_multiply_packed(const gan_kernels *kernels, const gan_packed_rows *ro
             const int m = next_part(rows->count - n, tiles);
             const int64_t from = n * blocks * KBLOCK + k0 * m,
                           fetched = part * share < depth * nr ? next + part * share : slice;
-            const int64_t after = k0 + depth < channels ? k0 + depth : 0; /* first channel of the next slice */
-            const int64_t then = n + m < rows->count ? from + (blocks * KBLOCK - k0) * m +
-                                                           k0 * next_part(rows->count - n - m, tiles - 1)
-                                                     : after * next_part(rows->count, parts);
             if (rows->int16)
                 kernels->gemm_packed_int16(m, panel->columns, depth, rows->int16 + from, m * KBLOCK,
                                            panel->int16 + slice, panel->scale, sums + n * step, step,
-                                           accumulate || k0 > 0, panel->int16 + fetched, quarters, rows->int16 + then);
+                                           accumulate || k0 > 0, panel->int16 + fetched, quarters);
             else
                 kernels->gemm_packed(m, panel->columns, depth, rows->floats + from, m * KBLOCK, panel->floats + slice,
-                                     sums + n * step, step, accumulate || k0 > 0, panel->floats + fetched, quarters,
-                                     rows->floats + then);
+                                     sums + n * step, step, accumulate || k0 > 0, panel->floats + fetched, quarters);
             n += m;
         }
     }

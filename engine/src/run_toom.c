@@ -109,32 +109,27 @@ static void multiply(const gan_worker *worker, const gan_conv *conv, const gan_t
             const float *scale = weights->scales + ((first + u) * points + p) * nr;
             for (int64_t k0 = 0; k0 < channels; k0 += most) {
                 const ptrdiff_t depth = channels - k0 < most ? channels - k0 : most;
-                const int last = k0 + most >= channels;
                 const int64_t slice = panel + k0 * nr;
-                const int64_t next = !last           ? slice + depth * nr
-                                     : u + 1 < units ? panel + unit
-                                                     : (p + 1) * channels * nr;
+                const int64_t next = k0 + most < channels ? slice + depth * nr
+                                     : u + 1 < units      ? panel + unit
+                                                          : (p + 1) * channels * nr;
                 /* a slice's first tile comes after the last of the one before */
                 const int64_t offset = k0 * points + p * KBLOCK;
-                const int64_t next_p = last && u + 1 == units && p + 1 < points ? p + 1 : p;
-                const int64_t next_offset = (last ? 0 : k0 + most) * points + next_p * KBLOCK;
                 const int64_t share = depth / KBLOCK * 4 * nr * quarters;
                 int64_t at = 0;
                 float *to = products + (u * tiles * points + p) * nr;
                 for (int64_t n = 0, part = 0, m; n < tiles; n += m, part++) {
                     m = tiles_with(parts, n);
-                    const int more = n + m < tiles;
-                    const int64_t after = more ? at + m * (int64_t)tiling->tile_values : 0, from = at + offset * m,
-                                  next_a = after + (more ? offset : next_offset) * tiles_with(parts, more ? n + m : 0),
+                    const int64_t from = at + offset * m,
                                   fetched = part * share < depth * nr ? next + part * share : slice;
                     if (tiling->int16)
                         kernels->gemm_packed_int16((int)m, columns, depth, inputs_16 + from, points * m * KBLOCK,
                                                    int16 + slice, scale, to, points * nr, k0 > 0, int16 + fetched,
-                                                   quarters, inputs_16 + next_a);
+                                                   quarters);
                     else
                         kernels->gemm_packed((int)m, columns, depth, inputs + from, points * m * KBLOCK, floats + slice,
-                                             to, points * nr, k0 > 0, floats + fetched, quarters, inputs + next_a);
-                    at = after;
+                                             to, points * nr, k0 > 0, floats + fetched, quarters);
+                    at += m * (int64_t)tiling->tile_values;
                     to += m * points * nr;
                 }
             }

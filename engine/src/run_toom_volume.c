@@ -79,13 +79,10 @@ static void multiply_slice(const gan_worker *worker, const gan_conv *conv, const
         for (int64_t n = 0, m; n < pass->tiles; n += m) {
             m = tiles_with(cut, n);
             const float *rows = at + (s->k0 * points + s->point * KBLOCK) * m;
-            const float *after = at + m * (int64_t)tiling->tile_values;
-            const int64_t next_m = n + m < pass->tiles ? tiles_with(cut, n + m) : m;
             kernels->gemm_packed((int)m, (int)nr, s->depth, rows, points * m * KBLOCK, s->weights, to, points * nr,
-                                 accumulate, fetched < s->depth * nr ? s->next + fetched : s->weights, quarters,
-                                 n + m < pass->tiles ? after + (s->k0 * points + s->point * KBLOCK) * next_m : rows);
+                                 accumulate, fetched < s->depth * nr ? s->next + fetched : s->weights, quarters);
             fetched += share;
-            at = after;
+            at += m * (int64_t)tiling->tile_values;
             to += m * points * nr;
         }
     }

@@ -119,11 +119,10 @@ static void multiply(const gan_worker *worker, const gan_conv *conv, const winog
                 float *to = products + (n * points + p) * nr;
                 if (tiling->int16)
                     kernels->gemm_packed_int16((int)rows, columns, depth, v_16 + from, rows * KBLOCK, int16 + slice,
-                                               scale, to, points * nr, t + k0 > 0, int16 + fetched, quarters,
-                                               v_16 + from + depth * rows);
+                                               scale, to, points * nr, t + k0 > 0, int16 + fetched, quarters);
                 else
                     kernels->gemm_packed((int)rows, columns, depth, v + from, rows * KBLOCK, floats + slice, to,
-                                         points * nr, t + k0 > 0, floats + fetched, quarters, v + from + depth * rows);
+                                         points * nr, t + k0 > 0, floats + fetched, quarters);
             }
         }
     }

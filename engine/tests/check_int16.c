@@ -37,7 +37,7 @@ static int check_products(const gan_kernels *kernels, ptrdiff_t depth, int m, in
         }
         for (int i = 0; i < m; i++) rows[i] = a + i * KBLOCK, to[i] = c + i * kernels->nr;
         kernels->gemm_packed_int16(m, kernels->nr, depth, a, m * KBLOCK, b, scale, packed, kernels->nr, accumulate, b,
-                                   1, a);
+                                   1);
         kernels->gemm_int16(m, kernels->nr, depth, rows, m * KBLOCK, b, scale, to, accumulate, b, 1 << m % 3);
         double error = 0; /* one rounding of the product or none: whole sums are alike */
         for (uint64_t i = 0; i < n_c; i++) {
@@ -50,7 +50,7 @@ static int check_products(const gan_kernels *kernels, ptrdiff_t depth, int m, in
         /* the second half is free to be anything */
         for (int i = 0; i < m; i++) to[i] = want + i * kernels->nr;
         kernels->gemm_int16(m, kernels->nr / 2, depth, rows, m * KBLOCK, b, scale, to, 0, b, 0);
-        kernels->gemm_packed_int16(m, kernels->nr / 2, depth, a, m * KBLOCK, b, scale, packed, kernels->nr, 0, b, 1, a);
+        kernels->gemm_packed_int16(m, kernels->nr / 2, depth, a, m * KBLOCK, b, scale, packed, kernels->nr, 0, b, 1);
         if (!accumulate)
             for (int i = 0; i < m; i++) {
                 const size_t half = sizeof *c * (size_t)kernels->nr / 2;

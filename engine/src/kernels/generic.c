@@ -63,9 +63,7 @@ static void gemm(int m, int columns, ptrdiff_t k, const float *const *a, ptrdiff
 }
 
 static void gemm_packed(int m, int columns, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
-                        ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters,
-                        const float *next_a) {
-    (void)next_a;
+                        ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters) {
     const float *rows[MR];
     float *to[MR];
     for (int i = 0; i < m; i++) rows[i] = a + i * KBLOCK, to[i] = c + i * c_step;
@@ -294,8 +292,7 @@ static void gemm_int16(int m, int columns, ptrdiff_t k, const int16_t *const *a,
 
 static void gemm_packed_int16(int m, int columns, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step, const int16_t *b,
                               const float *scale, float *c, ptrdiff_t c_step, int accumulate, const int16_t *next,
-                              int prefetch_quarters, const int16_t *next_a) {
-    (void)next_a;
+                              int prefetch_quarters) {
     const int16_t *rows[MR];
     float *to[MR];
     for (int i = 0; i < m; i++) rows[i] = a + i * KBLOCK, to[i] = c + i * c_step;

@@ -55,11 +55,9 @@ typedef struct gan_kernels {
     void (*gemm)(int m, int columns, ptrdiff_t k, const float *const *a, ptrdiff_t a_step, const float *b,
                  float *const *c, int accumulate, const float *next, int prefetch_quarters);
     /* The same of rows that lie side by side: A[i][k] = a[k / 16 x a_step + i x 16 + k % 16], c[i][j] = c[i x c_step +
-     * j]. `next_a`: the rows wanted next, as many, which are fetched into the first-level
-     * cache. */
+     * j]. */
     void (*gemm_packed)(int m, int columns, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
-                        ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters,
-                        const float *next_a);
+                        ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters);
     /* Toom-Cook.  The points are 0, -1, inf (3), 0, 1, -1, inf (4) or 0, 1, -1/2, -2, inf (5 a side): toom_in gives the
      * value at each of the polynomial with coefficients x (at infinity the last coefficient), toom_out goes back.  A
      * product of polynomials is a product at each point, so that a convolution of `points + 1 - taps` inputs with
@@ -129,7 +127,7 @@ typedef struct gan_kernels {
                        const float *scale, float *const *c, int accumulate, const int16_t *next, int prefetch_quarters);
     void (*gemm_packed_int16)(int m, int columns, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step, const int16_t *b,
                               const float *scale, float *c, ptrdiff_t c_step, int accumulate, const int16_t *next,
-                              int prefetch_quarters, const int16_t *next_a);
+                              int prefetch_quarters);
 } gan_kernels;
 
 /* Every kernel file is compiled everywhere and is empty unless its processor is the target's.  To add a table, write

@@ -274,28 +274,30 @@ static void lerp(const float *a, const float *b, float t, float *y, ptrdiff_t n)
 
 /* ---- norms, slopes and filters per channel ---- */
 
-/* sum[j] = the sum of x - mean, or of its square, over the pixels: NV vectors of channels. */
-INLINE void deviations(const int squared, const float *x, ptrdiff_t pixels, ptrdiff_t channels, const vf mean[NV],
-                       vf sum[NV]) {
-    vf part[2][NV];
-    for (int j = 0; j < NV; j++) part[0][j] = part[1][j] = v_set1(0);
+/* sum[j], squares[j] = the sums of x - about and of its square, over the pixels: NV vectors of channels. */
+INLINE void deviations(const float *x, ptrdiff_t pixels, ptrdiff_t channels, const vf about[NV], vf sum[NV],
+                       vf squares[NV]) {
+    vf odd[NV], odd_squares[NV]; /* the sums of every other pixel */
+    for (int j = 0; j < NV; j++) sum[j] = squares[j] = odd[j] = odd_squares[j] = v_set1(0);
     ptrdiff_t i = 0;
     for (; i + 2 <= pixels; i += 2)
 #pragma GCC unroll 8
-        for (int k = 0; k < 2 * NV; k++) {
-            const vf d = v_sub(v_load(x + (i + k / NV) * channels + k % NV * VL), mean[k % NV]);
-            part[k / NV][k % NV] = squared ? v_fma(d, d, part[k / NV][k % NV]) : v_add(part[k / NV][k % NV], d);
+        for (int j = 0; j < NV; j++) {
+            const vf d = v_sub(v_load(x + i * channels + j * VL), about[j]),
+                     e = v_sub(v_load(x + (i + 1) * channels + j * VL), about[j]);
+            sum[j] = v_add(sum[j], d), squares[j] = v_fma(d, d, squares[j]);
+            odd[j] = v_add(odd[j], e), odd_squares[j] = v_fma(e, e, odd_squares[j]);
         }
     for (; i < pixels; i++)
         for (int j = 0; j < NV; j++) {
-            const vf d = v_sub(v_load(x + i * channels + j * VL), mean[j]);
-            part[0][j] = squared ? v_fma(d, d, part[0][j]) : v_add(part[0][j], d);
+            const vf d = v_sub(v_load(x + i * channels + j * VL), about[j]);
+            sum[j] = v_add(sum[j], d), squares[j] = v_fma(d, d, squares[j]);
         }
-    for (int j = 0; j < NV; j++) sum[j] = v_add(part[0][j], part[1][j]);
+    for (int j = 0; j < NV; j++) sum[j] = v_add(sum[j], odd[j]), squares[j] = v_add(squares[j], odd_squares[j]);
 }
 
-/* Pixels are taken in groups, which the first-level cache still has when the squares are summed, and the moments of a
- * group are joined to those of the pixels before it. */
+/* Pixels are taken in groups.  The moments of a group are summed about the mean of the pixels before it, which keeps the
+ * numbers small, so that they round little, and joined to those of these pixels. */
 static void moments(const float *x, ptrdiff_t pixels, ptrdiff_t channels, float *mean, float *squares) {
     enum { GROUP = 16 };
     for (ptrdiff_t before = 0; before < pixels; before += GROUP) {
@@ -304,20 +306,20 @@ static void moments(const float *x, ptrdiff_t pixels, ptrdiff_t channels, float 
                  old = v_set1((float)before);
         for (ptrdiff_t first = 0; first < channels; first += NR) {
             const float *from = x + before * channels + first;
-            vf middle[NV], sum[NV];
-            for (int j = 0; j < NV; j++) middle[j] = v_load(from + j * VL);
-            deviations(0, from, n, channels, middle, sum); /* from the first pixel: small numbers round less */
-            for (int j = 0; j < NV; j++) middle[j] = v_fma(sum[j], part, middle[j]);
-            deviations(1, from, n, channels, middle, sum);
+            vf about[NV], sum[NV], summed[NV];
+            for (int j = 0; j < NV; j++) about[j] = v_load((before ? mean + first : from) + j * VL);
+            deviations(from, n, channels, about, sum, summed);
             for (int j = 0; j < NV; j++) {
                 float *to = mean + first + j * VL, *to_squares = squares + first + j * VL;
+                const vf apart = v_mul(sum[j], part); /* the group's mean from `about` */
+                vf middle = v_add(about[j], apart), all = v_max(v_set1(0), v_fnma(sum[j], apart, summed[j]));
                 if (before) {
-                    const vf was = v_load(to), apart = v_sub(middle[j], was), moved = v_mul(apart, share);
-                    middle[j] = v_add(was, moved);
-                    sum[j] = v_add(sum[j], v_fma(v_mul(moved, old), apart, v_load(to_squares)));
+                    const vf moved = v_mul(apart, share);
+                    middle = v_add(about[j], moved);
+                    all = v_add(all, v_fma(v_mul(moved, old), apart, v_load(to_squares)));
                 }
-                v_store(to, middle[j]);
-                v_store(to_squares, sum[j]);
+                v_store(to, middle);
+                v_store(to_squares, all);
             }
         }
     }

@@ -16,16 +16,16 @@ INLINE void multiply_add(const int m, const int nv, const int packed, const floa
 }
 
 /* Both products of the table: gemm takes its rows from `a_rows` and writes to `c_rows`; gemm_packed takes them from `a`
- * and writes to `c`, and knows which rows come next. */
+ * and writes to `c`.  Of all these only weights are prefetched: they come from memory, inputs and sums from the
+ * second-level cache, and a prefetch of those takes a place from one of the weights. */
 INLINE void tile(const int m, const int nv, const int packed, ptrdiff_t k, const float *a, const float *const *a_rows,
                  ptrdiff_t a_step, const float *b, float *c, float *const *c_rows, ptrdiff_t c_step, int accumulate,
-                 const float *next, int prefetch_quarters, const float *next_a) {
+                 const float *next, int prefetch_quarters) {
     vf sum[MR][NV];
     const float *rows[MR];
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++) {
-        if (packed) __builtin_prefetch(c + i * c_step, 1, 3);
-        else rows[i] = a_rows[i];
+        if (!packed) rows[i] = a_rows[i];
 #pragma GCC unroll 16
         for (int j = 0; j < nv; j++) sum[i][j] = v_set1(0);
     }
@@ -49,12 +49,10 @@ INLINE void tile(const int m, const int nv, const int packed, ptrdiff_t k, const
         }
         b += (ptrdiff_t)KBLOCK * NR;
         next += prefetch_quarters * 4 * NR;
+        if (packed) a += a_step;
 #pragma GCC unroll 16
-        for (int i = 0; i < m; i++) {
+        for (int i = 0; i < m; i++)
             if (!packed) rows[i] += a_step;
-            __builtin_prefetch(packed ? next_a + i * KBLOCK : rows[i] + 2 * a_step, 0, 3);
-        }
-        if (packed) a += a_step, next_a += a_step;
     }
     for (int kk = 0; kk < k; kk++) multiply_add(m, nv, packed, a, rows, kk, b, sum);
 #pragma GCC unroll 16
@@ -91,7 +89,7 @@ INLINE void gemm_of(const int nv, int m, ptrdiff_t k, const float *const *a, ptr
                     float *const *c, int accumulate, const float *next, int prefetch_quarters) {
 #define CASE(M) \
     case M: \
-        tile(M, nv, 0, k, NULL, a, a_step, b, NULL, c, 0, accumulate, next, prefetch_quarters, NULL); \
+        tile(M, nv, 0, k, NULL, a, a_step, b, NULL, c, 0, accumulate, next, prefetch_quarters); \
         break;
     switch (m) { CASES(CASE) }
 #undef CASE
@@ -104,20 +102,18 @@ static void gemm(int m, int columns, ptrdiff_t k, const float *const *a, ptrdiff
 }
 
 INLINE void gemm_packed_of(const int nv, int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
-                           ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters,
-                           const float *next_a) {
+                           ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters) {
 #define CASE(M) \
     case M: \
-        tile(M, nv, 1, k, a, NULL, a_step, b, c, NULL, c_step, accumulate, next, prefetch_quarters, next_a); \
+        tile(M, nv, 1, k, a, NULL, a_step, b, c, NULL, c_step, accumulate, next, prefetch_quarters); \
         break;
     switch (m) { CASES(CASE) }
 #undef CASE
 }
 
 static void gemm_packed(int m, int columns, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
-                        ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters,
-                        const float *next_a) {
+                        ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters) {
     if (HALVES && columns <= NR / 2)
-        gemm_packed_of(NV / 2, m, k, a, a_step, b, c, c_step, accumulate, next, prefetch_quarters, next_a);
-    else gemm_packed_of(NV, m, k, a, a_step, b, c, c_step, accumulate, next, prefetch_quarters, next_a);
+        gemm_packed_of(NV / 2, m, k, a, a_step, b, c, c_step, accumulate, next, prefetch_quarters);
+    else gemm_packed_of(NV, m, k, a, a_step, b, c, c_step, accumulate, next, prefetch_quarters);
 }

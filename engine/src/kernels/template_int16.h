@@ -22,13 +22,11 @@ INLINE void INT16(multiply_add)(const int m, const int nv, const int packed, con
 INLINE void INT16(tile)(const int m, const int nv, const int packed, ptrdiff_t k, const int16_t *a,
                         const int16_t *const *a_rows, ptrdiff_t a_step, const int16_t *b, const float *scale, float *c,
                         float *const *c_rows, ptrdiff_t c_step, int accumulate, const int16_t *next,
-                        int prefetch_quarters, const int16_t *next_a) {
+                        int prefetch_quarters) {
     vi sum[MR][NV];
     const int16_t *rows[MR];
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++) {
-        if (packed) __builtin_prefetch(c + i * c_step, 1, 3);
-        if (packed && nv * VL > 16) __builtin_prefetch(c + i * c_step + 16, 1, 3);
         if (!packed) rows[i] = a_rows[i];
 #pragma GCC unroll 16
         for (int j = 0; j < nv; j++) sum[i][j] = i_zero();
@@ -53,12 +51,10 @@ INLINE void INT16(tile)(const int m, const int nv, const int packed, ptrdiff_t k
         }
         b += (ptrdiff_t)KBLOCK * NR;
         next += prefetch_quarters * 4 * NR;
+        if (packed) a += a_step;
 #pragma GCC unroll 16
-        for (int i = 0; i < m; i++) {
+        for (int i = 0; i < m; i++)
             if (!packed) rows[i] += a_step;
-            if (!packed || i % 2 == 0) __builtin_prefetch(packed ? next_a + i * KBLOCK : rows[i] + 2 * a_step, 0, 3);
-        }
-        if (packed) a += a_step, next_a += a_step;
     } while ((k -= KBLOCK) > 0);
     vf factor[NV];
 #pragma GCC unroll 16
@@ -79,7 +75,7 @@ static void INT16(gemm)(int m, int columns, ptrdiff_t k, const int16_t *const *a
     (void)columns; /* all are computed: it is seldom called with fewer */
 #define CASE(M) \
     case M: \
-        INT16(tile)(M, NV, 0, k, NULL, a, a_step, b, scale, NULL, c, 0, accumulate, next, prefetch_quarters, NULL); \
+        INT16(tile)(M, NV, 0, k, NULL, a, a_step, b, scale, NULL, c, 0, accumulate, next, prefetch_quarters); \
         break;
     switch (m) { CASES(CASE) }
 #undef CASE
@@ -88,11 +84,10 @@ static void INT16(gemm)(int m, int columns, ptrdiff_t k, const int16_t *const *a
 /* As gemm_packed_of of template_gemm.h. */
 INLINE void INT16(gemm_packed_of)(const int nv, int m, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step,
                                   const int16_t *b, const float *scale, float *c, ptrdiff_t c_step, int accumulate,
-                                  const int16_t *next, int prefetch_quarters, const int16_t *next_a) {
+                                  const int16_t *next, int prefetch_quarters) {
 #define CASE(M) \
     case M: \
-        INT16(tile)(M, nv, 1, k, a, NULL, a_step, b, scale, c, NULL, c_step, accumulate, next, prefetch_quarters, \
-                    next_a); \
+        INT16(tile)(M, nv, 1, k, a, NULL, a_step, b, scale, c, NULL, c_step, accumulate, next, prefetch_quarters); \
         break;
     switch (m) { CASES(CASE) }
 #undef CASE
@@ -100,9 +95,8 @@ INLINE void INT16(gemm_packed_of)(const int nv, int m, ptrdiff_t k, const int16_
 
 static void INT16(gemm_packed)(int m, int columns, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step, const int16_t *b,
                                const float *scale, float *c, ptrdiff_t c_step, int accumulate, const int16_t *next,
-                               int prefetch_quarters, const int16_t *next_a) {
+                               int prefetch_quarters) {
     if (INT16_HALVES && columns <= NR / 2)
-        INT16(gemm_packed_of)(NV / 2, m, k, a, a_step, b, scale, c, c_step, accumulate, next, prefetch_quarters,
-                              next_a);
-    else INT16(gemm_packed_of)(NV, m, k, a, a_step, b, scale, c, c_step, accumulate, next, prefetch_quarters, next_a);
+        INT16(gemm_packed_of)(NV / 2, m, k, a, a_step, b, scale, c, c_step, accumulate, next, prefetch_quarters);
+    else INT16(gemm_packed_of)(NV, m, k, a, a_step, b, scale, c, c_step, accumulate, next, prefetch_quarters);
 }
