@@ -90,6 +90,12 @@ void gan_i_tile(const gan_conv *conv, gan_method method, const gan_kernels *kern
         tiling->panel_group--; /* work for every member */
 }
 
+/* The number of blocks: as few of them less as give every member equally many, if a block then has `limit` tiles at most. */
+static uint64_t whole_rounds(uint64_t blocks, uint64_t tiles, uint64_t members, uint64_t limit) {
+    const uint64_t fewer = blocks - blocks % members;
+    return fewer && blocks < 4 * members && (tiles + fewer - 1) / fewer <= limit ? fewer : blocks;
+}
+
 /* In how many parts blocks are multiplied so that all members have equally many.  Each part transforms its block's inputs
  * again. */
 static uint32_t parts_of_blocks(uint32_t blocks, uint32_t panels, uint32_t members) {
@@ -108,17 +114,18 @@ void gan_i_tile_winograd(const gan_conv *conv, gan_method method, const gan_kern
     const uint64_t mr = (uint64_t)kernels->mr, points = (uint64_t)(out->side * out->side),
                    tile = points * round_up(conv->in.c, KBLOCK) * out->slices / (out->int16 ? 2 : 1);
     const uint64_t fit = WINOGRAD_BYTES / sizeof(float) / tile / mr;
-    const uint64_t most = (fit < WINOGRAD_LEAST ? WINOGRAD_LEAST : fit > WINOGRAD_MOST ? WINOGRAD_MOST : fit) * mr;
+    const uint64_t full = fit < WINOGRAD_LEAST ? WINOGRAD_LEAST : fit > WINOGRAD_MOST ? WINOGRAD_MOST : fit;
+    const uint64_t most = full * mr, limit = most + mr / 2;
     out->ty = (conv->out.h + (uint32_t)out->tile - 1) / (uint32_t)out->tile;
     out->tx = (conv->out.w + (uint32_t)out->tile - 1) / (uint32_t)out->tile;
     const uint64_t tiles = (uint64_t)out->ty * out->tx * shape_depth(conv->out) * chunk;
     /* work for every member, in equal blocks rather than a short last one */
     const uint64_t share = members > 1 ? (tiles + 2 * (uint64_t)members - 1) / (2 * (uint64_t)members) : tiles;
     const uint64_t wanted = share < 2 * mr ? 2 * mr : share, block = wanted < most ? wanted : most;
-    const uint64_t blocks = (tiles + block - 1) / block;
+    const uint64_t blocks = whole_rounds((tiles + block - 1) / block, tiles, (uint64_t)members, limit);
     out->block = (uint32_t)((tiles + blocks - 1) / blocks);
     out->blocks = (uint32_t)((tiles + out->block - 1) / out->block);
     out->parts = parts_of_blocks(out->blocks, padded(conv->out.c, kernels) / (uint32_t)kernels->nr, (uint32_t)members);
-    out->inputs = tile * most + points * WINOGRAD_APART;
-    out->thread_scratch = out->inputs + most * points * (uint64_t)kernels->nr;
+    out->inputs = tile * limit + points * WINOGRAD_APART;
+    out->thread_scratch = out->inputs + limit * points * (uint64_t)kernels->nr;
 }
