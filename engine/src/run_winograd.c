@@ -45,6 +45,13 @@ static void take_pixels(const gan_worker *worker, const gan_step *step, const wi
     const int64_t in_c = (int64_t)wide_of(worker, value);
     const int inside = z >= 0 && z < (int32_t)shape_depth(conv->in);
     const float *image = value_at(worker, value, at.image) + (inside ? (int64_t)z * high * wide * in_c : 0);
+    const int32_t reach = stride * (side - 1);
+    if (inside && y0 >= 0 && x0 >= 0 && y0 + reach < high && x0 + reach < wide) {
+        const float *first = image + ((int64_t)y0 * wide + x0) * in_c;
+        for (int32_t i = 0; i < side; i++, first += stride * wide * in_c)
+            for (int32_t j = 0; j < side; j++) *pixels++ = first + j * stride * in_c;
+        return;
+    }
     for (int32_t i = 0; i < side; i++) {
         const int32_t y = y0 + stride * i;
         const int row = inside && y >= 0 && y < high;
@@ -135,6 +142,7 @@ static void restore(const gan_worker *worker, const gan_step *step, const winogr
     const gan_kernels *kernels = worker->shared->kernels;
     const int64_t out_c = padded(conv->out.c, kernels), nr = kernels->nr, points = tiling->side * tiling->side;
     const float *bias = worker->shared->program->constants + step->constants + panel * nr;
+    const int channels = panel_columns(conv->out.c, panel, kernels);
     const int curved = step->act.kind == ACT_TANH || step->act.kind == ACT_SIGMOID;
     for (int64_t n = 0; n < block.count; n++) {
         const tile_place at = place_of(tiling, conv, block.first + (uint64_t)n);
@@ -144,9 +152,9 @@ static void restore(const gan_worker *worker, const gan_step *step, const winogr
         float *to = value_at(worker, step->output, at.image) + (row * conv->out.w + at.x) * out_c + panel * nr;
         for (int64_t j = 0; j < columns; j++) /* this panel of the tile below */
             fetch_to_write(to + tile * (int64_t)conv->out.w * out_c + j * out_c, below < rows ? below : rows,
-                           conv->out.w * out_c, nr);
-        kernels->winograd_out(tiling->side, panel_columns(conv->out.c, panel, kernels), products + n * points * nr,
-                              bias, slopes, to, conv->out.w * out_c, out_c, rows, columns);
+                           conv->out.w * out_c, channels);
+        kernels->winograd_out(tiling->side, channels, products + n * points * nr, bias, slopes, to, conv->out.w * out_c,
+                              out_c, rows, columns);
         for (int32_t i = 0; curved && i < rows; i++)
             kernels->bias_act(to + i * conv->out.w * out_c, out_c, worker->shared->zeros, to + i * conv->out.w * out_c,
                               out_c, columns, step->act);

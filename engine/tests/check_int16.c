@@ -47,7 +47,7 @@ static int check_products(const gan_kernels *kernels, ptrdiff_t depth, int m, in
             error = e > 0 ? 1 : error;
         }
         failed += expect(error <= 3e-7, kernels->name, "gemm_int16", error);
-        /* the second half is free to be anything */
+        /* what wasn't asked for is free to be anything */
         for (int i = 0; i < m; i++) to[i] = want + i * kernels->nr;
         kernels->gemm_int16(m, kernels->nr / 2, depth, rows, m * KBLOCK, b, scale, to, 0, b, 0);
         kernels->gemm_packed_int16(m, kernels->nr / 2, depth, a, m * KBLOCK, b, scale, packed, kernels->nr, 0, b, 1);
@@ -58,6 +58,11 @@ static int check_products(const gan_kernels *kernels, ptrdiff_t depth, int m, in
                 failed += expect(!memcmp(c + row, want + row, half) && !memcmp(c + row, packed + row, half),
                                  kernels->name, "gemm_int16 of half a panel", i);
             }
+        kernels->gemm_packed_int16(m, kernels->nr / 4, depth, a, m * KBLOCK, b, scale, packed, kernels->nr, 0, b, 1);
+        for (int i = 0; i < m && !accumulate; i++)
+            failed += expect(
+                !memcmp(c + i * kernels->nr, packed + i * kernels->nr, sizeof *c * (size_t)kernels->nr / 4),
+                kernels->name, "gemm_packed_int16 of a quarter of a panel", i);
     }
     release_int16s(a, n_a), release_int16s(b, n_b), release(scale), release(c), release(want), release(packed);
     return failed;

@@ -4,7 +4,9 @@
  * type `vf` of VL floats; and v_load, v_store, v_set1, v_add, v_sub, v_mul, v_fma (a x b + c, one rounding or
  * two), v_fnma (c - a x b), v_max, v_min (the second operand if the first is NaN), v_div,
  * v_pow2 (2^n for whole n within -126..127), v_bytes (store clamped truncations to 0..255).  With INT16_RATE it also
- * defines v_int16 (store whole numbers, rounded, in 16 bits) and what template_int16.h says.
+ * defines v_int16 (store whole numbers, rounded, in 16 bits) and what template_int16.h says.  With QUARTERS it defines the
+ * type `vq` of VL / 2 floats and q_load, q_store, q_set1, q_add, q_mul and q_fma: a quarter of a panel's columns, if NV
+ * is 2, has a kernel of its own.
  */
 #include <string.h>
 

@@ -101,6 +101,42 @@ static void gemm(int m, int columns, ptrdiff_t k, const float *const *a, ptrdiff
     else gemm_of(NV, m, k, a, a_step, b, c, accumulate, next, prefetch_quarters);
 }
 
+#ifdef QUARTERS
+/* As tile, of packed rows and the first quarter of a panel's columns: VL / 2 at a time. */
+INLINE void quarter_tile(const int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
+                         ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters) {
+    vq sum[MR];
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++) sum[i] = q_set1(0);
+    for (; k > 0; k -= KBLOCK) {
+        const int n = k < KBLOCK ? (int)k : KBLOCK;
+#pragma GCC unroll 2
+        for (int kk = 0; kk < n; kk++) {
+            const vq weight = q_load(b + (ptrdiff_t)kk * NR);
+#pragma GCC unroll 16
+            for (int i = 0; i < m; i++) sum[i] = q_fma(q_set1(a[i * KBLOCK + kk]), weight, sum[i]);
+        }
+        for (int i = 0; i < prefetch_quarters * 4 * NR; i += 16) __builtin_prefetch(next + i, 0, 2);
+        a += a_step, b += (ptrdiff_t)KBLOCK * NR, next += prefetch_quarters * 4 * NR;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++) {
+        float *to = c + i * c_step;
+        q_store(to, accumulate ? q_add(sum[i], q_load(to)) : sum[i]);
+    }
+}
+
+INLINE void gemm_packed_quarter(int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
+                                ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters) {
+#define CASE(M) \
+    case M: \
+        quarter_tile(M, k, a, a_step, b, c, c_step, accumulate, next, prefetch_quarters); \
+        break;
+    switch (m) { CASES(CASE) }
+#undef CASE
+}
+#endif
+
 INLINE void gemm_packed_of(const int nv, int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
                            ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters) {
 #define CASE(M) \
@@ -113,6 +149,12 @@ INLINE void gemm_packed_of(const int nv, int m, ptrdiff_t k, const float *a, ptr
 
 static void gemm_packed(int m, int columns, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
                         ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters) {
+#ifdef QUARTERS
+    if (columns <= NR / 4) {
+        gemm_packed_quarter(m, k, a, a_step, b, c, c_step, accumulate, next, prefetch_quarters);
+        return;
+    }
+#endif
     if (HALVES && columns <= NR / 2)
         gemm_packed_of(NV / 2, m, k, a, a_step, b, c, c_step, accumulate, next, prefetch_quarters);
     else gemm_packed_of(NV, m, k, a, a_step, b, c, c_step, accumulate, next, prefetch_quarters);

@@ -3,7 +3,7 @@
  * INT16(name) names this inclusion's functions; the including file defines INT16_HALVES, whether packed products have a
  * kernel for half a panel; the type vi of VL int32s or 2 VL int16s; and i_zero, i_load (2 VL int16s), i_pair (two
  * int16s, VL times), i_float (VL int32s as floats), and I_DOT(sum, a, b): sum plus, in each of VL int32s, both products
- * of its two int16s. */
+ * of its two int16s.  With INT16_QUARTERS, also the type viq of half a vector and iq_zero and so on for it. */
 
 /* As multiply_add of template_gemm.h, for one pair of k. */
 INLINE void INT16(multiply_add)(const int m, const int nv, const int packed, const int16_t *a,
@@ -81,6 +81,45 @@ static void INT16(gemm)(int m, int columns, ptrdiff_t k, const int16_t *const *a
 #undef CASE
 }
 
+#ifdef INT16_QUARTERS
+/* As quarter_tile of template_gemm.h. */
+INLINE void INT16(quarter_tile)(const int m, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step, const int16_t *b,
+                                const float *scale, float *c, ptrdiff_t c_step, int accumulate, const int16_t *next,
+                                int prefetch_quarters) {
+    viq sum[MR];
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++) sum[i] = iq_zero();
+    for (; k > 0; k -= KBLOCK) {
+#pragma GCC unroll 8
+        for (int pair = 0; pair < KBLOCK / 2; pair++) {
+            const viq weight = iq_load(b + 2 * (ptrdiff_t)pair * NR);
+#pragma GCC unroll 16
+            for (int i = 0; i < m; i++) sum[i] = IQ_DOT(sum[i], iq_pair(a + i * KBLOCK + 2 * pair), weight);
+        }
+        for (int i = 0; i < prefetch_quarters * 4 * NR; i += 32) __builtin_prefetch(next + i, 0, 2);
+        a += a_step, b += (ptrdiff_t)KBLOCK * NR, next += prefetch_quarters * 4 * NR;
+    }
+    const vq factor = q_load(scale);
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++) {
+        float *to = c + i * c_step;
+        const vq x = iq_float(sum[i]);
+        q_store(to, accumulate ? q_fma(x, factor, q_load(to)) : q_mul(x, factor));
+    }
+}
+
+INLINE void INT16(gemm_packed_quarter)(int m, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step, const int16_t *b,
+                                       const float *scale, float *c, ptrdiff_t c_step, int accumulate,
+                                       const int16_t *next, int prefetch_quarters) {
+#define CASE(M) \
+    case M: \
+        INT16(quarter_tile)(M, k, a, a_step, b, scale, c, c_step, accumulate, next, prefetch_quarters); \
+        break;
+    switch (m) { CASES(CASE) }
+#undef CASE
+}
+#endif
+
 /* As gemm_packed_of of template_gemm.h. */
 INLINE void INT16(gemm_packed_of)(const int nv, int m, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step,
                                   const int16_t *b, const float *scale, float *c, ptrdiff_t c_step, int accumulate,
@@ -96,6 +135,12 @@ INLINE void INT16(gemm_packed_of)(const int nv, int m, ptrdiff_t k, const int16_
 static void INT16(gemm_packed)(int m, int columns, ptrdiff_t k, const int16_t *a, ptrdiff_t a_step, const int16_t *b,
                                const float *scale, float *c, ptrdiff_t c_step, int accumulate, const int16_t *next,
                                int prefetch_quarters) {
+#ifdef INT16_QUARTERS
+    if (columns <= NR / 4) {
+        INT16(gemm_packed_quarter)(m, k, a, a_step, b, scale, c, c_step, accumulate, next, prefetch_quarters);
+        return;
+    }
+#endif
     if (INT16_HALVES && columns <= NR / 2)
         INT16(gemm_packed_of)(NV / 2, m, k, a, a_step, b, scale, c, c_step, accumulate, next, prefetch_quarters);
     else INT16(gemm_packed_of)(NV, m, k, a, a_step, b, scale, c, c_step, accumulate, next, prefetch_quarters);
