@@ -192,6 +192,12 @@ gan_plan gan_i_plan(const gan_program *program, const gan_kernels *kernels, cons
     return shared.cost < separate.cost ? shared : separate;
 }
 
+static double priced_cost(const gan_program *program, const gan_conv *conv, gan_method method,
+                          const gan_kernels *kernels, uint32_t images, int members, double price) {
+    return gan_i_conv_cost(conv, method, kernels, images, members, &program->machine) +
+           price * sizeof(float) * (double)gan_i_method_floats(conv, method, kernels);
+}
+
 /* The fastest allowed method of each step for a chunk of `images` images by a group of `members` threads. */
 static void choose_methods(const gan_program *program, const gan_kernels *kernels, uint32_t images, int members,
                            method_limits allowed, gan_method *methods) {
@@ -199,15 +205,13 @@ static void choose_methods(const gan_program *program, const gan_kernels *kernel
         methods[i] = METHOD_DIRECT;
         if (program->steps[i].run) continue;
         const gan_conv *conv = &program->steps[i].conv;
-        double least = gan_i_conv_cost(conv, METHOD_DIRECT, kernels, images, members, &program->machine);
+        double least = priced_cost(program, conv, METHOD_DIRECT, kernels, images, members, allowed.price);
         for (int m = METHOD_FOLD; m < METHOD_COUNT; m++) {
             const gan_method method = (gan_method)m;
-            /* Strassen's algorithm takes more memory too, so it is given up with the first transforms */
-            if (method_points(method) > allowed.points || (method == METHOD_STRASSEN && allowed.points < MAX_TOOM) ||
-                (method_is_int16(method) && !allowed.int16) || !method_is_within(method, allowed.error_budget) ||
+            if ((method_is_int16(method) && !allowed.int16) || !method_is_within(method, allowed.error_budget) ||
                 !gan_i_method_fits(conv, method))
                 continue;
-            const double cost = gan_i_conv_cost(conv, method, kernels, images, members, &program->machine);
+            const double cost = priced_cost(program, conv, method, kernels, images, members, allowed.price);
             if (cost < least) {
                 least = cost;
                 methods[i] = method;

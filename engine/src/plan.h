@@ -56,9 +56,9 @@ typedef struct max_chunks {
 gan_plan gan_i_plan(const gan_program *program, const gan_kernels *kernels, const gan_method *methods, uint64_t count,
                     int threads, max_chunks most);
 
-/* What limits the choice of a method: points per side, and the file's error budget. */
+/* What limits the choice of a method. */
 typedef struct method_limits {
-    int points;
+    double price; /* cycles that a byte of its packed weights counts for, of a chunk: 0 if there is memory enough */
     float error_budget;
     int int16; /* whether products of 16-bit numbers are allowed */
 } method_limits;

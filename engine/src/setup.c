@@ -1,6 +1,12 @@
 #include "setup.h"
 
+#include <math.h>
+
+/* Cycles per byte: at the least, memory hardly counts; at the most, nothing else does. */
+static const double LEAST_PRICE = 1e-4, MOST_PRICE = 1e9;
+
 enum {
+    PRICE_STEPS = 10, /* of bisection between them: to 3 % */
     MAX_THREADS = 1024,
     CHUNK_TILES = 6, /* register tiles of images that a thread generates at once */
     VALUES_BYTES = 32 << 20,
@@ -31,6 +37,14 @@ static uint64_t measure(const gan_model *model, const gan_program *program, gan_
     return setup->weights + setup->floats * sizeof(float);
 }
 
+/* Choose methods; whether the setup then takes `bound` bytes at most. */
+static int fits(const gan_model *model, const gan_program *program, uint32_t batch, method_limits allowed,
+                uint64_t bound, gan_setup *setup) {
+    gan_i_plan_methods(program, model->kernels, batch, setup->threads, setup->max_chunk.of_thread, allowed,
+                       setup->methods, setup->methods + program->n_steps);
+    return measure(model, program, setup, batch) <= bound;
+}
+
 gan_status gan_i_lay_out(const gan_model *model, const gan_program *program, const gan_context_options *options,
                          gan_setup *setup) {
     const uint32_t batch = options && options->batch && model->file.nz ? options->batch : 1,
@@ -47,15 +61,21 @@ gan_status gan_i_lay_out(const gan_model *model, const gan_program *program, con
     const uint32_t share = (uint32_t)(((uint64_t)batch + (uint64_t)setup->threads - 1) / (uint64_t)setup->threads);
     const uint32_t largest = fit < 1 ? 1 : fit < chunk ? (uint32_t)fit : chunk;
     const uint64_t bound = options && options->max_memory ? options->max_memory : program->machine.memory / 2;
-    const int int16 = !options || options->arithmetic != GAN_ARITHMETIC_FLOAT32;
+    method_limits allowed = {0, model->file.error_budget, !options || options->arithmetic != GAN_ARITHMETIC_FLOAT32};
     for (setup->max_chunk.of_thread = share < largest ? share : largest; setup->max_chunk.of_thread;
          setup->max_chunk.of_thread /= 2) {
-        for (int points = WINOGRAD; points >= 2; points--) { /* 2: no transform */
-            const method_limits allowed = {points, model->file.error_budget, int16};
-            gan_i_plan_methods(program, model->kernels, batch, setup->threads, setup->max_chunk.of_thread, allowed,
-                               setup->methods, setup->methods + program->n_steps);
-            if (measure(model, program, setup, batch) <= bound) return GAN_OK;
+        allowed.price = 0;
+        if (fits(model, program, batch, allowed, bound, setup)) return GAN_OK;
+        double low = LEAST_PRICE, high = MOST_PRICE;
+        allowed.price = high;
+        if (!fits(model, program, batch, allowed, bound, setup)) continue;
+        for (int i = 0; i < PRICE_STEPS; i++) {
+            allowed.price = sqrt(low * high);
+            if (fits(model, program, batch, allowed, bound, setup)) high = allowed.price;
+            else low = allowed.price;
         }
+        allowed.price = high;
+        if (fits(model, program, batch, allowed, bound, setup)) return GAN_OK;
     }
     return GAN_ERROR_MEMORY;
 }

@@ -13,7 +13,8 @@ typedef struct gan_setup {
     uint64_t weights;                /* bytes of packed weights that the model holds with this context */
 } gan_setup;
 
-/* Find the fastest setup within max_memory; if it is too large, try smaller transforms first, then smaller chunks.
+/* Find the fastest setup within max_memory.  If it is too large, memory gets a price, the lowest that is enough: layers
+ * whose transform saves little time for its memory give it up first.  If that isn't enough, chunks get smaller.
  * `setup->methods` has room for two methods of each step.  In the lock. */
 gan_status gan_i_lay_out(const gan_model *model, const gan_program *program, const gan_context_options *options,
                          gan_setup *setup);

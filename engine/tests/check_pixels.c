@@ -117,6 +117,42 @@ static int check_pictures_in(void) {
     return failed;
 }
 
+enum { LARGE = 32, STEPS = 10 };
+
+/* The points of each layer's transform when a large image is computed within `most` bytes. */
+static void take_points(gan_model *model, uint64_t most, uint32_t points[STEPS]) {
+    static uint8_t given[LARGE * LARGE * CHANNELS], out[LARGE * LARGE * CHANNELS];
+    const gan_images images = {.count = 1, .data = given, .data_size = sizeof given, .height = LARGE, .width = LARGE};
+    const gan_output output = {.data = out, .data_size = sizeof out};
+    gan_context *context;
+    const gan_context_options options = {.threads = 1, .max_memory = most};
+    gan_step_info step = {.size = sizeof step};
+    if (gan_context_new(model, &options, &context) != GAN_OK || gan_apply(context, &images, &output) != GAN_OK) exit(2);
+    for (uint32_t i = 0; i < STEPS; i++) {
+        if (gan_describe_step(context, i, &step) != GAN_OK) exit(2);
+        points[i] = step.points;
+    }
+    gan_context_free(context);
+}
+
+/* With a byte less than it would take, one layer gets a smaller transform or none, not all layers. */
+static int check_less_memory(void) {
+    gan_model *model;
+    const gan_open_options plain = {.kernels = "generic"}; /* choices depend on the kernels */
+    const gan_context_options options = {.threads = 1};
+    uint64_t scratch = 0, weights = 0;
+    if (gan_open(KNOWN "/images-3.gan", &plain, &model) != GAN_OK ||
+        gan_apply_size(model, &options, LARGE, LARGE, &scratch, &weights) != GAN_OK)
+        exit(2);
+    uint32_t before[STEPS], after[STEPS];
+    int kept = 0, smaller = 0;
+    take_points(model, scratch + weights, before);
+    take_points(model, scratch + weights - 1, after);
+    gan_close(model);
+    for (int i = 0; i < STEPS; i++) kept += before[i] && after[i] == before[i], smaller += after[i] < before[i];
+    return check(kept && smaller, "a byte less of memory");
+}
+
 /* What gan_apply_size tells is what gan_apply takes: so much is enough, and a byte less isn't. */
 static int check_size(void) {
     static uint8_t given[PIXELS * CHANNELS], out[PIXELS * CHANNELS];
@@ -258,7 +294,8 @@ static int check_statuses(void) {
 int main(void) {
     const int failed = check_bytes_out(KNOWN "/chain-3.gan", 3, "images of three channels") +
                        check_bytes_out(KNOWN "/labels-3.gan", 1, "images of one channel") + check_pictures_in() +
-                       check_size() + check_scale() + check_walk(KNOWN "/chain-3.gan", 1, "a normal prior") +
+                       check_size() + check_less_memory() + check_scale() +
+                       check_walk(KNOWN "/chain-3.gan", 1, "a normal prior") +
                        check_walk(KNOWN "/labels-3.gan", 0, "a uniform prior") + check_labels() + check_statuses();
     printf("%d failures\n", failed);
     return failed != 0;
