@@ -90,7 +90,7 @@ void gan_i_tile(const gan_conv *conv, gan_method method, const gan_kernels *kern
         tiling->panel_group--; /* work for every member */
 }
 
-/* The number of blocks: as few of them less as give every member equally many, if a block then has `limit` tiles at most. */
+/* The number of blocks: fewer, so that every member has equally many, if a block then has `limit` tiles at most. */
 static uint64_t whole_rounds(uint64_t blocks, uint64_t tiles, uint64_t members, uint64_t limit) {
     const uint64_t fewer = blocks - blocks % members;
     return fewer && blocks < 4 * members && (tiles + fewer - 1) / fewer <= limit ? fewer : blocks;

@@ -45,6 +45,21 @@ static int fits(const gan_model *model, const gan_program *program, uint32_t bat
     return measure(model, program, setup, batch) <= bound;
 }
 
+/* The same at the lowest price of memory at which it fits. */
+static int fits_at_a_price(const gan_model *model, const gan_program *program, uint32_t batch, method_limits allowed,
+                           uint64_t bound, gan_setup *setup) {
+    double low = LEAST_PRICE, high = MOST_PRICE;
+    allowed.price = high;
+    if (!fits(model, program, batch, allowed, bound, setup)) return 0;
+    for (int i = 0; i < PRICE_STEPS; i++) {
+        allowed.price = sqrt(low * high);
+        if (fits(model, program, batch, allowed, bound, setup)) high = allowed.price;
+        else low = allowed.price;
+    }
+    allowed.price = high; /* the setup is that of the last price that was tried */
+    return fits(model, program, batch, allowed, bound, setup);
+}
+
 gan_status gan_i_lay_out(const gan_model *model, const gan_program *program, const gan_context_options *options,
                          gan_setup *setup) {
     const uint32_t batch = options && options->batch && model->file.nz ? options->batch : 1,
@@ -61,21 +76,12 @@ gan_status gan_i_lay_out(const gan_model *model, const gan_program *program, con
     const uint32_t share = (uint32_t)(((uint64_t)batch + (uint64_t)setup->threads - 1) / (uint64_t)setup->threads);
     const uint32_t largest = fit < 1 ? 1 : fit < chunk ? (uint32_t)fit : chunk;
     const uint64_t bound = options && options->max_memory ? options->max_memory : program->machine.memory / 2;
-    method_limits allowed = {0, model->file.error_budget, !options || options->arithmetic != GAN_ARITHMETIC_FLOAT32};
+    const method_limits allowed = {0, model->file.error_budget,
+                                   !options || options->arithmetic != GAN_ARITHMETIC_FLOAT32};
     for (setup->max_chunk.of_thread = share < largest ? share : largest; setup->max_chunk.of_thread;
          setup->max_chunk.of_thread /= 2) {
-        allowed.price = 0;
         if (fits(model, program, batch, allowed, bound, setup)) return GAN_OK;
-        double low = LEAST_PRICE, high = MOST_PRICE;
-        allowed.price = high;
-        if (!fits(model, program, batch, allowed, bound, setup)) continue;
-        for (int i = 0; i < PRICE_STEPS; i++) {
-            allowed.price = sqrt(low * high);
-            if (fits(model, program, batch, allowed, bound, setup)) high = allowed.price;
-            else low = allowed.price;
-        }
-        allowed.price = high;
-        if (fits(model, program, batch, allowed, bound, setup)) return GAN_OK;
+        if (fits_at_a_price(model, program, batch, allowed, bound, setup)) return GAN_OK;
     }
     return GAN_ERROR_MEMORY;
 }

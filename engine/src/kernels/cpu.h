@@ -3,6 +3,7 @@
 #define GAN_CPU_H
 
 #include <stdint.h>
+#include <string.h>
 
 enum {
     X86_AVX2 = 1,   /* with FMA, and its registers saved by the system */
@@ -12,5 +13,12 @@ enum {
 };
 
 uint32_t gan_i_x86_features(void);
+
+/* Two 16-bit numbers that lie side by side, as one of 32 bits. */
+static inline int32_t gan_i_pair_at(const int16_t *p) {
+    int32_t both;
+    memcpy(&both, p, sizeof both);
+    return both;
+}
 
 #endif

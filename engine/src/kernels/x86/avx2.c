@@ -56,11 +56,7 @@ OP void v_int16(int16_t *to, vf x) {
 }
 OP vi i_zero(void) { return _mm256_setzero_si256(); }
 OP vi i_load(const int16_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
-OP vi i_pair(const int16_t *p) {
-    int32_t both;
-    memcpy(&both, p, sizeof both);
-    return _mm256_set1_epi32(both);
-}
+OP vi i_pair(const int16_t *p) { return _mm256_set1_epi32(gan_i_pair_at(p)); }
 OP vf i_float(vi x) { return _mm256_cvtepi32_ps(x); }
 OP vi i_dot(vi sum, vi a, vi b) {
     vi next = _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));

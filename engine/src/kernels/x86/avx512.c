@@ -52,11 +52,7 @@ OP void v_int16(int16_t *to, vf x) {
 }
 OP vi i_zero(void) { return _mm512_setzero_si512(); }
 OP vi i_load(const int16_t *p) { return _mm512_loadu_si512(p); }
-OP vi i_pair(const int16_t *p) {
-    int32_t both;
-    memcpy(&both, p, sizeof both);
-    return _mm512_set1_epi32(both);
-}
+OP vi i_pair(const int16_t *p) { return _mm512_set1_epi32(gan_i_pair_at(p)); }
 OP vf i_float(vi x) { return _mm512_cvtepi32_ps(x); }
 OP vi i_dot(vi sum, vi a, vi b) {
     vi next = _mm512_add_epi32(sum, _mm512_madd_epi16(a, b));
@@ -117,11 +113,7 @@ OP vi i_dot_vnni(vi sum, vi a, vi b) {
 typedef __m256i viq;
 OP viq iq_zero(void) { return _mm256_setzero_si256(); }
 OP viq iq_load(const int16_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
-OP viq iq_pair(const int16_t *p) {
-    int32_t both;
-    memcpy(&both, p, sizeof both);
-    return _mm256_set1_epi32(both);
-}
+OP viq iq_pair(const int16_t *p) { return _mm256_set1_epi32(gan_i_pair_at(p)); }
 OP vq iq_float(viq x) { return _mm256_cvtepi32_ps(x); }
 OP viq iq_dot(viq sum, viq a, viq b) {
     __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
