@@ -96,11 +96,24 @@ static void arrange(uint32_t format, const unsigned char *from, uint64_t c, unsi
     }
 }
 
+/* Three planes from or to pixels of `wide` floats: one pass over the pixels, which would else be read or written for each
+ * plane. */
+static void planes_to_pixels(const float *red, const float *green, const float *blue, float *row, uint64_t wide,
+                             uint64_t w) {
+    for (uint64_t x = 0; x < w; x++, row += wide) row[0] = red[x], row[1] = green[x], row[2] = blue[x];
+}
+
+static void pixels_to_planes(const float *row, uint64_t wide, float *red, float *green, float *blue, uint64_t w) {
+    for (uint64_t x = 0; x < w; x++, row += wide) red[x] = row[0], green[x] = row[1], blue[x] = row[2];
+}
+
 void gan_i_put_row(const gan_pixels *to, const gan_kernels *kernels, uint64_t number, uint64_t y, float *row,
                    uint64_t wide) {
     const uint64_t c = to->shape.c, w = to->shape.w;
     unsigned char *at = row_at(to, number, y);
-    if (to->format == GAN_FLOAT_PLANAR) {
+    if (to->format == GAN_FLOAT_PLANAR && c == 3) {
+        pixels_to_planes(row, wide, float_at(at), float_at(at + to->plane), float_at(at + 2 * to->plane), w);
+    } else if (to->format == GAN_FLOAT_PLANAR) {
         for (uint64_t i = 0; i < c; i++, at += to->plane)
             for (uint64_t x = 0; x < w; x++) float_at(at)[x] = row[x * wide + i];
     } else if (to->format == GAN_FLOAT_INTERLEAVED) {
@@ -124,8 +137,10 @@ void gan_i_put_row(const gan_pixels *to, const gan_kernels *kernels, uint64_t nu
 void gan_i_take_row(const gan_pixels *from, uint64_t number, uint64_t y, float *row, uint64_t wide) {
     const uint64_t c = from->shape.c, w = from->shape.w, unit = unit_of(from->format, from->shape.c);
     unsigned char *at = row_at(from, number, y);
-    memset(row, 0, sizeof *row * w * wide);
-    if (from->format == GAN_FLOAT_PLANAR) {
+    if (wide > c) memset(row, 0, sizeof *row * w * wide);
+    if (from->format == GAN_FLOAT_PLANAR && c == 3) {
+        planes_to_pixels(float_at(at), float_at(at + from->plane), float_at(at + 2 * from->plane), row, wide, w);
+    } else if (from->format == GAN_FLOAT_PLANAR) {
         for (uint64_t i = 0; i < c; i++, at += from->plane)
             for (uint64_t x = 0; x < w; x++) row[x * wide + i] = float_at(at)[x];
     } else if (from->format == GAN_FLOAT_INTERLEAVED) {

@@ -13,8 +13,9 @@ static const double CACHE_RATE = 10.0, MEMORY_RATE = 6.0, SHARED_MEMORY_RATE = 8
 /* Cycles of a dependent multiply-add: the least that a step of a register tile takes, however few rows it has.  Raising
  * it makes small batches prefer ways that fill tiles. */
 static const double LATENCY = 4.0;
-/* The share of the last-level cache in which a layer's weights survive until the next call.  Raising it makes batch 1
- * take larger transforms, which is wrong once the layers' weights evict each other. */
+/* The share of the last-level cache in which a layer's weights stay until they are read again: until the next call if all
+ * of the model's take at most half the cache, otherwise only within a layer.  Raising it makes batch 1 take larger
+ * transforms, which is wrong once the layers' weights evict each other. */
 static const double KEPT = 0.3;
 /* Cycles of a barrier, with what is lost to unequal shares.  Raising it makes threads generate images of their own
  * earlier, instead of sharing one. */
@@ -144,10 +145,12 @@ double gan_i_conv_cost(const gan_conv *conv, gan_method method, const gan_kernel
         reads = (images + tiling.pass_images - 1) / tiling.pass_images;
     }
     if (method_is_int16(method)) work /= kernels->int16_rate;
-    const double kept = KEPT * (double)machine->cache, near = bytes < kept ? bytes : kept;
+    const double kept = KEPT * (double)machine->cache, near = bytes < kept ? bytes : kept,
+                 again = machine->weights <= machine->cache / 2 ? reads : reads - 1; /* reads of what was kept */
     const double share = parts < members ? parts : members,
                  memory = MEMORY_RATE * share < SHARED_MEMORY_RATE ? MEMORY_RATE : SHARED_MEMORY_RATE / share;
-    const double streams = method_is_fold(method) ? 0 : reads * (near / CACHE_RATE + (bytes - near) / memory);
+    const double streams = method_is_fold(method) ? 0
+                                                  : again * near / CACHE_RATE + (reads * bytes - again * near) / memory;
     return ((work > streams ? work : streams) + other) / share + (members > 1 ? BARRIER : 0);
 }
 

@@ -116,29 +116,32 @@ static void build_upsampled_conv(program_builder *builder, const gan_layer *up, 
     fuse_activation(builder, step);
 }
 
-/* The layer that makes `v` by scaling, if it has no offset and only one layer reads `v`; otherwise NULL. */
-static const gan_layer *scale_of(const program_builder *builder, uint32_t v) {
+/* The layer that makes `v` by scaling without an offset, or by upsampling, if only one layer reads `v`; otherwise NULL. */
+static const gan_layer *summand_of(const program_builder *builder, uint32_t v) {
     if (v < FIRST_LAYER || builder->uses[v] != 1) return NULL;
     const gan_layer *layer = &builder->file->layers[v - FIRST_LAYER];
-    return layer->op == OP_SCALE && layer->fargs[1] == 0 ? layer : NULL;
+    return (layer->op == OP_SCALE && layer->fargs[1] == 0) || (layer->op == OP_UPSAMPLE && layer->args[0] > 1) ? layer
+                                                                                                               : NULL;
 }
 
-/* Leave out the layers that scale an input of a sum: build_sum computes both at once. */
+/* Leave out the layers that scale or enlarge an input of a sum: build_sum computes both at once. */
 static void join_sums(program_builder *builder) {
     for (uint32_t i = 0; i < builder->file->n_layers; i++) {
         const gan_layer *layer = &builder->file->layers[i];
         if (builder->absorbed[i] || layer->op != OP_ADD) continue;
-        const gan_layer *first = scale_of(builder, layer->inputs[0]), *second = scale_of(builder, layer->inputs[1]);
+        const gan_layer *first = summand_of(builder, layer->inputs[0]), *second = summand_of(builder, layer->inputs[1]);
         if (first || second) absorb(builder, first ? first : second);
     }
 }
 
 static void build_sum(const program_builder *builder, gan_step *step) {
-    const gan_layer *layer = step->layer, *first = scale_of(builder, layer->inputs[0]),
-                    *scale = first ? first : scale_of(builder, layer->inputs[1]);
-    step->factor = scale ? scale->fargs[0] : 1;
-    if (!scale) return;
-    step->own_inputs[0] = scale->inputs[0];
+    const gan_layer *layer = step->layer, *first = summand_of(builder, layer->inputs[0]),
+                    *joined = first ? first : summand_of(builder, layer->inputs[1]);
+    step->factor = 1;
+    if (!joined) return;
+    if (joined->op == OP_SCALE) step->factor = joined->fargs[0];
+    else step->enlarged = joined;
+    step->own_inputs[0] = joined->inputs[0];
     step->own_inputs[1] = layer->inputs[first ? 1 : 0];
     step->inputs = step->own_inputs;
 }
@@ -246,14 +249,15 @@ void gan_i_program_free(gan_program *program) {
     *program = (gan_program){0};
 }
 
-gan_machine gan_i_machine(const gan_kernels *kernels) {
+gan_machine gan_i_machine(const gan_kernels *kernels, uint64_t weights) {
     const uint64_t cache = gan_i_last_level_cache(), memory = gan_i_memory();
-    return (gan_machine){gan_i_fma_per_cycle(kernels), cache ? cache : DEFAULT_LLC_BYTES, memory ? memory : UINT64_MAX};
+    return (gan_machine){gan_i_fma_per_cycle(kernels), cache ? cache : DEFAULT_LLC_BYTES, memory ? memory : UINT64_MAX,
+                         weights};
 }
 
 gan_status gan_i_program(const gan_file *file, const gan_kernels *kernels, gan_program *program) {
     const uint32_t n_values = FIRST_LAYER + file->n_layers;
-    *program = (gan_program){.n_values = n_values, .machine = gan_i_machine(kernels)};
+    *program = (gan_program){.n_values = n_values, .machine = gan_i_machine(kernels, file->weight_bytes)};
     program_builder builder = {.file = file, .kernels = kernels, .program = program};
     program->steps = calloc(file->n_layers, sizeof *program->steps);
     program->values = calloc(n_values, sizeof *program->values);

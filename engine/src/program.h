@@ -59,6 +59,7 @@ typedef struct gan_step {
                 const struct gan_rows *r); /* NULL for a product */
     uint32_t output; /* a value */
     activation act;
+    const gan_layer *enlarged; /* of a sum: the UPSAMPLE layer that makes its first input as it is added, or NULL */
     const gan_layer *prelu; /* the layer with the activation's slopes, if these differ by channel; otherwise NULL */
     gan_conv conv; /* of a product */
     float factor; /* of a sum: what its first input is multiplied by */
@@ -83,6 +84,7 @@ typedef struct gan_machine {
     int fma_per_cycle;
     uint64_t cache; /* bytes of the last level */
     uint64_t memory; /* bytes that this process may use, UINT64_MAX if that is unknown */
+    uint64_t weights; /* bytes of all weights in the file, which take turns in the cache */
 } gan_machine;
 
 typedef struct gan_program {
@@ -112,7 +114,7 @@ uint64_t gan_i_groups_floats(const gan_program *program, const gan_step *step, c
 int gan_i_groups_pair(const gan_layer *filter, const gan_kernels *kernels);
 uint64_t gan_i_attend_floats(const gan_program *program, const gan_kernels *kernels, const gan_step *step);
 
-gan_machine gan_i_machine(const gan_kernels *kernels);
+gan_machine gan_i_machine(const gan_kernels *kernels, uint64_t weights);
 gan_status gan_i_program(const gan_file *file, const gan_kernels *kernels, gan_program *out);
 void gan_i_program_free(gan_program *program);
 

@@ -39,8 +39,11 @@ static void multiply_int16(const gan_worker *worker, const gan_step *step, uint3
             for (uint32_t n = 0, c = 0; n < step_pieces(step); n++) {
                 const uint32_t value = step_piece(step, n), channels = worker->shared->program->values[value].shape.c;
                 const int64_t in_c = (int64_t)wide_of(worker, value);
-                kernels->to_int16(value_at(worker, value, image) + (row * width + x) * in_c, weights->in_scales[0],
-                                  to + c * m + i * KBLOCK, m * KBLOCK, (int64_t)round_up(channels, KBLOCK));
+                const float *from = value_at(worker, value, image) + (row * width + x) * in_c;
+                if (row + 1 < (int64_t)shape_rows(conv->in)) /* the pixel below */
+                    fetch_to_read(from + width * in_c, 1, 0, channels);
+                kernels->to_int16(from, weights->in_scales[0], to + c * m + i * KBLOCK, m * KBLOCK,
+                                  (int64_t)round_up(channels, KBLOCK));
                 c += channels;
             }
         }

@@ -92,17 +92,25 @@ void gan_i_run_DROPOUT(const gan_worker *worker, const gan_step *step, const gan
     }
 }
 
+/* Row `part` of the f rows that a row of pixels becomes.  `f` and `channels` are constants in the common uses. */
+static inline void shuffle_row(const uint64_t f, const uint64_t channels, const float *from, uint64_t from_wide,
+                               uint64_t width, uint64_t part, float *to, uint64_t wide) {
+    from += part * f;
+    for (uint64_t x = 0; x < width; x++, from += from_wide)
+        for (uint64_t i = 0; i < f; i++, to += wide)
+            for (uint64_t c = 0; c < channels; c++) to[c] = from[c * f * f + i];
+}
+
 /* Output pixel (y, x), channel c is input pixel (y / f, x / f), channel c f^2 + (y mod f) f + x mod f. */
 void gan_i_run_PIXEL_SHUFFLE(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
     const rows_of_value in = rows_of(worker, step->inputs[0], r->image), out = rows_of(worker, step->output, r->image);
-    const uint64_t f = step->layer->args[0], square = f * f;
+    const uint64_t f = step->layer->args[0], width = in.shape.w, c = out.shape.c;
     for (uint64_t y = r->y0; y < r->y1; y++) {
+        const float *from = pixel_at(&in, y / f, 0);
         float *to = pixel_at(&out, y, 0);
-        for (uint64_t x = 0; x < in.shape.w; x++) {
-            const float *from = pixel_at(&in, y / f, x) + y % f * f;
-            for (uint64_t i = 0; i < f; i++, to += out.wide)
-                for (uint64_t c = 0; c < out.shape.c; c++) to[c] = from[c * square + i];
-        }
+        if (f == 4 && c == 3 && out.wide == 3) shuffle_row(4, 3, from, in.wide, width, y % f, to, 3);
+        else if (f == 2 && c == 3 && out.wide == 3) shuffle_row(2, 3, from, in.wide, width, y % f, to, 3);
+        else shuffle_row(f, c, from, in.wide, width, y % f, to, out.wide);
     }
 }
 

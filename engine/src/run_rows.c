@@ -62,13 +62,6 @@ void gan_i_run_AFFINE(const gan_worker *worker, const gan_step *step, const gan_
                                     floats_in(worker, step, r) / wide, wide, step->act);
 }
 
-void gan_i_run_ADD(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
-    const gan_pixel_runs runs = gan_i_pixel_runs(worker, step, r);
-    for (uint64_t i = 0; i < runs.count; i++)
-        worker->shared->kernels->add(runs.from[0] + i * runs.from_step[0], step->factor,
-                                     runs.from[1] + i * runs.from_step[1], runs.to + i * runs.to_step, runs.n);
-}
-
 void gan_i_run_MULTIPLY(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
     const gan_pixel_runs runs = gan_i_pixel_runs(worker, step, r);
     for (uint64_t i = 0; i < runs.count; i++)
@@ -92,37 +85,86 @@ void gan_i_run_CONCAT(const gan_worker *worker, const gan_step *step, const gan_
     }
 }
 
-void gan_i_run_UPSAMPLE(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
-    const gan_program *program = worker->shared->program;
-    const gan_kernels *kernels = worker->shared->kernels;
-    const gan_shape in = program->values[step->inputs[0]].shape;
-    const uint64_t f = step->layer->args[0];
-    const uint64_t in_wide = wide_of(worker, step->inputs[0]), wide = wide_of(worker, step->output),
-                   in_row = in.w * in_wide, row = in.w * f * wide;
-    const float *from = value_at(worker, step->inputs[0], r->image);
-    float *to = rows_to(worker, step, r);
-    for (uint64_t y = r->y0; y < r->y1; y++, to += row) {
-        const float *line = from + y / f * in_row;
-        if (!step->layer->args[1]) {
-            if (y > r->y0 && y % f) memcpy(to, to - row, sizeof *to * row); /* the same as the one above */
-            else
-                for (uint64_t x = 0; x < in.w * f; x++)
-                    for (uint64_t c = 0; c < in.c; c++) to[x * wide + c] = line[x / f * in_wide + c];
-            continue;
-        }
-        /* half-pixel centers: output o lies at (o + 0.5) / f - 0.5, held within the image */
-        const float at = ((float)y + 0.5f) / (float)f - 0.5f, y_at = at > 0 ? at : 0;
-        const uint64_t above = (uint64_t)y_at, below = above + 1 < in.h ? above + 1 : above;
-        kernels->lerp(from + above * in_row, from + below * in_row, y_at - (float)above, worker->thread_scratch,
-                      (ptrdiff_t)in_row);
-        for (uint64_t x = 0; x < in.w * f; x++) {
-            const float across = ((float)x + 0.5f) / (float)f - 0.5f, x_at = across > 0 ? across : 0;
-            const uint64_t left = (uint64_t)x_at, right = left + 1 < in.w ? left + 1 : left;
-            fetch_to_write(to + (x + AHEAD) * wide, 1, 0, in.c);
-            kernels->lerp(worker->thread_scratch + left * in_wide, worker->thread_scratch + right * in_wide,
-                          x_at - (float)left, to + x * wide, in.c);
-        }
+/* A row of an image that is enlarged, to which a row of another value may be added. */
+typedef struct enlarging {
+    const float *from, *other; /* the image's pixels; the row to add, or NULL */
+    float *to, *scratch; /* the row; as much memory */
+    gan_shape in;
+    uint64_t factor, width; /* `width`: pixels of a row that is made */
+    uint64_t in_wide, other_wide, wide; /* floats per pixel */
+} enlarging;
+
+/* `first`: whether no row lies before this one. */
+static void enlarge_nearest(const gan_kernels *kernels, const enlarging *e, uint64_t y, int first) {
+    const uint64_t f = e->factor, channels = e->in.c, wide = e->wide, row = e->width * wide;
+    float *pixel = e->other ? e->scratch : e->to;
+    if (first || y % f == 0) {
+        const float *from = e->from + y / f * e->in.w * e->in_wide;
+        for (uint64_t x = 0; x < e->in.w; x++, from += e->in_wide)
+            for (uint64_t i = 0; i < f; i++, pixel += wide)
+                for (uint64_t c = 0; c < channels; c++) pixel[c] = from[c];
+    } else if (!e->other) { /* the same as the row above */
+        memcpy(e->to, e->to - row, sizeof *e->to * row);
     }
+    if (e->other && e->other_wide == wide) kernels->add(e->scratch, 1, e->other, e->to, (ptrdiff_t)row);
+    if (e->other && e->other_wide != wide)
+        for (uint64_t x = 0; x < e->width; x++)
+            kernels->add(e->scratch + x * wide, 1, e->other + x * e->other_wide, e->to + x * wide, (ptrdiff_t)channels);
+}
+
+/* Half-pixel centers: output o lies at (o + 0.5) / f - 0.5, held within the image. */
+static void enlarge_bilinear(const gan_kernels *kernels, const enlarging *e, uint64_t y) {
+    const float f = (float)e->factor, at = ((float)y + 0.5f) / f - 0.5f, y_at = at > 0 ? at : 0;
+    const uint64_t in_row = e->in.w * e->in_wide, above = (uint64_t)y_at,
+                   below = above + 1 < e->in.h ? above + 1 : above;
+    const ptrdiff_t channels = e->in.c;
+    float *row = e->scratch, *pixel = row + in_row, *to = e->to;
+    kernels->lerp(e->from + above * in_row, e->from + below * in_row, y_at - (float)above, row, (ptrdiff_t)in_row);
+    for (uint64_t x = 0; x < e->width; x++, to += e->wide) {
+        const float across = ((float)x + 0.5f) / f - 0.5f, x_at = across > 0 ? across : 0;
+        const uint64_t left = (uint64_t)x_at, right = left + 1 < e->in.w ? left + 1 : left;
+        fetch_to_write(to + AHEAD * e->wide, 1, 0, channels);
+        kernels->lerp(row + left * e->in_wide, row + right * e->in_wide, x_at - (float)left, e->other ? pixel : to,
+                      channels);
+        if (e->other) kernels->add(pixel, 1, e->other + x * e->other_wide, to, channels);
+    }
+}
+
+/* Rows of an upsampling by `layer` of the step's first input, and if there is a second one of the sum of both. */
+static void enlarge(const gan_worker *worker, const gan_step *step, const gan_layer *layer, const gan_rows *r) {
+    const gan_value *values = worker->shared->program->values;
+    const int sum = step->n_inputs > 1;
+    enlarging e = {.from = value_at(worker, step->inputs[0], r->image),
+                   .to = rows_to(worker, step, r),
+                   .scratch = worker->thread_scratch,
+                   .in = values[step->inputs[0]].shape,
+                   .factor = layer->args[0],
+                   .width = values[step->output].shape.w,
+                   .in_wide = wide_of(worker, step->inputs[0]),
+                   .other_wide = sum ? wide_of(worker, step->inputs[1]) : 0,
+                   .wide = wide_of(worker, step->output)};
+    if (sum) e.other = value_at(worker, step->inputs[1], r->image) + r->y0 * e.width * e.other_wide;
+    for (uint64_t y = r->y0; y < r->y1; y++) {
+        if (layer->args[1]) enlarge_bilinear(worker->shared->kernels, &e, y);
+        else enlarge_nearest(worker->shared->kernels, &e, y, y == r->y0);
+        e.to += e.width * e.wide;
+        if (sum) e.other += e.width * e.other_wide;
+    }
+}
+
+void gan_i_run_UPSAMPLE(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
+    enlarge(worker, step, step->layer, r);
+}
+
+void gan_i_run_ADD(const gan_worker *worker, const gan_step *step, const gan_rows *r) {
+    if (step->enlarged) {
+        enlarge(worker, step, step->enlarged, r);
+        return;
+    }
+    const gan_pixel_runs runs = gan_i_pixel_runs(worker, step, r);
+    for (uint64_t i = 0; i < runs.count; i++)
+        worker->shared->kernels->add(runs.from[0] + i * runs.from_step[0], step->factor,
+                                     runs.from[1] + i * runs.from_step[1], runs.to + i * runs.to_step, runs.n);
 }
 
 /* Row-major order of (channels, height, width) kept: element by element. */

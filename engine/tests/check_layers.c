@@ -531,7 +531,7 @@ void bench_layers(const gan_kernels *kernels, double peak) {
         {OP_CONV, 512, 512, 3, 1, 1, 0, 8, 8, 0, 1, 0},
     };
     const uint32_t batches[] = {1, 4, 32};
-    const gan_machine here = gan_i_machine(kernels);
+    const gan_machine here = gan_i_machine(kernels, 0);
     const double gigahertz = peak / (2 * here.fma_per_cycle);
     printf("  layer, images, method: microseconds per image, multiply-adds done as a share of the peak, "
            "cost model\n");

@@ -121,7 +121,27 @@ def _dense() -> GeneratorSpec:
     return spec_of(c, (3, 3), Size(2, 2, 512), scale=2)
 
 
-TAKEN = {"translator": _translator(), "upscaler": _upscaler(), "dense": _dense()}
+def _sums() -> GeneratorSpec:
+    """Return a network of sums of which one input is enlarged; the engine adds it as it enlarges it."""
+    c = Chain("input")
+    small = c.add(Conv, "small", in_channels=3, out_channels=20, kernel=3, padding=1)
+    large = c.add(ConvTranspose, "large", in_channels=20, out_channels=20, kernel=4, stride=2, padding=1)
+    bilinear = c.add(Upsample, "bilinear", inputs=(small,), factor=2, mode="bilinear")
+    c.add(Add, "first", inputs=(large, bilinear))
+    nearest = c.add(Upsample, "nearest", inputs=(small,), factor=2, mode="nearest")
+    c.add(Add, "second", inputs=(nearest, c.last))
+    x = c.add(Scale, "half", factor=0.5, offset=0.0)
+    smooth = c.add(Upsample, "smooth", inputs=(small,), factor=2, mode="bilinear")
+    c.add(Add, "third", inputs=(x, smooth))
+    narrow = c.add(Conv, "narrow", in_channels=20, out_channels=3, kernel=3, padding=1)
+    beside = c.add(Upsample, "beside", inputs=("input",), factor=2, mode="nearest")
+    c.add(Add, "fourth", inputs=(narrow, beside))
+    under = c.add(Upsample, "under", inputs=("input",), factor=2, mode="bilinear")
+    c.add(Add, "image", inputs=(c.last, under))
+    return spec_of(c, (3, 3), Size(2, 1, 512), scale=2)
+
+
+TAKEN = {"translator": _translator(), "upscaler": _upscaler(), "dense": _dense(), "sums": _sums()}
 
 
 def weights_of(spec: GeneratorSpec) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:

@@ -276,13 +276,18 @@ static void lerp(const float *a, const float *b, float t, float *y, ptrdiff_t n)
 
 /* ---- norms, slopes and filters per channel ---- */
 
-/* sum[j], squares[j] = the sums of x - about and of its square, over the pixels: NV vectors of channels. */
+/* sum[j], squares[j] = the sums of x - about and of its square, over the pixels: NV vectors of channels.  The same number
+ * of pixels behind them is prefetched, which a processor doesn't do by itself in steps of whole pixels. */
 INLINE void deviations(const float *x, ptrdiff_t pixels, ptrdiff_t channels, const vf about[NV], vf sum[NV],
                        vf squares[NV]) {
     vf odd[NV], odd_squares[NV]; /* the sums of every other pixel */
     for (int j = 0; j < NV; j++) sum[j] = squares[j] = odd[j] = odd_squares[j] = v_set1(0);
     ptrdiff_t i = 0;
-    for (; i + 2 <= pixels; i += 2)
+    for (; i + 2 <= pixels; i += 2) {
+        for (int j = 0; j < NR; j += 16) {
+            __builtin_prefetch(x + (i + pixels) * channels + j, 0, 2);
+            __builtin_prefetch(x + (i + 1 + pixels) * channels + j, 0, 2);
+        }
 #pragma GCC unroll 8
         for (int j = 0; j < NV; j++) {
             const vf d = v_sub(v_load(x + i * channels + j * VL), about[j]),
@@ -290,6 +295,7 @@ INLINE void deviations(const float *x, ptrdiff_t pixels, ptrdiff_t channels, con
             sum[j] = v_add(sum[j], d), squares[j] = v_fma(d, d, squares[j]);
             odd[j] = v_add(odd[j], e), odd_squares[j] = v_fma(e, e, odd_squares[j]);
         }
+    }
     for (; i < pixels; i++)
         for (int j = 0; j < NV; j++) {
             const vf d = v_sub(v_load(x + i * channels + j * VL), about[j]);

@@ -110,8 +110,16 @@ INLINE void quarter_tile(const int m, ptrdiff_t k, const float *a, ptrdiff_t a_s
     for (int i = 0; i < m; i++) sum[i] = q_set1(0);
     for (; k > 0; k -= KBLOCK) {
         const int n = k < KBLOCK ? (int)k : KBLOCK;
-#pragma GCC unroll 2
-        for (int kk = 0; kk < n; kk++) {
+        int kk = 0;
+        for (; kk + 8 <= n; kk += 8)
+#pragma GCC unroll 8
+            for (int e = 0; e < 8; e++) {
+                const vq weight = q_load(b + (ptrdiff_t)(kk + e) * NR);
+#pragma GCC unroll 16
+                for (int i = 0; i < m; i++) sum[i] = q_fma(q_set1(a[i * KBLOCK + kk + e]), weight, sum[i]);
+            }
+#pragma GCC unroll 1
+        for (; kk < n; kk++) {
             const vq weight = q_load(b + (ptrdiff_t)kk * NR);
 #pragma GCC unroll 16
             for (int i = 0; i < m; i++) sum[i] = q_fma(q_set1(a[i * KBLOCK + kk]), weight, sum[i]);
