@@ -59,10 +59,10 @@ typedef struct gan_step {
                 const struct gan_rows *r); /* NULL for a product */
     uint32_t output; /* a value */
     activation act;
-    const gan_layer *enlarged; /* of a sum: the UPSAMPLE layer that makes its first input as it is added, or NULL */
     const gan_layer *prelu; /* the layer with the activation's slopes, if these differ by channel; otherwise NULL */
     gan_conv conv; /* of a product */
     float factor; /* of a sum: what its first input is multiplied by */
+    const gan_layer *enlarged; /* of a sum: the UPSAMPLE layer that makes its first input as it is added, or NULL */
     /* If a product is the only reader of a concatenation: the values that are concatenated.  Most methods read them
      * instead of the concatenation (conv_reads_pieces).  Otherwise 0 and NULL. */
     uint32_t n_pieces;

@@ -106,10 +106,11 @@ static void enlarge_nearest(const gan_kernels *kernels, const enlarging *e, uint
     } else if (!e->other) { /* the same as the row above */
         memcpy(e->to, e->to - row, sizeof *e->to * row);
     }
-    if (e->other && e->other_wide == wide) kernels->add(e->scratch, 1, e->other, e->to, (ptrdiff_t)row);
-    if (e->other && e->other_wide != wide)
-        for (uint64_t x = 0; x < e->width; x++)
-            kernels->add(e->scratch + x * wide, 1, e->other + x * e->other_wide, e->to + x * wide, (ptrdiff_t)channels);
+    if (!e->other) return;
+    const int alike = e->other_wide == wide; /* one run for the row */
+    const uint64_t runs = alike ? 1 : e->width, n = alike ? row : channels;
+    for (uint64_t x = 0; x < runs; x++)
+        kernels->add(e->scratch + x * wide, 1, e->other + x * e->other_wide, e->to + x * wide, (ptrdiff_t)n);
 }
 
 /* Half-pixel centers: output o lies at (o + 0.5) / f - 0.5, held within the image. */

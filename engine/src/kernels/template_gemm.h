@@ -102,7 +102,14 @@ static void gemm(int m, int columns, ptrdiff_t k, const float *const *a, ptrdiff
 }
 
 #ifdef QUARTERS
-/* As tile, of packed rows and the first quarter of a panel's columns: VL / 2 at a time. */
+/* As multiply_add, of packed rows and the first quarter of a panel's columns: VL / 2 at a time. */
+INLINE void quarter_multiply_add(const int m, const float *a, int kk, const float *b, vq sum[MR]) {
+    const vq weight = q_load(b + (ptrdiff_t)kk * NR);
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++) sum[i] = q_fma(q_set1(a[i * KBLOCK + kk]), weight, sum[i]);
+}
+
+/* As tile, of the same. */
 INLINE void quarter_tile(const int m, ptrdiff_t k, const float *a, ptrdiff_t a_step, const float *b, float *c,
                          ptrdiff_t c_step, int accumulate, const float *next, int prefetch_quarters) {
     vq sum[MR];
@@ -111,19 +118,11 @@ INLINE void quarter_tile(const int m, ptrdiff_t k, const float *a, ptrdiff_t a_s
     for (; k > 0; k -= KBLOCK) {
         const int n = k < KBLOCK ? (int)k : KBLOCK;
         int kk = 0;
-        for (; kk + 8 <= n; kk += 8)
+        for (; kk + 8 <= n; kk += 8) /* GCC unrolls no loop whose length it doesn't know */
 #pragma GCC unroll 8
-            for (int e = 0; e < 8; e++) {
-                const vq weight = q_load(b + (ptrdiff_t)(kk + e) * NR);
-#pragma GCC unroll 16
-                for (int i = 0; i < m; i++) sum[i] = q_fma(q_set1(a[i * KBLOCK + kk + e]), weight, sum[i]);
-            }
+            for (int e = 0; e < 8; e++) quarter_multiply_add(m, a, kk + e, b, sum);
 #pragma GCC unroll 1
-        for (; kk < n; kk++) {
-            const vq weight = q_load(b + (ptrdiff_t)kk * NR);
-#pragma GCC unroll 16
-            for (int i = 0; i < m; i++) sum[i] = q_fma(q_set1(a[i * KBLOCK + kk]), weight, sum[i]);
-        }
+        for (; kk < n; kk++) quarter_multiply_add(m, a, kk, b, sum);
         for (int i = 0; i < prefetch_quarters * 4 * NR; i += 16) __builtin_prefetch(next + i, 0, 2);
         a += a_step, b += (ptrdiff_t)KBLOCK * NR, next += prefetch_quarters * 4 * NR;
     }
