@@ -178,9 +178,9 @@ EXPANDED void fetch_to_write(const float *to, int64_t rows, int64_t row, int64_t
         for (int64_t j = 0; j < floats; j += LINE) __builtin_prefetch(to + i * row + j, 1, 2);
 }
 
-/* How the tiles that Toom-Cook multiplies together are cut into register tiles: they differ by one tile at most, the
- * longer ones first.  `longer`: the tiles in those.  A register tile's transformed inputs are [block of 16
- * channels][point][tile][16]. */
+/* How the tiles that a transform multiplies together are cut into register tiles: they differ by one tile at most, the
+ * longer ones first.  A short one would prefetch its share of the weights faster than memory gives them.  `longer`: the
+ * tiles in the longer ones.  Toom-Cook's inputs of a register tile are [block of 16 channels][point][tile][16]. */
 typedef struct register_tiles {
     int64_t shorter, longer;
 } register_tiles;

@@ -81,11 +81,11 @@ static void transform(const gan_worker *worker, const gan_step *step, const wino
     const gan_kernels *kernels = worker->shared->kernels;
     const uint32_t channels = worker->shared->program->values[value].shape.c;
     const int64_t blocks = (channels + KBLOCK - 1) / KBLOCK, in_blocks = (conv->in.c + KBLOCK - 1) / KBLOCK,
-                  mr = kernels->mr, all = in_blocks * tiling->slices,
-                  point_step = winograd_step(tiling, block.count * all * KBLOCK);
-    for (int64_t n = 0; n < block.count; n++) {
+                  all = in_blocks * tiling->slices, point_step = winograd_step(tiling, block.count * all * KBLOCK);
+    const register_tiles parts = cut_tiles(block.count, kernels);
+    for (int64_t n = 0, head = 0, rows = tiles_with(parts, 0); n < block.count; n++) {
         const tile_place at = place_of(tiling, conv, block.first + (uint64_t)n);
-        const int64_t head = n / mr * mr, rows = block.count - head < mr ? block.count - head : mr;
+        if (n == head + rows) head = n, rows = tiles_with(parts, n);
         fetch_below(worker, conv, tiling, value, at);
         for (int32_t t = 0; t < (int32_t)tiling->slices; t++) {
             const float *pixels[MOST_POINTS];
@@ -103,7 +103,7 @@ static void transform(const gan_worker *worker, const gan_step *step, const wino
 static void multiply(const gan_worker *worker, const gan_conv *conv, const winograd_tiling *tiling, tile_block block,
                      const float *v, const packed_units *weights, uint32_t panel, float *products) {
     const gan_kernels *kernels = worker->shared->kernels;
-    const int64_t nr = kernels->nr, mr = kernels->mr, points = tiling->side * tiling->side,
+    const int64_t nr = kernels->nr, points = tiling->side * tiling->side,
                   each = tiling->int16 ? (int64_t)round_up(conv->in.c, KBLOCK) : (int64_t)conv->in.c;
     const int flat = each % KBLOCK == 0; /* no padding between slices: they are multiplied as one */
     const int64_t slices = flat ? 1 : tiling->slices, channels = flat ? each * tiling->slices : each,
@@ -111,7 +111,8 @@ static void multiply(const gan_worker *worker, const gan_conv *conv, const winog
                   most = tiling->int16 ? (int64_t)INT16_SLICE : (int64_t)SLICE;
     const float *floats = weights->floats + panel * points * point_values;
     const int16_t *int16 = weights->int16 + panel * points * point_values, *v_16 = (const int16_t *)(const void *)v;
-    const int quarters = prefetch_quarters((block.count + mr - 1) / mr),
+    const register_tiles parts = cut_tiles(block.count, kernels);
+    const int quarters = prefetch_quarters((block.count + kernels->mr - 1) / kernels->mr),
               columns = panel_columns(conv->out.c, panel, kernels);
     for (int64_t p = 0; p < points; p++) {
         const int64_t inputs = p * winograd_step(tiling, block.count * blocks * slices * KBLOCK);
@@ -120,8 +121,8 @@ static void multiply(const gan_worker *worker, const gan_conv *conv, const winog
             const int64_t depth = channels - k0 < most ? channels - k0 : most;
             const int64_t slice = p * point_values + (t * channels + k0) * nr, next = slice + depth * nr,
                           share = depth / KBLOCK * quarters * 4 * nr;
-            for (int64_t n = 0, part = 0; n < block.count; n += mr, part++) {
-                const int64_t rows = block.count - n < mr ? block.count - n : mr;
+            for (int64_t n = 0, part = 0, rows; n < block.count; n += rows, part++) {
+                rows = tiles_with(parts, n);
                 const int64_t from = inputs + (n * slices + t * rows) * blocks * KBLOCK + k0 * rows,
                               fetched = part * share < depth * nr ? next + part * share : slice;
                 float *to = products + (n * points + p) * nr;
