@@ -1,4 +1,4 @@
-"""Write the tables of the suites `cpu-wide` and `cpu-uneven` into docs/README.in.md and docs/engine.md, from kept runs.
+"""Write the tables of cpu-wide and the suites like it into docs/README.in.md and docs/engine.md, from kept runs.
 
     python benchmarks/wide_table.py && python docs/make_readme.py
 
@@ -30,7 +30,7 @@ COLUMNS = {  # of the long table: backend -> heading
     "compile-bf16": "inductor bf16",
     "openvino-ir-int8": "OpenVINO int8",
 }
-WIDE, UNEVEN = "cpu-wide", "cpu-uneven"
+WIDE, UNEVEN, AVX2 = "cpu-wide", "cpu-uneven", "cpu-wide-avx2"
 USUAL = {  # network of `cpu-uneven` -> that of `cpu-wide` whose ratio it is held against
     "classic-96": "classic",
     "sngan48-96": "sngan64",
@@ -171,11 +171,25 @@ def whole() -> str:
     return "\n".join(made)
 
 
+def without_avx512() -> str:
+    """Return the table of `cpu-wide-avx2`: ours in float32 beside every other runtime, and in 16 bits beside float32."""
+    peers = ("onnxruntime", "openvino", "ncnn", "compile")
+    head = ("Network", "native", *(COLUMNS[key] for key in peers), "times the best", "native 16-bit", "times native")
+    made = ["| " + " | ".join((*head, COLUMNS["openvino-ir-int8"])) + " |", "|---" * (len(head) + 1) + "|"]
+    for name, _, lines in rows(AVX2):
+        plain, fast = lines.get("native"), lines.get("native-fast")
+        cells = [name, cell(plain), *(cell(lines.get(key)) for key in peers), shown(ratio(plain, best(lines, "fp32")))]
+        cells += [cell(fast), shown(ratio(fast, plain)), cell(lines.get("openvino-ir-int8"))]
+        made.append("| " + " | ".join(cells) + " |")
+    return "\n".join(made)
+
+
 def main() -> None:
     tables = (
         ("docs/README.in.md", WIDE, short()),
         ("docs/engine.md", WIDE, whole()),
         ("docs/engine.md", UNEVEN, uneven()),
+        ("docs/engine.md", AVX2, without_avx512()),
     )
     for page, suite, table in tables:
         block = re.compile(rf"(<!-- {suite} -->\n).*?(\n<!-- end of {suite} -->)", re.DOTALL)
