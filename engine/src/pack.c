@@ -18,10 +18,11 @@ const char *const GAN_I_METHOD_NAMES[METHOD_COUNT] = {[METHOD_DIRECT] = "direct"
                                                       [METHOD_WINOGRAD_INT16] = "winograd/16",
                                                       [METHOD_DIRECT_INT16] = "direct/16",
                                                       [METHOD_FOLD_INT16] = "fold/16",
-                                                      [METHOD_WINOGRAD_SMALL_INT16] = "winograd3/16"};
+                                                      [METHOD_WINOGRAD_SMALL_INT16] = "winograd3/16",
+                                                      [METHOD_TOOM4_INT16] = "toom4/16"};
 
-const float GAN_I_METHOD_ERRORS[METHOD_COUNT] = {2e-6f, 2e-6f, 5e-6f, 6e-6f, 3e-6f, 1e-5f, 1.5e-5f,
-                                                 4e-6f, 4e-3f, 7e-3f, 1e-2f, 2e-3f, 2e-3f, 6e-3f};
+const float GAN_I_METHOD_ERRORS[METHOD_COUNT] = {2e-6f, 2e-6f, 5e-6f, 6e-6f, 3e-6f, 1e-5f, 1.5e-5f, 4e-6f,
+                                                 4e-3f, 7e-3f, 1e-2f, 2e-3f, 2e-3f, 6e-3f, 4e-3f};
 
 /* Strassen's own seven products.  Each quarter of the outputs but the last is first written by a product. */
 const strassen_product GAN_I_STRASSEN[STRASSEN_PRODUCTS] = {

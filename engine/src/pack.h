@@ -24,6 +24,7 @@ typedef enum gan_method {
     METHOD_DIRECT_INT16,
     METHOD_FOLD_INT16,
     METHOD_WINOGRAD_SMALL_INT16,
+    METHOD_TOOM4_INT16, /* of 3 taps alone, whose values at the points the range of the inputs bounds well */
     METHOD_COUNT
 } gan_method;
 
@@ -34,6 +35,7 @@ static inline int method_is_int16(gan_method method) { return method >= METHOD_T
 /* The same method with products of floats. */
 static inline gan_method method_in_floats(gan_method method) {
     return method == METHOD_TOOM3_INT16            ? METHOD_TOOM3
+           : method == METHOD_TOOM4_INT16          ? METHOD_TOOM4
            : method == METHOD_TOOM5_INT16          ? METHOD_TOOM5
            : method == METHOD_WINOGRAD_INT16       ? METHOD_WINOGRAD
            : method == METHOD_DIRECT_INT16         ? METHOD_DIRECT

@@ -18,6 +18,10 @@ static range_kind range_of(gan_method method) {
 /* Whether ranges begin with the side of a tile of inputs. */
 static int has_side(gan_method method) { return method == METHOD_TOOM3_INT16 || method == METHOD_TOOM5_INT16; }
 
+/* Whether a value at point `p` of a side is a sum or a difference of two inputs, which has twice their range: of
+ * Winograd's three points all but the middle one, of Toom-Cook's four for 3 taps the middle ones. */
+static int is_of_two(int points, int p) { return points == WINOGRAD_SMALL ? p != 1 : p == 1 || p == 2; }
+
 static gan_ranges ranges_of(const gan_step *step, gan_method method) { return step->layer->ranges[range_of(method)]; }
 
 uint32_t gan_i_int16_methods(const gan_step *step) {
@@ -28,6 +32,7 @@ uint32_t gan_i_int16_methods(const gan_step *step) {
         const uint32_t points = (uint32_t)conv_points(&step->conv, (gan_method)m),
                        side = points + 1 - conv_taps(&step->conv, step->conv.kh);
         if (!ranges.count || (has_side((gan_method)m) && f64_at(ranges.data) != (double)side)) continue;
+        if (m == METHOD_TOOM4_INT16 && side != 2) continue;
         if (m != METHOD_WINOGRAD_INT16 || ranges.count == points * points) found |= 1u << m;
     }
     return found;
@@ -36,8 +41,10 @@ uint32_t gan_i_int16_methods(const gan_step *step) {
 float gan_i_int16_scale(const gan_step *step, gan_method method, int p) {
     const int at = range_of(method) == RANGE_DIRECT ? 0 : p + has_side(method); /* elements read the same inputs */
     double most = f64_at(ranges_of(step, method).data + 8 * at);
-    if (method == METHOD_WINOGRAD_SMALL_INT16) /* differences of two inputs along an axis, but for the middle point */
-        most *= (p / WINOGRAD_SMALL == 1 ? 1 : 2) * (p % WINOGRAD_SMALL == 1 ? 1 : 2);
+    const int points = method == METHOD_WINOGRAD_SMALL_INT16 ? (int)WINOGRAD_SMALL
+                       : method == METHOD_TOOM4_INT16        ? 4
+                                                             : 0;
+    if (points) most *= (1 + is_of_two(points, p / points)) * (1 + is_of_two(points, p % points));
     return most > 1e-30 ? (float)(INT16_MOST / most) : 0; /* inputs that were never seen become zeros */
 }
 

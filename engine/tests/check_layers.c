@@ -158,7 +158,7 @@ static int64_t tile_start(int64_t n, int64_t stride, int64_t step) { return n / 
 static void measure_ranges(test_network *network, const gan_conv *conv, uint32_t images, gan_method method) {
     const int points = conv_points(conv, method), winograd = method_is_winograd(method);
     const int64_t stride = conv->in_stride;
-    if (!points || method == METHOD_WINOGRAD_SMALL_INT16) {
+    if (!points || method == METHOD_WINOGRAD_SMALL_INT16 || method == METHOD_TOOM4_INT16) {
         double *largest = network->ranges[RANGE_DIRECT];
         for (uint64_t i = 0; i < images * network->file.nz; i++)
             if (fabs((double)network->input[i]) > *largest) *largest = fabs((double)network->input[i]);
