@@ -172,7 +172,7 @@ def whole() -> str:
 
 
 def without_avx512() -> str:
-    """Return the table of `cpu-wide-avx2`: ours in float32 beside every other runtime, and in 16 bits beside float32."""
+    """Return the table of `cpu-wide-avx2`: float32 beside every other runtime, and ours in 16 bits beside float32."""
     peers = ("onnxruntime", "openvino", "ncnn", "compile")
     head = ("Network", "native", *(COLUMNS[key] for key in peers), "times the best", "native 16-bit", "times native")
     made = ["| " + " | ".join((*head, COLUMNS["openvino-ir-int8"])) + " |", "|---" * (len(head) + 1) + "|"]
