@@ -78,8 +78,8 @@ def decode(data: memoryview, budget: Budget, name: str = "the file") -> Containe
         raise GanExportError(f"the index of a TensorFlow checkpoint; {_TENSORFLOW_FILE}")
     if _looks_like_onnx(head):
         raise GanExportError(
-            f"an ONNX file, not a checkpoint; {_SAVE}; if gan-export wrote it, gan-sample and gan-export verify "
-            "read it, unless it was cut off: then fetch it again"
+            f"an ONNX file, not a checkpoint; {_SAVE}; if gan-export wrote it, gan-export verify {printable(name)} "
+            "checks it, unless it was cut off: then fetch it again"
         )
     return _pickle_or_nothing(data, head, budget)
 
