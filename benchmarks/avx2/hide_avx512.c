@@ -1,10 +1,13 @@
-/* An audit module of the dynamic linker (LD_AUDIT, rtld-audit(7)): programs that are started with it, and programs that
- * those start, don't see that the processor has AVX-512, AVX-VNNI, or AMX.
+/* Hide AVX-512, AVX-VNNI and AMX from a program and from the programs that it
+ * starts.  This is an audit module of the dynamic linker (LD_AUDIT,
+ * rtld-audit(7)).
  *
- * It reads a list of the addresses of all `cpuid` instructions (find_cpuid.sh) from the file that GAN_CPUID_LIST names,
- * one "file address" a line, and makes each a breakpoint when its library is loaded, before any of its code runs.  The
- * handler executes the instruction and clears the bits.  Libraries ask once, when they start, so that nothing else
- * becomes slower. */
+ * The environment variable GAN_CPUID_LIST names a file with the addresses of
+ * `cpuid` instructions, one "file address" per line; run.sh writes it.  When a
+ * library is loaded, before any of its code runs, each of its `cpuid`
+ * instructions is replaced by a breakpoint.  The breakpoint's handler executes
+ * `cpuid` and clears the bits of the hidden features. Libraries execute `cpuid`
+ * only when they start, so nothing else becomes slower. */
 #define _GNU_SOURCE
 #include <cpuid.h>
 #include <link.h>
@@ -15,7 +18,8 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-/* Bits of leaf 7: everything whose name begins with AVX512, AVX-VNNI, AVX-IFMA, AVX-NE-CONVERT, AVX-VNNI-INT8, AMX. */
+/* Bits of leaf 7: everything whose name begins with AVX512, AVX-VNNI, AVX-IFMA,
+ * AVX-NE-CONVERT, AVX-VNNI-INT8, AMX. */
 enum {
     EBX_0 = 1 << 16 | 1 << 17 | 1 << 21 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 30 | 1u << 31,
     ECX_0 = 1 << 1 | 1 << 6 | 1 << 11 | 1 << 12 | 1 << 14,
@@ -48,7 +52,9 @@ static void fail(const char *file, const char *why) {
 
 /* `cpuid` (0f a2) becomes `int3; nop` (cc 90). */
 static void set_breakpoint(const char *file, unsigned char *at) {
-    if (at[0] != 0x0f || at[1] != 0xa2) fail(file, "there is no cpuid at a listed address: list them again");
+    if (at[0] != 0x0f || at[1] != 0xa2)
+        fail(file, "no cpuid at a listed address; delete the list, and run.sh "
+                   "writes it again");
     unsigned char *page = (unsigned char *)((size_t)at & ~(size_t)4095);
     const size_t size = (size_t)(at + 2 - page);
     if (mprotect(page, size, PROT_READ | PROT_WRITE | PROT_EXEC)) fail(file, "its code can't be written");
@@ -60,9 +66,7 @@ unsigned la_objopen(struct link_map *map, Lmid_t space, uintptr_t *cookie) {
     (void)space, (void)cookie;
     char self[4096] = "";
     const char *name = map->l_name;
-    if (!*name) { /* the program itself */
-        name = realpath("/proc/self/exe", self) ? self : "";
-    }
+    if (!*name) name = realpath("/proc/self/exe", self) ? self : ""; /* the program itself */
     const char *slash = strrchr(name, '/'), *file = slash ? slash + 1 : name, *list = getenv("GAN_CPUID_LIST");
     FILE *lines = list ? fopen(list, "r") : NULL;
     if (!lines) fail("GAN_CPUID_LIST", "names no list");

@@ -1,9 +1,14 @@
 #!/bin/sh
 # run.sh [COMMAND...]: run a command (the suite cpu-wide-avx2, if there is none) as if this processor had no AVX-512.
 #
-# For Linux on x86-64, as root: hide_avx512.c hides it from the libraries of .venv and from the compiler that
-# torch.compile starts, and a private /proc/cpuinfo from those that read this file, gan-bench's records among them.
+# It needs Linux on x86-64, root, objdump and .venv.  hide_avx512.c hides AVX-512 from the libraries in .venv and from the
+# compiler that torch.compile starts.  gan-bench reads the features in its records from /proc/cpuinfo, so the command sees
+# a copy of that file without AVX-512.
 set -eu
+if [ "$(id -u)" != 0 ]; then
+    echo "run.sh: replacing /proc/cpuinfo needs root; run it with sudo" >&2
+    exit 2
+fi
 here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../..
 build=$root/build/avx2
@@ -18,12 +23,7 @@ files() {
         grep -vE 'cuda|nvshmem|gpu_plugin|npu'
 }
 list=$build/cpuid
-files | while read -r file; do
-    if [ -f "$list" ] && [ "$list" -nt "$file" ]; then continue; fi
-    rm -f "$list"
-    break
-done
-if [ ! -f "$list" ]; then
+if [ ! -f "$list" ] || files | tr '\n' '\0' | xargs -0 -I{} find {} -newer "$list" | grep -q .; then
     echo "looking for cpuid instructions (minutes)" >&2
     files | while read -r file; do
         LC_ALL=C grep -qaP '\x0f\xa2' "$file" || continue

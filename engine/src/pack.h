@@ -24,7 +24,7 @@ typedef enum gan_method {
     METHOD_DIRECT_INT16,
     METHOD_FOLD_INT16,
     METHOD_WINOGRAD_SMALL_INT16,
-    METHOD_TOOM4_INT16, /* of 3 taps alone, whose values at the points the range of the inputs bounds well */
+    METHOD_TOOM4_INT16, /* for 3 taps only: each value at a point is then one input, or a sum or difference of two */
     METHOD_COUNT
 } gan_method;
 

@@ -179,7 +179,7 @@ EXPANDED void fetch_to_write(const float *to, int64_t rows, int64_t row, int64_t
 }
 
 /* How the tiles that a transform multiplies together are cut into register tiles: they differ by one tile at most, the
- * longer ones first.  A short one would prefetch its share of the weights faster than memory gives them.  `longer`: the
+ * longer ones first.  A short tile would request its share of the next weights faster than memory delivers them.  `longer`: the
  * tiles in the longer ones.  Toom-Cook's inputs of a register tile are [block of 16 channels][point][tile][16]. */
 typedef struct register_tiles {
     int64_t shorter, longer;

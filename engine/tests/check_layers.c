@@ -475,7 +475,8 @@ int check_choices(const gan_kernels *kernels) {
     static const struct {
         geometry layer;
         gan_method of_one, of_few, of_many; /* for 1, 4 and 32 images */
-        uint64_t weights; /* bytes in the file: 32 MB evict each other from a last-level cache of as many */
+        uint64_t
+            weights; /* bytes of all weights; 32 MiB don't stay in a last-level cache of 32 MiB from call to call */
     } all[] = {
         {{OP_CONV_TRANSPOSE, 100, 512, 4, 1, 0, 0, 1, 1, 0, 1, 0}, METHOD_DIRECT, METHOD_DIRECT, METHOD_DIRECT, 0},
         {{OP_CONV_TRANSPOSE, 512, 256, 4, 2, 1, 0, 4, 4, 0, 1, 0}, METHOD_DIRECT, METHOD_TOOM3, METHOD_TOOM5, 0},
